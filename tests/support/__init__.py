@@ -1,0 +1,1 @@
+"""What the tests share: broker processes, and a raw AMQP client."""

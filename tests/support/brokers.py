@@ -1,0 +1,247 @@
+"""Broker processes for tests and measurements: Leveret, and Debian's RabbitMQ as the peer.
+
+Rules:
+- One broker is one private process on 127.0.0.1, on ports that were free, with its files in a
+  temporary directory that goes away with it. A broker the machine itself runs is never touched.
+- Constructing a broker returns when it answers; stop() (or leaving the `with` block) returns when
+  it is gone.
+- Processes are ended by the pid that was started here, never by name.
+- RabbitMQ runs with its own defaults, without plugins: it is also the peer of the measurements.
+"""
+
+import importlib.util
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+HOST = "127.0.0.1"
+LEVERET_START_DEADLINE_S = 20.0
+RABBITMQ_START_DEADLINE_S = 120.0
+STOP_DEADLINE_S = 30.0
+POLL_INTERVAL_S = 0.02
+LOG_TAIL_BYTES = 4000
+
+RABBITMQ_SCRIPT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+SOURCE_ROOTS = [str(Path(__file__).resolve().parents[2] / name) for name in ("server", "storage")]
+READY_ADDRESS = re.compile(r"^leveret ready\b.*?\bamqp=(\S+):(\d+)", re.MULTILINE)
+
+
+class BrokerError(Exception):
+    """A broker process did not start, or did not stop, as it should."""
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 nobody listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_until(
+    predicate: Callable[[], bool], deadline_s: float = 10.0, what: str = "the awaited state"
+) -> None:
+    """Return as soon as `predicate()` is true.
+
+    Raises TimeoutError naming `what` when that has not happened within `deadline_s` seconds.
+    """
+    deadline = time.monotonic() + deadline_s
+    while not predicate():
+        if time.monotonic() >= deadline:
+            raise TimeoutError(f"{what} did not come about within {deadline_s:g} s")
+        time.sleep(POLL_INTERVAL_S)
+
+
+def rabbitmq_available() -> bool:
+    """Whether Debian's rabbitmq-server is installed here."""
+    return RABBITMQ_SCRIPT.exists() and all(shutil.which(name) for name in ("erl", "epmd"))
+
+
+class Broker:
+    """A running broker: where it listens, and how to end it."""
+
+    name = "broker"
+
+    def __init__(self) -> None:
+        self.host = HOST
+        self.port = 0
+        self.directory = Path(tempfile.mkdtemp(prefix=f"{self.name}-"))
+        self.log_path = self.directory / "broker.log"
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def pid(self) -> int:
+        """The process id of the broker itself."""
+        return self._processes[-1].pid
+
+    @property
+    def url(self) -> str:
+        """The AMQP URL of the virtual host `/` for the user guest."""
+        return f"amqp://guest:guest@{self.host}:{self.port}/%2F"
+
+    def log_text(self) -> str:
+        """What the broker has logged so far."""
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def stop(self) -> int | None:
+        """End the broker with SIGTERM and remove its directory; a second call does nothing.
+
+        Returns its exit code, None when it was already stopped. A process that is not gone within
+        STOP_DEADLINE_S seconds is killed, and BrokerError is raised.
+        """
+        code: int | None = None
+        stubborn: list[str] = []
+        while self._processes:
+            process = self._processes.pop()
+            command = str(process.args)
+            exit_code, killed = _end(process)
+            code = exit_code if code is None else code
+            if killed:
+                stubborn.append(command)
+        shutil.rmtree(self.directory, ignore_errors=True)
+        if stubborn:
+            raise BrokerError(f"had to be killed: {stubborn}")
+        return code
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _spawn(self, command: list[str], env: Mapping[str, str], output: Path) -> None:
+        with output.open("ab") as sink:
+            self._processes.append(
+                subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=sink,
+                    stderr=subprocess.STDOUT,
+                    env=dict(env),
+                    cwd=self.directory,
+                    start_new_session=True,
+                )
+            )
+
+    def _await(self, ready: Callable[[], bool], deadline_s: float, output: Path) -> None:
+        def ready_or_dead() -> bool:
+            return ready() or self._processes[-1].poll() is not None
+
+        try:
+            wait_until(ready_or_dead, deadline_s, f"{self.name} being ready")
+            failed = self._processes[-1].poll() is not None
+        except TimeoutError:
+            failed = True
+        if failed:
+            tail = output.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace")
+            exit_code = self._processes[-1].poll()
+            self.stop()
+            raise BrokerError(f"{self.name} did not start (exit code {exit_code}):\n{tail}")
+
+
+class Leveret(Broker):
+    """`leveret serve` of this checkout (or of the installed package), on a free port."""
+
+    name = "leveret"
+
+    def __init__(self, *extra_args: str, env: Mapping[str, str] | None = None) -> None:
+        super().__init__()
+        # It runs in another directory, and must import what this process would.
+        roots = [os.path.abspath(entry) for entry in sys.path]
+        if importlib.util.find_spec("leveret") is None:
+            roots = [*SOURCE_ROOTS, *roots]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(roots), **(env or {})}
+        command = [sys.executable, "-m", "leveret", "serve", "--listen", f"{HOST}:0", *extra_args]
+        self._spawn(command, environment, self.log_path)
+        self._await(self._read_address, LEVERET_START_DEADLINE_S, self.log_path)
+
+    def _read_address(self) -> bool:
+        found = READY_ADDRESS.search(self.log_text())
+        if found:
+            self.host, self.port = found[1], int(found[2])
+        return found is not None
+
+
+class RabbitMQ(Broker):
+    """Debian's rabbitmq-server as a node of its own, with its own epmd.
+
+    The script behind /usr/sbin/rabbitmq-server is started directly: the one in /usr/sbin would
+    switch to the rabbitmq user and to the system's directories.
+    """
+
+    name = "rabbitmq"
+
+    def __init__(self, *config_lines: str) -> None:
+        super().__init__()
+        self.port = free_port()
+        output = self.directory / "stdout.log"
+        environment = self._environment(epmd_port=free_port(), distribution_port=free_port())
+        config = [f"listeners.tcp.1 = {HOST}:{self.port}", *config_lines, ""]
+        (self.directory / "rabbitmq.conf").write_text("\n".join(config))
+        (self.directory / "enabled_plugins").write_text("[].\n")
+        (self.directory / "rabbitmq-env.conf").touch()
+        epmd = ["epmd", "-address", HOST, "-port", environment["ERL_EPMD_PORT"]]
+        self._spawn(epmd, environment, self.directory / "epmd.log")
+        self._spawn([str(RABBITMQ_SCRIPT)], environment, output)
+        self._await(self._answers_handshake, RABBITMQ_START_DEADLINE_S, output)
+
+    def _environment(self, *, epmd_port: int, distribution_port: int) -> dict[str, str]:
+        here = self.directory
+        outer = {k: v for k, v in os.environ.items() if not k.startswith(("RABBITMQ_", "ERL_"))}
+        outer.pop("NOTIFY_SOCKET", None)
+        return outer | {
+            "HOME": str(here),
+            "ERL_EPMD_PORT": str(epmd_port),
+            "ERL_EPMD_ADDRESS": HOST,
+            "RABBITMQ_NODENAME": f"rabbit-{self.port}@localhost",
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_NODE_IP_ADDRESS": HOST,
+            "RABBITMQ_DIST_PORT": str(distribution_port),
+            "RABBITMQ_CONF_ENV_FILE": str(here / "rabbitmq-env.conf"),
+            "RABBITMQ_CONFIG_FILE": str(here / "rabbitmq"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(here / "advanced"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(here / "enabled_plugins"),
+            "RABBITMQ_MNESIA_BASE": str(here / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(here / "log"),
+            "RABBITMQ_LOGS": str(self.log_path),
+            "RABBITMQ_GENERATED_CONFIG_DIR": str(here / "config"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
+                "-kernel inet_dist_use_interface {127,0,0,1} -start_epmd false"
+            ),
+            # The script then becomes the node instead of waiting for it, so its pid is the node's.
+            "detached": "no shell in between",
+        }
+
+    def _answers_handshake(self) -> bool:
+        try:
+            with socket.create_connection((self.host, self.port), timeout=5.0) as connection:
+                connection.sendall(b"AMQP\x00\x00\x09\x01")
+                return bool(connection.recv(1))
+        except OSError:
+            return False
+
+
+def _end(process: subprocess.Popen[bytes]) -> tuple[int, bool]:
+    """Terminate and reap one process; the exit code, and whether it had to be killed."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    try:
+        return process.wait(STOP_DEADLINE_S), False
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait(), True
