@@ -1,0 +1,250 @@
+"""A raw AMQP 0-9-1 client on a blocking socket: scripts of single methods, right and wrong.
+
+It keeps no protocol state and corrects nothing: every frame, and any bytes, can be sent at any
+moment, and every frame that arrives is handed out as it is. Reading waits at most the connection's
+timeout, so a silent peer fails a test with TimeoutError instead of hanging it. No threads.
+"""
+
+import socket
+import struct
+from types import TracebackType
+from typing import NamedTuple, Self, TypeVar
+
+from pamqp import base, body, commands, common, encode, frame, header, heartbeat
+
+PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
+FRAME_END = 0xCE
+FRAME_OVERHEAD_BYTES = 8
+FRAME_MAX_DEFAULT = 131_072
+READ_TIMEOUT_S = 10.0
+
+METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
+
+AnyFrame = base.Frame | body.ContentBody | header.ContentHeader | heartbeat.Heartbeat
+FrameT = TypeVar("FrameT", bound=AnyFrame)
+
+
+class Arrived(NamedTuple):
+    """A frame the server sent, and the channel it was sent on."""
+
+    channel: int
+    frame: AnyFrame
+
+
+class ClosedByServerError(Exception):
+    """The server closed the TCP connection."""
+
+
+class Wire:
+    """One TCP connection to a broker."""
+
+    def __init__(self, host: str, port: int, timeout_s: float = READ_TIMEOUT_S) -> None:
+        self._socket = socket.create_connection((host, port), timeout_s)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._buffer = bytearray()
+        self.frame_max = FRAME_MAX_DEFAULT
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close_socket()
+
+    def close_socket(self) -> None:
+        """Drop the TCP connection without a word."""
+        self._socket.close()
+
+    def send_bytes(self, data: bytes) -> None:
+        """Send `data` as it is.
+
+        Raises ClosedByServerError when the connection is gone.
+        """
+        try:
+            self._socket.sendall(data)
+        except (BrokenPipeError, ConnectionError) as error:
+            raise ClosedByServerError from error
+
+    def send(self, value: AnyFrame, channel: int = 0) -> None:
+        """Send one frame, well formed."""
+        self.send_bytes(frame.marshal(value, channel))
+
+    def send_content(
+        self,
+        method: base.Frame,
+        channel: int,
+        content: bytes = b"",
+        properties: commands.Basic.Properties | None = None,
+    ) -> None:
+        """Send a method with content: header, and body frames no larger than frame_max."""
+        self.send_bytes(marshal_content(method, channel, content, properties, self.frame_max))
+
+    def read_bytes(self, count: int) -> bytes:
+        """Exactly `count` bytes.
+
+        Raises ClosedByServerError when the connection ends before, TimeoutError when it is silent.
+        """
+        while len(self._buffer) < count:
+            try:
+                data = self._socket.recv(65_536)
+            except ConnectionError as error:
+                raise ClosedByServerError from error
+            if not data:
+                raise ClosedByServerError
+            self._buffer += data
+        taken = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return taken
+
+    def read_until_closed(self) -> bytes:
+        """All bytes up to the end of the connection."""
+        while True:
+            try:
+                data = self._socket.recv(65_536)
+            except ConnectionError:
+                data = b""
+            if not data:
+                taken = bytes(self._buffer)
+                self._buffer.clear()
+                return taken
+            self._buffer += data
+
+    def read(self) -> Arrived:
+        """The next frame; errors as read_bytes."""
+        start = self.read_bytes(7)
+        kind, channel, size = struct.unpack(">BHI", start)
+        rest = self.read_bytes(size + 1)
+        if kind == BODY and size == 0:
+            return Arrived(channel, body.ContentBody(b""))
+        _, _, value = frame.unmarshal(start + rest)
+        if isinstance(value, header.ProtocolHeader):
+            raise ValueError("a protocol header where a frame was expected")
+        return Arrived(channel, value)
+
+    def read_one(self, kind: type[FrameT]) -> FrameT:
+        """The next frame, which has to be a `kind`; raises ValueError when it is another."""
+        arrived = self.read()
+        if not isinstance(arrived.frame, kind):
+            raise ValueError(f"expected {kind.name}, got {describe(arrived.frame)}")
+        return arrived.frame
+
+    def call(self, method: base.Frame, reply: type[FrameT], channel: int = 1) -> FrameT:
+        """Send a synchronous method and read its reply, which has to come next."""
+        self.send(method, channel)
+        return self.read_one(reply)
+
+    def negotiate(
+        self,
+        start_ok: commands.Connection.StartOk | None = None,
+        tune_ok: commands.Connection.TuneOk | None = None,
+        vhost: str = "/",
+    ) -> commands.Connection.Start:
+        """Do the handshake up to connection.open-ok; return the server's connection.start."""
+        self.send_bytes(PROTOCOL_HEADER)
+        start = self.read_one(commands.Connection.Start)
+        self.send(start_ok or make_start_ok())
+        tune = self.read_one(commands.Connection.Tune)
+        answer = tune_ok or commands.Connection.TuneOk(tune.channel_max, tune.frame_max, 0)
+        self.frame_max = answer.frame_max or FRAME_MAX_DEFAULT
+        self.send(answer)
+        self.call(commands.Connection.Open(vhost), commands.Connection.OpenOk, 0)
+        return start
+
+    def open_channel(self, channel: int = 1) -> None:
+        """Open a channel."""
+        self.call(commands.Channel.Open(), commands.Channel.OpenOk, channel)
+
+
+def connect(host: str, port: int, timeout_s: float = READ_TIMEOUT_S) -> Wire:
+    """A connection that is logged in as guest, with channel 1 open."""
+    wire = Wire(host, port, timeout_s)
+    wire.negotiate()
+    wire.open_channel()
+    return wire
+
+
+CAPABILITIES: common.FieldTable = {
+    "authentication_failure_close": True,
+    "basic.nack": True,
+    "connection.blocked": True,
+    "consumer_cancel_notify": True,
+    "exchange_exchange_bindings": True,
+    "publisher_confirms": True,
+}
+
+
+def make_start_ok(
+    mechanism: str = "PLAIN",
+    response: str = "\x00guest\x00guest",
+    capabilities: common.FieldTable | None = None,
+) -> commands.Connection.StartOk:
+    """A start-ok of a client with every capability, or with the given ones."""
+    properties: common.FieldTable = {
+        "product": "wire",
+        "capabilities": CAPABILITIES if capabilities is None else capabilities,
+    }
+    return commands.Connection.StartOk(properties, mechanism, response, "en_US")
+
+
+def marshal_content(
+    method: base.Frame,
+    channel: int,
+    content: bytes = b"",
+    properties: commands.Basic.Properties | None = None,
+    frame_max: int = FRAME_MAX_DEFAULT,
+) -> bytes:
+    """The frames of a method with content, in one piece."""
+    room = frame_max - FRAME_OVERHEAD_BYTES
+    chunks = [content[at : at + room] for at in range(0, len(content), room)]
+    head = header.ContentHeader(body_size=len(content), properties=properties)
+    values: list[AnyFrame] = [method, head, *(body.ContentBody(chunk) for chunk in chunks)]
+    return b"".join(frame.marshal(value, channel) for value in values)
+
+
+def raw_frame(kind: int, channel: int, payload: bytes, end: int = FRAME_END) -> bytes:
+    """A frame of any kind with any payload and any end octet."""
+    return struct.pack(">BHI", kind, channel, len(payload)) + payload + bytes([end])
+
+
+def raw_method(channel: int, class_id: int, method_id: int, arguments: bytes = b"") -> bytes:
+    """A method frame with any ids, and any bytes for arguments."""
+    return raw_frame(METHOD, channel, struct.pack(">HH", class_id, method_id) + arguments)
+
+
+def raw_header(channel: int, class_id: int, body_size: int, properties: bytes = b"\0\0") -> bytes:
+    """A content header frame of any class; `properties` are flags and values."""
+    return raw_frame(HEADER, channel, struct.pack(">HHQ", class_id, 0, body_size) + properties)
+
+
+def short_string(value: bytes | str) -> bytes:
+    """A short string (AMQP 0-9-1, section 4.2.5.3), of at most 255 bytes."""
+    data = value.encode() if isinstance(value, str) else value
+    return bytes([len(data)]) + data
+
+
+def long_string(value: bytes | str) -> bytes:
+    """A long string (AMQP 0-9-1, section 4.2.5.3)."""
+    data = value.encode() if isinstance(value, str) else value
+    return struct.pack(">I", len(data)) + data
+
+
+def raw_table(*fields: tuple[str, bytes, bytes]) -> bytes:
+    """A field table of (name, type octet, encoded value), with any type octet and any value."""
+    return long_string(b"".join(short_string(name) + kind + value for name, kind, value in fields))
+
+
+def table(value: common.FieldTable) -> bytes:
+    """A field table as pamqp encodes it."""
+    return encode.field_table(value)
+
+
+def describe(value: AnyFrame) -> str:
+    """A frame's name and fields, for messages."""
+    if isinstance(value, base.Frame):
+        fields = ", ".join(f"{name}={field!r}" for name, field in value)
+        return f"{value.name}({fields})"
+    return value.name
