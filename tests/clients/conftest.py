@@ -1,0 +1,57 @@
+"""The broker the client tests talk to: one real process for the whole folder.
+
+LEVERET_TEST_BROKER=rabbitmq runs the same tests against Debian's RabbitMQ, which shows that the
+tests are right.
+"""
+
+import os
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.clients.processes import Program
+from tests.support.brokers import Broker, Leveret, RabbitMQ, rabbitmq_available
+
+BROKER_VARIABLE = "LEVERET_TEST_BROKER"
+
+
+@pytest.fixture(scope="package")
+def broker() -> Iterator[Broker]:
+    """A running broker that all tests of this folder share."""
+    choice = os.environ.get(BROKER_VARIABLE, "leveret")
+    if choice == "rabbitmq":
+        if not rabbitmq_available():
+            pytest.skip("rabbitmq-server is not installed")
+        with RabbitMQ() as peer:
+            yield peer
+    elif choice == "leveret":
+        with Leveret() as leveret:
+            yield leveret
+    else:
+        raise ValueError(f"{BROKER_VARIABLE} must be leveret or rabbitmq, not {choice!r}")
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    """A queue or exchange name no other test uses."""
+    return f"{request.node.name}-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def start_program() -> Iterator[Callable[..., Program]]:
+    """Start client programs; all are ended after the test, and a failure shows their output."""
+    started: list[Program] = []
+
+    def start(
+        command: Sequence[str], env: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> Program:
+        started.append(Program(command, env, cwd))
+        return started[-1]
+
+    yield start
+    for program in started:
+        program.kill()
+        sys.stdout.write(f"{program}\n")

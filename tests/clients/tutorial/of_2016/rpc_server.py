@@ -1,0 +1,39 @@
+"""Lesson 6, the server: answers a number with its Fibonacci number. Argument: request queue."""
+
+# mypy: ignore-errors
+# (pika 0.12 knows no types.)
+
+import os
+import sys
+
+import pika
+
+
+def fibonacci(n):
+    """The n-th Fibonacci number, n >= 0."""
+    current, following = 0, 1
+    for _ in range(n):
+        current, following = following, current + following
+    return current
+
+
+def on_request(channel, method, properties, body):
+    """Answer one request to the queue it names, under its correlation id."""
+    channel.basic_publish(
+        exchange="",
+        routing_key=properties.reply_to,
+        properties=pika.BasicProperties(correlation_id=properties.correlation_id),
+        body=str(fibonacci(int(body))).encode(),
+    )
+    channel.basic_ack(delivery_tag=method.delivery_tag)
+    print("answered", body.decode())
+
+
+queue = sys.argv[1]
+connection = pika.BlockingConnection(pika.URLParameters(os.environ["AMQP_URL"]))
+channel = connection.channel()
+channel.queue_declare(queue=queue)
+channel.basic_qos(prefetch_count=1)
+channel.basic_consume(on_request, queue=queue)
+print("ready")
+channel.start_consuming()

@@ -1,0 +1,1 @@
+"""The lessons as one writes them with the pika of today."""
