@@ -1,0 +1,28 @@
+"""HOST:PORT as written in the configuration and in what the broker prints."""
+
+from typing import NamedTuple
+
+
+class Address(NamedTuple):
+    """A host (a name, or an IPv4 or IPv6 address without brackets) and a TCP port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_address(text: str) -> Address:
+    """Read `127.0.0.1:5672`, `[::1]:5672`, `name:5672` or `:5672` (every interface).
+
+    :raises ValueError: if it is none of these, or the port is not from 0 to 65535.
+    """
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError(f"{text!r}: an IPv6 address stands in brackets")
+    if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise ValueError(f"{text!r} is not HOST:PORT")
+    return Address(host, int(port))

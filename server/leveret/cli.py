@@ -1,0 +1,108 @@
+"""The command line: `leveret serve`, `leveret ping`, `leveret --version`.
+
+Exit codes: 0 done; 1 `ping` had no answer; 2 the broker cannot start as it was told to, said in one
+line on stderr. Only what a command needs is imported, when it runs: both are used by scripts.
+"""
+
+import os
+import platform
+from typing import Final, NoReturn
+
+import click
+
+from leveret import __version__
+
+EXIT_NO_ANSWER: Final = 1
+EXIT_CANNOT_START: Final = 2
+
+
+def _print_version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if not wanted:
+        return
+    from leveret.compiled import build_kind
+
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    click.echo(f"leveret {__version__} ({python}, {build_kind()})")
+    context.exit()
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_print_version,
+    help="Print the version, the Python it runs on, and whether it is compiled.",
+)
+def main() -> None:
+    """Leveret, an AMQP 0-9-1 broker."""
+
+
+@main.command()
+@click.option("--config", "path", metavar="FILE", envvar="LEVERET_CONFIG", help="TOML file.")
+@click.option("--data-dir", metavar="DIR", help="Directory for the broker's data.")
+@click.option("--listen", metavar="HOST:PORT", multiple=True, help="Take AMQP here; repeatable.")
+@click.option("--management", metavar="HOST:PORT", help="Not in this version.")
+@click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
+@click.option("--log-format", metavar="FORMAT", help="console or json.")
+def serve(
+    path: str | None,
+    data_dir: str | None,
+    listen: tuple[str, ...],
+    management: str | None,
+    log_level: str | None,
+    log_format: str | None,
+) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Flags beat LEVERET_* variables, which beat the file; every key is in docs/configuration.md.
+    """
+    from leveret.config import ConfigError, load_config
+
+    if management is not None:
+        _cannot_start("--management: this version has no management API")
+    flags: dict[str, tuple[str, object]] = {
+        "storage.data_dir": ("--data-dir", data_dir),
+        "amqp.listen": ("--listen", list(listen) or None),
+        "log.level": ("--log-level", log_level),
+        "log.format": ("--log-format", log_format),
+    }
+    given = {key: (flag, value) for key, (flag, value) in flags.items() if value is not None}
+    try:
+        config = load_config(path, os.environ, given)
+    except ConfigError as error:
+        _cannot_start(str(error))
+
+    from leveret import app
+
+    try:
+        app.serve(config)
+    except (ConfigError, app.StartError) as error:
+        _cannot_start(str(error))
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where the broker listens.")
+@click.option("--port", default=5672, show_default=True, type=click.IntRange(1, 65535))
+@click.option(
+    "--timeout", default=5.0, show_default=True, type=click.FloatRange(0.1, 3600), help="Seconds."
+)
+def ping(host: str, port: int, timeout: float) -> None:
+    """Exit with 0 if a broker answers the AMQP handshake, with 1 if not."""
+    from leveret.addresses import Address
+    from leveret.ping import PingError
+    from leveret.ping import ping as ping_broker
+
+    address = Address(host, port)
+    try:
+        ping_broker(host, port, timeout)
+    except PingError as error:
+        click.echo(f"leveret: {address}: {error}", err=True)
+        raise SystemExit(EXIT_NO_ANSWER) from None
+    click.echo(f"{address} answers")
+
+
+def _cannot_start(reason: str) -> NoReturn:
+    click.echo(f"leveret: {reason}", err=True)
+    raise SystemExit(EXIT_CANNOT_START)

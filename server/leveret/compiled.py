@@ -1,0 +1,44 @@
+"""Which modules mypyc compiles, and which of them this process runs compiled.
+
+This is the one list of them: setup.py reads it (by path, so nothing may be imported here that is
+not in the standard library), `leveret --version` reports on it, and the tests hold it against the
+tree. The modules form one mypyc group, in which calls and attribute access are direct C.
+"""
+
+from importlib.machinery import EXTENSION_SUFFIXES
+from importlib.util import find_spec
+from typing import Final
+
+COMPILED: Final = (
+    "leveret.protocol.frames",
+    "leveret.protocol.tables",
+    "leveret.protocol.connection",
+    "leveret.protocol.channel",
+    "leveret.engine.exchanges.base",
+    "leveret.engine.exchanges.direct",
+    "leveret.engine.exchanges.fanout",
+    "leveret.engine.exchanges.topic",
+    "leveret.engine.exchanges.headers",
+    "leveret.engine.queue",
+    "leveret.engine.consumer",
+    "leveret.engine.message",
+    "leveret.engine.fifo",
+    "leveret.engine.vhost",
+)
+
+
+def loaded_from_shared_object(module: str) -> bool:
+    """Whether importing `module` here takes a shared object rather than its .py file."""
+    spec = find_spec(module)
+    origin = spec.origin if spec else None
+    return origin is not None and origin.endswith(tuple(EXTENSION_SUFFIXES))
+
+
+def build_kind() -> str:
+    """`compiled`, `plain Python`, or how many of the listed modules are which."""
+    compiled = sum(loaded_from_shared_object(module) for module in COMPILED)
+    if compiled == len(COMPILED):
+        return "compiled"
+    if compiled == 0:
+        return "plain Python"
+    return f"partly compiled: {compiled} of {len(COMPILED)} modules"
