@@ -9,8 +9,11 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import pika
 import pytest
+from pika.adapters.blocking_connection import BlockingChannel
 
 from tests.clients.processes import Program
 from tests.support.brokers import Broker, Leveret, RabbitMQ, rabbitmq_available
@@ -55,3 +58,27 @@ def start_program() -> Iterator[Callable[..., Program]]:
     for program in started:
         program.kill()
         sys.stdout.write(f"{program}\n")
+
+
+@pytest.fixture
+def connect(broker: Broker) -> Iterator[Callable[..., pika.BlockingConnection]]:
+    """Open blocking connections with the given URL parameters; all are closed after the test."""
+    opened: list[pika.BlockingConnection] = []
+
+    def open_connection(**parameters: Any) -> pika.BlockingConnection:
+        settings = pika.URLParameters(broker.url)
+        for key, value in parameters.items():
+            setattr(settings, key, value)
+        opened.append(pika.BlockingConnection(settings))
+        return opened[-1]
+
+    yield open_connection
+    for connection in opened:
+        if connection.is_open:
+            connection.close()
+
+
+@pytest.fixture
+def channel(connect: Callable[..., pika.BlockingConnection]) -> BlockingChannel:
+    """A channel on a connection of its own."""
+    return connect().channel()

@@ -1,7 +1,7 @@
 """Runs a program written for pika 0.12 on a Python of today. Arguments: program, its arguments.
 
 pika 0.12 asks for `collections.Callable`, which left its old place for `collections.abc` in Python
-3.10; it is put back before the program starts. Nothing else about the program or its pika is touched.
+3.10; it is put back before the program starts. Nothing else about program or pika is touched.
 """
 
 import collections
