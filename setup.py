@@ -17,6 +17,9 @@ from pathlib import Path
 from setuptools import Extension, setup
 
 ROOT = Path(__file__).parent
+METADATA_COMMANDS = {"egg_info", "dist_info", "sdist"}
+"""Steps in which pip asks about the project before building it; nothing is compiled for them."""
+
 COMPILED: tuple[str, ...] = runpy.run_path(str(ROOT / "server/leveret/compiled.py"))["COMPILED"]
 
 
@@ -46,7 +49,7 @@ def extensions() -> list[Extension]:
     mode = os.environ.get("LEVERET_COMPILE") or "auto"
     if mode not in ("0", "1", "auto"):
         raise SystemExit(f"leveret: LEVERET_COMPILE: expected 0, 1 or auto, got {mode!r}")
-    if mode == "0":
+    if mode == "0" or METADATA_COMMANDS & set(sys.argv[1:2]):
         return []
     problem = compiler_problem()
     if problem and mode == "1":
