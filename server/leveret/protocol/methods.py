@@ -17,7 +17,7 @@ and back. It trusts its input and judges its output, and a broker needs the reve
 
 import struct
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 
 from pamqp import encode as encoders
 from pamqp.base import Frame
@@ -41,6 +41,44 @@ FIXED_SIZES: Final = {"octet": 1, "short": 2, "long": 4, "longlong": 8, "timesta
 TIMESTAMP_MAX: Final = 253_402_300_799_000
 """The last whole second of the year 9999 as pamqp reads it, which takes values of more than 32 bits
 for milliseconds."""
+
+
+class AccessRequest(Frame):
+    """access.request: not in AMQP 0-9-1, so not in pamqp, but RabbitMQ answers it old clients."""
+
+    # In the order of the wire.
+    __slots__: ClassVar[list[str]] = [  # noqa: RUF023
+        "realm",
+        "exclusive",
+        "passive",
+        "active",
+        "write",
+        "read",
+    ]
+    frame_id: ClassVar[int] = 10
+    index: ClassVar[int] = 0x001E000A
+    name: ClassVar[str] = "Access.Request"
+    synchronous: ClassVar[bool] = True
+    valid_responses: ClassVar[list[str]] = ["Access.RequestOk"]
+    _realm = "shortstr"
+    _exclusive = "bit"
+    _passive = "bit"
+    _active = "bit"
+    _write = "bit"
+    _read = "bit"
+
+
+class AccessRequestOk(Frame):
+    """access.request-ok: a ticket, which nothing ever looks at."""
+
+    __slots__: ClassVar[list[str]] = ["ticket"]
+    frame_id: ClassVar[int] = 11
+    index: ClassVar[int] = 0x001E000B
+    name: ClassVar[str] = "Access.RequestOk"
+    _ticket = "short"
+
+    def __init__(self, ticket: int = 1) -> None:
+        self.ticket = ticket
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +117,13 @@ def _layout(method: type[Frame]) -> Layout:
     return Layout(method, _spelled(method.name), tuple(kinds), fields)
 
 
-LAYOUTS: Final = {index: _layout(method) for index, method in INDEX_MAPPING.items()}
+METHODS: Final[tuple[type[Frame], ...]] = (
+    *INDEX_MAPPING.values(),
+    AccessRequest,
+    AccessRequestOk,
+)
+
+LAYOUTS: Final = {method.index: _layout(method) for method in METHODS}
 """Class id in the upper, method id in the lower 16 bits -> the method."""
 
 PROPERTIES: Final = tuple(
@@ -146,7 +190,12 @@ def _check_arguments(payload: bytes, layout: Layout) -> None:
         elif kind == "shortstr":
             _check_utf8(payload[start + 1 : pos])
     if pos != stop:
-        raise AmqpError(ReplyCode.FRAME_ERROR, f"cannot decode {_erlang(payload[4:])}")
+        raise undecodable(payload)
+
+
+def undecodable(payload: bytes) -> AmqpError:
+    """The error of a method whose arguments are too short or too long."""
+    return AmqpError(ReplyCode.FRAME_ERROR, f"cannot decode {_erlang(payload[4:])}")
 
 
 def _check_utf8(octets: bytes) -> None:
