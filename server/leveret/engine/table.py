@@ -91,7 +91,7 @@ def type_name(value: FieldValue) -> str:
 def describe(value: FieldValue) -> str:
     """Write a field value as RabbitMQ's error texts do: the term of Erlang that holds it."""
     if isinstance(value, str):
-        return _describe_bytes(value.encode())
+        return _describe_bytes(value.encode("utf-8", "surrogateescape"))
     if isinstance(value, bytes | bytearray):
         return _describe_bytes(bytes(value))
     if isinstance(value, bool):

@@ -21,9 +21,10 @@ from typing import ClassVar, Final, TypeAlias
 
 from pamqp import encode as encoders
 from pamqp.base import Frame
-from pamqp.commands import INDEX_MAPPING, Basic, Channel
+from pamqp.commands import INDEX_MAPPING, Basic, Channel, Queue
 from pamqp.common import FieldTable, FieldValue
 
+from leveret.engine.arguments import Arguments
 from leveret.errors import AmqpError, ReplyCode
 from leveret.limits import SHORT_STRING_BYTES_MAX
 from leveret.protocol import tables
@@ -159,6 +160,8 @@ def decode(payload: bytes) -> Frame:
         method.unmarshal(payload[4:])
     except (ValueError, OverflowError, OSError):
         method.unmarshal(_softened(payload, 4, layout.kinds)[4:])
+    if isinstance(method, Queue.Declare):
+        method.arguments = Arguments(method.arguments or {}, argument_types(payload, method))
     return method
 
 

@@ -3,11 +3,13 @@
 In a pattern `*` stands for exactly one word and `#` for any number of them, none included. A word
 may be empty ("a..b" has three), but the empty routing key has no word at all.
 
-Patterns without a wildcard are looked up whole. The others are in a trie with one word a step. A
-routing key is matched word by word against the set of nodes its words so far may lead to, without
-recursion. A node joins the set at most once a word, so a key takes at most its number of words
-times the nodes of the trie, whatever patterns a hostile client makes up; and since a node is left
-by looking its next word up, only nodes that match so far are seen, not the number of bindings.
+Patterns without a wildcard are looked up whole. The others are in a trie with one word a step, and
+a routing key follows, word by word, only what has matched so far: the number of bindings says
+nothing about the time. Patterns made up to be slow (`#.*.#.*.#`) are not: what stands behind a `#`
+is followed at most once from each word, so a key never takes more steps than it has words, times
+the nodes of the trie.
+
+A match recurses at most once for each word of a pattern, so 256 deep: patterns are short strings.
 
 What recent routing keys led to is remembered, until a binding comes or goes.
 """
@@ -27,13 +29,13 @@ from leveret.limits import TOPIC_CACHE_SLOTS_MAX
 class _Node:
     """A place in the trie: all patterns that begin with the same words.
 
-    `step` is the last step of a match at which a `#` node joined the set. Only those nodes can be
-    reached in two ways at one step: from the word before, and by having stayed.
+    Only a `#` can be reached in two ways at one word of a key. What stands behind it is followed
+    once from each word: in the match numbered `match`, that is done from word `done_from` on.
     """
 
-    def __init__(self, repeats: bool) -> None:
-        self.repeats = repeats
-        self.step = 0
+    def __init__(self) -> None:
+        self.match = 0
+        self.done_from = 0
         self.targets: Targets = {}
         self.words: dict[str, _Node] = {}
         self.star: _Node | None = None
@@ -47,7 +49,7 @@ class _Node:
         return self.words.get(word)
 
     def make_child(self, word: str) -> "_Node":
-        node = _Node(word == "#")
+        node = _Node()
         if word == "*":
             self.star = node
         elif word == "#":
@@ -77,8 +79,8 @@ class TopicExchange(Exchange):
         super().__init__(name, durable, auto_delete, internal, arguments)
         self.type = "topic"
         self._literal: dict[str, Targets] = {}
-        self._root = _Node(False)
-        self._step = 0
+        self._root = _Node()
+        self._matches = 0
         self._recent: dict[str, list[Destination]] = {}
         self._recent_slots = 0
 
@@ -95,29 +97,9 @@ class TopicExchange(Exchange):
         into.extend(found)
 
     def _match_patterns(self, routing_key: str, found: list[Destination]) -> None:
-        step = self._step + 1
-        reached: list[_Node] = []
-        _reach(self._root, step, reached)
-        for word in _split(routing_key):
-            step += 1
-            before = reached
-            reached = []
-            for node in before:
-                if node.repeats and node.step != step:
-                    node.step = step
-                    reached.append(node)
-                follower = node.words.get(word)
-                if follower is not None:
-                    _reach(follower, step, reached)
-                follower = node.star
-                if follower is not None:
-                    _reach(follower, step, reached)
-            if not reached:
-                break
-        self._step = step
-        for node in reached:
-            if node.targets:
-                found.extend(node.targets)
+        words = _split(routing_key)
+        self._matches += 1
+        _follow(self._root, words, 0, self._matches, found)
 
     def _remember(self, routing_key: str, found: list[Destination]) -> None:
         slots = 1 + len(found)
@@ -170,13 +152,50 @@ class TopicExchange(Exchange):
             path[-1].remove_child(words.pop())
 
 
-def _reach(node: _Node, step: int, reached: list[_Node]) -> None:
-    """Put a node in the set, and the `#` after it, which may stand for no word."""
-    reached.append(node)
-    after = node.hash
-    if after is not None and after.step != step:
-        after.step = step
-        reached.append(after)
+def _follow(
+    node: _Node, words: list[str], position: int, match: int, found: list[Destination]
+) -> None:
+    """Add what the patterns from this node on lead to, for the words from a position on."""
+    while True:
+        if node.hash is not None:
+            _repeat(node.hash, words, position, match, found)
+        if position == len(words):
+            if node.targets:
+                found.extend(node.targets)
+            return
+        literal = node.words.get(words[position])
+        star = node.star
+        position += 1
+        if literal is None:
+            if star is None:
+                return
+            node = star
+        else:
+            if star is not None:
+                _follow(star, words, position, match, found)
+            node = literal
+
+
+def _repeat(
+    node: _Node, words: list[str], position: int, match: int, found: list[Destination]
+) -> None:
+    """Let a `#` stand for no word, and for one more until none is left or the rest is done."""
+    end = len(words) + 1
+    if node.match == match:
+        end = node.done_from
+        if position >= end:
+            return
+    elif node.targets:
+        found.extend(node.targets)
+    node.match = match
+    node.done_from = position
+    if node.words or node.star is not None:
+        for start in range(position, min(end, len(words))):
+            literal = node.words.get(words[start])
+            if literal is not None:
+                _follow(literal, words, start + 1, match, found)
+            if node.star is not None:
+                _follow(node.star, words, start + 1, match, found)
 
 
 def _split(key: str) -> list[str]:
@@ -188,7 +207,10 @@ def _has_wildcard(pattern: list[str]) -> bool:
 
 
 def _simplify(pattern: list[str]) -> list[str]:
-    """Leave one of several `#` in a row: they stand for the same words. `_reach` relies on it."""
+    """Leave one of several `#` in a row, which stands for the same words as all of them.
+
+    A `#` of the trie so never has another for its child.
+    """
     words: list[str] = []
     for word in pattern:
         if word != "#" or not words or words[-1] != "#":

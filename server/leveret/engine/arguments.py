@@ -1,0 +1,13 @@
+"""The arguments of a queue as they were declared."""
+
+from pamqp.common import FieldValue
+
+from leveret.engine.table import Table
+
+
+class Arguments(dict[str, FieldValue]):
+    """The arguments of a declaration, with the AMQP type each was sent with (`types`)."""
+
+    def __init__(self, table: Table, types: dict[str, str]) -> None:
+        super().__init__(table)
+        self.types = types

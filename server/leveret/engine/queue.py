@@ -1,0 +1,165 @@
+"""A queue: messages in order, and the consumers that take turns with them.
+
+Rules:
+- A message's position is its place in the order of arrival. Messages leave in that order, so
+  whatever comes back (rejected, or unacknowledged when its channel closed) lies before all that
+  has not left yet: a heap of what was returned, and a first-in-first-out backlog behind it.
+- While a consumer is ready nothing waits, so a message that arrives then goes straight through.
+- Consumers are served in turn. One that can take nothing now is parked, and costs nothing until
+  it is unparked.
+"""
+
+from heapq import heappop, heappush
+
+from mypy_extensions import i64
+
+from leveret.engine.arguments import Arguments
+from leveret.engine.consumer import Consumer
+from leveret.engine.exchanges.base import Destination
+from leveret.engine.fifo import Fifo
+from leveret.engine.message import Message
+
+
+class Queue(Destination):
+    """A named queue of one virtual host, owned by it."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        durable: bool = False,
+        auto_delete: bool = False,
+        owner: object | None = None,
+        arguments: Arguments | None = None,
+    ) -> None:
+        super().__init__(name)
+        self.durable = durable
+        self.auto_delete = auto_delete
+        self.owner = owner
+        """The connection an exclusive queue belongs to; None for a shared one."""
+        self.arguments = arguments if arguments is not None else Arguments({}, {})
+        self.consumers: list[Consumer] = []
+        self.unacknowledged: i64 = 0
+        self.deleted = False
+        self._ready: list[Consumer] = []
+        self._backlog = Fifo()
+        self._returned: list[tuple[int, Message]] = []
+        self._position: i64 = 0
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether it is usable by the connection that declared it only."""
+        return self.owner is not None
+
+    @property
+    def exclusively_consumed(self) -> bool:
+        """Whether a consumer asked to be the only one."""
+        return len(self.consumers) == 1 and self.consumers[0].exclusive
+
+    def message_count(self) -> i64:
+        """Messages ready to be delivered (RabbitMQ: `messages_ready`)."""
+        return self._backlog.count + len(self._returned)
+
+    def publish(self, message: Message) -> bool:
+        """Put a message behind all others, or hand it to the next ready consumer.
+
+        :returns: False if it has to wait although the queue has consumers: they are too slow.
+        """
+        if self._backlog.count == 0 and self._ready and not self._returned:
+            consumer = self._next_ready()
+            if consumer is not None:
+                position = self._position
+                self._position = position + 1
+                consumer.deliver(message, position, False)
+                return True
+        self._backlog.append(message)
+        return not self.consumers
+
+    def pump(self) -> None:
+        """Hand out messages for as long as there are any and a consumer takes them."""
+        while self._ready and (self._backlog.count != 0 or self._returned):
+            consumer = self._next_ready()
+            if consumer is None:
+                return
+            if self._returned:
+                position, message = heappop(self._returned)
+                consumer.deliver(message, position, True)
+            else:
+                place = self._position
+                self._position = place + 1
+                consumer.deliver(self._backlog.pop(), place, False)
+
+    def take(self) -> tuple[Message, int, bool] | None:
+        """The next message, its position, and whether it was delivered before (basic.get)."""
+        if self._returned:
+            position, message = heappop(self._returned)
+            return message, position, True
+        if self._backlog.count == 0:
+            return None
+        place = self._position
+        self._position = place + 1
+        return self._backlog.pop(), place, False
+
+    def give_back(self, message: Message, position: i64) -> None:
+        """Put a message that was taken back to its old place. Call `pump` when all are back."""
+        if not self.deleted:
+            heappush(self._returned, (position, message))
+
+    def purge(self) -> i64:
+        """Drop every ready message.
+
+        :returns: how many there were.
+        """
+        count = self.message_count()
+        self._position += self._backlog.count
+        self._backlog.clear()
+        self._returned.clear()
+        return count
+
+    def add_consumer(self, consumer: Consumer) -> None:
+        """Let a consumer take its turns, from now on."""
+        self.consumers.append(consumer)
+        self._ready.append(consumer)
+
+    def remove_consumer(self, consumer: Consumer) -> None:
+        """Give a consumer no more messages; those it holds stay with its channel."""
+        self.consumers.remove(consumer)
+        if consumer.parked:
+            consumer.parked = False
+        else:
+            self._ready.remove(consumer)
+
+    def unpark(self, consumer: Consumer) -> None:
+        """Let a consumer that may have room again take its turns again."""
+        if consumer.parked and not self.deleted:
+            consumer.parked = False
+            self._ready.append(consumer)
+            self.pump()
+
+    def delete(self) -> i64:
+        """Drop all messages, and tell the consumers.
+
+        :returns: how many ready messages there were.
+        """
+        count = self.purge()
+        self.deleted = True
+        consumers = self.consumers
+        self.consumers = []
+        self._ready = []
+        for consumer in consumers:
+            consumer.cancelled()
+        return count
+
+    def _next_ready(self) -> Consumer | None:
+        """The consumer whose turn it is; those that cannot take anything are parked on the way."""
+        ready = self._ready
+        while ready:
+            consumer = ready[0]
+            if consumer.can_take():
+                if len(ready) > 1:
+                    ready.append(ready.pop(0))
+                return consumer
+            del ready[0]
+            consumer.parked = True
+            consumer.park()
+        return None

@@ -1,0 +1,134 @@
+"""Exchanges: declared, deleted, and gone by themselves when their last binding goes."""
+
+from typing import Final
+
+from leveret.engine.exchanges import create
+from leveret.engine.exchanges.base import Destination, Exchange
+from leveret.engine.table import Table
+from leveret.engine.topology.names import (
+    RESERVED_PREFIX,
+    find_exchange,
+    flag,
+    inequivalent,
+    refuse_default_exchange,
+    refuse_reserved,
+    the_exchange,
+)
+from leveret.engine.vhost import VirtualHost
+from leveret.errors import AmqpError, ReplyCode
+
+PREDECLARED: Final = (
+    ("amq.direct", "direct", False),
+    ("amq.fanout", "fanout", False),
+    ("amq.topic", "topic", False),
+    ("amq.headers", "headers", False),
+    ("amq.match", "headers", False),
+    ("amq.rabbitmq.trace", "topic", True),
+)
+"""Name, type, and whether it is internal, of the exchanges every virtual host is born with."""
+
+ALTERNATE_EXCHANGE: Final = "alternate-exchange"
+
+
+def predeclare(vhost: VirtualHost) -> None:
+    """Give a new virtual host its exchanges (AMQP 0-9-1, section 3.1.3.1)."""
+    for name, type_name, internal in PREDECLARED:
+        vhost.exchanges[name] = create(type_name, name, True, False, internal, {})
+
+
+def check_exchange(vhost: VirtualHost, name: str) -> None:
+    """A passive declaration: the exchange must be there.
+
+    :raises AmqpError: NOT_FOUND.
+    """
+    refuse_default_exchange(name)
+    find_exchange(vhost, name)
+
+
+def declare_exchange(
+    vhost: VirtualHost,
+    name: str,
+    type_name: str,
+    *,
+    durable: bool,
+    auto_delete: bool,
+    internal: bool,
+    arguments: Table,
+) -> Exchange:
+    """Make an exchange, or see that the one of that name is the same.
+
+    :raises AmqpError: ACCESS_REFUSED for a reserved name, PRECONDITION_FAILED for an unknown
+        type, a wrong argument, or a living exchange that differs.
+    """
+    refuse_default_exchange(name)
+    current = vhost.exchanges.get(name)
+    declared = create(type_name, name, durable, auto_delete, internal, arguments)
+    if current is None:
+        refuse_reserved("exchange", name)
+        vhost.exchanges[name] = declared
+        vhost.changed()
+        return declared
+    what = the_exchange(vhost, name)
+    if current.type != type_name:
+        raise inequivalent(what, "type", f"'{type_name}'", f"'{current.type}'")
+    for argument, received, present in (
+        ("durable", durable, current.durable),
+        ("auto_delete", auto_delete, current.auto_delete),
+        ("internal", internal, current.internal),
+    ):
+        if received != present:
+            raise inequivalent(what, argument, flag(received), flag(present))
+    if declared.alternate != current.alternate:
+        raise inequivalent(
+            what, ALTERNATE_EXCHANGE, _alternate(declared, True), _alternate(current, False)
+        )
+    return current
+
+
+def _alternate(exchange: Exchange, received: bool) -> str:
+    if not exchange.alternate:
+        return "none"
+    the_value = "the value " if received else ""
+    return f"{the_value}'{exchange.alternate}' of type 'longstr'"
+
+
+def delete_exchange(vhost: VirtualHost, name: str, *, if_unused: bool) -> None:
+    """Delete an exchange with all its bindings; one that is not there is no error.
+
+    :raises AmqpError: ACCESS_REFUSED for one of the broker's own, PRECONDITION_FAILED for one in
+        use with `if_unused`.
+    """
+    refuse_default_exchange(name)
+    if name.startswith(RESERVED_PREFIX) and name in vhost.exchanges:
+        raise AmqpError(
+            ReplyCode.ACCESS_REFUSED,
+            f"deletion of system {the_exchange(vhost, name)} not allowed",
+        )
+    exchange = vhost.exchanges.get(name)
+    if exchange is None:
+        return
+    if if_unused and exchange.is_bound():
+        raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"{the_exchange(vhost, name)} in use")
+    remove_exchange(vhost, exchange)
+
+
+def remove_exchange(vhost: VirtualHost, exchange: Exchange) -> None:
+    """Take an exchange out of its virtual host, with the bindings to and from it."""
+    del vhost.exchanges[exchange.name]
+    for binding in exchange.bindings():
+        exchange.unbind(binding.destination, binding.routing_key, binding.arguments)
+    unbind_everywhere(vhost, exchange)
+
+
+def unbind_everywhere(vhost: VirtualHost, destination: Destination) -> None:
+    """Drop every binding to what is being deleted; sources that auto-delete may follow it."""
+    vhost.changed()
+    for source in destination.sources():
+        source.drop(destination)
+        delete_if_unbound(vhost, source)
+
+
+def delete_if_unbound(vhost: VirtualHost, exchange: Exchange) -> None:
+    """An auto-delete exchange goes when its last binding is gone (never if it had none)."""
+    if exchange.auto_delete and not exchange.is_bound() and exchange.name in vhost.exchanges:
+        remove_exchange(vhost, exchange)

@@ -1,0 +1,122 @@
+"""Queues: declared, deleted, and gone with their last consumer or their connection."""
+
+from typing import Final
+
+from leveret.engine.arguments import Arguments
+from leveret.engine.consumer import Consumer
+from leveret.engine.queue import Queue
+from leveret.engine.topology.arguments import check_arguments, check_equivalent
+from leveret.engine.topology.exchanges import unbind_everywhere
+from leveret.engine.topology.names import (
+    check_owner,
+    find_queue,
+    flag,
+    generated,
+    inequivalent,
+    locked,
+    refuse_reserved,
+    the_queue,
+)
+from leveret.engine.vhost import VirtualHost
+from leveret.errors import AmqpError, ReplyCode
+
+GENERATED_NAME_PREFIX: Final = "amq.gen-"
+
+
+def declare_queue(
+    vhost: VirtualHost,
+    name: str,
+    *,
+    durable: bool,
+    auto_delete: bool,
+    owner: object | None,
+    connection: object,
+    arguments: Arguments,
+) -> Queue:
+    """Make a queue, or see that the one of that name is the same.
+
+    :param owner: the connection an exclusive queue is to belong to, else None. An exclusive
+        queue does not outlive its connection, so it is never durable.
+    :param connection: the connection that declares.
+    :raises AmqpError: ACCESS_REFUSED for a reserved name, RESOURCE_LOCKED for another's exclusive
+        queue, PRECONDITION_FAILED for wrong arguments or a living queue that differs.
+    """
+    if name:
+        refuse_reserved("queue", name)
+    else:
+        name = generated(GENERATED_NAME_PREFIX)
+    what = the_queue(vhost, name)
+    durable = durable and owner is None
+    current = vhost.queues.get(name)
+    check_arguments(what, arguments)
+    if current is None:
+        queue = Queue(
+            name,
+            durable=durable,
+            auto_delete=auto_delete,
+            owner=owner,
+            arguments=arguments,
+        )
+        vhost.queues[name] = queue
+        vhost.changed()
+        return queue
+    check_owner(vhost, current, connection)
+    if owner is not current.owner:
+        raise locked(vhost, name)
+    if durable != current.durable:
+        raise inequivalent(what, "durable", flag(durable), flag(current.durable))
+    if auto_delete != current.auto_delete:
+        raise inequivalent(what, "auto_delete", flag(auto_delete), flag(current.auto_delete))
+    check_equivalent(what, arguments, current.arguments)
+    return current
+
+
+def delete_queue(
+    vhost: VirtualHost, name: str, *, if_unused: bool, if_empty: bool, connection: object
+) -> int:
+    """Delete a queue with its messages; one that is not there is no error.
+
+    :returns: how many ready messages it had.
+    :raises AmqpError: RESOURCE_LOCKED, or PRECONDITION_FAILED for one in use with `if_unused`, or
+        not empty with `if_empty`.
+    """
+    if name not in vhost.queues:
+        return 0
+    queue = find_queue(vhost, name, connection)
+    if if_unused and queue.consumers:
+        raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"{the_queue(vhost, name)} in use")
+    if if_empty and queue.message_count() != 0:
+        raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"{the_queue(vhost, name)} not empty")
+    return remove_queue(vhost, queue)
+
+
+def remove_queue(vhost: VirtualHost, queue: Queue) -> int:
+    """Take a queue out of its virtual host, with its bindings, messages and consumers.
+
+    :returns: how many ready messages it had.
+    """
+    if queue.deleted:
+        return 0
+    del vhost.queues[queue.name]
+    unbind_everywhere(vhost, queue)
+    return queue.delete()
+
+
+def remove_consumer(vhost: VirtualHost, queue: Queue, consumer: Consumer) -> None:
+    """End a consumer; an auto-delete queue goes with its last one."""
+    if queue.deleted:
+        return
+    queue.remove_consumer(consumer)
+    if queue.auto_delete and not queue.consumers:
+        remove_queue(vhost, queue)
+
+
+def check_may_consume(vhost: VirtualHost, queue: Queue, exclusive: bool) -> None:
+    """See that another consumer may join, and an exclusive one be alone.
+
+    :raises AmqpError: ACCESS_REFUSED.
+    """
+    if queue.exclusively_consumed or (exclusive and queue.consumers):
+        raise AmqpError(
+            ReplyCode.ACCESS_REFUSED, f"{the_queue(vhost, queue.name)} in exclusive use"
+        )

@@ -1,0 +1,120 @@
+"""A virtual host: exchanges, queues and bindings under one roof, and the way of a message.
+
+Routing walks exchanges from the one published to: exchange-to-exchange bindings are followed,
+cycles are cut, a queue is named once however many ways lead to it, and an exchange that leads
+nowhere hands over to its alternate exchange (RabbitMQ: Exchange to Exchange Bindings, Alternate
+Exchanges). What a key led to is remembered until anything that routing depends on changes.
+
+Declaring, binding and deleting, with all that may be refused, are in `topology.py`.
+"""
+
+from typing import Final
+
+from leveret.engine.exchanges.base import Destination, Exchange
+from leveret.engine.queue import Queue
+from leveret.engine.table import Table
+from leveret.errors import AmqpError, ReplyCode
+from leveret.limits import ROUTE_CACHE_ENTRIES_MAX
+
+DEFAULT_EXCHANGE: Final = ""
+
+
+class Route:
+    """Where messages of one exchange and routing key go.
+
+    `raw` is the key it is remembered by, exchange and routing key as two short strings; messages
+    share this one object instead of keeping the slice they came with.
+    """
+
+    def __init__(
+        self, raw: bytes, exchange: str, routing_key: str, queues: list[Queue], reads_headers: bool
+    ) -> None:
+        self.raw = raw
+        self.exchange = exchange
+        self.routing_key = routing_key
+        self.queues = queues
+        self.reads_headers = reads_headers
+        """The queues depend on the message's headers: ask `VirtualHost.route_by_headers`."""
+
+
+class VirtualHost:
+    """One virtual host. Whoever changes `exchanges`, `queues` or a binding calls `changed`."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.exchanges: dict[str, Exchange] = {}
+        self.queues: dict[str, Queue] = {}
+        self._routes: dict[bytes, Route] = {}
+
+    def changed(self) -> None:
+        """Forget where keys led: what routing depends on is no longer what it was."""
+        self._routes.clear()
+
+    def route(self, raw: bytes) -> Route:
+        """Where a message goes, by its exchange and routing key as two short strings.
+
+        :raises AmqpError: NOT_FOUND for an unknown exchange, ACCESS_REFUSED for an internal one.
+        """
+        route = self._routes.get(raw)
+        if route is not None:
+            return route
+        route = self._find_route(raw)
+        if len(self._routes) >= ROUTE_CACHE_ENTRIES_MAX:
+            self._routes.clear()
+        self._routes[raw] = route
+        return route
+
+    def route_by_headers(self, route: Route, headers: Table) -> list[Queue]:
+        """The queues of a route that depends on headers, for these headers."""
+        return self._walk(route.exchange, route.routing_key, headers)[0]
+
+    def _find_route(self, raw: bytes) -> Route:
+        length = raw[0]
+        # A routing key may be any bytes; surrogates carry what is not UTF-8 through the engine.
+        exchange = raw[1 : 1 + length].decode("utf-8", "surrogateescape")
+        routing_key = raw[2 + length :].decode("utf-8", "surrogateescape")
+        if exchange != DEFAULT_EXCHANGE:
+            found = self.exchanges.get(exchange)
+            if found is None:
+                raise AmqpError(
+                    ReplyCode.NOT_FOUND, f"no exchange '{exchange}' in vhost '{self.name}'"
+                )
+            if found.internal:
+                raise AmqpError(
+                    ReplyCode.ACCESS_REFUSED,
+                    f"cannot publish to internal exchange '{exchange}' in vhost '{self.name}'",
+                )
+        queues, reads_headers = self._walk(exchange, routing_key, None)
+        return Route(raw, exchange, routing_key, queues, reads_headers)
+
+    def _walk(
+        self, start: str, routing_key: str, headers: Table | None
+    ) -> tuple[list[Queue], bool]:
+        """Every queue reached from an exchange, and whether headers had a say in it."""
+        if start == DEFAULT_EXCHANGE:
+            queue = self.queues.get(routing_key)
+            return ([] if queue is None else [queue]), False
+        reads_headers = False
+        reached: dict[Queue, None] = {}
+        seen = {start}
+        waiting = [start]
+        while waiting:
+            exchange = self.exchanges.get(waiting.pop())
+            if exchange is None:
+                continue
+            reads_headers = reads_headers or exchange.reads_headers
+            matched: list[Destination] = []
+            exchange.match(routing_key, headers, matched)
+            onward: list[str] = []
+            for destination in matched:
+                if isinstance(destination, Queue):
+                    reached[destination] = None
+                else:
+                    onward.append(destination.name)
+            if not matched and exchange.alternate:
+                onward.append(exchange.alternate)
+            for name in onward:
+                if name not in seen:
+                    seen.add(name)
+                    waiting.append(name)
+        return list(reached), reads_headers

@@ -1,0 +1,74 @@
+"""The AMQP reply codes, and the one exception that carries them.
+
+Every wrong thing a peer does is answered with a reply code, and the code alone decides how much is
+closed: a soft code closes the channel, a hard one the connection (AMQP 0-9-1, section 1.2, and the
+table of RabbitMQ, which makes the same split). Whoever finds the error raises `AmqpError`; the
+protocol's connection is the one place that turns it into a close method.
+"""
+
+from enum import IntEnum
+from typing import Final
+
+
+class ReplyCode(IntEnum):
+    """A reply code; its name is the first word of the reply text on the wire."""
+
+    SUCCESS = 200
+    CONTENT_TOO_LARGE = 311
+    NO_ROUTE = 312
+    NO_CONSUMERS = 313
+    CONNECTION_FORCED = 320
+    INVALID_PATH = 402
+    ACCESS_REFUSED = 403
+    NOT_FOUND = 404
+    RESOURCE_LOCKED = 405
+    PRECONDITION_FAILED = 406
+    FRAME_ERROR = 501
+    SYNTAX_ERROR = 502
+    COMMAND_INVALID = 503
+    CHANNEL_ERROR = 504
+    UNEXPECTED_FRAME = 505
+    RESOURCE_ERROR = 506
+    NOT_ALLOWED = 530
+    NOT_IMPLEMENTED = 540
+    INTERNAL_ERROR = 541
+
+
+CHANNEL_CODES: Final = frozenset(
+    {
+        ReplyCode.CONTENT_TOO_LARGE,
+        ReplyCode.NO_ROUTE,
+        ReplyCode.NO_CONSUMERS,
+        ReplyCode.ACCESS_REFUSED,
+        ReplyCode.NOT_FOUND,
+        ReplyCode.RESOURCE_LOCKED,
+        ReplyCode.PRECONDITION_FAILED,
+    }
+)
+"""The soft codes. Every other one closes the connection, as every code does on channel 0."""
+
+REPLY_TEXT_BYTES_MAX: Final = 255
+"""A reply text is a short string (AMQP 0-9-1, section 4.2.5.3)."""
+
+
+class AmqpError(Exception):
+    """What a peer did wrong, as it will read it: a reply code and the text behind its name."""
+
+    def __init__(self, code: ReplyCode, text: str) -> None:
+        super().__init__(code, text)
+        self.code = code
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.reply_text
+
+    @property
+    def reply_text(self) -> str:
+        """`NAME - text`, cut to what a short string holds without splitting a character."""
+        full = f"{self.code.name} - {self.text}".encode()
+        return full[:REPLY_TEXT_BYTES_MAX].decode("utf-8", "ignore")
+
+    @property
+    def closes_connection(self) -> bool:
+        """Whether the code closes the whole connection wherever it was raised."""
+        return self.code not in CHANNEL_CODES

@@ -1,0 +1,64 @@
+"""Every bound that is not a matter of configuration, with its unit and its reason.
+
+What an operator may want to change is a key of `config.py`; what is here follows from the
+protocol or from what the broker must survive whatever a peer sends.
+"""
+
+from typing import Final
+
+# --- frames and names -----------------------------------------------------------------------
+
+FRAME_MIN_SIZE: Final = 4096
+"""Bytes: every peer must take frames of this size (AMQP 0-9-1, section 4.2.2, frame-min-size)."""
+
+FRAME_OVERHEAD: Final = 8
+"""Bytes of a frame around its payload: type, channel, size, and the frame-end octet."""
+
+SHORT_STRING_BYTES_MAX: Final = 255
+"""Bytes of a short string, so of every name and routing key (AMQP 0-9-1, section 4.2.5.3)."""
+
+INITIAL_FRAME_BYTES_MAX: Final = 8192
+"""Bytes of a frame before connection.tune-ok: start-ok with its client properties must fit, an
+unauthenticated peer must not make the broker hold more (RabbitMQ 4.1: initial_frame_max)."""
+
+# --- field tables ---------------------------------------------------------------------------
+
+TABLE_DEPTH_MAX: Final = 64
+"""Levels of tables and arrays in each other: they are walked by recursion, and compiled code has
+no stack check. Nothing known to be in use nests deeper than six."""
+
+TABLE_ENTRIES_MAX: Final = 8192
+"""Entries of a table and all it contains: decoding takes time with the square of their number,
+and at this many it stays near a tenth of a second for the largest frame."""
+
+# --- connections ----------------------------------------------------------------------------
+
+CLOSE_TIMEOUT_S: Final = 10.0
+"""Seconds a peer has to answer a connection.close before its socket is cut."""
+
+SILENT_CLOSE_DELAY_S: Final = 3.0
+"""Seconds before a refused login without `authentication_failure_close` is cut, so that guessing
+passwords is slow (RabbitMQ: SILENT_CLOSE_DELAY)."""
+
+LISTEN_BACKLOG: Final = 1024
+"""Connections the kernel holds while the broker is busy; a restart brings all clients at once."""
+
+# --- the turn of the event loop -------------------------------------------------------------
+
+OUTPUT_HIGH_BYTES: Final = 256 * 1024
+"""Bytes waiting in a connection's writer at which its consumers stop being handed messages until
+it was flushed: what a consumer that does not read can cost."""
+
+PENDING_INPUT_BYTES_MAX: Final = 1024 * 1024
+"""Bytes read from a socket and not yet worked through; more than one frame of the largest size
+is never held, the socket is left alone until they are gone."""
+
+# --- routing --------------------------------------------------------------------------------
+
+ROUTE_CACHE_ENTRIES_MAX: Final = 16384
+"""Routes a virtual host remembers by exchange and routing key. When full it starts anew, so keys
+that never come back cost no more than finding their route."""
+
+TOPIC_CACHE_SLOTS_MAX: Final = 8192
+"""Routing keys and destinations, together, that a topic exchange remembers of recent matches: four
+megabytes if all keys are as long as can be. When full it starts anew."""

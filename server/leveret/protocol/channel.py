@@ -1,0 +1,323 @@
+"""A channel: content assembled into messages, and what becomes of them and of deliveries.
+
+The hot methods, basic.publish, ack, nack and reject, are parsed here from their octets. All
+others come decoded, through `handlers/`. A channel raises AmqpError for what its peer does wrong;
+its connection answers and closes what the code says.
+"""
+
+from librt.strings import read_i16_be, read_i64_be
+from mypy_extensions import i16, i32, i64
+from pamqp.base import Frame
+
+from leveret.engine.message import Message
+from leveret.engine.queue import Queue
+from leveret.engine.table import describe
+from leveret.engine.vhost import Route, VirtualHost
+from leveret.errors import AmqpError, ReplyCode
+from leveret.protocol import methods
+from leveret.protocol.deliveries import Deliveries, Delivery
+from leveret.protocol.frames import wire_number, write_ack, write_get_ok, write_return
+from leveret.protocol.publishing import CHECKED_PROPERTIES, check_properties_of
+from leveret.protocol.session import Confirming, Session
+from leveret.protocol.states import ChannelEvent, ChannelState, Expecting, next_channel_state
+from leveret.protocol.tables import check_properties, delivery_mode
+from leveret.protocol.transaction import Transaction
+
+BASIC_CLASS = 60
+HEADER_BYTES_MIN = 14
+"""A content header: class, weight, body size and property flags."""
+
+
+class Channel(Confirming):
+    """One open channel of a connection, which owns it and feeds it whole frames."""
+
+    def __init__(
+        self, session: Session, number: int, message_bytes_max: int, consumers_max: int
+    ) -> None:
+        self.session = session
+        self.vhost: VirtualHost = session.vhost
+        self.number = number
+        self.state = ChannelState.OPEN
+        self.deliveries = Deliveries(session, number)
+        self.prefetch = 0
+        """Prefetch of the consumers to come: basic.qos without `global`."""
+        self.last_queue = ""
+        """The queue most recently declared here, which an empty name stands for."""
+        self.transaction: Transaction | None = None
+        self.confirming = False
+        self.consumers_max = consumers_max
+        """Consumers the channel may have; 0 is no limit."""
+        self._wire_number: i16 = wire_number(number)
+        self._published: i64 = 0
+        self._confirmed: i64 = 0
+        self._confirms_wait = False
+        self._expecting: i32 = Expecting.METHOD
+        self._route = b""
+        self._mandatory = False
+        self._header = b""
+        self._persistent = False
+        self._flags: i64 = 0
+        self._parts: list[bytes] = []
+        self._missing: i64 = 0
+        self._message_bytes_max: i64 = message_bytes_max
+
+    def move(self, event: ChannelEvent) -> None:
+        """Change state.
+
+        :raises AmqpError: if the event is not allowed now.
+        """
+        self.state = next_channel_state(self.state, event)
+
+    @property
+    def expecting_method(self) -> bool:
+        """Whether no content is under way, so that any method may come."""
+        return self._expecting == Expecting.METHOD
+
+    def unexpected(self) -> AmqpError:
+        """The error of a frame that is not the one that had to come."""
+        if self._expecting == Expecting.HEADER:
+            text = f"content header for class {BASIC_CLASS}, got non content header"
+        elif self._expecting == Expecting.BODY:
+            text = "content body, got non content body"
+        else:
+            text = "method frame, got non method"
+        return AmqpError(ReplyCode.UNEXPECTED_FRAME, f"expected {text} frame instead")
+
+    # --- publishing -------------------------------------------------------------------------
+
+    def publish(self, data: bytes, start: i64, stop: i64) -> None:
+        """basic.publish: `data[start:stop]` is the payload of its frame."""
+        exchange = start + 6
+        key = exchange + 1 + data[exchange] if exchange < stop else stop
+        bits = key + 1 + data[key] if key < stop else stop
+        if bits + 1 != stop:
+            raise methods.undecodable(data[start:stop])
+        flags = data[bits]
+        if flags & 2:
+            raise AmqpError(ReplyCode.NOT_IMPLEMENTED, "immediate=true")
+        self._route = data[exchange:bits]
+        self._mandatory = (flags & 1) != 0
+        self._expecting = Expecting.HEADER
+
+    def header(self, data: bytes, start: i64, stop: i64) -> None:
+        """A content header frame with the payload `data[start:stop]`."""
+        if self._expecting != Expecting.HEADER:
+            raise self.unexpected()
+        header = data[start:stop]
+        if header != self._header:
+            if stop - start < HEADER_BYTES_MIN:
+                raise AmqpError(
+                    ReplyCode.FRAME_ERROR,
+                    f"type 2, all octets = {describe(header)}: unknown_frame",
+                )
+            if read_i16_be(data, start + 2) != 0:
+                raise self.unexpected()
+            if read_i16_be(data, start) != BASIC_CLASS:
+                raise AmqpError(
+                    ReplyCode.UNEXPECTED_FRAME,
+                    f"expected content header for class {BASIC_CLASS}, got one for class "
+                    f"{int(read_i16_be(data, start)) & 0xFFFF} instead",
+                )
+            self._check_header(header)
+        size = read_i64_be(header, 4)
+        if size < 0 or size > self._message_bytes_max:
+            self._expecting = Expecting.METHOD
+            raise AmqpError(
+                ReplyCode.PRECONDITION_FAILED,
+                f"message size {int(size) & 0xFFFFFFFFFFFFFFFF} is larger than configured max "
+                f"size {self._message_bytes_max}",
+            )
+        if size == 0:
+            self._complete(b"")
+        else:
+            self._missing = size
+            self._expecting = Expecting.BODY
+
+    def _check_header(self, header: bytes) -> None:
+        """See that properties are well-formed before a consumer has to read them.
+
+        Publishers mostly send the same properties again, so the last header is remembered.
+        """
+        try:
+            flags = check_properties(header, 12, len(header))
+        except ValueError as error:
+            raise AmqpError(ReplyCode.SYNTAX_ERROR, f"malformed properties: {error}") from None
+        self._flags = flags
+        self._persistent = delivery_mode(header, 12, flags) == 2
+        self._header = header
+
+    def body(self, data: bytes, start: i64, stop: i64) -> None:
+        """A content body frame with the payload `data[start:stop]`."""
+        if self._expecting != Expecting.BODY:
+            raise self.unexpected()
+        missing = self._missing - (stop - start)
+        if missing == 0 and not self._parts:
+            self._complete(data[start:stop])
+            return
+        if missing < 0:
+            raise AmqpError(
+                ReplyCode.FRAME_ERROR,
+                "content body frame exceeds remaining content size",
+            )
+        self._parts.append(data[start:stop])
+        self._missing = missing
+        if missing == 0:
+            body = b"".join(self._parts)
+            self._parts = []
+            self._complete(body)
+
+    def _complete(self, body: bytes) -> None:
+        self._expecting = Expecting.METHOD
+        header = self._header
+        if self._flags & CHECKED_PROPERTIES:
+            check_properties_of(header, self.session.user)
+        route = self.vhost.route(self._route)
+        message = Message(route.raw, header, body, self._persistent)
+        self.session.publishes = True
+        if self.transaction is not None:
+            self.transaction.publish(message, route, self._mandatory)
+        else:
+            self.route_message(message, route, self._mandatory)
+        if self.confirming:
+            self._published += 1
+            if not self._confirms_wait:
+                self._confirms_wait = True
+                self.session.confirm_later(self)
+
+    def route_message(self, message: Message, route: Route, mandatory: bool) -> None:
+        """Put a message into every queue of its route, or return it."""
+        queues = route.queues
+        if route.reads_headers:
+            headers = methods.properties(message.header).headers
+            queues = self.vhost.route_by_headers(route, headers if headers is not None else {})
+        for queue in queues:
+            if not queue.publish(message):
+                self.session.held += 1
+        if mandatory and not queues:
+            self._flush_confirms()
+            write_return(self.session.output, self._wire_number, message, self.session.frame_max)
+            self.session.touch()
+
+    # --- acknowledging ----------------------------------------------------------------------
+
+    def ack(self, data: bytes, start: i64, stop: i64) -> None:
+        """basic.ack: `data[start:stop]` is the payload of its frame."""
+        if stop - start != 13:
+            raise methods.undecodable(data[start:stop])
+        tag = read_i64_be(data, start + 4)
+        if self.transaction is not None:
+            self.settle(self._taken(tag, data[start + 12] & 1 != 0), requeue=False)
+        elif data[start + 12] & 1:
+            self._acknowledge(self.deliveries.take_until(tag))
+        else:
+            delivery = self.deliveries.take(tag)
+            delivery.settle()
+            consumer = delivery.consumer
+            if consumer is not None and consumer.parked:
+                self._reconsider(delivery)
+
+    def reject(self, data: bytes, start: i64, stop: i64) -> None:
+        """basic.reject: `data[start:stop]` is the payload of its frame."""
+        if stop - start != 13:
+            raise methods.undecodable(data[start:stop])
+        tag = read_i64_be(data, start + 4)
+        self.settle(self._taken(tag, False), requeue=data[start + 12] & 1 != 0)
+
+    def nack(self, data: bytes, start: i64, stop: i64) -> None:
+        """basic.nack: `data[start:stop]` is the payload of its frame."""
+        if stop - start != 13:
+            raise methods.undecodable(data[start:stop])
+        tag = read_i64_be(data, start + 4)
+        bits = data[start + 12]
+        self.settle(self._taken(tag, bits & 1 != 0), requeue=bits & 2 != 0)
+
+    def _taken(self, tag: i64, multiple: bool) -> list[Delivery]:
+        if multiple:
+            return self.deliveries.take_until(tag)
+        return [self.deliveries.take(tag)]
+
+    def settle(self, taken: list[Delivery], *, requeue: bool) -> None:
+        """Settle deliveries that were taken, at once or when the transaction commits."""
+        if self.transaction is not None:
+            self.transaction.settle(taken, requeue)
+        elif requeue:
+            self.requeue(taken)
+        else:
+            self._acknowledge(taken)
+
+    def _acknowledge(self, taken: list[Delivery]) -> None:
+        for delivery in taken:
+            delivery.settle()
+        for delivery in taken:
+            consumer = delivery.consumer
+            if consumer is not None and consumer.parked:
+                self._reconsider(delivery)
+
+    def _reconsider(self, delivery: Delivery) -> None:
+        """A consumer has room again; so have others, where they share the channel's prefetch."""
+        if self.deliveries.prefetch != 0:
+            self.deliveries.reconsider_consumers()
+        elif delivery.consumer is not None:
+            delivery.consumer.reconsider()
+
+    def requeue(self, taken: list[Delivery]) -> None:
+        """Give messages back to their queues, each to its old place."""
+        queues: dict[Queue, None] = {}
+        for delivery in taken:
+            delivery.settle()
+            delivery.queue.give_back(delivery.message, delivery.position)
+            queues[delivery.queue] = None
+        self.deliveries.reconsider_consumers()
+        for queue in queues:
+            queue.pump()
+
+    def rollback(self, transaction: Transaction) -> None:
+        """Forget what a transaction published; what it settled is unacknowledged again."""
+        for taken, _ in transaction.settled:
+            self.deliveries.put_back(taken)
+
+    # --- sending ----------------------------------------------------------------------------
+
+    def send(self, method: Frame) -> None:
+        """Send a method, behind the confirms of what was published before."""
+        self._flush_confirms()
+        self.session.write(methods.encode(method, self.number))
+
+    def send_got(self, delivery: Delivery, redelivered: bool) -> None:
+        """Send what basic.get fetched."""
+        self._flush_confirms()
+        write_get_ok(
+            self.session.output,
+            self._wire_number,
+            delivery.tag,
+            redelivered,
+            delivery.message,
+            delivery.queue.message_count(),
+            self.session.frame_max,
+        )
+        self.session.touch()
+
+    def _flush_confirms(self) -> None:
+        if self._confirms_wait:
+            self.write_confirms()
+
+    def write_confirms(self) -> None:
+        self._confirms_wait = False
+        waiting = self._published - self._confirmed
+        if waiting != 0 and self.state == ChannelState.OPEN:
+            write_ack(self.session.output, self._wire_number, self._published, waiting != 1)
+            self._confirmed = self._published
+
+    # --- closing ----------------------------------------------------------------------------
+
+    def discard(self) -> None:
+        """End everything the channel has under way: consumers, deliveries, a transaction."""
+        if self.transaction is not None:
+            self.rollback(self.transaction)
+            self.transaction = None
+        self._parts = []
+        consumers = self.deliveries.consumers
+        self.deliveries.consumers = {}
+        for consumer in consumers.values():
+            consumer.end(self.vhost)
+        self.requeue(self.deliveries.take_all())

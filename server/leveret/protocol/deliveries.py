@@ -1,0 +1,213 @@
+"""Deliveries: the tags of a channel, what is unacknowledged, and the consumers it went to.
+
+A delivery tag counts the deliveries of a channel from 1 (AMQP 0-9-1, section 1.1, delivery-tag).
+Prefetch has two limits that hold at once: each consumer has its own, and the channel may have one
+that its consumers share (RabbitMQ: Consumer Prefetch).
+"""
+
+from mypy_extensions import i16, i64, mypyc_attr
+from pamqp.commands import Basic
+
+from leveret.engine.consumer import Consumer
+from leveret.engine.message import Message
+from leveret.engine.queue import Queue
+from leveret.engine.table import Table
+from leveret.engine.topology.queues import remove_consumer
+from leveret.engine.vhost import VirtualHost
+from leveret.errors import AmqpError, ReplyCode
+from leveret.protocol.frames import wire_number, write_deliver
+from leveret.protocol.methods import encode
+from leveret.protocol.session import Session
+
+
+class Deliveries:
+    """What one channel has delivered. `settle` and `collect` take deliveries out of it."""
+
+    def __init__(self, session: Session, number: int) -> None:
+        self.session = session
+        self.number: i16 = wire_number(number)
+        self.consumers: dict[str, ChannelConsumer] = {}
+        self.last_tag: i64 = 0
+        self.unacknowledged: dict[int, Delivery] = {}
+        self.prefetch: i64 = 0
+        """Messages all consumers of the channel may hold together; 0 is no limit."""
+        self.held: i64 = 0
+        """Messages its consumers hold. What basic.get fetched is not among them."""
+        self._lowest: i64 = 1
+        """No tag below is unacknowledged: where an acknowledgement of many begins to look."""
+
+    def next_tag(self) -> i64:
+        """The tag of the delivery that is about to be written."""
+        tag = self.last_tag + 1
+        self.last_tag = tag
+        return tag
+
+    def take(self, tag: i64) -> "Delivery":
+        """One delivery, which is no longer unacknowledged.
+
+        :raises AmqpError: PRECONDITION_FAILED for a tag that is not.
+        """
+        delivery = self.unacknowledged.pop(tag, None)
+        if delivery is None:
+            raise _unknown(tag)
+        return delivery
+
+    def take_until(self, tag: i64) -> list["Delivery"]:
+        """Every delivery up to a tag, or all for tag 0; they are no longer unacknowledged.
+
+        :raises AmqpError: PRECONDITION_FAILED if the tag itself is not unacknowledged.
+        """
+        if tag == 0:
+            return self.take_all()
+        if tag not in self.unacknowledged:
+            raise _unknown(tag)
+        taken: list[Delivery] = []
+        at = self._lowest
+        while at <= tag:
+            delivery = self.unacknowledged.pop(at, None)
+            if delivery is not None:
+                taken.append(delivery)
+            at += 1
+        self._lowest = at
+        return taken
+
+    def take_all(self) -> list["Delivery"]:
+        """Every unacknowledged delivery, oldest first."""
+        taken = list(self.unacknowledged.values())
+        self.unacknowledged.clear()
+        self._lowest = self.last_tag + 1
+        return taken
+
+    def reconsider_consumers(self) -> None:
+        """Let every consumer that was held up have messages, if it may again."""
+        for consumer in list(self.consumers.values()):
+            consumer.reconsider()
+
+    def consumer_cancelled(self, consumer: "ChannelConsumer") -> None:
+        """A queue is gone, and a consumer with it (RabbitMQ: Consumer Cancellation)."""
+        del self.consumers[consumer.tag]
+        if "consumer_cancel_notify" in self.session.capabilities:
+            cancel = Basic.Cancel(consumer_tag=consumer.tag, nowait=True)
+            self.session.write(encode(cancel, self.number & 0xFFFF))
+
+    def put_back(self, deliveries: list["Delivery"]) -> None:
+        """Undo that deliveries were taken: they are unacknowledged still."""
+        for delivery in deliveries:
+            self.unacknowledged[delivery.tag] = delivery
+        self.unacknowledged = dict(sorted(self.unacknowledged.items()))
+        self._lowest = 1
+
+
+def _unknown(tag: i64) -> AmqpError:
+    # A tag is unsigned on the wire.
+    return AmqpError(
+        ReplyCode.PRECONDITION_FAILED, f"unknown delivery tag {int(tag) & 0xFFFFFFFFFFFFFFFF}"
+    )
+
+
+class ChannelConsumer(Consumer):
+    """A basic.consume on a channel."""
+
+    def __init__(
+        self,
+        tag: str,
+        queue: Queue,
+        deliveries: Deliveries,
+        *,
+        no_ack: bool,
+        exclusive: bool,
+        prefetch: int,
+        arguments: Table,
+    ) -> None:
+        super().__init__(tag, no_ack, exclusive)
+        self.queue = queue
+        self.deliveries = deliveries
+        self.arguments = arguments
+        self.prefetch: i64 = 0 if no_ack else prefetch
+        self.unacknowledged: i64 = 0
+        encoded = tag.encode("utf-8", "surrogateescape")
+        self.wire_tag = bytes([len(encoded)]) + encoded
+
+    def can_take(self) -> bool:
+        deliveries = self.deliveries
+        if not self.no_ack:
+            if self.prefetch != 0 and self.unacknowledged >= self.prefetch:
+                return False
+            if deliveries.prefetch != 0 and deliveries.held >= deliveries.prefetch:
+                return False
+        return deliveries.session.writable()
+
+    def park(self) -> None:
+        session = self.deliveries.session
+        if not session.writable():
+            session.parked[self] = self.queue
+
+    def reconsider(self) -> None:
+        """Take turns again if it was parked and has room again."""
+        if self.parked:
+            if self.can_take():
+                self.queue.unpark(self)
+            else:
+                self.park()
+
+    def deliver(self, message: Message, position: i64, redelivered: bool) -> None:
+        deliveries = self.deliveries
+        tag = deliveries.next_tag()
+        if not self.no_ack:
+            self.unacknowledged += 1
+            deliveries.held += 1
+            self.queue.unacknowledged += 1
+            deliveries.unacknowledged[tag] = Delivery(tag, message, position, self.queue, self)
+        session = deliveries.session
+        write_deliver(
+            session.output,
+            deliveries.number,
+            self.wire_tag,
+            tag,
+            redelivered,
+            message,
+            session.frame_max,
+        )
+        session.touch()
+
+    def end(self, vhost: VirtualHost) -> None:
+        """Leave the queue; what was delivered stays with the channel."""
+        self.deliveries.session.parked.pop(self, None)
+        remove_consumer(vhost, self.queue, self)
+
+    def cancelled(self) -> None:
+        self.deliveries.session.parked.pop(self, None)
+        self.parked = False
+        self.deliveries.consumer_cancelled(self)
+
+
+@mypyc_attr(acyclic=True)
+class Delivery:
+    """One message a channel holds and has not settled.
+
+    `acyclic` as for messages: what it refers to lets go of it when the channel closes.
+    """
+
+    def __init__(
+        self,
+        tag: i64,
+        message: Message,
+        position: i64,
+        queue: Queue,
+        consumer: ChannelConsumer | None,
+    ) -> None:
+        self.tag = tag
+        self.message = message
+        self.position = position
+        """Its place in the queue, to give it back to."""
+        self.queue = queue
+        self.consumer = consumer
+        """None when basic.get fetched it."""
+
+    def settle(self) -> None:
+        """Count it as no longer unacknowledged."""
+        self.queue.unacknowledged -= 1
+        consumer = self.consumer
+        if consumer is not None:
+            consumer.unacknowledged -= 1
+            consumer.deliveries.held -= 1

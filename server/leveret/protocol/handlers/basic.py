@@ -1,0 +1,112 @@
+"""The class basic (AMQP 0-9-1, section 1.8), but for its hot methods, which `channel.py` parses."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from pamqp.base import Frame
+from pamqp.commands import Basic
+
+from leveret.engine.topology.names import find_queue, generated
+from leveret.engine.topology.queues import check_may_consume
+from leveret.errors import AmqpError, ReplyCode
+from leveret.protocol.channel import Channel
+from leveret.protocol.deliveries import ChannelConsumer, Delivery
+from leveret.protocol.handlers.queue import queue_name
+
+GENERATED_TAG_PREFIX: Final = "amq.ctag-"
+
+
+def qos(channel: Channel, method: Basic.Qos) -> Frame:
+    """basic.qos (RabbitMQ: Consumer Prefetch).
+
+    With `global` the limit is the channel's and holds at once; without, it is that of each
+    consumer to come.
+    """
+    if method.prefetch_size:
+        raise AmqpError(ReplyCode.NOT_IMPLEMENTED, f"prefetch_size!=0 ({method.prefetch_size})")
+    if method.global_:
+        channel.deliveries.prefetch = method.prefetch_count
+        channel.deliveries.reconsider_consumers()
+    else:
+        channel.prefetch = method.prefetch_count
+    return Basic.QosOk()
+
+
+def consume(channel: Channel, method: Basic.Consume) -> None:
+    """basic.consume: the reply goes out before the first delivery."""
+    consumers = channel.deliveries.consumers
+    tag = method.consumer_tag or generated(GENERATED_TAG_PREFIX)
+    if tag in consumers:
+        raise AmqpError(ReplyCode.NOT_ALLOWED, f"attempt to reuse consumer tag '{tag}'")
+    most = channel.consumers_max
+    if most and len(consumers) >= most:
+        raise AmqpError(ReplyCode.NOT_ALLOWED, f"reached maximum ({most}) of consumers per channel")
+    queue = find_queue(channel.vhost, queue_name(channel, method.queue), channel.session)
+    check_may_consume(channel.vhost, queue, method.exclusive)
+    consumer = ChannelConsumer(
+        tag,
+        queue,
+        channel.deliveries,
+        no_ack=method.no_ack,
+        exclusive=method.exclusive,
+        prefetch=channel.prefetch,
+        arguments=method.arguments or {},
+    )
+    consumers[tag] = consumer
+    if not method.nowait:
+        channel.send(Basic.ConsumeOk(consumer_tag=tag))
+    queue.add_consumer(consumer)
+    queue.pump()
+
+
+def cancel(channel: Channel, method: Basic.Cancel) -> Frame:
+    """basic.cancel; a tag that is not known is cancelled already."""
+    tag = method.consumer_tag or ""
+    consumer = channel.deliveries.consumers.pop(tag, None)
+    if consumer is not None:
+        consumer.end(channel.vhost)
+    return Basic.CancelOk(consumer_tag=tag)
+
+
+def get(channel: Channel, method: Basic.Get) -> Frame | None:
+    """basic.get: one message, whatever the prefetch says."""
+    queue = find_queue(channel.vhost, queue_name(channel, method.queue), channel.session)
+    taken = queue.take()
+    if taken is None:
+        return Basic.GetEmpty()
+    message, position, redelivered = taken
+    tag = channel.deliveries.next_tag()
+    delivery = Delivery(tag, message, position, queue, None)
+    if not method.no_ack:
+        queue.unacknowledged += 1
+        channel.deliveries.unacknowledged[tag] = delivery
+    channel.send_got(delivery, redelivered)
+    return None
+
+
+def recover(channel: Channel, method: Basic.Recover) -> None:
+    """basic.recover: the reply, and then everything unacknowledged once more."""
+    _refuse_recover_without_requeue(method.requeue)
+    channel.send(Basic.RecoverOk())
+    channel.requeue(channel.deliveries.take_all())
+
+
+def recover_async(channel: Channel, method: Basic.RecoverAsync) -> None:
+    """basic.recover-async: as basic.recover, without a reply."""
+    _refuse_recover_without_requeue(method.requeue)
+    channel.requeue(channel.deliveries.take_all())
+
+
+def _refuse_recover_without_requeue(requeue: bool) -> None:
+    if not requeue:
+        raise AmqpError(ReplyCode.NOT_IMPLEMENTED, "requeue=false")
+
+
+HANDLERS: Final[dict[type[Frame], Callable[[Any, Any], Frame | None]]] = {
+    Basic.Qos: qos,
+    Basic.Consume: consume,
+    Basic.Cancel: cancel,
+    Basic.Get: get,
+    Basic.Recover: recover,
+    Basic.RecoverAsync: recover_async,
+}

@@ -1,0 +1,32 @@
+"""The classes channel and access, but for opening and closing, which the connection sees to."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from pamqp.base import Frame
+from pamqp.commands import Channel as ChannelMethods
+
+from leveret.errors import AmqpError, ReplyCode
+from leveret.protocol.channel import Channel
+from leveret.protocol.methods import AccessRequest, AccessRequestOk
+
+TICKET: Final = 1
+"""The only ticket there is. Methods that carry one have it ignored."""
+
+
+def flow(channel: Channel, method: ChannelMethods.Flow) -> Frame:
+    """channel.flow: deliveries always flow; they cannot be stopped this way, as in RabbitMQ."""
+    if not method.active:
+        raise AmqpError(ReplyCode.NOT_IMPLEMENTED, "active=false")
+    return ChannelMethods.FlowOk(active=True)
+
+
+def request(channel: Channel, method: AccessRequest) -> Frame:
+    """access.request: granted, since what a user may do is not asked for this way any more."""
+    return AccessRequestOk(ticket=TICKET)
+
+
+HANDLERS: Final[dict[type[Frame], Callable[[Any, Any], Frame | None]]] = {
+    ChannelMethods.Flow: flow,
+    AccessRequest: request,
+}

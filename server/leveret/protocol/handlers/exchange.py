@@ -1,0 +1,67 @@
+"""The class exchange (AMQP 0-9-1, section 1.6, with RabbitMQ's bind and unbind)."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from pamqp.base import Frame
+from pamqp.commands import Exchange
+
+from leveret.engine.topology import bindings, exchanges
+from leveret.engine.topology.names import clean
+from leveret.protocol.channel import Channel
+
+
+def declare(channel: Channel, method: Exchange.Declare) -> Frame:
+    """exchange.declare."""
+    name = clean(method.exchange)
+    if method.passive:
+        exchanges.check_exchange(channel.vhost, name)
+    else:
+        exchanges.declare_exchange(
+            channel.vhost,
+            name,
+            method.exchange_type,
+            durable=method.durable,
+            auto_delete=method.auto_delete,
+            internal=method.internal,
+            arguments=method.arguments or {},
+        )
+    return Exchange.DeclareOk()
+
+
+def delete(channel: Channel, method: Exchange.Delete) -> Frame:
+    """exchange.delete."""
+    exchanges.delete_exchange(channel.vhost, clean(method.exchange), if_unused=method.if_unused)
+    return Exchange.DeleteOk()
+
+
+def bind(channel: Channel, method: Exchange.Bind) -> Frame:
+    """exchange.bind."""
+    bindings.bind_exchange(
+        channel.vhost,
+        clean(method.destination),
+        clean(method.source),
+        method.routing_key,
+        method.arguments or {},
+    )
+    return Exchange.BindOk()
+
+
+def unbind(channel: Channel, method: Exchange.Unbind) -> Frame:
+    """exchange.unbind."""
+    bindings.unbind_exchange(
+        channel.vhost,
+        clean(method.destination),
+        clean(method.source),
+        method.routing_key,
+        method.arguments or {},
+    )
+    return Exchange.UnbindOk()
+
+
+HANDLERS: Final[dict[type[Frame], Callable[[Any, Any], Frame | None]]] = {
+    Exchange.Declare: declare,
+    Exchange.Delete: delete,
+    Exchange.Bind: bind,
+    Exchange.Unbind: unbind,
+}

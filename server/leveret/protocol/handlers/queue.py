@@ -1,0 +1,107 @@
+"""The class queue (AMQP 0-9-1, section 1.7)."""
+
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+from pamqp.base import Frame
+from pamqp.commands import Queue
+
+from leveret.engine.arguments import Arguments
+from leveret.engine.topology import bindings, queues
+from leveret.engine.topology.names import clean, find_queue
+from leveret.errors import AmqpError, ReplyCode
+from leveret.protocol.channel import Channel
+
+
+def queue_name(channel: Channel, given: str) -> str:
+    """The name a method gives, where an empty one means the queue last declared on the channel.
+
+    :raises AmqpError: NOT_FOUND if none was declared.
+    """
+    name = clean(given) or channel.last_queue
+    if not name:
+        raise AmqpError(ReplyCode.NOT_FOUND, "no previously declared queue")
+    return name
+
+
+def declare(channel: Channel, method: Queue.Declare) -> Frame:
+    """queue.declare. An exclusive queue belongs to the connection."""
+    session = channel.session
+    if method.passive:
+        queue = find_queue(channel.vhost, queue_name(channel, method.queue), session)
+    else:
+        queue = queues.declare_queue(
+            channel.vhost,
+            clean(method.queue),
+            durable=method.durable,
+            auto_delete=method.auto_delete,
+            owner=session if method.exclusive else None,
+            connection=session,
+            arguments=cast("Arguments", method.arguments),
+        )
+        if queue.exclusive:
+            session.exclusive_queues[queue.name] = queue
+    channel.last_queue = queue.name
+    return Queue.DeclareOk(
+        queue=queue.name,
+        message_count=int(queue.message_count()),
+        consumer_count=len(queue.consumers),
+    )
+
+
+def bind(channel: Channel, method: Queue.Bind) -> Frame:
+    """queue.bind."""
+    bindings.bind_queue(
+        channel.vhost,
+        queue_name(channel, method.queue),
+        clean(method.exchange),
+        _routing_key(channel, method.queue, method.routing_key),
+        method.arguments or {},
+        channel.session,
+    )
+    return Queue.BindOk()
+
+
+def unbind(channel: Channel, method: Queue.Unbind) -> Frame:
+    """queue.unbind."""
+    bindings.unbind_queue(
+        channel.vhost,
+        queue_name(channel, method.queue),
+        clean(method.exchange),
+        _routing_key(channel, method.queue, method.routing_key),
+        method.arguments or {},
+    )
+    return Queue.UnbindOk()
+
+
+def _routing_key(channel: Channel, queue: str, routing_key: str) -> str:
+    """Both empty stand for the queue last declared (AMQP 0-9-1, section 1.7.2.3.4)."""
+    return channel.last_queue if not queue and not routing_key else routing_key
+
+
+def purge(channel: Channel, method: Queue.Purge) -> Frame:
+    """queue.purge: what is ready goes, what is unacknowledged stays."""
+    name = queue_name(channel, method.queue)
+    queue = find_queue(channel.vhost, name, channel.session)
+    return Queue.PurgeOk(message_count=int(queue.purge()))
+
+
+def delete(channel: Channel, method: Queue.Delete) -> Frame:
+    """queue.delete."""
+    count = queues.delete_queue(
+        channel.vhost,
+        queue_name(channel, method.queue),
+        if_unused=method.if_unused,
+        if_empty=method.if_empty,
+        connection=channel.session,
+    )
+    return Queue.DeleteOk(message_count=count)
+
+
+HANDLERS: Final[dict[type[Frame], Callable[[Any, Any], Frame | None]]] = {
+    Queue.Declare: declare,
+    Queue.Bind: bind,
+    Queue.Unbind: unbind,
+    Queue.Purge: purge,
+    Queue.Delete: delete,
+}

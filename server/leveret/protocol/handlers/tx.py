@@ -1,0 +1,52 @@
+"""The class tx (AMQP 0-9-1, section 1.9): publishes and acknowledgements, all or nothing."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from pamqp.base import Frame
+from pamqp.commands import Tx
+
+from leveret.errors import AmqpError, ReplyCode
+from leveret.protocol.channel import Channel
+from leveret.protocol.transaction import Transaction
+
+
+def select(channel: Channel, method: Tx.Select) -> Frame:
+    """tx.select: from now on the channel's work waits for a commit."""
+    if channel.confirming:
+        raise AmqpError(ReplyCode.PRECONDITION_FAILED, "cannot switch from confirm to tx mode")
+    if channel.transaction is None:
+        channel.transaction = Transaction()
+    return Tx.SelectOk()
+
+
+def commit(channel: Channel, method: Tx.Commit) -> Frame:
+    """tx.commit: publish and settle all that waits, and begin anew."""
+    transaction = _transaction(channel)
+    channel.transaction = None
+    for message, route, mandatory in transaction.published:
+        channel.route_message(message, route, mandatory)
+    for deliveries, requeue in transaction.settled:
+        channel.settle(deliveries, requeue=requeue)
+    channel.transaction = Transaction()
+    return Tx.CommitOk()
+
+
+def rollback(channel: Channel, method: Tx.Rollback) -> Frame:
+    """tx.rollback: forget all that waits, and begin anew."""
+    channel.rollback(_transaction(channel))
+    channel.transaction = Transaction()
+    return Tx.RollbackOk()
+
+
+def _transaction(channel: Channel) -> Transaction:
+    if channel.transaction is None:
+        raise AmqpError(ReplyCode.PRECONDITION_FAILED, "channel is not transactional")
+    return channel.transaction
+
+
+HANDLERS: Final[dict[type[Frame], Callable[[Any, Any], Frame | None]]] = {
+    Tx.Select: select,
+    Tx.Commit: commit,
+    Tx.Rollback: rollback,
+}

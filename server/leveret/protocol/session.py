@@ -1,0 +1,94 @@
+"""What the channels of one connection share: who the peer is, and the way out to it.
+
+The session collects what is to be sent. The first octet after a flush wakes the transport, once;
+the transport flushes once a turn of the event loop, so that many deliveries leave in one write.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+from librt.strings import BytesWriter
+from mypy_extensions import i64
+
+from leveret.engine.consumer import Consumer
+from leveret.engine.queue import Queue
+from leveret.engine.vhost import VirtualHost
+from leveret.limits import FRAME_MIN_SIZE, OUTPUT_HIGH_BYTES
+
+
+class Confirming(ABC):
+    """A channel that has confirms to write before the next flush."""
+
+    @abstractmethod
+    def write_confirms(self) -> None:
+        """Write what has been confirmed since the last time."""
+
+
+class Session:
+    """One connection, as its channels and consumers see it."""
+
+    def __init__(self, wake: Callable[[], None], log: Any) -> None:
+        self.log = log
+        """A structlog logger bound to the peer's address."""
+        self.output = BytesWriter()
+        self.frame_max: i64 = FRAME_MIN_SIZE
+        self.vhost = VirtualHost("")
+        self.user = ""
+        self.capabilities: set[str] = set()
+        """What the client said it understands: keys of `capabilities` that it set to true."""
+        self.exclusive_queues: dict[str, Queue] = {}
+        self.publishes = False
+        """Whether it has published: only then an alarm concerns it."""
+        self.held: i64 = 0
+        """Messages it published that had to wait behind others in a queue with consumers."""
+        self.paused = False
+        """Whether the peer does not read what was sent already."""
+        self.parked: dict[Consumer, Queue] = {}
+        """Consumers to be unparked when the output has gone."""
+        self.sent_since = False
+        """Whether anything was sent since the connection last looked (heartbeats)."""
+        self._confirming: list[Confirming] = []
+        self._wake = wake
+        self._woken = False
+
+    def writable(self) -> bool:
+        """Whether deliveries may be written, or had better wait for the peer."""
+        return not self.paused and len(self.output) < OUTPUT_HIGH_BYTES
+
+    def touch(self) -> None:
+        """Say that there is output: the transport is woken if it does not know yet."""
+        if not self._woken:
+            self._woken = True
+            self._wake()
+
+    def write(self, frames: bytes) -> None:
+        """Send whole frames."""
+        self.output.write(frames)
+        self.touch()
+
+    def confirm_later(self, channel: Confirming) -> None:
+        """Have a channel write its confirms when the output is taken."""
+        self._confirming.append(channel)
+        self.touch()
+
+    def take_output(self) -> bytes:
+        """All that is to be sent, which is the caller's now."""
+        self._woken = False
+        if self._confirming:
+            confirming = self._confirming
+            self._confirming = []
+            for channel in confirming:
+                channel.write_confirms()
+        self.sent_since = True
+        data = self.output.getvalue()
+        self.output = BytesWriter()
+        return data
+
+    def unpark_consumers(self) -> None:
+        """Let the consumers that waited for the output have messages again."""
+        parked = self.parked
+        if parked and self.writable():
+            self.parked = {}
+            for consumer, queue in parked.items():
+                queue.unpark(consumer)

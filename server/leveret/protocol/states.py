@@ -1,0 +1,139 @@
+"""The states of a connection and of a channel, and every way from one to the next.
+
+Everything that decides what a peer may do next is in these tables. A pair that is not in a table
+is illegal; `connection.py` and `channel.py` change state through `next_connection_state` and
+`next_channel_state` only.
+"""
+
+from enum import IntEnum
+from typing import Final
+
+from leveret.errors import AmqpError, ReplyCode
+
+
+class ConnectionState(IntEnum):
+    """Where a connection is between its first byte and its last (AMQP 0-9-1, section 2.2.4)."""
+
+    HEADER = 0
+    """The protocol header has not come yet."""
+    START = 1
+    """connection.start is sent; start-ok is awaited."""
+    TUNE = 2
+    """connection.tune is sent; tune-ok is awaited."""
+    OPENING = 3
+    """Tuned; connection.open is awaited."""
+    OPEN = 4
+    CLOSING = 5
+    """connection.close is sent; all but close and close-ok is discarded."""
+    REFUSED = 6
+    """The login failed and the client cannot be told: the socket is cut after a delay."""
+    CLOSED = 7
+    """Nothing is read or sent any more."""
+
+
+class ConnectionEvent(IntEnum):
+    """What moves a connection on."""
+
+    HEADER = 0
+    START_OK = 1
+    TUNE_OK = 2
+    OPEN = 3
+    CLOSE = 4
+    """The client sent connection.close."""
+    CLOSE_OK = 5
+    FAIL = 6
+    """The broker sends connection.close."""
+    REFUSE = 7
+    """The broker refuses a login without a frame."""
+    LOST = 8
+    """The socket is gone, or is to be cut."""
+
+
+_S = ConnectionState
+_E = ConnectionEvent
+
+CONNECTION_TRANSITIONS: Final[dict[tuple[ConnectionState, ConnectionEvent], ConnectionState]] = {
+    (_S.HEADER, _E.HEADER): _S.START,
+    (_S.START, _E.START_OK): _S.TUNE,
+    (_S.TUNE, _E.TUNE_OK): _S.OPENING,
+    (_S.OPENING, _E.OPEN): _S.OPEN,
+    (_S.START, _E.REFUSE): _S.REFUSED,
+    (_S.START, _E.FAIL): _S.CLOSING,
+    (_S.TUNE, _E.FAIL): _S.CLOSING,
+    (_S.OPENING, _E.FAIL): _S.CLOSING,
+    (_S.OPEN, _E.FAIL): _S.CLOSING,
+    (_S.START, _E.CLOSE): _S.CLOSED,
+    (_S.TUNE, _E.CLOSE): _S.CLOSED,
+    (_S.OPENING, _E.CLOSE): _S.CLOSED,
+    (_S.OPEN, _E.CLOSE): _S.CLOSED,
+    (_S.CLOSING, _E.CLOSE): _S.CLOSED,
+    (_S.CLOSING, _E.CLOSE_OK): _S.CLOSED,
+    **{(state, _E.LOST): _S.CLOSED for state in ConnectionState},
+}
+
+
+def next_connection_state(state: ConnectionState, event: ConnectionEvent) -> ConnectionState:
+    """Where an event leads.
+
+    :raises AmqpError: COMMAND_INVALID if it leads nowhere from there.
+    """
+    after = CONNECTION_TRANSITIONS.get((state, event))
+    if after is None:
+        raise AmqpError(
+            ReplyCode.COMMAND_INVALID,
+            f"{event.name.lower()} is not expected in connection state {state.name.lower()}",
+        )
+    return after
+
+
+class ChannelState(IntEnum):
+    """A channel that is known at all. One that is not, is closed."""
+
+    OPEN = 0
+    CLOSING = 1
+    """channel.close is sent; all but close and close-ok is discarded (AMQP 0-9-1, 2.2.5)."""
+    CLOSED = 2
+
+
+class ChannelEvent(IntEnum):
+    """What moves a channel on."""
+
+    CLOSE = 0
+    """The client sent channel.close."""
+    CLOSE_OK = 1
+    FAIL = 2
+    """The broker sends channel.close."""
+    LOST = 3
+    """Its connection is gone."""
+
+
+CHANNEL_TRANSITIONS: Final[dict[tuple[ChannelState, ChannelEvent], ChannelState]] = {
+    (ChannelState.OPEN, ChannelEvent.CLOSE): ChannelState.CLOSED,
+    (ChannelState.OPEN, ChannelEvent.FAIL): ChannelState.CLOSING,
+    (ChannelState.CLOSING, ChannelEvent.CLOSE): ChannelState.CLOSED,
+    (ChannelState.CLOSING, ChannelEvent.CLOSE_OK): ChannelState.CLOSED,
+    (ChannelState.OPEN, ChannelEvent.LOST): ChannelState.CLOSED,
+    (ChannelState.CLOSING, ChannelEvent.LOST): ChannelState.CLOSED,
+}
+
+
+def next_channel_state(state: ChannelState, event: ChannelEvent) -> ChannelState:
+    """Where an event leads.
+
+    :raises AmqpError: UNEXPECTED_FRAME if it leads nowhere from there.
+    """
+    after = CHANNEL_TRANSITIONS.get((state, event))
+    if after is None:
+        raise AmqpError(
+            ReplyCode.UNEXPECTED_FRAME,
+            f"{event.name.lower()} is not expected in channel state {state.name.lower()}",
+        )
+    return after
+
+
+class Expecting(IntEnum):
+    """What frame of a channel comes next: content is a method, a header and bodies in a row."""
+
+    METHOD = 0
+    HEADER = 1
+    BODY = 2
