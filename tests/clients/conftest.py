@@ -39,8 +39,8 @@ def broker() -> Iterator[Broker]:
 
 @pytest.fixture
 def name(request: pytest.FixtureRequest) -> str:
-    """A queue or exchange name no other test uses."""
-    return f"{request.node.name}-{uuid.uuid4().hex[:8]}"
+    """A queue or exchange name no other test uses, short and plain enough for every client."""
+    return f"{request.node.originalname}-{uuid.uuid4().hex[:8]}"
 
 
 @pytest.fixture

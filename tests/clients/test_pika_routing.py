@@ -108,10 +108,10 @@ def test_a_headers_exchange_compares_headers(
     headers: dict[str, Any],
     matches: bool,
 ) -> None:
-    publisher.exchange_declare(name[-100:], "headers")
-    queue = bound_queue(publisher, name[-100:], arguments=binding)
+    publisher.exchange_declare(name, "headers")
+    queue = bound_queue(publisher, name, arguments=binding)
 
-    publisher.basic_publish(name[-100:], "ignored", b"m", pika.BasicProperties(headers=headers))
+    publisher.basic_publish(name, "ignored", b"m", pika.BasicProperties(headers=headers))
 
     assert bodies(publisher, queue) == ([b"m"] if matches else [])
 
