@@ -14,6 +14,8 @@ COMPILED: Final = (
     "leveret.protocol.tables",
     "leveret.protocol.connection",
     "leveret.protocol.channel",
+    "leveret.protocol.deliveries",
+    "leveret.protocol.session",
     "leveret.engine.exchanges.base",
     "leveret.engine.exchanges.direct",
     "leveret.engine.exchanges.fanout",

@@ -40,6 +40,10 @@ SILENT_CLOSE_DELAY_S: Final = 3.0
 """Seconds before a refused login without `authentication_failure_close` is cut, so that guessing
 passwords is slow (RabbitMQ: SILENT_CLOSE_DELAY)."""
 
+UNOPENED_CONNECTIONS_MAX: Final = 1024
+"""Sockets beyond `amqp.max_connections`, so that a client over the limit is told, and one still
+logging in is not in the way of those who are done."""
+
 LISTEN_BACKLOG: Final = 1024
 """Connections the kernel holds while the broker is busy; a restart brings all clients at once."""
 
@@ -49,9 +53,16 @@ OUTPUT_HIGH_BYTES: Final = 256 * 1024
 """Bytes waiting in a connection's writer at which its consumers stop being handed messages until
 it was flushed: what a consumer that does not read can cost."""
 
-PENDING_INPUT_BYTES_MAX: Final = 1024 * 1024
-"""Bytes read from a socket and not yet worked through; more than one frame of the largest size
-is never held, the socket is left alone until they are gone."""
+OUTPUT_REPLIES_BYTES_MAX: Final = 1024 * 1024
+"""Bytes waiting in a connection's writer at which its requests wait too: what a peer that asks
+and does not read the answers can cost, but for the one answer that crosses the line."""
+
+SLICE_BYTES_MAX: Final = 64 * 1024
+"""Bytes of one connection's input worked through in a turn: some 0.3 ms of small publishes."""
+
+SLICE_BYTES_MIN: Final = 4 * 1024
+"""The same for a publisher whose messages pile up behind slow consumers: still progress, at a
+fraction of a turn."""
 
 # --- routing --------------------------------------------------------------------------------
 

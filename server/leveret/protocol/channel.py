@@ -19,7 +19,14 @@ from leveret.protocol.deliveries import Deliveries, Delivery
 from leveret.protocol.frames import wire_number, write_ack, write_get_ok, write_return
 from leveret.protocol.publishing import CHECKED_PROPERTIES, check_properties_of
 from leveret.protocol.session import Confirming, Session
-from leveret.protocol.states import ChannelEvent, ChannelState, Expecting, next_channel_state
+from leveret.protocol.states import (
+    EXPECT_BODY,
+    EXPECT_HEADER,
+    EXPECT_METHOD,
+    ChannelEvent,
+    ChannelState,
+    next_channel_state,
+)
 from leveret.protocol.tables import check_properties, delivery_mode
 from leveret.protocol.transaction import Transaction
 
@@ -38,6 +45,8 @@ class Channel(Confirming):
         self.vhost: VirtualHost = session.vhost
         self.number = number
         self.state = ChannelState.OPEN
+        self.open = True
+        """Whether the state is OPEN, which is asked for every frame."""
         self.deliveries = Deliveries(session, number)
         self.prefetch = 0
         """Prefetch of the consumers to come: basic.qos without `global`."""
@@ -51,7 +60,7 @@ class Channel(Confirming):
         self._published: i64 = 0
         self._confirmed: i64 = 0
         self._confirms_wait = False
-        self._expecting: i32 = Expecting.METHOD
+        self._expecting: i32 = EXPECT_METHOD
         self._route = b""
         self._mandatory = False
         self._header = b""
@@ -67,17 +76,18 @@ class Channel(Confirming):
         :raises AmqpError: if the event is not allowed now.
         """
         self.state = next_channel_state(self.state, event)
+        self.open = self.state == ChannelState.OPEN
 
     @property
     def expecting_method(self) -> bool:
         """Whether no content is under way, so that any method may come."""
-        return self._expecting == Expecting.METHOD
+        return self._expecting == EXPECT_METHOD
 
     def unexpected(self) -> AmqpError:
         """The error of a frame that is not the one that had to come."""
-        if self._expecting == Expecting.HEADER:
+        if self._expecting == EXPECT_HEADER:
             text = f"content header for class {BASIC_CLASS}, got non content header"
-        elif self._expecting == Expecting.BODY:
+        elif self._expecting == EXPECT_BODY:
             text = "content body, got non content body"
         else:
             text = "method frame, got non method"
@@ -97,11 +107,11 @@ class Channel(Confirming):
             raise AmqpError(ReplyCode.NOT_IMPLEMENTED, "immediate=true")
         self._route = data[exchange:bits]
         self._mandatory = (flags & 1) != 0
-        self._expecting = Expecting.HEADER
+        self._expecting = EXPECT_HEADER
 
     def header(self, data: bytes, start: i64, stop: i64) -> None:
         """A content header frame with the payload `data[start:stop]`."""
-        if self._expecting != Expecting.HEADER:
+        if self._expecting != EXPECT_HEADER:
             raise self.unexpected()
         header = data[start:stop]
         if header != self._header:
@@ -121,7 +131,7 @@ class Channel(Confirming):
             self._check_header(header)
         size = read_i64_be(header, 4)
         if size < 0 or size > self._message_bytes_max:
-            self._expecting = Expecting.METHOD
+            self._expecting = EXPECT_METHOD
             raise AmqpError(
                 ReplyCode.PRECONDITION_FAILED,
                 f"message size {int(size) & 0xFFFFFFFFFFFFFFFF} is larger than configured max "
@@ -131,7 +141,7 @@ class Channel(Confirming):
             self._complete(b"")
         else:
             self._missing = size
-            self._expecting = Expecting.BODY
+            self._expecting = EXPECT_BODY
 
     def _check_header(self, header: bytes) -> None:
         """See that properties are well-formed before a consumer has to read them.
@@ -148,7 +158,7 @@ class Channel(Confirming):
 
     def body(self, data: bytes, start: i64, stop: i64) -> None:
         """A content body frame with the payload `data[start:stop]`."""
-        if self._expecting != Expecting.BODY:
+        if self._expecting != EXPECT_BODY:
             raise self.unexpected()
         missing = self._missing - (stop - start)
         if missing == 0 and not self._parts:
@@ -167,7 +177,7 @@ class Channel(Confirming):
             self._complete(body)
 
     def _complete(self, body: bytes) -> None:
-        self._expecting = Expecting.METHOD
+        self._expecting = EXPECT_METHOD
         header = self._header
         if self._flags & CHECKED_PROPERTIES:
             check_properties_of(header, self.session.user)
@@ -304,7 +314,7 @@ class Channel(Confirming):
     def write_confirms(self) -> None:
         self._confirms_wait = False
         waiting = self._published - self._confirmed
-        if waiting != 0 and self.state == ChannelState.OPEN:
+        if waiting != 0 and self.open:
             write_ack(self.session.output, self._wire_number, self._published, waiting != 1)
             self._confirmed = self._published
 

@@ -21,8 +21,8 @@ from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError, ReplyCode
 from leveret.limits import (
     CLOSE_TIMEOUT_S,
-    FRAME_MIN_SIZE,
     INITIAL_FRAME_BYTES_MAX,
+    OUTPUT_REPLIES_BYTES_MAX,
     SILENT_CLOSE_DELAY_S,
 )
 from leveret.protocol import handlers, methods
@@ -42,7 +42,6 @@ from leveret.protocol.frames import (
 from leveret.protocol.session import Session
 from leveret.protocol.states import (
     ChannelEvent,
-    ChannelState,
     ConnectionEvent,
     ConnectionState,
     next_connection_state,
@@ -68,6 +67,14 @@ CHANNEL_CLOSE_OK: Final = 0x00140029
 CONNECTION_CLOSE: Final = 0x000A0032
 CONNECTION_CLOSE_OK: Final = 0x000A0033
 NO_METHOD: Final = 0
+
+LISTENING_STATES: Final = (
+    ConnectionState.START,
+    ConnectionState.TUNE,
+    ConnectionState.OPENING,
+    ConnectionState.OPEN,
+)
+"""States in which the peer can be told what is wrong."""
 
 
 class Connection:
@@ -111,6 +118,8 @@ class Connection:
         self._heard = now
         self._sent = now
         self._heard_since = False
+        self._deaf = False
+        """Whether nothing is listened to any more."""
 
     # --- state ------------------------------------------------------------------------------
 
@@ -125,6 +134,7 @@ class Connection:
         :raises AmqpError: if the event is not allowed now.
         """
         self.state = next_connection_state(self.state, event)
+        self._deaf = self.state in (ConnectionState.CLOSED, ConnectionState.REFUSED)
 
     def expect(self, state: ConnectionState) -> None:
         """See that a method comes in its turn.
@@ -209,8 +219,7 @@ class Connection:
             size = i64(read_i32_be(data, at + 3)) & 0xFFFFFFFF
             kind: i64 = data[at]
             if size > self._payload_max:
-                self._number = 0
-                self._index = NO_METHOD
+                self._about_nothing()
                 raise self._broken(kind, b"", f"{{frame_too_large,{size},{self._payload_max - 8}}}")
             start = at + 7
             stop = start + size
@@ -219,16 +228,17 @@ class Connection:
             at = stop + 1
             self._at = at
             if data[stop] != FRAME_END:
-                self._number = 0
-                self._index = NO_METHOD
+                self._about_nothing()
                 raise self._broken(
                     kind, data[start:stop], f"{{invalid_frame_end_marker,{data[stop]}}}"
                 )
             self._frame(kind, i64(read_i16_be(data, start - 6)) & 0xFFFF, data, start, stop)
-            if self.state == ConnectionState.CLOSED or self.state == ConnectionState.REFUSED:
+            if self._deaf:
                 self._input = b""
                 self._at = 0
                 return False
+            if len(self.session.output) > OUTPUT_REPLIES_BYTES_MAX:
+                break
         return at < end
 
     def _wait(self, at: i64) -> bool:
@@ -253,11 +263,11 @@ class Connection:
             if stop - start < 4:
                 raise self._broken(kind, data[start:stop], "unknown_frame")
             self._index = i64(read_i32_be(data, start)) & 0xFFFFFFFF
-            if channel is not None and channel.state == ChannelState.OPEN:
+            if channel is not None and channel.open:
                 self._channel_method(channel, data, start, stop)
             else:
                 self._other_method(channel, number, data[start:stop])
-        elif kind == FRAME_HEADER or kind == FRAME_BODY:
+        elif kind == FRAME_BODY or kind == FRAME_HEADER:  # noqa: SIM109 - compiled, a tuple is built
             self._content(channel, kind, data, start, stop)
         elif kind != FRAME_HEARTBEAT or stop != start:
             self._index = NO_METHOD
@@ -277,7 +287,7 @@ class Connection:
             raise AmqpError(
                 ReplyCode.UNEXPECTED_FRAME, "expected method frame, got non method frame instead"
             )
-        if channel.state != ChannelState.OPEN:
+        if not channel.open:
             return
         if not channel.expecting_method:
             self._index = BASIC_PUBLISH
@@ -398,11 +408,11 @@ class Connection:
 
     def fail(self, error: AmqpError) -> None:
         """Close the connection with an error, and tell the peer why."""
-        class_id, method_id = divmod(int(self._index), 0x10000)
-        if self.state in (ConnectionState.CLOSING, ConnectionState.CLOSED):
-            # It is being closed already, and what comes now cannot even be discarded frame by frame.
+        if self.state not in LISTENING_STATES:
+            # It is being closed already, or has not said yet that it speaks AMQP.
             self._lost()
             return
+        class_id, method_id = divmod(int(self._index), 0x10000)
         self._log_error(error, "connection closed", class_id, method_id)
         self.move(ConnectionEvent.FAIL)
         self.release()
@@ -436,6 +446,21 @@ class Connection:
         self.move(ConnectionEvent.REFUSE)
         self._deadline = self._heard + SILENT_CLOSE_DELAY_S
 
+    def force_close(self, reason: str) -> None:
+        """Close the connection from outside (CONNECTION_FORCED); `reason` is for the peer."""
+        self._about_nothing()
+        self.fail(AmqpError(ReplyCode.CONNECTION_FORCED, reason))
+
+    def internal_error(self) -> None:
+        """Close the connection for a fault of the broker's own."""
+        self._about_nothing()
+        self.fail(AmqpError(ReplyCode.INTERNAL_ERROR, "the broker failed to handle a frame"))
+
+    def _about_nothing(self) -> None:
+        """What is said next is not about a method or a channel of the peer."""
+        self._number = 0
+        self._index = NO_METHOD
+
     def lost(self) -> None:
         """The socket is gone."""
         if self.state != ConnectionState.CLOSED:
@@ -451,12 +476,12 @@ class Connection:
         self.session.touch()
 
     def release(self) -> None:
-        """Let go of all that the connection holds in its virtual host. More than once is no harm."""
+        """Let go of all it holds in its virtual host. More than once is no harm."""
         channels = self._channels
         self._channels = {}
         self._recent = None
         for channel in channels.values():
-            if channel.state == ChannelState.OPEN:
+            if channel.open:
                 channel.write_confirms()
                 channel.discard()
             channel.move(ChannelEvent.LOST)

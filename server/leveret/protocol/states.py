@@ -131,9 +131,8 @@ def next_channel_state(state: ChannelState, event: ChannelEvent) -> ChannelState
     return after
 
 
-class Expecting(IntEnum):
-    """What frame of a channel comes next: content is a method, a header and bodies in a row."""
-
-    METHOD = 0
-    HEADER = 1
-    BODY = 2
+EXPECT_METHOD: Final = 0
+EXPECT_HEADER: Final = 1
+EXPECT_BODY: Final = 2
+"""What frame of a channel comes next: content is a method, a header and bodies in a row. Plain
+numbers, because they are asked and set three times a message."""

@@ -1,0 +1,192 @@
+"""One socket: bytes to its connection and back, both ways at the pace of the slower side.
+
+Reading is bounded: a slice of what came is worked through, and the rest waits for the next turn of
+the event loop with the socket left alone, so that a saturating publisher does not starve the
+others. The slices of a publisher whose messages pile up behind slow consumers are made smaller,
+which slows it to what they can take.
+
+Writing is bounded: deliveries stop when the peer does not read (session.py), and a peer that asks
+without reading the answers is not read itself.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol, cast
+
+from leveret.engine.broker import Broker
+from leveret.limits import (
+    CLOSE_TIMEOUT_S,
+    OUTPUT_HIGH_BYTES,
+    SLICE_BYTES_MAX,
+    SLICE_BYTES_MIN,
+)
+from leveret.log import get_logger
+from leveret.net.turn import Turn
+from leveret.protocol.connection import Connection
+
+log = get_logger()
+
+
+class Transports(Protocol):
+    """Who keeps the transports."""
+
+    def add(self, transport: "AmqpTransport") -> bool:
+        """Keep one; False if there is no room."""
+
+    def discard(self, transport: "AmqpTransport") -> None:
+        """Keep it no longer."""
+
+
+class AmqpTransport(asyncio.Protocol):
+    """The asyncio side of a connection."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        turn: Turn,
+        transports: Transports,
+        received: Callable[[int], None],
+    ) -> None:
+        self._broker = broker
+        self._turn = turn
+        self._transports = transports
+        self._received = received
+        """Told how many bytes were read, so that memory is looked at in time."""
+        self._loop = asyncio.get_running_loop()
+        self._slice = SLICE_BYTES_MAX
+        self._reading = True
+        self._scheduled = False
+        self._closing_since = 0.0
+
+    # --- what asyncio calls -----------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=OUTPUT_HIGH_BYTES)
+        peer = transport.get_extra_info("peername")
+        host, port = peer[0], peer[1]
+        self.connection = Connection(
+            self._broker,
+            self._wake,
+            log.bind(peer=f"[{host}]:{port}" if ":" in host else f"{host}:{port}"),
+            from_loopback=_is_loopback(host),
+            now=self._loop.time(),
+        )
+        if not self._transports.add(self):
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        self._received(len(data))
+        self._work(data)
+
+    def pause_writing(self) -> None:
+        self.connection.session.paused = True
+
+    def resume_writing(self) -> None:
+        self.connection.session.paused = False
+        self.connection.session.unpark_consumers()
+        self._schedule()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transports.discard(self)
+        self.connection.lost()
+
+    # --- turns ------------------------------------------------------------------------------
+
+    def _work(self, data: bytes) -> None:
+        """Take what was received, or what waits already, a slice further."""
+        connection = self.connection
+        try:
+            if data:
+                more = connection.feed(data, self._slice)
+            else:
+                more = connection.work(self._slice)
+        except Exception:
+            # A fault of ours ends this connection, and nothing else.
+            log.exception("internal error")
+            connection.internal_error()
+            more = False
+        self._adapt_slice()
+        if self._broker.alarm and connection.session.publishes and not connection.blocked:
+            connection.block(self._broker.alarm)
+        if more or connection.blocked or len(data) >= SLICE_BYTES_MAX:
+            self._pause_reading()
+            self._schedule()
+
+    def _continue(self) -> None:
+        """The next turn of who was not done, or not to be read on."""
+        self._scheduled = False
+        connection = self.connection
+        if connection.finished or connection.blocked or connection.session.paused:
+            return
+        self._resume_reading()
+        self._work(b"")
+
+    def _adapt_slice(self) -> None:
+        session = self.connection.session
+        if session.held:
+            session.held = 0
+            self._slice = max(self._slice // 2, SLICE_BYTES_MIN)
+        elif self._slice < SLICE_BYTES_MAX:
+            self._slice *= 2
+
+    def _schedule(self) -> None:
+        if not self._scheduled and not self._reading:
+            self._scheduled = True
+            self._loop.call_soon(self._continue)
+
+    def _pause_reading(self) -> None:
+        if self._reading and not self._transport.is_closing():
+            self._reading = False
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if not self._reading and not self._transport.is_closing():
+            self._reading = True
+            self._transport.resume_reading()
+
+    # --- what the server calls --------------------------------------------------------------
+
+    def _wake(self) -> None:
+        self._turn.wake(self)
+
+    def flush(self) -> None:
+        """Write what the connection has to send; close when it has nothing more to say."""
+        if self._transport.is_closing():
+            return
+        data = self.connection.session.take_output()
+        if data:
+            self._transport.write(data)
+        if self.connection.finished:
+            self._closing_since = self._loop.time()
+            self._transport.close()
+        else:
+            self.connection.session.unpark_consumers()
+
+    def tick(self, now: float) -> None:
+        """Let time pass."""
+        if self._closing_since:
+            if now - self._closing_since > CLOSE_TIMEOUT_S:
+                self._transport.abort()
+        else:
+            self.connection.tick(now)
+
+    def unblock(self) -> None:
+        """Read the connection again: the alarm is over."""
+        if self.connection.blocked:
+            self.connection.unblock()
+            self._schedule()
+
+    def block(self, reason: str) -> None:
+        """Stop reading a connection that publishes."""
+        if self.connection.session.publishes and not self.connection.blocked:
+            self.connection.block(reason)
+            self._pause_reading()
+
+    def abort(self) -> None:
+        """Cut the socket."""
+        self._transport.abort()
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "::1" or host.startswith(("127.", "::ffff:127."))
