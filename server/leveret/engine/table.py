@@ -15,6 +15,8 @@ from typing import Final
 
 from pamqp.common import FieldTable, FieldValue
 
+__all__ = ["FieldValue", "Table", "describe", "freeze", "freeze_table", "type_name"]
+
 Table = FieldTable
 """A field table: arguments of a method, headers of a message."""
 
