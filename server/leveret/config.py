@@ -82,7 +82,7 @@ class Amqp(msgspec.Struct, frozen=True):
         int,
         About(
             "Connections at one time; the next ones are closed at once. Each quiet one costs some"
-            " 15 kB and a file descriptor, so all of the default stay below 250 MB.",
+            " 15 kB and a file descriptor, so the default's stay below 250 MB.",
             low=1,
             high=1_000_000,
         ),
@@ -257,11 +257,11 @@ RABBITMQ_VARIABLES: Final = {
 _LEVERET_VARIABLES: Final = {key.variable: key for key in KEYS.values()}
 
 _NOT_KEYS: Final = re.compile(
-    r"LEVERET_(CONFIG|COMPILE|(\w+_)?SERVICE_HOST|(\w+_)?SERVICE_PORT(_\w+)?"
+    r"LEVERET_(CONFIG|COMPILE|(TEST|BENCH)_\w+|(\w+_)?SERVICE_HOST|(\w+_)?SERVICE_PORT(_\w+)?"
     r"|(\w+_)?PORT(_\d+_\w+)?)"
 )
-"""Variables that set no key: the configuration file's path, the build's switch, and what
-Kubernetes sets in every pod for each Service whose name begins with `leveret`."""
+"""Variables that set no key: the configuration file's path, the switches of the build, the tests and
+the benchmarks, and what Kubernetes sets in every pod for each Service named `leveret...`."""
 
 
 class _Setting(NamedTuple):

@@ -1,0 +1,22 @@
+# Build: a wheel with the hot modules compiled, and the wheels of all it needs.
+FROM python:3.13 AS build
+WORKDIR /src
+COPY . .
+RUN LEVERET_COMPILE=1 pip wheel --no-cache-dir --wheel-dir /wheels .
+
+FROM python:3.13-slim
+RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
+    pip install --no-cache-dir --no-index --find-links /wheels leveret \
+    && useradd --system --uid 5672 --home-dir /var/lib/leveret --shell /usr/sbin/nologin leveret \
+    && install --directory --owner leveret --group leveret --mode 0750 /var/lib/leveret
+# A container is reached from outside: all addresses, and guest from anywhere, as RabbitMQ's image has it.
+ENV LEVERET_AMQP_LISTEN=:5672 \
+    LEVERET_AUTH_LOOPBACK_USERS= \
+    LEVERET_STORAGE_DATA_DIR=/var/lib/leveret
+USER leveret
+WORKDIR /var/lib/leveret
+VOLUME /var/lib/leveret
+EXPOSE 5672
+HEALTHCHECK --interval=30s --timeout=10s --start-period=5s CMD ["leveret", "ping"]
+ENTRYPOINT ["leveret"]
+CMD ["serve"]

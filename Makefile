@@ -1,0 +1,54 @@
+# `make run` and `make test` are all that a fresh clone needs: Python 3.11 or newer, and, for the fast
+# build, a C compiler with Python's headers.
+
+PYTHON ?= python3
+VENV ?= .venv
+# 1 fails where C cannot be compiled, 0 installs plain Python, auto compiles if it can (setup.py).
+LEVERET_COMPILE ?= auto
+export LEVERET_COMPILE
+# Arguments for pytest: make test ARGS="tests/unit -x"
+ARGS ?=
+
+bin := $(VENV)/bin
+sources := pyproject.toml setup.py $(shell find server storage -name '*.py')
+installed := $(VENV)/.installed-$(LEVERET_COMPILE)
+tools := $(VENV)/.tools
+
+.PHONY: run test lint format bench clean
+
+run: $(installed)
+	@exec $(bin)/leveret serve --data-dir ./data
+
+test: $(installed) $(tools)
+	$(bin)/python -m pytest $(ARGS)
+
+lint: $(installed) $(tools)
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/mypy
+
+format: $(tools)
+	$(bin)/ruff check --fix .
+	$(bin)/ruff format .
+
+bench: $(installed) $(tools)
+	$(bin)/python -m bench $(ARGS)
+
+$(bin)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# Installed, not linked: shared objects beside the sources would hide a later change to them. What an
+# older build left in build/lib* would be packed again.
+$(installed): $(sources) | $(bin)/python
+	@rm -rf $(VENV)/.installed-* $(VENV)/install.log build/lib* build/bdist*
+	$(bin)/python -m pip install --quiet --disable-pip-version-check --log $(VENV)/install.log .
+	@sed -n 's/.*\(leveret: .*as plain Python\).*/\1/p' $(VENV)/install.log | head -n 1
+	@$(bin)/leveret --version
+	@touch $@
+
+$(tools): pyproject.toml | $(installed)
+	$(bin)/python -m pip install --quiet --disable-pip-version-check '.[test]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build
