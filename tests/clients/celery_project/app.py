@@ -1,0 +1,64 @@
+"""The application: where broker and results are comes from the environment, as in a deployment.
+
+Variables: AMQP_URL, RESULT_BACKEND (a Celery backend URL), TASK_QUEUE (the queue tasks go to).
+"""
+
+# mypy: disable-error-code="untyped-decorator"
+# (Celery is not typed.)
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from celery import Celery
+
+POLL_INTERVAL_S = 0.02
+HOLD_MAX_S = 60.0
+
+app = Celery("warren", broker=os.environ["AMQP_URL"], backend=os.environ["RESULT_BACKEND"])
+app.conf.update(
+    task_default_queue=os.environ["TASK_QUEUE"],
+    broker_connection_retry_on_startup=True,
+    result_chord_retry_interval=0.1,
+    worker_hijack_root_logger=False,
+)
+
+
+@app.task(name="warren.add")
+def add(x: int, y: int) -> int:
+    """The sum of two numbers."""
+    return x + y
+
+
+@app.task(name="warren.total")
+def total(numbers: list[int]) -> int:
+    """The sum of many numbers."""
+    return sum(numbers)
+
+
+@app.task(name="warren.now")
+def now() -> float:
+    """The wall-clock time at which the task ran, in seconds since the epoch."""
+    return time.time()
+
+
+@app.task(name="warren.stubborn", bind=True, max_retries=5)
+def stubborn(self: Any, failures: int) -> int:
+    """Fail `failures` times, then return how often the task was retried."""
+    if self.request.retries < failures:
+        raise self.retry(countdown=0)
+    retries: int = self.request.retries
+    return retries
+
+
+@app.task(name="warren.hold", bind=True, acks_late=True)
+def hold(self: Any, directory: str) -> bool:
+    """Create `started` in a directory, wait for `go` there; return whether it was redelivered."""
+    (Path(directory) / "started").touch()
+    deadline = time.monotonic() + HOLD_MAX_S
+    while not (Path(directory) / "go").exists():
+        if time.monotonic() > deadline:
+            raise TimeoutError("was never let go")
+        time.sleep(POLL_INTERVAL_S)
+    return bool(self.request.delivery_info["redelivered"])
