@@ -13,8 +13,9 @@ import sys
 import sysconfig
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from setuptools import Extension, setup
+from setuptools import setup
 
 ROOT = Path(__file__).parent
 METADATA_COMMANDS = {"egg_info", "dist_info", "sdist"}
@@ -44,7 +45,7 @@ def compiler_problem() -> str:
     return f"the C compiler ({command[0]}) does not work"
 
 
-def extensions() -> list[Extension]:
+def extensions() -> list[Any]:
     """The compiled modules as one mypyc group, or none."""
     mode = os.environ.get("LEVERET_COMPILE") or "auto"
     if mode not in ("0", "1", "auto"):

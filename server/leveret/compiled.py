@@ -12,10 +12,12 @@ from typing import Final
 COMPILED: Final = (
     "leveret.protocol.frames",
     "leveret.protocol.tables",
+    "leveret.protocol.session",
     "leveret.protocol.connection",
     "leveret.protocol.channel",
     "leveret.protocol.deliveries",
-    "leveret.protocol.session",
+    "leveret.protocol.publishing",
+    "leveret.protocol.transaction",
     "leveret.engine.exchanges.base",
     "leveret.engine.exchanges.direct",
     "leveret.engine.exchanges.fanout",
@@ -25,6 +27,7 @@ COMPILED: Final = (
     "leveret.engine.consumer",
     "leveret.engine.message",
     "leveret.engine.fifo",
+    "leveret.engine.table",
     "leveret.engine.vhost",
 )
 

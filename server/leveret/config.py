@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, get_args, get_ori
 
 import msgspec
 
-from leveret.addresses import Address, parse_address
+from leveret.addresses import parse_address
 from leveret.limits import FRAME_MIN_SIZE
 from leveret.memory import parse_memory_limit
 
@@ -103,14 +103,6 @@ class Amqp(msgspec.Struct, frozen=True):
     consumers_per_channel: Annotated[
         int, About("Consumers of one channel; 0 sets no limit.", low=0, high=1_000_000)
     ] = 0
-
-    def addresses(self) -> tuple[Address, ...]:
-        """`listen`, taken apart."""
-        return tuple(parse_address(text) for text in self.listen)
-
-    def is_optional(self, address: Address) -> bool:
-        """Whether to do without an address that this machine does not have: the default's ::1."""
-        return self.listen == DEFAULT_LISTEN and address.host == "::1"
 
 
 class Memory(msgspec.Struct, frozen=True):
@@ -260,8 +252,8 @@ _NOT_KEYS: Final = re.compile(
     r"LEVERET_(CONFIG|COMPILE|(TEST|BENCH)_\w+|(\w+_)?SERVICE_HOST|(\w+_)?SERVICE_PORT(_\w+)?"
     r"|(\w+_)?PORT(_\d+_\w+)?)"
 )
-"""Variables that set no key: the configuration file's path, the switches of the build, the tests and
-the benchmarks, and what Kubernetes sets in every pod for each Service named `leveret...`."""
+"""Variables that set no key: the configuration file's path, the switches of build, tests and
+benchmarks, and what Kubernetes sets in every pod for each Service named `leveret...`."""
 
 
 class _Setting(NamedTuple):

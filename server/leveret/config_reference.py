@@ -5,6 +5,7 @@
 table.
 """
 
+import inspect
 import textwrap
 from pathlib import Path
 from typing import Final
@@ -67,8 +68,7 @@ def _by_section() -> dict[str, list[Key]]:
 
 
 def _heading(section: str) -> str:
-    doc: str = type(getattr(Config(), section)).__doc__
-    return doc
+    return inspect.getdoc(getattr(Config(), section)) or ""
 
 
 def _toml_entry(key: Key) -> str:

@@ -1,0 +1,1 @@
+"""What a broker does, without sockets and frames: exchanges, queues, consumers, messages."""
