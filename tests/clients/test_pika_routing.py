@@ -163,19 +163,6 @@ def test_predeclared_exchanges_can_be_declared_again(
     assert publisher.is_open
 
 
-def test_copies_named_in_cc_and_bcc_arrive_and_bcc_does_not_show(
-    publisher: BlockingChannel,
-) -> None:
-    to, cc, bcc = (publisher.queue_declare("", exclusive=True).method.queue for _ in range(3))
-    headers = {"CC": [cc], "BCC": [bcc]}
-
-    publisher.basic_publish("", to, b"letter", pika.BasicProperties(headers=headers))
-
-    read = [publisher.basic_get(queue, auto_ack=True) for queue in (to, cc, bcc)]
-    assert [body for _m, _p, body in read] == [b"letter"] * 3
-    assert [properties.headers for _m, properties, _b in read] == [{"CC": [cc]}] * 3
-
-
 def test_an_auto_delete_exchange_goes_with_its_last_binding(
     publisher: BlockingChannel, name: str
 ) -> None:
