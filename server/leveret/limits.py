@@ -72,4 +72,5 @@ that never come back cost no more than finding their route."""
 
 TOPIC_CACHE_SLOTS_MAX: Final = 8192
 """Routing keys and destinations, together, that a topic exchange remembers of recent matches: four
-megabytes if all keys are as long as can be. When full it starts anew."""
+megabytes if all keys are as long as can be. When full it starts anew, with the match at hand,
+which may be larger by itself."""

@@ -29,13 +29,11 @@ from leveret.limits import TOPIC_CACHE_SLOTS_MAX
 class _Node:
     """A place in the trie: all patterns that begin with the same words.
 
-    Only a `#` can be reached in two ways at one word of a key. What stands behind it is followed
-    once from each word: in the match numbered `match`, that is done from word `done_from` on.
+    `match` is the number of the last match that came to this node, kept where it is a `#`.
     """
 
     def __init__(self) -> None:
         self.match = 0
-        self.done_from = 0
         self.targets: Targets = {}
         self.words: dict[str, _Node] = {}
         self.star: _Node | None = None
@@ -105,8 +103,6 @@ class TopicExchange(Exchange):
         slots = 1 + len(found)
         if self._recent_slots + slots > TOPIC_CACHE_SLOTS_MAX:
             self._forget()
-            if slots > TOPIC_CACHE_SLOTS_MAX:
-                return
         self._recent[routing_key] = found
         self._recent_slots += slots
 
@@ -179,18 +175,18 @@ def _follow(
 def _repeat(
     node: _Node, words: list[str], position: int, match: int, found: list[Destination]
 ) -> None:
-    """Let a `#` stand for no word, and for one more until none is left or the rest is done."""
-    end = len(words) + 1
+    """Let a `#` stand for no word, for one, and so on for all that are left.
+
+    Words are tried in ascending order everywhere, so a `#` is come to at its earliest word first,
+    and what can be found from a later one has been found by then.
+    """
     if node.match == match:
-        end = node.done_from
-        if position >= end:
-            return
-    elif node.targets:
-        found.extend(node.targets)
+        return
     node.match = match
-    node.done_from = position
+    if node.targets:
+        found.extend(node.targets)
     if node.words or node.star is not None:
-        for start in range(position, min(end, len(words))):
+        for start in range(position, len(words)):
             literal = node.words.get(words[start])
             if literal is not None:
                 _follow(literal, words, start + 1, match, found)
