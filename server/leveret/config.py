@@ -10,7 +10,6 @@ of them is a `ConfigError`, one line that names key and place. No value of a sec
 """
 
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NamedTuple, get_args, get_origin, get_type_hints
@@ -291,6 +290,8 @@ def load_config(
 
 
 def _from_file(path: str) -> dict[str, _Setting]:
+    import tomllib  # milliseconds that a start without a file saves
+
     try:
         document = tomllib.loads(Path(path).read_text("utf-8"))
     except OSError as error:

@@ -4,8 +4,12 @@ import socket
 from typing import Final
 
 _PROTOCOL_HEADER: Final = b"AMQP\x00\x00\x09\x01"
-_START_SIZE: Final = 11
-"""Bytes up to the method of connection.start: a frame's head of 7, then class and method."""
+_HEAD_BYTES: Final = 7
+"""A frame's type, channel and payload size (AMQP 0-9-1, section 4.2.3)."""
+_METHOD_FRAME: Final = b"\x01\x00\x00"
+_CONNECTION_START: Final = b"\x00\x0a\x00\x0a"
+_START_BYTES_MAX: Final = 64 * 1024
+"""Payload of a connection.start that is believed: brokers send less than one kilobyte."""
 
 
 class PingError(Exception):
@@ -15,24 +19,35 @@ class PingError(Exception):
 def ping(host: str, port: int, timeout_s: float) -> None:
     """Send the protocol header and wait for connection.start (AMQP 0-9-1, section 2.2.4).
 
-    :raises PingError: if nobody listens, something else answers, or nothing does in `timeout_s`
-        seconds after connecting or after the last byte.
+    :raises PingError: if nobody listens, something else answers, or nothing does for `timeout_s`
+        seconds.
     """
-    answer = b""
     try:
         with socket.create_connection((host, port), timeout_s) as connection:
             connection.sendall(_PROTOCOL_HEADER)
-            while len(answer) < _START_SIZE:
-                received = connection.recv(_START_SIZE - len(answer))
-                if not received:
-                    break
-                answer += received
+            _read_start(connection)
     except TimeoutError:
         raise PingError(f"no answer within {timeout_s:g} s") from None
     except OSError as error:
         raise PingError(error.strerror or str(error)) from None
-    if not answer:
+
+
+def _read_start(connection: socket.socket) -> None:
+    """Read connection.start to its end, so that closing then is no reset to the broker."""
+    head = _read(connection, _HEAD_BYTES)
+    if not head:
         raise PingError("the connection was closed without an answer")
-    is_method = answer[:3] == b"\x01\x00\x00"
-    if not is_method or answer[7:] != b"\x00\x0a\x00\x0a":
-        raise PingError("what listens there does not speak AMQP 0-9-1")
+    size = int.from_bytes(head[3:])
+    if head.startswith(_METHOD_FRAME) and len(head) == _HEAD_BYTES and size <= _START_BYTES_MAX:
+        payload = _read(connection, size + 1)
+        if len(payload) == size + 1 and payload.startswith(_CONNECTION_START):
+            return
+    raise PingError("what listens there does not speak AMQP 0-9-1")
+
+
+def _read(connection: socket.socket, size: int) -> bytes:
+    """As many bytes, or fewer where the peer sends no more."""
+    received = b""
+    while len(received) < size and (more := connection.recv(size - len(received))):
+        received += more
+    return received

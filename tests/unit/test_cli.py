@@ -1,0 +1,162 @@
+"""The command line, as far as it needs no broker: versions, usage, refusals, an unanswered ping."""
+
+import platform
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from leveret import __version__
+from leveret.cli import main
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Run `leveret` with arguments, in an environment without keys."""
+    for name in ("LEVERET_CONFIG", "RABBITMQ_DEFAULT_USER"):
+        monkeypatch.delenv(name, raising=False)
+    return lambda *arguments: CliRunner().invoke(main, arguments)
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """A port somebody listens on who is no broker."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server
+
+
+class TestVersion:
+    def test_it_names_version_python_and_build(self, run: Callable[..., Result]) -> None:
+        result = run("--version")
+
+        assert result.exit_code == 0
+        builds = r"compiled|plain Python|partly compiled: \d+ of \d+ modules"
+        release = re.escape(f"leveret {__version__} (CPython {platform.python_version()}")
+        assert re.fullmatch(rf"{release}, ({builds})\)\n", result.stdout)
+
+
+class TestServe:
+    """What keeps a broker from starting is one line on stderr, and exit code 2."""
+
+    def refusal(self, result: Result) -> str:
+        assert result.exit_code == 2
+        assert result.stdout == ""
+        (line,) = result.stderr.splitlines()
+        return line
+
+    def test_a_missing_file(self, run: Callable[..., Result], tmp_path: Path) -> None:
+        path = tmp_path / "leveret.toml"
+
+        assert self.refusal(run("serve", "--config", str(path))) == (
+            f"leveret: {path}: No such file or directory"
+        )
+
+    def test_a_wrong_flag(self, run: Callable[..., Result]) -> None:
+        assert self.refusal(run("serve", "--listen", "localhost")) == (
+            "leveret: amqp.listen in --listen: expected a list of HOST:PORT, got ['localhost']"
+        )
+
+    def test_a_wrong_variable(
+        self, run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("LEVERET_LOG_LEVEL", "loud")
+
+        assert self.refusal(run("serve")) == (
+            "leveret: log.level in LEVERET_LOG_LEVEL: "
+            "expected one of debug, info, warning, error, got 'loud'"
+        )
+
+    def test_the_management_api_of_a_later_version(self, run: Callable[..., Result]) -> None:
+        assert self.refusal(run("serve", "--management", "127.0.0.1:15672")) == (
+            "leveret: --management: this version has no management API"
+        )
+
+    def test_a_data_directory_that_is_a_file(
+        self, run: Callable[..., Result], tmp_path: Path
+    ) -> None:
+        file = tmp_path / "file"
+        file.touch()
+
+        assert self.refusal(run("serve", "--data-dir", str(file))) == (
+            f"leveret: storage.data_dir: {file}: {file} is not a directory"
+        )
+        assert self.refusal(run("serve", "--data-dir", str(file / "data"))) == (
+            f"leveret: storage.data_dir: {file / 'data'}: {file} is not a directory"
+        )
+
+    def test_an_unknown_flag_is_named(self, run: Callable[..., Result]) -> None:
+        result = run("serve", "--listne", "127.0.0.1:0")
+
+        assert result.exit_code == 2
+        assert "--listne" in result.stderr
+
+
+class TestPing:
+    def ping(self, run: Callable[..., Result], port: int) -> str:
+        result = run("ping", "--port", str(port), "--timeout", "0.2")
+        assert result.exit_code == 1
+        assert result.stdout == ""
+        prefix = f"leveret: 127.0.0.1:{port}: "
+        assert result.stderr.startswith(prefix)
+        return result.stderr.removeprefix(prefix)
+
+    def answer(self, listener: socket.socket, data: bytes) -> threading.Thread:
+        """Answer the next connection with `data`, and close it when the peer has."""
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(data)
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(4096):
+                    pass
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        return thread
+
+    def test_nobody_listens(self, run: Callable[..., Result], listener: socket.socket) -> None:
+        port = listener.getsockname()[1]
+        listener.close()
+
+        assert self.ping(run, port) == "Connection refused\n"
+
+    def test_nobody_answers(self, run: Callable[..., Result], listener: socket.socket) -> None:
+        assert self.ping(run, listener.getsockname()[1]) == "no answer within 0.2 s\n"
+
+    def test_somebody_closes_without_an_answer(
+        self, run: Callable[..., Result], listener: socket.socket
+    ) -> None:
+        thread = self.answer(listener, b"")
+
+        assert self.ping(run, listener.getsockname()[1]) == (
+            "the connection was closed without an answer\n"
+        )
+        thread.join(10)
+        assert not thread.is_alive()
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"HTTP/1.",
+            b"AMQP\x00\x00\x09",
+            b"\x01\x00\x00",
+            b"\x01\x00\x00\x00\x00\x00\x04\x00\x0a",
+            b"\x01\x00\x00\x00\x00\x00\x04\x00\x0a\x00\x0b\xce",
+            b"\x01\x00\x00\xff\xff\xff\xff",
+        ],
+    )
+    def test_somebody_else_answers(
+        self, run: Callable[..., Result], listener: socket.socket, data: bytes
+    ) -> None:
+        thread = self.answer(listener, data)
+
+        assert self.ping(run, listener.getsockname()[1]) == (
+            "what listens there does not speak AMQP 0-9-1\n"
+        )
+        thread.join(10)
+        assert not thread.is_alive()

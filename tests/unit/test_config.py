@@ -1,0 +1,243 @@
+"""The configuration: where values come from, what is refused and how, and its written forms."""
+
+import tomllib
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from leveret import config_reference
+from leveret.config import KEYS, Config, ConfigError, Key, load_config
+
+ROOT = Path(__file__).parents[2]
+
+
+def refusal(
+    path: Path | None = None,
+    environment: dict[str, str] | None = None,
+    flags: dict[str, tuple[str, object]] | None = None,
+) -> str:
+    """The one line with which a configuration is refused."""
+    with pytest.raises(ConfigError) as refused:
+        load_config(str(path) if path else None, environment, flags)
+    text = str(refused.value)
+    assert "\n" not in text
+    return text
+
+
+@pytest.fixture
+def write_toml(tmp_path: Path) -> Path:
+    """Where a test writes its configuration file."""
+    return tmp_path / "leveret.toml"
+
+
+class TestPrecedence:
+    def test_without_any_source_every_key_has_its_default(self) -> None:
+        assert load_config() == Config()
+
+    def test_each_source_beats_the_next(self, write_toml: Path) -> None:
+        write_toml.write_text('[auth]\ndefault_user = "file"\n[log]\nlevel = "error"\n')
+        path = str(write_toml)
+        rabbitmq = {"RABBITMQ_DEFAULT_USER": "rabbitmq"}
+        leveret = {**rabbitmq, "LEVERET_AUTH_DEFAULT_USER": "leveret"}
+        flag = {"auth.default_user": ("--user", "flag")}
+
+        assert load_config(path).auth.default_user == "file"
+        assert load_config(path, rabbitmq).auth.default_user == "rabbitmq"
+        assert load_config(path, leveret).auth.default_user == "leveret"
+        assert load_config(path, leveret, flag).auth.default_user == "flag"
+        assert load_config(path, leveret, flag).log.level == "error"
+
+    def test_the_variables_of_rabbitmqs_image_set_user_password_and_virtual_host(self) -> None:
+        auth = load_config(
+            environment={
+                "RABBITMQ_DEFAULT_USER": "ann",
+                "RABBITMQ_DEFAULT_PASS": "123",
+                "RABBITMQ_DEFAULT_VHOST": "shop",
+            }
+        ).auth
+
+        assert (auth.default_user, auth.default_pass, auth.default_vhost) == ("ann", "123", "shop")
+
+    @pytest.mark.parametrize("key", KEYS.values(), ids=lambda key: key.path)
+    def test_every_key_can_be_set_by_its_variable(self, key: Key) -> None:
+        examples: dict[str, tuple[str, object]] = {
+            "amqp.listen": ("127.0.0.1:0, [::]:5673", ("127.0.0.1:0", "[::]:5673")),
+            "amqp.handshake_timeout": ("2.5", 2.5),
+            "memory.limit": ("2GiB", "2GiB"),
+            "auth.loopback_users": ("ann,bob", ("ann", "bob")),
+            "log.level": ("debug", "debug"),
+            "log.format": ("json", "json"),
+        }
+        text, value = examples.get(key.path, ("4096", "4096" if key.type is str else 4096))
+
+        config = load_config(environment={key.variable: text})
+
+        assert getattr(getattr(config, key.section), key.name) == value
+        assert value != key.default
+
+    def test_an_empty_variable_empties_a_list(self) -> None:
+        config = load_config(environment={"LEVERET_AUTH_LOOPBACK_USERS": ""})
+
+        assert config.auth.loopback_users == ()
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "LEVERET_CONFIG",
+            "LEVERET_COMPILE",
+            "LEVERET_SERVICE_HOST",
+            "LEVERET_SERVICE_PORT_AMQP",
+            "LEVERET_PORT",
+            "LEVERET_PORT_5672_TCP_ADDR",
+            "LEVERET_AMQP_SERVICE_PORT",
+            "PATH",
+        ],
+    )
+    def test_a_variable_of_somebody_else_is_left_alone(self, name: str) -> None:
+        assert load_config(environment={name: "x"}) == Config()
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("toml", "problem"),
+        [
+            ("[amqp]\nheartbeet = 1\n", "amqp.heartbeet in {}: no such key"),
+            ("[ampq]\nheartbeat = 1\n", "ampq in {}: no such section"),
+            ("amqp = 1\n", "amqp in {}: is a section, and takes keys below it"),
+            (
+                '[amqp]\nheartbeat = "60"\n',
+                "amqp.heartbeat in {}: expected a whole number from 0 to 65535, got '60'",
+            ),
+            (
+                "[amqp]\nheartbeat = true\n",
+                "amqp.heartbeat in {}: expected a whole number from 0 to 65535, got True",
+            ),
+            (
+                "[amqp]\nheartbeat = 65536\n",
+                "amqp.heartbeat in {}: expected a whole number from 0 to 65535, got 65536",
+            ),
+            (
+                "[amqp]\nframe_max = 4095\n",
+                "amqp.frame_max in {}: expected a whole number from 4096 to 1048576, got 4095",
+            ),
+            (
+                "[amqp]\nhandshake_timeout = nan\n",
+                "amqp.handshake_timeout in {}: expected a number from 0.1 to 3600, got nan",
+            ),
+            (
+                "[amqp]\nlisten = []\n",
+                "amqp.listen in {}: expected a list of HOST:PORT, got []",
+            ),
+            (
+                '[amqp]\nlisten = "127.0.0.1:5672"\n',
+                "amqp.listen in {}: expected a list of HOST:PORT, got '127.0.0.1:5672'",
+            ),
+            (
+                '[log]\nlevel = "loud"\n',
+                "log.level in {}: expected one of debug, info, warning, error, got 'loud'",
+            ),
+            (
+                "[memory]\nlimit = 0.4\n",
+                (
+                    'memory.limit in {}: expected a share such as "40%", a size such as "2GiB",'
+                    " or bytes, got 0.4"
+                ),
+            ),
+            (
+                '[auth]\ndefault_user = ""\n',
+                "auth.default_user in {}: expected a text that is not empty, got ''",
+            ),
+        ],
+    )
+    def test_a_wrong_file_names_key_and_file(
+        self, write_toml: Path, toml: str, problem: str
+    ) -> None:
+        write_toml.write_text(toml)
+
+        assert refusal(write_toml) == problem.format(write_toml)
+
+    def test_a_file_that_is_not_toml_names_the_line(self, write_toml: Path) -> None:
+        write_toml.write_text("[amqp]\nheartbeat 60\n")
+
+        line = refusal(write_toml)
+
+        assert line.startswith(f"{write_toml}: not valid TOML: ")
+        assert "line 2" in line
+
+    def test_a_file_that_is_not_text_is_not_toml(self, write_toml: Path) -> None:
+        write_toml.write_bytes(b"\xff\xfe")
+
+        assert refusal(write_toml).startswith(f"{write_toml}: not valid TOML: ")
+
+    def test_a_missing_file_is_named(self, write_toml: Path) -> None:
+        assert refusal(write_toml) == f"{write_toml}: No such file or directory"
+
+    def test_a_directory_is_no_file(self, tmp_path: Path) -> None:
+        assert refusal(tmp_path) == f"{tmp_path}: Is a directory"
+
+    def test_a_wrong_variable_names_key_and_variable(self) -> None:
+        assert refusal(environment={"LEVERET_AMQP_CHANNEL_MAX": "0"}) == (
+            "amqp.channel_max in LEVERET_AMQP_CHANNEL_MAX: "
+            "expected a whole number from 1 to 65535, got '0'"
+        )
+
+    def test_a_misspelt_variable_is_no_key(self) -> None:
+        assert refusal(environment={"LEVERET_AMQP_HEARTBEET": "1"}) == (
+            "LEVERET_AMQP_HEARTBEET in the environment: no such key"
+        )
+
+    def test_a_wrong_flag_names_key_and_flag(self) -> None:
+        assert refusal(flags={"amqp.listen": ("--listen", ["::1:5672"])}) == (
+            "amqp.listen in --listen: expected a list of HOST:PORT, got ['::1:5672']"
+        )
+
+    def test_a_wrong_password_is_refused_without_being_shown(self, write_toml: Path) -> None:
+        write_toml.write_text("[auth]\ndefault_pass = 4711\n")
+
+        assert refusal(write_toml) == f"auth.default_pass in {write_toml}: expected a text"
+
+
+def test_a_printed_configuration_shows_no_password() -> None:
+    config = load_config(environment={"LEVERET_AUTH_DEFAULT_PASS": "correct horse"})
+
+    assert config.auth.default_pass == "correct horse"
+    assert "correct horse" not in repr(config)
+    assert "correct horse" not in f"{config.auth}"
+
+
+def test_a_configuration_cannot_be_changed() -> None:
+    with pytest.raises(AttributeError):
+        setattr(Config().amqp, "heartbeat", 1)  # noqa: B010 - mypy would not let it be written
+
+
+class TestWrittenForms:
+    def test_the_example_file_is_made_from_the_table(self) -> None:
+        written = (ROOT / config_reference.TOML_PATH).read_text("utf-8")
+
+        assert written == config_reference.toml_text()
+
+    def test_the_documentation_is_made_from_the_table(self) -> None:
+        written = (ROOT / config_reference.DOCUMENT_PATH).read_text("utf-8")
+
+        assert written == config_reference.with_tables(written)
+
+    def test_the_example_file_has_every_key_at_its_default(self) -> None:
+        path = ROOT / config_reference.TOML_PATH
+        document = tomllib.loads(path.read_text("utf-8"))
+
+        assert [f"{section}.{key}" for section in document for key in document[section]] == list(
+            KEYS
+        )
+        assert load_config(str(path)) == Config()
+
+    def test_a_document_without_its_marks_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="marks"):
+            config_reference.with_tables("# Configuration\n")
+
+    @pytest.mark.parametrize("key", KEYS.values(), ids=lambda key: key.path)
+    def test_every_default_is_a_value_the_key_takes(self, key: Key, write_toml: Path) -> None:
+        default = msgspec.json.encode(key.default).decode()
+        write_toml.write_text(f"[{key.section}]\n{key.name} = {default}\n")
+
+        assert load_config(str(write_toml)) == Config()
