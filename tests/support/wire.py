@@ -10,7 +10,7 @@ import struct
 from types import TracebackType
 from typing import NamedTuple, Self, TypeVar
 
-from pamqp import base, body, commands, common, encode, frame, header, heartbeat
+from pamqp import base, body, commands, common, encode, exceptions, frame, header, heartbeat
 
 PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
 FRAME_END = 0xCE
@@ -20,7 +20,16 @@ READ_TIMEOUT_S = 10.0
 
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 
-AnyFrame = base.Frame | body.ContentBody | header.ContentHeader | heartbeat.Heartbeat
+
+class Undecoded(NamedTuple):
+    """A frame the codec knows no method or kind for."""
+
+    kind: int
+    payload: bytes
+    name: str = "undecoded"
+
+
+AnyFrame = base.Frame | body.ContentBody | header.ContentHeader | heartbeat.Heartbeat | Undecoded
 FrameT = TypeVar("FrameT", bound=AnyFrame)
 
 
@@ -71,7 +80,10 @@ class Wire:
 
     def send(self, value: AnyFrame, channel: int = 0) -> None:
         """Send one frame, well formed."""
-        self.send_bytes(frame.marshal(value, channel))
+        if isinstance(value, Undecoded):
+            self.send_bytes(raw_frame(value.kind, channel, value.payload))
+        else:
+            self.send_bytes(frame.marshal(value, channel))
 
     def send_content(
         self,
@@ -120,7 +132,10 @@ class Wire:
         rest = self.read_bytes(size + 1)
         if kind == BODY and size == 0:
             return Arrived(channel, body.ContentBody(b""))
-        _, _, value = frame.unmarshal(start + rest)
+        try:
+            _, _, value = frame.unmarshal(start + rest)
+        except exceptions.UnmarshalingException:
+            return Arrived(channel, Undecoded(kind, rest[:-1]))
         if isinstance(value, header.ProtocolHeader):
             raise ValueError("a protocol header where a frame was expected")
         return Arrived(channel, value)
@@ -167,6 +182,16 @@ def connect(host: str, port: int, timeout_s: float = READ_TIMEOUT_S) -> Wire:
     return wire
 
 
+def connection_close(text: str = "bye") -> commands.Connection.Close:
+    """The close method of a client that is content."""
+    return commands.Connection.Close(200, text, 0, 0)
+
+
+def channel_close(text: str = "bye") -> commands.Channel.Close:
+    """The close method of a client that is done with a channel."""
+    return commands.Channel.Close(200, text, 0, 0)
+
+
 CAPABILITIES: common.FieldTable = {
     "authentication_failure_close": True,
     "basic.nack": True,
@@ -201,8 +226,8 @@ def marshal_content(
     room = frame_max - FRAME_OVERHEAD_BYTES
     chunks = [content[at : at + room] for at in range(0, len(content), room)]
     head = header.ContentHeader(body_size=len(content), properties=properties)
-    values: list[AnyFrame] = [method, head, *(body.ContentBody(chunk) for chunk in chunks)]
-    return b"".join(frame.marshal(value, channel) for value in values)
+    bodies = [frame.marshal(body.ContentBody(chunk), channel) for chunk in chunks]
+    return b"".join([frame.marshal(method, channel), frame.marshal(head, channel), *bodies])
 
 
 def raw_frame(kind: int, channel: int, payload: bytes, end: int = FRAME_END) -> bytes:

@@ -1,0 +1,32 @@
+"""Leveret answers every scenario as RabbitMQ 3.10.8 did, or as the scenario says and why."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.parity.scenario import Scenario, all_scenarios, read_recordings
+from tests.support.brokers import Leveret
+
+SCENARIOS = all_scenarios()
+RECORDINGS = read_recordings()
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[Leveret]:
+    with Leveret() as running:
+        yield running
+
+
+def test_every_scenario_is_recorded_and_every_recording_has_its_scenario() -> None:
+    assert {one.id for one in SCENARIOS} == RECORDINGS.keys()
+
+
+@pytest.mark.parametrize("one", SCENARIOS, ids=lambda one: one.id)
+def test_transcript_equals_the_recording(one: Scenario, broker: Leveret) -> None:
+    expected = list(one.leveret) if one.differs else RECORDINGS[one.id]
+    assert one.run(broker.host, broker.port) == expected
+
+
+@pytest.mark.parametrize("one", [one for one in SCENARIOS if one.differs], ids=lambda one: one.id)
+def test_a_declared_difference_is_one(one: Scenario) -> None:
+    assert list(one.leveret) != RECORDINGS[one.id]

@@ -1,0 +1,120 @@
+"""Frames as lines of text, the same for the same frame whichever broker sent it.
+
+Names a server makes up (amq.gen-…, amq.ctag-…) are numbered in their order of appearance. Of the
+server properties only the capabilities are kept, without those of features that are not compared.
+Body frames of one content are one line: how a broker cuts a body is its own affair.
+"""
+
+import re
+import zlib
+from collections.abc import Sequence
+
+from pamqp import base, body, commands, header
+
+from tests.support.wire import AnyFrame, Arrived, Undecoded
+
+CAPABILITIES_NOT_COMPARED = frozenset({"consumer_priorities", "direct_reply_to"})
+FIELDS_NOT_SHOWN = frozenset({"ticket", "out_of_band", "insist", "channel_id", "client_properties"})
+BYTES_SHOWN_MAX = 48
+
+_MADE_UP_NAME = re.compile(r"amq\.(?:gen|ctag)-[A-Za-z0-9_-]{22}")
+_CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
+
+class Names:
+    """Numbers the names a server made up."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, str] = {}
+
+    def hide(self, line: str) -> str:
+        """The line with every made-up name replaced by its kind and number."""
+        return _MADE_UP_NAME.sub(self._number, line)
+
+    def _number(self, match: re.Match[str]) -> str:
+        name = match[0]
+        kind = name[: name.index("-")]
+        known = sum(1 for other in self._seen if other.startswith(kind))
+        return self._seen.setdefault(name, f"{kind}-#{known + 1}")
+
+
+def sent_line(client: str, value: AnyFrame, channel: int) -> str:
+    """One sent frame; fields that are empty, zero or false are left out."""
+    return f"{client} > {channel} {_frame_text(value, only_set=True)}"
+
+
+def sent_bytes_line(client: str, data: bytes) -> str:
+    """Bytes sent as they are."""
+    return f"{client} > bytes {_bytes_text(data)}"
+
+
+def received_lines(client: str, arrived: Sequence[Arrived]) -> list[str]:
+    """The frames of one step, channel by channel, channel 0 last."""
+    lines: list[str] = []
+    channels = sorted({one.channel for one in arrived}, key=lambda number: number or 65_536)
+    for channel in channels:
+        frames = [one.frame for one in arrived if one.channel == channel]
+        lines += (f"{client} < {channel} {text}" for text in _channel_texts(frames))
+    return lines
+
+
+def _channel_texts(frames: Sequence[AnyFrame]) -> list[str]:
+    texts: list[str] = []
+    content: bytes | None = None
+    for value in frames:
+        if isinstance(value, body.ContentBody):
+            content = (content or b"") + value.value
+            continue
+        if content is not None:
+            texts.append(f"body {_bytes_text(content)}")
+            content = None
+        texts.append(_frame_text(value, only_set=False))
+    if content is not None:
+        texts.append(f"body {_bytes_text(content)}")
+    return texts
+
+
+def _frame_text(value: AnyFrame, *, only_set: bool) -> str:
+    if isinstance(value, commands.Connection.Start):
+        return _start_text(value)
+    if isinstance(value, base.Frame):
+        return " ".join([method_name(value), *_fields(value, only_set=only_set)])
+    if isinstance(value, header.ContentHeader):
+        fields = _fields(value.properties, only_set=True)
+        return " ".join(["header", f"body_size={value.body_size}", *fields])
+    if isinstance(value, body.ContentBody):
+        return f"body {_bytes_text(value.value)}"
+    if isinstance(value, Undecoded):
+        return f"undecoded kind={value.kind} payload={value.payload!r}"
+    return "heartbeat"
+
+
+def method_name(method: base.Frame | type[base.Frame]) -> str:
+    """A method's name as the specification spells it."""
+    return _CAPITAL.sub("-", method.name).lower()
+
+
+def _fields(value: base.Frame | commands.Basic.Properties, *, only_set: bool) -> list[str]:
+    return [
+        f"{name}={field!r}"
+        for name, field in value
+        if name not in FIELDS_NOT_SHOWN
+        and not name.startswith("reserved")
+        and (field or (not only_set and field is not None))
+    ]
+
+
+def _start_text(start: commands.Connection.Start) -> str:
+    claimed = start.server_properties.get("capabilities")
+    names = sorted(claimed.items()) if isinstance(claimed, dict) else []
+    capabilities = {name: value for name, value in names if name not in CAPABILITIES_NOT_COMPARED}
+    return (
+        f"connection.start version={start.version_major}.{start.version_minor}"
+        f" mechanisms={start.mechanisms!r} locales={start.locales!r} capabilities={capabilities!r}"
+    )
+
+
+def _bytes_text(data: bytes) -> str:
+    if len(data) <= BYTES_SHOWN_MAX:
+        return repr(data)
+    return f"{data[:16]!r}… ({len(data)} bytes, crc32 {zlib.crc32(data):08x})"
