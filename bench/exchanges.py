@@ -41,7 +41,7 @@ COLUMNS = (
     "bytes",
 )
 EXPLANATION = (
-    "topic miss/hit, direct, headers: ns a match; bind, drop: ns a topic binding;\n"
+    "topic hit to headers: ns a match; bind, drop: ns a topic binding made, a queue deleted;\n"
     "matched: destinations a topic match found; bytes: memory a topic binding takes"
 )
 
