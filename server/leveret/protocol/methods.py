@@ -86,8 +86,8 @@ class AccessRequestOk(Frame):
 class Layout:
     """What pamqp knows about a method: its class, its name, and how its arguments lie.
 
-    `kinds` has one field type for each stretch of octets, so eight bits in a row are one octet;
-    `fields` has pairs of attribute and field type.
+    `kinds` has one field type for each stretch of octets, so bits in a row, of which no method has
+    more than eight, are one octet; `fields` has pairs of attribute and field type.
     """
 
     method: type[Frame]
@@ -106,15 +106,13 @@ def _spelled(name: str) -> str:
 def _layout(method: type[Frame]) -> Layout:
     fields = tuple((field, method.amqp_type(field)) for field in method.attributes())
     kinds = []
-    bits = 0
+    previous = ""
     for _, kind in fields:
         if kind != "bit":
-            bits = 0
             kinds.append(kind)
-        else:
-            if bits % 8 == 0:
-                kinds.append("octet")
-            bits += 1
+        elif previous != "bit":
+            kinds.append("octet")
+        previous = kind
     return Layout(method, _spelled(method.name), tuple(kinds), fields)
 
 
@@ -153,7 +151,7 @@ def decode(payload: bytes) -> Frame:
     """
     layout = LAYOUTS.get(int.from_bytes(payload[:4], "big")) if len(payload) >= 4 else None
     if layout is None:
-        raise _no_such_method(payload)
+        raise _no_method(payload)
     _check_arguments(payload, layout)
     method = layout.method.__new__(layout.method)
     try:
@@ -165,11 +163,10 @@ def decode(payload: bytes) -> Frame:
     return method
 
 
-def _no_such_method(payload: bytes) -> AmqpError:
+def _no_method(payload: bytes) -> AmqpError:
     if len(payload) < 4:
         return AmqpError(ReplyCode.FRAME_ERROR, f"cannot decode {_erlang(payload)}")
-    name = method_name(*struct.unpack_from(">HH", payload))
-    return AmqpError(ReplyCode.COMMAND_INVALID, f"unimplemented method {name}")
+    return AmqpError(ReplyCode.COMMAND_INVALID, "unimplemented method")
 
 
 def _erlang(octets: bytes) -> str:
@@ -355,7 +352,7 @@ def properties(header: bytes) -> Properties:
     try:
         flags = tables.check_properties(header, HEADER_PREFIX_BYTES, len(header))
     except ValueError as error:
-        raise AmqpError(ReplyCode.SYNTAX_ERROR, f"content header: {error}") from error
+        raise AmqpError(ReplyCode.SYNTAX_ERROR, f"malformed properties: {error}") from error
     start = HEADER_PREFIX_BYTES + 2
     result = Properties()
     try:
