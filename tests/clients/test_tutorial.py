@@ -1,7 +1,7 @@
 """The classic tutorial's lessons as real programs against the broker.
 
 Each lesson runs once with today's pika and once as written for pika 0.12. The old pika lies in a
-directory of its own: the one LEVERET_PIKA_2016 names, or one filled here from pika-0.12.txt with
+directory of its own: the one LEVERET_TEST_PIKA_012 names, or one filled here from pika-0.12.txt with
 pip and kept in pytest's cache.
 """
 
@@ -17,17 +17,17 @@ from tests.clients.processes import Program
 from tests.clients.tutorial.spelling import Spelling
 from tests.support.brokers import Broker
 
-PIKA_2016_VARIABLE = "LEVERET_PIKA_2016"
+PIKA_DIRECTORY_VARIABLE = "LEVERET_TEST_PIKA_012"
 REQUIREMENTS = Path(__file__).parent / "pika-0.12.txt"
 SLOW_TASK_S = "60"
 
 Start = Callable[..., Program]
 
 
-def pika_of_2016(cache: pytest.Cache) -> Path:
+def pika_of_2016(config: pytest.Config) -> Path:
     """A directory with pika 0.12 in it, filled if need be; the test is skipped where pip cannot."""
-    named = os.environ.get(PIKA_2016_VARIABLE)
-    directory = Path(named) if named else cache.mkdir("pika-0.12")
+    named = os.environ.get(PIKA_DIRECTORY_VARIABLE)
+    directory = Path(named) if named else config.cache.mkdir("pika-0.12")
     if not (directory / "pika").is_dir():
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
         installed = subprocess.run(
@@ -76,7 +76,7 @@ def lessons(request: pytest.FixtureRequest, broker: Broker, start_program: Start
     """The lessons in one spelling."""
     if request.param == "pika of today":
         return Lessons(Spelling("today"), broker, start_program)
-    directory = pika_of_2016(request.config.cache)
+    directory = pika_of_2016(request.config)
     return Lessons(Spelling("of_2016", directory), broker, start_program)
 
 
