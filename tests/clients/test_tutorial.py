@@ -1,8 +1,8 @@
 """The classic tutorial's lessons as real programs against the broker.
 
 Each lesson runs once with today's pika and once as written for pika 0.12. The old pika lies in a
-directory of its own: the one LEVERET_TEST_PIKA_012 names, or one filled here from pika-0.12.txt with
-pip and kept in pytest's cache.
+directory of its own: the one LEVERET_TEST_PIKA_012 names, or one filled here from pika-0.12.txt
+with pip and kept in pytest's cache.
 """
 
 import os
