@@ -19,6 +19,7 @@ import uvloop
 from leveret.config import Config, ConfigError
 from leveret.engine.broker import Broker
 from leveret.log import configure_logging, get_logger
+from leveret.memory import keep_freed_memory
 from leveret.net.server import AmqpServer
 from leveret.systemd import notify
 
@@ -47,6 +48,7 @@ def serve(config: Config) -> None:
     """
     configure_logging(config.log)
     check_data_dir(config.storage.data_dir)
+    keep_freed_memory()
     raise_descriptor_limit(config.amqp.max_connections)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(config))

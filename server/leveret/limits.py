@@ -57,12 +57,16 @@ OUTPUT_REPLIES_BYTES_MAX: Final = 1024 * 1024
 """Bytes waiting in a connection's writer at which its requests wait too: what a peer that asks
 and does not read the answers can cost, but for the one answer that crosses the line."""
 
-SLICE_BYTES_MAX: Final = 64 * 1024
-"""Bytes of one connection's input worked through in a turn: some 0.3 ms of small publishes."""
+SLICE_BYTES: Final = 16 * 1024
+"""Bytes of one connection's input worked through before it is the next one's turn."""
 
-SLICE_BYTES_MIN: Final = 4 * 1024
-"""The same for a publisher whose messages pile up behind slow consumers: still progress, at a
-fraction of a turn."""
+TURN_BYTES: Final = 64 * 1024
+"""Bytes of input that waits which one turn of the event loop takes on, whoever they came from:
+some 0.3 ms of small publishes."""
+
+HELD_BACKLOG_MESSAGES: Final = 4096
+"""Messages waiting in a queue from which on its publishers are held while consumers work: enough
+to keep those busy for some milliseconds, few enough to be behind by no more than that."""
 
 # --- routing --------------------------------------------------------------------------------
 

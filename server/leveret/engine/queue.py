@@ -18,6 +18,7 @@ from leveret.engine.consumer import Consumer
 from leveret.engine.exchanges.base import Destination
 from leveret.engine.fifo import Fifo
 from leveret.engine.message import Message
+from leveret.limits import HELD_BACKLOG_MESSAGES
 
 
 class Queue(Destination):
@@ -45,6 +46,10 @@ class Queue(Destination):
         self._backlog = Fifo()
         self._returned: list[tuple[int, Message]] = []
         self._position: i64 = 0
+        """Of the next message to leave the backlog."""
+        self._held_at: i64 = 0
+        """`_position` when a publisher was last told that it is too fast: while nothing has left
+        since, slowing it down would help nobody."""
 
     @property
     def exclusive(self) -> bool:
@@ -63,7 +68,7 @@ class Queue(Destination):
     def publish(self, message: Message) -> bool:
         """Put a message behind all others, or hand it to the next ready consumer.
 
-        :returns: False if it has to wait although the queue has consumers: they are too slow.
+        :returns: False if it came too fast: many wait, and consumers are working on them.
         """
         if self._backlog.count == 0 and self._ready and not self._returned:
             consumer = self._next_ready()
@@ -72,8 +77,12 @@ class Queue(Destination):
                 self._position = position + 1
                 consumer.deliver(message, position, False)
                 return True
-        self._backlog.append(message)
-        return not self.consumers
+        backlog = self._backlog
+        backlog.append(message)
+        if backlog.count < HELD_BACKLOG_MESSAGES or self._position == self._held_at:
+            return True
+        self._held_at = self._position
+        return False
 
     def pump(self) -> None:
         """Hand out messages for as long as there are any and a consumer takes them."""

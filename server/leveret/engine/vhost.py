@@ -33,6 +33,8 @@ class Route:
         self.exchange = exchange
         self.routing_key = routing_key
         self.queues = queues
+        self.stale = False
+        """Whether what routing depends on has changed since: find the route anew."""
         self.reads_headers = reads_headers
         """The queues depend on the message's headers: ask `VirtualHost.route_by_headers`."""
 
@@ -48,6 +50,8 @@ class VirtualHost:
 
     def changed(self) -> None:
         """Forget where keys led: what routing depends on is no longer what it was."""
+        for route in self._routes.values():
+            route.stale = True
         self._routes.clear()
 
     def route(self, raw: bytes) -> Route:
@@ -60,7 +64,7 @@ class VirtualHost:
             return route
         route = self._find_route(raw)
         if len(self._routes) >= ROUTE_CACHE_ENTRIES_MAX:
-            self._routes.clear()
+            self.changed()
         self._routes[raw] = route
         return route
 

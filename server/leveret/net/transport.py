@@ -1,12 +1,9 @@
 """One socket: bytes to its connection and back, both ways at the pace of the slower side.
 
-Reading is bounded: a slice of what came is worked through, and the rest waits for the next turn of
-the event loop with the socket left alone, so that a saturating publisher does not starve the
-others. The slices of a publisher whose messages pile up behind slow consumers are made smaller,
-which slows it to what they can take.
-
-Writing is bounded: deliveries stop when the peer does not read (session.py), and a peer that asks
-without reading the answers is not read itself.
+Reading is bounded: what came in bulk waits for its turns (turn.py) with the socket left alone
+meanwhile, so that a saturating publisher does not starve the others. Writing is bounded:
+deliveries stop when the peer does not read (session.py), and a peer that asks without reading the
+answers is not read itself.
 """
 
 import asyncio
@@ -17,8 +14,7 @@ from leveret.engine.broker import Broker
 from leveret.limits import (
     CLOSE_TIMEOUT_S,
     OUTPUT_HIGH_BYTES,
-    SLICE_BYTES_MAX,
-    SLICE_BYTES_MIN,
+    SLICE_BYTES,
 )
 from leveret.log import get_logger
 from leveret.net.turn import Turn
@@ -53,9 +49,9 @@ class AmqpTransport(asyncio.Protocol):
         self._received = received
         """Told how many bytes were read, so that memory is looked at in time."""
         self._loop = asyncio.get_running_loop()
-        self._slice = SLICE_BYTES_MAX
         self._reading = True
-        self._scheduled = False
+        self._waiting = False
+        """Whether a turn is coming up for what was received."""
         self._closing_since = 0.0
 
     # --- what asyncio calls -----------------------------------------------------------------
@@ -77,7 +73,9 @@ class AmqpTransport(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received(len(data))
-        self._work(data)
+        # What is small, an acknowledgement or a request, need not wait for its turn.
+        now = SLICE_BYTES if len(data) <= SLICE_BYTES and not self._waiting else 0
+        self._advance(data, now)
 
     def pause_writing(self) -> None:
         self.connection.session.paused = True
@@ -85,7 +83,7 @@ class AmqpTransport(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.connection.session.paused = False
         self.connection.session.unpark_consumers()
-        self._schedule()
+        self._read_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transports.discard(self)
@@ -93,47 +91,46 @@ class AmqpTransport(asyncio.Protocol):
 
     # --- turns ------------------------------------------------------------------------------
 
-    def _work(self, data: bytes) -> None:
-        """Take what was received, or what waits already, a slice further."""
+    def work(self) -> None:
+        self._waiting = False
+        connection = self.connection
+        if connection.finished or connection.blocked or connection.session.paused:
+            return
+        self._advance(b"", SLICE_BYTES)
+
+    def _advance(self, data: bytes, slice_bytes: int) -> None:
+        """Take what was received, and work through a slice of all that waits."""
         connection = self.connection
         try:
             if data:
-                more = connection.feed(data, self._slice)
+                more = connection.feed(data, slice_bytes)
             else:
-                more = connection.work(self._slice)
+                more = connection.work(slice_bytes)
         except Exception:
             # A fault of ours ends this connection, and nothing else.
             log.exception("internal error")
             connection.internal_error()
             more = False
-        self._adapt_slice()
-        if self._broker.alarm and connection.session.publishes and not connection.blocked:
+        session = connection.session
+        if self._broker.alarm and session.publishes and not connection.blocked:
             connection.block(self._broker.alarm)
-        if more or connection.blocked or len(data) >= SLICE_BYTES_MAX:
+        if connection.blocked or session.held or more:
             self._pause_reading()
-            self._schedule()
+            self._read_on()
+        else:
+            self._resume_reading()
 
-    def _continue(self) -> None:
-        """The next turn of who was not done, or not to be read on."""
-        self._scheduled = False
-        connection = self.connection
-        if connection.finished or connection.blocked or connection.session.paused:
-            return
-        self._resume_reading()
-        self._work(b"")
-
-    def _adapt_slice(self) -> None:
+    def _read_on(self) -> None:
+        """Have a turn, if not reading is not for a reason that takes longer."""
         session = self.connection.session
+        if self._waiting or self._reading or self.connection.blocked or session.paused:
+            return
+        self._waiting = True
         if session.held:
-            session.held = 0
-            self._slice = max(self._slice // 2, SLICE_BYTES_MIN)
-        elif self._slice < SLICE_BYTES_MAX:
-            self._slice *= 2
-
-    def _schedule(self) -> None:
-        if not self._scheduled and not self._reading:
-            self._scheduled = True
-            self._loop.call_soon(self._continue)
+            session.held = False
+            self._turn.hold(self)
+        else:
+            self._turn.later(self)
 
     def _pause_reading(self) -> None:
         if self._reading and not self._transport.is_closing():
@@ -175,7 +172,7 @@ class AmqpTransport(asyncio.Protocol):
         """Read the connection again: the alarm is over."""
         if self.connection.blocked:
             self.connection.unblock()
-            self._schedule()
+            self._read_on()
 
     def block(self, reason: str) -> None:
         """Stop reading a connection that publishes."""

@@ -5,6 +5,8 @@ others come decoded, through `handlers/`. A channel raises AmqpError for what it
 its connection answers and closes what the code says.
 """
 
+from typing import Final
+
 from librt.strings import read_i16_be, read_i64_be
 from mypy_extensions import i16, i32, i64
 from pamqp.base import Frame
@@ -17,7 +19,7 @@ from leveret.errors import AmqpError, ReplyCode
 from leveret.protocol import methods
 from leveret.protocol.deliveries import Deliveries, Delivery
 from leveret.protocol.frames import wire_number, write_ack, write_get_ok, write_return
-from leveret.protocol.publishing import CHECKED_PROPERTIES, check_properties_of
+from leveret.protocol.publishing import check_properties_of
 from leveret.protocol.session import Confirming, Session
 from leveret.protocol.states import (
     EXPECT_BODY,
@@ -27,12 +29,14 @@ from leveret.protocol.states import (
     ChannelState,
     next_channel_state,
 )
-from leveret.protocol.tables import check_properties, delivery_mode
+from leveret.protocol.tables import EXPIRATION, USER_ID, check_properties, delivery_mode
 from leveret.protocol.transaction import Transaction
 
-BASIC_CLASS = 60
-HEADER_BYTES_MIN = 14
+BASIC_CLASS: Final = 60
+HEADER_BYTES_MIN: Final = 14
 """A content header: class, weight, body size and property flags."""
+
+NO_ROUTE: Final = Route(b"", "", "", [], False)
 
 
 class Channel(Confirming):
@@ -60,12 +64,17 @@ class Channel(Confirming):
         self._published: i64 = 0
         self._confirmed: i64 = 0
         self._confirms_wait = False
-        self._expecting: i32 = EXPECT_METHOD
-        self._route = b""
+        self.expecting: i32 = EXPECT_METHOD
+        """The frame that has to come next: one of the constants in `states.py`."""
+        self._raw_route = b""
+        """Exchange and routing key of the content under way, as two short strings."""
+        self._route = NO_ROUTE
+        """The route of the last message, which mostly is that of the next."""
         self._mandatory = False
         self._header = b""
         self._persistent = False
-        self._flags: i64 = 0
+        self._to_be_checked = False
+        """Whether the properties of the last header have something the broker answers for."""
         self._parts: list[bytes] = []
         self._missing: i64 = 0
         self._message_bytes_max: i64 = message_bytes_max
@@ -78,16 +87,11 @@ class Channel(Confirming):
         self.state = next_channel_state(self.state, event)
         self.open = self.state == ChannelState.OPEN
 
-    @property
-    def expecting_method(self) -> bool:
-        """Whether no content is under way, so that any method may come."""
-        return self._expecting == EXPECT_METHOD
-
     def unexpected(self) -> AmqpError:
         """The error of a frame that is not the one that had to come."""
-        if self._expecting == EXPECT_HEADER:
+        if self.expecting == EXPECT_HEADER:
             text = f"content header for class {BASIC_CLASS}, got non content header"
-        elif self._expecting == EXPECT_BODY:
+        elif self.expecting == EXPECT_BODY:
             text = "content body, got non content body"
         else:
             text = "method frame, got non method"
@@ -105,13 +109,13 @@ class Channel(Confirming):
         flags = data[bits]
         if flags & 2:
             raise AmqpError(ReplyCode.NOT_IMPLEMENTED, "immediate=true")
-        self._route = data[exchange:bits]
+        self._raw_route = data[exchange:bits]
         self._mandatory = (flags & 1) != 0
-        self._expecting = EXPECT_HEADER
+        self.expecting = EXPECT_HEADER
 
     def header(self, data: bytes, start: i64, stop: i64) -> None:
         """A content header frame with the payload `data[start:stop]`."""
-        if self._expecting != EXPECT_HEADER:
+        if self.expecting != EXPECT_HEADER:
             raise self.unexpected()
         header = data[start:stop]
         if header != self._header:
@@ -131,7 +135,7 @@ class Channel(Confirming):
             self._check_header(header)
         size = read_i64_be(header, 4)
         if size < 0 or size > self._message_bytes_max:
-            self._expecting = EXPECT_METHOD
+            self.expecting = EXPECT_METHOD
             raise AmqpError(
                 ReplyCode.PRECONDITION_FAILED,
                 f"message size {int(size) & 0xFFFFFFFFFFFFFFFF} is larger than configured max "
@@ -141,7 +145,7 @@ class Channel(Confirming):
             self._complete(b"")
         else:
             self._missing = size
-            self._expecting = EXPECT_BODY
+            self.expecting = EXPECT_BODY
 
     def _check_header(self, header: bytes) -> None:
         """See that properties are well-formed before a consumer has to read them.
@@ -152,13 +156,13 @@ class Channel(Confirming):
             flags = check_properties(header, 12, len(header))
         except ValueError as error:
             raise AmqpError(ReplyCode.SYNTAX_ERROR, f"malformed properties: {error}") from None
-        self._flags = flags
+        self._to_be_checked = flags & (USER_ID | EXPIRATION) != 0
         self._persistent = delivery_mode(header, 12, flags) == 2
         self._header = header
 
     def body(self, data: bytes, start: i64, stop: i64) -> None:
         """A content body frame with the payload `data[start:stop]`."""
-        if self._expecting != EXPECT_BODY:
+        if self.expecting != EXPECT_BODY:
             raise self.unexpected()
         missing = self._missing - (stop - start)
         if missing == 0 and not self._parts:
@@ -177,11 +181,14 @@ class Channel(Confirming):
             self._complete(body)
 
     def _complete(self, body: bytes) -> None:
-        self._expecting = EXPECT_METHOD
+        self.expecting = EXPECT_METHOD
         header = self._header
-        if self._flags & CHECKED_PROPERTIES:
+        if self._to_be_checked:
             check_properties_of(header, self.session.user)
-        route = self.vhost.route(self._route)
+        route = self._route
+        if route.stale or route.raw != self._raw_route:
+            route = self.vhost.route(self._raw_route)
+            self._route = route
         message = Message(route.raw, header, body, self._persistent)
         self.session.publishes = True
         if self.transaction is not None:
@@ -202,7 +209,7 @@ class Channel(Confirming):
             queues = self.vhost.route_by_headers(route, headers if headers is not None else {})
         for queue in queues:
             if not queue.publish(message):
-                self.session.held += 1
+                self.session.held = True
         if mandatory and not queues:
             self._flush_confirms()
             write_return(self.session.output, self._wire_number, message, self.session.frame_max)

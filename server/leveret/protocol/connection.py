@@ -41,6 +41,7 @@ from leveret.protocol.frames import (
 )
 from leveret.protocol.session import Session
 from leveret.protocol.states import (
+    EXPECT_METHOD,
     ChannelEvent,
     ConnectionEvent,
     ConnectionState,
@@ -172,10 +173,20 @@ class Connection:
         :returns: whether there is more to work through; if so, call `work` before `feed`.
         """
         self._heard_since = True
-        if self._at < len(self._input):
-            data = self._input[self._at :] + data
-        self._input = data
-        self._at = 0
+        rest = self._input[self._at :]
+        missing = _octets_missing(rest)
+        if 0 < missing <= len(data) and self.state != ConnectionState.HEADER:
+            # Only the frame that was cut is put together; the rest is worked through in place.
+            self._input = rest + data[:missing]
+            self._at = 0
+            self.work(len(self._input))
+            if self._deaf:
+                return False
+            self._input = data
+            self._at = missing
+        else:
+            self._input = rest + data if rest else data
+            self._at = 0
         return self.work(slice_bytes)
 
     def work(self, slice_bytes: int) -> bool:
@@ -289,7 +300,7 @@ class Connection:
             )
         if not channel.open:
             return
-        if not channel.expecting_method:
+        if channel.expecting != EXPECT_METHOD:
             self._index = BASIC_PUBLISH
         if kind == FRAME_BODY:
             channel.body(data, start, stop)
@@ -298,7 +309,7 @@ class Connection:
 
     def _channel_method(self, channel: Channel, data: bytes, start: i64, stop: i64) -> None:
         """A method of an open channel."""
-        if not channel.expecting_method:
+        if channel.expecting != EXPECT_METHOD:
             self._index = BASIC_PUBLISH
             raise channel.unexpected()
         index = self._index
@@ -540,6 +551,13 @@ class Connection:
         self.session.log.info("connection unblocked")
         if "connection.blocked" in self.session.capabilities:
             self.send(ConnectionMethods.Unblocked())
+
+
+def _octets_missing(frame: bytes) -> i64:
+    """How many octets a frame lacks to be whole; not above 0 if none, or if its size is not here."""
+    if len(frame) < 7:
+        return 0
+    return 8 + (i64(read_i32_be(frame, 3)) & 0xFFFFFFFF) - len(frame)
 
 
 def _foreign(header: bytes) -> str:

@@ -23,9 +23,10 @@ from leveret.protocol.session import Session
 class Deliveries:
     """What one channel has delivered. `settle` and `collect` take deliveries out of it."""
 
-    def __init__(self, session: Session, number: int) -> None:
+    def __init__(self, session: Session, channel: int) -> None:
         self.session = session
-        self.number: i16 = wire_number(number)
+        self.channel = channel
+        self.number: i16 = wire_number(channel)
         self.consumers: dict[str, ChannelConsumer] = {}
         self.last_tag: i64 = 0
         self.unacknowledged: dict[int, Delivery] = {}
@@ -47,9 +48,10 @@ class Deliveries:
 
         :raises AmqpError: PRECONDITION_FAILED for a tag that is not.
         """
-        delivery = self.unacknowledged.pop(tag, None)
+        delivery = self.unacknowledged.get(tag)
         if delivery is None:
             raise _unknown(tag)
+        del self.unacknowledged[tag]
         return delivery
 
     def take_until(self, tag: i64) -> list["Delivery"]:
@@ -64,8 +66,9 @@ class Deliveries:
         taken: list[Delivery] = []
         at = self._lowest
         while at <= tag:
-            delivery = self.unacknowledged.pop(at, None)
+            delivery = self.unacknowledged.get(at)
             if delivery is not None:
+                del self.unacknowledged[at]
                 taken.append(delivery)
             at += 1
         self._lowest = at
@@ -88,7 +91,7 @@ class Deliveries:
         del self.consumers[consumer.tag]
         if "consumer_cancel_notify" in self.session.capabilities:
             cancel = Basic.Cancel(consumer_tag=consumer.tag, nowait=True)
-            self.session.write(encode(cancel, self.number & 0xFFFF))
+            self.session.write(encode(cancel, self.channel))
 
     def put_back(self, deliveries: list["Delivery"]) -> None:
         """Undo that deliveries were taken: they are unacknowledged still."""

@@ -3,15 +3,8 @@
 Everything else in the properties is between publisher and consumer.
 """
 
-from typing import Final
-
-from pamqp.commands import Basic
-
 from leveret.errors import AmqpError, ReplyCode
 from leveret.protocol import methods
-
-CHECKED_PROPERTIES: Final = Basic.Properties.flags["user_id"] | Basic.Properties.flags["expiration"]
-"""Property flags of a header that has to be looked at."""
 
 
 def check_properties_of(header: bytes, user: str) -> None:

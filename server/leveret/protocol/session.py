@@ -40,8 +40,8 @@ class Session:
         self.exclusive_queues: dict[str, Queue] = {}
         self.publishes = False
         """Whether it has published: only then an alarm concerns it."""
-        self.held: i64 = 0
-        """Messages it published that had to wait behind others in a queue with consumers."""
+        self.held = False
+        """Whether it publishes faster than consumers can work."""
         self.paused = False
         """Whether the peer does not read what was sent already."""
         self.parked: dict[Consumer, Queue] = {}

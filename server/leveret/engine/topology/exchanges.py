@@ -33,7 +33,7 @@ ALTERNATE_EXCHANGE: Final = "alternate-exchange"
 def predeclare(vhost: VirtualHost) -> None:
     """Give a new virtual host its exchanges (AMQP 0-9-1, section 3.1.3.1)."""
     for name, type_name, internal in PREDECLARED:
-        vhost.exchanges[name] = create(type_name, name, True, False, internal, {})
+        vhost.exchanges[name] = create(type_name, name, True, False, internal, {}, vhost.name)
 
 
 def check_exchange(vhost: VirtualHost, name: str) -> None:
@@ -62,7 +62,7 @@ def declare_exchange(
     """
     refuse_default_exchange(name)
     current = vhost.exchanges.get(name)
-    declared = create(type_name, name, durable, auto_delete, internal, arguments)
+    declared = create(type_name, name, durable, auto_delete, internal, arguments, vhost.name)
     if current is None:
         refuse_reserved("exchange", name)
         vhost.exchanges[name] = declared
@@ -114,21 +114,39 @@ def delete_exchange(vhost: VirtualHost, name: str, *, if_unused: bool) -> None:
 
 def remove_exchange(vhost: VirtualHost, exchange: Exchange) -> None:
     """Take an exchange out of its virtual host, with the bindings to and from it."""
-    del vhost.exchanges[exchange.name]
-    for binding in exchange.bindings():
-        exchange.unbind(binding.destination, binding.routing_key, binding.arguments)
-    unbind_everywhere(vhost, exchange)
+    _remove([exchange], vhost)
 
 
 def unbind_everywhere(vhost: VirtualHost, destination: Destination) -> None:
     """Drop every binding to what is being deleted; sources that auto-delete may follow it."""
-    vhost.changed()
-    for source in destination.sources():
-        source.drop(destination)
-        delete_if_unbound(vhost, source)
+    _remove(_unbound_sources(vhost, destination), vhost)
 
 
 def delete_if_unbound(vhost: VirtualHost, exchange: Exchange) -> None:
     """An auto-delete exchange goes when its last binding is gone (never if it had none)."""
-    if exchange.auto_delete and not exchange.is_bound() and exchange.name in vhost.exchanges:
+    if _is_to_go(vhost, exchange):
         remove_exchange(vhost, exchange)
+
+
+def _remove(exchanges: list[Exchange], vhost: VirtualHost) -> None:
+    """Remove exchanges, and those that auto-delete for it: a chain of any length."""
+    vhost.changed()
+    while exchanges:
+        exchange = exchanges.pop()
+        if vhost.exchanges.get(exchange.name) is exchange:
+            del vhost.exchanges[exchange.name]
+            exchange.drop_all()
+            exchanges += _unbound_sources(vhost, exchange)
+
+
+def _unbound_sources(vhost: VirtualHost, destination: Destination) -> list[Exchange]:
+    """Drop every binding to a destination; the exchanges that are to go because of it."""
+    vhost.changed()
+    sources = destination.sources()
+    for source in sources:
+        source.drop(destination)
+    return [source for source in sources if _is_to_go(vhost, source)]
+
+
+def _is_to_go(vhost: VirtualHost, exchange: Exchange) -> bool:
+    return exchange.auto_delete and not exchange.is_bound() and exchange.name in vhost.exchanges
