@@ -10,6 +10,7 @@ export LEVERET_COMPILE
 ARGS ?=
 
 bin := $(VENV)/bin
+pip := $(bin)/python -m pip install --quiet --disable-pip-version-check
 sources := pyproject.toml setup.py $(shell find server storage -name '*.py')
 installed := $(VENV)/.installed-$(LEVERET_COMPILE)
 tools := $(VENV)/.tools
@@ -40,14 +41,16 @@ $(bin)/python:
 # Installed, not linked: shared objects beside the sources would hide a later change to them. What an
 # older build left in build/lib* would be packed again.
 $(installed): $(sources) | $(bin)/python
-	@rm -rf $(VENV)/.installed-* $(VENV)/install.log build/lib* build/bdist*
-	$(bin)/python -m pip install --quiet --disable-pip-version-check --log $(VENV)/install.log .
+	@rm -rf $(VENV)/.installed-* build/lib* build/bdist*
+	@$(pip) --log $(VENV)/install.log . || { tail -n 40 $(VENV)/install.log; exit 1; }
 	@sed -n 's/.*\(leveret: .*as plain Python\).*/\1/p' $(VENV)/install.log | head -n 1
+	@rm $(VENV)/install.log
 	@$(bin)/leveret --version
 	@touch $@
 
-$(tools): pyproject.toml | $(installed)
-	$(bin)/python -m pip install --quiet --disable-pip-version-check '.[test]'
+$(tools): pyproject.toml | $(bin)/python
+	@$(bin)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["test"], sep="\n")' >$(VENV)/tools.txt
+	@$(pip) --requirement $(VENV)/tools.txt
 	@touch $@
 
 clean:
