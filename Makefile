@@ -10,7 +10,7 @@ export LEVERET_COMPILE
 ARGS ?=
 
 bin := $(VENV)/bin
-pip := $(bin)/python -m pip install --quiet --disable-pip-version-check
+pip := $(bin)/python -m pip install --disable-pip-version-check
 sources := pyproject.toml setup.py $(shell find server storage -name '*.py')
 installed := $(VENV)/.installed-$(LEVERET_COMPILE)
 tools := $(VENV)/.tools
@@ -42,7 +42,7 @@ $(bin)/python:
 # older build left in build/lib* would be packed again.
 $(installed): $(sources) | $(bin)/python
 	@rm -rf $(VENV)/.installed-* build/lib* build/bdist*
-	@$(pip) --log $(VENV)/install.log . || { tail -n 40 $(VENV)/install.log; exit 1; }
+	@$(pip) --verbose . >$(VENV)/install.log 2>&1 || { tail -n 60 $(VENV)/install.log; exit 1; }
 	@sed -n 's/.*\(leveret: .*as plain Python\).*/\1/p' $(VENV)/install.log | head -n 1
 	@rm $(VENV)/install.log
 	@$(bin)/leveret --version
@@ -50,7 +50,7 @@ $(installed): $(sources) | $(bin)/python
 
 $(tools): pyproject.toml | $(bin)/python
 	@$(bin)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["test"], sep="\n")' >$(VENV)/tools.txt
-	@$(pip) --requirement $(VENV)/tools.txt
+	@$(pip) --quiet --requirement $(VENV)/tools.txt
 	@touch $@
 
 clean:
