@@ -2,18 +2,18 @@
 
 A scenario is a function that drives a Session, named as the function, in the module's section.
 Where Leveret decides otherwise than RabbitMQ 3.10.8, the scenario says why in one line (`differs`)
-and holds the transcript that Leveret has to produce.
+and holds every line that Leveret has to send, written with the functions of transcript.py.
 """
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import dedent
 
 from tests.parity import sections
 from tests.parity.session import Session
+from tests.parity.transcript import received
 
 RECORDINGS = Path(__file__).parent / "recordings"
 HEADING = "## "
@@ -31,6 +31,10 @@ class Scenario:
     differs: str
     leveret: tuple[str, ...]
 
+    def expected(self, recorded: list[str]) -> list[str]:
+        """What Leveret has to send: what RabbitMQ did, unless the scenario differs."""
+        return list(self.leveret) if self.differs else received(recorded)
+
     @property
     def id(self) -> str:
         """`section.name`, unique."""
@@ -46,15 +50,14 @@ class Scenario:
 _REGISTERED: dict[str, Scenario] = {}
 
 
-def scenario(*, differs: str = "", leveret: str = "") -> Callable[[Play], Play]:
-    """Register a function as a scenario; `leveret` is its transcript where it `differs`."""
+def scenario(*, differs: str = "", leveret: Sequence[str] = ()) -> Callable[[Play], Play]:
+    """Register a function as a scenario; `leveret` is what is received where it `differs`."""
     if bool(differs) != bool(leveret):
         raise ValueError("a scenario that differs says why, and what Leveret answers")
 
     def register(play: Play) -> Play:
         section = play.__module__.rpartition(".")[2]
-        lines = tuple(dedent(leveret).strip().splitlines())
-        made = Scenario(section, play.__name__, play, differs, lines)
+        made = Scenario(section, play.__name__, play, differs, tuple(leveret))
         if made.id in _REGISTERED:
             raise ValueError(f"two scenarios named {made.id}")
         _REGISTERED[made.id] = made

@@ -127,17 +127,6 @@ class Client:
         self._read_while(lambda: True)
         self._write_arrived()
 
-    def raw_answer(self, size: int) -> None:
-        """Read `size` bytes that are no frame, then to the end of the connection."""
-        try:
-            data = self._wire.read_bytes(size) + self._wire.read_until_closed()
-            self.gone = True
-            self._session.write(f"{self._name} < bytes {data!r}, then closed")
-        except ClosedByServerError:
-            self._note_gone()
-        except TimeoutError:
-            self._session.write(f"{self._name} < silence")
-
     def open(self, ch: int) -> None:
         """Open a channel; recorded."""
         self._closed_channels.discard(ch)

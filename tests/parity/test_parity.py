@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.parity.scenario import Scenario, all_scenarios, read_recordings
+from tests.parity.transcript import received
 from tests.support.brokers import Leveret
 
 SCENARIOS = all_scenarios()
@@ -23,10 +24,10 @@ def test_every_scenario_is_recorded_and_every_recording_has_its_scenario() -> No
 
 @pytest.mark.parametrize("one", SCENARIOS, ids=lambda one: one.id)
 def test_transcript_equals_the_recording(one: Scenario, broker: Leveret) -> None:
-    expected = list(one.leveret) if one.differs else RECORDINGS[one.id]
-    assert one.run(broker.host, broker.port) == expected
+    transcript = one.run(broker.host, broker.port)
+    assert received(transcript) == one.expected(RECORDINGS[one.id]), "\n".join(transcript)
 
 
 @pytest.mark.parametrize("one", [one for one in SCENARIOS if one.differs], ids=lambda one: one.id)
 def test_a_declared_difference_is_one(one: Scenario) -> None:
-    assert list(one.leveret) != RECORDINGS[one.id]
+    assert one.expected(RECORDINGS[one.id]) != received(RECORDINGS[one.id])

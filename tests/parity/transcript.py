@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from pamqp import base, body, commands, header
 
+from leveret.errors import ReplyCode
 from tests.support.wire import AnyFrame, Arrived, Undecoded
 
 CAPABILITIES_NOT_COMPARED = frozenset({"consumer_priorities", "direct_reply_to"})
@@ -86,7 +87,30 @@ def _frame_text(value: AnyFrame, *, only_set: bool) -> str:
         return f"body {_bytes_text(value.value)}"
     if isinstance(value, Undecoded):
         return f"undecoded kind={value.kind} payload={value.payload!r}"
+    if isinstance(value, header.ProtocolHeader):
+        return f"protocol header {value.major_version}-{value.minor_version}-{value.revision}"
     return "heartbeat"
+
+
+def received(transcript: Sequence[str]) -> list[str]:
+    """The lines of a transcript that the server sent."""
+    return [line for line in transcript if line.partition(" ")[2].startswith("<")]
+
+
+def got(value: AnyFrame, channel: int = 1, client: str = "a") -> str:
+    """The line of one frame that a client received."""
+    return received_lines(client, [Arrived(channel, value)])[0]
+
+
+def connection_refused(code: ReplyCode, text: str, class_id: int, method_id: int) -> list[str]:
+    """The lines of a connection closed with an error."""
+    method = commands.Connection.Close(int(code), f"{code.name} - {text}", class_id, method_id)
+    return [got(method, 0), "a < closed"]
+
+
+def channel_refused(code: ReplyCode, text: str, class_id: int, method_id: int) -> list[str]:
+    """The lines of channel 1 closed with an error."""
+    return [got(commands.Channel.Close(int(code), f"{code.name} - {text}", class_id, method_id))]
 
 
 def method_name(method: base.Frame | type[base.Frame]) -> str:

@@ -29,7 +29,14 @@ class Undecoded(NamedTuple):
     name: str = "undecoded"
 
 
-AnyFrame = base.Frame | body.ContentBody | header.ContentHeader | heartbeat.Heartbeat | Undecoded
+AnyFrame = (
+    base.Frame
+    | body.ContentBody
+    | header.ContentHeader
+    | header.ProtocolHeader
+    | heartbeat.Heartbeat
+    | Undecoded
+)
 FrameT = TypeVar("FrameT", bound=AnyFrame)
 
 
@@ -128,6 +135,9 @@ class Wire:
     def read(self) -> Arrived:
         """The next frame; errors as read_bytes."""
         start = self.read_bytes(7)
+        if start.startswith(PROTOCOL_HEADER[:4]):
+            major, minor, revision = start[5], start[6], self.read_bytes(1)[0]
+            return Arrived(0, header.ProtocolHeader(major, minor, revision))
         kind, channel, size = struct.unpack(">BHI", start)
         rest = self.read_bytes(size + 1)
         if kind == BODY and size == 0:
@@ -136,8 +146,6 @@ class Wire:
             _, _, value = frame.unmarshal(start + rest)
         except exceptions.UnmarshalingException:
             return Arrived(channel, Undecoded(kind, rest[:-1]))
-        if isinstance(value, header.ProtocolHeader):
-            raise ValueError("a protocol header where a frame was expected")
         return Arrived(channel, value)
 
     def read_one(self, kind: type[FrameT]) -> FrameT:

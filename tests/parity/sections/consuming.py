@@ -1,9 +1,10 @@
 """Consuming: qos, consume, cancel, get, acknowledging, requeueing, recovering."""
 
-from pamqp import commands, common
+from pamqp import body, commands, common, header
 
 from tests.parity.scenario import scenario
 from tests.parity.session import Client, Session
+from tests.parity.transcript import got
 from tests.support.wire import channel_close
 
 Basic = commands.Basic
@@ -465,7 +466,7 @@ def a_global_prefetch_limits_the_channel(session: Session) -> None:
     client.do(Basic.Qos(0, 2, True))
     client.do(Basic.Consume(0, "q", "one"))
     client.do(Basic.Consume(0, "q2", "two"))
-    for queue in ("q", "q2", "q", "q2"):
+    for queue in ("q", "q2", "q"):
         client.publish("", queue, queue.encode())
         client.settle(queue)
     client.send(Basic.Ack(1))
@@ -478,15 +479,35 @@ def a_global_prefetch_is_raised_and_lifted(session: Session) -> None:
     client.do(Basic.Qos(0, 1, True))
     client.do(Basic.Consume(0, "q", "tag"), "q")
     client.send(Basic.Qos(0, 2, True))
-    client.until(Basic.Deliver)
+    client.until(Basic.QosOk, Basic.Deliver)
     client.send(Basic.Qos(0, 0, True))
-    client.until(Basic.Deliver, Basic.Deliver)
+    client.until(Basic.QosOk, Basic.Deliver, Basic.Deliver)
 
 
 @scenario()
 def both_prefetches_apply(session: Session) -> None:
     client = with_messages(session, b"1", b"2", b"3", b"4")
+    client.do(Basic.Qos(0, 2, False))
     client.do(Basic.Qos(0, 3, True))
+    client.do(Basic.Consume(0, "q", "one"), "q")
+    client.do(Basic.Consume(0, "q", "two"), "q")
+
+
+@scenario(
+    differs="a prefetch for new consumers does not lift the channel's",
+    leveret=[
+        got(Basic.QosOk()),
+        got(Basic.QosOk()),
+        got(Basic.ConsumeOk("one")),
+        got(Basic.Deliver("one", 1, False, "", "q")),
+        got(header.ContentHeader(body_size=1)),
+        got(body.ContentBody(b"1")),
+        got(Basic.ConsumeOk("two")),
+    ],
+)
+def a_prefetch_for_new_consumers_after_a_global_one(session: Session) -> None:
+    client = with_messages(session, b"1", b"2")
+    client.do(Basic.Qos(0, 1, True))
     client.do(Basic.Qos(0, 2, False))
     client.do(Basic.Consume(0, "q", "one"), "q")
     client.do(Basic.Consume(0, "q", "two"), "q")

@@ -2,8 +2,10 @@
 
 from pamqp import commands, common
 
+from leveret.errors import ReplyCode
 from tests.parity.scenario import scenario
 from tests.parity.session import Client, Session
+from tests.parity.transcript import channel_refused
 from tests.support.wire import raw_method, raw_table, short_string
 
 Basic = commands.Basic
@@ -156,11 +158,7 @@ def an_alternate_exchange_may_be_missing(session: Session) -> None:
 
 @scenario(
     differs="an unknown exchange type is 406 on the channel, as in 4.x",
-    leveret="""
-        a > 1 exchange.declare exchange='x' exchange_type='magic'
-        a < 1 channel.close reply_code=406 reply_text="PRECONDITION_FAILED - unknown exchange type 'magic'" class_id=40 method_id=10
-        a > 1 channel.close-ok
-    """,  # noqa: E501 a transcript's lines are as long as they are
+    leveret=channel_refused(ReplyCode.PRECONDITION_FAILED, "unknown exchange type 'magic'", 40, 10),
 )
 def an_unknown_type(session: Session) -> None:
     client = session.connect()

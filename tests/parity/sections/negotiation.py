@@ -1,9 +1,11 @@
 """Protocol headers, connection.start to connection.open, and what a server refuses on the way."""
 
-from pamqp import commands, heartbeat
+from pamqp import commands, header, heartbeat
 
+from leveret.errors import ReplyCode
 from tests.parity.scenario import scenario
 from tests.parity.session import Client, Session
+from tests.parity.transcript import connection_refused, got
 from tests.support.wire import (
     CAPABILITIES,
     FRAME_END,
@@ -78,7 +80,10 @@ def header_of_0_9_is_taken_for_0_9_1(session: Session) -> None:
     client.until(Connection.Start)
 
 
-@scenario()
+@scenario(
+    differs="0-8 is not spoken",
+    leveret=[got(header.ProtocolHeader(), 0), "a < closed"],
+)
 def header_of_0_8(session: Session) -> None:
     client = session.dial()
     client.raw(b"AMQP\x01\x01\x08\x00")
@@ -89,42 +94,42 @@ def header_of_0_8(session: Session) -> None:
 def header_of_0_10_is_answered_with_ours(session: Session) -> None:
     client = session.dial()
     client.raw(b"AMQP\x01\x01\x00\x0a")
-    client.raw_answer(8)
+    client.until_closed()
 
 
 @scenario()
 def header_of_1_0_is_answered_with_ours(session: Session) -> None:
     client = session.dial()
     client.raw(b"AMQP\x00\x01\x00\x00")
-    client.raw_answer(8)
+    client.until_closed()
 
 
 @scenario()
 def header_of_an_unknown_version_is_answered_with_ours(session: Session) -> None:
     client = session.dial()
     client.raw(b"AMQP\x00\x00\x09\x02")
-    client.raw_answer(8)
+    client.until_closed()
 
 
 @scenario()
 def bytes_that_are_no_header_are_answered_with_ours(session: Session) -> None:
     client = session.dial()
     client.raw(b"ABCDEFGH")
-    client.raw_answer(8)
+    client.until_closed()
 
 
 @scenario()
 def an_http_request_is_answered_with_our_header(session: Session) -> None:
     client = session.dial()
     client.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    client.raw_answer(8)
+    client.until_closed()
 
 
 @scenario()
 def a_tls_hello_is_answered_with_our_header(session: Session) -> None:
     client = session.dial()
     client.raw(bytes.fromhex("160301010001000100fc0303"))
-    client.raw_answer(8)
+    client.until_closed()
 
 
 @scenario()
@@ -141,21 +146,34 @@ def amqplain_with_a_wrong_password_is_403(session: Session) -> None:
     client.until_closed()
 
 
-@scenario()
+@scenario(
+    differs="a client is told why it was refused",
+    leveret=connection_refused(
+        ReplyCode.SYNTAX_ERROR, "response of the login mechanism is invalid", 10, 11
+    ),
+)
 def amqplain_without_password(session: Session) -> None:
     client = greeted(session)
     client.raw(start_ok_bytes("AMQPLAIN", table({"LOGIN": "guest"})[4:]))
     client.until_closed()
 
 
-@scenario()
+@scenario(
+    differs="a client is told why it was refused",
+    leveret=connection_refused(
+        ReplyCode.SYNTAX_ERROR, "response of the login mechanism is invalid", 10, 11
+    ),
+)
 def amqplain_that_is_no_table(session: Session) -> None:
     client = greeted(session)
     client.raw(start_ok_bytes("AMQPLAIN", b"\x05LO"))
     client.until_closed()
 
 
-@scenario()
+@scenario(
+    differs="an authorization identity is accepted, as in 4.x",
+    leveret=[got(Connection.Tune(2047, 131_072, 60), 0)],
+)
 def plain_with_an_authorization_identity_logs_in(session: Session) -> None:
     client = greeted(session)
     client.send(make_start_ok(response="someone\x00guest\x00guest"), 0)
@@ -190,35 +208,60 @@ def a_failed_login_without_the_capability_is_a_hang_up(session: Session) -> None
     client.until_closed()
 
 
-@scenario()
+@scenario(
+    differs="a client is told why it was refused",
+    leveret=connection_refused(
+        ReplyCode.SYNTAX_ERROR, "response of the login mechanism is invalid", 10, 11
+    ),
+)
 def plain_that_is_malformed(session: Session) -> None:
     client = greeted(session)
     client.send(make_start_ok(response="guest"), 0)
     client.until_closed()
 
 
-@scenario()
+@scenario(
+    differs="a client is told why it was refused",
+    leveret=connection_refused(
+        ReplyCode.SYNTAX_ERROR, "response of the login mechanism is invalid", 10, 11
+    ),
+)
 def plain_with_one_part_too_many(session: Session) -> None:
     client = greeted(session)
     client.send(make_start_ok(response="\x00guest\x00guest\x00more"), 0)
     client.until_closed()
 
 
-@scenario()
+@scenario(
+    differs="a client is told why it was refused",
+    leveret=connection_refused(
+        ReplyCode.COMMAND_INVALID, "unknown authentication mechanism 'MAGIC'", 10, 11
+    ),
+)
 def an_unknown_mechanism(session: Session) -> None:
     client = greeted(session)
     client.send(make_start_ok(mechanism="MAGIC"), 0)
     client.until_closed()
 
 
-@scenario()
+@scenario(
+    differs="a client is told why it was refused",
+    leveret=connection_refused(
+        ReplyCode.COMMAND_INVALID, "unknown authentication mechanism 'EXTERNAL'", 10, 11
+    ),
+)
 def a_known_mechanism_that_is_not_offered(session: Session) -> None:
     client = greeted(session)
     client.send(make_start_ok(mechanism="EXTERNAL"), 0)
     client.until_closed()
 
 
-@scenario()
+@scenario(
+    differs="a client is told why it was refused",
+    leveret=connection_refused(
+        ReplyCode.COMMAND_INVALID, "unknown authentication mechanism 'plain'", 10, 11
+    ),
+)
 def a_mechanism_in_lower_case(session: Session) -> None:
     client = greeted(session)
     client.send(make_start_ok(mechanism="plain"), 0)
@@ -234,42 +277,73 @@ def an_unknown_locale_is_accepted(session: Session) -> None:
     client.until(Connection.Tune)
 
 
-@scenario()
+@scenario(
+    differs="a client is told why it was refused",
+    leveret=connection_refused(
+        ReplyCode.COMMAND_INVALID, "method is not expected in connection state start", 10, 40
+    ),
+)
 def a_method_out_of_turn_before_login(session: Session) -> None:
     client = greeted(session)
     client.send(Connection.Open("/"), 0)
     client.until_closed()
 
 
-@scenario()
+@scenario(
+    differs="a client is told why it was refused",
+    leveret=connection_refused(
+        ReplyCode.FRAME_ERROR, "type 65, all octets = <<>>: {frame_too_large,1342177289,8184}", 0, 0
+    ),
+)
 def a_second_header_instead_of_start_ok(session: Session) -> None:
     client = greeted(session)
     client.raw(PROTOCOL_HEADER)
     client.until_closed()
 
 
-@scenario()
+@scenario(
+    differs="a client is told why it was refused",
+    leveret=connection_refused(
+        ReplyCode.COMMAND_INVALID, "method is not expected in connection state start", 20, 10
+    ),
+)
 def a_channel_method_before_login(session: Session) -> None:
     client = greeted(session)
     client.send(Channel.Open(), 1)
     client.until_closed()
 
 
-@scenario()
+@scenario(
+    differs="a client is told why it was refused",
+    leveret=connection_refused(
+        ReplyCode.FRAME_ERROR, "type 1, all octets = <<>>: {frame_too_large,9004,8184}", 0, 0
+    ),
+)
 def a_start_ok_larger_than_the_frames_before_login(session: Session) -> None:
     client = greeted(session)
     client.raw(raw_frame(METHOD, 0, b"\x00\x0a\x00\x0b" + b"\0" * 9000))
     client.until_closed()
 
 
-@scenario()
+@scenario(
+    differs="a client is told why it was refused",
+    leveret=connection_refused(
+        ReplyCode.FRAME_ERROR,
+        "type 1, all octets = <<0,10,0,11>>: {invalid_frame_end_marker,205}",
+        0,
+        0,
+    ),
+)
 def a_bad_frame_end_before_login(session: Session) -> None:
     client = greeted(session)
     client.raw(raw_frame(METHOD, 0, b"\x00\x0a\x00\x0b", end=FRAME_END - 1))
     client.until_closed()
 
 
-@scenario()
+@scenario(
+    differs="a client is told why it was refused",
+    leveret=connection_refused(ReplyCode.FRAME_ERROR, "cannot decode <<0,0,0,0>>", 10, 11),
+)
 def a_truncated_start_ok(session: Session) -> None:
     client = greeted(session)
     client.raw(raw_method(0, 10, 11, table({})))
@@ -301,50 +375,100 @@ def tune_ok_with_smaller_values_is_accepted(session: Session) -> None:
     client.until(Connection.OpenOk)
 
 
-@scenario()
-def tune_ok_with_frame_max_0_is_accepted(session: Session) -> None:
+@scenario(
+    differs="a client is told why it was refused",
+    leveret=connection_refused(
+        ReplyCode.NOT_ALLOWED,
+        "negotiated frame_max = 0 (no limit) is higher than the maximum allowed value (131072)",
+        10,
+        31,
+    ),
+)
+def tune_ok_with_frame_max_0(session: Session) -> None:
     client = tuning(session)
     client.send(Connection.TuneOk(2047, 0, 0), 0)
     client.send(Connection.Open("/"), 0)
     client.until_closed()
 
 
-@scenario()
+@scenario(
+    differs="a client is told why it was refused",
+    leveret=connection_refused(
+        ReplyCode.NOT_ALLOWED,
+        "negotiated frame_max = 4095 is lower than the minimum allowed value (4096)",
+        10,
+        31,
+    ),
+)
 def tune_ok_with_frame_max_below_the_minimum(session: Session) -> None:
     client = tuning(session)
     client.send(Connection.TuneOk(2047, 4095, 0), 0)
     client.until_closed()
 
 
-@scenario()
+@scenario(
+    differs="a client is told why it was refused",
+    leveret=connection_refused(
+        ReplyCode.NOT_ALLOWED,
+        "negotiated frame_max = 131073 is higher than the maximum allowed value (131072)",
+        10,
+        31,
+    ),
+)
 def tune_ok_with_frame_max_above_the_servers(session: Session) -> None:
     client = tuning(session)
     client.send(Connection.TuneOk(2047, 131_073, 0), 0)
     client.until_closed()
 
 
-@scenario()
+@scenario(
+    differs="a client is told why it was refused",
+    leveret=connection_refused(
+        ReplyCode.NOT_ALLOWED,
+        "negotiated channel_max = 0 (no limit) is higher than the maximum allowed value (2047)",
+        10,
+        31,
+    ),
+)
 def tune_ok_with_channel_max_0(session: Session) -> None:
     client = tuning(session)
     client.send(Connection.TuneOk(0, 131_072, 0), 0)
     client.until_closed()
 
 
-@scenario()
+@scenario(
+    differs="a client is told why it was refused",
+    leveret=connection_refused(
+        ReplyCode.NOT_ALLOWED,
+        "negotiated channel_max = 2048 is higher than the maximum allowed value (2047)",
+        10,
+        31,
+    ),
+)
 def tune_ok_with_channel_max_above_the_servers(session: Session) -> None:
     client = tuning(session)
     client.send(Connection.TuneOk(2048, 131_072, 0), 0)
     client.until_closed()
 
 
-@scenario()
+@scenario(
+    differs="a client is told why it was refused",
+    leveret=connection_refused(
+        ReplyCode.COMMAND_INVALID, "method is not expected in connection state tune", 10, 40
+    ),
+)
 def open_before_tune_ok(session: Session) -> None:
     client = tuning(session)
     client.send(Connection.Open("/"), 0)
     client.until_closed()
 
 
-@scenario()
+@scenario(
+    differs="a client is told why it was refused",
+    leveret=connection_refused(
+        ReplyCode.COMMAND_INVALID, "method is not expected in connection state tune", 10, 11
+    ),
+)
 def a_second_start_ok(session: Session) -> None:
     client = tuning(session)
     client.send(make_start_ok(), 0)
@@ -372,14 +496,20 @@ def a_channel_method_before_open(session: Session) -> None:
     client.until_closed()
 
 
-@scenario()
+@scenario(
+    differs="a client may close at any time",
+    leveret=[got(Connection.CloseOk(), 0)],
+)
 def close_before_open(session: Session) -> None:
     client = tuned(session)
     client.send(connection_close("changed my mind"), 0)
     client.until(Connection.CloseOk)
 
 
-@scenario()
+@scenario(
+    differs="a client may close at any time",
+    leveret=[got(Connection.CloseOk(), 0), "a < closed"],
+)
 def close_before_start_ok(session: Session) -> None:
     client = greeted(session)
     client.send(connection_close("changed my mind"), 0)
