@@ -562,7 +562,10 @@ def _octets_missing(frame: bytes) -> i64:
 
 def _foreign(header: bytes) -> str:
     """What the first octets of something that is no AMQP 0-9-1 look like; "" if like nothing."""
+    for accepted in ACCEPTED_HEADERS:
+        if accepted.startswith(header):
+            return ""
     for prefix, what in FOREIGN_HEADERS.items():
-        if header.startswith(prefix) and not PROTOCOL_HEADER.startswith(header[:8]):
+        if header.startswith(prefix):
             return what
     return ""
