@@ -172,6 +172,8 @@ class Connection:
 
         :returns: whether there is more to work through; if so, call `work` before `feed`.
         """
+        if self._deaf:
+            return False
         self._heard_since = True
         rest = self._input[self._at :]
         missing = _octets_missing(rest)
@@ -194,7 +196,7 @@ class Connection:
 
         :returns: whether there is more to work through.
         """
-        if self.state == ConnectionState.HEADER and not self._protocol_header():
+        if self._deaf or (self.state == ConnectionState.HEADER and not self._protocol_header()):
             return False
         until: i64 = self._at + slice_bytes
         while True:
