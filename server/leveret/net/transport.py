@@ -14,6 +14,7 @@ from leveret.engine.broker import Broker
 from leveret.limits import (
     CLOSE_TIMEOUT_S,
     OUTPUT_HIGH_BYTES,
+    OUTPUT_REPLIES_BYTES_MAX,
     SLICE_BYTES,
 )
 from leveret.log import get_logger
@@ -94,7 +95,7 @@ class AmqpTransport(asyncio.Protocol):
     def work(self) -> None:
         self._waiting = False
         connection = self.connection
-        if connection.finished or connection.blocked or connection.session.paused:
+        if connection.finished or connection.blocked or self._congested():
             return
         self._advance(b"", SLICE_BYTES)
 
@@ -114,7 +115,7 @@ class AmqpTransport(asyncio.Protocol):
         session = connection.session
         if self._broker.alarm and session.publishes and not connection.blocked:
             connection.block(self._broker.alarm)
-        if connection.blocked or session.held or more:
+        if more or session.held or connection.blocked or self._congested():
             self._pause_reading()
             self._read_on()
         else:
@@ -123,7 +124,7 @@ class AmqpTransport(asyncio.Protocol):
     def _read_on(self) -> None:
         """Have a turn, if not reading is not for a reason that takes longer."""
         session = self.connection.session
-        if self._waiting or self._reading or self.connection.blocked or session.paused:
+        if self._waiting or self._reading or self.connection.blocked or self._congested():
             return
         self._waiting = True
         if session.held:
@@ -131,6 +132,17 @@ class AmqpTransport(asyncio.Protocol):
             self._turn.hold(self)
         else:
             self._turn.later(self)
+
+    def _congested(self) -> bool:
+        """Whether the peer left so many answers unread that it may not ask for more.
+
+        Deliveries alone do not come to that. So a client that publishes, and looks at what it
+        gets only then, is read on, and cannot wait for the broker while the broker waits for it.
+        """
+        return (
+            self.connection.session.paused
+            and self._transport.get_write_buffer_size() > OUTPUT_REPLIES_BYTES_MAX
+        )
 
     def _pause_reading(self) -> None:
         if self._reading and not self._transport.is_closing():

@@ -111,6 +111,7 @@ class Channel(Confirming):
             raise AmqpError(ReplyCode.NOT_IMPLEMENTED, "immediate=true")
         self._raw_route = data[exchange:bits]
         self._mandatory = (flags & 1) != 0
+        self.session.publishes = True
         self.expecting = EXPECT_HEADER
 
     def header(self, data: bytes, start: i64, stop: i64) -> None:
@@ -190,7 +191,6 @@ class Channel(Confirming):
             route = self.vhost.route(self._raw_route)
             self._route = route
         message = Message(route.raw, header, body, self._persistent)
-        self.session.publishes = True
         if self.transaction is not None:
             self.transaction.publish(message, route, self._mandatory)
         else:

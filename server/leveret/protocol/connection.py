@@ -294,6 +294,8 @@ class Connection:
     ) -> None:
         self._index = NO_METHOD
         if channel is None:
+            if self.state == ConnectionState.CLOSING:
+                return
             if self._number == 0:
                 octets = describe(data[start:stop][:64])
                 raise AmqpError(ReplyCode.UNEXPECTED_FRAME, f"type {kind}, all octets = {octets}")

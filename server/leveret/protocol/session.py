@@ -39,7 +39,7 @@ class Session:
         """What the client said it understands: keys of `capabilities` that it set to true."""
         self.exclusive_queues: dict[str, Queue] = {}
         self.publishes = False
-        """Whether it has published: only then an alarm concerns it."""
+        """Whether it ever began to publish: only then an alarm concerns it."""
         self.held = False
         """Whether it publishes faster than consumers can work."""
         self.paused = False
