@@ -182,8 +182,6 @@ class Connection:
             self._input = rest + data[:missing]
             self._at = 0
             self.work(len(self._input))
-            if self._deaf:
-                return False
             self._input = data
             self._at = missing
         else:
