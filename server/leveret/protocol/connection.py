@@ -272,6 +272,7 @@ class Connection:
             self._recent = channel
         if kind == FRAME_METHOD:
             if stop - start < 4:
+                self._index = NO_METHOD
                 raise self._broken(kind, data[start:stop], "unknown_frame")
             self._index = i64(read_i32_be(data, start)) & 0xFFFFFFFF
             if channel is not None and channel.open:
