@@ -65,7 +65,8 @@ class AmqpError(Exception):
     @property
     def reply_text(self) -> str:
         """`NAME - text`, cut to what a short string holds without splitting a character."""
-        full = f"{self.code.name} - {self.text}".encode()
+        # Names that are not UTF-8 are surrogates inside the engine.
+        full = f"{self.code.name} - {self.text}".encode("utf-8", "replace")
         return full[:REPLY_TEXT_BYTES_MAX].decode("utf-8", "ignore")
 
     @property
