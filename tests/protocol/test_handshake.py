@@ -1,0 +1,310 @@
+"""From the protocol header to connection.open-ok, in every order a client may try."""
+
+import pytest
+from pamqp import commands
+from pamqp.base import Frame
+from pamqp.commands import Channel, Connection, Queue
+
+from leveret import __version__
+from leveret.config import Amqp, Config, Server
+from leveret.errors import ReplyCode
+from tests.protocol import wire
+from tests.protocol.playbook import Client, Play, start_ok
+
+OUT_OF_TURN = {ReplyCode.COMMAND_INVALID, ReplyCode.CHANNEL_ERROR, ReplyCode.UNEXPECTED_FRAME}
+"""The hard errors that say a method came when it must not."""
+
+STEPS = ("dialled", "greeted", "logged in", "tuned", "open")
+
+
+def client_at(play: Play, step: str) -> Client:
+    """A client that has come as far as a step of the handshake."""
+    client = play.dials()
+    reached = STEPS.index(step)
+    if reached >= 1:
+        client.feeds(wire.PROTOCOL_HEADER)
+        client.hears_a(0, Connection.Start)
+    if reached >= 2:
+        client.does(0, start_ok(), Connection.Tune)
+    if reached >= 3:
+        client.says(0, Connection.TuneOk(2047, 131_072, 0))
+    if reached >= 4:
+        client.does(0, Connection.Open("/"), Connection.OpenOk)
+    return client
+
+
+def test_the_legal_order_opens_a_connection(play: Play) -> None:
+    client = play.dials()
+    client.feeds(wire.PROTOCOL_HEADER)
+    start = client.hears_a(0, Connection.Start)
+    assert (start.version_major, start.version_minor) == (0, 9)
+    assert (start.mechanisms, start.locales) == ("PLAIN AMQPLAIN", "en_US")
+    client.says(0, start_ok(name="the shop"))
+    client.hears(0, Connection.Tune(2047, 131_072, 60))
+    client.says(0, Connection.TuneOk(2047, 131_072, 0))
+    client.hears_nothing()
+    assert play.broker.connections_open == 0
+    client.says(0, Connection.Open("/"))
+    client.hears(0, Connection.OpenOk())
+    assert play.broker.connections_open == 1
+    assert client.log.of("connection opened") == {"user": "guest", "vhost": "/", "name": "the shop"}
+
+
+def test_start_names_the_broker_and_what_it_can_do() -> None:
+    play = Play(Config(server=Server(product="Hare", cluster_name="c@h")))
+    client = play.dials()
+    client.feeds(wire.PROTOCOL_HEADER)
+    properties = client.hears_a(0, Connection.Start).server_properties
+    assert properties["product"] == "Hare"
+    assert properties["cluster_name"] == "c@h"
+    assert properties["version"] == __version__
+    assert properties["capabilities"] == {
+        "authentication_failure_close": True,
+        "basic.nack": True,
+        "connection.blocked": True,
+        "consumer_cancel_notify": True,
+        "exchange_exchange_bindings": True,
+        "per_consumer_qos": True,
+        "publisher_confirms": True,
+    }
+    play.ends()
+
+
+def test_the_header_of_0_9_is_answered_as_0_9_1(play: Play) -> None:
+    client = play.dials()
+    client.feeds(b"AMQP\x01\x01\x00\x09")
+    client.hears_a(0, Connection.Start)
+
+
+@pytest.mark.parametrize("header", [wire.PROTOCOL_HEADER, b"AMQP\x01\x01\x00\x09"])
+def test_a_header_may_come_octet_by_octet(play: Play, header: bytes) -> None:
+    client = play.dials()
+    for at in range(8):
+        client.hears_nothing()
+        client.feeds(header[at : at + 1])
+    client.hears_a(0, Connection.Start)
+
+
+@pytest.mark.parametrize(
+    ("header", "what"),
+    [
+        (b"GET / HTTP/1.1\r\n", "an HTTP request"),
+        (b"POST", "an HTTP request"),
+        (b"HEAD /api", "an HTTP request"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", "a TLS handshake"),
+        (b"\x16\x03\x03", "a TLS handshake"),
+        (b"AMQP\x00\x01\x00\x00", "another version of AMQP"),
+        (b"AMQP\x03\x01\x00\x00", "another version of AMQP"),
+        (b"AMQP\x00\x00\x09\x02", "another version of AMQP"),
+        (b"AMQP\x01\x01\x08\x00", "another version of AMQP"),
+        (b"SSH-2.0-OpenSSH", "no AMQP"),
+        (b"\0" * 8, "no AMQP"),
+        (b"AMQQ\x00\x00\x09\x01", "no AMQP"),
+    ],
+)
+def test_what_is_no_amqp_is_told_the_right_header_and_cut_off(
+    play: Play, header: bytes, what: str
+) -> None:
+    client = play.dials()
+    client.feeds(header)
+    client.hears(0, "header")
+    client.is_cut_off()
+    received = client.log.of("wrong protocol")["received"]
+    assert isinstance(received, str)
+    assert received.startswith(what)
+
+
+@pytest.mark.parametrize("step", STEPS[1:])
+@pytest.mark.parametrize(
+    ("belongs_to", "method"),
+    [
+        ("greeted", start_ok()),
+        ("logged in", Connection.TuneOk(2047, 131_072, 0)),
+        ("tuned", Connection.Open("/")),
+        ("", Connection.CloseOk()),
+        ("open", Connection.UpdateSecret("new", "because")),
+    ],
+)
+def test_a_method_out_of_turn_closes_the_connection(
+    play: Play, step: str, belongs_to: str, method: Frame
+) -> None:
+    if step == belongs_to:
+        client = client_at(play, step)
+        client.says(0, method)
+        assert not client.connection.finished
+        assert all(not isinstance(heard, Connection.Close) for _, heard in client.hears_all())
+        return
+    client = client_at(play, step)
+    client.says(0, method)
+    close = client.hears_a(0, Connection.Close)
+    assert close.reply_code in OUT_OF_TURN
+    assert (close.class_id, close.method_id) == divmod(method.index, 0x10000)
+    client.says(0, Connection.CloseOk())
+    client.is_cut_off()
+
+
+@pytest.mark.parametrize("step", STEPS[1:4])
+def test_a_channel_cannot_be_opened_before_the_connection(play: Play, step: str) -> None:
+    client = client_at(play, step)
+    client.says(1, Channel.Open())
+    assert client.hears_a(0, Connection.Close).reply_code in OUT_OF_TURN
+
+
+@pytest.mark.parametrize(
+    "method", [Connection.Start(), Connection.Tune(), Connection.OpenOk(), Queue.Declare()]
+)
+def test_a_method_that_is_not_for_channel_0_closes_the_connection(
+    alice: Client, method: Frame
+) -> None:
+    alice.says(0, method)
+    close = alice.hears_a(0, Connection.Close)
+    assert close.reply_code in OUT_OF_TURN
+    assert (close.class_id, close.method_id) == divmod(method.index, 0x10000)
+
+
+@pytest.mark.parametrize("step", STEPS[1:])
+def test_close_is_answered_at_every_step(play: Play, step: str) -> None:
+    client = client_at(play, step)
+    client.says(0, Connection.Close(200, "changed my mind", 0, 0))
+    client.hears(0, Connection.CloseOk())
+    client.is_cut_off()
+    assert play.broker.connections_open == 0
+
+
+def test_after_a_refusal_all_is_ignored_but_close_and_close_ok(play: Play) -> None:
+    client = client_at(play, "open")
+    client.opens(1, 2)
+    client.says(2, commands.Basic.Consume(queue="q", consumer_tag="c"), Channel.Flow(False))
+    client.is_refused(2, ReplyCode.NOT_FOUND, "no queue 'q' in vhost '/'", commands.Basic.Consume)
+    client.says(1, Channel.Flow(False))
+    client.is_refused(0, ReplyCode.NOT_IMPLEMENTED, "active=false", Channel.Flow)
+    client.says(1, Queue.Declare(queue="q"))
+    client.says(0, Connection.Open("/"))
+    client.publishes(1, "q", b"in flight while the error came")
+    client.publishes(7, "q", b"in flight while the error came")
+    client.feeds(wire.HEARTBEAT)
+    client.hears_nothing()
+    assert not client.connection.finished, "there is no close-ok yet"
+    client.says(0, Connection.CloseOk())
+    client.is_cut_off()
+    assert not play.has_queue("q")
+
+
+def test_a_close_that_crosses_the_brokers_close_is_answered(alice: Client) -> None:
+    alice.says(1, Channel.Flow(False))
+    alice.is_refused(0, ReplyCode.NOT_IMPLEMENTED, "active=false", Channel.Flow)
+    alice.says(0, Connection.Close(200, "", 0, 0))
+    alice.hears(0, Connection.CloseOk())
+    alice.is_cut_off()
+
+
+def test_whatever_comes_behind_close_is_not_looked_at(play: Play, alice: Client) -> None:
+    close = wire.says(0, Connection.Close(200, "", 0, 0))
+    alice.feeds(close + wire.says(1, Queue.Declare(queue="q")) + b"no frame at all, by far")
+    alice.hears(0, Connection.CloseOk())
+    alice.is_cut_off()
+    alice.feeds(wire.says(1, Queue.Declare(queue="q")))
+    alice.is_cut_off()
+    assert not play.has_queue("q")
+
+
+@pytest.mark.parametrize(
+    ("tuned", "text"),
+    [
+        (
+            Connection.TuneOk(2047, 4095, 0),
+            "negotiated frame_max = 4095 is lower than the minimum allowed value (4096)",
+        ),
+        (
+            Connection.TuneOk(2047, 131_073, 0),
+            "negotiated frame_max = 131073 is higher than the maximum allowed value (131072)",
+        ),
+        (
+            Connection.TuneOk(2047, 0, 0),
+            "negotiated frame_max = 0 (no limit) is higher than the maximum allowed value (131072)",
+        ),
+        (
+            Connection.TuneOk(2048, 131_072, 0),
+            "negotiated channel_max = 2048 is higher than the maximum allowed value (2047)",
+        ),
+        (
+            Connection.TuneOk(0, 131_072, 0),
+            "negotiated channel_max = 0 (no limit) is higher than the maximum allowed value (2047)",
+        ),
+    ],
+)
+def test_a_limit_beyond_what_was_proposed_is_refused(
+    play: Play, tuned: Connection.TuneOk, text: str
+) -> None:
+    client = client_at(play, "logged in")
+    client.says(0, tuned)
+    client.is_refused(0, ReplyCode.NOT_ALLOWED, text, Connection.TuneOk)
+
+
+@pytest.mark.parametrize(("channels", "frame_max"), [(1, 4096), (2047, 131_072)])
+def test_a_limit_within_what_was_proposed_is_the_clients_word(
+    play: Play, channels: int, frame_max: int
+) -> None:
+    client = play.opens(1, channel_max=channels, frame_max=frame_max)
+    assert client.connection.session.frame_max == frame_max
+
+
+@pytest.mark.parametrize("vhost", ["nowhere", ""])
+def test_an_unknown_virtual_host_is_refused(play: Play, vhost: str) -> None:
+    client = client_at(play, "tuned")
+    client.says(0, Connection.Open(vhost))
+    client.is_refused(0, ReplyCode.NOT_ALLOWED, f"vhost {vhost} not found", Connection.Open)
+
+
+def test_a_connection_beyond_the_limit_is_refused_until_one_has_gone() -> None:
+    play = Play(Config(amqp=Amqp(max_connections=1)))
+    first = play.opens()
+    second = client_at(play, "tuned")
+    second.says(0, Connection.Open("/"))
+    second.is_refused(
+        0,
+        ReplyCode.NOT_ALLOWED,
+        "connection refused: node connection limit (1) is reached",
+        Connection.Open,
+    )
+    first.says(0, Connection.Close(200, "", 0, 0))
+    first.hears(0, Connection.CloseOk())
+    play.opens()
+    play.ends()
+
+
+def test_the_limits_of_the_configuration_are_proposed() -> None:
+    play = Play(Config(amqp=Amqp(channel_max=7, frame_max=8192, heartbeat=5)))
+    client = client_at(play, "greeted")
+    client.says(0, start_ok())
+    client.hears(0, Connection.Tune(7, 8192, 5))
+    play.ends()
+
+
+def test_a_new_secret_is_taken(alice: Client) -> None:
+    alice.says(0, Connection.UpdateSecret("secret", "it ran out"))
+    alice.hears(0, Connection.UpdateSecretOk())
+
+
+def test_an_internal_error_closes_only_its_connection(alice: Client, bob: Client) -> None:
+    alice.connection.internal_error()
+    alice.is_refused(0, ReplyCode.INTERNAL_ERROR, "the broker failed to handle a frame")
+    bob.declares(1, "q")
+
+
+def test_a_forced_close_gives_its_reason(play: Play, alice: Client) -> None:
+    alice.connection.force_close("broker forced connection closure with reason 'shutdown'")
+    alice.is_refused(
+        0,
+        ReplyCode.CONNECTION_FORCED,
+        "broker forced connection closure with reason 'shutdown'",
+    )
+    assert play.broker.connections_open == 0
+    alice.says(0, Connection.CloseOk())
+    alice.is_cut_off()
+
+
+def test_a_forced_close_before_amqp_was_spoken_just_cuts_the_socket(play: Play) -> None:
+    client = play.dials()
+    client.connection.force_close("shutdown")
+    client.is_cut_off()
