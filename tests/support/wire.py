@@ -133,12 +133,17 @@ class Wire:
             self._buffer += data
 
     def read(self) -> Arrived:
-        """The next frame; errors as read_bytes."""
+        """The next frame.
+
+        Raises ValueError when it is larger than frame_max, and as read_bytes.
+        """
         start = self.read_bytes(7)
         if start.startswith(PROTOCOL_HEADER[:4]):
             major, minor, revision = start[5], start[6], self.read_bytes(1)[0]
             return Arrived(0, header.ProtocolHeader(major, minor, revision))
         kind, channel, size = struct.unpack(">BHI", start)
+        if size + FRAME_OVERHEAD_BYTES > self.frame_max:
+            raise ValueError(f"a frame of {size + FRAME_OVERHEAD_BYTES} bytes was sent")
         rest = self.read_bytes(size + 1)
         if kind == BODY and size == 0:
             return Arrived(channel, body.ContentBody(b""))
