@@ -4,7 +4,6 @@ from pamqp import commands
 
 from tests.parity.scenario import scenario
 from tests.parity.session import Client, Session
-from tests.parity.transcript import got
 
 Basic = commands.Basic
 Confirm = commands.Confirm
@@ -194,15 +193,3 @@ def reject_in_a_transaction_waits_for_commit(session: Session) -> None:
     client.do(Queue.Declare(0, "q", passive=True))
     client.ask(Tx.Commit(), Tx.CommitOk, "q")
     client.do(Queue.Declare(0, "q", passive=True))
-
-
-@scenario(
-    differs="what is pipelined behind a commit waits for it",
-    leveret=[got(Tx.CommitOk()), got(commands.Channel.FlowOk(True))],
-)
-def a_command_behind_a_commit_that_is_not_answered_yet(session: Session) -> None:
-    client = transacting(session)
-    client.publish("", "q", b"1")
-    client.send(Tx.Commit())
-    client.send(commands.Channel.Flow(True))
-    client.until(commands.Channel.FlowOk)
