@@ -557,7 +557,7 @@ class Connection:
 
 
 def _octets_missing(frame: bytes) -> i64:
-    """How many octets a frame lacks to be whole; not above 0 if none, or if its size is not here."""
+    """Octets a frame lacks to be whole; not above 0 if none, or if its size is not here."""
     if len(frame) < 7:
         return 0
     return 8 + (i64(read_i32_be(frame, 3)) & 0xFFFFFFFF) - len(frame)
