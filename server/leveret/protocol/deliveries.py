@@ -175,8 +175,11 @@ class ChannelConsumer(Consumer):
 
     def end(self, vhost: VirtualHost) -> None:
         """Leave the queue; what was delivered stays with the channel."""
-        self.deliveries.session.parked.pop(self, None)
+        session = self.deliveries.session
+        session.parked.pop(self, None)
         remove_consumer(vhost, self.queue, self)
+        if self.queue.deleted:
+            session.exclusive_queues.pop(self.queue.name, None)
 
     def cancelled(self) -> None:
         self.deliveries.session.parked.pop(self, None)
