@@ -88,13 +88,15 @@ def purge(channel: Channel, method: Queue.Purge) -> Frame:
 
 def delete(channel: Channel, method: Queue.Delete) -> Frame:
     """queue.delete."""
+    name = queue_name(channel, method.queue)
     count = queues.delete_queue(
         channel.vhost,
-        queue_name(channel, method.queue),
+        name,
         if_unused=method.if_unused,
         if_empty=method.if_empty,
         connection=channel.session,
     )
+    channel.session.exclusive_queues.pop(name, None)
     return Queue.DeleteOk(message_count=count)
 
 
