@@ -17,7 +17,7 @@ from leveret.engine.table import describe
 from leveret.engine.vhost import Route, VirtualHost
 from leveret.errors import AmqpError, ReplyCode
 from leveret.protocol import methods
-from leveret.protocol.deliveries import Deliveries, Delivery
+from leveret.protocol.deliveries import ChannelConsumer, Deliveries, Delivery
 from leveret.protocol.frames import wire_number, write_ack, write_get_ok, write_return
 from leveret.protocol.publishing import check_properties_of
 from leveret.protocol.session import Confirming, Session
@@ -230,8 +230,8 @@ class Channel(Confirming):
             delivery = self.deliveries.take(tag)
             delivery.settle()
             consumer = delivery.consumer
-            if consumer is not None and consumer.parked:
-                self._reconsider(delivery)
+            if consumer is not None and (consumer.parked or self.deliveries.prefetch != 0):
+                self._reconsider(consumer)
 
     def reject(self, data: bytes, start: i64, stop: i64) -> None:
         """basic.reject: `data[start:stop]` is the payload of its frame."""
@@ -265,17 +265,20 @@ class Channel(Confirming):
     def _acknowledge(self, taken: list[Delivery]) -> None:
         for delivery in taken:
             delivery.settle()
+        if self.deliveries.prefetch != 0:
+            self.deliveries.reconsider_consumers()
+            return
         for delivery in taken:
             consumer = delivery.consumer
             if consumer is not None and consumer.parked:
-                self._reconsider(delivery)
+                consumer.reconsider()
 
-    def _reconsider(self, delivery: Delivery) -> None:
+    def _reconsider(self, consumer: ChannelConsumer) -> None:
         """A consumer has room again; so have others, where they share the channel's prefetch."""
         if self.deliveries.prefetch != 0:
             self.deliveries.reconsider_consumers()
-        elif delivery.consumer is not None:
-            delivery.consumer.reconsider()
+        else:
+            consumer.reconsider()
 
     def requeue(self, taken: list[Delivery]) -> None:
         """Give messages back to their queues, each to its old place."""
