@@ -335,6 +335,7 @@ class Connection:
             if reply is not None and not getattr(method, "nowait", False):
                 channel.send(reply)
         elif method.index == CHANNEL_CLOSE:
+            channel.write_confirms()
             channel.move(ChannelEvent.CLOSE)
             channel.discard()
             channel.send(ChannelMethods.CloseOk())
@@ -409,6 +410,7 @@ class Connection:
             return
         class_id, method_id = divmod(int(self._index), 0x10000)
         self._log_error(error, "channel closed", class_id, method_id)
+        channel.write_confirms()
         channel.move(ChannelEvent.FAIL)
         channel.discard()
         channel.send(
