@@ -184,12 +184,12 @@ class Channel(Confirming):
     def _complete(self, body: bytes) -> None:
         self.expecting = EXPECT_METHOD
         header = self._header
-        if self._to_be_checked:
-            check_properties_of(header, self.session.user)
         route = self._route
         if route.stale or route.raw != self._raw_route:
             route = self.vhost.route(self._raw_route)
             self._route = route
+        if self._to_be_checked:
+            check_properties_of(header, self.session.user)
         message = Message(route.raw, header, body, self._persistent)
         if self.transaction is not None:
             self.transaction.publish(message, route, self._mandatory)
