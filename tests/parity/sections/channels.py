@@ -2,8 +2,10 @@
 
 from pamqp import commands
 
+from leveret.errors import ReplyCode
 from tests.parity.scenario import scenario
 from tests.parity.session import Session
+from tests.parity.transcript import channel_refused, got
 from tests.support.wire import channel_close, long_string, raw_method, short_string
 
 Basic = commands.Basic
@@ -150,7 +152,13 @@ def a_close_that_crosses_the_servers_close_is_answered(session: Session) -> None
     client.until(Channel.CloseOk)
 
 
-@scenario()
+@scenario(
+    differs="everything before close-ok is ignored; RabbitMQ holds that open against the next",
+    leveret=[
+        *channel_refused(ReplyCode.NOT_FOUND, "no queue 'missing' in vhost '/'", 50, 10),
+        got(Channel.OpenOk()),
+    ],
+)
 def a_second_open_between_close_and_close_ok(session: Session) -> None:
     client = session.connect()
     client.answers_channel_close = False
