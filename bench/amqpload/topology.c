@@ -133,9 +133,9 @@ static void build_fanout(struct load *load) {
 static void topic_pattern(int i, char pattern[NAME_SIZE]) {
     switch (i % 4) {
     case 0: snprintf(pattern, NAME_SIZE, "s%04d.*.kern.#", i); break;
-    case 1: snprintf(pattern, NAME_SIZE, "s%04d.#.k%04d", i, i); break;
-    case 2: snprintf(pattern, NAME_SIZE, "*.eu.*.k%04d", i); break;
-    default: snprintf(pattern, NAME_SIZE, "#.k%04d", i); break;
+    case 1: snprintf(pattern, NAME_SIZE, "s%04d.#", i); break;
+    case 2: snprintf(pattern, NAME_SIZE, "s%04d.*.*.k%04d", i, i); break;
+    default: snprintf(pattern, NAME_SIZE, "*.eu.*.k%04d", i); break;
     }
 }
 

@@ -1,0 +1,1 @@
+"""Measurements of Leveret beside RabbitMQ, on one machine and in one run: `python -m bench`."""

@@ -1,0 +1,75 @@
+"""A relay that only copies bytes from one socket to another: what uvloop costs without a broker.
+
+The first connection is paired with the second, the third with the fourth, and so on. A side that is
+written faster than it reads stops the other side's reading, so that the relay's memory is bounded.
+It prints `relay ready PORT` and serves until SIGTERM.
+"""
+
+import asyncio
+import signal
+import sys
+
+import uvloop
+
+HOST = "127.0.0.1"
+
+
+class Side(asyncio.Protocol):
+    """One connection of a pair; `waiting` holds the side that has no peer yet."""
+
+    def __init__(self, waiting: list["Side"]) -> None:
+        self._waiting = waiting
+        self._peer: Side | None = None
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        if self._waiting:
+            self._peer = self._waiting.pop()
+            self._peer._peer = self
+            self._peer.resume()
+        else:
+            self._waiting.append(self)
+            transport.pause_reading()
+
+    def data_received(self, data: bytes) -> None:
+        if self._peer and self._peer._transport:
+            self._peer._transport.write(data)
+
+    def pause_writing(self) -> None:
+        if self._peer and self._peer._transport:
+            self._peer._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self._peer:
+            self._peer.resume()
+
+    def resume(self) -> None:
+        """Read on, unless this side is gone."""
+        if self._transport:
+            self._transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        if self in self._waiting:
+            self._waiting.remove(self)
+        if self._peer and self._peer._transport:
+            self._peer._transport.close()
+
+
+async def serve() -> None:
+    """Relay on a free port until SIGTERM."""
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    waiting: list[Side] = []
+    loop.add_signal_handler(signal.SIGTERM, ended.set)
+    server = await loop.create_server(lambda: Side(waiting), HOST, 0)
+    print(f"relay ready {server.sockets[0].getsockname()[1]}", flush=True)
+    await ended.wait()
+    server.close()
+
+
+if __name__ == "__main__":
+    uvloop.run(serve())
+    sys.exit(0)

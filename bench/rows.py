@@ -1,0 +1,175 @@
+"""The rows of the table: what each one measures, for whom, and what it is held against."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.contestants import LEVERET, RABBITMQ, RELAY, Running, running
+from bench.footprint import (
+    idle_cpu_percent,
+    idle_megabytes,
+    kilobytes_per_connection,
+    start_seconds,
+)
+from bench.load import LoadResult, Timing, run_load
+
+LEVERET_STARTS = 10
+
+
+@dataclass(frozen=True)
+class Tool:
+    """What the measurements share: the compiled load program, and how long it runs."""
+
+    load_program: Path
+    timing: Timing
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One measurement: the figure, everything else that was seen, and what stands against it."""
+
+    value: float
+    details: Mapping[str, object] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    `least` and `aim` bound Leveret's ratio to `against`, or Leveret's own figure when `against` is
+    None; a bound of None is not set. Where `lower_is_better` the figure has to stay below them.
+    """
+
+    key: str
+    title: str
+    unit: str
+    measure: Callable[[Tool, str], Sample]
+    against: str | None
+    least: float | None
+    aim: float | None
+    lower_is_better: bool = False
+    leveret_repeat: int = 0  # at least so many measurements of Leveret
+    contestants: tuple[str, ...] = (LEVERET, RABBITMQ)
+
+
+def _load(tool: Tool, name: str, arguments: tuple[str, ...]) -> LoadResult:
+    with running(name) as contestant:
+        shape = ("--shape", "relay") if name == RELAY else ()
+        return run_load(tool.load_program, [*arguments, *shape], tool.timing, contestant)
+
+
+def _throughput(*arguments: str) -> Callable[[Tool, str], Sample]:
+    def measure(tool: Tool, name: str) -> Sample:
+        result = _load(tool, name, arguments)
+        return Sample(result.received_per_s, vars(result), tuple(result.remarks()))
+
+    return measure
+
+
+def _latency(*arguments: str) -> Callable[[Tool, str], Sample]:
+    def measure(tool: Tool, name: str) -> Sample:
+        result = _load(tool, name, arguments)
+        return Sample(result.p99_us / 1000, vars(result), tuple(result.remarks()))
+
+    return measure
+
+
+def _start(_tool: Tool, name: str) -> Sample:
+    return Sample(start_seconds(name))
+
+
+def _footprint(measured: Callable[[Running], float]) -> Callable[[Tool, str], Sample]:
+    def measure(_tool: Tool, name: str) -> Sample:
+        with running(name) as broker:
+            return Sample(measured(broker))
+
+    return measure
+
+
+def _rate_row(key: str, title: str, least: float, aim: float, *arguments: str) -> Row:
+    return Row(key, title, "msg/s", _throughput(*arguments), RABBITMQ, least, aim)
+
+
+ROWS = (
+    _rate_row("auto-ack", "auto-ack, one queue, one publisher, one consumer", 15, 20),
+    _rate_row("ack-each", "ack each, prefetch 100", 5, 8, "--ack", "1", "--prefetch", "100"),
+    _rate_row(
+        "confirms",
+        "publisher confirms, window 1,000, acks in multiples of 100",
+        12,
+        20,
+        *("--confirm", "1000", "--ack", "100", "--prefetch", "1000"),
+    ),
+    _rate_row("1k", "1 KiB bodies, auto-ack", 6, 9, "--size", "1024"),
+    _rate_row("fanout", "fanout to 10 queues", 8, 15, "--shape", "fanout", "--queues", "10"),
+    _rate_row("topic", "topic, 1,000 bindings", 8, 15, "--shape", "topic", "--bindings", "1000"),
+    _rate_row(
+        "channels",
+        "100 connections of 10 channels",
+        8,
+        15,
+        *("--shape", "channels", "--connections", "100", "--channels", "10"),
+    ),
+    Row(
+        "relay",
+        "1 KiB, against a bare uvloop relay",
+        "msg/s",
+        _throughput("--size", "1024"),
+        RELAY,
+        None,
+        0.5,
+        contestants=(LEVERET, RELAY),
+    ),
+    Row(
+        "latency",
+        "p99 latency at 5,000 messages a second",
+        "ms",
+        _latency("--rate", "5000"),
+        RABBITMQ,
+        1.0,
+        0.5,
+        lower_is_better=True,
+    ),
+    Row(
+        "start",
+        "listening after start",
+        "s",
+        _start,
+        None,
+        0.5,
+        0.3,
+        lower_is_better=True,
+        leveret_repeat=LEVERET_STARTS,
+    ),
+    Row(
+        "memory",
+        "memory idle",
+        "MB",
+        _footprint(idle_megabytes),
+        None,
+        60,
+        40,
+        lower_is_better=True,
+    ),
+    Row(
+        "connection",
+        "memory of a connection with one channel and consumer",
+        "kB",
+        _footprint(kilobytes_per_connection),
+        None,
+        40,
+        15,
+        lower_is_better=True,
+    ),
+    Row(
+        "idle",
+        "CPU idle with 1,000 quiet connections",
+        "% of a core",
+        _footprint(idle_cpu_percent),
+        None,
+        1.0,
+        None,
+        lower_is_better=True,
+    ),
+)
