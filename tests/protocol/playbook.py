@@ -106,14 +106,26 @@ class Client:
         for channel in channels:
             self.does(channel, commands.Channel.Open(), commands.Channel.OpenOk)
 
+    def closes(self, *channels: int) -> None:
+        """Close channels."""
+        for channel in channels:
+            self.does(channel, commands.Channel.Close(200, "done", 0, 0), commands.Channel.CloseOk)
+
+    def opens_again(self, channel: int) -> None:
+        """Answer the broker's closing a channel, and open it again."""
+        self.says(channel, commands.Channel.CloseOk())
+        self.opens(channel)
+
     def declares(self, channel: int, *queues: str, **how: Any) -> None:
         """Declare queues."""
         for queue in queues:
-            self.does(channel, commands.Queue.Declare(queue=queue, **how), commands.Queue.DeclareOk)
+            declare = wire.unvalidated(commands.Queue.Declare, queue=queue, **how)
+            self.does(channel, declare, commands.Queue.DeclareOk)
 
     def consumes(self, channel: int, queue: str, tag: str, **how: Any) -> None:
         """Consume from a queue; what it delivers at once is to be heard next."""
-        self.says(channel, Basic.Consume(queue=queue, consumer_tag=tag, **how))
+        consume = wire.unvalidated(Basic.Consume, queue=queue, consumer_tag=tag, **how)
+        self.says(channel, consume)
         self.hears(channel, Basic.ConsumeOk(tag))
 
     def passes(self, now: float) -> None:
@@ -204,7 +216,9 @@ class Client:
         """
         index = about if isinstance(about, int) else 0 if about is None else about.index
         kind = commands.Channel.Close if channel else commands.Connection.Close
-        self.hears(channel, kind(int(code), f"{code.name} - {text}", index >> 16, index & 0xFFFF))
+        self.hears(
+            channel, kind(int(code), f"{code.name} - {text}"[:255], index >> 16, index & 0xFFFF)
+        )
 
     def is_cut_off(self) -> None:
         """The broker closes the socket, with nothing more to say."""

@@ -7,14 +7,14 @@ that no honest client would send are put together with `frame`.
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 from pamqp import body as bodies
 from pamqp import frame as pamqp_frame
 from pamqp import header as headers
 from pamqp import heartbeat
 from pamqp.base import Frame
-from pamqp.commands import Basic
+from pamqp.commands import Basic, Channel, Connection
 
 METHOD: Final = 1
 HEADER: Final = 2
@@ -24,8 +24,13 @@ FRAME_END: Final = 0xCE
 HEADER_BYTES: Final = 7
 """Octets of a frame before its payload: type, channel, size."""
 
+FrameT = TypeVar("FrameT", bound=Frame)
+
 PROTOCOL_HEADER: Final = b"AMQP\x00\x00\x09\x01"
 HEARTBEAT: Final = b"\x08\x00\x00\x00\x00\x00\x00\xce"
+
+CHANNEL_CLOSE_OK: Final = Channel.CloseOk()
+CONNECTION_CLOSE_OK: Final = Connection.CloseOk()
 
 NOT_SHOWN: Final = {"capabilities", "channel_id", "cluster_id", "known_hosts", "ticket"}
 """Attributes that the specification reserves: pamqp has defaults of its own for them."""
@@ -59,6 +64,23 @@ def method_frame(channel: int, index: int, arguments: bytes = b"") -> bytes:
 def says(channel: int, *methods: Frame) -> bytes:
     """The frames of methods, as pamqp writes them."""
     return b"".join(pamqp_frame.marshal(method, channel) for method in methods)
+
+
+def channel_close(channel: int) -> bytes:
+    """A client's channel.close."""
+    return says(channel, Channel.Close(200, "done", 0, 0))
+
+
+def connection_close() -> bytes:
+    """A client's connection.close."""
+    return says(0, Connection.Close(200, "done", 0, 0))
+
+
+def unvalidated(kind: type[FrameT], **values: object) -> FrameT:
+    """A method with values that a broker takes and pamqp does not, such as names in any script."""
+    loose = type(kind.__name__, (kind,), {"validate": lambda method: None})
+    method: FrameT = loose(**values)
+    return method
 
 
 def content_header(

@@ -1,0 +1,210 @@
+"""How much a consumer, and a channel, may hold; and whose turn it is."""
+
+import pytest
+from pamqp.commands import Basic
+
+from leveret.errors import ReplyCode
+from tests.protocol.playbook import Client, Play
+
+
+def qos(client: Client, channel: int, count: int, *, shared: bool = False) -> None:
+    client.does(channel, Basic.Qos(prefetch_count=count, global_=shared), Basic.QosOk)
+
+
+def test_a_consumer_holds_no_more_than_its_prefetch(alice: Client) -> None:
+    alice.declares(1, "q")
+    qos(alice, 1, 2)
+    alice.consumes(1, "q", "c")
+    alice.publishes(1, "q", b"1", b"2", b"3", b"4")
+    alice.gets(1, "c", 1, b"1")
+    alice.gets(1, "c", 2, b"2")
+    alice.hears_nothing()
+    alice.says(1, Basic.Ack(1))
+    alice.gets(1, "c", 3, b"3")
+    alice.says(1, Basic.Ack(3, True))
+    alice.gets(1, "c", 4, b"4")
+
+
+@pytest.mark.parametrize(
+    "settle", [Basic.Ack(2, True), Basic.Nack(2, True, False), Basic.Ack(0, True)]
+)
+def test_room_for_many_is_used_at_once(alice: Client, settle: Basic.Ack) -> None:
+    alice.declares(1, "q")
+    qos(alice, 1, 2)
+    alice.publishes(1, "q", b"1", b"2", b"3", b"4")
+    alice.consumes(1, "q", "c")
+    alice.gets(1, "c", 1, b"1")
+    alice.gets(1, "c", 2, b"2")
+    alice.says(1, settle)
+    alice.gets(1, "c", 3, b"3")
+    alice.gets(1, "c", 4, b"4")
+
+
+def test_prefetch_is_of_consumers_to_come(alice: Client) -> None:
+    alice.declares(1, "q", "r")
+    alice.consumes(1, "q", "free")
+    qos(alice, 1, 1)
+    alice.consumes(1, "r", "bound")
+    qos(alice, 1, 2)
+    alice.publishes(1, "q", b"1", b"2")
+    alice.gets(1, "free", 1, b"1")
+    alice.gets(1, "free", 2, b"2")
+    alice.publishes(1, "r", b"3", b"4")
+    alice.gets(1, "bound", 3, b"3", key="r")
+    alice.hears_nothing()
+
+
+def test_prefetch_is_of_each_consumer_by_itself(alice: Client) -> None:
+    alice.declares(1, "q")
+    qos(alice, 1, 1)
+    alice.consumes(1, "q", "a")
+    alice.consumes(1, "q", "b")
+    alice.publishes(1, "q", b"1", b"2", b"3")
+    alice.gets(1, "a", 1, b"1")
+    alice.gets(1, "b", 2, b"2")
+    alice.hears_nothing()
+
+
+def test_what_needs_no_acknowledgement_is_not_limited(alice: Client) -> None:
+    alice.declares(1, "q")
+    qos(alice, 1, 1)
+    qos(alice, 1, 1, shared=True)
+    alice.consumes(1, "q", "c", no_ack=True)
+    alice.publishes(1, "q", b"1", b"2", b"3")
+    for number in (1, 2, 3):
+        alice.gets(1, "c", number, b"%d" % number)
+
+
+def test_a_shared_limit_is_of_all_consumers_of_the_channel(alice: Client) -> None:
+    alice.declares(1, "q")
+    alice.consumes(1, "q", "a")
+    alice.consumes(1, "q", "b")
+    qos(alice, 1, 3, shared=True)
+    alice.publishes(1, "q", b"1", b"2", b"3", b"4", b"5")
+    for number, tag in enumerate(("a", "b", "a"), 1):
+        alice.gets(1, tag, number, b"%d" % number)
+    alice.hears_nothing()
+    alice.says(1, Basic.Ack(2))
+    assert alice.hears_a_content(1).body == b"4"
+    alice.hears_nothing()
+
+
+def test_room_under_a_shared_limit_is_for_any_queue(alice: Client) -> None:
+    """Who gave the room back may have nothing more to take."""
+    alice.declares(1, "q", "r")
+    qos(alice, 1, 2, shared=True)
+    alice.publishes(1, "q", b"1", b"2")
+    alice.publishes(1, "r", b"3")
+    alice.consumes(1, "q", "a")
+    alice.gets(1, "a", 1, b"1")
+    alice.gets(1, "a", 2, b"2")
+    alice.consumes(1, "r", "b")
+    alice.hears_nothing()
+    alice.says(1, Basic.Ack(1))
+    alice.gets(1, "b", 3, b"3", key="r")
+
+
+@pytest.mark.parametrize(
+    "settle",
+    [Basic.Ack(1), Basic.Ack(0, True), Basic.Reject(1, False), Basic.Nack(1, False, False)],
+)
+def test_a_cancelled_consumer_gives_room_back_to_the_others(
+    alice: Client, settle: Basic.Ack
+) -> None:
+    alice.declares(1, "q", "r")
+    qos(alice, 1, 1, shared=True)
+    alice.publishes(1, "q", b"1")
+    alice.publishes(1, "r", b"2")
+    alice.consumes(1, "q", "a")
+    alice.gets(1, "a", 1, b"1")
+    alice.consumes(1, "r", "b")
+    alice.does(1, Basic.Cancel(consumer_tag="a"), Basic.CancelOk)
+    alice.hears_nothing()
+    alice.says(1, settle)
+    alice.gets(1, "b", 2, b"2", key="r")
+
+
+def test_both_limits_hold_at_once(alice: Client) -> None:
+    alice.declares(1, "q")
+    qos(alice, 1, 2)
+    qos(alice, 1, 3, shared=True)
+    alice.consumes(1, "q", "a")
+    alice.publishes(1, "q", b"1", b"2", b"3", b"4")
+    alice.gets(1, "a", 1, b"1")
+    alice.gets(1, "a", 2, b"2")
+    alice.hears_nothing()
+    alice.consumes(1, "q", "b")
+    alice.gets(1, "b", 3, b"3")
+    alice.hears_nothing()
+    alice.says(1, Basic.Ack(3))
+    alice.gets(1, "b", 4, b"4")
+
+
+def test_a_shared_limit_that_is_raised_or_lifted_holds_at_once(alice: Client) -> None:
+    alice.declares(1, "q")
+    qos(alice, 1, 1, shared=True)
+    alice.consumes(1, "q", "c")
+    alice.publishes(1, "q", b"1", b"2", b"3", b"4")
+    alice.gets(1, "c", 1, b"1")
+    alice.says(1, Basic.Qos(prefetch_count=2, global_=True))
+    assert {type(heard).__name__ for _, heard in alice.hears_all()} == {"Content", "QosOk"}
+    alice.says(1, Basic.Qos(prefetch_count=0, global_=True))
+    assert len(alice.hears_all()) == 3
+
+
+def test_limits_are_of_their_channel(play: Play) -> None:
+    client = play.opens(1, 2)
+    client.declares(1, "q")
+    qos(client, 1, 1, shared=True)
+    client.consumes(1, "q", "one")
+    client.consumes(2, "q", "two")
+    client.publishes(1, "q", b"1", b"2", b"3")
+    client.gets(1, "one", 1, b"1")
+    client.gets(2, "two", 1, b"2")
+    client.gets(2, "two", 2, b"3")
+
+
+def test_a_message_that_goes_back_makes_room(alice: Client, bob: Client) -> None:
+    alice.declares(1, "q")
+    qos(alice, 1, 1)
+    alice.publishes(1, "q", b"1", b"2")
+    alice.consumes(1, "q", "c")
+    alice.gets(1, "c", 1, b"1")
+    bob.consumes(1, "q", "d")
+    bob.gets(1, "d", 1, b"2")
+    alice.says(1, Basic.Reject(1, True))
+    heard = [*alice.hears_all(), *bob.hears_all()]
+    assert len(heard) == 1, "it goes to exactly one of those with room"
+
+
+def test_a_prefetch_in_octets_is_not_implemented(alice: Client) -> None:
+    alice.says(1, Basic.Qos(prefetch_size=4096))
+    alice.is_refused(0, ReplyCode.NOT_IMPLEMENTED, "prefetch_size!=0 (4096)", Basic.Qos)
+
+
+# --- turns -----------------------------------------------------------------------------------
+
+
+def test_consumers_take_turns(play: Play) -> None:
+    clients = [play.opens(1) for _ in range(3)]
+    clients[0].declares(1, "q")
+    for client in clients:
+        client.consumes(1, "q", "c", no_ack=True)
+    clients[0].publishes(1, "q", *(b"%d" % number for number in range(7)))
+    for number in range(7):
+        clients[number % 3].gets(1, "c", number // 3 + 1, b"%d" % number)
+
+
+def test_who_is_full_is_skipped_and_comes_back_behind_the_others(alice: Client) -> None:
+    alice.declares(1, "q")
+    qos(alice, 1, 1)
+    alice.consumes(1, "q", "one")
+    qos(alice, 1, 0)
+    alice.consumes(1, "q", "two")
+    alice.publishes(1, "q", b"1", b"2", b"3", b"4")
+    for number, tag in enumerate(("one", "two", "two", "two"), 1):
+        alice.gets(1, tag, number, b"%d" % number)
+    alice.says(1, Basic.Ack(1))
+    alice.publishes(1, "q", b"5", b"6")
+    alice.gets(1, "two", 5, b"5")
+    alice.gets(1, "one", 6, b"6")
