@@ -192,6 +192,9 @@ class Channel(Confirming):
             check_properties_of(header, self.session.user)
         message = Message(route.raw, header, body, self._persistent)
         if self.transaction is not None:
+            if route.reads_headers:
+                queues = self._queues_by_headers(message, route)
+                route = Route(route.raw, route.exchange, route.routing_key, queues, False)
             self.transaction.publish(message, route, self._mandatory)
         else:
             self.route_message(message, route, self._mandatory)
@@ -205,8 +208,7 @@ class Channel(Confirming):
         """Put a message into every queue of its route, or return it."""
         queues = route.queues
         if route.reads_headers:
-            headers = methods.properties(message.header).headers
-            queues = self.vhost.route_by_headers(route, headers if headers is not None else {})
+            queues = self._queues_by_headers(message, route)
         for queue in queues:
             if not queue.publish(message):
                 self.session.held = True
@@ -214,6 +216,10 @@ class Channel(Confirming):
             self._flush_confirms()
             write_return(self.session.output, self._wire_number, message, self.session.frame_max)
             self.session.touch()
+
+    def _queues_by_headers(self, message: Message, route: Route) -> list[Queue]:
+        headers = methods.properties(message.header).headers
+        return self.vhost.route_by_headers(route, headers if headers is not None else {})
 
     # --- acknowledging ----------------------------------------------------------------------
 
