@@ -6,6 +6,7 @@ from typing import Any, Final
 from pamqp.base import Frame
 from pamqp.commands import Tx
 
+from leveret.engine.vhost import Route
 from leveret.errors import AmqpError, ReplyCode
 from leveret.protocol.channel import Channel
 from leveret.protocol.transaction import Transaction
@@ -25,11 +26,19 @@ def commit(channel: Channel, method: Tx.Commit) -> Frame:
     transaction = _transaction(channel)
     channel.transaction = None
     for message, route, mandatory in transaction.published:
-        channel.route_message(message, route, mandatory)
+        channel.route_message(message, _without_deleted(route), mandatory)
     for deliveries, requeue in transaction.settled:
         channel.settle(deliveries, requeue=requeue)
     channel.transaction = Transaction()
     return Tx.CommitOk()
+
+
+def _without_deleted(route: Route) -> Route:
+    """A route as it was when its message was published, but for the queues that are gone since."""
+    if not any(queue.deleted for queue in route.queues):
+        return route
+    queues = [queue for queue in route.queues if not queue.deleted]
+    return Route(route.raw, route.exchange, route.routing_key, queues, route.reads_headers)
 
 
 def rollback(channel: Channel, method: Tx.Rollback) -> Frame:
