@@ -72,7 +72,7 @@ class AmqpServer:
             self._timer.cancel()
         self._stopped = asyncio.Event()
         for transport in list(self._transports):
-            transport.connection.force_close(reason)
+            transport.force_close(reason)
         if self._transports:
             try:
                 async with asyncio.timeout(STOP_TIMEOUT_S):

@@ -103,10 +103,7 @@ class AmqpTransport(asyncio.Protocol):
         """Take what was received, and work through a slice of all that waits."""
         connection = self.connection
         try:
-            if data:
-                more = connection.feed(data, slice_bytes)
-            else:
-                more = connection.work(slice_bytes)
+            more = connection.feed(data, slice_bytes) if data else connection.work(slice_bytes)
         except Exception:
             # A fault of ours ends this connection, and nothing else.
             log.exception("internal error")
@@ -191,6 +188,11 @@ class AmqpTransport(asyncio.Protocol):
         if self.connection.session.publishes and not self.connection.blocked:
             self.connection.block(reason)
             self._pause_reading()
+
+    def force_close(self, reason: str) -> None:
+        """Tell the peer to go, and read whether it does."""
+        self.connection.force_close(reason)
+        self._read_on()
 
     def abort(self) -> None:
         """Cut the socket."""

@@ -493,6 +493,8 @@ class Connection:
 
     def release(self) -> None:
         """Let go of all it holds in its virtual host. More than once is no harm."""
+        self.session.publishes = False
+        self.blocked = False
         channels = self._channels
         self._channels = {}
         self._recent = None

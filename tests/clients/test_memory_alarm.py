@@ -1,0 +1,195 @@
+"""The memory alarm: publishers wait above the limit, consumers drain on, nothing is lost."""
+
+from collections.abc import Iterator
+
+import pytest
+from pamqp import commands, heartbeat
+
+from tests.clients.peers import (
+    MEGABYTE,
+    Numbered,
+    Peer,
+    Peers,
+    Sender,
+    Watch,
+    log_lines,
+    resident_bytes,
+)
+from tests.support.brokers import Leveret, wait_until
+from tests.support.wire import marshal_content
+
+HEADROOM = 16 * MEGABYTE
+"""Memory the broker of these tests may take beyond what it takes idle."""
+
+OVERSHOOT_MAX = 64 * MEGABYTE
+"""Beyond the limit: what is received between two looks at the memory, and what it takes in memory,
+which for messages of a few bytes is several times as much."""
+
+LARGE = 256 * 1024
+SMALL = 64
+BLOCKED = "connection.blocked"
+
+
+@pytest.fixture(scope="module")
+def limit() -> int:
+    """A limit a little above what an idle broker takes."""
+    with Leveret() as idle, Peers(idle) as peers:
+        peers.log_in()
+        return resident_bytes(idle) + HEADROOM
+
+
+@pytest.fixture
+def broker(limit: int) -> Iterator[Leveret]:
+    """A broker that may take little memory."""
+    with Leveret(env={"LEVERET_MEMORY_LIMIT": str(limit)}) as leveret:
+        yield leveret
+
+
+@pytest.fixture
+def peers(broker: Leveret) -> Iterator[Peers]:
+    """Connections to it."""
+    with Peers(broker) as opened:
+        yield opened
+
+
+def raise_alarm(peers: Peers, queue: str, size: int = LARGE) -> Peer:
+    """Fill a queue until the alarm is on, and the publisher blocked; the publisher."""
+    publisher = peers.log_in(BLOCKED)
+    publisher.declare(queue)
+    message = marshal_content(commands.Basic.Publish(routing_key=queue), 1, b"." * size)
+    publisher.fill(message, 1024 * MEGABYTE)
+    assert publisher.read_one(commands.Connection.Blocked).reason == "low on memory"
+    return publisher
+
+
+def drain(consumer: Peer, queue: str) -> None:
+    """Empty a queue."""
+    consumer.call(commands.Queue.Purge(queue=queue), commands.Queue.PurgeOk)
+
+
+@pytest.mark.parametrize(("size", "count"), [(LARGE, 400), (SMALL, 80_000)])
+def test_a_publisher_waits_while_memory_is_low_and_every_message_arrives_once_in_order(
+    peers: Peers, broker: Leveret, limit: int, name: str, size: int, count: int
+) -> None:
+    publisher = peers.log_in(BLOCKED)
+    publisher.declare(name)
+    with Watch(lambda: resident_bytes(broker)) as memory:
+        sender = Sender(publisher, name, size, count)
+        assert publisher.read_one(commands.Connection.Blocked).reason == "low on memory"
+        consumer = peers.log_in(BLOCKED)
+        consumer.consume(name)
+        arrived = [Numbered.number(consumer.read_content()) for _ in range(count)]
+        sender.join(10)
+
+    assert arrived == list(range(count))
+    assert not sender.is_alive()
+    assert memory.most < limit + OVERSHOOT_MAX
+    publisher.read_one(commands.Connection.Unblocked)
+    wait_until(lambda: resident_bytes(broker) < limit, what="memory below the limit again")
+
+
+def test_a_blocked_publisher_is_not_read(peers: Peers, name: str) -> None:
+    publisher = raise_alarm(peers, name)
+    bystander = peers.log_in()
+    queued = bystander.count(name)
+
+    assert publisher.fill(b"\x08\0\0\0\0\0\0\xce", 64 * MEGABYTE) < 16 * MEGABYTE
+    assert bystander.count(name) == queued
+
+
+@pytest.mark.parametrize("size", [LARGE, 2_000, 300, SMALL, 0])
+def test_the_alarm_clears_over_an_empty_queue(peers: Peers, name: str, size: int) -> None:
+    publisher = raise_alarm(peers, name, size)
+
+    drain(peers.log_in(), name)
+
+    publisher.read_one(commands.Connection.Unblocked)
+
+
+def test_publishing_goes_on_after_every_alarm(peers: Peers, name: str) -> None:
+    publisher = peers.log_in(BLOCKED)
+    publisher.declare(name)
+    purger = peers.log_in()
+    sender = Sender(publisher, name, LARGE, 600)
+
+    for _ in range(3):
+        publisher.read_one(commands.Connection.Blocked)
+        drain(purger, name)
+        publisher.read_one(commands.Connection.Unblocked)
+
+    drain(purger, name)
+    wait_until(lambda: sender.sent == 600 or purger.count(name) > 40)
+
+
+def test_a_client_without_the_capability_is_blocked_and_told_nothing(
+    peers: Peers, broker: Leveret, name: str
+) -> None:
+    publisher = peers.log_in()
+    publisher.declare(name)
+    message = marshal_content(commands.Basic.Publish(routing_key=name), 1, b"." * LARGE)
+    sent = publisher.fill(message, 256 * MEGABYTE)
+    assert sent < 256 * MEGABYTE
+
+    drain(peers.log_in(), name)
+
+    publisher.send_bytes(message[sent % len(message) :])
+    # Were the first frame now connection.blocked or unblocked, this would find it.
+    assert publisher.count(name) > 0
+    assert len(log_lines(broker, publisher.log_field)) == 3
+
+
+def test_who_only_consumes_is_never_blocked(peers: Peers, broker: Leveret, name: str) -> None:
+    consumer = peers.log_in(BLOCKED)
+    consumer.declare(name)
+    raise_alarm(peers, name)
+
+    consumer.call(commands.Basic.Qos(prefetch_count=1), commands.Basic.QosOk)
+    consumer.consume(name, no_ack=False)
+    for tag in range(1, 21):
+        assert consumer.read_content()
+        consumer.send(commands.Basic.Ack(tag), 1)
+
+    assert not [line for line in log_lines(broker, consumer.log_field) if "blocked" in line]
+
+
+def test_a_new_publisher_is_blocked_as_it_begins_to_publish(peers: Peers, name: str) -> None:
+    raise_alarm(peers, name)
+    late = peers.log_in(BLOCKED)
+    late.declare(f"{name}-2")
+
+    late.send(commands.Basic.Publish(routing_key=f"{name}-2"), 1)
+
+    assert late.read_one(commands.Connection.Blocked).reason == "low on memory"
+    drain(peers.log_in(), name)
+    late.read_one(commands.Connection.Unblocked)
+
+
+def test_heartbeats_go_on_while_a_publisher_is_blocked(peers: Peers, name: str) -> None:
+    publisher = peers.log_in(BLOCKED, heartbeat=1)
+    raise_alarm(peers, name)
+    publisher.publish(name, b"one more")
+    arrived = publisher.read().frame
+    while isinstance(arrived, heartbeat.Heartbeat):
+        arrived = publisher.read().frame
+    assert isinstance(arrived, commands.Connection.Blocked)
+
+    # They come twice an interval at most, so four of them take longer than a silent client would be left alone.
+    for _ in range(4):
+        publisher.read_one(heartbeat.Heartbeat)
+
+    drain(peers.log_in(), name)
+    arrived = publisher.read().frame
+    while isinstance(arrived, heartbeat.Heartbeat):
+        arrived = publisher.read().frame
+    assert isinstance(arrived, commands.Connection.Unblocked)
+
+
+def test_the_log_says_when_the_alarm_begins_and_ends(
+    peers: Peers, broker: Leveret, limit: int, name: str
+) -> None:
+    publisher = raise_alarm(peers, name)
+    drain(peers.log_in(), name)
+    publisher.read_one(commands.Connection.Unblocked)
+
+    assert f"limit_bytes={limit}" in log_lines(broker, "alarm")[0]
+    assert log_lines(broker, "cleared")
