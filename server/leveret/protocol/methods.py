@@ -82,6 +82,13 @@ class AccessRequestOk(Frame):
         self.ticket = ticket
 
 
+class QueueDeclareOk(Queue.DeclareOk):
+    """queue.declare-ok with the name as it is, which pamqp takes in a few ASCII characters only."""
+
+    def validate(self) -> None:
+        """Whatever was declared can be told."""
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """What pamqp knows about a method: its class, its name, and how its arguments lie.

@@ -11,6 +11,7 @@ from leveret.engine.topology import bindings, queues
 from leveret.engine.topology.names import clean, find_queue
 from leveret.errors import AmqpError, ReplyCode
 from leveret.protocol.channel import Channel
+from leveret.protocol.methods import QueueDeclareOk
 
 
 def queue_name(channel: Channel, given: str) -> str:
@@ -42,7 +43,7 @@ def declare(channel: Channel, method: Queue.Declare) -> Frame:
         if queue.exclusive:
             session.exclusive_queues[queue.name] = queue
     channel.last_queue = queue.name
-    return Queue.DeclareOk(
+    return QueueDeclareOk(
         queue=queue.name,
         message_count=int(queue.message_count()),
         consumer_count=len(queue.consumers),
