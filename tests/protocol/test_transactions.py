@@ -1,0 +1,274 @@
+"""Transactions: all at the commit, nothing before, and nothing lost if it never comes."""
+
+import pytest
+from pamqp.base import Frame
+from pamqp.commands import Basic, Channel, Confirm, Exchange, Queue, Tx
+
+from leveret.errors import ReplyCode
+from tests.protocol import wire
+from tests.protocol.playbook import Client, Play, got, returned
+
+
+@pytest.fixture
+def trader(play: Play) -> Client:
+    """A client with a transaction on channel 1, an open channel 2, and the queue `q`."""
+    client = play.opens(1, 2)
+    client.declares(2, "q")
+    client.does(1, Tx.Select(), Tx.SelectOk)
+    return client
+
+
+@pytest.fixture
+def holder(trader: Client) -> Client:
+    """The same, holding messages 1, 2 and 3 of `q` as tags 1, 2 and 3."""
+    trader.publishes(2, "q", b"1", b"2", b"3")
+    for number in (1, 2, 3):
+        trader.says(1, Basic.Get(queue="q"))
+        trader.hears(1, got(number, b"%d" % number, 3 - number))
+    return trader
+
+
+def commit(client: Client) -> None:
+    client.does(1, Tx.Commit(), Tx.CommitOk)
+
+
+def rollback(client: Client) -> None:
+    client.does(1, Tx.Rollback(), Tx.RollbackOk)
+
+
+def ready(client: Client) -> list[bytes]:
+    """Take all that is ready in `q`."""
+    taken: list[bytes] = []
+    while True:
+        client.says(2, Basic.Get(queue="q", no_ack=True))
+        ((_, heard),) = client.hears_all()
+        if isinstance(heard, Basic.GetEmpty):
+            return taken
+        assert isinstance(heard, wire.Content)
+        taken.append(heard.body)
+
+
+# --- publishing ------------------------------------------------------------------------------
+
+
+def test_published_messages_appear_at_the_commit_in_order(trader: Client) -> None:
+    trader.publishes(1, "q", b"1", b"2")
+    assert ready(trader) == []
+    commit(trader)
+    assert ready(trader) == [b"1", b"2"]
+
+
+def test_a_consumer_gets_them_before_the_commit_is_answered(trader: Client) -> None:
+    trader.consumes(2, "q", "c", no_ack=True)
+    trader.publishes(1, "q", b"1")
+    trader.hears_nothing()
+    trader.says(1, Tx.Commit())
+    trader.gets(2, "c", 1, b"1")
+    trader.hears(1, Tx.CommitOk())
+
+
+def test_a_rollback_forgets_what_was_published(trader: Client) -> None:
+    trader.publishes(1, "q", b"1", mandatory=True)
+    trader.publishes(1, "missing", b"2", mandatory=True)
+    rollback(trader)
+    commit(trader)
+    assert ready(trader) == []
+
+
+def test_each_commit_is_of_what_came_since_the_last(trader: Client) -> None:
+    for body in (b"1", b"2", b"3"):
+        trader.publishes(1, "q", body)
+        commit(trader)
+        assert ready(trader) == [body]
+
+
+def test_what_has_no_queue_comes_back_at_the_commit(trader: Client) -> None:
+    trader.publishes(1, "missing", b"1", mandatory=True)
+    trader.publishes(1, "missing", b"2")
+    trader.hears_nothing()
+    trader.says(1, Tx.Commit())
+    trader.hears(1, returned(b"1", key="missing"), Tx.CommitOk())
+
+
+def test_the_way_of_a_message_is_that_of_when_it_was_published(trader: Client) -> None:
+    trader.does(2, Exchange.Declare(exchange="x", exchange_type="fanout"), Exchange.DeclareOk)
+    trader.does(2, Queue.Bind(queue="q", exchange="x"), Queue.BindOk)
+    trader.publishes(1, "k", b"1", exchange="x")
+    trader.does(2, Exchange.Delete(exchange="x"), Exchange.DeleteOk)
+    commit(trader)
+    assert ready(trader) == [b"1"]
+
+
+def test_the_way_by_headers_is_that_of_when_it_was_published(trader: Client) -> None:
+    trader.does(2, Exchange.Declare(exchange="x", exchange_type="headers"), Exchange.DeclareOk)
+    trader.does(2, Queue.Bind(queue="q", exchange="x", arguments={"a": 1}), Queue.BindOk)
+    properties = Basic.Properties(headers={"a": 1})
+    trader.publishes(1, "k", b"1", exchange="x", properties=properties)
+    trader.does(2, Exchange.Delete(exchange="x"), Exchange.DeleteOk)
+    commit(trader)
+    assert ready(trader) == [b"1"]
+
+
+def test_a_message_whose_queue_went_meanwhile_comes_back(trader: Client) -> None:
+    trader.publishes(1, "q", b"1", mandatory=True)
+    trader.does(2, Queue.Delete(queue="q"), Queue.DeleteOk)
+    trader.says(1, Tx.Commit())
+    trader.hears(1, returned(b"1", key="q"), Tx.CommitOk())
+
+
+def test_a_missing_exchange_is_refused_at_once(trader: Client) -> None:
+    trader.publishes(1, "q", b"1")
+    trader.publishes(1, "k", b"2", exchange="nowhere")
+    trader.is_refused(1, ReplyCode.NOT_FOUND, "no exchange 'nowhere' in vhost '/'", Basic.Publish)
+    assert ready(trader) == []
+
+
+# --- settling --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("methods", "left"),
+    [
+        ([Basic.Ack(1)], [b"2", b"3"]),
+        ([Basic.Ack(2, True)], [b"3"]),
+        ([Basic.Ack(0, True)], []),
+        ([Basic.Ack(1), Basic.Ack(3), Basic.Ack(2, True)], []),
+        ([Basic.Reject(2, False), Basic.Ack(1)], [b"3"]),
+        ([Basic.Nack(2, True, False)], [b"3"]),
+        ([Basic.Nack(2, True, True), Basic.Ack(3)], [b"1", b"2"]),
+        ([Basic.Reject(2, True)], [b"1", b"2", b"3"]),
+    ],
+)
+@pytest.mark.parametrize("end", ["commit", "rollback", "channel closed", "socket lost"])
+def test_what_was_settled_counts_from_the_commit_on(
+    play: Play, holder: Client, bob: Client, methods: list[Frame], left: list[bytes], end: str
+) -> None:
+    queue = play.queue("q")
+    holder.says(1, *methods)
+    holder.hears_nothing()
+    assert (queue.unacknowledged, queue.message_count()) == (3, 0), "before the end nothing counts"
+    if end == "commit":
+        commit(holder)
+        holder.closes(1)
+        assert ready(holder) == left
+        return
+    if end == "rollback":
+        rollback(holder)
+        holder.closes(1)
+    elif end == "channel closed":
+        holder.closes(1)
+    else:
+        holder.loses_its_socket()
+    bob.opens(2)
+    assert ready(bob) == [b"1", b"2", b"3"]
+
+
+def test_after_a_rollback_the_tags_can_be_settled_again(play: Play, holder: Client) -> None:
+    holder.says(1, Basic.Ack(2, True))
+    rollback(holder)
+    holder.says(1, Basic.Ack(1), Basic.Nack(2, False, False), Basic.Ack(3, True))
+    commit(holder)
+    assert play.queue("q").unacknowledged == 0
+
+
+def test_what_goes_back_at_the_commit_goes_to_its_old_place(holder: Client) -> None:
+    holder.publishes(2, "q", b"4")
+    holder.says(1, Basic.Reject(3, True), Basic.Reject(1, True), Basic.Ack(2))
+    assert ready(holder) == [b"4"]
+    holder.publishes(2, "q", b"5")
+    commit(holder)
+    assert ready(holder) == [b"1", b"3", b"5"]
+
+
+@pytest.mark.parametrize("method", [Basic.Ack(1), Basic.Ack(9), Basic.Nack(1), Basic.Reject(1)])
+def test_a_tag_that_is_settled_or_unknown_is_refused_at_once(
+    play: Play, holder: Client, method: Basic.Ack
+) -> None:
+    holder.says(1, Basic.Ack(1))
+    holder.says(1, method)
+    holder.is_refused(
+        1,
+        ReplyCode.PRECONDITION_FAILED,
+        f"unknown delivery tag {method.delivery_tag}",
+        type(method),
+    )
+    assert ready(holder) == [b"1", b"2", b"3"]
+
+
+def test_room_under_a_prefetch_comes_with_the_commit(play: Play, trader: Client) -> None:
+    trader.publishes(2, "q", b"1", b"2")
+    trader.does(1, Basic.Qos(prefetch_count=1), Basic.QosOk)
+    trader.consumes(1, "q", "c")
+    trader.gets(1, "c", 1, b"1")
+    trader.says(1, Basic.Ack(1))
+    trader.hears_nothing()
+    trader.says(1, Tx.Commit())
+    trader.gets(1, "c", 2, b"2")
+    trader.hears(1, Tx.CommitOk())
+
+
+def test_publishing_and_settling_commit_together(trader: Client) -> None:
+    trader.declares(2, "out")
+    trader.publishes(2, "q", b"in")
+    trader.says(1, Basic.Get(queue="q"))
+    trader.hears(1, got(1, b"in"))
+    trader.publishes(1, "out", b"out")
+    trader.says(1, Basic.Ack(1))
+    commit(trader)
+    trader.says(2, Basic.Get(queue="out", no_ack=True))
+    trader.hears(2, got(1, b"out", key="out"))
+    assert ready(trader) == []
+
+
+def test_an_open_transaction_of_a_refused_channel_is_rolled_back(
+    play: Play, holder: Client
+) -> None:
+    holder.publishes(1, "q", b"never")
+    holder.says(1, Basic.Ack(0, True))
+    holder.says(1, Queue.Declare(queue="none", passive=True))
+    holder.is_refused(1, ReplyCode.NOT_FOUND, "no queue 'none' in vhost '/'", Queue.Declare)
+    assert ready(holder) == [b"1", b"2", b"3"]
+
+
+# --- modes -----------------------------------------------------------------------------------
+
+
+def test_a_second_select_changes_nothing(trader: Client) -> None:
+    trader.publishes(1, "q", b"1")
+    trader.does(1, Tx.Select(), Tx.SelectOk)
+    assert ready(trader) == []
+    commit(trader)
+    assert ready(trader) == [b"1"]
+
+
+@pytest.mark.parametrize("method", [Tx.Commit(), Tx.Rollback()])
+def test_without_a_select_there_is_nothing_to_end(alice: Client, method: Frame) -> None:
+    alice.says(1, method)
+    alice.is_refused(1, ReplyCode.PRECONDITION_FAILED, "channel is not transactional", type(method))
+
+
+def test_a_transactional_channel_has_no_confirms(trader: Client) -> None:
+    trader.says(1, Confirm.Select())
+    trader.is_refused(
+        1, ReplyCode.PRECONDITION_FAILED, "cannot switch from tx to confirm mode", Confirm.Select
+    )
+
+
+def test_a_confirming_channel_has_no_transactions(alice: Client) -> None:
+    alice.does(1, Confirm.Select(), Confirm.SelectOk)
+    alice.says(1, Tx.Select())
+    alice.is_refused(
+        1, ReplyCode.PRECONDITION_FAILED, "cannot switch from confirm to tx mode", Tx.Select
+    )
+
+
+def test_a_commit_does_not_hold_up_what_comes_behind_it(trader: Client) -> None:
+    trader.publishes(1, "q", b"1")
+    trader.says(1, Tx.Commit(), Channel.Flow(True))
+    trader.hears(1, Tx.CommitOk(), Channel.FlowOk(True))
+
+
+def test_an_empty_transaction_commits(trader: Client) -> None:
+    commit(trader)
+    rollback(trader)
+    commit(trader)
