@@ -136,6 +136,9 @@ class Connection:
         """
         self.state = next_connection_state(self.state, event)
         self._deaf = self.state in (ConnectionState.CLOSED, ConnectionState.REFUSED)
+        if self._deaf:
+            # There may be nothing to send, but the transport has to look up and close.
+            self.session.touch()
 
     def expect(self, state: ConnectionState) -> None:
         """See that a method comes in its turn.
