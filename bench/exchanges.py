@@ -23,6 +23,10 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from leveret.engine.exchanges import Destination, Exchange
 
 SERVER = Path(__file__).resolve().parents[1] / "server"
 ROUNDS = 5
@@ -68,6 +72,15 @@ def topic_keys(bindings: int, count: int) -> list[str]:
     return [f"eu.s{choose.randrange(sites)}.d{choose.randrange(10)}.v{n}" for n in range(count)]
 
 
+def bind_by_headers(exchange: "Exchange", queue: "Destination", index: int) -> None:
+    """Bind a queue by all headers, or by any of them, turn by turn."""
+    kind = ("all", "any")[index % 2]
+    exchange.bind(queue, "", {"x-match": kind, "format": "pdf", "id": index})
+    exchange.unbind(queue, "", {"x-match": "any", "format": "pdf", "id": index})
+    if kind == "any":
+        exchange.bind(queue, "", {"x-match": kind, "type": index, "id": index})
+
+
 def measure(bindings: int) -> dict[str, float]:
     """Nanoseconds of each operation with so many bindings; best of several rounds."""
     from leveret.engine.exchanges import Destination, Exchange, create
@@ -100,11 +113,7 @@ def measure(bindings: int) -> dict[str, float]:
     gc.enable()
     for index, queue in enumerate(queues):
         direct.bind(queue, f"key{index}", {})
-        kind = ("all", "any")[index % 2]
-        by_headers.bind(queue, "", {"x-match": kind, "format": "pdf", "id": index})
-        by_headers.unbind(queue, "", {"x-match": "any", "format": "pdf", "id": index})
-        if kind == "any":
-            by_headers.bind(queue, "", {"x-match": kind, "type": index, "id": index})
+        bind_by_headers(by_headers, queue, index)
 
     choose = random.Random(bindings)
     sample = [choose.randrange(bindings) for _ in range(MISS_KEYS)]
