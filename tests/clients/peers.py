@@ -9,7 +9,7 @@ import re
 import socket
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Self
 
@@ -181,32 +181,43 @@ class Numbered:
         return int.from_bytes(body[:8], "big")
 
 
-class Sender(threading.Thread):
-    """Publishes numbered messages on somebody else's connection, as fast as it is read."""
+class Sending(threading.Thread):
+    """Sends pieces one by one, as fast as they are read at the other end."""
 
-    def __init__(self, peer: Peer, queue: str, size: int, count: int) -> None:
+    def __init__(self, peer: Peer, pieces: Iterable[bytes]) -> None:
         super().__init__(daemon=True)
         self._peer = peer
-        self._queue = queue
-        self._bodies = Numbered(size)
-        self._count = count
+        self._pieces = pieces
         self.sent = 0
-        """Messages that went into the socket completely."""
+        """Pieces that went into the socket completely."""
         self.error: Exception | None = None
         """What stopped it before it was done."""
         self.start()
 
     def run(self) -> None:
-        """Publish them all."""
-        method = commands.Basic.Publish(routing_key=self._queue)
-        for number in range(self._count):
-            data = marshal_content(method, 1, self._bodies.body(number))
-            try:
-                self._peer.send_bytes(data)
-            except (ClosedByServerError, OSError) as error:
-                self.error = error
-                return
-            self.sent = number + 1
+        try:
+            for piece in self._pieces:
+                self._peer.send_bytes(piece)
+                self.sent += 1
+        except (ClosedByServerError, OSError) as error:
+            self.error = error
+
+    def settle(self) -> None:
+        """Return when all is sent, or when nothing moves for STANDSTILL_S."""
+        before = -1
+        while self.is_alive() and self.sent != before:
+            before = self.sent
+            self.join(STANDSTILL_S)
+
+
+class Sender(Sending):
+    """Publishes numbered messages."""
+
+    def __init__(self, peer: Peer, queue: str, size: int, count: int) -> None:
+        method = commands.Basic.Publish(routing_key=queue)
+        bodies = Numbered(size)
+        pieces = (marshal_content(method, 1, bodies.body(number)) for number in range(count))
+        super().__init__(peer, pieces)
 
 
 class Watch(threading.Thread):

@@ -173,7 +173,7 @@ def test_heartbeats_go_on_while_a_publisher_is_blocked(peers: Peers, name: str) 
         arrived = publisher.read().frame
     assert isinstance(arrived, commands.Connection.Blocked)
 
-    # They come twice an interval at most, so four of them take longer than a silent client would be left alone.
+    # They come twice an interval at most: four take as long as a silent client is put up with.
     for _ in range(4):
         publisher.read_one(heartbeat.Heartbeat)
 
