@@ -128,6 +128,7 @@ def close(connection: "Connection", method: ConnectionMethods.Close) -> None:
     """connection.close by the client. Its exclusive queues are gone before the reply is sent, so
     that it can declare them again at once."""
     connection.move(ConnectionEvent.CLOSE)
+    connection.session.log.info("connection closed by client", user=connection.session.user)
     connection.release()
     connection.send(ConnectionMethods.CloseOk())
 
