@@ -14,7 +14,14 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.contestants import LEVERET, RABBITMQ, NotMeasured, leveret_version, running
+from bench.contestants import (
+    LEVERET,
+    RABBITMQ,
+    NotMeasured,
+    allow_open_files,
+    leveret_version,
+    running,
+)
 from bench.load import Timing, compile_load
 from bench.quiet import describe
 from bench.report import Outcome, as_json, markdown_table, text_table
@@ -31,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     peers = _names(arguments.peers, [LEVERET, RABBITMQ], "contestant")
     keys = _names(arguments.rows, [row.key for row in ROWS], "row")
     timing = Timing(WARMUP_S, arguments.seconds, DRAIN_S)
+    allow_open_files()
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         tool = Tool(compile_load(Path(directory)), timing)
         facts = _facts(peers, arguments)

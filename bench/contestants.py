@@ -6,6 +6,7 @@ inherits what another measurement left behind.
 
 import importlib.util
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ RELAY = "relay"
 LEVERET_COMMAND = [sys.executable, "-m", "leveret"]
 RELAY_READY = "relay ready "
 STOP_DEADLINE_S = 10.0
+OPEN_FILES = 4096  # for 1,000 connections; RabbitMQ keeps a share of its files for its store
 
 
 class NotMeasured(Exception):
@@ -35,6 +37,19 @@ class Running:
     host: str
     port: int
     pid: int
+
+
+def allow_open_files() -> None:
+    """Let this process, and the brokers that inherit it, open OPEN_FILES files.
+
+    The usual 1,024 would make RabbitMQ refuse the thousandth connection. Raises NotMeasured when
+    the hard limit is lower.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < OPEN_FILES:
+        raise NotMeasured(f"this user may open {hard} files, {OPEN_FILES} are wanted")
+    if soft != resource.RLIM_INFINITY and soft < OPEN_FILES:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, hard))
 
 
 @contextmanager
@@ -70,7 +85,7 @@ def _relay() -> Iterator[Running]:
 
 
 def leveret_environment() -> Mapping[str, str]:
-    """The environment LEVERET_COMMAND needs: where nothing is installed, this checkout's sources."""
+    """The environment of LEVERET_COMMAND: with this checkout's sources if none is installed."""
     if importlib.util.find_spec("leveret") is not None:
         return os.environ
     roots = [*SOURCE_ROOTS, os.environ.get("PYTHONPATH", "")]

@@ -12,6 +12,7 @@ from bench.contestants import NotMeasured, Running
 SOURCES = Path(__file__).with_name("amqpload")
 FLAGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-pthread"]
 OVERHEAD_S = 90.0  # beyond warm-up, measuring and draining: declaring, closing, deleting
+DISTURBED = 0.1  # cores; more than the machine's own housekeeping takes
 BUSY = 0.95  # of a core; a load thread above it may be what limits
 
 
@@ -45,6 +46,7 @@ class LoadResult:
     publisher_cpu: float
     consumer_cpu: float
     broker_cpu: float
+    other_cpu: float
     seconds: float
 
     def remarks(self) -> list[str]:
@@ -58,6 +60,8 @@ class LoadResult:
             found.append(f"{self.duplicated} messages DUPLICATED")
         if max(self.publisher_cpu, self.consumer_cpu) > BUSY:
             found.append("a load thread used a whole core and may be the limit")
+        if self.other_cpu > DISTURBED:
+            found.append(f"other processes used {self.other_cpu:.1f} cores meanwhile")
         if self.throttled:
             found.append("publishers waited at the bound of the backlog")
         return found

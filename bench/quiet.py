@@ -4,7 +4,6 @@ They are what idle memory and idle processor time are measured with, and how a b
 its name. Methods are written and read with pamqp.
 """
 
-import resource
 import selectors
 import socket
 import time
@@ -18,7 +17,6 @@ QUEUE = "bench.quiet"
 HEARTBEAT_S = 10  # shorter than the brokers' 60, so that 20 seconds hold several of everyone's
 ANSWER_DEADLINE_S = 20.0
 TICK_S = 0.05
-SPARE_FILES = 200
 RECEIVE_BYTES = 65536
 FRAME_PREFIX = 7
 HEARTBEAT = frame.marshal(heartbeat.Heartbeat(), 0)
@@ -31,6 +29,7 @@ class Link:
 
     def __init__(self, broker: Running, heartbeat_s: int) -> None:
         self.socket = socket.create_connection((broker.host, broker.port), ANSWER_DEADLINE_S)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._received = bytearray()
         self.socket.sendall(header.ProtocolHeader().marshal())
         start = self._expect(commands.Connection.Start)
@@ -98,8 +97,8 @@ class Quiet:
 
         Their heartbeats are spread over the heartbeat's interval.
         """
-        _allow_open_files(len(self._sockets) + count + SPARE_FILES)
         for i in range(count):
+            self._beat()
             link = Link(self._broker, HEARTBEAT_S)
             link.consume()
             link.socket.setblocking(False)
@@ -113,17 +112,21 @@ class Quiet:
         Raises NotMeasured when the broker closes a connection.
         """
         end = time.monotonic() + seconds
-        while (now := time.monotonic()) < end:
-            for i, due in enumerate(self._next_beat_s):
-                if due <= now:
-                    self._sockets[i].send(HEARTBEAT)
-                    self._next_beat_s[i] = now + HEARTBEAT_S / 2
+        while time.monotonic() < end:
+            self._beat()
             for key, _ in self._selector.select(TICK_S):
                 assert isinstance(key.fileobj, socket.socket)
                 if not key.fileobj.recv(RECEIVE_BYTES):
                     raise NotMeasured("the broker closed a quiet connection")
             # Reading each heartbeat as it comes would take a tenth of a core from the broker.
             time.sleep(TICK_S)
+
+    def _beat(self) -> None:
+        now = time.monotonic()
+        for i, due in enumerate(self._next_beat_s):
+            if due <= now:
+                self._sockets[i].send(HEARTBEAT)
+                self._next_beat_s[i] = now + HEARTBEAT_S / 2
 
     def close(self) -> None:
         """Close every connection's socket."""
@@ -138,11 +141,3 @@ def describe(broker: Running) -> str:
     link.socket.close()
     wanted = ("product", "version", "platform")
     return " ".join(str(link.server_properties.get(key, "?")) for key in wanted)
-
-
-def _allow_open_files(count: int) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < count:
-        raise NotMeasured(f"this user may open {hard} files, {count} are needed")
-    if soft != resource.RLIM_INFINITY and soft < count:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))

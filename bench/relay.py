@@ -8,6 +8,7 @@ It prints `relay ready PORT` and serves until SIGTERM.
 import asyncio
 import signal
 import sys
+from typing import cast
 
 import uvloop
 
@@ -23,15 +24,15 @@ class Side(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are asyncio.Transport in all but their base class.
+        self._transport = cast("asyncio.Transport", transport)
         if self._waiting:
             self._peer = self._waiting.pop()
             self._peer._peer = self
             self._peer.resume()
         else:
             self._waiting.append(self)
-            transport.pause_reading()
+            self._transport.pause_reading()
 
     def data_received(self, data: bytes) -> None:
         if self._peer and self._peer._transport:

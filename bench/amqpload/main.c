@@ -40,7 +40,7 @@ static const char usage[] =
     "  --broker-pid PID  report that process's processor time too\n";
 
 struct sample {
-    double at_s, publisher_cpu_s, consumer_cpu_s, broker_cpu_s;
+    double at_s, publisher_cpu_s, consumer_cpu_s, broker_cpu_s, machine_cpu_s;
     uint64_t published, received, throttled;
 };
 
@@ -157,6 +157,18 @@ static double process_cpu_s(pid_t pid) {
     return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
 }
 
+/* What all processors together spent on anything, stolen time included: the first line of /proc/stat (proc(5)). */
+static double machine_cpu_s(void) {
+    unsigned long long user, nice, system, idle, iowait, irq, softirq, steal;
+    FILE *file = fopen("/proc/stat", "r");
+    if (!file)
+        return 0;
+    int found = fscanf(file, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &user, &nice, &system, &idle, &iowait,
+                       &irq, &softirq, &steal);
+    fclose(file);
+    return found == 8 ? (double)(user + nice + system + irq + softirq + steal) / (double)sysconf(_SC_CLK_TCK) : 0;
+}
+
 static struct sample take_sample(const struct load *load, const pthread_t threads[WORKERS]) {
     struct sample sample = {.publisher_cpu_s = thread_cpu_s(threads[0]), .consumer_cpu_s = thread_cpu_s(threads[1])};
     for (int i = 0; i < WORKERS; i++) {
@@ -165,6 +177,7 @@ static struct sample take_sample(const struct load *load, const pthread_t thread
         sample.throttled += load->workers[i].throttled_rounds;
     }
     sample.at_s = (double)now_ns() / 1e9;
+    sample.machine_cpu_s = machine_cpu_s();
     sample.broker_cpu_s = process_cpu_s(load->options.broker_pid);
     return sample;
 }
@@ -240,9 +253,12 @@ static void print_report(const struct load *load, const struct sample *begin, co
     printf("\"p50_us\": %.0f, \"p99_us\": %.0f, \"p999_us\": %.0f, \"max_us\": %.0f, ",
            histogram_percentile_us(&latency, .5), histogram_percentile_us(&latency, .99),
            histogram_percentile_us(&latency, .999), (double)latency.longest_ns / 1000);
-    printf("\"publisher_cpu\": %.3f, \"consumer_cpu\": %.3f, \"broker_cpu\": %.3f}\n",
-           (end->publisher_cpu_s - begin->publisher_cpu_s) / seconds,
-           (end->consumer_cpu_s - begin->consumer_cpu_s) / seconds, (end->broker_cpu_s - begin->broker_cpu_s) / seconds);
+    double publisher = end->publisher_cpu_s - begin->publisher_cpu_s;
+    double consumer = end->consumer_cpu_s - begin->consumer_cpu_s;
+    double broker = end->broker_cpu_s - begin->broker_cpu_s;
+    double other = end->machine_cpu_s - begin->machine_cpu_s - publisher - consumer - broker;
+    printf("\"publisher_cpu\": %.3f, \"consumer_cpu\": %.3f, \"broker_cpu\": %.3f, \"other_cpu\": %.3f}\n",
+           publisher / seconds, consumer / seconds, broker / seconds, other > 0 ? other / seconds : 0);
 }
 
 int main(int argc, char **argv) {
