@@ -126,6 +126,11 @@ class Peer(Wire):
             raise ValueError(f"expected content, got {method.name}")
         return self.read_body()
 
+    def read_method(self) -> bytes:
+        """The payload of the frame that comes next: what no codec has looked at."""
+        size = int.from_bytes(self.read_bytes(7)[3:7], "big")
+        return self.read_bytes(size + 1)[:-1]
+
     def read_body(self) -> bytes:
         """The content whose method was read already."""
         start = self.read_bytes(7)
@@ -142,8 +147,9 @@ class Peer(Wire):
 class Peers:
     """The peers of one test, or one module, all gone when it is over."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, channel_max: int = 2047) -> None:
         self.broker = broker
+        self._channel_max = channel_max
         self._peers: list[Peer] = []
 
     def connect(self) -> Peer:
@@ -151,11 +157,11 @@ class Peers:
         self._peers.append(Peer(self.broker.host, self.broker.port))
         return self._peers[-1]
 
-    def log_in(self, *capabilities: str, heartbeat: int = 0, channel_max: int = 2047) -> Peer:
+    def log_in(self, *capabilities: str, heartbeat: int = 0) -> Peer:
         """A connection that is logged in as guest with channel 1 open."""
         peer = self.connect()
         start_ok = make_start_ok(capabilities=dict.fromkeys(capabilities, True))
-        peer.negotiate(start_ok, commands.Connection.TuneOk(channel_max, 131_072, heartbeat))
+        peer.negotiate(start_ok, commands.Connection.TuneOk(self._channel_max, 131_072, heartbeat))
         peer.open_channel()
         return peer
 
