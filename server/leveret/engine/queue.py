@@ -145,19 +145,15 @@ class Queue(Destination):
             self._ready.append(consumer)
             self.pump()
 
-    def delete(self) -> i64:
-        """Drop all messages, and tell the consumers.
-
-        :returns: how many ready messages there were.
-        """
-        count = self.purge()
+    def delete(self) -> None:
+        """Drop all messages, and tell the consumers."""
+        self.purge()
         self.deleted = True
         consumers = self.consumers
         self.consumers = []
         self._ready = []
         for consumer in consumers:
             consumer.cancelled()
-        return count
 
     def _next_ready(self) -> Consumer | None:
         """The consumer whose turn it is; those that cannot take anything are parked on the way."""

@@ -71,35 +71,31 @@ def declare_queue(
     return current
 
 
-def delete_queue(
+def find_deletable(
     vhost: VirtualHost, name: str, *, if_unused: bool, if_empty: bool, connection: object
-) -> int:
-    """Delete a queue with its messages; one that is not there is no error.
+) -> Queue | None:
+    """The queue that may be deleted; one that is not there is no error.
 
-    :returns: how many ready messages it had.
     :raises AmqpError: RESOURCE_LOCKED, or PRECONDITION_FAILED for one in use with `if_unused`, or
         not empty with `if_empty`.
     """
     if name not in vhost.queues:
-        return 0
+        return None
     queue = find_queue(vhost, name, connection)
     if if_unused and queue.consumers:
         raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"{the_queue(vhost, name)} in use")
     if if_empty and queue.message_count() != 0:
         raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"{the_queue(vhost, name)} not empty")
-    return remove_queue(vhost, queue)
+    return queue
 
 
-def remove_queue(vhost: VirtualHost, queue: Queue) -> int:
-    """Take a queue out of its virtual host, with its bindings, messages and consumers.
-
-    :returns: how many ready messages it had.
-    """
+def remove_queue(vhost: VirtualHost, queue: Queue) -> None:
+    """Take a queue out of its virtual host, with its bindings, messages and consumers."""
     if queue.deleted:
-        return 0
+        return
     del vhost.queues[queue.name]
     unbind_everywhere(vhost, queue)
-    return queue.delete()
+    queue.delete()
 
 
 def remove_consumer(vhost: VirtualHost, queue: Queue, consumer: Consumer) -> None:

@@ -87,18 +87,22 @@ def purge(channel: Channel, method: Queue.Purge) -> Frame:
     return Queue.PurgeOk(message_count=int(queue.purge()))
 
 
-def delete(channel: Channel, method: Queue.Delete) -> Frame:
-    """queue.delete."""
+def delete(channel: Channel, method: Queue.Delete) -> None:
+    """queue.delete: the reply goes out before its consumers on the channel hear of it."""
     name = queue_name(channel, method.queue)
-    count = queues.delete_queue(
+    queue = queues.find_deletable(
         channel.vhost,
         name,
         if_unused=method.if_unused,
         if_empty=method.if_empty,
         connection=channel.session,
     )
+    if not method.nowait:
+        count = 0 if queue is None else int(queue.message_count())
+        channel.send(Queue.DeleteOk(message_count=count))
+    if queue is not None:
+        queues.remove_queue(channel.vhost, queue)
     channel.session.exclusive_queues.pop(name, None)
-    return Queue.DeleteOk(message_count=count)
 
 
 HANDLERS: Final[dict[type[Frame], Callable[[Any, Any], Frame | None]]] = {
