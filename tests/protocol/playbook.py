@@ -79,10 +79,14 @@ class Client:
     def feeds(self, data: bytes, slice_bytes: int = SLICE) -> None:
         """Send octets."""
         self.hears_nothing()
+        self.feeds_unheard(data, slice_bytes)
+
+    def feeds_unheard(self, data: bytes, slice_bytes: int = SLICE) -> None:
+        """Send octets, whatever is still to be heard."""
         more = self.connection.feed(data, slice_bytes)
         self.listens()
         while more:
-            more = self.connection.work(slice_bytes)
+            more = self.connection.work(max(slice_bytes, 1))
             self.listens()
 
     def says(self, channel: int, *methods: Frame) -> None:
