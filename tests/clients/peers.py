@@ -78,6 +78,21 @@ class Peer(Wire):
         self._buffer += data
         return not data
 
+    def read_close(self) -> commands.Connection.Close | None:
+        """The connection.close the broker ends it with, and None where it just ends.
+
+        It is answered, and the end of the connection is waited for.
+        """
+        close = None
+        try:
+            while True:
+                arrived = self.read().frame
+                if isinstance(arrived, commands.Connection.Close):
+                    close = arrived
+                    self.send(commands.Connection.CloseOk())
+        except ClosedByServerError:
+            return close
+
     def fill(self, data: bytes, most: int) -> int:
         """Send `data` again and again until the broker reads no more, or `most` bytes are sent.
 

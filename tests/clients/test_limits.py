@@ -105,7 +105,6 @@ def test_a_larger_frame_before_login_is_refused(peers: Peers, broker: Leveret) -
     peer.read_one(commands.Connection.Start)
 
     peer.send_bytes(b"\x01\0\0" + (INITIAL_FRAME_MAX + 1).to_bytes(4, "big"))
-    peer.send_bytes(b"\0")
 
     close = peer.read_one(commands.Connection.Close)
     assert (close.reply_code, close.reply_text[:11]) == (501, "FRAME_ERROR")

@@ -60,8 +60,8 @@ class AmqpTransport(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=OUTPUT_HIGH_BYTES)
-        peer = transport.get_extra_info("peername")
-        host, port = peer[0], peer[1]
+        # One that was reset before it was accepted has no peer any more, and is lost next.
+        host, port, *_ = transport.get_extra_info("peername") or ("unknown", 0)
         self.connection = Connection(
             self._broker,
             self._wake,

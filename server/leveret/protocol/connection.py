@@ -228,7 +228,7 @@ class Connection:
         end: i64 = len(data)
         at = self._at
         while at < until:
-            if end - at < 8:
+            if end - at < 7:
                 return self._wait(at)
             size = i64(read_i32_be(data, at + 3)) & 0xFFFFFFFF
             kind: i64 = data[at]
@@ -525,6 +525,8 @@ class Connection:
         if self.session.sent_since:
             self._sent = now
             self.session.sent_since = False
+        else:
+            self.session.rest()
         if self.state != ConnectionState.OPEN:
             if now >= self._deadline and self.state != ConnectionState.CLOSED:
                 if self.state not in (ConnectionState.CLOSING, ConnectionState.REFUSED):
