@@ -150,9 +150,13 @@ class TestBetweenCloseAndCloseOk:
         refused.opens(1)
         refused.declares(1, "r")
 
-    def test_a_close_that_crosses_is_answered_and_frees_the_number(self, refused: Client) -> None:
+    def test_a_close_that_crosses_is_answered_and_close_ok_still_expected(
+        self, refused: Client
+    ) -> None:
         refused.says(1, close_channel())
         refused.hears(1, Channel.CloseOk())
+        refused.says(1, Channel.CloseOk())
+        refused.hears_nothing()
         refused.opens(1)
         refused.declares(1, "r")
 

@@ -392,9 +392,9 @@ class Connection:
     def _method_while_closing(self, channel: Channel) -> None:
         """The broker has closed the channel: only what ends it counts (AMQP 0-9-1, 2.2.5)."""
         if self._index == CHANNEL_CLOSE:
+            # It crossed the broker's close, which the client has still to answer.
             channel.move(ChannelEvent.CLOSE)
             channel.send(ChannelMethods.CloseOk())
-            self._forget(channel)
         elif self._index == CHANNEL_CLOSE_OK:
             channel.move(ChannelEvent.CLOSE_OK)
             self._forget(channel)

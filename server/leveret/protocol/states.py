@@ -110,7 +110,7 @@ class ChannelEvent(IntEnum):
 CHANNEL_TRANSITIONS: Final[dict[tuple[ChannelState, ChannelEvent], ChannelState]] = {
     (ChannelState.OPEN, ChannelEvent.CLOSE): ChannelState.CLOSED,
     (ChannelState.OPEN, ChannelEvent.FAIL): ChannelState.CLOSING,
-    (ChannelState.CLOSING, ChannelEvent.CLOSE): ChannelState.CLOSED,
+    (ChannelState.CLOSING, ChannelEvent.CLOSE): ChannelState.CLOSING,
     (ChannelState.CLOSING, ChannelEvent.CLOSE_OK): ChannelState.CLOSED,
     (ChannelState.OPEN, ChannelEvent.LOST): ChannelState.CLOSED,
     (ChannelState.CLOSING, ChannelEvent.LOST): ChannelState.CLOSED,
