@@ -67,6 +67,10 @@ class Client:
         self.now = now
         self.reads = True
         """False for a client that leaves what is sent to it in the socket."""
+        self.decodes = True
+        """False for a client that keeps frames as they are in `frames`: what a stranger sent comes
+        back to it as it is, and need not be what pamqp reads."""
+        self.frames: list[bytes] = []
         self.connection = Connection(
             broker, self._wake, self.log, from_loopback=from_loopback, now=now
         )
@@ -234,7 +238,11 @@ class Client:
         session = self.connection.session
         while self.reads and self._woken:
             self._woken = False
-            self._unheard.extend(wire.heard_in(session.take_output()))
+            output = session.take_output()
+            if self.decodes:
+                self._unheard.extend(wire.heard_in(output))
+            else:
+                self.frames.extend(wire.frames_in(output))
             session.unpark_consumers()
 
     # --- inside -----------------------------------------------------------------------------

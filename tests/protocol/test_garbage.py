@@ -6,7 +6,7 @@ from pamqp.commands import Basic, Channel, Connection
 
 from leveret.errors import ReplyCode
 from tests.protocol import wire
-from tests.protocol.playbook import Client, Play
+from tests.protocol.playbook import Play
 from tests.protocol.scripts import HANDSHAKE, SESSION
 
 BEGUN = len(HANDSHAKE) + 1
@@ -22,9 +22,10 @@ def plays_along(octets: list[bytes], slice_bytes: int) -> None:
     other.declares(1, "mine", exclusive=True)
     other.consumes(1, "mine", "c")
     stranger = play.dials()
+    stranger.decodes = False
     for each in octets:
         stranger.feeds_unheard(each, slice_bytes)
-    answers_as_amqp(stranger)
+    answers_as_amqp(stranger.frames)
     other.publishes(1, "mine", b"still here")
     other.gets(1, "c", 1, b"still here", key="mine")
     other.says(1, Basic.Ack(1))
@@ -32,20 +33,23 @@ def plays_along(octets: list[bytes], slice_bytes: int) -> None:
     play.all_sockets_go()
 
 
-def answers_as_amqp(client: Client) -> None:
-    """What it heard can be read, with one connection.close at most, and nothing behind it."""
-    heard = [value for _, value in client.hears_all()]
-    closes = [value for value in heard if isinstance(value, Connection.Close)]
+def answers_as_amqp(frames: list[bytes]) -> None:
+    """What it heard is frames, with one connection.close at most, and no more behind it."""
+    indexes = [wire.method_of(octets) for octets in frames]
+    closes = [number for number, index in enumerate(indexes) if index == Connection.Close.index]
     assert len(closes) <= 1
-    for close in closes:
+    for number in closes:
+        ((_, close),) = wire.heard_in(frames[number])
+        assert isinstance(close, Connection.Close)
         code = ReplyCode(close.reply_code or 0)
         assert code != ReplyCode.INTERNAL_ERROR
         assert close.reply_text.startswith(f"{code.name} - ")
-        behind = heard[heard.index(close) + 1 :]
-        assert all(isinstance(value, Connection.CloseOk) for value in behind)
-    for value in heard:
-        if isinstance(value, Channel.Close):
-            assert ReplyCode(value.reply_code or 0) not in HARD
+        assert set(indexes[number + 1 :]) <= {Connection.CloseOk.index}
+    for octets, index in zip(frames, indexes, strict=True):
+        if index == Channel.Close.index:
+            ((_, closed),) = wire.heard_in(octets)
+            assert isinstance(closed, Channel.Close)
+            assert ReplyCode(closed.reply_code or 0) not in HARD
 
 
 @given(st.binary(max_size=400), st.integers(1, 500))

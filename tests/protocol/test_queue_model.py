@@ -270,8 +270,8 @@ class QueueModel(RuleBasedStateMachine):
     def teardown(self) -> None:
         reader = self.play.opens(1)
         for side in self.sides:
-            for tag in side.consumers:
-                side.client.does(1, Basic.Cancel(consumer_tag=tag), Basic.CancelOk)
+            for consumer in side.consumers:
+                side.client.does(1, Basic.Cancel(consumer_tag=consumer), Basic.CancelOk)
         for side in self.sides:
             self.settled(side, list(side.held), True)
             side.client.loses_its_socket()

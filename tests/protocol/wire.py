@@ -126,6 +126,11 @@ def frames_in(data: bytes) -> Iterator[bytes]:
         data = data[size:]
 
 
+def method_of(octets: bytes) -> int:
+    """The class and method id of a frame, 0 if it is no method frame."""
+    return int.from_bytes(octets[7:11], "big") if octets[0] == METHOD else 0
+
+
 def heard_in(data: bytes) -> Iterator[tuple[int, Heard]]:
     """Decode octets of the server: channel and what was said on it, contents as a whole."""
     frames = frames_in(data)
