@@ -486,6 +486,7 @@ class Connection:
             if self.state == ConnectionState.OPEN:
                 self.session.log.warning("connection lost", user=self.session.user)
             self._lost()
+        self.session.end()
 
     def _lost(self) -> None:
         self.move(ConnectionEvent.LOST)

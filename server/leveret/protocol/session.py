@@ -25,6 +25,10 @@ class Confirming(ABC):
         """Write what has been confirmed since the last time."""
 
 
+def _nobody() -> None:
+    """Wakes no transport."""
+
+
 class Session:
     """One connection, as its channels and consumers see it."""
 
@@ -84,6 +88,15 @@ class Session:
         data = self.output.getvalue()
         self.output = BytesWriter()
         return data
+
+    def end(self) -> None:
+        """The transport is gone: let go of it, and of the channels.
+
+        What refers to each other stays until the garbage collector comes round, and it hardly ever
+        looks at what has lived long.
+        """
+        self._wake = _nobody
+        self._confirming = []
 
     def unpark_consumers(self) -> None:
         """Let the consumers that waited for the output have messages again."""

@@ -1,0 +1,173 @@
+"""Storms and churn: clients come and go in great number, and nothing of them stays."""
+
+import resource
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pamqp import commands, frame
+
+from tests.clients.peers import MEGABYTE, Peers, descriptors, log_lines, resident_bytes
+from tests.support.brokers import Broker, Leveret, wait_until
+from tests.support.wire import PROTOCOL_HEADER, make_start_ok
+
+STORM = 300
+GROWTH_MAX = 8 * MEGABYTE
+"""How much memory may grow by what repeats: less than 4 KiB for each of 2,000 rounds."""
+
+
+@pytest.fixture
+def broker() -> Iterator[Leveret]:
+    """A broker of each test's own, whose memory and descriptors are looked at."""
+    with Leveret() as leveret:
+        yield leveret
+
+
+@pytest.fixture
+def peers(broker: Broker) -> Iterator[Peers]:
+    """Connections to it."""
+    with Peers(broker) as opened:
+        yield opened
+
+
+def come_and_go(broker: Broker, rounds: int) -> None:
+    """Log in, open a channel, declare an exclusive queue, consume from it, and drop the socket."""
+    script = b"".join(
+        [
+            PROTOCOL_HEADER,
+            frame.marshal(make_start_ok(), 0),
+            frame.marshal(commands.Connection.TuneOk(2047, 131_072, 60), 0),
+            frame.marshal(commands.Connection.Open("/"), 0),
+            frame.marshal(commands.Channel.Open(), 1),
+            frame.marshal(commands.Queue.Declare(exclusive=True), 1),
+            frame.marshal(commands.Basic.Consume(consumer_tag="last"), 1),
+        ]
+    )
+    consuming = frame.marshal(commands.Basic.ConsumeOk("last"), 1)
+    for _ in range(rounds):
+        with socket.create_connection((broker.host, broker.port), 10) as client:
+            client.sendall(script)
+            received = b""
+            while consuming not in received:
+                data = client.recv(65_536)
+                assert data, received
+                received += data
+
+
+def test_a_storm_of_connections_is_served_and_leaves_no_descriptors(
+    peers: Peers, broker: Leveret
+) -> None:
+    before = descriptors(broker)
+    storm = [peers.connect() for _ in range(STORM)]
+    # All at once, step by step: none waits for another.
+    for peer in storm:
+        peer.send_bytes(PROTOCOL_HEADER)
+    for peer in storm:
+        peer.read_one(commands.Connection.Start)
+        peer.send(make_start_ok())
+    for peer in storm:
+        peer.read_one(commands.Connection.Tune)
+        peer.send(commands.Connection.TuneOk(2047, 131_072, 0))
+        peer.send(commands.Connection.Open("/"))
+    for peer in storm:
+        peer.read_one(commands.Connection.OpenOk)
+        peer.open_channel()
+        peer.declare("storm")
+    assert descriptors(broker) == before + STORM
+
+    for peer in storm:
+        peer.close_socket()
+    wait_until(lambda: descriptors(broker) == before, what="all descriptors closed")
+
+
+def test_connections_that_come_and_go_leave_nothing(peers: Peers, broker: Leveret) -> None:
+    come_and_go(broker, 200)
+    wait_until(lambda: descriptors(broker) < 50)
+    descriptors_before, before = descriptors(broker), resident_bytes(broker)
+
+    come_and_go(broker, 2_000)
+
+    wait_until(lambda: descriptors(broker) == descriptors_before, what="all descriptors closed")
+    assert resident_bytes(broker) < before + GROWTH_MAX
+    assert "Traceback" not in broker.log_text()
+
+
+def test_channels_consumers_and_queues_that_come_and_go_leave_nothing(
+    peers: Peers, broker: Leveret, name: str
+) -> None:
+    peer = peers.log_in()
+    peer.declare(name)
+
+    def rounds(count: int) -> None:
+        for number in range(count):
+            peer.open_channel(2)
+            peer.send(commands.Basic.Consume(queue=name, consumer_tag="tag", nowait=True), 2)
+            queue = f"{name}-{number}"
+            peer.send(commands.Queue.Declare(queue=queue, exclusive=True, nowait=True), 2)
+            peer.send(commands.Queue.Bind(queue=queue, exchange="amq.topic", nowait=True), 2)
+            peer.send(commands.Queue.Delete(queue=queue, nowait=True), 2)
+            peer.call(commands.Channel.Close(200, "", 0, 0), commands.Channel.CloseOk, 2)
+
+    rounds(200)
+    before = resident_bytes(broker)
+    rounds(2_000)
+
+    assert resident_bytes(broker) < before + GROWTH_MAX
+    declare = commands.Queue.Declare(queue=name, passive=True)
+    assert peer.call(declare, commands.Queue.DeclareOk).consumer_count == 0
+
+
+def test_connections_that_stayed_long_give_their_memory_back(broker: Leveret) -> None:
+    def stay_long_and_go(count: int) -> None:
+        with Peers(broker) as opened:
+            staying = [opened.log_in() for _ in range(count)]
+            # Meanwhile others come and go, until what stays is old to the garbage collector.
+            come_and_go(broker, 600)
+            for peer in staying:
+                peer.publish("nowhere", b"." * 1_000)
+        wait_until(lambda: descriptors(broker) < 50, what="all descriptors closed")
+
+    stay_long_and_go(150)
+    before = resident_bytes(broker)
+    for _ in range(3):
+        stay_long_and_go(150)
+
+    assert resident_bytes(broker) < before + GROWTH_MAX
+
+
+def test_the_broker_out_of_descriptors_keeps_who_it_has_and_takes_others_later(
+    peers: Peers, broker: Leveret
+) -> None:
+    kept = peers.log_in()
+    kept.declare("kept")
+    limit = descriptors(broker) + 10
+    resource.prlimit(broker.pid, resource.RLIMIT_NOFILE, (limit, limit))
+
+    refused = [peers.connect() for _ in range(30)]
+    wait_until(lambda: sum(peer.is_closed() for peer in refused) >= 15, what="some being refused")
+    assert kept.count("kept") == 0
+    for peer in refused:
+        peer.close_socket()
+    wait_until(lambda: descriptors(broker) < limit - 5, what="descriptors closed")
+
+    peers.log_in().declare("kept")
+    assert "Traceback" not in broker.log_text()
+
+
+def test_a_stop_is_quick_whatever_the_peers_do(peers: Peers, broker: Leveret) -> None:
+    idle = [peers.log_in() for _ in range(50)]
+    silent = [peers.connect() for _ in range(50)]
+    stuck = peers.log_in()
+    stuck.declare("stuck")
+    stuck.consume("stuck")
+    for _ in range(100):
+        idle[0].publish("stuck", b"." * 100_000)
+    idle[0].count("stuck")
+
+    log_path = Path(broker.log_path)
+    wait_until(lambda: len(log_lines(broker, "user=guest")) == 51)
+    assert log_path.exists()
+    assert broker.stop() == 0
+    assert silent[0].is_closed()
+    assert idle[1].read_close() is not None

@@ -1,0 +1,250 @@
+"""A transport with a socket that is none: what it reads, what it leaves, and what it keeps."""
+
+import asyncio
+import gc
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import pytest
+from pamqp import commands, frame
+
+from leveret.config import Config
+from leveret.engine.broker import Broker
+from leveret.limits import OUTPUT_REPLIES_BYTES_MAX, SLICE_BYTES
+from leveret.net.transport import AmqpTransport
+from leveret.net.turn import Turn
+from tests.support.wire import PROTOCOL_HEADER, make_start_ok, marshal_content
+
+HANDSHAKE = b"".join(
+    [
+        PROTOCOL_HEADER,
+        frame.marshal(make_start_ok(), 0),
+        frame.marshal(commands.Connection.TuneOk(2047, 131_072, 0), 0),
+        frame.marshal(commands.Connection.Open("/"), 0),
+        frame.marshal(commands.Channel.Open(), 1),
+    ]
+)
+
+
+class Loop:
+    """An event loop that does what it was asked to when the test says so."""
+
+    def __init__(self) -> None:
+        self._due: list[Callable[[], None]] = []
+        self.now = 1.0
+
+    def time(self) -> float:
+        return self.now
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self._due.append(callback)
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> None:
+        self._due.append(callback)
+
+    def run(self) -> None:
+        """Go round until nothing is left to do."""
+        while self._due:
+            due, self._due = self._due, []
+            for callback in due:
+                callback()
+
+
+class Socket:
+    """What a transport of asyncio does, with a peer that reads nothing until `read`."""
+
+    def __init__(self, protocol: AmqpTransport) -> None:
+        self._protocol = protocol
+        self._high = 0
+        self.unread = b""
+        self.reading = True
+        self.closed = False
+        self._paused = False
+
+    def set_write_buffer_limits(self, high: int) -> None:
+        self._high = high
+
+    def get_extra_info(self, name: str) -> tuple[str, int] | None:
+        return ("127.0.0.1", 40_000) if name == "peername" else None
+
+    def get_write_buffer_size(self) -> int:
+        return len(self.unread)
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def write(self, data: bytes) -> None:
+        self.unread += data
+        if len(self.unread) > self._high and not self._paused:
+            self._paused = True
+            self._protocol.pause_writing()
+
+    def read(self) -> bytes:
+        """The peer reads all there is."""
+        data, self.unread = self.unread, b""
+        if self._paused:
+            self._paused = False
+            self._protocol.resume_writing()
+        return data
+
+    def pause_reading(self) -> None:
+        assert self.reading
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        assert not self.reading
+        self.reading = True
+
+    def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.closed = True
+
+
+class Everyone:
+    """Keeps no transports."""
+
+    def add(self, transport: AmqpTransport) -> bool:
+        return True
+
+    def discard(self, transport: AmqpTransport) -> None:
+        return None
+
+
+class Client:
+    """A connection to a broker in this process."""
+
+    def __init__(self, broker: Broker, loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(asyncio, "get_running_loop", lambda: loop)
+        turn = Turn(cast("asyncio.AbstractEventLoop", loop))
+        self._loop = loop
+        self.transport = AmqpTransport(broker, turn, Everyone(), lambda _count: None)
+        self.socket = Socket(self.transport)
+        self.transport.connection_made(cast("asyncio.Transport", self.socket))
+
+    def send(self, data: bytes) -> None:
+        self.transport.data_received(data)
+        self._loop.run()
+
+
+@pytest.fixture
+def broker() -> Broker:
+    return Broker(Config())
+
+
+@pytest.fixture
+def loop() -> Loop:
+    return Loop()
+
+
+@pytest.fixture
+def client(broker: Broker, loop: Loop, monkeypatch: pytest.MonkeyPatch) -> Client:
+    """A connection with channel 1 open."""
+    opened = Client(broker, loop, monkeypatch)
+    opened.send(HANDSHAKE)
+    opened.socket.read()
+    return opened
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """Without the garbage collector."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def declare(queue: str = "q") -> bytes:
+    return frame.marshal(commands.Queue.Declare(queue=queue), 1)
+
+
+def publish(body: bytes) -> bytes:
+    return marshal_content(commands.Basic.Publish(routing_key="q"), 1, body)
+
+
+def test_input_in_bulk_waits_for_its_turn_with_the_socket_left_alone(client: Client) -> None:
+    client.send(declare())
+    client.transport.data_received(publish(b"." * 100) * (SLICE_BYTES // 100))
+    held_back = client.socket.reading
+    client.send(declare())
+
+    assert not held_back
+    assert client.socket.reading
+
+
+def test_small_requests_are_not_read_for_ever_while_their_answers_are_not(client: Client) -> None:
+    client.send(declare() + publish(b"." * 200_000) * 20)
+    client.socket.read()
+    get = frame.marshal(commands.Basic.Get(queue="q", no_ack=True), 1)
+    sent = 0
+    while client.socket.reading and sent < 20:
+        client.send(get)
+        sent += 1
+
+    assert sent < 20
+    assert OUTPUT_REPLIES_BYTES_MAX < len(client.socket.unread) < 2 * OUTPUT_REPLIES_BYTES_MAX
+
+    client.socket.read()
+    client._loop.run()
+    assert client.socket.reading
+
+
+def test_deliveries_that_are_not_read_do_not_keep_a_publisher_from_being_read(
+    client: Client,
+) -> None:
+    consume = frame.marshal(commands.Basic.Consume(queue="q", no_ack=True), 1)
+    client.send(declare() + consume)
+    for _ in range(30):
+        client.send(publish(b"." * 100_000))
+        assert client.socket.reading
+
+    assert len(client.socket.unread) < OUTPUT_REPLIES_BYTES_MAX
+    received = b""
+    while client.socket.unread:
+        received += client.socket.read()
+        client._loop.run()
+    assert len(received) > 30 * 100_000
+
+
+def test_a_blocked_publisher_is_read_on_when_it_is_to_be_closed(
+    client: Client, broker: Broker
+) -> None:
+    broker.alarm = "low on memory"
+    client.send(declare() + publish(b"."))
+    blocked = not client.socket.reading
+
+    client.transport.force_close("bye")
+    client._loop.run()
+    assert blocked
+    assert client.socket.reading
+    client.send(frame.marshal(commands.Connection.CloseOk(), 0))
+
+    assert client.socket.closed
+
+
+def test_a_lost_connection_is_gone_without_the_garbage_collector(
+    broker: Broker, loop: Loop, monkeypatch: pytest.MonkeyPatch, no_collector: None
+) -> None:
+    """Objects of long connections are old to the collector, which hardly ever looks at those."""
+    client: Any = Client(broker, loop, monkeypatch)
+    client.send(HANDSHAKE)
+    consume = commands.Basic.Consume(queue="q", consumer_tag="tag")
+    client.send(declare() + frame.marshal(consume, 1) + frame.marshal(commands.Confirm.Select(), 1))
+    client.send(publish(b"." * 1_000) * 10)
+    # What is confirmed and delivered now, nobody flushes any more.
+    client.transport.data_received(publish(b"."))
+
+    client.socket.closed = True
+    client.transport.connection_lost(None)
+    loop.run()
+    client.socket._protocol = None
+    client = None
+
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    gc.collect()
+    left = [found for found in gc.garbage if type(found).__module__.startswith("leveret")]
+    gc.set_debug(0)
+    gc.garbage.clear()
+    assert not left
