@@ -53,6 +53,9 @@ OUTPUT_HIGH_BYTES: Final = 256 * 1024
 """Bytes waiting in a connection's writer at which its consumers stop being handed messages until
 it was flushed: what a consumer that does not read can cost."""
 
+OUTPUT_ROOM_BYTES: Final = 4096
+"""Bytes of room a quiet connection's writer may keep."""
+
 OUTPUT_REPLIES_BYTES_MAX: Final = 1024 * 1024
 """Bytes waiting in a connection's writer at which its requests wait too: what a peer that asks
 and does not read the answers can cost, but for the one answer that crosses the line."""

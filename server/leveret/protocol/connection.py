@@ -26,7 +26,7 @@ from leveret.limits import (
     SILENT_CLOSE_DELAY_S,
 )
 from leveret.protocol import handlers, methods
-from leveret.protocol.channel import Channel
+from leveret.protocol.channel import HEADER_BYTES_MIN, Channel
 from leveret.protocol.frames import (
     BASIC_ACK,
     BASIC_NACK,
@@ -46,6 +46,7 @@ from leveret.protocol.states import (
     ConnectionEvent,
     ConnectionState,
     next_connection_state,
+    out_of_turn,
 )
 
 PROTOCOL_HEADER: Final = b"AMQP\x00\x00\x09\x01"
@@ -68,6 +69,9 @@ CHANNEL_CLOSE_OK: Final = 0x00140029
 CONNECTION_CLOSE: Final = 0x000A0032
 CONNECTION_CLOSE_OK: Final = 0x000A0033
 NO_METHOD: Final = 0
+
+OCTETS_TOLD_MAX: Final = 64
+"""Octets of a frame that an error text shows: it has no room for more."""
 
 LISTENING_STATES: Final = (
     ConnectionState.START,
@@ -143,13 +147,10 @@ class Connection:
     def expect(self, state: ConnectionState) -> None:
         """See that a method comes in its turn.
 
-        :raises AmqpError: COMMAND_INVALID.
+        :raises AmqpError: CHANNEL_ERROR.
         """
         if self.state != state:
-            raise AmqpError(
-                ReplyCode.COMMAND_INVALID,
-                f"method is not expected in connection state {self.state.name.lower()}",
-            )
+            raise out_of_turn(self.state)
 
     def tuned(self, channel_max: int, frame_max: int, heartbeat: int) -> None:
         """The limits are agreed."""
@@ -263,7 +264,8 @@ class Connection:
 
     def _broken(self, kind: i64, payload: bytes, what: str) -> AmqpError:
         return AmqpError(
-            ReplyCode.FRAME_ERROR, f"type {kind}, all octets = {describe(payload[:64])}: {what}"
+            ReplyCode.FRAME_ERROR,
+            f"type {kind}, all octets = {describe(payload[:OCTETS_TOLD_MAX])}: {what}",
         )
 
     def _frame(self, kind: i64, number: i64, data: bytes, start: i64, stop: i64) -> None:
@@ -289,18 +291,19 @@ class Connection:
             raise self._broken(kind, data[start:stop], "unknown_frame")
         elif number != 0:
             self._index = NO_METHOD
-            raise AmqpError(ReplyCode.UNEXPECTED_FRAME, f"type {kind}, all octets = <<>>")
+            raise _unexpected(kind, b"")
 
     def _content(
         self, channel: Channel | None, kind: i64, data: bytes, start: i64, stop: i64
     ) -> None:
         self._index = NO_METHOD
+        if kind == FRAME_HEADER and stop - start < HEADER_BYTES_MIN:
+            raise self._broken(kind, data[start:stop], "unknown_frame")
         if channel is None:
             if self.state == ConnectionState.CLOSING:
                 return
             if self._number == 0:
-                octets = describe(data[start:stop][:64])
-                raise AmqpError(ReplyCode.UNEXPECTED_FRAME, f"type {kind}, all octets = {octets}")
+                raise _unexpected(kind, data[start:stop])
             raise AmqpError(
                 ReplyCode.UNEXPECTED_FRAME, "expected method frame, got non method frame instead"
             )
@@ -359,8 +362,11 @@ class Connection:
             if method.index != CHANNEL_OPEN:
                 raise AmqpError(ReplyCode.CHANNEL_ERROR, "expected 'channel.open'")
             self._open_channel(int(number))
+        elif self.state == ConnectionState.OPENING:
+            self._index = NO_METHOD
+            raise _unexpected(FRAME_METHOD, payload)
         elif self.state != ConnectionState.CLOSING:
-            self.expect(ConnectionState.OPEN)
+            raise out_of_turn(self.state)
 
     def _connection_method(self, payload: bytes) -> None:
         if self.state == ConnectionState.CLOSING and self._index not in (
@@ -371,7 +377,7 @@ class Connection:
         method = methods.decode(payload)
         handler = handlers.CONNECTION_HANDLERS.get(method.index)
         if handler is None:
-            raise AmqpError(ReplyCode.COMMAND_INVALID, "unimplemented method")
+            raise out_of_turn(self.state)
         reply = handler(self, method)
         if reply is not None:
             self.send(reply)
@@ -380,6 +386,7 @@ class Connection:
 
     def _open_channel(self, number: int) -> None:
         if len(self._channels) >= self._channel_max:
+            self._about_nothing()
             raise AmqpError(
                 ReplyCode.NOT_ALLOWED,
                 f"number of channels opened ({len(self._channels)}) has reached the negotiated "
@@ -564,6 +571,12 @@ class Connection:
         self.session.log.info("connection unblocked")
         if "connection.blocked" in self.session.capabilities:
             self.send(ConnectionMethods.Unblocked())
+
+
+def _unexpected(kind: i64, payload: bytes) -> AmqpError:
+    """The error of a whole frame that has no place where it came."""
+    octets = describe(payload[:OCTETS_TOLD_MAX])
+    return AmqpError(ReplyCode.UNEXPECTED_FRAME, f"type {kind}, all octets = {octets}")
 
 
 def _octets_missing(frame: bytes) -> i64:

@@ -14,7 +14,7 @@ from mypy_extensions import i64
 from leveret.engine.consumer import Consumer
 from leveret.engine.queue import Queue
 from leveret.engine.vhost import VirtualHost
-from leveret.limits import FRAME_MIN_SIZE, OUTPUT_HIGH_BYTES
+from leveret.limits import FRAME_MIN_SIZE, OUTPUT_HIGH_BYTES, OUTPUT_ROOM_BYTES
 
 
 class Confirming(ABC):
@@ -52,6 +52,8 @@ class Session:
         """Consumers to be unparked when the output has gone."""
         self.sent_since = False
         """Whether anything was sent since the connection last looked (heartbeats)."""
+        self._roomy = False
+        """Whether the output may have grown beyond what a quiet connection needs."""
         self._confirming: list[Confirming] = []
         self._wake = wake
         self._woken = False
@@ -85,9 +87,18 @@ class Session:
             for channel in confirming:
                 channel.write_confirms()
         self.sent_since = True
-        data = self.output.getvalue()
-        self.output = BytesWriter()
+        output = self.output
+        data = output.getvalue()
+        # The next output is likely to be as long: its room is kept until `rest`.
+        output.truncate(0)
+        self._roomy = self._roomy or len(data) > OUTPUT_ROOM_BYTES
         return data
+
+    def rest(self) -> None:
+        """Nothing was sent for a while: give back the room of the output."""
+        if self._roomy and len(self.output) == 0:
+            self._roomy = False
+            self.output = BytesWriter()
 
     def end(self) -> None:
         """The transport is gone: let go of it, and of the channels.
