@@ -2,17 +2,20 @@
 
 import resource
 import socket
+import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from pamqp import commands, frame
 
-from tests.clients.peers import MEGABYTE, Peers, descriptors, log_lines, resident_bytes
+from tests.clients.peers import MEGABYTE, Peers, descriptors, resident_bytes
 from tests.support.brokers import Broker, Leveret, wait_until
 from tests.support.wire import PROTOCOL_HEADER, make_start_ok
 
 STORM = 300
+STOP_MAX_S = 6.0
+"""How long a stop may take: three seconds are the clients' to answer in."""
+
 GROWTH_MAX = 8 * MEGABYTE
 """How much memory may grow by what repeats: less than 4 KiB for each of 2,000 rounds."""
 
@@ -118,24 +121,6 @@ def test_channels_consumers_and_queues_that_come_and_go_leave_nothing(
     assert peer.call(declare, commands.Queue.DeclareOk).consumer_count == 0
 
 
-def test_connections_that_stayed_long_give_their_memory_back(broker: Leveret) -> None:
-    def stay_long_and_go(count: int) -> None:
-        with Peers(broker) as opened:
-            staying = [opened.log_in() for _ in range(count)]
-            # Meanwhile others come and go, until what stays is old to the garbage collector.
-            come_and_go(broker, 600)
-            for peer in staying:
-                peer.publish("nowhere", b"." * 1_000)
-        wait_until(lambda: descriptors(broker) < 50, what="all descriptors closed")
-
-    stay_long_and_go(150)
-    before = resident_bytes(broker)
-    for _ in range(3):
-        stay_long_and_go(150)
-
-    assert resident_bytes(broker) < before + GROWTH_MAX
-
-
 def test_the_broker_out_of_descriptors_keeps_who_it_has_and_takes_others_later(
     peers: Peers, broker: Leveret
 ) -> None:
@@ -165,9 +150,9 @@ def test_a_stop_is_quick_whatever_the_peers_do(peers: Peers, broker: Leveret) ->
         idle[0].publish("stuck", b"." * 100_000)
     idle[0].count("stuck")
 
-    log_path = Path(broker.log_path)
-    wait_until(lambda: len(log_lines(broker, "user=guest")) == 51)
-    assert log_path.exists()
+    start = time.monotonic()
+
     assert broker.stop() == 0
+    assert time.monotonic() - start < STOP_MAX_S
     assert silent[0].is_closed()
     assert idle[1].read_close() is not None

@@ -1,6 +1,7 @@
 """The memory guard: when it looks, and what it tells."""
 
 import gc
+from itertools import pairwise
 
 import pytest
 
