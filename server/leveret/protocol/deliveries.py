@@ -21,7 +21,7 @@ from leveret.protocol.session import Session
 
 
 class Deliveries:
-    """What one channel has delivered. `settle` and `collect` take deliveries out of it."""
+    """What one channel has delivered. Its `take` methods take out what is to be settled."""
 
     def __init__(self, session: Session, channel: int) -> None:
         self.session = session
@@ -97,8 +97,8 @@ class Deliveries:
         """Undo that deliveries were taken: they are unacknowledged still."""
         for delivery in deliveries:
             self.unacknowledged[delivery.tag] = delivery
+            self._lowest = min(self._lowest, delivery.tag)
         self.unacknowledged = dict(sorted(self.unacknowledged.items()))
-        self._lowest = 1
 
 
 def _unknown(tag: i64) -> AmqpError:
