@@ -50,6 +50,9 @@ CHANNEL_CODES: Final = frozenset(
 REPLY_TEXT_BYTES_MAX: Final = 255
 """A reply text is a short string (AMQP 0-9-1, section 4.2.5.3)."""
 
+CUT: Final = "..."
+"""How a reply text ends that did not fit, as RabbitMQ's do."""
+
 
 class AmqpError(Exception):
     """What a peer did wrong, as it will read it: a reply code and the text behind its name."""
@@ -64,10 +67,12 @@ class AmqpError(Exception):
 
     @property
     def reply_text(self) -> str:
-        """`NAME - text`, cut to what a short string holds without splitting a character."""
+        """`NAME - text`; what a short string cannot hold is cut between characters, for "..."."""
         # Names that are not UTF-8 are surrogates inside the engine.
         full = f"{self.code.name} - {self.text}".encode("utf-8", "replace")
-        return full[:REPLY_TEXT_BYTES_MAX].decode("utf-8", "ignore")
+        if len(full) <= REPLY_TEXT_BYTES_MAX:
+            return full.decode()
+        return full[: REPLY_TEXT_BYTES_MAX - len(CUT)].decode("utf-8", "ignore") + CUT
 
     @property
     def closes_connection(self) -> bool:

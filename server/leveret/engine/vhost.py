@@ -36,7 +36,7 @@ class Route:
         self.stale = False
         """Whether what routing depends on has changed since: find the route anew."""
         self.reads_headers = reads_headers
-        """The queues depend on the message's headers: ask `VirtualHost.route_by_headers`."""
+        """The queues depend on the message's headers: ask `VirtualHost.queues_for`."""
 
 
 class VirtualHost:
@@ -68,9 +68,9 @@ class VirtualHost:
         self._routes[raw] = route
         return route
 
-    def route_by_headers(self, route: Route, headers: Table) -> list[Queue]:
-        """The queues of a route that depends on headers, for these headers."""
-        return self._walk(route.exchange, route.routing_key, headers)[0]
+    def queues_for(self, exchange: str, routing_key: str, headers: Table) -> list[Queue]:
+        """Where a message goes whose route is not remembered, because it depends on its headers."""
+        return self._walk(exchange, routing_key, headers)[0]
 
     def _find_route(self, raw: bytes) -> Route:
         length = raw[0]

@@ -13,13 +13,12 @@ from pamqp.base import Frame
 
 from leveret.engine.message import Message
 from leveret.engine.queue import Queue
-from leveret.engine.table import describe
 from leveret.engine.vhost import Route, VirtualHost
 from leveret.errors import AmqpError, ReplyCode
 from leveret.protocol import methods
 from leveret.protocol.deliveries import ChannelConsumer, Deliveries, Delivery
 from leveret.protocol.frames import wire_number, write_ack, write_get_ok, write_return
-from leveret.protocol.publishing import check_properties_of
+from leveret.protocol.publishing import PERSISTENT, examine, is_to_be_examined
 from leveret.protocol.session import Confirming, Session
 from leveret.protocol.states import (
     EXPECT_BODY,
@@ -29,12 +28,15 @@ from leveret.protocol.states import (
     ChannelState,
     next_channel_state,
 )
-from leveret.protocol.tables import EXPIRATION, USER_ID, check_properties, delivery_mode
+from leveret.protocol.tables import check_properties, delivery_mode
 from leveret.protocol.transaction import Transaction
 
 BASIC_CLASS: Final = 60
 HEADER_BYTES_MIN: Final = 14
 """A content header: class, weight, body size and property flags."""
+
+HEADER_PREFIX_BYTES: Final = 12
+"""Octets of a content header before the property flags."""
 
 NO_ROUTE: Final = Route(b"", "", "", [], False)
 
@@ -73,7 +75,7 @@ class Channel(Confirming):
         self._mandatory = False
         self._header = b""
         self._persistent = False
-        self._to_be_checked = False
+        self._to_be_looked_at = False
         """Whether the properties of the last header have something the broker answers for."""
         self._parts: list[bytes] = []
         self._missing: i64 = 0
@@ -115,16 +117,11 @@ class Channel(Confirming):
         self.expecting = EXPECT_HEADER
 
     def header(self, data: bytes, start: i64, stop: i64) -> None:
-        """A content header frame with the payload `data[start:stop]`."""
+        """A content header frame with the payload `data[start:stop]`, whose size was checked."""
         if self.expecting != EXPECT_HEADER:
             raise self.unexpected()
         header = data[start:stop]
         if header != self._header:
-            if stop - start < HEADER_BYTES_MIN:
-                raise AmqpError(
-                    ReplyCode.FRAME_ERROR,
-                    f"type 2, all octets = {describe(header)}: unknown_frame",
-                )
             if read_i16_be(data, start + 2) != 0:
                 raise self.unexpected()
             if read_i16_be(data, start) != BASIC_CLASS:
@@ -154,11 +151,11 @@ class Channel(Confirming):
         Publishers mostly send the same properties again, so the last header is remembered.
         """
         try:
-            flags = check_properties(header, 12, len(header))
+            flags = check_properties(header, HEADER_PREFIX_BYTES, len(header))
         except ValueError as error:
             raise AmqpError(ReplyCode.SYNTAX_ERROR, f"malformed properties: {error}") from None
-        self._to_be_checked = flags & (USER_ID | EXPIRATION) != 0
-        self._persistent = delivery_mode(header, 12, flags) == 2
+        self._to_be_looked_at = is_to_be_examined(header, flags)
+        self._persistent = delivery_mode(header, HEADER_PREFIX_BYTES, flags) == PERSISTENT
         self._header = header
 
     def body(self, data: bytes, start: i64, stop: i64) -> None:
@@ -188,8 +185,8 @@ class Channel(Confirming):
         if route.stale or route.raw != self._raw_route:
             route = self.vhost.route(self._raw_route)
             self._route = route
-        if self._to_be_checked:
-            check_properties_of(header, self.session.user)
+        if self._to_be_looked_at:
+            header, route = examine(header, route, self.vhost, self.session.user)
         message = Message(route.raw, header, body, self._persistent)
         if self.transaction is not None:
             if route.reads_headers:
@@ -218,8 +215,8 @@ class Channel(Confirming):
             self.session.touch()
 
     def _queues_by_headers(self, message: Message, route: Route) -> list[Queue]:
-        headers = methods.properties(message.header).headers
-        return self.vhost.route_by_headers(route, headers if headers is not None else {})
+        headers = methods.properties(message.header).headers or {}
+        return self.vhost.queues_for(route.exchange, route.routing_key, headers)
 
     # --- acknowledging ----------------------------------------------------------------------
 
@@ -299,8 +296,9 @@ class Channel(Confirming):
 
     def rollback(self, transaction: Transaction) -> None:
         """Forget what a transaction published; what it settled is unacknowledged again."""
-        for taken, _ in transaction.settled:
-            self.deliveries.put_back(taken)
+        self.deliveries.put_back(
+            [delivery for taken, _ in transaction.settled for delivery in taken]
+        )
 
     # --- sending ----------------------------------------------------------------------------
 

@@ -165,7 +165,7 @@ def decode(payload: bytes) -> Frame:
         method.unmarshal(payload[4:])
     except (ValueError, OverflowError, OSError):
         method.unmarshal(_softened(payload, 4, layout.kinds)[4:])
-    if isinstance(method, Queue.Declare):
+    if isinstance(method, Queue.Declare | Basic.Consume):
         method.arguments = Arguments(method.arguments or {}, argument_types(payload, method))
     return method
 

@@ -1,17 +1,53 @@
 """The properties of a published message that the broker itself answers for.
 
-Everything else in the properties is between publisher and consumer.
+They are user-id, expiration and delivery-mode, which have to be right, and the headers CC and BCC,
+which are further routing keys (RabbitMQ: Sender-selected Distribution). Everything else in the
+properties is between publisher and consumer.
 """
 
+import re
+from typing import Final
+
+from pamqp.common import FieldTable
+
+from leveret.engine.queue import Queue
+from leveret.engine.topology.arguments import expiry_error
+from leveret.engine.vhost import Route, VirtualHost
 from leveret.errors import AmqpError, ReplyCode
-from leveret.protocol import methods
+from leveret.protocol import methods, tables
+
+TRANSIENT: Final = 1
+PERSISTENT: Final = 2
+"""The two values of delivery-mode."""
+
+ROUTING_HEADERS: Final = ("CC", "BCC")
+HIDDEN_HEADER: Final = "BCC"
+"""The one that receivers do not get to see."""
+
+_INTEGER: Final = re.compile(r"[+-]?[0-9]+")
+_ROUTING_HEADER_NAMES: Final = [bytes([len(name)]) + name.encode() for name in ROUTING_HEADERS]
 
 
-def check_properties_of(header: bytes, user: str) -> None:
+def is_to_be_examined(header: bytes, flags: int) -> bool:
+    """Whether a checked content header with these flags has anything for `examine`."""
+    if flags & (tables.USER_ID | tables.EXPIRATION):
+        return True
+    if flags & tables.DELIVERY_MODE:
+        mode = tables.delivery_mode(header, methods.HEADER_PREFIX_BYTES, flags)
+        if mode not in (TRANSIENT, PERSISTENT):
+            return True
+    if flags & tables.HEADERS:
+        return any(name in header for name in _ROUTING_HEADER_NAMES)
+    return False
+
+
+def examine(header: bytes, route: Route, vhost: VirtualHost, user: str) -> tuple[bytes, Route]:
     """See that the properties of a content header hold what they must.
 
+    :returns: the header without BCC, and the route with the queues that CC and BCC add.
     :raises AmqpError: PRECONDITION_FAILED for a user-id that is not the user's (RabbitMQ:
-        Validated User-ID), or an expiration that is no number of milliseconds.
+        Validated User-ID), an expiration that is no number of milliseconds, an unknown
+        delivery-mode, or a CC or BCC that is no array.
     """
     properties = methods.properties(header)
     if properties.user_id and properties.user_id != user:
@@ -19,8 +55,20 @@ def check_properties_of(header: bytes, user: str) -> None:
             ReplyCode.PRECONDITION_FAILED,
             f"user_id property set to '{properties.user_id}' but authenticated user was '{user}'",
         )
-    if properties.expiration is not None:
+    if properties.expiration:
         check_expiration(properties.expiration)
+    mode = properties.delivery_mode
+    if mode is not None and mode not in (TRANSIENT, PERSISTENT):
+        raise _invalid_message(f"delivery_mode_unknown,{mode}")
+    headers = properties.headers or {}
+    keys = _routing_keys(header, headers)
+    hides = headers.pop(HIDDEN_HEADER, None) is not None
+    if keys:
+        queues: dict[Queue, None] = {}
+        for key in (route.routing_key, *keys):
+            queues |= dict.fromkeys(vhost.queues_for(route.exchange, key, headers))
+        route = Route(route.raw, route.exchange, route.routing_key, list(queues), False)
+    return (_without(header, HIDDEN_HEADER) if hides else header), route
 
 
 def check_expiration(expiration: str) -> None:
@@ -28,11 +76,58 @@ def check_expiration(expiration: str) -> None:
 
     :raises AmqpError: PRECONDITION_FAILED.
     """
-    digits = len(expiration) - len(expiration.lstrip("0123456789"))
-    if digits == 0:
-        wrong = "no_integer"
-    elif digits < len(expiration):
-        wrong = f'{{leftover_string,"{expiration[digits:]}"}}'
+    number = _INTEGER.match(expiration)
+    if number is None:
+        wrong: str | None = "no_integer"
+    elif number.end() < len(expiration):
+        wrong = f'{{leftover_string,"{expiration[number.end() :]}"}}'
     else:
-        return
-    raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"invalid expiration '{expiration}': {wrong}")
+        wrong = expiry_error(int(number[0]))
+    if wrong is not None:
+        raise AmqpError(
+            ReplyCode.PRECONDITION_FAILED, f"invalid expiration '{expiration}': {wrong}"
+        )
+
+
+def _routing_keys(header: bytes, headers: FieldTable) -> list[str]:
+    """The keys in CC and BCC. What is no text in them is passed over, as by RabbitMQ."""
+    keys: list[str] = []
+    for name in ROUTING_HEADERS:
+        if name in headers:
+            values = headers[name]
+            if not isinstance(values, list):
+                kind = tables.table_types(header, _headers_at(header))[name]
+                raise _invalid_message(f'unacceptable_type_in_header,"{name}",{kind}')
+            keys += [_key(value) for value in values if isinstance(value, str | bytes)]
+    return keys
+
+
+def _key(value: str | bytes) -> str:
+    # A routing key may be any bytes; surrogates carry what is not UTF-8 through the engine.
+    return value if isinstance(value, str) else value.decode("utf-8", "surrogateescape")
+
+
+def _invalid_message(what: str) -> AmqpError:
+    return AmqpError(ReplyCode.PRECONDITION_FAILED, f"invalid message: {{{what}}}")
+
+
+def _headers_at(header: bytes) -> int:
+    """Where the table of headers begins in a content header that has one."""
+    start = methods.HEADER_PREFIX_BYTES
+    flags = int.from_bytes(header[start : start + 2], "big")
+    return tables.property_offset(header, start, flags, tables.HEADERS)
+
+
+def _without(header: bytes, name: str) -> bytes:
+    """A content header without one of its headers; all other octets stay as they came."""
+    start = _headers_at(header)
+    end = start + 4 + int.from_bytes(header[start : start + 4], "big")
+    kept = bytearray()
+    at = start + 4
+    while at < end:
+        value = at + 1 + header[at]
+        behind = tables.behind_value(header, value)
+        if header[at + 1 : value] != name.encode():
+            kept += header[at:behind]
+        at = behind
+    return b"".join((header[:start], len(kept).to_bytes(4, "big"), kept, header[end:]))

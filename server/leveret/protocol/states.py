@@ -72,17 +72,29 @@ CONNECTION_TRANSITIONS: Final[dict[tuple[ConnectionState, ConnectionEvent], Conn
 }
 
 
+STATE_NAMES: Final = {
+    _S.START: "starting",
+    _S.TUNE: "tuning",
+    _S.OPENING: "opening",
+    _S.OPEN: "running",
+}
+"""What RabbitMQ calls the states in which a peer can do something out of turn."""
+
+
+def out_of_turn(state: ConnectionState) -> AmqpError:
+    """The error of a method that is not expected in a state."""
+    name = STATE_NAMES.get(state, state.name.lower())
+    return AmqpError(ReplyCode.CHANNEL_ERROR, f"unexpected method in connection state {name}")
+
+
 def next_connection_state(state: ConnectionState, event: ConnectionEvent) -> ConnectionState:
     """Where an event leads.
 
-    :raises AmqpError: COMMAND_INVALID if it leads nowhere from there.
+    :raises AmqpError: CHANNEL_ERROR if it leads nowhere from there.
     """
     after = CONNECTION_TRANSITIONS.get((state, event))
     if after is None:
-        raise AmqpError(
-            ReplyCode.COMMAND_INVALID,
-            f"{event.name.lower()} is not expected in connection state {state.name.lower()}",
-        )
+        raise out_of_turn(state)
     return after
 
 

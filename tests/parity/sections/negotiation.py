@@ -280,7 +280,7 @@ def an_unknown_locale_is_accepted(session: Session) -> None:
 @scenario(
     differs="a client is told why it was refused",
     leveret=connection_refused(
-        ReplyCode.COMMAND_INVALID, "method is not expected in connection state start", 10, 40
+        ReplyCode.CHANNEL_ERROR, "unexpected method in connection state starting", 10, 40
     ),
 )
 def a_method_out_of_turn_before_login(session: Session) -> None:
@@ -304,7 +304,7 @@ def a_second_header_instead_of_start_ok(session: Session) -> None:
 @scenario(
     differs="a client is told why it was refused",
     leveret=connection_refused(
-        ReplyCode.COMMAND_INVALID, "method is not expected in connection state start", 20, 10
+        ReplyCode.CHANNEL_ERROR, "unexpected method in connection state starting", 20, 10
     ),
 )
 def a_channel_method_before_login(session: Session) -> None:
@@ -454,7 +454,7 @@ def tune_ok_with_channel_max_above_the_servers(session: Session) -> None:
 @scenario(
     differs="a client is told why it was refused",
     leveret=connection_refused(
-        ReplyCode.COMMAND_INVALID, "method is not expected in connection state tune", 10, 40
+        ReplyCode.CHANNEL_ERROR, "unexpected method in connection state tuning", 10, 40
     ),
 )
 def open_before_tune_ok(session: Session) -> None:
@@ -466,7 +466,7 @@ def open_before_tune_ok(session: Session) -> None:
 @scenario(
     differs="a client is told why it was refused",
     leveret=connection_refused(
-        ReplyCode.COMMAND_INVALID, "method is not expected in connection state tune", 10, 11
+        ReplyCode.CHANNEL_ERROR, "unexpected method in connection state tuning", 10, 11
     ),
 )
 def a_second_start_ok(session: Session) -> None:

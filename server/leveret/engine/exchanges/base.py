@@ -85,6 +85,11 @@ class Exchange(Destination):
         self._add(binding)
         return True
 
+    def has_binding(self, destination: Destination, routing_key: str, arguments: Table) -> bool:
+        """Whether there is a binding with this destination, key and arguments."""
+        known = destination.incoming.get(self)
+        return known is not None and _identity(routing_key, arguments) in known
+
     def unbind(self, destination: Destination, routing_key: str, arguments: Table) -> bool:
         """Remove a binding. False when there was none with this destination, key and arguments."""
         known = destination.incoming.get(self)

@@ -3,8 +3,9 @@
 The argument `x-match` says how many of the others must hold: `all` (the default) or `any`. Both
 leave out arguments whose name starts with `x-`; `all-with-x` and `any-with-x` leave out only
 `x-match` itself. An argument without a value holds when the message has a header of that name,
-any other when the message has that header with the same value of the same type. With nothing to
-hold, `all` matches every message and `any` none (RabbitMQ, "Exchanges", headers exchange).
+any other when the message has that header with the same value of the same type, where numbers are
+all of one type. With nothing to hold, `all` matches every message and `any` none (RabbitMQ,
+"Exchanges", headers exchange).
 
 Each such condition is a criterion: the name of a header, or a name with a frozen value. A message
 is turned into the set of criteria it meets, of those that any binding asks for. A binding of the
@@ -22,7 +23,7 @@ from leveret.engine.exchanges.base import (
     add_target,
     remove_target,
 )
-from leveret.engine.table import Table, describe, freeze, type_name
+from leveret.engine.table import FieldValue, Table, describe, freeze, type_name
 from leveret.errors import AmqpError, ReplyCode
 
 
@@ -60,7 +61,7 @@ class HeadersExchange(Exchange):
         for name, value in headers.items():
             if name in self._names:
                 met.add(name)
-                met.add((name, freeze(value)))
+                met.add((name, _value(value)))
         for criterion in met:
             targets = self._any.get(criterion)
             if targets is not None:
@@ -149,8 +150,13 @@ def _criteria(arguments: Table) -> list[Hashable]:
     for name, value in arguments.items():
         if name == "x-match" or (name.startswith("x-") and not with_x):
             continue
-        criteria.append(name if value is None else (name, freeze(value)))
+        criteria.append(name if value is None else (name, _value(value)))
     return criteria
+
+
+def _value(value: FieldValue) -> Hashable:
+    """A value as criteria have it: a float is the number it is, so that it may equal an integer."""
+    return value if isinstance(value, float) and value == value else freeze(value)
 
 
 def _is_any(arguments: Table) -> bool:

@@ -1,125 +1,191 @@
-"""The arguments of a queue: which are known, what each accepts, and when two sets are the same.
+"""The arguments of a queue and of a consumer: what each accepts, and when two sets are the same.
 
-One table, `QUEUE_ARGUMENTS`. Texts are RabbitMQ's (RabbitMQ: Queues, Optional Arguments). What is
-not in the table is accepted and kept, and plays no part in a redeclaration.
+Two tables, `QUEUE_ARGUMENTS` and `CONSUMER_ARGUMENTS`. Texts are RabbitMQ's (RabbitMQ: Queues,
+Optional Arguments). What is not in a table is accepted and kept, and plays no part in a
+redeclaration.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from pamqp.common import FieldValue
 
 from leveret.engine.arguments import Arguments
 from leveret.engine.table import describe
-from leveret.engine.topology.names import inequivalent
+from leveret.engine.topology.names import Typed, inequivalent_argument
 from leveret.errors import AmqpError, ReplyCode
 
 INTEGER_TYPES: Final = frozenset(
     {"byte", "unsignedbyte", "short", "unsignedshort", "signedint", "unsignedint", "long"}
 )
-EXPIRY_MS_MAX: Final = 4_294_967_295
-"""Milliseconds: RabbitMQ's longest timer, kept so that what is refused there is refused here."""
+EXPIRY_MS_MAX: Final = 315_360_000_000
+"""Milliseconds: ten years, RabbitMQ's longest timer."""
 
 PRIORITY_MAX: Final = 255
 OVERFLOWS: Final = ("drop-head", "reject-publish", "reject-publish-dlx")
 QUEUE_MODES: Final = ("default", "lazy")
 QUEUE_VERSIONS: Final = (1, 2)
+QUEUE_TYPES: Final = ("classic", "quorum")
 
-Check = Callable[[object, str], str | None]
-"""Takes a value and its AMQP type; returns what is wrong with it, in RabbitMQ's words."""
+DEAD_LETTER_EXCHANGE: Final = "x-dead-letter-exchange"
+QUEUE_TYPE: Final = "x-queue-type"
+
+Check = Callable[[Arguments, str], str | None]
+"""Takes arguments and the name of one of them; what is wrong with it, as a term of RabbitMQ's."""
 
 
-def _integer(value: object, type_name: str) -> str | None:
-    if type_name not in INTEGER_TYPES:
-        return f"{{unacceptable_type,{type_name}}}"
+def expiry_error(milliseconds: int) -> str | None:
+    """What is wrong with a time to live, as a term of RabbitMQ's."""
+    if milliseconds < 0:
+        return f"{{value_negative,{milliseconds}}}"
+    if milliseconds > EXPIRY_MS_MAX:
+        return f"{{value_too_large,{milliseconds}}}"
     return None
 
 
-def _not_negative(value: object, type_name: str) -> str | None:
-    wrong = _integer(value, type_name)
-    if wrong is None and isinstance(value, int) and value < 0:
-        return f"{{value_negative,{value}}}"
+def _integer(arguments: Arguments, name: str) -> str | None:
+    type_name = arguments.types[name]
+    return None if type_name in INTEGER_TYPES else f'"expected integer, got {type_name}"'
+
+
+def _number(arguments: Arguments, name: str) -> int:
+    value = arguments[name]
+    return value if isinstance(value, int) else 0
+
+
+def _not_negative(arguments: Arguments, name: str) -> str | None:
+    wrong = _integer(arguments, name)
+    value = _number(arguments, name)
+    return f"{{value_negative,{value}}}" if wrong is None and value < 0 else wrong
+
+
+def _milliseconds(arguments: Arguments, name: str) -> str | None:
+    return _integer(arguments, name) or expiry_error(_number(arguments, name))
+
+
+def _expires(arguments: Arguments, name: str) -> str | None:
+    wrong = _milliseconds(arguments, name)
+    return "{value_zero,0}" if wrong is None and _number(arguments, name) == 0 else wrong
+
+
+def _max_priority(arguments: Arguments, name: str) -> str | None:
+    wrong = _not_negative(arguments, name)
+    value = _number(arguments, name)
+    return f"{{max_value_exceeded,{value}}}" if wrong is None and value > PRIORITY_MAX else wrong
+
+
+def _type(arguments: Arguments, name: str, expected: str) -> str | None:
+    type_name = arguments.types[name]
+    return None if type_name == expected else f"{{unacceptable_type,{type_name}}}"
+
+
+def _text(arguments: Arguments, name: str) -> str | None:
+    return _type(arguments, name, "longstr")
+
+
+def _boolean(arguments: Arguments, name: str) -> str | None:
+    return _type(arguments, name, "bool")
+
+
+def _routing_key(arguments: Arguments, name: str) -> str | None:
+    wrong = _text(arguments, name)
+    if wrong is None and DEAD_LETTER_EXCHANGE not in arguments:
+        return "routing_key_but_no_dlx_defined"
     return wrong
 
 
-def _milliseconds(value: object, type_name: str) -> str | None:
-    wrong = _not_negative(value, type_name)
-    if wrong is None and isinstance(value, int) and value > EXPIRY_MS_MAX:
-        return f"{{value_too_large,{value}}}"
-    return wrong
+def _overflow(arguments: Arguments, name: str) -> str | None:
+    wrong = _text(arguments, name)
+    return "invalid_overflow" if wrong is None and arguments[name] not in OVERFLOWS else wrong
 
 
-def _expires(value: object, type_name: str) -> str | None:
-    if type_name in INTEGER_TYPES and value == 0:
-        return "{value_zero,0}"
-    return _milliseconds(value, type_name)
+def _queue_mode(arguments: Arguments, name: str) -> str | None:
+    return _text(arguments, name) or _unsupported(arguments, name, "queue mode", QUEUE_MODES)
 
 
-def _priority(value: object, type_name: str) -> str | None:
-    wrong = _not_negative(value, type_name)
-    if wrong is None and isinstance(value, int) and value > PRIORITY_MAX:
-        return f"{{max_value_exceeded,{value}}}"
-    return wrong
+def _queue_version(arguments: Arguments, name: str) -> str | None:
+    wrong = _integer(arguments, name)
+    return wrong or _unsupported(arguments, name, "queue version", QUEUE_VERSIONS)
 
 
-def _text(value: object, type_name: str) -> str | None:
-    return None if type_name == "longstr" else f"{{unacceptable_type,{type_name}}}"
+def _queue_type(arguments: Arguments, name: str) -> str | None:
+    if arguments[name] == "stream":
+        raise AmqpError(ReplyCode.NOT_IMPLEMENTED, "queue type 'stream' is not supported")
+    return _text(arguments, name) or _unsupported(arguments, name, "queue type", QUEUE_TYPES)
 
 
-def _boolean(value: object, type_name: str) -> str | None:
-    return None if type_name == "bool" else f"{{unacceptable_type,{type_name}}}"
+def _unsupported(
+    arguments: Arguments, name: str, what: str, supported: tuple[object, ...]
+) -> str | None:
+    value = arguments[name]
+    return None if value in supported else f"\"unsupported {what} '{plain(value)}'\""
 
 
-def _overflow(value: object, type_name: str) -> str | None:
-    wrong = _text(value, type_name)
-    return wrong if wrong is not None or value in OVERFLOWS else "invalid_overflow"
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An argument of the tables: what it accepts, and whether anything comes of it."""
+
+    check: Check
+    works: bool = True
+    """False for what is checked, kept and compared, but has no effect in this version."""
 
 
-def _queue_mode(value: object, type_name: str) -> str | None:
-    wrong = _text(value, type_name)
-    return wrong if wrong is not None or value in QUEUE_MODES else "invalid_queue_mode"
-
-
-def _queue_version(value: object, type_name: str) -> str | None:
-    wrong = _integer(value, type_name)
-    if wrong is None and value not in QUEUE_VERSIONS:
-        return f"{{unsupported_queue_version,{value}}}"
-    return wrong
-
-
-QUEUE_ARGUMENTS: Final[dict[str, Check]] = {
-    "x-dead-letter-exchange": _text,
-    "x-dead-letter-routing-key": _text,
-    "x-expires": _expires,
-    "x-max-length": _not_negative,
-    "x-max-length-bytes": _not_negative,
-    "x-max-priority": _priority,
-    "x-message-ttl": _milliseconds,
-    "x-overflow": _overflow,
-    "x-queue-mode": _queue_mode,
-    "x-queue-type": _text,
-    "x-queue-version": _queue_version,
-    "x-single-active-consumer": _boolean,
+QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
+    "x-expires": Known(_expires, works=False),
+    "x-message-ttl": Known(_milliseconds, works=False),
+    DEAD_LETTER_EXCHANGE: Known(_text, works=False),
+    "x-dead-letter-routing-key": Known(_routing_key, works=False),
+    "x-max-length": Known(_not_negative, works=False),
+    "x-max-length-bytes": Known(_not_negative, works=False),
+    "x-max-priority": Known(_max_priority, works=False),
+    "x-overflow": Known(_overflow, works=False),
+    "x-queue-mode": Known(_queue_mode),
+    "x-queue-version": Known(_queue_version),
+    "x-single-active-consumer": Known(_boolean, works=False),
+    QUEUE_TYPE: Known(_queue_type),
+    "x-delivery-limit": Known(_integer, works=False),
+    "x-delayed-retry-type": Known(_text, works=False),
+    "x-delayed-retry-min": Known(_not_negative, works=False),
+    "x-delayed-retry-max": Known(_not_negative, works=False),
 }
+"""In the order in which RabbitMQ compares them: a redeclaration is told of the first that differs.
+`x-queue-mode` and `x-queue-version` say how RabbitMQ keeps messages, which is no affair of a client
+here."""
+
+CONSUMER_ARGUMENTS: Final[Mapping[str, Known]] = {"x-priority": Known(_integer, works=False)}
 
 
-def check_arguments(what: str, arguments: Arguments) -> None:
+def check_queue_arguments(what: str, arguments: Arguments) -> None:
+    """See that the known arguments of a new queue have values they can have.
+
+    :raises AmqpError: PRECONDITION_FAILED, in RabbitMQ's words.
+    """
+    type_name = arguments.types.get(DEAD_LETTER_EXCHANGE, "longstr")
+    if type_name != "longstr":
+        raise AmqpError(
+            ReplyCode.PRECONDITION_FAILED,
+            f"invalid type '{type_name}' for arg '{DEAD_LETTER_EXCHANGE}' in {what}",
+        )
+    if QUEUE_TYPE in arguments:
+        _check(what, arguments, QUEUE_TYPE, QUEUE_ARGUMENTS[QUEUE_TYPE])
+    check_arguments(what, arguments, QUEUE_ARGUMENTS)
+
+
+def check_arguments(what: str, arguments: Arguments, table: Mapping[str, Known]) -> None:
     """See that every known argument has a value it can have.
 
     :raises AmqpError: PRECONDITION_FAILED, in RabbitMQ's words.
     """
-    for name, check in QUEUE_ARGUMENTS.items():
+    for name, known in table.items():
         if name in arguments:
-            wrong = check(arguments[name], arguments.types[name])
-            if wrong is not None:
-                raise AmqpError(
-                    ReplyCode.PRECONDITION_FAILED, f"invalid arg '{name}' for {what}: {wrong}"
-                )
-    if "x-dead-letter-routing-key" in arguments and "x-dead-letter-exchange" not in arguments:
-        raise AmqpError(
-            ReplyCode.PRECONDITION_FAILED,
-            f"invalid arg 'x-dead-letter-routing-key' for {what}: routing_key_but_no_dlx_defined",
-        )
+            _check(what, arguments, name, known)
+
+
+def _check(what: str, arguments: Arguments, name: str, known: Known) -> None:
+    wrong = known.check(arguments, name)
+    if wrong is not None:
+        raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"invalid arg '{name}' for {what}: {wrong}")
 
 
 def check_equivalent(what: str, received: Arguments, current: Arguments) -> None:
@@ -128,13 +194,21 @@ def check_equivalent(what: str, received: Arguments, current: Arguments) -> None
     :raises AmqpError: PRECONDITION_FAILED, in RabbitMQ's words.
     """
     for name in QUEUE_ARGUMENTS:
-        default = "classic" if name == "x-queue-type" else None
+        default = "classic" if name == QUEUE_TYPE else None
         ours, theirs = current.get(name, default), received.get(name, default)
-        if ours == theirs and isinstance(ours, bool) == isinstance(theirs, bool):
-            continue
-        if name in received and name in current:
-            raise inequivalent(what, name, f"'{plain(theirs)}'", f"'{plain(ours)}'")
-        raise inequivalent(what, name, _described(name, received), _described(name, current))
+        if ours != theirs or isinstance(ours, bool) != isinstance(theirs, bool):
+            raise inequivalent_argument(what, name, _typed(received, name), _typed(current, name))
+
+
+def without_effect(arguments: Arguments, table: Mapping[str, Known]) -> list[str]:
+    """The names of the arguments that this version keeps, but does not act upon."""
+    names = [name for name, known in table.items() if name in arguments and not known.works]
+    return [QUEUE_TYPE, *names] if is_quorum(arguments) else names
+
+
+def is_quorum(arguments: Arguments) -> bool:
+    """Whether a queue is declared as a quorum queue, which is a durable classic queue here."""
+    return arguments.get(QUEUE_TYPE) == "quorum"
 
 
 def plain(value: FieldValue) -> str:
@@ -142,7 +216,7 @@ def plain(value: FieldValue) -> str:
     return value if isinstance(value, str) else describe(value)
 
 
-def _described(name: str, arguments: Arguments) -> str:
+def _typed(arguments: Arguments, name: str) -> Typed | None:
     if name not in arguments:
-        return "none"
-    return f"the value '{plain(arguments[name])}' of type '{arguments.types[name]}'"
+        return None
+    return plain(arguments[name]), arguments.types[name]

@@ -1,9 +1,14 @@
 """Binding a queue or an exchange to an exchange, and unbinding it."""
 
-from leveret.engine.exchanges.base import Destination
+from leveret.engine.exchanges.base import Destination, Exchange
 from leveret.engine.table import Table
 from leveret.engine.topology.exchanges import delete_if_unbound
-from leveret.engine.topology.names import find_exchange, find_queue, refuse_default_exchange
+from leveret.engine.topology.names import (
+    check_owner,
+    find_exchange,
+    find_queue,
+    refuse_default_exchange,
+)
 from leveret.engine.vhost import VirtualHost
 
 
@@ -21,8 +26,9 @@ def bind_queue(
         PRECONDITION_FAILED for arguments the exchange's type refuses.
     """
     refuse_default_exchange(exchange_name)
+    source = find_exchange(vhost, exchange_name)
     queue = find_queue(vhost, queue_name, owner)
-    _bind(vhost, exchange_name, queue, routing_key, arguments)
+    _bind(vhost, source, queue, routing_key, arguments)
 
 
 def unbind_queue(
@@ -31,10 +37,20 @@ def unbind_queue(
     exchange_name: str,
     routing_key: str,
     arguments: Table,
+    owner: object,
 ) -> None:
-    """Unbind a queue. What is not there, be it queue, exchange or binding, is no error."""
+    """Unbind a queue. What is not there, be it queue, exchange or binding, is no error.
+
+    :raises AmqpError: RESOURCE_LOCKED for a binding of another connection's exclusive queue,
+        ACCESS_REFUSED for the default exchange.
+    """
     refuse_default_exchange(exchange_name)
-    _unbind(vhost, exchange_name, vhost.queues.get(queue_name), routing_key, arguments)
+    queue = vhost.queues.get(queue_name)
+    source = vhost.exchanges.get(exchange_name)
+    if queue is None or source is None or not source.has_binding(queue, routing_key, arguments):
+        return
+    check_owner(vhost, queue, owner)
+    _unbind(vhost, source, queue, routing_key, arguments)
 
 
 def bind_exchange(
@@ -50,8 +66,9 @@ def bind_exchange(
     """
     refuse_default_exchange(source_name)
     refuse_default_exchange(destination_name)
+    source = find_exchange(vhost, source_name)
     destination = find_exchange(vhost, destination_name)
-    _bind(vhost, source_name, destination, routing_key, arguments)
+    _bind(vhost, source, destination, routing_key, arguments)
 
 
 def unbind_exchange(
@@ -64,31 +81,30 @@ def unbind_exchange(
     """Unbind an exchange from another; what is not there is no error."""
     refuse_default_exchange(source_name)
     refuse_default_exchange(destination_name)
-    _unbind(vhost, source_name, vhost.exchanges.get(destination_name), routing_key, arguments)
+    source = vhost.exchanges.get(source_name)
+    destination = vhost.exchanges.get(destination_name)
+    if source is not None and destination is not None:
+        _unbind(vhost, source, destination, routing_key, arguments)
 
 
 def _bind(
     vhost: VirtualHost,
-    source_name: str,
+    source: Exchange,
     destination: Destination,
     routing_key: str,
     arguments: Table,
 ) -> None:
-    source = find_exchange(vhost, source_name)
     if source.bind(destination, routing_key, arguments):
         vhost.changed()
 
 
 def _unbind(
     vhost: VirtualHost,
-    source_name: str,
-    destination: Destination | None,
+    source: Exchange,
+    destination: Destination,
     routing_key: str,
     arguments: Table,
 ) -> None:
-    source = vhost.exchanges.get(source_name)
-    if source is None or destination is None:
-        return
     if source.unbind(destination, routing_key, arguments):
         vhost.changed()
         delete_if_unbound(vhost, source)

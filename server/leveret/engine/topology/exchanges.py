@@ -7,9 +7,11 @@ from leveret.engine.exchanges.base import Destination, Exchange
 from leveret.engine.table import Table
 from leveret.engine.topology.names import (
     RESERVED_PREFIX,
+    Typed,
     find_exchange,
     flag,
     inequivalent,
+    inequivalent_argument,
     refuse_default_exchange,
     refuse_reserved,
     the_exchange,
@@ -79,27 +81,23 @@ def declare_exchange(
         if received != present:
             raise inequivalent(what, argument, flag(received), flag(present))
     if declared.alternate != current.alternate:
-        raise inequivalent(
-            what, ALTERNATE_EXCHANGE, _alternate(declared, True), _alternate(current, False)
-        )
+        raise inequivalent_argument(what, ALTERNATE_EXCHANGE, _typed(declared), _typed(current))
     return current
 
 
-def _alternate(exchange: Exchange, received: bool) -> str:
-    if not exchange.alternate:
-        return "none"
-    the_value = "the value " if received else ""
-    return f"{the_value}'{exchange.alternate}' of type 'longstr'"
+def _typed(exchange: Exchange) -> Typed | None:
+    """The alternate exchange as an argument."""
+    return (exchange.alternate, "longstr") if exchange.alternate else None
 
 
 def delete_exchange(vhost: VirtualHost, name: str, *, if_unused: bool) -> None:
     """Delete an exchange with all its bindings; one that is not there is no error.
 
-    :raises AmqpError: ACCESS_REFUSED for one of the broker's own, PRECONDITION_FAILED for one in
-        use with `if_unused`.
+    :raises AmqpError: ACCESS_REFUSED for a reserved name, PRECONDITION_FAILED for one in use with
+        `if_unused`.
     """
     refuse_default_exchange(name)
-    if name.startswith(RESERVED_PREFIX) and name in vhost.exchanges:
+    if name.startswith(RESERVED_PREFIX):
         raise AmqpError(
             ReplyCode.ACCESS_REFUSED,
             f"deletion of system {the_exchange(vhost, name)} not allowed",

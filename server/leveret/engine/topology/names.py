@@ -105,6 +105,23 @@ def inequivalent(what: str, argument: str, received: str, current: str) -> AmqpE
     )
 
 
+Typed = tuple[str, str]
+"""The value of an argument as an error text quotes it, and the name of its type."""
+
+
+def inequivalent_argument(
+    what: str, argument: str, received: Typed | None, current: Typed | None
+) -> AmqpError:
+    """The error of a redeclaration with an argument that differs, or that one of the two lacks."""
+    if received is not None and current is not None:
+        return inequivalent(what, argument, f"'{received[0]}'", f"'{current[0]}'")
+    return inequivalent(what, argument, _told(received), _told(current))
+
+
+def _told(value: Typed | None) -> str:
+    return "none" if value is None else f"the value '{value[0]}' of type '{value[1]}'"
+
+
 def flag(value: bool) -> str:
     """A truth value as error texts print it."""
     return "'true'" if value else "'false'"

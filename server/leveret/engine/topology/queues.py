@@ -5,7 +5,11 @@ from typing import Final
 from leveret.engine.arguments import Arguments
 from leveret.engine.consumer import Consumer
 from leveret.engine.queue import Queue
-from leveret.engine.topology.arguments import check_arguments, check_equivalent
+from leveret.engine.topology.arguments import (
+    check_equivalent,
+    check_queue_arguments,
+    is_quorum,
+)
 from leveret.engine.topology.exchanges import unbind_everywhere
 from leveret.engine.topology.names import (
     check_owner,
@@ -21,6 +25,8 @@ from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError, ReplyCode
 
 GENERATED_NAME_PREFIX: Final = "amq.gen-"
+QUORUM_TYPE: Final = "rabbit_quorum_queue"
+"""What RabbitMQ's texts call the type `quorum`."""
 
 
 def declare_queue(
@@ -44,22 +50,15 @@ def declare_queue(
     if name:
         refuse_reserved("queue", name)
     else:
-        name = generated(GENERATED_NAME_PREFIX)
+        name = _generated(arguments)
     what = the_queue(vhost, name)
     durable = durable and owner is None
     current = vhost.queues.get(name)
-    check_arguments(what, arguments)
     if current is None:
-        queue = Queue(
-            name,
-            durable=durable,
-            auto_delete=auto_delete,
-            owner=owner,
-            arguments=arguments,
-        )
-        vhost.queues[name] = queue
-        vhost.changed()
-        return queue
+        check_queue_arguments(what, arguments)
+        if is_quorum(arguments):
+            _check_quorum(what, arguments, durable, auto_delete, owner)
+        return _create(vhost, name, durable, auto_delete, owner, arguments)
     check_owner(vhost, current, connection)
     if owner is not current.owner:
         raise locked(vhost, name)
@@ -71,21 +70,64 @@ def declare_queue(
     return current
 
 
+def _generated(arguments: Arguments) -> str:
+    if is_quorum(arguments):
+        raise AmqpError(
+            ReplyCode.PRECONDITION_FAILED,
+            f"Cannot declare a server-named queue for type {QUORUM_TYPE}",
+        )
+    return generated(GENERATED_NAME_PREFIX)
+
+
+def _check_quorum(
+    what: str, arguments: Arguments, durable: bool, auto_delete: bool, owner: object | None
+) -> None:
+    """See that a quorum queue is what such a queue must be (RabbitMQ: Quorum Queues).
+
+    :raises AmqpError: PRECONDITION_FAILED.
+    """
+    wrong = ""
+    if "x-max-priority" in arguments:
+        wrong = f"invalid arg 'x-max-priority' for {what} of queue type {QUORUM_TYPE}"
+    elif auto_delete:
+        wrong = f"invalid property 'auto-delete' for {what}"
+    elif owner is not None:
+        wrong = f"invalid property 'exclusive-owner' for {what}"
+    elif not durable:
+        wrong = f"invalid property 'non-durable' for {what}"
+    if wrong:
+        raise AmqpError(ReplyCode.PRECONDITION_FAILED, wrong)
+
+
+def _create(
+    vhost: VirtualHost,
+    name: str,
+    durable: bool,
+    auto_delete: bool,
+    owner: object | None,
+    arguments: Arguments,
+) -> Queue:
+    queue = Queue(name, durable=durable, auto_delete=auto_delete, owner=owner, arguments=arguments)
+    vhost.queues[name] = queue
+    vhost.changed()
+    return queue
+
+
 def find_deletable(
     vhost: VirtualHost, name: str, *, if_unused: bool, if_empty: bool, connection: object
 ) -> Queue | None:
     """The queue that may be deleted; one that is not there is no error.
 
-    :raises AmqpError: RESOURCE_LOCKED, or PRECONDITION_FAILED for one in use with `if_unused`, or
-        not empty with `if_empty`.
+    :raises AmqpError: RESOURCE_LOCKED, or PRECONDITION_FAILED for one not empty with `if_empty`, or
+        in use with `if_unused`.
     """
     if name not in vhost.queues:
         return None
     queue = find_queue(vhost, name, connection)
-    if if_unused and queue.consumers:
-        raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"{the_queue(vhost, name)} in use")
     if if_empty and queue.message_count() != 0:
         raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"{the_queue(vhost, name)} not empty")
+    if if_unused and queue.consumers:
+        raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"{the_queue(vhost, name)} in use")
     return queue
 
 

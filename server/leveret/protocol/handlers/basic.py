@@ -1,12 +1,18 @@
 """The class basic (AMQP 0-9-1, section 1.8), but for its hot methods, which `channel.py` parses."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from pamqp.base import Frame
 from pamqp.commands import Basic
 
-from leveret.engine.topology.names import find_queue, generated
+from leveret.engine.arguments import Arguments
+from leveret.engine.topology.arguments import (
+    CONSUMER_ARGUMENTS,
+    check_arguments,
+    without_effect,
+)
+from leveret.engine.topology.names import find_queue, generated, the_queue
 from leveret.engine.topology.queues import check_may_consume
 from leveret.errors import AmqpError, ReplyCode
 from leveret.protocol.channel import Channel
@@ -16,20 +22,20 @@ from leveret.protocol.handlers.queue import queue_name
 GENERATED_TAG_PREFIX: Final = "amq.ctag-"
 
 
-def qos(channel: Channel, method: Basic.Qos) -> Frame:
+def qos(channel: Channel, method: Basic.Qos) -> None:
     """basic.qos (RabbitMQ: Consumer Prefetch).
 
-    With `global` the limit is the channel's and holds at once; without, it is that of each
-    consumer to come.
+    With `global` the limit is the channel's and holds at once, so the reply goes out before the
+    deliveries it makes room for; without, it is that of each consumer to come.
     """
     if method.prefetch_size:
         raise AmqpError(ReplyCode.NOT_IMPLEMENTED, f"prefetch_size!=0 ({method.prefetch_size})")
+    channel.send(Basic.QosOk())
     if method.global_:
         channel.deliveries.prefetch = method.prefetch_count
         channel.deliveries.reconsider_consumers()
     else:
         channel.prefetch = method.prefetch_count
-    return Basic.QosOk()
 
 
 def consume(channel: Channel, method: Basic.Consume) -> None:
@@ -42,6 +48,8 @@ def consume(channel: Channel, method: Basic.Consume) -> None:
     if most and len(consumers) >= most:
         raise AmqpError(ReplyCode.NOT_ALLOWED, f"reached maximum ({most}) of consumers per channel")
     queue = find_queue(channel.vhost, queue_name(channel, method.queue), channel.session)
+    arguments = cast("Arguments", method.arguments)
+    check_arguments(the_queue(channel.vhost, queue.name), arguments, CONSUMER_ARGUMENTS)
     check_may_consume(channel.vhost, queue, method.exclusive)
     consumer = ChannelConsumer(
         tag,
@@ -50,9 +58,12 @@ def consume(channel: Channel, method: Basic.Consume) -> None:
         no_ack=method.no_ack,
         exclusive=method.exclusive,
         prefetch=channel.prefetch,
-        arguments=method.arguments or {},
+        arguments=arguments,
     )
     consumers[tag] = consumer
+    idle = without_effect(arguments, CONSUMER_ARGUMENTS)
+    if idle:
+        channel.session.log.warning("consumer arguments without effect", arguments=", ".join(idle))
     if not method.nowait:
         channel.send(Basic.ConsumeOk(consumer_tag=tag))
     queue.add_consumer(consumer)

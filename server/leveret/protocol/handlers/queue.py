@@ -8,6 +8,7 @@ from pamqp.commands import Queue
 
 from leveret.engine.arguments import Arguments
 from leveret.engine.topology import bindings, queues
+from leveret.engine.topology.arguments import QUEUE_ARGUMENTS, without_effect
 from leveret.engine.topology.names import clean, find_queue
 from leveret.errors import AmqpError, ReplyCode
 from leveret.protocol.channel import Channel
@@ -29,17 +30,25 @@ def declare(channel: Channel, method: Queue.Declare) -> Frame:
     """queue.declare. An exclusive queue belongs to the connection."""
     session = channel.session
     if method.passive:
-        queue = find_queue(channel.vhost, queue_name(channel, method.queue), session)
+        queue = find_queue(channel.vhost, clean(method.queue), session)
     else:
+        name = clean(method.queue)
+        arguments = cast("Arguments", method.arguments)
+        is_new = name not in channel.vhost.queues
         queue = queues.declare_queue(
             channel.vhost,
-            clean(method.queue),
+            name,
             durable=method.durable,
             auto_delete=method.auto_delete,
             owner=session if method.exclusive else None,
             connection=session,
-            arguments=cast("Arguments", method.arguments),
+            arguments=arguments,
         )
+        idle = without_effect(arguments, QUEUE_ARGUMENTS)
+        if is_new and idle:
+            session.log.warning(
+                "queue arguments without effect", queue=queue.name, arguments=", ".join(idle)
+            )
         if queue.exclusive:
             session.exclusive_queues[queue.name] = queue
     channel.last_queue = queue.name
@@ -71,6 +80,7 @@ def unbind(channel: Channel, method: Queue.Unbind) -> Frame:
         clean(method.exchange),
         _routing_key(channel, method.queue, method.routing_key),
         method.arguments or {},
+        channel.session,
     )
     return Queue.UnbindOk()
 
