@@ -69,7 +69,6 @@ def test_channel_max_is_a_count_of_open_channels(play: Play) -> None:
         0,
         ReplyCode.NOT_ALLOWED,
         "number of channels opened (2) has reached the negotiated channel_max (2)",
-        Channel.Open,
     )
 
 

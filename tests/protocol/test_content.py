@@ -187,8 +187,8 @@ HALF = PUBLISH + wire.content_header(1, 10) + wire.content_body(1, b"half")
             None,
         ),
         (
-            wire.frame(wire.HEADER, 0, b"y"),
-            'type 2, all octets = <<"y">>',
+            wire.frame(wire.HEADER, 0, b"y" * 14),
+            'type 2, all octets = <<"yyyyyyyyyyyyyy">>',
             None,
         ),
     ],

@@ -1,0 +1,229 @@
+"""A queue by itself: order, turns, and consumers that are full."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leveret.engine.message import Message
+from leveret.engine.queue import Queue
+from leveret.limits import HELD_BACKLOG_MESSAGES
+from tests.unit.engine.consumers import Recorder, message
+
+
+def filled(*bodies: bytes) -> Queue:
+    queue = Queue("q")
+    for body in bodies:
+        queue.publish(message(body))
+    return queue
+
+
+def consume(queue: Queue, consumer: Recorder) -> Recorder:
+    queue.add_consumer(consumer)
+    queue.pump()
+    return consumer
+
+
+def take(queue: Queue) -> tuple[Message, int, bool]:
+    taken = queue.take()
+    assert taken is not None
+    return taken
+
+
+def contents(queue: Queue) -> list[tuple[bytes, bool]]:
+    """Take everything out: bodies, and whether each was delivered before."""
+    found = []
+    while (taken := queue.take()) is not None:
+        found.append((taken[0].body, taken[2]))
+    return found
+
+
+def test_messages_leave_in_the_order_they_came() -> None:
+    queue = filled(b"1", b"2", b"3")
+    assert queue.message_count() == 3
+    assert contents(queue) == [(b"1", False), (b"2", False), (b"3", False)]
+    assert queue.take() is None
+
+
+def test_positions_count_up_whichever_way_messages_leave() -> None:
+    queue = filled(b"1", b"2")
+    positions = [take(queue)[1]]
+    consumer = consume(queue, Recorder())
+    queue.publish(message(b"3"))
+    positions += [position for _, position, _ in consumer.taken]
+    assert positions == sorted(set(positions))
+    assert len(positions) == 3
+
+
+def test_a_ready_consumer_gets_a_message_straight_away() -> None:
+    queue = Queue("q")
+    consumer = consume(queue, Recorder())
+    assert queue.publish(message(b"1"))
+    assert consumer.bodies == [b"1"]
+    assert queue.message_count() == 0
+
+
+@given(st.lists(st.integers(0, 8), min_size=1, max_size=5), st.integers(0, 40))
+def test_consumers_share_by_turns_as_far_as_they_have_room(rooms: list[int], count: int) -> None:
+    queue = Queue("q")
+    consumers = [consume(queue, Recorder(str(n), room=room)) for n, room in enumerate(rooms)]
+    for number in range(count):
+        queue.publish(message(b"%d" % number))
+    taken = [len(consumer.taken) for consumer in consumers]
+    assert sum(taken) == min(count, sum(rooms))
+    assert queue.message_count() == count - sum(taken)
+    for consumer, room in zip(consumers, rooms, strict=True):
+        if len(consumer.taken) < room:
+            assert len(consumer.taken) >= max(taken) - 1, "nobody with room is passed over"
+    numbers = sorted(int(body) for consumer in consumers for body in consumer.bodies)
+    assert numbers == list(range(sum(taken)))
+
+
+def test_who_is_full_is_parked_once_and_asked_no_more() -> None:
+    queue = Queue("q")
+    full = consume(queue, Recorder(room=0))
+    for number in range(5):
+        queue.publish(message(b"%d" % number))
+    assert (full.parked, full.times_parked) == (True, 1)
+    full.room = 2
+    queue.publish(message(b"5"))
+    assert full.taken == [], "nobody said that it has room"
+    queue.unpark(full)
+    assert full.bodies == [b"0", b"1"]
+    assert (full.parked, full.times_parked) == (True, 2)
+
+
+def test_unparking_who_is_not_parked_changes_nothing() -> None:
+    queue = Queue("q")
+    consumer, other = consume(queue, Recorder("a")), consume(queue, Recorder("b"))
+    queue.unpark(consumer)
+    for number in range(4):
+        queue.publish(message(b"%d" % number))
+    assert (len(consumer.taken), len(other.taken)) == (2, 2)
+
+
+def test_what_comes_back_lies_before_what_has_not_left() -> None:
+    queue = filled(b"1", b"2", b"3", b"4")
+    first, second, third = take(queue), take(queue), take(queue)
+    queue.give_back(third[0], third[1])
+    queue.give_back(first[0], first[1])
+    queue.publish(message(b"5"))
+    assert contents(queue) == [(b"1", True), (b"3", True), (b"4", False), (b"5", False)]
+    queue.give_back(second[0], second[1])
+    assert contents(queue) == [(b"2", True)]
+
+
+def test_a_new_message_does_not_overtake_what_came_back() -> None:
+    queue = filled(b"1")
+    back = take(queue)
+    queue.give_back(back[0], back[1])
+    consumer = Recorder()
+    queue.add_consumer(consumer)
+    queue.publish(message(b"2"))
+    queue.pump()
+    assert consumer.bodies == [b"1", b"2"]
+
+
+@given(st.lists(st.sampled_from(["publish", "take", "back", "purge"]), max_size=60), st.data())
+def test_any_coming_and_going_keeps_the_order(steps: list[str], data: st.DataObject) -> None:
+    queue = Queue("q")
+    ready: list[int] = []
+    out: dict[int, tuple[Message, int, bool]] = {}
+    delivered: set[int] = set()
+    published = 0
+    for step in steps:
+        if step == "publish":
+            queue.publish(message(b"%d" % published))
+            ready.append(published)
+            published += 1
+        elif step == "take" and ready:
+            taken = take(queue)
+            number = ready.pop(0)
+            assert taken[0].body == b"%d" % number
+            assert taken[2] == (number in delivered)
+            out[number] = taken
+            delivered.add(number)
+        elif step == "back" and out:
+            number = data.draw(st.sampled_from(sorted(out)))
+            back = out.pop(number)
+            queue.give_back(back[0], back[1])
+            ready = sorted([*ready, number])
+        elif step == "purge":
+            assert queue.purge() == len(ready)
+            ready.clear()
+        assert queue.message_count() == len(ready)
+    assert contents(queue) == [(b"%d" % number, number in delivered) for number in ready]
+
+
+def test_who_leaves_gets_no_more() -> None:
+    queue = Queue("q")
+    stays, leaves = consume(queue, Recorder("a")), consume(queue, Recorder("b"))
+    queue.publish(message(b"1"))
+    queue.remove_consumer(leaves)
+    for body in (b"2", b"3"):
+        queue.publish(message(body))
+    assert stays.bodies == [b"1", b"2", b"3"]
+    assert queue.consumers == [stays]
+
+
+def test_who_leaves_while_parked_is_not_parked_any_more() -> None:
+    queue = filled(b"1")
+    consumer = consume(queue, Recorder(room=0))
+    queue.remove_consumer(consumer)
+    assert not consumer.parked
+    consumer.room = 1
+    queue.unpark(consumer)
+    assert consumer.taken == []
+
+
+def test_a_deleted_queue_takes_nothing_back_and_tells_its_consumers() -> None:
+    queue = filled(b"1", b"2")
+    back = take(queue)
+    ready, full = Recorder("a", room=0), Recorder("b", room=0)
+    consume(queue, full)
+    queue.add_consumer(ready)
+    queue.delete()
+    assert (ready.times_cancelled, full.times_cancelled) == (1, 1)
+    queue.give_back(back[0], back[1])
+    queue.pump()
+    full.room = 1
+    queue.unpark(full)
+    assert (queue.deleted, queue.message_count(), queue.consumers) == (True, 0, [])
+    assert full.taken == []
+
+
+@pytest.mark.parametrize(("exclusive", "expected"), [(True, True), (False, False)])
+def test_a_queue_is_exclusively_consumed_by_who_asked_for_it(
+    exclusive: bool, expected: bool
+) -> None:
+    queue = Queue("q")
+    assert not queue.exclusively_consumed
+    queue.add_consumer(Recorder(exclusive=exclusive))
+    assert queue.exclusively_consumed == expected
+
+
+def test_a_queue_is_exclusive_if_somebody_owns_it() -> None:
+    assert Queue("q", owner=object()).exclusive
+    assert not Queue("q").exclusive
+
+
+class TestTooFast:
+    def test_without_consumers_nobody_is_too_fast(self) -> None:
+        queue = Queue("q")
+        assert all(queue.publish(message()) for _ in range(HELD_BACKLOG_MESSAGES + 100))
+
+    def test_many_that_wait_while_some_leave_are_too_fast(self) -> None:
+        queue = Queue("q")
+        for _ in range(HELD_BACKLOG_MESSAGES - 1):
+            assert queue.publish(message())
+        take(queue)
+        assert queue.publish(message()), "still fewer than the limit"
+        assert not queue.publish(message())
+
+    def test_it_is_said_once_for_each_time_that_something_left(self) -> None:
+        queue = Queue("q")
+        for _ in range(HELD_BACKLOG_MESSAGES + 10):
+            queue.publish(message())
+        for _ in range(3):
+            take(queue)
+            assert not queue.publish(message())
+            assert queue.publish(message())

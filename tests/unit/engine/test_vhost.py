@@ -1,0 +1,173 @@
+"""Routing: from an exchange to queues, once each, however the way winds."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leveret.engine.exchanges import create
+from leveret.engine.exchanges.base import Destination
+from leveret.engine.queue import Queue
+from leveret.engine.table import Table
+from leveret.engine.topology.exchanges import predeclare
+from leveret.engine.vhost import VirtualHost
+from leveret.errors import AmqpError, ReplyCode
+from leveret.limits import ROUTE_CACHE_ENTRIES_MAX
+
+
+def raw(exchange: str, routing_key: str) -> bytes:
+    """Exchange and routing key as two short strings."""
+    names = [exchange.encode(), routing_key.encode("utf-8", "surrogateescape")]
+    return b"".join(bytes((len(name),)) + name for name in names)
+
+
+class Setting:
+    """A virtual host `v` that is quickly filled."""
+
+    def __init__(self) -> None:
+        self.vhost = VirtualHost("v")
+        predeclare(self.vhost)
+
+    def queue(self, name: str) -> Queue:
+        queue = Queue(name)
+        self.vhost.queues[name] = queue
+        self.vhost.changed()
+        return queue
+
+    def exchange(self, name: str, kind: str = "fanout", **arguments: str) -> None:
+        table: Table = {key.replace("_", "-"): value for key, value in arguments.items()}
+        self.vhost.exchanges[name] = create(kind, name, False, False, False, table)
+        self.vhost.changed()
+
+    def bind(self, source: str, destination: str, key: str = "", **arguments: str) -> None:
+        to: Destination = self.vhost.exchanges.get(destination) or self.vhost.queues[destination]
+        table: Table = {key.replace("_", "-"): value for key, value in arguments.items()}
+        self.vhost.exchanges[source].bind(to, key, table)
+        self.vhost.changed()
+
+    def route(self, exchange: str, key: str = "") -> list[str]:
+        return sorted(queue.name for queue in self.vhost.route(raw(exchange, key)).queues)
+
+
+@pytest.fixture
+def setting() -> Setting:
+    return Setting()
+
+
+def test_the_default_exchange_leads_to_the_queue_of_that_name(setting: Setting) -> None:
+    setting.queue("q")
+    assert setting.route("", "q") == ["q"]
+    assert setting.route("", "r") == []
+
+
+def test_a_way_over_many_exchanges_is_followed(setting: Setting) -> None:
+    setting.queue("q")
+    names = [f"x{number}" for number in range(300)]
+    for name in names:
+        setting.exchange(name)
+    for source, destination in zip(names, [*names[1:], "q"], strict=True):
+        setting.bind(source, destination)
+    assert setting.route("x0") == ["q"]
+
+
+@given(
+    st.sets(st.tuples(st.integers(0, 4), st.integers(0, 4)), max_size=15),
+    st.sets(st.tuples(st.integers(0, 4), st.integers(0, 3)), max_size=10),
+    st.integers(0, 4),
+)
+def test_every_queue_that_can_be_reached_is_reached_once(
+    onward: set[tuple[int, int]], ends: set[tuple[int, int]], start: int
+) -> None:
+    setting = Setting()
+    for number in range(5):
+        setting.exchange(f"x{number}")
+    for number in range(4):
+        setting.queue(f"q{number}")
+    for source, destination in onward:
+        setting.bind(f"x{source}", f"x{destination}")
+    for source, destination in ends:
+        setting.bind(f"x{source}", f"q{destination}")
+    reached, waiting = {start}, [start]
+    while waiting:
+        here = waiting.pop()
+        found = {to for source, to in onward if source == here} - reached
+        reached |= found
+        waiting.extend(found)
+    expected = sorted({f"q{queue}" for source, queue in ends if source in reached})
+    assert setting.route(f"x{start}") == expected
+
+
+def test_an_alternate_exchange_takes_what_matches_nothing(setting: Setting) -> None:
+    setting.queue("q")
+    setting.queue("other")
+    setting.exchange("x", "direct", alternate_exchange="rest")
+    setting.bind("x", "q", "k")
+    assert setting.route("x", "unknown") == [], "the alternate exchange is not there yet"
+    setting.exchange("rest")
+    setting.bind("rest", "other")
+    assert setting.route("x", "k") == ["q"]
+    assert setting.route("x", "unknown") == ["other"]
+
+
+def test_alternate_exchanges_in_a_circle_lead_nowhere(setting: Setting) -> None:
+    setting.exchange("x", "direct", alternate_exchange="y")
+    setting.exchange("y", "direct", alternate_exchange="x")
+    assert setting.route("x", "k") == []
+
+
+def test_a_route_says_if_it_depends_on_headers(setting: Setting) -> None:
+    setting.queue("q")
+    setting.exchange("x")
+    setting.bind("x", "q")
+    assert [setting.vhost.route(raw("x", "k")).reads_headers] == [False]
+    setting.bind("x", "amq.headers")
+    setting.bind("amq.headers", "q", a="1")
+    assert [setting.vhost.route(raw("x", "k")).reads_headers] == [True]
+
+
+def test_a_route_is_remembered_until_something_changes(setting: Setting) -> None:
+    setting.queue("q")
+    setting.bind("amq.direct", "q", "k")
+    route = setting.vhost.route(raw("amq.direct", "k"))
+    assert setting.vhost.route(raw("amq.direct", "k")) is route
+    assert not route.stale
+    setting.vhost.changed()
+    assert setting.vhost.route(raw("amq.direct", "k")) is not route
+    assert [route.stale] == [True], "who holds it can see that it no longer counts"
+
+
+def test_routes_are_remembered_in_bounded_memory(setting: Setting) -> None:
+    first = setting.vhost.route(raw("", "0"))
+    for number in range(1, ROUTE_CACHE_ENTRIES_MAX):
+        setting.vhost.route(raw("", str(number)))
+    assert not first.stale
+    setting.vhost.route(raw("", "one more"))
+    assert [first.stale] == [True]
+
+
+@pytest.mark.parametrize(
+    ("exchange", "code", "text"),
+    [
+        ("none", ReplyCode.NOT_FOUND, "no exchange 'none' in vhost 'v'"),
+        (
+            "amq.rabbitmq.trace",
+            ReplyCode.ACCESS_REFUSED,
+            "cannot publish to internal exchange 'amq.rabbitmq.trace' in vhost 'v'",
+        ),
+    ],
+)
+def test_what_cannot_be_published_to_is_refused_every_time(
+    setting: Setting, exchange: str, code: ReplyCode, text: str
+) -> None:
+    for _ in range(2):
+        with pytest.raises(AmqpError) as raised:
+            setting.route(exchange, "k")
+        assert (raised.value.code, raised.value.text) == (code, text)
+
+
+@given(st.binary(max_size=60))
+def test_a_routing_key_may_be_any_octets(key: bytes) -> None:
+    setting = Setting()
+    setting.queue("q")
+    text = key.decode("utf-8", "surrogateescape")
+    setting.bind("amq.direct", "q", text)
+    assert setting.route("amq.direct", text) == ["q"]
