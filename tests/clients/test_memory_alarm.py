@@ -26,7 +26,7 @@ OVERSHOOT_MAX = 64 * MEGABYTE
 which for messages of a few bytes is several times as much."""
 
 LARGE = 256 * 1024
-SMALL = 64
+SMALL = 400
 BLOCKED = "connection.blocked"
 
 
@@ -67,7 +67,7 @@ def drain(consumer: Peer, queue: str) -> None:
     consumer.call(commands.Queue.Purge(queue=queue), commands.Queue.PurgeOk)
 
 
-@pytest.mark.parametrize(("size", "count"), [(LARGE, 400), (SMALL, 80_000)])
+@pytest.mark.parametrize(("size", "count"), [(LARGE, 400), (SMALL, 60_000)])
 def test_a_publisher_waits_while_memory_is_low_and_every_message_arrives_once_in_order(
     peers: Peers, broker: Leveret, limit: int, name: str, size: int, count: int
 ) -> None:
@@ -97,7 +97,7 @@ def test_a_blocked_publisher_is_not_read(peers: Peers, name: str) -> None:
     assert bystander.count(name) == queued
 
 
-@pytest.mark.parametrize("size", [LARGE, 2_000, 300, SMALL, 0])
+@pytest.mark.parametrize("size", [LARGE, SMALL, 0])
 def test_the_alarm_clears_over_an_empty_queue(peers: Peers, name: str, size: int) -> None:
     publisher = raise_alarm(peers, name, size)
 
