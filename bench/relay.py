@@ -21,6 +21,7 @@ class Side(asyncio.Protocol):
     def __init__(self, waiting: list["Side"]) -> None:
         self._waiting = waiting
         self._peer: Side | None = None
+        self._early = b""
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -29,22 +30,32 @@ class Side(asyncio.Protocol):
         if self._waiting:
             self._peer = self._waiting.pop()
             self._peer._peer = self
+            if self._peer._early:
+                self._transport.write(self._peer._early)
             self._peer.resume()
         else:
             self._waiting.append(self)
-            self._transport.pause_reading()
 
     def data_received(self, data: bytes) -> None:
-        if self._peer and self._peer._transport:
+        if self._peer is None:
+            # uvloop begins to read after connection_made whether that paused it or not.
+            self._early += data
+            self.pause()
+        elif self._peer._transport:
             self._peer._transport.write(data)
 
     def pause_writing(self) -> None:
-        if self._peer and self._peer._transport:
-            self._peer._transport.pause_reading()
+        if self._peer:
+            self._peer.pause()
 
     def resume_writing(self) -> None:
         if self._peer:
             self._peer.resume()
+
+    def pause(self) -> None:
+        """Read no more until resume(), unless this side is gone."""
+        if self._transport:
+            self._transport.pause_reading()
 
     def resume(self) -> None:
         """Read on, unless this side is gone."""

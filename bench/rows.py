@@ -110,6 +110,7 @@ ROWS = (
         8,
         15,
         *("--shape", "channels", "--connections", "100", "--channels", "10"),
+        *("--backlog", "200000"),  # what the sockets of 100 connections hold takes long to drain
     ),
     Row(
         "relay",
