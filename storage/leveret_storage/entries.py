@@ -1,0 +1,234 @@
+"""What stands in the records of the commit log, and in those of queue segments.
+
+A record of the commit log holds everything of one group commit, so that it is there as a whole or
+not at all; what it holds are entries, one behind the other. A record of a queue segment holds a run
+of messages of one queue. FORMAT.md has both byte for byte.
+"""
+
+from typing import Final, NamedTuple
+
+from librt.strings import (
+    BytesWriter,
+    read_i16_be,
+    read_i32_be,
+    read_i64_be,
+    write_i16_be,
+    write_i32_be,
+    write_i64_be,
+)
+from mypy_extensions import i16, i32, i64, mypyc_attr
+
+from leveret_storage.errors import Damaged
+
+MESSAGE: Final = 1
+SETTLED: Final = 2
+DEFINITION: Final = 3
+QUEUE_GONE: Final = 4
+"""Kinds of entries."""
+
+BATCH: Final = 16
+CHECKPOINT: Final = 17
+RUN: Final = 18
+"""Kinds of records."""
+
+PERSISTENT: Final = 1
+"""Flag of a message in a run: it is to be there after a restart."""
+
+RUN_HEADER_BYTES: Final = 16
+"""First position, messages, and persistent messages of a run."""
+
+TARGETS_MAX: Final = 0x7FFF
+"""Queues one entry can name; a message for more has several entries."""
+
+
+@mypyc_attr(acyclic=True)
+class Stored:
+    """A message as the log keeps it: three strings of bytes whose meaning is the owner's."""
+
+    def __init__(self, route: bytes, header: bytes, body: bytes, persistent: bool) -> None:
+        self.route = route
+        self.header = header
+        self.body = body
+        self.persistent = persistent
+
+
+class RunHeader(NamedTuple):
+    """What a run says of itself before its messages."""
+
+    first: int
+    count: int
+    persistent: int
+
+
+class Entry(NamedTuple):
+    """One entry of a batch, read: which fields have a meaning depends on the kind."""
+
+    kind: int
+    queues: list[tuple[int, int]]
+    """MESSAGE: queues and the position in each. SETTLED, QUEUE_GONE: the queue, and 0."""
+    first: int
+    end: int
+    """SETTLED: the range of positions, half open."""
+    message: Stored | None
+    data: bytes
+    """DEFINITION: what it says."""
+
+
+def write_message(
+    out: BytesWriter,
+    queues: list[int],
+    positions: list[int],
+    route: bytes,
+    header: bytes,
+    body: bytes,
+) -> None:
+    """Write the entry of a message that went to `queues`, at `positions`."""
+    out.append(MESSAGE)
+    write_i16_be(out, i16(len(queues)))
+    at: i64 = 0
+    while at < len(queues):
+        write_i32_be(out, i32(queues[at]))
+        write_i64_be(out, positions[at])
+        at += 1
+    _write_parts(out, route, header, body)
+
+
+def write_settled(out: BytesWriter, queue: i64, first: i64, end: i64) -> None:
+    """Write the entry of a range of settled positions."""
+    out.append(SETTLED)
+    write_i32_be(out, i32(queue))
+    write_i64_be(out, first)
+    write_i64_be(out, end)
+
+
+def write_definition(out: BytesWriter, data: bytes) -> None:
+    """Write the entry of a definition."""
+    out.append(DEFINITION)
+    write_i32_be(out, i32(len(data)))
+    out.write(data)
+
+
+def write_queue_gone(out: BytesWriter, queue: i64) -> None:
+    """Write the entry of a queue that is no more."""
+    out.append(QUEUE_GONE)
+    write_i32_be(out, i32(queue))
+
+
+def _write_parts(out: BytesWriter, route: bytes, header: bytes, body: bytes) -> None:
+    write_i16_be(out, i16(len(route)))
+    write_i32_be(out, i32(len(header)))
+    write_i32_be(out, i32(len(body)))
+    out.write(route)
+    out.write(header)
+    out.write(body)
+
+
+def write_run_header(out: BytesWriter, first: i64, count: i64, persistent: i64) -> None:
+    """Write the beginning of a run of messages."""
+    write_i64_be(out, first)
+    write_i32_be(out, i32(count))
+    write_i32_be(out, i32(persistent))
+
+
+def write_run_message(
+    out: BytesWriter, route: bytes, header: bytes, body: bytes, persistent: bool
+) -> None:
+    """Write one message of a run."""
+    out.append(PERSISTENT if persistent else 0)
+    _write_parts(out, route, header, body)
+
+
+def read_run_header(payload: bytes) -> RunHeader:
+    """The beginning of a run.
+
+    :raises Damaged: if the payload has no room for one.
+    """
+    if len(payload) < RUN_HEADER_BYTES:
+        raise Damaged("a run of messages is cut")
+    return RunHeader(
+        int(read_i64_be(payload, 0)), int(read_i32_be(payload, 8)), int(read_i32_be(payload, 12))
+    )
+
+
+def read_run(payload: bytes) -> list[Stored]:
+    """The messages of a run, in order.
+
+    :raises Damaged: if they do not end where the payload does.
+    """
+    count = read_run_header(payload).count
+    found: list[Stored] = []
+    reader = Reader(payload, RUN_HEADER_BYTES)
+    while count > 0:
+        count -= 1
+        persistent = reader.octet() & PERSISTENT != 0
+        found.append(reader.message(persistent))
+    if reader.at != len(payload):
+        raise Damaged("bytes behind the last message of a run")
+    return found
+
+
+def read_entries(payload: bytes) -> list[Entry]:
+    """The entries of a batch, in order.
+
+    :raises Damaged: for an entry that cannot be.
+    """
+    entries: list[Entry] = []
+    reader = Reader(payload, 0)
+    while reader.at < len(payload):
+        kind = reader.octet()
+        if kind == MESSAGE:
+            queues = [(reader.long(), reader.longlong()) for _ in range(reader.short())]
+            entries.append(Entry(kind, queues, 0, 0, reader.message(True), b""))
+        elif kind == SETTLED:
+            queue = reader.long()
+            entries.append(
+                Entry(kind, [(queue, 0)], reader.longlong(), reader.longlong(), None, b"")
+            )
+        elif kind == DEFINITION:
+            entries.append(Entry(kind, [], 0, 0, None, reader.octets(reader.long())))
+        elif kind == QUEUE_GONE:
+            entries.append(Entry(kind, [(reader.long(), 0)], 0, 0, None, b""))
+        else:
+            raise Damaged(f"no kind of an entry: {kind}")
+    return entries
+
+
+class Reader:
+    """Reads fields one behind the other. Every method raises Damaged where the data ends."""
+
+    def __init__(self, data: bytes, at: int) -> None:
+        self.data = data
+        self.at: i64 = at
+
+    def _advance(self, size: i64) -> i64:
+        at = self.at
+        if size < 0 or at + size > len(self.data):
+            raise Damaged("a field is longer than what is left")
+        self.at = at + size
+        return at
+
+    def octet(self) -> int:
+        """One octet."""
+        return self.data[self._advance(1)]
+
+    def short(self) -> int:
+        """Two octets, from 0 to 32,767."""
+        return int(read_i16_be(self.data, self._advance(2)))
+
+    def long(self) -> int:
+        """Four octets, from 0 up."""
+        return int(read_i32_be(self.data, self._advance(4)))
+
+    def longlong(self) -> int:
+        """Eight octets, from 0 up."""
+        return int(read_i64_be(self.data, self._advance(8)))
+
+    def octets(self, size: int) -> bytes:
+        """So many octets."""
+        at = self._advance(size)
+        return self.data[at : at + size]
+
+    def message(self, persistent: bool) -> Stored:
+        """A message's three parts, lengths first."""
+        route, header, body = self.short(), self.long(), self.long()
+        return Stored(self.octets(route), self.octets(header), self.octets(body), persistent)

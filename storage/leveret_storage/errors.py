@@ -1,0 +1,50 @@
+"""What can go wrong below the broker, one class for each thing a caller does about it.
+
+A mistake of the calling code (a name outside the alphabet, a negative offset, a closed medium) is a
+ValueError, not one of these.
+"""
+
+
+class StorageError(Exception):
+    """Anything of the disk's, or of what lies on it; its text is one line for the log."""
+
+
+class MediumFull(StorageError):
+    """There is no room now. Nothing of the call is to be seen, and it may be tried again later."""
+
+
+class MediumFailed(StorageError):
+    """A write or a sync failed, and what is durable is not known any more.
+
+    The medium refuses every further change. The only way on is another process that recovers from
+    what it finds: the kernel drops what it could not write and tells of it once, so a second sync
+    of the same bytes succeeds and proves nothing.
+    """
+
+
+class ReadFailed(StorageError):
+    """Bytes that are there could not be read. The medium goes on."""
+
+
+class LostEpoch(StorageError):
+    """This owner may not write: another one took the medium, or it never took it itself."""
+
+
+class NoSuchBlob(StorageError):
+    """There is no blob of this name."""
+
+
+class BlobExists(StorageError):
+    """There is a blob of this name already."""
+
+
+class DirectoryLocked(StorageError):
+    """Another process works on this directory; the text names it."""
+
+
+class Damaged(StorageError):
+    """Bytes are not what was written: a bad CRC, or fields that cannot be."""
+
+
+class UnknownVersion(StorageError):
+    """Written in a version of the format that this program does not know."""

@@ -1,0 +1,157 @@
+"""The medium: the few calls behind which everything a store keeps lies.
+
+A medium holds **blobs**, which only grow at their end, and one **head**, a small record that is
+replaced as a whole. Nothing is written in place, nothing live is renamed, the order of names means
+nothing. The local directory (filesystem.py) and the faulty one of the tests stand behind these
+calls; an engine that keeps every blob on several machines can, so the rules are no stronger than it
+needs.
+
+What is durable, that is, still there after power was lost at any instant:
+
+- Of a blob: the bytes, and the existence, that a later `sync` of this blob covered. Nothing else.
+  Of the bytes appended since, any part may be there or not: later ones where earlier ones are
+  missing, cut at any byte, and where bytes are missing before others that are there, zeros are
+  read.
+- Of names: a blob created and never synced may be gone. One that was deleted may be back, until a
+  later `write_head` returned. So a name is used once: what is found under a name used twice may be
+  the first blob.
+- The head: the last one that `write_head` returned for, or the one it was about to write. Whoever
+  finds a head finds every blob gone that was deleted before it was written.
+- The death of the process alone takes nothing away, and makes nothing durable either: what is read
+  after a start has to be synced before anything is built on it.
+
+Owners and epochs: a medium is written by one owner, named by its epoch, a number that only grows. A
+handle takes the medium with its first `write_head` (expected: the epoch read; new: a larger one)
+and may write nothing before. When another owner has taken it since, every call that writes raises
+LostEpoch, from the next one on, and nothing of it is kept.
+
+After MediumFailed every call that writes raises MediumFailed; calls that read go on, but what they
+see of bytes not synced is no proof that the disk has them. MediumFull alone is no failure.
+
+Calls block, and may be made from any thread. Of those that change one blob (append, sync, delete)
+one at a time; on different blobs at the same time. `write_head` one at a time. Calls that read run
+beside everything, and see each append that returned before, and of one under way any part.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from typing import Final
+
+NAME_BYTES_MAX: Final = 100
+"""Bytes of a blob's name: room for two numbers of 20 digits and words around them, and far from the
+255 of any file system."""
+
+HEAD_BYTES_MAX: Final = 4000
+"""Bytes of the head's data: framed it fits one 4 KiB block. What is larger belongs in a blob that
+the head names."""
+
+EPOCH_MAX: Final = 2**63 - 1
+"""The largest epoch: what a signed column of 64 bits holds."""
+
+# No capitals: some file systems do not tell them from small letters. No leading dot or dash: tools
+# do special things with such names.
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
+
+
+class Medium(ABC):
+    """A handle of one owner, or of a reader; see the module for what every call has in common."""
+
+    @abstractmethod
+    def create(self, name: str) -> None:
+        """Make an empty blob.
+
+        Not durable before the first `sync` of it. Raises BlobExists, MediumFull (no blob was made),
+        MediumFailed, LostEpoch.
+        """
+
+    @abstractmethod
+    def append(self, name: str, data: bytes) -> int:
+        """Put all of `data` at the end of the blob, and return the offset it begins at.
+
+        Not durable before a later `sync`. Raises NoSuchBlob, LostEpoch, MediumFailed, and
+        MediumFull: then the blob is as it was before and the append may be tried again; after power
+        loss bytes of the refused data may be found where it would have been, as of any append not
+        synced.
+        """
+
+    @abstractmethod
+    def sync(self, name: str) -> None:
+        """Make durable what was appended before this call, by whomever, and the blob's existence.
+
+        Raises NoSuchBlob, LostEpoch, and MediumFailed for every failure, a full disk included: some
+        of the bytes may be durable, any may be lost, and no later call can tell.
+        """
+
+    @abstractmethod
+    def read(self, name: str, offset: int, size: int) -> bytes:
+        """Return `size` bytes from `offset`; fewer only where the blob ends, none behind its end.
+
+        Raises NoSuchBlob, ReadFailed.
+        """
+
+    @abstractmethod
+    def size(self, name: str) -> int:
+        """Return the bytes in the blob. Raises NoSuchBlob, ReadFailed."""
+
+    @abstractmethod
+    def list(self) -> frozenset[str]:
+        """Return the names of all blobs. Raises ReadFailed."""
+
+    @abstractmethod
+    def delete(self, name: str) -> None:
+        """Remove the blob. A `read` of it that has begun ends as it would have.
+
+        Not durable before a later `write_head`: until then power loss may bring the blob back, with
+        all that was synced of it. Raises NoSuchBlob, LostEpoch, MediumFailed.
+        """
+
+    @abstractmethod
+    def read_head(self) -> tuple[int, bytes]:
+        """Return the head's epoch and data; (0, b"") where none was ever written.
+
+        Raises ReadFailed, Damaged, UnknownVersion.
+        """
+
+    @abstractmethod
+    def write_head(self, expected_epoch: int, epoch: int, data: bytes) -> None:
+        """Replace the head if its epoch is the expected one, and be the owner from then on.
+
+        `epoch` is `expected_epoch` where this handle is the owner already, else larger; `data` has
+        at most HEAD_BYTES_MAX bytes. Durable when it returns, as is every creation and deletion
+        before it. Raises LostEpoch (another epoch is there, the head is unchanged), MediumFull
+        (unchanged, may be tried again), Damaged, UnknownVersion, and MediumFailed: then power loss
+        leaves either the old head or the new one.
+        """
+
+    @abstractmethod
+    def free_bytes(self) -> int:
+        """Return how many bytes may still be appended, as far as is known. Raises ReadFailed."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give everything back. Makes nothing durable; the handle is of no use any more."""
+
+
+def check_name(name: str) -> None:
+    """Raise ValueError unless `name` may be a blob's."""
+    if not is_name(name):
+        raise ValueError(f"not the name of a blob: {name!r}")
+
+
+def is_name(name: str) -> bool:
+    """Whether a blob may be called so: a-z, 0-9, and inside also . _ -, at most NAME_BYTES_MAX."""
+    return len(name) <= NAME_BYTES_MAX and _NAME.fullmatch(name) is not None
+
+
+def check_range(offset: int, size: int) -> None:
+    """Raise ValueError unless a blob can have these bytes."""
+    if offset < 0 or size < 0:
+        raise ValueError(f"no range of a blob: {size} bytes from {offset}")
+
+
+def check_head(expected_epoch: int, epoch: int, data: bytes) -> None:
+    """Raise ValueError unless this can be given to `write_head`."""
+    if not 0 <= expected_epoch <= epoch <= EPOCH_MAX or epoch == 0:
+        raise ValueError(f"epochs only grow: {epoch} after {expected_epoch}")
+    if len(data) > HEAD_BYTES_MAX:
+        raise ValueError(f"a head of {len(data)} bytes; at most {HEAD_BYTES_MAX}")

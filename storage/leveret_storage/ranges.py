@@ -1,0 +1,84 @@
+"""Positions of a queue that are settled, as ranges: in order they are one number.
+
+Messages are mostly settled in the order they came, so nearly all that is settled lies below one
+position. What was settled out of order lies above it as ranges, joined when they meet.
+"""
+
+from bisect import bisect_right
+
+from mypy_extensions import i64
+
+
+class RangeSet:
+    """A set of positions from 0 up: everything below `below`, and ranges above it.
+
+    The ranges are half open, apart from each other, and in order; `_starts` and `_ends` hold them.
+    """
+
+    def __init__(self, below: int = 0) -> None:
+        self.below: i64 = below
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+
+    def add(self, first: i64, end: i64) -> None:
+        """Add the positions from `first` up to, not including, `end`."""
+        if first >= end:
+            return
+        if first > self.below:
+            self._add_above(first, end)
+            return
+        if end > self.below:
+            self.below = end
+            if self._starts:
+                self._absorb()
+
+    def _add_above(self, first: int, end: int) -> None:
+        starts, ends = self._starts, self._ends
+        at = bisect_right(starts, first)
+        if at > 0 and ends[at - 1] >= first:
+            at -= 1
+            first = starts[at]
+        stop = bisect_right(starts, end)
+        if stop > at:
+            end = max(end, ends[stop - 1])
+        starts[at:stop] = [first]
+        ends[at:stop] = [end]
+
+    def _absorb(self) -> None:
+        """Let go of the ranges that the part below has reached."""
+        gone = 0
+        while gone < len(self._starts) and self._starts[gone] <= self.below:
+            self.below = max(self.below, self._ends[gone])
+            gone += 1
+        if gone:
+            del self._starts[:gone]
+            del self._ends[:gone]
+
+    def __contains__(self, position: int) -> bool:
+        if position < self.below:
+            return True
+        at = bisect_right(self._starts, position)
+        return at > 0 and self._ends[at - 1] > position
+
+    def gaps(self, first: int, end: int) -> list[tuple[int, int]]:
+        """The parts of a range that are not in the set, in order."""
+        found: list[tuple[int, int]] = []
+        at = max(first, self.below)
+        index = bisect_right(self._starts, at)
+        if index > 0 and self._ends[index - 1] > at:
+            at = self._ends[index - 1]
+        while at < end:
+            start = self._starts[index] if index < len(self._starts) else end
+            found.append((at, min(start, end)))
+            at = self._ends[index] if index < len(self._ends) else end
+            index += 1
+        return found
+
+    def covers(self, first: int, end: int) -> bool:
+        """Whether every position of a range is in the set."""
+        return not self.gaps(first, end)
+
+    def ranges(self) -> list[tuple[int, int]]:
+        """All of the set as half-open ranges, the part below first where there is one."""
+        below = [(0, int(self.below))] if self.below else []
+        return below + list(zip(self._starts, self._ends, strict=True))

@@ -1,0 +1,381 @@
+"""The medium of the tests: in memory, deterministic from its seed, and as bad as POSIX allows.
+
+What it does without being asked, at `crash()`, which is power loss:
+
+- Of the bytes appended to a blob since its last sync any part is kept, byte for byte, and any part
+  lost: whole appends, in any order, or torn at any byte, at both ends. POSIX promises nothing
+  between write and fsync, file systems write back pages in an order of their own, and sizes apart
+  from contents. Where lost bytes have kept ones behind them, they read as zeros (a hole); otherwise
+  the blob ends before them. Bytes of something never appended there are not made up: file systems
+  that show the old contents of a block are not in use under databases.
+- An append that was refused with ENOSPC may have left bytes, which lay behind the blob's end and
+  are found there, until a later sync of the blob.
+- A created blob not synced may be gone. A deleted one may be back, until a head was written. Each
+  name stops at any of its changes, whatever the others do: a directory is synced as a whole or its
+  entries in any order.
+- The head is the last written, always whole: that is what rename is for. If the crash came while
+  one was being written, it is that one or the one before.
+
+`kill()` is the death of the process alone: all is as the process saw it, and what was not synced
+can still be lost to a later power loss.
+
+What it does when told to, through `faults` (number of a call -> what happens in it; `calls` counts,
+from 1, every call but free_bytes and close that has not been refused for what it asks):
+
+- CRASH: the call is begun, has any part of its effect, and raises Crashed, as does every later
+  call.
+- ENOSPC: the call raises MediumFull and has no effect to be seen. A sync that finds no room is a
+  failed sync: delayed allocation.
+- EIO: reading raises ReadFailed. Writing raises MediumFailed, after any part of the effect. A sync
+  that failed is the cruel case: the kernel may drop the pages and call them clean, so the bytes are
+  read on, even by the next process, no later sync writes them, and power loss takes them away.
+
+A fault that cannot happen in its call (ENOSPC in one that only reads or deletes) waits for the next
+in which it can. `capacity_bytes` makes the medium fill up, `flip()` changes a bit, `usurp()` lets
+another owner take the medium. It is for one thread at a time: with two there would be no seed.
+"""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from enum import Enum
+from random import Random
+from typing import Final
+
+from leveret_storage.errors import (
+    BlobExists,
+    LostEpoch,
+    MediumFailed,
+    MediumFull,
+    NoSuchBlob,
+    ReadFailed,
+)
+from leveret_storage.medium import Medium, check_head, check_name, check_range
+
+PETABYTE: Final = 10**15
+
+
+class Fault(Enum):
+    """What can be made to happen in a call."""
+
+    CRASH = "crash"
+    ENOSPC = "ENOSPC"
+    EIO = "EIO"
+
+
+class Crashed(BaseException):
+    """The process is dead: no code of it runs on, so nothing that handles errors may catch this."""
+
+
+class Stretch:
+    """Bytes of a blob that no sync has covered: one append."""
+
+    def __init__(self, offset: int, data: bytes) -> None:
+        self.offset = offset
+        self.data = data
+        self.dropped = False
+        """After a failed sync: read on, and never written."""
+
+    @property
+    def end(self) -> int:
+        return self.offset + len(self.data)
+
+
+class Inode:
+    """A blob's bytes, as they are read and as they are on the disk."""
+
+    def __init__(self) -> None:
+        self.content = bytearray()
+        self.size_synced = 0
+        self.unsynced: list[Stretch] = []
+        self.refused: list[Stretch] = []
+
+    def append(self, data: bytes) -> None:
+        self.unsynced.append(Stretch(len(self.content), data))
+        self.content += data
+
+    def sync(self) -> None:
+        self.size_synced = len(self.content)
+        self.unsynced = [stretch for stretch in self.unsynced if stretch.dropped]
+        self.refused = []
+
+    def lose_power(self, random: Random) -> None:
+        """Keep what was synced, and any part of what was not."""
+        disk = bytearray(self.content)
+        for stretch in self.unsynced:
+            disk[stretch.offset : stretch.end] = bytes(len(stretch.data))
+        kept_to = self.size_synced
+        for stretch in (*self.refused, *self.unsynced):
+            for start, end in _kept_parts(len(stretch.data), random):
+                disk += bytes(max(0, stretch.offset + end - len(disk)))
+                disk[stretch.offset + start : stretch.offset + end] = stretch.data[start:end]
+                kept_to = max(kept_to, stretch.offset + end)
+        # The size is one more thing not synced: zeros may follow what was kept.
+        if random.random() < 0.3:
+            kept_to = random.randint(kept_to, max(kept_to, len(self.content)))
+        self.content = disk[:kept_to]
+        self.unsynced, self.refused = [], []
+        self.size_synced = kept_to
+
+
+class State:
+    """What outlives a process: the disk, and what the kernel holds of it."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, Inode] = {}
+        self.names_durable: dict[str, Inode] = {}
+        self.changes: list[tuple[str, Inode | None]] = []
+        """Creations, and deletions (None), that no sync has covered, in order."""
+        self.epoch = 0
+        self.head = b""
+
+    def set_name(self, name: str, inode: Inode | None) -> None:
+        self.changes.append((name, inode))
+        _change(self.names, name, inode)
+
+    def sync_name(self, name: str) -> None:
+        _change(self.names_durable, name, self.names.get(name))
+        self.changes = [change for change in self.changes if change[0] != name]
+
+    def sync_names(self) -> None:
+        self.names_durable = dict(self.names)
+        self.changes = []
+
+    def lose_power(self, random: Random) -> None:
+        for name in sorted({name for name, _ in self.changes}):
+            changes = [inode for changed, inode in self.changes if changed == name]
+            kept = random.randint(0, len(changes))
+            if kept:
+                _change(self.names_durable, name, changes[kept - 1])
+        self.names = self.names_durable
+        self.sync_names()
+        for name in sorted(self.names):
+            self.names[name].lose_power(random)
+
+
+class FaultyMedium(Medium):
+    """A handle on the simulated disk. The module says what it allows itself."""
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        faults: Mapping[int, Fault] | None = None,
+        capacity_bytes: int = PETABYTE,
+        state: State | None = None,
+    ) -> None:
+        self.calls = 0
+        self.capacity_bytes = capacity_bytes
+        self._random = Random(seed)
+        self._faults = dict(faults or {})
+        self._state = state or State()
+        self._owned_epoch = 0
+        self._failure = ""
+        self._dead = False
+        self._closed = False
+
+    # --- what tests do to it ----------------------------------------------------------------
+
+    def crash(self, faults: Mapping[int, Fault] | None = None) -> "FaultyMedium":
+        """The power goes, now or in the call that raised Crashed: what the next process finds."""
+        self._dead = True
+        state = deepcopy(self._state)
+        state.lose_power(self._random)
+        return self._next(state, faults)
+
+    def kill(self, faults: Mapping[int, Fault] | None = None) -> "FaultyMedium":
+        """The process dies, the machine does not: what the next process finds."""
+        self._dead = True
+        return self._next(deepcopy(self._state), faults)
+
+    def flip(self, name: str, offset: int, bit: int) -> None:
+        """Change one bit (0 to 7) of a blob, on the disk and in memory."""
+        inode = self._state.names[name]
+        inode.content[offset] ^= 1 << bit
+
+    def usurp(self, epoch: int, data: bytes = b"") -> None:
+        """Another owner takes the medium with an epoch above the one that is there."""
+        assert epoch > self._state.epoch
+        self._state.sync_names()
+        self._state.epoch, self._state.head = epoch, data
+
+    # --- the calls --------------------------------------------------------------------------
+
+    def create(self, name: str) -> None:
+        check_name(name)
+        self._check_writable()
+        if name in self._state.names:
+            raise BlobExists(f"{name} exists already")
+        fault = self._fault(Fault.CRASH, Fault.ENOSPC, Fault.EIO)
+        if fault is Fault.ENOSPC:
+            raise MediumFull(f"no room to create {name}")
+        if fault is None or self._random.random() < 0.5:
+            self._state.set_name(name, Inode())
+        self._end(fault, "create", name)
+
+    def append(self, name: str, data: bytes) -> int:
+        check_name(name)
+        self._check_writable()
+        inode = self._inode(name)
+        fault = self._fault(Fault.CRASH, Fault.ENOSPC, Fault.EIO)
+        offset = len(inode.content)
+        if fault is Fault.ENOSPC or len(data) > self.free_bytes():
+            inode.refused.append(Stretch(offset, data[: self._random.randint(0, len(data))]))
+            raise MediumFull(f"no room to append {len(data)} bytes to {name}")
+        if fault is Fault.EIO:
+            data = data[: self._random.randint(0, len(data))]
+        inode.append(data)
+        self._end(fault, "append to", name)
+        return offset
+
+    def sync(self, name: str) -> None:
+        check_name(name)
+        self._check_writable()
+        inode = self._inode(name)
+        fault = self._fault(Fault.CRASH, Fault.ENOSPC, Fault.EIO)
+        if fault in (Fault.ENOSPC, Fault.EIO):
+            for stretch in inode.unsynced:
+                stretch.dropped = stretch.dropped or self._random.random() < 0.5
+        elif fault is None or self._random.random() < 0.5:
+            inode.sync()
+            if fault is None or self._random.random() < 0.5:
+                self._state.sync_name(name)
+        self._end(fault, "sync", name)
+
+    def read(self, name: str, offset: int, size: int) -> bytes:
+        check_name(name)
+        check_range(offset, size)
+        self._check_alive()
+        inode = self._inode(name)
+        self._end_read(self._fault(Fault.CRASH, Fault.EIO), name)
+        return bytes(inode.content[offset : offset + size])
+
+    def size(self, name: str) -> int:
+        check_name(name)
+        self._check_alive()
+        inode = self._inode(name)
+        self._end_read(self._fault(Fault.CRASH, Fault.EIO), name)
+        return len(inode.content)
+
+    def list(self) -> frozenset[str]:
+        self._check_alive()
+        self._end_read(self._fault(Fault.CRASH, Fault.EIO), "the names")
+        return frozenset(self._state.names)
+
+    def delete(self, name: str) -> None:
+        check_name(name)
+        self._check_writable()
+        self._inode(name)
+        fault = self._fault(Fault.CRASH, Fault.EIO)
+        if fault is None or self._random.random() < 0.5:
+            self._state.set_name(name, None)
+        self._end(fault, "delete", name)
+
+    def read_head(self) -> tuple[int, bytes]:
+        self._check_alive()
+        self._end_read(self._fault(Fault.CRASH, Fault.EIO), "the head")
+        return self._state.epoch, self._state.head
+
+    def write_head(self, expected_epoch: int, epoch: int, data: bytes) -> None:
+        check_head(expected_epoch, epoch, data)
+        self._check_not_failed()
+        if epoch == expected_epoch != self._owned_epoch:
+            raise LostEpoch("not taken by this owner, or lost")
+        if self._state.epoch != expected_epoch:
+            self._owned_epoch = 0
+            raise LostEpoch(f"the owner has epoch {self._state.epoch}, not {expected_epoch}")
+        fault = self._fault(Fault.CRASH, Fault.ENOSPC, Fault.EIO)
+        if fault is Fault.ENOSPC:
+            raise MediumFull("no room to write the head")
+        if fault is None or self._random.random() < 0.5:
+            self._state.sync_names()
+            if fault is None or self._random.random() < 0.5:
+                self._state.epoch, self._state.head = epoch, data
+        self._end(fault, "write", "the head")
+        self._owned_epoch = epoch
+
+    def free_bytes(self) -> int:
+        used = sum(len(inode.content) for inode in self._state.names.values())
+        return max(0, self.capacity_bytes - used)
+
+    def close(self) -> None:
+        self._closed = True
+
+    # --- faults -----------------------------------------------------------------------------
+
+    def _next(self, state: State, faults: Mapping[int, Fault] | None) -> "FaultyMedium":
+        seed = self._random.getrandbits(64)
+        return FaultyMedium(seed, faults=faults, capacity_bytes=self.capacity_bytes, state=state)
+
+    def _fault(self, *possible: Fault) -> Fault | None:
+        """Count a call, and say what is to happen in it."""
+        self.calls += 1
+        fault = self._faults.pop(self.calls, None)
+        if fault is not None and fault not in possible:
+            later = self.calls + 1
+            while later in self._faults:
+                later += 1
+            self._faults[later] = fault
+            return None
+        return fault
+
+    def _end(self, fault: Fault | None, verb: str, name: str) -> None:
+        """The end of a call that writes, with its effect as far as it got."""
+        if fault is Fault.CRASH:
+            self._dead = True
+            raise Crashed(f"in call {self.calls}, to {verb} {name}")
+        if fault is not None:
+            self._failure = f"cannot {verb} {name}: {fault.value} in call {self.calls}"
+            raise MediumFailed(self._failure)
+
+    def _end_read(self, fault: Fault | None, name: str) -> None:
+        if fault is Fault.CRASH:
+            self._dead = True
+            raise Crashed(f"in call {self.calls}, to read {name}")
+        if fault is not None:
+            raise ReadFailed(f"cannot read {name}: {fault.value} in call {self.calls}")
+
+    def _inode(self, name: str) -> Inode:
+        inode = self._state.names.get(name)
+        if inode is None:
+            raise NoSuchBlob(f"{name} does not exist")
+        return inode
+
+    def _check_alive(self) -> None:
+        if self._dead:
+            raise Crashed("the process died before")
+        if self._closed:
+            raise ValueError("the medium was closed")
+
+    def _check_not_failed(self) -> None:
+        self._check_alive()
+        if self._failure:
+            raise MediumFailed(self._failure)
+
+    def _check_writable(self) -> None:
+        self._check_not_failed()
+        if self._owned_epoch == 0 or self._owned_epoch != self._state.epoch:
+            raise LostEpoch("not taken by this owner, or lost")
+
+
+def _change(names: dict[str, Inode], name: str, inode: Inode | None) -> None:
+    if inode is None:
+        names.pop(name, None)
+    else:
+        names[name] = inode
+
+
+def _kept_parts(size: int, random: Random) -> list[tuple[int, int]]:
+    """Which bytes of an append survive: all, none, or what some cuts leave."""
+    fate = random.randrange(6)
+    if fate == 0 or size == 0:
+        return [(0, size)] if size else []
+    if fate == 1:
+        return []
+    first, second = sorted((random.randint(0, size), random.randint(0, size)))
+    parts = {
+        2: [(0, first)],
+        3: [(first, size)],
+        4: [(first, second)],
+        5: [(0, first), (second, size)],
+    }
+    return [(start, end) for start, end in parts[fate] if start < end]

@@ -1,0 +1,222 @@
+"""What medium.py says of its calls, held against every medium there is, when nothing goes wrong."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from leveret_storage.errors import BlobExists, LostEpoch, NoSuchBlob
+from leveret_storage.filesystem import FilesystemMedium
+from leveret_storage.medium import EPOCH_MAX, HEAD_BYTES_MAX, NAME_BYTES_MAX, Medium
+from tests.storage.faulty import FaultyMedium
+from tests.storage.owning import content, put, take
+
+
+class Disk:
+    """One medium, that one process after another opens."""
+
+    def __init__(self, first: Callable[[], Medium], following: Callable[[Medium], Medium]) -> None:
+        self._following = following
+        self.medium = first()
+
+    def restart(self) -> Medium:
+        """The process ends and another one opens the medium."""
+        self.medium = self._following(self.medium)
+        return self.medium
+
+
+def filesystem(directory: Path) -> Disk:
+    def following(medium: Medium) -> Medium:
+        medium.close()
+        return FilesystemMedium(directory)
+
+    return Disk(lambda: FilesystemMedium(directory), following)
+
+
+def faulty(_: Path) -> Disk:
+    def following(medium: Medium) -> Medium:
+        assert isinstance(medium, FaultyMedium)
+        return medium.kill()
+
+    return Disk(lambda: FaultyMedium(seed=1), following)
+
+
+@pytest.fixture(params=[filesystem, faulty], ids=["filesystem", "faulty"])
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
+    disk: Disk = request.param(tmp_path / "data")
+    yield disk
+    disk.medium.close()
+
+
+@pytest.fixture
+def medium(disk: Disk) -> Medium:
+    """Taken, with nothing in it."""
+    take(disk.medium)
+    return disk.medium
+
+
+class TestBlobs:
+    def test_a_created_blob_is_empty_and_listed(self, medium: Medium) -> None:
+        medium.create("a")
+        assert medium.list() == {"a"}
+        assert medium.size("a") == 0
+        assert medium.read("a", 0, 10) == b""
+
+    def test_appends_follow_each_other_and_return_where_they_begin(self, medium: Medium) -> None:
+        medium.create("a")
+        assert medium.append("a", b"one") == 0
+        assert medium.append("a", b"") == 3
+        assert medium.append("a", b"two") == 3
+        assert content(medium, "a") == b"onetwo"
+
+    def test_a_read_returns_the_range_and_less_only_at_the_end(self, medium: Medium) -> None:
+        put(medium, "a", b"0123456789")
+        assert medium.read("a", 0, 4) == b"0123"
+        assert medium.read("a", 3, 4) == b"3456"
+        assert medium.read("a", 8, 4) == b"89"
+        assert medium.read("a", 10, 4) == b""
+        assert medium.read("a", 99, 4) == b""
+        assert medium.read("a", 3, 0) == b""
+
+    def test_an_append_of_many_pages_is_read_back_whole(self, medium: Medium) -> None:
+        data = bytes(range(256)) * 40_000
+        put(medium, "a", data)
+        assert content(medium, "a") == data
+
+    def test_a_deleted_blob_is_gone_and_its_neighbours_are_not(self, medium: Medium) -> None:
+        put(medium, "a", b"1")
+        put(medium, "b", b"2")
+        medium.delete("a")
+        assert medium.list() == {"b"}
+        assert content(medium, "b") == b"2"
+
+    def test_no_call_but_create_knows_a_blob_that_is_not_there(self, medium: Medium) -> None:
+        calls: list[Callable[[], object]] = [
+            lambda: medium.append("a", b"1"),
+            lambda: medium.sync("a"),
+            lambda: medium.read("a", 0, 1),
+            lambda: medium.size("a"),
+            lambda: medium.delete("a"),
+        ]
+        for call in calls:
+            with pytest.raises(NoSuchBlob):
+                call()
+        assert medium.list() == frozenset()
+
+    def test_a_blob_is_not_created_over_another(self, medium: Medium) -> None:
+        put(medium, "a", b"1")
+        with pytest.raises(BlobExists):
+            medium.create("a")
+        assert content(medium, "a") == b"1"
+
+    @pytest.mark.parametrize(
+        "name", ["", ".", "..", ".a", "-a", "a/b", "/a", "A", "ä", "a b", "a\0", "a\n", "a" * 101]
+    )
+    def test_a_name_outside_the_alphabet_is_refused(self, medium: Medium, name: str) -> None:
+        with pytest.raises(ValueError, match="not the name of a blob"):
+            medium.create(name)
+        with pytest.raises(ValueError, match="not the name of a blob"):
+            medium.read(name, 0, 1)
+
+    @pytest.mark.parametrize("name", ["a", "0", "queue-1.segment_2", "a" * NAME_BYTES_MAX])
+    def test_a_name_of_the_alphabet_is_taken(self, medium: Medium, name: str) -> None:
+        medium.create(name)
+        assert medium.list() == {name}
+
+    def test_a_negative_range_is_refused(self, medium: Medium) -> None:
+        medium.create("a")
+        for offset, size in ((-1, 1), (0, -1)):
+            with pytest.raises(ValueError, match="no range"):
+                medium.read("a", offset, size)
+
+    def test_there_is_room_for_a_small_blob(self, medium: Medium) -> None:
+        assert medium.free_bytes() > 1000
+
+
+class TestHead:
+    def test_a_new_medium_has_an_empty_head_of_epoch_0(self, disk: Disk) -> None:
+        assert disk.medium.read_head() == (0, b"")
+
+    def test_the_head_is_what_was_written_last(self, disk: Disk) -> None:
+        medium = disk.medium
+        medium.write_head(0, 1, b"one")
+        assert medium.read_head() == (1, b"one")
+        medium.write_head(1, 1, b"two")
+        assert medium.read_head() == (1, b"two")
+        medium.write_head(1, EPOCH_MAX, b"x" * HEAD_BYTES_MAX)
+        assert medium.read_head() == (EPOCH_MAX, b"x" * HEAD_BYTES_MAX)
+
+    def test_an_unexpected_epoch_is_refused_and_the_head_kept(self, disk: Disk) -> None:
+        disk.medium.write_head(0, 5, b"five")
+        for expected in (0, 4, 6):
+            with pytest.raises(LostEpoch):
+                disk.medium.write_head(expected, 7, b"seven")
+            assert disk.medium.read_head() == (5, b"five")
+
+    def test_a_second_owner_needs_an_epoch_of_its_own(self, disk: Disk) -> None:
+        disk.medium.write_head(0, 1, b"one")
+        medium = disk.restart()
+        with pytest.raises(LostEpoch):
+            medium.write_head(1, 1, b"two")
+        assert medium.read_head() == (1, b"one")
+
+    @pytest.mark.parametrize(
+        ("expected", "epoch", "data"),
+        [(0, 0, b""), (2, 1, b""), (-1, 1, b""), (0, EPOCH_MAX + 1, b""), (0, 1, b"x" * 4001)],
+    )
+    def test_what_can_be_no_head_is_refused(
+        self, disk: Disk, expected: int, epoch: int, data: bytes
+    ) -> None:
+        with pytest.raises(ValueError, match=r"epoch|head"):
+            disk.medium.write_head(expected, epoch, data)
+        assert disk.medium.read_head() == (0, b"")
+
+
+class TestOwner:
+    def changes(self, medium: Medium) -> list[Callable[[], object]]:
+        return [
+            lambda: medium.create("b"),
+            lambda: medium.append("a", b"2"),
+            lambda: medium.sync("a"),
+            lambda: medium.delete("a"),
+        ]
+
+    def test_who_has_not_taken_the_medium_only_reads(self, disk: Disk) -> None:
+        take(disk.medium)
+        put(disk.medium, "a", b"1")
+        medium = disk.restart()
+        for change in self.changes(medium):
+            with pytest.raises(LostEpoch):
+                change()
+        assert medium.list() == {"a"}
+        assert content(medium, "a") == b"1"
+
+    def test_who_lost_the_head_writes_nothing_any_more(self, disk: Disk) -> None:
+        medium = disk.medium
+        take(medium)
+        put(medium, "a", b"1")
+        with pytest.raises(LostEpoch):
+            medium.write_head(77, 78, b"")
+        for change in self.changes(medium):
+            with pytest.raises(LostEpoch):
+                change()
+        assert content(medium, "a") == b"1"
+
+    def test_the_next_owner_finds_everything_and_goes_on(self, disk: Disk) -> None:
+        assert take(disk.medium, b"mine") == 1
+        put(disk.medium, "a", b"1")
+        disk.medium.append("a", b"2")
+        medium = disk.restart()
+        assert medium.read_head() == (1, b"mine")
+        assert content(medium, "a") == b"12"
+        assert take(medium) == 2
+        assert medium.append("a", b"3") == 2
+        assert content(medium, "a") == b"123"
+
+    def test_a_closed_handle_is_of_no_use(self, disk: Disk) -> None:
+        disk.medium.close()
+        disk.medium.close()
+        with pytest.raises(ValueError, match="closed"):
+            disk.medium.list()
+        with pytest.raises(ValueError, match="closed"):
+            disk.medium.write_head(0, 1, b"")
