@@ -1,5 +1,7 @@
 """Consuming: qos, consume, cancel, get, acknowledging, requeueing, recovering."""
 
+import warnings
+
 from pamqp import body, commands, common, header
 
 from tests.parity.scenario import scenario
@@ -392,18 +394,24 @@ def recover_without_requeue_is_not_implemented(session: Session) -> None:
     client.until_closed()
 
 
+def recover_async(requeue: bool) -> Basic.RecoverAsync:
+    """basic.recover-async, which pamqp warns of because the specification deprecates it."""
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        return Basic.RecoverAsync(requeue)
+
+
 @scenario()
 def recover_async_requeues_without_a_reply(session: Session) -> None:
     client = with_messages(session, b"1")
     client.do(Basic.Get(0, "q"))
-    client.do(Basic.RecoverAsync(True), "q")
+    client.do(recover_async(True), "q")
     client.do(Basic.Get(0, "q"))
 
 
 @scenario()
 def recover_async_without_requeue_is_not_implemented(session: Session) -> None:
     client = session.connect()
-    client.send(Basic.RecoverAsync(False))
+    client.send(recover_async(False))
     client.until_closed()
 
 
