@@ -1,0 +1,414 @@
+"""The local directory: what it asks of the system, and what it makes of the system's refusals."""
+
+import errno
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from leveret_storage.errors import (
+    Damaged,
+    LostEpoch,
+    MediumFailed,
+    MediumFull,
+    NoSuchBlob,
+    ReadFailed,
+    UnknownVersion,
+)
+from leveret_storage.filesystem import FilesystemMedium
+from tests.storage.owning import content, put, take
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+def opened(directory: Path, descriptors_max: int = 8) -> FilesystemMedium:
+    """Open and taken."""
+    medium = FilesystemMedium(directory, descriptors_max=descriptors_max)
+    take(medium)
+    return medium
+
+
+class SyncCalls:
+    """Which files were synced and renamed, in order; the calls themselves are made."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
+        self.made: list[str] = []
+        self._directory = directory
+        real_fsync, real_fdatasync, real_rename = os.fsync, os.fdatasync, os.rename
+
+        def fsync(fd: int) -> None:
+            self.made.append(f"fsync {self._path(fd)}")
+            real_fsync(fd)
+
+        def fdatasync(fd: int) -> None:
+            self.made.append(f"fdatasync {self._path(fd)}")
+            real_fdatasync(fd)
+
+        def rename(old: str, new: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+            self.made.append(f"rename {old} {new}")
+            real_rename(old, new, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        monkeypatch.setattr(os, "fdatasync", fdatasync)
+        monkeypatch.setattr(os, "rename", rename)
+
+    def _path(self, fd: int) -> str:
+        path = Path(os.readlink(f"/proc/self/fd/{fd}"))
+        return str(path.relative_to(self._directory))
+
+    def take(self) -> list[str]:
+        made, self.made = self.made, []
+        return made
+
+
+class TestDurability:
+    """No test can take the power away, so these hold the calls that make things durable."""
+
+    def test_the_first_sync_of_a_blob_makes_its_name_durable_too(
+        self, directory: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        medium = opened(directory)
+        calls = SyncCalls(monkeypatch, directory)
+        medium.create("a")
+        medium.append("a", b"1")
+        assert calls.take() == []
+        medium.sync("a")
+        assert calls.take() == ["fdatasync blobs/a", "fsync blobs"]
+        medium.append("a", b"2")
+        medium.sync("a")
+        assert calls.take() == ["fdatasync blobs/a"]
+        medium.close()
+
+    def test_a_blob_of_an_earlier_process_is_synced_with_its_name(
+        self, directory: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first = opened(directory)
+        first.create("a")
+        first.append("a", b"1")
+        first.close()
+        medium = FilesystemMedium(directory)
+        calls = SyncCalls(monkeypatch, directory)
+        take(medium)
+        medium.sync("a")
+        assert "fsync blobs" in calls.made
+        assert "fdatasync blobs/a" in calls.made
+        medium.close()
+
+    def test_a_head_is_synced_before_it_has_its_name_and_after(
+        self, directory: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        medium = opened(directory)
+        calls = SyncCalls(monkeypatch, directory)
+        medium.write_head(1, 1, b"data")
+        assert calls.take() == ["fdatasync head.new", "rename head.new head", "fsync ."]
+        medium.close()
+
+    def test_a_head_is_written_when_the_deletions_before_it_are_durable(
+        self, directory: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        medium = opened(directory)
+        put(medium, "a", b"1")
+        medium.delete("a")
+        calls = SyncCalls(monkeypatch, directory)
+        medium.write_head(1, 1, b"data")
+        assert calls.take()[:2] == ["fsync blobs", "fdatasync head.new"]
+        medium.close()
+
+    def test_every_directory_made_is_synced_into_its_parent(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        calls = SyncCalls(monkeypatch, tmp_path)
+        FilesystemMedium(tmp_path / "some" / "where").close()
+        assert calls.take() == ["fsync .", "fsync some", "fsync some/where"]
+
+
+class TestFailure:
+    def test_after_a_failed_sync_nothing_is_written_any_more(self, directory: Path) -> None:
+        """A pipe can be written to and not be synced, on every system."""
+        medium = opened(directory)
+        put(medium, "a", b"1")
+        os.mkfifo(directory / "blobs" / "pipe")
+        medium.append("pipe", b"1")
+        with pytest.raises(MediumFailed, match=r"cannot sync .*/blobs/pipe: Invalid argument"):
+            medium.sync("pipe")
+        for change in (
+            lambda: medium.create("b"),
+            lambda: medium.append("a", b"2"),
+            lambda: medium.sync("a"),
+            lambda: medium.delete("a"),
+            lambda: medium.write_head(1, 1, b""),
+        ):
+            with pytest.raises(MediumFailed, match=r"cannot sync .*/blobs/pipe"):
+                change()
+        assert content(medium, "a") == b"1"
+        assert medium.read_head() == (1, b"")
+        medium.close()
+
+    def test_a_sync_that_fails_while_making_room_ends_the_medium(self, directory: Path) -> None:
+        medium = opened(directory, descriptors_max=1)
+        put(medium, "a", b"1")
+        os.mkfifo(directory / "blobs" / "pipe")
+        medium.append("pipe", b"1")
+        assert medium.read("a", 0, 9) == b"1"
+        with pytest.raises(MediumFailed, match=r"cannot sync .*/blobs/pipe"):
+            medium.append("a", b"2")
+        assert content(medium, "a") == b"1"
+        medium.close()
+
+    def test_what_cannot_be_read_ends_nothing(self, directory: Path) -> None:
+        medium = opened(directory)
+        put(medium, "a", b"1")
+        os.mkfifo(directory / "blobs" / "pipe")
+        with pytest.raises(ReadFailed, match=r"cannot read .*/blobs/pipe: Illegal seek"):
+            medium.read("pipe", 0, 1)
+        assert medium.append("a", b"2") == 1
+        medium.close()
+
+    @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+    def test_a_head_without_room_leaves_the_old_one(
+        self, directory: Path, monkeypatch: pytest.MonkeyPatch, number: int
+    ) -> None:
+        medium = opened(directory)
+
+        def refuse(*_: object, **__: object) -> None:
+            raise OSError(number, os.strerror(number))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", refuse)
+            with pytest.raises(MediumFull, match=os.strerror(number)):
+                medium.write_head(1, 1, b"new")
+        assert medium.read_head() == (1, b"")
+        medium.write_head(1, 1, b"new")
+        assert medium.read_head() == (1, b"new")
+        medium.close()
+
+    def test_a_write_that_takes_less_than_it_was_given_is_gone_on_with(
+        self, directory: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        medium = opened(directory)
+        medium.create("a")
+        real_write = os.write
+        monkeypatch.setattr(os, "write", lambda fd, data: real_write(fd, data[:3]))
+        assert medium.append("a", b"0123456789") == 0
+        assert content(medium, "a") == b"0123456789"
+        medium.close()
+
+
+FILL_UP = """
+import resource, sys
+from pathlib import Path
+from leveret_storage.errors import MediumFull
+from leveret_storage.filesystem import FilesystemMedium
+
+medium = FilesystemMedium(Path(sys.argv[1]))
+medium.write_head(0, 1, b"")
+medium.create("a")
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+for number in range(3):
+    medium.append("a", bytes([number]) * 4_000 if number < 2 else b"x" * 1_000)
+for attempt in range(2):
+    try:
+        medium.append("a", b"y" * 4_000)
+    except MediumFull as error:
+        print(error)
+    print(medium.size("a"))
+medium.append("a", b"z" * 500)
+medium.sync("a")
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+print(medium.append("a", b"y" * 4_000))
+medium.sync("a")
+"""
+
+
+class TestFullDisk:
+    def test_a_refused_append_leaves_nothing_and_goes_through_once_there_is_room(
+        self, directory: Path
+    ) -> None:
+        """Nothing simulated: the kernel takes a part of the append and refuses the rest."""
+        done = subprocess.run(
+            [sys.executable, "-c", FILL_UP, str(directory)], capture_output=True, text=True
+        )
+        assert done.stderr == ""
+        full = f"no room to append to {directory}/blobs/a: File too large"
+        assert done.stdout.splitlines() == [full, "9000", full, "9000", "9500"]
+        medium = FilesystemMedium(directory)
+        parts = (b"\0" * 4_000, b"\1" * 4_000, b"x" * 1_000, b"z" * 500, b"y" * 4_000)
+        assert content(medium, "a") == b"".join(parts)
+        medium.close()
+
+
+class TestDescriptors:
+    def files_open(self) -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    def test_many_blobs_are_written_and_read_through_few_descriptors(self, directory: Path) -> None:
+        medium = opened(directory, descriptors_max=4)
+        before = self.files_open()
+        names = [f"blob-{number}" for number in range(50)]
+        for name in names:
+            medium.create(name)
+        most = 0
+        for turn in (b"one", b"two"):
+            for name in names:
+                medium.append(name, name.encode() + turn)
+                most = max(most, self.files_open())
+        for name in names:
+            assert content(medium, name) == f"{name}one{name}two".encode()
+            medium.sync(name)
+            most = max(most, self.files_open())
+        assert most <= before + 4
+        medium.close()
+
+    def test_unsynced_bytes_are_synced_before_their_descriptor_is_closed(
+        self, directory: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        medium = opened(directory, descriptors_max=1)
+        medium.create("a")
+        calls = SyncCalls(monkeypatch, directory)
+        medium.append("a", b"1")
+        medium.create("b")
+        assert calls.take() == ["fdatasync blobs/a"]
+        medium.create("c")
+        assert calls.take() == []
+        medium.close()
+
+    def test_more_readers_than_descriptors_all_get_their_bytes(self, directory: Path) -> None:
+        medium = opened(directory, descriptors_max=2)
+        names = [f"blob-{number}" for number in range(12)]
+        for name in names:
+            put(medium, name, name.encode() * 1000)
+        before = self.files_open()
+
+        def read_all(turn: int) -> int:
+            for number in range(200):
+                name = names[(number * turn) % len(names)]
+                assert content(medium, name) == name.encode() * 1000
+            return self.files_open()
+
+        with ThreadPoolExecutor(max_workers=6) as readers:
+            open_then = list(readers.map(read_all, range(1, 7)))
+        # Each thread also has the listing of the directory open while it counts.
+        assert max(open_then) <= before + 6
+        medium.close()
+
+    def test_deleting_gives_the_descriptor_back(self, directory: Path) -> None:
+        medium = opened(directory)
+        before = self.files_open()
+        put(medium, "a", b"1")
+        assert self.files_open() == before + 1
+        medium.delete("a")
+        assert self.files_open() == before
+        medium.close()
+
+    def test_closing_gives_everything_back(self, directory: Path) -> None:
+        before = self.files_open()
+        medium = opened(directory)
+        put(medium, "a", b"1")
+        medium.close()
+        assert self.files_open() == before
+
+    def test_a_failed_opening_gives_everything_back(self, tmp_path: Path) -> None:
+        before = self.files_open()
+        (tmp_path / "lock").mkdir()
+        with pytest.raises(MediumFailed, match="no lock file"):
+            FilesystemMedium(tmp_path)
+        with pytest.raises(ReadFailed):
+            FilesystemMedium(tmp_path / "nowhere", read_only=True)
+        assert self.files_open() == before
+
+
+class TestDirectory:
+    def test_files_that_are_no_blobs_are_left_alone(self, directory: Path) -> None:
+        medium = opened(directory)
+        foreign = directory / "blobs" / ".nfs0001"
+        foreign.write_text("not ours")
+        put(medium, "a", b"1")
+        assert medium.list() == {"a"}
+        assert foreign.read_text() == "not ours"
+        medium.close()
+
+    def test_what_is_in_it_is_for_its_owner_alone(self, directory: Path) -> None:
+        medium = opened(directory)
+        put(medium, "a", b"1")
+        medium.close()
+        for path in (directory, *directory.rglob("*")):
+            assert path.stat().st_mode & 0o077 == 0, path
+
+    def test_a_directory_that_cannot_be_made_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        with pytest.raises(MediumFailed, match="file/data cannot be made: Not a directory"):
+            FilesystemMedium(tmp_path / "file" / "data")
+
+    def test_a_head_begun_and_not_finished_does_not_count(self, directory: Path) -> None:
+        medium = opened(directory)
+        medium.write_head(1, 1, b"good")
+        medium.close()
+        (directory / "head.new").write_bytes(b"LEVERET\n\0\1 and then the power went")
+        medium = FilesystemMedium(directory)
+        assert medium.read_head() == (1, b"good")
+        take(medium, b"next")
+        assert medium.read_head() == (2, b"next")
+        medium.close()
+
+    def test_every_flipped_bit_and_every_cut_of_a_head_is_found(self, directory: Path) -> None:
+        medium = opened(directory)
+        medium.write_head(1, 1, b"data")
+        path = directory / "head"
+        good = path.read_bytes()
+        spoilt = [good[:size] for size in range(len(good))] + [good + b"\0"]
+        number = int.from_bytes(good, "big")
+        spoilt += [(number ^ 1 << bit).to_bytes(len(good), "big") for bit in range(8 * len(good))]
+        for data in spoilt:
+            path.write_bytes(data)
+            with pytest.raises(Damaged, match="data/head: "):
+                medium.read_head()
+        medium.close()
+
+    def test_a_head_of_a_later_version_is_refused_by_name(self, directory: Path) -> None:
+        medium = opened(directory)
+        (directory / "head").write_bytes(HEAD_OF_VERSION_2)
+        with pytest.raises(UnknownVersion, match="data/head: written in format version 2; this"):
+            medium.read_head()
+        with pytest.raises(UnknownVersion):
+            medium.write_head(1, 1, b"")
+        assert (directory / "head").read_bytes() == HEAD_OF_VERSION_2
+        medium.close()
+
+
+class TestReadOnly:
+    def test_a_directory_in_use_can_be_read_and_not_written(self, directory: Path) -> None:
+        owner = opened(directory)
+        put(owner, "a", b"1")
+        reader = FilesystemMedium(directory, read_only=True)
+        owner.append("a", b"2")
+        assert content(reader, "a") == b"12"
+        assert reader.read_head() == (1, b"")
+        for change in (
+            lambda: reader.append("a", b"3"),
+            lambda: reader.create("b"),
+            lambda: reader.sync("a"),
+            lambda: reader.delete("a"),
+            lambda: reader.write_head(1, 2, b""),
+        ):
+            with pytest.raises(LostEpoch, match="opened for reading only"):
+                change()
+        owner.delete("a")
+        with pytest.raises(NoSuchBlob):
+            reader.size("a")
+        reader.close()
+        owner.close()
+
+    def test_nothing_is_made_for_a_reader(self, tmp_path: Path) -> None:
+        with pytest.raises(ReadFailed, match="No such file"):
+            FilesystemMedium(tmp_path / "data", read_only=True)
+        assert list(tmp_path.iterdir()) == []
+
+
+HEAD_OF_VERSION_2 = bytes.fromhex("4c4556455245540a 0002 0019 4a5f3408 01 0000000000000001")

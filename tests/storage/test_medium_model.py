@@ -1,0 +1,155 @@
+"""Any sequence of calls, on the local directory and on the faulty medium, against a dictionary.
+
+Nothing goes wrong in these runs but mistakes of the caller; a process ends and the next one goes
+on.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from leveret_storage.errors import BlobExists, LostEpoch, NoSuchBlob
+from leveret_storage.filesystem import FilesystemMedium
+from leveret_storage.medium import Medium
+from tests.storage.faulty import FaultyMedium
+
+NAMES = st.sampled_from(["a", "b", "c", "d.1", "d.2", "e-f_g"])
+DATA = st.binary(max_size=40) | st.integers(1, 70_000).map(bytes)
+
+FEW_DESCRIPTORS = 2
+"""Fewer than there are names, so that files are closed and opened again all the time."""
+
+
+class MediumMachine(RuleBasedStateMachine):
+    """The rules; what is opened is a subclass's."""
+
+    medium: Medium
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blobs: dict[str, bytes] = {}
+        self.head = (0, b"")
+
+    def open(self) -> Medium:
+        raise NotImplementedError
+
+    def restart(self) -> Medium:
+        raise NotImplementedError
+
+    @initialize()
+    def begin(self) -> None:
+        self.medium = self.open()
+        self.take(b"")
+
+    @rule(data=st.binary(max_size=30))
+    def take(self, data: bytes) -> None:
+        epoch, _ = self.medium.read_head()
+        self.medium.write_head(epoch, epoch + 1, data)
+        self.head = (epoch + 1, data)
+
+    @rule(data=st.binary(max_size=30))
+    def write_head(self, data: bytes) -> None:
+        epoch = self.head[0]
+        self.medium.write_head(epoch, epoch, data)
+        self.head = (epoch, data)
+
+    @rule(data=st.binary(max_size=30))
+    def write_head_unexpectedly(self, data: bytes) -> None:
+        with pytest.raises(LostEpoch):
+            self.medium.write_head(self.head[0] + 1, self.head[0] + 2, b"")
+        self.take(data)
+
+    @rule(data=st.binary(max_size=30))
+    def next_process(self, data: bytes) -> None:
+        self.medium = self.restart()
+        self.compare()
+        self.take(data)
+
+    @rule(name=NAMES)
+    def create(self, name: str) -> None:
+        if name in self.blobs:
+            with pytest.raises(BlobExists):
+                self.medium.create(name)
+        else:
+            self.medium.create(name)
+            self.blobs[name] = b""
+
+    @rule(name=NAMES, data=DATA)
+    def append(self, name: str, data: bytes) -> None:
+        if name in self.blobs:
+            assert self.medium.append(name, data) == len(self.blobs[name])
+            self.blobs[name] += data
+        else:
+            with pytest.raises(NoSuchBlob):
+                self.medium.append(name, data)
+
+    @rule(name=NAMES)
+    def sync(self, name: str) -> None:
+        if name in self.blobs:
+            self.medium.sync(name)
+        else:
+            with pytest.raises(NoSuchBlob):
+                self.medium.sync(name)
+
+    @rule(name=NAMES, offset=st.integers(0, 100_000), size=st.integers(0, 100_000))
+    def read(self, name: str, offset: int, size: int) -> None:
+        if name in self.blobs:
+            expected = self.blobs[name][offset : offset + size]
+            assert self.medium.read(name, offset, size) == expected
+        else:
+            with pytest.raises(NoSuchBlob):
+                self.medium.read(name, offset, size)
+
+    @rule(name=NAMES)
+    def delete(self, name: str) -> None:
+        if name in self.blobs:
+            self.medium.delete(name)
+            del self.blobs[name]
+        else:
+            with pytest.raises(NoSuchBlob):
+                self.medium.delete(name)
+
+    @invariant()
+    def compare(self) -> None:
+        assert self.medium.list() == frozenset(self.blobs)
+        assert self.medium.read_head() == self.head
+        for name, data in self.blobs.items():
+            assert self.medium.size(name) == len(data)
+            assert self.medium.read(name, 0, len(data) + 1) == data
+
+
+class FilesystemMachine(MediumMachine):
+    def open(self) -> Medium:
+        self.directory = tempfile.mkdtemp()
+        return FilesystemMedium(Path(self.directory), descriptors_max=FEW_DESCRIPTORS)
+
+    def restart(self) -> Medium:
+        self.medium.close()
+        return FilesystemMedium(Path(self.directory), descriptors_max=FEW_DESCRIPTORS)
+
+    def teardown(self) -> None:
+        self.medium.close()
+        shutil.rmtree(self.directory)
+
+
+class FaultyMachine(MediumMachine):
+    def open(self) -> Medium:
+        return FaultyMedium(seed=1)
+
+    def restart(self) -> Medium:
+        assert isinstance(self.medium, FaultyMedium)
+        return self.medium.kill()
+
+
+RUNS = settings(max_examples=100, stateful_step_count=40, deadline=None, print_blob=True)
+
+TestFilesystem = FilesystemMachine.TestCase
+TestFilesystem.settings = RUNS
+
+TestFaulty = FaultyMachine.TestCase
+TestFaulty.settings = RUNS
