@@ -124,6 +124,39 @@ def test_a_cancelled_consumer_gives_room_back_to_the_others(
     alice.gets(1, "b", 2, b"2", key="r")
 
 
+def test_a_shared_limit_used_up_holds_what_needs_no_acknowledgement_too(alice: Client) -> None:
+    alice.declares(1, "q", "r")
+    qos(alice, 1, 1, shared=True)
+    alice.consumes(1, "q", "acknowledges")
+    alice.consumes(1, "r", "does not", no_ack=True)
+    alice.publishes(1, "r", b"1", b"2")
+    alice.gets(1, "does not", 1, b"1", key="r")
+    alice.gets(1, "does not", 2, b"2", key="r")
+    alice.publishes(1, "q", b"3")
+    alice.gets(1, "acknowledges", 3, b"3")
+    alice.publishes(1, "r", b"4")
+    alice.hears_nothing()
+    alice.says(1, Basic.Ack(3))
+    alice.gets(1, "does not", 4, b"4", key="r")
+
+
+@pytest.mark.parametrize("queues", [("q", "q", "q"), ("q", "r", "s")])
+def test_consumers_under_a_shared_limit_take_turns(
+    alice: Client, bob: Client, queues: tuple[str, str, str]
+) -> None:
+    alice.declares(1, *sorted(set(queues)))
+    qos(alice, 1, 1, shared=True)
+    for tag, queue in zip("abc", queues, strict=True):
+        alice.consumes(1, queue, tag)
+    for queue in queues:
+        bob.publishes(1, queue, b"1", b"2")
+    for number, tag in enumerate("abcabc", 1):
+        deliver = alice.hears_a_content(1).method
+        assert isinstance(deliver, Basic.Deliver)
+        assert deliver.consumer_tag == tag
+        alice.says(1, Basic.Ack(number))
+
+
 def test_both_limits_hold_at_once(alice: Client) -> None:
     alice.declares(1, "q")
     qos(alice, 1, 2)

@@ -31,7 +31,8 @@ class Deliveries:
         self.last_tag: i64 = 0
         self.unacknowledged: dict[int, Delivery] = {}
         self.prefetch: i64 = 0
-        """Messages all consumers of the channel may hold together; 0 is no limit."""
+        """Messages all consumers of the channel may hold together; 0 is no limit. While that many
+        are held, a consumer that acknowledges nothing waits, too."""
         self.held: i64 = 0
         """Messages its consumers hold. What basic.get fetched is not among them."""
         self._lowest: i64 = 1
@@ -86,6 +87,11 @@ class Deliveries:
         for consumer in list(self.consumers.values()):
             consumer.reconsider()
 
+    def served(self, consumer: "ChannelConsumer") -> None:
+        """Let the others go first when there is room under the shared limit again."""
+        del self.consumers[consumer.tag]
+        self.consumers[consumer.tag] = consumer
+
     def consumer_cancelled(self, consumer: "ChannelConsumer") -> None:
         """A queue is gone, and a consumer with it (RabbitMQ: Consumer Cancellation)."""
         del self.consumers[consumer.tag]
@@ -133,11 +139,10 @@ class ChannelConsumer(Consumer):
 
     def can_take(self) -> bool:
         deliveries = self.deliveries
-        if not self.no_ack:
-            if self.prefetch != 0 and self.unacknowledged >= self.prefetch:
-                return False
-            if deliveries.prefetch != 0 and deliveries.held >= deliveries.prefetch:
-                return False
+        if self.prefetch != 0 and self.unacknowledged >= self.prefetch:
+            return False
+        if deliveries.prefetch != 0 and deliveries.held >= deliveries.prefetch:
+            return False
         return deliveries.session.writable()
 
     def park(self) -> None:
@@ -156,6 +161,8 @@ class ChannelConsumer(Consumer):
     def deliver(self, message: Message, position: i64, redelivered: bool) -> None:
         deliveries = self.deliveries
         tag = deliveries.next_tag()
+        if deliveries.prefetch != 0:
+            deliveries.served(self)
         if not self.no_ack:
             self.unacknowledged += 1
             deliveries.held += 1
