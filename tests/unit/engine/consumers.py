@@ -1,41 +1,58 @@
-"""A consumer of plain lists, for tests of queues."""
+"""A consumer for tests of queues: a real one, since compiled classes have no subclasses here."""
 
-from mypy_extensions import i64
-
-from leveret.engine.consumer import Consumer
 from leveret.engine.message import Message
+from leveret.engine.queue import Queue
+from leveret.protocol.deliveries import ChannelConsumer, Deliveries
+from leveret.protocol.session import Session
 
 
 def message(body: bytes = b"") -> Message:
     """A message with a body, which is all that tells it from others."""
-    return Message(b"\x00\x01q", b"", body, False)
+    header = b"\0\x3c\0\0" + len(body).to_bytes(8, "big") + b"\0\0"
+    return Message(b"\x00\x01q", header, body, False)
 
 
-class Recorder(Consumer):
-    """Takes as many messages as it has room for, and keeps what happened to it."""
+class Recorder:
+    """A consumer with as much room as a test gives it, by itself on a channel without a peer."""
 
-    def __init__(self, tag: str = "c", *, room: int = 1_000_000, exclusive: bool = False) -> None:
-        super().__init__(tag, False, exclusive)
-        self.room = room
-        self.taken: list[tuple[Message, int, bool]] = []
-        """Message, position, and whether it was delivered before."""
-        self.times_parked = 0
-        self.times_cancelled = 0
+    def __init__(
+        self, queue: Queue, tag: str = "c", *, room: int = 1_000_000, exclusive: bool = False
+    ) -> None:
+        self._session = Session(lambda: None, None)
+        self._deliveries = Deliveries(self._session, 1)
+        self.consumer = ChannelConsumer(
+            tag,
+            queue,
+            self._deliveries,
+            no_ack=False,
+            exclusive=exclusive,
+            prefetch=0,
+            arguments={},
+        )
+        self._deliveries.consumers[tag] = self.consumer
+        self.has_room(room)
+
+    def has_room(self, room: int) -> None:
+        """Give it room for so many more, without telling the queue."""
+        self._deliveries.prefetch = self._deliveries.held + room
+        self._session.paused = self._deliveries.prefetch == 0
 
     @property
     def bodies(self) -> list[bytes]:
         """The bodies of what it took."""
-        return [message.body for message, _, _ in self.taken]
+        return [each.message.body for each in self._deliveries.unacknowledged.values()]
 
-    def can_take(self) -> bool:
-        return self.room > 0
+    @property
+    def positions(self) -> list[int]:
+        """The positions of what it took."""
+        return [int(each.position) for each in self._deliveries.unacknowledged.values()]
 
-    def deliver(self, message: Message, position: i64, redelivered: bool) -> None:
-        self.room -= 1
-        self.taken.append((message, int(position), redelivered))
+    @property
+    def parked(self) -> bool:
+        """Whether the queue asks it no more."""
+        return self.consumer.parked
 
-    def park(self) -> None:
-        self.times_parked += 1
-
-    def cancelled(self) -> None:
-        self.times_cancelled += 1
+    @property
+    def cancelled(self) -> bool:
+        """Whether it was told that its queue is gone."""
+        return not self._deliveries.consumers

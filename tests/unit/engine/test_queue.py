@@ -17,10 +17,11 @@ def filled(*bodies: bytes) -> Queue:
     return queue
 
 
-def consume(queue: Queue, consumer: Recorder) -> Recorder:
-    queue.add_consumer(consumer)
+def consume(queue: Queue, tag: str = "c", room: int = 1_000_000) -> Recorder:
+    recorder = Recorder(queue, tag, room=room)
+    queue.add_consumer(recorder.consumer)
     queue.pump()
-    return consumer
+    return recorder
 
 
 def take(queue: Queue) -> tuple[Message, int, bool]:
@@ -47,16 +48,16 @@ def test_messages_leave_in_the_order_they_came() -> None:
 def test_positions_count_up_whichever_way_messages_leave() -> None:
     queue = filled(b"1", b"2")
     positions = [take(queue)[1]]
-    consumer = consume(queue, Recorder())
+    consumer = consume(queue)
     queue.publish(message(b"3"))
-    positions += [position for _, position, _ in consumer.taken]
+    positions += consumer.positions
     assert positions == sorted(set(positions))
     assert len(positions) == 3
 
 
 def test_a_ready_consumer_gets_a_message_straight_away() -> None:
     queue = Queue("q")
-    consumer = consume(queue, Recorder())
+    consumer = consume(queue)
     assert queue.publish(message(b"1"))
     assert consumer.bodies == [b"1"]
     assert queue.message_count() == 0
@@ -65,40 +66,40 @@ def test_a_ready_consumer_gets_a_message_straight_away() -> None:
 @given(st.lists(st.integers(0, 8), min_size=1, max_size=5), st.integers(0, 40))
 def test_consumers_share_by_turns_as_far_as_they_have_room(rooms: list[int], count: int) -> None:
     queue = Queue("q")
-    consumers = [consume(queue, Recorder(str(n), room=room)) for n, room in enumerate(rooms)]
+    consumers = [consume(queue, str(n), room) for n, room in enumerate(rooms)]
     for number in range(count):
         queue.publish(message(b"%d" % number))
-    taken = [len(consumer.taken) for consumer in consumers]
+    taken = [len(consumer.bodies) for consumer in consumers]
     assert sum(taken) == min(count, sum(rooms))
     assert queue.message_count() == count - sum(taken)
     for consumer, room in zip(consumers, rooms, strict=True):
-        if len(consumer.taken) < room:
-            assert len(consumer.taken) >= max(taken) - 1, "nobody with room is passed over"
+        if len(consumer.bodies) < room:
+            assert len(consumer.bodies) >= max(taken) - 1, "nobody with room is passed over"
     numbers = sorted(int(body) for consumer in consumers for body in consumer.bodies)
     assert numbers == list(range(sum(taken)))
 
 
-def test_who_is_full_is_parked_once_and_asked_no_more() -> None:
+def test_who_is_full_is_parked_and_asked_no_more() -> None:
     queue = Queue("q")
-    full = consume(queue, Recorder(room=0))
+    full = consume(queue, room=0)
     for number in range(5):
         queue.publish(message(b"%d" % number))
-    assert (full.parked, full.times_parked) == (True, 1)
-    full.room = 2
+    assert full.parked
+    full.has_room(2)
     queue.publish(message(b"5"))
-    assert full.taken == [], "nobody said that it has room"
-    queue.unpark(full)
+    assert full.bodies == [], "nobody said that it has room"
+    queue.unpark(full.consumer)
     assert full.bodies == [b"0", b"1"]
-    assert (full.parked, full.times_parked) == (True, 2)
+    assert full.parked
 
 
 def test_unparking_who_is_not_parked_changes_nothing() -> None:
     queue = Queue("q")
-    consumer, other = consume(queue, Recorder("a")), consume(queue, Recorder("b"))
-    queue.unpark(consumer)
+    consumer, other = consume(queue, "a"), consume(queue, "b")
+    queue.unpark(consumer.consumer)
     for number in range(4):
         queue.publish(message(b"%d" % number))
-    assert (len(consumer.taken), len(other.taken)) == (2, 2)
+    assert (len(consumer.bodies), len(other.bodies)) == (2, 2)
 
 
 def test_what_comes_back_lies_before_what_has_not_left() -> None:
@@ -116,8 +117,8 @@ def test_a_new_message_does_not_overtake_what_came_back() -> None:
     queue = filled(b"1")
     back = take(queue)
     queue.give_back(back[0], back[1])
-    consumer = Recorder()
-    queue.add_consumer(consumer)
+    consumer = Recorder(queue)
+    queue.add_consumer(consumer.consumer)
     queue.publish(message(b"2"))
     queue.pump()
     assert consumer.bodies == [b"1", b"2"]
@@ -156,39 +157,39 @@ def test_any_coming_and_going_keeps_the_order(steps: list[str], data: st.DataObj
 
 def test_who_leaves_gets_no_more() -> None:
     queue = Queue("q")
-    stays, leaves = consume(queue, Recorder("a")), consume(queue, Recorder("b"))
+    stays, leaves = consume(queue, "a"), consume(queue, "b")
     queue.publish(message(b"1"))
-    queue.remove_consumer(leaves)
+    queue.remove_consumer(leaves.consumer)
     for body in (b"2", b"3"):
         queue.publish(message(body))
     assert stays.bodies == [b"1", b"2", b"3"]
-    assert queue.consumers == [stays]
+    assert queue.consumers == [stays.consumer]
 
 
 def test_who_leaves_while_parked_is_not_parked_any_more() -> None:
     queue = filled(b"1")
-    consumer = consume(queue, Recorder(room=0))
-    queue.remove_consumer(consumer)
-    assert not consumer.parked
-    consumer.room = 1
-    queue.unpark(consumer)
-    assert consumer.taken == []
+    recorder = consume(queue, room=0)
+    queue.remove_consumer(recorder.consumer)
+    assert not recorder.parked
+    recorder.has_room(1)
+    queue.unpark(recorder.consumer)
+    assert recorder.bodies == []
 
 
 def test_a_deleted_queue_takes_nothing_back_and_tells_its_consumers() -> None:
     queue = filled(b"1", b"2")
     back = take(queue)
-    ready, full = Recorder("a", room=0), Recorder("b", room=0)
-    consume(queue, full)
-    queue.add_consumer(ready)
+    full = consume(queue, "a", room=0)
+    ready = Recorder(queue, "b")
+    queue.add_consumer(ready.consumer)
     queue.delete()
-    assert (ready.times_cancelled, full.times_cancelled) == (1, 1)
+    assert (ready.cancelled, full.cancelled) == (True, True)
     queue.give_back(back[0], back[1])
     queue.pump()
-    full.room = 1
-    queue.unpark(full)
+    full.has_room(1)
+    queue.unpark(full.consumer)
     assert (queue.deleted, queue.message_count(), queue.consumers) == (True, 0, [])
-    assert full.taken == []
+    assert full.bodies == []
 
 
 @pytest.mark.parametrize(("exclusive", "expected"), [(True, True), (False, False)])
@@ -197,7 +198,7 @@ def test_a_queue_is_exclusively_consumed_by_who_asked_for_it(
 ) -> None:
     queue = Queue("q")
     assert not queue.exclusively_consumed
-    queue.add_consumer(Recorder(exclusive=exclusive))
+    queue.add_consumer(Recorder(queue, exclusive=exclusive).consumer)
     assert queue.exclusively_consumed == expected
 
 

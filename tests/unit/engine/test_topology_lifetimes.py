@@ -118,10 +118,10 @@ class Topology(RuleBasedStateMachine):
             return
         queue = self.vhost.queues[name]
         if name not in self.consumed:
-            self.consumed[name] = Recorder()
-            queue.add_consumer(self.consumed[name])
+            self.consumed[name] = Recorder(queue)
+            queue.add_consumer(self.consumed[name].consumer)
             return
-        remove_consumer(self.vhost, queue, self.consumed.pop(name))
+        remove_consumer(self.vhost, queue, self.consumed.pop(name).consumer)
         if queue.auto_delete:
             self.forget_queue(name)
 

@@ -1,0 +1,195 @@
+"""The compiled build does what its .py files say: same results, same exceptions, same sessions.
+
+Where the plain build is installed there is nothing to compare; there it is only seen to that the
+.py files are what runs.
+"""
+
+import importlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from librt.strings import BytesWriter
+
+import leveret
+from leveret.compiled import COMPILED, build_kind, loaded_from_shared_object
+from leveret.engine.message import Message
+from leveret.protocol import frames, tables
+from tests.protocol.player import PLAIN, play
+from tests.protocol.scripts import HANDSHAKE, SESSION
+from tests.unit.protocol import wire
+
+ROOT = Path(__file__).parents[2]
+
+
+def twin(module: ModuleType) -> ModuleType:
+    """The .py file beside a module, loaded under another name."""
+    # A compiled module is not told its own place well; the package, which is not, is.
+    _, *path = module.__name__.split(".")
+    source = Path(leveret.__file__).parent.joinpath(*path).with_suffix(".py")
+    loader = SourceFileLoader(f"plain_{path[-1]}", str(source))
+    spec = spec_from_loader(loader.name, loader)
+    assert spec is not None
+    made = module_from_spec(spec)
+    loader.exec_module(made)
+    return made
+
+
+def outcome(function: Any, *arguments: object) -> object:
+    """What a function returns, or the type and text of what it raises."""
+    try:
+        return function(*arguments)
+    except (ValueError, IndexError, OverflowError, TypeError) as error:
+        return type(error), str(error)
+
+
+if build_kind() == "plain Python":
+
+    @pytest.mark.parametrize("name", COMPILED)
+    def test_each_module_runs_from_its_py_file(name: str) -> None:
+        """Nothing is compiled here, so there is nothing to compare."""
+        assert str(importlib.import_module(name).__file__).endswith(".py")
+
+else:
+    plain_tables = twin(tables)
+    plain_frames = twin(frames)
+
+    def damaged(good: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+        """Some as they are, some with an octet changed, some cut."""
+        return st.one_of(
+            good,
+            st.tuples(good, st.integers(0, 10_000), st.integers(0, 255)).map(
+                lambda parts: (
+                    parts[0][: parts[1] % (len(parts[0]) + 1)]
+                    + bytes((parts[2],))
+                    + parts[0][parts[1] % (len(parts[0]) + 1) + 1 :]
+                )
+            ),
+            st.tuples(good, st.integers(0, 10_000)).map(
+                lambda parts: parts[0][: parts[1] % (len(parts[0]) + 1)]
+            ),
+        )
+
+    def test_the_twins_are_what_they_are_called() -> None:
+        assert loaded_from_shared_object(tables.__name__)
+        assert loaded_from_shared_object(frames.__name__)
+        assert str(plain_tables.__file__).endswith("tables.py")
+        assert str(plain_frames.__file__).endswith("frames.py")
+
+    @given(damaged(wire.tables), st.integers(0, 3))
+    @settings(max_examples=200)
+    def test_tables_are_checked_alike(table: bytes, start: int) -> None:
+        data = b"\0" * start + table
+        compiled = outcome(tables.check_table, data, start, len(data))
+        assert compiled == outcome(plain_tables.check_table, data, start, len(data))
+        if isinstance(compiled, int):
+            types = tables.table_types(data, start)
+            assert types == plain_tables.table_types(data, start)
+
+    @given(st.integers(0, 0xFFFF), damaged(st.binary(max_size=80)), damaged(wire.tables))
+    @settings(max_examples=200)
+    def test_properties_are_checked_alike(flags: int, values: bytes, table: bytes) -> None:
+        for data in (
+            flags.to_bytes(2, "big") + values,
+            (flags & 0x9FFF | tables.HEADERS).to_bytes(2, "big") + table + values,
+        ):
+            compiled = outcome(tables.check_properties, data, 0, len(data))
+            assert compiled == outcome(plain_tables.check_properties, data, 0, len(data))
+            if isinstance(compiled, int):
+                mode = tables.delivery_mode(data, 0, compiled)
+                assert mode == plain_tables.delivery_mode(data, 0, compiled)
+
+    @given(st.binary(max_size=60))
+    def test_names_read_alike(name: bytes) -> None:
+        assert tables.name_text(name) == plain_tables.name_text(name)
+
+    @given(
+        st.integers(0, 65_535),
+        st.integers(-(2**63), 2**63 - 1),
+        st.booleans(),
+        st.binary(max_size=9000),
+        st.integers(0, 2**31 - 1),
+        st.sampled_from([4096, 4097, 131_072]),
+    )
+    def test_frames_are_written_alike(
+        channel: int, tag: int, flag: bool, body: bytes, left: int, frame_max: int
+    ) -> None:
+        message = Message(b"\x01x\x01k", b"\0\x3c" + bytes(12), body, False)
+        written = []
+        for module in (frames, plain_frames):
+            out = BytesWriter()
+            number = module.wire_number(channel)
+            module.write_deliver(out, number, b"\x01c", tag, flag, message, frame_max)
+            module.write_get_ok(out, number, tag, flag, message, left, frame_max)
+            module.write_return(out, number, message, frame_max)
+            module.write_ack(out, number, tag, flag)
+            written.append(out.getvalue())
+        assert written[0] == written[1]
+
+    class PlainPlayer:
+        """Another process, in which nothing is compiled."""
+
+        def __init__(self) -> None:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.protocol.player", PLAIN],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                cwd=ROOT,
+            )
+
+        def play(self, pieces: list[bytes]) -> str:
+            """What it answers to a session."""
+            assert self.process.stdin is not None
+            assert self.process.stdout is not None
+            print(*(piece.hex() for piece in pieces), file=self.process.stdin, flush=True)
+            return self.process.stdout.readline().rstrip("\n")
+
+        def ends(self) -> None:
+            """It says at the end if anything in it was compiled after all."""
+            self.process.communicate()
+            assert self.process.returncode == 0
+
+    @pytest.fixture(scope="module")
+    def plain() -> Iterator[PlainPlayer]:
+        player = PlainPlayer()
+        yield player
+        player.ends()
+
+    def test_a_session_is_answered_alike(plain: PlainPlayer) -> None:
+        answer = play([b"".join(SESSION)])
+        assert answer == plain.play([b"".join(SESSION)])
+        assert len(answer) > 1000
+
+    @given(
+        st.lists(
+            st.tuples(
+                st.integers(0, len(SESSION) - 1), st.integers(0, 10_000), st.integers(0, 255)
+            ),
+            max_size=3,
+        )
+    )
+    @settings(max_examples=300, deadline=None)
+    def test_a_damaged_session_is_answered_alike(
+        plain: PlainPlayer, changes: list[tuple[int, int, int]]
+    ) -> None:
+        pieces = list(SESSION)
+        for number, place, change in changes:
+            piece = bytearray(pieces[number])
+            piece[place % len(piece)] ^= change
+            pieces[number] = bytes(piece)
+        assert play(pieces) == plain.play(pieces)
+
+    @given(st.permutations(range(len(HANDSHAKE) + 1, len(SESSION))))
+    @settings(max_examples=100, deadline=None)
+    def test_a_session_in_any_order_is_answered_alike(plain: PlainPlayer, order: list[int]) -> None:
+        pieces = [*SESSION[: len(HANDSHAKE) + 1], *(SESSION[number] for number in order)]
+        assert play(pieces) == plain.play(pieces)
