@@ -50,12 +50,12 @@ def examine(header: bytes, route: Route, vhost: VirtualHost, user: str) -> tuple
         delivery-mode, or a CC or BCC that is no array.
     """
     properties = methods.properties(header)
-    if properties.user_id and properties.user_id != user:
+    if properties.user_id is not None and properties.user_id != user:
         raise AmqpError(
             ReplyCode.PRECONDITION_FAILED,
             f"user_id property set to '{properties.user_id}' but authenticated user was '{user}'",
         )
-    if properties.expiration:
+    if properties.expiration is not None:
         check_expiration(properties.expiration)
     mode = properties.delivery_mode
     if mode is not None and mode not in (TRANSIENT, PERSISTENT):

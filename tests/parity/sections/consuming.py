@@ -601,3 +601,20 @@ def a_message_requeued_by_one_channel_is_redelivered_to_another(session: Session
     client.do(Basic.Get(0, "q"), ch=1)
     client.do(Basic.Nack(1), "q", ch=1)
     client.do(Basic.Get(0, "q"), ch=2)
+
+
+@scenario()
+def a_consumer_argument_is_checked_before_who_consumes(session: Session) -> None:
+    client = with_messages(session)
+    client.do(Basic.Consume(0, "q", "one", exclusive=True))
+    client.open(2)
+    client.do(Basic.Consume(0, "q", "two", arguments={"x-priority": 1.5}), ch=2)
+    client.open(2)
+    client.do(Basic.Consume(0, "missing", "two", arguments={"x-priority": 1.5}), ch=2)
+
+
+@scenario()
+def consumer_priorities_of_any_size(session: Session) -> None:
+    client = with_messages(session)
+    for value in (-1, 0, 10, 10**12):
+        client.do(Basic.Consume(0, "q", f"tag{value}", arguments={"x-priority": value}))

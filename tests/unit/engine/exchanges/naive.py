@@ -40,10 +40,16 @@ def topic_matches(pattern: list[str], words: list[str]) -> bool:
     return pattern[0] in ("*", words[0]) and topic_matches(pattern[1:], words[1:])
 
 
+def satisfies(header: FieldValue, asked: FieldValue) -> bool:
+    """Equality of a header and an argument: a number is a number, whatever its type."""
+    numbers = [one for one in (header, asked) if type(one) in (int, float)]
+    return header == asked if len(numbers) == 2 else same(header, asked)
+
+
 def headers_match(arguments: Table, headers: Table) -> bool:
     kind = arguments.get("x-match", "all")
     holds = [
-        name in headers and (value is None or same(value, headers[name]))
+        name in headers and (value is None or satisfies(headers[name], value))
         for name, value in arguments.items()
         if name != "x-match" and (kind in ("all-with-x", "any-with-x") or name[:2] != "x-")
     ]
