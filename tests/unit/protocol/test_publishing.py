@@ -1,0 +1,95 @@
+"""The properties that the broker answers for, from the octets of content headers."""
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leveret.engine.vhost import Route, VirtualHost
+from leveret.errors import AmqpError
+from leveret.protocol.publishing import check_expiration, examine, is_to_be_examined
+from leveret.protocol.tables import HEADERS, PRIORITY, check_properties
+from tests.unit.protocol import wire
+
+FLAGS_AT = 12
+
+ROUTE = Route(b"\0\1q", "", "q", [], False)
+NOBODY = VirtualHost("/")
+
+BCC = b"A" + wire.long_string(b"S" + wire.long_string(b"there"))
+
+other_names = st.binary(min_size=1, max_size=8).filter(lambda name: name not in (b"CC", b"BCC"))
+entries = st.lists(st.tuples(other_names, wire.values), max_size=4)
+
+
+def header_of(table: bytes, *, priority: int = 7) -> bytes:
+    """A content header with headers, and the property that comes next but one."""
+    return struct.pack(">HHQH", 60, 0, 0, HEADERS | PRIORITY) + table + bytes([priority])
+
+
+def flags_of(header: bytes) -> int:
+    return check_properties(header, FLAGS_AT, len(header))
+
+
+@given(entries, entries)
+def test_bcc_is_cut_out_and_no_other_octet_changes(
+    before: list[tuple[bytes, bytes]], behind: list[tuple[bytes, bytes]]
+) -> None:
+    header = header_of(wire.table(*before, (b"BCC", BCC), *behind))
+    assert is_to_be_examined(header, flags_of(header))
+    assert examine(header, ROUTE, NOBODY, "guest")[0] == header_of(wire.table(*before, *behind))
+
+
+@given(entries)
+def test_what_has_no_routing_header_stays_as_it_is(written: list[tuple[bytes, bytes]]) -> None:
+    header = header_of(wire.table(*written))
+    assert examine(header, ROUTE, NOBODY, "guest") == (header, ROUTE)
+
+
+def test_a_routing_header_inside_another_table_is_none() -> None:
+    inner = b"F" + wire.table((b"BCC", BCC))
+    header = header_of(wire.table((b"inner", inner)))
+    assert examine(header, ROUTE, NOBODY, "guest") == (header, ROUTE)
+
+
+@pytest.mark.parametrize(
+    ("properties", "expected"),
+    [
+        (b"\x00\x00", False),
+        (b"\x10\x00\x01", False),
+        (b"\x10\x00\x02", False),
+        (b"\x10\x00\x00", True),
+        (b"\x10\x00\x03", True),
+        (b"\x01\x00\x0210", True),
+        (b"\x00\x10\x05guest", True),
+        (b"\x08\x00\x05", False),
+        (b"\x20\x00" + wire.table((b"a", b"V")), False),
+        (b"\x20\x00" + wire.table((b"CC", b"V")), True),
+    ],
+)
+def test_only_what_may_be_wrong_is_examined(properties: bytes, expected: bool) -> None:
+    header = struct.pack(">HHQ", 60, 0, 0) + properties
+    assert is_to_be_examined(header, flags_of(header)) is expected
+
+
+@given(st.integers(0, 315_360_000_000))
+def test_milliseconds_up_to_ten_years_are_an_expiration(milliseconds: int) -> None:
+    check_expiration(str(milliseconds))
+    check_expiration(f"+{milliseconds}")
+    with pytest.raises(AmqpError, match="leftover_string"):
+        check_expiration(f"{milliseconds}ms")
+
+
+@given(st.integers(min_value=1))
+def test_other_numbers_are_none(beyond: int) -> None:
+    with pytest.raises(AmqpError, match="value_negative"):
+        check_expiration(str(-beyond))
+    with pytest.raises(AmqpError, match="value_too_large"):
+        check_expiration(str(315_360_000_000 + beyond))
+
+
+@given(st.text().filter(lambda text: text[:1] not in [*"+-0123456789"]))
+def test_an_expiration_begins_with_digits(text: str) -> None:
+    with pytest.raises(AmqpError, match="no_integer"):
+        check_expiration(text)
