@@ -1,7 +1,7 @@
 """Content: a method, a header, and as many body frames as somebody likes."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pamqp.base import Frame
 from pamqp.commands import Basic, Channel, Connection, Queue
@@ -136,6 +136,7 @@ def test_frames_are_no_larger_than_the_receiver_takes(play: Play, size: int, how
     assert content.frames == (4088,) * whole + ((rest,) if rest else ())
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=300), min_size=1, max_size=8), st.integers(1, 2000))
 def test_any_cut_of_a_body_gives_the_same_message(parts: list[bytes], slice_bytes: int) -> None:
     play = Play()

@@ -85,7 +85,7 @@ else:
         assert str(plain_frames.__file__).endswith("frames.py")
 
     @given(damaged(wire.tables), st.integers(0, 3))
-    @settings(max_examples=200)
+    @settings(max_examples=200, deadline=None)
     def test_tables_are_checked_alike(table: bytes, start: int) -> None:
         data = b"\0" * start + table
         compiled = outcome(tables.check_table, data, start, len(data))
@@ -95,7 +95,7 @@ else:
             assert types == plain_tables.table_types(data, start)
 
     @given(st.integers(0, 0xFFFF), damaged(st.binary(max_size=80)), damaged(wire.tables))
-    @settings(max_examples=200)
+    @settings(max_examples=200, deadline=None)
     def test_properties_are_checked_alike(flags: int, values: bytes, table: bytes) -> None:
         for data in (
             flags.to_bytes(2, "big") + values,
@@ -107,10 +107,12 @@ else:
                 mode = tables.delivery_mode(data, 0, compiled)
                 assert mode == plain_tables.delivery_mode(data, 0, compiled)
 
+    @settings(deadline=None)
     @given(st.binary(max_size=60))
     def test_names_read_alike(name: bytes) -> None:
         assert tables.name_text(name) == plain_tables.name_text(name)
 
+    @settings(deadline=None)
     @given(
         st.integers(0, 65_535),
         st.integers(-(2**63), 2**63 - 1),

@@ -1,7 +1,7 @@
 """Reply codes: what each closes, and what the peer reads."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leveret.errors import AmqpError, ReplyCode
@@ -51,6 +51,7 @@ def test_the_peer_reads_the_name_of_the_code_and_the_text() -> None:
     assert (error.code, error.text) == (ReplyCode.NOT_FOUND, "no queue 'q' in vhost '/'")
 
 
+@settings(deadline=None)
 @given(st.sampled_from(ReplyCode), st.text(max_size=300))
 def test_a_reply_text_fits_a_short_string_and_is_cut_between_characters(
     code: ReplyCode, text: str
@@ -65,6 +66,7 @@ def test_a_reply_text_fits_a_short_string_and_is_cut_between_characters(
     assert 255 - 4 < len(reply_text.encode()) <= 255
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_a_name_that_is_not_utf_8_makes_a_text_that_is(octets: bytes) -> None:
     name = octets.decode("utf-8", "surrogateescape")

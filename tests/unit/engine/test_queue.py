@@ -1,7 +1,7 @@
 """A queue by itself: order, turns, and consumers that are full."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leveret.engine.message import Message
@@ -63,6 +63,7 @@ def test_a_ready_consumer_gets_a_message_straight_away() -> None:
     assert queue.message_count() == 0
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 8), min_size=1, max_size=5), st.integers(0, 40))
 def test_consumers_share_by_turns_as_far_as_they_have_room(rooms: list[int], count: int) -> None:
     queue = Queue("q")
@@ -124,6 +125,7 @@ def test_a_new_message_does_not_overtake_what_came_back() -> None:
     assert consumer.bodies == [b"1", b"2"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["publish", "take", "back", "purge"]), max_size=60), st.data())
 def test_any_coming_and_going_keeps_the_order(steps: list[str], data: st.DataObject) -> None:
     queue = Queue("q")

@@ -1,7 +1,7 @@
 """Routing: from an exchange to queues, once each, however the way winds."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leveret.engine.exchanges import create
@@ -69,6 +69,7 @@ def test_a_way_over_many_exchanges_is_followed(setting: Setting) -> None:
     assert setting.route("x0") == ["q"]
 
 
+@settings(deadline=None)
 @given(
     st.sets(st.tuples(st.integers(0, 4), st.integers(0, 4)), max_size=15),
     st.sets(st.tuples(st.integers(0, 4), st.integers(0, 3)), max_size=10),
@@ -164,6 +165,7 @@ def test_what_cannot_be_published_to_is_refused_every_time(
         assert (raised.value.code, raised.value.text) == (code, text)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_a_routing_key_may_be_any_octets(key: bytes) -> None:
     setting = Setting()

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from librt.strings import BytesWriter
 from pamqp.commands import Basic
@@ -62,6 +62,7 @@ def test_a_channel_number_keeps_its_octets(channel: int) -> None:
     assert number.to_bytes(2, "big", signed=True) == channel.to_bytes(2, "big")
 
 
+@settings(deadline=None)
 @given(short_texts, tags, st.booleans(), short_texts, short_texts, bodies, numbers, frame_sizes)
 def test_a_delivery_is_read_as_it_was_written(
     consumer: str,
@@ -96,6 +97,7 @@ def test_a_delivery_is_read_as_it_was_written(
     assert (content.body, content.frames) == (body, sizes(body, frame_max))
 
 
+@settings(deadline=None)
 @given(tags, st.booleans(), short_texts, bodies, st.integers(0, 2**31 - 1), numbers, frame_sizes)
 def test_a_fetched_message_is_read_as_it_was_written(
     tag: int,
@@ -129,6 +131,7 @@ def test_a_fetched_message_is_read_as_it_was_written(
     assert (content.body, content.frames) == (body, sizes(body, frame_max))
 
 
+@settings(deadline=None)
 @given(short_texts, short_texts, bodies, numbers, frame_sizes)
 def test_a_return_is_read_as_it_was_written(
     exchange: str, key: str, body: bytes, channel: int, frame_max: int
@@ -149,6 +152,7 @@ def test_a_return_is_read_as_it_was_written(
     assert (content.body, content.frames) == (body, sizes(body, frame_max))
 
 
+@settings(deadline=None)
 @given(tags, st.booleans(), numbers)
 def test_a_confirm_is_read_as_it_was_written(tag: int, multiple: bool, channel: int) -> None:
     octets = written(lambda out: frames.write_ack(out, frames.wire_number(channel), tag, multiple))

@@ -1,7 +1,7 @@
 """Login mechanisms: names and passwords out of responses, and nothing else out of anything."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leveret.errors import AmqpError, ReplyCode
@@ -19,6 +19,7 @@ def test_they_are_offered_in_this_order() -> None:
     assert list(MECHANISMS) == ["PLAIN", "AMQPLAIN"]
 
 
+@settings(deadline=None)
 @given(parts, parts, st.binary(max_size=30).filter(lambda octets: 0 not in octets))
 def test_plain_reads_name_and_password(identity: str, user: str, password: bytes) -> None:
     response = identity.encode() + b"\0" + user.encode() + b"\0" + password
@@ -32,6 +33,7 @@ def test_plain_has_three_parts(response: bytes) -> None:
     assert raised.value.code == ReplyCode.SYNTAX_ERROR
 
 
+@settings(deadline=None)
 @given(parts, parts, st.booleans())
 def test_amqplain_reads_name_and_password_in_any_order(
     user: str, password: str, reverse: bool
@@ -67,6 +69,7 @@ def test_amqplain_is_a_table_with_both(response: bytes) -> None:
     assert "guest" not in raised.value.text
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(MECHANISMS)), st.binary(max_size=200))
 def test_any_response_is_credentials_or_an_error(mechanism: str, response: bytes) -> None:
     try:

@@ -1,7 +1,7 @@
 """The tables of states: every state with every event, and what the pairs add up to."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leveret.errors import AmqpError
@@ -43,6 +43,7 @@ def test_an_event_of_a_channel_is_in_the_table_or_an_error(
     assert raised.value.closes_connection
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(ConnectionEvent), max_size=20))
 def test_no_run_of_events_opens_a_connection_but_through_the_handshake(
     events: list[ConnectionEvent],
