@@ -25,6 +25,11 @@ FEW_DESCRIPTORS = 2
 """Fewer than there are names, so that files are closed and opened again all the time."""
 
 
+IN_MEMORY = Path("/dev/shm")
+"""Where there is one: these runs are about what is read, and a disk would be synced thousands of
+times."""
+
+
 class MediumMachine(RuleBasedStateMachine):
     """The rules; what is opened is a subclass's."""
 
@@ -125,7 +130,7 @@ class MediumMachine(RuleBasedStateMachine):
 
 class FilesystemMachine(MediumMachine):
     def open(self) -> Medium:
-        self.directory = tempfile.mkdtemp()
+        self.directory = tempfile.mkdtemp(dir=IN_MEMORY if IN_MEMORY.is_dir() else None)
         return FilesystemMedium(Path(self.directory), descriptors_max=FEW_DESCRIPTORS)
 
     def restart(self) -> Medium:
