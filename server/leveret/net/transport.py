@@ -164,10 +164,17 @@ class AmqpTransport(asyncio.Protocol):
         if data:
             self._transport.write(data)
         if self.connection.finished:
-            self._closing_since = self._loop.time()
-            self._transport.close()
+            self._part()
         else:
             self.connection.session.unpark_consumers()
+
+    def _part(self) -> None:
+        """Nothing is left to say. A client that closed the connection closes the socket, too: one
+        with several threads may be writing still, and is not to be cut off (as in RabbitMQ)."""
+        if not self._closing_since:
+            self._closing_since = self._loop.time()
+            if not self.connection.parted:
+                self._transport.close()
 
     def tick(self, now: float) -> None:
         """Let time pass."""
@@ -191,6 +198,8 @@ class AmqpTransport(asyncio.Protocol):
 
     def force_close(self, reason: str) -> None:
         """Tell the peer to go, and read whether it does."""
+        if self.connection.finished:
+            self._transport.close()
         self.connection.force_close(reason)
         self._read_on()
 

@@ -103,6 +103,8 @@ class Connection:
         """What the client calls itself, if it does."""
         self.heartbeat = 0
         """Seconds, as the client chose; 0 is none."""
+        self.parted = False
+        """Whether the client closed it, and so closes the socket, too."""
         self.blocked = False
         """Whether it is not to be read because of an alarm."""
         self._channels: dict[int, Channel] = {}
@@ -130,7 +132,7 @@ class Connection:
 
     @property
     def finished(self) -> bool:
-        """Whether the socket is to be closed once the output is flushed."""
+        """Whether nothing is said any more once the output is flushed."""
         return self.state == ConnectionState.CLOSED
 
     def move(self, event: ConnectionEvent) -> None:
