@@ -56,7 +56,7 @@ class RunHeader(NamedTuple):
     """What a run says of itself before its messages."""
 
     first: int
-    count: int
+    messages: int
     persistent: int
 
 
@@ -123,21 +123,6 @@ def _write_parts(out: BytesWriter, route: bytes, header: bytes, body: bytes) -> 
     out.write(body)
 
 
-def write_run_header(out: BytesWriter, first: i64, count: i64, persistent: i64) -> None:
-    """Write the beginning of a run of messages."""
-    write_i64_be(out, first)
-    write_i32_be(out, i32(count))
-    write_i32_be(out, i32(persistent))
-
-
-def write_run_message(
-    out: BytesWriter, route: bytes, header: bytes, body: bytes, persistent: bool
-) -> None:
-    """Write one message of a run."""
-    out.append(PERSISTENT if persistent else 0)
-    _write_parts(out, route, header, body)
-
-
 def read_run_header(payload: bytes) -> RunHeader:
     """The beginning of a run.
 
@@ -155,7 +140,7 @@ def read_run(payload: bytes) -> list[Stored]:
 
     :raises Damaged: if they do not end where the payload does.
     """
-    count = read_run_header(payload).count
+    count = read_run_header(payload).messages
     found: list[Stored] = []
     reader = Reader(payload, RUN_HEADER_BYTES)
     while count > 0:
@@ -232,3 +217,65 @@ class Reader:
         """A message's three parts, lengths first."""
         route, header, body = self.short(), self.long(), self.long()
         return Stored(self.octets(route), self.octets(header), self.octets(body), persistent)
+
+
+def run(first: i64, messages: list[Stored]) -> bytes:
+    """The payload of a run of messages with consecutive positions."""
+    persistent = 0
+    for message in messages:
+        if message.persistent:
+            persistent += 1
+    out = BytesWriter()
+    write_i64_be(out, first)
+    write_i32_be(out, i32(len(messages)))
+    write_i32_be(out, i32(persistent))
+    for message in messages:
+        out.append(PERSISTENT if message.persistent else 0)
+        _write_parts(out, message.route, message.header, message.body)
+    return out.getvalue()
+
+
+class Checkpoint(NamedTuple):
+    """The state of a store at the beginning of a log segment."""
+
+    next_queue: int
+    """The number of the next queue to be made."""
+    definitions: list[bytes]
+    queues: list[tuple[int, list[tuple[int, int]]]]
+    """Each durable queue's number, and its settled positions as half-open ranges."""
+
+
+def write_checkpoint(checkpoint: Checkpoint) -> bytes:
+    """The payload of a checkpoint."""
+    out = BytesWriter()
+    write_i32_be(out, i32(checkpoint.next_queue))
+    write_i32_be(out, i32(len(checkpoint.definitions)))
+    for definition in checkpoint.definitions:
+        write_i32_be(out, i32(len(definition)))
+        out.write(definition)
+    write_i32_be(out, i32(len(checkpoint.queues)))
+    for number, ranges in checkpoint.queues:
+        write_i32_be(out, i32(number))
+        write_i32_be(out, i32(len(ranges)))
+        for first, end in ranges:
+            write_i64_be(out, first)
+            write_i64_be(out, end)
+    return out.getvalue()
+
+
+def read_checkpoint(payload: bytes) -> Checkpoint:
+    """The state in a checkpoint.
+
+    :raises Damaged: if it is not one.
+    """
+    reader = Reader(payload, 0)
+    next_queue = reader.long()
+    definitions = [reader.octets(reader.long()) for _ in range(reader.long())]
+    queues = []
+    for _ in range(reader.long()):
+        number = reader.long()
+        ranges = [(reader.longlong(), reader.longlong()) for _ in range(reader.long())]
+        queues.append((number, ranges))
+    if reader.at != len(payload):
+        raise Damaged("bytes behind a checkpoint")
+    return Checkpoint(next_queue, definitions, queues)

@@ -1,0 +1,376 @@
+"""The store: one commit log, the queues it carries, and what it takes to find them again.
+
+Everything that has to be there after a crash is put into the open batch: messages, what was
+settled, definitions. A batch is one record, written and synced by the writing thread while the
+next one fills; what waits for it (a confirm, a reply) remembers the batch's number and is free when
+`synced` has reached it.
+
+The log is cut into segments. Each begins with a checkpoint, all definitions and all settled
+positions, so that an older one is only kept for its messages. When every message of the oldest is
+settled, or also in a queue segment, it is deleted; when segments become too many, what is left
+alive in the oldest is copied to queue segments.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from librt.strings import BytesWriter
+from mypy_extensions import i64
+
+from leveret_storage import entries
+from leveret_storage.entries import Stored
+from leveret_storage.errors import StorageError
+from leveret_storage.medium import Medium
+from leveret_storage.queue_log import QUEUE_SEGMENT_BYTES, QueueLog, QueueSegment, Run
+from leveret_storage.recovery import Recovery
+from leveret_storage.segments import (
+    LOG_KIND,
+    QUEUE_KIND,
+    SegmentWriter,
+    log_name,
+    queue_name,
+    read_record,
+)
+from leveret_storage.writer import Executor
+
+LOG_SEGMENT_BYTES: Final = 64 * 1024 * 1024
+"""Bytes of a log segment after which the next one begins."""
+
+LOG_SEGMENTS_MAX: Final = 4
+"""Log segments beyond which the oldest is emptied: with the size of one, what a start reads."""
+
+BATCH_BYTES_MAX: Final = 8 * 1024 * 1024
+"""Bytes of a batch at which publishers had better wait for the disk."""
+
+
+class LogSegment:
+    """A blob of the commit log, and what it has of each queue."""
+
+    def __init__(self, medium: Medium, number: int) -> None:
+        self.number = number
+        self.writer = SegmentWriter(medium, log_name(number), LOG_KIND)
+        self.size: i64 = 0
+        self.spans: dict[QueueLog, tuple[int, int]] = {}
+        """The positions of each queue's messages in it, as a half-open range around them."""
+
+
+class Store:
+    """One owner's store on a medium. All calls are made from one thread."""
+
+    def __init__(
+        self,
+        medium: Medium,
+        writing: Executor,
+        reading: Executor,
+        *,
+        snapshot: Callable[[], list[bytes]],
+        synced: Callable[[], None],
+        failed: Callable[[StorageError], None],
+        sync: bool = True,
+    ) -> None:
+        self.medium = medium
+        self.batch: i64 = 1
+        """The number of the open batch."""
+        self.synced: i64 = 0
+        """Every batch up to this one is as safe as it gets."""
+        self.queues: dict[int, QueueLog] = {}
+        self._writing = writing
+        self._reading = reading
+        self._snapshot = snapshot
+        self._tell_synced = synced
+        self._tell_failed = failed
+        self._sync = sync
+        self._out = BytesWriter()
+        self._spans: dict[QueueLog, tuple[int, int]] = {}
+        self._dirty: list[QueueLog] = []
+        self._urgent = False
+        """Whether somebody waits for the open batch."""
+        self._under_way = False
+        self._log: list[LogSegment] = []
+        self._next_queue = 1
+        self._next_blob = 1
+        self._broken = False
+        self.behind: i64 = 0
+        """Bytes of runs that are not on disk yet."""
+        self._doomed: list[str] = []
+        """Blobs that nobody needs once the open batch is durable."""
+
+    def adopt(self, recovery: Recovery) -> None:
+        """Go on from what was found, with a new log segment. What was found is made durable first:
+        after the death of a process alone, it may not be."""
+        self._next_queue = recovery.next_queue
+        self._next_blob = recovery.next_blob
+        for found in recovery.queues.values():
+            queue = QueueLog(found.number, True, self._dirty)
+            queue.settled = found.settled
+            queue.segments = found.segments
+            for segment in found.segments:
+                for first, end in segment.ranges.ranges():
+                    queue.written.add(first, end)
+            self.queues[queue.number] = queue
+        for number, spans in recovery.log:
+            log = LogSegment(self.medium, number)
+            for queue_number, span in spans.items():
+                if queue_number in self.queues:
+                    log.spans[self.queues[queue_number]] = span
+            self._log.append(log)
+        found_blobs = sorted(self.medium.list() - set(recovery.stray))
+
+        def settle_down() -> None:
+            for name in found_blobs:
+                self.medium.sync(name)
+            for name in recovery.stray:
+                self.medium.delete(name)
+
+        self._writing.submit(settle_down, self._check)
+        self._begin_segment()
+
+    # --- what goes into the open batch ------------------------------------------------------
+
+    def message(
+        self,
+        queues: list[QueueLog],
+        positions: list[int],
+        route: bytes,
+        header: bytes,
+        body: bytes,
+    ) -> None:
+        """Keep a message that went to `queues`, at `positions`."""
+        numbers = [queue.number for queue in queues]
+        entries.write_message(self._out, numbers, positions, route, header, body)
+        self._urgent = True
+        at: i64 = 0
+        while at < len(queues):
+            queue, position = queues[at], positions[at]
+            span = self._spans.get(queue)
+            first = position if span is None else min(span[0], position)
+            end = position + 1 if span is None else max(span[1], position + 1)
+            self._spans[queue] = (first, end)
+            at += 1
+
+    def define(self, data: bytes) -> None:
+        """Keep a definition. What it says is the owner's affair."""
+        entries.write_definition(self._out, data)
+        self._urgent = True
+
+    def add_queue(self, durable: bool) -> QueueLog:
+        """A new queue, with a number no other ever had."""
+        queue = QueueLog(self._next_queue, durable, self._dirty)
+        self._next_queue += 1
+        self.queues[queue.number] = queue
+        return queue
+
+    def drop_queue(self, queue: QueueLog) -> None:
+        """Forget a queue, and all that is kept of it."""
+        del self.queues[queue.number]
+        if queue.durable:
+            entries.write_queue_gone(self._out, queue.number)
+            self._urgent = True
+        self._doomed += [segment.name for segment in queue.segments]
+        queue.segments = []
+        self._spans.pop(queue, None)
+        for log in self._log:
+            log.spans.pop(queue, None)
+
+    # --- group commit -----------------------------------------------------------------------
+
+    def commit(self, urgent: bool = False) -> None:
+        """Write the open batch if anything waits for it (or `urgent`), and none is under way."""
+        if self._under_way or self._broken or not (self._urgent or urgent):
+            return
+        self._settle()
+        payload = self._out.getvalue()
+        if not payload:
+            self._urgent = False
+            return
+        self._out.truncate(0)
+        log = self._log[-1]
+        for queue, (first, end) in self._spans.items():
+            known = log.spans.get(queue, (first, end))
+            log.spans[queue] = (min(first, known[0]), max(end, known[1]))
+        self._spans = {}
+        self._urgent = False
+        batch = self.batch
+        self.batch = batch + 1
+        self._under_way = True
+        writer, sync, doomed = log.writer, self._sync, self._doomed
+        self._doomed = []
+
+        def write() -> None:
+            writer.append(entries.BATCH, payload)
+            if sync:
+                writer.sync()
+
+        def done(result: Any) -> None:
+            self._under_way = False
+            if isinstance(result, StorageError):
+                self._fail(result)
+                return
+            self.synced = batch
+            # What they held is settled for good only now.
+            self._delete(doomed)
+            self._tell_synced()
+            self.commit()
+
+        self._writing.submit(write, done)
+        # Between two batches the state is whole, so this is where a segment can begin.
+        log.size += len(payload)
+        if log.size >= LOG_SEGMENT_BYTES:
+            self._begin_segment()
+
+    def _settle(self) -> None:
+        """Write down what was settled since the last batch, and delete what nobody needs now."""
+        dirty = self._dirty[:]
+        self._dirty.clear()
+        for queue in dirty:
+            fresh = queue.take_fresh()
+            if queue.number not in self.queues:
+                continue
+            if queue.durable:
+                for first, end in fresh:
+                    entries.write_settled(self._out, queue.number, first, end)
+            self._drop_settled_segments(queue)
+
+    def _drop_settled_segments(self, queue: QueueLog) -> None:
+        kept: list[QueueSegment] = []
+        last = len(queue.segments) - 1
+        for index, segment in enumerate(queue.segments):
+            ranges = segment.ranges.ranges()
+            settled = all(queue.settled.covers(first, end) for first, end in ranges)
+            if settled and (index < last or segment.size >= QUEUE_SEGMENT_BYTES):
+                self._doomed.append(segment.name)
+            else:
+                kept.append(segment)
+        queue.segments = kept
+
+    def _delete(self, names: list[str]) -> None:
+        if not names:
+            return
+
+        def delete() -> None:
+            for name in names:
+                self.medium.delete(name)
+
+        self._writing.submit(delete, self._check)
+
+    def _check(self, result: Any) -> None:
+        if isinstance(result, StorageError):
+            self._fail(result)
+
+    def _fail(self, error: StorageError) -> None:
+        """Nothing is kept any more; the first reason is told, once."""
+        if not self._broken:
+            self._broken = True
+            self._tell_failed(error)
+
+    # --- segments of the log ----------------------------------------------------------------
+
+    def _begin_segment(self) -> None:
+        """Begin the next log segment with a checkpoint. The open batch must be empty."""
+        segment = LogSegment(self.medium, self._next_blob)
+        self._next_blob += 1
+        self._log.append(segment)
+        payload = self._checkpoint()
+        segment.size = len(payload)
+        writer = segment.writer
+
+        def begin() -> None:
+            writer.append(entries.CHECKPOINT, payload)
+            writer.sync()
+
+        self._writing.submit(begin, self._check)
+        self._trim()
+
+    def _checkpoint(self) -> bytes:
+        queues = [queue for queue in self.queues.values() if queue.durable]
+        return entries.write_checkpoint(
+            entries.Checkpoint(
+                self._next_queue,
+                self._snapshot(),
+                [(queue.number, queue.settled.ranges()) for queue in queues],
+            )
+        )
+
+    def _trim(self) -> None:
+        """Delete the oldest log segments while all their messages are settled or elsewhere."""
+        while len(self._log) > 1:
+            oldest = self._log[0]
+            needed: list[QueueSegment] = []
+            for queue, (first, end) in oldest.spans.items():
+                for gap_first, gap_end in queue.settled.gaps(first, end):
+                    if not queue.written.covers(gap_first, gap_end):
+                        return
+                    needed += queue.segments
+            del self._log[0]
+            self._release(oldest, needed)
+
+    def _release(self, log: LogSegment, needed: list[QueueSegment]) -> None:
+        """Make durable what holds the messages now, then delete the segment."""
+        writers = [segment.writer for segment in dict.fromkeys(needed)]
+        name = log.writer.name
+
+        def release() -> None:
+            for writer in writers:
+                writer.sync()
+            self.medium.delete(name)
+
+        self._writing.submit(release, self._check)
+
+    # --- runs of messages on disk -----------------------------------------------------------
+
+    def write_run(self, queue: QueueLog, first: int, messages: list[Stored]) -> Run:
+        """Put messages with consecutive positions on disk. They stay in the run's memory until
+        they are there, and until `Run.forget` in any case."""
+        segment = self._segment_of(queue)
+        run = Run(segment, first, len(messages))
+        run.messages = messages
+        payload = entries.run(first, messages)
+        segment.size += len(payload)
+        segment.ranges.add(first, first + len(messages))
+        writer = segment.writer
+        self.behind += len(payload)
+
+        def write() -> tuple[int, int]:
+            return writer.append(entries.RUN, payload)
+
+        def done(result: Any) -> None:
+            self.behind -= len(payload)
+            if isinstance(result, StorageError):
+                self._fail(result)
+                return
+            run.offset, run.size = result
+            queue.written.add(run.first, run.end)
+            run.messages = None
+
+        self._writing.submit(write, done)
+        return run
+
+    def _segment_of(self, queue: QueueLog) -> QueueSegment:
+        if queue.segments and queue.segments[-1].size < QUEUE_SEGMENT_BYTES:
+            return queue.segments[-1]
+        name = queue_name(queue.number, self._next_blob)
+        self._next_blob += 1
+        segment = QueueSegment(SegmentWriter(self.medium, name, QUEUE_KIND))
+        queue.segments.append(segment)
+        return segment
+
+    def read_run(self, run: Run, done: Callable[[list[Stored]], None]) -> None:
+        """Read a run from disk; `done` gets its messages, all of them."""
+        name, offset, size = run.segment.name, int(run.offset), int(run.size)
+
+        def read() -> bytes:
+            return read_record(self.medium, name, offset, size)
+
+        def got(result: Any) -> None:
+            if isinstance(result, StorageError):
+                self._fail(result)
+            else:
+                done(entries.read_run(result))
+
+        self._reading.submit(read, got)
+
+    def close(self) -> None:
+        """Write and sync what is open, and stop. Nothing may be put in any more."""
+        self.commit(urgent=True)
+        self._writing.close()
+        self._reading.close()
