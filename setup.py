@@ -18,6 +18,7 @@ from typing import Any
 from setuptools import setup
 
 ROOT = Path(__file__).parent
+SOURCE_ROOTS = {"leveret": "server", "leveret_storage": "storage"}
 METADATA_COMMANDS = {"egg_info", "dist_info", "sdist"}
 """Steps in which pip asks about the project before building it; nothing is compiled for them."""
 
@@ -58,7 +59,10 @@ def extensions() -> list[Any]:
     if problem:
         sys.stderr.write(f"leveret: {problem}; installing as plain Python\n")
         return []
-    sources = [ROOT / "server" / (name.replace(".", "/") + ".py") for name in COMPILED]
+    sources = [
+        ROOT / SOURCE_ROOTS[name.partition(".")[0]] / (name.replace(".", "/") + ".py")
+        for name in COMPILED
+    ]
     paths = [str(path.relative_to(ROOT)) for path in sources if path.exists()]
     if not paths:
         return []

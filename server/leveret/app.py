@@ -16,12 +16,16 @@ from typing import Final
 
 import uvloop
 
-from leveret.config import Config, ConfigError
+from leveret.config import Config
+from leveret.config import Storage as StorageConfig
 from leveret.engine.broker import Broker
 from leveret.log import configure_logging, get_logger
 from leveret.memory import keep_freed_memory
 from leveret.net.server import AmqpServer
 from leveret.systemd import notify
+from leveret_storage.errors import StorageError
+from leveret_storage.filesystem import FilesystemMedium
+from leveret_storage.writer import ThreadExecutor
 
 SHUTDOWN_REASON: Final = "broker forced connection closure with reason 'shutdown'"
 """What clients read in connection.close when the broker stops, as from RabbitMQ."""
@@ -33,6 +37,8 @@ GC_THRESHOLDS: Final = (20_000, 10, 1_000)
 """A full collection walks every queued message, and nothing on the message path makes cycles, so it
 may be rare; a young one of this many objects takes a fraction of a millisecond."""
 
+EXIT_STORAGE_FAILED: Final = 3
+
 log = get_logger()
 
 
@@ -41,13 +47,12 @@ class StartError(Exception):
 
 
 def serve(config: Config) -> None:
-    """Serve until a signal says stop.
+    """Serve until a signal says stop, or the storage fails.
 
     :raises ConfigError: if the data directory cannot be used.
-    :raises StartError: if an address cannot be listened on.
+    :raises StartError: if an address cannot be listened on, or the data cannot be read.
     """
     configure_logging(config.log)
-    check_data_dir(config.storage.data_dir)
     keep_freed_memory()
     raise_descriptor_limit(config.amqp.max_connections)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -56,7 +61,9 @@ def serve(config: Config) -> None:
 
 async def _serve(config: Config) -> None:
     stop = _stop_at_signals()
-    server = AmqpServer(Broker(config), config)
+    broker = Broker(config)
+    storage = None if config.storage.memory else Storage(config.storage, broker, stop)
+    server = AmqpServer(broker, config)
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
@@ -65,14 +72,52 @@ async def _serve(config: Config) -> None:
     except OSError as error:
         raise StartError(f"amqp.listen: {error.strerror or error}") from None
     listeners = " ".join(f"amqp={address}" for address in addresses)
-    sys.stderr.write(f"leveret ready {listeners} storage=memory\n")
+    where = "memory" if storage is None else config.storage.data_dir
+    sys.stderr.write(f"leveret ready {listeners} storage={where}\n")
     sys.stderr.flush()
     notify("READY=1")
-    name = await stop
+    reason = await stop
     notify("STOPPING=1")
-    log.info("stopping", signal=name)
+    log.info("stopping", reason=reason)
     await server.stop(SHUTDOWN_REASON)
+    if storage is not None:
+        storage.close()
     log.info("stopped")
+    if storage is not None and storage.failed:
+        raise SystemExit(EXIT_STORAGE_FAILED)
+
+
+class Storage:
+    """The broker's store on its directory, and the threads that wait for the disk."""
+
+    def __init__(self, config: StorageConfig, broker: Broker, stop: asyncio.Future[str]) -> None:
+        self.failed = False
+        self._stop = stop
+        post = asyncio.get_running_loop().call_soon_threadsafe
+        try:
+            self._medium = FilesystemMedium(Path(config.data_dir).absolute())
+            epoch, data = self._medium.read_head()
+            self._medium.write_head(epoch, epoch + 1, data)
+            writing = ThreadExecutor("leveret-write", post)
+            reading = ThreadExecutor("leveret-read", post)
+            found = broker.open_store(self._medium, writing, reading, self._fail)
+        except (OSError, StorageError) as error:
+            raise StartError(f"storage.data_dir: {config.data_dir}: {error}") from None
+        self._store = broker.keeper.store if broker.keeper is not None else None
+        for line in found.torn:
+            log.warning("torn end of a file cut", file=line)
+
+    def _fail(self, error: StorageError) -> None:
+        log.error("storage failed: nothing is confirmed any more", error=str(error))
+        self.failed = True
+        if not self._stop.done():
+            self._stop.set_result("storage failed")
+
+    def close(self) -> None:
+        """Write what is open, and give the directory back."""
+        if self._store is not None:
+            self._store.close()
+        self._medium.close()
 
 
 def _stop_at_signals() -> asyncio.Future[str]:
@@ -88,22 +133,6 @@ def _stop_at_signals() -> asyncio.Future[str]:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
     return stop
-
-
-def check_data_dir(path: str) -> None:
-    """Hold that the directory is there and writable, or could be made.
-
-    This version keeps nothing there, so it is not made.
-
-    :raises ConfigError: if not.
-    """
-    place = Path(path).absolute()
-    while not os.path.lexists(place):
-        place = place.parent
-    if not place.is_dir():
-        raise ConfigError(f"storage.data_dir: {path}: {place} is not a directory")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise ConfigError(f"storage.data_dir: {path}: {place} is not writable")
 
 
 def raise_descriptor_limit(connections: int) -> None:

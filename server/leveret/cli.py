@@ -42,6 +42,7 @@ def main() -> None:
 @main.command()
 @click.option("--config", "path", metavar="FILE", envvar="LEVERET_CONFIG", help="TOML file.")
 @click.option("--data-dir", metavar="DIR", help="Directory for the broker's data.")
+@click.option("--memory", is_flag=True, default=None, help="Keep everything in memory.")
 @click.option("--listen", metavar="HOST:PORT", multiple=True, help="Take AMQP here; repeatable.")
 @click.option("--management", metavar="HOST:PORT", help="Not in this version.")
 @click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
@@ -49,6 +50,7 @@ def main() -> None:
 def serve(
     path: str | None,
     data_dir: str | None,
+    memory: bool | None,
     listen: tuple[str, ...],
     management: str | None,
     log_level: str | None,
@@ -64,6 +66,7 @@ def serve(
         _cannot_start("--management: this version has no management API")
     flags: dict[str, tuple[str, object]] = {
         "storage.data_dir": ("--data-dir", data_dir),
+        "storage.memory": ("--memory", memory),
         "amqp.listen": ("--listen", list(listen) or None),
         "log.level": ("--log-level", log_level),
         "log.format": ("--log-format", log_format),

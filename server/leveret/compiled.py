@@ -26,9 +26,13 @@ COMPILED: Final = (
     "leveret.engine.queue",
     "leveret.engine.consumer",
     "leveret.engine.message",
-    "leveret.engine.fifo",
+    "leveret.engine.backlog",
     "leveret.engine.table",
     "leveret.engine.vhost",
+    "leveret_storage.entries",
+    "leveret_storage.ranges",
+    "leveret_storage.queue_log",
+    "leveret_storage.store",
 )
 
 

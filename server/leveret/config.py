@@ -162,16 +162,28 @@ class Log(msgspec.Struct, frozen=True):
 
 
 class Storage(msgspec.Struct, frozen=True):
-    """Where data is kept. This version keeps messages in memory and writes nothing."""
+    """Where durable queues and persistent messages are kept, and when they are safe."""
 
+    memory: Annotated[bool, About("Keep everything in memory and write nothing: for tests.")] = (
+        False
+    )
     data_dir: Annotated[
         str,
         About(
-            "Directory for the broker's data; it must exist, or its parent must let it be made.",
+            "Directory for the broker's data; made if it is not there.",
             form="a directory",
             not_empty=True,
         ),
     ] = "./data"
+    disk_free_limit: Annotated[
+        int,
+        About(
+            "Free disk below which publishers are blocked while consumers drain on.",
+            unit="bytes",
+            low=0,
+            high=2**50,
+        ),
+    ] = 50_000_000
 
 
 class Config(msgspec.Struct, frozen=True):

@@ -22,7 +22,7 @@ from leveret_storage.entries import Stored
 from leveret_storage.errors import StorageError
 from leveret_storage.medium import Medium
 from leveret_storage.queue_log import QUEUE_SEGMENT_BYTES, QueueLog, QueueSegment, Run
-from leveret_storage.recovery import Recovery
+from leveret_storage.recovery import RecoveredQueue, Recovery
 from leveret_storage.segments import (
     LOG_KIND,
     QUEUE_KIND,
@@ -95,19 +95,31 @@ class Store:
         self._doomed: list[str] = []
         """Blobs that nobody needs once the open batch is durable."""
 
-    def adopt(self, recovery: Recovery) -> None:
-        """Go on from what was found, with a new log segment. What was found is made durable first:
-        after the death of a process alone, it may not be."""
-        self._next_queue = recovery.next_queue
-        self._next_blob = recovery.next_blob
-        for found in recovery.queues.values():
-            queue = QueueLog(found.number, True, self._dirty)
+    def restore_queue(self, number: int, found: RecoveredQueue | None) -> QueueLog:
+        """A durable queue that a start found, before `adopt`; `found` is None if it was empty."""
+        queue = QueueLog(number, True, self._dirty)
+        if found is not None:
             queue.settled = found.settled
             queue.segments = found.segments
             for segment in found.segments:
                 for first, end in segment.ranges.ranges():
                     queue.written.add(first, end)
-            self.queues[queue.number] = queue
+        self.queues[number] = queue
+        return queue
+
+    def is_open(self) -> bool:
+        """Whether anything is in the open batch, or was settled since the last."""
+        return len(self._out) > 0 or bool(self._dirty)
+
+    def request(self) -> None:
+        """Somebody waits for the open batch."""
+        self._urgent = True
+
+    def adopt(self, recovery: Recovery) -> None:
+        """Go on from what was found, with a new log segment. What was found is made durable first:
+        after the death of a process alone, it may not be."""
+        self._next_queue = recovery.next_queue
+        self._next_blob = recovery.next_blob
         for number, spans in recovery.log:
             log = LogSegment(self.medium, number)
             for queue_number, span in spans.items():
@@ -368,6 +380,13 @@ class Store:
                 done(entries.read_run(result))
 
         self._reading.submit(read, got)
+
+    def read_run_now(self, run: Run) -> list[Stored]:
+        """Read a run from disk, and wait for it."""
+        if run.messages is not None:
+            return run.messages
+        payload = read_record(self.medium, run.segment.name, int(run.offset), int(run.size))
+        return entries.read_run(payload)
 
     def close(self) -> None:
         """Write and sync what is open, and stop. Nothing may be put in any more."""

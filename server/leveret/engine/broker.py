@@ -1,10 +1,20 @@
 """The broker: its virtual hosts, its users, and what it complains of."""
 
+from collections.abc import Callable
+from functools import partial
+
 from leveret import __version__
 from leveret.config import Config
+from leveret.engine import definitions
 from leveret.engine.accounts import Accounts
+from leveret.engine.keeper import Keeper
 from leveret.engine.topology.exchanges import predeclare
 from leveret.engine.vhost import VirtualHost
+from leveret_storage.errors import StorageError
+from leveret_storage.medium import Medium
+from leveret_storage.recovery import Recovery, recover
+from leveret_storage.store import Store
+from leveret_storage.writer import Executor
 
 
 class Broker:
@@ -14,6 +24,8 @@ class Broker:
         self.config = config
         auth = config.auth
         self.accounts = Accounts({auth.default_user: auth.default_pass}, auth.loopback_users)
+        self.keeper: Keeper | None = None
+        """Where what is durable is written down; None while nothing outlives the process."""
         self.vhosts: dict[str, VirtualHost] = {}
         self.add_vhost(auth.default_vhost)
         self.connections_open = 0
@@ -30,3 +42,48 @@ class Broker:
         predeclare(vhost)
         self.vhosts[name] = vhost
         return vhost
+
+    def open_store(
+        self,
+        medium: Medium,
+        writing: Executor,
+        reading: Executor,
+        failed: Callable[[StorageError], None],
+    ) -> Recovery:
+        """Find what a medium holds, take it in, and keep on it what is durable from now on.
+
+        :raises StorageError: if the medium cannot be read, or is damaged.
+        """
+        found = recover(medium)
+        made = definitions.restore(self.vhosts, found.definitions)
+        queues = {number: queue for number, queue in made.items() if not queue.deleted}
+        store = Store(
+            medium,
+            writing,
+            reading,
+            snapshot=partial(definitions.snapshot, self.vhosts),
+            synced=self._synced,
+            failed=failed,
+        )
+        self.keeper = Keeper(store)
+        for number, queue in queues.items():
+            recovered = found.queues.pop(number, None)
+            queue.keep(store, store.restore_queue(number, recovered))
+            if recovered is not None:
+                queue.restore(recovered)
+        for orphan in found.queues.values():
+            found.stray.extend(segment.name for segment in orphan.segments)
+        found = found._replace(next_queue=max(found.next_queue, *made, 0) + 1)
+        store.adopt(found)
+        for vhost in self.vhosts.values():
+            vhost.keeper = self.keeper
+        return found
+
+    def _synced(self) -> None:
+        if self.keeper is not None:
+            self.keeper.synced()
+
+    def commit(self, urgent: bool = False) -> None:
+        """Have what is open written, if somebody waits for it or it is `urgent`."""
+        if self.keeper is not None:
+            self.keeper.store.commit(urgent)

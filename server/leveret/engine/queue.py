@@ -5,6 +5,7 @@ Rules:
   whatever comes back (rejected, or unacknowledged when its channel closed) lies before all that
   has not left yet: a heap of what was returned, and a first-in-first-out backlog behind it.
 - While a consumer is ready nothing waits, so a message that arrives then goes straight through.
+- In a durable queue the store is told of every position that is done with.
 - Consumers are served in turn. One that can take nothing now is parked, and costs nothing until
   it is unparked.
 """
@@ -14,11 +15,14 @@ from heapq import heappop, heappush
 from mypy_extensions import i64
 
 from leveret.engine.arguments import Arguments
+from leveret.engine.backlog import Backlog
 from leveret.engine.consumer import Consumer
 from leveret.engine.exchanges.base import Destination
-from leveret.engine.fifo import Fifo
 from leveret.engine.message import Message
 from leveret.limits import HELD_BACKLOG_MESSAGES
+from leveret_storage.queue_log import QueueLog
+from leveret_storage.recovery import Loose, RecoveredQueue
+from leveret_storage.store import Store
 
 
 class Queue(Destination):
@@ -33,8 +37,7 @@ class Queue(Destination):
         owner: object | None = None,
         arguments: Arguments | None = None,
     ) -> None:
-        super().__init__(name)
-        self.durable = durable
+        super().__init__(name, durable)
         self.auto_delete = auto_delete
         self.owner = owner
         """The connection an exclusive queue belongs to; None for a shared one."""
@@ -43,13 +46,32 @@ class Queue(Destination):
         self.unacknowledged: i64 = 0
         self.deleted = False
         self._ready: list[Consumer] = []
-        self._backlog = Fifo()
+        self.log: QueueLog | None = None
+        """What the store keeps of a durable queue; None for one that ends with the process."""
+        self.last_position: i64 = -1
+        """The position of the message published last."""
+        self._backlog = Backlog(self.pump)
         self._returned: list[tuple[int, Message]] = []
-        self._position: i64 = 0
-        """Of the next message to leave the backlog."""
-        self._held_at: i64 = 0
-        """`_position` when a publisher was last told that it is too fast: while nothing has left
-        since, slowing it down would help nobody."""
+        self._held_at: i64 = -1
+        """The position that had left last when a publisher was told that it is too fast: while
+        nothing has left since, slowing it down would help nobody."""
+
+    def keep(self, store: Store, log: QueueLog | None) -> None:
+        """Use a store: for what does not fit into memory and, with `log`, for what is durable."""
+        self.log = log
+        self._backlog.store = store
+        self._backlog.log = log
+
+    def restore(self, found: RecoveredQueue) -> None:
+        """Take in what a start found."""
+        backlog = self._backlog
+        for item in found.contents:
+            if isinstance(item, Loose):
+                backlog.restore(item.first, item.messages)
+            else:
+                backlog.restore_run(item)
+        backlog.next = found.next_position
+        backlog.read_ahead()
 
     @property
     def exclusive(self) -> bool:
@@ -70,23 +92,26 @@ class Queue(Destination):
 
         :returns: False if it came too fast: many wait, and consumers are working on them.
         """
-        if self._backlog.count == 0 and self._ready and not self._returned:
+        backlog = self._backlog
+        self.last_position = backlog.next
+        if backlog.count == 0 and self._ready and not self._returned:
             consumer = self._next_ready()
             if consumer is not None:
-                position = self._position
-                self._position = position + 1
+                position = backlog.next
+                backlog.next = position + 1
+                backlog.popped = position
                 consumer.deliver(message, position, False)
                 return True
-        backlog = self._backlog
         backlog.append(message)
-        if backlog.count < HELD_BACKLOG_MESSAGES or self._position == self._held_at:
+        if backlog.count < HELD_BACKLOG_MESSAGES or backlog.popped == self._held_at:
             return True
-        self._held_at = self._position
+        self._held_at = backlog.popped
         return False
 
     def pump(self) -> None:
         """Hand out messages for as long as there are any and a consumer takes them."""
-        while self._ready and (self._backlog.count != 0 or self._returned):
+        backlog = self._backlog
+        while self._ready and (self._returned or backlog.available()):
             consumer = self._next_ready()
             if consumer is None:
                 return
@@ -94,20 +119,26 @@ class Queue(Destination):
                 position, message = heappop(self._returned)
                 consumer.deliver(message, position, True)
             else:
-                place = self._position
-                self._position = place + 1
-                consumer.deliver(self._backlog.pop(), place, False)
+                message = backlog.pop()
+                consumer.deliver(message, backlog.popped, False)
 
     def take(self) -> tuple[Message, int, bool] | None:
         """The next message, its position, and whether it was delivered before (basic.get)."""
         if self._returned:
             position, message = heappop(self._returned)
             return message, position, True
-        if self._backlog.count == 0:
+        backlog = self._backlog
+        if backlog.count == 0:
             return None
-        place = self._position
-        self._position = place + 1
-        return self._backlog.pop(), place, False
+        backlog.load_now()
+        message = backlog.pop()
+        return message, backlog.popped, False
+
+    def done(self, position: i64) -> None:
+        """A message that was taken is not given back: it need not be kept any more."""
+        log = self._backlog.log
+        if log is not None:
+            log.settle(position)
 
     def give_back(self, message: Message, position: i64) -> None:
         """Put a message that was taken back to its old place. Call `pump` when all are back."""
@@ -120,8 +151,12 @@ class Queue(Destination):
         :returns: how many there were.
         """
         count = self.message_count()
-        self._position += self._backlog.count
-        self._backlog.clear()
+        backlog = self._backlog
+        if backlog.log is not None:
+            backlog.log.settle_range(backlog.first(), backlog.next)
+        for position, _ in self._returned:
+            self.done(position)
+        backlog.clear()
         self._returned.clear()
         return count
 
@@ -147,8 +182,14 @@ class Queue(Destination):
 
     def delete(self) -> None:
         """Drop all messages, and tell the consumers."""
-        self.purge()
+        backlog = self._backlog
+        backlog.clear()
+        self._returned.clear()
         self.deleted = True
+        if backlog.store is not None and backlog.log is not None:
+            backlog.store.drop_queue(backlog.log)
+            backlog.log = None
+            self.log = None
         consumers = self.consumers
         self.consumers = []
         self._ready = []

@@ -11,6 +11,7 @@ Declaring, binding and deleting, with all that may be refused, are in `topology.
 from typing import Final
 
 from leveret.engine.exchanges.base import Destination, Exchange
+from leveret.engine.keeper import Keeper
 from leveret.engine.queue import Queue
 from leveret.engine.table import Table
 from leveret.errors import AmqpError, ReplyCode
@@ -42,8 +43,10 @@ class Route:
 class VirtualHost:
     """One virtual host. Whoever changes `exchanges`, `queues` or a binding calls `changed`."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, keeper: Keeper | None = None) -> None:
         self.name = name
+        self.keeper = keeper
+        """Where what is durable is written down; None where nothing outlives the process."""
         self.exchanges: dict[str, Exchange] = {}
         self.queues: dict[str, Queue] = {}
         self._routes: dict[bytes, Route] = {}

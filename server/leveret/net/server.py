@@ -44,7 +44,7 @@ class AmqpServer:
         :raises OSError: for an address that cannot be had; the text names it.
         """
         self._loop = asyncio.get_running_loop()
-        self._turn = Turn(self._loop)
+        self._turn = Turn(self._loop, self._broker.commit)
         listen = self._config.amqp.listen
         bound: list[str] = []
         for text in listen:
@@ -112,6 +112,8 @@ class AmqpServer:
         for transport in list(self._transports):
             transport.tick(now)
         self._guard.check()
+        # Nobody waits for acknowledgements to be written down, but they are not left for long.
+        self._broker.commit(urgent=True)
         self._timer = self._loop.call_later(TICK_S, self._tick)
 
     def _alarm(self, reason: str) -> None:

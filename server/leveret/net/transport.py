@@ -109,6 +109,7 @@ class AmqpTransport(asyncio.Protocol):
             log.exception("internal error")
             connection.internal_error()
             more = False
+        self._turn.end()
         session = connection.session
         if self._broker.alarm and session.publishes and not connection.blocked:
             connection.block(self._broker.alarm)

@@ -8,6 +8,7 @@ behind consumers who are working on them) sits out a moment, so that the consume
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from leveret.limits import SLICE_BYTES, TURN_BYTES
@@ -29,8 +30,9 @@ class Worker(Protocol):
 class Turn:
     """Says who is worked on and flushed, and when."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, commit: Callable[[], None]) -> None:
         self._loop = loop
+        self._commit = commit
         self._woken: list[Worker] = []
         self._waiting: deque[Worker] = deque()
         self._held: list[Worker] = []
@@ -57,6 +59,10 @@ class Turn:
         self._held = []
         self._schedule()
 
+    def end(self) -> None:
+        """Something was worked on: the turn has an end."""
+        self._schedule()
+
     def _schedule(self) -> None:
         if not self._scheduled:
             self._scheduled = True
@@ -68,6 +74,7 @@ class Turn:
         while self._waiting and room > 0:
             room -= SLICE_BYTES
             self._waiting.popleft().work()
+        self._commit()
         woken = self._woken
         self._woken = []
         for worker in woken:

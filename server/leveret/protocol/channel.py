@@ -5,6 +5,7 @@ others come decoded, through `handlers/`. A channel raises AmqpError for what it
 its connection answers and closes what the code says.
 """
 
+from collections import deque
 from typing import Final
 
 from librt.strings import read_i16_be, read_i64_be
@@ -30,6 +31,8 @@ from leveret.protocol.states import (
 )
 from leveret.protocol.tables import check_properties, delivery_mode
 from leveret.protocol.transaction import Transaction
+from leveret_storage.queue_log import QueueLog
+from leveret_storage.store import Store
 
 BASIC_CLASS: Final = 60
 HEADER_BYTES_MIN: Final = 14
@@ -66,6 +69,12 @@ class Channel(Confirming):
         self._published: i64 = 0
         self._confirmed: i64 = 0
         self._confirms_wait = False
+        self._store = session.store
+        self._kept_in: i64 = 0
+        """The batch of the store that has the last message kept for this channel."""
+        self._unsynced: deque[tuple[int, int]] = deque()
+        """Publishes up to a number, and the batch that has to be synced before they are confirmed;
+        those behind the last pair wait for `_kept_in`."""
         self.expecting: i32 = EXPECT_METHOD
         """The frame that has to come next: one of the constants in `states.py`."""
         self._raw_route = b""
@@ -188,6 +197,7 @@ class Channel(Confirming):
         if self._to_be_looked_at:
             header, route = examine(header, route, self.vhost, self.session.user)
         message = Message(route.raw, header, body, self._persistent)
+        before = self._kept_in
         if self.transaction is not None:
             if route.reads_headers:
                 queues = self._queues_by_headers(message, route)
@@ -196,6 +206,8 @@ class Channel(Confirming):
         else:
             self.route_message(message, route, self._mandatory)
         if self.confirming:
+            if self._kept_in != before and before != 0:
+                self._unsynced.append((int(self._published), int(before)))
             self._published += 1
             if not self._confirms_wait:
                 self._confirms_wait = True
@@ -209,10 +221,25 @@ class Channel(Confirming):
         for queue in queues:
             if not queue.publish(message):
                 self.session.held = True
+        if message.persistent and self._store is not None:
+            self._keep(self._store, message, queues)
         if mandatory and not queues:
             self._flush_confirms()
             write_return(self.session.output, self._wire_number, message, self.session.frame_max)
             self.session.touch()
+
+    def _keep(self, store: Store, message: Message, queues: list[Queue]) -> None:
+        """Keep a persistent message for the durable queues it went to, which hold it still."""
+        logs: list[QueueLog] = []
+        positions: list[int] = []
+        for queue in queues:
+            log = queue.log
+            if log is not None and not log.is_settled(queue.last_position):
+                logs.append(log)
+                positions.append(int(queue.last_position))
+        if logs:
+            store.message(logs, positions, message.route, message.header, message.body)
+            self._kept_in = store.batch
 
     def _queues_by_headers(self, message: Message, route: Route) -> list[Queue]:
         headers = methods.properties(message.header).headers or {}
@@ -231,7 +258,7 @@ class Channel(Confirming):
             self._acknowledge(self.deliveries.take_until(tag))
         else:
             delivery = self.deliveries.take(tag)
-            delivery.settle()
+            delivery.acknowledge()
             consumer = delivery.consumer
             if consumer is not None and (consumer.parked or self.deliveries.prefetch != 0):
                 self._reconsider(consumer)
@@ -267,7 +294,7 @@ class Channel(Confirming):
 
     def _acknowledge(self, taken: list[Delivery]) -> None:
         for delivery in taken:
-            delivery.settle()
+            delivery.acknowledge()
         if self.deliveries.prefetch != 0:
             self.deliveries.reconsider_consumers()
             return
@@ -327,10 +354,25 @@ class Channel(Confirming):
 
     def write_confirms(self) -> None:
         self._confirms_wait = False
-        waiting = self._published - self._confirmed
+        upto = self._published
+        synced = self._synced()
+        if self._kept_in > synced:
+            # Of what the store has not made safe yet, only what came before is confirmed.
+            upto = self._confirmed
+            unsynced = self._unsynced
+            while unsynced and unsynced[0][1] <= synced:
+                upto = unsynced.popleft()[0]
+            self._confirms_wait = True
+            self.session.confirm_when_synced(self)
+        else:
+            self._unsynced.clear()
+        waiting = upto - self._confirmed
         if waiting != 0 and self.open:
-            write_ack(self.session.output, self._wire_number, self._published, waiting != 1)
-            self._confirmed = self._published
+            write_ack(self.session.output, self._wire_number, upto, waiting != 1)
+            self._confirmed = upto
+
+    def _synced(self) -> i64:
+        return 0 if self._store is None else self._store.synced
 
     # --- closing ----------------------------------------------------------------------------
 

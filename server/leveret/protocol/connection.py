@@ -96,7 +96,7 @@ class Connection:
     ) -> None:
         amqp = broker.config.amqp
         self.broker = broker
-        self.session = Session(wake, log)
+        self.session = Session(broker.keeper, wake, log)
         self.state = ConnectionState.HEADER
         self.from_loopback = from_loopback
         self.name = ""
@@ -339,7 +339,11 @@ class Connection:
         method: Any = methods.decode(payload)
         handler = handlers.CHANNEL_HANDLERS.get(method.index)
         if handler is not None:
+            keeper = self.broker.keeper
+            kept = 0 if keeper is None else keeper.definitions
             reply = handler(channel, method)
+            if keeper is not None and keeper.definitions != kept:
+                self.session.hold_output()
             if reply is not None and not getattr(method, "nowait", False):
                 channel.send(reply)
         elif method.index == CHANNEL_CLOSE:

@@ -168,6 +168,8 @@ class ChannelConsumer(Consumer):
             deliveries.held += 1
             self.queue.unacknowledged += 1
             deliveries.unacknowledged[tag] = Delivery(tag, message, position, self.queue, self)
+        else:
+            self.queue.done(position)
         session = deliveries.session
         write_deliver(
             session.output,
@@ -216,6 +218,11 @@ class Delivery:
         self.queue = queue
         self.consumer = consumer
         """None when basic.get fetched it."""
+
+    def acknowledge(self) -> None:
+        """It is done with: nobody needs the message any more."""
+        self.settle()
+        self.queue.done(self.position)
 
     def settle(self) -> None:
         """Count it as no longer unacknowledged."""

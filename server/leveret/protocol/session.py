@@ -12,6 +12,7 @@ from librt.strings import BytesWriter
 from mypy_extensions import i64
 
 from leveret.engine.consumer import Consumer
+from leveret.engine.keeper import Keeper, Waiter
 from leveret.engine.queue import Queue
 from leveret.engine.vhost import VirtualHost
 from leveret.limits import FRAME_MIN_SIZE, OUTPUT_HIGH_BYTES, OUTPUT_ROOM_BYTES
@@ -29,12 +30,14 @@ def _nobody() -> None:
     """Wakes no transport."""
 
 
-class Session:
+class Session(Waiter):
     """One connection, as its channels and consumers see it."""
 
-    def __init__(self, wake: Callable[[], None], log: Any) -> None:
+    def __init__(self, keeper: Keeper | None, wake: Callable[[], None], log: Any) -> None:
         self.log = log
         """A structlog logger bound to the peer's address."""
+        self.keeper = keeper
+        self.store = None if keeper is None else keeper.store
         self.output = BytesWriter()
         self.frame_max: i64 = FRAME_MIN_SIZE
         self.vhost = VirtualHost("")
@@ -55,6 +58,10 @@ class Session:
         self._roomy = False
         """Whether the output may have grown beyond what a quiet connection needs."""
         self._confirming: list[Confirming] = []
+        self._unsynced: dict[Confirming, None] = {}
+        """Channels whose confirms wait for the store."""
+        self._barrier: i64 = 0
+        """The batch of the store before which no output leaves; 0 is none."""
         self._wake = wake
         self._woken = False
 
@@ -78,9 +85,36 @@ class Session:
         self._confirming.append(channel)
         self.touch()
 
+    def confirm_when_synced(self, channel: Confirming) -> None:
+        """Have a channel write its confirms when the store has got further."""
+        if not self._unsynced and self.keeper is not None:
+            self.keeper.wait(self)
+        self._unsynced[channel] = None
+
+    def hold_output(self) -> None:
+        """What is written now says that something is kept: let it leave only when it is."""
+        keeper = self.keeper
+        if keeper is not None and keeper.store.is_open():
+            self._barrier = keeper.store.batch
+            keeper.store.request()
+            keeper.wait(self)
+
+    def store_synced(self) -> None:
+        for channel in self._unsynced:
+            self._confirming.append(channel)
+        self._unsynced = {}
+        if self._barrier != 0 and self.store is not None:
+            if self._barrier <= self.store.synced:
+                self._barrier = 0
+            elif self.keeper is not None:
+                self.keeper.wait(self)
+        self.touch()
+
     def take_output(self) -> bytes:
-        """All that is to be sent, which is the caller's now."""
+        """All that is to be sent and may leave, which is the caller's now."""
         self._woken = False
+        if self._barrier != 0:
+            return b""
         if self._confirming:
             confirming = self._confirming
             self._confirming = []

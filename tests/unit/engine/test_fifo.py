@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from leveret.engine.fifo import CHUNK_MESSAGES, Fifo
+
 from leveret.engine.message import Message
 from tests.unit.engine.consumers import message
 

@@ -19,8 +19,10 @@ from leveret.engine.table import Table, freeze_table
 class Destination:
     """What a binding may lead to: a queue or an exchange. Two are the same only if identical."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, durable: bool = False) -> None:
         self.name = name
+        self.durable = durable
+        """Whether it is there after a restart."""
         self.incoming: dict[Exchange, dict[Hashable, Binding]] = {}
 
     def sources(self) -> list["Exchange"]:
@@ -55,9 +57,8 @@ class Exchange(Destination):
     def __init__(
         self, name: str, durable: bool, auto_delete: bool, internal: bool, arguments: Table
     ) -> None:
-        super().__init__(name)
+        super().__init__(name, durable)
         self.type = ""
-        self.durable = durable
         self.auto_delete = auto_delete
         self.internal = internal
         self.arguments = arguments

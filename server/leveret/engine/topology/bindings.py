@@ -1,6 +1,7 @@
 """Binding a queue or an exchange to an exchange, and unbinding it."""
 
-from leveret.engine.exchanges.base import Destination, Exchange
+from leveret.engine import keeper
+from leveret.engine.exchanges.base import Binding, Destination, Exchange
 from leveret.engine.table import Table
 from leveret.engine.topology.exchanges import delete_if_unbound
 from leveret.engine.topology.names import (
@@ -96,6 +97,9 @@ def _bind(
 ) -> None:
     if source.bind(destination, routing_key, arguments):
         vhost.changed()
+        if vhost.keeper is not None and source.durable and destination.durable:
+            made = Binding(source, destination, routing_key, arguments)
+            vhost.keeper.define(keeper.bind(vhost.name, made))
 
 
 def _unbind(
@@ -107,4 +111,7 @@ def _unbind(
 ) -> None:
     if source.unbind(destination, routing_key, arguments):
         vhost.changed()
+        if vhost.keeper is not None and source.durable and destination.durable:
+            gone = Binding(source, destination, routing_key, arguments)
+            vhost.keeper.define(keeper.unbind(vhost.name, gone))
         delete_if_unbound(vhost, source)

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from leveret.engine import keeper
 from leveret.engine.exchanges import create
 from leveret.engine.exchanges.base import Destination, Exchange
 from leveret.engine.table import Table
@@ -30,6 +31,11 @@ PREDECLARED: Final = (
 """Name, type, and whether it is internal, of the exchanges every virtual host is born with."""
 
 ALTERNATE_EXCHANGE: Final = "alternate-exchange"
+
+
+def is_predeclared(name: str) -> bool:
+    """Whether every virtual host is born with an exchange of that name."""
+    return name.startswith(RESERVED_PREFIX)
 
 
 def predeclare(vhost: VirtualHost) -> None:
@@ -69,6 +75,8 @@ def declare_exchange(
         refuse_reserved("exchange", name)
         vhost.exchanges[name] = declared
         vhost.changed()
+        if durable and vhost.keeper is not None:
+            vhost.keeper.define(keeper.exchange(vhost.name, declared))
         return declared
     what = the_exchange(vhost, name)
     if current.type != type_name:
@@ -133,6 +141,8 @@ def _remove(exchanges: list[Exchange], vhost: VirtualHost) -> None:
         exchange = exchanges.pop()
         if vhost.exchanges.get(exchange.name) is exchange:
             del vhost.exchanges[exchange.name]
+            if exchange.durable and vhost.keeper is not None:
+                vhost.keeper.define(keeper.exchange_gone(vhost.name, exchange.name))
             exchange.drop_all()
             exchanges += _unbound_sources(vhost, exchange)
 

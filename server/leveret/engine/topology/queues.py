@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from leveret.engine import keeper
 from leveret.engine.arguments import Arguments
 from leveret.engine.consumer import Consumer
 from leveret.engine.queue import Queue
@@ -110,6 +111,12 @@ def _create(
     queue = Queue(name, durable=durable, auto_delete=auto_delete, owner=owner, arguments=arguments)
     vhost.queues[name] = queue
     vhost.changed()
+    if vhost.keeper is not None:
+        store = vhost.keeper.store
+        log = store.add_queue(True) if durable else None
+        queue.keep(store, log)
+        if log is not None:
+            vhost.keeper.define(keeper.queue(vhost.name, queue, log.number))
     return queue
 
 
@@ -136,6 +143,8 @@ def remove_queue(vhost: VirtualHost, queue: Queue) -> None:
     if queue.deleted:
         return
     del vhost.queues[queue.name]
+    if queue.durable and vhost.keeper is not None:
+        vhost.keeper.define(keeper.queue_gone(vhost.name, queue.name))
     unbind_everywhere(vhost, queue)
     queue.delete()
 

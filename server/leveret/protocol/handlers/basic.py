@@ -88,7 +88,9 @@ def get(channel: Channel, method: Basic.Get) -> Frame | None:
     message, position, redelivered = taken
     tag = channel.deliveries.next_tag()
     delivery = Delivery(tag, message, position, queue, None)
-    if not method.no_ack:
+    if method.no_ack:
+        queue.done(position)
+    else:
         queue.unacknowledged += 1
         channel.deliveries.unacknowledged[tag] = delivery
     channel.send_got(delivery, redelivered)

@@ -30,6 +30,7 @@ def commit(channel: Channel, method: Tx.Commit) -> Frame:
     for deliveries, requeue in transaction.settled:
         channel.settle(deliveries, requeue=requeue)
     channel.transaction = Transaction()
+    channel.session.hold_output()
     return Tx.CommitOk()
 
 

@@ -1,0 +1,144 @@
+"""Definitions, read back: the exchanges, queues and bindings a start found, and all there are now.
+
+`keeper.py` writes what is read here. Whatever is found was accepted once, so it is made without the
+checks a client's declaration goes through.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from leveret.engine import keeper
+from leveret.engine.arguments import Arguments
+from leveret.engine.exchanges import create
+from leveret.engine.exchanges.base import Destination
+from leveret.engine.queue import Queue
+from leveret.engine.table_log import from_plain
+from leveret.engine.topology.exchanges import is_predeclared, remove_exchange
+from leveret.engine.topology.queues import remove_queue
+from leveret.engine.vhost import VirtualHost
+
+
+def snapshot(vhosts: dict[str, VirtualHost]) -> list[bytes]:
+    """Every durable exchange, queue and binding, in an order in which they can be made."""
+    exchanges: list[bytes] = []
+    queues: list[bytes] = []
+    bindings: list[bytes] = []
+    for vhost in vhosts.values():
+        for exchange in vhost.exchanges.values():
+            if exchange.durable:
+                if not is_predeclared(exchange.name):
+                    exchanges.append(keeper.exchange(vhost.name, exchange))
+                bindings += [
+                    keeper.bind(vhost.name, binding)
+                    for binding in exchange.bindings()
+                    if binding.destination.durable
+                ]
+        for queue in vhost.queues.values():
+            if queue.log is not None:
+                queues.append(keeper.queue(vhost.name, queue, queue.log.number))
+    return exchanges + queues + bindings
+
+
+def restore(vhosts: dict[str, VirtualHost], definitions: list[bytes]) -> dict[int, Queue]:
+    """Make everything again.
+
+    :returns: the queues, by the number the store has for them; those deleted later, too.
+    """
+    numbers: dict[int, Queue] = {}
+    for definition in definitions:
+        what, vhost_name, *rest = msgspec.msgpack.decode(definition)
+        vhost = vhosts.get(vhost_name)
+        if vhost is not None:
+            _RESTORERS[what](vhost, numbers, *[from_plain(item) for item in rest])
+    return numbers
+
+
+def _exchange(
+    vhost: VirtualHost,
+    numbers: dict[int, Queue],
+    name: str,
+    type_name: str,
+    auto_delete: bool,
+    internal: bool,
+    arguments: Any,
+) -> None:
+    vhost.exchanges[name] = create(
+        type_name, name, True, auto_delete, internal, arguments, vhost.name
+    )
+
+
+def _exchange_gone(vhost: VirtualHost, numbers: dict[int, Queue], name: str) -> None:
+    exchange = vhost.exchanges.get(name)
+    if exchange is not None:
+        remove_exchange(vhost, exchange)
+
+
+def _queue(
+    vhost: VirtualHost,
+    numbers: dict[int, Queue],
+    name: str,
+    number: int,
+    auto_delete: bool,
+    arguments: Any,
+    types: dict[str, str],
+) -> None:
+    queue = Queue(
+        name, durable=True, auto_delete=auto_delete, arguments=Arguments(arguments, types)
+    )
+    vhost.queues[name] = queue
+    numbers[number] = queue
+
+
+def _queue_gone(vhost: VirtualHost, numbers: dict[int, Queue], name: str) -> None:
+    queue = vhost.queues.get(name)
+    if queue is not None:
+        remove_queue(vhost, queue)
+
+
+def _ends(
+    vhost: VirtualHost, source: str, to_exchange: bool, destination: str
+) -> tuple[Any, Destination | None]:
+    found: Destination | None = (
+        vhost.exchanges.get(destination) if to_exchange else vhost.queues.get(destination)
+    )
+    return vhost.exchanges.get(source), found
+
+
+def _bind(
+    vhost: VirtualHost,
+    numbers: dict[int, Queue],
+    source_name: str,
+    to_exchange: bool,
+    destination_name: str,
+    routing_key: str,
+    arguments: Any,
+) -> None:
+    source, destination = _ends(vhost, source_name, to_exchange, destination_name)
+    if source is not None and destination is not None:
+        source.bind(destination, routing_key, arguments)
+
+
+def _unbind(
+    vhost: VirtualHost,
+    numbers: dict[int, Queue],
+    source_name: str,
+    to_exchange: bool,
+    destination_name: str,
+    routing_key: str,
+    arguments: Any,
+) -> None:
+    source, destination = _ends(vhost, source_name, to_exchange, destination_name)
+    if source is not None and destination is not None:
+        source.unbind(destination, routing_key, arguments)
+
+
+_RESTORERS: Final[dict[str, Callable[..., None]]] = {
+    keeper.EXCHANGE: _exchange,
+    keeper.EXCHANGE_GONE: _exchange_gone,
+    keeper.QUEUE: _queue,
+    keeper.QUEUE_GONE: _queue_gone,
+    keeper.BIND: _bind,
+    keeper.UNBIND: _unbind,
+}

@@ -1,0 +1,111 @@
+"""What a broker keeps over a restart: definitions, and who waits for them to be safe.
+
+A definition is what was declared, bound, unbound or deleted, as one small msgpack array whose first
+item says which. Read in order they make the same exchanges, queues and bindings again; `definitions.py`
+does that. Only what is durable is kept: a binding is if both its ends are.
+"""
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from leveret.engine.exchanges.base import Binding, Exchange
+from leveret.engine.table_log import to_plain
+from leveret_storage.store import Store
+
+if TYPE_CHECKING:
+    from leveret.engine.queue import Queue
+
+EXCHANGE: Final = "exchange"
+EXCHANGE_GONE: Final = "exchange gone"
+QUEUE: Final = "queue"
+QUEUE_GONE: Final = "queue gone"
+BIND: Final = "bind"
+UNBIND: Final = "unbind"
+"""What a definition can say."""
+
+
+class Waiter(ABC):
+    """Somebody who waits for the store."""
+
+    @abstractmethod
+    def store_synced(self) -> None:
+        """Told that another batch is safe."""
+
+
+class Keeper:
+    """Writes definitions to the store, and tells who waits when the store has got further."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.definitions = 0
+        """How many were written: whoever sees it change has something to wait for."""
+        self._waiters: list[Waiter] = []
+
+    def wait(self, waiter: Waiter) -> None:
+        """Be told at the next batch that is safe."""
+        self._waiters.append(waiter)
+
+    def synced(self) -> None:
+        """A batch is safe."""
+        waiters = self._waiters
+        self._waiters = []
+        for waiter in waiters:
+            waiter.store_synced()
+
+    def define(self, definition: bytes) -> None:
+        """Write a definition."""
+        self.definitions += 1
+        self.store.define(definition)
+
+
+def exchange(vhost: str, made: Exchange) -> bytes:
+    """An exchange was declared."""
+    return _encode(
+        EXCHANGE, vhost, made.name, made.type, made.auto_delete, made.internal, made.arguments
+    )
+
+
+def exchange_gone(vhost: str, name: str) -> bytes:
+    """An exchange was deleted, with all its bindings."""
+    return _encode(EXCHANGE_GONE, vhost, name)
+
+
+def queue(vhost: str, made: "Queue", number: int) -> bytes:
+    """A queue was declared; the store calls it `number`."""
+    arguments, types = made.arguments, made.arguments.types
+    return _encode(QUEUE, vhost, made.name, number, made.auto_delete, arguments, types)
+
+
+def queue_gone(vhost: str, name: str) -> bytes:
+    """A queue was deleted, with all its bindings."""
+    return _encode(QUEUE_GONE, vhost, name)
+
+
+def bind(vhost: str, made: Binding) -> bytes:
+    """A binding was made."""
+    return _binding(BIND, vhost, made)
+
+
+def unbind(vhost: str, gone: Binding) -> bytes:
+    """A binding was removed by itself, not with one of its ends."""
+    return _binding(UNBIND, vhost, gone)
+
+
+def _binding(what: str, vhost: str, binding: Binding) -> bytes:
+    destination = binding.destination
+    to_exchange = isinstance(destination, Exchange)
+    return _encode(
+        what,
+        vhost,
+        binding.source.name,
+        to_exchange,
+        destination.name,
+        binding.routing_key,
+        binding.arguments,
+    )
+
+
+def _encode(*items: object) -> bytes:
+    return msgspec.msgpack.encode([to_plain(item) for item in items])
