@@ -4,10 +4,12 @@ The log is read from its oldest segment on. A checkpoint says all there is to sa
 and settled positions, so each replaces what was gathered before; messages add up. Of the queue
 segments only the headers of the runs are read: what is in a run is read when its turn comes.
 
-Only the end of the last blob written may be torn; damage anywhere else stops the start.
+Only the end of the last blob written may be torn; damage anywhere else stops the start, unless the
+caller decides to go on without what is damaged.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, NoReturn
 
 from leveret_storage import entries
 from leveret_storage.entries import Stored
@@ -115,17 +117,29 @@ class Recovery(NamedTuple):
     """Queue segments of queues that are no more."""
 
 
-def recover(medium: Medium) -> Recovery:
+def refuse(damage: Damage) -> NoReturn:
+    """What to do about damage where nobody says otherwise.
+
+    :raises Damaged: naming blob and offset.
+    """
+    raise Damaged(_told(damage))
+
+
+def recover(medium: Medium, damaged: Callable[[Damage], None] = refuse) -> Recovery:
     """Read everything that a start needs.
 
-    :raises Damaged: naming blob and offset, where durable bytes are not what was written.
+    `damaged` is told of every stretch that is not what was written; where it returns, reading goes
+    on without the stretch.
+
+    :raises Damaged: as `damaged` does.
     """
-    return _Recoverer(medium).run()
+    return _Recoverer(medium, damaged).run()
 
 
 class _Recoverer:
-    def __init__(self, medium: Medium) -> None:
+    def __init__(self, medium: Medium, damaged: Callable[[Damage], None]) -> None:
         self._medium = medium
+        self._damaged = damaged
         self._definitions: list[bytes] = []
         self._queues: dict[int, RecoveredQueue] = {}
         self._stray: list[str] = []
@@ -159,14 +173,18 @@ class _Recoverer:
         reader = RecordReader(self._medium, log_name(number))
         for record in reader:
             if isinstance(record, Damage):
-                raise Damaged(_told(record))
-            if record.kind == entries.CHECKPOINT:
-                self._checkpoint(entries.read_checkpoint(record.payload))
-            elif record.kind == entries.BATCH:
-                for entry in entries.read_entries(record.payload):
-                    self._entry(entry, spans)
-            else:
-                raise Damaged(f"{log_name(number)}: no record of a log: kind {record.kind}")
+                self._damaged(record)
+                continue
+            try:
+                if record.kind == entries.CHECKPOINT:
+                    self._checkpoint(entries.read_checkpoint(record.payload))
+                elif record.kind == entries.BATCH:
+                    for entry in entries.read_entries(record.payload):
+                        self._entry(entry, spans)
+                else:
+                    raise Damaged(f"no record of a log: kind {record.kind}")
+            except Damaged as error:
+                self._damaged(Damage(log_name(number), record.offset, reader.end, str(error)))
         if reader.torn is not None:
             self._torn.append(_torn(reader.torn))
         self._log.append((number, spans))
@@ -220,12 +238,17 @@ class _Recoverer:
         reader = RecordReader(self._medium, name)
         for record in reader:
             if isinstance(record, Damage):
-                raise Damaged(_told(record))
-            header = entries.read_run_header(record.payload)
+                self._damaged(record)
+                continue
+            try:
+                header = entries.read_run_header(record.payload)
+                if header.persistent < header.messages:
+                    queue.drop_transient(header.first, entries.read_run(record.payload))
+            except Damaged as error:
+                self._damaged(Damage(name, record.offset, reader.end, str(error)))
+                continue
             run = Run(segment, header.first, header.messages)
             run.offset = record.offset
-            if header.persistent < header.messages:
-                queue.drop_transient(header.first, entries.read_run(record.payload))
             run.size = RECORD_HEADER_BYTES + len(record.payload)
             segment.ranges.add(header.first, header.first + header.messages)
             if header.persistent:
