@@ -1,8 +1,9 @@
 """The composition root: start in order, serve, stop in order.
 
-Start: logging, the limits of the process, the broker, the collector, the listeners, the ready line.
-Stop, at SIGTERM or SIGINT: close the listeners, tell the clients, flush, leave with 0. A second
-signal leaves at once.
+Start: logging, the limits of the process, the broker, its store, the collector, the listeners, the
+ready line. Stop, at SIGTERM or SIGINT: close the listeners, tell the clients, flush, write and sync
+what is open, leave with 0. A second signal leaves at once. A failure of the storage stops it too,
+and `StorageFailed` is raised.
 """
 
 import asyncio
@@ -11,33 +12,34 @@ import os
 import resource
 import signal
 import sys
-from pathlib import Path
 from typing import Final
 
 import uvloop
 
 from leveret.config import Config
-from leveret.config import Storage as StorageConfig
 from leveret.engine.broker import Broker
 from leveret.log import configure_logging, get_logger
 from leveret.memory import keep_freed_memory
 from leveret.net.server import AmqpServer
+from leveret.storage import Storage, StorageRefused
 from leveret.systemd import notify
-from leveret_storage.errors import StorageError
-from leveret_storage.filesystem import FilesystemMedium
-from leveret_storage.writer import ThreadExecutor
+from leveret_storage.filesystem import DESCRIPTORS_MAX
 
 SHUTDOWN_REASON: Final = "broker forced connection closure with reason 'shutdown'"
 """What clients read in connection.close when the broker stops, as from RabbitMQ."""
 
-DESCRIPTORS_RESERVED: Final = 64
-"""File descriptors for anything but a client's connection: listeners, the loop's own, logs."""
+STORAGE_FAILED_REASON: Final = "the broker's storage failed: what was not confirmed is not kept"
+"""What they read when it stops because it cannot keep anything any more."""
+
+STORAGE_FAILED: Final = "storage failed"
+
+DESCRIPTORS_RESERVED: Final = 64 + DESCRIPTORS_MAX
+"""File descriptors for anything but a client's connection: listeners, the loop's own, logs, and the
+files of the store."""
 
 GC_THRESHOLDS: Final = (20_000, 10, 1_000)
 """A full collection walks every queued message, and nothing on the message path makes cycles, so it
 may be rare; a young one of this many objects takes a fraction of a millisecond."""
-
-EXIT_STORAGE_FAILED: Final = 3
 
 log = get_logger()
 
@@ -46,11 +48,15 @@ class StartError(Exception):
     """The broker cannot start; the text is one line for the operator."""
 
 
+class StorageFailed(Exception):
+    """The broker served, until its storage failed. That is in the log."""
+
+
 def serve(config: Config) -> None:
     """Serve until a signal says stop, or the storage fails.
 
-    :raises ConfigError: if the data directory cannot be used.
-    :raises StartError: if an address cannot be listened on, or the data cannot be read.
+    :raises StartError: if the data directory cannot be used, or an address not be listened on.
+    :raises StorageFailed: if the storage failed, in serving or in writing what was open.
     """
     configure_logging(config.log)
     keep_freed_memory()
@@ -62,62 +68,47 @@ def serve(config: Config) -> None:
 async def _serve(config: Config) -> None:
     stop = _stop_at_signals()
     broker = Broker(config)
-    storage = None if config.storage.memory else Storage(config.storage, broker, stop)
-    server = AmqpServer(broker, config)
+    storage = None if config.storage.memory else _open_storage(config, broker, stop)
+    server = AmqpServer(broker, config, None if storage is None else storage.free_bytes)
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     try:
         addresses = await server.start()
     except OSError as error:
+        if storage is not None:
+            storage.close()
         raise StartError(f"amqp.listen: {error.strerror or error}") from None
     listeners = " ".join(f"amqp={address}" for address in addresses)
-    where = "memory" if storage is None else config.storage.data_dir
+    where = "memory" if storage is None else storage.directory
     sys.stderr.write(f"leveret ready {listeners} storage={where}\n")
     sys.stderr.flush()
     notify("READY=1")
     reason = await stop
     notify("STOPPING=1")
     log.info("stopping", reason=reason)
-    await server.stop(SHUTDOWN_REASON)
+    if storage is not None and storage.failed:
+        await server.stop(STORAGE_FAILED_REASON, kept=False)
+    else:
+        await server.stop(SHUTDOWN_REASON)
     if storage is not None:
         storage.close()
+        # What became of the last writes is told by callbacks of the loop.
+        await asyncio.sleep(0)
     log.info("stopped")
     if storage is not None and storage.failed:
-        raise SystemExit(EXIT_STORAGE_FAILED)
+        raise StorageFailed
 
 
-class Storage:
-    """The broker's store on its directory, and the threads that wait for the disk."""
+def _open_storage(config: Config, broker: Broker, stop: asyncio.Future[str]) -> Storage:
+    def failed() -> None:
+        if not stop.done():
+            stop.set_result(STORAGE_FAILED)
 
-    def __init__(self, config: StorageConfig, broker: Broker, stop: asyncio.Future[str]) -> None:
-        self.failed = False
-        self._stop = stop
-        post = asyncio.get_running_loop().call_soon_threadsafe
-        try:
-            self._medium = FilesystemMedium(Path(config.data_dir).absolute())
-            epoch, data = self._medium.read_head()
-            self._medium.write_head(epoch, epoch + 1, data)
-            writing = ThreadExecutor("leveret-write", post)
-            reading = ThreadExecutor("leveret-read", post)
-            found = broker.open_store(self._medium, writing, reading, self._fail)
-        except (OSError, StorageError) as error:
-            raise StartError(f"storage.data_dir: {config.data_dir}: {error}") from None
-        self._store = broker.keeper.store if broker.keeper is not None else None
-        for line in found.torn:
-            log.warning("torn end of a file cut", file=line)
-
-    def _fail(self, error: StorageError) -> None:
-        log.error("storage failed: nothing is confirmed any more", error=str(error))
-        self.failed = True
-        if not self._stop.done():
-            self._stop.set_result("storage failed")
-
-    def close(self) -> None:
-        """Write what is open, and give the directory back."""
-        if self._store is not None:
-            self._store.close()
-        self._medium.close()
+    try:
+        return Storage(config, broker, failed)
+    except StorageRefused as error:
+        raise StartError(str(error)) from None
 
 
 def _stop_at_signals() -> asyncio.Future[str]:

@@ -1,7 +1,8 @@
-"""The command line: `leveret serve`, `leveret ping`, `leveret --version`.
+"""The command line: `leveret serve`, `leveret ping`, `leveret log`, `leveret --version`.
 
 Exit codes: 0 done; 1 `ping` had no answer; 2 the broker cannot start as it was told to, said in one
-line on stderr. Only what a command needs is imported, when it runs: both are used by scripts.
+line on stderr; 3 its storage failed while it served, said in the log. Only what a command needs is
+imported, when it runs: both are used by scripts.
 """
 
 import os
@@ -11,9 +12,11 @@ from typing import Final, NoReturn
 import click
 
 from leveret import __version__
+from leveret.log_command import log_group
 
 EXIT_NO_ANSWER: Final = 1
 EXIT_CANNOT_START: Final = 2
+EXIT_STORAGE_FAILED: Final = 3
 
 
 def _print_version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
@@ -37,6 +40,9 @@ def _print_version(context: click.Context, _parameter: click.Parameter, wanted: 
 )
 def main() -> None:
     """Leveret, an AMQP 0-9-1 broker."""
+
+
+main.add_command(log_group)
 
 
 @main.command()
@@ -83,6 +89,8 @@ def serve(
         app.serve(config)
     except (ConfigError, app.StartError) as error:
         _cannot_start(str(error))
+    except app.StorageFailed:
+        raise SystemExit(EXIT_STORAGE_FAILED) from None
 
 
 @main.command()

@@ -29,6 +29,10 @@ DEFAULT_LISTEN: Final = ("127.0.0.1:5672", "[::1]:5672")
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["console", "json"]
+SyncMode = Literal["commit", "interval", "os"]
+
+NODE_NAME_BYTES_MAX: Final = 255
+"""Bytes of a node name: it is kept in the head of the data, which has one block."""
 
 
 class About(NamedTuple):
@@ -140,8 +144,18 @@ class Auth(msgspec.Struct, frozen=True):
 
 
 class Server(msgspec.Struct, frozen=True):
-    """What the broker calls itself to its clients."""
+    """What the broker calls itself."""
 
+    node_name: Annotated[
+        str,
+        About(
+            "Name of this broker. It is kept with the data, and data of another name is refused, so"
+            " that two brokers do not get each other's. The host's name is no part of the default:"
+            " a container has another one at each start.",
+            form="a text of 1 to 255 bytes",
+            not_empty=True,
+        ),
+    ] = "leveret"
     product: Annotated[str, About("`product` among the server properties.")] = "Leveret"
     version: Annotated[
         str, About("`version` among the server properties; empty for Leveret's own.")
@@ -164,9 +178,13 @@ class Log(msgspec.Struct, frozen=True):
 class Storage(msgspec.Struct, frozen=True):
     """Where durable queues and persistent messages are kept, and when they are safe."""
 
-    memory: Annotated[bool, About("Keep everything in memory and write nothing: for tests.")] = (
-        False
-    )
+    memory: Annotated[
+        bool,
+        About(
+            "Keep everything in memory and write nothing, for tests: the end of the process is the"
+            " end of every queue and message."
+        ),
+    ] = False
     data_dir: Annotated[
         str,
         About(
@@ -175,10 +193,31 @@ class Storage(msgspec.Struct, frozen=True):
             not_empty=True,
         ),
     ] = "./data"
+    sync: Annotated[
+        SyncMode,
+        About(
+            "When what is kept is confirmed. `commit`: once it is synced to the disk; a loss of"
+            " power loses nothing that was confirmed. `interval`: once it is written, and synced"
+            " every `sync_interval`; a loss of power may lose what was confirmed within that time,"
+            " and in the sync under way. `os`: once it is written, and synced when the operating"
+            " system thinks fit; a loss of power may lose all that was confirmed since. The death"
+            " of the process alone loses nothing that was confirmed, under any of them."
+        ),
+    ] = "commit"
+    sync_interval: Annotated[
+        int,
+        About(
+            'Time between two syncs under `sync = "interval"`.',
+            unit="milliseconds",
+            low=1,
+            high=60_000,
+        ),
+    ] = 200
     disk_free_limit: Annotated[
         int,
         About(
-            "Free disk below which publishers are blocked while consumers drain on.",
+            "Free disk below which publishers are blocked while consumers drain on. With 0 they are"
+            " only once there is none.",
             unit="bytes",
             low=0,
             high=2**50,
@@ -232,6 +271,8 @@ class Key(NamedTuple):
             return "one of " + ", ".join(get_args(self.type))
         if self.type is str:
             return "a text that is not empty" if about.not_empty else "a text"
+        if self.type is bool:
+            return "true or false"
         kind = "a whole number" if self.type is int else "a number"
         return f"{kind} from {about.low} to {about.high}"
 
@@ -363,3 +404,5 @@ def _check(key: Key, value: Any) -> None:
             parse_address(address)
     elif key.path == "memory.limit":
         parse_memory_limit(value)
+    elif key.path == "server.node_name" and len(value.encode()) > NODE_NAME_BYTES_MAX:
+        raise ValueError("the name is too long")

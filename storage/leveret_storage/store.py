@@ -68,6 +68,8 @@ class Store:
         failed: Callable[[StorageError], None],
         sync: bool = True,
     ) -> None:
+        """Without `sync`, a batch counts as safe once it is written: `sync_written` is for the
+        owner to call."""
         self.medium = medium
         self.batch: i64 = 1
         """The number of the open batch."""
@@ -90,6 +92,8 @@ class Store:
         self._next_queue = 1
         self._next_blob = 1
         self._broken = False
+        self._unsynced = False
+        """Whether a batch was written without a sync since the last."""
         self.behind: i64 = 0
         """Bytes of runs that are not on disk yet."""
         self._doomed: list[str] = []
@@ -205,6 +209,7 @@ class Store:
         batch = self.batch
         self.batch = batch + 1
         self._under_way = True
+        self._unsynced = not self._sync
         writer, sync, doomed = log.writer, self._sync, self._doomed
         self._doomed = []
 
@@ -229,6 +234,12 @@ class Store:
         log.size += len(payload)
         if log.size >= LOG_SEGMENT_BYTES:
             self._begin_segment()
+
+    def sync_written(self) -> None:
+        """Make durable what was written without a sync."""
+        if self._unsynced and not self._broken:
+            self._unsynced = False
+            self._writing.submit(self._log[-1].writer.sync, self._check)
 
     def _settle(self) -> None:
         """Write down what was settled since the last batch, and delete what nobody needs now."""
@@ -281,6 +292,8 @@ class Store:
         """Begin the next log segment with a checkpoint. The open batch must be empty."""
         segment = LogSegment(self.medium, self._next_blob)
         self._next_blob += 1
+        # What the segment before has must not be lost where the checkpoint is not.
+        self.sync_written()
         self._log.append(segment)
         payload = self._checkpoint()
         segment.size = len(payload)
@@ -390,6 +403,9 @@ class Store:
 
     def close(self) -> None:
         """Write and sync what is open, and stop. Nothing may be put in any more."""
+        # What is under way is written before, as jobs are done in order.
+        self._under_way = False
         self.commit(urgent=True)
+        self.sync_written()
         self._writing.close()
         self._reading.close()

@@ -16,6 +16,7 @@ from leveret_storage.errors import MediumFull, StorageError
 Job: TypeAlias = Callable[[], Any]
 Done: TypeAlias = Callable[[Any], None]
 Post: TypeAlias = Callable[[Callable[[], None]], object]
+Full: TypeAlias = Callable[[str], None]
 
 FULL_RETRY_S: Final = 0.5
 """Seconds between two attempts to write to a medium that has no room."""
@@ -31,11 +32,18 @@ class Executor(Protocol):
         """Wait until every job has run, and run no more."""
 
 
+def _nobody(refusal: str) -> None:
+    """Is told of a full medium, and lets it pass: the job is tried again in any case."""
+
+
 class ThreadExecutor:
     """An executor with a thread of its own."""
 
-    def __init__(self, name: str, post: Post) -> None:
+    def __init__(self, name: str, post: Post, full: Full = _nobody) -> None:
+        """`full` is told, through `post`, what the medium has no room for when it refuses a job,
+        and "" when it took it at last."""
         self._post = post
+        self._full = full
         self._jobs: SimpleQueue[tuple[Job, Done] | None] = SimpleQueue()
         self._closing = Event()
         self._thread = Thread(target=self._run, name=name, daemon=True)
@@ -55,11 +63,18 @@ class ThreadExecutor:
             self._post(partial(done, self._attempt(job)))
 
     def _attempt(self, job: Job) -> Any:
+        refused = False
         while True:
             try:
-                return job()
+                result = job()
+                if refused:
+                    self._post(partial(self._full, ""))
+                return result
             except MediumFull as error:
                 # Nothing of it was done, so it is done again when there is room.
+                if not refused:
+                    refused = True
+                    self._post(partial(self._full, str(error)))
                 if self._closing.wait(FULL_RETRY_S):
                     return error
             except StorageError as error:

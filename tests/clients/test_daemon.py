@@ -19,7 +19,7 @@ from tests.support import wire
 from tests.support.brokers import HOST, Leveret, wait_until
 
 EXIT_DEADLINE_S = 15.0
-READY = re.compile(r"leveret ready( amqp=\S+:\d+)+ storage=memory")
+READY = re.compile(r"leveret ready( amqp=\S+:\d+)+ storage=(\S+)")
 
 
 def leveret(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -79,7 +79,9 @@ class TestReady:
     def test_the_ready_line_names_the_free_port_it_took(self, daemon: Leveret) -> None:
         (line,) = [line for line in daemon.log_text().splitlines() if line.startswith("leveret")]
 
-        assert READY.fullmatch(line)
+        ready = READY.fullmatch(line)
+        assert ready
+        assert ready[2] == str(daemon.data_dir)
         assert f"amqp={HOST}:{daemon.port} " in line
         assert daemon.port != 0
 
@@ -109,8 +111,16 @@ class TestReady:
         assert [event["event"] for event in events][-2:] == ["stopping", "stopped"]
         assert len(events) == len(lines) - 1
 
-    def test_it_writes_nothing_into_the_working_directory(self, daemon: Leveret) -> None:
-        assert [path.name for path in daemon.directory.iterdir()] == [daemon.log_path.name]
+    def test_without_a_directory_it_says_that_all_is_in_memory_and_writes_nothing(self) -> None:
+        with Leveret("--memory") as broker:
+            assert broker.log_text().splitlines()[-1].endswith(" storage=memory")
+            assert [path.name for path in broker.directory.iterdir()] == [broker.log_path.name]
+
+    def test_it_writes_into_its_data_directory_only(self, daemon: Leveret) -> None:
+        assert {path.name for path in daemon.directory.iterdir()} == {
+            daemon.log_path.name,
+            daemon.data_dir.name,
+        }
 
 
 class TestRefusals:
@@ -138,7 +148,8 @@ class TestRefusals:
         file.touch()
 
         assert refusal("--listen", f"{HOST}:0", "--data-dir", str(file / "data")) == (
-            f"leveret: storage.data_dir: {file / 'data'}: {file} is not a directory"
+            f"leveret: storage.data_dir: {file / 'data'}: {file / 'data'} cannot be made:"
+            " Not a directory"
         )
 
 

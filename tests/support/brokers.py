@@ -113,6 +113,15 @@ class Broker:
             raise BrokerError(f"had to be killed: {stubborn}")
         return code
 
+    def kill(self) -> int:
+        """End the broker with SIGKILL, as it stands; `stop` only cleans up then.
+
+        Returns its exit code.
+        """
+        process = self._processes.pop()
+        process.kill()
+        return process.wait(STOP_DEADLINE_S)
+
     def __enter__(self) -> Self:
         return self
 
@@ -155,18 +164,28 @@ class Broker:
 
 
 class Leveret(Broker):
-    """`leveret serve` of this checkout (or of the installed package), on a free port."""
+    """`leveret serve` of this checkout (or of the installed package), on a free port.
+
+    Its data is in its temporary directory, and goes away with it, unless it is given `data_dir`.
+    """
 
     name = "leveret"
 
-    def __init__(self, *extra_args: str, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *extra_args: str,
+        env: Mapping[str, str] | None = None,
+        data_dir: Path | None = None,
+    ) -> None:
         super().__init__()
+        self.data_dir = data_dir or self.directory / "data"
         # It runs in another directory, and must import what this process would.
         roots = [os.path.abspath(entry) for entry in sys.path]
         if importlib.util.find_spec("leveret") is None:
             roots = [*SOURCE_ROOTS, *roots]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(roots), **(env or {})}
-        command = [sys.executable, "-m", "leveret", "serve", "--listen", f"{HOST}:0", *extra_args]
+        where = ["--listen", f"{HOST}:0", "--data-dir", str(self.data_dir)]
+        command = [sys.executable, "-m", "leveret", "serve", *where, *extra_args]
         self._spawn(command, environment, self.log_path)
         self._await(self._read_address, LEVERET_START_DEADLINE_S, self.log_path)
 

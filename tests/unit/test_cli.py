@@ -82,10 +82,10 @@ class TestServe:
         file.touch()
 
         assert self.refusal(run("serve", "--data-dir", str(file))) == (
-            f"leveret: storage.data_dir: {file}: {file} is not a directory"
+            f"leveret: storage.data_dir: {file}: {file}/blobs cannot be made: Not a directory"
         )
         assert self.refusal(run("serve", "--data-dir", str(file / "data"))) == (
-            f"leveret: storage.data_dir: {file / 'data'}: {file} is not a directory"
+            f"leveret: storage.data_dir: {file / 'data'}: {file}/data cannot be made: Not a directory"
         )
 
     def test_an_unknown_flag_is_named(self, run: Callable[..., Result]) -> None:

@@ -68,6 +68,8 @@ class TestPrecedence:
             "auth.loopback_users": ("ann,bob", ("ann", "bob")),
             "log.level": ("debug", "debug"),
             "log.format": ("json", "json"),
+            "storage.memory": ("true", True),
+            "storage.sync": ("interval", "interval"),
         }
         text, value = examples.get(key.path, ("4096", "4096" if key.type is str else 4096))
 
@@ -145,6 +147,22 @@ class TestRefusals:
                 ),
             ),
             (
+                '[storage]\nmemory = "yes"\n',
+                "storage.memory in {}: expected true or false, got 'yes'",
+            ),
+            (
+                '[storage]\nsync = "never"\n',
+                "storage.sync in {}: expected one of commit, interval, os, got 'never'",
+            ),
+            (
+                "[storage]\nsync_interval = 0\n",
+                "storage.sync_interval in {}: expected a whole number from 1 to 60000, got 0",
+            ),
+            (
+                '[server]\nnode_name = ""\n',
+                "server.node_name in {}: expected a text of 1 to 255 bytes, got ''",
+            ),
+            (
                 '[auth]\ndefault_user = ""\n',
                 "auth.default_user in {}: expected a text that is not empty, got ''",
             ),
@@ -190,6 +208,14 @@ class TestRefusals:
     def test_a_wrong_flag_names_key_and_flag(self) -> None:
         assert refusal(flags={"amqp.listen": ("--listen", ["::1:5672"])}) == (
             "amqp.listen in --listen: expected a list of HOST:PORT, got ['::1:5672']"
+        )
+
+    def test_a_node_name_that_is_too_long_is_refused(self) -> None:
+        name = "\u00e9" * 128
+
+        assert refusal(environment={"LEVERET_SERVER_NODE_NAME": name}) == (
+            "server.node_name in LEVERET_SERVER_NODE_NAME: "
+            f"expected a text of 1 to 255 bytes, got {name!r}"
         )
 
     def test_a_wrong_password_is_refused_without_being_shown(self, write_toml: Path) -> None:

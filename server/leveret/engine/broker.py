@@ -49,9 +49,11 @@ class Broker:
         writing: Executor,
         reading: Executor,
         failed: Callable[[StorageError], None],
+        sync: bool = True,
     ) -> Recovery:
         """Find what a medium holds, take it in, and keep on it what is durable from now on.
 
+        :param sync: whether a batch is safe only once it is synced, or as soon as it is written.
         :raises StorageError: if the medium cannot be read, or is damaged.
         """
         found = recover(medium)
@@ -64,6 +66,7 @@ class Broker:
             snapshot=partial(definitions.snapshot, self.vhosts),
             synced=self._synced,
             failed=failed,
+            sync=sync,
         )
         self.keeper = Keeper(store)
         for number, queue in queues.items():

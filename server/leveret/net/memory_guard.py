@@ -14,9 +14,6 @@ from typing import Final
 CHECK_EVERY_BYTES: Final = 16 * 1024 * 1024
 """Bytes received between two looks at the memory: how far a burst can overshoot the limit."""
 
-ALARM_REASON: Final = "low on memory"
-"""As RabbitMQ says it in connection.blocked."""
-
 COLLECTION_PAUSE: Final = 50
 """A full collection is followed by a pause of so many times what it took: with a long backlog it
 takes a tenth of a second and more, and finds little."""
@@ -60,10 +57,11 @@ class MemoryGuard:
     def __init__(
         self,
         limit_bytes: int,
-        changed: Callable[[str], None],
+        changed: Callable[[bool], None],
         resident: Callable[[], int] = resident_bytes,
         reclaim: Callable[[], None] | None = None,
     ) -> None:
+        """`changed` is told whether the memory is above the limit, when that changes."""
         self.limit_bytes = limit_bytes
         self._changed = changed
         self._resident = resident
@@ -86,4 +84,4 @@ class MemoryGuard:
             above = self._resident() > self.limit_bytes
         if above != self._alarmed:
             self._alarmed = above
-            self._changed(ALARM_REASON if above else "")
+            self._changed(above)

@@ -4,6 +4,8 @@ import asyncio
 import errno
 import os
 import socket
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from leveret.addresses import parse_address
@@ -12,6 +14,8 @@ from leveret.engine.broker import Broker
 from leveret.limits import LISTEN_BACKLOG, UNOPENED_CONNECTIONS_MAX
 from leveret.log import get_logger
 from leveret.memory import memory_limit_bytes
+from leveret.net.alarms import Alarms, Resource
+from leveret.net.disk_guard import DiskGuard
 from leveret.net.memory_guard import MemoryGuard
 from leveret.net.transport import AmqpTransport
 from leveret.net.turn import Turn
@@ -28,12 +32,23 @@ log = get_logger()
 class AmqpServer:
     """Serves one broker on the addresses of the configuration."""
 
-    def __init__(self, broker: Broker, config: Config) -> None:
+    def __init__(
+        self, broker: Broker, config: Config, free_bytes: Callable[[], int] | None
+    ) -> None:
+        """`free_bytes` tells how much free disk there is; None where none is used."""
         self._broker = broker
         self._config = config
         self._transports: set[AmqpTransport] = set()
         self._servers: list[asyncio.Server] = []
-        self._guard = MemoryGuard(memory_limit_bytes(config.memory.limit), self._alarm)
+        alarms = Alarms(self._alarm)
+        self._memory = MemoryGuard(
+            memory_limit_bytes(config.memory.limit), partial(alarms.set, Resource.MEMORY)
+        )
+        self._disk: DiskGuard | None = None
+        if free_bytes is not None:
+            self._disk = DiskGuard(
+                config.storage.disk_free_limit, free_bytes, partial(alarms.set, Resource.DISK)
+            )
         self._stopped: asyncio.Event | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -63,16 +78,19 @@ class AmqpServer:
         self._tick()
         return bound
 
-    async def stop(self, reason: str) -> None:
+    async def stop(self, reason: str, kept: bool = True) -> None:
         """Stop listening, close every connection with `reason`, and wait a little for the clients
-        to take note."""
+        to take note.
+
+        :param kept: whether what the store has not taken yet, it still will.
+        """
         for server in self._servers:
             server.close()
         if self._timer is not None:
             self._timer.cancel()
         self._stopped = asyncio.Event()
         for transport in list(self._transports):
-            transport.force_close(reason)
+            transport.force_close(reason, kept)
         if self._transports:
             try:
                 async with asyncio.timeout(STOP_TIMEOUT_S):
@@ -83,7 +101,7 @@ class AmqpServer:
             transport.abort()
 
     def _accept(self) -> AmqpTransport:
-        return AmqpTransport(self._broker, self._turn, self, self._guard.received)
+        return AmqpTransport(self._broker, self._turn, self, self._received)
 
     # --- connections (what a transport tells) -------------------------------------------------
 
@@ -105,21 +123,33 @@ class AmqpServer:
         if self._stopped is not None and not self._transports:
             self._stopped.set()
 
-    # --- time and memory ----------------------------------------------------------------------
+    # --- time and alarms ----------------------------------------------------------------------
 
     def _tick(self) -> None:
         now = self._loop.time()
         for transport in list(self._transports):
             transport.tick(now)
-        self._guard.check()
+        self._memory.check()
+        if self._disk is not None:
+            self._disk.check()
         # Nobody waits for acknowledgements to be written down, but they are not left for long.
         self._broker.commit(urgent=True)
         self._timer = self._loop.call_later(TICK_S, self._tick)
 
+    def _received(self, count: int) -> None:
+        self._memory.received(count)
+        if self._disk is not None:
+            self._disk.received(count)
+
     def _alarm(self, reason: str) -> None:
         self._broker.alarm = reason
         if reason:
-            log.warning("alarm", reason=reason, limit_bytes=self._guard.limit_bytes)
+            log.warning(
+                "alarm",
+                reason=reason,
+                memory_limit_bytes=self._memory.limit_bytes,
+                disk_free_limit_bytes=self._config.storage.disk_free_limit,
+            )
         else:
             log.warning("alarm cleared")
         for transport in list(self._transports):

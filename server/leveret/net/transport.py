@@ -197,8 +197,11 @@ class AmqpTransport(asyncio.Protocol):
             self.connection.block(reason)
             self._pause_reading()
 
-    def force_close(self, reason: str) -> None:
-        """Tell the peer to go, and read whether it does."""
+    def force_close(self, reason: str, kept: bool = True) -> None:
+        """Tell the peer to go, and read whether it does. Unless what it was to be told `kept` is or
+        will be so, it is not told."""
+        if not kept:
+            self.connection.session.drop_held()
         if self.connection.finished:
             self._transport.close()
         self.connection.force_close(reason)

@@ -99,6 +99,12 @@ class Session(Waiter):
             keeper.store.request()
             keeper.wait(self)
 
+    def drop_held(self) -> None:
+        """What the output says is kept never will be: nothing of it leaves."""
+        if self._barrier != 0:
+            self._barrier = 0
+            self.output.truncate(0)
+
     def store_synced(self) -> None:
         for channel in self._unsynced:
             self._confirming.append(channel)
