@@ -28,7 +28,7 @@
 #define CONFIRM_SPAN (1 << 17)  /* tags between the oldest unconfirmed one and the newest */
 #define WORKERS 2               /* publishers' and consumers', as the load shares the machine with the broker */
 
-enum shape { SHAPE_QUEUE, SHAPE_FANOUT, SHAPE_TOPIC, SHAPE_CHANNELS, SHAPE_RELAY };
+enum shape { SHAPE_QUEUE, SHAPE_FANOUT, SHAPE_TOPIC, SHAPE_CHANNELS, SHAPE_RELAY, SHAPE_PAIRS, SHAPE_FILL, SHAPE_DRAIN };
 
 struct options {
     struct endpoint endpoint;
@@ -36,12 +36,16 @@ struct options {
     int body_size;      /* bytes, STAMP_SIZE to one frame */
     int queues;         /* fanout, topic */
     int bindings;       /* topic */
-    int connections;    /* channels */
+    int connections;    /* channels; pairs: of publishers, and as many of consumers */
     int channels;       /* of each connection */
     int ack;            /* 0: auto-ack; 1: each delivery; N: one ack with multiple every N deliveries */
     int prefetch;
     int confirm_window; /* unconfirmed messages allowed; 0: no confirms */
     int rate;           /* messages a second; 0: as fast as the broker takes them */
+    int durable;        /* durable queues and persistent messages */
+    const char *queue;  /* fill, drain: its name; it stays */
+    uint64_t count;     /* fill, drain: messages to publish, or to consume */
+    uint64_t first;     /* fill, drain: the number of the first of them */
     double warmup_s, measured_s, drain_s;
     uint64_t backlog;   /* undelivered messages at which publishers wait, so that no broker fills the memory */
     pid_t broker_pid;   /* whose processor time is reported; 0: nobody's */

@@ -20,7 +20,9 @@
 
 #define QUIET_S 2.0    /* nothing received for so long while draining: nothing more will come */
 #define GIVE_UP_S 20.0 /* for the answers to the closing methods */
+#define STALLED_S 30.0 /* nothing done for so long while filling or draining */
 #define POLL_NS 20000000u
+#define COUNT_POLL_NS 2000000u
 
 static const char usage[] =
     "usage: amqpload [options]\n"
@@ -29,11 +31,16 @@ static const char usage[] =
     "          fanout    a fanout exchange with --queues queues, a consumer each\n"
     "          topic     a topic exchange with --bindings bindings to --queues queues, a consumer each\n"
     "          channels  --connections of --channels channels, publishing and consuming in pairs\n"
+    "          pairs     --connections publishers and as many consumers, a queue for each two\n"
     "          relay     no broker: the same frames through a relay that pairs two connections\n"
+    "          fill      publish --count messages to --queue, which nobody consumes from\n"
+    "          drain     consume --count messages from --queue; these two run until it is done\n"
     "  --size BYTES      of a body (16)\n"
     "  --ack N           0 auto-ack (default), 1 an ack each delivery, N an ack every N, with multiple\n"
     "  --prefetch N      with acks (1000)\n"
     "  --confirm N       publisher confirms, N messages unconfirmed at most (0: none)\n"
+    "  --durable 1       durable queues and persistent messages (0)\n"
+    "  --queue NAME --count N --first N   fill and drain; --first is the number of their first message (0)\n"
     "  --rate N          messages a second, due at fixed times (0: as fast as the broker takes them)\n"
     "  --warmup S --seconds S --drain S   (1, 5, 10)\n"
     "  --backlog N       publishers wait when so many messages are undelivered (1000000)\n"
@@ -45,7 +52,7 @@ struct sample {
 };
 
 static enum shape parse_shape(const char *name) {
-    static const char *const names[] = {"queue", "fanout", "topic", "channels", "relay"};
+    static const char *const names[] = {"queue", "fanout", "topic", "channels", "relay", "pairs", "fill", "drain"};
     for (int i = 0; i < (int)(sizeof names / sizeof *names); i++)
         if (!strcmp(name, names[i]))
             return (enum shape)i;
@@ -72,6 +79,7 @@ static void set_option(struct options *options, const char *name, const char *va
         {"prefetch", &options->prefetch, 1, 65535},
         {"confirm", &options->confirm_window, 0, 65536},
         {"rate", &options->rate, 0, 10000000},
+        {"durable", &options->durable, 0, 1},
         {"broker-pid", &options->broker_pid, 0, 1 << 30},
     };
     for (size_t i = 0; i < sizeof integers / sizeof *integers; i++)
@@ -80,6 +88,9 @@ static void set_option(struct options *options, const char *name, const char *va
     if (!strcmp(name, "host")) options->endpoint.host = value;
     if (!strcmp(name, "user")) options->endpoint.user = value;
     if (!strcmp(name, "password")) options->endpoint.password = value;
+    if (!strcmp(name, "queue")) options->queue = value;
+    if (!strcmp(name, "count")) options->count = (uint64_t)number(name, value, 1, 1e12);
+    if (!strcmp(name, "first")) options->first = (uint64_t)number(name, value, 0, 1e12);
     if (!strcmp(name, "shape")) options->shape = parse_shape(value);
     if (!strcmp(name, "warmup")) options->warmup_s = number(name, value, 0, 3600);
     if (!strcmp(name, "seconds")) options->measured_s = number(name, value, 0.01, 3600);
@@ -87,10 +98,15 @@ static void set_option(struct options *options, const char *name, const char *va
     if (!strcmp(name, "backlog")) options->backlog = (uint64_t)number(name, value, 1, 1e12);
 }
 
+static bool is_counted(const struct options *options) {
+    return options->shape == SHAPE_FILL || options->shape == SHAPE_DRAIN;
+}
+
 static struct options parse_options(int argc, char **argv) {
     static const char *const names[] = {"host", "port", "user", "password", "shape", "size", "queues", "bindings",
                                         "connections", "channels", "ack", "prefetch", "confirm", "rate", "warmup",
-                                        "seconds", "drain", "backlog", "broker-pid"};
+                                        "seconds", "drain", "backlog", "broker-pid", "durable", "queue", "count",
+                                        "first"};
     enum { COUNT = sizeof names / sizeof *names };
     struct option known[COUNT + 1] = {0};
     struct options options = {
@@ -114,6 +130,11 @@ static struct options parse_options(int argc, char **argv) {
         fail("with --ack above --prefetch the consumer would wait for itself");
     if (options.shape == SHAPE_CHANNELS && (options.channels % 2 || options.confirm_window))
         fail("the channels come in pairs, and without confirms");
+    bool counted = is_counted(&options);
+    if (counted != (options.queue != NULL) || counted != (options.count != 0) || (options.first && !counted))
+        fail("fill and drain take --queue and --count, and nothing else does");
+    if (options.queue && strlen(options.queue) >= NAME_SIZE)
+        fail("a queue's name of %d bytes at most", NAME_SIZE - 1);
     if (options.shape == SHAPE_RELAY && (options.ack || options.confirm_window))
         fail("a relay neither confirms nor takes acks");
     return options;
@@ -210,6 +231,28 @@ static void drain(struct load *load, const pthread_t threads[WORKERS]) {
     load->phase = PHASE_CANCEL;
 }
 
+/* Fill or drain: wait until it is done, or nothing has happened for STALLED_S. */
+static struct sample await_count(struct load *load, const pthread_t threads[WORKERS]) {
+    bool filling = load->options.shape == SHAPE_FILL;
+    uint64_t done = 0;
+    double moved = (double)now_ns() / 1e9;
+    for (;;) {
+        struct sample sample = take_sample(load, threads);
+        if (filling && sample.published == load->options.count)
+            load->phase = PHASE_DRAIN; /* the publisher closes when all is confirmed */
+        bool finished = filling ? !load->workers[0].publishers_open : sample.received >= load->options.count;
+        if (sample.published + sample.received != done)
+            moved = sample.at_s;
+        done = sample.published + sample.received;
+        if (finished || sample.at_s - moved > STALLED_S) {
+            load->give_up_ns = now_ns() + (uint64_t)(GIVE_UP_S * 1e9);
+            load->phase = PHASE_CANCEL;
+            return sample;
+        }
+        sleep_until(now_ns() + COUNT_POLL_NS);
+    }
+}
+
 struct account {
     uint64_t due, received, repeated, gaps, left, confirmed;
     bool complete; /* every channel answered its closing, so that nothing is on its way any more */
@@ -219,6 +262,8 @@ static struct account settle(const struct load *load, uint64_t left, bool comple
     struct account account = {.left = left, .complete = complete};
     for (int i = 0; i < load->lane_count; i++)
         account.due += load->lanes[i].sent * (uint64_t)load->lanes[i].copies;
+    if (load->options.shape == SHAPE_DRAIN)
+        account.due = load->options.count;
     for (int i = 0; i < WORKERS; i++) {
         account.received += load->workers[i].received;
         account.confirmed += load->workers[i].confirmed;
@@ -275,11 +320,17 @@ int main(int argc, char **argv) {
         if (pthread_create(&threads[i], NULL, worker_run, &load.workers[i]))
             fail("pthread_create");
     }
-    sleep_until(load.window_begin_ns);
-    struct sample begin = take_sample(&load, threads);
-    sleep_until(load.window_end_ns);
-    struct sample end = take_sample(&load, threads);
-    drain(&load, threads);
+    bool counted = is_counted(&load.options);
+    if (!counted)
+        sleep_until(load.window_begin_ns);
+    struct sample begin = take_sample(&load, threads), end;
+    if (counted) {
+        end = await_count(&load, threads);
+    } else {
+        sleep_until(load.window_end_ns);
+        end = take_sample(&load, threads);
+        drain(&load, threads);
+    }
     bool complete = true;
     for (int i = 0; i < WORKERS; i++)
         pthread_join(threads[i], NULL);

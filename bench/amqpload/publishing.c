@@ -19,6 +19,8 @@ static uint64_t backlog(const struct load *load) {
 /* How many messages, in slots that follow each other in the batch, may be sent now. */
 static uint32_t messages_due(const struct load *load, const struct publisher *publisher) {
     uint32_t slots = publisher->slots - publisher->cursor;
+    if (load->options.shape == SHAPE_FILL && load->options.count - publisher->sent < slots)
+        slots = (uint32_t)(load->options.count - publisher->sent);
     if (load->options.rate) {
         uint64_t now = now_ns();
         if (now < publisher->due_ns)

@@ -61,7 +61,8 @@ struct route {
 static void fill_batch(struct load *load, struct publisher *publisher, const struct route *routes, int count) {
     struct buffer batch = {0};
     size_t body_size = (size_t)load->options.body_size;
-    publisher->stamp_at = put_message(&batch, routes[0].channel, routes[0].exchange, routes[0].key, body_size);
+    struct message message = {routes[0].exchange, routes[0].key, body_size, load->options.durable};
+    publisher->stamp_at = put_message(&batch, routes[0].channel, &message);
     publisher->stride = batch.size;
     uint32_t rounds = (uint32_t)(BATCH_BYTES / publisher->stride / (size_t)count);
     publisher->slots = (rounds ? rounds : 1) * (uint32_t)count;
@@ -69,7 +70,8 @@ static void fill_batch(struct load *load, struct publisher *publisher, const str
     batch.size = 0;
     for (uint32_t slot = 0; slot < publisher->slots; slot++) {
         const struct route *route = &routes[slot % (uint32_t)count];
-        put_message(&batch, route->channel, route->exchange, route->key, body_size);
+        message = (struct message){route->exchange, route->key, body_size, load->options.durable};
+        put_message(&batch, route->channel, &message);
         publisher->slot_lane[slot] = (uint32_t)route->lane;
         if (batch.size != (slot + 1) * publisher->stride)
             fail("the names of one connection's routes differ in length");
@@ -84,7 +86,7 @@ static void declare_queues(struct load *load, int count) {
     load->queue_count = count;
     for (int i = 0; i < count; i++) {
         snprintf(load->queues[i], NAME_SIZE, "load.%07d.%04d", (int)getpid(), i);
-        queue_declare(load->control, load->queues[i]);
+        queue_declare(load->control, load->queues[i], load->options.durable);
     }
 }
 
@@ -177,6 +179,47 @@ static void build_channels(struct load *load) {
     }
 }
 
+/* Publishers and consumers on connections of their own, one of each for every queue. */
+static void build_pairs(struct load *load) {
+    int pairs = load->options.connections;
+    allocate(load, pairs, 1, 2 * pairs);
+    declare_queues(load, pairs);
+    for (int i = 0; i < pairs; i++) {
+        struct route route = {.lane = i, .channel = 1};
+        strcpy(route.key, load->queues[i]);
+        struct connection *publishing = add_connection(load);
+        add_publishing_channel(load, publishing, 1);
+        fill_batch(load, publishing->publisher, &route, 1);
+        add_consumer(load, add_connection(load), 1, load->queues[i]);
+    }
+}
+
+/* A queue that is there before and after, and whoever publishes to it or consumes from it, but not both. */
+static void name_queue(struct load *load) {
+    allocate(load, 1, 0, 1);
+    load->queues = must(calloc(1, sizeof *load->queues));
+    load->queue_count = 1;
+    snprintf(load->queues[0], NAME_SIZE, "%s", load->options.queue);
+    queue_declare(load->control, load->queues[0], load->options.durable);
+}
+
+static void build_fill(struct load *load) {
+    struct route route = {.lane = 0, .channel = 1};
+    name_queue(load);
+    strcpy(route.key, load->queues[0]);
+    load->lanes[0].sent = load->options.first;
+    struct connection *publishing = add_connection(load);
+    add_publishing_channel(load, publishing, 1);
+    fill_batch(load, publishing->publisher, &route, 1);
+}
+
+static void build_drain(struct load *load) {
+    name_queue(load);
+    struct connection *consuming = add_connection(load);
+    add_consumer(load, consuming, 1, load->queues[0]);
+    consuming->consumers[1]->next[0] = load->options.first;
+}
+
 /* The frames of build_queue without a broker: the relay pairs the first connection with the second. */
 static void build_relay(struct load *load) {
     struct route route = {.lane = 0, .channel = 1};
@@ -198,6 +241,7 @@ void topology_build(struct load *load) {
     static void (*const builders[])(struct load *) = {
         [SHAPE_QUEUE] = build_queue, [SHAPE_FANOUT] = build_fanout, [SHAPE_TOPIC] = build_topic,
         [SHAPE_CHANNELS] = build_channels, [SHAPE_RELAY] = build_relay,
+        [SHAPE_PAIRS] = build_pairs, [SHAPE_FILL] = build_fill, [SHAPE_DRAIN] = build_drain,
     };
     load->control = -1;
     if (load->options.shape != SHAPE_RELAY) {
@@ -218,7 +262,8 @@ uint64_t topology_remove(struct load *load) {
         else
             close(load->connections[i].socket);
     }
-    for (int i = 0; i < load->queue_count; i++)
+    bool stays = load->options.queue != NULL;
+    for (int i = 0; i < load->queue_count && !stays; i++)
         left += queue_delete(load->control, load->queues[i]);
     if (*load->exchange)
         exchange_delete(load->control, load->exchange);

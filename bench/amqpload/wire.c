@@ -11,6 +11,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define DELIVERY_MODE 0x1000 /* property flag (specification 4.2.6.1) */
+
 void fail(const char *format, ...) {
     int error = errno;
     va_list arguments;
@@ -131,20 +133,22 @@ void put_channel_close(struct buffer *out, int channel) {
     put_close(out, channel, CHANNEL_CLOSE);
 }
 
-size_t put_message(struct buffer *out, int channel, const char *exchange, const char *key, size_t body_size) {
+size_t put_message(struct buffer *out, int channel, const struct message *message) {
     size_t payload = method_begin(out, channel, BASIC_PUBLISH);
     put_u16(out, 0);
-    put_shortstr(out, exchange);
-    put_shortstr(out, key);
+    put_shortstr(out, message->exchange);
+    put_shortstr(out, message->key);
     put_u8(out, 0);
     frame_end(out, payload);
     payload = frame_begin(out, FRAME_CONTENT_HEADER, channel);
     put_u32(out, 0x003C0000); /* class basic, weight 0 */
-    put_u64(out, body_size);
-    put_u16(out, 0); /* no properties: transient */
+    put_u64(out, message->body_size);
+    put_u16(out, message->persistent ? DELIVERY_MODE : 0);
+    if (message->persistent)
+        put_u8(out, 2);
     frame_end(out, payload);
     size_t body = frame_begin(out, FRAME_BODY, channel);
-    memset(extend(out, body_size), 'x', body_size);
+    memset(extend(out, message->body_size), 'x', message->body_size);
     frame_end(out, body);
     return body;
 }
@@ -295,12 +299,12 @@ void exchange_delete(int socket, const char *name) {
     call(socket, &out, payload, EXCHANGE_DELETE_OK);
 }
 
-void queue_declare(int socket, const char *name) {
+void queue_declare(int socket, const char *name, int durable) {
     struct buffer out = {0};
     size_t payload = method_begin(&out, 1, QUEUE_DECLARE);
     put_u16(&out, 0);
     put_shortstr(&out, name);
-    put_u8(&out, 0);
+    put_u8(&out, durable ? 2 : 0); /* bits: passive, durable, exclusive, auto-delete, no-wait */
     put_u32(&out, 0);
     call(socket, &out, payload, QUEUE_DECLARE_OK);
 }

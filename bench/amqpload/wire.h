@@ -67,8 +67,14 @@ void frame_end(struct buffer *out, size_t payload);
 void put_ack(struct buffer *out, int channel, uint64_t tag, int multiple);
 void put_cancel(struct buffer *out, int channel, const char *consumer_tag);
 void put_channel_close(struct buffer *out, int channel);
+struct message {
+    const char *exchange, *key;
+    size_t body_size;
+    int persistent; /* delivery-mode 2 instead of no properties */
+};
+
 /* basic.publish, header and body frame; returns the offset of the body's first byte. */
-size_t put_message(struct buffer *out, int channel, const char *exchange, const char *key, size_t body_size);
+size_t put_message(struct buffer *out, int channel, const struct message *message);
 
 /* End the program when the method closes the connection or the channel, with the text it carries. */
 void refuse_close(uint32_t method, const uint8_t *payload);
@@ -90,7 +96,7 @@ void amqp_disconnect(int socket);
 void channel_open(int socket, int channel);
 void exchange_declare(int socket, const char *name, const char *type);
 void exchange_delete(int socket, const char *name);
-void queue_declare(int socket, const char *name);
+void queue_declare(int socket, const char *name, int durable);
 void queue_bind(int socket, const char *queue, const char *exchange, const char *key);
 uint32_t queue_delete(int socket, const char *name); /* the number of messages it still held */
 void confirm_select(int socket, int channel);
