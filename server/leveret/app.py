@@ -52,9 +52,10 @@ class StorageFailed(Exception):
     """The broker served, until its storage failed. That is in the log."""
 
 
-def serve(config: Config) -> None:
+def serve(config: Config, *, salvage: bool = False) -> None:
     """Serve until a signal says stop, or the storage fails.
 
+    :param salvage: set aside what is damaged of the data, and go on without it.
     :raises StartError: if the data directory cannot be used, or an address not be listened on.
     :raises StorageFailed: if the storage failed, in serving or in writing what was open.
     """
@@ -62,13 +63,13 @@ def serve(config: Config) -> None:
     keep_freed_memory()
     raise_descriptor_limit(config.amqp.max_connections)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(config))
+        runner.run(_serve(config, salvage))
 
 
-async def _serve(config: Config) -> None:
+async def _serve(config: Config, salvage: bool) -> None:
     stop = _stop_at_signals()
     broker = Broker(config)
-    storage = None if config.storage.memory else _open_storage(config, broker, stop)
+    storage = None if config.storage.memory else _open_storage(config, broker, stop, salvage)
     server = AmqpServer(broker, config, None if storage is None else storage.free_bytes)
     gc.collect()
     gc.freeze()
@@ -100,13 +101,15 @@ async def _serve(config: Config) -> None:
         raise StorageFailed
 
 
-def _open_storage(config: Config, broker: Broker, stop: asyncio.Future[str]) -> Storage:
+def _open_storage(
+    config: Config, broker: Broker, stop: asyncio.Future[str], salvage: bool
+) -> Storage:
     def failed() -> None:
         if not stop.done():
             stop.set_result(STORAGE_FAILED)
 
     try:
-        return Storage(config, broker, failed)
+        return Storage(config, broker, failed, salvage=salvage)
     except StorageRefused as error:
         raise StartError(str(error)) from None
 

@@ -49,6 +49,7 @@ main.add_command(log_group)
 @click.option("--config", "path", metavar="FILE", envvar="LEVERET_CONFIG", help="TOML file.")
 @click.option("--data-dir", metavar="DIR", help="Directory for the broker's data.")
 @click.option("--memory", is_flag=True, default=None, help="Keep everything in memory.")
+@click.option("--salvage", is_flag=True, help="Set damaged data aside, and go on without it.")
 @click.option("--listen", metavar="HOST:PORT", multiple=True, help="Take AMQP here; repeatable.")
 @click.option("--management", metavar="HOST:PORT", help="Not in this version.")
 @click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
@@ -57,6 +58,7 @@ def serve(
     path: str | None,
     data_dir: str | None,
     memory: bool | None,
+    salvage: bool,
     listen: tuple[str, ...],
     management: str | None,
     log_level: str | None,
@@ -86,7 +88,7 @@ def serve(
     from leveret import app
 
     try:
-        app.serve(config)
+        app.serve(config, salvage=salvage)
     except (ConfigError, app.StartError) as error:
         _cannot_start(str(error))
     except app.StorageFailed:

@@ -18,6 +18,7 @@ import msgspec
 from leveret.config import Config
 from leveret.engine.broker import Broker
 from leveret.log import get_logger
+from leveret.salvaged import salvage_directory, set_head_aside
 from leveret_storage.errors import Damaged, StorageError
 from leveret_storage.filesystem import FilesystemMedium
 from leveret_storage.medium import Medium
@@ -36,10 +37,13 @@ class StorageRefused(Exception):
 class Storage:
     """What a broker keeps, and the threads that wait for the disk."""
 
-    def __init__(self, config: Config, broker: Broker, failed: Callable[[], None]) -> None:
+    def __init__(
+        self, config: Config, broker: Broker, failed: Callable[[], None], *, salvage: bool = False
+    ) -> None:
         """Open the directory, and take what it holds into the broker.
 
         :param failed: called once if the storage fails later.
+        :param salvage: set aside what is damaged, and go on without it.
         :raises StorageRefused: if the directory cannot be had or read, or its data is another
             broker's, or damaged.
         """
@@ -52,7 +56,11 @@ class Storage:
         medium: Medium | None = None
         try:
             medium = FilesystemMedium(self.directory)
+            if salvage:
+                set_head_aside(medium, self.directory)
             _take(medium, config.server.node_name)
+            if salvage:
+                salvage_directory(medium, self.directory)
             self._medium = medium
             self._open(config, broker)
         except (OSError, StorageError, StorageRefused) as error:

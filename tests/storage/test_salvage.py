@@ -1,0 +1,267 @@
+"""Salvage: what is damaged is set aside and told, what is left is kept, and a start accepts it."""
+
+import json
+import re
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+import pika
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from leveret_storage.entries import read_run
+from leveret_storage.errors import Damaged
+from leveret_storage.inspection import inspect
+from leveret_storage.medium import Medium
+from leveret_storage.record import encode_mark
+from leveret_storage.record_reader import Damage, Record, RecordReader
+from leveret_storage.recovery import Loose, Recovery, recover
+from leveret_storage.salvage import salvage
+from leveret_storage.segments import read_record
+from tests.storage.faulty import Crashed, Fault, FaultyMedium
+from tests.storage.owning import put, take
+from tests.support.brokers import BrokerError, Leveret
+
+GOLDEN = Path(__file__).parent / "golden" / "version-1"
+GOLDEN_BLOBS = sorted((GOLDEN / "blobs").iterdir())
+DEEP = 2
+"""The number of the golden directory's queue with segments of its own."""
+
+Messages = dict[int, list[tuple[int, bytes, bytes]]]
+"""Position, route and body of a queue's messages, in order."""
+
+
+def golden_medium() -> FaultyMedium:
+    """The golden directory in memory, taken."""
+    medium = FaultyMedium(1)
+    take(medium)
+    for path in GOLDEN_BLOBS:
+        put(medium, path.name, path.read_bytes())
+    return medium
+
+
+def messages(medium: Medium, found: Recovery) -> Messages:
+    all_found: Messages = {}
+    for number, queue in found.queues.items():
+        here = all_found.setdefault(number, [])
+        for item in queue.contents:
+            if isinstance(item, Loose):
+                for position, stored in enumerate(item.messages, item.first):
+                    here.append((position, stored.route, stored.body))
+                continue
+            payload = read_record(medium, item.segment.name, int(item.offset), int(item.size))
+            stored_run = read_run(payload)
+            for first, end in item.live:
+                for position in range(first, end):
+                    stored = stored_run[position - int(item.first)]
+                    here.append((position, stored.route, stored.body))
+    return all_found
+
+
+class Shelf:
+    """Where the tests set damage aside."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+
+    def set_aside(self, damage: Damage, data: bytes) -> str:
+        name = f"{damage.blob}-{damage.offset}"
+        self.kept[name] = data
+        return name
+
+
+def records(medium: Medium, blob: str) -> list[Record]:
+    return [record for record in RecordReader(medium, blob) if isinstance(record, Record)]
+
+
+def blob_of(pattern: str) -> str:
+    return next(path.name for path in GOLDEN_BLOBS if re.match(pattern, path.name))
+
+
+def test_a_sound_medium_is_left_as_it_is() -> None:
+    medium = golden_medium()
+    before = medium.list()
+    calls = medium.calls
+
+    done = salvage(medium, Shelf().set_aside)
+
+    assert done.lost == []
+    assert medium.list() == before
+    assert medium.calls > calls
+    assert done.found.definitions == recover(medium).definitions
+
+
+def test_without_it_a_start_says_where_and_what_to_do() -> None:
+    medium = golden_medium()
+    blob = blob_of("log-")
+    offset = records(medium, blob)[1].offset
+    medium.flip(blob, offset + 12, 3)
+
+    with pytest.raises(Damaged, match=rf"{blob}: damaged from offset {offset} to \d+: .*--salvage"):
+        recover(medium)
+
+
+def test_a_damaged_run_costs_its_own_messages_only() -> None:
+    medium = golden_medium()
+    before = messages(medium, recover(medium))
+    blob = blob_of("queue-")
+    damaged = records(medium, blob)[-1]
+    offset, size = damaged.offset, len(damaged.payload)
+    as_damaged = Shelf()
+    # The last byte is in the body of the run's last message.
+    medium.flip(blob, offset + 9 + size - 1, 0)
+    # What says that the run was durable is in no golden segment of a queue: none is synced alone.
+    put_mark_behind(medium, blob)
+
+    done = salvage(medium, as_damaged.set_aside)
+
+    (lost,) = done.lost
+    assert (lost.damage.blob, lost.damage.offset) == (blob, offset)
+    assert re.match(rf"a run of queue {DEEP}: by its own account 4 messages", lost.what)
+    assert len(as_damaged.kept[lost.file]) == 9 + size
+    after = messages(medium, done.found)
+    gone = set(before[DEEP]) - set(after[DEEP])
+    first = int.from_bytes(damaged.payload[:8])
+    assert gone == {each for each in before[DEEP] if first <= each[0] < first + 4}
+    assert {number: after[number] for number in after if number != DEEP} == {
+        number: before[number] for number in before if number != DEEP
+    }
+    assert inspect(medium).damages == []
+
+
+def put_mark_behind(medium: FaultyMedium, blob: str) -> None:
+    """Say at the end of a blob that everything in it is durable."""
+    header = RecordReader(medium, blob).header
+    assert header is not None
+    medium.append(blob, encode_mark(header.salt, medium.size(blob)))
+    medium.sync(blob)
+
+
+class TestAnyDamage:
+    @settings(max_examples=300, deadline=None)
+    @given(
+        blob=st.sampled_from([path.name for path in GOLDEN_BLOBS]),
+        place=st.floats(0, 1, exclude_max=True),
+        bit=st.integers(0, 7),
+    )
+    def test_leaves_a_medium_that_a_start_accepts(self, blob: str, place: float, bit: int) -> None:
+        medium = golden_medium()
+        before = messages(medium, recover(medium))
+        put_mark_behind(medium, blob)
+        medium.flip(blob, int(medium.size(blob) * place), bit)
+        shelf = Shelf()
+
+        done = salvage(medium, shelf.set_aside)
+
+        found = recover(medium)
+        assert inspect(medium).damages == []
+        assert len(shelf.kept) == len(done.lost)
+        after = messages(medium, found)
+        for number, kept in after.items():
+            assert kept == sorted(kept)
+            # What has a position it had before is the same message.
+            known = {each[0]: each for each in before.get(number, [])}
+            assert [known.get(each[0], each) for each in kept] == kept
+            if not done.lost or (not blob.startswith("log-") and number != DEEP):
+                assert kept == before.get(number, [])
+        if not blob.startswith("log-"):
+            assert found.definitions == recover(golden_medium()).definitions
+
+    @settings(max_examples=100, deadline=None)
+    @given(seed=st.integers(0, 2**32), call=st.integers(1, 75), at=st.integers(0, 6))
+    def test_a_salvage_that_was_interrupted_is_done_again(
+        self, seed: int, call: int, at: int
+    ) -> None:
+        def damaged(faults: dict[int, Fault]) -> FaultyMedium:
+            medium = golden_medium()
+            blob = GOLDEN_BLOBS[at].name
+            put_mark_behind(medium, blob)
+            medium.flip(blob, medium.size(blob) // 2, seed % 8)
+            return medium.kill(faults)
+
+        whole = damaged({})
+        take(whole)
+        expected = messages(whole, salvage(whole, Shelf().set_aside).found)
+        medium = damaged({call: Fault.CRASH})
+
+        with suppress(Crashed):
+            take(medium)
+            salvage(medium, Shelf().set_aside)
+        medium = medium.crash()
+        take(medium)
+        again = salvage(medium, Shelf().set_aside)
+
+        assert messages(medium, again.found) == expected
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A copy of the golden directory."""
+    shutil.copytree(GOLDEN, tmp_path / "data")
+    return tmp_path / "data"
+
+
+def damage_first_batch(data: Path) -> tuple[str, int]:
+    """Flip a bit in the first batch of the oldest log segment, and say where."""
+    blob = blob_of("log-")
+    offset = records(golden_medium(), blob)[1].offset
+    path = data / "blobs" / blob
+    content = bytearray(path.read_bytes())
+    content[offset + 12] ^= 1
+    path.write_bytes(content)
+    return blob, offset
+
+
+class TestTheBroker:
+    """`leveret serve` on a damaged directory."""
+
+    def serve(self, data: Path, *arguments: str) -> Leveret:
+        environment = {"LEVERET_SERVER_NODE_NAME": "golden"}
+        return Leveret(*arguments, data_dir=data, env=environment)
+
+    def bodies(self, broker: Leveret, queue: str) -> list[bytes]:
+        with pika.BlockingConnection(pika.URLParameters(broker.url)) as connection:
+            channel = connection.channel()
+            found = []
+            while (got := channel.basic_get(queue, auto_ack=True))[0] is not None:
+                found.append(got[2])
+            return found
+
+    def test_does_not_start_by_itself(self, data: Path) -> None:
+        blob, offset = damage_first_batch(data)
+
+        with pytest.raises(BrokerError) as refused:
+            self.serve(data)
+
+        text = str(refused.value)
+        assert f"{blob}: damaged from offset {offset}" in text
+        assert "--salvage" in text
+        assert "(exit code 2)" in text
+
+    def test_goes_on_with_salvage_and_starts_without_it_afterwards(self, data: Path) -> None:
+        blob, offset = damage_first_batch(data)
+        expected = json.loads(GOLDEN.with_suffix(".json").read_text("utf-8"))["messages"]
+
+        with self.serve(data, "--salvage") as broker:
+            lines = [line for line in broker.log_text().splitlines() if "set aside" in line]
+        assert len(lines) == 1
+        assert f"blob={blob} offset={offset}" in lines[0]
+        assert (data / "salvaged" / f"{blob}-{offset}.bin").stat().st_size > 9
+        with self.serve(data) as broker:
+            assert "set aside" not in broker.log_text()
+            copies = self.bodies(broker, "copy-b")
+        assert copies[-1] == bytes.fromhex(expected["copy-b"][-1]["body_hex"])
+
+    def test_goes_on_without_a_head_that_cannot_be_read(self, data: Path) -> None:
+        head = data / "head"
+        content = head.read_bytes()
+        head.write_bytes(content[:-1] + b"?")
+
+        with pytest.raises(BrokerError, match="head: the CRC of the header is wrong"):
+            self.serve(data)
+        with self.serve(data, "--salvage") as broker:
+            assert len(self.bodies(broker, "copy-b")) == 4
+
+        assert (data / "salvaged" / "head-0.bin").read_bytes() == content[:-1] + b"?"
