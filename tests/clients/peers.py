@@ -234,10 +234,19 @@ class Sending(threading.Thread):
 class Sender(Sending):
     """Publishes numbered messages."""
 
-    def __init__(self, peer: Peer, queue: str, size: int, count: int) -> None:
+    def __init__(
+        self,
+        peer: Peer,
+        queue: str,
+        size: int,
+        count: int,
+        properties: commands.Basic.Properties | None = None,
+    ) -> None:
         method = commands.Basic.Publish(routing_key=queue)
         bodies = Numbered(size)
-        pieces = (marshal_content(method, 1, bodies.body(number)) for number in range(count))
+        pieces = (
+            marshal_content(method, 1, bodies.body(number), properties) for number in range(count)
+        )
         super().__init__(peer, pieces)
 
 

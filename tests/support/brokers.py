@@ -113,6 +113,10 @@ class Broker:
             raise BrokerError(f"had to be killed: {stubborn}")
         return code
 
+    def wait(self) -> int:
+        """Wait until the broker has ended by itself; its exit code."""
+        return self._processes[-1].wait(STOP_DEADLINE_S)
+
     def kill(self) -> int:
         """End the broker with SIGKILL, as it stands; `stop` only cleans up then.
 
