@@ -8,6 +8,9 @@ LEVERET_COMPILE ?= auto
 export LEVERET_COMPILE
 # Arguments for pytest: make test ARGS="tests/unit -x"
 ARGS ?=
+# Kills of the broker under load: make crash ROUNDS=20 SEED=what-an-earlier-run-printed
+ROUNDS ?= 1000
+SEED ?=
 
 bin := $(VENV)/bin
 pip := $(bin)/python -m pip install --disable-pip-version-check
@@ -15,13 +18,16 @@ sources := pyproject.toml setup.py $(shell find server storage -name '*.py')
 installed := $(VENV)/.installed-$(LEVERET_COMPILE)
 tools := $(VENV)/.tools
 
-.PHONY: run test lint format bench clean
+.PHONY: run test crash lint format bench clean
 
 run: $(installed)
 	@exec $(bin)/leveret serve --data-dir ./data
 
 test: $(installed) $(tools)
 	$(bin)/python -m pytest $(ARGS)
+
+crash: $(installed) $(tools)
+	$(bin)/python -m tests.crash $(ROUNDS) $(SEED)
 
 lint: $(installed) $(tools)
 	$(bin)/ruff check .

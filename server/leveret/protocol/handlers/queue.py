@@ -94,7 +94,9 @@ def purge(channel: Channel, method: Queue.Purge) -> Frame:
     """queue.purge: what is ready goes, what is unacknowledged stays."""
     name = queue_name(channel, method.queue)
     queue = find_queue(channel.vhost, name, channel.session)
-    return Queue.PurgeOk(message_count=int(queue.purge()))
+    count = int(queue.purge())
+    channel.session.hold_output()
+    return Queue.PurgeOk(message_count=count)
 
 
 def delete(channel: Channel, method: Queue.Delete) -> None:

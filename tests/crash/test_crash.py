@@ -1,0 +1,71 @@
+"""Twenty kills in the suite's time; `make crash ROUNDS=1000` for more."""
+
+import secrets
+from pathlib import Path
+
+import pytest
+
+from tests.crash.account import Account, Id, Ledger, Move, body_of, read_body
+from tests.crash.rounds import Rounds
+
+ROUNDS = 5
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("part", range(4))
+def test_nothing_confirmed_is_lost_when_the_broker_is_killed(tmp_path: Path, part: int) -> None:
+    seed = secrets.token_hex(4)
+    print(f"to see it again: python -m tests.crash {ROUNDS} {seed}")
+    rounds = Rounds(tmp_path / "data", seed)
+    for _ in range(ROUNDS):
+        result = rounds.run()
+        assert not result.wrong, f"round {result.seed}"
+    account = rounds.account
+    assert account.confirmed > 0
+    assert account.acknowledged > 0
+    assert account.moved > 0
+    assert account.defined > 0
+
+
+def test_an_audit_sees_each_kind_of_wrong() -> None:
+    first, second, third = (Id(1, number) for number in range(3))
+
+    def audit(found: list[Id | None], killed_at: float = 0.0) -> str:
+        ledger = Ledger("queue")
+        ledger.sent = dict.fromkeys((first, second, third))
+        ledger.confirmed = {first, second}
+        ledger.acked = {first: 1.0}
+        ledger.gone = {third}
+        return "; ".join(ledger.audit(found, killed_at)[0])
+
+    assert audit([second]) == ""
+    assert audit([first, second], killed_at=2.0) == ""
+    assert "confirmed and are lost: 1.1" in audit([])
+    assert "are there twice: 1.1" in audit([second, second])
+    assert "never sent, or gone before: 2.0" in audit([second, Id(2, 0)])
+    assert "a body nobody sent" in audit([second, None])
+    assert "Id(publisher=1, number=0) is behind" in audit([second, first], killed_at=2.0)
+    assert "acknowledged more than 2 s ago: 1.0" in audit([first, second], killed_at=4.0)
+    assert "came back after an answered tx.commit: 1.2" in audit([second, third])
+
+
+def test_an_audit_sees_a_transaction_that_is_there_in_part() -> None:
+    taken, put = Id(1, 0), Id(2, 0)
+
+    def audit(source: set[Id | None], target: set[Id | None]) -> list[str]:
+        account = Account()
+        account.commit(21, Move("source", [taken], [("target", put)]))
+        return account.audit_moves({"source": source, "target": target})
+
+    assert audit({taken}, set()) == []
+    assert audit(set(), {put}) == []
+    assert len(audit({taken}, {put})) == 1
+    assert len(audit(set(), set())) == 1
+
+
+def test_a_body_is_read_only_as_it_was_sent() -> None:
+    body = body_of(Id(3, 1000), 5000)
+    assert read_body(body) == Id(3, 1000)
+    assert read_body(body[:-1]) is None
+    assert read_body(body[:4000] + b"!" + body[4001:]) is None
+    assert read_body(b"") is None
