@@ -18,7 +18,7 @@ class Recorder:
     def __init__(
         self, queue: Queue, tag: str = "c", *, room: int = 1_000_000, exclusive: bool = False
     ) -> None:
-        self._session = Session(lambda: None, None)
+        self._session = Session(None, lambda: None, None)
         self._deliveries = Deliveries(self._session, 1)
         self.consumer = ChannelConsumer(
             tag,
