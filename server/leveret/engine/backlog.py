@@ -50,8 +50,8 @@ class Backlog:
         """Messages, wherever they are."""
         self.next: i64 = 0
         """The position of the next message to arrive."""
-        self.popped: i64 = 0
-        """The position of the message popped last."""
+        self.popped: i64 = -1
+        """The position of the message popped last; -1 before the first."""
         self.store: Store | None = None
         self.log: QueueLog | None = None
         self._loaded = loaded
