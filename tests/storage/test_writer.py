@@ -1,0 +1,105 @@
+"""The writing thread: order, a medium without room, and what comes behind a job that failed."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from queue import SimpleQueue
+from threading import Event, current_thread
+from typing import Any
+
+import pytest
+
+from leveret_storage.errors import MediumFailed, MediumFull, ReadFailed, StorageError
+from leveret_storage.writer import Executor, InlineExecutor, ThreadExecutor
+
+DEADLINE_S = 10.0
+
+
+class Home:
+    """Where the store lives: it runs what the thread posts, one by one, when a test asks."""
+
+    def __init__(self) -> None:
+        self._posted: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self.results: list[Any] = []
+        self.told: list[str] = []
+        self.executor = ThreadExecutor("writing", self._posted.put, self.told.append)
+
+    def turn(self) -> None:
+        """Run what is posted next."""
+        self._posted.get(timeout=DEADLINE_S)()
+
+
+@pytest.fixture
+def home() -> Iterator[Home]:
+    made = Home()
+    yield made
+    made.executor.close()
+
+
+def fail(error: StorageError) -> Callable[[], None]:
+    def job() -> None:
+        raise error
+
+    return job
+
+
+def test_jobs_are_done_in_order_on_another_thread(home: Home) -> None:
+    def job(number: int) -> tuple[int, str]:
+        return number, current_thread().name
+
+    for number in range(20):
+        home.executor.submit(partial(job, number), home.results.append)
+    for _ in range(20):
+        home.turn()
+
+    assert home.results == [(number, "writing") for number in range(20)]
+
+
+def test_what_finds_no_room_is_done_again_until_there_is_some(home: Home) -> None:
+    room = Event()
+    attempts: list[bool] = []
+
+    def job() -> str:
+        attempts.append(room.is_set())
+        if not room.is_set():
+            raise MediumFull("no room")
+        return "done"
+
+    home.executor.submit(job, home.results.append)
+    home.turn()
+    assert (home.told, home.results) == (["no room"], [])
+
+    room.set()
+    home.turn()
+    home.turn()
+
+    assert (home.told, home.results) == (["no room", ""], ["done"])
+    assert attempts[0] is False
+    assert attempts[-1] is True
+
+
+def test_closing_gives_up_what_finds_no_room(home: Home) -> None:
+    full = MediumFull("no room")
+    behind: list[str] = []
+    home.executor.submit(fail(full), home.results.append)
+    home.executor.submit(lambda: behind.append("ran"), home.results.append)
+    home.turn()
+    home.executor.close()
+    home.turn()
+    home.turn()
+
+    assert home.results == [full, full]
+    assert behind == []
+
+
+@pytest.mark.parametrize("make", [lambda: Home().executor, InlineExecutor])
+@pytest.mark.parametrize("error", [MediumFailed("bad"), ReadFailed("bad")])
+def test_nothing_is_run_behind_a_job_that_failed(
+    make: Callable[[], Executor], error: StorageError
+) -> None:
+    ran: list[str] = []
+    executor = make()
+    executor.submit(fail(error), lambda _result: None)
+    executor.submit(lambda: ran.append("ran"), lambda _result: None)
+    executor.close()
+
+    assert ran == []
