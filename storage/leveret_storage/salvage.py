@@ -163,8 +163,9 @@ def _loose(
 
 def _told(damage: Damage, data: bytes) -> str:
     """What a damaged stretch had in it, if its first record is still one in its outer form."""
+    numbers = queue_numbers(damage.blob)
     if damage.offset == 0:
-        return "all of the file"
+        return "all of the log segment" if numbers is None else f"a segment of queue {numbers[0]}"
     if not data:
         return f"{damage.end - damage.offset} bytes that are missing at the end of the file"
     kind, payload = 0, b""
@@ -174,7 +175,6 @@ def _told(damage: Damage, data: bytes) -> str:
             payload = data[RECORD_HEADER_BYTES:]
     if kind == MARK_KIND and len(data) == MARK_BYTES:
         return "by its length and kind a mark, so nothing"
-    numbers = queue_numbers(damage.blob)
     unknown = f"{len(data)} bytes of which nothing can be told"
     try:
         if numbers is not None and kind == entries.RUN:
