@@ -15,12 +15,12 @@ def main(count: int, seed: str) -> int:
     directory = Path(tempfile.mkdtemp(prefix="leveret-crash-"))
     print(f"seed {seed}, {count} rounds, data in {directory}", flush=True)
     begun = time.monotonic()
-    rounds = Rounds(directory, seed)
     results: list[Result] = []
-    while len(results) < count and not (results and results[-1].wrong):
-        results.append(rounds.run())
-        if len(results) % 20 == 0:
-            print(f"{len(results)} rounds, {time.monotonic() - begun:.0f} s", flush=True)
+    with Rounds(directory, seed) as rounds:
+        while len(results) < count and not (results and results[-1].wrong):
+            results.append(rounds.run())
+            if len(results) % 20 == 0:
+                print(f"{len(results)} rounds, {time.monotonic() - begun:.0f} s", flush=True)
     account = rounds.account
     print(
         f"{len(results)} kills under load in {time.monotonic() - begun:.0f} s: "

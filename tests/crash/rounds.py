@@ -9,6 +9,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from types import TracebackType
+from typing import Self
 
 from pamqp import commands
 
@@ -39,7 +41,7 @@ QUEUES = (*DIRECT_QUEUES, *TOPIC_QUEUES, MOVE_FROM, *MOVE_TO, DEEP)
 WORK_S = (0.1, 1.2)
 """Seconds of work before the kill: at least and at most."""
 
-KEPT_MESSAGES_MAX = 10_000
+KEPT_MESSAGES_MAX = 6000
 """Messages in a queue beyond which an audit takes them all out."""
 
 
@@ -64,35 +66,51 @@ class Rounds:
         self.account = Account()
         self.numbers = Numbers()
         self._number = 0
-        with self._start() as broker, connect(broker.host, broker.port) as wire:
+        self._broker = self._start()
+        with connect(self._broker.host, self._broker.port) as wire:
             _define(wire)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._broker.stop()
 
     def run(self) -> Result:
         """Do one round."""
         self._number += 1
         seed = f"{self.seed}.{self._number}"
         random = Random(seed)
-        broker = self._start()
-        try:
-            killed_at = self._work(broker, random, seed)
-        finally:
-            broker.stop()
-        for _ in range(random.choice((0, 0, 1, 2))):
+        killed_at = self._work(self._broker, random, seed)
+        self._restart()
+        for _ in range(random.choice((0, 0, 0, 1, 2))):
             # What a start does to the directory has to stand a kill, too.
-            with self._start() as killed:
-                time.sleep(random.choice((0.0, random.uniform(0, 0.2))))
-                killed.kill()
-        begun = time.monotonic()
-        with self._start() as broker:
-            result = Result(seed, self.account.wrong, restart_s=time.monotonic() - begun)
-            self.account.wrong = []
-            self._audit(broker, random, result, killed_at)
-            if random.random() < 0.5:
-                broker.kill()
+            time.sleep(random.choice((0.0, random.uniform(0, 0.2))))
+            self._broker.kill()
+            self._restart()
+        result = Result(seed, self.account.wrong, restart_s=self._restarted_in_s)
+        self.account.wrong = []
+        self._audit(self._broker, random, result, killed_at)
+        if random.random() < 0.5:
+            if random.random() < 0.7:
+                self._broker.kill()
+            self._restart()
         return result
 
+    def _restart(self) -> None:
+        """Stop the broker if it runs, and start it on what it left."""
+        self._broker.stop()
+        begun = time.monotonic()
+        self._broker = self._start()
+        self._restarted_in_s = time.monotonic() - begun
+
     def _start(self) -> Leveret:
-        return Leveret("--data-dir", str(self.directory))
+        return Leveret(data_dir=self.directory)
 
     def _work(self, broker: Leveret, random: Random, seed: str) -> float:
         """Have all clients work until the broker is killed.
@@ -133,7 +151,7 @@ class Rounds:
         for queue in QUEUES:
             ledger = self.account.ledger(queue)
             ledger.go_on(found[queue])
-            if len(found[queue]) > KEPT_MESSAGES_MAX or random.random() < 0.3:
+            if len(found[queue]) > KEPT_MESSAGES_MAX or random.random() < 0.4:
                 self._drain(broker, queue, random)
 
     def _drain(self, broker: Leveret, queue: str, random: Random) -> None:

@@ -16,10 +16,10 @@ ROUNDS = 5
 def test_nothing_confirmed_is_lost_when_the_broker_is_killed(tmp_path: Path, part: int) -> None:
     seed = secrets.token_hex(4)
     print(f"to see it again: python -m tests.crash {ROUNDS} {seed}")
-    rounds = Rounds(tmp_path / "data", seed)
-    for _ in range(ROUNDS):
-        result = rounds.run()
-        assert not result.wrong, f"round {result.seed}"
+    with Rounds(tmp_path / "data", seed) as rounds:
+        for _ in range(ROUNDS):
+            result = rounds.run()
+            assert not result.wrong, f"round {result.seed}"
     account = rounds.account
     assert account.confirmed > 0
     assert account.acknowledged > 0
