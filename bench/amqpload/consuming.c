@@ -30,6 +30,12 @@ static void acknowledge(const struct load *load, struct connection *connection, 
     consumer->acked = consumer->tag;
 }
 
+/* Whether a drain has got what it wanted: what comes beyond that is not looked at. */
+static bool is_enough(const struct worker *worker) {
+    const struct options *options = &worker->load->options;
+    return options->shape == SHAPE_DRAIN && worker->received >= options->count;
+}
+
 static void on_body(struct worker *worker, struct connection *connection, struct consumer *consumer,
                     const uint8_t *payload, uint32_t size, uint64_t arrived_ns) {
     if (size > consumer->body_left)
@@ -37,11 +43,12 @@ static void on_body(struct worker *worker, struct connection *connection, struct
     if (!consumer->body_begun) {
         if (size < STAMP_SIZE)
             fail("a first body frame of %u bytes", size);
-        account(worker, consumer, payload, arrived_ns);
+        if (!is_enough(worker))
+            account(worker, consumer, payload, arrived_ns);
         consumer->body_begun = true;
     }
     consumer->body_left -= size;
-    if (consumer->body_left)
+    if (consumer->body_left || is_enough(worker))
         return;
     atomic_store_explicit(&worker->received, worker->received + 1, memory_order_relaxed);
     acknowledge(worker->load, connection, consumer);
@@ -87,7 +94,9 @@ static void on_frame(struct worker *worker, struct connection *connection, const
     switch (frame[0]) {
     case FRAME_METHOD:
         method = read_u32(payload);
-        if (method == BASIC_DELIVER)
+        if (method == BASIC_DELIVER && is_enough(worker))
+            consumer_of(connection, frame); /* it is left unacknowledged, and goes back to the queue */
+        else if (method == BASIC_DELIVER)
             consumer_of(connection, frame)->tag = read_u64(payload + 5 + payload[4]);
         else if (method != BASIC_PUBLISH || worker->load->options.shape != SHAPE_RELAY)
             on_other_method(worker, connection, method, payload);

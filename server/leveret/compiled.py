@@ -30,6 +30,7 @@ COMPILED: Final = (
     "leveret.engine.table",
     "leveret.engine.vhost",
     "leveret_storage.entries",
+    "leveret_storage.log_scan",
     "leveret_storage.ranges",
     "leveret_storage.queue_log",
     "leveret_storage.store",

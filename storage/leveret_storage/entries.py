@@ -152,6 +152,29 @@ def read_run(payload: bytes) -> list[Stored]:
     return found
 
 
+def transient_positions(payload: bytes) -> list[tuple[int, int]]:
+    """Where the messages of a run are that are not persistent, as half-open ranges in order.
+
+    :raises Damaged: if the run is not whole.
+    """
+    header = read_run_header(payload)
+    end = header.first + header.messages
+    if header.persistent == 0:
+        return [(header.first, end)]
+    found: list[tuple[int, int]] = []
+    reader = Reader(payload, RUN_HEADER_BYTES)
+    for position in range(header.first, end):
+        persistent = reader.octet() & PERSISTENT != 0
+        reader.skip_message()
+        if persistent:
+            continue
+        if found and found[-1][1] == position:
+            found[-1] = (found[-1][0], position + 1)
+        else:
+            found.append((position, position + 1))
+    return found
+
+
 def read_entries(payload: bytes) -> list[Entry]:
     """The entries of a batch, in order.
 
@@ -164,18 +187,24 @@ def read_entries(payload: bytes) -> list[Entry]:
         if kind == MESSAGE:
             queues = [(reader.long(), reader.longlong()) for _ in range(reader.short())]
             entries.append(Entry(kind, queues, 0, 0, reader.message(True), b""))
-        elif kind == SETTLED:
-            queue = reader.long()
-            entries.append(
-                Entry(kind, [(queue, 0)], reader.longlong(), reader.longlong(), None, b"")
-            )
-        elif kind == DEFINITION:
-            entries.append(Entry(kind, [], 0, 0, None, reader.octets(reader.long())))
-        elif kind == QUEUE_GONE:
-            entries.append(Entry(kind, [(reader.long(), 0)], 0, 0, None, b""))
         else:
-            raise Damaged(f"no kind of an entry: {kind}")
+            entries.append(read_other(reader, kind))
     return entries
+
+
+def read_other(reader: "Reader", kind: int) -> Entry:
+    """An entry that is no message, whose kind was read.
+
+    :raises Damaged: if it cannot be.
+    """
+    if kind == SETTLED:
+        queue = reader.long()
+        return Entry(kind, [(queue, 0)], reader.longlong(), reader.longlong(), None, b"")
+    if kind == DEFINITION:
+        return Entry(kind, [], 0, 0, None, reader.octets(reader.long()))
+    if kind == QUEUE_GONE:
+        return Entry(kind, [(reader.long(), 0)], 0, 0, None, b"")
+    raise Damaged(f"no kind of an entry: {kind}")
 
 
 class Reader:
@@ -217,6 +246,13 @@ class Reader:
         """A message's three parts, lengths first."""
         route, header, body = self.short(), self.long(), self.long()
         return Stored(self.octets(route), self.octets(header), self.octets(body), persistent)
+
+    def skip_message(self) -> None:
+        """Go behind a message without reading it."""
+        route, header, body = self.short(), self.long(), self.long()
+        self._advance(route)
+        self._advance(header)
+        self._advance(body)
 
 
 def run(first: i64, messages: list[Stored]) -> bytes:

@@ -15,6 +15,7 @@ from leveret_storage import entries
 from leveret_storage.entries import Stored
 from leveret_storage.errors import Damaged
 from leveret_storage.format import RECORD_HEADER_BYTES
+from leveret_storage.log_scan import scan_batch
 from leveret_storage.medium import Medium
 from leveret_storage.queue_log import QUEUE_SEGMENT_BYTES, QueueSegment, Run
 from leveret_storage.ranges import RangeSet
@@ -57,12 +58,12 @@ class RecoveredQueue:
         """Positions that are done with."""
         self.settled.add(first, end)
         self.next_position = max(self.next_position, end)
-
-    def drop_transient(self, first: int, messages: list[Stored]) -> None:
-        """The messages of a run that died with the process."""
-        for position, message in enumerate(messages, first):
-            if not message.persistent:
-                self.settled.add(position, position + 1)
+        logged = self.logged
+        if end - first < len(logged):
+            for position in range(first, end):
+                logged.pop(position, None)
+        elif logged:
+            self.logged = {at: logged[at] for at in logged if not first <= at < end}
 
     def arrange(self) -> None:
         """Bring what was found into order: each message once, those settled left out.
@@ -136,6 +137,16 @@ def recover(medium: Medium, damaged: Callable[[Damage], None] = refuse) -> Recov
     return _Recoverer(medium, damaged).run()
 
 
+class _FoundSegment(NamedTuple):
+    """A queue segment, before it is known whether its queue is there still."""
+
+    queue: int
+    segment: QueueSegment
+    runs: list[Run]
+    transient: list[tuple[int, int]]
+    """Positions of messages that died with the process, as half-open ranges."""
+
+
 class _Recoverer:
     def __init__(self, medium: Medium, damaged: Callable[[Damage], None]) -> None:
         self._medium = medium
@@ -146,15 +157,19 @@ class _Recoverer:
         self._next_queue = 1
         self._log: list[tuple[int, dict[int, tuple[int, int]]]] = []
         self._torn: list[str] = []
+        self._runs: list[_FoundSegment] = []
+        self._in_runs: dict[int, RangeSet] = {}
+        """By queue, the positions whose messages are in runs."""
 
     def run(self) -> Recovery:
         names = self._medium.list()
         log = sorted(one for name in names if (one := log_number(name)) is not None)
         runs = sorted(found for name in names if (found := queue_numbers(name)) is not None)
-        for number in log:
-            self._read_log(number)
         for queue, number in runs:
             self._read_runs(queue, number)
+        for number in log:
+            self._read_log(number)
+        self._attach_runs()
         for recovered in self._queues.values():
             recovered.arrange()
         numbers = log + [number for _, number in runs]
@@ -179,8 +194,7 @@ class _Recoverer:
                 if record.kind == entries.CHECKPOINT:
                     self._checkpoint(entries.read_checkpoint(record.payload))
                 elif record.kind == entries.BATCH:
-                    for entry in entries.read_entries(record.payload):
-                        self._entry(entry, spans)
+                    self._batch(record.payload, spans)
                 else:
                     raise Damaged(f"no record of a log: kind {record.kind}")
             except Damaged as error:
@@ -200,13 +214,21 @@ class _Recoverer:
             for first, end in ranges:
                 queue.settle(first, end)
 
-    def _entry(self, entry: entries.Entry, spans: dict[int, tuple[int, int]]) -> None:
+    def _batch(self, payload: bytes, spans: dict[int, tuple[int, int]]) -> None:
+        fresh: dict[int, tuple[int, int]] = {}
+        found = scan_batch(payload, self._in_runs, fresh)
+        for number, (first, end) in fresh.items():
+            queue = self._queue(number)
+            queue.next_position = max(queue.next_position, end)
+            known = spans.get(number, (first, end))
+            spans[number] = (min(first, known[0]), max(end, known[1]))
+        for entry in found:
+            self._entry(entry)
+
+    def _entry(self, entry: entries.Entry) -> None:
         if entry.kind == entries.MESSAGE and entry.message is not None:
             for number, position in entry.queues:
                 queue = self._queue(number)
-                queue.next_position = max(queue.next_position, position + 1)
-                first, end = spans.get(number, (position, position))
-                spans[number] = (min(first, position), max(end, position + 1))
                 if position not in queue.settled:
                     queue.logged[position] = entry.message
         elif entry.kind == entries.SETTLED:
@@ -229,12 +251,11 @@ class _Recoverer:
 
     def _read_runs(self, number: int, blob: int) -> None:
         name = queue_name(number, blob)
-        queue = self._queues.get(number)
-        if queue is None:
-            self._stray.append(name)
-            return
+        in_runs = self._in_runs.setdefault(number, RangeSet())
         segment = QueueSegment(SegmentWriter(self._medium, name, QUEUE_KIND))
         segment.size = QUEUE_SEGMENT_BYTES
+        found = _FoundSegment(number, segment, [], [])
+        self._runs.append(found)
         reader = RecordReader(self._medium, name)
         for record in reader:
             if isinstance(record, Damage):
@@ -243,7 +264,7 @@ class _Recoverer:
             try:
                 header = entries.read_run_header(record.payload)
                 if header.persistent < header.messages:
-                    queue.drop_transient(header.first, entries.read_run(record.payload))
+                    found.transient.extend(entries.transient_positions(record.payload))
             except Damaged as error:
                 self._damaged(Damage(name, record.offset, reader.end, str(error)))
                 continue
@@ -251,12 +272,24 @@ class _Recoverer:
             run.offset = record.offset
             run.size = RECORD_HEADER_BYTES + len(record.payload)
             segment.ranges.add(header.first, header.first + header.messages)
-            if header.persistent:
-                queue.runs.append(run)
-            queue.next_position = max(queue.next_position, run.end)
-        queue.segments.append(segment)
+            found.runs.append(run)
+            in_runs.add(header.first, header.first + header.messages)
         if reader.torn is not None:
             self._torn.append(_torn(reader.torn))
+
+    def _attach_runs(self) -> None:
+        """Give the runs to their queues, now that the log has told which there are."""
+        for found in self._runs:
+            queue = self._queues.get(found.queue)
+            if queue is None:
+                self._stray.append(found.segment.name)
+                continue
+            queue.segments.append(found.segment)
+            queue.runs += found.runs
+            for run in found.runs:
+                queue.next_position = max(queue.next_position, run.end)
+            for first, end in found.transient:
+                queue.settled.add(first, end)
 
 
 def _told(damage: Damage) -> str:

@@ -20,8 +20,10 @@ from mypy_extensions import i64
 from leveret_storage import entries
 from leveret_storage.entries import Stored
 from leveret_storage.errors import StorageError
+from leveret_storage.log_scan import Stretch, read_stretches
 from leveret_storage.medium import Medium
 from leveret_storage.queue_log import QUEUE_SEGMENT_BYTES, QueueLog, QueueSegment, Run
+from leveret_storage.ranges import RangeSet
 from leveret_storage.recovery import RecoveredQueue, Recovery
 from leveret_storage.segments import (
     LOG_KIND,
@@ -33,11 +35,14 @@ from leveret_storage.segments import (
 )
 from leveret_storage.writer import Executor
 
-LOG_SEGMENT_BYTES: Final = 64 * 1024 * 1024
+LOG_SEGMENT_BYTES: Final = 32 * 1024 * 1024
 """Bytes of a log segment after which the next one begins."""
 
-LOG_SEGMENTS_MAX: Final = 4
+LOG_SEGMENTS_MAX: Final = 3
 """Log segments beyond which the oldest is emptied: with the size of one, what a start reads."""
+
+BRIDGED_MESSAGES: Final = 64
+"""Settled messages that are copied with live ones around them, to keep the runs long."""
 
 BATCH_BYTES_MAX: Final = 8 * 1024 * 1024
 """Bytes of a batch at which publishers had better wait for the disk."""
@@ -52,6 +57,30 @@ class LogSegment:
         self.size: i64 = 0
         self.spans: dict[QueueLog, tuple[int, int]] = {}
         """The positions of each queue's messages in it, as a half-open range around them."""
+        self.blocker: QueueLog | None = None
+        """A queue that had messages nowhere else when it was last looked at."""
+        self.copies: dict[QueueLog, list[Run]] | None = None
+        """The runs to which all live messages of it were copied that were nowhere else; None before
+        that began."""
+
+
+def _not_to_copy(queue: QueueLog, end: int) -> RangeSet:
+    """The positions of a queue, up to `end`, whose messages are settled or in a queue segment.
+
+    Short stretches of them count as live, as a run for each message between would cost more.
+    """
+    known = RangeSet()
+    for source in (queue.settled, queue.written):
+        for first, stop in source.ranges():
+            known.add(first, stop)
+    result = RangeSet()
+    at = 0
+    for first, stop in known.gaps(0, end):
+        if at == 0 or first - at > BRIDGED_MESSAGES:
+            result.add(at, first)
+        at = stop
+    result.add(at, end)
+    return result
 
 
 class Store:
@@ -88,6 +117,7 @@ class Store:
         self._urgent = False
         """Whether somebody waits for the open batch."""
         self._under_way = False
+        self._emptying = False
         self._log: list[LogSegment] = []
         self._next_queue = 1
         self._next_blob = 1
@@ -98,6 +128,8 @@ class Store:
         """Bytes of runs that are not on disk yet."""
         self._doomed: list[str] = []
         """Blobs that nobody needs once the open batch is durable."""
+        self._runs: list[tuple[QueueLog, Run, bytes]] = []
+        """Runs to be written behind the open batch, and their payloads."""
 
     def restore_queue(self, number: int, found: RecoveredQueue | None) -> QueueLog:
         """A durable queue that a start found, before `adopt`; `found` is None if it was empty."""
@@ -196,8 +228,11 @@ class Store:
             return
         self._settle()
         payload = self._out.getvalue()
+        runs = self._runs
+        self._runs = []
         if not payload:
-            self._urgent = False
+            self._start_runs(runs)
+            self._pass_empty_batch()
             return
         self._out.truncate(0)
         log = self._log[-1]
@@ -224,9 +259,11 @@ class Store:
                 self._fail(result)
                 return
             self.synced = batch
+            self._start_runs(runs)
             # What they held is settled for good only now.
             self._delete(doomed)
             self._tell_synced()
+            self._trim()
             self.commit()
 
         self._writing.submit(write, done)
@@ -234,6 +271,14 @@ class Store:
         log.size += len(payload)
         if log.size >= LOG_SEGMENT_BYTES:
             self._begin_segment()
+
+    def _pass_empty_batch(self) -> None:
+        """Nothing of the open batch needs keeping, so whoever waits for it need not."""
+        if self._urgent:
+            self._urgent = False
+            self.synced = self.batch
+            self.batch += 1
+            self._tell_synced()
 
     def sync_written(self) -> None:
         """Make durable what was written without a sync."""
@@ -305,6 +350,8 @@ class Store:
 
         self._writing.submit(begin, self._check)
         self._trim()
+        if len(self._log) > LOG_SEGMENTS_MAX:
+            self._empty_oldest()
 
     def _checkpoint(self) -> bytes:
         queues = [queue for queue in self.queues.values() if queue.durable]
@@ -318,16 +365,66 @@ class Store:
 
     def _trim(self) -> None:
         """Delete the oldest log segments while all their messages are settled or elsewhere."""
-        while len(self._log) > 1:
+        while len(self._log) > 1 and not self._broken:
             oldest = self._log[0]
+            blocker = oldest.blocker
+            if blocker is not None and self._needs(oldest, blocker):
+                return
+            oldest.blocker = None
             needed: list[QueueSegment] = []
             for queue, (first, end) in oldest.spans.items():
-                for gap_first, gap_end in queue.settled.gaps(first, end):
-                    if not queue.written.covers(gap_first, gap_end):
-                        return
-                    needed += queue.segments
+                if queue.settled.covers(first, end):
+                    continue
+                if self._needs(oldest, queue):
+                    oldest.blocker = queue
+                    return
+                needed += queue.segments
             del self._log[0]
             self._release(oldest, needed)
+
+    def _needs(self, log: LogSegment, queue: QueueLog) -> bool:
+        """Whether a queue has messages in a log segment that are nowhere else."""
+        if queue not in log.spans:
+            return False
+        if log.copies is not None:
+            # Not all positions are in them: of transient messages the log has nothing.
+            return any(run.messages is not None for run in log.copies.get(queue, ()))
+        first, end = log.spans[queue]
+        for gap_first, gap_end in queue.settled.gaps(first, end):
+            if not queue.written.covers(gap_first, gap_end):
+                return True
+        return False
+
+    def _empty_oldest(self) -> None:
+        """Copy what is live in the oldest log segment, and nowhere else, to queue segments."""
+        if self._emptying:
+            return
+        self._emptying = True
+        oldest = self._log[0]
+        known = {
+            queue.number: _not_to_copy(queue, span[1])
+            for queue, span in oldest.spans.items()
+            if self._needs(oldest, queue)
+        }
+
+        def read() -> list[Stretch]:
+            return read_stretches(self.medium, oldest.writer.name, known)
+
+        def got(result: Any) -> None:
+            if isinstance(result, StorageError):
+                self._fail(result)
+                return
+            self._emptying = False
+            copies: dict[QueueLog, list[Run]] = {}
+            for stretch in result:
+                queue = self.queues.get(stretch.queue)
+                if queue is not None:
+                    run = self.write_run(queue, stretch.first, stretch.messages)
+                    copies.setdefault(queue, []).append(run)
+            oldest.copies = copies
+            self._trim()
+
+        self._reading.submit(read, got)
 
     def _release(self, log: LogSegment, needed: list[QueueSegment]) -> None:
         """Make durable what holds the messages now, then delete the segment."""
@@ -345,16 +442,34 @@ class Store:
 
     def write_run(self, queue: QueueLog, first: int, messages: list[Stored]) -> Run:
         """Put messages with consecutive positions on disk. They stay in the run's memory until
-        they are there, and until `Run.forget` in any case."""
+        they are there.
+
+        Those of a durable queue go there behind the batch that has them: the other way round, a
+        crash in between would leave a part of what is to be there as a whole or not at all.
+        """
         segment = self._segment_of(queue)
         run = Run(segment, first, len(messages))
         run.messages = messages
         payload = entries.run(first, messages)
         segment.size += len(payload)
         segment.ranges.add(first, first + len(messages))
-        writer = segment.writer
         self.behind += len(payload)
+        if queue.durable:
+            self._runs.append((queue, run, payload))
+            self._urgent = True
+        else:
+            self._start_run(queue, run, payload)
+        return run
 
+    def _start_runs(self, runs: list[tuple[QueueLog, Run, bytes]]) -> None:
+        for queue, run, payload in runs:
+            self._start_run(queue, run, payload)
+
+    def _start_run(self, queue: QueueLog, run: Run, payload: bytes) -> None:
+        writer = run.segment.writer
+
+        # Neither function may know of another one here: they and what they hold would form a
+        # cycle, which only the garbage collector frees.
         def write() -> tuple[int, int]:
             return writer.append(entries.RUN, payload)
 
@@ -368,7 +483,6 @@ class Store:
             run.messages = None
 
         self._writing.submit(write, done)
-        return run
 
     def _segment_of(self, queue: QueueLog) -> QueueSegment:
         if queue.segments and queue.segments[-1].size < QUEUE_SEGMENT_BYTES:
