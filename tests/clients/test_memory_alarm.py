@@ -1,4 +1,8 @@
-"""The memory alarm: publishers wait above the limit, consumers drain on, nothing is lost."""
+"""The memory alarm: publishers wait above the limit, consumers drain on, nothing is lost.
+
+The broker keeps everything in memory: one with a directory puts the middle of a long queue there,
+and it takes other things than a queue to fill its memory.
+"""
 
 from collections.abc import Iterator
 
@@ -33,7 +37,7 @@ BLOCKED = "connection.blocked"
 @pytest.fixture(scope="module")
 def limit() -> int:
     """A limit a little above what an idle broker takes."""
-    with Leveret() as idle, Peers(idle) as peers:
+    with Leveret("--memory") as idle, Peers(idle) as peers:
         peers.log_in()
         return resident_bytes(idle) + HEADROOM
 
@@ -41,7 +45,7 @@ def limit() -> int:
 @pytest.fixture
 def broker(limit: int) -> Iterator[Leveret]:
     """A broker that may take little memory."""
-    with Leveret(env={"LEVERET_MEMORY_LIMIT": str(limit)}) as leveret:
+    with Leveret("--memory", env={"LEVERET_MEMORY_LIMIT": str(limit)}) as leveret:
         yield leveret
 
 

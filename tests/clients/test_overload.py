@@ -55,8 +55,8 @@ class Publisher(threading.Thread):
 
 @pytest.fixture
 def small_broker() -> Iterator[Leveret]:
-    """A broker that may take little memory."""
-    with Leveret(env={"LEVERET_MEMORY_LIMIT": str(MEMORY_LIMIT)}) as broker:
+    """A broker that may take little memory, and has nowhere else to put messages."""
+    with Leveret("--memory", env={"LEVERET_MEMORY_LIMIT": str(MEMORY_LIMIT)}) as broker:
         yield broker
 
 
