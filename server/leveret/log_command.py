@@ -5,6 +5,7 @@ torn ends are said on stderr by dump and stats, which go on without them.
 """
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -135,6 +136,8 @@ def dump(
         items = offline.dump(
             contents, definitions=definitions, queue=queue, vhost=vhost, unread=problems.say
         )
+        # click.echo would flush every line.
+        out = sys.stdout
         written = 0
         for item in items:
             if text is not None and not offline.contains(item, text):
@@ -142,7 +145,8 @@ def dump(
             if written == limit:
                 break
             written += 1
-            click.echo(json.dumps(item, ensure_ascii=False))
+            out.write(f"{json.dumps(item, ensure_ascii=False)}\n")
+        out.flush()
     problems.leave()
 
 

@@ -44,6 +44,7 @@ def serve(directory: str) -> None:
         (backlog, "CHUNK_MESSAGES", 4),
         (backlog, "CHUNKS_IN_MEMORY", 1),
         (store, "LOG_SEGMENT_BYTES", 3000),
+        (store, "LOG_SEGMENTS_MAX", 2),
         (store, "QUEUE_SEGMENT_BYTES", 1200),
         (recovery, "QUEUE_SEGMENT_BYTES", 1200),
     ):
