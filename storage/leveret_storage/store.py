@@ -44,8 +44,8 @@ LOG_SEGMENTS_MAX: Final = 3
 BRIDGED_MESSAGES: Final = 64
 """Settled messages that are copied with live ones around them, to keep the runs long."""
 
-BATCH_BYTES_MAX: Final = 8 * 1024 * 1024
-"""Bytes of a batch at which publishers had better wait for the disk."""
+BEHIND_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Bytes that wait to be written, above which publishers had better wait for the disk."""
 
 
 class LogSegment:
@@ -146,6 +146,10 @@ class Store:
     def is_open(self) -> bool:
         """Whether anything is in the open batch, or was settled since the last."""
         return len(self._out) > 0 or bool(self._dirty)
+
+    def is_behind(self) -> bool:
+        """Whether so much waits to be written that publishers had better wait for the disk."""
+        return self.behind + len(self._out) > BEHIND_BYTES_MAX
 
     def request(self) -> None:
         """Somebody waits for the open batch."""
@@ -274,6 +278,9 @@ class Store:
 
     def _pass_empty_batch(self) -> None:
         """Nothing of the open batch needs keeping, so whoever waits for it need not."""
+        doomed = self._doomed
+        self._doomed = []
+        self._delete(doomed)
         if self._urgent:
             self._urgent = False
             self.synced = self.batch

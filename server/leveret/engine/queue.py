@@ -90,9 +90,12 @@ class Queue(Destination):
     def publish(self, message: Message) -> bool:
         """Put a message behind all others, or hand it to the next ready consumer.
 
-        :returns: False if it came too fast: many wait, and consumers are working on them.
+        :returns: False if it came too fast: many wait, and consumers are working on them, or the
+            disk does not keep up.
         """
         backlog = self._backlog
+        store = backlog.store
+        too_fast = store is not None and store.is_behind()
         self.last_position = backlog.next
         if backlog.count == 0 and self._ready and not self._returned:
             consumer = self._next_ready()
@@ -101,8 +104,10 @@ class Queue(Destination):
                 backlog.next = position + 1
                 backlog.popped = position
                 consumer.deliver(message, position, False)
-                return True
+                return not too_fast
         backlog.append(message)
+        if too_fast:
+            return False
         if backlog.count < HELD_BACKLOG_MESSAGES or backlog.popped == self._held_at:
             return True
         self._held_at = backlog.popped
