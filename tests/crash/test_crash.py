@@ -50,17 +50,22 @@ def test_an_audit_sees_each_kind_of_wrong() -> None:
 
 
 def test_an_audit_sees_a_transaction_that_is_there_in_part() -> None:
-    taken, put = Id(1, 0), Id(2, 0)
+    taken, put, other = Id(1, 0), Id(2, 0), Id(2, 1)
 
-    def audit(source: set[Id | None], target: set[Id | None]) -> list[str]:
+    def audit(source: list[Id | None], target: list[Id | None]) -> str:
         account = Account()
-        account.commit(21, Move("source", [taken], [("target", put)]))
-        return account.audit_moves({"source": source, "target": target})
+        account.sent(taken, ["source"])
+        account.confirm(taken, ["source"])
+        account.commit(21, Move("source", [taken], [("target", put), ("target", other)]))
+        wrong = account.audit_moves({"source": set(source), "target": set(target)})
+        wrong += account.ledger("source").audit(source, 0.0)[0]
+        return "; ".join(wrong)
 
-    assert audit({taken}, set()) == []
-    assert audit(set(), {put}) == []
-    assert len(audit({taken}, {put})) == 1
-    assert len(audit(set(), set())) == 1
+    assert audit([taken], []) == ""
+    assert audit([], [put, other]) == ""
+    assert "there in part" in audit([taken], [put, other])
+    assert "there in part" in audit([], [put])
+    assert "confirmed and are lost: 1.0" in audit([], [])
 
 
 def test_a_body_is_read_only_as_it_was_sent() -> None:

@@ -1,0 +1,111 @@
+"""In which order the store does things, and whom it lets wait."""
+
+from collections.abc import Callable
+
+from leveret_storage.entries import Stored
+from leveret_storage.errors import StorageError
+from leveret_storage.queue_log import QueueLog
+from leveret_storage.recovery import recover
+from leveret_storage.store import Store
+from leveret_storage.writer import Done, Job
+from tests.storage.faulty import FaultyMedium
+
+
+class StepExecutor:
+    """Does a job when it is told to."""
+
+    def __init__(self) -> None:
+        self.jobs: list[tuple[Job, Done]] = []
+
+    def submit(self, job: Job, done: Done) -> None:
+        self.jobs.append((job, done))
+
+    def step(self) -> None:
+        """Do the oldest job."""
+        job, done = self.jobs.pop(0)
+        done(job())
+
+    def close(self) -> None:
+        while self.jobs:
+            self.step()
+
+
+class Owner:
+    """A store on a medium, with one queue."""
+
+    def __init__(self, durable: bool) -> None:
+        self.medium = FaultyMedium(1)
+        self.medium.write_head(0, 1, b"")
+        self.writing = StepExecutor()
+        self.told = 0
+        self.store = Store(
+            self.medium,
+            self.writing,
+            StepExecutor(),
+            snapshot=list,
+            synced=self._synced,
+            failed=self._failed,
+        )
+        self.store.adopt(recover(self.medium))
+        self.queue: QueueLog = self.store.add_queue(durable)
+        self.writing.close()
+
+    def _synced(self) -> None:
+        self.told += 1
+
+    def _failed(self, error: StorageError) -> None:
+        raise error
+
+    def publish(self, count: int) -> None:
+        """Put messages into the open batch, and the first ones into a run."""
+        messages = [Stored(b"route", b"header", b"%d" % at, True) for at in range(count)]
+        self.store.write_run(self.queue, 0, messages[: count // 2])
+        for position, message in enumerate(messages):
+            self.store.message(
+                [self.queue], [position], message.route, message.header, message.body
+            )
+        self.store.commit()
+
+    def found(self) -> int:
+        """How many messages there are after a kill at this moment."""
+        queues = recover(self.medium.kill()).queues
+        return queues[self.queue.number].count if self.queue.number in queues else 0
+
+
+def test_a_batch_is_there_as_a_whole_though_a_part_of_it_goes_to_a_queue_segment_as_well() -> None:
+    counts: list[int] = []
+    done = False
+    while not done:
+        owner = Owner(durable=True)
+        owner.publish(10)
+        for _ in counts:
+            owner.writing.step()
+        done = not owner.writing.jobs
+        counts.append(owner.found())
+    assert len(counts) > 2
+    assert set(counts) == {0, 10}
+
+
+def settle_nothing(queue: QueueLog) -> None:
+    queue.settle_range(0, 0)
+
+
+def settle_one(queue: QueueLog) -> None:
+    queue.settle(0)
+
+
+def is_told(durable: bool, settle: Callable[[QueueLog], None]) -> bool:
+    """Whether who waits for the open batch is told, without the disk, and before the next one."""
+    owner = Owner(durable)
+    settle(owner.queue)
+    assert owner.store.is_open()
+    batch = owner.store.batch
+    owner.store.request()
+    owner.store.commit()
+    return owner.told > 0 and owner.store.synced >= batch
+
+
+def test_nobody_waits_for_a_batch_of_which_nothing_is_kept() -> None:
+    assert is_told(True, settle_nothing)
+    assert is_told(False, settle_one)
+    assert not is_told(True, settle_one)
