@@ -56,11 +56,12 @@ class Owner:
     def _failed(self, error: StorageError) -> None:
         raise error
 
-    def publish(self, count: int) -> None:
-        """Put messages into the open batch, and the first ones into a run."""
+    def publish(self, first: int, count: int) -> None:
+        """Put messages into the open batch, and some of them into a run."""
         messages = [Stored(b"route", b"header", b"%d" % at, True) for at in range(count)]
-        self.store.write_run(self.queue, 0, messages[: count // 2])
-        for position, message in enumerate(messages):
+        if count > 1:
+            self.store.write_run(self.queue, first, messages[: count // 2])
+        for position, message in enumerate(messages, first):
             self.store.message(
                 [self.queue], [position], message.route, message.header, message.body
             )
@@ -77,13 +78,15 @@ def test_a_batch_is_there_as_a_whole_though_a_part_of_it_goes_to_a_queue_segment
     done = False
     while not done:
         owner = Owner(durable=True)
-        owner.publish(10)
+        owner.publish(0, 1)
+        owner.writing.close()
+        owner.publish(1, 10)
         for _ in counts:
             owner.writing.step()
         done = not owner.writing.jobs
         counts.append(owner.found())
     assert len(counts) > 2
-    assert set(counts) == {0, 10}
+    assert set(counts) == {1, 11}
 
 
 def settle_nothing(queue: QueueLog) -> None:
