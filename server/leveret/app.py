@@ -91,7 +91,7 @@ async def _serve(config: Config, salvage: bool) -> None:
     if storage is not None and storage.failed:
         await server.stop(STORAGE_FAILED_REASON, kept=False)
     else:
-        await server.stop(SHUTDOWN_REASON)
+        await server.stop(SHUTDOWN_REASON, kept=storage is None or not storage.full)
     if storage is not None:
         storage.close()
         # What became of the last writes is told by callbacks of the loop.

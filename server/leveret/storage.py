@@ -50,7 +50,8 @@ class Storage:
         self.failed = False
         self._loop = asyncio.get_running_loop()
         self._tell_failed = failed
-        self._full = ""
+        self.full = ""
+        """What the medium said when it had no room; "" while it has."""
         self._timer: asyncio.TimerHandle | None = None
         self.directory = Path(config.storage.data_dir).absolute()
         medium: Medium | None = None
@@ -85,7 +86,7 @@ class Storage:
 
     def free_bytes(self) -> int:
         """Free disk; none while the medium refuses what is written, whatever else it says."""
-        if self._full:
+        if self.full:
             return 0
         try:
             return self._medium.free_bytes()
@@ -105,7 +106,7 @@ class Storage:
         self._timer = self._loop.call_later(self._interval_s, self._sync)
 
     def _set_full(self, refusal: str) -> None:
-        self._full = refusal
+        self.full = refusal
         if refusal:
             log.warning("the disk is full: writing is tried again", error=refusal)
         else:
