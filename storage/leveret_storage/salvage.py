@@ -101,7 +101,7 @@ def _copy_runs(medium: Medium, name: str, copy: str) -> None:
     for record in RecordReader(medium, name):
         if isinstance(record, Record) and _is_run(record):
             writer.append(record.kind, record.payload)
-    writer.sync()
+    writer.finish()
 
 
 def _is_run(record: Record) -> bool:
@@ -141,7 +141,7 @@ def _write_log(medium: Medium, name: str, found: Recovery) -> None:
             out.truncate(0)
     if len(out):
         writer.append(entries.BATCH, out.getvalue())
-    writer.sync()
+    writer.finish()
 
 
 def _loose(

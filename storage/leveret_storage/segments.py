@@ -61,6 +61,8 @@ class SegmentWriter:
         self._records: RecordWriter | None = None
         self._refused = b""
         """What the medium had no room for: the next append writes it."""
+        self._finished = 0
+        """Bytes of the blob when it was finished last."""
 
     def append(self, kind: int, payload: bytes) -> tuple[int, int]:
         """Write a record.
@@ -79,9 +81,24 @@ class SegmentWriter:
 
     def sync(self) -> None:
         """Make durable all that was appended, and say so in front of the next record."""
-        if self._records is not None:
+        records = self._records
+        if records is not None:
             self._medium.sync(self.name)
-            self._records.mark(self._records.taken)
+            if not records.waiting:
+                records.mark(records.taken)
+
+    def finish(self) -> None:
+        """Make durable all that was appended, and say so at the end: no record may ever follow, and
+        without a mark behind it what is damaged later would look like a torn end."""
+        records = self._records
+        if records is None or records.taken == self._finished:
+            return
+        if not self._refused:
+            self.sync()
+            self._refused = records.take()
+        self._medium.append(self.name, self._refused)
+        self._refused = b""
+        self._finished = records.taken
 
     def _begin(self) -> RecordWriter:
         salt = new_salt()

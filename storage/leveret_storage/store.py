@@ -350,8 +350,10 @@ class Store:
         payload = self._checkpoint()
         segment.size = len(payload)
         writer = segment.writer
+        before = self._log[-2].writer if len(self._log) > 1 else writer
 
         def begin() -> None:
+            before.finish()
             writer.append(entries.CHECKPOINT, payload)
             writer.sync()
 
@@ -440,7 +442,7 @@ class Store:
 
         def release() -> None:
             for writer in writers:
-                writer.sync()
+                writer.finish()
             self.medium.delete(name)
 
         self._writing.submit(release, self._check)
@@ -528,5 +530,7 @@ class Store:
         self._under_way = False
         self.commit(urgent=True)
         self.sync_written()
+        if self._log and not self._broken:
+            self._writing.submit(self._log[-1].writer.finish, self._check)
         self._writing.close()
         self._reading.close()

@@ -113,7 +113,7 @@ def test_a_damaged_run_costs_its_own_messages_only() -> None:
     as_damaged = Shelf()
     # The last byte is in the body of the run's last message.
     medium.flip(blob, offset + 9 + size - 1, 0)
-    # What says that the run was durable is in no golden segment of a queue: none is synced alone.
+    # Behind the last run of a segment there may be no mark.
     put_mark_behind(medium, blob)
 
     done = salvage(medium, as_damaged.set_aside)
