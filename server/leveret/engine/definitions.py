@@ -35,9 +35,11 @@ def snapshot(vhosts: dict[str, VirtualHost]) -> list[bytes]:
                     for binding in exchange.bindings()
                     if binding.destination.durable
                 ]
-        for queue in vhost.queues.values():
-            if queue.log is not None:
-                queues.append(keeper.queue(vhost.name, queue, queue.log.number))
+        queues += [
+            keeper.queue(vhost.name, queue, queue.log.number)
+            for queue in vhost.queues.values()
+            if queue.log is not None
+        ]
     return exchanges + queues + bindings
 
 
