@@ -96,14 +96,14 @@ def _bound(value: float | None, row: Row) -> str:
 
 def _cells(outcome: Outcome) -> tuple[str, ...]:
     row, seen = outcome.row, outcome.seen()
-    peer = next(name for name in row.contestants if name != LEVERET)
+    peer = next((name for name in row.contestants if name != LEVERET), None)
     shown = "not measured" if seen is None else f"{seen:.3g} times"
     if row.against is None:
         shown = _figure(seen, row.unit)
     return (
         row.title,
         _figure(outcome.median(LEVERET), row.unit),
-        f"{_figure(outcome.median(peer), row.unit)} ({peer})",
+        "" if peer is None else f"{_figure(outcome.median(peer), row.unit)} ({peer})",
         shown,
         _bound(row.least, row),
         _bound(row.aim, row),

@@ -1,10 +1,15 @@
 """The rows of the table: what each one measures, for whom, and what it is held against."""
 
+import shutil
+import subprocess
+import tempfile
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.contestants import LEVERET, RABBITMQ, RELAY, Running, running
+from bench.contestants import LEVERET, RABBITMQ, RELAY, NotMeasured, Running, running
+from bench.deep import Rounds
 from bench.footprint import (
     idle_cpu_percent,
     idle_megabytes,
@@ -14,6 +19,10 @@ from bench.footprint import (
 from bench.load import LoadResult, Timing, run_load
 
 LEVERET_STARTS = 10
+KIBIBYTE = 1024
+DD_MEGABYTES = 256
+CONFIRMED = ("--confirm", "1000", "--ack", "100", "--prefetch", "1000")
+DURABLE = ("--durable", "1", *CONFIRMED)
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,30 @@ def _latency(*arguments: str) -> Callable[[Tool, str], Sample]:
     return measure
 
 
+def _share_of_dd(tool: Tool, name: str) -> Sample:
+    """What is kept a second in bodies of 1 KiB, of what dd writes with a sync each MiB."""
+    with tempfile.TemporaryDirectory(prefix="bench-dd-") as directory:
+        dd = shutil.which("dd")
+        if dd is None:
+            raise NotMeasured("there is no dd")
+        command = [dd, "if=/dev/zero", f"of={directory}/written", "oflag=dsync", "bs=1M"]
+        begun = time.perf_counter()
+        subprocess.run([*command, f"count={DD_MEGABYTES}"], capture_output=True, check=True)
+        written = DD_MEGABYTES * KIBIBYTE**2 / (time.perf_counter() - begun)
+    result = _load(tool, name, (*DURABLE, "--size", str(KIBIBYTE)))
+    share = result.received_per_s * KIBIBYTE / written
+    said = f"dd wrote {written / 1e6:,.0f} MB/s"
+    return Sample(share, vars(result), (*result.remarks(), said))
+
+
+def _deep(rounds: Rounds, key: str) -> Callable[[Tool, str], Sample]:
+    def measure(tool: Tool, name: str) -> Sample:
+        value, remarks = rounds.ask(tool.load_program, name, key)
+        return Sample(value, remarks=remarks)
+
+    return measure
+
+
 def _start(_tool: Tool, name: str) -> Sample:
     return Sample(start_seconds(name))
 
@@ -90,6 +123,78 @@ def _footprint(measured: Callable[[Running], float]) -> Callable[[Tool, str], Sa
 def _rate_row(key: str, title: str, least: float, aim: float, *arguments: str) -> Row:
     return Row(key, title, "msg/s", _throughput(*arguments), RABBITMQ, least, aim)
 
+
+_ROUNDS = Rounds()
+_ALONE = (LEVERET,)
+
+DURABLE_ROWS = (
+    _rate_row("durable", "durable, persistent, confirms, window 1,000", 12, 15, *DURABLE),
+    _rate_row("durable-1k", "the same with 1 KiB bodies", 7, 9, *DURABLE, "--size", "1024"),
+    Row(
+        "durable-dd",
+        "the same, bytes of bodies against dd with a sync each MiB",
+        "of dd",
+        _share_of_dd,
+        None,
+        0.8,
+        None,
+        contestants=_ALONE,
+    ),
+    _rate_row(
+        "durable-one",
+        "durable, one message at a time",
+        1,
+        1,
+        *("--durable", "1", "--confirm", "1", "--ack", "1", "--prefetch", "1000"),
+    ),
+    _rate_row(
+        "durable-100",
+        "100 durable queues, a publisher and a consumer each",
+        10,
+        15,
+        *(*DURABLE, "--shape", "pairs", "--connections", "100"),
+    ),
+    Row(
+        "deep-publish",
+        "publishing into a queue of ten million, against into an empty one",
+        "of empty",
+        _deep(_ROUNDS, "deep-publish"),
+        None,
+        0.8,
+        1.0,
+        contestants=_ALONE,
+    ),
+    Row(
+        "deep-drain",
+        "draining ten million from disk (RabbitMQ: one million)",
+        "msg/s",
+        _deep(_ROUNDS, "deep-drain"),
+        RABBITMQ,
+        5,
+        10,
+    ),
+    Row(
+        "deep-memory",
+        "memory with ten million queued (RabbitMQ: one million)",
+        "MB",
+        _deep(_ROUNDS, "deep-memory"),
+        None,
+        150,
+        80,
+        lower_is_better=True,
+    ),
+    Row(
+        "deep-restart",
+        "ready after kill -9 with eleven million queued",
+        "s",
+        _deep(_ROUNDS, "deep-restart"),
+        None,
+        2,
+        0.5,
+        lower_is_better=True,
+        contestants=_ALONE,
+    ),
+)
 
 ROWS = (
     _rate_row("auto-ack", "auto-ack, one queue, one publisher, one consumer", 15, 20),
@@ -173,4 +278,5 @@ ROWS = (
         None,
         lower_is_better=True,
     ),
+    *DURABLE_ROWS,
 )
