@@ -125,7 +125,9 @@ class TestFailingSync:
             peer.read_close()
             assert broker.wait() == 3
 
-        (line,) = [line for line in broker.log_text().splitlines() if "nothing is confirmed" in line]
+        (line,) = [
+            line for line in broker.log_text().splitlines() if "nothing is confirmed" in line
+        ]
         assert "cannot sync" in line
         assert str(broker.data_dir / "blobs") in line
         assert EIO in line

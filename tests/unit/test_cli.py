@@ -85,7 +85,8 @@ class TestServe:
             f"leveret: storage.data_dir: {file}: {file}/blobs cannot be made: Not a directory"
         )
         assert self.refusal(run("serve", "--data-dir", str(file / "data"))) == (
-            f"leveret: storage.data_dir: {file / 'data'}: {file}/data cannot be made: Not a directory"
+            f"leveret: storage.data_dir: {file / 'data'}: {file}/data cannot be made:"
+            " Not a directory"
         )
 
     def test_an_unknown_flag_is_named(self, run: Callable[..., Result]) -> None:

@@ -1,8 +1,8 @@
 """What a broker keeps over a restart: definitions, and who waits for them to be safe.
 
 A definition is what was declared, bound, unbound or deleted, as one small msgpack array whose first
-item says which. Read in order they make the same exchanges, queues and bindings again, which is what
-`definitions.py` does. Only what is durable is kept: a binding is if both its ends are.
+item says which. Read in order they make the same exchanges, queues and bindings again, as is done
+in `definitions.py`. Only what is durable is kept: a binding is if both its ends are.
 """
 
 from abc import ABC, abstractmethod
