@@ -6,6 +6,7 @@ the broker take turns, so a failing round is repeated a few times to be seen aga
 
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -57,6 +58,18 @@ class Result:
     restart_s: float = 0.0
 
 
+class KilledAtStart(Leveret):
+    """A broker that is killed while it starts, or just after."""
+
+    def __init__(self, data_dir: Path, after_s: float) -> None:
+        self._after_s = after_s
+        super().__init__(data_dir=data_dir)
+
+    def _await(self, ready: Callable[[], bool], deadline_s: float, output: Path) -> None:
+        time.sleep(self._after_s)
+        self.kill()
+
+
 class Rounds:
     """One data directory, and the rounds on it."""
 
@@ -92,6 +105,8 @@ class Rounds:
             # What a start does to the directory has to stand a kill, too.
             time.sleep(random.choice((0.0, random.uniform(0, 0.2))))
             self._broker.kill()
+            if random.random() < 0.5:
+                KilledAtStart(self.directory, random.uniform(0.1, 0.6)).stop()
             self._restart()
         result = Result(seed, self.account.wrong, restart_s=self._restarted_in_s)
         self.account.wrong = []
