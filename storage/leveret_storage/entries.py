@@ -24,6 +24,7 @@ MESSAGE: Final = 1
 SETTLED: Final = 2
 DEFINITION: Final = 3
 QUEUE_GONE: Final = 4
+QUEUE: Final = 5
 """Kinds of entries."""
 
 BATCH: Final = 16
@@ -65,7 +66,7 @@ class Entry(NamedTuple):
 
     kind: int
     queues: list[tuple[int, int]]
-    """MESSAGE: queues and the position in each. SETTLED, QUEUE_GONE: the queue, and 0."""
+    """MESSAGE: queues and the position in each. The others, of one queue: it, and 0."""
     first: int
     end: int
     """SETTLED: the range of positions, half open."""
@@ -106,6 +107,12 @@ def write_definition(out: BytesWriter, data: bytes) -> None:
     out.append(DEFINITION)
     write_i32_be(out, i32(len(data)))
     out.write(data)
+
+
+def write_queue(out: BytesWriter, queue: i64) -> None:
+    """Write the entry of a new queue."""
+    out.append(QUEUE)
+    write_i32_be(out, i32(queue))
 
 
 def write_queue_gone(out: BytesWriter, queue: i64) -> None:
@@ -171,7 +178,7 @@ def read_entries(payload: bytes) -> list[Entry]:
             )
         elif kind == DEFINITION:
             entries.append(Entry(kind, [], 0, 0, None, reader.octets(reader.long())))
-        elif kind == QUEUE_GONE:
+        elif kind in (QUEUE, QUEUE_GONE):
             entries.append(Entry(kind, [(reader.long(), 0)], 0, 0, None, b""))
         else:
             raise Damaged(f"no kind of an entry: {kind}")

@@ -195,6 +195,8 @@ class _Recoverer:
             self._queue(entry.queues[0][0]).settle(entry.first, entry.end)
         elif entry.kind == entries.DEFINITION:
             self._definitions.append(entry.data)
+        elif entry.kind == entries.QUEUE:
+            self._queue(entry.queues[0][0])
         else:
             self._forget(entry.queues[0][0])
 

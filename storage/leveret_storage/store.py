@@ -31,7 +31,7 @@ from leveret_storage.segments import (
     queue_name,
     read_record,
 )
-from leveret_storage.writer import Executor
+from leveret_storage.writer import Done, Executor, Job
 
 LOG_SEGMENT_BYTES: Final = 64 * 1024 * 1024
 """Bytes of a log segment after which the next one begins."""
@@ -67,6 +67,8 @@ class Store:
         synced: Callable[[], None],
         failed: Callable[[StorageError], None],
         sync: bool = True,
+        log_segment_bytes: int = LOG_SEGMENT_BYTES,
+        queue_segment_bytes: int = QUEUE_SEGMENT_BYTES,
     ) -> None:
         self.medium = medium
         self.batch: i64 = 1
@@ -80,6 +82,8 @@ class Store:
         self._tell_synced = synced
         self._tell_failed = failed
         self._sync = sync
+        self._log_segment_bytes: i64 = log_segment_bytes
+        self._queue_segment_bytes: i64 = queue_segment_bytes
         self._out = BytesWriter()
         self._spans: dict[QueueLog, tuple[int, int]] = {}
         self._dirty: list[QueueLog] = []
@@ -94,6 +98,8 @@ class Store:
         """Bytes of runs that are not on disk yet."""
         self._doomed: list[str] = []
         """Blobs that nobody needs once the open batch is durable."""
+        self._runs: list[tuple[Job, Done]] = []
+        """What writes runs with messages of the open batch."""
 
     def adopt(self, recovery: Recovery) -> None:
         """Go on from what was found, with a new log segment. What was found is made durable first:
@@ -158,6 +164,9 @@ class Store:
         queue = QueueLog(self._next_queue, durable, self._dirty)
         self._next_queue += 1
         self.queues[queue.number] = queue
+        if durable:
+            entries.write_queue(self._out, queue.number)
+            self._urgent = True
         return queue
 
     def drop_queue(self, queue: QueueLog) -> None:
@@ -205,6 +214,7 @@ class Store:
             self._under_way = False
             if isinstance(result, StorageError):
                 self._fail(result)
+            if self._broken:
                 return
             self.synced = batch
             # What they held is settled for good only now.
@@ -213,9 +223,12 @@ class Store:
             self.commit()
 
         self._writing.submit(write, done)
+        for job, ended in self._runs:
+            self._writing.submit(job, ended)
+        self._runs = []
         # Between two batches the state is whole, so this is where a segment can begin.
         log.size += len(payload)
-        if log.size >= LOG_SEGMENT_BYTES:
+        if log.size >= self._log_segment_bytes:
             self._begin_segment()
 
     def _settle(self) -> None:
@@ -237,7 +250,7 @@ class Store:
         for index, segment in enumerate(queue.segments):
             ranges = segment.ranges.ranges()
             settled = all(queue.settled.covers(first, end) for first, end in ranges)
-            if settled and (index < last or segment.size >= QUEUE_SEGMENT_BYTES):
+            if settled and (index < last or segment.size >= self._queue_segment_bytes):
                 self._doomed.append(segment.name)
             else:
                 kept.append(segment)
@@ -342,11 +355,16 @@ class Store:
             queue.written.add(run.first, run.end)
             run.messages = None
 
-        self._writing.submit(write, done)
+        span = self._spans.get(queue)
+        if span is not None and first < span[1] and span[0] < run.end:
+            # No message may be found that the log has not, nor with it what else its batch says.
+            self._runs.append((write, done))
+        else:
+            self._writing.submit(write, done)
         return run
 
     def _segment_of(self, queue: QueueLog) -> QueueSegment:
-        if queue.segments and queue.segments[-1].size < QUEUE_SEGMENT_BYTES:
+        if queue.segments and queue.segments[-1].size < self._queue_segment_bytes:
             return queue.segments[-1]
         name = queue_name(queue.number, self._next_blob)
         self._next_blob += 1

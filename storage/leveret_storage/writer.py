@@ -22,7 +22,11 @@ FULL_RETRY_S: Final = 0.5
 
 
 class Executor(Protocol):
-    """Runs jobs one after the other and hands back what became of them."""
+    """Runs jobs one after the other and hands back what became of them.
+
+    After one that raised a StorageError none is run: what follows may build on what was not done.
+    Their callers are handed the same error.
+    """
 
     def submit(self, job: Job, done: Done) -> None:
         """Run a job; `done` gets what it returned, or the StorageError it raised."""
@@ -38,6 +42,7 @@ class ThreadExecutor:
         self._post = post
         self._jobs: SimpleQueue[tuple[Job, Done] | None] = SimpleQueue()
         self._closing = Event()
+        self._error: StorageError | None = None
         self._thread = Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -55,25 +60,31 @@ class ThreadExecutor:
             self._post(partial(done, self._attempt(job)))
 
     def _attempt(self, job: Job) -> Any:
-        while True:
+        while self._error is None:
             try:
                 return job()
             except MediumFull as error:
                 # Nothing of it was done, so it is done again when there is room.
                 if self._closing.wait(FULL_RETRY_S):
-                    return error
+                    self._error = error
             except StorageError as error:
-                return error
+                self._error = error
+        return self._error
 
 
 class InlineExecutor:
     """An executor for tests and tools: every job is done when `submit` returns."""
 
+    def __init__(self) -> None:
+        self._error: StorageError | None = None
+
     def submit(self, job: Job, done: Done) -> None:
-        try:
-            result = job()
-        except StorageError as error:
-            result = error
+        result: Any = self._error
+        if result is None:
+            try:
+                result = job()
+            except StorageError as error:
+                result = self._error = error
         done(result)
 
     def close(self) -> None:
