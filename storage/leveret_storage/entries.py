@@ -159,13 +159,13 @@ def read_run(payload: bytes) -> list[Stored]:
     return found
 
 
-def read_entries(payload: bytes) -> list[Entry]:
-    """The entries of a batch, in order.
+def read_entries(payload: bytes, at: int = 0) -> list[Entry]:
+    """The entries of a batch, in order, from an offset in it.
 
     :raises Damaged: for an entry that cannot be.
     """
     entries: list[Entry] = []
-    reader = Reader(payload, 0)
+    reader = Reader(payload, at)
     while reader.at < len(payload):
         kind = reader.octet()
         if kind == MESSAGE:
@@ -250,6 +250,8 @@ class Checkpoint(NamedTuple):
     definitions: list[bytes]
     queues: list[tuple[int, list[tuple[int, int]]]]
     """Each durable queue's number, and its settled positions as half-open ranges."""
+    messages: list[Entry]
+    """Messages at the end of the log before, which no sync is known to have covered."""
 
 
 def write_checkpoint(checkpoint: Checkpoint) -> bytes:
@@ -267,6 +269,12 @@ def write_checkpoint(checkpoint: Checkpoint) -> bytes:
         for first, end in ranges:
             write_i64_be(out, first)
             write_i64_be(out, end)
+    for entry in checkpoint.messages:
+        message = entry.message
+        if message is not None:
+            numbers = [number for number, _ in entry.queues]
+            positions = [position for _, position in entry.queues]
+            write_message(out, numbers, positions, message.route, message.header, message.body)
     return out.getvalue()
 
 
@@ -283,6 +291,4 @@ def read_checkpoint(payload: bytes) -> Checkpoint:
         number = reader.long()
         ranges = [(reader.longlong(), reader.longlong()) for _ in range(reader.long())]
         queues.append((number, ranges))
-    if reader.at != len(payload):
-        raise Damaged("bytes behind a checkpoint")
-    return Checkpoint(next_queue, definitions, queues)
+    return Checkpoint(next_queue, definitions, queues, read_entries(payload, int(reader.at)))

@@ -112,6 +112,11 @@ class RecordReader:
         self._salt: Final = salt
         self._seeds: Final = [crc32(kind.to_bytes(1, "big"), crc_seed(salt)) for kind in range(256)]
 
+    @property
+    def durable(self) -> int:
+        """How much of the blob is known to have been synced, from what was read until now."""
+        return self._durable
+
     def __iter__(self) -> Iterator[Record | Damage]:
         return self
 

@@ -4,9 +4,14 @@ The log is read from its oldest segment on. A checkpoint says all there is to sa
 and settled positions, so each replaces what was gathered before; messages add up. Of the queue
 segments only the headers of the runs are read: what is in a run is read when its turn comes.
 
-Only the end of the last blob written may be torn; damage anywhere else stops the start.
+What no mark says to be durable may be torn; damage anywhere else stops the start. And it may not be
+durable, though it can be read: after a sync that failed, the kernel shows what it has dropped. So
+the messages at the end of the log are written again, and those in a queue segment count as written
+only if a mark says so.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from leveret_storage import entries
@@ -14,9 +19,9 @@ from leveret_storage.entries import Stored
 from leveret_storage.errors import Damaged
 from leveret_storage.format import RECORD_HEADER_BYTES
 from leveret_storage.medium import Medium
-from leveret_storage.queue_log import QUEUE_SEGMENT_BYTES, QueueSegment, Run
+from leveret_storage.queue_log import QueueSegment, Run
 from leveret_storage.ranges import RangeSet
-from leveret_storage.record_reader import Damage, RecordReader, Torn
+from leveret_storage.record_reader import Damage, Record, RecordReader, Torn
 from leveret_storage.segments import (
     QUEUE_KIND,
     SegmentWriter,
@@ -40,10 +45,14 @@ class RecoveredQueue:
     def __init__(self, number: int) -> None:
         self.number = number
         self.settled = RangeSet()
+        self.written = RangeSet()
+        """Positions of the runs that a sync is known to have covered."""
         self.logged: dict[int, Stored] = {}
         """Messages that the commit log has, by position."""
         self.runs: list[Run] = []
-        """Runs in queue segments."""
+        """Runs in queue segments that a sync is known to have covered."""
+        self.runs_unproven: list[Run] = []
+        """Other runs in queue segments."""
         self.segments: list[QueueSegment] = []
         self.next_position = 0
         self.contents: list[Loose | Run] = []
@@ -70,11 +79,7 @@ class RecoveredQueue:
         """
         live = RangeSet()
         for run in sorted(self.runs, key=lambda run: (run.first, -run.end)):
-            for first, end in self.settled.gaps(int(run.first), run.end):
-                for part in live.gaps(first, end):
-                    run.live.append(part)
-            for first, end in run.live:
-                live.add(first, end)
+            run.live = self._not_yet(run, live)
             if run.live:
                 self.contents.append(run)
         for position in sorted(self.logged):
@@ -87,6 +92,12 @@ class RecoveredQueue:
                 last.messages.append(message)
             else:
                 self.contents.append(Loose(position, [message]))
+        for run in sorted(self.runs_unproven, key=lambda run: (run.first, -run.end)):
+            # What the log has may stand between them, so each part has its own place.
+            for part in self._not_yet(run, live):
+                piece = Run(run.segment, int(run.first), int(run.count))
+                piece.offset, piece.size, piece.live = run.offset, run.size, [part]
+                self.contents.append(piece)
         self.logged = {}
         self.contents.sort(key=_place)
         settled = RangeSet()
@@ -94,6 +105,17 @@ class RecoveredQueue:
             settled.add(first, end)
         self.settled = settled
         self.count = sum(end - first for first, end in live.ranges())
+
+    def _not_yet(self, run: Run, live: RangeSet) -> list[tuple[int, int]]:
+        """The parts of a run that are in the queue and not in `live`, which has them then."""
+        parts = [
+            part
+            for first, end in self.settled.gaps(int(run.first), run.end)
+            for part in live.gaps(first, end)
+        ]
+        for first, end in parts:
+            live.add(first, end)
+        return parts
 
 
 def _place(item: Loose | Run) -> int:
@@ -113,6 +135,9 @@ class Recovery(NamedTuple):
     """A line for each torn end that was cut."""
     stray: list[str]
     """Queue segments of queues that are no more."""
+    unproven: list[entries.Entry]
+    """Messages at the end of the log that no sync is known to have covered: the kernel may have
+    dropped what it could not write, and show it until it forgets."""
 
 
 def recover(medium: Medium) -> Recovery:
@@ -132,6 +157,7 @@ class _Recoverer:
         self._next_queue = 1
         self._log: list[tuple[int, dict[int, tuple[int, int]]]] = []
         self._torn: list[str] = []
+        self._unproven: list[tuple[int, list[entries.Entry]]] = []
 
     def run(self) -> Recovery:
         names = self._medium.list()
@@ -152,24 +178,41 @@ class _Recoverer:
             self._log,
             self._torn,
             self._stray,
+            [entry for _, found in self._unproven for entry in found],
         )
 
     def _read_log(self, number: int) -> None:
+        name = log_name(number)
         spans: dict[int, tuple[int, int]] = {}
-        reader = RecordReader(self._medium, log_name(number))
+        unproven: list[tuple[int, list[entries.Entry]]] = []
+        reader = RecordReader(self._medium, name)
         for record in reader:
             if isinstance(record, Damage):
                 raise Damaged(_told(record))
-            if record.kind == entries.CHECKPOINT:
-                self._checkpoint(entries.read_checkpoint(record.payload))
-            elif record.kind == entries.BATCH:
-                for entry in entries.read_entries(record.payload):
-                    self._entry(entry, spans)
-            else:
-                raise Damaged(f"{log_name(number)}: no record of a log: kind {record.kind}")
+            with _located(name, record):
+                found = self._apply(record, spans)
+            unproven = [one for one in unproven if one[0] >= reader.durable]
+            unproven.append((record.offset, [one for one in found if one.message is not None]))
         if reader.torn is not None:
             self._torn.append(_torn(reader.torn))
+        # A log segment is begun when all of the one before is durable, or repeated in its first
+        # record: so what proves any of it proves all before.
+        self._unproven = unproven if reader.durable else self._unproven + unproven
         self._log.append((number, spans))
+
+    def _apply(self, record: Record, spans: dict[int, tuple[int, int]]) -> list[entries.Entry]:
+        """Take what a record of the log says; the entries that are in it are returned."""
+        if record.kind == entries.CHECKPOINT:
+            state = entries.read_checkpoint(record.payload)
+            self._checkpoint(state)
+            found = state.messages
+        elif record.kind == entries.BATCH:
+            found = entries.read_entries(record.payload)
+        else:
+            raise Damaged(f"no record of a log: kind {record.kind}")
+        for entry in found:
+            self._entry(entry, spans)
+        return found
 
     def _checkpoint(self, state: entries.Checkpoint) -> None:
         self._next_queue = max(self._next_queue, state.next_queue)
@@ -216,26 +259,51 @@ class _Recoverer:
         queue = self._queues.get(number)
         if queue is None:
             self._stray.append(name)
+            # Deleted, it may come back: it must not be taken for a segment of another queue.
+            self._next_queue = max(self._next_queue, number + 1)
             return
         segment = QueueSegment(SegmentWriter(self._medium, name, QUEUE_KIND))
-        segment.size = QUEUE_SEGMENT_BYTES
+        segment.finished = True
+        unproven: list[Run] = []
         reader = RecordReader(self._medium, name)
         for record in reader:
             if isinstance(record, Damage):
                 raise Damaged(_told(record))
-            header = entries.read_run_header(record.payload)
-            run = Run(segment, header.first, header.messages)
-            run.offset = record.offset
-            if header.persistent < header.messages:
-                queue.drop_transient(header.first, entries.read_run(record.payload))
-            run.size = RECORD_HEADER_BYTES + len(record.payload)
-            segment.ranges.add(header.first, header.first + header.messages)
-            if header.persistent:
+            with _located(name, record):
+                run = self._run(queue, segment, record)
+            if run is not None:
+                unproven.append(run)
+            while unproven and unproven[0].offset < reader.durable:
+                run = unproven.pop(0)
                 queue.runs.append(run)
-            queue.next_position = max(queue.next_position, run.end)
+                queue.written.add(run.first, run.end)
+        queue.runs_unproven += unproven
         queue.segments.append(segment)
         if reader.torn is not None:
             self._torn.append(_torn(reader.torn))
+
+    def _run(self, queue: RecoveredQueue, segment: QueueSegment, record: Record) -> Run | None:
+        """The run that a record of a queue segment is, if any of it may be there still."""
+        if record.kind != entries.RUN:
+            raise Damaged(f"no record of a queue: kind {record.kind}")
+        header = entries.read_run_header(record.payload)
+        if header.persistent < header.messages:
+            queue.drop_transient(header.first, entries.read_run(record.payload))
+        run = Run(segment, header.first, header.messages)
+        run.offset = record.offset
+        run.size = RECORD_HEADER_BYTES + len(record.payload)
+        segment.ranges.add(run.first, run.end)
+        queue.next_position = max(queue.next_position, run.end)
+        return run if header.persistent else None
+
+
+@contextmanager
+def _located(name: str, record: Record) -> Iterator[None]:
+    """Say where it was what cannot be."""
+    try:
+        yield
+    except Damaged as error:
+        raise Damaged(f"{name}: damaged at offset {record.offset}: {error}") from error
 
 
 def _told(damage: Damage) -> str:

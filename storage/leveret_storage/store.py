@@ -18,7 +18,7 @@ from librt.strings import BytesWriter
 from mypy_extensions import i64
 
 from leveret_storage import entries
-from leveret_storage.entries import Stored
+from leveret_storage.entries import Entry, Stored
 from leveret_storage.errors import StorageError
 from leveret_storage.medium import Medium
 from leveret_storage.queue_log import QUEUE_SEGMENT_BYTES, QueueLog, QueueSegment, Run
@@ -51,7 +51,30 @@ class LogSegment:
         self.writer = SegmentWriter(medium, log_name(number), LOG_KIND)
         self.size: i64 = 0
         self.spans: dict[QueueLog, tuple[int, int]] = {}
-        """The positions of each queue's messages in it, as a half-open range around them."""
+        """The positions of each queue's messages in it, as a half-open range around them; those at
+        the beginning that are not needed are taken off."""
+        self.moved: dict[QueueLog, None] = {}
+        """Queues that have messages of it in segments of their own."""
+
+    def include(self, queue: QueueLog, first: int, end: int) -> None:
+        """Messages of a queue are put into it."""
+        known = self.spans.get(queue, (first, end))
+        self.spans[queue] = (min(first, known[0]), max(end, known[1]))
+
+    def is_spare(self) -> bool:
+        """Whether every message in it is settled, or in a queue segment."""
+        while self.spans:
+            queue, (at, end) = next(iter(self.spans.items()))
+            while at < end:
+                first = queue.settled.next_absent(at)
+                at = queue.written.next_absent(first)
+                if at > first and first < end:
+                    self.moved[queue] = None
+                elif at == first < end:
+                    self.spans[queue] = (first, end)
+                    return False
+            del self.spans[queue]
+        return True
 
 
 class Store:
@@ -94,10 +117,11 @@ class Store:
         self._next_queue = 1
         self._next_blob = 1
         self._broken = False
+        self._closed = False
         self.behind: i64 = 0
         """Bytes of runs that are not on disk yet."""
-        self._doomed: list[str] = []
-        """Blobs that nobody needs once the open batch is durable."""
+        self._doomed: list[QueueSegment] = []
+        """Segments that nobody needs once the open batch is durable."""
         self._runs: list[tuple[Job, Done]] = []
         """What writes runs with messages of the open batch."""
 
@@ -109,10 +133,8 @@ class Store:
         for found in recovery.queues.values():
             queue = QueueLog(found.number, True, self._dirty)
             queue.settled = found.settled
+            queue.written = found.written
             queue.segments = found.segments
-            for segment in found.segments:
-                for first, end in segment.ranges.ranges():
-                    queue.written.add(first, end)
             self.queues[queue.number] = queue
         for number, spans in recovery.log:
             log = LogSegment(self.medium, number)
@@ -129,7 +151,10 @@ class Store:
                 self.medium.delete(name)
 
         self._writing.submit(settle_down, self._check)
-        self._begin_segment()
+        self._begin_segment(recovery.unproven)
+        for queue in self.queues.values():
+            self._drop_settled_segments(queue)
+        self._delete(self._take_doomed())
 
     # --- what goes into the open batch ------------------------------------------------------
 
@@ -175,7 +200,7 @@ class Store:
         if queue.durable:
             entries.write_queue_gone(self._out, queue.number)
             self._urgent = True
-        self._doomed += [segment.name for segment in queue.segments]
+        self._doomed += queue.segments
         queue.segments = []
         self._spans.pop(queue, None)
         for log in self._log:
@@ -185,25 +210,24 @@ class Store:
 
     def commit(self, urgent: bool = False) -> None:
         """Write the open batch if anything waits for it (or `urgent`), and none is under way."""
-        if self._under_way or self._broken or not (self._urgent or urgent):
+        if self._under_way or self._broken or self._closed or not (self._urgent or urgent):
             return
         self._settle()
         payload = self._out.getvalue()
         if not payload:
             self._urgent = False
+            self._delete(self._take_doomed())
             return
         self._out.truncate(0)
         log = self._log[-1]
         for queue, (first, end) in self._spans.items():
-            known = log.spans.get(queue, (first, end))
-            log.spans[queue] = (min(first, known[0]), max(end, known[1]))
+            log.include(queue, first, end)
         self._spans = {}
         self._urgent = False
         batch = self.batch
         self.batch = batch + 1
         self._under_way = True
-        writer, sync, doomed = log.writer, self._sync, self._doomed
-        self._doomed = []
+        writer, sync, doomed = log.writer, self._sync, self._take_doomed()
 
         def write() -> None:
             writer.append(entries.BATCH, payload)
@@ -229,7 +253,8 @@ class Store:
         # Between two batches the state is whole, so this is where a segment can begin.
         log.size += len(payload)
         if log.size >= self._log_segment_bytes:
-            self._begin_segment()
+            self._begin_segment([])
+        self._trim()
 
     def _settle(self) -> None:
         """Write down what was settled since the last batch, and delete what nobody needs now."""
@@ -246,17 +271,24 @@ class Store:
 
     def _drop_settled_segments(self, queue: QueueLog) -> None:
         kept: list[QueueSegment] = []
-        last = len(queue.segments) - 1
-        for index, segment in enumerate(queue.segments):
+        for segment in queue.segments:
             ranges = segment.ranges.ranges()
-            settled = all(queue.settled.covers(first, end) for first, end in ranges)
-            if settled and (index < last or segment.size >= self._queue_segment_bytes):
-                self._doomed.append(segment.name)
+            if all(queue.settled.covers(first, end) for first, end in ranges):
+                self._doomed.append(segment)
             else:
                 kept.append(segment)
         queue.segments = kept
 
-    def _delete(self, names: list[str]) -> None:
+    def _take_doomed(self) -> list[QueueSegment]:
+        doomed = self._doomed
+        self._doomed = []
+        return doomed
+
+    def _delete(self, segments: list[QueueSegment]) -> None:
+        """Delete segments, each when nobody reads it."""
+        names = [segment.name for segment in segments if segment.readers == 0]
+        for segment in segments:
+            segment.gone = True
         if not names:
             return
 
@@ -278,53 +310,66 @@ class Store:
 
     # --- segments of the log ----------------------------------------------------------------
 
-    def _begin_segment(self) -> None:
+    def _begin_segment(self, messages: list[Entry]) -> None:
         """Begin the next log segment with a checkpoint. The open batch must be empty."""
-        segment = LogSegment(self.medium, self._next_blob)
+        before = self._log[-1].writer if self._log else None
+        log = LogSegment(self.medium, self._next_blob)
         self._next_blob += 1
-        self._log.append(segment)
-        payload = self._checkpoint()
-        segment.size = len(payload)
-        writer = segment.writer
+        self._log.append(log)
+        payload = self._checkpoint(log, messages)
+        log.size = len(payload)
+        writer = log.writer
 
         def begin() -> None:
+            if before is not None:
+                before.seal()
             writer.append(entries.CHECKPOINT, payload)
             writer.sync()
 
         self._writing.submit(begin, self._check)
-        self._trim()
 
-    def _checkpoint(self) -> bytes:
-        queues = [queue for queue in self.queues.values() if queue.durable]
+    def _checkpoint(self, log: LogSegment, messages: list[Entry]) -> bytes:
+        """The state now, and messages that have to be in this segment, too."""
+        repeated: list[Entry] = []
+        for entry in messages:
+            targets = []
+            for number, position in entry.queues:
+                queue = self.queues.get(number)
+                if queue is not None and position not in queue.settled:
+                    targets.append((number, position))
+                    log.include(queue, position, position + 1)
+            if targets:
+                repeated.append(entry._replace(queues=targets))
         return entries.write_checkpoint(
             entries.Checkpoint(
                 self._next_queue,
                 self._snapshot(),
-                [(queue.number, queue.settled.ranges()) for queue in queues],
+                [
+                    (each.number, each.settled.ranges())
+                    for each in self.queues.values()
+                    if each.durable
+                ],
+                repeated,
             )
         )
 
     def _trim(self) -> None:
-        """Delete the oldest log segments while all their messages are settled or elsewhere."""
-        while len(self._log) > 1:
-            oldest = self._log[0]
-            needed: list[QueueSegment] = []
-            for queue, (first, end) in oldest.spans.items():
-                for gap_first, gap_end in queue.settled.gaps(first, end):
-                    if not queue.written.covers(gap_first, gap_end):
-                        return
-                    needed += queue.segments
-            del self._log[0]
-            self._release(oldest, needed)
+        """Delete the oldest log segments while all their messages are settled or elsewhere.
 
-    def _release(self, log: LogSegment, needed: list[QueueSegment]) -> None:
+        What it builds on must have been given to the writing thread, settlements above all.
+        """
+        while len(self._log) > 1 and self._log[0].is_spare():
+            log = self._log.pop(0)
+            self._release(log)
+
+    def _release(self, log: LogSegment) -> None:
         """Make durable what holds the messages now, then delete the segment."""
-        writers = [segment.writer for segment in dict.fromkeys(needed)]
+        writers = [segment.writer for queue in log.moved for segment in queue.segments]
         name = log.writer.name
 
         def release() -> None:
             for writer in writers:
-                writer.sync()
+                writer.seal()
             self.medium.delete(name)
 
         self._writing.submit(release, self._check)
@@ -364,8 +409,10 @@ class Store:
         return run
 
     def _segment_of(self, queue: QueueLog) -> QueueSegment:
-        if queue.segments and queue.segments[-1].size < self._queue_segment_bytes:
-            return queue.segments[-1]
+        if queue.segments:
+            last = queue.segments[-1]
+            if not last.finished and last.size < self._queue_segment_bytes:
+                return last
         name = queue_name(queue.number, self._next_blob)
         self._next_blob += 1
         segment = QueueSegment(SegmentWriter(self.medium, name, QUEUE_KIND))
@@ -374,21 +421,29 @@ class Store:
 
     def read_run(self, run: Run, done: Callable[[list[Stored]], None]) -> None:
         """Read a run from disk; `done` gets its messages, all of them."""
-        name, offset, size = run.segment.name, int(run.offset), int(run.size)
+        segment, offset, size = run.segment, int(run.offset), int(run.size)
+        segment.readers += 1
 
-        def read() -> bytes:
-            return read_record(self.medium, name, offset, size)
+        def read() -> list[Stored]:
+            return entries.read_run(read_record(self.medium, segment.name, offset, size))
 
         def got(result: Any) -> None:
+            segment.readers -= 1
+            if segment.gone and segment.readers == 0:
+                self._delete([segment])
             if isinstance(result, StorageError):
                 self._fail(result)
             else:
-                done(entries.read_run(result))
+                done(result)
 
         self._reading.submit(read, got)
 
     def close(self) -> None:
         """Write and sync what is open, and stop. Nothing may be put in any more."""
+        self._under_way = False
         self.commit(urgent=True)
+        self._closed = True
+        if self._log:
+            self._writing.submit(self._log[-1].writer.seal, self._check)
         self._writing.close()
         self._reading.close()
