@@ -67,11 +67,11 @@ class Entry(NamedTuple):
     kind: int
     queues: list[tuple[int, int]]
     """MESSAGE: queues and the position in each. The others, of one queue: it, and 0."""
-    first: int
-    end: int
+    first: int = 0
+    end: int = 0
     """SETTLED: the range of positions, half open."""
-    message: Stored | None
-    data: bytes
+    message: Stored | None = None
+    data: bytes = b""
     """DEFINITION: what it says."""
 
 
@@ -170,16 +170,14 @@ def read_entries(payload: bytes, at: int = 0) -> list[Entry]:
         kind = reader.octet()
         if kind == MESSAGE:
             queues = [(reader.long(), reader.longlong()) for _ in range(reader.short())]
-            entries.append(Entry(kind, queues, 0, 0, reader.message(True), b""))
+            entries.append(Entry(kind, queues, message=reader.message(True)))
         elif kind == SETTLED:
             queue = reader.long()
-            entries.append(
-                Entry(kind, [(queue, 0)], reader.longlong(), reader.longlong(), None, b"")
-            )
+            entries.append(Entry(kind, [(queue, 0)], reader.longlong(), reader.longlong()))
         elif kind == DEFINITION:
-            entries.append(Entry(kind, [], 0, 0, None, reader.octets(reader.long())))
+            entries.append(Entry(kind, [], data=reader.octets(reader.long())))
         elif kind in (QUEUE, QUEUE_GONE):
-            entries.append(Entry(kind, [(reader.long(), 0)], 0, 0, None, b""))
+            entries.append(Entry(kind, [(reader.long(), 0)]))
         else:
             raise Damaged(f"no kind of an entry: {kind}")
     return entries

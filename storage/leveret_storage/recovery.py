@@ -193,6 +193,7 @@ class _Recoverer:
                 found = self._apply(record, spans)
             unproven = [one for one in unproven if one[0] >= reader.durable]
             unproven.append((record.offset, [one for one in found if one.message is not None]))
+        unproven = [one for one in unproven if one[0] >= reader.durable]
         if reader.torn is not None:
             self._torn.append(_torn(reader.torn))
         # A log segment is begun when all of the one before is durable, or repeated in its first
@@ -264,7 +265,7 @@ class _Recoverer:
             return
         segment = QueueSegment(SegmentWriter(self._medium, name, QUEUE_KIND))
         segment.finished = True
-        unproven: list[Run] = []
+        runs: list[Run] = []
         reader = RecordReader(self._medium, name)
         for record in reader:
             if isinstance(record, Damage):
@@ -272,12 +273,13 @@ class _Recoverer:
             with _located(name, record):
                 run = self._run(queue, segment, record)
             if run is not None:
-                unproven.append(run)
-            while unproven and unproven[0].offset < reader.durable:
-                run = unproven.pop(0)
+                runs.append(run)
+        for run in runs:
+            if run.offset < reader.durable:
                 queue.runs.append(run)
                 queue.written.add(run.first, run.end)
-        queue.runs_unproven += unproven
+            else:
+                queue.runs_unproven.append(run)
         queue.segments.append(segment)
         if reader.torn is not None:
             self._torn.append(_torn(reader.torn))
