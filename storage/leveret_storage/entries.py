@@ -5,6 +5,7 @@ not at all; what it holds are entries, one behind the other. A record of a queue
 of messages of one queue. FORMAT.md has both byte for byte.
 """
 
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from librt.strings import (
@@ -164,23 +165,26 @@ def read_entries(payload: bytes, at: int = 0) -> list[Entry]:
 
     :raises Damaged: for an entry that cannot be.
     """
-    entries: list[Entry] = []
+    return list(each_entry(payload, at))
+
+
+def each_entry(payload: bytes, at: int = 0) -> Iterator[Entry]:
+    """As `read_entries`, one after the other."""
     reader = Reader(payload, at)
     while reader.at < len(payload):
         kind = reader.octet()
         if kind == MESSAGE:
             queues = [(reader.long(), reader.longlong()) for _ in range(reader.short())]
-            entries.append(Entry(kind, queues, message=reader.message(True)))
+            yield Entry(kind, queues, message=reader.message(True))
         elif kind == SETTLED:
             queue = reader.long()
-            entries.append(Entry(kind, [(queue, 0)], reader.longlong(), reader.longlong()))
+            yield Entry(kind, [(queue, 0)], reader.longlong(), reader.longlong())
         elif kind == DEFINITION:
-            entries.append(Entry(kind, [], data=reader.octets(reader.long())))
+            yield Entry(kind, [], data=reader.octets(reader.long()))
         elif kind in (QUEUE, QUEUE_GONE):
-            entries.append(Entry(kind, [(reader.long(), 0)]))
+            yield Entry(kind, [(reader.long(), 0)])
         else:
             raise Damaged(f"no kind of an entry: {kind}")
-    return entries
 
 
 class Reader:

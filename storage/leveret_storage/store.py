@@ -18,6 +18,7 @@ from librt.strings import BytesWriter
 from mypy_extensions import i64
 
 from leveret_storage import entries
+from leveret_storage.emptying import Emptying
 from leveret_storage.entries import Entry, Stored
 from leveret_storage.errors import StorageError
 from leveret_storage.medium import Medium
@@ -61,6 +62,12 @@ class LogSegment:
         known = self.spans.get(queue, (first, end))
         self.spans[queue] = (min(first, known[0]), max(end, known[1]))
 
+    def empty(self) -> None:
+        """All that was alive in it was copied. What is open still in the spans never was in it:
+        messages that are not persistent have positions, too."""
+        self.moved.update(dict.fromkeys(self.spans))
+        self.spans = {}
+
     def is_spare(self) -> bool:
         """Whether every message in it is settled, or in a queue segment."""
         while self.spans:
@@ -92,6 +99,7 @@ class Store:
         sync: bool = True,
         log_segment_bytes: int = LOG_SEGMENT_BYTES,
         queue_segment_bytes: int = QUEUE_SEGMENT_BYTES,
+        log_segments_max: int = LOG_SEGMENTS_MAX,
     ) -> None:
         self.medium = medium
         self.batch: i64 = 1
@@ -107,6 +115,9 @@ class Store:
         self._sync = sync
         self._log_segment_bytes: i64 = log_segment_bytes
         self._queue_segment_bytes: i64 = queue_segment_bytes
+        self._log_segments_max = log_segments_max
+        self._emptying: LogSegment | None = None
+        """The log segment that is being copied to queue segments."""
         self._out = BytesWriter()
         self._spans: dict[QueueLog, tuple[int, int]] = {}
         self._dirty: list[QueueLog] = []
@@ -217,6 +228,7 @@ class Store:
         if not payload:
             self._urgent = False
             self._delete(self._take_doomed())
+            self._trim()
             return
         self._out.truncate(0)
         log = self._log[-1]
@@ -358,9 +370,36 @@ class Store:
 
         What it builds on must have been given to the writing thread, settlements above all.
         """
-        while len(self._log) > 1 and self._log[0].is_spare():
-            log = self._log.pop(0)
+        while len(self._log) > 1:
+            log = self._log[0]
+            if log is self._emptying or not log.is_spare():
+                break
+            del self._log[0]
             self._release(log)
+        # Of three segments the oldest is written to its end: the second had batches already.
+        if len(self._log) > max(2, self._log_segments_max) and self._emptying is None:
+            self._empty(self._log[0])
+
+    def _empty(self, log: LogSegment) -> None:
+        """Copy to queue segments what is alive in a log segment, bit by bit."""
+
+        def ended(error: StorageError | None) -> None:
+            self._emptying = None
+            self._check(error)
+            if error is None:
+                log.empty()
+
+        self._emptying = log
+        emptying = Emptying(
+            self.medium,
+            log.writer.name,
+            self.queues,
+            self._reading,
+            self._writing,
+            self.write_run,
+            ended,
+        )
+        emptying.go_on()
 
     def _release(self, log: LogSegment) -> None:
         """Make durable what holds the messages now, then delete the segment."""

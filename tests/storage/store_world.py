@@ -182,18 +182,19 @@ class World:
         self,
         seed: int,
         *,
-        crash_within: int = 60,
+        crash_within: int | None = None,
         fault_chance: float = 0.3,
         log_segment_bytes: int | None = None,
         queue_segment_bytes: int | None = None,
     ) -> None:
         self.seed = seed
         self.random = Random(seed)
-        self.crash_within = crash_within
         self.fault_chance = fault_chance
         choose = self.random.choice
+        self.crash_within = crash_within or choose((20, 60, 60, 200))
         self.log_segment_bytes = log_segment_bytes or choose((1, 200, 600, 3000, 10**6))
         self.queue_segment_bytes = queue_segment_bytes or choose((1, 150, 500, 10**6))
+        self.log_segments_max = choose((2, 2, 3, 100))
         self.medium = FaultyMedium(seed, faults=self._faults())
         self.base = State()
         self.batches: list[Batch] = []
@@ -278,6 +279,7 @@ class World:
             failed=self.failures.append,
             log_segment_bytes=self.log_segment_bytes,
             queue_segment_bytes=self.queue_segment_bytes,
+            log_segments_max=self.log_segments_max,
         )
         self.store.adopt(recovery)
         self.queues: dict[int, OwnedQueue] = {}

@@ -8,7 +8,7 @@ from leveret_storage.entries import Stored
 from leveret_storage.errors import MediumFull, StorageError
 from leveret_storage.queue_log import QUEUE_SEGMENT_BYTES, QueueLog, Run
 from leveret_storage.recovery import Loose, Recovery, recover
-from leveret_storage.store import LOG_SEGMENT_BYTES, Store
+from leveret_storage.store import LOG_SEGMENT_BYTES, LOG_SEGMENTS_MAX, Store
 from leveret_storage.writer import ThreadExecutor
 from tests.storage.faulty import Fault, FaultyMedium
 from tests.storage.owning import take
@@ -24,6 +24,7 @@ class Owner:
         *,
         log_segment_bytes: int = LOG_SEGMENT_BYTES,
         queue_segment_bytes: int = QUEUE_SEGMENT_BYTES,
+        log_segments_max: int = LOG_SEGMENTS_MAX,
     ) -> None:
         self.medium = medium
         self.writing, self.reading = StepExecutor(), StepExecutor()
@@ -42,6 +43,7 @@ class Owner:
             failed=self.failures.append,
             log_segment_bytes=log_segment_bytes,
             queue_segment_bytes=queue_segment_bytes,
+            log_segments_max=log_segments_max,
         )
         self.store.adopt(self.recovery)
 
@@ -188,6 +190,45 @@ def test_a_log_segment_whose_messages_are_in_runs_goes_when_these_are_durable() 
     for _ in range(20):
         medium = medium.kill()
         assert after_power_loss(medium).queues[1].count == 50
+
+
+def test_a_log_that_stuck_messages_keep_is_emptied_into_queue_segments() -> None:
+    owner = Owner(FaultyMedium(1), log_segment_bytes=2000, log_segments_max=3)
+    stuck = owner.store.add_queue(True)
+    busy = owner.store.add_queue(True)
+    most = 0
+    for position in range(600):
+        body = b"stuck %d" % position
+        owner.store.message([stuck, busy], [position, position], b"r", b"h", body)
+        owner.commit()
+        if position % 20:
+            stuck.settle(position)
+        busy.settle(position)
+        most = max(most, len(owner.log_blobs()))
+    owner.commit()
+    assert most <= 5
+    found = read_out(owner.medium.kill(), recover(owner.medium.kill()))
+    assert found.messages == {
+        stuck.number: {at: b"stuck %d" % at for at in range(0, 600, 20)},
+        busy.number: {},
+    }
+
+
+def test_a_message_that_is_not_persistent_keeps_no_log() -> None:
+    """Its position lies between those that the log has."""
+    owner = Owner(FaultyMedium(1), log_segment_bytes=1000, log_segments_max=3)
+    queue = owner.store.add_queue(True)
+    for position in range(200):
+        if position != 50:
+            owner.publish(queue, position, 1)
+            queue.settle(position)
+            owner.commit()
+    owner.commit()
+    assert len(owner.log_blobs()) <= 4
+    calls = owner.medium.calls
+    owner.store.define(b"x")
+    owner.commit()
+    assert owner.medium.calls - calls < 6
 
 
 def test_the_blobs_of_a_dropped_queue_stay_until_its_batch_is_durable() -> None:
