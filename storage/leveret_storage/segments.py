@@ -100,22 +100,6 @@ class SegmentWriter:
         self._refused = b""
         self._finished = records.taken
 
-    def seal(self) -> None:
-        """Make durable all that was appended, and a mark that says so: damage is not taken for a
-        torn end then.
-
-        :raises StorageError: MediumFull, and it may be tried again; or MediumFailed.
-        """
-        records = self._records
-        if records is None or records.taken == self._sealed:
-            return
-        if not records.waiting:
-            self.sync()
-        self._medium.append(self.name, records.peek())
-        records.take()
-        self._medium.sync(self.name)
-        self._sealed = records.taken
-
     def _begin(self) -> RecordWriter:
         salt = new_salt()
         header = encode_blob_header(self._kind, salt, b"")
