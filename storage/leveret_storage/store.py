@@ -379,7 +379,8 @@ class Store:
 
     def _trim(self) -> None:
         """Delete the oldest log segments while all their messages are settled or elsewhere."""
-        while len(self._log) > 1 and not self._broken:
+        # What is being emptied is being read.
+        while len(self._log) > 1 and not self._broken and not self._emptying:
             oldest = self._log[0]
             blocker = oldest.blocker
             if blocker is not None and self._needs(oldest, blocker):

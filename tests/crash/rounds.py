@@ -144,7 +144,7 @@ class Rounds:
             client.join()
         if code != -signal.SIGKILL:
             self.account.wrong.append(f"the broker ended by itself: {code}\n{broker.log_text()}")
-        if "Traceback" in broker.log_text() or "internal error" in broker.log_text():
+        if any(sign in broker.log_text() for sign in ("Traceback", "internal error", " failed")):
             self.account.wrong.append(broker.log_text()[-3000:])
         return killed_at
 
