@@ -101,16 +101,21 @@ class RecordReader:
         # The first mark behind all offsets from the one to the other, the mark's own excepted.
         self._mark: _Mark | None = None
         self._mark_is_behind = self._size
-        self.header: BlobHeader | None = None
+        header, self._header_problem = self._read_header()
+        self.header: Final = header
         """What the blob says of itself, if it can be read."""
         self.torn: Torn | None = None
         """Where reading ended before the blob's end, once it ended."""
-        self.end = 0
+        self.end = header.size if header is not None else 0
         """Where the next record begins: all before is read, or handed out as damage."""
-        self._header_problem = self._read_header()
-        salt = self.header.salt if self.header else b""
+        salt = header.salt if header is not None else b""
         self._salt: Final = salt
         self._seeds: Final = [crc32(kind.to_bytes(1, "big"), crc_seed(salt)) for kind in range(256)]
+
+    @property
+    def durable(self) -> int:
+        """How much of the blob is known to have been synced, from what was read until now."""
+        return self._durable
 
     def __iter__(self) -> Iterator[Record | Damage]:
         return self
@@ -251,17 +256,15 @@ class RecordReader:
 
     # --- the header -------------------------------------------------------------------------
 
-    def _read_header(self) -> str:
-        """Read the header; why it cannot be read, or nothing."""
+    def _read_header(self) -> tuple[BlobHeader | None, str]:
+        """The header, or why it cannot be read."""
         data = self._medium.read(self._blob, 0, min(HEADER_BYTES_MAX, self._size))
         try:
-            self.header = decode_blob_header(data)
+            return decode_blob_header(data), ""
         except Damaged as error:
-            return "zeros" if data and not data.strip(b"\0") else str(error)
+            return None, "zeros" if data and not data.strip(b"\0") else str(error)
         except UnknownVersion as error:
             raise UnknownVersion(f"{self._blob}: {error}") from None
-        self.end = self.header.size
-        return ""
 
     def _bad_header(self) -> Damage:
         """Judge a blob without a readable header: damage as a whole, or torn from its beginning."""

@@ -61,6 +61,7 @@ class SegmentWriter:
         self._records: RecordWriter | None = None
         self._refused = b""
         """What the medium had no room for: the next append writes it."""
+        self._sealed = 0
 
     def append(self, kind: int, payload: bytes) -> tuple[int, int]:
         """Write a record.
@@ -82,6 +83,22 @@ class SegmentWriter:
         if self._records is not None:
             self._medium.sync(self.name)
             self._records.mark(self._records.taken)
+
+    def seal(self) -> None:
+        """Make durable all that was appended, and a mark that says so: damage is not taken for a
+        torn end then.
+
+        :raises StorageError: MediumFull, and it may be tried again; or MediumFailed.
+        """
+        records = self._records
+        if records is None or records.taken == self._sealed:
+            return
+        if not records.waiting:
+            self.sync()
+        self._medium.append(self.name, records.peek())
+        records.take()
+        self._medium.sync(self.name)
+        self._sealed = records.taken
 
     def _begin(self) -> RecordWriter:
         salt = new_salt()

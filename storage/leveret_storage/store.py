@@ -18,7 +18,7 @@ from librt.strings import BytesWriter
 from mypy_extensions import i64
 
 from leveret_storage import entries
-from leveret_storage.entries import Stored
+from leveret_storage.entries import Entry, Stored
 from leveret_storage.errors import StorageError
 from leveret_storage.log_scan import Stretch, read_stretches
 from leveret_storage.medium import Medium
@@ -33,7 +33,7 @@ from leveret_storage.segments import (
     queue_name,
     read_record,
 )
-from leveret_storage.writer import Executor
+from leveret_storage.writer import Done, Executor, Job
 
 LOG_SEGMENT_BYTES: Final = 32 * 1024 * 1024
 """Bytes of a log segment after which the next one begins."""
@@ -96,6 +96,8 @@ class Store:
         synced: Callable[[], None],
         failed: Callable[[StorageError], None],
         sync: bool = True,
+        log_segment_bytes: int = LOG_SEGMENT_BYTES,
+        queue_segment_bytes: int = QUEUE_SEGMENT_BYTES,
     ) -> None:
         """Without `sync`, a batch counts as safe once it is written: `sync_written` is for the
         owner to call."""
@@ -111,6 +113,8 @@ class Store:
         self._tell_synced = synced
         self._tell_failed = failed
         self._sync = sync
+        self._log_segment_bytes: i64 = log_segment_bytes
+        self._queue_segment_bytes: i64 = queue_segment_bytes
         self._out = BytesWriter()
         self._spans: dict[QueueLog, tuple[int, int]] = {}
         self._dirty: list[QueueLog] = []
@@ -175,7 +179,10 @@ class Store:
                 self.medium.delete(name)
 
         self._writing.submit(settle_down, self._check)
-        self._begin_segment()
+        self._begin_segment(recovery.unproven)
+        for queue in self.queues.values():
+            self._drop_settled_segments(queue)
+        self._delete(self._take_doomed())
 
     # --- what goes into the open batch ------------------------------------------------------
 
@@ -210,6 +217,9 @@ class Store:
         queue = QueueLog(self._next_queue, durable, self._dirty)
         self._next_queue += 1
         self.queues[queue.number] = queue
+        if durable:
+            entries.write_queue(self._out, queue.number)
+            self._urgent = True
         return queue
 
     def drop_queue(self, queue: QueueLog) -> None:
@@ -218,7 +228,7 @@ class Store:
         if queue.durable:
             entries.write_queue_gone(self._out, queue.number)
             self._urgent = True
-        self._doomed += [segment.name for segment in queue.segments]
+        self._doomed += queue.segments
         queue.segments = []
         self._spans.pop(queue, None)
         for log in self._log:
@@ -228,7 +238,7 @@ class Store:
 
     def commit(self, urgent: bool = False) -> None:
         """Write the open batch if anything waits for it (or `urgent`), and none is under way."""
-        if self._under_way or self._broken or not (self._urgent or urgent):
+        if self._under_way or self._broken or self._closed or not (self._urgent or urgent):
             return
         self._settle()
         payload = self._out.getvalue()
@@ -241,8 +251,7 @@ class Store:
         self._out.truncate(0)
         log = self._log[-1]
         for queue, (first, end) in self._spans.items():
-            known = log.spans.get(queue, (first, end))
-            log.spans[queue] = (min(first, known[0]), max(end, known[1]))
+            log.include(queue, first, end)
         self._spans = {}
         self._urgent = False
         batch = self.batch
@@ -261,6 +270,7 @@ class Store:
             self._under_way = False
             if isinstance(result, StorageError):
                 self._fail(result)
+            if self._broken:
                 return
             self.synced = batch
             self._start_runs(runs)
@@ -271,10 +281,14 @@ class Store:
             self.commit()
 
         self._writing.submit(write, done)
+        for job, ended in self._runs:
+            self._writing.submit(job, ended)
+        self._runs = []
         # Between two batches the state is whole, so this is where a segment can begin.
         log.size += len(payload)
-        if log.size >= LOG_SEGMENT_BYTES:
-            self._begin_segment()
+        if log.size >= self._log_segment_bytes:
+            self._begin_segment([])
+        self._trim()
 
     def _pass_empty_batch(self) -> None:
         """Nothing of the open batch needs keeping, so whoever waits for it need not."""
@@ -308,17 +322,24 @@ class Store:
 
     def _drop_settled_segments(self, queue: QueueLog) -> None:
         kept: list[QueueSegment] = []
-        last = len(queue.segments) - 1
-        for index, segment in enumerate(queue.segments):
+        for segment in queue.segments:
             ranges = segment.ranges.ranges()
-            settled = all(queue.settled.covers(first, end) for first, end in ranges)
-            if settled and (index < last or segment.size >= QUEUE_SEGMENT_BYTES):
-                self._doomed.append(segment.name)
+            if all(queue.settled.covers(first, end) for first, end in ranges):
+                self._doomed.append(segment)
             else:
                 kept.append(segment)
         queue.segments = kept
 
-    def _delete(self, names: list[str]) -> None:
+    def _take_doomed(self) -> list[QueueSegment]:
+        doomed = self._doomed
+        self._doomed = []
+        return doomed
+
+    def _delete(self, segments: list[QueueSegment]) -> None:
+        """Delete segments, each when nobody reads it."""
+        names = [segment.name for segment in segments if segment.readers == 0]
+        for segment in segments:
+            segment.gone = True
         if not names:
             return
 
@@ -340,9 +361,10 @@ class Store:
 
     # --- segments of the log ----------------------------------------------------------------
 
-    def _begin_segment(self) -> None:
+    def _begin_segment(self, messages: list[Entry]) -> None:
         """Begin the next log segment with a checkpoint. The open batch must be empty."""
-        segment = LogSegment(self.medium, self._next_blob)
+        before = self._log[-1].writer if self._log else None
+        log = LogSegment(self.medium, self._next_blob)
         self._next_blob += 1
         # What the segment before has must not be lost where the checkpoint is not.
         self.sync_written()
@@ -352,6 +374,8 @@ class Store:
         writer = segment.writer
 
         def begin() -> None:
+            if before is not None:
+                before.seal()
             writer.append(entries.CHECKPOINT, payload)
             writer.sync()
 
@@ -360,13 +384,28 @@ class Store:
         if len(self._log) > LOG_SEGMENTS_MAX:
             self._empty_oldest()
 
-    def _checkpoint(self) -> bytes:
-        queues = [queue for queue in self.queues.values() if queue.durable]
+    def _checkpoint(self, log: LogSegment, messages: list[Entry]) -> bytes:
+        """The state now, and messages that have to be in this segment, too."""
+        repeated: list[Entry] = []
+        for entry in messages:
+            targets = []
+            for number, position in entry.queues:
+                queue = self.queues.get(number)
+                if queue is not None and position not in queue.settled:
+                    targets.append((number, position))
+                    log.include(queue, position, position + 1)
+            if targets:
+                repeated.append(entry._replace(queues=targets))
         return entries.write_checkpoint(
             entries.Checkpoint(
                 self._next_queue,
                 self._snapshot(),
-                [(queue.number, queue.settled.ranges()) for queue in queues],
+                [
+                    (each.number, each.settled.ranges())
+                    for each in self.queues.values()
+                    if each.durable
+                ],
+                repeated,
             )
         )
 
@@ -435,12 +474,12 @@ class Store:
 
     def _release(self, log: LogSegment, needed: list[QueueSegment]) -> None:
         """Make durable what holds the messages now, then delete the segment."""
-        writers = [segment.writer for segment in dict.fromkeys(needed)]
+        writers = [segment.writer for queue in log.moved for segment in queue.segments]
         name = log.writer.name
 
         def release() -> None:
             for writer in writers:
-                writer.sync()
+                writer.seal()
             self.medium.delete(name)
 
         self._writing.submit(release, self._check)
@@ -492,8 +531,10 @@ class Store:
         self._writing.submit(write, done)
 
     def _segment_of(self, queue: QueueLog) -> QueueSegment:
-        if queue.segments and queue.segments[-1].size < QUEUE_SEGMENT_BYTES:
-            return queue.segments[-1]
+        if queue.segments:
+            last = queue.segments[-1]
+            if not last.finished and last.size < self._queue_segment_bytes:
+                return last
         name = queue_name(queue.number, self._next_blob)
         self._next_blob += 1
         segment = QueueSegment(SegmentWriter(self.medium, name, QUEUE_KIND))
@@ -502,16 +543,20 @@ class Store:
 
     def read_run(self, run: Run, done: Callable[[list[Stored]], None]) -> None:
         """Read a run from disk; `done` gets its messages, all of them."""
-        name, offset, size = run.segment.name, int(run.offset), int(run.size)
+        segment, offset, size = run.segment, int(run.offset), int(run.size)
+        segment.readers += 1
 
-        def read() -> bytes:
-            return read_record(self.medium, name, offset, size)
+        def read() -> list[Stored]:
+            return entries.read_run(read_record(self.medium, segment.name, offset, size))
 
         def got(result: Any) -> None:
+            segment.readers -= 1
+            if segment.gone and segment.readers == 0:
+                self._delete([segment])
             if isinstance(result, StorageError):
                 self._fail(result)
             else:
-                done(entries.read_run(result))
+                done(result)
 
         self._reading.submit(read, got)
 

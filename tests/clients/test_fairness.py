@@ -1,7 +1,7 @@
 """One saturating client does not starve another: what the other asks for comes promptly."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 from pamqp import commands
@@ -11,11 +11,14 @@ from tests.support.brokers import Broker, Leveret
 from tests.support.wire import marshal_content
 
 ROUNDS = 200
-P99_MAX_S = 0.1
+P99_MAX_S = 0.2
 """Far above what it takes (a few milliseconds, on a busy machine too), and far below what it takes
 a starved client: as long as the saturating one goes on."""
 
-FLOOD = 600_000
+ROUNDS_MIN = 50
+"""Questions that have to be answered while the flood goes on, for the figure to say anything."""
+
+FLOOD = 2_000_000
 """Messages of the saturating client, more than it can publish while the other is measured."""
 
 
@@ -40,14 +43,20 @@ def saturate(peer: Peer, queue: str, body: bytes, count: int) -> Sending:
     return Sending(peer, pieces)
 
 
-def latencies_s(ask: Callable[[], object]) -> list[float]:
-    """How long each of ROUNDS questions took, shortest first."""
-    taken = []
-    for _ in range(ROUNDS):
+def p99_s(ask: Callable[[], object], floods: Sequence[Sending]) -> float:
+    """How long all but the slowest of up to ROUNDS questions took, asked while the floods go on."""
+    taken: list[float] = []
+    while len(taken) < ROUNDS and all(flood.is_alive() for flood in floods):
         start = time.perf_counter()
         ask()
         taken.append(time.perf_counter() - start)
-    return sorted(taken)
+    assert len(taken) >= ROUNDS_MIN, "the flood was over too soon"
+    taken.sort()
+    p99 = taken[-1 - len(taken) // 100]
+    print(
+        f"{len(taken)} asked: p50 {taken[len(taken) // 2] * 1000:.2f} ms, p99 {p99 * 1000:.2f} ms"
+    )
+    return p99
 
 
 @pytest.mark.parametrize("size", [16, 4_096])
@@ -56,13 +65,9 @@ def test_requests_are_answered_promptly_beside_a_saturating_publisher(
 ) -> None:
     asking, publisher = peers.log_in(), peers.log_in()
     asking.declare(name)
-    flood = saturate(publisher, name, b"." * size, FLOOD if size < 1_000 else 60_000)
+    flood = saturate(publisher, name, b"." * size, FLOOD if size < 1_000 else 100_000)
 
-    taken = latencies_s(lambda: asking.count(name))
-
-    assert flood.is_alive()
-    print(f"p50 {taken[ROUNDS // 2] * 1000:.2f} ms, p99 {taken[-ROUNDS // 100] * 1000:.2f} ms")
-    assert taken[-ROUNDS // 100] < P99_MAX_S
+    assert p99_s(lambda: asking.count(name), [flood]) < P99_MAX_S
 
 
 def test_messages_pass_promptly_beside_a_saturating_publisher(peers: Peers, name: str) -> None:
@@ -70,16 +75,13 @@ def test_messages_pass_promptly_beside_a_saturating_publisher(peers: Peers, name
     playing.declare(name)
     playing.declare(f"{name}-flood")
     playing.consume(name)
-    saturate(publisher, f"{name}-flood", b"." * 16, FLOOD)
+    flood = saturate(publisher, f"{name}-flood", b"." * 16, FLOOD)
 
     def ping() -> None:
         playing.publish(name, b"ping")
         assert playing.read_content() == b"ping"
 
-    taken = latencies_s(ping)
-
-    print(f"p50 {taken[ROUNDS // 2] * 1000:.2f} ms, p99 {taken[-ROUNDS // 100] * 1000:.2f} ms")
-    assert taken[-ROUNDS // 100] < P99_MAX_S
+    assert p99_s(ping, [flood]) < P99_MAX_S
 
 
 def test_messages_pass_promptly_beside_ten_saturating_publishers(peers: Peers, name: str) -> None:
@@ -87,19 +89,18 @@ def test_messages_pass_promptly_beside_ten_saturating_publishers(peers: Peers, n
     playing.declare(name)
     playing.declare(f"{name}-flood")
     playing.consume(name)
-    for _ in range(10):
-        saturate(peers.log_in(), f"{name}-flood", b"." * 256, FLOOD // 10)
+    floods = [saturate(peers.log_in(), f"{name}-flood", b"." * 256, FLOOD // 20) for _ in range(10)]
 
     def ping() -> None:
         playing.publish(name, b"ping")
         assert playing.read_content() == b"ping"
 
-    assert latencies_s(ping)[-ROUNDS // 100] < P99_MAX_S
+    assert p99_s(ping, floods) < P99_MAX_S
 
 
 def test_a_login_is_prompt_beside_a_saturating_publisher(peers: Peers, name: str) -> None:
     publisher = peers.log_in()
     publisher.declare(name)
-    saturate(publisher, name, b"." * 16, FLOOD)
+    flood = saturate(publisher, name, b"." * 16, FLOOD)
 
-    assert latencies_s(peers.log_in)[-ROUNDS // 100] < P99_MAX_S
+    assert p99_s(peers.log_in, [flood]) < P99_MAX_S

@@ -8,6 +8,7 @@ of a queue is answered by the queue after everything the channel sent it before.
 A scenario may use any names: what it declared is deleted when its session ends.
 """
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,6 +33,9 @@ from tests.support.wire import (
 )
 
 SILENCE_S = 8.0
+SCENARIO_DEADLINE_S = 30.0
+"""Seconds a whole scenario may take, however much a broker has to say."""
+
 CLEANUP_DEADLINE_S = 10.0
 RESOURCE_LOCKED = 405
 
@@ -201,6 +205,9 @@ class Client:
 
     def _read_while(self, wanted: Callable[[], bool]) -> None:
         while not self.gone and wanted():
+            if time.monotonic() > self._session.deadline:
+                self._give_up("no end")
+                return
             try:
                 arrived = self._wire.read()
             except ClosedByServerError:
@@ -208,9 +215,7 @@ class Client:
                 self._note_gone()
                 return
             except TimeoutError:
-                self._write_arrived()
-                self.gone = True
-                self._session.write(f"{self._name} < silence")
+                self._give_up("silence")
                 return
             self._arrived.append(arrived)
             self._react(arrived)
@@ -233,6 +238,11 @@ class Client:
             self.send(Connection.CloseOk(), 0)
             self._read_while(lambda: True)
 
+    def _give_up(self, why: str) -> None:
+        self._write_arrived()
+        self.gone = True
+        self._session.write(f"{self._name} < {why}")
+
     def _note_gone(self) -> None:
         self.gone = True
         self._session.write(f"{self._name} < closed")
@@ -253,6 +263,8 @@ class Session:
         self._exchanges: set[str] = set()
         self._names = Names()
         self._recording = True
+        self.deadline = time.monotonic() + SCENARIO_DEADLINE_S
+        """When a client stops reading, on the monotonic clock."""
         self.lines: list[str] = []
 
     def __enter__(self) -> Self:

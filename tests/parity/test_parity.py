@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
+from pamqp import commands
 
 from tests.parity.scenario import Scenario, all_scenarios, read_recordings
+from tests.parity.session import Session
 from tests.parity.transcript import received
 from tests.support.brokers import Leveret
 
@@ -31,3 +33,16 @@ def test_transcript_equals_the_recording(one: Scenario, broker: Leveret) -> None
 @pytest.mark.parametrize("one", [one for one in SCENARIOS if one.differs], ids=lambda one: one.id)
 def test_a_declared_difference_is_one(one: Scenario) -> None:
     assert one.expected(RECORDINGS[one.id]) != received(RECORDINGS[one.id])
+
+
+def test_a_broker_that_never_stops_talking_is_given_up(
+    broker: Leveret, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.parity.session.SCENARIO_DEADLINE_S", 0.5)
+
+    with Session(broker.host, broker.port) as session:
+        client = session.connect()
+        while not client.gone:
+            client.send(commands.Basic.Recover(True))
+            client.until(commands.Basic.RecoverOk)
+    assert session.lines[-1] == "a < no end"

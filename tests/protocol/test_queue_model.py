@@ -11,6 +11,9 @@ from pamqp.commands import Basic, Queue, Tx
 from tests.protocol import wire
 from tests.protocol.playbook import Client, Play
 
+CANCELLED = ""
+"""The consumer of what is held still when its consumer is gone."""
+
 
 @dataclass
 class Held:
@@ -18,6 +21,7 @@ class Held:
 
     number: int
     consumer: str | None
+    """None for what basic.get fetched, which counts for no prefetch."""
 
 
 @dataclass
@@ -46,10 +50,9 @@ class Side:
         """Whether a consumer has room for one more message."""
         prefetch, no_ack = self.consumers[consumer]
         holds = [held.consumer for held in self.held.values() if held.consumer is not None]
-        return no_ack or not (
-            (prefetch and holds.count(consumer) >= prefetch)
-            or (self.shared and len(holds) >= self.shared)
-        )
+        if self.shared and len(holds) >= self.shared:
+            return False
+        return no_ack or not prefetch or holds.count(consumer) < prefetch
 
 
 sides = st.sampled_from([0, 1])
@@ -100,6 +103,9 @@ class QueueModel(RuleBasedStateMachine):
         side = self.sides[which]
         side.client.does(1, Basic.Cancel(consumer_tag=tag), Basic.CancelOk)
         side.consumers.pop(tag, None)
+        for held in side.held.values():
+            if held.consumer == tag:
+                held.consumer = CANCELLED
 
     @rule(which=sides, count=st.integers(0, 3))
     def share(self, which: int, count: int) -> None:

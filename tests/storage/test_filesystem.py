@@ -85,7 +85,7 @@ class TestDurability:
         assert calls.take() == ["fdatasync blobs/a"]
         medium.close()
 
-    def test_a_blob_of_an_earlier_process_is_synced_with_its_name(
+    def test_what_an_earlier_process_left_is_made_durable_by_the_next_one(
         self, directory: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         first = opened(directory)
@@ -95,9 +95,9 @@ class TestDurability:
         medium = FilesystemMedium(directory)
         calls = SyncCalls(monkeypatch, directory)
         take(medium)
+        assert calls.take()[:2] == ["fsync blobs", "fdatasync head.new"]
         medium.sync("a")
-        assert "fsync blobs" in calls.made
-        assert "fdatasync blobs/a" in calls.made
+        assert calls.take() == ["fdatasync blobs/a"]
         medium.close()
 
     def test_a_head_is_synced_before_it_has_its_name_and_after(
@@ -156,6 +156,16 @@ class TestFailure:
         os.mkfifo(directory / "blobs" / "pipe")
         medium.append("pipe", b"1")
         assert medium.read("a", 0, 9) == b"1"
+        with pytest.raises(MediumFailed, match=r"cannot sync .*/blobs/pipe"):
+            medium.append("a", b"2")
+        assert content(medium, "a") == b"1"
+        medium.close()
+
+    def test_an_append_is_not_made_when_making_room_for_it_failed(self, directory: Path) -> None:
+        medium = opened(directory, descriptors_max=1)
+        put(medium, "a", b"1")
+        os.mkfifo(directory / "blobs" / "pipe")
+        medium.append("pipe", b"1")
         with pytest.raises(MediumFailed, match=r"cannot sync .*/blobs/pipe"):
             medium.append("a", b"2")
         assert content(medium, "a") == b"1"

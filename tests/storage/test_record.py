@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from hypothesis import given, settings
@@ -13,12 +14,13 @@ from leveret_storage.format import (
     IDENTITY_BYTES_MAX,
     MARK_BYTES,
     PAYLOAD_BYTES_MAX,
+    RECORD_HEADER,
     RECORD_HEADER_BYTES,
     decode_blob_header,
     encode_blob_header,
     encode_head,
 )
-from leveret_storage.record import RecordWriter, new_salt
+from leveret_storage.record import RecordWriter, encode_mark, new_salt
 from leveret_storage.record_reader import Damage, Record, RecordReader
 from tests.storage.faulty import FaultyMedium
 from tests.storage.owning import put, take
@@ -83,6 +85,25 @@ class Read:
         self.damages = [each for each in found if isinstance(each, Damage)]
         self.torn = reader.torn
         self.end = reader.end
+
+
+class Counting(FaultyMedium):
+    """Remembers how much was read at a time."""
+
+    sizes: list[int]
+
+    def read(self, name: str, offset: int, size: int) -> bytes:
+        self.sizes.append(size)
+        return super().read(name, offset, size)
+
+
+def counting(data: bytes) -> Counting:
+    """With these bytes in the blob `a`."""
+    medium = Counting(0)
+    medium.sizes = []
+    take(medium)
+    put(medium, "a", data)
+    return medium
 
 
 def flipped(data: bytes, position: int, bit: int) -> bytes:
@@ -160,12 +181,8 @@ class TestWriter:
             RecordWriter(SALT, 0).add(kind, b"")
 
     def test_a_payload_above_the_bound_is_not_written(self) -> None:
-        class Endless(bytes):
-            def __len__(self) -> int:
-                return PAYLOAD_BYTES_MAX + 1
-
         with pytest.raises(ValueError, match="a payload of 1073741825 bytes"):
-            RecordWriter(SALT, 0).add(16, Endless())
+            RecordWriter(SALT, 0).add(16, bytes(PAYLOAD_BYTES_MAX + 1))
 
     def test_no_more_is_marked_durable_than_was_taken(self) -> None:
         writer = RecordWriter(SALT, 100)
@@ -199,30 +216,13 @@ class TestWholeBlobs:
         assert (read.damages, read.torn, read.end) == ([], None, len(log.data))
 
     def test_a_large_blob_is_read_in_few_reads_of_bounded_size(self) -> None:
-        class Counting(FaultyMedium):
-            sizes: list[int]
-
-            def read(self, name: str, offset: int, size: int) -> bytes:
-                self.sizes.append(size)
-                return super().read(name, offset, size)
-
         log = Log()
         for number in range(1000):
             log.add(16, number.to_bytes(2, "big") * 500)
-        medium = Counting(0)
-        medium.sizes = []
-        take(medium)
-        put(medium, "a", log.data)
+        medium = counting(log.data)
         assert len(list(RecordReader(medium, "a", piece_bytes=100_000))) == 1000
         assert max(medium.sizes) <= 100_000
         assert len(medium.sizes) <= len(log.data) // 100_000 + 3
-        # A blob full of zeros behind its records is searched for marks once.
-        medium.sizes.clear()
-        put(medium, "b", log.data + bytes(1_000_000))
-        reader = RecordReader(medium, "b", piece_bytes=100_000)
-        assert len(list(reader)) == 1000
-        assert reader.torn is not None
-        assert sum(medium.sizes) < 2.2 * (len(log.data) + 1_000_000)
 
     def test_a_blob_that_is_not_there_cannot_be_read(self) -> None:
         with pytest.raises(NoSuchBlob):
@@ -353,6 +353,41 @@ class TestDamage:
                 assert first + 4096 <= end <= first + 4096 + 10 * 209 + MARK_BYTES
                 assert read.records == log.outside(start, end)
 
+    def test_the_next_mark_is_found_wherever_the_pieces_are_cut(self) -> None:
+        log = small_log()
+        spoilt = flipped(log.data, log.records[2].offset, 7)
+        for piece_bytes in range(1, len(log.data) + 1):
+            read = Read(spoilt, piece_bytes=piece_bytes)
+            assert read.damages == [
+                ("a", log.records[2].offset, log.starts[5], "a length that cannot be: 2147483748")
+            ]
+            assert read.records == [*log.records[:2], *log.records[4:]]
+
+    def test_reading_goes_on_at_a_mark_before_it_goes_on_behind_one(self) -> None:
+        """A wrong length may point to a record that begins behind the next mark."""
+        log = small_log()
+        start, behind_mark = log.records[2].offset, log.records[4].offset
+        wrong = (behind_mark - start - RECORD_HEADER_BYTES).to_bytes(4, "big")
+        read = Read(log.data[:start] + wrong + log.data[start + 4 :])
+        assert [(damage.offset, damage.end) for damage in read.damages] == [(start, log.starts[5])]
+        assert read.records == [*log.records[:2], *log.records[4:]]
+
+    @pytest.mark.parametrize("spoilt_every", [1, 2])
+    def test_time_is_in_proportion_to_the_bytes_however_much_is_spoilt(
+        self, spoilt_every: int
+    ) -> None:
+        log = Log()
+        for number in range(1000):
+            log.add(16, number.to_bytes(2, "big") * 50)
+        data = log.data
+        for record in log.records[::spoilt_every]:
+            data = flipped(data, record.offset + 20, 3)
+        for size, durable in ((0, len(data)), (1_000_000, len(data)), (1_000_000, 0)):
+            medium = counting(data + bytes(size))
+            found = list(RecordReader(medium, "a", durable=durable))
+            assert len(found) == (0 if durable == 0 else 1000 if spoilt_every == 2 else 1)
+            assert sum(medium.sizes) < 3 * (len(data) + size)
+
     def test_two_damages_are_two(self) -> None:
         log = small_log()
         spoilt = flipped(log.data, log.records[0].offset + 10, 0)
@@ -395,6 +430,33 @@ class TestPretenders:
             assert read.damages == []
             assert read.torn is not None
             assert read.torn.offset == log.records[1].offset
+
+    def test_not_even_the_salt_makes_a_mark(self) -> None:
+        """The bytes that a mark is found by, with a wrong CRC, and durable beyond itself."""
+        beyond = encode_mark(SALT, 100_000)
+        wrong = flipped(encode_mark(SALT, 60), 4, 0)
+        for forged in (beyond, wrong, b"12345678\x01" + SALT + bytes(8)):
+            log = Log().add(16, b"good").add(16, b"spoilt").add(16, forged * 3)
+            read = Read(flipped(log.data, log.records[1].offset + 10, 0))
+            assert read.records == log.records[:1]
+            assert read.damages == []
+            assert read.torn == ("a", log.records[1].offset, "a wrong CRC")
+
+    @pytest.mark.parametrize(
+        ("kind", "payload", "why"),
+        [
+            (0, b"", "a record of kind 0"),
+            (1, SALT + bytes(7), "a mark that cannot be"),
+            (1, SALT + bytes(9), "a mark that cannot be"),
+            (1, SALT + b"\xff" * 8, "a mark that cannot be"),
+        ],
+    )
+    def test_a_right_crc_is_not_enough(self, kind: int, payload: bytes, why: str) -> None:
+        log = Log().add(16, b"good")
+        crc = crc32(bytes([kind]) + payload, crc32(SALT))
+        read = Read(log.data + RECORD_HEADER.pack(len(payload), crc, kind) + payload)
+        assert read.records == log.records
+        assert read.torn == ("a", len(log.data), why)
 
     @settings(deadline=None, max_examples=300)
     @given(data=st.binary(max_size=400), header=st.booleans(), durable=st.integers(0, 500))

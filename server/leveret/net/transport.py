@@ -170,12 +170,17 @@ class AmqpTransport(asyncio.Protocol):
             self.connection.session.unpark_consumers()
 
     def _part(self) -> None:
-        """Nothing is left to say. A client that closed the connection closes the socket, too: one
-        with several threads may be writing still, and is not to be cut off (as in RabbitMQ)."""
+        """Nothing is left to say, but the peer may be writing still, and is read until it closes.
+
+        A socket closed with octets unread is reset, and what was said last is lost on the way. A
+        client that closed the connection itself sees no end before it closes the socket, since one
+        with several threads would take it for a fault (as in RabbitMQ).
+        """
         if not self._closing_since:
             self._closing_since = self._loop.time()
             if not self.connection.parted:
-                self._transport.close()
+                self._transport.write_eof()
+            self._resume_reading()
 
     def tick(self, now: float) -> None:
         """Let time pass."""

@@ -59,6 +59,8 @@ class Socket:
         self.unread = b""
         self.reading = True
         self.closed = False
+        self.ended = False
+        """Whether the peer was told that nothing more comes."""
         self._paused = False
 
     def set_write_buffer_limits(self, high: int) -> None:
@@ -72,6 +74,9 @@ class Socket:
 
     def is_closing(self) -> bool:
         return self.closed
+
+    def write_eof(self) -> None:
+        self.ended = True
 
     def write(self, data: bytes) -> None:
         self.unread += data
@@ -221,7 +226,7 @@ def test_a_blocked_publisher_is_read_on_when_it_is_to_be_closed(
     assert client.socket.reading
     client.send(frame.marshal(commands.Connection.CloseOk(), 0))
 
-    assert client.socket.closed
+    assert client.socket.ended
 
 
 def test_a_lost_connection_is_gone_without_the_garbage_collector(
