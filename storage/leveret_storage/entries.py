@@ -24,7 +24,6 @@ MESSAGE: Final = 1
 SETTLED: Final = 2
 DEFINITION: Final = 3
 QUEUE_GONE: Final = 4
-QUEUE: Final = 5
 """Kinds of entries."""
 
 BATCH: Final = 16
@@ -66,12 +65,12 @@ class Entry(NamedTuple):
 
     kind: int
     queues: list[tuple[int, int]]
-    """MESSAGE: queues and the position in each. The others, of one queue: it, and 0."""
-    first: int = 0
-    end: int = 0
+    """MESSAGE: queues and the position in each. SETTLED, QUEUE_GONE: the queue, and 0."""
+    first: int
+    end: int
     """SETTLED: the range of positions, half open."""
-    message: Stored | None = None
-    data: bytes = b""
+    message: Stored | None
+    data: bytes
     """DEFINITION: what it says."""
 
 
@@ -107,12 +106,6 @@ def write_definition(out: BytesWriter, data: bytes) -> None:
     out.append(DEFINITION)
     write_i32_be(out, i32(len(data)))
     out.write(data)
-
-
-def write_queue(out: BytesWriter, queue: i64) -> None:
-    """Write the entry of a new queue."""
-    out.append(QUEUE)
-    write_i32_be(out, i32(queue))
 
 
 def write_queue_gone(out: BytesWriter, queue: i64) -> None:
@@ -188,7 +181,7 @@ def read_entries(payload: bytes) -> list[Entry]:
     :raises Damaged: for an entry that cannot be.
     """
     entries: list[Entry] = []
-    reader = Reader(payload, at)
+    reader = Reader(payload, 0)
     while reader.at < len(payload):
         kind = reader.octet()
         if kind == MESSAGE:
@@ -286,8 +279,6 @@ class Checkpoint(NamedTuple):
     definitions: list[bytes]
     queues: list[tuple[int, list[tuple[int, int]]]]
     """Each durable queue's number, and its settled positions as half-open ranges."""
-    messages: list[Entry]
-    """Messages at the end of the log before, which no sync is known to have covered."""
 
 
 def write_checkpoint(checkpoint: Checkpoint) -> bytes:
@@ -305,12 +296,6 @@ def write_checkpoint(checkpoint: Checkpoint) -> bytes:
         for first, end in ranges:
             write_i64_be(out, first)
             write_i64_be(out, end)
-    for entry in checkpoint.messages:
-        message = entry.message
-        if message is not None:
-            numbers = [number for number, _ in entry.queues]
-            positions = [position for _, position in entry.queues]
-            write_message(out, numbers, positions, message.route, message.header, message.body)
     return out.getvalue()
 
 
@@ -327,4 +312,6 @@ def read_checkpoint(payload: bytes) -> Checkpoint:
         number = reader.long()
         ranges = [(reader.longlong(), reader.longlong()) for _ in range(reader.long())]
         queues.append((number, ranges))
-    return Checkpoint(next_queue, definitions, queues, read_entries(payload, int(reader.at)))
+    if reader.at != len(payload):
+        raise Damaged("bytes behind a checkpoint")
+    return Checkpoint(next_queue, definitions, queues)

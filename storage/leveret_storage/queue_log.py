@@ -27,8 +27,6 @@ class QueueSegment:
         """Bytes appended, those under way included; 0 before the blob exists."""
         self.ranges: RangeSet = RangeSet()
         """Positions whose messages are in it."""
-        self.finished = False
-        """Whether nothing more is to be put into it: another process began it."""
         self.readers = 0
         """Reads of it under way, for which it is kept."""
         self.gone = False

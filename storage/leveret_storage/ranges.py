@@ -60,14 +60,6 @@ class RangeSet:
         at = bisect_right(self._starts, position)
         return at > 0 and self._ends[at - 1] > position
 
-    def next_absent(self, position: i64) -> int:
-        """The first position from this one on that is not in the set."""
-        at = max(position, self.below)
-        index = bisect_right(self._starts, at)
-        if index > 0 and self._ends[index - 1] > at:
-            return self._ends[index - 1]
-        return int(at)
-
     def gaps(self, first: int, end: int) -> list[tuple[int, int]]:
         """The parts of a range that are not in the set, in order."""
         found: list[tuple[int, int]] = []

@@ -17,9 +17,9 @@ from leveret_storage.errors import Damaged
 from leveret_storage.format import RECORD_HEADER_BYTES
 from leveret_storage.log_scan import scan_batch
 from leveret_storage.medium import Medium
-from leveret_storage.queue_log import QueueSegment, Run
+from leveret_storage.queue_log import QUEUE_SEGMENT_BYTES, QueueSegment, Run
 from leveret_storage.ranges import RangeSet
-from leveret_storage.record_reader import Damage, Record, RecordReader, Torn
+from leveret_storage.record_reader import Damage, RecordReader, Torn
 from leveret_storage.segments import (
     QUEUE_KIND,
     SegmentWriter,
@@ -43,14 +43,10 @@ class RecoveredQueue:
     def __init__(self, number: int) -> None:
         self.number = number
         self.settled = RangeSet()
-        self.written = RangeSet()
-        """Positions of the runs that a sync is known to have covered."""
         self.logged: dict[int, Stored] = {}
         """Messages that the commit log has, by position."""
         self.runs: list[Run] = []
-        """Runs in queue segments that a sync is known to have covered."""
-        self.runs_unproven: list[Run] = []
-        """Other runs in queue segments."""
+        """Runs in queue segments."""
         self.segments: list[QueueSegment] = []
         self.next_position = 0
         self.contents: list[Loose | Run] = []
@@ -77,7 +73,11 @@ class RecoveredQueue:
         """
         live = RangeSet()
         for run in sorted(self.runs, key=lambda run: (run.first, -run.end)):
-            run.live = self._not_yet(run, live)
+            for first, end in self.settled.gaps(int(run.first), run.end):
+                for part in live.gaps(first, end):
+                    run.live.append(part)
+            for first, end in run.live:
+                live.add(first, end)
             if run.live:
                 self.contents.append(run)
         for position in sorted(self.logged):
@@ -90,12 +90,6 @@ class RecoveredQueue:
                 last.messages.append(message)
             else:
                 self.contents.append(Loose(position, [message]))
-        for run in sorted(self.runs_unproven, key=lambda run: (run.first, -run.end)):
-            # What the log has may stand between them, so each part has its own place.
-            for part in self._not_yet(run, live):
-                piece = Run(run.segment, int(run.first), int(run.count))
-                piece.offset, piece.size, piece.live = run.offset, run.size, [part]
-                self.contents.append(piece)
         self.logged = {}
         self.contents.sort(key=_place)
         settled = RangeSet()
@@ -103,17 +97,6 @@ class RecoveredQueue:
             settled.add(first, end)
         self.settled = settled
         self.count = sum(end - first for first, end in live.ranges())
-
-    def _not_yet(self, run: Run, live: RangeSet) -> list[tuple[int, int]]:
-        """The parts of a run that are in the queue and not in `live`, which has them then."""
-        parts = [
-            part
-            for first, end in self.settled.gaps(int(run.first), run.end)
-            for part in live.gaps(first, end)
-        ]
-        for first, end in parts:
-            live.add(first, end)
-        return parts
 
 
 def _place(item: Loose | Run) -> int:
@@ -133,9 +116,6 @@ class Recovery(NamedTuple):
     """A line for each torn end that was cut."""
     stray: list[str]
     """Queue segments of queues that are no more."""
-    unproven: list[entries.Entry]
-    """Messages at the end of the log that no sync is known to have covered: the kernel may have
-    dropped what it could not write, and show it until it forgets."""
 
 
 def refuse(damage: Damage) -> NoReturn:
@@ -201,14 +181,11 @@ class _Recoverer:
             self._log,
             self._torn,
             self._stray,
-            [entry for _, found in self._unproven for entry in found],
         )
 
     def _read_log(self, number: int) -> None:
-        name = log_name(number)
         spans: dict[int, tuple[int, int]] = {}
-        unproven: list[tuple[int, list[entries.Entry]]] = []
-        reader = RecordReader(self._medium, name)
+        reader = RecordReader(self._medium, log_name(number))
         for record in reader:
             if isinstance(record, Damage):
                 self._damaged(record)
@@ -224,24 +201,7 @@ class _Recoverer:
                 self._damaged(Damage(log_name(number), record.offset, reader.end, str(error)))
         if reader.torn is not None:
             self._torn.append(_torn(reader.torn))
-        # A log segment is begun when all of the one before is durable, or repeated in its first
-        # record: so what proves any of it proves all before.
-        self._unproven = unproven if reader.durable else self._unproven + unproven
         self._log.append((number, spans))
-
-    def _apply(self, record: Record, spans: dict[int, tuple[int, int]]) -> list[entries.Entry]:
-        """Take what a record of the log says; the entries that are in it are returned."""
-        if record.kind == entries.CHECKPOINT:
-            state = entries.read_checkpoint(record.payload)
-            self._checkpoint(state)
-            found = state.messages
-        elif record.kind == entries.BATCH:
-            found = entries.read_entries(record.payload)
-        else:
-            raise Damaged(f"no record of a log: kind {record.kind}")
-        for entry in found:
-            self._entry(entry, spans)
-        return found
 
     def _checkpoint(self, state: entries.Checkpoint) -> None:
         self._next_queue = max(self._next_queue, state.next_queue)
@@ -275,8 +235,6 @@ class _Recoverer:
             self._queue(entry.queues[0][0]).settle(entry.first, entry.end)
         elif entry.kind == entries.DEFINITION:
             self._definitions.append(entry.data)
-        elif entry.kind == entries.QUEUE:
-            self._queue(entry.queues[0][0])
         else:
             self._forget(entry.queues[0][0])
 

@@ -18,7 +18,7 @@ from librt.strings import BytesWriter
 from mypy_extensions import i64
 
 from leveret_storage import entries
-from leveret_storage.entries import Entry, Stored
+from leveret_storage.entries import Stored
 from leveret_storage.errors import StorageError
 from leveret_storage.log_scan import Stretch, read_stretches
 from leveret_storage.medium import Medium
@@ -33,7 +33,7 @@ from leveret_storage.segments import (
     queue_name,
     read_record,
 )
-from leveret_storage.writer import Done, Executor, Job
+from leveret_storage.writer import Executor
 
 LOG_SEGMENT_BYTES: Final = 32 * 1024 * 1024
 """Bytes of a log segment after which the next one begins."""
@@ -96,8 +96,6 @@ class Store:
         synced: Callable[[], None],
         failed: Callable[[StorageError], None],
         sync: bool = True,
-        log_segment_bytes: int = LOG_SEGMENT_BYTES,
-        queue_segment_bytes: int = QUEUE_SEGMENT_BYTES,
     ) -> None:
         """Without `sync`, a batch counts as safe once it is written: `sync_written` is for the
         owner to call."""
@@ -113,8 +111,6 @@ class Store:
         self._tell_synced = synced
         self._tell_failed = failed
         self._sync = sync
-        self._log_segment_bytes: i64 = log_segment_bytes
-        self._queue_segment_bytes: i64 = queue_segment_bytes
         self._out = BytesWriter()
         self._spans: dict[QueueLog, tuple[int, int]] = {}
         self._dirty: list[QueueLog] = []
@@ -130,8 +126,9 @@ class Store:
         """Whether a batch was written without a sync since the last."""
         self.behind: i64 = 0
         """Bytes of runs that are not on disk yet."""
-        self._doomed: list[str] = []
-        """Blobs that nobody needs once the open batch is durable."""
+        self._doomed: list[QueueSegment] = []
+        """Segments that nobody needs once the open batch is durable."""
+        self._closed = False
         self._runs: list[tuple[QueueLog, Run, bytes]] = []
         """Runs to be written behind the open batch, and their payloads."""
 
@@ -179,10 +176,7 @@ class Store:
                 self.medium.delete(name)
 
         self._writing.submit(settle_down, self._check)
-        self._begin_segment(recovery.unproven)
-        for queue in self.queues.values():
-            self._drop_settled_segments(queue)
-        self._delete(self._take_doomed())
+        self._begin_segment()
 
     # --- what goes into the open batch ------------------------------------------------------
 
@@ -217,9 +211,6 @@ class Store:
         queue = QueueLog(self._next_queue, durable, self._dirty)
         self._next_queue += 1
         self.queues[queue.number] = queue
-        if durable:
-            entries.write_queue(self._out, queue.number)
-            self._urgent = True
         return queue
 
     def drop_queue(self, queue: QueueLog) -> None:
@@ -251,7 +242,8 @@ class Store:
         self._out.truncate(0)
         log = self._log[-1]
         for queue, (first, end) in self._spans.items():
-            log.include(queue, first, end)
+            known = log.spans.get(queue, (first, end))
+            log.spans[queue] = (min(first, known[0]), max(end, known[1]))
         self._spans = {}
         self._urgent = False
         batch = self.batch
@@ -270,7 +262,6 @@ class Store:
             self._under_way = False
             if isinstance(result, StorageError):
                 self._fail(result)
-            if self._broken:
                 return
             self.synced = batch
             self._start_runs(runs)
@@ -281,14 +272,10 @@ class Store:
             self.commit()
 
         self._writing.submit(write, done)
-        for job, ended in self._runs:
-            self._writing.submit(job, ended)
-        self._runs = []
         # Between two batches the state is whole, so this is where a segment can begin.
         log.size += len(payload)
-        if log.size >= self._log_segment_bytes:
-            self._begin_segment([])
-        self._trim()
+        if log.size >= LOG_SEGMENT_BYTES:
+            self._begin_segment()
 
     def _pass_empty_batch(self) -> None:
         """Nothing of the open batch needs keeping, so whoever waits for it need not."""
@@ -322,18 +309,15 @@ class Store:
 
     def _drop_settled_segments(self, queue: QueueLog) -> None:
         kept: list[QueueSegment] = []
-        for segment in queue.segments:
+        last = len(queue.segments) - 1
+        for index, segment in enumerate(queue.segments):
             ranges = segment.ranges.ranges()
-            if all(queue.settled.covers(first, end) for first, end in ranges):
+            settled = all(queue.settled.covers(first, end) for first, end in ranges)
+            if settled and (index < last or segment.size >= QUEUE_SEGMENT_BYTES):
                 self._doomed.append(segment)
             else:
                 kept.append(segment)
         queue.segments = kept
-
-    def _take_doomed(self) -> list[QueueSegment]:
-        doomed = self._doomed
-        self._doomed = []
-        return doomed
 
     def _delete(self, segments: list[QueueSegment]) -> None:
         """Delete segments, each when nobody reads it."""
@@ -361,10 +345,10 @@ class Store:
 
     # --- segments of the log ----------------------------------------------------------------
 
-    def _begin_segment(self, messages: list[Entry]) -> None:
+    def _begin_segment(self) -> None:
         """Begin the next log segment with a checkpoint. The open batch must be empty."""
         before = self._log[-1].writer if self._log else None
-        log = LogSegment(self.medium, self._next_blob)
+        segment = LogSegment(self.medium, self._next_blob)
         self._next_blob += 1
         # What the segment before has must not be lost where the checkpoint is not.
         self.sync_written()
@@ -384,28 +368,13 @@ class Store:
         if len(self._log) > LOG_SEGMENTS_MAX:
             self._empty_oldest()
 
-    def _checkpoint(self, log: LogSegment, messages: list[Entry]) -> bytes:
-        """The state now, and messages that have to be in this segment, too."""
-        repeated: list[Entry] = []
-        for entry in messages:
-            targets = []
-            for number, position in entry.queues:
-                queue = self.queues.get(number)
-                if queue is not None and position not in queue.settled:
-                    targets.append((number, position))
-                    log.include(queue, position, position + 1)
-            if targets:
-                repeated.append(entry._replace(queues=targets))
+    def _checkpoint(self) -> bytes:
+        queues = [queue for queue in self.queues.values() if queue.durable]
         return entries.write_checkpoint(
             entries.Checkpoint(
                 self._next_queue,
                 self._snapshot(),
-                [
-                    (each.number, each.settled.ranges())
-                    for each in self.queues.values()
-                    if each.durable
-                ],
-                repeated,
+                [(queue.number, queue.settled.ranges()) for queue in queues],
             )
         )
 
@@ -474,7 +443,7 @@ class Store:
 
     def _release(self, log: LogSegment, needed: list[QueueSegment]) -> None:
         """Make durable what holds the messages now, then delete the segment."""
-        writers = [segment.writer for queue in log.moved for segment in queue.segments]
+        writers = [segment.writer for segment in dict.fromkeys(needed)]
         name = log.writer.name
 
         def release() -> None:
@@ -531,10 +500,8 @@ class Store:
         self._writing.submit(write, done)
 
     def _segment_of(self, queue: QueueLog) -> QueueSegment:
-        if queue.segments:
-            last = queue.segments[-1]
-            if not last.finished and last.size < self._queue_segment_bytes:
-                return last
+        if queue.segments and queue.segments[-1].size < QUEUE_SEGMENT_BYTES:
+            return queue.segments[-1]
         name = queue_name(queue.number, self._next_blob)
         self._next_blob += 1
         segment = QueueSegment(SegmentWriter(self.medium, name, QUEUE_KIND))
@@ -546,17 +513,17 @@ class Store:
         segment, offset, size = run.segment, int(run.offset), int(run.size)
         segment.readers += 1
 
-        def read() -> list[Stored]:
-            return entries.read_run(read_record(self.medium, segment.name, offset, size))
+        def read() -> bytes:
+            return read_record(self.medium, segment.name, offset, size)
 
         def got(result: Any) -> None:
             segment.readers -= 1
-            if segment.gone and segment.readers == 0:
+            if segment.gone:
                 self._delete([segment])
             if isinstance(result, StorageError):
                 self._fail(result)
             else:
-                done(result)
+                done(entries.read_run(result))
 
         self._reading.submit(read, got)
 
@@ -573,5 +540,6 @@ class Store:
         self._under_way = False
         self.commit(urgent=True)
         self.sync_written()
+        self._closed = True
         self._writing.close()
         self._reading.close()
