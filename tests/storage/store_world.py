@@ -194,6 +194,7 @@ class World:
         choose = self.random.choice
         self.log_segment_bytes = log_segment_bytes or choose((1, 200, 600, 3000, 10**6))
         self.queue_segment_bytes = queue_segment_bytes or choose((1, 150, 500, 10**6))
+        self.log_segments_max = choose((2, 3, 10**6))
         self.medium = FaultyMedium(seed, faults=self._faults())
         self.base = State()
         self.batches: list[Batch] = []
@@ -278,7 +279,10 @@ class World:
             failed=self.failures.append,
             log_segment_bytes=self.log_segment_bytes,
             queue_segment_bytes=self.queue_segment_bytes,
+            log_segments_max=self.log_segments_max,
         )
+        for number, recovered in recovery.queues.items():
+            self.store.restore_queue(number, recovered)
         self.store.adopt(recovery)
         self.queues: dict[int, OwnedQueue] = {}
         for number, recovered in recovery.queues.items():
@@ -325,6 +329,7 @@ class World:
     # --- what the store tells ---------------------------------------------------------------
 
     def _synced(self) -> None:
+        self._note()
         assert not self.failures, f"{self._where()}: synced after {self.failures}"
         self.batches_told = max(self.batches_told, self.first_batch + int(self.store.synced))
         assert self.batches_told <= len(self.batches), f"{self._where()}: told too much"

@@ -47,17 +47,6 @@ def test_gaps_are_what_is_missing_of_a_range(
     assert found.covers(first, end) == (not missing)
 
 
-@given(RANGES, st.integers(0, END + 5))
-def test_next_absent_is_the_first_position_not_in_it(
-    ranges: list[tuple[int, int]], position: int
-) -> None:
-    found, wanted = made(ranges)
-    expected = position
-    while expected in wanted:
-        expected += 1
-    assert found.next_absent(position) == expected
-
-
 @given(st.permutations(range(40)))
 def test_positions_added_in_any_order_end_as_one_number(order: list[int]) -> None:
     found = RangeSet()

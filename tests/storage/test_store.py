@@ -6,9 +6,9 @@ from functools import partial
 
 from leveret_storage.entries import Stored
 from leveret_storage.errors import MediumFull, StorageError
-from leveret_storage.queue_log import QUEUE_SEGMENT_BYTES, QueueLog, Run
+from leveret_storage.queue_log import QueueLog, Run
 from leveret_storage.recovery import Loose, Recovery, recover
-from leveret_storage.store import LOG_SEGMENT_BYTES, Store
+from leveret_storage.store import Store
 from leveret_storage.writer import ThreadExecutor
 from tests.storage.faulty import Fault, FaultyMedium
 from tests.storage.owning import take
@@ -22,8 +22,8 @@ class Owner:
         self,
         medium: FaultyMedium,
         *,
-        log_segment_bytes: int = LOG_SEGMENT_BYTES,
-        queue_segment_bytes: int = QUEUE_SEGMENT_BYTES,
+        log_segment_bytes: int | None = None,
+        queue_segment_bytes: int | None = None,
     ) -> None:
         self.medium = medium
         self.writing, self.reading = StepExecutor(), StepExecutor()
@@ -43,6 +43,8 @@ class Owner:
             log_segment_bytes=log_segment_bytes,
             queue_segment_bytes=queue_segment_bytes,
         )
+        for number, found in self.recovery.queues.items():
+            self.store.restore_queue(number, found)
         self.store.adopt(self.recovery)
 
     def run(self) -> None:
@@ -206,7 +208,7 @@ def test_the_blobs_of_a_dropped_queue_stay_until_its_batch_is_durable() -> None:
 
 
 def test_a_queue_that_is_not_durable_gives_its_disk_back_though_nothing_else_is_written() -> None:
-    owner = Owner(FaultyMedium(1))
+    owner = Owner(FaultyMedium(1), queue_segment_bytes=1)
     queue = owner.store.add_queue(False)
     owner.store.write_run(queue, 0, stored(5, persistent=False))
     owner.run()
@@ -222,7 +224,7 @@ def test_a_run_is_read_though_its_queue_is_dropped_meanwhile() -> None:
     owner = Owner(FaultyMedium(1))
     queue = owner.store.add_queue(True)
     run = owner.store.write_run(queue, 0, stored(5))
-    owner.run()
+    owner.commit()
     read: list[list[Stored]] = []
     owner.store.read_run(run, read.append)
     owner.store.drop_queue(queue)
