@@ -181,7 +181,7 @@ def test_a_log_segment_whose_messages_are_in_runs_goes_when_these_are_durable() 
     owner.publish(queue, 0, 50)
     owner.commit()
     owner.store.write_run(queue, 0, stored(50))
-    owner.run()
+    owner.commit()
     first = owner.log_blobs()[0]
     owner.store.define(b"x")
     owner.commit()
