@@ -24,6 +24,7 @@ MESSAGE: Final = 1
 SETTLED: Final = 2
 DEFINITION: Final = 3
 QUEUE_GONE: Final = 4
+QUEUE: Final = 5
 """Kinds of entries."""
 
 BATCH: Final = 16
@@ -65,12 +66,12 @@ class Entry(NamedTuple):
 
     kind: int
     queues: list[tuple[int, int]]
-    """MESSAGE: queues and the position in each. SETTLED, QUEUE_GONE: the queue, and 0."""
-    first: int
-    end: int
+    """MESSAGE: queues and the position in each. The others, of one queue: it, and 0."""
+    first: int = 0
+    end: int = 0
     """SETTLED: the range of positions, half open."""
-    message: Stored | None
-    data: bytes
+    message: Stored | None = None
+    data: bytes = b""
     """DEFINITION: what it says."""
 
 
@@ -106,6 +107,12 @@ def write_definition(out: BytesWriter, data: bytes) -> None:
     out.append(DEFINITION)
     write_i32_be(out, i32(len(data)))
     out.write(data)
+
+
+def write_queue(out: BytesWriter, queue: i64) -> None:
+    """Write the entry of a new queue."""
+    out.append(QUEUE)
+    write_i32_be(out, i32(queue))
 
 
 def write_queue_gone(out: BytesWriter, queue: i64) -> None:
@@ -175,18 +182,18 @@ def transient_positions(payload: bytes) -> list[tuple[int, int]]:
     return found
 
 
-def read_entries(payload: bytes) -> list[Entry]:
-    """The entries of a batch, in order.
+def read_entries(payload: bytes, at: int = 0) -> list[Entry]:
+    """The entries of a batch, in order, from an offset in it.
 
     :raises Damaged: for an entry that cannot be.
     """
     entries: list[Entry] = []
-    reader = Reader(payload, 0)
+    reader = Reader(payload, at)
     while reader.at < len(payload):
         kind = reader.octet()
         if kind == MESSAGE:
             queues = [(reader.long(), reader.longlong()) for _ in range(reader.short())]
-            entries.append(Entry(kind, queues, 0, 0, reader.message(True), b""))
+            entries.append(Entry(kind, queues, message=reader.message(True)))
         else:
             entries.append(read_other(reader, kind))
     return entries
@@ -199,11 +206,11 @@ def read_other(reader: "Reader", kind: int) -> Entry:
     """
     if kind == SETTLED:
         queue = reader.long()
-        return Entry(kind, [(queue, 0)], reader.longlong(), reader.longlong(), None, b"")
+        return Entry(kind, [(queue, 0)], reader.longlong(), reader.longlong())
     if kind == DEFINITION:
-        return Entry(kind, [], 0, 0, None, reader.octets(reader.long()))
-    if kind == QUEUE_GONE:
-        return Entry(kind, [(reader.long(), 0)], 0, 0, None, b"")
+        return Entry(kind, [], data=reader.octets(reader.long()))
+    if kind in (QUEUE, QUEUE_GONE):
+        return Entry(kind, [(reader.long(), 0)])
     raise Damaged(f"no kind of an entry: {kind}")
 
 
@@ -279,6 +286,8 @@ class Checkpoint(NamedTuple):
     definitions: list[bytes]
     queues: list[tuple[int, list[tuple[int, int]]]]
     """Each durable queue's number, and its settled positions as half-open ranges."""
+    messages: list[Entry]
+    """Messages at the end of the log before, which no sync is known to have covered."""
 
 
 def write_checkpoint(checkpoint: Checkpoint) -> bytes:
@@ -296,6 +305,12 @@ def write_checkpoint(checkpoint: Checkpoint) -> bytes:
         for first, end in ranges:
             write_i64_be(out, first)
             write_i64_be(out, end)
+    for entry in checkpoint.messages:
+        message = entry.message
+        if message is not None:
+            numbers = [number for number, _ in entry.queues]
+            positions = [position for _, position in entry.queues]
+            write_message(out, numbers, positions, message.route, message.header, message.body)
     return out.getvalue()
 
 
@@ -312,6 +327,4 @@ def read_checkpoint(payload: bytes) -> Checkpoint:
         number = reader.long()
         ranges = [(reader.longlong(), reader.longlong()) for _ in range(reader.long())]
         queues.append((number, ranges))
-    if reader.at != len(payload):
-        raise Damaged("bytes behind a checkpoint")
-    return Checkpoint(next_queue, definitions, queues)
+    return Checkpoint(next_queue, definitions, queues, read_entries(payload, int(reader.at)))

@@ -97,7 +97,9 @@ def _check(report: BlobReport, record: Record) -> None:
             raise Damaged(f"no record of a queue segment: kind {record.kind}")
         _check_run(report, record.payload)
     elif record.kind == entries.CHECKPOINT:
-        _check_checkpoint(entries.read_checkpoint(record.payload))
+        state = entries.read_checkpoint(record.payload)
+        _check_checkpoint(state)
+        _check_batch(report, state.messages)
     elif record.kind == entries.BATCH:
         if report.records == 0:
             raise Damaged("a segment of the log that does not begin with a checkpoint")

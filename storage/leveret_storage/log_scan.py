@@ -58,7 +58,7 @@ def scan_batch(
             if position not in ranges:
                 targets.append((queue, position))
         if targets:
-            found.append(Entry(kind, targets, 0, 0, reader.message(True), b""))
+            found.append(Entry(kind, targets, message=reader.message(True)))
         else:
             reader.skip_message()
     if queue >= 0:
@@ -86,14 +86,16 @@ def read_stretches(medium: Medium, blob: str, known: dict[int, RangeSet]) -> lis
     for record in RecordReader(medium, blob):
         if isinstance(record, Damage):
             raise Damaged(f"{blob}: damaged at offset {record.offset}: {record.why}")
-        if record.kind != entries.BATCH:
-            continue
-        for entry in scan_batch(record.payload, known, {}):
+        if record.kind == entries.BATCH:
+            found = scan_batch(record.payload, known, {})
+        else:
+            found = entries.read_checkpoint(record.payload).messages
+        for entry in found:
             message = entry.message
             if message is None:
                 continue
             for queue, position in entry.queues:
-                if queue not in known:
+                if queue not in known or position in known[queue]:
                     continue
                 stretch = open_ones.get(queue)
                 if (

@@ -27,6 +27,10 @@ class QueueSegment:
         """Bytes appended, those under way included; 0 before the blob exists."""
         self.ranges: RangeSet = RangeSet()
         """Positions whose messages are in it."""
+        self.finished = False
+        """Whether nothing more is to be put into it: another process began it."""
+        self.before: QueueSegment | None = None
+        """The one before it, which is to be sealed when the first run is put into this one."""
         self.readers = 0
         """Reads of it under way, for which it is kept."""
         self.gone = False

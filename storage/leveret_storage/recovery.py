@@ -4,8 +4,10 @@ The log is read from its oldest segment on. A checkpoint says all there is to sa
 and settled positions, so each replaces what was gathered before; messages add up. Of the queue
 segments only the headers of the runs are read: what is in a run is read when its turn comes.
 
-Only the end of the last blob written may be torn; damage anywhere else stops the start, unless the
-caller decides to go on without what is damaged.
+What no mark says to be durable may be torn; damage anywhere else stops the start, unless the caller
+decides to go on without what is damaged. And it may not be durable, though it can be read: after a
+sync that failed, the kernel shows what it has dropped. So the messages at the end of the log are
+written again, and those in a queue segment count as written only if a mark says so.
 """
 
 from collections.abc import Callable
@@ -17,9 +19,9 @@ from leveret_storage.errors import Damaged
 from leveret_storage.format import RECORD_HEADER_BYTES
 from leveret_storage.log_scan import scan_batch
 from leveret_storage.medium import Medium
-from leveret_storage.queue_log import QUEUE_SEGMENT_BYTES, QueueSegment, Run
+from leveret_storage.queue_log import QueueSegment, Run
 from leveret_storage.ranges import RangeSet
-from leveret_storage.record_reader import Damage, RecordReader, Torn
+from leveret_storage.record_reader import Damage, Record, RecordReader, Torn
 from leveret_storage.segments import (
     QUEUE_KIND,
     SegmentWriter,
@@ -45,8 +47,12 @@ class RecoveredQueue:
         self.settled = RangeSet()
         self.logged: dict[int, Stored] = {}
         """Messages that the commit log has, by position."""
+        self.written = RangeSet()
+        """Positions of the runs that a sync is known to have covered."""
         self.runs: list[Run] = []
-        """Runs in queue segments."""
+        """Runs in queue segments that a sync is known to have covered."""
+        self.runs_unproven: list[Run] = []
+        """Other runs in queue segments."""
         self.segments: list[QueueSegment] = []
         self.next_position = 0
         self.contents: list[Loose | Run] = []
@@ -73,11 +79,7 @@ class RecoveredQueue:
         """
         live = RangeSet()
         for run in sorted(self.runs, key=lambda run: (run.first, -run.end)):
-            for first, end in self.settled.gaps(int(run.first), run.end):
-                for part in live.gaps(first, end):
-                    run.live.append(part)
-            for first, end in run.live:
-                live.add(first, end)
+            run.live = self._not_yet(run, live)
             if run.live:
                 self.contents.append(run)
         for position in sorted(self.logged):
@@ -90,6 +92,12 @@ class RecoveredQueue:
                 last.messages.append(message)
             else:
                 self.contents.append(Loose(position, [message]))
+        for run in sorted(self.runs_unproven, key=lambda run: (run.first, -run.end)):
+            # What the log has may stand between them, so each part has its own place.
+            for part in self._not_yet(run, live):
+                piece = Run(run.segment, int(run.first), int(run.count))
+                piece.offset, piece.size, piece.live = run.offset, run.size, [part]
+                self.contents.append(piece)
         self.logged = {}
         self.contents.sort(key=_place)
         settled = RangeSet()
@@ -97,6 +105,17 @@ class RecoveredQueue:
             settled.add(first, end)
         self.settled = settled
         self.count = sum(end - first for first, end in live.ranges())
+
+    def _not_yet(self, run: Run, live: RangeSet) -> list[tuple[int, int]]:
+        """The parts of a run that are in the queue and not in `live`, which has them then."""
+        parts = [
+            part
+            for first, end in self.settled.gaps(int(run.first), run.end)
+            for part in live.gaps(first, end)
+        ]
+        for first, end in parts:
+            live.add(first, end)
+        return parts
 
 
 def _place(item: Loose | Run) -> int:
@@ -116,6 +135,9 @@ class Recovery(NamedTuple):
     """A line for each torn end that was cut."""
     stray: list[str]
     """Queue segments of queues that are no more."""
+    unproven: list[entries.Entry]
+    """Messages at the end of the log that no sync is known to have covered: the kernel may have
+    dropped what it could not write, and show it until it forgets."""
 
 
 def refuse(damage: Damage) -> NoReturn:
@@ -143,6 +165,8 @@ class _FoundSegment(NamedTuple):
     queue: int
     segment: QueueSegment
     runs: list[Run]
+    durable: int
+    """How much of it a sync is known to have covered, in bytes."""
     transient: list[tuple[int, int]]
     """Positions of messages that died with the process, as half-open ranges."""
 
@@ -159,7 +183,8 @@ class _Recoverer:
         self._torn: list[str] = []
         self._runs: list[_FoundSegment] = []
         self._in_runs: dict[int, RangeSet] = {}
-        """By queue, the positions whose messages are in runs."""
+        """By queue, the positions of the runs that a sync is known to have covered."""
+        self._unproven: list[tuple[int, list[entries.Entry]]] = []
 
     def run(self) -> Recovery:
         names = self._medium.list()
@@ -181,27 +206,59 @@ class _Recoverer:
             self._log,
             self._torn,
             self._stray,
+            [entry for _, found in self._unproven for entry in found],
         )
 
     def _read_log(self, number: int) -> None:
         spans: dict[int, tuple[int, int]] = {}
+        unproven: list[tuple[int, list[entries.Entry]]] = []
+        durable = 0
         reader = RecordReader(self._medium, log_name(number))
         for record in reader:
             if isinstance(record, Damage):
                 self._damaged(record)
                 continue
             try:
-                if record.kind == entries.CHECKPOINT:
-                    self._checkpoint(entries.read_checkpoint(record.payload))
-                elif record.kind == entries.BATCH:
-                    self._batch(record.payload, spans)
-                else:
-                    raise Damaged(f"no record of a log: kind {record.kind}")
+                found = self._record(record, spans)
             except Damaged as error:
                 self._damaged(Damage(log_name(number), record.offset, reader.end, str(error)))
+                continue
+            if reader.durable > durable:
+                durable = reader.durable
+                unproven = [one for one in unproven if one[0] >= durable]
+            unproven.append((record.offset, [one for one in found if one.message is not None]))
+        unproven = [one for one in unproven if one[0] >= reader.durable]
         if reader.torn is not None:
             self._torn.append(_torn(reader.torn))
+        # A log segment is begun when all of the one before is durable, or repeated in its first
+        # record: so what proves any of it proves all before.
+        self._unproven = unproven if reader.durable else self._unproven + unproven
         self._log.append((number, spans))
+
+    def _record(self, record: Record, spans: dict[int, tuple[int, int]]) -> list[entries.Entry]:
+        """Take what a record of the log says; the entries in it are returned, but for messages
+        that are known to be durable elsewhere."""
+        fresh: dict[int, tuple[int, int]] = {}
+        if record.kind == entries.CHECKPOINT:
+            state = entries.read_checkpoint(record.payload)
+            self._checkpoint(state)
+            found = state.messages
+            for entry in found:
+                for number, position in entry.queues:
+                    first, end = fresh.get(number, (position, position))
+                    fresh[number] = (min(first, position), max(end, position + 1))
+        elif record.kind == entries.BATCH:
+            found = scan_batch(record.payload, self._in_runs, fresh)
+        else:
+            raise Damaged(f"no record of a log: kind {record.kind}")
+        for number, (first, end) in fresh.items():
+            queue = self._queue(number)
+            queue.next_position = max(queue.next_position, end)
+            known = spans.get(number, (first, end))
+            spans[number] = (min(first, known[0]), max(end, known[1]))
+        for entry in found:
+            self._entry(entry)
+        return found
 
     def _checkpoint(self, state: entries.Checkpoint) -> None:
         self._next_queue = max(self._next_queue, state.next_queue)
@@ -235,6 +292,8 @@ class _Recoverer:
             self._queue(entry.queues[0][0]).settle(entry.first, entry.end)
         elif entry.kind == entries.DEFINITION:
             self._definitions.append(entry.data)
+        elif entry.kind == entries.QUEUE:
+            self._queue(entry.queues[0][0])
         else:
             self._forget(entry.queues[0][0])
 
@@ -253,18 +312,20 @@ class _Recoverer:
         name = queue_name(number, blob)
         in_runs = self._in_runs.setdefault(number, RangeSet())
         segment = QueueSegment(SegmentWriter(self._medium, name, QUEUE_KIND))
-        segment.size = QUEUE_SEGMENT_BYTES
-        found = _FoundSegment(number, segment, [], [])
-        self._runs.append(found)
+        segment.finished = True
+        runs: list[Run] = []
+        transient: list[tuple[int, int]] = []
         reader = RecordReader(self._medium, name)
         for record in reader:
             if isinstance(record, Damage):
                 self._damaged(record)
                 continue
             try:
+                if record.kind != entries.RUN:
+                    raise Damaged(f"no record of a queue segment: kind {record.kind}")
                 header = entries.read_run_header(record.payload)
                 if header.persistent < header.messages:
-                    found.transient.extend(entries.transient_positions(record.payload))
+                    transient.extend(entries.transient_positions(record.payload))
             except Damaged as error:
                 self._damaged(Damage(name, record.offset, reader.end, str(error)))
                 continue
@@ -272,8 +333,11 @@ class _Recoverer:
             run.offset = record.offset
             run.size = RECORD_HEADER_BYTES + len(record.payload)
             segment.ranges.add(header.first, header.first + header.messages)
-            found.runs.append(run)
-            in_runs.add(header.first, header.first + header.messages)
+            runs.append(run)
+        for run in runs:
+            if run.offset < reader.durable:
+                in_runs.add(run.first, run.end)
+        self._runs.append(_FoundSegment(number, segment, runs, reader.durable, transient))
         if reader.torn is not None:
             self._torn.append(_torn(reader.torn))
 
@@ -283,10 +347,16 @@ class _Recoverer:
             queue = self._queues.get(found.queue)
             if queue is None:
                 self._stray.append(found.segment.name)
+                # Deleted, it may come back: it must not be taken for a segment of another queue.
+                self._next_queue = max(self._next_queue, found.queue + 1)
                 continue
             queue.segments.append(found.segment)
-            queue.runs += found.runs
             for run in found.runs:
+                if run.offset < found.durable:
+                    queue.runs.append(run)
+                    queue.written.add(run.first, run.end)
+                else:
+                    queue.runs_unproven.append(run)
                 queue.next_position = max(queue.next_position, run.end)
             for first, end in found.transient:
                 queue.settled.add(first, end)

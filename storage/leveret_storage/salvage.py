@@ -120,6 +120,7 @@ def _write_log(medium: Medium, name: str, found: Recovery) -> None:
         found.next_queue,
         found.definitions,
         [(number, queue.settled.ranges()) for number, queue in queues],
+        [],
     )
     writer.append(entries.CHECKPOINT, entries.write_checkpoint(state))
     out = BytesWriter()
@@ -202,7 +203,7 @@ def _batch_told(found: list[entries.Entry]) -> str:
         elif entry.kind == entries.SETTLED:
             key = f"settlements of queue {entry.queues[0][0]}"
             counts[key] = counts.get(key, 0) + entry.end - entry.first
-        else:
+        elif entry.kind == entries.DEFINITION:
             counts["definitions"] = counts.get("definitions", 0) + 1
     parts = ", ".join(f"{count} {what}" for what, count in counts.items())
     return f"one commit, by its own account {parts}"

@@ -12,13 +12,13 @@ alive in the oldest is copied to queue segments.
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from librt.strings import BytesWriter
 from mypy_extensions import i64
 
 from leveret_storage import entries
-from leveret_storage.entries import Stored
+from leveret_storage.entries import Entry, Stored
 from leveret_storage.errors import StorageError
 from leveret_storage.log_scan import Stretch, read_stretches
 from leveret_storage.medium import Medium
@@ -48,6 +48,15 @@ BEHIND_BYTES_MAX: Final = 16 * 1024 * 1024
 """Bytes that wait to be written, above which publishers had better wait for the disk."""
 
 
+class Limits(NamedTuple):
+    """When a store begins new segments; for tests, which want many soon."""
+
+    log_segment_bytes: int
+    queue_segment_bytes: int
+    log_segments_max: int
+    """From 2."""
+
+
 class LogSegment:
     """A blob of the commit log, and what it has of each queue."""
 
@@ -62,6 +71,11 @@ class LogSegment:
         self.copies: dict[QueueLog, list[Run]] | None = None
         """The runs to which all live messages of it were copied that were nowhere else; None before
         that began."""
+
+    def include(self, queue: QueueLog, first: int, end: int) -> None:
+        """Messages of a queue are put into it."""
+        known = self.spans.get(queue, (first, end))
+        self.spans[queue] = (min(first, known[0]), max(end, known[1]))
 
 
 def _not_to_copy(queue: QueueLog, end: int) -> RangeSet:
@@ -96,6 +110,7 @@ class Store:
         synced: Callable[[], None],
         failed: Callable[[StorageError], None],
         sync: bool = True,
+        limits: Limits | None = None,
     ) -> None:
         """Without `sync`, a batch counts as safe once it is written: `sync_written` is for the
         owner to call."""
@@ -111,6 +126,11 @@ class Store:
         self._tell_synced = synced
         self._tell_failed = failed
         self._sync = sync
+        if limits is None:
+            limits = Limits(LOG_SEGMENT_BYTES, QUEUE_SEGMENT_BYTES, LOG_SEGMENTS_MAX)
+        self._log_segment_bytes: i64 = limits.log_segment_bytes
+        self._queue_segment_bytes: i64 = limits.queue_segment_bytes
+        self._log_segments_max: i64 = limits.log_segments_max
         self._out = BytesWriter()
         self._spans: dict[QueueLog, tuple[int, int]] = {}
         self._dirty: list[QueueLog] = []
@@ -137,10 +157,8 @@ class Store:
         queue = QueueLog(number, True, self._dirty)
         if found is not None:
             queue.settled = found.settled
+            queue.written = found.written
             queue.segments = found.segments
-            for segment in found.segments:
-                for first, end in segment.ranges.ranges():
-                    queue.written.add(first, end)
         self.queues[number] = queue
         return queue
 
@@ -169,14 +187,20 @@ class Store:
             self._log.append(log)
         found_blobs = sorted(self.medium.list() - set(recovery.stray))
 
-        def settle_down() -> None:
+        def sync_found() -> None:
             for name in found_blobs:
                 self.medium.sync(name)
+
+        def delete_stray() -> None:
             for name in recovery.stray:
                 self.medium.delete(name)
 
-        self._writing.submit(settle_down, self._check)
-        self._begin_segment()
+        self._writing.submit(sync_found, self._check)
+        self._begin_segment(recovery.unproven)
+        # That their queues are gone is durable only now.
+        self._writing.submit(delete_stray, self._check)
+        for queue in self.queues.values():
+            self._drop_settled_segments(queue)
 
     # --- what goes into the open batch ------------------------------------------------------
 
@@ -211,6 +235,9 @@ class Store:
         queue = QueueLog(self._next_queue, durable, self._dirty)
         self._next_queue += 1
         self.queues[queue.number] = queue
+        if durable:
+            entries.write_queue(self._out, queue.number)
+            self._urgent = True
         return queue
 
     def drop_queue(self, queue: QueueLog) -> None:
@@ -242,8 +269,7 @@ class Store:
         self._out.truncate(0)
         log = self._log[-1]
         for queue, (first, end) in self._spans.items():
-            known = log.spans.get(queue, (first, end))
-            log.spans[queue] = (min(first, known[0]), max(end, known[1]))
+            log.include(queue, first, end)
         self._spans = {}
         self._urgent = False
         batch = self.batch
@@ -262,20 +288,22 @@ class Store:
             self._under_way = False
             if isinstance(result, StorageError):
                 self._fail(result)
+            if self._broken:
                 return
             self.synced = batch
             self._start_runs(runs)
             # What they held is settled for good only now.
             self._delete(doomed)
             self._tell_synced()
-            self._trim()
             self.commit()
 
         self._writing.submit(write, done)
         # Between two batches the state is whole, so this is where a segment can begin.
         log.size += len(payload)
-        if log.size >= LOG_SEGMENT_BYTES:
-            self._begin_segment()
+        if log.size >= self._log_segment_bytes:
+            self._begin_segment([])
+        else:
+            self._trim()
 
     def _pass_empty_batch(self) -> None:
         """Nothing of the open batch needs keeping, so whoever waits for it need not."""
@@ -313,11 +341,14 @@ class Store:
         for index, segment in enumerate(queue.segments):
             ranges = segment.ranges.ranges()
             settled = all(queue.settled.covers(first, end) for first, end in ranges)
-            if settled and (index < last or segment.size >= QUEUE_SEGMENT_BYTES):
+            if settled and (index < last or segment.finished or self._is_full(segment)):
                 self._doomed.append(segment)
             else:
                 kept.append(segment)
         queue.segments = kept
+
+    def _is_full(self, segment: QueueSegment) -> bool:
+        return segment.size >= self._queue_segment_bytes
 
     def _delete(self, segments: list[QueueSegment]) -> None:
         """Delete segments, each when nobody reads it."""
@@ -345,42 +376,60 @@ class Store:
 
     # --- segments of the log ----------------------------------------------------------------
 
-    def _begin_segment(self) -> None:
-        """Begin the next log segment with a checkpoint. The open batch must be empty."""
+    def _begin_segment(self, messages: list[Entry]) -> None:
+        """Begin the next log segment with a checkpoint, which repeats messages that may not be
+        durable where they are. The open batch must be empty."""
+        before = self._log[-1].writer if self._log else None
         segment = LogSegment(self.medium, self._next_blob)
         self._next_blob += 1
         # What the segment before has must not be lost where the checkpoint is not.
         self.sync_written()
         self._log.append(segment)
-        payload = self._checkpoint()
+        payload = self._checkpoint(segment, messages)
         segment.size = len(payload)
         writer = segment.writer
-        before = self._log[-2].writer if len(self._log) > 1 else writer
 
         def begin() -> None:
-            before.finish()
+            if before is not None:
+                before.finish()
             writer.append(entries.CHECKPOINT, payload)
             writer.sync()
 
         self._writing.submit(begin, self._check)
         self._trim()
-        if len(self._log) > LOG_SEGMENTS_MAX:
+        if len(self._log) > self._log_segments_max:
             self._empty_oldest()
 
-    def _checkpoint(self) -> bytes:
+    def _checkpoint(self, log: LogSegment, messages: list[Entry]) -> bytes:
+        repeated: list[Entry] = []
+        for entry in messages:
+            targets: list[tuple[int, int]] = []
+            for number, position in entry.queues:
+                queue = self.queues.get(number)
+                if queue is not None and position not in queue.settled:
+                    targets.append((number, position))
+                    log.include(queue, position, position + 1)
+            if targets:
+                repeated.append(entry._replace(queues=targets))
         queues = [queue for queue in self.queues.values() if queue.durable]
         return entries.write_checkpoint(
             entries.Checkpoint(
                 self._next_queue,
                 self._snapshot(),
                 [(queue.number, queue.settled.ranges()) for queue in queues],
+                repeated,
             )
         )
 
     def _trim(self) -> None:
-        """Delete the oldest log segments while all their messages are settled or elsewhere."""
-        # What is being emptied is being read.
-        while len(self._log) > 1 and not self._broken and not self._emptying:
+        """Delete the oldest log segments while all their messages are settled or elsewhere.
+
+        What says so must have been given to the writing thread: settled positions of the open batch
+        may never be durable. And one that is being read stays.
+        """
+        if self.is_open() or self._emptying:
+            return
+        while len(self._log) > 1 and not self._broken:
             oldest = self._log[0]
             blocker = oldest.blocker
             if blocker is not None and self._needs(oldest, blocker):
@@ -412,10 +461,10 @@ class Store:
 
     def _empty_oldest(self) -> None:
         """Copy what is live in the oldest log segment, and nowhere else, to queue segments."""
-        if self._emptying:
+        oldest = self._log[0]
+        if self._emptying or oldest.copies is not None:
             return
         self._emptying = True
-        oldest = self._log[0]
         known = {
             queue.number: _not_to_copy(queue, span[1])
             for queue, span in oldest.spans.items()
@@ -438,6 +487,7 @@ class Store:
                     copies.setdefault(queue, []).append(run)
             oldest.copies = copies
             self._trim()
+            self.commit()
 
         self._reading.submit(read, got)
 
@@ -482,10 +532,16 @@ class Store:
 
     def _start_run(self, queue: QueueLog, run: Run, payload: bytes) -> None:
         writer = run.segment.writer
+        before = run.segment.before
+        run.segment.before = None
+        full = before.writer if before is not None and not before.gone else None
 
         # Neither function may know of another one here: they and what they hold would form a
         # cycle, which only the garbage collector frees.
         def write() -> tuple[int, int]:
+            if full is not None:
+                # A start that finds it sealed need not look for its messages in the log.
+                full.finish()
             return writer.append(entries.RUN, payload)
 
         def done(result: Any) -> None:
@@ -500,11 +556,14 @@ class Store:
         self._writing.submit(write, done)
 
     def _segment_of(self, queue: QueueLog) -> QueueSegment:
-        if queue.segments and queue.segments[-1].size < QUEUE_SEGMENT_BYTES:
-            return queue.segments[-1]
+        last = queue.segments[-1] if queue.segments else None
+        if last is not None and not (last.finished or self._is_full(last)):
+            return last
         name = queue_name(queue.number, self._next_blob)
         self._next_blob += 1
         segment = QueueSegment(SegmentWriter(self.medium, name, QUEUE_KIND))
+        if last is not None and queue.durable and not last.finished:
+            segment.before = last
         queue.segments.append(segment)
         return segment
 
@@ -513,8 +572,8 @@ class Store:
         segment, offset, size = run.segment, int(run.offset), int(run.size)
         segment.readers += 1
 
-        def read() -> bytes:
-            return read_record(self.medium, segment.name, offset, size)
+        def read() -> list[Stored]:
+            return entries.read_run(read_record(self.medium, segment.name, offset, size))
 
         def got(result: Any) -> None:
             segment.readers -= 1
@@ -523,7 +582,7 @@ class Store:
             if isinstance(result, StorageError):
                 self._fail(result)
             else:
-                done(entries.read_run(result))
+                done(result)
 
         self._reading.submit(read, got)
 
@@ -541,7 +600,14 @@ class Store:
         self.commit(urgent=True)
         self.sync_written()
         self._closed = True
-        if self._log and not self._broken:
-            self._writing.submit(self._log[-1].writer.finish, self._check)
+        durable = [queue for queue in self.queues.values() if queue.durable]
+        writers = [segment.writer for queue in durable for segment in queue.segments]
+        writers += [log.writer for log in self._log[-1:]]
+
+        def finish() -> None:
+            for writer in writers:
+                writer.finish()
+
+        self._writing.submit(finish, self._check)
         self._writing.close()
         self._reading.close()

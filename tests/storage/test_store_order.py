@@ -48,7 +48,9 @@ class Owner:
         )
         self.store.adopt(recover(self.medium))
         self.queue: QueueLog = self.store.add_queue(durable)
+        self.store.commit()
         self.writing.close()
+        self.told = 0
 
     def _synced(self) -> None:
         self.told += 1

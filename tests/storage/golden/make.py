@@ -38,7 +38,7 @@ def serve(directory: str) -> None:
     """Serve with limits so small that a few kilobytes make segments and runs of every kind."""
     from leveret.cli import main
     from leveret.engine import backlog
-    from leveret_storage import recovery, store
+    from leveret_storage import store
 
     for module, name, value in (
         (backlog, "CHUNK_MESSAGES", 4),
@@ -46,7 +46,6 @@ def serve(directory: str) -> None:
         (store, "LOG_SEGMENT_BYTES", 3000),
         (store, "LOG_SEGMENTS_MAX", 2),
         (store, "QUEUE_SEGMENT_BYTES", 1200),
-        (recovery, "QUEUE_SEGMENT_BYTES", 1200),
     ):
         setattr(module, name, value)
     main(["serve", "--listen", "127.0.0.1:0", "--data-dir", directory])

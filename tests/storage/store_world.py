@@ -1,0 +1,494 @@
+"""A store, its owner and its disk under one seed: what may be found after each crash is known.
+
+A World lives many lives on one FaultyMedium. In each the owner recovers, adopts what is there, and
+does random things while the executors run jobs and hand back results when the world says so, until
+the medium stops it. Then what `recover` finds is compared with what may be there:
+
+- the state after some whole number of batches, none skipped, and at least of those `synced` told;
+- of each queue the persistent messages in order of position, none twice, none invented;
+- no position in use or to be used again that anything was known of.
+
+What a failed assertion says begins with the seed, and the seed is all it takes to see it again.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from itertools import accumulate
+from random import Random
+from typing import Any, NamedTuple, TypeAlias
+
+from leveret_storage.entries import Stored, read_run
+from leveret_storage.errors import MediumFull, StorageError
+from leveret_storage.queue_log import QueueLog, Run
+from leveret_storage.recovery import Loose, Recovery, recover
+from leveret_storage.segments import read_record
+from leveret_storage.store import Limits, Store
+from leveret_storage.writer import Done, Job
+from tests.storage.faulty import Crashed, Fault, FaultyMedium
+from tests.storage.owning import take
+
+Operation: TypeAlias = tuple[Any, ...]
+Batch: TypeAlias = list[Operation]
+
+
+class StepExecutor:
+    """Runs its jobs, and hands back what became of them, one at a time and when told to."""
+
+    def __init__(self) -> None:
+        self.jobs: deque[tuple[Job, Done]] = deque()
+        self.results: deque[tuple[Done, Any]] = deque()
+        self._error: StorageError | None = None
+
+    def submit(self, job: Job, done: Done) -> None:
+        self.jobs.append((job, done))
+
+    def run_one(self) -> None:
+        """Run the next job; one that finds the medium full stays the next."""
+        job, done = self.jobs[0]
+        result: Any = self._error
+        if result is None:
+            try:
+                result = job()
+            except MediumFull:
+                return
+            except StorageError as error:
+                result = self._error = error
+        self.jobs.popleft()
+        self.results.append((done, result))
+
+    def deliver_one(self) -> None:
+        done, result = self.results.popleft()
+        done(result)
+
+    def close(self) -> None:
+        while self.jobs:
+            self.run_one()
+
+
+class QueueState:
+    """What has to be there of a durable queue."""
+
+    def __init__(self) -> None:
+        self.messages: dict[int, bytes] = {}
+        self.known_end = 0
+        """The position behind all that anything was said of."""
+
+    def copy(self) -> "QueueState":
+        other = QueueState()
+        other.messages = dict(self.messages)
+        other.known_end = self.known_end
+        return other
+
+
+class State:
+    """What has to be there after some number of batches."""
+
+    def __init__(self) -> None:
+        self.definitions: list[bytes] = []
+        self.queues: dict[int, QueueState] = {}
+
+    def copy(self) -> "State":
+        other = State()
+        other.definitions = list(self.definitions)
+        other.queues = {number: queue.copy() for number, queue in self.queues.items()}
+        return other
+
+    def apply(self, batch: Batch) -> None:
+        for operation in batch:
+            match operation:
+                case ("message", number, position, body):
+                    if number in self.queues:
+                        self.queues[number].messages[position] = body
+                        self._known(number, position + 1)
+                case ("settle", number, first, end):
+                    if number in self.queues:
+                        for position in range(first, end):
+                            self.queues[number].messages.pop(position, None)
+                        self._known(number, end)
+                case ("define", data):
+                    self.definitions.append(data)
+                case ("add", number):
+                    self.queues[number] = QueueState()
+                case ("drop", number):
+                    del self.queues[number]
+                case _:
+                    raise AssertionError(operation)
+
+    def _known(self, number: int, end: int) -> None:
+        queue = self.queues[number]
+        queue.known_end = max(queue.known_end, end)
+
+    def difference(self, found: "Found") -> str:
+        """How what was found differs from this, in one line; or nothing."""
+        if found.definitions != self.definitions:
+            return f"definitions {found.definitions}, not {self.definitions}"
+        if found.messages.keys() != self.queues.keys():
+            return f"queues {sorted(found.messages)}, not {sorted(self.queues)}"
+        for number, queue in self.queues.items():
+            there, wanted = found.messages[number], queue.messages
+            if there != wanted:
+                lost = sorted(wanted.keys() - there.keys())
+                more = sorted(there.keys() - wanted.keys())
+                return f"queue {number}: without positions {lost}, and with {more}"
+            if found.next_positions[number] < queue.known_end:
+                return f"queue {number}: would use {found.next_positions[number]} again"
+        return ""
+
+
+class Found(NamedTuple):
+    """What recovery found, read out."""
+
+    definitions: list[bytes]
+    messages: dict[int, dict[int, bytes]]
+    next_positions: dict[int, int]
+
+
+def read_out(medium: FaultyMedium, recovery: Recovery) -> Found:
+    """Everything in the queues, each checked for order and count."""
+    messages: dict[int, dict[int, bytes]] = {}
+    for number, queue in recovery.queues.items():
+        found: list[tuple[int, bytes]] = []
+        for part in queue.contents:
+            if isinstance(part, Loose):
+                found += [(part.first + at, each.body) for at, each in enumerate(part.messages)]
+                continue
+            name, offset, size = part.segment.name, int(part.offset), int(part.size)
+            stored = read_run(read_record(medium, name, offset, size))
+            for first, end in part.live:
+                found += [(at, stored[at - int(part.first)].body) for at in range(first, end)]
+        positions = [position for position, _ in found]
+        assert positions == sorted(set(positions)), f"queue {number}: positions {positions}"
+        assert queue.count == len(found), f"queue {number}: {queue.count} for {len(found)}"
+        messages[number] = dict(found)
+    next_positions = {number: queue.next_position for number, queue in recovery.queues.items()}
+    return Found(list(recovery.definitions), messages, next_positions)
+
+
+class OwnedQueue:
+    """A queue as its owner sees it."""
+
+    def __init__(self, log: QueueLog, next_position: int) -> None:
+        self.log = log
+        self.next_position = next_position
+        self.messages: dict[int, Stored] = {}
+        self.in_run: set[int] = set()
+        self.runs: list[Run] = []
+
+
+class World:
+    """See the module."""
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        crash_within: int = 60,
+        fault_chance: float = 0.3,
+        log_segment_bytes: int | None = None,
+        queue_segment_bytes: int | None = None,
+    ) -> None:
+        self.seed = seed
+        self.random = Random(seed)
+        self.crash_within = crash_within
+        self.fault_chance = fault_chance
+        choose = self.random.choice
+        self.log_segment_bytes = log_segment_bytes or choose((1, 200, 600, 3000, 10**6))
+        self.queue_segment_bytes = queue_segment_bytes or choose((1, 150, 500, 10**6))
+        self.log_segments_max = choose((2, 3, 10**6))
+        self.medium = FaultyMedium(seed, faults=self._faults())
+        self.base = State()
+        self.batches: list[Batch] = []
+        """Those behind `base`, of all lives; what was lost is taken out."""
+        self.batches_told = 0
+        """How many of them are to be found whatever happens."""
+        self.lives = 0
+        self.lost = 0
+        """Batches that were not found, and did not have to be."""
+        self.kinds: dict[str, int] = {}
+        steps: list[tuple[int, Callable[[], None]]] = [
+            (12, self._publish),
+            (6, self._settle_in_order),
+            (4, self._settle_somewhere),
+            (1, self._purge),
+            (1, self._define),
+            (1, self._add_queue),
+            (1, self._drop_queue),
+            (4, self._write_run),
+            (3, self._read_run),
+            (8, self._commit),
+            (12, self._run_job),
+            (12, self._deliver),
+        ]
+        self.steps = [step for _, step in steps]
+        self.weights = list(accumulate(weight for weight, _ in steps))
+        self.store: Store
+        self.trace: list[str] = []
+
+    # --- a life -----------------------------------------------------------------------------
+
+    def live(self) -> None:
+        """One life, from recovery to its end, and what the next one finds."""
+        self.lives += 1
+        self.trace = []
+        self.alive = True
+        try:
+            self._begin()
+            while self.alive:
+                self._step()
+        except Crashed:
+            self._count("crash")
+        except StorageError:
+            # Only a start lets them through to the owner.
+            if not self.planned:
+                raise
+            self._count("failed start")
+        power_lost = self.random.random() < 0.6
+        faults = self._faults()
+        self.medium = self.medium.crash(faults) if power_lost else self.medium.kill(faults)
+        self._count("power lost" if power_lost else "killed")
+
+    def _faults(self) -> dict[int, Fault]:
+        number = self.random.randint(2, self.crash_within)
+        faults = {number: Fault.CRASH}
+        self.planned: set[Fault] = set()
+        if self.random.random() < self.fault_chance:
+            fault = self.random.choice((Fault.ENOSPC, Fault.ENOSPC, Fault.EIO))
+            faults[self.random.randint(1, number - 1)] = fault
+            self.planned.add(fault)
+        return faults
+
+    def _begin(self) -> None:
+        take_until_room(self.medium)
+        recovery = recover(self.medium)
+        found = read_out(self.medium, recovery)
+        self._compare(found)
+        self.writing, self.reading = StepExecutor(), StepExecutor()
+        # Some disks are slow, and some event loops: what is under way piles up then.
+        self.job_chance = self.random.choice((0.1, 0.5, 0.9, 0.9))
+        self.deliver_chance = self.random.choice((0.1, 0.5, 0.9, 0.9))
+        self.definitions = list(recovery.definitions)
+        self.open: Batch = []
+        self.first_batch = len(self.batches)
+        self.failures: list[StorageError] = []
+        self.store = Store(
+            self.medium,
+            self.writing,
+            self.reading,
+            snapshot=lambda: list(self.definitions),
+            synced=self._synced,
+            failed=self.failures.append,
+            limits=Limits(self.log_segment_bytes, self.queue_segment_bytes, self.log_segments_max),
+        )
+        for number, recovered in recovery.queues.items():
+            self.store.restore_queue(number, recovered)
+        self.store.adopt(recovery)
+        self.queues: dict[int, OwnedQueue] = {}
+        for number, recovered in recovery.queues.items():
+            queue = OwnedQueue(self.store.queues[number], recovered.next_position)
+            for position, body in found.messages[number].items():
+                queue.messages[position] = Stored(b"r", b"h", body, True)
+            for part in recovered.contents:
+                if isinstance(part, Run):
+                    queue.runs.append(part)
+                    for first, end in part.live:
+                        queue.in_run.update(range(first, end))
+            self.queues[number] = queue
+
+    def _compare(self, found: Found) -> None:
+        """Find which batches are there, and forget the others."""
+        state = self.base.copy()
+        for batch in self.batches[: self.batches_told]:
+            state.apply(batch)
+        differences = []
+        for count in range(self.batches_told, len(self.batches) + 1):
+            if count > self.batches_told:
+                state.apply(self.batches[count - 1])
+            difference = state.difference(found)
+            if not difference:
+                self.lost += len(self.batches) - count
+                del self.batches[count:]
+                self._fold()
+                return
+            differences.append(f"after {count}: {difference}")
+        raise AssertionError("\n".join([self._where(), *differences, *self.trace]))
+
+    def _fold(self) -> None:
+        for batch in self.batches[: self.batches_told]:
+            self.base.apply(batch)
+        del self.batches[: self.batches_told]
+        self.batches_told = 0
+
+    def _where(self) -> str:
+        return f"seed {self.seed}, life {self.lives}, call {self.medium.calls}"
+
+    def _count(self, kind: str) -> None:
+        self.kinds[kind] = self.kinds.get(kind, 0) + 1
+
+    # --- what the store tells ---------------------------------------------------------------
+
+    def _synced(self) -> None:
+        self._note()
+        assert not self.failures, f"{self._where()}: synced after {self.failures}"
+        self.batches_told = max(self.batches_told, self.first_batch + int(self.store.synced))
+        assert self.batches_told <= len(self.batches), f"{self._where()}: told too much"
+
+    def _note(self) -> None:
+        """Close the batch in the model when the store did."""
+        if self.first_batch + int(self.store.batch) - 1 > len(self.batches):
+            self.batches.append(self.open)
+            self.open = []
+
+    # --- steps ------------------------------------------------------------------------------
+
+    def _step(self) -> None:
+        step = self.random.choices(self.steps, cum_weights=self.weights)[0]
+        self.trace.append(f"{self.medium.calls}: {step.__name__}")
+        step()
+        if self.failures:
+            self._after_failure()
+
+    def _after_failure(self) -> None:
+        """The owner exits; what was under way may come to its end before that."""
+        full = any("room" in str(failure) for failure in self.failures)
+        assert self.planned, f"{self._where()}: {self.failures}"
+        assert not full, f"{self._where()}: {self.failures}"
+        self._count("failed")
+        for _ in range(self.random.randint(0, 20)):
+            self.random.choice((self._run_job, self._deliver, self._commit))()
+        assert len(self.failures) == 1, f"{self._where()}: {self.failures}"
+        self.alive = False
+
+    def _any_queue(self) -> OwnedQueue | None:
+        return self.queues[self.random.choice(sorted(self.queues))] if self.queues else None
+
+    def _publish(self) -> None:
+        if not self.queues:
+            return
+        persistent = self.random.random() < 0.75
+        body = self.random.randbytes(self.random.choice((0, 3, 10, 40)))
+        message = Stored(b"r", b"h", body, persistent)
+        count = min(len(self.queues), self.random.choice((1, 1, 1, 2, 3)))
+        targets: list[OwnedQueue] = []
+        positions: list[int] = []
+        for number in self.random.sample(sorted(self.queues), count):
+            queue = self.queues[number]
+            position = queue.next_position
+            queue.next_position += 1
+            queue.messages[position] = message
+            if persistent and queue.log.durable:
+                targets.append(queue)
+                positions.append(position)
+                self.open.append(("message", number, position, body))
+        if targets:
+            logs = [queue.log for queue in targets]
+            self.store.message(logs, positions, b"r", b"h", body)
+
+    def _settle(self, queue: OwnedQueue, position: int) -> None:
+        queue.log.settle(position)
+        del queue.messages[position]
+        if queue.log.durable:
+            self.open.append(("settle", queue.log.number, position, position + 1))
+
+    def _settle_in_order(self) -> None:
+        queue = self._any_queue()
+        if queue is not None:
+            for position in sorted(queue.messages)[: self.random.choice((1, 2, 10))]:
+                self._settle(queue, position)
+
+    def _settle_somewhere(self) -> None:
+        queue = self._any_queue()
+        if queue is not None and queue.messages:
+            self._settle(queue, self.random.choice(sorted(queue.messages)))
+
+    def _purge(self) -> None:
+        queue = self._any_queue()
+        if queue is not None and queue.messages:
+            first, end = min(queue.messages), max(queue.messages) + 1
+            queue.log.settle_range(first, end)
+            queue.messages.clear()
+            if queue.log.durable:
+                self.open.append(("settle", queue.log.number, first, end))
+
+    def _define(self) -> None:
+        data = self.random.randbytes(4)
+        self.definitions.append(data)
+        self.store.define(data)
+        self.open.append(("define", data))
+
+    def _add_queue(self) -> None:
+        if len(self.queues) >= 4:
+            return
+        log = self.store.add_queue(self.random.random() < 0.8)
+        assert log.number not in self.base.queues, f"{self._where()}: {log.number} used twice"
+        self.queues[log.number] = OwnedQueue(log, 0)
+        if log.durable:
+            self.open.append(("add", log.number))
+            self._define()
+
+    def _drop_queue(self) -> None:
+        queue = self._any_queue()
+        if queue is None or self.random.random() < 0.5:
+            return
+        self.store.drop_queue(queue.log)
+        del self.queues[queue.log.number]
+        if queue.log.durable:
+            self.open.append(("drop", queue.log.number))
+            self._define()
+
+    def _write_run(self) -> None:
+        queue = self._any_queue()
+        if queue is None:
+            return
+        free = [at for at in sorted(queue.messages) if at not in queue.in_run]
+        if not free:
+            return
+        first = end = self.random.choice((free[0], self.random.choice(free)))
+        while end in queue.messages and end not in queue.in_run and end - first < 10:
+            end += 1
+        messages = [queue.messages[position] for position in range(first, end)]
+        queue.runs.append(self.store.write_run(queue.log, first, messages))
+        queue.in_run.update(range(first, end))
+
+    def _read_run(self) -> None:
+        queue = self._any_queue()
+        runs = [run for run in queue.runs if run.offset >= 0] if queue is not None else []
+        if queue is None or not runs:
+            return
+        run = self.random.choice(runs)
+        wanted = [at for at in range(int(run.first), run.end) if at in queue.messages]
+        if not wanted:
+            queue.runs.remove(run)
+            return
+        bodies = {position: queue.messages[position].body for position in wanted}
+
+        def done(messages: list[Stored]) -> None:
+            for position, body in bodies.items():
+                read = messages[position - int(run.first)].body
+                assert read == body, f"{self._where()}: position {position}"
+
+        self.store.read_run(run, done)
+
+    def _commit(self) -> None:
+        self.store.commit(urgent=self.random.random() < 0.3)
+        self._note()
+
+    def _run_job(self) -> None:
+        for executor in (self.writing, self.reading):
+            if executor.jobs and self.random.random() < self.job_chance:
+                executor.run_one()
+
+    def _deliver(self) -> None:
+        for executor in (self.writing, self.reading):
+            if executor.results and self.random.random() < self.deliver_chance:
+                executor.deliver_one()
+                self._note()
+
+
+def take_until_room(medium: FaultyMedium) -> None:
+    """Become the owner, as soon as the medium has room for that."""
+    while True:
+        try:
+            take(medium)
+        except MediumFull:
+            continue
+        return

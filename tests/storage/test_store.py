@@ -1,0 +1,384 @@
+"""What a store keeps on its medium, when it lets go of it, and what it tells."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from functools import partial
+
+from leveret_storage.entries import Stored
+from leveret_storage.errors import MediumFull, StorageError
+from leveret_storage.queue_log import QueueLog, Run
+from leveret_storage.recovery import Loose, Recovery, recover
+from leveret_storage.store import LOG_SEGMENTS_MAX, Limits, Store
+from leveret_storage.writer import ThreadExecutor
+from tests.storage.faulty import Fault, FaultyMedium
+from tests.storage.owning import take
+from tests.storage.store_world import StepExecutor, read_out
+
+
+class Owner:
+    """Who uses a store: its callbacks, and executors that run when told to."""
+
+    def __init__(
+        self,
+        medium: FaultyMedium,
+        *,
+        log_segment_bytes: int = 10**6,
+        queue_segment_bytes: int = 10**6,
+    ) -> None:
+        self.medium = medium
+        self.writing, self.reading = StepExecutor(), StepExecutor()
+        self.told: list[int] = []
+        self.failures: list[StorageError] = []
+        self.definitions: list[bytes] = []
+        take(medium)
+        self.recovery = recover(medium)
+        self.definitions += self.recovery.definitions
+        self.store = Store(
+            medium,
+            self.writing,
+            self.reading,
+            snapshot=lambda: list(self.definitions),
+            synced=lambda: self.told.append(int(self.store.synced)),
+            failed=self.failures.append,
+            limits=Limits(log_segment_bytes, queue_segment_bytes, LOG_SEGMENTS_MAX),
+        )
+        for number, found in self.recovery.queues.items():
+            self.store.restore_queue(number, found)
+        self.store.adopt(self.recovery)
+
+    def run(self) -> None:
+        """Do all there is to do, what that leads to included."""
+        executors = (self.writing, self.reading)
+        while any(each.jobs or each.results for each in executors):
+            for each in executors:
+                if each.jobs:
+                    each.run_one()
+                if each.results:
+                    each.deliver_one()
+
+    def commit(self) -> None:
+        self.store.commit(urgent=True)
+        self.run()
+
+    def publish(self, queue: QueueLog, first: int, count: int, body: bytes = b"x" * 50) -> None:
+        for position in range(first, first + count):
+            self.store.message([queue], [position], b"r", b"h", body)
+
+    def used_bytes(self) -> int:
+        return sum(self.medium.size(name) for name in self.medium.list())
+
+    def queue_blobs(self) -> list[str]:
+        return sorted(name for name in self.medium.list() if name.startswith("queue-"))
+
+    def log_blobs(self) -> list[str]:
+        return sorted(name for name in self.medium.list() if name.startswith("log-"))
+
+
+def stored(count: int, body: bytes = b"x" * 50, persistent: bool = True) -> list[Stored]:
+    return [Stored(b"r", b"h", body, persistent) for _ in range(count)]
+
+
+def after_power_loss(medium: FaultyMedium) -> Recovery:
+    return recover(deepcopy(medium).crash())
+
+
+def test_synced_is_told_of_each_batch_once_and_in_order_after_its_sync() -> None:
+    owner = Owner(FaultyMedium(1))
+    queue = owner.store.add_queue(True)
+    for number in range(1, 6):
+        assert owner.store.batch == number
+        owner.publish(queue, number, 1)
+        owner.commit()
+        assert after_power_loss(owner.medium).queues[1].count == number
+    assert owner.told == [1, 2, 3, 4, 5]
+
+
+def test_while_a_batch_is_under_way_the_next_one_fills_and_goes_when_it_is_done() -> None:
+    owner = Owner(FaultyMedium(1))
+    owner.run()
+    queue = owner.store.add_queue(True)
+    owner.store.commit()
+    owner.publish(queue, 0, 3)
+    owner.store.commit()
+    owner.publish(queue, 3, 3)
+    owner.store.commit()
+    assert owner.store.batch == 2
+    assert len(owner.writing.jobs) == 1
+    owner.run()
+    assert owner.told == [1, 2]
+
+
+def test_a_settlement_alone_waits_for_the_next_batch_unless_that_is_urgent() -> None:
+    owner = Owner(FaultyMedium(1))
+    queue = owner.store.add_queue(True)
+    owner.publish(queue, 0, 2)
+    owner.commit()
+    queue.settle(0)
+    owner.store.commit()
+    assert owner.store.batch == 2
+    owner.commit()
+    assert owner.told == [1, 2]
+    assert after_power_loss(owner.medium).queues[1].count == 1
+
+
+def test_the_disk_is_nearly_empty_when_a_queue_is_drained() -> None:
+    """Each batch trims, so nobody has to wait for the log to grow."""
+    owner = Owner(FaultyMedium(1), log_segment_bytes=4000, queue_segment_bytes=4000)
+    owner.commit()
+    empty = owner.used_bytes()
+    queue = owner.store.add_queue(True)
+    for first in range(0, 2000, 50):
+        owner.publish(queue, first, 50)
+        owner.commit()
+        owner.store.write_run(queue, first, stored(50))
+    owner.run()
+    full = owner.used_bytes()
+    assert full > 100_000
+    for position in range(2000):
+        queue.settle(position)
+        if position % 100 == 0:
+            owner.commit()
+    owner.commit()
+    assert owner.queue_blobs() == []
+    assert owner.used_bytes() < empty + 2 * 4000
+
+
+def test_a_queue_that_is_consumed_as_it_fills_costs_no_more_than_some_segments() -> None:
+    owner = Owner(FaultyMedium(1), log_segment_bytes=4000)
+    queue = owner.store.add_queue(True)
+    most = 0
+    for position in range(1000):
+        owner.publish(queue, position, 1)
+        if position >= 10:
+            queue.settle(position - 10)
+        owner.commit()
+        most = max(most, owner.used_bytes())
+    assert most < 3 * 4500
+
+
+def test_a_stuck_message_keeps_only_the_segment_it_is_in() -> None:
+    owner = Owner(FaultyMedium(1), log_segment_bytes=4000, queue_segment_bytes=4000)
+    queue = owner.store.add_queue(True)
+    for first in range(0, 2000, 50):
+        owner.publish(queue, first, 50)
+        owner.commit()
+        owner.store.write_run(queue, first, stored(50))
+    owner.run()
+    assert len(owner.queue_blobs()) > 10
+    queue.settle_range(0, 777)
+    queue.settle_range(778, 2000)
+    owner.commit()
+    owner.commit()
+    assert len(owner.queue_blobs()) == 1
+    assert owner.used_bytes() < 3 * 4500
+    assert after_power_loss(owner.medium).queues[1].count == 1
+
+
+def test_a_log_segment_whose_messages_are_in_runs_goes_when_these_are_durable() -> None:
+    owner = Owner(FaultyMedium(1), log_segment_bytes=1000)
+    queue = owner.store.add_queue(True)
+    owner.publish(queue, 0, 50)
+    owner.commit()
+    owner.store.write_run(queue, 0, stored(50))
+    owner.commit()
+    first = owner.log_blobs()[0]
+    owner.store.define(b"x")
+    owner.commit()
+    assert first not in owner.log_blobs()
+    medium = owner.medium
+    for _ in range(20):
+        medium = medium.kill()
+        assert after_power_loss(medium).queues[1].count == 50
+
+
+def test_the_blobs_of_a_dropped_queue_stay_until_its_batch_is_durable() -> None:
+    owner = Owner(FaultyMedium(1))
+    queue = owner.store.add_queue(True)
+    owner.store.write_run(queue, 0, stored(5))
+    owner.commit()
+    blobs = owner.queue_blobs()
+    owner.store.drop_queue(queue)
+    owner.store.commit()
+    owner.writing.run_one()
+    assert owner.queue_blobs() == blobs
+    owner.run()
+    assert owner.queue_blobs() == []
+    assert after_power_loss(owner.medium).queues == {}
+
+
+def test_a_queue_that_is_not_durable_gives_its_disk_back_though_nothing_else_is_written() -> None:
+    owner = Owner(FaultyMedium(1), queue_segment_bytes=1)
+    queue = owner.store.add_queue(False)
+    owner.store.write_run(queue, 0, stored(5, persistent=False))
+    owner.run()
+    assert owner.queue_blobs()
+    queue.settle_range(0, 5)
+    owner.commit()
+    assert owner.queue_blobs() == []
+    assert owner.told == []
+
+
+def test_a_run_is_read_though_its_queue_is_dropped_meanwhile() -> None:
+    """Deleting the blob under the reader stopped the broker."""
+    owner = Owner(FaultyMedium(1))
+    queue = owner.store.add_queue(True)
+    run = owner.store.write_run(queue, 0, stored(5))
+    owner.commit()
+    read: list[list[Stored]] = []
+    owner.store.read_run(run, read.append)
+    owner.store.drop_queue(queue)
+    owner.store.commit()
+    while owner.writing.jobs or owner.writing.results:
+        owner.writing.run_one() if owner.writing.jobs else owner.writing.deliver_one()
+    assert owner.queue_blobs()
+    owner.run()
+    assert [len(each) for each in read] == [5]
+    assert owner.queue_blobs() == []
+    assert owner.failures == []
+
+
+def test_a_number_of_a_queue_is_not_used_again_after_a_crash() -> None:
+    owner = Owner(FaultyMedium(1))
+    durable = owner.store.add_queue(True)
+    owner.commit()
+    lasting = owner.store.add_queue(False)
+    owner.store.write_run(lasting, 0, stored(5))
+    owner.run()
+    next_owner = Owner(owner.medium.kill())
+    assert list(next_owner.store.queues) == [durable.number]
+    assert next_owner.store.add_queue(True).number > lasting.number
+
+
+def test_positions_settled_are_not_used_again() -> None:
+    owner = Owner(FaultyMedium(1), log_segment_bytes=1)
+    queue = owner.store.add_queue(True)
+    owner.publish(queue, 0, 10)
+    owner.commit()
+    queue.settle_range(0, 10)
+    owner.commit()
+    owner.store.define(b"x")
+    owner.commit()
+    found = after_power_loss(owner.medium).queues[1]
+    assert (found.count, found.next_position) == (0, 10)
+
+
+def test_contents_are_loose_messages_and_runs_in_order() -> None:
+    owner = Owner(FaultyMedium(1), log_segment_bytes=1)
+    queue = owner.store.add_queue(True)
+    owner.publish(queue, 10, 10)
+    owner.commit()
+    owner.store.write_run(queue, 10, stored(10))
+    owner.run()
+    owner.publish(queue, 0, 10)
+    owner.publish(queue, 20, 10)
+    queue.settle(12)
+    queue.settle(25)
+    owner.commit()
+    owner.store.close()
+    found = recover(owner.medium.kill()).queues[1]
+    told: list[object] = []
+    for part in found.contents:
+        if isinstance(part, Run):
+            told.append((int(part.first), int(part.count), part.live))
+        else:
+            told.append((part.first, len(part.messages)))
+    assert told == [(0, 10), (10, 10, [(10, 12), (13, 20)]), (20, 5), (26, 4)]
+    assert found.count == 28
+
+
+def test_a_run_that_no_sync_covered_counts_for_nothing_while_the_log_has_its_messages() -> None:
+    owner = Owner(FaultyMedium(1))
+    queue = owner.store.add_queue(True)
+    owner.publish(queue, 0, 10)
+    owner.commit()
+    owner.store.write_run(queue, 0, stored(10))
+    owner.run()
+    found = recover(owner.medium.kill()).queues[1]
+    assert [type(part) for part in found.contents] == [Loose]
+    assert found.count == 10
+
+
+def test_a_full_disk_at_any_call_loses_nothing_and_is_no_failure_but_in_a_sync() -> None:
+    refused = 0
+    for call in range(4, 400):
+        medium = FaultyMedium(call, faults=dict.fromkeys(range(call, call + 3), Fault.ENOSPC))
+        owner = Owner(medium, log_segment_bytes=500, queue_segment_bytes=300)
+        queue = owner.store.add_queue(True)
+        for first in range(0, 30, 3):
+            owner.publish(queue, first, 3)
+            owner.store.commit()
+            owner.run()
+            owner.store.write_run(queue, first, stored(3))
+            queue.settle(first)
+        owner.commit()
+        if owner.failures:
+            assert len(owner.failures) == 1
+            assert str(owner.failures[0]).startswith("cannot sync"), call
+            continue
+        refused += medium.calls > call
+        assert owner.told[-1] == owner.store.batch - 1
+        calls = medium.calls
+        medium = medium.crash()
+        found = read_out(medium, recover(medium))
+        assert sorted(found.messages[1]) == [at for at in range(30) if at % 3]
+        if calls < call:
+            break
+    assert refused > 10
+
+
+def test_what_is_open_is_written_when_the_store_closes_though_a_batch_is_under_way() -> None:
+    medium = FaultyMedium(1)
+    owner = Owner(medium)
+    queue = owner.store.add_queue(True)
+    owner.store.commit()
+    owner.publish(queue, 0, 3)
+    owner.store.close()
+    assert after_power_loss(medium).queues[1].count == 3
+
+
+class TestThreadExecutor:
+    """With results handed back in its own thread."""
+
+    def test_jobs_run_in_order_and_close_waits_for_them(self) -> None:
+        executor = ThreadExecutor("writing", run_now)
+        results: list[object] = []
+        for number in range(100):
+            executor.submit(partial(int, number), results.append)
+        executor.close()
+        assert results == list(range(100))
+
+    def test_behind_a_job_that_failed_none_is_run(self) -> None:
+        executor = ThreadExecutor("writing", run_now)
+        results: list[object] = []
+        ran: list[int] = []
+        error = StorageError("gone")
+
+        def fail() -> None:
+            raise error
+
+        executor.submit(fail, results.append)
+        executor.submit(lambda: ran.append(1), results.append)
+        executor.close()
+        assert results == [error, error]
+        assert ran == []
+
+    def test_a_job_without_room_is_given_up_at_the_end_with_all_behind_it(self) -> None:
+        executor = ThreadExecutor("writing", run_now)
+        results: list[object] = []
+        attempts: list[int] = []
+        error = MediumFull("no room")
+
+        def fill() -> None:
+            attempts.append(1)
+            if len(attempts) == 1:
+                raise error
+
+        executor.submit(fill, results.append)
+        executor.submit(lambda: attempts.append(2), results.append)
+        executor.close()
+        assert results in ([error, error], [None, None])
+        assert (results == [None, None]) == (attempts == [1, 1, 2])
+
+
+def run_now(call: Callable[[], None]) -> None:
+    call()
