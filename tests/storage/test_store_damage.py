@@ -3,10 +3,12 @@
 import pytest
 
 from leveret_storage.errors import Damaged
+from leveret_storage.format import MARK_BYTES
 from leveret_storage.record_reader import RecordReader
 from leveret_storage.recovery import recover
 from tests.storage.faulty import FaultyMedium
 from tests.storage.store_world import World
+from tests.storage.test_store import Owner
 
 WORLDS = 150
 
@@ -67,3 +69,18 @@ def test_a_flipped_bit_behind_what_was_durable_is_a_torn_end_with_a_line() -> No
         assert after.definitions == before.definitions[: len(after.definitions)], seed
         flips += 1
     assert flips > WORLDS / 3
+
+
+def test_no_bit_of_a_finished_log_segment_is_taken_for_a_torn_end() -> None:
+    """A new segment makes it finished, and so does the end of the store."""
+    for log_segment_bytes in (1, 10**6):
+        owner = Owner(FaultyMedium(1), log_segment_bytes=log_segment_bytes)
+        owner.publish(owner.store.add_queue(True), 0, 3, b"body")
+        owner.commit()
+        owner.store.close()
+        name = owner.log_blobs()[0]
+        for offset in range(owner.medium.size(name) - MARK_BYTES):
+            medium = owner.medium.kill()
+            medium.flip(name, offset, 3)
+            with pytest.raises(Damaged, match=f"{name}: damaged from offset"):
+                recover(medium)
