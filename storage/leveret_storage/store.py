@@ -315,6 +315,7 @@ class Store:
             self.synced = self.batch
             self.batch += 1
             self._tell_synced()
+        self._trim()
 
     def sync_written(self) -> None:
         """Make durable what was written without a sync."""

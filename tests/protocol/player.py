@@ -15,14 +15,14 @@ PLAIN: Final = "--plain"
 
 
 class PlainFinder:
-    """Finds the modules of the broker, but never a shared object."""
+    """Finds the modules of the broker and its storage, but never a shared object."""
 
     @classmethod
     def find_spec(
         cls, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """As `importlib.abc.MetaPathFinder`."""
-        if name != "leveret" and not name.startswith("leveret."):
+        if name != "leveret" and not name.startswith(("leveret.", "leveret_storage.")):
             return None
         found = PathFinder.find_spec(name, path, target) if path is None else None
         for folder in path or ():

@@ -24,6 +24,7 @@ class Owner:
         *,
         log_segment_bytes: int = 10**6,
         queue_segment_bytes: int = 10**6,
+        log_segments_max: int = LOG_SEGMENTS_MAX,
     ) -> None:
         self.medium = medium
         self.writing, self.reading = StepExecutor(), StepExecutor()
@@ -40,7 +41,7 @@ class Owner:
             snapshot=lambda: list(self.definitions),
             synced=lambda: self.told.append(int(self.store.synced)),
             failed=self.failures.append,
-            limits=Limits(log_segment_bytes, queue_segment_bytes, LOG_SEGMENTS_MAX),
+            limits=Limits(log_segment_bytes, queue_segment_bytes, log_segments_max),
         )
         for number, found in self.recovery.queues.items():
             self.store.restore_queue(number, found)
@@ -296,6 +297,46 @@ def test_a_run_that_no_sync_covered_counts_for_nothing_while_the_log_has_its_mes
     found = recover(owner.medium.kill()).queues[1]
     assert [type(part) for part in found.contents] == [Loose]
     assert found.count == 10
+
+
+def test_a_queue_segment_that_is_full_is_made_durable_when_the_next_one_begins() -> None:
+    """So a start has to look into the log for the messages of the last one only."""
+    owner = Owner(FaultyMedium(1), queue_segment_bytes=1)
+    queue = owner.store.add_queue(True)
+    owner.publish(queue, 0, 30)
+    for first in range(0, 30, 10):
+        owner.store.write_run(queue, first, stored(10))
+        owner.commit()
+    found = recover(deepcopy(owner.medium).kill()).queues[1]
+    assert [type(part) for part in found.contents] == [Run, Run, Loose]
+    assert found.count == 30
+    owner.store.close()
+    found = recover(owner.medium.kill()).queues[1]
+    assert [type(part) for part in found.contents] == [Run, Run, Run]
+    assert found.count == 30
+
+
+def test_a_log_segment_is_not_deleted_while_it_is_read_to_be_emptied() -> None:
+    owner = Owner(FaultyMedium(1), log_segment_bytes=1, log_segments_max=2)
+    queue = owner.store.add_queue(True)
+    owner.publish(queue, 0, 3)
+    for _ in range(2):
+        owner.store.commit()
+        while owner.writing.jobs or owner.writing.results:
+            owner.writing.run_one() if owner.writing.jobs else owner.writing.deliver_one()
+        owner.store.define(b"x")
+    assert owner.reading.jobs
+    queue.settle_range(0, 3)
+    for _ in range(2):
+        owner.store.commit(urgent=True)
+        while owner.writing.jobs or owner.writing.results:
+            owner.writing.run_one() if owner.writing.jobs else owner.writing.deliver_one()
+    assert "log-000000000001" in owner.log_blobs()
+    owner.run()
+    owner.commit()
+    owner.commit()
+    assert "log-000000000001" not in owner.log_blobs()
+    assert owner.failures == []
 
 
 def test_a_full_disk_at_any_call_loses_nothing_and_is_no_failure_but_in_a_sync() -> None:
