@@ -213,6 +213,11 @@ class Store:
         body: bytes,
     ) -> None:
         """Keep a message that went to `queues`, at `positions`."""
+        most = entries.TARGETS_MAX
+        if len(queues) > most:
+            self.message(queues[:most], positions[:most], route, header, body)
+            self.message(queues[most:], positions[most:], route, header, body)
+            return
         numbers = [queue.number for queue in queues]
         entries.write_message(self._out, numbers, positions, route, header, body)
         self._urgent = True

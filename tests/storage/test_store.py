@@ -238,6 +238,15 @@ def test_a_run_is_read_though_its_queue_is_dropped_meanwhile() -> None:
     assert owner.failures == []
 
 
+def test_a_message_may_go_to_more_queues_than_an_entry_can_name() -> None:
+    owner = Owner(FaultyMedium(1))
+    queues = [owner.store.add_queue(True) for _ in range(40_000)]
+    owner.store.message(queues, [0] * len(queues), b"r", b"h", b"body")
+    owner.commit()
+    found = after_power_loss(owner.medium).queues
+    assert sum(queue.count for queue in found.values()) == len(found) == 40_000
+
+
 def test_a_number_of_a_queue_is_not_used_again_after_a_crash() -> None:
     owner = Owner(FaultyMedium(1))
     durable = owner.store.add_queue(True)
