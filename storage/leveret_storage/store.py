@@ -178,6 +178,11 @@ class Store:
         body: bytes,
     ) -> None:
         """Keep a message that went to `queues`, at `positions`."""
+        if len(queues) > entries.TARGETS_MAX:
+            self.message(queues[: entries.TARGETS_MAX], positions, route, header, body)
+            queues, positions = queues[entries.TARGETS_MAX :], positions[entries.TARGETS_MAX :]
+            self.message(queues, positions, route, header, body)
+            return
         numbers = [queue.number for queue in queues]
         entries.write_message(self._out, numbers, positions, route, header, body)
         self._urgent = True

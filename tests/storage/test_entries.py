@@ -1,4 +1,7 @@
-"""What is written into records is read from them, and nothing else is."""
+"""What is written into records is what FORMAT.md shows, and what is read from them."""
+
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -114,3 +117,34 @@ def test_a_checkpoint_cut_anywhere_is_damaged(checkpoint: Checkpoint) -> None:
     for size in range(len(payload)):
         with pytest.raises(Damaged):
             entries.read_checkpoint(payload[:size])
+
+
+class TestFormat:
+    """The examples of FORMAT.md, byte for byte; the first two are test_record.py's."""
+
+    FORMAT_MD = Path(entries.__file__).with_name("FORMAT.md")
+
+    def example(self, number: int) -> bytes:
+        block = re.findall(r"```hex\n(.*?)```", self.FORMAT_MD.read_text(), re.DOTALL)[number]
+        return bytes.fromhex("".join(re.findall(r"^(?:[0-9a-f]{2} )+", block, re.MULTILINE)))
+
+    MESSAGE = Entry(entries.MESSAGE, [(1, 8)], message=Stored(b"r", b"h", b"hello", True))
+
+    def test_a_batch(self) -> None:
+        batch = [
+            Entry(entries.QUEUE, [(1, 0)]),
+            Entry(entries.DEFINITION, [], data=b"q"),
+            self.MESSAGE,
+            Entry(entries.SETTLED, [(1, 0)], 8, 9),
+            Entry(entries.QUEUE_GONE, [(1, 0)]),
+        ]
+        assert self.example(2) == written(batch)
+
+    def test_a_run(self) -> None:
+        messages = [Stored(b"r", b"h", b"hi", True), Stored(b"", b"", b"", False)]
+        assert self.example(3) == entries.run(7, messages)
+
+    def test_a_checkpoint(self) -> None:
+        settled = [(1, [(0, 7), (9, 10)])]
+        checkpoint = Checkpoint(3, [b"q"], settled, [self.MESSAGE])
+        assert self.example(4) == entries.write_checkpoint(checkpoint)

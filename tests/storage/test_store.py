@@ -258,6 +258,15 @@ def test_a_queue_that_is_not_durable_gives_its_disk_back_though_nothing_else_is_
     assert owner.told == []
 
 
+def test_a_message_may_go_to_more_queues_than_an_entry_can_name() -> None:
+    owner = Owner(FaultyMedium(1))
+    queues = [owner.store.add_queue(True) for _ in range(40_000)]
+    owner.store.message(queues, [0] * len(queues), b"r", b"h", b"body")
+    owner.commit()
+    found = after_power_loss(owner.medium).queues
+    assert sum(queue.count for queue in found.values()) == len(found) == 40_000
+
+
 def test_a_run_is_read_though_its_queue_is_dropped_meanwhile() -> None:
     """Deleting the blob under the reader stopped the broker."""
     owner = Owner(FaultyMedium(1))
