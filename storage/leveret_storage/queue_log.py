@@ -27,12 +27,21 @@ class QueueSegment:
         """Bytes appended, those under way included; 0 before the blob exists."""
         self.ranges: RangeSet = RangeSet()
         """Positions whose messages are in it."""
+        self.first: i64 = 0
+        self.end: i64 = 0
+        """A half-open range around them."""
         self.finished = False
         """Whether nothing more is to be put into it: another process began it."""
         self.readers = 0
         """Reads of it under way, for which it is kept."""
         self.gone = False
         """Whether it is to be deleted when they have ended."""
+
+    def include(self, first: i64, end: i64) -> None:
+        """Messages with these positions are put into it."""
+        self.first = first if self.end == 0 else min(self.first, first)
+        self.end = max(self.end, end)
+        self.ranges.add(first, end)
 
 
 class Run:

@@ -294,7 +294,7 @@ class _Recoverer:
         run = Run(segment, header.first, header.messages)
         run.offset = record.offset
         run.size = RECORD_HEADER_BYTES + len(record.payload)
-        segment.ranges.add(run.first, run.end)
+        segment.include(run.first, run.end)
         queue.next_position = max(queue.next_position, run.end)
         return run if header.persistent else None
 

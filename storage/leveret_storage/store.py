@@ -164,7 +164,7 @@ class Store:
         self._writing.submit(settle_down, self._check)
         self._begin_segment(recovery.unproven)
         for queue in self.queues.values():
-            self._drop_settled_segments(queue)
+            self._drop_settled_segments(queue, 0, recovery.queues[queue.number].next_position)
         self._delete(self._take_doomed())
 
     # --- what goes into the open batch ------------------------------------------------------
@@ -284,17 +284,23 @@ class Store:
             if queue.durable:
                 for first, end in fresh:
                     entries.write_settled(self._out, queue.number, first, end)
-            self._drop_settled_segments(queue)
+            if queue.segments and fresh:
+                first, end = min(fresh)[0], max(end for _, end in fresh)
+                self._drop_settled_segments(queue, first, end)
 
-    def _drop_settled_segments(self, queue: QueueLog) -> None:
-        kept: list[QueueSegment] = []
-        for segment in queue.segments:
-            ranges = segment.ranges.ranges()
-            if all(queue.settled.covers(first, end) for first, end in ranges):
-                self._doomed.append(segment)
-            else:
-                kept.append(segment)
-        queue.segments = kept
+    def _drop_settled_segments(self, queue: QueueLog, first: int, end: int) -> None:
+        """Let go of the segments that are settled now that a part of this range is."""
+        settled = [
+            segment
+            for segment in queue.segments
+            # There may be thousands, and this is done with each batch. One without messages was
+            # torn at its beginning.
+            if ((segment.first < end and segment.end > first) or segment.end == 0)
+            and all(queue.settled.covers(*part) for part in segment.ranges.ranges())
+        ]
+        if settled:
+            self._doomed += settled
+            queue.segments = [each for each in queue.segments if each not in settled]
 
     def _take_doomed(self) -> list[QueueSegment]:
         doomed = self._doomed
@@ -428,7 +434,7 @@ class Store:
         run.messages = messages
         payload = entries.run(first, messages)
         segment.size += len(payload)
-        segment.ranges.add(first, first + len(messages))
+        segment.include(first, first + len(messages))
         writer = segment.writer
         self.behind += len(payload)
 

@@ -264,7 +264,8 @@ class World:
         self._compare(found)
         self.writing, self.reading = StepExecutor(), StepExecutor()
         # Some disks are slow, and some event loops: what is under way piles up then.
-        self.job_chance = self.random.choice((0.1, 0.5, 0.9, 0.9))
+        self.write_chance = self.random.choice((0.1, 0.5, 0.9, 0.9))
+        self.read_chance = self.random.choice((0.02, 0.5, 0.9))
         self.deliver_chance = self.random.choice((0.1, 0.5, 0.9, 0.9))
         self.definitions = list(recovery.definitions)
         self.open: Batch = []
@@ -472,9 +473,12 @@ class World:
         self._note()
 
     def _run_job(self) -> None:
-        for executor in (self.writing, self.reading):
-            if executor.jobs and self.random.random() < self.job_chance:
+        for executor, chance in self._chances():
+            if executor.jobs and self.random.random() < chance:
                 executor.run_one()
+
+    def _chances(self) -> tuple[tuple[StepExecutor, float], ...]:
+        return (self.writing, self.write_chance), (self.reading, self.read_chance)
 
     def _deliver(self) -> None:
         for executor in (self.writing, self.reading):
