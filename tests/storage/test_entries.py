@@ -1,0 +1,116 @@
+"""What is written into records is read from them, and nothing else is."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from librt.strings import BytesWriter
+
+from leveret_storage import entries
+from leveret_storage.entries import Checkpoint, Entry, Stored
+from leveret_storage.errors import Damaged
+
+QUEUE = st.integers(0, 2**31 - 1)
+POSITION = st.integers(0, 2**63 - 1)
+DATA = st.binary(max_size=20)
+STORED = st.builds(Stored, DATA, DATA, DATA, st.just(True))
+TARGETS = st.lists(st.tuples(QUEUE, POSITION), max_size=5)
+NOTHING = st.just(b"")
+ZERO = st.just(0)
+MESSAGE = st.builds(Entry, st.just(entries.MESSAGE), TARGETS, ZERO, ZERO, STORED, NOTHING)
+ONE_QUEUE = QUEUE.map(lambda number: [(number, 0)])
+SETTLED = st.builds(
+    Entry, st.just(entries.SETTLED), ONE_QUEUE, POSITION, POSITION, st.none(), NOTHING
+)
+DEFINITION = st.builds(Entry, st.just(entries.DEFINITION), st.just([]), ZERO, ZERO, st.none(), DATA)
+OF_A_QUEUE = st.sampled_from([entries.QUEUE, entries.QUEUE_GONE])
+ABOUT_QUEUE = st.builds(Entry, OF_A_QUEUE, ONE_QUEUE, ZERO, ZERO, st.none(), NOTHING)
+ENTRIES = st.lists(MESSAGE | SETTLED | DEFINITION | ABOUT_QUEUE, max_size=6)
+
+
+def written(batch: list[Entry]) -> bytes:
+    out = BytesWriter()
+    for entry in batch:
+        if entry.kind == entries.MESSAGE:
+            assert entry.message is not None
+            numbers = [number for number, _ in entry.queues]
+            positions = [position for _, position in entry.queues]
+            message = entry.message
+            entries.write_message(
+                out, numbers, positions, message.route, message.header, message.body
+            )
+        elif entry.kind == entries.SETTLED:
+            entries.write_settled(out, entry.queues[0][0], entry.first, entry.end)
+        elif entry.kind == entries.DEFINITION:
+            entries.write_definition(out, entry.data)
+        elif entry.kind == entries.QUEUE:
+            entries.write_queue(out, entry.queues[0][0])
+        else:
+            entries.write_queue_gone(out, entry.queues[0][0])
+    return out.getvalue()
+
+
+def plain(batch: list[Entry]) -> list[object]:
+    """Entries as what can be compared."""
+    return [(*each._replace(message=None), each.message and parts(each.message)) for each in batch]
+
+
+def parts(message: Stored) -> object:
+    return (message.route, message.header, message.body, message.persistent)
+
+
+@given(ENTRIES)
+def test_entries_are_read_as_they_were_written(batch: list[Entry]) -> None:
+    assert plain(entries.read_entries(written(batch))) == plain(batch)
+
+
+@given(MESSAGE | SETTLED | DEFINITION | ABOUT_QUEUE)
+def test_an_entry_cut_anywhere_is_damaged(entry: Entry) -> None:
+    whole = written([entry])
+    for size in range(1, len(whole)):
+        with pytest.raises(Damaged):
+            entries.read_entries(whole[:size])
+
+
+def test_an_entry_of_no_kind_is_damaged() -> None:
+    for kind in (0, *range(6, 256)):
+        with pytest.raises(Damaged, match=f"no kind of an entry: {kind}"):
+            entries.read_entries(bytes([kind]) + bytes(100))
+
+
+@given(POSITION, st.lists(st.builds(Stored, DATA, DATA, DATA, st.booleans()), max_size=6))
+def test_a_run_is_read_as_it_was_written_and_cut_anywhere_is_damaged(
+    first: int, messages: list[Stored]
+) -> None:
+    payload = entries.run(first, messages)
+    header = entries.read_run_header(payload)
+    assert header == (first, len(messages), sum(each.persistent for each in messages))
+    assert list(map(parts, entries.read_run(payload))) == list(map(parts, messages))
+    for size in range(len(payload)):
+        with pytest.raises(Damaged):
+            entries.read_run(payload[:size])
+    with pytest.raises(Damaged, match="behind the last"):
+        entries.read_run(payload + b"\0")
+
+
+CHECKPOINT = st.builds(
+    Checkpoint,
+    QUEUE,
+    st.lists(DATA, max_size=3),
+    st.lists(st.tuples(QUEUE, st.lists(st.tuples(POSITION, POSITION), max_size=3)), max_size=3),
+    st.lists(MESSAGE, max_size=2),
+)
+
+
+@given(CHECKPOINT)
+def test_a_checkpoint_is_read_as_it_was_written(checkpoint: Checkpoint) -> None:
+    read = entries.read_checkpoint(entries.write_checkpoint(checkpoint))
+    assert read[:3] == checkpoint[:3]
+    assert plain(read.messages) == plain(checkpoint.messages)
+
+
+@given(CHECKPOINT.map(lambda checkpoint: checkpoint._replace(messages=[])))
+def test_a_checkpoint_cut_anywhere_is_damaged(checkpoint: Checkpoint) -> None:
+    payload = entries.write_checkpoint(checkpoint)
+    for size in range(len(payload)):
+        with pytest.raises(Damaged):
+            entries.read_checkpoint(payload[:size])

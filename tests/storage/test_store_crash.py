@@ -1,0 +1,37 @@
+"""The store under crashes at every call, power loss, full disks and failing ones.
+
+The promises are those of store_world.py, where a world is a function of its seed.
+"""
+
+from collections import Counter
+
+import pytest
+
+from tests.storage.store_world import World
+
+PARTS = 4
+"""Tests that the worlds are split into, for the time one test may take."""
+
+WORLDS = 110
+"""Worlds of each part."""
+
+LIVES = 25
+"""Lives of a world: each ends in a crash point, and the next one finds what is left."""
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_what_was_told_is_found_after_each_crash_and_the_rest_in_whole_batches(part: int) -> None:
+    kinds: Counter[str] = Counter()
+    lives = lost = 0
+    for seed in range(part * WORLDS, (part + 1) * WORLDS):
+        world = World(seed)
+        for _ in range(LIVES):
+            world.live()
+        kinds.update(world.kinds)
+        lives += world.lives
+        lost += world.lost
+    print(f"{lives} crash points, {lost} batches lost that were not told; {dict(kinds)}")
+    assert lives * PARTS >= 10_000
+    assert lost > lives / 10
+    for kind in ("crash", "failed", "power lost", "killed"):
+        assert kinds[kind] > lives / 20, kind
