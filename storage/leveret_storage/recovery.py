@@ -271,17 +271,6 @@ class _Recoverer:
             for first, end in ranges:
                 queue.settle(first, end)
 
-    def _batch(self, payload: bytes, spans: dict[int, tuple[int, int]]) -> None:
-        fresh: dict[int, tuple[int, int]] = {}
-        found = scan_batch(payload, self._in_runs, fresh)
-        for number, (first, end) in fresh.items():
-            queue = self._queue(number)
-            queue.next_position = max(queue.next_position, end)
-            known = spans.get(number, (first, end))
-            spans[number] = (min(first, known[0]), max(end, known[1]))
-        for entry in found:
-            self._entry(entry)
-
     def _entry(self, entry: entries.Entry) -> None:
         if entry.kind == entries.MESSAGE and entry.message is not None:
             for number, position in entry.queues:
