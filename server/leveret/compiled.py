@@ -24,6 +24,7 @@ COMPILED: Final = (
     "leveret.engine.exchanges.topic",
     "leveret.engine.exchanges.headers",
     "leveret.engine.queue",
+    "leveret.engine.turns",
     "leveret.engine.consumer",
     "leveret.engine.message",
     "leveret.engine.backlog",

@@ -1,4 +1,4 @@
-"""A queue: messages in order, and the consumers that take turns with them.
+"""A queue: messages in order, handed to its consumers.
 
 Rules:
 - A message's position is its place in the order of arrival. Messages leave in that order, so
@@ -6,8 +6,7 @@ Rules:
   has not left yet: a heap of what was returned, and a first-in-first-out backlog behind it.
 - While a consumer is ready nothing waits, so a message that arrives then goes straight through.
 - In a durable queue the store is told of every position that is done with.
-- Consumers are served in turn. One that can take nothing now is parked, and costs nothing until
-  it is unparked.
+- Which consumer a message goes to is the affair of `Turns`.
 """
 
 from heapq import heappop, heappush
@@ -19,6 +18,7 @@ from leveret.engine.backlog import Backlog
 from leveret.engine.consumer import Consumer
 from leveret.engine.exchanges.base import Destination
 from leveret.engine.message import Message
+from leveret.engine.turns import Turns
 from leveret.limits import HELD_BACKLOG_MESSAGES
 from leveret_storage.queue_log import QueueLog
 from leveret_storage.recovery import Loose, RecoveredQueue
@@ -42,14 +42,13 @@ class Queue(Destination):
         self.owner = owner
         """The connection an exclusive queue belongs to; None for a shared one."""
         self.arguments = arguments if arguments is not None else Arguments({}, {})
-        self.consumers: list[Consumer] = []
         self.unacknowledged: i64 = 0
         self.deleted = False
-        self._ready: list[Consumer] = []
         self.log: QueueLog | None = None
         """What the store keeps of a durable queue; None for one that ends with the process."""
         self.last_position: i64 = -1
         """The position of the message published last."""
+        self._turns = Turns()
         self._backlog = Backlog(self.pump)
         self._returned: list[tuple[int, Message]] = []
         self._held_at: i64 = -1
@@ -79,9 +78,14 @@ class Queue(Destination):
         return self.owner is not None
 
     @property
+    def consumers(self) -> list[Consumer]:
+        """Everybody who consumes from it, in the order in which they came."""
+        return self._turns.consumers
+
+    @property
     def exclusively_consumed(self) -> bool:
         """Whether a consumer asked to be the only one."""
-        return len(self.consumers) == 1 and self.consumers[0].exclusive
+        return self._turns.exclusive
 
     def message_count(self) -> i64:
         """Messages ready to be delivered (RabbitMQ: `messages_ready`)."""
@@ -97,8 +101,8 @@ class Queue(Destination):
         store = backlog.store
         too_fast = store is not None and store.is_behind()
         self.last_position = backlog.next
-        if backlog.count == 0 and self._ready and not self._returned:
-            consumer = self._next_ready()
+        if backlog.count == 0 and self._turns.ready and not self._returned:
+            consumer = self._turns.next()
             if consumer is not None:
                 position = backlog.next
                 backlog.next = position + 1
@@ -116,8 +120,9 @@ class Queue(Destination):
     def pump(self) -> None:
         """Hand out messages for as long as there are any and a consumer takes them."""
         backlog = self._backlog
-        while self._ready and (self._returned or backlog.available()):
-            consumer = self._next_ready()
+        turns = self._turns
+        while turns.ready and (self._returned or backlog.available()):
+            consumer = turns.next()
             if consumer is None:
                 return
             if self._returned:
@@ -167,22 +172,16 @@ class Queue(Destination):
 
     def add_consumer(self, consumer: Consumer) -> None:
         """Let a consumer take its turns, from now on."""
-        self.consumers.append(consumer)
-        self._ready.append(consumer)
+        self._turns.add(consumer)
 
     def remove_consumer(self, consumer: Consumer) -> None:
         """Give a consumer no more messages; those it holds stay with its channel."""
-        self.consumers.remove(consumer)
-        if consumer.parked:
-            consumer.parked = False
-        else:
-            self._ready.remove(consumer)
+        self._turns.remove(consumer)
 
     def unpark(self, consumer: Consumer) -> None:
         """Let a consumer that may have room again take its turns again."""
         if consumer.parked and not self.deleted:
-            consumer.parked = False
-            self._ready.append(consumer)
+            self._turns.unpark(consumer)
             self.pump()
 
     def delete(self) -> None:
@@ -195,22 +194,4 @@ class Queue(Destination):
             backlog.store.drop_queue(backlog.log)
             backlog.log = None
             self.log = None
-        consumers = self.consumers
-        self.consumers = []
-        self._ready = []
-        for consumer in consumers:
-            consumer.cancelled()
-
-    def _next_ready(self) -> Consumer | None:
-        """The consumer whose turn it is; those that cannot take anything are parked on the way."""
-        ready = self._ready
-        while ready:
-            consumer = ready[0]
-            if consumer.can_take():
-                if len(ready) > 1:
-                    ready.append(ready.pop(0))
-                return consumer
-            del ready[0]
-            consumer.parked = True
-            consumer.park()
-        return None
+        self._turns.end()
