@@ -11,7 +11,7 @@ from typing import Final
 
 COMPILED: Final = (
     "leveret.protocol.frames",
-    "leveret.protocol.tables",
+    "leveret.tables",
     "leveret.protocol.session",
     "leveret.protocol.connection",
     "leveret.protocol.channel",

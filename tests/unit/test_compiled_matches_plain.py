@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 from librt.strings import BytesWriter
 
 import leveret
+from leveret import tables
 from leveret.compiled import COMPILED, build_kind, loaded_from_shared_object
 from leveret.engine.message import Message
-from leveret.protocol import frames, tables
+from leveret.protocol import frames
 from tests.protocol.player import PLAIN, play
 from tests.protocol.scripts import HANDSHAKE, SESSION
 from tests.unit.protocol import wire

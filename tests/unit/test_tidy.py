@@ -33,6 +33,7 @@ LEAVES = {
     "leveret.errors",
     "leveret.limits",
     "leveret.memory",
+    "leveret.tables",
 }
 """Modules that anyone may import, and that import nothing but each other."""
 

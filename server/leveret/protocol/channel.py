@@ -29,17 +29,14 @@ from leveret.protocol.states import (
     ChannelState,
     next_channel_state,
 )
-from leveret.protocol.tables import check_properties, delivery_mode
 from leveret.protocol.transaction import Transaction
+from leveret.tables import HEADER_PREFIX_BYTES, check_properties, delivery_mode
 from leveret_storage.queue_log import QueueLog
 from leveret_storage.store import Store
 
 BASIC_CLASS: Final = 60
 HEADER_BYTES_MIN: Final = 14
 """A content header: class, weight, body size and property flags."""
-
-HEADER_PREFIX_BYTES: Final = 12
-"""Octets of a content header before the property flags."""
 
 NO_ROUTE: Final = Route(b"", "", "", [], False)
 

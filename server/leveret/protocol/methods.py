@@ -24,17 +24,15 @@ from pamqp.base import Frame
 from pamqp.commands import INDEX_MAPPING, Basic, Channel, Queue
 from pamqp.common import FieldTable, FieldValue
 
+from leveret import tables
 from leveret.engine.arguments import Arguments
 from leveret.errors import AmqpError, ReplyCode
 from leveret.limits import SHORT_STRING_BYTES_MAX
-from leveret.protocol import tables
 
 Properties: TypeAlias = Basic.Properties
 
 FRAME_METHOD: Final = 1
 FRAME_END: Final = b"\xce"
-HEADER_PREFIX_BYTES: Final = 12
-"""Octets of a content header before the property flags: class, weight, body size."""
 
 FIXED_SIZES: Final = {"octet": 1, "short": 2, "long": 4, "longlong": 8, "timestamp": 8}
 """Octets of the field types that have a size; the others begin with their length."""
@@ -357,10 +355,10 @@ def properties(header: bytes) -> Properties:
     Raises AmqpError (502) for what `tables.check_properties` refuses, and nothing else.
     """
     try:
-        flags = tables.check_properties(header, HEADER_PREFIX_BYTES, len(header))
+        flags = tables.check_properties(header, tables.HEADER_PREFIX_BYTES, len(header))
     except ValueError as error:
         raise AmqpError(ReplyCode.SYNTAX_ERROR, f"malformed properties: {error}") from error
-    start = HEADER_PREFIX_BYTES + 2
+    start = tables.HEADER_PREFIX_BYTES + 2
     result = Properties()
     try:
         result.unmarshal(flags, header[start:])

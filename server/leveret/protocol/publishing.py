@@ -10,11 +10,12 @@ from typing import Final
 
 from pamqp.common import FieldTable
 
+from leveret import tables
 from leveret.engine.queue import Queue
 from leveret.engine.topology.arguments import expiry_error
 from leveret.engine.vhost import Route, VirtualHost
 from leveret.errors import AmqpError, ReplyCode
-from leveret.protocol import methods, tables
+from leveret.protocol import methods
 
 TRANSIENT: Final = 1
 PERSISTENT: Final = 2
@@ -33,7 +34,7 @@ def is_to_be_examined(header: bytes, flags: int) -> bool:
     if flags & (tables.USER_ID | tables.EXPIRATION):
         return True
     if flags & tables.DELIVERY_MODE:
-        mode = tables.delivery_mode(header, methods.HEADER_PREFIX_BYTES, flags)
+        mode = tables.delivery_mode(header, tables.HEADER_PREFIX_BYTES, flags)
         if mode not in (TRANSIENT, PERSISTENT):
             return True
     if flags & tables.HEADERS:
@@ -113,7 +114,7 @@ def _invalid_message(what: str) -> AmqpError:
 
 def _headers_at(header: bytes) -> int:
     """Where the table of headers begins in a content header that has one."""
-    start = methods.HEADER_PREFIX_BYTES
+    start = tables.HEADER_PREFIX_BYTES
     flags = int.from_bytes(header[start : start + 2], "big")
     return tables.property_offset(header, start, flags, tables.HEADERS)
 

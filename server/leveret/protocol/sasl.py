@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 
 from pamqp import decode
 
+from leveret import tables
 from leveret.errors import AmqpError, ReplyCode
-from leveret.protocol import tables
 
 
 class Credentials(NamedTuple):

@@ -12,9 +12,10 @@ from pamqp.base import Frame
 from pamqp.commands import INDEX_MAPPING, Basic, Channel, Connection, Queue
 from pamqp.common import FieldValue
 
+from leveret import tables
 from leveret.errors import AmqpError, ReplyCode
 from leveret.limits import TABLE_DEPTH_MAX, TABLE_ENTRIES_MAX
-from leveret.protocol import methods, tables
+from leveret.protocol import methods
 from tests.unit.protocol import wire
 
 every_method = pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from leveret.engine.vhost import Route, VirtualHost
 from leveret.errors import AmqpError
 from leveret.protocol.publishing import check_expiration, examine, is_to_be_examined
-from leveret.protocol.tables import HEADERS, PRIORITY, check_properties
+from leveret.tables import HEADERS, PRIORITY, check_properties
 from tests.unit.protocol import wire
 
 FLAGS_AT = 12

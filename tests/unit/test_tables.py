@@ -11,8 +11,8 @@ from pamqp.commands import Basic
 from pamqp.common import FieldValue
 from pamqp.header import ContentHeader
 
+from leveret import tables
 from leveret.limits import TABLE_DEPTH_MAX, TABLE_ENTRIES_MAX
-from leveret.protocol import tables
 from tests.unit.protocol import wire
 
 EPOCH = datetime.datetime(1970, 1, 1)

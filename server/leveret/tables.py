@@ -21,6 +21,9 @@ from mypy_extensions import i64
 
 from leveret.limits import TABLE_DEPTH_MAX, TABLE_ENTRIES_MAX
 
+HEADER_PREFIX_BYTES: Final = 12
+"""Octets of a content header before the property flags: class, weight, body size."""
+
 CONTENT_TYPE: Final = 0x8000
 CONTENT_ENCODING: Final = 0x4000
 HEADERS: Final = 0x2000
