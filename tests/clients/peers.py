@@ -17,6 +17,7 @@ from pamqp import commands
 
 from tests.support.brokers import Broker
 from tests.support.wire import (
+    READ_TIMEOUT_S,
     ClosedByServerError,
     Wire,
     make_start_ok,
@@ -74,7 +75,7 @@ class Peer(Wire):
         except ConnectionError:
             return True
         finally:
-            self._socket.settimeout(10.0)
+            self._socket.settimeout(READ_TIMEOUT_S)
         self._buffer += data
         return not data
 
@@ -106,7 +107,7 @@ class Peer(Wire):
         except TimeoutError:
             return sent
         finally:
-            self._socket.settimeout(10.0)
+            self._socket.settimeout(READ_TIMEOUT_S)
         return sent
 
     def declare(self, queue: str) -> None:
@@ -162,15 +163,18 @@ class Peer(Wire):
 class Peers:
     """The peers of one test, or one module, all gone when it is over."""
 
-    def __init__(self, broker: Broker, channel_max: int = 2047) -> None:
+    def __init__(self, broker: Broker, channel_max: int = 2047, buffer_bytes: int = 0) -> None:
         self.broker = broker
         self._channel_max = channel_max
+        self._buffer_bytes = buffer_bytes
         self._peers: list[Peer] = []
 
     def connect(self) -> Peer:
         """A connection that has not said anything yet."""
-        self._peers.append(Peer(self.broker.host, self.broker.port))
-        return self._peers[-1]
+        broker = self.broker
+        peer = Peer(broker.host, broker.port, buffer_bytes=self._buffer_bytes)
+        self._peers.append(peer)
+        return peer
 
     def log_in(self, *capabilities: str, heartbeat: int = 0) -> Peer:
         """A connection that is logged in as guest with channel 1 open."""
@@ -209,6 +213,7 @@ class Sending(threading.Thread):
         super().__init__(daemon=True)
         self._peer = peer
         self._pieces = pieces
+        self._last = b""
         self.sent = 0
         """Pieces that went into the socket completely."""
         self.error: Exception | None = None
@@ -220,15 +225,22 @@ class Sending(threading.Thread):
             for piece in self._pieces:
                 self._peer.send_bytes(piece)
                 self.sent += 1
+                if self._last:
+                    self._peer.send_bytes(self._last)
+                    return
         except (ClosedByServerError, OSError) as error:
             self.error = error
 
     def settle(self) -> None:
         """Return when all is sent, or when nothing moves for STANDSTILL_S."""
         before = -1
-        while self.is_alive() and self.sent != before:
-            before = self.sent
+        while self.is_alive() and self._peer.bytes_sent != before:
+            before = self._peer.bytes_sent
             self.join(STANDSTILL_S)
+
+    def finish(self, last: bytes) -> None:
+        """Have nothing follow the piece under way but `last`, which is not counted."""
+        self._last = last
 
 
 class Sender(Sending):

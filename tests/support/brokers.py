@@ -25,9 +25,9 @@ from types import TracebackType
 from typing import Self
 
 HOST = "127.0.0.1"
-LEVERET_START_DEADLINE_S = 20.0
+LEVERET_START_DEADLINE_S = 60.0
 RABBITMQ_START_DEADLINE_S = 120.0
-STOP_DEADLINE_S = 30.0
+STOP_DEADLINE_S = 60.0
 POLL_INTERVAL_S = 0.02
 LOG_TAIL_BYTES = 4000
 
@@ -49,7 +49,7 @@ def free_port() -> int:
 
 
 def wait_until(
-    predicate: Callable[[], bool], deadline_s: float = 10.0, what: str = "the awaited state"
+    predicate: Callable[[], bool], deadline_s: float = 60.0, what: str = "the awaited state"
 ) -> None:
     """Return as soon as `predicate()` is true.
 

@@ -16,7 +16,7 @@ PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
 FRAME_END = 0xCE
 FRAME_OVERHEAD_BYTES = 8
 FRAME_MAX_DEFAULT = 131_072
-READ_TIMEOUT_S = 10.0
+READ_TIMEOUT_S = 30.0
 
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 
@@ -52,13 +52,29 @@ class ClosedByServerError(Exception):
 
 
 class Wire:
-    """One TCP connection to a broker."""
+    """One TCP connection to a broker.
 
-    def __init__(self, host: str, port: int, timeout_s: float = READ_TIMEOUT_S) -> None:
-        self._socket = socket.create_connection((host, port), timeout_s)
+    With `buffer_bytes` the kernel keeps about so much for it in each direction, rather than what
+    the machine is set to: the window it offers keeps the buffers of the other end small too.
+    """
+
+    def __init__(
+        self, host: str, port: int, timeout_s: float = READ_TIMEOUT_S, buffer_bytes: int = 0
+    ) -> None:
+        self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        self._socket.settimeout(timeout_s)
+        if buffer_bytes:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_bytes)
+        try:
+            self._socket.connect((host, port))
+        except OSError:
+            self._socket.close()
+            raise
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = bytearray()
         self.frame_max = FRAME_MAX_DEFAULT
+        self.bytes_sent = 0
 
     def __enter__(self) -> Self:
         return self
@@ -78,11 +94,16 @@ class Wire:
     def send_bytes(self, data: bytes) -> None:
         """Send `data` as it is.
 
-        Raises ClosedByServerError when the connection is gone.
+        Raises ClosedByServerError when the connection is gone, TimeoutError when nothing is read
+        at the other end.
         """
+        rest = memoryview(data)
         try:
-            self._socket.sendall(data)
-        except (BrokenPipeError, ConnectionError) as error:
+            while rest:
+                count = self._socket.send(rest)
+                self.bytes_sent += count
+                rest = rest[count:]
+        except ConnectionError as error:
             raise ClosedByServerError from error
 
     def send(self, value: AnyFrame, channel: int = 0) -> None:
