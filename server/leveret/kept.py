@@ -92,6 +92,9 @@ def plain_message(vhost: str, queue: str, position: int, message: Stored) -> Pla
         "persistent": message.persistent,
         "size": len(message.body),
     }
+    for name, milliseconds in (("arrived", message.arrived), ("until", message.until)):
+        if milliseconds:
+            found[name] = _time(milliseconds)
     try:
         found["body"] = message.body.decode()
     except UnicodeDecodeError:
@@ -111,6 +114,14 @@ def _plain_properties(header: bytes) -> Plain:
         for name, value in values.items()
         if value is not None and (name != "cluster_id" or value)
     }
+
+
+def _time(milliseconds: int) -> str:
+    seconds, rest = divmod(milliseconds, 1000)
+    try:
+        return f"{datetime.datetime.fromtimestamp(seconds, datetime.UTC):%FT%T}.{rest:03}+00:00"
+    except (OverflowError, ValueError):
+        return f"{milliseconds} ms since 1970"
 
 
 def _text(data: bytes) -> str:

@@ -33,7 +33,8 @@ RUN: Final = 18
 """Kinds of records."""
 
 PERSISTENT: Final = 1
-"""Flag of a message in a run: it is to be there after a restart."""
+TIMED: Final = 2
+"""Flags of a message: it is to be there after a restart; it has a time of its owner's."""
 
 RUN_HEADER_BYTES: Final = 16
 """First position, messages, and persistent messages of a run."""
@@ -44,13 +45,28 @@ TARGETS_MAX: Final = 0x7FFF
 
 @mypyc_attr(acyclic=True)
 class Stored:
-    """A message as the log keeps it: three strings of bytes whose meaning is the owner's."""
+    """A message as the log keeps it: three strings of bytes whose meaning is the owner's.
 
-    def __init__(self, route: bytes, header: bytes, body: bytes, persistent: bool) -> None:
+    Its times are milliseconds since the epoch, not negative.
+    """
+
+    def __init__(
+        self,
+        route: bytes,
+        header: bytes,
+        body: bytes,
+        persistent: bool,
+        arrived: i64 = 0,
+        until: i64 = 0,
+    ) -> None:
         self.route = route
         self.header = header
         self.body = body
         self.persistent = persistent
+        self.arrived = arrived
+        """When it came into its queues."""
+        self.until = until
+        """A time its owner attached to it, such as when it expires; 0 is none."""
 
 
 class RunHeader(NamedTuple):
@@ -76,12 +92,7 @@ class Entry(NamedTuple):
 
 
 def write_message(
-    out: BytesWriter,
-    queues: list[int],
-    positions: list[int],
-    route: bytes,
-    header: bytes,
-    body: bytes,
+    out: BytesWriter, queues: list[int], positions: list[int], message: Stored
 ) -> None:
     """Write the entry of a message that went to `queues`, at `positions`."""
     out.append(MESSAGE)
@@ -91,7 +102,7 @@ def write_message(
         write_i32_be(out, i32(queues[at]))
         write_i64_be(out, positions[at])
         at += 1
-    _write_parts(out, route, header, body)
+    _write_stored(out, message)
 
 
 def write_settled(out: BytesWriter, queue: i64, first: i64, end: i64) -> None:
@@ -121,7 +132,13 @@ def write_queue_gone(out: BytesWriter, queue: i64) -> None:
     write_i32_be(out, i32(queue))
 
 
-def _write_parts(out: BytesWriter, route: bytes, header: bytes, body: bytes) -> None:
+def _write_stored(out: BytesWriter, message: Stored) -> None:
+    route, header, body, until = message.route, message.header, message.body, message.until
+    flags = PERSISTENT if message.persistent else 0
+    out.append(flags if until == 0 else flags | TIMED)
+    write_i64_be(out, message.arrived)
+    if until != 0:
+        write_i64_be(out, until)
     write_i16_be(out, i16(len(route)))
     write_i32_be(out, i32(len(header)))
     write_i32_be(out, i32(len(body)))
@@ -152,8 +169,7 @@ def read_run(payload: bytes) -> list[Stored]:
     reader = Reader(payload, RUN_HEADER_BYTES)
     while count > 0:
         count -= 1
-        persistent = reader.octet() & PERSISTENT != 0
-        found.append(reader.message(persistent))
+        found.append(reader.message())
     if reader.at != len(payload):
         raise Damaged("bytes behind the last message of a run")
     return found
@@ -171,9 +187,7 @@ def transient_positions(payload: bytes) -> list[tuple[int, int]]:
     found: list[tuple[int, int]] = []
     reader = Reader(payload, RUN_HEADER_BYTES)
     for position in range(header.first, end):
-        persistent = reader.octet() & PERSISTENT != 0
-        reader.skip_message()
-        if persistent:
+        if reader.skip_message() & PERSISTENT != 0:
             continue
         if found and found[-1][1] == position:
             found[-1] = (found[-1][0], position + 1)
@@ -193,7 +207,7 @@ def read_entries(payload: bytes, at: int = 0) -> list[Entry]:
         kind = reader.octet()
         if kind == MESSAGE:
             queues = [(reader.long(), reader.longlong()) for _ in range(reader.short())]
-            entries.append(Entry(kind, queues, message=reader.message(True)))
+            entries.append(Entry(kind, queues, message=reader.message()))
         else:
             entries.append(read_other(reader, kind))
     return entries
@@ -249,17 +263,36 @@ class Reader:
         at = self._advance(size)
         return self.data[at : at + size]
 
-    def message(self, persistent: bool) -> Stored:
-        """A message's three parts, lengths first."""
+    def message(self) -> Stored:
+        """A message: its flags, its times, and its three parts, lengths first."""
+        flags = self._flags()
+        arrived = self.longlong()
+        until = self.longlong() if flags & TIMED else 0
         route, header, body = self.short(), self.long(), self.long()
-        return Stored(self.octets(route), self.octets(header), self.octets(body), persistent)
+        return Stored(
+            self.octets(route),
+            self.octets(header),
+            self.octets(body),
+            flags & PERSISTENT != 0,
+            arrived,
+            until,
+        )
 
-    def skip_message(self) -> None:
-        """Go behind a message without reading it."""
+    def skip_message(self) -> int:
+        """Go behind a message without reading more of it than its flags, which are returned."""
+        flags = self._flags()
+        self._advance(16 if flags & TIMED else 8)
         route, header, body = self.short(), self.long(), self.long()
         self._advance(route)
         self._advance(header)
         self._advance(body)
+        return flags
+
+    def _flags(self) -> int:
+        flags = self.octet()
+        if flags & ~(PERSISTENT | TIMED):
+            raise Damaged(f"no flags of a message: {flags}")
+        return flags
 
 
 def run(first: i64, messages: list[Stored]) -> bytes:
@@ -273,8 +306,7 @@ def run(first: i64, messages: list[Stored]) -> bytes:
     write_i32_be(out, i32(len(messages)))
     write_i32_be(out, i32(persistent))
     for message in messages:
-        out.append(PERSISTENT if message.persistent else 0)
-        _write_parts(out, message.route, message.header, message.body)
+        _write_stored(out, message)
     return out.getvalue()
 
 
@@ -310,7 +342,7 @@ def write_checkpoint(checkpoint: Checkpoint) -> bytes:
         if message is not None:
             numbers = [number for number, _ in entry.queues]
             positions = [position for _, position in entry.queues]
-            write_message(out, numbers, positions, message.route, message.header, message.body)
+            write_message(out, numbers, positions, message)
     return out.getvalue()
 
 

@@ -58,7 +58,7 @@ def scan_batch(
             if position not in ranges:
                 targets.append((queue, position))
         if targets:
-            found.append(Entry(kind, targets, message=reader.message(True)))
+            found.append(Entry(kind, targets, message=reader.message()))
         else:
             reader.skip_message()
     if queue >= 0:

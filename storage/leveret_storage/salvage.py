@@ -129,14 +129,7 @@ def _write_log(medium: Medium, name: str, found: Recovery) -> None:
         positions = [position for _, position in places]
         for at in range(0, len(places), entries.TARGETS_MAX):
             end = at + entries.TARGETS_MAX
-            entries.write_message(
-                out,
-                numbers[at:end],
-                positions[at:end],
-                message.route,
-                message.header,
-                message.body,
-            )
+            entries.write_message(out, numbers[at:end], positions[at:end], message)
         if len(out) >= BATCH_BYTES:
             writer.append(entries.BATCH, out.getvalue())
             out.truncate(0)

@@ -204,22 +204,15 @@ class Store:
 
     # --- what goes into the open batch ------------------------------------------------------
 
-    def message(
-        self,
-        queues: list[QueueLog],
-        positions: list[int],
-        route: bytes,
-        header: bytes,
-        body: bytes,
-    ) -> None:
+    def message(self, queues: list[QueueLog], positions: list[int], message: Stored) -> None:
         """Keep a message that went to `queues`, at `positions`."""
         most = entries.TARGETS_MAX
         if len(queues) > most:
-            self.message(queues[:most], positions[:most], route, header, body)
-            self.message(queues[most:], positions[most:], route, header, body)
+            self.message(queues[:most], positions[:most], message)
+            self.message(queues[most:], positions[most:], message)
             return
         numbers = [queue.number for queue in queues]
-        entries.write_message(self._out, numbers, positions, route, header, body)
+        entries.write_message(self._out, numbers, positions, message)
         self._urgent = True
         at: i64 = 0
         while at < len(queues):

@@ -29,6 +29,8 @@ from tests.storage.owning import take
 
 Operation: TypeAlias = tuple[Any, ...]
 Batch: TypeAlias = list[Operation]
+Kept: TypeAlias = tuple[bytes, int, int]
+"""What is told apart of a message: its body, when it arrived, its owner's time."""
 
 
 class StepExecutor:
@@ -69,7 +71,7 @@ class QueueState:
     """What has to be there of a durable queue."""
 
     def __init__(self) -> None:
-        self.messages: dict[int, bytes] = {}
+        self.messages: dict[int, Kept] = {}
         self.known_end = 0
         """The position behind all that anything was said of."""
 
@@ -96,9 +98,9 @@ class State:
     def apply(self, batch: Batch) -> None:
         for operation in batch:
             match operation:
-                case ("message", number, position, body):
+                case ("message", number, position, kept):
                     if number in self.queues:
-                        self.queues[number].messages[position] = body
+                        self.queues[number].messages[position] = kept
                         self._known(number, position + 1)
                 case ("settle", number, first, end):
                     if number in self.queues:
@@ -139,29 +141,35 @@ class Found(NamedTuple):
     """What recovery found, read out."""
 
     definitions: list[bytes]
-    messages: dict[int, dict[int, bytes]]
+    messages: dict[int, dict[int, Kept]]
     next_positions: dict[int, int]
 
 
 def read_out(medium: FaultyMedium, recovery: Recovery) -> Found:
     """Everything in the queues, each checked for order and count."""
-    messages: dict[int, dict[int, bytes]] = {}
+    messages: dict[int, dict[int, Kept]] = {}
     for number, queue in recovery.queues.items():
-        found: list[tuple[int, bytes]] = []
+        found: list[tuple[int, Kept]] = []
         for part in queue.contents:
             if isinstance(part, Loose):
-                found += [(part.first + at, each.body) for at, each in enumerate(part.messages)]
+                found += [(at, kept_of(each)) for at, each in enumerate(part.messages, part.first)]
                 continue
             name, offset, size = part.segment.name, int(part.offset), int(part.size)
             stored = read_run(read_record(medium, name, offset, size))
             for first, end in part.live:
-                found += [(at, stored[at - int(part.first)].body) for at in range(first, end)]
+                pieces = stored[first - int(part.first) : end - int(part.first)]
+                found += [(at, kept_of(each)) for at, each in enumerate(pieces, first)]
         positions = [position for position, _ in found]
         assert positions == sorted(set(positions)), f"queue {number}: positions {positions}"
         assert queue.count == len(found), f"queue {number}: {queue.count} for {len(found)}"
         messages[number] = dict(found)
     next_positions = {number: queue.next_position for number, queue in recovery.queues.items()}
     return Found(list(recovery.definitions), messages, next_positions)
+
+
+def kept_of(message: Stored) -> Kept:
+    """What is told apart of a message."""
+    return message.body, int(message.arrived), int(message.until)
 
 
 class OwnedQueue:
@@ -285,8 +293,8 @@ class World:
         self.queues: dict[int, OwnedQueue] = {}
         for number, recovered in recovery.queues.items():
             queue = OwnedQueue(self.store.queues[number], recovered.next_position)
-            for position, body in found.messages[number].items():
-                queue.messages[position] = Stored(b"r", b"h", body, True)
+            for position, (body, arrived, until) in found.messages[number].items():
+                queue.messages[position] = Stored(b"r", b"h", body, True, arrived, until)
             for part in recovered.contents:
                 if isinstance(part, Run):
                     queue.runs.append(part)
@@ -366,7 +374,8 @@ class World:
             return
         persistent = self.random.random() < 0.75
         body = self.random.randbytes(self.random.choice((0, 3, 10, 40)))
-        message = Stored(b"r", b"h", body, persistent)
+        arrived, until = self.random.choice(((0, 0), (1, 0), (2**40, 2**41)))
+        message = Stored(b"r", b"h", body, persistent, arrived, until)
         count = min(len(self.queues), self.random.choice((1, 1, 1, 2, 3)))
         targets: list[OwnedQueue] = []
         positions: list[int] = []
@@ -378,10 +387,10 @@ class World:
             if persistent and queue.log.durable:
                 targets.append(queue)
                 positions.append(position)
-                self.open.append(("message", number, position, body))
+                self.open.append(("message", number, position, kept_of(message)))
         if targets:
             logs = [queue.log for queue in targets]
-            self.store.message(logs, positions, b"r", b"h", body)
+            self.store.message(logs, positions, message)
 
     def _settle(self, queue: OwnedQueue, position: int) -> None:
         queue.log.settle(position)
@@ -459,12 +468,12 @@ class World:
         if not wanted:
             queue.runs.remove(run)
             return
-        bodies = {position: queue.messages[position].body for position in wanted}
+        expected = {position: kept_of(queue.messages[position]) for position in wanted}
 
         def done(messages: list[Stored]) -> None:
-            for position, body in bodies.items():
-                read = messages[position - int(run.first)].body
-                assert read == body, f"{self._where()}: position {position}"
+            for position, kept in expected.items():
+                read = kept_of(messages[position - int(run.first)])
+                assert read == kept, f"{self._where()}: position {position}"
 
         self.store.read_run(run, done)
 

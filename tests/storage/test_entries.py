@@ -12,7 +12,8 @@ from leveret_storage.errors import Damaged
 QUEUE = st.integers(0, 2**31 - 1)
 POSITION = st.integers(0, 2**63 - 1)
 DATA = st.binary(max_size=20)
-STORED = st.builds(Stored, DATA, DATA, DATA, st.just(True))
+TIME = st.just(0) | POSITION
+STORED = st.builds(Stored, DATA, DATA, DATA, st.booleans(), TIME, TIME)
 TARGETS = st.lists(st.tuples(QUEUE, POSITION), max_size=5)
 NOTHING = st.just(b"")
 ZERO = st.just(0)
@@ -34,10 +35,7 @@ def written(batch: list[Entry]) -> bytes:
             assert entry.message is not None
             numbers = [number for number, _ in entry.queues]
             positions = [position for _, position in entry.queues]
-            message = entry.message
-            entries.write_message(
-                out, numbers, positions, message.route, message.header, message.body
-            )
+            entries.write_message(out, numbers, positions, entry.message)
         elif entry.kind == entries.SETTLED:
             entries.write_settled(out, entry.queues[0][0], entry.first, entry.end)
         elif entry.kind == entries.DEFINITION:
@@ -55,7 +53,14 @@ def plain(batch: list[Entry]) -> list[object]:
 
 
 def parts(message: Stored) -> object:
-    return (message.route, message.header, message.body, message.persistent)
+    return (
+        message.route,
+        message.header,
+        message.body,
+        message.persistent,
+        message.arrived,
+        message.until,
+    )
 
 
 @given(ENTRIES)
@@ -77,7 +82,14 @@ def test_an_entry_of_no_kind_is_damaged() -> None:
             entries.read_entries(bytes([kind]) + bytes(100))
 
 
-@given(POSITION, st.lists(st.builds(Stored, DATA, DATA, DATA, st.booleans()), max_size=6))
+def test_a_message_with_flags_that_mean_nothing_is_damaged() -> None:
+    whole = bytearray(entries.run(0, [Stored(b"", b"", b"", True)]))
+    whole[entries.RUN_HEADER_BYTES] = 4
+    with pytest.raises(Damaged, match="no flags of a message: 4"):
+        entries.read_run(bytes(whole))
+
+
+@given(POSITION, st.lists(STORED, max_size=6))
 def test_a_run_is_read_as_it_was_written_and_cut_anywhere_is_damaged(
     first: int, messages: list[Stored]
 ) -> None:

@@ -62,8 +62,8 @@ class Owner:
         self.run()
 
     def publish(self, queue: QueueLog, first: int, count: int, body: bytes = b"x" * 50) -> None:
-        for position in range(first, first + count):
-            self.store.message([queue], [position], b"r", b"h", body)
+        for position, message in enumerate(stored(count, body), first):
+            self.store.message([queue], [position], message)
 
     def used_bytes(self) -> int:
         return sum(self.medium.size(name) for name in self.medium.list())
@@ -241,7 +241,7 @@ def test_a_run_is_read_though_its_queue_is_dropped_meanwhile() -> None:
 def test_a_message_may_go_to_more_queues_than_an_entry_can_name() -> None:
     owner = Owner(FaultyMedium(1))
     queues = [owner.store.add_queue(True) for _ in range(40_000)]
-    owner.store.message(queues, [0] * len(queues), b"r", b"h", b"body")
+    owner.store.message(queues, [0] * len(queues), stored(1)[0])
     owner.commit()
     found = after_power_loss(owner.medium).queues
     assert sum(queue.count for queue in found.values()) == len(found) == 40_000

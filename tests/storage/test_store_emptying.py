@@ -1,6 +1,6 @@
 """How much of the commit log is kept, and that nothing is lost when segments of it go."""
 
-from leveret_storage.entries import read_run
+from leveret_storage.entries import Stored, read_run
 from leveret_storage.errors import StorageError
 from leveret_storage.queue_log import QueueLog
 from leveret_storage.recovery import Loose, recover
@@ -38,7 +38,7 @@ class Owner:
 
     def publish(self, queue: QueueLog, body: bytes) -> None:
         """Keep a message, in memory and in the log alone."""
-        self.store.message([queue], [self.next[queue]], b"route", b"header", body)
+        self.store.message([queue], [self.next[queue]], Stored(b"route", b"header", body, True))
         self.next[queue] += 1
         self.store.commit()
 

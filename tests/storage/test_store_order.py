@@ -64,9 +64,7 @@ class Owner:
         if count > 1:
             self.store.write_run(self.queue, first, messages[: count // 2])
         for position, message in enumerate(messages, first):
-            self.store.message(
-                [self.queue], [position], message.route, message.header, message.body
-            )
+            self.store.message([self.queue], [position], message)
         self.store.commit()
 
     def found(self) -> int:

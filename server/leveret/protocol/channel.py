@@ -235,7 +235,7 @@ class Channel(Confirming):
                 logs.append(log)
                 positions.append(int(queue.last_position))
         if logs:
-            store.message(logs, positions, message.route, message.header, message.body)
+            store.message(logs, positions, message)
             self._kept_in = store.batch
 
     def _queues_by_headers(self, message: Message, route: Route) -> list[Queue]:
