@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec
 
 Arguments = ParamSpec("Arguments")
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 def in_loop(

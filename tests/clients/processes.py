@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-LINE_DEADLINE_S = 15.0
+LINE_DEADLINE_S = 60.0
 
 
 class Program:

@@ -28,7 +28,7 @@ from tests.support.wire import (
     short_string,
 )
 
-DEADLINE_S = 5.0
+DEADLINE_S = 60.0
 
 HTTP = b"GET /api/overview HTTP/1.1\r\nHost: localhost:5672\r\n\r\n"
 TLS_HELLO = bytes.fromhex("16030100c8010000c40303") + bytes(range(190))

@@ -22,8 +22,8 @@ from tests.clients.processes import Program
 from tests.support.brokers import Broker, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
-RESULT_DEADLINE_S = 20.0
-READY_DEADLINE_S = 30.0
+RESULT_DEADLINE_S = 60.0
+READY_DEADLINE_S = 90.0
 COUNTDOWN_S = 0.5
 
 Start = Callable[..., Program]
@@ -152,7 +152,8 @@ def test_a_countdown_is_kept(filing: Running) -> None:
 
     ran = filing.send("now", countdown=COUNTDOWN_S).get(RESULT_DEADLINE_S)
 
-    assert ran >= sent + COUNTDOWN_S
+    # The clocks of two processes, and a timer, agree about as well.
+    assert ran > sent + 0.9 * COUNTDOWN_S
 
 
 def test_a_chord_adds_up_what_its_group_returned(filing: Running) -> None:

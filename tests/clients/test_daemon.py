@@ -18,7 +18,7 @@ from leveret import __version__
 from tests.support import wire
 from tests.support.brokers import HOST, Leveret, wait_until
 
-EXIT_DEADLINE_S = 15.0
+EXIT_DEADLINE_S = 60.0
 READY = re.compile(r"leveret ready( amqp=\S+:\d+)+ storage=(\S+)")
 
 
@@ -202,13 +202,13 @@ class TestSystemd:
 
 class TestCommands:
     def test_ping_of_a_broker_ends_with_0(self, daemon: Leveret) -> None:
-        done = leveret("ping", "--port", str(daemon.port))
+        done = leveret("ping", "--port", str(daemon.port), "--timeout", "60")
 
         assert (done.returncode, done.stdout) == (0, f"{HOST}:{daemon.port} answers\n")
 
     def test_ping_leaves_no_complaint_in_the_brokers_log(self, daemon: Leveret) -> None:
         before = daemon.log_text()
-        assert leveret("ping", "--port", str(daemon.port)).returncode == 0
+        assert leveret("ping", "--port", str(daemon.port), "--timeout", "60").returncode == 0
         assert daemon.log_text() == before
 
     def test_ping_of_nobody_ends_with_1(self, daemon: Leveret) -> None:

@@ -14,7 +14,7 @@ from kombu.messaging import Consumer, Producer
 
 from tests.support.brokers import Broker
 
-EVENT_DEADLINE_S = 10.0
+EVENT_DEADLINE_S = 60.0
 
 
 @pytest.fixture
@@ -150,13 +150,13 @@ def test_both_kinds_of_prefetch_bound_the_deliveries(
 
 
 def test_a_heartbeat_check_passes_while_the_broker_lives(broker: Broker) -> None:
-    with Connection(broker.url, heartbeat=2) as connection:
+    with Connection(broker.url, heartbeat=30) as connection:
         connection.connect()
 
         for _ in range(3):
             connection.heartbeat_check(rate=2)
 
-        assert connection.get_heartbeat_interval() == 2
+        assert connection.get_heartbeat_interval() == 30
         assert connection.connected
 
 

@@ -8,7 +8,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import UnroutableError
 
 Connect = Callable[..., pika.BlockingConnection]
-INACTIVITY_S = 10.0
+INACTIVITY_S = 60.0
 
 
 def fill(channel: BlockingChannel, queue: str, *bodies: bytes) -> None:

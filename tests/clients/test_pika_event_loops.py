@@ -17,7 +17,7 @@ from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByClient
 
 from tests.support.brokers import Broker
 
-WATCHDOG_S = 15.0
+WATCHDOG_S = 60.0
 Adapter = Callable[..., Any]
 
 

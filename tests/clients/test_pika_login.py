@@ -91,7 +91,7 @@ def test_the_server_introduces_itself(connect: Connect) -> None:
 def test_a_blocked_callback_is_not_called_while_nothing_is_wrong(
     connect: Connect, name: str
 ) -> None:
-    connection = connect(blocked_connection_timeout=5)
+    connection = connect(blocked_connection_timeout=60)
     alarms: list[object] = []
     connection.add_on_connection_blocked_callback(lambda *frames: alarms.append(frames))
     connection.add_on_connection_unblocked_callback(lambda *frames: alarms.append(frames))

@@ -32,11 +32,11 @@ from tests.support.wire import (
     short_string,
 )
 
-SILENCE_S = 8.0
-SCENARIO_DEADLINE_S = 30.0
+SILENCE_S = 30.0
+SCENARIO_DEADLINE_S = 90.0
 """Seconds a whole scenario may take, however much a broker has to say."""
 
-CLEANUP_DEADLINE_S = 10.0
+CLEANUP_DEADLINE_S = 60.0
 RESOURCE_LOCKED = 405
 
 CONTENT_METHODS = (commands.Basic.Deliver, commands.Basic.GetOk, commands.Basic.Return)

@@ -11,7 +11,7 @@ import pytest
 from leveret_storage.errors import MediumFailed, MediumFull, ReadFailed, StorageError
 from leveret_storage.writer import Executor, InlineExecutor, ThreadExecutor
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 class Home:

@@ -97,8 +97,8 @@ class TestServe:
 
 
 class TestPing:
-    def ping(self, run: Callable[..., Result], port: int) -> str:
-        result = run("ping", "--port", str(port), "--timeout", "0.2")
+    def ping(self, run: Callable[..., Result], port: int, timeout_s: float = 60) -> str:
+        result = run("ping", "--port", str(port), "--timeout", str(timeout_s))
         assert result.exit_code == 1
         assert result.stdout == ""
         prefix = f"leveret: 127.0.0.1:{port}: "
@@ -127,7 +127,7 @@ class TestPing:
         assert self.ping(run, port) == "Connection refused\n"
 
     def test_nobody_answers(self, run: Callable[..., Result], listener: socket.socket) -> None:
-        assert self.ping(run, listener.getsockname()[1]) == "no answer within 0.2 s\n"
+        assert self.ping(run, listener.getsockname()[1], 0.2) == "no answer within 0.2 s\n"
 
     def test_somebody_closes_without_an_answer(
         self, run: Callable[..., Result], listener: socket.socket
@@ -137,7 +137,7 @@ class TestPing:
         assert self.ping(run, listener.getsockname()[1]) == (
             "the connection was closed without an answer\n"
         )
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()
 
     @pytest.mark.parametrize(
@@ -159,5 +159,5 @@ class TestPing:
         assert self.ping(run, listener.getsockname()[1]) == (
             "what listens there does not speak AMQP 0-9-1\n"
         )
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()

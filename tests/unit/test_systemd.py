@@ -20,7 +20,7 @@ def test_a_state_reaches_the_socket(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setenv("NOTIFY_SOCKET", path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(path)
-        systemd.settimeout(5)
+        systemd.settimeout(60)
         notify("READY=1")
 
         assert systemd.recv(100) == b"READY=1"
@@ -33,7 +33,7 @@ def test_a_state_reaches_a_socket_of_the_abstract_namespace(
     monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(f"\0{name}")
-        systemd.settimeout(5)
+        systemd.settimeout(60)
         notify("STOPPING=1")
 
         assert systemd.recv(100) == b"STOPPING=1"

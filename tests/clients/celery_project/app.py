@@ -14,7 +14,7 @@ from typing import Any
 from celery import Celery
 
 POLL_INTERVAL_S = 0.02
-HOLD_MAX_S = 60.0
+HOLD_MAX_S = 120.0
 
 app = Celery("warren", broker=os.environ["AMQP_URL"], backend=os.environ["RESULT_BACKEND"])
 app.conf.update(
