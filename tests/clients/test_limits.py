@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
-from pamqp import commands, heartbeat
+from pamqp import commands
 
 from tests.clients.peers import Peers, log_lines
-from tests.support.brokers import Broker, Leveret, wait_until
+from tests.support.brokers import Broker, Leveret
 from tests.support.wire import (
     BODY,
     PROTOCOL_HEADER,
@@ -19,7 +19,6 @@ from tests.support.wire import (
     short_string,
 )
 
-HANDSHAKE_TIMEOUT_S = 0.5
 MAX_CONNECTIONS = 8
 MAX_MESSAGE_SIZE = 100_000
 CONSUMERS_PER_CHANNEL = 3
@@ -34,7 +33,6 @@ TABLE_ENTRIES_MAX = 8192
 def broker() -> Iterator[Leveret]:
     """A broker with small limits."""
     limits = {
-        "LEVERET_AMQP_HANDSHAKE_TIMEOUT": str(HANDSHAKE_TIMEOUT_S),
         "LEVERET_AMQP_MAX_CONNECTIONS": str(MAX_CONNECTIONS),
         "LEVERET_AMQP_MAX_MESSAGE_SIZE": str(MAX_MESSAGE_SIZE),
         "LEVERET_AMQP_CONSUMERS_PER_CHANNEL": str(CONSUMERS_PER_CHANNEL),
@@ -51,40 +49,7 @@ def peers(broker: Broker) -> Iterator[Peers]:
         yield opened
 
 
-# --- connections ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("said", [b"", b"AMQP", PROTOCOL_HEADER, PROTOCOL_HEADER + b"\x01\0\0"])
-def test_who_does_not_get_on_with_the_handshake_is_cut(
-    peers: Peers, broker: Leveret, said: bytes
-) -> None:
-    peer = peers.connect()
-    peer.send_bytes(said)
-
-    assert peer.read_until_closed().count(b"\xce") == said.count(PROTOCOL_HEADER)
-    assert "handshake timeout" in log_lines(broker, peer.log_field)[0]
-
-
-def test_a_heartbeat_does_not_prolong_the_handshake(peers: Peers, broker: Leveret) -> None:
-    peer = peers.connect()
-    peer.send_bytes(PROTOCOL_HEADER)
-    peer.read_one(commands.Connection.Start)
-
-    def is_cut() -> bool:
-        if not peer.is_closed():
-            peer.send(heartbeat.Heartbeat())
-        return peer.is_closed()
-
-    wait_until(is_cut, what="the connection being cut")
-    assert len(log_lines(broker, peer.log_field)) == 1
-
-
-def test_an_open_connection_outlives_the_handshake_timeout(peers: Peers, name: str) -> None:
-    peer, idle = peers.log_in(), peers.connect()
-
-    idle.read_until_closed()
-
-    peer.declare(name)
+# --- before login ---------------------------------------------------------------------------
 
 
 def test_the_largest_frame_before_login_is_taken(peers: Peers) -> None:
@@ -109,6 +74,9 @@ def test_a_larger_frame_before_login_is_refused(peers: Peers, broker: Leveret) -
     close = peer.read_one(commands.Connection.Close)
     assert (close.reply_code, close.reply_text[:11]) == (501, "FRAME_ERROR")
     assert len(log_lines(broker, peer.log_field)) == 1
+
+
+# --- connections ----------------------------------------------------------------------------
 
 
 def test_a_connection_too_many_is_told_and_has_room_when_another_goes(peers: Peers) -> None:
