@@ -14,7 +14,7 @@ from pamqp import base, body, commands, header
 from leveret.errors import ReplyCode
 from tests.support.wire import AnyFrame, Arrived, Undecoded
 
-CAPABILITIES_NOT_COMPARED = frozenset({"consumer_priorities", "direct_reply_to"})
+CAPABILITIES_NOT_COMPARED = frozenset({"direct_reply_to"})
 FIELDS_NOT_SHOWN = frozenset({"ticket", "out_of_band", "insist", "channel_id", "client_properties"})
 BYTES_SHOWN_MAX = 48
 

@@ -1,6 +1,6 @@
 """What a declaration asks for and this version does not do yet is kept, and logged once."""
 
-from pamqp.commands import Basic, Queue
+from pamqp.commands import Queue
 
 from leveret.engine.topology.arguments import QUEUE_ARGUMENTS
 from tests.protocol.playbook import Client, Play
@@ -47,14 +47,6 @@ def test_a_refused_declaration_is_not_logged_as_made(play: Play) -> None:
     client.says(1, Queue.Declare(queue="q", arguments={"x-max-length": -1, "x-expires": 60_000}))
     client.hears_all()
     assert warned_of(client) == []
-
-
-def test_a_consumer_priority_is_logged(play: Play) -> None:
-    client = play.opens(1)
-    client.declares(1, "q")
-    client.consumes(1, "q", "c", arguments={"x-priority": 5})
-    assert client.log.of("consumer arguments without effect") == {"arguments": "x-priority"}
-    client.does(1, Basic.Cancel("c"), Basic.CancelOk)
 
 
 def test_every_known_argument_is_kept(play: Play) -> None:

@@ -63,6 +63,7 @@ def test_start_names_the_broker_and_what_it_can_do() -> None:
         "basic.nack": True,
         "connection.blocked": True,
         "consumer_cancel_notify": True,
+        "consumer_priorities": True,
         "exchange_exchange_bindings": True,
         "per_consumer_qos": True,
         "publisher_confirms": True,

@@ -1,8 +1,13 @@
 """The arguments of a queue as they were declared."""
 
+from typing import Final
+
 from pamqp.common import FieldValue
 
 from leveret.engine.table import Table
+
+SINGLE_ACTIVE_CONSUMER: Final = "x-single-active-consumer"
+PRIORITY: Final = "x-priority"
 
 
 class Arguments(dict[str, FieldValue]):

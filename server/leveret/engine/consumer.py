@@ -18,11 +18,15 @@ class Consumer(ABC):
     back through `Queue.unpark` when whoever held it up gives it room again.
     """
 
-    def __init__(self, tag: str, no_ack: bool, exclusive: bool) -> None:
+    def __init__(self, tag: str, no_ack: bool, exclusive: bool, priority: i64) -> None:
         self.tag = tag
         self.no_ack = no_ack
         self.exclusive = exclusive
+        self.priority = priority
+        """The higher is served first."""
         self.parked = False
+        self.active = True
+        """Whether it takes turns, or waits until its queue's single active consumer has gone."""
 
     @abstractmethod
     def can_take(self) -> bool:

@@ -13,7 +13,7 @@ from heapq import heappop, heappush
 
 from mypy_extensions import i64
 
-from leveret.engine.arguments import Arguments
+from leveret.engine.arguments import SINGLE_ACTIVE_CONSUMER, Arguments
 from leveret.engine.backlog import Backlog
 from leveret.engine.consumer import Consumer
 from leveret.engine.exchanges.base import Destination
@@ -48,7 +48,7 @@ class Queue(Destination):
         """What the store keeps of a durable queue; None for one that ends with the process."""
         self.last_position: i64 = -1
         """The position of the message published last."""
-        self._turns = Turns()
+        self._turns = Turns(self.arguments.get(SINGLE_ACTIVE_CONSUMER) is True)
         self._backlog = Backlog(self.pump)
         self._returned: list[tuple[int, Message]] = []
         self._held_at: i64 = -1
@@ -86,6 +86,11 @@ class Queue(Destination):
     def exclusively_consumed(self) -> bool:
         """Whether a consumer asked to be the only one."""
         return self._turns.exclusive
+
+    @property
+    def single_active(self) -> bool:
+        """Whether one of its consumers is active at a time, and the others wait."""
+        return self._turns.single_active
 
     def message_count(self) -> i64:
         """Messages ready to be delivered (RabbitMQ: `messages_ready`)."""
@@ -175,7 +180,10 @@ class Queue(Destination):
         self._turns.add(consumer)
 
     def remove_consumer(self, consumer: Consumer) -> None:
-        """Give a consumer no more messages; those it holds stay with its channel."""
+        """Give a consumer no more messages; those it holds stay with its channel.
+
+        Another may be active now: call `pump` when all that comes back is back.
+        """
         self._turns.remove(consumer)
 
     def unpark(self, consumer: Consumer) -> None:

@@ -1,9 +1,12 @@
 """Turns: the consumers of a queue, and which of them takes the next message.
 
 Rules:
-- Consumers are served in turn.
+- The highest priority is served first, and equal ones in turn (RabbitMQ: Consumer Priorities).
 - One that can take nothing now is parked, and costs nothing until it is unparked. It comes back
-  behind all others.
+  behind its equals.
+- Where one consumer is to be active at a time, the first one is, whatever the priority of those
+  who come later. The others wait; when it goes, the next one is the first of the highest priority
+  (RabbitMQ: Consumers, Single Active Consumer).
 """
 
 from leveret.engine.consumer import Consumer
@@ -12,11 +15,13 @@ from leveret.engine.consumer import Consumer
 class Turns:
     """The consumers of one queue, which owns it and hands out the messages."""
 
-    def __init__(self) -> None:
+    def __init__(self, single_active: bool) -> None:
         self.consumers: list[Consumer] = []
         """All of them, in the order in which they came."""
         self.ready: list[Consumer] = []
-        """Those that are not parked; the first is asked first. To be read only."""
+        """Those that are active and not parked; the first is asked first. To be read only."""
+        self.single_active = single_active
+        """Whether only one consumer is active at a time."""
 
     @property
     def exclusive(self) -> bool:
@@ -25,21 +30,27 @@ class Turns:
 
     def add(self, consumer: Consumer) -> None:
         """Let a consumer take its turns, from now on."""
+        consumer.active = not (self.single_active and self.consumers)
         self.consumers.append(consumer)
-        self.ready.append(consumer)
+        if consumer.active:
+            self._line_up(consumer)
 
     def remove(self, consumer: Consumer) -> None:
-        """Give a consumer no more turns."""
+        """Give a consumer no more turns; where it was the active one, another is now."""
         self.consumers.remove(consumer)
+        if not consumer.active:
+            return
         if consumer.parked:
             consumer.parked = False
         else:
             self.ready.remove(consumer)
+        if self.single_active and self.consumers:
+            self._activate_next()
 
     def unpark(self, consumer: Consumer) -> None:
         """Let a consumer that was parked take its turns again."""
         consumer.parked = False
-        self.ready.append(consumer)
+        self._line_up(consumer)
 
     def next(self) -> Consumer | None:
         """The consumer whose turn it is; those that cannot take anything are parked on the way."""
@@ -47,8 +58,9 @@ class Turns:
         while ready:
             consumer = ready[0]
             if consumer.can_take():
-                if len(ready) > 1:
-                    ready.append(ready.pop(0))
+                if len(ready) > 1 and ready[1].priority == consumer.priority:
+                    del ready[0]
+                    self._line_up(consumer)
                 return consumer
             del ready[0]
             consumer.parked = True
@@ -62,3 +74,23 @@ class Turns:
         self.ready = []
         for consumer in consumers:
             consumer.cancelled()
+
+    def _line_up(self, consumer: Consumer) -> None:
+        """Put a consumer behind its equals, and before all of lower priority."""
+        ready = self.ready
+        priority = consumer.priority
+        if not ready or ready[-1].priority >= priority:
+            ready.append(consumer)
+            return
+        at = 0
+        while ready[at].priority >= priority:
+            at += 1
+        ready.insert(at, consumer)
+
+    def _activate_next(self) -> None:
+        consumer = self.consumers[0]
+        for other in self.consumers:
+            if other.priority > consumer.priority:
+                consumer = other
+        consumer.active = True
+        self._line_up(consumer)

@@ -379,8 +379,18 @@ class Channel(Confirming):
             self.rollback(self.transaction)
             self.transaction = None
         self._parts = []
-        consumers = self.deliveries.consumers
-        self.deliveries.consumers = {}
-        for consumer in consumers.values():
-            consumer.end(self.vhost)
+        queues = self.end_consumers()
         self.requeue(self.deliveries.take_all())
+        for queue in queues:
+            queue.pump()
+
+    def end_consumers(self) -> list[Queue]:
+        """End its consumers; what they hold stays unacknowledged.
+
+        :returns: the queues they left, where others may be active now: to be pumped.
+        """
+        consumers = list(self.deliveries.consumers.values())
+        self.deliveries.consumers = {}
+        for consumer in consumers:
+            consumer.end(self.vhost)
+        return [consumer.queue for consumer in consumers]

@@ -515,11 +515,15 @@ class Connection:
         channels = self._channels
         self._channels = {}
         self._recent = None
+        # What one of its channels held must not go to a consumer of another.
+        left = [queue for channel in channels.values() for queue in channel.end_consumers()]
         for channel in channels.values():
             if channel.open:
                 channel.write_confirms()
                 channel.discard()
             channel.move(ChannelEvent.LOST)
+        for queue in left:
+            queue.pump()
         session = self.session
         queues = session.exclusive_queues
         session.exclusive_queues = {}

@@ -8,6 +8,7 @@ that its consumers share (RabbitMQ: Consumer Prefetch).
 from mypy_extensions import i16, i64, mypyc_attr
 from pamqp.commands import Basic
 
+from leveret.engine.arguments import PRIORITY
 from leveret.engine.consumer import Consumer
 from leveret.engine.message import Message
 from leveret.engine.queue import Queue
@@ -128,7 +129,8 @@ class ChannelConsumer(Consumer):
         prefetch: int,
         arguments: Table,
     ) -> None:
-        super().__init__(tag, no_ack, exclusive)
+        priority = arguments.get(PRIORITY)
+        super().__init__(tag, no_ack, exclusive, priority if isinstance(priority, int) else 0)
         self.queue = queue
         self.deliveries = deliveries
         self.arguments = arguments

@@ -439,6 +439,72 @@ def deleting_a_queue_cancels_silently_without_the_capability(session: Session) -
 
 
 @scenario()
+def deleting_without_waiting_cancels_consumers_of_the_same_channel(session: Session) -> None:
+    client = with_messages(session)
+    client.do(Basic.Consume(0, "q", "one"))
+    client.send(Queue.Delete(0, "q", nowait=True))
+    client.until(Basic.Cancel)
+    client.settle()
+
+
+@scenario()
+def deleting_an_exclusive_queue_cancels_its_consumers(session: Session) -> None:
+    client = session.connect()
+    client.do(Queue.Declare(0, "q", exclusive=True))
+    client.open(2)
+    client.do(Basic.Consume(0, "q", "one"), ch=2)
+    client.send(Queue.Delete(0, "q"))
+    client.until(Queue.DeleteOk, Basic.Cancel)
+
+
+@scenario()
+def deleting_an_auto_delete_queue_cancels_its_consumers(session: Session) -> None:
+    client = session.connect()
+    client.do(Queue.Declare(0, "q", auto_delete=True))
+    client.do(Basic.Consume(0, "q", "one"))
+    other = session.connect("b")
+    other.do(Queue.Delete(0, "q"))
+    client.until(Basic.Cancel)
+    client.do(Basic.Cancel("one"))
+
+
+@scenario()
+def an_auto_delete_queue_goes_with_its_last_consumer_silently(session: Session) -> None:
+    client = session.connect()
+    client.do(Queue.Declare(0, "q", auto_delete=True))
+    client.do(Basic.Consume(0, "q", "one"))
+    client.do(Basic.Consume(0, "q", "two"))
+    client.do(Basic.Cancel("one"))
+    client.do(Basic.Cancel("two"))
+    client.do(Queue.Declare(0, "q", passive=True))
+
+
+@scenario()
+def what_a_cancelled_consumer_holds_can_be_settled(session: Session) -> None:
+    client = with_messages(session, b"1", b"2", b"3")
+    client.do(Basic.Consume(0, "q", "one"), "q")
+    other = session.connect("b")
+    other.do(Queue.Delete(0, "q"))
+    client.until(Basic.Cancel)
+    client.do(Basic.Ack(1))
+    client.do(Basic.Nack(2, False, True))
+    client.do(Basic.Reject(3, False))
+
+
+@scenario()
+def a_tag_the_server_cancelled_can_be_used_again(session: Session) -> None:
+    client = with_messages(session)
+    client.do(Basic.Consume(0, "q", "one"))
+    other = session.connect("b")
+    other.do(Queue.Delete(0, "q"))
+    client.until(Basic.Cancel)
+    client.do(Queue.Declare(0, "q"))
+    client.do(Basic.Consume(0, "q", "one"))
+    client.publish("", "q", b"1")
+    client.settle("q")
+
+
+@scenario()
 def an_ack_after_its_queue_was_deleted_is_accepted(session: Session) -> None:
     client = with_messages(session, b"1")
     client.do(Basic.Get(0, "q"))

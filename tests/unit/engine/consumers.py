@@ -16,7 +16,13 @@ class Recorder:
     """A consumer with as much room as a test gives it, by itself on a channel without a peer."""
 
     def __init__(
-        self, queue: Queue, tag: str = "c", *, room: int = 1_000_000, exclusive: bool = False
+        self,
+        queue: Queue,
+        tag: str = "c",
+        *,
+        room: int = 1_000_000,
+        exclusive: bool = False,
+        priority: int = 0,
     ) -> None:
         self._session = Session(None, lambda: None, None)
         self._deliveries = Deliveries(self._session, 1)
@@ -27,7 +33,7 @@ class Recorder:
             no_ack=False,
             exclusive=exclusive,
             prefetch=0,
-            arguments={},
+            arguments={"x-priority": priority},
         )
         self._deliveries.consumers[tag] = self.consumer
         self.has_room(room)

@@ -11,7 +11,7 @@ from typing import Final
 
 from pamqp.common import FieldValue
 
-from leveret.engine.arguments import Arguments
+from leveret.engine.arguments import PRIORITY, SINGLE_ACTIVE_CONSUMER, Arguments
 from leveret.engine.table import describe
 from leveret.engine.topology.names import Typed, inequivalent_argument
 from leveret.errors import AmqpError, ReplyCode
@@ -142,7 +142,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
     "x-overflow": Known(_overflow, works=False),
     "x-queue-mode": Known(_queue_mode),
     "x-queue-version": Known(_queue_version),
-    "x-single-active-consumer": Known(_boolean, works=False),
+    SINGLE_ACTIVE_CONSUMER: Known(_boolean),
     QUEUE_TYPE: Known(_queue_type),
     "x-delivery-limit": Known(_integer, works=False),
     "x-delayed-retry-type": Known(_text, works=False),
@@ -153,7 +153,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
 `x-queue-mode` and `x-queue-version` say how RabbitMQ keeps messages, which is no affair of a client
 here."""
 
-CONSUMER_ARGUMENTS: Final[Mapping[str, Known]] = {"x-priority": Known(_integer, works=False)}
+CONSUMER_ARGUMENTS: Final[Mapping[str, Known]] = {PRIORITY: Known(_integer)}
 
 
 def check_queue_arguments(what: str, arguments: Arguments) -> None:

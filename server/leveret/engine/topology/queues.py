@@ -161,9 +161,26 @@ def remove_consumer(vhost: VirtualHost, queue: Queue, consumer: Consumer) -> Non
 def check_may_consume(vhost: VirtualHost, queue: Queue, exclusive: bool) -> None:
     """See that another consumer may join, and an exclusive one be alone.
 
+    Who is alone and who is active are two answers to one question, so a queue with a single active
+    consumer takes no exclusive one.
+
     :raises AmqpError: ACCESS_REFUSED.
     """
-    if queue.exclusively_consumed or (exclusive and queue.consumers):
+    taken = queue.consumers or queue.single_active
+    if queue.exclusively_consumed or (exclusive and taken):
         raise AmqpError(
             ReplyCode.ACCESS_REFUSED, f"{the_queue(vhost, queue.name)} in exclusive use"
+        )
+
+
+def check_may_get(vhost: VirtualHost, queue: Queue) -> None:
+    """See that single messages may be fetched.
+
+    :raises AmqpError: RESOURCE_LOCKED.
+    """
+    if queue.single_active and is_quorum(queue.arguments):
+        raise AmqpError(
+            ReplyCode.RESOURCE_LOCKED,
+            f"cannot obtain access to locked {the_queue(vhost, queue.name)}. basic.get operations "
+            "are not supported by quorum queues with single active consumer",
         )

@@ -7,13 +7,9 @@ from pamqp.base import Frame
 from pamqp.commands import Basic
 
 from leveret.engine.arguments import Arguments
-from leveret.engine.topology.arguments import (
-    CONSUMER_ARGUMENTS,
-    check_arguments,
-    without_effect,
-)
+from leveret.engine.topology.arguments import CONSUMER_ARGUMENTS, check_arguments
 from leveret.engine.topology.names import find_queue, generated, the_queue
-from leveret.engine.topology.queues import check_may_consume
+from leveret.engine.topology.queues import check_may_consume, check_may_get
 from leveret.errors import AmqpError, ReplyCode
 from leveret.protocol.channel import Channel
 from leveret.protocol.deliveries import ChannelConsumer, Delivery
@@ -61,27 +57,31 @@ def consume(channel: Channel, method: Basic.Consume) -> None:
         arguments=arguments,
     )
     consumers[tag] = consumer
-    idle = without_effect(arguments, CONSUMER_ARGUMENTS)
-    if idle:
-        channel.session.log.warning("consumer arguments without effect", arguments=", ".join(idle))
     if not method.nowait:
         channel.send(Basic.ConsumeOk(consumer_tag=tag))
     queue.add_consumer(consumer)
     queue.pump()
 
 
-def cancel(channel: Channel, method: Basic.Cancel) -> Frame:
-    """basic.cancel; a tag that is not known is cancelled already."""
+def cancel(channel: Channel, method: Basic.Cancel) -> None:
+    """basic.cancel; a tag that is not known is cancelled already.
+
+    The reply goes out before what the next consumer gets, where one was waiting to be active.
+    """
     tag = method.consumer_tag or ""
     consumer = channel.deliveries.consumers.pop(tag, None)
     if consumer is not None:
         consumer.end(channel.vhost)
-    return Basic.CancelOk(consumer_tag=tag)
+    if not method.nowait:
+        channel.send(Basic.CancelOk(consumer_tag=tag))
+    if consumer is not None:
+        consumer.queue.pump()
 
 
 def get(channel: Channel, method: Basic.Get) -> Frame | None:
     """basic.get: one message, whatever the prefetch says."""
     queue = find_queue(channel.vhost, queue_name(channel, method.queue), channel.session)
+    check_may_get(channel.vhost, queue)
     taken = queue.take()
     if taken is None:
         return Basic.GetEmpty()

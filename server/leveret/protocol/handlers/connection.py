@@ -20,6 +20,7 @@ CAPABILITIES: Final = (
     "exchange_exchange_bindings",
     "basic.nack",
     "consumer_cancel_notify",
+    "consumer_priorities",
     "connection.blocked",
     "authentication_failure_close",
     "per_consumer_qos",
