@@ -17,6 +17,7 @@ import json
 import os
 import random
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -25,10 +26,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pamqp import encode
+
 if TYPE_CHECKING:
     from leveret.engine.exchanges import Destination, Exchange
 
-SERVER = Path(__file__).resolve().parents[1] / "server"
+ROOT = Path(__file__).resolve().parents[1]
 ROUNDS = 5
 HIT_KEYS = 100
 MISS_KEYS = 20_000
@@ -84,20 +87,23 @@ def bind_by_headers(exchange: "Exchange", queue: "Destination", index: int) -> N
 def measure(bindings: int) -> dict[str, float]:
     """Nanoseconds of each operation with so many bindings; best of several rounds."""
     from leveret.engine.exchanges import Destination, Exchange, create
+    from leveret.engine.message import Message
 
     def made(kind: str) -> Exchange:
         return create(kind, kind, True, False, False, {})
 
-    def per_match(
-        exchange: Exchange, keys: Sequence[str], headers: Sequence[dict[str, object] | None]
-    ) -> float:
+    def per_match(exchange: Exchange, keys: Sequence[str], messages: Sequence[Message]) -> float:
         best = float("inf")
         for _ in range(ROUNDS):
             start = time.perf_counter_ns()
-            for key, table in zip(keys, headers, strict=True):
-                exchange.match(key, table, [])  # type: ignore[arg-type]
+            for key, message in zip(keys, messages, strict=True):
+                exchange.match(key, message, [])
             best = min(best, (time.perf_counter_ns() - start) / len(keys))
         return best
+
+    def with_id(index: int) -> Message:
+        headers = encode.field_table({"format": "pdf", "id": index, "n": 1.5})
+        return Message(b"", struct.pack(">HHQH", 60, 0, 0, 0x2000) + headers, b"", False)
 
     queues = [Destination(f"q{index}") for index in range(bindings)]
     topic, direct, by_headers = made("topic"), made("direct"), made("headers")
@@ -117,7 +123,7 @@ def measure(bindings: int) -> dict[str, float]:
 
     choose = random.Random(bindings)
     sample = [choose.randrange(bindings) for _ in range(MISS_KEYS)]
-    no_headers: list[dict[str, object] | None] = [None] * MISS_KEYS
+    plain = [Message(b"", struct.pack(">HHQH", 60, 0, 0, 0), b"", False)] * MISS_KEYS
     misses = topic_keys(min(bindings, SAME_BINDINGS), MISS_KEYS)
     found: list[Destination] = []
     for key in misses:
@@ -126,13 +132,11 @@ def measure(bindings: int) -> dict[str, float]:
         "matched": len(found) / len(misses),
         "bytes": size,
         "bind": bind,
-        "topic miss": per_match(topic, misses, no_headers),
-        "topic cold": per_match(topic, topic_keys(bindings, MISS_KEYS), no_headers),
-        "topic hit": per_match(topic, misses[:HIT_KEYS] * 200, no_headers),
-        "direct": per_match(direct, [f"key{index}" for index in sample], no_headers),
-        "headers": per_match(
-            by_headers, misses, [{"format": "pdf", "id": index, "n": 1.5} for index in sample]
-        ),
+        "topic miss": per_match(topic, misses, plain),
+        "topic cold": per_match(topic, topic_keys(bindings, MISS_KEYS), plain),
+        "topic hit": per_match(topic, misses[:HIT_KEYS] * 200, plain),
+        "direct": per_match(direct, [f"key{index}" for index in sample], plain),
+        "headers": per_match(by_headers, misses, [with_id(index) for index in sample]),
     }
     dropped = queues[:: max(bindings // 1000, 1)]
     start = time.perf_counter_ns()
@@ -151,11 +155,12 @@ def resident_bytes() -> int:
 def run_build(compiled: bool, sizes: list[int]) -> dict[str, dict[str, float]]:
     """Measure one build in a process of its own; raise CalledProcessError if it cannot be made."""
     with tempfile.TemporaryDirectory() as scratch:
-        package = Path(scratch, "leveret")
         ignored = shutil.ignore_patterns("*.so", "*.c", "__pycache__")
-        shutil.copytree(SERVER / "leveret", package, ignore=ignored)
+        for package in ("server/leveret", "storage/leveret_storage"):
+            shutil.copytree(ROOT / package, Path(scratch, Path(package).name), ignore=ignored)
         if compiled:
-            modules = ["leveret/engine/table.py"]
+            modules = ["leveret/tables.py", "leveret/engine/table.py"]
+            modules += ["leveret_storage/entries.py", "leveret/engine/message.py"]
             modules += [
                 f"leveret/engine/exchanges/{name}.py"
                 for name in ("base", "direct", "fanout", "headers", "topic")

@@ -72,6 +72,11 @@ UNKNOWN: Final = 252
 """In `VALUE_SIZES`: a value that begins with its length in four octets, or no value at all."""
 
 
+TIMESTAMP_MAX: Final = 253_402_300_799_000
+"""The last whole second of the year 9999 as pamqp reads it, which takes values of more than 32 bits
+for milliseconds."""
+
+
 def _value_sizes() -> bytes:
     sizes = bytearray([UNKNOWN]) * 256
     for letter, (size, _) in FIELD_TYPES.items():
@@ -230,3 +235,28 @@ def name_text(octets: bytes) -> str:
         return octets.decode()
     except UnicodeDecodeError:
         return octets.decode("ascii", "replace").replace("\ufffd", "?")
+
+
+def soften_values(data: bytes, copy: bytearray, pos: i64, end: i64, named: bool) -> None:
+    """Let `copy` of the checked entries `data[pos:end]` have only values that pamqp can represent.
+
+    Names read as in `name_text`, a timestamp behind the year 9999 as its end; no size changes.
+    """
+    while pos < end:
+        if named:
+            start = pos + 1
+            pos = start + i64(data[pos])
+            copy[start:pos] = name_text(data[start:pos]).encode()
+        behind = behind_value(data, pos)
+        letter = data[pos : pos + 1]
+        if letter == b"T":
+            soften_timestamp(copy, pos + 1)
+        elif letter in (b"F", b"A"):
+            soften_values(data, copy, pos + 5, behind, letter == b"F")
+        pos = behind
+
+
+def soften_timestamp(copy: bytearray, pos: i64) -> None:
+    """Let a timestamp be none that pamqp cannot represent."""
+    seconds = int.from_bytes(copy[pos : pos + 8], "big")
+    copy[pos : pos + 8] = min(seconds, TIMESTAMP_MAX).to_bytes(8, "big")

@@ -13,9 +13,22 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
+from librt.strings import read_i16_be, read_i32_be
+from mypy_extensions import i64
+from pamqp import decode
 from pamqp.common import FieldTable, FieldValue
 
-__all__ = ["FieldValue", "Table", "describe", "freeze", "freeze_table", "type_name"]
+from leveret import tables
+
+__all__ = [
+    "FieldValue",
+    "Table",
+    "describe",
+    "freeze",
+    "freeze_table",
+    "headers_of",
+    "type_name",
+]
 
 Table = FieldTable
 """A field table: arguments of a method, headers of a message."""
@@ -35,6 +48,25 @@ _ESCAPES: Final[dict[int, bytes]] = {
     92: rb"\\",
 }
 """What Erlang writes for the octets that it escapes in a string."""
+
+
+def headers_of(header: bytes) -> Table:
+    """The headers of a message, from its content header, which was checked; {} without any.
+
+    What pamqp cannot represent reads softened, as `tables.soften_values` says.
+    """
+    start = tables.HEADER_PREFIX_BYTES
+    flags = i64(read_i16_be(header, start)) & 0xFFFF
+    if not flags & tables.HEADERS:
+        return {}
+    at = tables.property_offset(header, start, flags, tables.HEADERS)
+    table = header[at : at + 4 + (i64(read_i32_be(header, at)) & 0xFFFFFFFF)]
+    try:
+        return decode.field_table(table)[1]
+    except (ValueError, OverflowError, OSError):
+        softened = bytearray(table)
+        tables.soften_values(table, softened, 4, len(table), True)
+        return decode.field_table(bytes(softened))[1]
 
 
 def freeze(value: FieldValue) -> Hashable:

@@ -12,8 +12,8 @@ from typing import Final
 
 from leveret.engine.exchanges.base import Destination, Exchange
 from leveret.engine.keeper import Keeper
+from leveret.engine.message import Message
 from leveret.engine.queue import Queue
-from leveret.engine.table import Table
 from leveret.errors import AmqpError, ReplyCode
 from leveret.limits import ROUTE_CACHE_ENTRIES_MAX
 
@@ -28,7 +28,7 @@ class Route:
     """
 
     def __init__(
-        self, raw: bytes, exchange: str, routing_key: str, queues: list[Queue], reads_headers: bool
+        self, raw: bytes, exchange: str, routing_key: str, queues: list[Queue], per_message: bool
     ) -> None:
         self.raw = raw
         self.exchange = exchange
@@ -36,8 +36,8 @@ class Route:
         self.queues = queues
         self.stale = False
         """Whether what routing depends on has changed since: find the route anew."""
-        self.reads_headers = reads_headers
-        """The queues depend on the message's headers: ask `VirtualHost.queues_for`."""
+        self.per_message = per_message
+        """The queues depend on the message: ask `VirtualHost.queues_for` for each."""
 
 
 class VirtualHost:
@@ -71,9 +71,14 @@ class VirtualHost:
         self._routes[raw] = route
         return route
 
-    def queues_for(self, exchange: str, routing_key: str, headers: Table) -> list[Queue]:
-        """Where a message goes whose route is not remembered, because it depends on its headers."""
-        return self._walk(exchange, routing_key, headers)[0]
+    def queues_for(self, exchange: str, routing_keys: list[str], message: Message) -> list[Queue]:
+        """Where a message goes whose route is not remembered: it depends on more than one key.
+
+        :param routing_keys: the one it was published with, and those in CC and BCC.
+        """
+        reached: dict[Queue, None] = {}
+        self._walk(exchange, routing_keys, message, reached)
+        return list(reached)
 
     def _find_route(self, raw: bytes) -> Route:
         length = raw[0]
@@ -91,27 +96,39 @@ class VirtualHost:
                     ReplyCode.ACCESS_REFUSED,
                     f"cannot publish to internal exchange '{exchange}' in vhost '{self.name}'",
                 )
-        queues, reads_headers = self._walk(exchange, routing_key, None)
-        return Route(raw, exchange, routing_key, queues, reads_headers)
+        reached: dict[Queue, None] = {}
+        if self._walk(exchange, [routing_key], None, reached):
+            return Route(raw, exchange, routing_key, list(reached), False)
+        return Route(raw, exchange, routing_key, [], True)
 
     def _walk(
-        self, start: str, routing_key: str, headers: Table | None
-    ) -> tuple[list[Queue], bool]:
-        """Every queue reached from an exchange, and whether headers had a say in it."""
+        self,
+        start: str,
+        routing_keys: list[str],
+        message: Message | None,
+        reached: dict[Queue, None],
+    ) -> bool:
+        """Add every queue reached from an exchange.
+
+        :returns: False if that takes a message and there is none.
+        """
         if start == DEFAULT_EXCHANGE:
-            queue = self.queues.get(routing_key)
-            return ([] if queue is None else [queue]), False
-        reads_headers = False
-        reached: dict[Queue, None] = {}
+            for key in routing_keys:
+                queue = self.queues.get(key)
+                if queue is not None:
+                    reached[queue] = None
+            return True
         seen = {start}
         waiting = [start]
         while waiting:
             exchange = self.exchanges.get(waiting.pop())
             if exchange is None:
                 continue
-            reads_headers = reads_headers or exchange.reads_headers
+            if exchange.per_message and message is None:
+                return False
             matched: list[Destination] = []
-            exchange.match(routing_key, headers, matched)
+            for key in routing_keys if exchange.by_each_key else routing_keys[:1]:
+                exchange.match(key, message, matched)
             onward: list[str] = []
             for destination in matched:
                 if isinstance(destination, Queue):
@@ -124,4 +141,4 @@ class VirtualHost:
                 if name not in seen:
                     seen.add(name)
                     waiting.append(name)
-        return list(reached), reads_headers
+        return True

@@ -192,13 +192,16 @@ class Channel(Confirming):
             route = self.vhost.route(self._raw_route)
             self._route = route
         if self._to_be_looked_at:
-            header, route = examine(header, route, self.vhost, self.session.user)
-        message = Message(route.raw, header, body, self._persistent)
+            header, further_keys = examine(header, self.session.user)
+            message = Message(route.raw, header, body, self._persistent)
+            if further_keys:
+                route = self._addressed(message, route, further_keys)
+        else:
+            message = Message(route.raw, header, body, self._persistent)
         before = self._kept_in
         if self.transaction is not None:
-            if route.reads_headers:
-                queues = self._queues_by_headers(message, route)
-                route = Route(route.raw, route.exchange, route.routing_key, queues, False)
+            if route.per_message:
+                route = self._addressed(message, route, [])
             self.transaction.publish(message, route, self._mandatory)
         else:
             self.route_message(message, route, self._mandatory)
@@ -213,8 +216,8 @@ class Channel(Confirming):
     def route_message(self, message: Message, route: Route, mandatory: bool) -> None:
         """Put a message into every queue of its route, or return it."""
         queues = route.queues
-        if route.reads_headers:
-            queues = self._queues_by_headers(message, route)
+        if route.per_message:
+            queues = self.vhost.queues_for(route.exchange, [route.routing_key], message)
         for queue in queues:
             if not queue.publish(message):
                 self.session.held = True
@@ -238,9 +241,11 @@ class Channel(Confirming):
             store.message(logs, positions, message)
             self._kept_in = store.batch
 
-    def _queues_by_headers(self, message: Message, route: Route) -> list[Queue]:
-        headers = methods.properties(message.header).headers or {}
-        return self.vhost.queues_for(route.exchange, route.routing_key, headers)
+    def _addressed(self, message: Message, route: Route, further_keys: list[str]) -> Route:
+        """The route of this message only."""
+        keys = [route.routing_key, *further_keys]
+        queues = self.vhost.queues_for(route.exchange, keys, message)
+        return Route(route.raw, route.exchange, route.routing_key, queues, False)
 
     # --- acknowledging ----------------------------------------------------------------------
 

@@ -37,10 +37,6 @@ FRAME_END: Final = b"\xce"
 FIXED_SIZES: Final = {"octet": 1, "short": 2, "long": 4, "longlong": 8, "timestamp": 8}
 """Octets of the field types that have a size; the others begin with their length."""
 
-TIMESTAMP_MAX: Final = 253_402_300_799_000
-"""The last whole second of the year 9999 as pamqp reads it, which takes values of more than 32 bits
-for milliseconds."""
-
 
 class AccessRequest(Frame):
     """access.request: not in AMQP 0-9-1, so not in pamqp, but RabbitMQ answers it old clients."""
@@ -225,33 +221,13 @@ def _softened(data: bytes, pos: int, kinds: tuple[str, ...]) -> bytes:
     for kind in kinds:
         end = _behind(data, pos, kind)
         if kind == "table":
-            _soften_values(data, copy, pos + 4, end, named=True)
+            tables.soften_values(data, copy, pos + 4, end, True)
         elif kind == "shortstr":
             copy[pos + 1 : end] = tables.name_text(data[pos + 1 : end]).encode()
         elif kind == "timestamp":
-            _soften_timestamp(copy, pos)
+            tables.soften_timestamp(copy, pos)
         pos = end
     return bytes(copy)
-
-
-def _soften_values(data: bytes, copy: bytearray, pos: int, end: int, *, named: bool) -> None:
-    while pos < end:
-        if named:
-            start = pos + 1
-            pos = start + data[pos]
-            copy[start:pos] = tables.name_text(data[start:pos]).encode()
-        behind = tables.behind_value(data, pos)
-        letter = data[pos : pos + 1]
-        if letter == b"T":
-            _soften_timestamp(copy, pos + 1)
-        elif letter in (b"F", b"A"):
-            _soften_values(data, copy, pos + 5, behind, named=letter == b"F")
-        pos = behind
-
-
-def _soften_timestamp(copy: bytearray, pos: int) -> None:
-    seconds = int.from_bytes(copy[pos : pos + 8], "big")
-    copy[pos : pos + 8] = min(seconds, TIMESTAMP_MAX).to_bytes(8, "big")
 
 
 def argument_types(payload: bytes, method: Frame) -> dict[str, str]:

@@ -11,9 +11,7 @@ from typing import Final
 from pamqp.common import FieldTable
 
 from leveret import tables
-from leveret.engine.queue import Queue
 from leveret.engine.topology.arguments import expiry_error
-from leveret.engine.vhost import Route, VirtualHost
 from leveret.errors import AmqpError, ReplyCode
 from leveret.protocol import methods
 
@@ -42,10 +40,10 @@ def is_to_be_examined(header: bytes, flags: int) -> bool:
     return False
 
 
-def examine(header: bytes, route: Route, vhost: VirtualHost, user: str) -> tuple[bytes, Route]:
+def examine(header: bytes, user: str) -> tuple[bytes, list[str]]:
     """See that the properties of a content header hold what they must.
 
-    :returns: the header without BCC, and the route with the queues that CC and BCC add.
+    :returns: the header without BCC, and the routing keys in CC and BCC.
     :raises AmqpError: PRECONDITION_FAILED for a user-id that is not the user's (RabbitMQ:
         Validated User-ID), an expiration that is no number of milliseconds, an unknown
         delivery-mode, or a CC or BCC that is no array.
@@ -63,13 +61,7 @@ def examine(header: bytes, route: Route, vhost: VirtualHost, user: str) -> tuple
         raise _invalid_message(f"delivery_mode_unknown,{mode}")
     headers = properties.headers or {}
     keys = _routing_keys(header, headers)
-    hides = headers.pop(HIDDEN_HEADER, None) is not None
-    if keys:
-        queues: dict[Queue, None] = {}
-        for key in (route.routing_key, *keys):
-            queues |= dict.fromkeys(vhost.queues_for(route.exchange, key, headers))
-        route = Route(route.raw, route.exchange, route.routing_key, list(queues), False)
-    return (_without(header, HIDDEN_HEADER) if hides else header), route
+    return (_without(header, HIDDEN_HEADER) if HIDDEN_HEADER in headers else header), keys
 
 
 def check_expiration(expiration: str) -> None:

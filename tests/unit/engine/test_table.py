@@ -1,13 +1,25 @@
 """Keys made of field values: equal if, and only if, type and value are."""
 
+import struct
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 
-from leveret.engine.table import FieldValue, Table, describe, freeze, freeze_table, type_name
+from leveret.engine.table import (
+    FieldValue,
+    Table,
+    describe,
+    freeze,
+    freeze_table,
+    headers_of,
+    type_name,
+)
+from leveret.protocol.methods import properties
+from leveret.tables import HEADERS, PRIORITY
 from tests.unit.engine.exchanges.naive import same, tables, values
+from tests.unit.protocol import wire
 
 
 @given(values, values)
@@ -65,3 +77,13 @@ def test_values_are_named_and_written_as_in_the_texts_of_rabbitmq(
     value: FieldValue, named: str, described: str
 ) -> None:
     assert (type_name(value), describe(value)) == (named, described)
+
+
+@given(wire.tables)
+def test_the_headers_of_a_message_read_as_among_all_its_properties(table: bytes) -> None:
+    header = struct.pack(">HHQH", 60, 0, 0, HEADERS | PRIORITY) + table + b"\x07"
+    assert freeze_table(headers_of(header)) == freeze_table(properties(header).headers or {})
+
+
+def test_a_message_without_headers_has_none() -> None:
+    assert headers_of(struct.pack(">HHQH", 60, 0, 0, PRIORITY) + b"\x07") == {}

@@ -15,6 +15,7 @@ from leveret.engine.topology.exchanges import (
 from leveret.engine.topology.queues import declare_queue, remove_consumer, remove_queue
 from leveret.engine.vhost import VirtualHost
 from tests.unit.engine.consumers import Recorder
+from tests.unit.engine.exchanges.naive import bindings_to
 
 NAMES = ("a", "b", "c")
 KEYS = ("", "k")
@@ -148,7 +149,7 @@ class Topology(RuleBasedStateMachine):
         arriving = {
             (binding.source.name, self.label(destination), binding.routing_key)
             for destination in [*self.vhost.queues.values(), *self.vhost.exchanges.values()]
-            for binding in destination.incoming_bindings()
+            for binding in bindings_to(destination)
         }
         assert leaving == arriving == self.bindings
 

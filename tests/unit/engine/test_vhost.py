@@ -12,6 +12,7 @@ from leveret.engine.topology.exchanges import predeclare
 from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError, ReplyCode
 from leveret.limits import ROUTE_CACHE_ENTRIES_MAX
+from tests.unit.engine.exchanges.naive import message
 
 
 def raw(exchange: str, routing_key: str) -> bytes:
@@ -46,6 +47,11 @@ class Setting:
 
     def route(self, exchange: str, key: str = "") -> list[str]:
         return sorted(queue.name for queue in self.vhost.route(raw(exchange, key)).queues)
+
+    def routed(self, exchange: str, *keys: str) -> list[str]:
+        """The queues a message with several routing keys goes to."""
+        queues = self.vhost.queues_for(exchange, list(keys), message())
+        return sorted(queue.name for queue in queues)
 
 
 @pytest.fixture
@@ -115,14 +121,36 @@ def test_alternate_exchanges_in_a_circle_lead_nowhere(setting: Setting) -> None:
     assert setting.route("x", "k") == []
 
 
-def test_a_route_says_if_it_depends_on_headers(setting: Setting) -> None:
+def test_a_route_says_if_it_depends_on_the_message(setting: Setting) -> None:
     setting.queue("q")
     setting.exchange("x")
     setting.bind("x", "q")
-    assert [setting.vhost.route(raw("x", "k")).reads_headers] == [False]
+    assert [setting.vhost.route(raw("x", "k")).per_message] == [False]
     setting.bind("x", "amq.headers")
     setting.bind("amq.headers", "q", a="1")
-    assert [setting.vhost.route(raw("x", "k")).reads_headers] == [True]
+    assert [setting.vhost.route(raw("x", "k")).per_message] == [True]
+
+
+def test_a_message_with_several_keys_goes_where_any_of_them_leads(setting: Setting) -> None:
+    for name in ("q", "r", "s"):
+        setting.queue(name)
+    setting.bind("amq.direct", "q", "k")
+    setting.bind("amq.direct", "r", "l")
+    setting.bind("amq.topic", "s", "*")
+    setting.bind("amq.topic", "amq.direct", "#")
+    assert setting.routed("amq.topic", "none", "l", "k") == ["q", "r", "s"]
+    assert setting.routed("", "none", "s", "q") == ["q", "s"]
+
+
+def test_the_alternate_exchange_is_asked_only_if_no_key_leads_anywhere(setting: Setting) -> None:
+    setting.queue("q")
+    setting.queue("other")
+    setting.exchange("rest")
+    setting.exchange("x", "direct", alternate_exchange="rest")
+    setting.bind("x", "q", "k")
+    setting.bind("rest", "other")
+    assert setting.routed("x", "none", "k") == ["q"]
+    assert setting.routed("x", "none", "neither") == ["other"]
 
 
 def test_a_route_is_remembered_until_something_changes(setting: Setting) -> None:

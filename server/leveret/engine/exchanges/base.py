@@ -11,8 +11,10 @@ is made or removed says nothing about how many there are, so both take about the
 whatever the number of bindings.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Hashable
 
+from leveret.engine.message import Message
 from leveret.engine.table import Table, freeze_table
 
 
@@ -29,10 +31,6 @@ class Destination:
         """The exchanges with at least one binding to this destination."""
         return list(self.incoming)
 
-    def incoming_bindings(self) -> list["Binding"]:
-        """Every binding that leads here, exchange by exchange."""
-        return [binding for known in self.incoming.values() for binding in known.values()]
-
 
 class Binding:
     """One way for a message from an exchange to a destination."""
@@ -46,12 +44,11 @@ class Binding:
         self.arguments = arguments
 
 
-class Exchange(Destination):
+class Exchange(Destination, ABC):
     """What every exchange can do; `EXCHANGE_TYPES` has the classes that can be made.
 
-    `reads_headers` says that a match depends on the headers of the message, so that a route
-    through the exchange cannot be remembered by routing key. `alternate` names the exchange that
-    gets what this one cannot route, from the argument `alternate-exchange`; "" is none.
+    `alternate` names the exchange that gets what this one cannot route, from the argument
+    `alternate-exchange`; "" is none.
     """
 
     def __init__(
@@ -64,7 +61,13 @@ class Exchange(Destination):
         self.arguments = arguments
         alternate = arguments.get("alternate-exchange")
         self.alternate = alternate if isinstance(alternate, str) else ""
-        self.reads_headers = False
+        self.per_message = False
+        """Whether a match depends on more than the routing key, or has more effects than to find
+        destinations: every message is then matched, with itself, instead of its route being
+        remembered."""
+        self.by_each_key = False
+        """Whether a message with several routing keys goes where any of them leads; otherwise only
+        the one it was published with counts."""
         self._bindings: dict[Binding, None] = {}
 
     def bind(self, destination: Destination, routing_key: str, arguments: Table) -> bool:
@@ -126,28 +129,28 @@ class Exchange(Destination):
         """Every binding that leaves this exchange, oldest first."""
         return list(self._bindings)
 
-    def binding_count(self) -> int:
-        """The number of bindings that leave this exchange."""
-        return len(self._bindings)
-
     def is_bound(self) -> bool:
         """Whether any binding leaves this exchange."""
         return len(self._bindings) > 0
 
-    def match(self, routing_key: str, headers: Table | None, into: list[Destination]) -> None:
-        """Append every destination a message goes to. One may be appended more than once."""
-        raise NotImplementedError
+    @abstractmethod
+    def match(self, routing_key: str, message: Message | None, into: list[Destination]) -> None:
+        """Append every destination a message goes to. One may be appended more than once.
+
+        :param message: None where a route is to be remembered; never None for a `per_message`
+            exchange.
+        """
 
     def validate(self, arguments: Table) -> None:
         """Refuse a binding's arguments, with AmqpError, that the exchange type cannot take."""
 
+    @abstractmethod
     def _add(self, binding: Binding) -> None:
         """Make a new binding match."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _remove(self, binding: Binding) -> None:
         """Make a binding that is no longer filed match no more."""
-        raise NotImplementedError
 
 
 Targets = dict[Destination, int]

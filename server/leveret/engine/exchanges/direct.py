@@ -8,6 +8,7 @@ from leveret.engine.exchanges.base import (
     add_target,
     remove_target,
 )
+from leveret.engine.message import Message
 from leveret.engine.table import Table
 
 
@@ -19,9 +20,10 @@ class DirectExchange(Exchange):
     ) -> None:
         super().__init__(name, durable, auto_delete, internal, arguments)
         self.type = "direct"
+        self.by_each_key = True
         self._targets: dict[str, Targets] = {}
 
-    def match(self, routing_key: str, headers: Table | None, into: list[Destination]) -> None:
+    def match(self, routing_key: str, message: Message | None, into: list[Destination]) -> None:
         targets = self._targets.get(routing_key)
         if targets is not None:
             into.extend(targets)

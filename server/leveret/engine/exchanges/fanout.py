@@ -8,6 +8,7 @@ from leveret.engine.exchanges.base import (
     add_target,
     remove_target,
 )
+from leveret.engine.message import Message
 from leveret.engine.table import Table
 
 
@@ -21,7 +22,7 @@ class FanoutExchange(Exchange):
         self.type = "fanout"
         self._targets: Targets = {}
 
-    def match(self, routing_key: str, headers: Table | None, into: list[Destination]) -> None:
+    def match(self, routing_key: str, message: Message | None, into: list[Destination]) -> None:
         into.extend(self._targets)
 
     def _add(self, binding: Binding) -> None:

@@ -23,7 +23,8 @@ from leveret.engine.exchanges.base import (
     add_target,
     remove_target,
 )
-from leveret.engine.table import FieldValue, Table, describe, freeze, type_name
+from leveret.engine.message import Message
+from leveret.engine.table import FieldValue, Table, describe, freeze, headers_of, type_name
 from leveret.errors import AmqpError, ReplyCode
 
 
@@ -46,17 +47,18 @@ class HeadersExchange(Exchange):
     ) -> None:
         super().__init__(name, durable, auto_delete, internal, arguments)
         self.type = "headers"
-        self.reads_headers = True
+        self.per_message = True
         self._names: dict[str, int] = {}
         self._always: Targets = {}
         self._any: dict[Hashable, Targets] = {}
         self._all: dict[Hashable, dict[Binding, _Demand]] = {}
         self._demands: dict[Binding, _Demand] = {}
 
-    def match(self, routing_key: str, headers: Table | None, into: list[Destination]) -> None:
+    def match(self, routing_key: str, message: Message | None, into: list[Destination]) -> None:
         into.extend(self._always)
-        if not headers:
+        if message is None or not self._names:
             return
+        headers = headers_of(message.header)
         met: set[Hashable] = set()
         for name, value in headers.items():
             if name in self._names:

@@ -22,6 +22,7 @@ from leveret.engine.exchanges.base import (
     add_target,
     remove_target,
 )
+from leveret.engine.message import Message
 from leveret.engine.table import Table
 from leveret.limits import TOPIC_CACHE_SLOTS_MAX
 
@@ -76,13 +77,14 @@ class TopicExchange(Exchange):
     ) -> None:
         super().__init__(name, durable, auto_delete, internal, arguments)
         self.type = "topic"
+        self.by_each_key = True
         self._literal: dict[str, Targets] = {}
         self._root = _Node()
         self._matches = 0
         self._recent: dict[str, list[Destination]] = {}
         self._recent_slots = 0
 
-    def match(self, routing_key: str, headers: Table | None, into: list[Destination]) -> None:
+    def match(self, routing_key: str, message: Message | None, into: list[Destination]) -> None:
         found = self._recent.get(routing_key)
         if found is None:
             found = []

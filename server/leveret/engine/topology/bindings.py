@@ -1,5 +1,7 @@
 """Binding a queue or an exchange to an exchange, and unbinding it."""
 
+from collections.abc import Callable
+
 from leveret.engine import keeper
 from leveret.engine.exchanges.base import Binding, Destination, Exchange
 from leveret.engine.table import Table
@@ -96,10 +98,7 @@ def _bind(
     arguments: Table,
 ) -> None:
     if source.bind(destination, routing_key, arguments):
-        vhost.changed()
-        if vhost.keeper is not None and source.durable and destination.durable:
-            made = Binding(source, destination, routing_key, arguments)
-            vhost.keeper.define(keeper.bind(vhost.name, made))
+        _changed(vhost, Binding(source, destination, routing_key, arguments), keeper.bind)
 
 
 def _unbind(
@@ -110,8 +109,14 @@ def _unbind(
     arguments: Table,
 ) -> None:
     if source.unbind(destination, routing_key, arguments):
-        vhost.changed()
-        if vhost.keeper is not None and source.durable and destination.durable:
-            gone = Binding(source, destination, routing_key, arguments)
-            vhost.keeper.define(keeper.unbind(vhost.name, gone))
+        _changed(vhost, Binding(source, destination, routing_key, arguments), keeper.unbind)
         delete_if_unbound(vhost, source)
+
+
+def _changed(
+    vhost: VirtualHost, binding: Binding, definition: Callable[[str, Binding], bytes]
+) -> None:
+    """A binding came or went, which is kept if both its ends are durable."""
+    vhost.changed()
+    if vhost.keeper is not None and binding.source.durable and binding.destination.durable:
+        vhost.keeper.define(definition(vhost.name, binding))

@@ -39,7 +39,7 @@ def _without_deleted(route: Route) -> Route:
     if not any(queue.deleted for queue in route.queues):
         return route
     queues = [queue for queue in route.queues if not queue.deleted]
-    return Route(route.raw, route.exchange, route.routing_key, queues, route.reads_headers)
+    return Route(route.raw, route.exchange, route.routing_key, queues, route.per_message)
 
 
 def rollback(channel: Channel, method: Tx.Rollback) -> Frame:

@@ -1,20 +1,33 @@
 """What routing means, written down as plainly as it can be said, and inputs to hold it against."""
 
 from hypothesis import strategies as st
+from pamqp.commands import Basic
 
-from leveret.engine.exchanges import Destination, Exchange, create
+from leveret.engine.exchanges import Binding, Destination, Exchange, create
+from leveret.engine.message import Message
 from leveret.engine.table import FieldValue, Table
+from leveret.protocol.methods import encode_header
 
 
 def exchange(kind: str, arguments: Table | None = None) -> Exchange:
     return create(kind, f"an {kind} exchange", True, False, False, arguments or {})
 
 
+def message(headers: Table | None = None, body: bytes = b"") -> Message:
+    """A message with these headers."""
+    return Message(b"", encode_header(Basic.Properties(headers=headers), len(body)), body, False)
+
+
 def matched(source: Exchange, routing_key: str, headers: Table | None = None) -> list[Destination]:
     """Every destination of a match once, in the order in which each was first appended."""
     into: list[Destination] = []
-    source.match(routing_key, headers, into)
+    source.match(routing_key, message(headers), into)
     return list(dict.fromkeys(into))
+
+
+def bindings_to(destination: Destination) -> list[Binding]:
+    """Every binding that leads to a destination, exchange by exchange."""
+    return [binding for known in destination.incoming.values() for binding in known.values()]
 
 
 def same(one: FieldValue, other: FieldValue) -> bool:
@@ -43,7 +56,18 @@ def topic_matches(pattern: list[str], words: list[str]) -> bool:
 def satisfies(header: FieldValue, asked: FieldValue) -> bool:
     """Equality of a header and an argument: a number is a number, whatever its type."""
     numbers = [one for one in (header, asked) if type(one) in (int, float)]
-    return header == asked if len(numbers) == 2 else same(header, asked)
+    return header == asked if len(numbers) == 2 else same(as_it_arrives(header), asked)
+
+
+def as_it_arrives(value: FieldValue) -> FieldValue:
+    """A value as it reads when it was sent: a long string is text."""
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, list):
+        return [as_it_arrives(item) for item in value]
+    if isinstance(value, dict):
+        return {name: as_it_arrives(item) for name, item in value.items()}
+    return value
 
 
 def headers_match(arguments: Table, headers: Table) -> bool:
