@@ -108,6 +108,18 @@ class Amqp(msgspec.Struct, frozen=True):
     ] = 0
 
 
+class Qos(msgspec.Struct, frozen=True):
+    """What basic.qos does beyond RabbitMQ's."""
+
+    retune: Annotated[
+        bool,
+        About(
+            "Let basic.qos without `global` hold for the consumers its channel has already, too. As"
+            " on RabbitMQ it is for those to come only."
+        ),
+    ] = False
+
+
 class Memory(msgspec.Struct, frozen=True):
     """How much memory messages may take."""
 
@@ -229,6 +241,7 @@ class Config(msgspec.Struct, frozen=True):
     """Every key, by section: `config.amqp.heartbeat`."""
 
     amqp: Amqp = Amqp()
+    qos: Qos = Qos()
     memory: Memory = Memory()
     auth: Auth = Auth()
     server: Server = Server()

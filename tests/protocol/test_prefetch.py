@@ -1,8 +1,11 @@
 """How much a consumer, and a channel, may hold; and whose turn it is."""
 
+from collections.abc import Iterator
+
 import pytest
 from pamqp.commands import Basic
 
+from leveret.config import Config, Qos
 from leveret.errors import ReplyCode
 from tests.protocol.playbook import Client, Play
 
@@ -52,6 +55,69 @@ def test_prefetch_is_of_consumers_to_come(alice: Client) -> None:
     alice.publishes(1, "r", b"3", b"4")
     alice.gets(1, "bound", 3, b"3", key="r")
     alice.hears_nothing()
+
+
+@pytest.fixture
+def retuning() -> Iterator[Client]:
+    """A client with channels 1 and 2 of a broker that lets basic.qos retune."""
+    play = Play(Config(qos=Qos(retune=True)))
+    yield play.opens(1, 2)
+    play.ends()
+
+
+class TestRetuning:
+    def test_a_raised_prefetch_makes_room_at_once_behind_the_reply(self, retuning: Client) -> None:
+        retuning.declares(1, "q")
+        qos(retuning, 1, 1)
+        retuning.consumes(1, "q", "c")
+        retuning.publishes(1, "q", b"1", b"2", b"3", b"4")
+        retuning.gets(1, "c", 1, b"1")
+        retuning.says(1, Basic.Qos(prefetch_count=3))
+        retuning.hears(1, Basic.QosOk())
+        retuning.gets(1, "c", 2, b"2")
+        retuning.gets(1, "c", 3, b"3")
+        retuning.hears_nothing()
+        retuning.says(1, Basic.Qos(prefetch_count=0))
+        retuning.hears(1, Basic.QosOk())
+        retuning.gets(1, "c", 4, b"4")
+
+    def test_a_lowered_prefetch_holds_when_enough_is_settled(self, retuning: Client) -> None:
+        retuning.declares(1, "q")
+        retuning.consumes(1, "q", "c")
+        retuning.publishes(1, "q", b"1", b"2", b"3")
+        for number in (1, 2, 3):
+            retuning.gets(1, "c", number, b"%d" % number)
+        qos(retuning, 1, 1)
+        retuning.publishes(1, "q", b"4", b"5")
+        retuning.says(1, Basic.Ack(2, True))
+        retuning.hears_nothing()
+        retuning.says(1, Basic.Ack(3))
+        retuning.gets(1, "c", 4, b"4")
+
+    def test_other_channels_and_automatic_acknowledgement_are_left_alone(
+        self, retuning: Client
+    ) -> None:
+        retuning.declares(1, "q", "r")
+        retuning.consumes(1, "q", "automatic", no_ack=True)
+        retuning.consumes(2, "r", "other")
+        qos(retuning, 1, 1)
+        retuning.publishes(1, "q", b"1", b"2")
+        retuning.gets(1, "automatic", 1, b"1")
+        retuning.gets(1, "automatic", 2, b"2")
+        retuning.publishes(1, "r", b"3", b"4")
+        retuning.gets(2, "other", 1, b"3", key="r")
+        retuning.gets(2, "other", 2, b"4", key="r")
+
+    def test_the_channels_own_limit_holds_besides(self, retuning: Client) -> None:
+        retuning.declares(1, "q")
+        qos(retuning, 1, 1)
+        qos(retuning, 1, 2, shared=True)
+        retuning.consumes(1, "q", "c")
+        retuning.publishes(1, "q", b"1", b"2", b"3")
+        retuning.gets(1, "c", 1, b"1")
+        retuning.says(1, Basic.Qos(prefetch_count=5))
+        retuning.hears(1, Basic.QosOk())
+        retuning.gets(1, "c", 2, b"2")
 
 
 def test_prefetch_is_of_each_consumer_by_itself(alice: Client) -> None:

@@ -64,6 +64,7 @@ class TestPrecedence:
         examples: dict[str, tuple[str, object]] = {
             "amqp.listen": ("127.0.0.1:0, [::]:5673", ("127.0.0.1:0", "[::]:5673")),
             "amqp.handshake_timeout": ("2.5", 2.5),
+            "qos.retune": ("true", True),
             "memory.limit": ("2GiB", "2GiB"),
             "auth.loopback_users": ("ann,bob", ("ann", "bob")),
             "log.level": ("debug", "debug"),

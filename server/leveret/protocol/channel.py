@@ -12,6 +12,7 @@ from librt.strings import read_i16_be, read_i64_be
 from mypy_extensions import i16, i32, i64
 from pamqp.base import Frame
 
+from leveret.config import Config
 from leveret.engine.message import Message
 from leveret.engine.queue import Queue
 from leveret.engine.vhost import Route, VirtualHost
@@ -44,9 +45,7 @@ NO_ROUTE: Final = Route(b"", "", "", [], False)
 class Channel(Confirming):
     """One open channel of a connection, which owns it and feeds it whole frames."""
 
-    def __init__(
-        self, session: Session, number: int, message_bytes_max: int, consumers_max: int
-    ) -> None:
+    def __init__(self, session: Session, number: int, config: Config) -> None:
         self.session = session
         self.vhost: VirtualHost = session.vhost
         self.number = number
@@ -56,11 +55,13 @@ class Channel(Confirming):
         self.deliveries = Deliveries(session, number)
         self.prefetch = 0
         """Prefetch of the consumers to come: basic.qos without `global`."""
+        self.retunes: bool = config.qos.retune
+        """Whether it is that of the consumers that are here, too."""
         self.last_queue = ""
         """The queue most recently declared here, which an empty name stands for."""
         self.transaction: Transaction | None = None
         self.confirming = False
-        self.consumers_max = consumers_max
+        self.consumers_max: int = config.amqp.consumers_per_channel
         """Consumers the channel may have; 0 is no limit."""
         self._wire_number: i16 = wire_number(number)
         self._published: i64 = 0
@@ -85,7 +86,7 @@ class Channel(Confirming):
         """Whether the properties of the last header have something the broker answers for."""
         self._parts: list[bytes] = []
         self._missing: i64 = 0
-        self._message_bytes_max: i64 = message_bytes_max
+        self._message_bytes_max: i64 = config.amqp.max_message_size
 
     def move(self, event: ChannelEvent) -> None:
         """Change state.

@@ -94,7 +94,6 @@ class Connection:
         from_loopback: bool,
         now: float,
     ) -> None:
-        amqp = broker.config.amqp
         self.broker = broker
         self.session = Session(broker.keeper, wake, log)
         self.state = ConnectionState.HEADER
@@ -109,8 +108,6 @@ class Connection:
         """Whether it is not to be read because of an alarm."""
         self._channels: dict[int, Channel] = {}
         self._channel_max = 0
-        self._message_bytes_max: int = amqp.max_message_size
-        self._consumers_max: int = amqp.consumers_per_channel
         self._input = b""
         self._at: i64 = 0
         self._payload_max: i64 = INITIAL_FRAME_BYTES_MAX
@@ -120,7 +117,7 @@ class Connection:
         """The class and method id an error in the frame at hand is about."""
         self._recent: Channel | None = None
         """The channel of the last content or acknowledgement: mostly that of the next."""
-        self._deadline: float = now + amqp.handshake_timeout
+        self._deadline: float = now + broker.config.amqp.handshake_timeout
         """When to give up waiting for the peer to get on, while it is not open."""
         self._heard = now
         self._sent = now
@@ -398,7 +395,7 @@ class Connection:
                 f"number of channels opened ({len(self._channels)}) has reached the negotiated "
                 f"channel_max ({self._channel_max})",
             )
-        channel = Channel(self.session, number, self._message_bytes_max, self._consumers_max)
+        channel = Channel(self.session, number, self.broker.config)
         self._channels[number] = channel
         channel.send(ChannelMethods.OpenOk())
 

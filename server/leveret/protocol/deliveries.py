@@ -83,6 +83,13 @@ class Deliveries:
         self._lowest = self.last_tag + 1
         return taken
 
+    def retune(self, prefetch: int) -> None:
+        """Change the prefetch of every consumer, and let them have what it makes room for."""
+        for consumer in self.consumers.values():
+            if not consumer.no_ack:
+                consumer.prefetch = prefetch
+        self.reconsider_consumers()
+
     def reconsider_consumers(self) -> None:
         """Let every consumer that was held up have messages, if it may again."""
         for consumer in list(self.consumers.values()):

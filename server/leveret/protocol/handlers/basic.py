@@ -22,7 +22,8 @@ def qos(channel: Channel, method: Basic.Qos) -> None:
     """basic.qos (RabbitMQ: Consumer Prefetch).
 
     With `global` the limit is the channel's and holds at once, so the reply goes out before the
-    deliveries it makes room for; without, it is that of each consumer to come.
+    deliveries it makes room for; without, it is that of each consumer to come and, under the
+    configuration key `qos.retune`, of those that are here.
     """
     if method.prefetch_size:
         raise AmqpError(ReplyCode.NOT_IMPLEMENTED, f"prefetch_size!=0 ({method.prefetch_size})")
@@ -32,6 +33,8 @@ def qos(channel: Channel, method: Basic.Qos) -> None:
         channel.deliveries.reconsider_consumers()
     else:
         channel.prefetch = method.prefetch_count
+        if channel.retunes:
+            channel.deliveries.retune(method.prefetch_count)
 
 
 def consume(channel: Channel, method: Basic.Consume) -> None:
