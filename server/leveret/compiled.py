@@ -17,6 +17,7 @@ COMPILED: Final = (
     "leveret.protocol.channel",
     "leveret.protocol.deliveries",
     "leveret.protocol.publishing",
+    "leveret.protocol.replies",
     "leveret.protocol.transaction",
     "leveret.engine.exchanges.base",
     "leveret.engine.exchanges.direct",

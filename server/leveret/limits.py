@@ -71,6 +71,13 @@ HELD_BACKLOG_MESSAGES: Final = 4096
 """Messages waiting in a queue from which on its publishers are held while consumers work: enough
 to keep those busy for some milliseconds, few enough to be behind by no more than that."""
 
+MESSAGE_OVERHEAD_BYTES: Final = 256
+"""Bytes of a message in memory beyond its octets, about: its objects, and its place in a queue."""
+
+REPLIES_WAITING_BYTES_MAX: Final = 8 * 1024 * 1024
+"""Bytes of replies that wait for a requester that does not read, from which on further ones are
+dropped (direct reply-to): enough for 30,000 small ones to requests sent in one go."""
+
 # --- routing --------------------------------------------------------------------------------
 
 ROUTE_CACHE_ENTRIES_MAX: Final = 16384

@@ -59,6 +59,8 @@ class Client:
         self.opened = False
         self.answers_channel_close = True
         self.made_up_name = ""
+        self.reply_to = ""
+        """The property of that name in the message that came last."""
 
     def send(self, value: AnyFrame, ch: int = 1) -> None:
         """Send one frame and read nothing."""
@@ -224,6 +226,8 @@ class Client:
         if isinstance(arrived.frame, Queue.DeclareOk):
             self._session.remember(arrived.frame)
             self.made_up_name = arrived.frame.queue or ""
+        elif isinstance(arrived.frame, header.ContentHeader):
+            self.reply_to = arrived.frame.properties.reply_to or ""
         elif isinstance(arrived.frame, Channel.Close):
             self._closed_channels.add(arrived.channel)
             if self.answers_channel_close:

@@ -1,7 +1,7 @@
 """Frames as lines of text, the same for the same frame whichever broker sent it.
 
-Names a server makes up (amq.gen-…, amq.ctag-…) are numbered in their order of appearance. Of the
-server properties only the capabilities are kept, without those of features that are not compared.
+Names a server makes up (amq.gen-…, amq.ctag-…, amq.rabbitmq.reply-to.…) are numbered in their
+order of appearance. Of the server properties only the capabilities are kept.
 Body frames of one content are one line: how a broker cuts a body is its own affair.
 """
 
@@ -14,11 +14,13 @@ from pamqp import base, body, commands, header
 from leveret.errors import ReplyCode
 from tests.support.wire import AnyFrame, Arrived, Undecoded
 
-CAPABILITIES_NOT_COMPARED = frozenset({"direct_reply_to"})
 FIELDS_NOT_SHOWN = frozenset({"ticket", "out_of_band", "insist", "channel_id", "client_properties"})
 BYTES_SHOWN_MAX = 48
 
-_MADE_UP_NAME = re.compile(r"amq\.(?:gen|ctag)-[A-Za-z0-9_-]{22}")
+_MADE_UP_NAME = re.compile(
+    r"(amq\.gen-|amq\.ctag-)[A-Za-z0-9_-]{22}"
+    r"|(amq\.rabbitmq\.reply-to\.)[A-Za-z0-9+/=._-]{22,}"
+)
 _CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
@@ -33,10 +35,9 @@ class Names:
         return _MADE_UP_NAME.sub(self._number, line)
 
     def _number(self, match: re.Match[str]) -> str:
-        name = match[0]
-        kind = name[: name.index("-")]
+        kind = match[1] or match[2]
         known = sum(1 for other in self._seen if other.startswith(kind))
-        return self._seen.setdefault(name, f"{kind}-#{known + 1}")
+        return self._seen.setdefault(match[0], f"{kind}#{known + 1}")
 
 
 def sent_line(client: str, value: AnyFrame, channel: int) -> str:
@@ -130,8 +131,7 @@ def _fields(value: base.Frame | commands.Basic.Properties, *, only_set: bool) ->
 
 def _start_text(start: commands.Connection.Start) -> str:
     claimed = start.server_properties.get("capabilities")
-    names = sorted(claimed.items()) if isinstance(claimed, dict) else []
-    capabilities = {name: value for name, value in names if name not in CAPABILITIES_NOT_COMPARED}
+    capabilities = dict(sorted(claimed.items())) if isinstance(claimed, dict) else {}
     return (
         f"connection.start version={start.version_major}.{start.version_minor}"
         f" mechanisms={start.mechanisms!r} locales={start.locales!r} capabilities={capabilities!r}"

@@ -64,6 +64,7 @@ def test_start_names_the_broker_and_what_it_can_do() -> None:
         "connection.blocked": True,
         "consumer_cancel_notify": True,
         "consumer_priorities": True,
+        "direct_reply_to": True,
         "exchange_exchange_bindings": True,
         "per_consumer_qos": True,
         "publisher_confirms": True,

@@ -49,6 +49,9 @@ class VirtualHost:
         """Where what is durable is written down; None where nothing outlives the process."""
         self.exchanges: dict[str, Exchange] = {}
         self.queues: dict[str, Queue] = {}
+        self.replies: dict[str, Route] = {}
+        """The ways to those who wait for replies, by routing key (RabbitMQ: Direct Reply-to). They
+        come and go with every client, so the routes that are remembered have no part in it."""
         self._routes: dict[bytes, Route] = {}
 
     def changed(self) -> None:
@@ -56,6 +59,16 @@ class VirtualHost:
         for route in self._routes.values():
             route.stale = True
         self._routes.clear()
+
+    def add_replies(self, queue: Queue) -> None:
+        """Lead to a queue of replies, whose name nobody had before."""
+        name = queue.name.encode()
+        raw = bytes([0, len(name)]) + name
+        self.replies[queue.name] = Route(raw, DEFAULT_EXCHANGE, queue.name, [queue], False)
+
+    def remove_replies(self, queue: Queue) -> None:
+        """Lead to a queue of replies no more."""
+        self.replies.pop(queue.name).stale = True
 
     def route(self, raw: bytes) -> Route:
         """Where a message goes, by its exchange and routing key as two short strings.
@@ -65,7 +78,15 @@ class VirtualHost:
         route = self._routes.get(raw)
         if route is not None:
             return route
-        route = self._find_route(raw)
+        length = raw[0]
+        # A routing key may be any bytes; surrogates carry what is not UTF-8 through the engine.
+        exchange = raw[1 : 1 + length].decode("utf-8", "surrogateescape")
+        routing_key = raw[2 + length :].decode("utf-8", "surrogateescape")
+        if exchange == DEFAULT_EXCHANGE:
+            route = self.replies.get(routing_key)
+            if route is not None:
+                return route
+        route = self._find_route(raw, exchange, routing_key)
         if len(self._routes) >= ROUTE_CACHE_ENTRIES_MAX:
             self.changed()
         self._routes[raw] = route
@@ -80,11 +101,7 @@ class VirtualHost:
         self._walk(exchange, routing_keys, message, reached)
         return list(reached)
 
-    def _find_route(self, raw: bytes) -> Route:
-        length = raw[0]
-        # A routing key may be any bytes; surrogates carry what is not UTF-8 through the engine.
-        exchange = raw[1 : 1 + length].decode("utf-8", "surrogateescape")
-        routing_key = raw[2 + length :].decode("utf-8", "surrogateescape")
+    def _find_route(self, raw: bytes, exchange: str, routing_key: str) -> Route:
         if exchange != DEFAULT_EXCHANGE:
             found = self.exchanges.get(exchange)
             if found is None:
@@ -115,8 +132,11 @@ class VirtualHost:
         if start == DEFAULT_EXCHANGE:
             for key in routing_keys:
                 queue = self.queues.get(key)
+                reply = self.replies.get(key)
                 if queue is not None:
                     reached[queue] = None
+                elif reply is not None:
+                    reached[reply.queues[0]] = None
             return True
         seen = {start}
         waiting = [start]

@@ -193,7 +193,7 @@ class Channel(Confirming):
             route = self.vhost.route(self._raw_route)
             self._route = route
         if self._to_be_looked_at:
-            header, further_keys = examine(header, self.session.user)
+            header, further_keys = examine(header, self.session.user, self.deliveries.reply_to)
             message = Message(route.raw, header, body, self._persistent)
             if further_keys:
                 route = self._addressed(message, route, further_keys)

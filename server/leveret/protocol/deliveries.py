@@ -31,6 +31,8 @@ class Deliveries:
         self.consumers: dict[str, ChannelConsumer] = {}
         self.last_tag: i64 = 0
         self.unacknowledged: dict[int, Delivery] = {}
+        self.reply_to = b""
+        """The name by which replies reach the channel; empty without a consumer of replies."""
         self.prefetch: i64 = 0
         """Messages all consumers of the channel may hold together; 0 is no limit. While that many
         are held, a consumer that acknowledges nothing waits, too."""

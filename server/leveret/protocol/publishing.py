@@ -1,8 +1,9 @@
 """The properties of a published message that the broker itself answers for.
 
-They are user-id, expiration and delivery-mode, which have to be right, and the headers CC and BCC,
-which are further routing keys (RabbitMQ: Sender-selected Distribution). Everything else in the
-properties is between publisher and consumer.
+They are user-id, expiration and delivery-mode, which have to be right, the headers CC and BCC,
+which are further routing keys (RabbitMQ: Sender-selected Distribution), and a reply-to that stands
+for the channel itself (RabbitMQ: Direct Reply-to). Everything else in the properties is between
+publisher and consumer.
 """
 
 import re
@@ -23,12 +24,29 @@ ROUTING_HEADERS: Final = ("CC", "BCC")
 HIDDEN_HEADER: Final = "BCC"
 """The one that receivers do not get to see."""
 
+REPLY_TO: Final = "amq.rabbitmq.reply-to"
+"""What a reply-to says for "this channel", and what a channel consumes from to get replies."""
+
+_WIRE_REPLY_TO: Final = bytes([len(REPLY_TO)]) + REPLY_TO.encode()
 _INTEGER: Final = re.compile(r"[+-]?[0-9]+")
 _ROUTING_HEADER_NAMES: Final = [bytes([len(name)]) + name.encode() for name in ROUTING_HEADERS]
 
 
 def is_to_be_examined(header: bytes, flags: int) -> bool:
     """Whether a checked content header with these flags has anything for `examine`."""
+    return asks_for_replies(header, flags) or _is_to_be_decoded(header, flags)
+
+
+def asks_for_replies(header: bytes, flags: int) -> bool:
+    """Whether the reply-to in a checked content header with these flags stands for the channel."""
+    if not flags & tables.REPLY_TO:
+        return False
+    at = tables.property_offset(header, tables.HEADER_PREFIX_BYTES, flags, tables.REPLY_TO)
+    return header[at : at + len(_WIRE_REPLY_TO)] == _WIRE_REPLY_TO
+
+
+def _is_to_be_decoded(header: bytes, flags: int) -> bool:
+    """Whether there is anything that only the decoded properties tell."""
     if flags & (tables.USER_ID | tables.EXPIRATION):
         return True
     if flags & tables.DELIVERY_MODE:
@@ -40,14 +58,20 @@ def is_to_be_examined(header: bytes, flags: int) -> bool:
     return False
 
 
-def examine(header: bytes, user: str) -> tuple[bytes, list[str]]:
+def examine(header: bytes, user: str, reply_to: bytes) -> tuple[bytes, list[str]]:
     """See that the properties of a content header hold what they must.
 
-    :returns: the header without BCC, and the routing keys in CC and BCC.
-    :raises AmqpError: PRECONDITION_FAILED for a user-id that is not the user's (RabbitMQ:
-        Validated User-ID), an expiration that is no number of milliseconds, an unknown
-        delivery-mode, or a CC or BCC that is no array.
+    :param reply_to: the name by which replies reach the channel, empty if it consumes none.
+    :returns: the header without BCC and with that name, and the routing keys in CC and BCC.
+    :raises AmqpError: PRECONDITION_FAILED for a request without a consumer of replies, a user-id
+        that is not the user's (RabbitMQ: Validated User-ID), an expiration that is no number of
+        milliseconds, an unknown delivery-mode, or a CC or BCC that is no array.
     """
+    flags = _flags(header)
+    if asks_for_replies(header, flags):
+        header = _with_reply_to(header, flags, reply_to)
+    if not _is_to_be_decoded(header, flags):
+        return header, []
     properties = methods.properties(header)
     if properties.user_id is not None and properties.user_id != user:
         raise AmqpError(
@@ -104,11 +128,25 @@ def _invalid_message(what: str) -> AmqpError:
     return AmqpError(ReplyCode.PRECONDITION_FAILED, f"invalid message: {{{what}}}")
 
 
+def _flags(header: bytes) -> int:
+    """The property flags of a content header."""
+    start = tables.HEADER_PREFIX_BYTES
+    return int.from_bytes(header[start : start + 2], "big")
+
+
+def _with_reply_to(header: bytes, flags: int, reply_to: bytes) -> bytes:
+    """A content header with a name for replies; all other octets stay as they came."""
+    if not reply_to:
+        raise AmqpError(ReplyCode.PRECONDITION_FAILED, "fast reply consumer does not exist")
+    at = tables.property_offset(header, tables.HEADER_PREFIX_BYTES, flags, tables.REPLY_TO)
+    behind = at + len(_WIRE_REPLY_TO)
+    return b"".join((header[:at], bytes([len(reply_to)]), reply_to, header[behind:]))
+
+
 def _headers_at(header: bytes) -> int:
     """Where the table of headers begins in a content header that has one."""
     start = tables.HEADER_PREFIX_BYTES
-    flags = int.from_bytes(header[start : start + 2], "big")
-    return tables.property_offset(header, start, flags, tables.HEADERS)
+    return tables.property_offset(header, start, _flags(header), tables.HEADERS)
 
 
 def _without(header: bytes, name: str) -> bytes:

@@ -201,3 +201,28 @@ def test_a_routing_key_may_be_any_octets(key: bytes) -> None:
     text = key.decode("utf-8", "surrogateescape")
     setting.bind("amq.direct", "q", text)
     assert setting.route("amq.direct", text) == ["q"]
+
+
+def test_replies_come_and_go_without_a_route_being_forgotten() -> None:
+    setting = Setting()
+    setting.queue("q")
+    remembered = setting.vhost.route(raw("", "q"))
+    queue = Queue("replies")
+
+    setting.vhost.add_replies(queue)
+    found = setting.vhost.route(raw("", "replies"))
+    assert found.queues == [queue]
+    assert found.raw == raw("", "replies")
+    assert setting.vhost.queues_for("", ["nowhere", "replies"], message()) == [queue]
+
+    setting.vhost.remove_replies(queue)
+    assert found.stale
+    assert setting.route("", "replies") == []
+    assert setting.vhost.route(raw("", "q")) is remembered
+    assert not remembered.stale
+
+
+def test_replies_are_reached_through_the_default_exchange_only() -> None:
+    setting = Setting()
+    setting.vhost.add_replies(Queue("replies"))
+    assert setting.route("amq.direct", "replies") == []

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from leveret.errors import AmqpError
 from leveret.protocol.publishing import check_expiration, examine, is_to_be_examined
-from leveret.tables import HEADERS, PRIORITY, check_properties
+from leveret.tables import APP_ID, HEADERS, PRIORITY, REPLY_TO, check_properties
 from tests.unit.protocol import wire
 
 FLAGS_AT = 12
@@ -34,19 +34,60 @@ def test_bcc_is_cut_out_and_no_other_octet_changes(
 ) -> None:
     header = header_of(wire.table(*before, (b"BCC", BCC), *behind))
     assert is_to_be_examined(header, flags_of(header))
-    assert examine(header, "guest")[0] == header_of(wire.table(*before, *behind))
+    assert examine(header, "guest", b"")[0] == header_of(wire.table(*before, *behind))
 
 
 @given(entries)
 def test_what_has_no_routing_header_stays_as_it_is(written: list[tuple[bytes, bytes]]) -> None:
     header = header_of(wire.table(*written))
-    assert examine(header, "guest") == (header, [])
+    assert examine(header, "guest", b"") == (header, [])
 
 
 def test_a_routing_header_inside_another_table_is_none() -> None:
     inner = b"F" + wire.table((b"BCC", BCC))
     header = header_of(wire.table((b"inner", inner)))
-    assert examine(header, "guest") == (header, [])
+    assert examine(header, "guest", b"") == (header, [])
+
+
+def request_of(table: bytes, reply_to: bytes) -> bytes:
+    """A content header with properties before and behind its reply-to."""
+    flags = HEADERS | REPLY_TO | APP_ID
+    properties = table + wire.short_string(reply_to) + wire.short_string(b"app")
+    return struct.pack(">HHQH", 60, 0, 0, flags) + properties
+
+
+@given(entries, st.binary(min_size=1, max_size=255))
+def test_the_name_for_replies_is_put_in_and_no_other_octet_changes(
+    written: list[tuple[bytes, bytes]], name: bytes
+) -> None:
+    header = request_of(wire.table(*written), b"amq.rabbitmq.reply-to")
+    assert is_to_be_examined(header, flags_of(header))
+    examined = examine(header, "guest", name)
+    assert examined == (request_of(wire.table(*written), name), [])
+
+
+@given(entries)
+def test_the_name_for_replies_is_put_in_where_bcc_is_cut_out(
+    written: list[tuple[bytes, bytes]],
+) -> None:
+    header = request_of(wire.table((b"BCC", BCC), *written), b"amq.rabbitmq.reply-to")
+    examined = examine(header, "guest", b"mine")[0]
+    assert examined == request_of(wire.table(*written), b"mine")
+
+
+@pytest.mark.parametrize(
+    "reply_to", [b"", b"q", b"amq.rabbitmq.reply-to.mine", b"amq.rabbitmq.reply-tp"]
+)
+def test_any_other_reply_to_stays_as_it_is(reply_to: bytes) -> None:
+    header = request_of(wire.table(), reply_to)
+    assert not is_to_be_examined(header, flags_of(header))
+    assert examine(header, "guest", b"mine") == (header, [])
+
+
+def test_a_request_needs_a_consumer_of_replies() -> None:
+    header = request_of(wire.table(), b"amq.rabbitmq.reply-to")
+    with pytest.raises(AmqpError, match="fast reply consumer does not exist"):
+        examine(header, "guest", b"")
 
 
 @pytest.mark.parametrize(
@@ -85,7 +126,7 @@ def test_other_numbers_are_none(beyond: int) -> None:
         check_expiration(str(315_360_000_000 + beyond))
 
 
-@given(st.text().filter(lambda text: text[:1] not in [*"+-0123456789"]))
+@given(st.text(max_size=40).filter(lambda text: text[:1] not in [*"+-0123456789"]))
 def test_an_expiration_begins_with_digits(text: str) -> None:
     with pytest.raises(AmqpError, match="no_integer"):
         check_expiration(text)

@@ -45,6 +45,11 @@ def find_exchange(vhost: VirtualHost, name: str) -> Exchange:
     return exchange
 
 
+def no_queue(vhost: VirtualHost, name: str) -> AmqpError:
+    """The error of a queue that is not there."""
+    return AmqpError(ReplyCode.NOT_FOUND, f"no {the_queue(vhost, name)}")
+
+
 def find_queue(vhost: VirtualHost, name: str, owner: object) -> Queue:
     """The queue of that name, for a connection that may use it.
 
@@ -52,7 +57,7 @@ def find_queue(vhost: VirtualHost, name: str, owner: object) -> Queue:
     """
     queue = vhost.queues.get(name)
     if queue is None:
-        raise AmqpError(ReplyCode.NOT_FOUND, f"no {the_queue(vhost, name)}")
+        raise no_queue(vhost, name)
     check_owner(vhost, queue, owner)
     return queue
 

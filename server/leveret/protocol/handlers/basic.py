@@ -11,9 +11,11 @@ from leveret.engine.topology.arguments import CONSUMER_ARGUMENTS, check_argument
 from leveret.engine.topology.names import find_queue, generated, the_queue
 from leveret.engine.topology.queues import check_may_consume, check_may_get
 from leveret.errors import AmqpError, ReplyCode
+from leveret.protocol import replies
 from leveret.protocol.channel import Channel
 from leveret.protocol.deliveries import ChannelConsumer, Delivery
 from leveret.protocol.handlers.queue import queue_name
+from leveret.protocol.publishing import REPLY_TO
 
 GENERATED_TAG_PREFIX: Final = "amq.ctag-"
 
@@ -46,11 +48,27 @@ def consume(channel: Channel, method: Basic.Consume) -> None:
     most = channel.consumers_max
     if most and len(consumers) >= most:
         raise AmqpError(ReplyCode.NOT_ALLOWED, f"reached maximum ({most}) of consumers per channel")
-    queue = find_queue(channel.vhost, queue_name(channel, method.queue), channel.session)
+    consumer = _make_consumer(channel, method, tag)
+    consumers[tag] = consumer
+    if not method.nowait:
+        channel.send(Basic.ConsumeOk(consumer_tag=tag))
+    consumer.queue.add_consumer(consumer)
+    consumer.queue.pump()
+
+
+def _make_consumer(channel: Channel, method: Basic.Consume, tag: str) -> ChannelConsumer:
+    """A consumer of a queue, or of the channel's replies."""
+    vhost = channel.vhost
+    name = queue_name(channel, method.queue)
     arguments = cast("Arguments", method.arguments)
-    check_arguments(the_queue(channel.vhost, queue.name), arguments, CONSUMER_ARGUMENTS)
-    check_may_consume(channel.vhost, queue, method.exclusive)
-    consumer = ChannelConsumer(
+    if name == REPLY_TO:
+        return replies.make_consumer(
+            tag, vhost, channel.deliveries, no_ack=method.no_ack, arguments=arguments
+        )
+    queue = find_queue(vhost, name, channel.session)
+    check_arguments(the_queue(vhost, queue.name), arguments, CONSUMER_ARGUMENTS)
+    check_may_consume(vhost, queue, method.exclusive)
+    return ChannelConsumer(
         tag,
         queue,
         channel.deliveries,
@@ -59,11 +77,6 @@ def consume(channel: Channel, method: Basic.Consume) -> None:
         prefetch=channel.prefetch,
         arguments=arguments,
     )
-    consumers[tag] = consumer
-    if not method.nowait:
-        channel.send(Basic.ConsumeOk(consumer_tag=tag))
-    queue.add_consumer(consumer)
-    queue.pump()
 
 
 def cancel(channel: Channel, method: Basic.Cancel) -> None:

@@ -24,6 +24,7 @@ CAPABILITIES: Final = (
     "connection.blocked",
     "authentication_failure_close",
     "per_consumer_qos",
+    "direct_reply_to",
 )
 """What the broker says it can do beyond the specification: what works, and nothing else."""
 

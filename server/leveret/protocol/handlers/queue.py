@@ -9,8 +9,9 @@ from pamqp.commands import Queue
 from leveret.engine.arguments import Arguments
 from leveret.engine.topology import bindings, queues
 from leveret.engine.topology.arguments import QUEUE_ARGUMENTS, without_effect
-from leveret.engine.topology.names import clean, find_queue
+from leveret.engine.topology.names import clean, find_queue, no_queue
 from leveret.errors import AmqpError, ReplyCode
+from leveret.protocol import replies
 from leveret.protocol.channel import Channel
 from leveret.protocol.methods import QueueDeclareOk
 
@@ -29,10 +30,12 @@ def queue_name(channel: Channel, given: str) -> str:
 def declare(channel: Channel, method: Queue.Declare) -> Frame:
     """queue.declare. An exclusive queue belongs to the connection."""
     session = channel.session
+    name = clean(method.queue)
+    if replies.is_name(name):
+        return _declare_replies(channel, name)
     if method.passive:
-        queue = find_queue(channel.vhost, clean(method.queue), session)
+        queue = find_queue(channel.vhost, name, session)
     else:
-        name = clean(method.queue)
         arguments = cast("Arguments", method.arguments)
         is_new = name not in channel.vhost.queues
         queue = queues.declare_queue(
@@ -57,6 +60,14 @@ def declare(channel: Channel, method: Queue.Declare) -> Frame:
         message_count=int(queue.message_count()),
         consumer_count=len(queue.consumers),
     )
+
+
+def _declare_replies(channel: Channel, name: str) -> Frame:
+    """A name of direct reply-to is declared by consuming only, so here it is there or it is not."""
+    if not replies.has_consumer(channel.vhost, name):
+        raise no_queue(channel.vhost, name)
+    channel.last_queue = name
+    return QueueDeclareOk(queue=name, message_count=0, consumer_count=1)
 
 
 def bind(channel: Channel, method: Queue.Bind) -> Frame:
