@@ -6,9 +6,11 @@ address of the peer.
 
 import os
 import re
+import select
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Self
@@ -94,21 +96,34 @@ class Peer(Wire):
         except ClosedByServerError:
             return close
 
-    def fill(self, data: bytes, most: int) -> int:
+    def fill(self, data: bytes, most: int, stopped: Callable[[], bool] = lambda: True) -> int:
         """Send `data` again and again until the broker reads no more, or `most` bytes are sent.
 
-        Returns how many bytes the socket took. The last piece may be cut short.
+        A standstill counts once `stopped()` is true: before, the broker may have been slow.
+
+        Returns how many bytes the socket took; the last piece may be cut short. Raises TimeoutError
+        when the broker reads no more, and nothing says why.
         """
         sent = 0
+        deadline = time.monotonic() + READ_TIMEOUT_S
         self._socket.settimeout(STANDSTILL_S)
         try:
             while sent < most:
-                sent += self._socket.send(data[sent % len(data) :])
-        except TimeoutError:
-            return sent
+                try:
+                    sent += self._socket.send(data[sent % len(data) :])
+                    deadline = time.monotonic() + READ_TIMEOUT_S
+                except TimeoutError:
+                    if stopped():
+                        break
+                    if time.monotonic() > deadline:
+                        raise
         finally:
             self._socket.settimeout(READ_TIMEOUT_S)
         return sent
+
+    def has_answer(self) -> bool:
+        """Whether there is something to read."""
+        return bool(self._buffer or select.select([self._socket], [], [], 0)[0])
 
     def declare(self, queue: str) -> None:
         """Declare a queue, or see that it is there."""

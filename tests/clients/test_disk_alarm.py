@@ -11,8 +11,10 @@ from pamqp import commands
 
 from tests.clients.peers import MEGABYTE, Numbered, Peer, Peers, Sender, log_lines
 from tests.support.brokers import Leveret
+from tests.support.wire import READ_TIMEOUT_S
 
 BLOCKED = "connection.blocked"
+HEARTBEATS = b"\x08\0\0\0\0\0\0\xce" * 1_000
 MORE_THAN_THERE_IS = str(2**50)
 PERSISTENT = commands.Basic.Properties(delivery_mode=2)
 
@@ -35,7 +37,8 @@ class TestLowDisk:
 
     @pytest.fixture
     def peers(self, broker: Leveret) -> Iterator[Peers]:
-        with Peers(broker) as opened:
+        """Connections to it, for which the kernel keeps little."""
+        with Peers(broker, buffer_bytes=128 * 1024) as opened:
             yield opened
 
     def test_a_publisher_is_told_that_disk_is_low_and_is_not_read(
@@ -46,7 +49,7 @@ class TestLowDisk:
         publisher.publish(name, b"first")
 
         assert publisher.read_one(commands.Connection.Blocked).reason == "low on disk"
-        assert publisher.fill(b"\x08\0\0\0\0\0\0\xce", 64 * MEGABYTE) < 16 * MEGABYTE
+        assert publisher.fill(HEARTBEATS, 64 * MEGABYTE) < 64 * MEGABYTE
 
     def test_who_only_consumes_is_never_blocked(
         self, peers: Peers, broker: Leveret, name: str
@@ -138,7 +141,7 @@ class TestFullDisk:
                 else:
                     assert isinstance(method, commands.Basic.Ack)
                     last = method.delivery_tag
-            sender.join(10)
+            sender.join(READ_TIMEOUT_S)
             assert unblocked
             consumer = peers.log_in()
             consumer.consume(name)
