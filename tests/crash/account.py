@@ -59,7 +59,7 @@ class Ledger:
         """Acknowledged in a transaction that was answered."""
 
     def audit(self, found: list[Id | None], killed_at: float) -> tuple[list[str], int, float]:
-        """Compare with what is in the queue.
+        """Compare with what is in the queue, where the broker wrote up to `killed_at`.
 
         :returns: what is wrong; how many acknowledged messages came back; and the longest time
             before the kill that one of them was acknowledged, in seconds.
@@ -132,6 +132,8 @@ class Account:
     """What clients saw and should not have."""
     published: int = 0
     confirmed: int = 0
+    confirmed_at: float = 0.0
+    """When something was last confirmed, by time.monotonic(): so far the broker has written."""
     acknowledged: int = 0
     moved: int = 0
     defined: int = 0
@@ -151,6 +153,7 @@ class Account:
         for queue in queues:
             self.ledger(queue).confirmed.add(message)
         self.confirmed += 1
+        self.confirmed_at = time.monotonic()
 
     def ack(self, message: Id, queue: str) -> None:
         """A message is being acknowledged, outside a transaction."""

@@ -130,7 +130,8 @@ class Rounds:
     def _work(self, broker: Leveret, random: Random, seed: str) -> float:
         """Have all clients work until the broker is killed.
 
-        :returns: when that was, by time.monotonic().
+        :returns: when that was, by time.monotonic(), or when a disk that is slow had it written
+            something for the last time.
         """
         crew = _crew(self.account, self.numbers, seed, random)
         for client in crew:
@@ -146,7 +147,7 @@ class Rounds:
             self.account.wrong.append(f"the broker ended by itself: {code}\n{broker.log_text()}")
         if any(sign in broker.log_text() for sign in ("Traceback", "internal error", " failed")):
             self.account.wrong.append(broker.log_text()[-3000:])
-        return killed_at
+        return min(killed_at, self.account.confirmed_at)
 
     def _audit(self, broker: Leveret, random: Random, result: Result, killed_at: float) -> None:
         found: dict[str, list[Id | None]] = {}

@@ -11,20 +11,21 @@ from tests.crash.rounds import Rounds
 ROUNDS = 5
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("part", range(4))
 def test_nothing_confirmed_is_lost_when_the_broker_is_killed(tmp_path: Path, part: int) -> None:
     seed = secrets.token_hex(4)
     print(f"to see it again: python -m tests.crash {ROUNDS} {seed}")
     with Rounds(tmp_path / "data", seed) as rounds:
-        for _ in range(ROUNDS):
+        account = rounds.account
+        done = 0
+        # On a busy machine a kill may come before each kind of work was done once.
+        while done < ROUNDS or not all(
+            (account.confirmed, account.acknowledged, account.moved, account.defined)
+        ):
             result = rounds.run()
             assert not result.wrong, f"round {result.seed}"
-    account = rounds.account
-    assert account.confirmed > 0
-    assert account.acknowledged > 0
-    assert account.moved > 0
-    assert account.defined > 0
+            done += 1
 
 
 def test_an_audit_sees_each_kind_of_wrong() -> None:

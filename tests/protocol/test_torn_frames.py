@@ -32,6 +32,12 @@ def answer_to(pieces: list[bytes], slices: list[int]) -> list[str]:
     ][-1:]
 
 
+# Amid the zeros of the large body one place is like the next: some of those stand for all.
+CUTS = [
+    at
+    for at in range(1, len(OCTETS))
+    if OCTETS[max(at - 20, 0) : at + 20].strip(b"\0") or at % 101 == 0
+]
 AT_ONCE = answer_to([OCTETS], [EVERYTHING])
 
 
@@ -44,7 +50,7 @@ def test_the_session_at_once_says_what_it_should() -> None:
 
 
 def test_a_session_cut_in_two_anywhere_says_the_same() -> None:
-    for at in range(1, len(OCTETS)):
+    for at in CUTS:
         assert answer_to([OCTETS[:at], OCTETS[at:]], [EVERYTHING]) == AT_ONCE, f"cut at {at}"
 
 
