@@ -22,6 +22,8 @@ class Turns:
         """Those that are active and not parked; the first is asked first. To be read only."""
         self.single_active = single_active
         """Whether only one consumer is active at a time."""
+        self._priorities = False
+        """Whether any consumer ever had another priority than 0."""
 
     @property
     def exclusive(self) -> bool:
@@ -30,6 +32,8 @@ class Turns:
 
     def add(self, consumer: Consumer) -> None:
         """Let a consumer take its turns, from now on."""
+        if consumer.priority != 0:
+            self._priorities = True
         consumer.active = not (self.single_active and self.consumers)
         self.consumers.append(consumer)
         if consumer.active:
@@ -58,9 +62,11 @@ class Turns:
         while ready:
             consumer = ready[0]
             if consumer.can_take():
-                if len(ready) > 1 and ready[1].priority == consumer.priority:
-                    del ready[0]
-                    self._line_up(consumer)
+                if len(ready) > 1:
+                    if self._priorities:
+                        self._goes_behind_equals(consumer)
+                    else:
+                        ready.append(ready.pop(0))
                 return consumer
             del ready[0]
             consumer.parked = True
@@ -74,6 +80,11 @@ class Turns:
         self.ready = []
         for consumer in consumers:
             consumer.cancelled()
+
+    def _goes_behind_equals(self, first: Consumer) -> None:
+        if self.ready[1].priority == first.priority:
+            del self.ready[0]
+            self._line_up(first)
 
     def _line_up(self, consumer: Consumer) -> None:
         """Put a consumer behind its equals, and before all of lower priority."""
