@@ -88,3 +88,7 @@ TOPIC_CACHE_SLOTS_MAX: Final = 8192
 """Routing keys and destinations, together, that a topic exchange remembers of recent matches: four
 megabytes if all keys are as long as can be. When full it starts anew, with the match at hand,
 which may be larger by itself."""
+
+HASH_WEIGHT_MAX: Final = 1000
+"""Weight of a binding to a consistent hash exchange: each unit costs points on its ring, ten
+kilobytes of them, and time to make them."""

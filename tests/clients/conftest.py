@@ -20,6 +20,14 @@ from tests.support.brokers import Broker, Leveret, RabbitMQ, rabbitmq_available
 
 BROKER_VARIABLE = "LEVERET_TEST_BROKER"
 
+EXCHANGE_PLUGINS = [
+    "rabbitmq_consistent_hash_exchange",
+    "rabbitmq_random_exchange",
+    "rabbitmq_recent_history_exchange",
+    "rabbitmq_sharding",
+]
+"""The plugins that have the exchange types RabbitMQ itself lacks."""
+
 
 @pytest.fixture(scope="package")
 def broker() -> Iterator[Broker]:
@@ -28,7 +36,7 @@ def broker() -> Iterator[Broker]:
     if choice == "rabbitmq":
         if not rabbitmq_available():
             pytest.skip("rabbitmq-server is not installed")
-        with RabbitMQ() as peer:
+        with RabbitMQ(plugins=EXCHANGE_PLUGINS) as peer:
             yield peer
     elif choice == "leveret":
         with Leveret() as leveret:

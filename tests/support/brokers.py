@@ -6,7 +6,8 @@ Rules:
 - Constructing a broker returns when it answers; stop() (or leaving the `with` block) returns when
   it is gone.
 - Processes are ended by the pid that was started here, never by name.
-- RabbitMQ runs with its own defaults, without plugins: it is also the peer of the measurements.
+- RabbitMQ runs with its own defaults, and without plugins unless they are asked for: it is also
+  the peer of the measurements.
 """
 
 import importlib.util
@@ -19,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -209,14 +210,14 @@ class RabbitMQ(Broker):
 
     name = "rabbitmq"
 
-    def __init__(self, *config_lines: str) -> None:
+    def __init__(self, *config_lines: str, plugins: Sequence[str] = ()) -> None:
         super().__init__()
         self.port = free_port()
         output = self.directory / "stdout.log"
         environment = self._environment(epmd_port=free_port(), distribution_port=free_port())
         config = [f"listeners.tcp.1 = {HOST}:{self.port}", *config_lines, ""]
         (self.directory / "rabbitmq.conf").write_text("\n".join(config))
-        (self.directory / "enabled_plugins").write_text("[].\n")
+        (self.directory / "enabled_plugins").write_text(f"[{','.join(plugins)}].\n")
         (self.directory / "rabbitmq-env.conf").touch()
         epmd = ["epmd", "-address", HOST, "-port", environment["ERL_EPMD_PORT"]]
         self._spawn(epmd, environment, self.directory / "epmd.log")

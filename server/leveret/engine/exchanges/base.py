@@ -59,8 +59,7 @@ class Exchange(Destination, ABC):
         self.auto_delete = auto_delete
         self.internal = internal
         self.arguments = arguments
-        alternate = arguments.get("alternate-exchange")
-        self.alternate = alternate if isinstance(alternate, str) else ""
+        self.alternate = alternate_of(arguments)
         self.per_message = False
         """Whether a match depends on more than the routing key, or has more effects than to find
         destinations: every message is then matched, with itself, instead of its route being
@@ -73,9 +72,9 @@ class Exchange(Destination, ABC):
     def bind(self, destination: Destination, routing_key: str, arguments: Table) -> bool:
         """Add a binding. False when this very one exists: same destination, key and arguments.
 
-        Raises AmqpError(PRECONDITION_FAILED) when the exchange type cannot take the arguments.
+        Raises AmqpError(PRECONDITION_FAILED) when the exchange type cannot take it.
         """
-        self.validate(arguments)
+        self.validate(routing_key, arguments)
         identity = _identity(routing_key, arguments)
         known = destination.incoming.get(self)
         if known is None:
@@ -141,8 +140,8 @@ class Exchange(Destination, ABC):
             exchange.
         """
 
-    def validate(self, arguments: Table) -> None:
-        """Refuse a binding's arguments, with AmqpError, that the exchange type cannot take."""
+    def validate(self, routing_key: str, arguments: Table) -> None:
+        """Refuse, with AmqpError, a binding that the exchange type cannot take."""
 
     @abstractmethod
     def _add(self, binding: Binding) -> None:
@@ -151,6 +150,12 @@ class Exchange(Destination, ABC):
     @abstractmethod
     def _remove(self, binding: Binding) -> None:
         """Make a binding that is no longer filed match no more."""
+
+
+def alternate_of(arguments: Table) -> str:
+    """The name of the alternate exchange in the arguments of an exchange; "" is none."""
+    alternate = arguments.get("alternate-exchange")
+    return alternate if isinstance(alternate, str) else ""
 
 
 Targets = dict[Destination, int]

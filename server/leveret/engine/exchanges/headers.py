@@ -72,7 +72,7 @@ class HeadersExchange(Exchange):
             if demands is not None:
                 into.extend([d.destination for d in demands.values() if met.issuperset(d.criteria)])
 
-    def validate(self, arguments: Table) -> None:
+    def validate(self, routing_key: str, arguments: Table) -> None:
         """Raise AmqpError(PRECONDITION_FAILED) for an `x-match` that is not one of the four."""
         kind = arguments.get("x-match", "all")
         if not isinstance(kind, str | bytes):

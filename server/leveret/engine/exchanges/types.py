@@ -3,6 +3,7 @@
 from typing import Final
 
 from leveret.engine.exchanges.base import Exchange
+from leveret.engine.exchanges.consistent_hash import ConsistentHashExchange
 from leveret.engine.exchanges.direct import DirectExchange
 from leveret.engine.exchanges.fanout import FanoutExchange
 from leveret.engine.exchanges.headers import HeadersExchange
@@ -15,6 +16,7 @@ EXCHANGE_TYPES: Final[dict[str, type[Exchange]]] = {
     "fanout": FanoutExchange,
     "headers": HeadersExchange,
     "topic": TopicExchange,
+    "x-consistent-hash": ConsistentHashExchange,
 }
 """What `exchange.declare` may ask for in its field `type`."""
 
@@ -30,11 +32,22 @@ def create(
 ) -> Exchange:
     """Make an exchange without bindings. `vhost` is only named in error texts.
 
-    Raises AmqpError(PRECONDITION_FAILED) for an unknown type, and for an `alternate-exchange`
-    that is not a string.
+    Raises AmqpError(PRECONDITION_FAILED) for an unknown type, an `alternate-exchange` that is not
+    a string, and an argument that the type cannot take.
     """
-    made = EXCHANGE_TYPES.get(type)
-    if made is None:
+    check(type, name, arguments, vhost)
+    return EXCHANGE_TYPES[type](name, durable, auto_delete, internal, arguments)
+
+
+def check(type: str, name: str, arguments: Table, vhost: str) -> None:
+    """See that the type and the arguments of all types are right in any declaration.
+
+    Those of one type only count when the exchange is made: RabbitMQ does not look at them where
+    it is there already.
+
+    Raises AmqpError(PRECONDITION_FAILED).
+    """
+    if type not in EXCHANGE_TYPES:
         raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"unknown exchange type '{type}'")
     if "alternate-exchange" in arguments:
         alternate = arguments["alternate-exchange"]
@@ -44,4 +57,3 @@ def create(
                 f"invalid type '{type_name(alternate)}' for arg 'alternate-exchange' "
                 f"in exchange '{name}' in vhost '{vhost}'",
             )
-    return made(name, durable, auto_delete, internal, arguments)

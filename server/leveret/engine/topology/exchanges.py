@@ -4,7 +4,8 @@ from typing import Final
 
 from leveret.engine import keeper
 from leveret.engine.exchanges import create
-from leveret.engine.exchanges.base import Destination, Exchange
+from leveret.engine.exchanges.base import Destination, Exchange, alternate_of
+from leveret.engine.exchanges.types import check
 from leveret.engine.table import Table
 from leveret.engine.topology.names import (
     RESERVED_PREFIX,
@@ -70,9 +71,10 @@ def declare_exchange(
     """
     refuse_default_exchange(name)
     current = vhost.exchanges.get(name)
-    declared = create(type_name, name, durable, auto_delete, internal, arguments, vhost.name)
+    check(type_name, name, arguments, vhost.name)
     if current is None:
         refuse_reserved("exchange", name)
+        declared = create(type_name, name, durable, auto_delete, internal, arguments, vhost.name)
         vhost.exchanges[name] = declared
         vhost.changed()
         if durable and vhost.keeper is not None:
@@ -88,14 +90,17 @@ def declare_exchange(
     ):
         if received != present:
             raise inequivalent(what, argument, flag(received), flag(present))
-    if declared.alternate != current.alternate:
-        raise inequivalent_argument(what, ALTERNATE_EXCHANGE, _typed(declared), _typed(current))
+    received_alternate = alternate_of(arguments)
+    if received_alternate != current.alternate:
+        raise inequivalent_argument(
+            what, ALTERNATE_EXCHANGE, _typed(received_alternate), _typed(current.alternate)
+        )
     return current
 
 
-def _typed(exchange: Exchange) -> Typed | None:
+def _typed(alternate: str) -> Typed | None:
     """The alternate exchange as an argument."""
-    return (exchange.alternate, "longstr") if exchange.alternate else None
+    return (alternate, "longstr") if alternate else None
 
 
 def delete_exchange(vhost: VirtualHost, name: str, *, if_unused: bool) -> None:

@@ -1,9 +1,12 @@
 """What routing means, written down as plainly as it can be said, and inputs to hold it against."""
 
+from collections.abc import Iterable
+
 from hypothesis import strategies as st
 from pamqp.commands import Basic
 
 from leveret.engine.exchanges import Binding, Destination, Exchange, create
+from leveret.engine.exchanges.ring import places
 from leveret.engine.message import Message
 from leveret.engine.table import FieldValue, Table
 from leveret.protocol.methods import encode_header
@@ -89,6 +92,12 @@ def matches(kind: str, key: str, arguments: Table, routing_key: str, headers: Ta
     if kind == "headers":
         return headers_match(arguments, headers or {})
     return kind == "fanout"
+
+
+def next_on_ring(units: Iterable[tuple[str, int]], place: int) -> str | None:
+    """The label, of labels with units of weight, that has the next point from a place on."""
+    points = [(point, label) for label, unit in units for point in places(label, unit)]
+    return min(((point - place) % 2**32, label) for point, label in points)[1] if points else None
 
 
 def words_of(key: str) -> list[str]:

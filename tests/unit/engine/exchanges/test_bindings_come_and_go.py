@@ -1,10 +1,13 @@
-"""Every exchange type against its definition, with bindings made and removed between messages."""
+"""The protocol's exchange types, by themselves, against their definitions.
+
+Bindings come and go between messages.
+"""
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from leveret.engine.exchanges import EXCHANGE_TYPES, Destination
+from leveret.engine.exchanges import Destination
 from leveret.engine.table import Table
 from tests.unit.engine.exchanges.naive import (
     binding_arguments,
@@ -27,7 +30,7 @@ destinations = st.integers(0, DESTINATIONS - 1)
 class Routing(RuleBasedStateMachine):
     """An exchange beside the list of the bindings it ought to have."""
 
-    @initialize(kind=st.sampled_from(sorted(EXCHANGE_TYPES)))
+    @initialize(kind=st.sampled_from(["direct", "fanout", "headers", "topic"]))
     def declare(self, kind: str) -> None:
         self.kind = kind
         self.exchange = exchange(kind)

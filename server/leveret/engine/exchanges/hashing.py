@@ -1,0 +1,31 @@
+"""A hash that says the same in every process, on every machine and in every release.
+
+Where a key leads must not change with a restart, so Python's own hash, which does, will not do.
+"""
+
+from typing import Final
+from zlib import crc32
+
+from mypy_extensions import i64
+
+HASH_BITS: Final = 32
+
+_LOW_BITS: Final = 0xFFFFFFFF
+_FACTOR: Final = 0x45D9F3B
+
+
+def hash_octets(octets: bytes) -> i64:
+    """A number of `HASH_BITS` bits.
+
+    A checksum tells keys apart, but those that look alike get numbers that do; multiplying spreads
+    them over all numbers, and loses none.
+    """
+    number: i64 = crc32(octets)
+    number = ((number >> 16) ^ number) * _FACTOR & _LOW_BITS
+    number = ((number >> 16) ^ number) * _FACTOR & _LOW_BITS
+    return (number >> 16) ^ number
+
+
+def hash_key(routing_key: str) -> i64:
+    """The hash of a routing key, as the octets it came in."""
+    return hash_octets(routing_key.encode("utf-8", "surrogateescape"))
