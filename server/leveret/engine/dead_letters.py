@@ -1,0 +1,171 @@
+"""Dead letters: messages that a queue is done with, and that go on to an exchange.
+
+RabbitMQ: Dead Letter Exchanges. The message is settled in its queue and published to the others in
+one turn, so that both are in one batch of the log: whatever happens in between, the message is in
+one place, and only there. Dropped is what has nowhere to go, as on RabbitMQ, and what would go
+round for ever: back to a queue that it left for another reason than that somebody rejected it.
+"""
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from leveret.engine import properties
+from leveret.engine.keeping import keep
+from leveret.engine.message import Message
+from leveret.engine.queue import REFUSED, Queue
+from leveret.engine.settings import QueueSettings
+
+if TYPE_CHECKING:
+    from leveret.engine.vhost import VirtualHost
+
+REJECTED: Final = b"rejected"
+EXPIRED: Final = b"expired"
+MAX_LENGTH: Final = b"maxlen"
+DELIVERY_LIMIT: Final = b"delivery_limit"
+"""Why a message died."""
+
+DEATHS: Final = b"x-death"
+
+
+class _Dead:
+    """A message that waits for its turn, and where it comes from."""
+
+    def __init__(
+        self, queue: str, settings: QueueSettings, message: Message, reason: bytes
+    ) -> None:
+        self.queue = queue
+        self.settings = settings
+        self.message = message
+        self.reason = reason
+
+
+class DeadLetters:
+    """What becomes of the dead letters of one virtual host."""
+
+    def __init__(self, vhost: "VirtualHost") -> None:
+        self.lost: dict[str, int] = {}
+        """How many had nowhere to go, by the name of the queue that they came from."""
+        self._vhost = vhost
+        self._waiting: deque[_Dead] = deque()
+        self._at_work = False
+
+    def add(self, queue: str, settings: QueueSettings, message: Message, reason: bytes) -> None:
+        """Pass a message on that its queue has settled.
+
+        One that makes others die where it arrives does not do so from here: they wait their turn, so
+        that a long chain of queues is no deep recursion.
+        """
+        self._waiting.append(_Dead(queue, settings, message, reason))
+        if self._at_work:
+            return
+        self._at_work = True
+        while self._waiting:
+            self._pass_on(self._waiting.popleft())
+        self._at_work = False
+
+    def _pass_on(self, dead: _Dead) -> None:
+        message, settings, vhost = dead.message, dead.settings, self._vhost
+        length = message.route[0]
+        exchange, key = message.route[1 : 1 + length], message.route[2 + length :]
+        keys = [key, *_copies(message.header)]
+        changes, path = _deaths(dead, exchange, keys, int(vhost.clock.now // 1000))
+        new_key = settings.dead_letter_routing_key
+        if new_key is not None:
+            keys = [new_key.encode("utf-8", "surrogateescape")]
+            changes[b"CC"] = None
+        header = properties.with_headers(
+            properties.without_expiration(message.header), changes
+        )
+        to = (settings.dead_letter_exchange or "").encode("utf-8", "surrogateescape")
+        route = _route(to, keys[0])
+        passed_on = Message(
+            route, header, message.body, message.persistent, int(vhost.clock.now), 0
+        )
+        queues: dict[Queue, None] = {}
+        for each in keys:
+            for queue in vhost.queues_within(_route(to, each), passed_on):
+                if not _is_cycle(path, queue.name):
+                    queues[queue] = None
+        reached = [queue for queue in queues if queue.publish(passed_on) != REFUSED]
+        if not reached:
+            self.lost[dead.queue] = self.lost.get(dead.queue, 0) + 1
+            vhost.dead_letter_lost(dead.queue)
+        if message.persistent and vhost.keeper is not None:
+            keep(vhost.keeper.store, passed_on, list(queues))
+
+
+def _route(exchange: bytes, key: bytes) -> bytes:
+    """Exchange and routing key as two short strings."""
+    return bytes([len(exchange)]) + exchange + bytes([len(key)]) + key
+
+
+def _copies(header: bytes) -> list[bytes]:
+    """The routing keys in the header CC."""
+    value = properties.header_value(header, b"CC")
+    if value is None:
+        return []
+    return [properties.text_of(each) for each in properties.array_values(value)]
+
+
+def _deaths(
+    dead: _Dead, exchange: bytes, keys: list[bytes], now_s: int
+) -> tuple[dict[bytes, bytes | None], list[tuple[bytes, bytes]]]:
+    """The headers that say how a message died, and the way it has come: queues and reasons, the
+    newest first."""
+    header = dead.message.header
+    queue = dead.queue.encode("utf-8", "surrogateescape")
+    before = properties.array_values(properties.header_value(header, DEATHS) or b"")
+    deaths: list[bytes] = []
+    path = [(queue, dead.reason)]
+    count = 1
+    known: list[tuple[bytes, bytes]] | None = None
+    for death in before:
+        entries = properties.table_entries(death)
+        fields = dict(entries)
+        at = properties.text_of(fields.get(b"queue", b""))
+        reason = properties.text_of(fields.get(b"reason", b""))
+        if known is None and at == queue and reason == dead.reason:
+            known = entries
+            count = properties.integer_of(fields.get(b"count", b"")) + 1
+        else:
+            deaths.append(death)
+            path.append((at, reason))
+    counted = (b"count", properties.long_integer(count))
+    if known is not None:
+        newest = [counted if entry[0] == b"count" else entry for entry in known]
+    else:
+        newest = [
+            counted,
+            (b"reason", properties.long_string(dead.reason)),
+            (b"queue", properties.long_string(queue)),
+            (b"time", properties.timestamp(now_s)),
+            (b"exchange", properties.long_string(exchange)),
+            (b"routing-keys", properties.array([properties.long_string(key) for key in keys])),
+        ]
+        expiration = properties.expiration(header)
+        if expiration is not None:
+            newest.append((b"original-expiration", properties.long_string(expiration)))
+    changes: dict[bytes, bytes | None] = {
+        DEATHS: properties.array([properties.table(newest), *deaths])
+    }
+    told = (
+        (b"reason", properties.long_string(dead.reason)),
+        (b"queue", properties.long_string(queue)),
+        (b"exchange", properties.long_string(exchange)),
+    )
+    for name, value in told:
+        if properties.header_value(header, b"x-first-death-" + name) is None:
+            changes[b"x-first-death-" + name] = value
+        changes[b"x-last-death-" + name] = value
+    return changes, path
+
+
+def _is_cycle(path: list[tuple[bytes, bytes]], queue: str) -> bool:
+    """Whether a message comes back to a queue and was not rejected by anybody on the way."""
+    name = queue.encode("utf-8", "surrogateescape")
+    for at, reason in path:
+        if reason == REJECTED:
+            return False
+        if at == name:
+            return True
+    return False

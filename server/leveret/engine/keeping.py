@@ -1,0 +1,36 @@
+"""Keeping a message that went to queues: one entry in the log, however many of them are durable."""
+
+from leveret.engine.message import Message
+from leveret.engine.queue import Queue
+from leveret_storage.queue_log import QueueLog
+from leveret_storage.store import Store
+
+
+def keep(store: Store, message: Message, queues: list[Queue]) -> bool:
+    """Keep a persistent message, just published, for the durable queues that hold it still.
+
+    :returns: whether there is anything to wait for before it is confirmed.
+    """
+    logs: list[QueueLog] = []
+    positions: list[int] = []
+    passed_on = False
+    for queue in queues:
+        log = queue.last_log
+        if log is None:
+            continue
+        if log.is_settled(queue.last_position):
+            passed_on = passed_on or queue.dead_letters
+        else:
+            logs.append(log)
+            positions.append(int(queue.last_position))
+    if logs:
+        store.message(
+            logs,
+            positions,
+            message.route,
+            message.header,
+            message.body,
+            message.arrived,
+            message.until,
+        )
+    return bool(logs) or passed_on

@@ -1,0 +1,153 @@
+"""What a queue goes by, computed in one place from whatever has a say in it.
+
+A setting has one name wherever it comes from: the argument `x-message-ttl` says `message-ttl`, and
+so would a policy. Sources are asked in order and the first that names a setting decides, but for
+limits, where the smallest of all holds (RabbitMQ: Parameters and Policies, "Combining Policy
+Definitions"). Settings can change while the queue lives: compute them anew, and give them to it.
+"""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from mypy_extensions import i64
+from pamqp.common import FieldValue
+
+ARGUMENT_PREFIX: Final = "x-"
+
+NONE: Final = -1
+"""The value of a number that nobody set."""
+
+OVERFLOWS: Final = ("drop-head", "reject-publish", "reject-publish-dlx")
+"""What a full queue does (RabbitMQ: Queue Length Limit)."""
+
+RETRY_TYPES: Final = ("disabled", "all", "failed", "returned")
+"""Which messages that come back are held back for a while (RabbitMQ: Quorum Queues, "Delayed
+Retry"): none, all, those that failed, or those that were only returned."""
+
+LIMITS: Final = frozenset(
+    {
+        "message-ttl",
+        "expires",
+        "max-length",
+        "max-length-bytes",
+        "delivery-limit",
+    }
+)
+"""Settings of which the smallest value holds."""
+
+
+class Source(NamedTuple):
+    """Somebody who has a say in what a queue goes by."""
+
+    name: str
+    """As an operator reads it: `arguments`, or a policy."""
+    values: Mapping[str, FieldValue]
+    """Checked values by the name of the setting."""
+
+
+class QueueSettings:
+    """What one queue goes by. Times are milliseconds, numbers that are not set `NONE`."""
+
+    def __init__(self) -> None:
+        self.message_ttl: i64 = NONE
+        self.expires: i64 = NONE
+        self.max_length: i64 = NONE
+        self.max_length_bytes: i64 = NONE
+        self.overflow = OVERFLOWS[0]
+        self.dead_letter_exchange: str | None = None
+        self.dead_letter_routing_key: str | None = None
+        self.max_priority: i64 = NONE
+        self.single_active_consumer = False
+        self.delivery_limit: i64 = NONE
+        self.retry_type = RETRY_TYPES[0]
+        self.retry_min: i64 = NONE
+        self.retry_max: i64 = NONE
+        self.retry_multiplier: i64 = NONE
+        self.consumer_timeout: i64 = NONE
+        self.deduplicates = False
+        self.cache_size: i64 = NONE
+        self.cache_ttl: i64 = NONE
+        self.deduplication_header: str | None = None
+        self.origins: dict[str, str] = {}
+        """The name of the source that decided, by the name of the setting."""
+
+    @property
+    def rejects(self) -> bool:
+        """Whether a full queue refuses what is published."""
+        return self.overflow != OVERFLOWS[0]
+
+    @property
+    def counts_deliveries(self) -> bool:
+        """Whether it matters how often a message came back."""
+        return self.delivery_limit != NONE or self.retry_type != RETRY_TYPES[0]
+
+    @property
+    def ruled(self) -> bool:
+        """Whether the queue is anything more than first in, first out."""
+        return (
+            self.message_ttl != NONE
+            or self.max_length != NONE
+            or self.max_length_bytes != NONE
+            or self.max_priority != NONE
+            or self.deduplicates
+        )
+
+
+def arguments_source(arguments: Mapping[str, FieldValue]) -> Source:
+    """The arguments of a declaration as a source."""
+    prefix = len(ARGUMENT_PREFIX)
+    values = {
+        name[prefix:]: value for name, value in arguments.items() if name.startswith(ARGUMENT_PREFIX)
+    }
+    return Source("arguments", values)
+
+
+def compute(sources: list[Source]) -> QueueSettings:
+    """What a queue goes by that these sources have a say in, the first one before the others."""
+    decided: dict[str, FieldValue] = {}
+    origins: dict[str, str] = {}
+    for source in sources:
+        for name, value in source.values.items():
+            if name not in decided or (name in LIMITS and _is_less(value, decided[name])):
+                decided[name] = value
+                origins[name] = source.name
+    return _settings(decided, origins)
+
+
+def _is_less(value: FieldValue, current: FieldValue) -> bool:
+    return isinstance(value, int) and isinstance(current, int) and value < current
+
+
+def _settings(values: Mapping[str, FieldValue], origins: dict[str, str]) -> QueueSettings:
+    made = QueueSettings()
+    made.message_ttl = _number(values, "message-ttl")
+    made.expires = _number(values, "expires")
+    made.max_length = _number(values, "max-length")
+    made.max_length_bytes = _number(values, "max-length-bytes")
+    made.overflow = _text(values, "overflow") or OVERFLOWS[0]
+    made.dead_letter_exchange = _text(values, "dead-letter-exchange")
+    made.dead_letter_routing_key = _text(values, "dead-letter-routing-key")
+    made.max_priority = _number(values, "max-priority")
+    made.single_active_consumer = values.get("single-active-consumer") is True
+    made.delivery_limit = _number(values, "delivery-limit")
+    made.retry_type = _text(values, "delayed-retry-type") or RETRY_TYPES[0]
+    made.retry_min = _number(values, "delayed-retry-min")
+    made.retry_max = _number(values, "delayed-retry-max")
+    made.retry_multiplier = _number(values, "delayed-retry-multiplier")
+    made.consumer_timeout = _number(values, "consumer-timeout")
+    made.deduplicates = values.get("message-deduplication") is True
+    made.cache_size = _number(values, "cache-size")
+    made.cache_ttl = _number(values, "cache-ttl")
+    made.deduplication_header = _text(values, "deduplication-header")
+    made.origins = origins
+    return made
+
+
+def _number(values: Mapping[str, FieldValue], name: str) -> int:
+    value = values.get(name)
+    return value if isinstance(value, int) and value >= 0 else NONE
+
+
+def _text(values: Mapping[str, FieldValue], name: str) -> str | None:
+    value = values.get(name)
+    return value if isinstance(value, str) else None

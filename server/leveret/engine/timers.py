@@ -1,0 +1,74 @@
+"""What is to happen at a time: one heap for the whole broker.
+
+A timer stands in the heap once, however often it is set, and whoever it rings for looks at what is
+due, all of it, and sets it again for the rest. So a queue of a million messages that expire has one
+entry, that for the message at its head.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from heapq import heappop, heappush
+
+from mypy_extensions import i64
+
+
+class Timer(ABC):
+    """Something that may ring. It belongs to whoever made it."""
+
+    def __init__(self) -> None:
+        self.due: i64 = 0
+        """When it rings, in milliseconds since the epoch; 0 while it is not set."""
+
+    @abstractmethod
+    def ring(self) -> None:
+        """It is due, and no longer set."""
+
+
+def _nobody() -> None:
+    """Nobody runs the timers."""
+
+
+class Timers:
+    """All timers of a broker. `changed` is told when the next one to ring is another."""
+
+    def __init__(self) -> None:
+        self.changed: Callable[[], None] = _nobody
+        self._heap: list[tuple[int, int, Timer]] = []
+        self._entries = 0
+
+    def set(self, timer: Timer, due: i64) -> None:
+        """Have a timer ring at `due`, or when it is due already, if that is sooner."""
+        if timer.due != 0 and timer.due <= due:
+            return
+        timer.due = due
+        self._entries += 1
+        heap = self._heap
+        heappush(heap, (int(due), self._entries, timer))
+        if heap[0][2] is timer:
+            self.changed()
+
+    def stop(self, timer: Timer) -> None:
+        """Let a timer not ring."""
+        timer.due = 0
+
+    def next_due(self) -> i64:
+        """When the next timer rings, in milliseconds since the epoch; 0 if none is set."""
+        heap = self._heap
+        while heap:
+            due, _, timer = heap[0]
+            if timer.due == due:
+                return due
+            heappop(heap)
+        return 0
+
+    def run(self, now: i64) -> None:
+        """Ring every timer that is due. One that is set again for a time that has come is left to
+        the next run, so that there is an end."""
+        rung: list[Timer] = []
+        while self._heap and self._heap[0][0] <= now:
+            due, _, timer = heappop(self._heap)
+            if timer.due == due:
+                timer.due = 0
+                rung.append(timer)
+        for timer in rung:
+            timer.ring()
