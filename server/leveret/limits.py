@@ -67,6 +67,10 @@ TURN_BYTES: Final = 64 * 1024
 """Bytes of input that waits which one turn of the event loop takes on, whoever they came from:
 some 0.3 ms of small publishes."""
 
+TENDED_MESSAGES: Final = 500
+"""Messages a queue drops in one go because they have expired or are too many: a millisecond or two
+of work, be they dead letters. The rest of them waits until others have had their turn."""
+
 HELD_BACKLOG_MESSAGES: Final = 4096
 """Messages waiting in a queue from which on its publishers are held while consumers work: enough
 to keep those busy for some milliseconds, few enough to be behind by no more than that."""

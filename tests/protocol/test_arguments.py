@@ -18,8 +18,8 @@ def test_arguments_without_effect_are_logged_when_the_queue_is_made_and_only_the
 ) -> None:
     client = play.opens(1)
     for _ in range(2):
-        client.declares(1, "q", arguments={"x-max-length": 10, "x-message-ttl": 20_000, "mine": 1})
-    assert client.log.of(EVENT) == {"queue": "q", "arguments": "x-message-ttl, x-max-length"}
+        client.declares(1, "q", arguments={"x-max-priority": 10, "x-expires": 20_000, "mine": 1})
+    assert client.log.of(EVENT) == {"queue": "q", "arguments": "x-expires, x-max-priority"}
 
 
 def test_a_quorum_queue_is_logged_as_what_it_is_not(play: Play) -> None:

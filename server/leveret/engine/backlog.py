@@ -48,6 +48,8 @@ class Backlog:
     def __init__(self, loaded: Callable[[], None]) -> None:
         self.count: i64 = 0
         """Messages, wherever they are."""
+        self.bytes: i64 = 0
+        """Bytes of their bodies."""
         self.next: i64 = 0
         """The position of the next message to arrive."""
         self.popped: i64 = -1
@@ -69,7 +71,9 @@ class Backlog:
         tail.append(message)
         self.next += 1
         self.count += 1
-        self._tail_bytes += len(message.body)
+        size: i64 = len(message.body)
+        self.bytes += size
+        self._tail_bytes += size
         if len(tail) == CHUNK_MESSAGES or self._tail_bytes >= CHUNK_BYTES:
             self._seal()
 
@@ -92,7 +96,24 @@ class Backlog:
         self.popped = self._head_position
         self._head_position += 1
         self.count -= 1
+        self.bytes -= len(message.body)
         return message
+
+    def peek(self) -> Message:
+        """The oldest message, which stays.
+
+        :raises IndexError: if it is not available.
+        """
+        if not self._head:
+            self._refill()
+        return self._head[-1]
+
+    def pass_by(self) -> i64:
+        """The position of a message that goes straight through, as nothing waits."""
+        position = self.next
+        self.next = position + 1
+        self.popped = position
+        return position
 
     def first(self) -> i64:
         """The position of the oldest message; that of the next to arrive if there is none."""
@@ -105,6 +126,7 @@ class Backlog:
     def clear(self) -> None:
         """Drop every message."""
         self.count = 0
+        self.bytes = 0
         self._head = []
         self._chunks.clear()
         self._in_memory = 0
@@ -116,6 +138,8 @@ class Backlog:
         self._chunks.append(Chunk(first, messages, None))
         self._in_memory += 1
         self.count += len(messages)
+        for message in messages:
+            self.bytes += len(message.body)
 
     def restore_run(self, run: Run) -> None:
         """As `restore`, for messages that are on disk."""

@@ -7,7 +7,9 @@ from leveret import __version__
 from leveret.config import Config
 from leveret.engine import definitions
 from leveret.engine.accounts import Accounts
+from leveret.engine.clock import Clock
 from leveret.engine.keeper import Keeper
+from leveret.engine.timers import Timers
 from leveret.engine.topology.exchanges import predeclare
 from leveret.engine.vhost import VirtualHost
 from leveret_storage.errors import StorageError
@@ -24,6 +26,8 @@ class Broker:
         self.config = config
         auth = config.auth
         self.accounts = Accounts({auth.default_user: auth.default_pass}, auth.loopback_users)
+        self.clock = Clock()
+        self.timers = Timers()
         self.keeper: Keeper | None = None
         """Where what is durable is written down; None while nothing outlives the process."""
         self.vhosts: dict[str, VirtualHost] = {}
@@ -38,7 +42,7 @@ class Broker:
 
     def add_vhost(self, name: str) -> VirtualHost:
         """Make a virtual host with the exchanges it is born with."""
-        vhost = VirtualHost(name)
+        vhost = VirtualHost(name, self.clock, self.timers)
         predeclare(vhost)
         self.vhosts[name] = vhost
         return vhost

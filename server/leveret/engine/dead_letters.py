@@ -10,19 +10,14 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from leveret.engine import properties
+from leveret.engine.home import REJECTED
 from leveret.engine.keeping import keep
-from leveret.engine.message import Message
-from leveret.engine.queue import REFUSED, Queue
+from leveret.engine.message import Message, short_strings
+from leveret.engine.queue import REFUSED
 from leveret.engine.settings import QueueSettings
 
 if TYPE_CHECKING:
     from leveret.engine.vhost import VirtualHost
-
-REJECTED: Final = b"rejected"
-EXPIRED: Final = b"expired"
-MAX_LENGTH: Final = b"maxlen"
-DELIVERY_LIMIT: Final = b"delivery_limit"
-"""Why a message died."""
 
 DEATHS: Final = b"x-death"
 
@@ -44,7 +39,8 @@ class DeadLetters:
 
     def __init__(self, vhost: "VirtualHost") -> None:
         self.lost: dict[str, int] = {}
-        """How many had nowhere to go, by the name of the queue that they came from."""
+        """How many had nowhere to go, by the name of the queue that they came from, since somebody
+        took note and cleared it."""
         self._vhost = vhost
         self._waiting: deque[_Dead] = deque()
         self._at_work = False
@@ -52,8 +48,8 @@ class DeadLetters:
     def add(self, queue: str, settings: QueueSettings, message: Message, reason: bytes) -> None:
         """Pass a message on that its queue has settled.
 
-        One that makes others die where it arrives does not do so from here: they wait their turn, so
-        that a long chain of queues is no deep recursion.
+        If it makes others die where it arrives, these wait until it is through, so that a long
+        chain of queues is no deep recursion.
         """
         self._waiting.append(_Dead(queue, settings, message, reason))
         if self._at_work:
@@ -73,30 +69,21 @@ class DeadLetters:
         if new_key is not None:
             keys = [new_key.encode("utf-8", "surrogateescape")]
             changes[b"CC"] = None
-        header = properties.with_headers(
-            properties.without_expiration(message.header), changes
-        )
-        to = (settings.dead_letter_exchange or "").encode("utf-8", "surrogateescape")
-        route = _route(to, keys[0])
-        passed_on = Message(
-            route, header, message.body, message.persistent, int(vhost.clock.now), 0
-        )
-        queues: dict[Queue, None] = {}
-        for each in keys:
-            for queue in vhost.queues_within(_route(to, each), passed_on):
-                if not _is_cycle(path, queue.name):
-                    queues[queue] = None
+        header = properties.with_headers(properties.without_expiration(message.header), changes)
+        exchange = (settings.dead_letter_exchange or "").encode("utf-8", "surrogateescape")
+        now = int(vhost.clock.now)
+        route = short_strings(exchange, keys[0])
+        passed_on = Message(route, header, message.body, message.persistent, now, 0)
+        queues = [
+            queue
+            for queue in vhost.queues_within(exchange, keys, passed_on)
+            if not _is_cycle(path, queue.name)
+        ]
         reached = [queue for queue in queues if queue.publish(passed_on) != REFUSED]
         if not reached:
             self.lost[dead.queue] = self.lost.get(dead.queue, 0) + 1
-            vhost.dead_letter_lost(dead.queue)
         if message.persistent and vhost.keeper is not None:
-            keep(vhost.keeper.store, passed_on, list(queues))
-
-
-def _route(exchange: bytes, key: bytes) -> bytes:
-    """Exchange and routing key as two short strings."""
-    return bytes([len(exchange)]) + exchange + bytes([len(key)]) + key
+            keep(vhost.keeper.store, passed_on, queues)
 
 
 def _copies(header: bytes) -> list[bytes]:

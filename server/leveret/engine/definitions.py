@@ -87,7 +87,11 @@ def _queue(
     types: dict[str, str],
 ) -> None:
     queue = Queue(
-        name, durable=True, auto_delete=auto_delete, arguments=Arguments(arguments, types)
+        name,
+        durable=True,
+        auto_delete=auto_delete,
+        arguments=Arguments(arguments, types),
+        home=vhost,
     )
     vhost.queues[name] = queue
     numbers[number] = queue

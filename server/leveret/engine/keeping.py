@@ -15,7 +15,7 @@ def keep(store: Store, message: Message, queues: list[Queue]) -> bool:
     positions: list[int] = []
     passed_on = False
     for queue in queues:
-        log = queue.last_log
+        log = queue.log
         if log is None:
             continue
         if log.is_settled(queue.last_position):
@@ -24,13 +24,5 @@ def keep(store: Store, message: Message, queues: list[Queue]) -> bool:
             logs.append(log)
             positions.append(int(queue.last_position))
     if logs:
-        store.message(
-            logs,
-            positions,
-            message.route,
-            message.header,
-            message.body,
-            message.arrived,
-            message.until,
-        )
+        store.message(logs, positions, message)
     return bool(logs) or passed_on

@@ -11,4 +11,9 @@ queue (its position, whether it was delivered before) is kept by the queue and b
 
 from leveret_storage.entries import Stored as Message
 
-__all__ = ["Message"]
+__all__ = ["Message", "short_strings"]
+
+
+def short_strings(exchange: bytes, routing_key: bytes) -> bytes:
+    """Exchange and routing key as a message's `route` has them."""
+    return bytes([len(exchange)]) + exchange + bytes([len(routing_key)]) + routing_key

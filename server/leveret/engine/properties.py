@@ -51,7 +51,9 @@ def without_expiration(header: bytes) -> bytes:
         return header
     at = property_offset(header, HEADER_PREFIX_BYTES, flags, tables.EXPIRATION)
     behind = at + 1 + header[at]
-    return _with_flags(header, flags & ~i64(tables.EXPIRATION), header[LIST_AT:at] + header[behind:])
+    return _with_flags(
+        header, flags & ~i64(tables.EXPIRATION), header[LIST_AT:at] + header[behind:]
+    )
 
 
 def header_value(header: bytes, name: bytes) -> bytes | None:

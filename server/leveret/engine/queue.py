@@ -7,22 +7,41 @@ Rules:
 - While a consumer is ready nothing waits, so a message that arrives then goes straight through.
 - In a durable queue the store is told of every position that is done with.
 - Which consumer a message goes to is the affair of `Turns`.
+- A queue that is ruled (its messages may expire, or be too many) looks at the message at its head
+  whenever something comes or leaves, and has a timer set for when that one expires. All others,
+  which are most, pay one look at a flag for it.
 """
 
 from heapq import heappop, heappush
+from typing import Final
 
 from mypy_extensions import i64
 
-from leveret.engine.arguments import SINGLE_ACTIVE_CONSUMER, Arguments
+from leveret.engine.arguments import Arguments
 from leveret.engine.backlog import Backlog
 from leveret.engine.consumer import Consumer
 from leveret.engine.exchanges.base import Destination
+from leveret.engine.home import EXPIRED, MAX_LENGTH, NOWHERE, REJECTED, Home
 from leveret.engine.message import Message
+from leveret.engine.settings import (
+    NONE,
+    REJECT_PUBLISH_DLX,
+    QueueSettings,
+    arguments_source,
+    compute,
+)
+from leveret.engine.timers import Timer
 from leveret.engine.turns import Turns
-from leveret.limits import HELD_BACKLOG_MESSAGES
+from leveret.limits import HELD_BACKLOG_MESSAGES, TENDED_MESSAGES
 from leveret_storage.queue_log import QueueLog
 from leveret_storage.recovery import Loose, RecoveredQueue
 from leveret_storage.store import Store
+
+TAKEN: Final = 0
+HELD: Final = 1
+REFUSED: Final = 2
+"""What became of a message that was published: the queue took it; it did, but messages come too
+fast; or it is full and refuses what is published."""
 
 
 class Queue(Destination):
@@ -36,6 +55,7 @@ class Queue(Destination):
         auto_delete: bool = False,
         owner: object | None = None,
         arguments: Arguments | None = None,
+        home: Home = NOWHERE,
     ) -> None:
         super().__init__(name, durable)
         self.auto_delete = auto_delete
@@ -47,10 +67,17 @@ class Queue(Destination):
         self.log: QueueLog | None = None
         """What the store keeps of a durable queue; None for one that ends with the process."""
         self.last_position: i64 = -1
-        """The position of the message published last."""
-        self._turns = Turns(self.arguments.get(SINGLE_ACTIVE_CONSUMER) is True)
+        """The position of the message published last; -1 if it got none."""
+        self.home = home
+        self.settings = compute([arguments_source(self.arguments)])
+        self.dead_letters = self.settings.dead_letter_exchange is not None
+        """Whether what it is done with, for another reason than an acknowledgement, goes on."""
+        self._ruled = self.settings.ruled
+        self._timer: Timer = _QueueTimer(self)
+        self._turns = Turns(self.settings.single_active_consumer)
         self._backlog = Backlog(self.pump)
         self._returned: list[tuple[int, Message]] = []
+        self._returned_bytes: i64 = 0
         self._held_at: i64 = -1
         """The position that had left last when a publisher was told that it is too fast: while
         nothing has left since, slowing it down would help nobody."""
@@ -70,7 +97,10 @@ class Queue(Destination):
             else:
                 backlog.restore_run(item)
         backlog.next = found.next_position
+        # Any of them may have a time to live of its own.
+        self._ruled = True
         backlog.read_ahead()
+        self.home.timers.set(self._timer, 1)
 
     @property
     def exclusive(self) -> bool:
@@ -96,12 +126,14 @@ class Queue(Destination):
         """Messages ready to be delivered (RabbitMQ: `messages_ready`)."""
         return self._backlog.count + len(self._returned)
 
-    def publish(self, message: Message) -> bool:
+    def publish(self, message: Message) -> i64:
         """Put a message behind all others, or hand it to the next ready consumer.
 
-        :returns: False if it came too fast: many wait, and consumers are working on them, or the
-            disk does not keep up.
+        :returns: `TAKEN`, `HELD` if it came too fast (many wait, and consumers are working on them,
+            or the disk does not keep up), or `REFUSED`.
         """
+        if self._ruled or message.until != 0:
+            return self._publish_ruled(message)
         backlog = self._backlog
         store = backlog.store
         too_fast = store is not None and store.is_behind()
@@ -113,17 +145,23 @@ class Queue(Destination):
                 backlog.next = position + 1
                 backlog.popped = position
                 consumer.deliver(message, position, False)
-                return not too_fast
+                return HELD if too_fast else TAKEN
         backlog.append(message)
-        if too_fast:
-            return False
+        return HELD if too_fast or self._is_too_long() else TAKEN
+
+    def _is_too_long(self) -> bool:
+        """Whether many messages wait, and one has left since this was last so."""
+        backlog = self._backlog
         if backlog.count < HELD_BACKLOG_MESSAGES or backlog.popped == self._held_at:
-            return True
+            return False
         self._held_at = backlog.popped
-        return False
+        return True
 
     def pump(self) -> None:
         """Hand out messages for as long as there are any and a consumer takes them."""
+        if self._ruled:
+            self._pump_ruled()
+            return
         backlog = self._backlog
         turns = self._turns
         while turns.ready and (self._returned or backlog.available()):
@@ -131,7 +169,7 @@ class Queue(Destination):
             if consumer is None:
                 return
             if self._returned:
-                position, message = heappop(self._returned)
+                position, message = self._pop_returned()
                 consumer.deliver(message, position, True)
             else:
                 message = backlog.pop()
@@ -139,15 +177,32 @@ class Queue(Destination):
 
     def take(self) -> tuple[Message, int, bool] | None:
         """The next message, its position, and whether it was delivered before (basic.get)."""
-        if self._returned:
-            position, message = heappop(self._returned)
-            return message, position, True
-        backlog = self._backlog
-        if backlog.count == 0:
+        self._backlog.load_now()
+        if self._ruled:
+            while self._drop_head():
+                self._backlog.load_now()
+        if self.message_count() == 0:
             return None
-        backlog.load_now()
-        message = backlog.pop()
-        return message, backlog.popped, False
+        return self._pop()
+
+    def _pop(self) -> tuple[Message, int, bool]:
+        """The next message, which must be in memory."""
+        if self._is_returned_next():
+            position, message = self._pop_returned()
+            return message, position, True
+        message = self._backlog.pop()
+        return message, int(self._backlog.popped), False
+
+    def _is_returned_next(self) -> bool:
+        """Whether the message at the head is one that came back."""
+        if not self._returned:
+            return False
+        return self._backlog.count == 0 or self._returned[0][0] < self._backlog.first()
+
+    def _pop_returned(self) -> tuple[int, Message]:
+        position, message = heappop(self._returned)
+        self._returned_bytes -= len(message.body)
+        return position, message
 
     def done(self, position: i64) -> None:
         """A message that was taken is not given back: it need not be kept any more."""
@@ -155,10 +210,18 @@ class Queue(Destination):
         if log is not None:
             log.settle(position)
 
-    def give_back(self, message: Message, position: i64) -> None:
-        """Put a message that was taken back to its old place. Call `pump` when all are back."""
+    def reject(self, message: Message, position: i64) -> None:
+        """A message that was taken is not wanted: it is done with, and a dead letter."""
+        self._drop(message, position, REJECTED)
+
+    def give_back(self, message: Message, position: i64, failed: bool = False) -> None:
+        """Put a message that was taken back to its old place. Call `pump` when all are back.
+
+        :param failed: whether somebody could not cope with it, rather than hand it back.
+        """
         if not self.deleted:
             heappush(self._returned, (position, message))
+            self._returned_bytes += len(message.body)
 
     def purge(self) -> i64:
         """Drop every ready message.
@@ -173,6 +236,7 @@ class Queue(Destination):
             self.done(position)
         backlog.clear()
         self._returned.clear()
+        self._returned_bytes = 0
         return count
 
     def add_consumer(self, consumer: Consumer) -> None:
@@ -197,9 +261,131 @@ class Queue(Destination):
         backlog = self._backlog
         backlog.clear()
         self._returned.clear()
+        self.home.timers.stop(self._timer)
         self.deleted = True
         if backlog.store is not None and backlog.log is not None:
             backlog.store.drop_queue(backlog.log)
             backlog.log = None
             self.log = None
         self._turns.end()
+
+    # --- messages that expire, or are too many -----------------------------------------------
+
+    def apply(self, settings: QueueSettings) -> None:
+        """Go by other settings from now on."""
+        self.settings = settings
+        self.dead_letters = settings.dead_letter_exchange is not None
+        # What is queued already may have a time to live of its own.
+        self._ruled = settings.ruled or self.message_count() != 0
+        self.pump()
+
+    def _publish_ruled(self, message: Message) -> i64:
+        """As `publish`, for a queue or a message with rules of its own."""
+        self._ruled = True
+        self.last_position = -1
+        if self.settings.rejects and self._has_no_room_for(len(message.body)):
+            if self.settings.overflow == REJECT_PUBLISH_DLX and self.dead_letters:
+                self.home.dead_letter(self.name, self.settings, message, MAX_LENGTH)
+            return REFUSED
+        backlog = self._backlog
+        self.last_position = backlog.next
+        if self._turns.ready and self.message_count() == 0:
+            consumer = self._turns.next()
+            if consumer is not None:
+                consumer.deliver(message, backlog.pass_by(), False)
+                return TAKEN
+        backlog.append(message)
+        self._tend()
+        store = backlog.store
+        too_fast = store is not None and store.is_behind()
+        return HELD if too_fast or self._is_too_long() else TAKEN
+
+    def _pump_ruled(self) -> None:
+        """As `pump`, past what has expired."""
+        backlog = self._backlog
+        turns = self._turns
+        while self._tend() and turns.ready and (self._returned or backlog.available()):
+            consumer = turns.next()
+            if consumer is None:
+                return
+            message, position, redelivered = self._pop()
+            consumer.deliver(message, position, redelivered)
+        if self.message_count() == 0 and not self.settings.ruled:
+            self._ruled = False
+
+    def _tend(self) -> bool:
+        """Drop what has expired at the head and what is too much, and see to the rest in time.
+
+        :returns: False if there is more of it than is done at once.
+        """
+        left: i64 = TENDED_MESSAGES
+        while left > 0 and self._drop_head():
+            left -= 1
+        home = self.home
+        due = home.clock.now if left == 0 else self._head_due()
+        if due != 0:
+            home.timers.set(self._timer, due)
+        return left > 0
+
+    def _drop_head(self) -> bool:
+        """Drop the message at the head, if it has expired or there is one too many."""
+        due = self._head_due()
+        if due != 0 and due <= self.home.clock.now:
+            reason = EXPIRED
+        elif self._is_over_limit() and (self._returned or self._backlog.available()):
+            reason = MAX_LENGTH
+        else:
+            return False
+        message, position, _ = self._pop()
+        self._drop(message, position, reason)
+        return True
+
+    def _head_due(self) -> i64:
+        """When the message at the head expires; 0 if never, or if it is not in memory now."""
+        if self._is_returned_next():
+            return self._due(self._returned[0][1])
+        if self._backlog.available():
+            return self._due(self._backlog.peek())
+        return 0
+
+    def _due(self, message: Message) -> i64:
+        """When a message expires; 0 if never."""
+        ttl = self.settings.message_ttl
+        if ttl == NONE:
+            return message.until
+        due = message.arrived + ttl
+        return due if message.until == 0 or due < message.until else message.until
+
+    def _is_over_limit(self) -> bool:
+        settings = self.settings
+        if settings.max_length != NONE and self.message_count() > settings.max_length:
+            return True
+        return settings.max_length_bytes != NONE and self._bytes() > settings.max_length_bytes
+
+    def _has_no_room_for(self, size: i64) -> bool:
+        settings = self.settings
+        if settings.max_length != NONE and self.message_count() >= settings.max_length:
+            return True
+        most = settings.max_length_bytes
+        return most != NONE and self._bytes() + size > most
+
+    def _bytes(self) -> i64:
+        """Bytes of the bodies of all ready messages."""
+        return self._backlog.bytes + self._returned_bytes
+
+    def _drop(self, message: Message, position: i64, reason: bytes) -> None:
+        """Be done with a message, and pass it on where it goes."""
+        self.done(position)
+        if self.dead_letters:
+            self.home.dead_letter(self.name, self.settings, message, reason)
+
+
+class _QueueTimer(Timer):
+    """Rings when the message at the head of a queue expires."""
+
+    def __init__(self, queue: Queue) -> None:
+        super().__init__()
+        self._queue = queue
+
+    def ring(self) -> None:
+        self._queue.pump()

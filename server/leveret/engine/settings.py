@@ -20,6 +20,8 @@ NONE: Final = -1
 OVERFLOWS: Final = ("drop-head", "reject-publish", "reject-publish-dlx")
 """What a full queue does (RabbitMQ: Queue Length Limit)."""
 
+REJECT_PUBLISH_DLX: Final = OVERFLOWS[2]
+
 RETRY_TYPES: Final = ("disabled", "all", "failed", "returned")
 """Which messages that come back are held back for a while (RabbitMQ: Quorum Queues, "Delayed
 Retry"): none, all, those that failed, or those that were only returned."""
@@ -97,7 +99,9 @@ def arguments_source(arguments: Mapping[str, FieldValue]) -> Source:
     """The arguments of a declaration as a source."""
     prefix = len(ARGUMENT_PREFIX)
     values = {
-        name[prefix:]: value for name, value in arguments.items() if name.startswith(ARGUMENT_PREFIX)
+        name[prefix:]: value
+        for name, value in arguments.items()
+        if name.startswith(ARGUMENT_PREFIX)
     }
     return Source("arguments", values)
 

@@ -7,9 +7,13 @@ entry, that for the message at its head.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
+from typing import Final
 
 from mypy_extensions import i64
+
+STALE_ENTRIES_MAX: Final = 64
+"""Entries of timers that were stopped, or set anew, which are kept whatever their share."""
 
 
 class Timer(ABC):
@@ -35,21 +39,29 @@ class Timers:
         self.changed: Callable[[], None] = _nobody
         self._heap: list[tuple[int, int, Timer]] = []
         self._entries = 0
+        self._stale = 0
+        """Entries in the heap that do not count any more."""
 
     def set(self, timer: Timer, due: i64) -> None:
         """Have a timer ring at `due`, or when it is due already, if that is sooner."""
         if timer.due != 0 and timer.due <= due:
             return
+        if timer.due != 0:
+            self._stale += 1
         timer.due = due
         self._entries += 1
         heap = self._heap
         heappush(heap, (int(due), self._entries, timer))
-        if heap[0][2] is timer:
+        self._clean()
+        if self._heap[0][2] is timer:
             self.changed()
 
     def stop(self, timer: Timer) -> None:
         """Let a timer not ring."""
-        timer.due = 0
+        if timer.due != 0:
+            timer.due = 0
+            self._stale += 1
+            self._clean()
 
     def next_due(self) -> i64:
         """When the next timer rings, in milliseconds since the epoch; 0 if none is set."""
@@ -59,6 +71,7 @@ class Timers:
             if timer.due == due:
                 return due
             heappop(heap)
+            self._stale -= 1
         return 0
 
     def run(self, now: i64) -> None:
@@ -70,5 +83,15 @@ class Timers:
             if timer.due == due:
                 timer.due = 0
                 rung.append(timer)
+            else:
+                self._stale -= 1
         for timer in rung:
             timer.ring()
+
+    def _clean(self) -> None:
+        """Drop the entries that do not count, once they are the most."""
+        if self._stale <= STALE_ENTRIES_MAX or self._stale * 2 <= len(self._heap):
+            return
+        self._heap = [entry for entry in self._heap if entry[2].due == entry[0]]
+        heapify(self._heap)
+        self._stale = 0

@@ -10,10 +10,15 @@ Declaring, binding and deleting, with all that may be refused, are in `topology.
 
 from typing import Final
 
+from leveret.engine.clock import Clock
+from leveret.engine.dead_letters import DeadLetters
 from leveret.engine.exchanges.base import Destination, Exchange
+from leveret.engine.home import Home
 from leveret.engine.keeper import Keeper
-from leveret.engine.message import Message
+from leveret.engine.message import Message, short_strings
 from leveret.engine.queue import Queue
+from leveret.engine.settings import QueueSettings
+from leveret.engine.timers import Timers
 from leveret.errors import AmqpError, ReplyCode
 from leveret.limits import ROUTE_CACHE_ENTRIES_MAX
 
@@ -40,12 +45,19 @@ class Route:
         """The queues depend on the message: ask `VirtualHost.queues_for` for each."""
 
 
-class VirtualHost:
+class VirtualHost(Home):
     """One virtual host. Whoever changes `exchanges`, `queues` or a binding calls `changed`."""
 
-    def __init__(self, name: str, keeper: Keeper | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        clock: Clock | None = None,
+        timers: Timers | None = None,
+    ) -> None:
+        super().__init__(clock or Clock(), timers or Timers())
         self.name = name
-        self.keeper = keeper
+        self.dead_letters = DeadLetters(self)
+        self.keeper: Keeper | None = None
         """Where what is durable is written down; None where nothing outlives the process."""
         self.exchanges: dict[str, Exchange] = {}
         self.queues: dict[str, Queue] = {}
@@ -53,12 +65,15 @@ class VirtualHost:
         """The ways to those who wait for replies, by routing key (RabbitMQ: Direct Reply-to). They
         come and go with every client, so the routes that are remembered have no part in it."""
         self._routes: dict[bytes, Route] = {}
+        self._inner_routes: dict[bytes, Route] = {}
+        """The same for dead letters, which go to exchanges that no client may publish to."""
 
     def changed(self) -> None:
         """Forget where keys led: what routing depends on is no longer what it was."""
         for route in self._routes.values():
             route.stale = True
         self._routes.clear()
+        self._inner_routes.clear()
 
     def add_replies(self, queue: Queue) -> None:
         """Lead to a queue of replies, whose name nobody had before."""
@@ -79,9 +94,7 @@ class VirtualHost:
         if route is not None:
             return route
         length = raw[0]
-        # A routing key may be any bytes; surrogates carry what is not UTF-8 through the engine.
-        exchange = raw[1 : 1 + length].decode("utf-8", "surrogateescape")
-        routing_key = raw[2 + length :].decode("utf-8", "surrogateescape")
+        exchange, routing_key = _text(raw[1 : 1 + length]), _text(raw[2 + length :])
         if exchange == DEFAULT_EXCHANGE:
             route = self.replies.get(routing_key)
             if route is not None:
@@ -91,6 +104,27 @@ class VirtualHost:
             self.changed()
         self._routes[raw] = route
         return route
+
+    def queues_within(
+        self, exchange: bytes, routing_keys: list[bytes], message: Message
+    ) -> list[Queue]:
+        """Where a message goes that the broker publishes: nowhere if there is no such exchange."""
+        if len(routing_keys) == 1:
+            raw = short_strings(exchange, routing_keys[0])
+            route = self._inner_routes.get(raw)
+            if route is None:
+                route = self._walk_route(raw, _text(exchange), _text(routing_keys[0]))
+                if len(self._inner_routes) >= ROUTE_CACHE_ENTRIES_MAX:
+                    self._inner_routes.clear()
+                self._inner_routes[raw] = route
+            if not route.per_message:
+                return route.queues
+        return self.queues_for(_text(exchange), [_text(key) for key in routing_keys], message)
+
+    def dead_letter(
+        self, queue: str, settings: QueueSettings, message: Message, reason: bytes
+    ) -> None:
+        self.dead_letters.add(queue, settings, message, reason)
 
     def queues_for(self, exchange: str, routing_keys: list[str], message: Message) -> list[Queue]:
         """Where a message goes whose route is not remembered: it depends on more than one key.
@@ -113,6 +147,10 @@ class VirtualHost:
                     ReplyCode.ACCESS_REFUSED,
                     f"cannot publish to internal exchange '{exchange}' in vhost '{self.name}'",
                 )
+        return self._walk_route(raw, exchange, routing_key)
+
+    def _walk_route(self, raw: bytes, exchange: str, routing_key: str) -> Route:
+        """The route from an exchange, if it is there."""
         reached: dict[Queue, None] = {}
         if self._walk(exchange, [routing_key], None, reached):
             return Route(raw, exchange, routing_key, list(reached), False)
@@ -162,3 +200,8 @@ class VirtualHost:
                     seen.add(name)
                     waiting.append(name)
         return True
+
+
+def _text(octets: bytes) -> str:
+    """A name or a routing key, which may be any bytes: surrogates carry what is not UTF-8."""
+    return octets.decode("utf-8", "surrogateescape")

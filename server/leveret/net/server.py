@@ -15,7 +15,9 @@ from leveret.limits import LISTEN_BACKLOG, UNOPENED_CONNECTIONS_MAX
 from leveret.log import get_logger
 from leveret.memory import memory_limit_bytes
 from leveret.net.alarms import Alarms, Resource
+from leveret.net.clock import LoopClock
 from leveret.net.disk_guard import DiskGuard
+from leveret.net.losses import Losses
 from leveret.net.memory_guard import MemoryGuard
 from leveret.net.transport import AmqpTransport
 from leveret.net.turn import Turn
@@ -49,6 +51,7 @@ class AmqpServer:
             self._disk = DiskGuard(
                 config.storage.disk_free_limit, free_bytes, partial(alarms.set, Resource.DISK)
             )
+        self._losses = Losses(broker)
         self._stopped: asyncio.Event | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -59,7 +62,9 @@ class AmqpServer:
         :raises OSError: for an address that cannot be had; the text names it.
         """
         self._loop = asyncio.get_running_loop()
-        self._turn = Turn(self._loop, self._broker.commit)
+        self._turn = Turn(self._loop, self._broker.clock, self._broker.commit)
+        self._clock = LoopClock(self._loop, self._broker, self._turn)
+        self._clock.start()
         listen = self._config.amqp.listen
         bound: list[str] = []
         for text in listen:
@@ -88,6 +93,7 @@ class AmqpServer:
             server.close()
         if self._timer is not None:
             self._timer.cancel()
+            self._clock.stop()
         self._stopped = asyncio.Event()
         for transport in list(self._transports):
             transport.force_close(reason, kept)
@@ -132,6 +138,7 @@ class AmqpServer:
         self._memory.check()
         if self._disk is not None:
             self._disk.check()
+        self._losses.report(now)
         # Nobody waits for acknowledgements to be written down, but they are not left for long.
         self._broker.commit(urgent=True)
         self._timer = self._loop.call_later(TICK_S, self._tick)

@@ -19,6 +19,7 @@ from leveret.limits import (
 )
 from leveret.log import get_logger
 from leveret.net.turn import Turn
+from leveret.net.wall_clock import now_ms
 from leveret.protocol.connection import Connection
 
 log = get_logger()
@@ -74,6 +75,7 @@ class AmqpTransport(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received(len(data))
+        self._broker.clock.turn(now_ms())
         # What is small, an acknowledgement or a request, need not wait for its turn.
         now = SLICE_BYTES if len(data) <= SLICE_BYTES and not self._waiting else 0
         self._advance(data, now)

@@ -11,7 +11,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from leveret.engine.clock import Clock
 from leveret.limits import SLICE_BYTES, TURN_BYTES
+from leveret.net.wall_clock import now_ms
 
 HOLD_S: Final = 0.001
 """Seconds a held publisher sits out: the resolution of the loop's timers."""
@@ -30,8 +32,11 @@ class Worker(Protocol):
 class Turn:
     """Says who is worked on and flushed, and when."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, commit: Callable[[], None]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, clock: Clock, commit: Callable[[], None]
+    ) -> None:
         self._loop = loop
+        self._clock = clock
         self._commit = commit
         self._woken: list[Worker] = []
         self._waiting: deque[Worker] = deque()
@@ -70,6 +75,7 @@ class Turn:
 
     def _run(self) -> None:
         self._scheduled = False
+        self._clock.turn(now_ms())
         room = TURN_BYTES
         while self._waiting and room > 0:
             room -= SLICE_BYTES

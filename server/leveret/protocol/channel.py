@@ -13,13 +13,24 @@ from mypy_extensions import i16, i32, i64
 from pamqp.base import Frame
 
 from leveret.config import Config
+from leveret.engine.keeping import keep
 from leveret.engine.message import Message
-from leveret.engine.queue import Queue
+from leveret.engine.queue import HELD, REFUSED, TAKEN, Queue
+from leveret.engine.settings import NONE
 from leveret.engine.vhost import Route, VirtualHost
 from leveret.errors import AmqpError, ReplyCode
 from leveret.protocol import methods
-from leveret.protocol.deliveries import ChannelConsumer, Deliveries, Delivery
-from leveret.protocol.frames import wire_number, write_ack, write_get_ok, write_return
+from leveret.protocol.deliveries import (
+    ACKNOWLEDGED,
+    FAILED,
+    REJECTED,
+    RETURNED,
+    ChannelConsumer,
+    Deliveries,
+    Delivery,
+    Outcome,
+)
+from leveret.protocol.frames import wire_number, write_ack, write_get_ok, write_nack, write_return
 from leveret.protocol.publishing import PERSISTENT, examine, is_to_be_examined
 from leveret.protocol.session import Confirming, Session
 from leveret.protocol.states import (
@@ -32,8 +43,6 @@ from leveret.protocol.states import (
 )
 from leveret.protocol.transaction import Transaction
 from leveret.tables import HEADER_PREFIX_BYTES, check_properties, delivery_mode
-from leveret_storage.queue_log import QueueLog
-from leveret_storage.store import Store
 
 BASIC_CLASS: Final = 60
 HEADER_BYTES_MIN: Final = 14
@@ -67,6 +76,9 @@ class Channel(Confirming):
         self._published: i64 = 0
         self._confirmed: i64 = 0
         self._confirms_wait = False
+        self._refused: set[int] = set()
+        """Publishes that were refused, behind others that are not confirmed yet."""
+        self._clock = session.vhost.clock
         self._store = session.store
         self._kept_in: i64 = 0
         """The batch of the store that has the last message kept for this channel."""
@@ -193,19 +205,22 @@ class Channel(Confirming):
             route = self.vhost.route(self._raw_route)
             self._route = route
         if self._to_be_looked_at:
-            header, further_keys = examine(header, self.session.user, self.deliveries.reply_to)
-            message = Message(route.raw, header, body, self._persistent)
+            header, further_keys, ttl = examine(header, self.session.user, self.deliveries.reply_to)
+            now = self._clock.now
+            until = now + ttl if ttl != NONE else 0
+            message = Message(route.raw, header, body, self._persistent, now, until)
             if further_keys:
                 route = self._addressed(message, route, further_keys)
         else:
-            message = Message(route.raw, header, body, self._persistent)
+            message = Message(route.raw, header, body, self._persistent, self._clock.now)
         before = self._kept_in
         if self.transaction is not None:
             if route.per_message:
                 route = self._addressed(message, route, [])
             self.transaction.publish(message, route, self._mandatory)
-        else:
-            self.route_message(message, route, self._mandatory)
+        elif not self.route_message(message, route, self._mandatory):
+            self._refuse()
+            return
         if self.confirming:
             if self._kept_in != before and before != 0:
                 self._unsynced.append((int(self._published), int(before)))
@@ -214,33 +229,43 @@ class Channel(Confirming):
                 self._confirms_wait = True
                 self.session.confirm_later(self)
 
-    def route_message(self, message: Message, route: Route, mandatory: bool) -> None:
-        """Put a message into every queue of its route, or return it."""
+    def route_message(self, message: Message, route: Route, mandatory: bool) -> bool:
+        """Put a message into every queue of its route, or return it.
+
+        :returns: False if a queue refused it.
+        """
         queues = route.queues
         if route.per_message:
             queues = self.vhost.queues_for(route.exchange, [route.routing_key], message)
+        refused = False
         for queue in queues:
-            if not queue.publish(message):
-                self.session.held = True
-        if message.persistent and self._store is not None:
-            self._keep(self._store, message, queues)
+            outcome = queue.publish(message)
+            if outcome != TAKEN:
+                self.session.held = self.session.held or outcome == HELD
+                refused = refused or outcome == REFUSED
+        store = self._store
+        if message.persistent and store is not None and keep(store, message, queues):
+            self._kept_in = store.batch
         if mandatory and not queues:
             self._flush_confirms()
             write_return(self.session.output, self._wire_number, message, self.session.frame_max)
             self.session.touch()
+        return not refused
 
-    def _keep(self, store: Store, message: Message, queues: list[Queue]) -> None:
-        """Keep a persistent message for the durable queues it went to, which hold it still."""
-        logs: list[QueueLog] = []
-        positions: list[int] = []
-        for queue in queues:
-            log = queue.log
-            if log is not None and not log.is_settled(queue.last_position):
-                logs.append(log)
-                positions.append(int(queue.last_position))
-        if logs:
-            store.message(logs, positions, message)
-            self._kept_in = store.batch
+    def _refuse(self) -> None:
+        """A queue refused what was published, which the publisher is told if it wants to know.
+
+        The confirms of what it published before go out first, as far as they can.
+        """
+        if self.confirming:
+            self._flush_confirms()
+            self._published += 1
+            if self._confirmed == self._published - 1:
+                self._confirmed = self._published
+            else:
+                self._refused.add(int(self._published))
+            write_nack(self.session.output, self._wire_number, self._published)
+            self.session.touch()
 
     def _addressed(self, message: Message, route: Route, further_keys: list[str]) -> Route:
         """The route of this message only."""
@@ -256,7 +281,7 @@ class Channel(Confirming):
             raise methods.undecodable(data[start:stop])
         tag = read_i64_be(data, start + 4)
         if self.transaction is not None:
-            self.settle(self._taken(tag, data[start + 12] & 1 != 0), requeue=False)
+            self.settle(self._taken(tag, data[start + 12] & 1 != 0), ACKNOWLEDGED)
         elif data[start + 12] & 1:
             self._acknowledge(self.deliveries.take_until(tag))
         else:
@@ -271,7 +296,7 @@ class Channel(Confirming):
         if stop - start != 13:
             raise methods.undecodable(data[start:stop])
         tag = read_i64_be(data, start + 4)
-        self.settle(self._taken(tag, False), requeue=data[start + 12] & 1 != 0)
+        self.settle(self._taken(tag, False), FAILED if data[start + 12] & 1 else REJECTED)
 
     def nack(self, data: bytes, start: i64, stop: i64) -> None:
         """basic.nack: `data[start:stop]` is the payload of its frame."""
@@ -279,25 +304,37 @@ class Channel(Confirming):
             raise methods.undecodable(data[start:stop])
         tag = read_i64_be(data, start + 4)
         bits = data[start + 12]
-        self.settle(self._taken(tag, bits & 1 != 0), requeue=bits & 2 != 0)
+        self.settle(self._taken(tag, bits & 1 != 0), RETURNED if bits & 2 else REJECTED)
 
     def _taken(self, tag: i64, multiple: bool) -> list[Delivery]:
         if multiple:
             return self.deliveries.take_until(tag)
         return [self.deliveries.take(tag)]
 
-    def settle(self, taken: list[Delivery], *, requeue: bool) -> None:
+    def settle(self, taken: list[Delivery], outcome: Outcome) -> None:
         """Settle deliveries that were taken, at once or when the transaction commits."""
         if self.transaction is not None:
-            self.transaction.settle(taken, requeue)
-        elif requeue:
-            self.requeue(taken)
-        else:
+            self.transaction.settle(taken, outcome)
+        elif outcome == ACKNOWLEDGED:
             self._acknowledge(taken)
+        elif outcome == REJECTED:
+            self._reject(taken)
+        else:
+            self.requeue(taken, failed=outcome == FAILED)
 
     def _acknowledge(self, taken: list[Delivery]) -> None:
         for delivery in taken:
             delivery.acknowledge()
+        self._reconsider_all(taken)
+
+    def _reject(self, taken: list[Delivery]) -> None:
+        for delivery in taken:
+            delivery.settle()
+            delivery.queue.reject(delivery.message, delivery.position)
+        self._reconsider_all(taken)
+
+    def _reconsider_all(self, taken: list[Delivery]) -> None:
+        """The consumers that had these deliveries have room again."""
         if self.deliveries.prefetch != 0:
             self.deliveries.reconsider_consumers()
             return
@@ -313,12 +350,15 @@ class Channel(Confirming):
         else:
             consumer.reconsider()
 
-    def requeue(self, taken: list[Delivery]) -> None:
-        """Give messages back to their queues, each to its old place."""
+    def requeue(self, taken: list[Delivery], *, failed: bool) -> None:
+        """Give messages back to their queues, each to its old place.
+
+        :param failed: whether somebody could not cope with them, rather than hand them back.
+        """
         queues: dict[Queue, None] = {}
         for delivery in taken:
             delivery.settle()
-            delivery.queue.give_back(delivery.message, delivery.position)
+            delivery.queue.give_back(delivery.message, delivery.position, failed)
             queues[delivery.queue] = None
         self.deliveries.reconsider_consumers()
         for queue in queues:
@@ -369,9 +409,15 @@ class Channel(Confirming):
             self.session.confirm_when_synced(self)
         else:
             self._unsynced.clear()
-        waiting = upto - self._confirmed
-        if waiting != 0 and self.open:
-            write_ack(self.session.output, self._wire_number, upto, waiting != 1)
+        last = upto
+        if self._refused:
+            while last > self._confirmed and int(last) in self._refused:
+                last -= 1
+            self._refused = {tag for tag in self._refused if tag > upto}
+        waiting = last - self._confirmed
+        if self.open:
+            if waiting != 0:
+                write_ack(self.session.output, self._wire_number, last, waiting != 1)
             self._confirmed = upto
 
     def _synced(self) -> i64:
@@ -386,7 +432,7 @@ class Channel(Confirming):
             self.transaction = None
         self._parts = []
         queues = self.end_consumers()
-        self.requeue(self.deliveries.take_all())
+        self.requeue(self.deliveries.take_all(), failed=True)
         for queue in queues:
             queue.pump()
 

@@ -39,7 +39,7 @@ from leveret.protocol.frames import (
     FRAME_METHOD,
     HEARTBEAT,
 )
-from leveret.protocol.session import Session
+from leveret.protocol.session import NO_VHOST, Session
 from leveret.protocol.states import (
     EXPECT_METHOD,
     ChannelEvent,
@@ -527,7 +527,7 @@ class Connection:
         for queue in queues.values():
             remove_queue(session.vhost, queue)
         if session.vhost.name:
-            session.vhost = VirtualHost("")
+            session.vhost = NO_VHOST
             self.broker.connections_open -= 1
 
     # --- time -------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ Prefetch has two limits that hold at once: each consumer has its own, and the ch
 that its consumers share (RabbitMQ: Consumer Prefetch).
 """
 
+from typing import Final, TypeAlias
+
 from mypy_extensions import i16, i64, mypyc_attr
 from pamqp.commands import Basic
 
@@ -19,6 +21,14 @@ from leveret.errors import AmqpError, ReplyCode
 from leveret.protocol.frames import wire_number, write_deliver
 from leveret.protocol.methods import encode
 from leveret.protocol.session import Session
+
+Outcome: TypeAlias = int
+ACKNOWLEDGED: Final = 0
+REJECTED: Final = 1
+RETURNED: Final = 2
+FAILED: Final = 3
+"""What becomes of a delivery: it is done with, or not wanted; or it goes back to its queue, either
+just so or because somebody could not cope with it."""
 
 
 class Deliveries:

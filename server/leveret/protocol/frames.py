@@ -139,3 +139,14 @@ def write_ack(out: BytesWriter, channel: i16, delivery_tag: i64, multiple: bool)
     write_i64_be(out, delivery_tag)
     out.append(1 if multiple else 0)
     out.append(FRAME_END)
+
+
+def write_nack(out: BytesWriter, channel: i16, delivery_tag: i64) -> None:
+    """Write basic.nack, which says that one publish was refused (RabbitMQ: Publisher Confirms)."""
+    out.append(FRAME_METHOD)
+    write_i16_be(out, channel)
+    write_i32_be(out, 13)
+    write_i32_be(out, BASIC_NACK)
+    write_i64_be(out, delivery_tag)
+    out.append(0)
+    out.append(FRAME_END)

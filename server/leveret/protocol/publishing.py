@@ -12,6 +12,8 @@ from typing import Final
 from pamqp.common import FieldTable
 
 from leveret import tables
+from leveret.engine.properties import with_headers
+from leveret.engine.settings import NONE
 from leveret.engine.topology.arguments import expiry_error
 from leveret.errors import AmqpError, ReplyCode
 from leveret.protocol import methods
@@ -58,11 +60,12 @@ def _is_to_be_decoded(header: bytes, flags: int) -> bool:
     return False
 
 
-def examine(header: bytes, user: str, reply_to: bytes) -> tuple[bytes, list[str]]:
+def examine(header: bytes, user: str, reply_to: bytes) -> tuple[bytes, list[str], int]:
     """See that the properties of a content header hold what they must.
 
     :param reply_to: the name by which replies reach the channel, empty if it consumes none.
-    :returns: the header without BCC and with that name, and the routing keys in CC and BCC.
+    :returns: the header without BCC and with that name, the routing keys in CC and BCC, and the
+        time to live in milliseconds, or `NONE`.
     :raises AmqpError: PRECONDITION_FAILED for a request without a consumer of replies, a user-id
         that is not the user's (RabbitMQ: Validated User-ID), an expiration that is no number of
         milliseconds, an unknown delivery-mode, or a CC or BCC that is no array.
@@ -71,27 +74,29 @@ def examine(header: bytes, user: str, reply_to: bytes) -> tuple[bytes, list[str]
     if asks_for_replies(header, flags):
         header = _with_reply_to(header, flags, reply_to)
     if not _is_to_be_decoded(header, flags):
-        return header, []
+        return header, [], NONE
     properties = methods.properties(header)
     if properties.user_id is not None and properties.user_id != user:
         raise AmqpError(
             ReplyCode.PRECONDITION_FAILED,
             f"user_id property set to '{properties.user_id}' but authenticated user was '{user}'",
         )
-    if properties.expiration is not None:
-        check_expiration(properties.expiration)
+    expiration = properties.expiration
+    ttl = NONE if expiration is None else time_to_live(expiration)
     mode = properties.delivery_mode
     if mode is not None and mode not in (TRANSIENT, PERSISTENT):
         raise _invalid_message(f"delivery_mode_unknown,{mode}")
     headers = properties.headers or {}
     keys = _routing_keys(header, headers)
-    return (_without(header, HIDDEN_HEADER) if HIDDEN_HEADER in headers else header), keys
+    if HIDDEN_HEADER in headers:
+        header = with_headers(header, {HIDDEN_HEADER.encode(): None})
+    return header, keys, ttl
 
 
-def check_expiration(expiration: str) -> None:
-    """See that an expiration is milliseconds in decimal (RabbitMQ: Time-To-Live and Expiration).
+def time_to_live(expiration: str) -> int:
+    """An expiration, which is milliseconds in decimal (RabbitMQ: Time-To-Live and Expiration).
 
-    :raises AmqpError: PRECONDITION_FAILED.
+    :raises AmqpError: PRECONDITION_FAILED if it is not.
     """
     number = _INTEGER.match(expiration)
     if number is None:
@@ -104,6 +109,7 @@ def check_expiration(expiration: str) -> None:
         raise AmqpError(
             ReplyCode.PRECONDITION_FAILED, f"invalid expiration '{expiration}': {wrong}"
         )
+    return int(expiration)
 
 
 def _routing_keys(header: bytes, headers: FieldTable) -> list[str]:
@@ -147,18 +153,3 @@ def _headers_at(header: bytes) -> int:
     """Where the table of headers begins in a content header that has one."""
     start = tables.HEADER_PREFIX_BYTES
     return tables.property_offset(header, start, _flags(header), tables.HEADERS)
-
-
-def _without(header: bytes, name: str) -> bytes:
-    """A content header without one of its headers; all other octets stay as they came."""
-    start = _headers_at(header)
-    end = start + 4 + int.from_bytes(header[start : start + 4], "big")
-    kept = bytearray()
-    at = start + 4
-    while at < end:
-        value = at + 1 + header[at]
-        behind = tables.behind_value(header, value)
-        if header[at + 1 : value] != name.encode():
-            kept += header[at:behind]
-        at = behind
-    return b"".join((header[:start], len(kept).to_bytes(4, "big"), kept, header[end:]))

@@ -15,7 +15,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from leveret.engine.message import Message
-from leveret.engine.queue import Queue
+from leveret.engine.queue import TAKEN, Queue
 from leveret.engine.table import Table
 from leveret.engine.topology.names import generated
 from leveret.engine.vhost import VirtualHost
@@ -65,7 +65,7 @@ class ReplyQueue(Queue):
         self._deliveries = deliveries
         self._dropped = False
 
-    def publish(self, message: Message) -> bool:
+    def publish(self, message: Message) -> i64:
         if self.waiting >= REPLIES_WAITING_BYTES_MAX:
             if not self._dropped:
                 self._dropped = True
@@ -73,7 +73,7 @@ class ReplyQueue(Queue):
                 deliveries.session.log.warning(
                     "replies dropped", channel=deliveries.channel, reason="requester does not read"
                 )
-            return True
+            return TAKEN
         self.waiting += cost(message)
         return super().publish(message)
 

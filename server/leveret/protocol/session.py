@@ -6,7 +6,7 @@ the transport flushes once a turn of the event loop, so that many deliveries lea
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from librt.strings import BytesWriter
 from mypy_extensions import i64
@@ -16,6 +16,9 @@ from leveret.engine.keeper import Keeper, Waiter
 from leveret.engine.queue import Queue
 from leveret.engine.vhost import VirtualHost
 from leveret.limits import FRAME_MIN_SIZE, OUTPUT_HIGH_BYTES, OUTPUT_ROOM_BYTES
+
+NO_VHOST: Final = VirtualHost("")
+"""The virtual host of a connection that is in none."""
 
 
 class Confirming(ABC):
@@ -40,7 +43,7 @@ class Session(Waiter):
         self.store = None if keeper is None else keeper.store
         self.output = BytesWriter()
         self.frame_max: i64 = FRAME_MIN_SIZE
-        self.vhost = VirtualHost("")
+        self.vhost = NO_VHOST
         self.user = ""
         self.capabilities: set[str] = set()
         """What the client said it understands: keys of `capabilities` that it set to true."""

@@ -6,7 +6,7 @@ deliveries unacknowledged again (AMQP 0-9-1, section 1.9; RabbitMQ: Broker Seman
 
 from leveret.engine.message import Message
 from leveret.engine.vhost import Route
-from leveret.protocol.deliveries import Delivery
+from leveret.protocol.deliveries import Delivery, Outcome
 
 
 class Transaction:
@@ -15,13 +15,13 @@ class Transaction:
     def __init__(self) -> None:
         self.published: list[tuple[Message, Route, bool]] = []
         """Messages, where they go, and whether they are mandatory."""
-        self.settled: list[tuple[list[Delivery], bool]] = []
-        """Deliveries, and whether they go back to their queues."""
+        self.settled: list[tuple[list[Delivery], Outcome]] = []
+        """Deliveries, and what becomes of them."""
 
     def publish(self, message: Message, route: Route, mandatory: bool) -> None:
         """Publish at the commit."""
         self.published.append((message, route, mandatory))
 
-    def settle(self, deliveries: list[Delivery], requeue: bool) -> None:
-        """Acknowledge or give back at the commit."""
-        self.settled.append((deliveries, requeue))
+    def settle(self, deliveries: list[Delivery], outcome: Outcome) -> None:
+        """Have that become of them at the commit."""
+        self.settled.append((deliveries, outcome))

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leveret.engine.message import Message
-from leveret.engine.queue import Queue
+from leveret.engine.queue import HELD, TAKEN, Queue
 from leveret.limits import HELD_BACKLOG_MESSAGES
 from tests.unit.engine.consumers import Recorder, message
 
@@ -58,7 +58,7 @@ def test_positions_count_up_whichever_way_messages_leave() -> None:
 def test_a_ready_consumer_gets_a_message_straight_away() -> None:
     queue = Queue("q")
     consumer = consume(queue)
-    assert queue.publish(message(b"1"))
+    assert queue.publish(message(b"1")) == TAKEN
     assert consumer.bodies == [b"1"]
     assert queue.message_count() == 0
 
@@ -212,15 +212,15 @@ def test_a_queue_is_exclusive_if_somebody_owns_it() -> None:
 class TestTooFast:
     def test_without_consumers_nobody_is_too_fast(self) -> None:
         queue = Queue("q")
-        assert all(queue.publish(message()) for _ in range(HELD_BACKLOG_MESSAGES + 100))
+        assert all(queue.publish(message()) == TAKEN for _ in range(HELD_BACKLOG_MESSAGES + 100))
 
     def test_many_that_wait_while_some_leave_are_too_fast(self) -> None:
         queue = Queue("q")
         for _ in range(HELD_BACKLOG_MESSAGES - 1):
-            assert queue.publish(message())
+            assert queue.publish(message()) == TAKEN
         take(queue)
-        assert queue.publish(message()), "still fewer than the limit"
-        assert not queue.publish(message())
+        assert queue.publish(message()) == TAKEN, "still fewer than the limit"
+        assert queue.publish(message()) == HELD
 
     def test_it_is_said_once_for_each_time_that_something_left(self) -> None:
         queue = Queue("q")
@@ -228,5 +228,5 @@ class TestTooFast:
             queue.publish(message())
         for _ in range(3):
             take(queue)
-            assert not queue.publish(message())
-            assert queue.publish(message())
+            assert queue.publish(message()) == HELD
+            assert queue.publish(message()) == TAKEN

@@ -122,7 +122,7 @@ class Client:
 
     def __init__(self, broker: Broker, loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(asyncio, "get_running_loop", lambda: loop)
-        turn = Turn(cast("asyncio.AbstractEventLoop", loop), broker.commit)
+        turn = Turn(cast("asyncio.AbstractEventLoop", loop), broker.clock, broker.commit)
         self._loop = loop
         self.transport = AmqpTransport(broker, turn, Everyone(), lambda _count: None)
         self.socket = Socket(self.transport)

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leveret.engine.settings import NONE
 from leveret.errors import AmqpError
-from leveret.protocol.publishing import check_expiration, examine, is_to_be_examined
+from leveret.protocol.publishing import examine, is_to_be_examined, time_to_live
 from leveret.tables import APP_ID, HEADERS, PRIORITY, REPLY_TO, check_properties
 from tests.unit.protocol import wire
 
@@ -40,13 +41,13 @@ def test_bcc_is_cut_out_and_no_other_octet_changes(
 @given(entries)
 def test_what_has_no_routing_header_stays_as_it_is(written: list[tuple[bytes, bytes]]) -> None:
     header = header_of(wire.table(*written))
-    assert examine(header, "guest", b"") == (header, [])
+    assert examine(header, "guest", b"") == (header, [], NONE)
 
 
 def test_a_routing_header_inside_another_table_is_none() -> None:
     inner = b"F" + wire.table((b"BCC", BCC))
     header = header_of(wire.table((b"inner", inner)))
-    assert examine(header, "guest", b"") == (header, [])
+    assert examine(header, "guest", b"") == (header, [], NONE)
 
 
 def request_of(table: bytes, reply_to: bytes) -> bytes:
@@ -63,7 +64,7 @@ def test_the_name_for_replies_is_put_in_and_no_other_octet_changes(
     header = request_of(wire.table(*written), b"amq.rabbitmq.reply-to")
     assert is_to_be_examined(header, flags_of(header))
     examined = examine(header, "guest", name)
-    assert examined == (request_of(wire.table(*written), name), [])
+    assert examined == (request_of(wire.table(*written), name), [], NONE)
 
 
 @given(entries)
@@ -81,7 +82,7 @@ def test_the_name_for_replies_is_put_in_where_bcc_is_cut_out(
 def test_any_other_reply_to_stays_as_it_is(reply_to: bytes) -> None:
     header = request_of(wire.table(), reply_to)
     assert not is_to_be_examined(header, flags_of(header))
-    assert examine(header, "guest", b"mine") == (header, [])
+    assert examine(header, "guest", b"mine") == (header, [], NONE)
 
 
 def test_a_request_needs_a_consumer_of_replies() -> None:
@@ -112,21 +113,21 @@ def test_only_what_may_be_wrong_is_examined(properties: bytes, expected: bool) -
 
 @given(st.integers(0, 315_360_000_000))
 def test_milliseconds_up_to_ten_years_are_an_expiration(milliseconds: int) -> None:
-    check_expiration(str(milliseconds))
-    check_expiration(f"+{milliseconds}")
+    assert time_to_live(str(milliseconds)) == milliseconds
+    assert time_to_live(f"+{milliseconds}") == milliseconds
     with pytest.raises(AmqpError, match="leftover_string"):
-        check_expiration(f"{milliseconds}ms")
+        time_to_live(f"{milliseconds}ms")
 
 
 @given(st.integers(min_value=1))
 def test_other_numbers_are_none(beyond: int) -> None:
     with pytest.raises(AmqpError, match="value_negative"):
-        check_expiration(str(-beyond))
+        time_to_live(str(-beyond))
     with pytest.raises(AmqpError, match="value_too_large"):
-        check_expiration(str(315_360_000_000 + beyond))
+        time_to_live(str(315_360_000_000 + beyond))
 
 
 @given(st.text(max_size=40).filter(lambda text: text[:1] not in [*"+-0123456789"]))
 def test_an_expiration_begins_with_digits(text: str) -> None:
     with pytest.raises(AmqpError, match="no_integer"):
-        check_expiration(text)
+        time_to_live(text)

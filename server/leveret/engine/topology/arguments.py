@@ -12,6 +12,7 @@ from typing import Final
 from pamqp.common import FieldValue
 
 from leveret.engine.arguments import PRIORITY, SINGLE_ACTIVE_CONSUMER, Arguments
+from leveret.engine.settings import OVERFLOWS
 from leveret.engine.table import describe
 from leveret.engine.topology.names import Typed, inequivalent_argument
 from leveret.errors import AmqpError, ReplyCode
@@ -23,7 +24,6 @@ EXPIRY_MS_MAX: Final = 315_360_000_000
 """Milliseconds: ten years, RabbitMQ's longest timer."""
 
 PRIORITY_MAX: Final = 255
-OVERFLOWS: Final = ("drop-head", "reject-publish", "reject-publish-dlx")
 QUEUE_MODES: Final = ("default", "lazy")
 QUEUE_VERSIONS: Final = (1, 2)
 QUEUE_TYPES: Final = ("classic", "quorum")
@@ -133,13 +133,13 @@ class Known:
 
 QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
     "x-expires": Known(_expires, works=False),
-    "x-message-ttl": Known(_milliseconds, works=False),
-    DEAD_LETTER_EXCHANGE: Known(_text, works=False),
-    "x-dead-letter-routing-key": Known(_routing_key, works=False),
-    "x-max-length": Known(_not_negative, works=False),
-    "x-max-length-bytes": Known(_not_negative, works=False),
+    "x-message-ttl": Known(_milliseconds),
+    DEAD_LETTER_EXCHANGE: Known(_text),
+    "x-dead-letter-routing-key": Known(_routing_key),
+    "x-max-length": Known(_not_negative),
+    "x-max-length-bytes": Known(_not_negative),
     "x-max-priority": Known(_max_priority, works=False),
-    "x-overflow": Known(_overflow, works=False),
+    "x-overflow": Known(_overflow),
     "x-queue-mode": Known(_queue_mode),
     "x-queue-version": Known(_queue_version),
     SINGLE_ACTIVE_CONSUMER: Known(_boolean),

@@ -108,7 +108,14 @@ def _create(
     owner: object | None,
     arguments: Arguments,
 ) -> Queue:
-    queue = Queue(name, durable=durable, auto_delete=auto_delete, owner=owner, arguments=arguments)
+    queue = Queue(
+        name,
+        durable=durable,
+        auto_delete=auto_delete,
+        owner=owner,
+        arguments=arguments,
+        home=vhost,
+    )
     vhost.queues[name] = queue
     vhost.changed()
     if vhost.keeper is not None:

@@ -117,13 +117,13 @@ def recover(channel: Channel, method: Basic.Recover) -> None:
     """basic.recover: the reply, and then everything unacknowledged once more."""
     _refuse_recover_without_requeue(method.requeue)
     channel.send(Basic.RecoverOk())
-    channel.requeue(channel.deliveries.take_all())
+    channel.requeue(channel.deliveries.take_all(), failed=False)
 
 
 def recover_async(channel: Channel, method: Basic.RecoverAsync) -> None:
     """basic.recover-async: as basic.recover, without a reply."""
     _refuse_recover_without_requeue(method.requeue)
-    channel.requeue(channel.deliveries.take_all())
+    channel.requeue(channel.deliveries.take_all(), failed=False)
 
 
 def _refuse_recover_without_requeue(requeue: bool) -> None:

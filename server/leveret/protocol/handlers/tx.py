@@ -25,12 +25,16 @@ def commit(channel: Channel, method: Tx.Commit) -> Frame:
     """tx.commit: publish and settle all that waits, and begin anew."""
     transaction = _transaction(channel)
     channel.transaction = None
+    refused = False
     for message, route, mandatory in transaction.published:
-        channel.route_message(message, _without_deleted(route), mandatory)
-    for deliveries, requeue in transaction.settled:
-        channel.settle(deliveries, requeue=requeue)
+        if not channel.route_message(message, _without_deleted(route), mandatory):
+            refused = True
+    for deliveries, outcome in transaction.settled:
+        channel.settle(deliveries, outcome)
     channel.transaction = Transaction()
     channel.session.hold_output()
+    if refused:
+        raise AmqpError(ReplyCode.PRECONDITION_FAILED, "partial tx completion")
     return Tx.CommitOk()
 
 
