@@ -165,15 +165,17 @@ def test_arguments_that_cannot_be_are_refused(arguments: Table, text: str) -> No
     assert (refused.value.code, refused.value.text) == (ReplyCode.PRECONDITION_FAILED, text)
 
 
+@pytest.fixture(scope="module")
+def source() -> Exchange:
+    """An exchange that hashes the header `h`, for thirty queues."""
+    made = exchange(KIND, {"hash-header": "h"})
+    for number in range(30):
+        made.bind(Destination(f"q{number}"), "1", {})
+    return made
+
+
 class TestHashHeader:
     """The argument `hash-header`."""
-
-    @pytest.fixture(scope="class")
-    def source(self) -> Exchange:
-        made = exchange(KIND, {"hash-header": "h"})
-        for number in range(30):
-            made.bind(Destination(f"q{number}"), "1", {})
-        return made
 
     def test_the_header_decides_and_not_the_routing_key(self, source: Exchange) -> None:
         assert source.per_message
