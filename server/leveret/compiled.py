@@ -12,6 +12,7 @@ from typing import Final
 COMPILED: Final = (
     "leveret.protocol.frames",
     "leveret.tables",
+    "leveret.protocol.withheld",
     "leveret.protocol.session",
     "leveret.protocol.connection",
     "leveret.protocol.channel",

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+from mypy_extensions import i64
 
 from leveret.engine.exchanges.base import Binding, Exchange
 from leveret.engine.table_log import to_plain
@@ -39,8 +40,9 @@ class Keeper:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.definitions = 0
-        """How many were written: whoever sees it change has something to wait for."""
+        self.defined: i64 = 0
+        """The batch of the last definition: until it is safe, no reply may speak of what there is,
+        be it to another client than the one that made it."""
         self._waiters: list[Waiter] = []
 
     def wait(self, waiter: Waiter) -> None:
@@ -56,8 +58,8 @@ class Keeper:
 
     def define(self, definition: bytes) -> None:
         """Write a definition."""
-        self.definitions += 1
         self.store.define(definition)
+        self.defined = self.store.batch
 
 
 def exchange(vhost: str, made: Exchange) -> bytes:

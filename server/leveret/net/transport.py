@@ -134,14 +134,15 @@ class AmqpTransport(asyncio.Protocol):
             self._turn.later(self)
 
     def _congested(self) -> bool:
-        """Whether the peer left so many answers unread that it may not ask for more.
+        """Whether so many answers wait, unread or for the store, that the peer may not ask for
+        more.
 
         Deliveries alone do not come to that. So a client that publishes, and looks at what it
         gets only then, is read on, and cannot wait for the broker while the broker waits for it.
         """
-        return (
-            self.connection.session.paused
-            and self._transport.get_write_buffer_size() > OUTPUT_REPLIES_BYTES_MAX
+        session = self.connection.session
+        return session.withholds_much() or (
+            session.paused and self._transport.get_write_buffer_size() > OUTPUT_REPLIES_BYTES_MAX
         )
 
     def _pause_reading(self) -> None:
@@ -166,10 +167,11 @@ class AmqpTransport(asyncio.Protocol):
         data = self.connection.session.take_output()
         if data:
             self._transport.write(data)
-        if self.connection.finished:
-            self._part()
-        else:
+        if not self.connection.finished:
             self.connection.session.unpark_consumers()
+            self._read_on()
+        elif not self.connection.session.withholds():
+            self._part()
 
     def _part(self) -> None:
         """Nothing is left to say, but the peer may be writing still, and is read until it closes.
@@ -208,7 +210,7 @@ class AmqpTransport(asyncio.Protocol):
         """Tell the peer to go, and read whether it does. Unless what it was to be told `kept` is or
         will be so, it is not told."""
         if not kept:
-            self.connection.session.drop_held()
+            self.connection.session.drop_withheld()
         if self.connection.finished:
             self._transport.close()
         self.connection.force_close(reason)

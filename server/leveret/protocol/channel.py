@@ -377,6 +377,13 @@ class Channel(Confirming):
         self._flush_confirms()
         self.session.write(methods.encode(method, self.number))
 
+    def withhold_replies(self) -> None:
+        """What is sent from now on says that what was done so far is kept."""
+        store = self._store
+        if store is not None and store.is_open():
+            store.request()
+            self.session.withhold(self.number, len(self.session.output), store.batch)
+
     def send_got(self, delivery: Delivery, redelivered: bool) -> None:
         """Send what basic.get fetched."""
         self._flush_confirms()

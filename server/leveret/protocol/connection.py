@@ -32,6 +32,8 @@ from leveret.protocol.frames import (
     BASIC_NACK,
     BASIC_PUBLISH,
     BASIC_REJECT,
+    CONNECTION_CLOSE,
+    CONNECTION_CLOSE_OK,
     FRAME_BODY,
     FRAME_END,
     FRAME_HEADER,
@@ -66,9 +68,9 @@ FOREIGN_HEADERS: Final = {
 CHANNEL_OPEN: Final = 0x0014000A
 CHANNEL_CLOSE: Final = 0x00140028
 CHANNEL_CLOSE_OK: Final = 0x00140029
-CONNECTION_CLOSE: Final = 0x000A0032
-CONNECTION_CLOSE_OK: Final = 0x000A0033
 NO_METHOD: Final = 0
+DEFINING_CLASSES: Final = (40, 50)
+"""Exchange and queue: their replies speak of what there is."""
 
 OCTETS_TOLD_MAX: Final = 64
 """Octets of a frame that an error text shows: it has no room for more."""
@@ -336,13 +338,13 @@ class Connection:
         method: Any = methods.decode(payload)
         handler = handlers.CHANNEL_HANDLERS.get(method.index)
         if handler is not None:
-            keeper = self.broker.keeper
-            kept = 0 if keeper is None else keeper.definitions
+            session = self.session
+            before = len(session.output)
             reply = handler(channel, method)
-            if keeper is not None and keeper.definitions != kept:
-                self.session.hold_output()
             if reply is not None and not getattr(method, "nowait", False):
                 channel.send(reply)
+            if session.keeper is not None and method.index >> 16 in DEFINING_CLASSES:
+                session.withhold(channel.number, before, session.keeper.defined)
         elif method.index == CHANNEL_CLOSE:
             channel.write_confirms()
             channel.move(ChannelEvent.CLOSE)
@@ -501,6 +503,7 @@ class Connection:
     def _lost(self) -> None:
         self.move(ConnectionEvent.LOST)
         self.release()
+        self.session.drop_withheld()
         self._input = b""
         self._at = 0
         self.session.touch()
@@ -534,7 +537,7 @@ class Connection:
 
     def tick(self, now: float) -> None:
         """Let time pass: deadlines, and heartbeats both ways. `now` is monotonic, in seconds."""
-        if self._heard_since or self.blocked:
+        if self._heard_since or self.blocked or self.session.withholds_much():
             self._heard = now
             self._heard_since = False
         if self.session.sent_since:

@@ -2,6 +2,7 @@
 
 The session collects what is to be sent. The first octet after a flush wakes the transport, once;
 the transport flushes once a turn of the event loop, so that many deliveries leave in one write.
+What says that something is kept leaves only when it is (withheld.py).
 """
 
 from abc import ABC, abstractmethod
@@ -15,7 +16,13 @@ from leveret.engine.consumer import Consumer
 from leveret.engine.keeper import Keeper, Waiter
 from leveret.engine.queue import Queue
 from leveret.engine.vhost import VirtualHost
-from leveret.limits import FRAME_MIN_SIZE, OUTPUT_HIGH_BYTES, OUTPUT_ROOM_BYTES
+from leveret.limits import (
+    FRAME_MIN_SIZE,
+    OUTPUT_HIGH_BYTES,
+    OUTPUT_REPLIES_BYTES_MAX,
+    OUTPUT_ROOM_BYTES,
+)
+from leveret.protocol.withheld import Withheld
 
 NO_VHOST: Final = VirtualHost("")
 """The virtual host of a connection that is in none."""
@@ -63,14 +70,25 @@ class Session(Waiter):
         self._confirming: list[Confirming] = []
         self._unsynced: dict[Confirming, None] = {}
         """Channels whose confirms wait for the store."""
-        self._barrier: i64 = 0
-        """The batch of the store before which no output leaves; 0 is none."""
+        self._withheld: Withheld | None = None
+        """What waits for the store; None while nothing does."""
+        self._withheld_bytes: i64 = 0
+        self._waiting = False
+        """Whether the keeper will tell when the store has got further."""
         self._wake = wake
         self._woken = False
 
     def writable(self) -> bool:
         """Whether deliveries may be written, or had better wait for the peer."""
-        return not self.paused and len(self.output) < OUTPUT_HIGH_BYTES
+        return not self.paused and len(self.output) + self._withheld_bytes < OUTPUT_HIGH_BYTES
+
+    def withholds(self) -> bool:
+        """Whether there is output that waits for the store."""
+        return self._withheld is not None
+
+    def withholds_much(self) -> bool:
+        """Whether so many replies wait for the store that the peer may not ask for more."""
+        return self._withheld_bytes > OUTPUT_REPLIES_BYTES_MAX
 
     def touch(self) -> None:
         """Say that there is output: the transport is woken if it does not know yet."""
@@ -90,51 +108,69 @@ class Session(Waiter):
 
     def confirm_when_synced(self, channel: Confirming) -> None:
         """Have a channel write its confirms when the store has got further."""
-        if not self._unsynced and self.keeper is not None:
-            self.keeper.wait(self)
         self._unsynced[channel] = None
+        self._wait()
 
-    def hold_output(self) -> None:
-        """What is written now says that something is kept: let it leave only when it is."""
-        keeper = self.keeper
-        if keeper is not None and keeper.store.is_open():
-            self._barrier = keeper.store.batch
-            keeper.store.request()
-            keeper.wait(self)
+    def withhold(self, channel: int, offset: int, batch: i64) -> None:
+        """What a channel says from an offset of the output on says that something is kept: let it
+        leave only when that batch of the store is safe."""
+        store = self.store
+        if store is None or batch <= store.synced:
+            return
+        if self._withheld is None:
+            self._withheld = Withheld()
+        self._withheld.mark(offset, channel, batch)
+        self._wait()
 
-    def drop_held(self) -> None:
-        """What the output says is kept never will be: nothing of it leaves."""
-        if self._barrier != 0:
-            self._barrier = 0
+    def drop_withheld(self) -> None:
+        """What waits says is kept never will be: nothing of it leaves."""
+        if self._withheld is not None and self.store is not None:
+            leaving = self._withheld.drop(self.output.getvalue(), self.store.synced)
+            self._withheld = None
+            self._withheld_bytes = 0
             self.output.truncate(0)
+            self.output.write(leaving)
+
+    def _wait(self) -> None:
+        """Be told when the store has got further."""
+        if not self._waiting and self.keeper is not None:
+            self._waiting = True
+            self.keeper.wait(self)
 
     def store_synced(self) -> None:
+        self._waiting = False
         for channel in self._unsynced:
             self._confirming.append(channel)
         self._unsynced = {}
-        if self._barrier != 0 and self.store is not None:
-            if self._barrier <= self.store.synced:
-                self._barrier = 0
-            elif self.keeper is not None:
-                self.keeper.wait(self)
+        if self._withheld is not None:
+            self._wait()
         self.touch()
 
     def take_output(self) -> bytes:
         """All that is to be sent and may leave, which is the caller's now."""
         self._woken = False
-        if self._barrier != 0:
-            return b""
         if self._confirming:
             confirming = self._confirming
             self._confirming = []
             for channel in confirming:
                 channel.write_confirms()
-        self.sent_since = True
         output = self.output
         data = output.getvalue()
         # The next output is likely to be as long: its room is kept until `rest`.
         output.truncate(0)
         self._roomy = self._roomy or len(data) > OUTPUT_ROOM_BYTES
+        if self._withheld is not None:
+            data = self._leaving(self._withheld, data)
+        if data:
+            self.sent_since = True
+        return data
+
+    def _leaving(self, withheld: Withheld, output: bytes) -> bytes:
+        """What of an output may leave, and of what was kept back."""
+        data = withheld.leave(output, 0 if self.store is None else self.store.synced)
+        self._withheld_bytes = withheld.bytes
+        if withheld.is_empty():
+            self._withheld = None
         return data
 
     def rest(self) -> None:
@@ -151,6 +187,7 @@ class Session(Waiter):
         """
         self._wake = _nobody
         self._confirming = []
+        self._withheld = None
 
     def unpark_consumers(self) -> None:
         """Let the consumers that waited for the output have messages again."""

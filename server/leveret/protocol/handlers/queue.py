@@ -106,7 +106,7 @@ def purge(channel: Channel, method: Queue.Purge) -> Frame:
     name = queue_name(channel, method.queue)
     queue = find_queue(channel.vhost, name, channel.session)
     count = int(queue.purge())
-    channel.session.hold_output()
+    channel.withhold_replies()
     return Queue.PurgeOk(message_count=count)
 
 

@@ -32,7 +32,7 @@ def commit(channel: Channel, method: Tx.Commit) -> Frame:
     for deliveries, outcome in transaction.settled:
         channel.settle(deliveries, outcome)
     channel.transaction = Transaction()
-    channel.session.hold_output()
+    channel.withhold_replies()
     if refused:
         raise AmqpError(ReplyCode.PRECONDITION_FAILED, "partial tx completion")
     return Tx.CommitOk()
