@@ -21,6 +21,7 @@ from leveret.engine.broker import Broker
 from leveret.log import configure_logging, get_logger
 from leveret.memory import keep_freed_memory
 from leveret.net.server import AmqpServer
+from leveret.net.wall_clock import now_ms
 from leveret.storage import Storage, StorageRefused
 from leveret.systemd import notify
 from leveret_storage.filesystem import DESCRIPTORS_MAX
@@ -69,6 +70,7 @@ def serve(config: Config, *, salvage: bool = False) -> None:
 async def _serve(config: Config, salvage: bool) -> None:
     stop = _stop_at_signals()
     broker = Broker(config)
+    broker.clock.turn(now_ms())
     storage = None if config.storage.memory else _open_storage(config, broker, stop, salvage)
     server = AmqpServer(broker, config, None if storage is None else storage.free_bytes)
     gc.collect()

@@ -33,6 +33,7 @@ COMPILED: Final = (
     "leveret.engine.timers",
     "leveret.engine.settings",
     "leveret.engine.home",
+    "leveret.engine.lease",
     "leveret.engine.keeping",
     "leveret.engine.properties",
     "leveret.engine.dead_letters",

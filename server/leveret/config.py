@@ -29,6 +29,7 @@ DEFAULT_LISTEN: Final = ("127.0.0.1:5672", "[::1]:5672")
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["console", "json"]
+RedeclareMode = Literal["strict", "adopt"]
 SyncMode = Literal["commit", "interval", "os"]
 
 NODE_NAME_BYTES_MAX: Final = 255
@@ -237,11 +238,26 @@ class Storage(msgspec.Struct, frozen=True):
     ] = 50_000_000
 
 
+class Queues(msgspec.Struct, frozen=True):
+    """How queues are declared."""
+
+    redeclare: Annotated[
+        RedeclareMode,
+        About(
+            "What becomes of a queue that is declared again with other arguments. `strict`:"
+            " nothing, and the channel is closed with 406, as by RabbitMQ. `adopt`: the living"
+            " queue goes by the new values, if they are of those that do not change its nature"
+            " (times to live, lengths, overflow, dead-lettering, delivery limit and retry)."
+        ),
+    ] = "strict"
+
+
 class Config(msgspec.Struct, frozen=True):
     """Every key, by section: `config.amqp.heartbeat`."""
 
     amqp: Amqp = Amqp()
     qos: Qos = Qos()
+    queues: Queues = Queues()
     memory: Memory = Memory()
     auth: Auth = Auth()
     server: Server = Server()

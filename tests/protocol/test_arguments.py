@@ -18,8 +18,8 @@ def test_arguments_without_effect_are_logged_when_the_queue_is_made_and_only_the
 ) -> None:
     client = play.opens(1)
     for _ in range(2):
-        client.declares(1, "q", arguments={"x-max-priority": 10, "x-expires": 20_000, "mine": 1})
-    assert client.log.of(EVENT) == {"queue": "q", "arguments": "x-expires, x-max-priority"}
+        client.declares(1, "q", arguments={"x-max-priority": 10, "x-delivery-limit": 5, "mine": 1})
+    assert client.log.of(EVENT) == {"queue": "q", "arguments": "x-max-priority, x-delivery-limit"}
 
 
 def test_a_quorum_queue_is_logged_as_what_it_is_not(play: Play) -> None:
@@ -37,14 +37,14 @@ def test_nothing_is_logged_of_a_queue_that_is_all_it_is_declared_as(play: Play) 
 
 def test_a_server_named_queue_is_logged_by_the_name_it_got(play: Play) -> None:
     client = play.opens(1)
-    arguments = {"x-expires": 60_000}
+    arguments = {"x-delivery-limit": 5}
     named = client.does(1, Queue.Declare(arguments=dict(arguments)), Queue.DeclareOk).queue
-    assert client.log.of(EVENT) == {"queue": named, "arguments": "x-expires"}
+    assert client.log.of(EVENT) == {"queue": named, "arguments": "x-delivery-limit"}
 
 
 def test_a_refused_declaration_is_not_logged_as_made(play: Play) -> None:
     client = play.opens(1)
-    client.says(1, Queue.Declare(queue="q", arguments={"x-max-length": -1, "x-expires": 60_000}))
+    client.says(1, Queue.Declare(queue="q", arguments={"x-max-length": -1, "x-delivery-limit": 5}))
     client.hears_all()
     assert warned_of(client) == []
 

@@ -65,6 +65,7 @@ class TestPrecedence:
             "amqp.listen": ("127.0.0.1:0, [::]:5673", ("127.0.0.1:0", "[::]:5673")),
             "amqp.handshake_timeout": ("2.5", 2.5),
             "qos.retune": ("true", True),
+            "queues.redeclare": ("adopt", "adopt"),
             "memory.limit": ("2GiB", "2GiB"),
             "auth.loopback_users": ("ann,bob", ("ann", "bob")),
             "log.level": ("debug", "debug"),

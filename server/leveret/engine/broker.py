@@ -43,6 +43,7 @@ class Broker:
     def add_vhost(self, name: str) -> VirtualHost:
         """Make a virtual host with the exchanges it is born with."""
         vhost = VirtualHost(name, self.clock, self.timers)
+        vhost.adopts = self.config.queues.redeclare == "adopt"
         predeclare(vhost)
         self.vhosts[name] = vhost
         return vhost

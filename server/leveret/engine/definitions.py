@@ -16,7 +16,7 @@ from leveret.engine.exchanges.base import Destination
 from leveret.engine.queue import Queue
 from leveret.engine.table_log import from_plain
 from leveret.engine.topology.exchanges import is_predeclared, remove_exchange
-from leveret.engine.topology.queues import remove_queue
+from leveret.engine.topology.queues import change_arguments, grant_lease, remove_queue
 from leveret.engine.vhost import VirtualHost
 
 
@@ -85,6 +85,8 @@ def _queue(
     auto_delete: bool,
     arguments: Any,
     types: dict[str, str],
+    declared_by: str,
+    declared_at: int,
 ) -> None:
     queue = Queue(
         name,
@@ -93,8 +95,23 @@ def _queue(
         arguments=Arguments(arguments, types),
         home=vhost,
     )
+    queue.declared_by = declared_by
+    queue.declared_at = declared_at
+    grant_lease(vhost, queue)
     vhost.queues[name] = queue
     numbers[number] = queue
+
+
+def _queue_changed(
+    vhost: VirtualHost,
+    numbers: dict[int, Queue],
+    name: str,
+    arguments: Any,
+    types: dict[str, str],
+) -> None:
+    queue = vhost.queues.get(name)
+    if queue is not None:
+        change_arguments(vhost, queue, Arguments(arguments, types))
 
 
 def _queue_gone(vhost: VirtualHost, numbers: dict[int, Queue], name: str) -> None:
@@ -144,6 +161,7 @@ _RESTORERS: Final[dict[str, Callable[..., None]]] = {
     keeper.EXCHANGE: _exchange,
     keeper.EXCHANGE_GONE: _exchange_gone,
     keeper.QUEUE: _queue,
+    keeper.QUEUE_CHANGED: _queue_changed,
     keeper.QUEUE_GONE: _queue_gone,
     keeper.BIND: _bind,
     keeper.UNBIND: _unbind,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 EXCHANGE: Final = "exchange"
 EXCHANGE_GONE: Final = "exchange gone"
 QUEUE: Final = "queue"
+QUEUE_CHANGED: Final = "queue changed"
 QUEUE_GONE: Final = "queue gone"
 BIND: Final = "bind"
 UNBIND: Final = "unbind"
@@ -77,7 +78,23 @@ def exchange_gone(vhost: str, name: str) -> bytes:
 def queue(vhost: str, made: "Queue", number: int) -> bytes:
     """A queue was declared; the store calls it `number`."""
     arguments, types = made.arguments, made.arguments.types
-    return _encode(QUEUE, vhost, made.name, number, made.auto_delete, arguments, types)
+    return _encode(
+        QUEUE,
+        vhost,
+        made.name,
+        number,
+        made.auto_delete,
+        arguments,
+        types,
+        made.declared_by,
+        int(made.declared_at),
+    )
+
+
+def queue_changed(vhost: str, changed: "Queue") -> bytes:
+    """A queue was declared with other arguments than before, and goes by them."""
+    arguments = changed.arguments
+    return _encode(QUEUE_CHANGED, vhost, changed.name, arguments, arguments.types)
 
 
 def queue_gone(vhost: str, name: str) -> bytes:

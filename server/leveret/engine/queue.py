@@ -22,6 +22,7 @@ from leveret.engine.backlog import Backlog
 from leveret.engine.consumer import Consumer
 from leveret.engine.exchanges.base import Destination
 from leveret.engine.home import EXPIRED, MAX_LENGTH, NOWHERE, REJECTED, Home
+from leveret.engine.lease import Lease
 from leveret.engine.message import Message
 from leveret.engine.settings import (
     NONE,
@@ -72,6 +73,12 @@ class Queue(Destination):
         self.settings = compute([arguments_source(self.arguments)])
         self.dead_letters = self.settings.dead_letter_exchange is not None
         """Whether what it is done with, for another reason than an acknowledgement, goes on."""
+        self.lease: Lease | None = None
+        """What ends it when it is not used, if it has the setting `expires`."""
+        self.declared_by = ""
+        """Who declared it, as an operator reads it; empty if that is not known."""
+        self.declared_at: i64 = home.clock.now
+        """When it was declared, in milliseconds since the epoch."""
         self._ruled = self.settings.ruled
         self._timer: Timer = _QueueTimer(self)
         self._turns = Turns(self.settings.single_active_consumer)
@@ -262,6 +269,9 @@ class Queue(Destination):
         backlog.clear()
         self._returned.clear()
         self.home.timers.stop(self._timer)
+        if self.lease is not None:
+            self.home.timers.stop(self.lease)
+            self.lease = None
         self.deleted = True
         if backlog.store is not None and backlog.log is not None:
             backlog.store.drop_queue(backlog.log)

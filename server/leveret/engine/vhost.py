@@ -57,6 +57,8 @@ class VirtualHost(Home):
         super().__init__(clock or Clock(), timers or Timers())
         self.name = name
         self.dead_letters = DeadLetters(self)
+        self.adopts = False
+        """Whether a queue that is declared with other arguments than before goes by them."""
         self.keeper: Keeper | None = None
         """Where what is durable is written down; None where nothing outlives the process."""
         self.exchanges: dict[str, Exchange] = {}

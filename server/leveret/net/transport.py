@@ -63,12 +63,14 @@ class AmqpTransport(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=OUTPUT_HIGH_BYTES)
         # One that was reset before it was accepted has no peer any more, and is lost next.
         host, port, *_ = transport.get_extra_info("peername") or ("unknown", 0)
+        peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self.connection = Connection(
             self._broker,
             self._wake,
-            log.bind(peer=f"[{host}]:{port}" if ":" in host else f"{host}:{port}"),
+            log.bind(peer=peer),
             from_loopback=_is_loopback(host),
             now=self._loop.time(),
+            peer=peer,
         )
         if not self._transports.add(self):
             self._transport.abort()

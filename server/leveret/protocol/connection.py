@@ -95,9 +95,10 @@ class Connection:
         *,
         from_loopback: bool,
         now: float,
+        peer: str = "",
     ) -> None:
         self.broker = broker
-        self.session = Session(broker.keeper, wake, log)
+        self.session = Session(broker.keeper, wake, log, peer)
         self.state = ConnectionState.HEADER
         self.from_loopback = from_loopback
         self.name = ""

@@ -43,7 +43,9 @@ def _nobody() -> None:
 class Session(Waiter):
     """One connection, as its channels and consumers see it."""
 
-    def __init__(self, keeper: Keeper | None, wake: Callable[[], None], log: Any) -> None:
+    def __init__(
+        self, keeper: Keeper | None, wake: Callable[[], None], log: Any, peer: str = ""
+    ) -> None:
         self.log = log
         """A structlog logger bound to the peer's address."""
         self.keeper = keeper
@@ -52,6 +54,8 @@ class Session(Waiter):
         self.frame_max: i64 = FRAME_MIN_SIZE
         self.vhost = NO_VHOST
         self.user = ""
+        self.peer = peer
+        """The address of the client."""
         self.capabilities: set[str] = set()
         """What the client said it understands: keys of `capabilities` that it set to true."""
         self.exclusive_queues: dict[str, Queue] = {}
@@ -77,6 +81,11 @@ class Session(Waiter):
         """Whether the keeper will tell when the store has got further."""
         self._wake = wake
         self._woken = False
+
+    @property
+    def who(self) -> str:
+        """The client, as an operator reads it."""
+        return f"{self.user} from {self.peer}"
 
     def writable(self) -> bool:
         """Whether deliveries may be written, or had better wait for the peer."""

@@ -132,7 +132,7 @@ class Known:
 
 
 QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
-    "x-expires": Known(_expires, works=False),
+    "x-expires": Known(_expires),
     "x-message-ttl": Known(_milliseconds),
     DEAD_LETTER_EXCHANGE: Known(_text),
     "x-dead-letter-routing-key": Known(_routing_key),
@@ -152,6 +152,26 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
 """In the order in which RabbitMQ compares them: a redeclaration is told of the first that differs.
 `x-queue-mode` and `x-queue-version` say how RabbitMQ keeps messages, which is no affair of a client
 here."""
+
+ADOPTABLE: Final = frozenset(
+    {
+        "x-expires",
+        "x-message-ttl",
+        DEAD_LETTER_EXCHANGE,
+        "x-dead-letter-routing-key",
+        "x-max-length",
+        "x-max-length-bytes",
+        "x-overflow",
+        "x-delivery-limit",
+        "x-delayed-retry-type",
+        "x-delayed-retry-min",
+        "x-delayed-retry-max",
+        "x-delayed-retry-multiplier",
+        "x-consumer-timeout",
+    }
+)
+"""What a redeclaration may change where the configuration lets it: it does not change the nature of
+a queue."""
 
 CONSUMER_ARGUMENTS: Final[Mapping[str, Known]] = {PRIORITY: Known(_integer)}
 
@@ -188,16 +208,25 @@ def _check(what: str, arguments: Arguments, name: str, known: Known) -> None:
         raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"invalid arg '{name}' for {what}: {wrong}")
 
 
-def check_equivalent(what: str, received: Arguments, current: Arguments) -> None:
+def check_equivalent(
+    what: str, received: Arguments, current: Arguments, adopted: frozenset[str] = frozenset()
+) -> bool:
     """See that a redeclaration has the same known arguments; integers compare by value.
 
+    :param adopted: those that may differ.
+    :returns: whether any of these does.
     :raises AmqpError: PRECONDITION_FAILED, in RabbitMQ's words.
     """
+    differs = False
     for name in QUEUE_ARGUMENTS:
         default = "classic" if name == QUEUE_TYPE else None
         ours, theirs = current.get(name, default), received.get(name, default)
         if ours != theirs or isinstance(ours, bool) != isinstance(theirs, bool):
-            raise inequivalent_argument(what, name, _typed(received, name), _typed(current, name))
+            if name not in adopted:
+                typed = _typed(received, name), _typed(current, name)
+                raise inequivalent_argument(what, name, *typed)
+            differs = True
+    return differs
 
 
 def without_effect(arguments: Arguments, table: Mapping[str, Known]) -> list[str]:

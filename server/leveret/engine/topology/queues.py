@@ -1,12 +1,16 @@
 """Queues: declared, deleted, and gone with their last consumer or their connection."""
 
+from functools import partial
 from typing import Final
 
 from leveret.engine import keeper
 from leveret.engine.arguments import Arguments
 from leveret.engine.consumer import Consumer
+from leveret.engine.lease import Lease
 from leveret.engine.queue import Queue
+from leveret.engine.settings import NONE, arguments_source, compute
 from leveret.engine.topology.arguments import (
+    ADOPTABLE,
     check_equivalent,
     check_queue_arguments,
     is_quorum,
@@ -39,12 +43,14 @@ def declare_queue(
     owner: object | None,
     connection: object,
     arguments: Arguments,
+    declared_by: str = "",
 ) -> Queue:
     """Make a queue, or see that the one of that name is the same.
 
     :param owner: the connection an exclusive queue is to belong to, else None. An exclusive
         queue does not outlive its connection, so it is never durable.
     :param connection: the connection that declares.
+    :param declared_by: who that is, for an operator to read.
     :raises AmqpError: ACCESS_REFUSED for a reserved name, RESOURCE_LOCKED for another's exclusive
         queue, PRECONDITION_FAILED for wrong arguments or a living queue that differs.
     """
@@ -59,7 +65,7 @@ def declare_queue(
         check_queue_arguments(what, arguments)
         if is_quorum(arguments):
             _check_quorum(what, arguments, durable, auto_delete, owner)
-        return _create(vhost, name, durable, auto_delete, owner, arguments)
+        return _create(vhost, name, durable, auto_delete, owner, arguments, declared_by)
     check_owner(vhost, current, connection)
     if owner is not current.owner:
         raise locked(vhost, name)
@@ -67,8 +73,36 @@ def declare_queue(
         raise inequivalent(what, "durable", flag(durable), flag(current.durable))
     if auto_delete != current.auto_delete:
         raise inequivalent(what, "auto_delete", flag(auto_delete), flag(current.auto_delete))
-    check_equivalent(what, arguments, current.arguments)
+    adopted = ADOPTABLE if vhost.adopts else frozenset()
+    if check_equivalent(what, arguments, current.arguments, adopted):
+        check_queue_arguments(what, arguments)
+        _adopt(vhost, current, arguments)
+    if current.lease is not None:
+        current.lease.renew()
     return current
+
+
+def _adopt(vhost: VirtualHost, queue: Queue, arguments: Arguments) -> None:
+    """Let a living queue go by the arguments of a redeclaration."""
+    change_arguments(vhost, queue, arguments)
+    if queue.durable and vhost.keeper is not None:
+        vhost.keeper.define(keeper.queue_changed(vhost.name, queue))
+
+
+def change_arguments(vhost: VirtualHost, queue: Queue, arguments: Arguments) -> None:
+    """Give a queue other arguments, which were checked."""
+    queue.arguments = arguments
+    queue.apply(compute([arguments_source(arguments)]))
+    grant_lease(vhost, queue)
+
+
+def grant_lease(vhost: VirtualHost, queue: Queue) -> None:
+    """Begin the lease of a queue that expires, or end that of one that does not."""
+    if queue.lease is not None:
+        queue.home.timers.stop(queue.lease)
+        queue.lease = None
+    if queue.settings.expires != NONE:
+        queue.lease = Lease(queue, partial(remove_queue, vhost, queue))
 
 
 def _generated(arguments: Arguments) -> str:
@@ -107,6 +141,7 @@ def _create(
     auto_delete: bool,
     owner: object | None,
     arguments: Arguments,
+    declared_by: str,
 ) -> Queue:
     queue = Queue(
         name,
@@ -116,6 +151,8 @@ def _create(
         arguments=arguments,
         home=vhost,
     )
+    queue.declared_by = declared_by
+    grant_lease(vhost, queue)
     vhost.queues[name] = queue
     vhost.changed()
     if vhost.keeper is not None:
@@ -161,6 +198,8 @@ def remove_consumer(vhost: VirtualHost, queue: Queue, consumer: Consumer) -> Non
     if queue.deleted:
         return
     queue.remove_consumer(consumer)
+    if queue.lease is not None:
+        queue.lease.renew()
     if queue.auto_delete and not queue.consumers:
         remove_queue(vhost, queue)
 

@@ -98,6 +98,8 @@ def get(channel: Channel, method: Basic.Get) -> Frame | None:
     """basic.get: one message, whatever the prefetch says."""
     queue = find_queue(channel.vhost, queue_name(channel, method.queue), channel.session)
     check_may_get(channel.vhost, queue)
+    if queue.lease is not None:
+        queue.lease.renew()
     taken = queue.take()
     if taken is None:
         return Basic.GetEmpty()

@@ -1,6 +1,7 @@
 """The class queue (AMQP 0-9-1, section 1.7)."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, Final, cast
 
 from pamqp.base import Frame
@@ -10,10 +11,12 @@ from leveret.engine.arguments import Arguments
 from leveret.engine.topology import bindings, queues
 from leveret.engine.topology.arguments import QUEUE_ARGUMENTS, without_effect
 from leveret.engine.topology.names import clean, find_queue, no_queue
+from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError, ReplyCode
 from leveret.protocol import replies
 from leveret.protocol.channel import Channel
 from leveret.protocol.methods import QueueDeclareOk
+from leveret.protocol.session import Session
 
 
 def queue_name(channel: Channel, given: str) -> str:
@@ -35,18 +38,26 @@ def declare(channel: Channel, method: Queue.Declare) -> Frame:
         return _declare_replies(channel, name)
     if method.passive:
         queue = find_queue(channel.vhost, name, session)
+        if queue.lease is not None:
+            queue.lease.renew()
     else:
         arguments = cast("Arguments", method.arguments)
         is_new = name not in channel.vhost.queues
-        queue = queues.declare_queue(
-            channel.vhost,
-            name,
-            durable=method.durable,
-            auto_delete=method.auto_delete,
-            owner=session if method.exclusive else None,
-            connection=session,
-            arguments=arguments,
-        )
+        try:
+            queue = queues.declare_queue(
+                channel.vhost,
+                name,
+                durable=method.durable,
+                auto_delete=method.auto_delete,
+                owner=session if method.exclusive else None,
+                connection=session,
+                arguments=arguments,
+                declared_by=session.who,
+            )
+        except AmqpError as error:
+            if error.code == ReplyCode.PRECONDITION_FAILED and not is_new:
+                _log_difference(session, channel.vhost, name, error.text)
+            raise
         idle = without_effect(arguments, QUEUE_ARGUMENTS)
         if is_new and idle:
             session.log.warning(
@@ -59,6 +70,19 @@ def declare(channel: Channel, method: Queue.Declare) -> Frame:
         queue=queue.name,
         message_count=int(queue.message_count()),
         consumer_count=len(queue.consumers),
+    )
+
+
+def _log_difference(session: Session, vhost: VirtualHost, name: str, text: str) -> None:
+    """Say who made the queue that somebody wants to be another."""
+    queue = vhost.queues[name]
+    at = datetime.fromtimestamp(queue.declared_at / 1000, UTC)
+    session.log.warning(
+        "queue declared differently",
+        queue=queue.name,
+        difference=text,
+        declared_by=queue.declared_by or "unknown",
+        declared_at=at.isoformat(timespec="seconds"),
     )
 
 
