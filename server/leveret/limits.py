@@ -96,3 +96,10 @@ which may be larger by itself."""
 HASH_WEIGHT_MAX: Final = 1000
 """Weight of a binding to a consistent hash exchange: each unit costs points on its ring, ten
 kilobytes of them, and time to make them."""
+
+HISTORY_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Bytes of the messages a recent history exchange keeps, but for the last one: its length says how
+many they are, and neither how large nor how many exchanges there are."""
+
+HISTORY_MESSAGE_BYTES: Final = 256
+"""Bytes a kept message counts for besides its header and body: about what the objects take."""

@@ -202,35 +202,6 @@ def delivery_mode(data: bytes, start: i64, flags: i64) -> int:
     return data[property_offset(data, start, flags, DELIVERY_MODE)]
 
 
-def property_octets(data: bytes, start: i64, flags: i64, wanted: i64) -> bytes:
-    """The octets of a text property or the timestamp in a checked list; none when absent.
-
-    `flags` and `wanted` are as for `property_offset`, but for `wanted` not having to be set.
-    """
-    if not flags & wanted:
-        return b""
-    pos = property_offset(data, start, flags, wanted)
-    if wanted == TIMESTAMP:
-        return data[pos : pos + 8]
-    return data[pos + 1 : pos + 1 + i64(data[pos])]
-
-
-def header_value(data: bytes, start: i64, flags: i64, name: bytes) -> bytes:
-    """A value in the headers of a checked list, its type letter first; nothing when absent."""
-    if not flags & HEADERS:
-        return b""
-    pos = property_offset(data, start, flags, HEADERS)
-    end = pos + 4 + (i64(read_i32_be(data, pos)) & 0xFFFFFFFF)
-    pos += 4
-    while pos < end:
-        value = pos + 1 + i64(data[pos])
-        behind = behind_value(data, value)
-        if data[pos + 1 : value] == name:
-            return data[value:behind]
-        pos = behind
-    return b""
-
-
 def table_types(data: bytes, start: i64) -> dict[str, str]:
     """Name -> RabbitMQ's name of the value's type, for each entry of the checked table at `start`.
 

@@ -148,3 +148,116 @@ class TestConsistentHash:
         publisher.queue_bind(queue, f"{name}-other", "")
         publisher.basic_publish(name, "k", b"kept", mandatory=True)
         assert bodies(publisher, queue) == ["kept"]
+
+
+class TestModulusHash:
+    """x-modulus-hash."""
+
+    def test_a_key_leads_to_one_queue_and_always_to_the_same(
+        self, publisher: BlockingChannel, name: str
+    ) -> None:
+        publisher.exchange_declare(name, "x-modulus-hash")
+        queues = bound_queues(publisher, name, 3, "any key")
+        publish_keys(publisher, name)
+        first = [bodies(publisher, queue) for queue in queues]
+        assert sorted(key for keys in first for key in keys) == sorted(KEYS)
+        assert all(first)
+        publish_keys(publisher, name)
+        assert [bodies(publisher, queue) for queue in queues] == first
+
+    def test_keys_lead_the_same_way_after_a_restart(self, tmp_path: Path) -> None:
+        with opened(tmp_path / "data") as channel:
+            channel.exchange_declare("hash-x", "x-modulus-hash", durable=True)
+            queues = bound_queues(channel, "hash-x", 5, durable=True)
+            channel.queue_delete(queues.pop(1))
+            publish_keys(channel, "hash-x")
+            before = [bodies(channel, queue) for queue in queues]
+        with opened(tmp_path / "data") as channel:
+            publish_keys(channel, "hash-x")
+            assert [bodies(channel, queue) for queue in queues] == before
+
+
+def test_a_random_exchange_gives_every_message_to_one_queue(
+    publisher: BlockingChannel, name: str
+) -> None:
+    publisher.exchange_declare(name, "x-random")
+    queues = bound_queues(publisher, name, 2)
+    publish_keys(publisher, name)
+    publish_keys(publisher, name)
+    found = [bodies(publisher, queue) for queue in queues]
+    assert sorted(found[0] + found[1]) == sorted(KEYS + KEYS)
+    # That one of two gets none of 120 messages happens once in 10**36 times.
+    assert all(found)
+
+
+class TestRecentHistory:
+    """x-recent-history."""
+
+    def test_a_new_queue_gets_what_was_published_last(
+        self, publisher: BlockingChannel, name: str
+    ) -> None:
+        publisher.exchange_declare(
+            name, "x-recent-history", arguments={"x-recent-history-length": 2}
+        )
+        for body in (b"one", b"two", b"three"):
+            publisher.basic_publish(name, f"key of {body.decode()}", body)
+        publisher.basic_publish(
+            name,
+            "k",
+            b"secret",
+            pika.BasicProperties(headers={"x-recent-history-no-store": True}),
+        )
+        queue = bound_queues(publisher, name, 1)[0]
+        method, _, body = publisher.basic_get(queue, auto_ack=True)
+        assert (method.exchange, method.routing_key, method.redelivered, body) == (
+            name,
+            "key of two",
+            False,
+            b"two",
+        )
+        assert bodies(publisher, queue) == ["three"]
+        publisher.queue_bind(queue, name, "1")
+        assert bodies(publisher, queue) == []
+        publisher.basic_publish(name, "k", b"four")
+        assert bodies(publisher, queue) == ["four"]
+
+    def test_a_message_with_copies_is_kept_once(
+        self, publisher: BlockingChannel, name: str
+    ) -> None:
+        publisher.exchange_declare(name, "x-recent-history")
+        copied = pika.BasicProperties(headers={"CC": ["a", "b"], "BCC": ["c"]})
+        publisher.basic_publish(name, "k", b"once", copied)
+        queue = bound_queues(publisher, name, 1)[0]
+        _, properties, _ = publisher.basic_get(queue, auto_ack=True)
+        assert properties.headers == {"CC": ["a", "b"]}
+        assert bodies(publisher, queue) == []
+
+    @pytest.mark.parametrize(("length", "written"), [(0, "0"), ("many", '<<"many">>')])
+    def test_a_length_that_is_no_positive_integer_is_refused(
+        self, publisher: BlockingChannel, name: str, length: object, written: str
+    ) -> None:
+        with pytest.raises(ChannelClosedByBroker) as refused:
+            publisher.exchange_declare(
+                name, "x-recent-history", arguments={"x-recent-history-length": length}
+            )
+        assert refused.value.reply_code == 406
+        assert refused.value.reply_text == (
+            f"PRECONDITION_FAILED - Invalid argument {written}, "
+            "'x-recent-history-length' must be a positive integer"
+        )
+
+    def test_the_history_begins_anew_with_a_restart_and_what_it_led_to_is_kept(
+        self, tmp_path: Path
+    ) -> None:
+        persistent = pika.BasicProperties(delivery_mode=2)
+        with opened(tmp_path / "data") as channel:
+            channel.exchange_declare("history", "x-recent-history", durable=True)
+            channel.basic_publish("history", "k", b"before", persistent)
+            channel.queue_declare("q", durable=True)
+            channel.queue_bind("q", "history", "")
+        with opened(tmp_path / "data") as channel:
+            assert bodies(channel, "q") == ["before"]
+            channel.basic_publish("history", "k", b"after", persistent)
+            assert bodies(channel, "q") == ["after"]
+            channel.queue_bind("q", "history", "another key")
+            assert bodies(channel, "q") == ["after"]

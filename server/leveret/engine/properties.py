@@ -18,7 +18,9 @@ from leveret.tables import HEADER_PREFIX_BYTES, behind_value, property_offset
 LIST_AT: Final = HEADER_PREFIX_BYTES + 2
 """Where the property list begins, behind the flags."""
 
-_INTEGERS: Final = (b"b", b"B", b"s", b"u", b"I", b"i", b"l", b"L")
+INTEGERS: Final = (b"b", b"B", b"s", b"u", b"I", b"i", b"l", b"L")
+"""Type letters of integers in a table."""
+
 _UNSIGNED: Final = (b"B", b"u", b"i")
 
 
@@ -29,10 +31,17 @@ def flags_of(header: bytes) -> i64:
 
 def expiration(header: bytes) -> bytes | None:
     """The octets of the property expiration; None if it is not there."""
+    return octets_of(header, tables.EXPIRATION)
+
+
+def octets_of(header: bytes, wanted: i64) -> bytes | None:
+    """The octets of the property of that flag, a text or the timestamp; None if it is not there."""
     flags = flags_of(header)
-    if not flags & tables.EXPIRATION:
+    if not flags & wanted:
         return None
-    at = property_offset(header, HEADER_PREFIX_BYTES, flags, tables.EXPIRATION)
+    at = property_offset(header, HEADER_PREFIX_BYTES, flags, wanted)
+    if wanted == tables.TIMESTAMP:
+        return header[at : at + 8]
     return header[at + 1 : at + 1 + header[at]]
 
 
@@ -179,6 +188,6 @@ def text_of(value: bytes) -> bytes:
 def integer_of(value: bytes) -> int:
     """An integer of any width; 0 if it is not one."""
     letter = value[:1]
-    if letter not in _INTEGERS:
+    if letter not in INTEGERS:
         return 0
     return int.from_bytes(value[1:], "big", signed=letter not in _UNSIGNED)

@@ -15,6 +15,7 @@ from leveret.engine.dead_letters import DeadLetters
 from leveret.engine.exchanges.base import Destination, Exchange
 from leveret.engine.home import Home
 from leveret.engine.keeper import Keeper
+from leveret.engine.keeping import keep
 from leveret.engine.message import Message, short_strings
 from leveret.engine.queue import Queue
 from leveret.engine.settings import QueueSettings
@@ -136,6 +137,24 @@ class VirtualHost(Home):
         reached: dict[Queue, None] = {}
         self._walk(exchange, routing_keys, message, reached)
         return list(reached)
+
+    def publish_again(self, destination: Destination, message: Message) -> None:
+        """Put a message that was published before into a queue, or where an exchange leads.
+
+        It arrives anew, so it has all the time to live that it had.
+        """
+        now = int(self.clock.now)
+        until = now + message.until - message.arrived if message.until else 0
+        route, header, body = message.route, message.header, message.body
+        again = Message(route, header, body, message.persistent, now, until)
+        if isinstance(destination, Queue):
+            queues = [destination]
+        else:
+            queues = self.queues_for(destination.name, [_text(route[2 + route[0] :])], again)
+        for queue in queues:
+            queue.publish(again)
+        if again.persistent and self.keeper is not None:
+            keep(self.keeper.store, again, queues)
 
     def _find_route(self, raw: bytes, exchange: str, routing_key: str) -> Route:
         if exchange != DEFAULT_EXCHANGE:

@@ -140,6 +140,10 @@ class Exchange(Destination, ABC):
             exchange.
         """
 
+    def recent(self) -> list[Message]:
+        """What a new binding's destination gets at once, oldest first: nothing, for most types."""
+        return []
+
     def validate(self, routing_key: str, arguments: Table) -> None:
         """Refuse, with AmqpError, a binding that the exchange type cannot take."""
 

@@ -13,9 +13,8 @@ goes where one goes that has it empty. Numbers count by their value, however wid
 import re
 from typing import Final
 
-from librt.strings import read_i16_be
-
 from leveret import tables
+from leveret.engine import properties
 from leveret.engine.exchanges.base import Binding, Destination, Exchange
 from leveret.engine.exchanges.hashing import hash_key, hash_octets
 from leveret.engine.exchanges.ring import Ring
@@ -35,9 +34,6 @@ PROPERTIES: Final = {
 """What `hash-property` can name, with the flag of the property."""
 
 _INTEGER: Final = re.compile(r"[+-]?[0-9]+")
-_SIGNED: Final = b"bsIlL"
-_INTEGERS: Final = b"BuibsIlL"
-"""Type letters of integers in a table."""
 
 
 class ConsistentHashExchange(Exchange):
@@ -73,11 +69,10 @@ class ConsistentHashExchange(Exchange):
             into.append(destination)
 
     def _hashed(self, header: bytes) -> bytes:
-        start = tables.HEADER_PREFIX_BYTES
-        flags = int(read_i16_be(header, start)) & 0xFFFF
         if self._header is None:
-            return tables.property_octets(header, start, flags, self._property)
-        return _octets(tables.header_value(header, start, flags, self._header))
+            return properties.octets_of(header, self._property) or b""
+        value = properties.header_value(header, self._header)
+        return b"" if value is None else _octets(value)
 
     def validate(self, routing_key: str, arguments: Table) -> None:
         """Raise AmqpError(PRECONDITION_FAILED) for a key that is no weight."""
@@ -130,6 +125,6 @@ def _label(destination: Destination) -> str:
 def _octets(value: bytes) -> bytes:
     """What is hashed of a value as it stands in a table, its type letter first."""
     letter = value[:1]
-    if letter and letter in _INTEGERS:
-        return str(int.from_bytes(value[1:], "big", signed=letter in _SIGNED)).encode()
+    if letter in properties.INTEGERS:
+        return str(properties.integer_of(value)).encode()
     return value[5:] if letter in (b"S", b"x") else value

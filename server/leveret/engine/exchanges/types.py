@@ -7,6 +7,9 @@ from leveret.engine.exchanges.consistent_hash import ConsistentHashExchange
 from leveret.engine.exchanges.direct import DirectExchange
 from leveret.engine.exchanges.fanout import FanoutExchange
 from leveret.engine.exchanges.headers import HeadersExchange
+from leveret.engine.exchanges.modulus_hash import ModulusHashExchange
+from leveret.engine.exchanges.random import RandomExchange
+from leveret.engine.exchanges.recent_history import RecentHistoryExchange
 from leveret.engine.exchanges.topic import TopicExchange
 from leveret.engine.table import Table, type_name
 from leveret.errors import AmqpError, ReplyCode
@@ -17,6 +20,9 @@ EXCHANGE_TYPES: Final[dict[str, type[Exchange]]] = {
     "headers": HeadersExchange,
     "topic": TopicExchange,
     "x-consistent-hash": ConsistentHashExchange,
+    "x-modulus-hash": ModulusHashExchange,
+    "x-random": RandomExchange,
+    "x-recent-history": RecentHistoryExchange,
 }
 """What `exchange.declare` may ask for in its field `type`."""
 

@@ -99,6 +99,8 @@ def _bind(
 ) -> None:
     if source.bind(destination, routing_key, arguments):
         _changed(vhost, Binding(source, destination, routing_key, arguments), keeper.bind)
+        for message in source.recent():
+            vhost.publish_again(destination, message)
 
 
 def _unbind(

@@ -9,12 +9,12 @@ from tests.unit.engine.exchanges.naive import bindings_to, exchange, matched, me
 
 ALL_TYPES = sorted(EXCHANGE_TYPES)
 
-ONE_OF_ALL = {"x-consistent-hash"}
+ONE_OF_ALL = {"x-consistent-hash", "x-modulus-hash", "x-random"}
 """Types whose messages go to one binding, however many there are."""
 
 TO_ALL_ALIKE = sorted(EXCHANGE_TYPES.keys() - ONE_OF_ALL)
 
-PER_MESSAGE = {"headers"}
+PER_MESSAGE = {"headers", "x-random", "x-recent-history"}
 
 
 def test_the_types_are_those_of_the_protocol_and_of_plugins() -> None:
@@ -24,6 +24,9 @@ def test_the_types_are_those_of_the_protocol_and_of_plugins() -> None:
         "headers",
         "topic",
         "x-consistent-hash",
+        "x-modulus-hash",
+        "x-random",
+        "x-recent-history",
     ]
 
 
