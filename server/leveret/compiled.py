@@ -37,6 +37,7 @@ COMPILED: Final = (
     "leveret.engine.settings",
     "leveret.engine.home",
     "leveret.engine.lease",
+    "leveret.engine.redelivery",
     "leveret.engine.keeping",
     "leveret.engine.properties",
     "leveret.engine.dead_letters",

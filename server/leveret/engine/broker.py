@@ -14,7 +14,7 @@ from leveret.engine.topology.exchanges import predeclare
 from leveret.engine.vhost import VirtualHost
 from leveret_storage.errors import StorageError
 from leveret_storage.medium import Medium
-from leveret_storage.recovery import Recovery, recover
+from leveret_storage.recovery import RecoveredQueue, Recovery, recover
 from leveret_storage.store import Store
 from leveret_storage.writer import Executor
 
@@ -77,8 +77,7 @@ class Broker:
         for number, queue in queues.items():
             recovered = found.queues.pop(number, None)
             queue.keep(store, store.restore_queue(number, recovered))
-            if recovered is not None:
-                queue.restore(recovered)
+            queue.restore(recovered if recovered is not None else RecoveredQueue(number))
         for orphan in found.queues.values():
             found.stray.extend(segment.name for segment in orphan.segments)
         found = found._replace(next_queue=max(found.next_queue, *made, 0) + 1)

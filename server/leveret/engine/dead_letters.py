@@ -82,7 +82,7 @@ class DeadLetters:
         reached = [queue for queue in queues if queue.publish(passed_on) != REFUSED]
         if not reached:
             self.lost[dead.queue] = self.lost.get(dead.queue, 0) + 1
-        if message.persistent and vhost.keeper is not None:
+        if vhost.keeper is not None:
             keep(vhost.keeper.store, passed_on, queues)
 
 

@@ -14,6 +14,7 @@ from leveret.engine.arguments import Arguments
 from leveret.engine.exchanges import create
 from leveret.engine.exchanges.base import Destination
 from leveret.engine.queue import Queue
+from leveret.engine.redelivery import Returns
 from leveret.engine.table_log import from_plain
 from leveret.engine.topology.exchanges import is_predeclared, remove_exchange
 from leveret.engine.topology.queues import change_arguments, grant_lease, remove_queue
@@ -25,6 +26,7 @@ def snapshot(vhosts: dict[str, VirtualHost]) -> list[bytes]:
     exchanges: list[bytes] = []
     queues: list[bytes] = []
     bindings: list[bytes] = []
+    returns: list[bytes] = []
     for vhost in vhosts.values():
         for exchange in vhost.exchanges.values():
             if exchange.durable:
@@ -40,7 +42,13 @@ def snapshot(vhosts: dict[str, VirtualHost]) -> list[bytes]:
             for queue in vhost.queues.values()
             if queue.log is not None
         ]
-    return exchanges + queues + bindings
+        for queue in vhost.queues.values():
+            if queue.log is not None and queue.redeliveries is not None:
+                returns += [
+                    keeper.returned(vhost.name, queue.name, position, each)
+                    for position, each in queue.redeliveries.returns.items()
+                ]
+    return exchanges + queues + bindings + returns
 
 
 def restore(vhosts: dict[str, VirtualHost], definitions: list[bytes]) -> dict[int, Queue]:
@@ -114,6 +122,20 @@ def _queue_changed(
         change_arguments(vhost, queue, Arguments(arguments, types))
 
 
+def _returned(
+    vhost: VirtualHost,
+    numbers: dict[int, Queue],
+    name: str,
+    position: int,
+    acquired: int,
+    failed: int,
+    due: int,
+) -> None:
+    queue = vhost.queues.get(name)
+    if queue is not None and queue.redeliveries is not None:
+        queue.redeliveries.returns[position] = Returns(acquired, failed, due)
+
+
 def _queue_gone(vhost: VirtualHost, numbers: dict[int, Queue], name: str) -> None:
     queue = vhost.queues.get(name)
     if queue is not None:
@@ -163,6 +185,7 @@ _RESTORERS: Final[dict[str, Callable[..., None]]] = {
     keeper.QUEUE: _queue,
     keeper.QUEUE_CHANGED: _queue_changed,
     keeper.QUEUE_GONE: _queue_gone,
+    keeper.RETURNED: _returned,
     keeper.BIND: _bind,
     keeper.UNBIND: _unbind,
 }

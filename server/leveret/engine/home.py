@@ -5,6 +5,7 @@ from typing import Final
 
 from leveret.engine.clock import Clock
 from leveret.engine.message import Message
+from leveret.engine.redelivery import Returns
 from leveret.engine.settings import QueueSettings
 from leveret.engine.timers import Timers
 
@@ -28,6 +29,10 @@ class Home(ABC):
     ) -> None:
         """Take on a message that a queue has settled and that goes to its dead-letter exchange."""
 
+    @abstractmethod
+    def note_returns(self, queue: str, position: int, returns: Returns) -> None:
+        """Keep how often a persistent message of a durable queue came back."""
+
 
 class _Nowhere(Home):
     """The home of a queue that is in no virtual host: its dead letters are just gone."""
@@ -35,6 +40,9 @@ class _Nowhere(Home):
     def dead_letter(
         self, queue: str, settings: QueueSettings, message: Message, reason: bytes
     ) -> None:
+        pass
+
+    def note_returns(self, queue: str, position: int, returns: Returns) -> None:
         pass
 
 

@@ -12,6 +12,7 @@ import msgspec
 from mypy_extensions import i64
 
 from leveret.engine.exchanges.base import Binding, Exchange
+from leveret.engine.redelivery import Returns
 from leveret.engine.table_log import to_plain
 from leveret_storage.store import Store
 
@@ -23,6 +24,7 @@ EXCHANGE_GONE: Final = "exchange gone"
 QUEUE: Final = "queue"
 QUEUE_CHANGED: Final = "queue changed"
 QUEUE_GONE: Final = "queue gone"
+RETURNED: Final = "returned"
 BIND: Final = "bind"
 UNBIND: Final = "unbind"
 """What a definition can say."""
@@ -95,6 +97,11 @@ def queue_changed(vhost: str, changed: "Queue") -> bytes:
     """A queue was declared with other arguments than before, and goes by them."""
     arguments = changed.arguments
     return _encode(QUEUE_CHANGED, vhost, changed.name, arguments, arguments.types)
+
+
+def returned(vhost: str, queue: str, position: int, returns: Returns) -> bytes:
+    """A message came back to its queue so often, and is held back until then."""
+    return _encode(RETURNED, vhost, queue, position, *returns)
 
 
 def queue_gone(vhost: str, name: str) -> bytes:

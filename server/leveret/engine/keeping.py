@@ -7,7 +7,8 @@ from leveret_storage.store import Store
 
 
 def keep(store: Store, message: Message, queues: list[Queue]) -> bool:
-    """Keep a persistent message, just published, for the durable queues that hold it still.
+    """Keep a message, just published, for the queues that hold it still and are to have it after
+    a restart.
 
     :returns: whether there is anything to wait for before it is confirmed.
     """
@@ -16,7 +17,7 @@ def keep(store: Store, message: Message, queues: list[Queue]) -> bool:
     passed_on = False
     for queue in queues:
         log = queue.log
-        if log is None:
+        if log is None or not (message.persistent or queue.persists):
             continue
         if log.is_settled(queue.last_position):
             passed_on = passed_on or queue.dead_letters

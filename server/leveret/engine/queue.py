@@ -21,9 +21,10 @@ from leveret.engine.arguments import Arguments
 from leveret.engine.backlog import Backlog
 from leveret.engine.consumer import Consumer
 from leveret.engine.exchanges.base import Destination
-from leveret.engine.home import EXPIRED, MAX_LENGTH, NOWHERE, REJECTED, Home
+from leveret.engine.home import DELIVERY_LIMIT, EXPIRED, MAX_LENGTH, NOWHERE, REJECTED, Home
 from leveret.engine.lease import Lease
 from leveret.engine.message import Message
+from leveret.engine.redelivery import Redeliveries, counted, exceeds_limit
 from leveret.engine.settings import (
     NONE,
     REJECT_PUBLISH_DLX,
@@ -71,6 +72,8 @@ class Queue(Destination):
         """The position of the message published last; -1 if it got none."""
         self.home = home
         self.settings = compute([arguments_source(self.arguments)])
+        self.persists = self.arguments.get("x-queue-type") == "quorum"
+        """Whether every message in it is persistent, however it was published."""
         self.dead_letters = self.settings.dead_letter_exchange is not None
         """Whether what it is done with, for another reason than an acknowledgement, goes on."""
         self.lease: Lease | None = None
@@ -79,12 +82,16 @@ class Queue(Destination):
         """Who declared it, as an operator reads it; empty if that is not known."""
         self.declared_at: i64 = home.clock.now
         """When it was declared, in milliseconds since the epoch."""
-        self._ruled = self.settings.ruled
+        self._ruled = self.settings.ruled or self.persists
         self._timer: Timer = _QueueTimer(self)
         self._turns = Turns(self.settings.single_active_consumer)
         self._backlog = Backlog(self.pump)
         self._returned: list[tuple[int, Message]] = []
         self._returned_bytes: i64 = 0
+        self.redeliveries: Redeliveries | None = None
+        """What came back and is not done with, if it matters how often a message does."""
+        if self.settings.counts_deliveries:
+            self.redeliveries = Redeliveries()
         self._held_at: i64 = -1
         """The position that had left last when a publisher was told that it is too fast: while
         nothing has left since, slowing it down would help nobody."""
@@ -104,6 +111,8 @@ class Queue(Destination):
             else:
                 backlog.restore_run(item)
         backlog.next = found.next_position
+        if self.redeliveries is not None:
+            self.redeliveries.forget(found.settled)
         # Any of them may have a time to live of its own.
         self._ruled = True
         backlog.read_ahead()
@@ -132,6 +141,10 @@ class Queue(Destination):
     def message_count(self) -> i64:
         """Messages ready to be delivered (RabbitMQ: `messages_ready`)."""
         return self._backlog.count + len(self._returned)
+
+    def held_count(self) -> i64:
+        """Messages that are held back, neither ready nor unacknowledged."""
+        return 0 if self.redeliveries is None else self.redeliveries.held()
 
     def publish(self, message: Message) -> i64:
         """Put a message behind all others, or hand it to the next ready consumer.
@@ -198,7 +211,12 @@ class Queue(Destination):
             position, message = self._pop_returned()
             return message, position, True
         message = self._backlog.pop()
-        return message, int(self._backlog.popped), False
+        position = int(self._backlog.popped)
+        redeliveries = self.redeliveries
+        if redeliveries is not None and position in redeliveries.returns:
+            # It came back before a restart.
+            return counted(message, redeliveries.returns[position]), position, True
+        return message, position, False
 
     def _is_returned_next(self) -> bool:
         """Whether the message at the head is one that came back."""
@@ -216,6 +234,8 @@ class Queue(Destination):
         log = self._backlog.log
         if log is not None:
             log.settle(position)
+        if self.redeliveries is not None:
+            self.redeliveries.returns.pop(position, None)
 
     def reject(self, message: Message, position: i64) -> None:
         """A message that was taken is not wanted: it is done with, and a dead letter."""
@@ -226,21 +246,28 @@ class Queue(Destination):
 
         :param failed: whether somebody could not cope with it, rather than hand it back.
         """
-        if not self.deleted:
-            heappush(self._returned, (position, message))
-            self._returned_bytes += len(message.body)
+        if self.deleted:
+            return
+        if self.redeliveries is not None:
+            self._give_back_counted(self.redeliveries, message, position, failed)
+            return
+        heappush(self._returned, (position, message))
+        self._returned_bytes += len(message.body)
 
     def purge(self) -> i64:
         """Drop every ready message.
 
         :returns: how many there were.
         """
-        count = self.message_count()
+        count = self.message_count() + self.held_count()
         backlog = self._backlog
         if backlog.log is not None:
             backlog.log.settle_range(backlog.first(), backlog.next)
         for position, _ in self._returned:
             self.done(position)
+        if self.redeliveries is not None:
+            for position in self.redeliveries.drop_held():
+                self.done(position)
         backlog.clear()
         self._returned.clear()
         self._returned_bytes = 0
@@ -268,6 +295,7 @@ class Queue(Destination):
         backlog = self._backlog
         backlog.clear()
         self._returned.clear()
+        self.redeliveries = None
         self.home.timers.stop(self._timer)
         if self.lease is not None:
             self.home.timers.stop(self.lease)
@@ -285,8 +313,10 @@ class Queue(Destination):
         """Go by other settings from now on."""
         self.settings = settings
         self.dead_letters = settings.dead_letter_exchange is not None
+        if settings.counts_deliveries and self.redeliveries is None:
+            self.redeliveries = Redeliveries()
         # What is queued already may have a time to live of its own.
-        self._ruled = settings.ruled or self.message_count() != 0
+        self._ruled = settings.ruled or self.persists or self.message_count() != 0
         self.pump()
 
     def _publish_ruled(self, message: Message) -> i64:
@@ -297,6 +327,8 @@ class Queue(Destination):
             if self.settings.overflow == REJECT_PUBLISH_DLX and self.dead_letters:
                 self.home.dead_letter(self.name, self.settings, message, MAX_LENGTH)
             return REFUSED
+        if self.persists and not message.persistent:
+            message = _persistent(message)
         backlog = self._backlog
         self.last_position = backlog.next
         if self._turns.ready and self.message_count() == 0:
@@ -320,8 +352,8 @@ class Queue(Destination):
                 return
             message, position, redelivered = self._pop()
             consumer.deliver(message, position, redelivered)
-        if self.message_count() == 0 and not self.settings.ruled:
-            self._ruled = False
+        if self.message_count() == 0:
+            self._ruled = self.settings.ruled or self.persists
 
     def _tend(self) -> bool:
         """Drop what has expired at the head and what is too much, and see to the rest in time.
@@ -329,16 +361,26 @@ class Queue(Destination):
         :returns: False if there is more of it than is done at once.
         """
         left: i64 = TENDED_MESSAGES
-        while left > 0 and self._drop_head():
+        while left > 0 and (self._take_back() or self._drop_head()):
             left -= 1
         home = self.home
         due = home.clock.now if left == 0 else self._head_due()
         if due != 0:
             home.timers.set(self._timer, due)
+        if self.redeliveries is not None and self.redeliveries.held() != 0:
+            home.timers.set(self._timer, self.redeliveries.next_due())
         return left > 0
 
     def _drop_head(self) -> bool:
-        """Drop the message at the head, if it has expired or there is one too many."""
+        """Drop the message at the head, if it has expired or there is one too many.
+
+        One that was held back before a restart is so again.
+        """
+        redeliveries = self.redeliveries
+        if redeliveries is not None and redeliveries.returns and self._is_head_held(redeliveries):
+            message, position, _ = self._pop()
+            redeliveries.hold(position, message)
+            return True
         due = self._head_due()
         if due != 0 and due <= self.home.clock.now:
             reason = EXPIRED
@@ -368,26 +410,74 @@ class Queue(Destination):
 
     def _is_over_limit(self) -> bool:
         settings = self.settings
-        if settings.max_length != NONE and self.message_count() > settings.max_length:
+        count = self.message_count() + self.held_count()
+        if settings.max_length != NONE and count > settings.max_length:
             return True
         return settings.max_length_bytes != NONE and self._bytes() > settings.max_length_bytes
 
     def _has_no_room_for(self, size: i64) -> bool:
         settings = self.settings
-        if settings.max_length != NONE and self.message_count() >= settings.max_length:
+        count = self.message_count() + self.held_count()
+        if settings.max_length != NONE and count >= settings.max_length:
             return True
         most = settings.max_length_bytes
         return most != NONE and self._bytes() + size > most
 
     def _bytes(self) -> i64:
-        """Bytes of the bodies of all ready messages."""
-        return self._backlog.bytes + self._returned_bytes
+        """Bytes of the bodies of all messages that are ready or held back."""
+        size = self._backlog.bytes + self._returned_bytes
+        return size if self.redeliveries is None else size + self.redeliveries.held_bytes
 
     def _drop(self, message: Message, position: i64, reason: bytes) -> None:
         """Be done with a message, and pass it on where it goes."""
         self.done(position)
         if self.dead_letters:
             self.home.dead_letter(self.name, self.settings, message, reason)
+
+    # --- messages that came back ---------------------------------------------------------------
+
+    def _give_back_counted(
+        self, redeliveries: Redeliveries, message: Message, position: i64, failed: bool
+    ) -> None:
+        """As `give_back`, where it matters how often."""
+        home, settings = self.home, self.settings
+        returns = redeliveries.count(int(position), settings, failed, home.clock.now)
+        if exceeds_limit(returns, settings):
+            self._drop(message, position, DELIVERY_LIMIT)
+            return
+        message = counted(message, returns)
+        if self.log is not None and message.persistent:
+            home.note_returns(self.name, int(position), returns)
+        if returns.due:
+            redeliveries.hold(int(position), message)
+        else:
+            heappush(self._returned, (position, message))
+            self._returned_bytes += len(message.body)
+
+    def _take_back(self) -> bool:
+        """Put a message that is held back no longer where it came back to."""
+        redeliveries = self.redeliveries
+        if redeliveries is None:
+            return False
+        due = redeliveries.take_due(self.home.clock.now)
+        if due is None:
+            return False
+        heappush(self._returned, due)
+        self._returned_bytes += len(due[1].body)
+        return True
+
+    def _is_head_held(self, redeliveries: Redeliveries) -> bool:
+        backlog = self._backlog
+        if self._is_returned_next() or not backlog.available():
+            return False
+        return redeliveries.is_held(int(backlog.first()), self.home.clock.now)
+
+
+def _persistent(message: Message) -> Message:
+    """The same message, to be there after a restart."""
+    return Message(
+        message.route, message.header, message.body, True, message.arrived, message.until
+    )
 
 
 class _QueueTimer(Timer):

@@ -92,6 +92,7 @@ class QueueSettings:
             or self.max_length_bytes != NONE
             or self.max_priority != NONE
             or self.deduplicates
+            or self.counts_deliveries
         )
 
 
@@ -134,8 +135,10 @@ def _settings(values: Mapping[str, FieldValue], origins: dict[str, str]) -> Queu
     made.max_priority = _number(values, "max-priority")
     made.single_active_consumer = values.get("single-active-consumer") is True
     made.delivery_limit = _number(values, "delivery-limit")
-    made.retry_type = _text(values, "delayed-retry-type") or RETRY_TYPES[0]
     made.retry_min = _number(values, "delayed-retry-min")
+    # A smallest delay alone says enough, as on LavinMQ.
+    default = RETRY_TYPES[0] if made.retry_min == NONE else "all"
+    made.retry_type = _text(values, "delayed-retry-type") or default
     made.retry_max = _number(values, "delayed-retry-max")
     made.retry_multiplier = _number(values, "delayed-retry-multiplier")
     made.consumer_timeout = _number(values, "consumer-timeout")

@@ -10,6 +10,7 @@ Declaring, binding and deleting, with all that may be refused, are in `topology.
 
 from typing import Final
 
+from leveret.engine import keeper
 from leveret.engine.clock import Clock
 from leveret.engine.dead_letters import DeadLetters
 from leveret.engine.exchanges.base import Destination, Exchange
@@ -18,6 +19,7 @@ from leveret.engine.keeper import Keeper
 from leveret.engine.keeping import keep
 from leveret.engine.message import Message, short_strings
 from leveret.engine.queue import Queue
+from leveret.engine.redelivery import Returns
 from leveret.engine.settings import QueueSettings
 from leveret.engine.timers import Timers
 from leveret.errors import AmqpError, ReplyCode
@@ -40,6 +42,8 @@ class Route:
         self.exchange = exchange
         self.routing_key = routing_key
         self.queues = queues
+        self.persists = per_message or any(queue.persists for queue in queues)
+        """Whether even a message that is not persistent may have to be kept."""
         self.stale = False
         """Whether what routing depends on has changed since: find the route anew."""
         self.per_message = per_message
@@ -128,6 +132,10 @@ class VirtualHost(Home):
         self, queue: str, settings: QueueSettings, message: Message, reason: bytes
     ) -> None:
         self.dead_letters.add(queue, settings, message, reason)
+
+    def note_returns(self, queue: str, position: int, returns: Returns) -> None:
+        if self.keeper is not None:
+            self.keeper.store.define(keeper.returned(self.name, queue, position, returns))
 
     def queues_for(self, exchange: str, routing_keys: list[str], message: Message) -> list[Queue]:
         """Where a message goes whose route is not remembered: it depends on more than one key.

@@ -243,8 +243,8 @@ class Channel(Confirming):
             if outcome != TAKEN:
                 self.session.held = self.session.held or outcome == HELD
                 refused = refused or outcome == REFUSED
-        store = self._store
-        if message.persistent and store is not None and keep(store, message, queues):
+        store = self._store if message.persistent or route.persists else None
+        if store is not None and keep(store, message, queues):
             self._kept_in = store.batch
         if mandatory and not queues:
             self._flush_confirms()

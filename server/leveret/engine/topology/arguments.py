@@ -12,7 +12,7 @@ from typing import Final
 from pamqp.common import FieldValue
 
 from leveret.engine.arguments import PRIORITY, SINGLE_ACTIVE_CONSUMER, Arguments
-from leveret.engine.settings import OVERFLOWS
+from leveret.engine.settings import OVERFLOWS, RETRY_TYPES
 from leveret.engine.table import describe
 from leveret.engine.topology.names import Typed, inequivalent_argument
 from leveret.errors import AmqpError, ReplyCode
@@ -60,6 +60,11 @@ def _not_negative(arguments: Arguments, name: str) -> str | None:
     return f"{{value_negative,{value}}}" if wrong is None and value < 0 else wrong
 
 
+def _positive(arguments: Arguments, name: str) -> str | None:
+    wrong = _not_negative(arguments, name)
+    return "{value_zero,0}" if wrong is None and _number(arguments, name) == 0 else wrong
+
+
 def _milliseconds(arguments: Arguments, name: str) -> str | None:
     return _integer(arguments, name) or expiry_error(_number(arguments, name))
 
@@ -100,6 +105,11 @@ def _overflow(arguments: Arguments, name: str) -> str | None:
     return "invalid_overflow" if wrong is None and arguments[name] not in OVERFLOWS else wrong
 
 
+def _retry_type(arguments: Arguments, name: str) -> str | None:
+    wrong = _text(arguments, name)
+    return wrong or _unsupported(arguments, name, "delayed retry type", RETRY_TYPES)
+
+
 def _queue_mode(arguments: Arguments, name: str) -> str | None:
     return _text(arguments, name) or _unsupported(arguments, name, "queue mode", QUEUE_MODES)
 
@@ -124,11 +134,9 @@ def _unsupported(
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """An argument of the tables: what it accepts, and whether anything comes of it."""
+    """An argument of the tables: what it accepts."""
 
     check: Check
-    works: bool = True
-    """False for what is checked, kept and compared, but has no effect in this version."""
 
 
 QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
@@ -138,16 +146,17 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
     "x-dead-letter-routing-key": Known(_routing_key),
     "x-max-length": Known(_not_negative),
     "x-max-length-bytes": Known(_not_negative),
-    "x-max-priority": Known(_max_priority, works=False),
+    "x-max-priority": Known(_max_priority),
     "x-overflow": Known(_overflow),
     "x-queue-mode": Known(_queue_mode),
     "x-queue-version": Known(_queue_version),
     SINGLE_ACTIVE_CONSUMER: Known(_boolean),
     QUEUE_TYPE: Known(_queue_type),
-    "x-delivery-limit": Known(_integer, works=False),
-    "x-delayed-retry-type": Known(_text, works=False),
-    "x-delayed-retry-min": Known(_not_negative, works=False),
-    "x-delayed-retry-max": Known(_not_negative, works=False),
+    "x-delivery-limit": Known(_integer),
+    "x-delayed-retry-type": Known(_retry_type),
+    "x-delayed-retry-min": Known(_not_negative),
+    "x-delayed-retry-max": Known(_not_negative),
+    "x-delayed-retry-multiplier": Known(_positive),
 }
 """In the order in which RabbitMQ compares them: a redeclaration is told of the first that differs.
 `x-queue-mode` and `x-queue-version` say how RabbitMQ keeps messages, which is no affair of a client
@@ -229,14 +238,8 @@ def check_equivalent(
     return differs
 
 
-def without_effect(arguments: Arguments, table: Mapping[str, Known]) -> list[str]:
-    """The names of the arguments that this version keeps, but does not act upon."""
-    names = [name for name, known in table.items() if name in arguments and not known.works]
-    return [QUEUE_TYPE, *names] if is_quorum(arguments) else names
-
-
 def is_quorum(arguments: Arguments) -> bool:
-    """Whether a queue is declared as a quorum queue, which is a durable classic queue here."""
+    """Whether a queue is declared as a quorum queue, of which there is one copy here."""
     return arguments.get(QUEUE_TYPE) == "quorum"
 
 

@@ -175,7 +175,7 @@ def find_deletable(
     if name not in vhost.queues:
         return None
     queue = find_queue(vhost, name, connection)
-    if if_empty and queue.message_count() != 0:
+    if if_empty and queue.message_count() + queue.held_count() != 0:
         raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"{the_queue(vhost, name)} not empty")
     if if_unused and queue.consumers:
         raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"{the_queue(vhost, name)} in use")

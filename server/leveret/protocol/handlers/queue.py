@@ -9,7 +9,7 @@ from pamqp.commands import Queue
 
 from leveret.engine.arguments import Arguments
 from leveret.engine.topology import bindings, queues
-from leveret.engine.topology.arguments import QUEUE_ARGUMENTS, without_effect
+from leveret.engine.topology.arguments import is_quorum
 from leveret.engine.topology.names import clean, find_queue, no_queue
 from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError, ReplyCode
@@ -58,11 +58,8 @@ def declare(channel: Channel, method: Queue.Declare) -> Frame:
             if error.code == ReplyCode.PRECONDITION_FAILED and not is_new:
                 _log_difference(session, channel.vhost, name, error.text)
             raise
-        idle = without_effect(arguments, QUEUE_ARGUMENTS)
-        if is_new and idle:
-            session.log.warning(
-                "queue arguments without effect", queue=queue.name, arguments=", ".join(idle)
-            )
+        if is_new and is_quorum(arguments):
+            session.log.info("quorum queue declared", queue=queue.name, copies=1)
         if queue.exclusive:
             session.exclusive_queues[queue.name] = queue
     channel.last_queue = queue.name
