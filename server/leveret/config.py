@@ -27,6 +27,9 @@ peers can make the broker hold. Larger messages come in several frames."""
 DEFAULT_LISTEN: Final = ("127.0.0.1:5672", "[::1]:5672")
 """Many clients resolve `localhost` to ::1 first, and only then to 127.0.0.1."""
 
+TIMEOUT_MS_MAX: Final = 315_360_000_000
+"""Milliseconds: ten years."""
+
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["console", "json"]
 RedeclareMode = Literal["strict", "adopt"]
@@ -119,6 +122,22 @@ class Qos(msgspec.Struct, frozen=True):
             " on RabbitMQ it is for those to come only."
         ),
     ] = False
+
+
+class Consumer(msgspec.Struct, frozen=True):
+    """What consumers are held to."""
+
+    timeout: Annotated[
+        int,
+        About(
+            "Time in which a consumer has to acknowledge a delivery before its message goes back to"
+            " the queue; 0 sets no limit. Neither the consumer nor its channel is closed. The"
+            " argument `x-consumer-timeout` of a queue, and that of a consumer, go before it.",
+            unit="milliseconds",
+            low=0,
+            high=TIMEOUT_MS_MAX,
+        ),
+    ] = 0
 
 
 class Memory(msgspec.Struct, frozen=True):
@@ -258,6 +277,7 @@ class Config(msgspec.Struct, frozen=True):
     amqp: Amqp = Amqp()
     qos: Qos = Qos()
     queues: Queues = Queues()
+    consumer: Consumer = Consumer()
     memory: Memory = Memory()
     auth: Auth = Auth()
     server: Server = Server()

@@ -47,6 +47,10 @@ logging in is not in the way of those who are done."""
 LISTEN_BACKLOG: Final = 1024
 """Connections the kernel holds while the broker is busy; a restart brings all clients at once."""
 
+OVERDUE_TAGS_MAX: Final = 4096
+"""Tags of a channel's overdue deliveries that are known still, so that settling them late is no
+error: more than any client works on at a time, and no memory that grows for ever."""
+
 # --- the turn of the event loop -------------------------------------------------------------
 
 OUTPUT_HIGH_BYTES: Final = 256 * 1024

@@ -278,6 +278,12 @@ class Play:
         client.opens(*channels)
         return client
 
+    def waits(self, milliseconds: int) -> None:
+        """Let the broker's clock go on, and ring what is due then."""
+        clock = self.broker.clock
+        clock.turn(clock.now + milliseconds)
+        self.broker.timers.run(clock.now)
+
     def queue(self, name: str) -> Queue:
         """A queue of the broker."""
         return self.broker.vhosts["/"].queues[name]

@@ -7,6 +7,7 @@ from pamqp.common import FieldValue
 from leveret.engine.table import Table
 
 SINGLE_ACTIVE_CONSUMER: Final = "x-single-active-consumer"
+CONSUMER_TIMEOUT: Final = "x-consumer-timeout"
 PRIORITY: Final = "x-priority"
 
 

@@ -64,6 +64,8 @@ class Channel(Confirming):
         self.deliveries = Deliveries(session, number)
         self.prefetch = 0
         """Prefetch of the consumers to come: basic.qos without `global`."""
+        self.consumer_timeout: int = config.consumer.timeout
+        """Milliseconds consumers have to acknowledge, where no argument says it; 0 is no limit."""
         self.retunes: bool = config.qos.retune
         """Whether it is that of the consumers that are here, too."""
         self.last_queue = ""
@@ -286,6 +288,8 @@ class Channel(Confirming):
             self._acknowledge(self.deliveries.take_until(tag))
         else:
             delivery = self.deliveries.take(tag)
+            if delivery is None:
+                return
             delivery.acknowledge()
             consumer = delivery.consumer
             if consumer is not None and (consumer.parked or self.deliveries.prefetch != 0):
@@ -309,7 +313,8 @@ class Channel(Confirming):
     def _taken(self, tag: i64, multiple: bool) -> list[Delivery]:
         if multiple:
             return self.deliveries.take_until(tag)
-        return [self.deliveries.take(tag)]
+        delivery = self.deliveries.take(tag)
+        return [] if delivery is None else [delivery]
 
     def settle(self, taken: list[Delivery], outcome: Outcome) -> None:
         """Settle deliveries that were taken, at once or when the transaction commits."""

@@ -3,6 +3,11 @@
 A delivery tag counts the deliveries of a channel from 1 (AMQP 0-9-1, section 1.1, delivery-tag).
 Prefetch has two limits that hold at once: each consumer has its own, and the channel may have one
 that its consumers share (RabbitMQ: Consumer Prefetch).
+
+A delivery that its consumer does not settle within the consumer timeout is overdue: its message
+goes back to the queue, once and for all. Its tag stays with the client, which may be at work on it,
+and counts against the prefetch until the client settles it. That is no error then, and concerns
+nobody else.
 """
 
 from typing import Final, TypeAlias
@@ -12,12 +17,15 @@ from pamqp.commands import Basic
 
 from leveret.engine.arguments import PRIORITY
 from leveret.engine.consumer import Consumer
+from leveret.engine.home import Home
 from leveret.engine.message import Message
 from leveret.engine.queue import Queue
 from leveret.engine.table import Table
+from leveret.engine.timers import Timer
 from leveret.engine.topology.queues import remove_consumer
 from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError, ReplyCode
+from leveret.limits import OVERDUE_TAGS_MAX
 from leveret.protocol.frames import wire_number, write_deliver
 from leveret.protocol.methods import encode
 from leveret.protocol.session import Session
@@ -48,6 +56,8 @@ class Deliveries:
         are held, a consumer that acknowledges nothing waits, too."""
         self.held: i64 = 0
         """Messages its consumers hold. What basic.get fetched is not among them."""
+        self.overdue: dict[int, ChannelConsumer] = {}
+        """Who holds the tag of a delivery that was taken from it, by the tag."""
         self._lowest: i64 = 1
         """No tag below is unacknowledged: where an acknowledgement of many begins to look."""
 
@@ -57,26 +67,31 @@ class Deliveries:
         self.last_tag = tag
         return tag
 
-    def take(self, tag: i64) -> "Delivery":
-        """One delivery, which is no longer unacknowledged.
+    def take(self, tag: i64) -> "Delivery | None":
+        """One delivery, which is no longer unacknowledged; None for one that was overdue.
 
-        :raises AmqpError: PRECONDITION_FAILED for a tag that is not.
+        :raises AmqpError: PRECONDITION_FAILED for a tag that is neither.
         """
         delivery = self.unacknowledged.get(tag)
         if delivery is None:
-            raise _unknown(tag)
+            if tag not in self.overdue:
+                raise _unknown(tag)
+            self._settle_overdue([int(tag)])
+            return None
         del self.unacknowledged[tag]
         return delivery
 
     def take_until(self, tag: i64) -> list["Delivery"]:
         """Every delivery up to a tag, or all for tag 0; they are no longer unacknowledged.
 
-        :raises AmqpError: PRECONDITION_FAILED if the tag itself is not unacknowledged.
+        :raises AmqpError: PRECONDITION_FAILED if the tag itself is neither that nor overdue.
         """
         if tag == 0:
             return self.take_all()
-        if tag not in self.unacknowledged:
+        if tag not in self.unacknowledged and tag not in self.overdue:
             raise _unknown(tag)
+        if self.overdue:
+            self._settle_overdue([late for late in self.overdue if late <= tag])
         taken: list[Delivery] = []
         at = self._lowest
         while at <= tag:
@@ -92,8 +107,48 @@ class Deliveries:
         """Every unacknowledged delivery, oldest first."""
         taken = list(self.unacknowledged.values())
         self.unacknowledged.clear()
+        if self.overdue:
+            self._settle_overdue(list(self.overdue))
         self._lowest = self.last_tag + 1
         return taken
+
+    def give_back(self, overdue: list["Delivery"], consumer: "ChannelConsumer") -> None:
+        """Let what a consumer did not settle in time go back to its queue."""
+        queue = consumer.queue
+        count = 0
+        for delivery in overdue:
+            if self.unacknowledged.pop(delivery.tag, None) is None:
+                # A transaction has it, and may put it back.
+                continue
+            count += 1
+            self.overdue[delivery.tag] = consumer
+            queue.unacknowledged -= 1
+            queue.give_back(delivery.message, delivery.position, True)
+        if count == 0:
+            return
+        excess = len(self.overdue) - OVERDUE_TAGS_MAX
+        if excess > 0:
+            self._settle_overdue(list(self.overdue)[:excess])
+        self.session.log.warning(
+            "deliveries not acknowledged in time",
+            channel=self.channel,
+            consumer_tag=consumer.tag,
+            queue=queue.name,
+            messages=count,
+            user=self.session.user,
+        )
+        queue.pump()
+
+    def _settle_overdue(self, tags: list[int]) -> None:
+        """Forget tags of overdue deliveries: whoever held them has room again."""
+        for tag in tags:
+            consumer = self.overdue.pop(tag)
+            consumer.unacknowledged -= 1
+            self.held -= 1
+            if self.prefetch == 0:
+                consumer.reconsider()
+        if self.prefetch != 0:
+            self.reconsider_consumers()
 
     def retune(self, prefetch: int) -> None:
         """Change the prefetch of every consumer, and let them have what it makes room for."""
@@ -123,6 +178,7 @@ class Deliveries:
         """Undo that deliveries were taken: they are unacknowledged still."""
         for delivery in deliveries:
             self.unacknowledged[delivery.tag] = delivery
+            delivery.run_again()
             self._lowest = min(self._lowest, delivery.tag)
         self.unacknowledged = dict(sorted(self.unacknowledged.items()))
 
@@ -147,6 +203,7 @@ class ChannelConsumer(Consumer):
         exclusive: bool,
         prefetch: int,
         arguments: Table,
+        timeout: int = 0,
     ) -> None:
         priority = arguments.get(PRIORITY)
         super().__init__(tag, no_ack, exclusive, priority if isinstance(priority, int) else 0)
@@ -155,6 +212,10 @@ class ChannelConsumer(Consumer):
         self.arguments = arguments
         self.prefetch: i64 = 0 if no_ack else prefetch
         self.unacknowledged: i64 = 0
+        self.timer: AcknowledgementTimer | None = None
+        """Looks after what it does not acknowledge in time, if there is such a time."""
+        if timeout != 0 and not no_ack:
+            self.timer = AcknowledgementTimer(queue.home, timeout)
         encoded = tag.encode("utf-8", "surrogateescape")
         self.wire_tag = bytes([len(encoded)]) + encoded
 
@@ -188,7 +249,10 @@ class ChannelConsumer(Consumer):
             self.unacknowledged += 1
             deliveries.held += 1
             self.queue.unacknowledged += 1
-            deliveries.unacknowledged[tag] = Delivery(tag, message, position, self.queue, self)
+            delivery = Delivery(tag, message, position, self.queue, self)
+            deliveries.unacknowledged[tag] = delivery
+            if self.timer is not None:
+                self.timer.begin(delivery)
         else:
             self.queue.done(position)
         session = deliveries.session
@@ -207,12 +271,16 @@ class ChannelConsumer(Consumer):
         """Leave the queue; what was delivered stays with the channel."""
         session = self.deliveries.session
         session.parked.pop(self, None)
+        if self.timer is not None:
+            self.timer.expect_no_more()
         remove_consumer(vhost, self.queue, self)
         if self.queue.deleted:
             session.exclusive_queues.pop(self.queue.name, None)
 
     def cancelled(self) -> None:
         self.deliveries.session.parked.pop(self, None)
+        if self.timer is not None:
+            self.timer.expect_no_more()
         self.parked = False
         self.deliveries.consumer_cancelled(self)
 
@@ -252,3 +320,72 @@ class Delivery:
         if consumer is not None:
             consumer.unacknowledged -= 1
             consumer.deliveries.held -= 1
+            if consumer.timer is not None:
+                consumer.timer.end(self)
+
+    def run_again(self) -> None:
+        """Give its consumer the whole time to settle it once more."""
+        consumer = self.consumer
+        if consumer is not None and consumer.timer is not None:
+            consumer.timer.end(self)
+            consumer.timer.begin(self)
+
+
+class AcknowledgementTimer(Timer):
+    """Takes from one consumer what it does not settle in time.
+
+    Deliveries run out in the order in which they were made. So the timer is set for one of them at
+    a time, and looks for the next one when it rings.
+    """
+
+    def __init__(self, home: Home, timeout: i64) -> None:
+        super().__init__()
+        self._clock = home.clock
+        self._timers = home.timers
+        self._timeout = timeout
+        self._ends: dict[Delivery, int] = {}
+        """When each delivery runs out, in milliseconds since the epoch, the first one first."""
+        self._more = True
+        """Whether there may be further deliveries."""
+
+    def begin(self, delivery: Delivery) -> None:
+        """A delivery was made."""
+        end = self._clock.now + self._timeout
+        self._ends[delivery] = int(end)
+        if self.due == 0:
+            self._timers.set(self, end)
+
+    def end(self, delivery: Delivery) -> None:
+        """A delivery was settled."""
+        self._ends.pop(delivery, None)
+        self._stop_if_idle()
+
+    def expect_no_more(self) -> None:
+        """The consumer was cancelled: only what it holds still runs out."""
+        self._more = False
+        self._stop_if_idle()
+
+    def ring(self) -> None:
+        overdue = self._take_overdue()
+        for end in self._ends.values():
+            self._timers.set(self, end)
+            break
+        if overdue:
+            consumer = overdue[0].consumer
+            if consumer is not None:
+                consumer.deliveries.give_back(overdue, consumer)
+
+    def _take_overdue(self) -> list[Delivery]:
+        now = self._clock.now
+        overdue: list[Delivery] = []
+        for delivery, end in self._ends.items():
+            if end > now:
+                break
+            overdue.append(delivery)
+        for delivery in overdue:
+            del self._ends[delivery]
+        return overdue
+
+    def _stop_if_idle(self) -> None:
+        if not self._more and not self._ends:
+            self._timers.stop(self)

@@ -1,5 +1,7 @@
 """A consumer for tests of queues: a real one, since compiled classes have no subclasses here."""
 
+import structlog
+
 from leveret.engine.message import Message
 from leveret.engine.queue import Queue
 from leveret.protocol.deliveries import ChannelConsumer, Deliveries
@@ -23,8 +25,9 @@ class Recorder:
         room: int = 1_000_000,
         exclusive: bool = False,
         priority: int = 0,
+        timeout: int = 0,
     ) -> None:
-        self._session = Session(None, lambda: None, None)
+        self._session = Session(None, lambda: None, structlog.get_logger())
         self._deliveries = Deliveries(self._session, 1)
         self.consumer = ChannelConsumer(
             tag,
@@ -34,6 +37,7 @@ class Recorder:
             exclusive=exclusive,
             prefetch=0,
             arguments={"x-priority": priority},
+            timeout=timeout,
         )
         self._deliveries.consumers[tag] = self.consumer
         self.has_room(room)
@@ -52,6 +56,19 @@ class Recorder:
     def positions(self) -> list[int]:
         """The positions of what it took."""
         return [int(each.position) for each in self._deliveries.unacknowledged.values()]
+
+    @property
+    def tags(self) -> dict[bytes, int]:
+        """The delivery tags of what it took, by the body."""
+        taken = self._deliveries.unacknowledged
+        return {each.message.body: tag for tag, each in taken.items()}
+
+    def settles(self, tag: int) -> bool:
+        """Settle a delivery; whether its message was still this consumer's to settle."""
+        delivery = self._deliveries.take(tag)
+        if delivery is not None:
+            delivery.acknowledge()
+        return delivery is not None
 
     @property
     def parked(self) -> bool:

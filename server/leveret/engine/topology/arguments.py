@@ -11,7 +11,7 @@ from typing import Final
 
 from pamqp.common import FieldValue
 
-from leveret.engine.arguments import PRIORITY, SINGLE_ACTIVE_CONSUMER, Arguments
+from leveret.engine.arguments import CONSUMER_TIMEOUT, PRIORITY, SINGLE_ACTIVE_CONSUMER, Arguments
 from leveret.engine.settings import OVERFLOWS, RETRY_TYPES
 from leveret.engine.table import describe
 from leveret.engine.topology.names import Typed, inequivalent_argument
@@ -151,6 +151,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
     "x-queue-mode": Known(_queue_mode),
     "x-queue-version": Known(_queue_version),
     SINGLE_ACTIVE_CONSUMER: Known(_boolean),
+    CONSUMER_TIMEOUT: Known(_milliseconds),
     QUEUE_TYPE: Known(_queue_type),
     "x-delivery-limit": Known(_integer),
     "x-delayed-retry-type": Known(_retry_type),
@@ -176,13 +177,16 @@ ADOPTABLE: Final = frozenset(
         "x-delayed-retry-min",
         "x-delayed-retry-max",
         "x-delayed-retry-multiplier",
-        "x-consumer-timeout",
+        CONSUMER_TIMEOUT,
     }
 )
 """What a redeclaration may change where the configuration lets it: it does not change the nature of
 a queue."""
 
-CONSUMER_ARGUMENTS: Final[Mapping[str, Known]] = {PRIORITY: Known(_integer)}
+CONSUMER_ARGUMENTS: Final[Mapping[str, Known]] = {
+    PRIORITY: Known(_integer),
+    CONSUMER_TIMEOUT: Known(_milliseconds),
+}
 
 
 def check_queue_arguments(what: str, arguments: Arguments) -> None:

@@ -6,7 +6,9 @@ from typing import Any, Final, cast
 from pamqp.base import Frame
 from pamqp.commands import Basic
 
-from leveret.engine.arguments import Arguments
+from leveret.engine.arguments import CONSUMER_TIMEOUT, Arguments
+from leveret.engine.queue import Queue
+from leveret.engine.settings import NONE
 from leveret.engine.topology.arguments import CONSUMER_ARGUMENTS, check_arguments
 from leveret.engine.topology.names import find_queue, generated, the_queue
 from leveret.engine.topology.queues import check_may_consume, check_may_get
@@ -76,7 +78,17 @@ def _make_consumer(channel: Channel, method: Basic.Consume, tag: str) -> Channel
         exclusive=method.exclusive,
         prefetch=channel.prefetch,
         arguments=arguments,
+        timeout=_timeout(channel, queue, arguments),
     )
+
+
+def _timeout(channel: Channel, queue: Queue, arguments: Arguments) -> int:
+    """Milliseconds a consumer has to acknowledge: what it asks for, or its queue, or the broker."""
+    own = arguments.get(CONSUMER_TIMEOUT)
+    if isinstance(own, int):
+        return own
+    queues = queue.settings.consumer_timeout
+    return channel.consumer_timeout if queues == NONE else int(queues)
 
 
 def cancel(channel: Channel, method: Basic.Cancel) -> None:
