@@ -7,17 +7,21 @@ little ahead of their turn. So a queue costs no more memory at a hundred million
 ten thousand.
 
 Each message has a position, its place in the order of arrival. Positions in a chunk are
-consecutive; between chunks some may be missing after a restart.
+consecutive; between chunks some may be missing after a restart. Messages leave in that order, so
+whatever comes back lies before all that has not left yet: it waits in a heap of its own.
 """
 
 from collections import deque
 from collections.abc import Callable
+from heapq import heappop, heappush
 from typing import Final
 
 from mypy_extensions import i64
 
 from leveret.engine.message import Message
+from leveret.engine.settings import NONE
 from leveret_storage.queue_log import QueueLog, Run
+from leveret_storage.recovery import Loose, RecoveredQueue
 from leveret_storage.store import Store
 
 CHUNK_MESSAGES: Final = 1024
@@ -45,19 +49,25 @@ class Chunk:
 class Backlog:
     """Messages in order. The owner asks `available` before it pops."""
 
-    def __init__(self, loaded: Callable[[], None]) -> None:
+    def __init__(self, loaded: Callable[[], None], first: i64 = 0) -> None:
+        """`first` is the position of the first message to arrive."""
         self.count: i64 = 0
         """Messages, wherever they are."""
         self.bytes: i64 = 0
         """Bytes of their bodies."""
-        self.next: i64 = 0
+        self.next = first
         """The position of the next message to arrive."""
-        self.popped: i64 = -1
-        """The position of the message popped last; -1 before the first."""
+        self.popped = first - 1
+        """The position of the message popped last; before the first one if none was."""
+        self.redelivered = False
+        """Whether the message popped last had been given back."""
         self.store: Store | None = None
         self.log: QueueLog | None = None
+        """What the store keeps of it; None until it keeps anything."""
         self._loaded = loaded
         """Told when messages that were waited for are there."""
+        self._ttl: i64 = NONE
+        self._returned: list[tuple[int, Message]] = []
         self._head: list[Message] = []
         self._head_position: i64 = 0
         self._chunks: deque[Chunk] = deque()
@@ -65,84 +75,157 @@ class Backlog:
         self._tail: list[Message] = []
         self._tail_bytes: i64 = 0
 
-    def append(self, message: Message) -> None:
-        """Put a message behind all others."""
+    def keep(self, store: Store, log: QueueLog | None) -> None:
+        """Use a store: for what does not fit into memory and, with `log`, for what is durable."""
+        self.store = store
+        self.log = log
+
+    def append(self, message: Message) -> i64:
+        """Put a message behind all others.
+
+        :returns: its position.
+        """
+        position = self.next
         tail = self._tail
         tail.append(message)
-        self.next += 1
+        self.next = position + 1
         self.count += 1
         size: i64 = len(message.body)
         self.bytes += size
         self._tail_bytes += size
         if len(tail) == CHUNK_MESSAGES or self._tail_bytes >= CHUNK_BYTES:
             self._seal()
+        return position
 
-    def available(self) -> bool:
-        """Whether the next message is in memory."""
-        if self._head:
-            return True
-        if self._chunks:
-            return self._in_hand(self._chunks[0])
-        return len(self._tail) != 0
-
-    def pop(self) -> Message:
-        """Take the oldest message, whose position is in `popped` then.
-
-        :raises IndexError: if it is not available.
-        """
-        if not self._head:
-            self._refill()
-        message = self._head.pop()
-        self.popped = self._head_position
-        self._head_position += 1
-        self.count -= 1
-        self.bytes -= len(message.body)
-        return message
-
-    def peek(self) -> Message:
-        """The oldest message, which stays.
-
-        :raises IndexError: if it is not available.
-        """
-        if not self._head:
-            self._refill()
-        return self._head[-1]
-
-    def pass_by(self) -> i64:
+    def pass_by(self, message: Message) -> i64:
         """The position of a message that goes straight through, as nothing waits."""
         position = self.next
         self.next = position + 1
         self.popped = position
         return position
 
+    def give_back(self, message: Message, position: i64) -> None:
+        """Put a message that was taken back to its old place."""
+        heappush(self._returned, (position, message))
+        self.count += 1
+        self.bytes += len(message.body)
+
+    def available(self) -> bool:
+        """Whether the next message is in memory."""
+        if self._head or self._returned:
+            return True
+        if self._chunks:
+            return self._in_hand(self._chunks[0])
+        return len(self._tail) != 0
+
+    def pop(self) -> Message:
+        """Take the next message, whose position is in `popped` then.
+
+        :raises IndexError: if it is not available.
+        """
+        if self._returned:
+            position, message = heappop(self._returned)
+            self.popped = position
+            self.redelivered = True
+        else:
+            if not self._head:
+                self._refill()
+            message = self._head.pop()
+            self.popped = self._head_position
+            self.redelivered = False
+            self._head_position += 1
+        self.count -= 1
+        self.bytes -= len(message.body)
+        return message
+
+    def expire_after(self, ttl: i64) -> None:
+        """Let messages expire so many milliseconds after they arrived; `NONE`: when they say."""
+        self._ttl = ttl
+
+    def due(self, now: i64) -> i64:
+        """When the next message to expire does, or a time before that, but behind `now`; 0 if
+        never, or if it is not in memory now."""
+        if self._returned:
+            return self._due(self._returned[0][1])
+        if not self.available():
+            return 0
+        if not self._head:
+            self._refill()
+        return self._due(self._head[-1])
+
+    def pop_expired(self) -> Message:
+        """As `pop`, for the message that `due` told of."""
+        return self.pop()
+
     def first(self) -> i64:
-        """The position of the oldest message; that of the next to arrive if there is none."""
+        """The position of the oldest message that never left; `next` if there is none."""
         if self._head:
             return self._head_position
         if self._chunks:
             return self._chunks[0].first
         return self.next - len(self._tail)
 
+    def head(self) -> i64:
+        """The position of the next message; `next` if there is none."""
+        return self._returned[0][0] if self._returned else self.first()
+
+    def settle(self, position: i64) -> None:
+        """A message that was popped, or passed by, is done with."""
+        log = self.log
+        if log is not None:
+            log.settle(position)
+
+    def log_at(self, position: i64) -> QueueLog | None:
+        """What the store keeps of the message at a position."""
+        return self.log
+
+    def purge(self) -> list[int]:
+        """Drop every message, and be done with those that never left.
+
+        :returns: the positions of the others, of which the owner has to be done with each.
+        """
+        if self.log is not None:
+            self.log.settle_range(self.first(), self.next)
+        given_back = [position for position, _ in self._returned]
+        self.clear()
+        return given_back
+
+    def drop(self) -> None:
+        """Drop every message, and what the store has of them: the queue is gone."""
+        self.clear()
+        if self.store is not None and self.log is not None:
+            self.store.drop_queue(self.log)
+            self.log = None
+
     def clear(self) -> None:
         """Drop every message."""
         self.count = 0
         self.bytes = 0
+        self._returned = []
         self._head = []
         self._chunks.clear()
         self._in_memory = 0
         self._tail = []
         self._tail_bytes = 0
 
-    def restore(self, first: int, messages: list[Message]) -> None:
-        """Put consecutive messages that a restart found behind all others."""
-        self._chunks.append(Chunk(first, messages, None))
+    def restore(self, log: QueueLog, found: RecoveredQueue) -> None:
+        """Take in what a start found."""
+        for item in found.contents:
+            if isinstance(item, Loose):
+                self._restore_loose(item)
+            else:
+                self._restore_run(item)
+        self.next = max(self.next, found.next_position)
+        self.read_ahead()
+
+    def _restore_loose(self, loose: Loose) -> None:
+        self._chunks.append(Chunk(loose.first, loose.messages, None))
         self._in_memory += 1
-        self.count += len(messages)
-        for message in messages:
+        self.count += len(loose.messages)
+        for message in loose.messages:
             self.bytes += len(message.body)
 
-    def restore_run(self, run: Run) -> None:
-        """As `restore`, for messages that are on disk."""
+    def _restore_run(self, run: Run) -> None:
         self._chunks.append(Chunk(run.live[0][0], None, run))
         for first, end in run.live:
             self.count += end - first
@@ -166,6 +249,14 @@ class Backlog:
                 chunk.loading = True
                 self.store.read_run(run, _Arrival(self, chunk).arrived)
             at += 1
+
+    def _due(self, message: Message) -> i64:
+        """When a message expires; 0 if never."""
+        ttl = self._ttl
+        if ttl == NONE:
+            return message.until
+        due = message.arrived + ttl
+        return due if message.until == 0 or due < message.until else message.until
 
     def _in_hand(self, chunk: Chunk) -> bool:
         """Whether a chunk is in memory, be it only because its write is not done."""

@@ -76,8 +76,9 @@ class Broker:
         self.keeper = Keeper(store)
         for number, queue in queues.items():
             recovered = found.queues.pop(number, None)
-            queue.keep(store, store.restore_queue(number, recovered))
-            queue.restore(recovered if recovered is not None else RecoveredQueue(number))
+            log = store.restore_queue(number, recovered)
+            queue.keep(store, log)
+            queue.restore(log, recovered if recovered is not None else RecoveredQueue(number))
         for orphan in found.queues.values():
             found.stray.extend(segment.name for segment in orphan.segments)
         found = found._replace(next_queue=max(found.next_queue, *made, 0) + 1)

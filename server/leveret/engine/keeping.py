@@ -16,7 +16,7 @@ def keep(store: Store, message: Message, queues: list[Queue]) -> bool:
     positions: list[int] = []
     passed_on = False
     for queue in queues:
-        log = queue.log
+        log = queue.last_log
         if log is None or not (message.persistent or queue.persists):
             continue
         if log.is_settled(queue.last_position):

@@ -1,9 +1,8 @@
 """A queue: messages in order, handed to its consumers.
 
 Rules:
-- A message's position is its place in the order of arrival. Messages leave in that order, so
-  whatever comes back (rejected, or unacknowledged when its channel closed) lies before all that
-  has not left yet: a heap of what was returned, and a first-in-first-out backlog behind it.
+- A message's position is its place in the order in which messages leave. What comes back (rejected,
+  or unacknowledged when its channel closed) goes back to its old place.
 - While a consumer is ready nothing waits, so a message that arrives then goes straight through.
 - In a durable queue the store is told of every position that is done with.
 - Which consumer a message goes to is the affair of `Turns`.
@@ -12,7 +11,6 @@ Rules:
   which are most, pay one look at a flag for it.
 """
 
-from heapq import heappop, heappush
 from typing import Final
 
 from mypy_extensions import i64
@@ -36,7 +34,7 @@ from leveret.engine.timers import Timer
 from leveret.engine.turns import Turns
 from leveret.limits import HELD_BACKLOG_MESSAGES, TENDED_MESSAGES
 from leveret_storage.queue_log import QueueLog
-from leveret_storage.recovery import Loose, RecoveredQueue
+from leveret_storage.recovery import RecoveredQueue
 from leveret_storage.store import Store
 
 TAKEN: Final = 0
@@ -70,6 +68,8 @@ class Queue(Destination):
         """What the store keeps of a durable queue; None for one that ends with the process."""
         self.last_position: i64 = -1
         """The position of the message published last; -1 if it got none."""
+        self.last_log: QueueLog | None = None
+        """What the store keeps of that message, if it keeps anything."""
         self.home = home
         self.settings = compute([arguments_source(self.arguments)])
         self.persists = self.arguments.get("x-queue-type") == "quorum"
@@ -86,8 +86,7 @@ class Queue(Destination):
         self._timer: Timer = _QueueTimer(self)
         self._turns = Turns(self.settings.single_active_consumer)
         self._backlog = Backlog(self.pump)
-        self._returned: list[tuple[int, Message]] = []
-        self._returned_bytes: i64 = 0
+        self._backlog.expire_after(self.settings.message_ttl)
         self.redeliveries: Redeliveries | None = None
         """What came back and is not done with, if it matters how often a message does."""
         if self.settings.counts_deliveries:
@@ -99,23 +98,16 @@ class Queue(Destination):
     def keep(self, store: Store, log: QueueLog | None) -> None:
         """Use a store: for what does not fit into memory and, with `log`, for what is durable."""
         self.log = log
-        self._backlog.store = store
-        self._backlog.log = log
+        self.last_log = log
+        self._backlog.keep(store, log)
 
-    def restore(self, found: RecoveredQueue) -> None:
+    def restore(self, log: QueueLog, found: RecoveredQueue) -> None:
         """Take in what a start found."""
-        backlog = self._backlog
-        for item in found.contents:
-            if isinstance(item, Loose):
-                backlog.restore(item.first, item.messages)
-            else:
-                backlog.restore_run(item)
-        backlog.next = found.next_position
+        self._backlog.restore(log, found)
         if self.redeliveries is not None:
             self.redeliveries.forget(found.settled)
         # Any of them may have a time to live of its own.
         self._ruled = True
-        backlog.read_ahead()
         self.home.timers.set(self._timer, 1)
 
     @property
@@ -140,7 +132,7 @@ class Queue(Destination):
 
     def message_count(self) -> i64:
         """Messages ready to be delivered (RabbitMQ: `messages_ready`)."""
-        return self._backlog.count + len(self._returned)
+        return self._backlog.count
 
     def held_count(self) -> i64:
         """Messages that are held back, neither ready nor unacknowledged."""
@@ -158,7 +150,7 @@ class Queue(Destination):
         store = backlog.store
         too_fast = store is not None and store.is_behind()
         self.last_position = backlog.next
-        if backlog.count == 0 and self._turns.ready and not self._returned:
+        if backlog.count == 0 and self._turns.ready:
             consumer = self._turns.next()
             if consumer is not None:
                 position = backlog.next
@@ -184,56 +176,37 @@ class Queue(Destination):
             return
         backlog = self._backlog
         turns = self._turns
-        while turns.ready and (self._returned or backlog.available()):
+        while turns.ready and backlog.available():
             consumer = turns.next()
             if consumer is None:
                 return
-            if self._returned:
-                position, message = self._pop_returned()
-                consumer.deliver(message, position, True)
-            else:
-                message = backlog.pop()
-                consumer.deliver(message, backlog.popped, False)
+            message = backlog.pop()
+            consumer.deliver(message, backlog.popped, backlog.redelivered)
 
     def take(self) -> tuple[Message, int, bool] | None:
         """The next message, its position, and whether it was delivered before (basic.get)."""
-        self._backlog.load_now()
+        backlog = self._backlog
+        backlog.load_now()
         if self._ruled:
             while self._drop_head():
-                self._backlog.load_now()
-        if self.message_count() == 0:
+                backlog.load_now()
+        if backlog.count == 0:
             return None
-        return self._pop()
+        return self._popped(backlog.pop())
 
-    def _pop(self) -> tuple[Message, int, bool]:
-        """The next message, which must be in memory."""
-        if self._is_returned_next():
-            position, message = self._pop_returned()
-            return message, position, True
-        message = self._backlog.pop()
-        position = int(self._backlog.popped)
+    def _popped(self, message: Message) -> tuple[Message, int, bool]:
+        """The message that was just popped, its position, and whether it was delivered before."""
+        backlog = self._backlog
+        position = int(backlog.popped)
         redeliveries = self.redeliveries
-        if redeliveries is not None and position in redeliveries.returns:
-            # It came back before a restart.
-            return counted(message, redeliveries.returns[position]), position, True
-        return message, position, False
-
-    def _is_returned_next(self) -> bool:
-        """Whether the message at the head is one that came back."""
-        if not self._returned:
-            return False
-        return self._backlog.count == 0 or self._returned[0][0] < self._backlog.first()
-
-    def _pop_returned(self) -> tuple[int, Message]:
-        position, message = heappop(self._returned)
-        self._returned_bytes -= len(message.body)
-        return position, message
+        if redeliveries is None or backlog.redelivered or position not in redeliveries.returns:
+            return message, position, backlog.redelivered
+        # It came back before a restart.
+        return counted(message, redeliveries.returns[position]), position, True
 
     def done(self, position: i64) -> None:
         """A message that was taken is not given back: it need not be kept any more."""
-        log = self._backlog.log
-        if log is not None:
-            log.settle(position)
+        self._backlog.settle(position)
         if self.redeliveries is not None:
             self.redeliveries.returns.pop(position, None)
 
@@ -251,8 +224,7 @@ class Queue(Destination):
         if self.redeliveries is not None:
             self._give_back_counted(self.redeliveries, message, position, failed)
             return
-        heappush(self._returned, (position, message))
-        self._returned_bytes += len(message.body)
+        self._backlog.give_back(message, position)
 
     def purge(self) -> i64:
         """Drop every ready message.
@@ -260,17 +232,11 @@ class Queue(Destination):
         :returns: how many there were.
         """
         count = self.message_count() + self.held_count()
-        backlog = self._backlog
-        if backlog.log is not None:
-            backlog.log.settle_range(backlog.first(), backlog.next)
-        for position, _ in self._returned:
+        for position in self._backlog.purge():
             self.done(position)
         if self.redeliveries is not None:
             for position in self.redeliveries.drop_held():
                 self.done(position)
-        backlog.clear()
-        self._returned.clear()
-        self._returned_bytes = 0
         return count
 
     def add_consumer(self, consumer: Consumer) -> None:
@@ -292,19 +258,15 @@ class Queue(Destination):
 
     def delete(self) -> None:
         """Drop all messages, and tell the consumers."""
-        backlog = self._backlog
-        backlog.clear()
-        self._returned.clear()
+        self._backlog.drop()
         self.redeliveries = None
+        self.log = None
+        self.last_log = None
         self.home.timers.stop(self._timer)
         if self.lease is not None:
             self.home.timers.stop(self.lease)
             self.lease = None
         self.deleted = True
-        if backlog.store is not None and backlog.log is not None:
-            backlog.store.drop_queue(backlog.log)
-            backlog.log = None
-            self.log = None
         self._turns.end()
 
     # --- messages that expire, or are too many -----------------------------------------------
@@ -313,6 +275,7 @@ class Queue(Destination):
         """Go by other settings from now on."""
         self.settings = settings
         self.dead_letters = settings.dead_letter_exchange is not None
+        self._backlog.expire_after(settings.message_ttl)
         if settings.counts_deliveries and self.redeliveries is None:
             self.redeliveries = Redeliveries()
         # What is queued already may have a time to live of its own.
@@ -330,27 +293,32 @@ class Queue(Destination):
         if self.persists and not message.persistent:
             message = _persistent(message)
         backlog = self._backlog
-        self.last_position = backlog.next
-        if self._turns.ready and self.message_count() == 0:
+        if self._turns.ready and backlog.count == 0:
             consumer = self._turns.next()
             if consumer is not None:
-                consumer.deliver(message, backlog.pass_by(), False)
+                position = backlog.pass_by(message)
+                self._published_at(position)
+                consumer.deliver(message, position, False)
                 return TAKEN
-        backlog.append(message)
+        self._published_at(backlog.append(message))
         self._tend()
         store = backlog.store
         too_fast = store is not None and store.is_behind()
         return HELD if too_fast or self._is_too_long() else TAKEN
 
+    def _published_at(self, position: i64) -> None:
+        self.last_position = position
+        self.last_log = self._backlog.log_at(position)
+
     def _pump_ruled(self) -> None:
         """As `pump`, past what has expired."""
         backlog = self._backlog
         turns = self._turns
-        while self._tend() and turns.ready and (self._returned or backlog.available()):
+        while self._tend() and turns.ready and backlog.available():
             consumer = turns.next()
             if consumer is None:
                 return
-            message, position, redelivered = self._pop()
+            message, position, redelivered = self._popped(backlog.pop())
             consumer.deliver(message, position, redelivered)
         if self.message_count() == 0:
             self._ruled = self.settings.ruled or self.persists
@@ -364,7 +332,8 @@ class Queue(Destination):
         while left > 0 and (self._take_back() or self._drop_head()):
             left -= 1
         home = self.home
-        due = home.clock.now if left == 0 else self._head_due()
+        now = home.clock.now
+        due = now if left == 0 else self._backlog.due(now)
         if due != 0:
             home.timers.set(self._timer, due)
         if self.redeliveries is not None and self.redeliveries.held() != 0:
@@ -376,37 +345,24 @@ class Queue(Destination):
 
         One that was held back before a restart is so again.
         """
-        redeliveries = self.redeliveries
+        backlog, redeliveries = self._backlog, self.redeliveries
         if redeliveries is not None and redeliveries.returns and self._is_head_held(redeliveries):
-            message, position, _ = self._pop()
+            message, position, _ = self._popped(backlog.pop())
             redeliveries.hold(position, message)
             return True
-        due = self._head_due()
-        if due != 0 and due <= self.home.clock.now:
+        now = self.home.clock.now
+        due = backlog.due(now)
+        if due != 0 and due <= now:
+            popped = backlog.pop_expired()
             reason = EXPIRED
-        elif self._is_over_limit() and (self._returned or self._backlog.available()):
+        elif self._is_over_limit() and backlog.available():
+            popped = backlog.pop()
             reason = MAX_LENGTH
         else:
             return False
-        message, position, _ = self._pop()
+        message, position, _ = self._popped(popped)
         self._drop(message, position, reason)
         return True
-
-    def _head_due(self) -> i64:
-        """When the message at the head expires; 0 if never, or if it is not in memory now."""
-        if self._is_returned_next():
-            return self._due(self._returned[0][1])
-        if self._backlog.available():
-            return self._due(self._backlog.peek())
-        return 0
-
-    def _due(self, message: Message) -> i64:
-        """When a message expires; 0 if never."""
-        ttl = self.settings.message_ttl
-        if ttl == NONE:
-            return message.until
-        due = message.arrived + ttl
-        return due if message.until == 0 or due < message.until else message.until
 
     def _is_over_limit(self) -> bool:
         settings = self.settings
@@ -425,7 +381,7 @@ class Queue(Destination):
 
     def _bytes(self) -> i64:
         """Bytes of the bodies of all messages that are ready or held back."""
-        size = self._backlog.bytes + self._returned_bytes
+        size = self._backlog.bytes
         return size if self.redeliveries is None else size + self.redeliveries.held_bytes
 
     def _drop(self, message: Message, position: i64, reason: bytes) -> None:
@@ -451,8 +407,7 @@ class Queue(Destination):
         if returns.due:
             redeliveries.hold(int(position), message)
         else:
-            heappush(self._returned, (position, message))
-            self._returned_bytes += len(message.body)
+            self._backlog.give_back(message, position)
 
     def _take_back(self) -> bool:
         """Put a message that is held back no longer where it came back to."""
@@ -462,15 +417,15 @@ class Queue(Destination):
         due = redeliveries.take_due(self.home.clock.now)
         if due is None:
             return False
-        heappush(self._returned, due)
-        self._returned_bytes += len(due[1].body)
+        position, message = due
+        self._backlog.give_back(message, position)
         return True
 
     def _is_head_held(self, redeliveries: Redeliveries) -> bool:
         backlog = self._backlog
-        if self._is_returned_next() or not backlog.available():
+        if not backlog.available():
             return False
-        return redeliveries.is_held(int(backlog.first()), self.home.clock.now)
+        return redeliveries.is_held(int(backlog.head()), self.home.clock.now)
 
 
 def _persistent(message: Message) -> Message:
