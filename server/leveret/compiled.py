@@ -51,6 +51,7 @@ COMPILED: Final = (
     "leveret_storage.log_scan",
     "leveret_storage.ranges",
     "leveret_storage.queue_log",
+    "leveret_storage.compaction",
     "leveret_storage.store",
 )
 

@@ -34,7 +34,9 @@ RUN: Final = 18
 
 PERSISTENT: Final = 1
 TIMED: Final = 2
-"""Flags of a message: it is to be there after a restart; it has a time of its owner's."""
+LEFT_OUT: Final = 4
+"""Flags of a message: it is to be there after a restart; it has a time of its owner's; it is left
+out of its run, so that nothing else follows."""
 
 RUN_HEADER_BYTES: Final = 16
 """First position, messages, and persistent messages of a run."""
@@ -67,6 +69,10 @@ class Stored:
         """When it came into its queues."""
         self.until = until
         """A time its owner attached to it, such as when it expires; 0 is none."""
+
+
+ABSENT: Final = Stored(b"", b"", b"", False)
+"""Stands in a run for each message that was settled and is left out."""
 
 
 class RunHeader(NamedTuple):
@@ -175,25 +181,27 @@ def read_run(payload: bytes) -> list[Stored]:
     return found
 
 
-def transient_positions(payload: bytes) -> list[tuple[int, int]]:
-    """Where the messages of a run are that are not persistent, as half-open ranges in order.
+def persistent_positions(payload: bytes) -> tuple[list[tuple[int, int]], int]:
+    """Where the persistent messages of a run are, as half-open ranges in order, and how many
+    messages are left out of it.
 
     :raises Damaged: if the run is not whole.
     """
     header = read_run_header(payload)
-    end = header.first + header.messages
-    if header.persistent == 0:
-        return [(header.first, end)]
+    left_out = 0
     found: list[tuple[int, int]] = []
     reader = Reader(payload, RUN_HEADER_BYTES)
-    for position in range(header.first, end):
-        if reader.skip_message() & PERSISTENT != 0:
+    for position in range(header.first, header.first + header.messages):
+        flags = reader.skip_message()
+        if flags & LEFT_OUT:
+            left_out += 1
+        if flags & PERSISTENT == 0:
             continue
         if found and found[-1][1] == position:
             found[-1] = (found[-1][0], position + 1)
         else:
             found.append((position, position + 1))
-    return found
+    return found, left_out
 
 
 def read_entries(payload: bytes, at: int = 0) -> list[Entry]:
@@ -266,6 +274,8 @@ class Reader:
     def message(self) -> Stored:
         """A message: its flags, its times, and its three parts, lengths first."""
         flags = self._flags()
+        if flags & LEFT_OUT:
+            return ABSENT
         arrived = self.longlong()
         until = self.longlong() if flags & TIMED else 0
         route, header, body = self.short(), self.long(), self.long()
@@ -281,6 +291,8 @@ class Reader:
     def skip_message(self) -> int:
         """Go behind a message without reading more of it than its flags, which are returned."""
         flags = self._flags()
+        if flags & LEFT_OUT:
+            return flags
         self._advance(16 if flags & TIMED else 8)
         route, header, body = self.short(), self.long(), self.long()
         self._advance(route)
@@ -290,13 +302,14 @@ class Reader:
 
     def _flags(self) -> int:
         flags = self.octet()
-        if flags & ~(PERSISTENT | TIMED):
+        if flags > LEFT_OUT:
             raise Damaged(f"no flags of a message: {flags}")
         return flags
 
 
 def run(first: i64, messages: list[Stored]) -> bytes:
-    """The payload of a run of messages with consecutive positions."""
+    """The payload of a run of messages with consecutive positions; ABSENT stands for one that is
+    left out."""
     persistent = 0
     for message in messages:
         if message.persistent:
@@ -305,8 +318,12 @@ def run(first: i64, messages: list[Stored]) -> bytes:
     write_i64_be(out, first)
     write_i32_be(out, i32(len(messages)))
     write_i32_be(out, i32(persistent))
+    absent = ABSENT
     for message in messages:
-        _write_stored(out, message)
+        if message is absent:
+            out.append(LEFT_OUT)
+        else:
+            _write_stored(out, message)
     return out.getvalue()
 
 

@@ -116,7 +116,7 @@ def _check_run(report: BlobReport, payload: bytes) -> None:
         raise Damaged(f"a run of {len(messages)} messages from position {header.first}")
     if persistent != header.persistent:
         raise Damaged(f"a run with {persistent} persistent messages that says {header.persistent}")
-    report.messages += len(messages)
+    report.messages += sum(message is not entries.ABSENT for message in messages)
 
 
 def _check_checkpoint(state: entries.Checkpoint) -> None:

@@ -27,14 +27,53 @@ class QueueSegment:
         """Bytes appended, those under way included; 0 before the blob exists."""
         self.ranges: RangeSet = RangeSet()
         """Positions whose messages are in it."""
+        self.messages: i64 = 0
+        """How many were put into it."""
+        self.live: i64 = 0
+        """How many are left: not fewer, and mostly no more, until `recount`."""
+        self.first: i64 = 0
+        self.end: i64 = 0
+        """A half-open range around the positions."""
+        self.pending: i64 = 0
+        """Runs of it that are being written."""
         self.finished = False
-        """Whether nothing more is to be put into it: another process began it."""
+        """Whether nothing more is to be put into it: another process began it, or it is copied."""
         self.before: QueueSegment | None = None
         """The one before it, which is to be sealed when the first run is put into this one."""
         self.readers = 0
         """Reads of it under way, for which it is kept."""
         self.gone = False
         """Whether it is to be deleted when they have ended."""
+        self.noted = False
+        self.live_noted: i64 = 0
+        """Whether it was found sparse, and what was left of it at the last look, -1 before: see
+        compaction.py."""
+        self.moved: dict[int, list[Run]] | None = None
+        """Where the live messages of each of its runs are now, by the offset of the run; None while
+        it is needed."""
+
+    def add(self, ranges: list[tuple[int, int]], messages: int) -> None:
+        """Note that the messages at some positions, as half-open ranges, are in it, and how many
+        messages it has more by that."""
+        for first, end in ranges:
+            if self.end == 0 or first < self.first:
+                self.first = first
+            self.end = max(self.end, end)
+            self.ranges.add(first, end)
+            self.live += end - first
+        self.messages += messages
+
+    def settle(self, first: int, end: int) -> None:
+        """Positions are done with; some may have been before."""
+        if first < self.end and self.first < end:
+            self.live -= self.ranges.count(first, end)
+
+    def recount(self, settled: RangeSet) -> None:
+        """Have the exact number of messages that are left."""
+        live = 0
+        for first, end in self.ranges.ranges():
+            live += end - first - settled.count(first, end)
+        self.live = live
 
 
 class Run:
@@ -57,6 +96,20 @@ class Run:
     def end(self) -> int:
         """The position behind its last message."""
         return int(self.first + self.count)
+
+    def places(self) -> "list[Run]":
+        """The runs that have its messages now, but for those that were settled: itself, unless its
+        segment is not needed any more."""
+        found: list[Run] = []
+        left = [self]
+        while left:
+            run = left.pop()
+            moved = run.segment.moved
+            if moved is None:
+                found.append(run)
+            else:
+                left += moved.get(int(run.offset), [])
+        return found
 
 
 class QueueLog:
@@ -85,15 +138,17 @@ class QueueLog:
             self._flush()
             self._first = position
         self._end = position + 1
-        if not self.dirty:
-            self.dirty = True
-            self._dirty.append(self)
+        self.look_again()
 
     def settle_range(self, first: i64, end: i64) -> None:
         """As `settle`, for all positions of a half-open range."""
         self._flush()
         self._first = first
         self._end = end
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Have the store look at it at the next commit."""
         if not self.dirty:
             self.dirty = True
             self._dirty.append(self)

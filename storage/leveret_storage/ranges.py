@@ -78,6 +78,18 @@ class RangeSet:
         """Whether every position of a range is in the set."""
         return not self.gaps(first, end)
 
+    def count(self, first: int, end: int) -> int:
+        """How many positions of a range are in the set."""
+        missing = sum([gap_end - gap_first for gap_first, gap_end in self.gaps(first, end)])
+        return max(0, end - first) - missing
+
+    def copy(self) -> "RangeSet":
+        """Another set of the same positions."""
+        other = RangeSet(self.below)
+        other._starts = self._starts[:]
+        other._ends = self._ends[:]
+        return other
+
     def ranges(self) -> list[tuple[int, int]]:
         """All of the set as half-open ranges, the part below first where there is one."""
         below = [(0, int(self.below))] if self.below else []

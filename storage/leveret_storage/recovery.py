@@ -11,6 +11,7 @@ written again, and those in a queue segment count as written only if a mark says
 """
 
 from collections.abc import Callable
+from operator import itemgetter
 from typing import NamedTuple, NoReturn
 
 from leveret_storage import entries
@@ -78,48 +79,58 @@ class RecoveredQueue:
         the process or a position that was never used, so that ranges close.
         """
         live = RangeSet()
-        for run in sorted(self.runs, key=lambda run: (run.first, -run.end)):
-            run.live = self._not_yet(run, live)
-            if run.live:
-                self.contents.append(run)
+        parts: list[tuple[int, int, Run]] = []
+        loose: list[Loose] = []
+        self._take(self.runs, live, parts)
         for position in sorted(self.logged):
             if position in self.settled or position in live:
                 continue
             live.add(position, position + 1)
-            last = self.contents[-1] if self.contents else None
+            last = loose[-1] if loose else None
             message = self.logged[position]
-            if isinstance(last, Loose) and last.first + len(last.messages) == position:
+            if last is not None and last.first + len(last.messages) == position:
                 last.messages.append(message)
             else:
-                self.contents.append(Loose(position, [message]))
-        for run in sorted(self.runs_unproven, key=lambda run: (run.first, -run.end)):
-            # What the log has may stand between them, so each part has its own place.
-            for part in self._not_yet(run, live):
-                piece = Run(run.segment, int(run.first), int(run.count))
-                piece.offset, piece.size, piece.live = run.offset, run.size, [part]
-                self.contents.append(piece)
+                loose.append(Loose(position, [message]))
+        self._take(self.runs_unproven, live, parts)
         self.logged = {}
-        self.contents.sort(key=_place)
+        self.contents = _in_order(loose, parts)
         settled = RangeSet()
         for first, end in live.gaps(0, self.next_position):
             settled.add(first, end)
         self.settled = settled
         self.count = sum(end - first for first, end in live.ranges())
 
-    def _not_yet(self, run: Run, live: RangeSet) -> list[tuple[int, int]]:
-        """The parts of a run that are in the queue and not in `live`, which has them then."""
-        parts = [
-            part
-            for first, end in self.settled.gaps(int(run.first), run.end)
-            for part in live.gaps(first, end)
-        ]
-        for first, end in parts:
-            live.add(first, end)
-        return parts
+    def _take(self, runs: list[Run], live: RangeSet, parts: list[tuple[int, int, Run]]) -> None:
+        """Find the parts of runs that are in the queue and not in `live`, which has them then."""
+        for run in sorted(runs, key=lambda run: (run.first, -run.end)):
+            for run_first, run_end in run.live:
+                for unsettled_first, unsettled_end in self.settled.gaps(run_first, run_end):
+                    for first, end in live.gaps(unsettled_first, unsettled_end):
+                        live.add(first, end)
+                        parts.append((first, end, run))
 
 
-def _place(item: Loose | Run) -> int:
-    return item.first if isinstance(item, Loose) else item.live[0][0]
+def _in_order(loose: list[Loose], parts: list[tuple[int, int, Run]]) -> list[Loose | Run]:
+    """Messages and parts of runs in order; those of one run together, unless something else of the
+    queue stands between them."""
+    places: list[tuple[int, int, Loose | Run]] = [(item.first, 0, item) for item in loose]
+    places += parts
+    places.sort(key=itemgetter(0))
+    contents: list[Loose | Run] = []
+    before: Loose | Run | None = None
+    piece: Run | None = None
+    for first, end, item in places:
+        if isinstance(item, Loose):
+            contents.append(item)
+        elif item is before and piece is not None:
+            piece.live.append((first, end))
+        else:
+            piece = Run(item.segment, int(item.first), int(item.count))
+            piece.offset, piece.size, piece.live = item.offset, item.size, [(first, end)]
+            contents.append(piece)
+        before = item
+    return contents
 
 
 class Recovery(NamedTuple):
@@ -167,8 +178,6 @@ class _FoundSegment(NamedTuple):
     runs: list[Run]
     durable: int
     """How much of it a sync is known to have covered, in bytes."""
-    transient: list[tuple[int, int]]
-    """Positions of messages that died with the process, as half-open ranges."""
 
 
 class _Recoverer:
@@ -303,7 +312,6 @@ class _Recoverer:
         segment = QueueSegment(SegmentWriter(self._medium, name, QUEUE_KIND))
         segment.finished = True
         runs: list[Run] = []
-        transient: list[tuple[int, int]] = []
         reader = RecordReader(self._medium, name)
         for record in reader:
             if isinstance(record, Damage):
@@ -313,20 +321,25 @@ class _Recoverer:
                 if record.kind != entries.RUN:
                     raise Damaged(f"no record of a queue segment: kind {record.kind}")
                 header = entries.read_run_header(record.payload)
+                live = [(header.first, header.first + header.messages)]
+                left_out = 0
                 if header.persistent < header.messages:
-                    transient.extend(entries.transient_positions(record.payload))
+                    live, left_out = entries.persistent_positions(record.payload)
             except Damaged as error:
                 self._damaged(Damage(name, record.offset, reader.end, str(error)))
                 continue
             run = Run(segment, header.first, header.messages)
             run.offset = record.offset
             run.size = RECORD_HEADER_BYTES + len(record.payload)
-            segment.ranges.add(header.first, header.first + header.messages)
+            run.live = live
+            segment.add(live, header.messages - left_out)
             runs.append(run)
+        segment.size = reader.end
         for run in runs:
             if run.offset < reader.durable:
-                in_runs.add(run.first, run.end)
-        self._runs.append(_FoundSegment(number, segment, runs, reader.durable, transient))
+                for first, end in run.live:
+                    in_runs.add(first, end)
+        self._runs.append(_FoundSegment(number, segment, runs, reader.durable))
         if reader.torn is not None:
             self._torn.append(_torn(reader.torn))
 
@@ -341,14 +354,12 @@ class _Recoverer:
                 continue
             queue.segments.append(found.segment)
             for run in found.runs:
-                if run.offset < found.durable:
-                    queue.runs.append(run)
-                    queue.written.add(run.first, run.end)
-                else:
-                    queue.runs_unproven.append(run)
+                proven = run.offset < found.durable
+                (queue.runs if proven else queue.runs_unproven).append(run)
+                for first, end in run.live:
+                    if proven:
+                        queue.written.add(first, end)
                 queue.next_position = max(queue.next_position, run.end)
-            for first, end in found.transient:
-                queue.settled.add(first, end)
 
 
 def _told(damage: Damage) -> str:

@@ -18,7 +18,8 @@ from librt.strings import BytesWriter
 from mypy_extensions import i64
 
 from leveret_storage import entries
-from leveret_storage.entries import Entry, Stored
+from leveret_storage.compaction import Compactor, is_sparse
+from leveret_storage.entries import ABSENT, Entry, Stored
 from leveret_storage.errors import StorageError
 from leveret_storage.log_scan import Stretch, read_stretches
 from leveret_storage.medium import Medium
@@ -43,6 +44,10 @@ LOG_SEGMENTS_MAX: Final = 3
 
 BRIDGED_MESSAGES: Final = 64
 """Settled messages that are copied with live ones around them, to keep the runs long."""
+
+SPARSE_SEGMENTS_MAX: Final = 64
+"""Segments with few messages left that are let be until they have as many bytes as a full one: a
+file costs more than a chunk of a backlog, which is this size."""
 
 BEHIND_BYTES_MAX: Final = 16 * 1024 * 1024
 """Bytes that wait to be written, above which publishers had better wait for the disk."""
@@ -121,7 +126,7 @@ class Store:
         """Every batch up to this one is as safe as it gets."""
         self.queues: dict[int, QueueLog] = {}
         self._writing = writing
-        self._reading = reading
+        self.reading = reading
         self._snapshot = snapshot
         self._tell_synced = synced
         self._tell_failed = failed
@@ -146,6 +151,8 @@ class Store:
         """Whether a batch was written without a sync since the last."""
         self.behind: i64 = 0
         """Bytes of runs that are not on disk yet."""
+        self._compactor = Compactor(self)
+        self._compacted_bytes_min: i64 = limits.queue_segment_bytes // SPARSE_SEGMENTS_MAX
         self._doomed: list[QueueSegment] = []
         """Segments that nobody needs once the open batch is durable."""
         self._closed = False
@@ -159,6 +166,8 @@ class Store:
             queue.settled = found.settled
             queue.written = found.written
             queue.segments = found.segments
+            for segment in queue.segments:
+                segment.recount(queue.settled)
         self.queues[number] = queue
         return queue
 
@@ -195,12 +204,19 @@ class Store:
             for name in recovery.stray:
                 self.medium.delete(name)
 
+        def adopted(result: Any) -> None:
+            self._under_way = False
+            self._check(result)
+            self.commit()
+
+        # Until then no batch is safe, be it empty: what was found is part of what it promises.
+        self._under_way = True
         self._writing.submit(sync_found, self._check)
         self._begin_segment(recovery.unproven)
         # That their queues are gone is durable only now.
-        self._writing.submit(delete_stray, self._check)
+        self._writing.submit(delete_stray, adopted)
         for queue in self.queues.values():
-            self._drop_settled_segments(queue)
+            self._look_at_segments(queue)
 
     # --- what goes into the open batch ------------------------------------------------------
 
@@ -332,22 +348,36 @@ class Store:
             if queue.durable:
                 for first, end in fresh:
                     entries.write_settled(self._out, queue.number, first, end)
-            self._drop_settled_segments(queue)
+            if queue.segments:
+                for segment in queue.segments:
+                    for first, end in fresh:
+                        segment.settle(first, end)
+                self._look_at_segments(queue)
 
-    def _drop_settled_segments(self, queue: QueueLog) -> None:
-        kept: list[QueueSegment] = []
-        last = len(queue.segments) - 1
-        for index, segment in enumerate(queue.segments):
-            ranges = segment.ranges.ranges()
-            settled = all(queue.settled.covers(first, end) for first, end in ranges)
-            if settled and (index < last or segment.finished or self._is_full(segment)):
-                self._doomed.append(segment)
-            else:
-                kept.append(segment)
-        queue.segments = kept
+    def _look_at_segments(self, queue: QueueLog) -> None:
+        emptied: list[QueueSegment] = []
+        for segment in queue.segments:
+            if segment.pending or not is_sparse(segment):
+                continue
+            if segment.live <= 0:
+                segment.recount(queue.settled)
+            if segment.live == 0:
+                segment.moved = {}
+                emptied.append(segment)
+            elif segment.size >= self._compacted_bytes_min:
+                self._compactor.note(queue, segment)
+        if emptied:
+            self._doomed += emptied
+            queue.segments = [segment for segment in queue.segments if segment not in emptied]
 
     def _is_full(self, segment: QueueSegment) -> bool:
         return segment.size >= self._queue_segment_bytes
+
+    def doom(self, segment: QueueSegment) -> None:
+        """Delete a segment when the open batch is durable."""
+        self._doomed.append(segment)
+        self._urgent = True
+        self.commit()
 
     def _delete(self, segments: list[QueueSegment]) -> None:
         """Delete segments, each when nobody reads it."""
@@ -356,6 +386,8 @@ class Store:
             segment.gone = True
         if not names:
             return
+        # That nobody needs them must not be lost where they are.
+        self.sync_written()
 
         def delete() -> None:
             for name in names:
@@ -372,6 +404,11 @@ class Store:
         if not self._broken:
             self._broken = True
             self._tell_failed(error)
+
+    def tidy(self) -> None:
+        """Give back disk that few messages keep: to be called now and then, seconds apart at most
+        where that is to be soon."""
+        self._compactor.look()
 
     # --- segments of the log ----------------------------------------------------------------
 
@@ -488,7 +525,7 @@ class Store:
             self._trim()
             self.commit()
 
-        self._reading.submit(read, got)
+        self.reading.submit(read, got)
 
     def _release(self, log: LogSegment, needed: list[QueueSegment]) -> None:
         """Make durable what holds the messages now, then delete the segment."""
@@ -516,7 +553,9 @@ class Store:
         run.messages = messages
         payload = entries.run(first, messages)
         segment.size += len(payload)
-        segment.ranges.add(first, first + len(messages))
+        live = queue.settled.gaps(first, first + len(messages))
+        segment.add(live, sum([end - start for start, end in live]))
+        segment.pending += 1
         self.behind += len(payload)
         if queue.durable:
             self._runs.append((queue, run, payload))
@@ -549,8 +588,12 @@ class Store:
                 self._fail(result)
                 return
             run.offset, run.size = result
+            run.segment.pending -= 1
+            if run.segment.pending == 0 and is_sparse(run.segment):
+                queue.look_again()
             queue.written.add(run.first, run.end)
             run.messages = None
+            self._compactor.written(run)
 
         self._writing.submit(write, done)
 
@@ -566,31 +609,67 @@ class Store:
         queue.segments.append(segment)
         return segment
 
+    def make_durable(self, segments: list[QueueSegment], done: Callable[[], None]) -> None:
+        """Sync segments, and tell when that is done."""
+        writers = [segment.writer for segment in dict.fromkeys(segments)]
+
+        def sync() -> None:
+            for writer in writers:
+                writer.finish()
+
+        def synced(result: Any) -> None:
+            if isinstance(result, StorageError):
+                self._fail(result)
+            else:
+                done()
+
+        self._writing.submit(sync, synced)
+
     def read_run(self, run: Run, done: Callable[[list[Stored]], None]) -> None:
-        """Read a run from disk; `done` gets its messages, all of them."""
-        segment, offset, size = run.segment, int(run.offset), int(run.size)
-        segment.readers += 1
+        """Read a run from disk; `done` gets its messages, all of them: ABSENT for one that
+        is not there any more."""
+        places = run.places()
+        for place in places:
+            place.segment.readers += 1
 
         def read() -> list[Stored]:
-            return entries.read_run(read_record(self.medium, segment.name, offset, size))
+            return self._read_places(run, places)
 
         def got(result: Any) -> None:
-            segment.readers -= 1
-            if segment.gone:
-                self._delete([segment])
+            for place in places:
+                self.end_read(place.segment)
             if isinstance(result, StorageError):
                 self._fail(result)
             else:
                 done(result)
 
-        self._reading.submit(read, got)
+        self.reading.submit(read, got)
+
+    def end_read(self, segment: QueueSegment) -> None:
+        """A read of a segment has ended."""
+        segment.readers -= 1
+        if segment.gone and segment.readers == 0:
+            self._delete([segment])
 
     def read_run_now(self, run: Run) -> list[Stored]:
-        """Read a run from disk, and wait for it."""
+        """Read a run from disk as `read_run` does, and wait for it."""
         if run.messages is not None:
             return run.messages
-        payload = read_record(self.medium, run.segment.name, int(run.offset), int(run.size))
-        return entries.read_run(payload)
+        return self._read_places(run, run.places())
+
+    def _read_places(self, run: Run, places: list[Run]) -> list[Stored]:
+        if len(places) == 1 and places[0] is run:
+            return self._read_place(run)
+        found = [ABSENT] * int(run.count)
+        for place in places:
+            for position, message in enumerate(self._read_place(place), int(place.first)):
+                if run.first <= position < run.end and message is not ABSENT:
+                    found[position - int(run.first)] = message
+        return found
+
+    def _read_place(self, run: Run) -> list[Stored]:
+        name, offset, size = run.segment.name, int(run.offset), int(run.size)
+        return entries.read_run(read_record(self.medium, name, offset, size))
 
     def close(self) -> None:
         """Write and sync what is open, and stop. Nothing may be put in any more."""
@@ -609,4 +688,4 @@ class Store:
 
         self._writing.submit(finish, self._check)
         self._writing.close()
-        self._reading.close()
+        self.reading.close()

@@ -11,7 +11,7 @@ the medium stops it. Then what `recover` finds is compared with what may be ther
 What a failed assertion says begins with the seed, and the seed is all it takes to see it again.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from itertools import accumulate
 from random import Random
@@ -194,8 +194,12 @@ class World:
         fault_chance: float = 0.3,
         log_segment_bytes: int | None = None,
         queue_segment_bytes: int | None = None,
+        deep: bool = False,
     ) -> None:
+        """In a `deep` one queues fill, and most of what is in them is settled, so that few messages
+        keep the queue segments."""
         self.seed = seed
+        self.deep = deep
         self.random = Random(seed)
         self.crash_within = crash_within
         self.fault_chance = fault_chance
@@ -212,7 +216,7 @@ class World:
         self.lives = 0
         self.lost = 0
         """Batches that were not found, and did not have to be."""
-        self.kinds: dict[str, int] = {}
+        self.kinds: Counter[str] = Counter()
         steps: list[tuple[int, Callable[[], None]]] = [
             (12, self._publish),
             (6, self._settle_in_order),
@@ -223,9 +227,12 @@ class World:
             (1, self._drop_queue),
             (4, self._write_run),
             (3, self._read_run),
+            (1 + 3 * deep, self._settle_most),
+            (4 * deep, self._fill),
+            (2 + 8 * deep, self._tidy),
             (8, self._commit),
-            (12, self._run_job),
-            (12, self._deliver),
+            (12 + 60 * deep, self._run_job),
+            (12 + 60 * deep, self._deliver),
         ]
         self.steps = [step for _, step in steps]
         self.weights = list(accumulate(weight for weight, _ in steps))
@@ -330,7 +337,7 @@ class World:
         return f"seed {self.seed}, life {self.lives}, call {self.medium.calls}"
 
     def _count(self, kind: str) -> None:
-        self.kinds[kind] = self.kinds.get(kind, 0) + 1
+        self.kinds[kind] += 1
 
     # --- what the store tells ---------------------------------------------------------------
 
@@ -392,6 +399,12 @@ class World:
             logs = [queue.log for queue in targets]
             self.store.message(logs, positions, message)
 
+    def _fill(self) -> None:
+        for _ in range(20):
+            self._publish()
+        for _ in range(3):
+            self._write_run()
+
     def _settle(self, queue: OwnedQueue, position: int) -> None:
         queue.log.settle(position)
         del queue.messages[position]
@@ -408,6 +421,13 @@ class World:
         queue = self._any_queue()
         if queue is not None and queue.messages:
             self._settle(queue, self.random.choice(sorted(queue.messages)))
+
+    def _settle_most(self) -> None:
+        queue = self._any_queue()
+        if queue is not None:
+            for position in sorted(queue.messages):
+                if self.random.random() < 0.85:
+                    self._settle(queue, position)
 
     def _purge(self) -> None:
         queue = self._any_queue()
@@ -464,7 +484,8 @@ class World:
         if queue is None or not runs:
             return
         run = self.random.choice(runs)
-        wanted = [at for at in range(int(run.first), run.end) if at in queue.messages]
+        ranges = run.live or [(int(run.first), run.end)]
+        wanted = [at for part in ranges for at in range(*part) if at in queue.messages]
         if not wanted:
             queue.runs.remove(run)
             return
@@ -477,6 +498,10 @@ class World:
 
         self.store.read_run(run, done)
 
+    def _tidy(self) -> None:
+        for _ in range(2 if self.deep else 1):
+            self.store.tidy()
+
     def _commit(self) -> None:
         self.store.commit(urgent=self.random.random() < 0.3)
         self._note()
@@ -487,10 +512,13 @@ class World:
                 executor.run_one()
 
     def _deliver(self) -> None:
+        segments = [each for queue in self.queues.values() for each in queue.log.segments]
         for executor in (self.writing, self.reading):
             if executor.results and self.random.random() < self.deliver_chance:
                 executor.deliver_one()
                 self._note()
+        if any(segment.moved for segment in segments):
+            self._count("moved")
 
 
 def take_until_room(medium: FaultyMedium) -> None:

@@ -84,8 +84,8 @@ def test_an_entry_of_no_kind_is_damaged() -> None:
 
 def test_a_message_with_flags_that_mean_nothing_is_damaged() -> None:
     whole = bytearray(entries.run(0, [Stored(b"", b"", b"", True)]))
-    whole[entries.RUN_HEADER_BYTES] = 4
-    with pytest.raises(Damaged, match="no flags of a message: 4"):
+    whole[entries.RUN_HEADER_BYTES] = 5
+    with pytest.raises(Damaged, match="no flags of a message: 5"):
         entries.read_run(bytes(whole))
 
 

@@ -49,13 +49,19 @@ class Owner:
 
     def run(self) -> None:
         """Do all there is to do, what that leads to included."""
-        executors = (self.writing, self.reading)
-        while any(each.jobs or each.results for each in executors):
-            for each in executors:
-                if each.jobs:
-                    each.run_one()
-                if each.results:
-                    each.deliver_one()
+        while self.step():
+            continue
+
+    def step(self) -> bool:
+        """Do one thing of those there are to do; whether there was any."""
+        for each in (self.writing, self.reading):
+            if each.results:
+                each.deliver_one()
+                return True
+            if each.jobs:
+                each.run_one()
+                return True
+        return False
 
     def commit(self) -> None:
         self.store.commit(urgent=True)

@@ -15,6 +15,9 @@ PARTS = 4
 WORLDS = 110
 """Worlds of each part."""
 
+DEEP_WORLDS = 20
+"""Worlds in which queue segments are compacted."""
+
 LIVES = 25
 """Lives of a world: each ends in a crash point, and the next one finds what is left."""
 
@@ -35,3 +38,14 @@ def test_what_was_told_is_found_after_each_crash_and_the_rest_in_whole_batches(p
     assert lost > lives / 10
     for kind in ("crash", "failed", "power lost", "killed"):
         assert kinds[kind] > lives / 20, kind
+
+
+def test_the_same_is_found_where_few_messages_keep_a_segment_and_are_moved() -> None:
+    moved = 0
+    for seed in range(DEEP_WORLDS):
+        world = World(seed, deep=True, crash_within=300)
+        for _ in range(LIVES):
+            world.live()
+        moved += world.kinds["moved"]
+    print(f"{DEEP_WORLDS * LIVES} crash points, {moved} segments compacted")
+    assert moved > DEEP_WORLDS

@@ -91,6 +91,11 @@ class Broker:
         if self.keeper is not None:
             self.keeper.synced()
 
+    def tidy(self) -> None:
+        """Have disk given back that few messages keep; to be called every now and then."""
+        if self.keeper is not None:
+            self.keeper.store.tidy()
+
     def commit(self, urgent: bool = False) -> None:
         """Have what is open written, if somebody waits for it or it is `urgent`."""
         if self.keeper is not None:

@@ -140,6 +140,7 @@ class AmqpServer:
             self._disk.check()
         self._losses.report(now)
         # Nobody waits for acknowledgements to be written down, but they are not left for long.
+        self._broker.tidy()
         self._broker.commit(urgent=True)
         self._timer = self._loop.call_later(TICK_S, self._tick)
 

@@ -1,0 +1,220 @@
+"""A queue segment that few messages keep is replaced, and they are found where they are then."""
+
+from copy import deepcopy
+
+import pytest
+
+from leveret_storage.entries import ABSENT, Stored
+from leveret_storage.inspection import inspect
+from leveret_storage.queue_log import QueueLog, Run
+from leveret_storage.recovery import recover
+from tests.storage.faulty import FaultyMedium
+from tests.storage.store_world import read_out
+from tests.storage.test_store import Owner, after_power_loss
+
+SEGMENT_BYTES = 6000
+COUNT = 600
+"""Messages of a queue, which are about ten segments."""
+
+
+def numbered(first: int, count: int, persistent: bool = True) -> list[Stored]:
+    return [Stored(b"r", b"h", b"%060d" % at, persistent) for at in range(first, first + count)]
+
+
+def fill(owner: Owner, queue: QueueLog, *, persistent: bool = True) -> list[Run]:
+    """Keep messages in the log and in runs."""
+    runs = []
+    for first in range(0, COUNT, 20):
+        messages = numbered(first, 20, persistent)
+        if queue.durable:
+            for position, message in enumerate(messages, first):
+                owner.store.message([queue], [position], message)
+        runs.append(owner.store.write_run(queue, first, messages))
+        owner.commit()
+    return runs
+
+
+def settle_all_but(owner: Owner, queue: QueueLog, kept: list[int]) -> None:
+    at = 0
+    for position in [*kept, COUNT]:
+        queue.settle_range(at, position)
+        at = position + 1
+    owner.commit()
+    owner.commit()
+
+
+def tidy(owner: Owner) -> None:
+    """Look twice, and do what that leads to."""
+    for _ in range(2):
+        owner.store.tidy()
+        owner.commit()
+
+
+def queue_bytes(owner: Owner) -> int:
+    return sum(owner.medium.size(name) for name in owner.queue_blobs())
+
+
+def owner_of(queue_segment_bytes: int = SEGMENT_BYTES) -> Owner:
+    return Owner(
+        FaultyMedium(1), log_segment_bytes=SEGMENT_BYTES, queue_segment_bytes=queue_segment_bytes
+    )
+
+
+KEPT = list(range(7, COUNT, 100))
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_disk_comes_near_to_zero_when_one_message_of_a_hundred_is_stuck(durable: bool) -> None:
+    owner = owner_of()
+    queue = owner.store.add_queue(durable)
+    fill(owner, queue, persistent=durable)
+    full = queue_bytes(owner)
+    settle_all_but(owner, queue, KEPT)
+    assert queue_bytes(owner) > full / 2
+
+    tidy(owner)
+
+    assert queue_bytes(owner) < full / 20
+    assert owner.failures == []
+
+
+def test_what_is_left_is_found_after_the_power_went() -> None:
+    owner = owner_of()
+    queue = owner.store.add_queue(True)
+    fill(owner, queue)
+    settle_all_but(owner, queue, KEPT)
+    tidy(owner)
+
+    medium = deepcopy(owner.medium).crash()
+    found = read_out(medium, recover(medium))
+
+    bodies = {position: body for position, (body, _, _) in found.messages[1].items()}
+    assert bodies == {position: b"%060d" % position for position in KEPT}
+    assert inspect(medium).damages == []
+
+
+def test_who_holds_a_run_reads_what_is_left_of_it() -> None:
+    owner = owner_of()
+    queue = owner.store.add_queue(True)
+    runs = fill(owner, queue)
+    settle_all_but(owner, queue, KEPT)
+    tidy(owner)
+    read: list[list[Stored]] = []
+
+    for run in runs:
+        owner.store.read_run(run, read.append)
+        owner.run()
+        assert [each.body for each in owner.store.read_run_now(run)] == [
+            each.body for each in read[-1]
+        ]
+
+    found = [message for messages in read for message in messages]
+    assert len(found) == COUNT
+    assert [at for at in range(COUNT) if found[at] is not ABSENT] == KEPT
+    assert [found[at].body for at in KEPT] == [b"%060d" % at for at in KEPT]
+    assert owner.failures == []
+
+
+def test_messages_are_moved_again_when_few_of_those_that_were_moved_are_left() -> None:
+    owner = owner_of()
+    queue = owner.store.add_queue(True)
+    runs = fill(owner, queue)
+    settle_all_but(owner, queue, [at for at in range(COUNT) if at % 4 == 0])
+    tidy(owner)
+    once = queue_bytes(owner)
+    settle_all_but(owner, queue, [300])
+    tidy(owner)
+
+    assert queue_bytes(owner) < once / 10
+    for run in runs:
+        found = owner.store.read_run_now(run)
+        bodies = [each.body for each in found if each is not ABSENT]
+        assert bodies == ([b"%060d" % 300] if run.first <= 300 < run.end else [])
+
+
+def test_a_start_goes_on_with_what_is_sparse() -> None:
+    owner = owner_of()
+    queue = owner.store.add_queue(True)
+    fill(owner, queue)
+    settle_all_but(owner, queue, KEPT)
+    owner.store.close()
+    full = queue_bytes(owner)
+
+    again = Owner(owner.medium.kill(), queue_segment_bytes=SEGMENT_BYTES)
+    again.run()
+    tidy(again)
+
+    assert queue_bytes(again) < full / 10
+    assert after_power_loss(again.medium).queues[1].count == len(KEPT)
+
+
+def test_what_is_consumed_in_order_is_not_copied() -> None:
+    owner = owner_of()
+    queue = owner.store.add_queue(True)
+    fill(owner, queue)
+    names = set(owner.queue_blobs())
+    for first in range(0, COUNT, 40):
+        queue.settle_range(first, first + 40)
+        owner.store.tidy()
+        owner.commit()
+        assert set(owner.queue_blobs()) <= names
+
+    assert owner.queue_blobs() == []
+
+
+def test_a_damaged_segment_stays_and_stops_nothing() -> None:
+    owner = owner_of()
+    queue = owner.store.add_queue(True)
+    fill(owner, queue)
+    settle_all_but(owner, queue, KEPT)
+    damaged = owner.queue_blobs()[0]
+    owner.medium.flip(damaged, 200, 1)
+
+    tidy(owner)
+
+    assert damaged in owner.queue_blobs()
+    assert len(owner.queue_blobs()) == 2
+    assert owner.failures == []
+
+
+def test_nothing_is_lost_wherever_a_crash_ends_it() -> None:
+    """Each step, and the power going in it."""
+    steps = 0
+    done = False
+    while not done:
+        owner = owner_of()
+        queue = owner.store.add_queue(True)
+        fill(owner, queue)
+        settle_all_but(owner, queue, KEPT)
+        owner.store.tidy()
+        owner.store.tidy()
+        done = False
+        for _ in range(steps):
+            done = not owner.step()
+        for medium in (owner.medium.kill(), deepcopy(owner.medium).crash()):
+            found = read_out(medium, recover(medium))
+            assert sorted(found.messages[1]) == KEPT, steps
+        steps += 1
+    assert steps > 10
+
+
+def test_a_queue_dropped_while_a_segment_is_copied_leaves_nothing() -> None:
+    steps = 0
+    done = False
+    while not done:
+        owner = owner_of()
+        queue = owner.store.add_queue(True)
+        fill(owner, queue)
+        settle_all_but(owner, queue, KEPT)
+        owner.store.tidy()
+        owner.store.tidy()
+        done = False
+        for _ in range(steps):
+            done = not owner.step()
+        owner.store.drop_queue(queue)
+        owner.commit()
+        owner.commit()
+        assert owner.queue_blobs() == []
+        assert owner.failures == []
+        steps += 1
+    assert steps > 10
