@@ -91,6 +91,8 @@ def test_settling_many_settles_those_that_are_overdue_too(
     play.waits(1)
     slow.says(1, settle)
     slow.gets(1, "c", 4, b"2", redelivered=True)
+    slow.says(1, Basic.Ack(4, True))
+    assert play.queue("q").unacknowledged == 0
     slow.says(1, Basic.Ack(2))
     slow.is_refused(1, ReplyCode.PRECONDITION_FAILED, "unknown delivery tag 2", Basic.Ack)
 

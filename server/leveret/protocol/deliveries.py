@@ -107,9 +107,9 @@ class Deliveries:
         """Every unacknowledged delivery, oldest first."""
         taken = list(self.unacknowledged.values())
         self.unacknowledged.clear()
+        self._lowest = self.last_tag + 1
         if self.overdue:
             self._settle_overdue(list(self.overdue))
-        self._lowest = self.last_tag + 1
         return taken
 
     def give_back(self, overdue: list["Delivery"], consumer: "ChannelConsumer") -> None:
