@@ -1,6 +1,7 @@
 """What routing means, written down as plainly as it can be said, and inputs to hold it against."""
 
 from collections.abc import Iterable
+from functools import cache
 
 from hypothesis import strategies as st
 from pamqp.commands import Basic
@@ -16,9 +17,9 @@ def exchange(kind: str, arguments: Table | None = None) -> Exchange:
     return create(kind, f"an {kind} exchange", True, False, False, arguments or {})
 
 
-def message(headers: Table | None = None, body: bytes = b"") -> Message:
+def message(headers: Table | None = None, body: bytes = b"", route: bytes = b"\0\0") -> Message:
     """A message with these headers."""
-    return Message(b"", encode_header(Basic.Properties(headers=headers), len(body)), body, False)
+    return Message(route, encode_header(Basic.Properties(headers=headers), len(body)), body, False)
 
 
 def matched(source: Exchange, routing_key: str, headers: Table | None = None) -> list[Destination]:
@@ -94,9 +95,12 @@ def matches(kind: str, key: str, arguments: Table, routing_key: str, headers: Ta
     return kind == "fanout"
 
 
+known_places = cache(places)
+
+
 def next_on_ring(units: Iterable[tuple[str, int]], place: int) -> str | None:
     """The label, of labels with units of weight, that has the next point from a place on."""
-    points = [(point, label) for label, unit in units for point in places(label, unit)]
+    points = [(point, label) for label, unit in units for point in known_places(label, unit)]
     return min(((point - place) % 2**32, label) for point, label in points)[1] if points else None
 
 
