@@ -16,7 +16,7 @@ from pika.exceptions import ConnectionClosedByBroker
 
 from leveret import __version__
 from tests.support import wire
-from tests.support.brokers import HOST, Leveret, wait_until
+from tests.support.brokers import FEW_CONNECTIONS, HOST, Leveret, wait_until
 
 EXIT_DEADLINE_S = 60.0
 READY = re.compile(r"leveret ready( amqp=\S+:\d+)+ storage=(\S+)")
@@ -26,7 +26,7 @@ def leveret(*arguments: str, **variables: str) -> subprocess.CompletedProcess[st
     """Run a `leveret` command that ends by itself."""
     return subprocess.run(
         [sys.executable, "-m", "leveret", *arguments],
-        env={**os.environ, **variables},
+        env={**os.environ, **dict([FEW_CONNECTIONS]), **variables},
         capture_output=True,
         text=True,
         timeout=EXIT_DEADLINE_S,

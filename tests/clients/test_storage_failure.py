@@ -17,7 +17,7 @@ from pamqp import commands
 
 from leveret_storage.format import CHECKED_BEFORE_CRC, FORMAT_VERSION, MAGIC, PRELUDE
 from tests.clients.peers import Numbered, Peer, Peers, log_lines
-from tests.support.brokers import BrokerError, Leveret
+from tests.support.brokers import FEW_CONNECTIONS, BrokerError, Leveret
 
 PERSISTENT = commands.Basic.Properties(delivery_mode=2)
 SHIM_SOURCE = Path(__file__).parents[1] / "support" / "failing_sync.c"
@@ -48,6 +48,7 @@ def publisher(peers: Peers) -> Peer:
 
 def refusal(data: Path, **variables: str) -> str:
     """The one line with which a broker refuses the data."""
+    variables |= dict([FEW_CONNECTIONS])
     with pytest.raises(BrokerError) as refused, Leveret(data_dir=data, env=variables):
         raise AssertionError("it has started")
     head, line = str(refused.value).splitlines()

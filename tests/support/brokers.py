@@ -34,6 +34,9 @@ LOG_TAIL_BYTES = 4000
 
 RABBITMQ_SCRIPT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 SOURCE_ROOTS = [str(Path(__file__).resolve().parents[2] / name) for name in ("server", "storage")]
+FEW_CONNECTIONS = ("LEVERET_AMQP_MAX_CONNECTIONS", "100")
+"""Variable and value for a broker that has to have nothing to say of the machine's limits."""
+
 READY_ADDRESS = re.compile(r"^leveret ready\b.*?\bamqp=(\S+):(\d+)", re.MULTILINE)
 
 

@@ -12,13 +12,15 @@ from click.testing import CliRunner, Result
 
 from leveret import __version__
 from leveret.cli import main
+from tests.support.brokers import FEW_CONNECTIONS
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Run `leveret` with arguments, in an environment without keys."""
+    """Run `leveret` with arguments, in an environment without keys that matter."""
     for name in ("LEVERET_CONFIG", "RABBITMQ_DEFAULT_USER"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(*FEW_CONNECTIONS)
     return lambda *arguments: CliRunner().invoke(main, arguments)
 
 
