@@ -16,17 +16,9 @@ import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 
 from tests.clients.processes import Program
-from tests.support.brokers import Broker, Leveret, RabbitMQ, rabbitmq_available
+from tests.support.brokers import EXCHANGE_PLUGINS, Broker, Leveret, RabbitMQ, rabbitmq_available
 
 BROKER_VARIABLE = "LEVERET_TEST_BROKER"
-
-EXCHANGE_PLUGINS = [
-    "rabbitmq_consistent_hash_exchange",
-    "rabbitmq_random_exchange",
-    "rabbitmq_recent_history_exchange",
-    "rabbitmq_sharding",
-]
-"""The plugins that have the exchange types RabbitMQ itself lacks."""
 
 
 @pytest.fixture(scope="package")

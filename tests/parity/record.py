@@ -9,7 +9,7 @@ import difflib
 import sys
 
 from tests.parity.scenario import all_scenarios, read_recordings, write_recordings
-from tests.support.brokers import RabbitMQ, rabbitmq_available
+from tests.support.brokers import EXCHANGE_PLUGINS, RabbitMQ, rabbitmq_available
 
 
 def main() -> int:
@@ -20,7 +20,7 @@ def main() -> int:
     if not rabbitmq_available():
         print("rabbitmq-server is not installed", file=sys.stderr)
         return 2
-    with RabbitMQ() as broker:
+    with RabbitMQ(plugins=EXCHANGE_PLUGINS) as broker:
         transcripts = {one.id: one.run(broker.host, broker.port) for one in all_scenarios()}
     if arguments.check:
         return _compare(transcripts)

@@ -32,6 +32,14 @@ STOP_DEADLINE_S = 60.0
 POLL_INTERVAL_S = 0.02
 LOG_TAIL_BYTES = 4000
 
+EXCHANGE_PLUGINS = (
+    "rabbitmq_consistent_hash_exchange",
+    "rabbitmq_random_exchange",
+    "rabbitmq_recent_history_exchange",
+    "rabbitmq_sharding",
+)
+"""The plugins that have the exchange types RabbitMQ itself lacks."""
+
 RABBITMQ_SCRIPT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 SOURCE_ROOTS = [str(Path(__file__).resolve().parents[2] / name) for name in ("server", "storage")]
 FEW_CONNECTIONS = ("LEVERET_AMQP_MAX_CONNECTIONS", "100")
