@@ -14,6 +14,7 @@ COMPILED: Final = (
     "leveret.tables",
     "leveret.protocol.withheld",
     "leveret.protocol.session",
+    "leveret.protocol.input",
     "leveret.protocol.connection",
     "leveret.protocol.channel",
     "leveret.protocol.deliveries",

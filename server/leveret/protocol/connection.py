@@ -1,14 +1,13 @@
 """A connection without its socket: bytes in through `feed`, bytes out through `take_output`.
 
-The connection finds whole frames in what came, keeps channels, and is the one place where an error
-of the peer becomes a close method. It works through a bounded slice of input at a time and says
-whether there is more, so that one busy publisher cannot hold up the others.
+The connection is handed whole frames by `Input`, keeps channels and states, and is the one place
+where an error of the peer becomes a close method.
 """
 
 from collections.abc import Callable
 from typing import Any, Final
 
-from librt.strings import read_i16_be, read_i32_be
+from librt.strings import read_i32_be
 from mypy_extensions import i64
 from pamqp.base import Frame
 from pamqp.commands import Channel as ChannelMethods
@@ -19,12 +18,7 @@ from leveret.engine.table import describe
 from leveret.engine.topology.queues import remove_queue
 from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError, ReplyCode
-from leveret.limits import (
-    CLOSE_TIMEOUT_S,
-    INITIAL_FRAME_BYTES_MAX,
-    OUTPUT_REPLIES_BYTES_MAX,
-    SILENT_CLOSE_DELAY_S,
-)
+from leveret.limits import CLOSE_TIMEOUT_S, SILENT_CLOSE_DELAY_S
 from leveret.protocol import handlers, methods
 from leveret.protocol.channel import HEADER_BYTES_MIN, Channel
 from leveret.protocol.frames import (
@@ -35,12 +29,13 @@ from leveret.protocol.frames import (
     CONNECTION_CLOSE,
     CONNECTION_CLOSE_OK,
     FRAME_BODY,
-    FRAME_END,
     FRAME_HEADER,
     FRAME_HEARTBEAT,
     FRAME_METHOD,
     HEARTBEAT,
 )
+from leveret.protocol.greeting import ACCEPTED_HEADERS, PROTOCOL_HEADER, foreign
+from leveret.protocol.input import NO_METHOD, Input, broken, unexpected
 from leveret.protocol.session import NO_VHOST, Session
 from leveret.protocol.states import (
     EXPECT_METHOD,
@@ -51,29 +46,11 @@ from leveret.protocol.states import (
     out_of_turn,
 )
 
-PROTOCOL_HEADER: Final = b"AMQP\x00\x00\x09\x01"
-ACCEPTED_HEADERS: Final = (PROTOCOL_HEADER, b"AMQP\x01\x01\x00\x09")
-"""0-9-1, and 0-9, which is answered as 0-9-1."""
-
-FOREIGN_HEADERS: Final = {
-    b"GET ": "an HTTP request",
-    b"POST": "an HTTP request",
-    b"HEAD": "an HTTP request",
-    b"\x16\x03\x01": "a TLS handshake",
-    b"\x16\x03\x03": "a TLS handshake",
-    b"AMQP": "another version of AMQP",
-}
-"""First octets of what is sent to the wrong port, and what to call it in the log."""
-
 CHANNEL_OPEN: Final = 0x0014000A
 CHANNEL_CLOSE: Final = 0x00140028
 CHANNEL_CLOSE_OK: Final = 0x00140029
-NO_METHOD: Final = 0
 DEFINING_CLASSES: Final = (40, 50)
 """Exchange and queue: their replies speak of what there is."""
-
-OCTETS_TOLD_MAX: Final = 64
-"""Octets of a frame that an error text shows: it has no room for more."""
 
 LISTENING_STATES: Final = (
     ConnectionState.START,
@@ -84,7 +61,7 @@ LISTENING_STATES: Final = (
 """States in which the peer can be told what is wrong."""
 
 
-class Connection:
+class Connection(Input):
     """One peer, from its first octet to its last. Owned by a transport, which moves the bytes."""
 
     def __init__(
@@ -97,8 +74,8 @@ class Connection:
         now: float,
         peer: str = "",
     ) -> None:
+        super().__init__(Session(broker.keeper, wake, log, peer))
         self.broker = broker
-        self.session = Session(broker.keeper, wake, log, peer)
         self.state = ConnectionState.HEADER
         self.from_loopback = from_loopback
         self.name = ""
@@ -111,22 +88,12 @@ class Connection:
         """Whether it is not to be read because of an alarm."""
         self._channels: dict[int, Channel] = {}
         self._channel_max = 0
-        self._input = b""
-        self._at: i64 = 0
-        self._payload_max: i64 = INITIAL_FRAME_BYTES_MAX
-        self._number: i64 = 0
-        """The channel of the frame at hand, for an error in it."""
-        self._index: i64 = NO_METHOD
-        """The class and method id an error in the frame at hand is about."""
         self._recent: Channel | None = None
         """The channel of the last content or acknowledgement: mostly that of the next."""
         self._deadline: float = now + broker.config.amqp.handshake_timeout
         """When to give up waiting for the peer to get on, while it is not open."""
         self._heard = now
         self._sent = now
-        self._heard_since = False
-        self._deaf = False
-        """Whether nothing is listened to any more."""
 
     # --- state ------------------------------------------------------------------------------
 
@@ -173,105 +140,20 @@ class Connection:
 
     # --- input ------------------------------------------------------------------------------
 
-    def feed(self, data: bytes, slice_bytes: int) -> bool:
-        """Take what was received, and work through a first slice of it.
-
-        :returns: whether there is more to work through; if so, call `work` before `feed`.
-        """
-        if self._deaf:
-            return False
-        self._heard_since = True
-        rest = self._input[self._at :]
-        missing = _octets_missing(rest)
-        if 0 < missing <= len(data) and self.state != ConnectionState.HEADER:
-            # Only the frame that was cut is put together; the rest is worked through in place.
-            self._input = rest + data[:missing]
-            self._at = 0
-            self.work(len(self._input))
-            self._input = data
-            self._at = missing
-        else:
-            self._input = rest + data if rest else data
-            self._at = 0
-        return self.work(slice_bytes)
-
-    def work(self, slice_bytes: int) -> bool:
-        """Work through about `slice_bytes` of what was received.
-
-        :returns: whether there is more to work through.
-        """
-        if self._deaf or (self.state == ConnectionState.HEADER and not self._protocol_header()):
-            return False
-        until: i64 = self._at + slice_bytes
-        while True:
-            try:
-                return self._frames(until)
-            except AmqpError as error:
-                self._fail(error)
-
-    def _protocol_header(self) -> bool:
-        """Read the protocol header; whether there was a whole and right one."""
-        header = self._input[:8]
-        if len(header) < 8 and not _foreign(header):
-            return False
+    def _protocol_header(self, header: bytes) -> bool:
+        what = foreign(header)
         if header in ACCEPTED_HEADERS:
-            self._at = 8
             self.move(ConnectionEvent.HEADER)
             self.send(handlers.connection.start(self))
             return True
-        what = _foreign(header) or "no AMQP"
-        self.session.log.warning("wrong protocol", received=f"{what}: {describe(header)}")
-        self.session.write(PROTOCOL_HEADER)
-        self._lost()
+        if len(header) == len(PROTOCOL_HEADER) or what:
+            received = f"{what or 'no AMQP'}: {describe(header)}"
+            self.session.log.warning("wrong protocol", received=received)
+            self.session.write(PROTOCOL_HEADER)
+            self._lost()
         return False
-
-    def _frames(self, until: i64) -> bool:
-        """Handle whole frames up to about a position; whether there are more."""
-        data = self._input
-        end: i64 = len(data)
-        at = self._at
-        while at < until:
-            if end - at < 7:
-                return self._wait(at)
-            size = i64(read_i32_be(data, at + 3)) & 0xFFFFFFFF
-            kind: i64 = data[at]
-            if size > self._payload_max:
-                self._about_nothing()
-                raise self._broken(kind, b"", f"{{frame_too_large,{size},{self._payload_max - 8}}}")
-            start = at + 7
-            stop = start + size
-            if stop >= end:
-                return self._wait(at)
-            at = stop + 1
-            self._at = at
-            if data[stop] != FRAME_END:
-                self._about_nothing()
-                raise self._broken(
-                    kind, data[start:stop], f"{{invalid_frame_end_marker,{data[stop]}}}"
-                )
-            self._frame(kind, i64(read_i16_be(data, start - 6)) & 0xFFFF, data, start, stop)
-            if self._deaf:
-                self._input = b""
-                self._at = 0
-                return False
-            if len(self.session.output) > OUTPUT_REPLIES_BYTES_MAX:
-                break
-        return at < end
-
-    def _wait(self, at: i64) -> bool:
-        """The rest is no whole frame: let go of everything before it."""
-        self._input = self._input[at:]
-        self._at = 0
-        return False
-
-    def _broken(self, kind: i64, payload: bytes, what: str) -> AmqpError:
-        return AmqpError(
-            ReplyCode.FRAME_ERROR,
-            f"type {kind}, all octets = {describe(payload[:OCTETS_TOLD_MAX])}: {what}",
-        )
 
     def _frame(self, kind: i64, number: i64, data: bytes, start: i64, stop: i64) -> None:
-        """Handle one frame with the payload `data[start:stop]`."""
         self._number = number
         channel = self._recent
         if channel is None or channel.number != number:
@@ -280,7 +162,7 @@ class Connection:
         if kind == FRAME_METHOD:
             if stop - start < 4:
                 self._index = NO_METHOD
-                raise self._broken(kind, data[start:stop], "unknown_frame")
+                raise broken(kind, data[start:stop], "unknown_frame")
             self._index = i64(read_i32_be(data, start)) & 0xFFFFFFFF
             if channel is not None and channel.open:
                 self._channel_method(channel, data, start, stop)
@@ -290,22 +172,22 @@ class Connection:
             self._content(channel, kind, data, start, stop)
         elif kind != FRAME_HEARTBEAT or stop != start:
             self._index = NO_METHOD
-            raise self._broken(kind, data[start:stop], "unknown_frame")
+            raise broken(kind, data[start:stop], "unknown_frame")
         elif number != 0:
             self._index = NO_METHOD
-            raise _unexpected(kind, b"")
+            raise unexpected(kind, b"")
 
     def _content(
         self, channel: Channel | None, kind: i64, data: bytes, start: i64, stop: i64
     ) -> None:
         self._index = NO_METHOD
         if kind == FRAME_HEADER and stop - start < HEADER_BYTES_MIN:
-            raise self._broken(kind, data[start:stop], "unknown_frame")
+            raise broken(kind, data[start:stop], "unknown_frame")
         if channel is None:
             if self.state == ConnectionState.CLOSING:
                 return
             if self._number == 0:
-                raise _unexpected(kind, data[start:stop])
+                raise unexpected(kind, data[start:stop])
             raise AmqpError(
                 ReplyCode.UNEXPECTED_FRAME, "expected method frame, got non method frame instead"
             )
@@ -370,7 +252,7 @@ class Connection:
             self._open_channel(int(number))
         elif self.state == ConnectionState.OPENING:
             self._index = NO_METHOD
-            raise _unexpected(FRAME_METHOD, payload)
+            raise unexpected(FRAME_METHOD, payload)
         elif self.state != ConnectionState.CLOSING:
             raise out_of_turn(self.state)
 
@@ -419,7 +301,6 @@ class Connection:
     # --- errors and endings -----------------------------------------------------------------
 
     def _fail(self, error: AmqpError) -> None:
-        """Close what the error says, and tell the peer why."""
         channel = self._channels.get(self._number)
         if error.closes_connection or channel is None or self.state != ConnectionState.OPEN:
             self.fail(error)
@@ -488,11 +369,6 @@ class Connection:
         self._about_nothing()
         self.fail(AmqpError(ReplyCode.INTERNAL_ERROR, "the broker failed to handle a frame"))
 
-    def _about_nothing(self) -> None:
-        """What is said next is not about a method or a channel of the peer."""
-        self._number = 0
-        self._index = NO_METHOD
-
     def lost(self) -> None:
         """The socket is gone."""
         if self.state != ConnectionState.CLOSED:
@@ -505,8 +381,7 @@ class Connection:
         self.move(ConnectionEvent.LOST)
         self.release()
         self.session.drop_withheld()
-        self._input = b""
-        self._at = 0
+        self._forget_input()
         self.session.touch()
 
     def release(self) -> None:
@@ -582,27 +457,3 @@ class Connection:
         self.session.log.info("connection unblocked")
         if "connection.blocked" in self.session.capabilities:
             self.send(ConnectionMethods.Unblocked())
-
-
-def _unexpected(kind: i64, payload: bytes) -> AmqpError:
-    """The error of a whole frame that has no place where it came."""
-    octets = describe(payload[:OCTETS_TOLD_MAX])
-    return AmqpError(ReplyCode.UNEXPECTED_FRAME, f"type {kind}, all octets = {octets}")
-
-
-def _octets_missing(frame: bytes) -> i64:
-    """Octets a frame lacks to be whole; not above 0 if none, or if its size is not here."""
-    if len(frame) < 7:
-        return 0
-    return 8 + (i64(read_i32_be(frame, 3)) & 0xFFFFFFFF) - len(frame)
-
-
-def _foreign(header: bytes) -> str:
-    """What the first octets of something that is no AMQP 0-9-1 look like; "" if like nothing."""
-    for accepted in ACCEPTED_HEADERS:
-        if accepted.startswith(header):
-            return ""
-    for prefix, what in FOREIGN_HEADERS.items():
-        if header.startswith(prefix):
-            return what
-    return ""
