@@ -50,7 +50,7 @@ def test_adopting_what_is_of_its_nature_is_refused_still() -> None:
     client.says(1, Queue.Declare(queue="q", arguments={**FIRST, "x-max-priority": 5}))
     text = (
         "inequivalent arg 'x-max-priority' for queue 'q' in vhost '/': received the value '5' of "
-        "type 'signedint' but current is none"
+        "type 'byte' but current is none"
     )
     client.is_refused(1, ReplyCode.PRECONDITION_FAILED, text, Queue.Declare)
 
