@@ -250,10 +250,7 @@ def test_a_ring_finds_the_next_point_of_all(
 
 
 def test_a_ring_with_points_at_one_place_is_the_same_in_any_order() -> None:
-    class Same(Destination):
-        """One of two destinations with the same points."""
-
-    one, other = Same("one"), Same("other")
+    one, other = Destination("one"), Destination("other")
     first, second = Ring(), Ring()
     first.add(one, "same", 0)
     first.add(other, "same", 0)
