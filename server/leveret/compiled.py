@@ -46,6 +46,7 @@ COMPILED: Final = (
     "leveret.engine.consumer",
     "leveret.engine.message",
     "leveret.engine.backlog",
+    "leveret.engine.lanes",
     "leveret.engine.table",
     "leveret.engine.vhost",
     "leveret_storage.entries",

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from leveret.engine.lanes import within_level
 from leveret.engine.queue import Queue
 from leveret.engine.vhost import VirtualHost
 from leveret.kept import Plain, plain_definitions, plain_message, restored
@@ -51,13 +52,16 @@ class Contents:
     """The numbers of the log segments."""
     torn: list[str]
 
-    def named(self) -> Iterator[tuple[str, Queue, RecoveredQueue]]:
-        """Every declared queue with its virtual host and what was found of it."""
-        numbers = {id(queue): number for number, queue in self.queues.items()}
+    def named(self) -> Iterator[tuple[str, Queue, list[RecoveredQueue]]]:
+        """Every declared queue with its virtual host and what was found of each of its levels of
+        priority, the highest first."""
+        numbers: dict[Queue, list[int]] = {}
+        for number, queue in self.queues.items():
+            numbers.setdefault(queue, []).insert(0, number)
         for vhost in self.vhosts.values():
             for queue in vhost.queues.values():
-                number = numbers[id(queue)]
-                yield vhost.name, queue, self.found.get(number) or RecoveredQueue(number)
+                levels = [self.found.get(each) or RecoveredQueue(each) for each in numbers[queue]]
+                yield vhost.name, queue, levels
 
 
 def read_contents(medium: Medium, damaged: Told) -> Contents:
@@ -112,7 +116,7 @@ def check(medium: Medium, directory: Path) -> Findings:
 def queue_messages(
     contents: Contents, vhost: str, queue: Queue, found: RecoveredQueue, unread: Callable[..., None]
 ) -> Iterator[Plain]:
-    """The messages of a queue that a start would find, in order.
+    """The messages of a queue, or one level of its priorities, that a start would find, in order.
 
     A run that cannot be read is told to `unread`, as a StorageError, and left out.
     """
@@ -150,9 +154,10 @@ def dump(
                 yield item
     if definitions and queue is None:
         return
-    for name, each, found in contents.named():
+    for name, each, levels in contents.named():
         if vhost in (None, name) and queue in (None, each.name):
-            yield from queue_messages(contents, name, each, found, unread)
+            for found in levels:
+                yield from queue_messages(contents, name, each, found, unread)
 
 
 def contains(item: Plain, text: str) -> bool:
@@ -195,15 +200,19 @@ def stats(contents: Contents) -> Plain:
     }
 
 
-def _queue_stats(sizes: dict[str, int], vhost: str, queue: Queue, found: RecoveredQueue) -> Plain:
-    names = [segment.name for segment in found.segments]
+def _queue_stats(
+    sizes: dict[str, int], vhost: str, queue: Queue, levels: list[RecoveredQueue]
+) -> Plain:
+    names = [segment.name for found in levels for segment in found.segments]
+    messages = sum(found.count for found in levels)
+    arrived = sum(within_level(found.next_position) for found in levels)
     return {
         "vhost": vhost,
         "name": queue.name,
-        "number": found.number,
-        "messages": found.count,
-        "settled": sum(end - first for first, end in found.settled.ranges()),
-        "next_position": found.next_position,
+        "number": levels[-1].number,
+        "messages": messages,
+        "settled": arrived - messages,
+        "next_position": arrived,
         "segments": len(names),
         "segment_bytes": sum(sizes[name] for name in names),
         "oldest_segment": min(names, default=None),

@@ -159,15 +159,14 @@ class Store:
         self._runs: list[tuple[QueueLog, Run, bytes]] = []
         """Runs to be written behind the open batch, and their payloads."""
 
-    def restore_queue(self, number: int, found: RecoveredQueue | None) -> QueueLog:
-        """A durable queue that a start found, before `adopt`; `found` is None if it was empty."""
+    def restore_queue(self, number: int, found: RecoveredQueue) -> QueueLog:
+        """A durable queue that a start found, before `adopt`."""
         queue = QueueLog(number, True, self._dirty)
-        if found is not None:
-            queue.settled = found.settled
-            queue.written = found.written
-            queue.segments = found.segments
-            for segment in queue.segments:
-                segment.recount(queue.settled)
+        queue.settled = found.settled
+        queue.written = found.written
+        queue.segments = found.segments
+        for segment in queue.segments:
+            segment.recount(queue.settled)
         self.queues[number] = queue
         return queue
 
@@ -244,11 +243,20 @@ class Store:
         entries.write_definition(self._out, data)
         self._urgent = True
 
-    def add_queue(self, durable: bool) -> QueueLog:
-        """A new queue, with a number no other ever had."""
-        queue = QueueLog(self._next_queue, durable, self._dirty)
-        self._next_queue += 1
-        self.queues[queue.number] = queue
+    def add_queue(self, durable: bool, reserved: int = 0) -> QueueLog:
+        """A new queue, with a number no other ever had. As many numbers as are `reserved` come
+        behind it, for `add_reserved_queue`."""
+        number = self._next_queue
+        self._next_queue += 1 + reserved
+        return self._add_queue(number, durable)
+
+    def add_reserved_queue(self, number: int) -> QueueLog:
+        """A new durable queue, with a number that was reserved."""
+        return self._add_queue(number, True)
+
+    def _add_queue(self, number: int, durable: bool) -> QueueLog:
+        queue = QueueLog(number, durable, self._dirty)
+        self.queues[number] = queue
         if durable:
             entries.write_queue(self._out, queue.number)
             self._urgent = True

@@ -288,7 +288,7 @@ class TestADirectoryInUse:
                     channel.basic_get("tasks", auto_ack=True)
                 contents = read_contents(medium, refuse)
                 medium.close()
-                seen.append(sum(found.next_position for _, _, found in contents.named()))
+                seen.append(sum(found.next_position for _, _, (found,) in contents.named()))
 
         # Two are published a turn, and the medium was opened between them.
         assert seen == [2 * number + 1 for number in range(30)]

@@ -49,8 +49,9 @@ class Chunk:
 class Backlog:
     """Messages in order. The owner asks `available` before it pops."""
 
-    def __init__(self, loaded: Callable[[], None], first: i64 = 0) -> None:
-        """`first` is the position of the first message to arrive."""
+    def __init__(self, loaded: Callable[[], None], first: i64 = 0, share: i64 = 1) -> None:
+        """`first` is the position of the first message to arrive, `share` the part of what a queue
+        keeps in memory: 1 for all of it, 4 for a quarter."""
         self.count: i64 = 0
         """Messages, wherever they are."""
         self.bytes: i64 = 0
@@ -66,6 +67,8 @@ class Backlog:
         """What the store keeps of it; None until it keeps anything."""
         self._loaded = loaded
         """Told when messages that were waited for are there."""
+        self._chunk_messages = CHUNK_MESSAGES // share
+        self._chunk_bytes = CHUNK_BYTES // share
         self._ttl: i64 = NONE
         self._returned: list[tuple[int, Message]] = []
         self._head: list[Message] = []
@@ -93,7 +96,7 @@ class Backlog:
         size: i64 = len(message.body)
         self.bytes += size
         self._tail_bytes += size
-        if len(tail) == CHUNK_MESSAGES or self._tail_bytes >= CHUNK_BYTES:
+        if len(tail) >= self._chunk_messages or self._tail_bytes >= self._chunk_bytes:
             self._seal()
         return position
 
@@ -178,6 +181,11 @@ class Backlog:
     def log_at(self, position: i64) -> QueueLog | None:
         """What the store keeps of the message at a position."""
         return self.log
+
+    def is_settled(self, position: i64) -> bool:
+        """Whether a message is done with, or was never kept."""
+        log = self.log_at(position)
+        return log is None or log.is_settled(position)
 
     def purge(self) -> list[int]:
         """Drop every message, and be done with those that never left.

@@ -9,11 +9,13 @@ from leveret.engine import definitions
 from leveret.engine.accounts import Accounts
 from leveret.engine.clock import Clock
 from leveret.engine.keeper import Keeper
+from leveret.engine.queue import Queue
 from leveret.engine.timers import Timers
 from leveret.engine.topology.exchanges import predeclare
 from leveret.engine.vhost import VirtualHost
 from leveret_storage.errors import StorageError
 from leveret_storage.medium import Medium
+from leveret_storage.queue_log import QueueLog
 from leveret_storage.recovery import RecoveredQueue, Recovery, recover
 from leveret_storage.store import Store
 from leveret_storage.writer import Executor
@@ -74,11 +76,7 @@ class Broker:
             sync=sync,
         )
         self.keeper = Keeper(store)
-        for number, queue in queues.items():
-            recovered = found.queues.pop(number, None)
-            log = store.restore_queue(number, recovered)
-            queue.keep(store, log)
-            queue.restore(log, recovered if recovered is not None else RecoveredQueue(number))
+        _restore_queues(store, queues, found)
         for orphan in found.queues.values():
             found.stray.extend(segment.name for segment in orphan.segments)
         found = found._replace(next_queue=max(found.next_queue, *made, 0) + 1)
@@ -100,3 +98,18 @@ class Broker:
         """Have what is open written, if somebody waits for it or it is `urgent`."""
         if self.keeper is not None:
             self.keeper.store.commit(urgent)
+
+
+def _restore_queues(store: Store, queues: dict[int, Queue], found: Recovery) -> None:
+    """Give every queue what was found of it, by the numbers that the store has for it."""
+    levels: dict[Queue, list[tuple[QueueLog, RecoveredQueue]]] = {}
+    for number, queue in queues.items():
+        recovered = found.queues.pop(number, None)
+        if recovered is None:
+            if queue in levels:
+                # A level of priority that never had a message.
+                continue
+            recovered = RecoveredQueue(number)
+        levels.setdefault(queue, []).append((store.restore_queue(number, recovered), recovered))
+    for queue, its_levels in levels.items():
+        queue.restore(store, its_levels)

@@ -54,7 +54,8 @@ def snapshot(vhosts: dict[str, VirtualHost]) -> list[bytes]:
 def restore(vhosts: dict[str, VirtualHost], definitions: list[bytes]) -> dict[int, Queue]:
     """Make everything again.
 
-    :returns: the queues, by the number the store has for them; those deleted later, too.
+    :returns: the queues, by the numbers the store has for them, one for each level of priority;
+        those deleted later, too.
     """
     numbers: dict[int, Queue] = {}
     for definition in definitions:
@@ -107,7 +108,8 @@ def _queue(
     queue.declared_at = declared_at
     grant_lease(vhost, queue)
     vhost.queues[name] = queue
-    numbers[number] = queue
+    for level in range(queue.levels):
+        numbers[number + level] = queue
 
 
 def _queue_changed(

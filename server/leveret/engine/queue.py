@@ -20,6 +20,7 @@ from leveret.engine.backlog import Backlog
 from leveret.engine.consumer import Consumer
 from leveret.engine.exchanges.base import Destination
 from leveret.engine.home import DELIVERY_LIMIT, EXPIRED, MAX_LENGTH, NOWHERE, REJECTED, Home
+from leveret.engine.lanes import PriorityBacklog
 from leveret.engine.lease import Lease
 from leveret.engine.message import Message
 from leveret.engine.redelivery import Redeliveries, counted, exceeds_limit
@@ -85,7 +86,11 @@ class Queue(Destination):
         self._ruled = self.settings.ruled or self.persists
         self._timer: Timer = _QueueTimer(self)
         self._turns = Turns(self.settings.single_active_consumer)
-        self._backlog = Backlog(self.pump)
+        self.levels = max(int(self.settings.max_priority), 0) + 1
+        """Levels of priority, each of which the store knows by a number of its own."""
+        self._backlog = (
+            Backlog(self.pump) if self.levels == 1 else PriorityBacklog(self.pump, self.levels - 1)
+        )
         self._backlog.expire_after(self.settings.message_ttl)
         self.redeliveries: Redeliveries | None = None
         """What came back and is not done with, if it matters how often a message does."""
@@ -101,11 +106,14 @@ class Queue(Destination):
         self.last_log = log
         self._backlog.keep(store, log)
 
-    def restore(self, log: QueueLog, found: RecoveredQueue) -> None:
-        """Take in what a start found."""
-        self._backlog.restore(log, found)
+    def restore(self, store: Store, found: list[tuple[QueueLog, RecoveredQueue]]) -> None:
+        """Take in what a start found, by level of priority: the lowest, and others that had any."""
+        backlog = self._backlog
+        self.keep(store, found[0][0])
+        for log, level in found:
+            backlog.restore(log, level)
         if self.redeliveries is not None:
-            self.redeliveries.forget(found.settled)
+            self.redeliveries.forget(backlog.is_settled)
         # Any of them may have a time to live of its own.
         self._ruled = True
         self.home.timers.set(self._timer, 1)
@@ -192,7 +200,10 @@ class Queue(Destination):
                 backlog.load_now()
         if backlog.count == 0:
             return None
-        return self._popped(backlog.pop())
+        taken = self._popped(backlog.pop())
+        if self._ruled:
+            self._tend()
+        return taken
 
     def _popped(self, message: Message) -> tuple[Message, int, bool]:
         """The message that was just popped, its position, and whether it was delivered before."""

@@ -10,6 +10,7 @@ A message that is held back has left the others' order and is neither ready nor 
 Counts and times outlive a restart, as definitions of the store that end with their message.
 """
 
+from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Final, NamedTuple
 
@@ -18,7 +19,6 @@ from mypy_extensions import i64
 from leveret.engine import properties
 from leveret.engine.message import Message
 from leveret.engine.settings import NONE, QueueSettings
-from leveret_storage.ranges import RangeSet
 
 DELIVERY_COUNT: Final = b"x-delivery-count"
 ACQUIRED_COUNT: Final = b"x-acquired-count"
@@ -55,10 +55,10 @@ class Redeliveries:
         self.returns[position] = counted
         return counted
 
-    def forget(self, settled: RangeSet) -> None:
+    def forget(self, is_settled: Callable[[i64], bool]) -> None:
         """Messages are done with, of those that a start found."""
         self.returns = {
-            position: each for position, each in self.returns.items() if position not in settled
+            position: each for position, each in self.returns.items() if not is_settled(position)
         }
 
     def is_held(self, position: int, now: i64) -> bool:

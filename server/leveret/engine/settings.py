@@ -90,7 +90,7 @@ class QueueSettings:
             self.message_ttl != NONE
             or self.max_length != NONE
             or self.max_length_bytes != NONE
-            or self.max_priority != NONE
+            or self.max_priority > 0
             or self.deduplicates
             or self.counts_deliveries
         )

@@ -157,7 +157,7 @@ def _create(
     vhost.changed()
     if vhost.keeper is not None:
         store = vhost.keeper.store
-        log = store.add_queue(True) if durable else None
+        log = store.add_queue(True, queue.levels - 1) if durable else None
         queue.keep(store, log)
         if log is not None:
             vhost.keeper.define(keeper.queue(vhost.name, queue, log.number))
