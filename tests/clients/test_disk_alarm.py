@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pamqp import commands
+from pamqp import commands, heartbeat
 
 from tests.clients.peers import MEGABYTE, Numbered, Peer, Peers, Sender, log_lines
 from tests.support.brokers import Leveret
@@ -149,6 +149,25 @@ class TestFullDisk:
 
         assert arrived == list(range(self.COUNT))
         assert log_lines(broker, "room")
+
+    def test_who_waits_for_the_disk_hears_heartbeats_and_its_other_channels(
+        self, broker: Leveret, name: str
+    ) -> None:
+        with Peers(broker) as peers:
+            publisher, _ = self.fill(broker, peers, name)
+            self.confirmed(publisher, commands.Connection.Blocked)
+            waiting = peers.log_in(heartbeat=6)
+            waiting.call(commands.Channel.Open(), commands.Channel.OpenOk, 2)
+            waiting.send(commands.Queue.Declare(queue=f"{name}-kept", durable=True), 1)
+            waiting.send(commands.Queue.Declare(queue=f"{name}-mine", exclusive=True), 2)
+            heard = [waiting.read(), waiting.read()]
+            limit_files(broker, resource.RLIM_INFINITY)
+            while heard[-1].channel != 1:
+                heard.append(waiting.read())
+
+        first = [arrived.channel for arrived in heard[:2]]
+        assert sorted(first) == [0, 2]
+        assert all(isinstance(one.frame, heartbeat.Heartbeat) for one in heard if not one.channel)
 
     def test_what_was_confirmed_is_there_when_the_process_ends_on_the_full_disk(
         self, broker: Leveret, name: str

@@ -111,8 +111,19 @@ def test_what_is_not_durable_waits_for_nothing(alice: Client) -> None:
         (Exchange.Declare(exchange="x", passive=True), Exchange.DeclareOk()),
         (Queue.Bind(queue="q", exchange="x"), Queue.BindOk()),
         (Queue.Delete(queue="gone"), Queue.DeleteOk(0)),
+        (Queue.Unbind(queue="gone", exchange="x"), Queue.UnbindOk()),
+        (Exchange.Delete(exchange="gone"), Exchange.DeleteOk()),
     ],
-    ids=["declare", "passive", "exchange", "passive exchange", "bind", "delete"],
+    ids=[
+        "declare",
+        "passive declare",
+        "exchange declare",
+        "passive exchange declare",
+        "bind",
+        "delete",
+        "unbind",
+        "exchange delete",
+    ],
 )
 def test_what_another_client_did_a_moment_ago_is_waited_for_too(
     alice: Client, bob: Client, disk: Disk, asked: Frame, reply: Frame
@@ -171,6 +182,20 @@ def test_a_purge_is_answered_when_it_is_safe(alice: Client, disk: Disk) -> None:
     alice.hears_nothing()
     disk.catches_up()
     alice.hears(1, Queue.PurgeOk(1))
+
+
+def test_nobody_waits_for_what_another_does_to_get_at_what_is_not_durable(
+    alice: Client, bob: Client, disk: Disk
+) -> None:
+    alice.says(1, DURABLE)
+    bob.declares(1, "t")
+    bob.does(1, Queue.Declare(queue="t", passive=True), Queue.DeclareOk)
+    bob.does(1, Exchange.Declare(exchange="u"), Exchange.DeclareOk)
+    bob.does(1, Queue.Bind(queue="t", exchange="amq.topic"), Queue.BindOk)
+    bob.does(1, Exchange.Bind(destination="u", source="amq.topic"), Exchange.BindOk)
+    bob.does(1, Queue.Delete(queue="t"), Queue.DeleteOk)
+    disk.catches_up()
+    alice.hears(1, Queue.DeclareOk("q", 0, 0))
 
 
 # --- what does not ------------------------------------------------------------------------------

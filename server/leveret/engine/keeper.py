@@ -43,9 +43,11 @@ class Keeper:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.definitions: i64 = 0
+        """How many were written: whoever sees it change has something to wait for."""
         self.defined: i64 = 0
-        """The batch of the last definition: until it is safe, no reply may speak of what there is,
-        be it to another client than the one that made it."""
+        """The batch of the last definition: until it is safe, nobody may be told that something
+        durable is there or gone, whoever made it so."""
         self._waiters: list[Waiter] = []
 
     def wait(self, waiter: Waiter) -> None:
@@ -61,6 +63,7 @@ class Keeper:
 
     def define(self, definition: bytes) -> None:
         """Write a definition."""
+        self.definitions += 1
         self.store.define(definition)
         self.defined = self.store.batch
 

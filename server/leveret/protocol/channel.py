@@ -382,6 +382,12 @@ class Channel(Confirming):
         self._flush_confirms()
         self.session.write(methods.encode(method, self.number))
 
+    def withhold_definitions(self) -> None:
+        """What is sent from now on says that something durable is there, or gone."""
+        keeper = self.session.keeper
+        if keeper is not None:
+            self.session.withhold(self.number, len(self.session.output), keeper.defined)
+
     def withhold_replies(self) -> None:
         """What is sent from now on says that what was done so far is kept."""
         store = self._store

@@ -49,8 +49,6 @@ from leveret.protocol.states import (
 CHANNEL_OPEN: Final = 0x0014000A
 CHANNEL_CLOSE: Final = 0x00140028
 CHANNEL_CLOSE_OK: Final = 0x00140029
-DEFINING_CLASSES: Final = (40, 50)
-"""Exchange and queue: their replies speak of what there is."""
 
 LISTENING_STATES: Final = (
     ConnectionState.START,
@@ -222,12 +220,14 @@ class Connection(Input):
         handler = handlers.CHANNEL_HANDLERS.get(method.index)
         if handler is not None:
             session = self.session
+            keeper = session.keeper
+            kept = 0 if keeper is None else keeper.definitions
             before = len(session.output)
             reply = handler(channel, method)
             if reply is not None and not getattr(method, "nowait", False):
                 channel.send(reply)
-            if session.keeper is not None and method.index >> 16 in DEFINING_CLASSES:
-                session.withhold(channel.number, before, session.keeper.defined)
+            if keeper is not None and keeper.definitions != kept:
+                session.withhold(channel.number, before, keeper.defined)
         elif method.index == CHANNEL_CLOSE:
             channel.write_confirms()
             channel.move(ChannelEvent.CLOSE)

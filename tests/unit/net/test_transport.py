@@ -3,6 +3,7 @@
 import asyncio
 import gc
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -13,6 +14,9 @@ from leveret.engine.broker import Broker
 from leveret.limits import OUTPUT_REPLIES_BYTES_MAX, SLICE_BYTES
 from leveret.net.transport import AmqpTransport
 from leveret.net.turn import Turn
+from leveret_storage.filesystem import FilesystemMedium
+from leveret_storage.writer import Done, InlineExecutor, Job
+from tests.storage.owning import take
 from tests.support.wire import PROTOCOL_HEADER, make_start_ok, marshal_content
 
 HANDSHAKE = b"".join(
@@ -253,3 +257,73 @@ def test_a_lost_connection_is_gone_without_the_garbage_collector(
     gc.set_debug(0)
     gc.garbage.clear()
     assert not left
+
+
+class Held:
+    """An executor whose jobs are run by the test."""
+
+    def __init__(self) -> None:
+        self._jobs: list[tuple[Job, Done]] = []
+
+    def submit(self, job: Job, done: Done) -> None:
+        self._jobs.append((job, done))
+
+    def run(self) -> None:
+        """Run all jobs, and those they lead to."""
+        while self._jobs:
+            job, done = self._jobs.pop(0)
+            done(job())
+
+    def close(self) -> None:
+        self.run()
+
+
+@pytest.fixture
+def disk(broker: Broker, tmp_path: Path) -> Iterator[Held]:
+    """What writes for the broker; ask for it before a client."""
+    medium = FilesystemMedium(tmp_path)
+    take(medium)
+    disk = Held()
+    broker.open_store(medium, disk, InlineExecutor(), lambda error: None)
+    disk.run()
+    yield disk
+    disk.close()
+    medium.close()
+
+
+DURABLE = frame.marshal(commands.Queue.Declare(queue="kept", durable=True), 1)
+CLOSE = frame.marshal(commands.Connection.Close(200, "bye", 0, 0), 0)
+
+
+def test_a_connection_that_is_closed_ends_behind_the_replies_that_wait(
+    disk: Held, client: Client, loop: Loop
+) -> None:
+    client.send(DURABLE + CLOSE)
+    early = client.socket.read()
+
+    disk.run()
+    loop.run()
+    replies = client.socket.read()
+    declare_ok = frame.marshal(commands.Queue.DeclareOk("kept", 0, 0), 1)
+    assert early == b""
+    assert replies == declare_ok + frame.marshal(commands.Connection.CloseOk(), 0)
+
+
+def test_a_client_is_not_read_while_much_that_it_asked_for_waits_for_the_store(
+    disk: Held, client: Client, loop: Loop
+) -> None:
+    mandatory = commands.Basic.Publish(routing_key="nowhere", mandatory=True)
+    returned = marshal_content(mandatory, 1, b"." * 100_000)
+    client.send(DURABLE)
+    for _ in range(20):
+        if client.socket.reading:
+            client.send(returned)
+    stopped = not client.socket.reading
+
+    disk.run()
+    loop.run()
+    replies = client.socket.read()
+    loop.run()
+    assert stopped
+    assert len(replies) > OUTPUT_REPLIES_BYTES_MAX
+    assert client.socket.reading

@@ -22,16 +22,17 @@ def bind_queue(
     routing_key: str,
     arguments: Table,
     owner: object,
-) -> None:
+) -> bool:
     """Bind a queue; a binding that is there already is no error.
 
+    :returns: whether the binding is there after a restart.
     :raises AmqpError: NOT_FOUND, RESOURCE_LOCKED, ACCESS_REFUSED for the default exchange,
         PRECONDITION_FAILED for arguments the exchange's type refuses.
     """
     refuse_default_exchange(exchange_name)
     source = find_exchange(vhost, exchange_name)
     queue = find_queue(vhost, queue_name, owner)
-    _bind(vhost, source, queue, routing_key, arguments)
+    return _bind(vhost, source, queue, routing_key, arguments)
 
 
 def unbind_queue(
@@ -62,16 +63,17 @@ def bind_exchange(
     source_name: str,
     routing_key: str,
     arguments: Table,
-) -> None:
+) -> bool:
     """Bind an exchange to another (RabbitMQ: Exchange to Exchange Bindings).
 
+    :returns: as `bind_queue`.
     :raises AmqpError: as `bind_queue`.
     """
     refuse_default_exchange(source_name)
     refuse_default_exchange(destination_name)
     source = find_exchange(vhost, source_name)
     destination = find_exchange(vhost, destination_name)
-    _bind(vhost, source, destination, routing_key, arguments)
+    return _bind(vhost, source, destination, routing_key, arguments)
 
 
 def unbind_exchange(
@@ -96,11 +98,12 @@ def _bind(
     destination: Destination,
     routing_key: str,
     arguments: Table,
-) -> None:
+) -> bool:
     if source.bind(destination, routing_key, arguments):
         _changed(vhost, Binding(source, destination, routing_key, arguments), keeper.bind)
         for message in source.recent():
             vhost.publish_again(destination, message)
+    return source.durable and destination.durable
 
 
 def _unbind(

@@ -45,13 +45,13 @@ def predeclare(vhost: VirtualHost) -> None:
         vhost.exchanges[name] = create(type_name, name, True, False, internal, {}, vhost.name)
 
 
-def check_exchange(vhost: VirtualHost, name: str) -> None:
+def check_exchange(vhost: VirtualHost, name: str) -> Exchange:
     """A passive declaration: the exchange must be there.
 
     :raises AmqpError: NOT_FOUND.
     """
     refuse_default_exchange(name)
-    find_exchange(vhost, name)
+    return find_exchange(vhost, name)
 
 
 def declare_exchange(

@@ -15,9 +15,9 @@ def declare(channel: Channel, method: Exchange.Declare) -> Frame:
     """exchange.declare."""
     name = clean(method.exchange)
     if method.passive:
-        exchanges.check_exchange(channel.vhost, name)
+        exchange = exchanges.check_exchange(channel.vhost, name)
     else:
-        exchanges.declare_exchange(
+        exchange = exchanges.declare_exchange(
             channel.vhost,
             name,
             method.exchange_type,
@@ -26,24 +26,29 @@ def declare(channel: Channel, method: Exchange.Declare) -> Frame:
             internal=method.internal,
             arguments=method.arguments or {},
         )
+    if exchange.durable:
+        channel.withhold_definitions()
     return Exchange.DeclareOk()
 
 
 def delete(channel: Channel, method: Exchange.Delete) -> Frame:
     """exchange.delete."""
     exchanges.delete_exchange(channel.vhost, clean(method.exchange), if_unused=method.if_unused)
+    channel.withhold_definitions()
     return Exchange.DeleteOk()
 
 
 def bind(channel: Channel, method: Exchange.Bind) -> Frame:
     """exchange.bind."""
-    bindings.bind_exchange(
+    durable = bindings.bind_exchange(
         channel.vhost,
         clean(method.destination),
         clean(method.source),
         method.routing_key,
         method.arguments or {},
     )
+    if durable:
+        channel.withhold_definitions()
     return Exchange.BindOk()
 
 
@@ -56,6 +61,7 @@ def unbind(channel: Channel, method: Exchange.Unbind) -> Frame:
         method.routing_key,
         method.arguments or {},
     )
+    channel.withhold_definitions()
     return Exchange.UnbindOk()
 
 

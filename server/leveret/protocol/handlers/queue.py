@@ -62,6 +62,8 @@ def declare(channel: Channel, method: Queue.Declare) -> Frame:
             session.log.info("quorum queue declared", queue=queue.name, copies=1)
         if queue.exclusive:
             session.exclusive_queues[queue.name] = queue
+    if queue.durable:
+        channel.withhold_definitions()
     channel.last_queue = queue.name
     return QueueDeclareOk(
         queue=queue.name,
@@ -93,7 +95,7 @@ def _declare_replies(channel: Channel, name: str) -> Frame:
 
 def bind(channel: Channel, method: Queue.Bind) -> Frame:
     """queue.bind."""
-    bindings.bind_queue(
+    durable = bindings.bind_queue(
         channel.vhost,
         queue_name(channel, method.queue),
         clean(method.exchange),
@@ -101,6 +103,8 @@ def bind(channel: Channel, method: Queue.Bind) -> Frame:
         method.arguments or {},
         channel.session,
     )
+    if durable:
+        channel.withhold_definitions()
     return Queue.BindOk()
 
 
@@ -114,6 +118,7 @@ def unbind(channel: Channel, method: Queue.Unbind) -> Frame:
         method.arguments or {},
         channel.session,
     )
+    channel.withhold_definitions()
     return Queue.UnbindOk()
 
 
@@ -141,6 +146,8 @@ def delete(channel: Channel, method: Queue.Delete) -> None:
         if_empty=method.if_empty,
         connection=channel.session,
     )
+    if queue is None:
+        channel.withhold_definitions()
     if not method.nowait:
         count = 0 if queue is None else int(queue.message_count())
         channel.send(Queue.DeleteOk(message_count=count))
