@@ -30,6 +30,7 @@ from pamqp import encode
 
 if TYPE_CHECKING:
     from leveret.engine.exchanges import Destination, Exchange
+    from leveret.engine.message import Message
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS = 5
@@ -42,14 +43,23 @@ COLUMNS = (
     "topic cold",
     "direct",
     "headers",
+    "hash key",
+    "hash header",
+    "hash bind",
+    "hash bytes",
     "bind",
     "drop",
     "matched",
     "bytes",
 )
+HASH_BINDINGS_MAX = 10_000
+"""A consistent hash exchange is for fewer queues than the others, and each takes many points."""
+
 EXPLANATION = (
-    "topic hit to headers: ns a match; bind, drop: ns a topic binding made, a queue deleted;\n"
-    "matched: destinations a topic match found; bytes: memory a topic binding takes"
+    "topic hit to hash header: ns a match; hash bind, hash bytes: ns and memory of a binding to a\n"
+    "consistent hash exchange, of which there are at most 10,000; bind, drop: ns a topic binding\n"
+    "made, a queue deleted; matched: destinations a topic match found; bytes: memory of a topic\n"
+    "binding"
 )
 
 
@@ -84,46 +94,82 @@ def bind_by_headers(exchange: "Exchange", queue: "Destination", index: int) -> N
         exchange.bind(queue, "", {"x-match": kind, "type": index, "id": index})
 
 
-def measure(bindings: int) -> dict[str, float]:
-    """Nanoseconds of each operation with so many bindings; best of several rounds."""
-    from leveret.engine.exchanges import Destination, Exchange, create
+def message(headers: bytes = b"") -> "Message":
+    """A message with these headers, which are a field table as it is sent."""
     from leveret.engine.message import Message
 
-    def made(kind: str) -> Exchange:
-        return create(kind, kind, True, False, False, {})
+    flags = 0x2000 if headers else 0
+    return Message(b"", struct.pack(">HHQH", 60, 0, 0, flags) + headers, b"", False)
 
-    def per_match(exchange: Exchange, keys: Sequence[str], messages: Sequence[Message]) -> float:
-        best = float("inf")
-        for _ in range(ROUNDS):
-            start = time.perf_counter_ns()
-            for key, message in zip(keys, messages, strict=True):
-                exchange.match(key, message, [])
-            best = min(best, (time.perf_counter_ns() - start) / len(keys))
-        return best
 
-    def with_id(index: int) -> Message:
-        headers = encode.field_table({"format": "pdf", "id": index, "n": 1.5})
-        return Message(b"", struct.pack(">HHQH", 60, 0, 0, 0x2000) + headers, b"", False)
-
-    queues = [Destination(f"q{index}") for index in range(bindings)]
-    topic, direct, by_headers = made("topic"), made("direct"), made("headers")
-    patterns = [topic_pattern(index) for index in range(bindings)]
+def per_bind(
+    exchange: "Exchange", queues: "Sequence[Destination]", keys: Sequence[str]
+) -> tuple[float, float]:
+    """Nanoseconds and bytes of a binding."""
     gc.collect()
     gc.disable()
     before = resident_bytes()
     start = time.perf_counter_ns()
-    for queue, pattern in zip(queues, patterns, strict=True):
-        topic.bind(queue, pattern, {})
-    bind = (time.perf_counter_ns() - start) / bindings
-    size = (resident_bytes() - before) / bindings
+    for queue, key in zip(queues, keys, strict=True):
+        exchange.bind(queue, key, {})
+    nanoseconds = (time.perf_counter_ns() - start) / len(keys)
+    size = (resident_bytes() - before) / len(keys)
     gc.enable()
+    return nanoseconds, size
+
+
+def per_match(
+    exchange: "Exchange", keys: Sequence[str], messages: "Sequence[Message | None]"
+) -> float:
+    """Nanoseconds of a match; best of several rounds."""
+    best = float("inf")
+    for _ in range(ROUNDS):
+        start = time.perf_counter_ns()
+        for key, each in zip(keys, messages, strict=True):
+            exchange.match(key, each, [])
+        best = min(best, (time.perf_counter_ns() - start) / len(keys))
+    return best
+
+
+def measure_hash(
+    queues: "Sequence[Destination]", keys: Sequence[str], numbered: "Sequence[Message]"
+) -> dict[str, float]:
+    """The figures of the consistent hash exchange."""
+    from leveret.engine.exchanges import create
+
+    by_key = create("x-consistent-hash", "k", True, False, False, {})
+    by_header = create("x-consistent-hash", "h", True, False, False, {"hash-header": "id"})
+    bound = queues[:HASH_BINDINGS_MAX]
+    bind, size = per_bind(by_key, bound, ["1"] * len(bound))
+    per_bind(by_header, bound, ["1"] * len(bound))
+    return {
+        "hash key": per_match(by_key, keys, [None] * len(keys)),
+        "hash header": per_match(by_header, keys, numbered),
+        "hash bind": bind,
+        "hash bytes": size,
+    }
+
+
+def measure(bindings: int) -> dict[str, float]:
+    """Nanoseconds of each operation with so many bindings; best of several rounds."""
+    from leveret.engine.exchanges import Destination, Exchange, create
+
+    def made(kind: str) -> Exchange:
+        return create(kind, kind, True, False, False, {})
+
+    queues = [Destination(f"q{index}") for index in range(bindings)]
+    topic, direct, by_headers = made("topic"), made("direct"), made("headers")
+    bind, size = per_bind(topic, queues, [topic_pattern(index) for index in range(bindings)])
     for index, queue in enumerate(queues):
         direct.bind(queue, f"key{index}", {})
         bind_by_headers(by_headers, queue, index)
 
     choose = random.Random(bindings)
     sample = [choose.randrange(bindings) for _ in range(MISS_KEYS)]
-    plain = [Message(b"", struct.pack(">HHQH", 60, 0, 0, 0), b"", False)] * MISS_KEYS
+    plain = [None] * MISS_KEYS
+    numbered = [
+        message(encode.field_table({"format": "pdf", "id": index, "n": 1.5})) for index in sample
+    ]
     misses = topic_keys(min(bindings, SAME_BINDINGS), MISS_KEYS)
     found: list[Destination] = []
     for key in misses:
@@ -136,7 +182,8 @@ def measure(bindings: int) -> dict[str, float]:
         "topic cold": per_match(topic, topic_keys(bindings, MISS_KEYS), plain),
         "topic hit": per_match(topic, misses[:HIT_KEYS] * 200, plain),
         "direct": per_match(direct, [f"key{index}" for index in sample], plain),
-        "headers": per_match(by_headers, misses, [with_id(index) for index in sample]),
+        "headers": per_match(by_headers, misses, numbered),
+        **measure_hash(queues, misses, numbered),
     }
     dropped = queues[:: max(bindings // 1000, 1)]
     start = time.perf_counter_ns()
@@ -161,9 +208,19 @@ def run_build(compiled: bool, sizes: list[int]) -> dict[str, dict[str, float]]:
         if compiled:
             modules = ["leveret/tables.py", "leveret/engine/table.py"]
             modules += ["leveret_storage/entries.py", "leveret/engine/message.py"]
+            modules += ["leveret/engine/properties.py"]
             modules += [
                 f"leveret/engine/exchanges/{name}.py"
-                for name in ("base", "direct", "fanout", "headers", "topic")
+                for name in (
+                    "base",
+                    "consistent_hash",
+                    "direct",
+                    "fanout",
+                    "hashing",
+                    "headers",
+                    "ring",
+                    "topic",
+                )
             ]
             subprocess.run(
                 [sys.executable, "-m", "mypyc", *modules],
