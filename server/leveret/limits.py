@@ -75,6 +75,10 @@ TENDED_MESSAGES: Final = 500
 """Messages a queue drops in one go because they have expired or are too many: a millisecond or two
 of work, be they dead letters. The rest of them waits until others have had their turn."""
 
+RELEASED_MESSAGES: Final = 200
+"""Delayed messages that are due and go to their queues in one go, two milliseconds of work at most:
+others have their turn between that many and the next."""
+
 HELD_BACKLOG_MESSAGES: Final = 4096
 """Messages waiting in a queue from which on its publishers are held while consumers work: enough
 to keep those busy for some milliseconds, few enough to be behind by no more than that."""

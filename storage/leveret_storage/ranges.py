@@ -76,7 +76,16 @@ class RangeSet:
 
     def covers(self, first: int, end: int) -> bool:
         """Whether every position of a range is in the set."""
-        return not self.gaps(first, end)
+        return self.next_gap(first, end)[0] >= end
+
+    def next_gap(self, first: int, end: int) -> tuple[int, int]:
+        """The first of the `gaps` in a range; an empty one at its end if there is none."""
+        at = max(first, int(self.below))
+        index = bisect_right(self._starts, at)
+        if index > 0 and self._ends[index - 1] > at:
+            at = self._ends[index - 1]
+        stop = self._starts[index] if index < len(self._starts) else end
+        return min(at, end), min(stop, end)
 
     def count(self, first: int, end: int) -> int:
         """How many positions of a range are in the set."""

@@ -45,6 +45,7 @@ def test_gaps_are_what_is_missing_of_a_range(
     assert all(gap_first < gap_end for gap_first, gap_end in gaps)
     assert all(gaps[at][1] < gaps[at + 1][0] for at in range(len(gaps) - 1))
     assert found.covers(first, end) == (not missing)
+    assert found.next_gap(first, end) == (gaps[0] if gaps else (end, end))
 
 
 @given(st.permutations(range(40)))

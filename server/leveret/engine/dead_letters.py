@@ -63,7 +63,7 @@ class DeadLetters:
         message, settings, vhost = dead.message, dead.settings, self._vhost
         length = message.route[0]
         exchange, key = message.route[1 : 1 + length], message.route[2 + length :]
-        keys = [key, *_copies(message.header)]
+        keys = [key, *copies(message.header)]
         changes, path = _deaths(dead, exchange, keys, int(vhost.clock.now // 1000))
         new_key = settings.dead_letter_routing_key
         if new_key is not None:
@@ -86,7 +86,7 @@ class DeadLetters:
             keep(vhost.keeper.store, passed_on, queues)
 
 
-def _copies(header: bytes) -> list[bytes]:
+def copies(header: bytes) -> list[bytes]:
     """The routing keys in the header CC."""
     value = properties.header_value(header, b"CC")
     if value is None:

@@ -11,8 +11,10 @@ import msgspec
 
 from leveret.engine import keeper
 from leveret.engine.arguments import Arguments
+from leveret.engine.delayed_queue import attach
 from leveret.engine.exchanges import create
 from leveret.engine.exchanges.base import Destination
+from leveret.engine.exchanges.delayed import DelayedExchange
 from leveret.engine.queue import Queue
 from leveret.engine.redelivery import Returns
 from leveret.engine.table_log import from_plain
@@ -32,6 +34,8 @@ def snapshot(vhosts: dict[str, VirtualHost]) -> list[bytes]:
             if exchange.durable:
                 if not is_predeclared(exchange.name):
                     exchanges.append(keeper.exchange(vhost.name, exchange))
+                if isinstance(exchange, DelayedExchange) and exchange.waiting is not None:
+                    exchanges.append(keeper.delays(vhost.name, exchange.waiting))
                 bindings += [
                     keeper.bind(vhost.name, binding)
                     for binding in exchange.bindings()
@@ -55,7 +59,7 @@ def restore(vhosts: dict[str, VirtualHost], definitions: list[bytes]) -> dict[in
     """Make everything again.
 
     :returns: the queues, by the numbers the store has for them, one for each level of priority;
-        those deleted later, too.
+        those deleted later, too, and those in which delayed messages wait.
     """
     numbers: dict[int, Queue] = {}
     for definition in definitions:
@@ -75,15 +79,37 @@ def _exchange(
     internal: bool,
     arguments: Any,
 ) -> None:
-    vhost.exchanges[name] = create(
-        type_name, name, True, auto_delete, internal, arguments, vhost.name
-    )
+    exchange = create(type_name, name, True, auto_delete, internal, arguments, vhost.name)
+    vhost.exchanges[name] = exchange
+    if isinstance(exchange, DelayedExchange):
+        attach(vhost, exchange)
 
 
 def _exchange_gone(vhost: VirtualHost, numbers: dict[int, Queue], name: str) -> None:
     exchange = vhost.exchanges.get(name)
     if exchange is not None:
         remove_exchange(vhost, exchange)
+
+
+def _delays(
+    vhost: VirtualHost,
+    numbers: dict[int, Queue],
+    name: str,
+    number: int,
+    strands_number: int,
+    starts: list[int],
+) -> None:
+    exchange = vhost.exchanges.get(name)
+    if isinstance(exchange, DelayedExchange) and exchange.waiting is not None:
+        numbers[number] = exchange.waiting
+        numbers[strands_number] = exchange.waiting
+        exchange.waiting.strands.found(starts)
+
+
+def _strand(vhost: VirtualHost, numbers: dict[int, Queue], name: str, first: int) -> None:
+    exchange = vhost.exchanges.get(name)
+    if isinstance(exchange, DelayedExchange) and exchange.waiting is not None:
+        exchange.waiting.strands.found([first])
 
 
 def _queue(
@@ -190,4 +216,6 @@ _RESTORERS: Final[dict[str, Callable[..., None]]] = {
     keeper.RETURNED: _returned,
     keeper.BIND: _bind,
     keeper.UNBIND: _unbind,
+    keeper.DELAYS: _delays,
+    keeper.STRAND: _strand,
 }

@@ -1,7 +1,7 @@
 """What a queue needs of the virtual host it is in."""
 
 from abc import ABC, abstractmethod
-from typing import Final
+from typing import Final, NamedTuple
 
 from leveret.engine.clock import Clock
 from leveret.engine.message import Message
@@ -16,12 +16,31 @@ DELIVERY_LIMIT: Final = b"delivery_limit"
 """Why a message died (RabbitMQ: Dead Letter Exchanges)."""
 
 
+class WaitingLimits(NamedTuple):
+    """How much of what waits in a delayed exchange is in memory (`delayed_queue.py`)."""
+
+    stack_messages: int = 2048
+    stack_bytes: int = 1024 * 1024
+    """Messages, and bytes of their headers and bodies, at which the heap becomes a stack: sorting
+    it takes a millisecond or two."""
+    stacks: int = 16
+    """Stacks that are merged into one strand: the more, the fewer strands there are, and the more
+    is in memory."""
+    piece_messages: int = 256
+    piece_bytes: int = 256 * 1024
+    """Messages, and bytes of their bodies, of one piece of a strand: of each strand that has
+    something due soon, a piece or two are in memory."""
+    pieces_moved: int = 4
+    """Pieces that are moved to disk in one go: more than is published in one turn."""
+
+
 class Home(ABC):
     """Where a queue lives."""
 
     def __init__(self, clock: Clock, timers: Timers) -> None:
         self.clock = clock
         self.timers = timers
+        self.waiting = WaitingLimits()
 
     @abstractmethod
     def dead_letter(

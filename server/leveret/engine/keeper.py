@@ -17,6 +17,7 @@ from leveret.engine.table_log import to_plain
 from leveret_storage.store import Store
 
 if TYPE_CHECKING:
+    from leveret.engine.delayed_queue import DelayedQueue
     from leveret.engine.queue import Queue
 
 EXCHANGE: Final = "exchange"
@@ -27,6 +28,8 @@ QUEUE_GONE: Final = "queue gone"
 RETURNED: Final = "returned"
 BIND: Final = "bind"
 UNBIND: Final = "unbind"
+DELAYS: Final = "delays"
+STRAND: Final = "strand"
 """What a definition can say."""
 
 
@@ -110,6 +113,20 @@ def returned(vhost: str, queue: str, position: int, returns: Returns) -> bytes:
 def queue_gone(vhost: str, name: str) -> bytes:
     """A queue was deleted, with all its bindings."""
     return _encode(QUEUE_GONE, vhost, name)
+
+
+def delays(vhost: str, waiting: "DelayedQueue") -> bytes:
+    """Where the messages of a durable delayed exchange wait: what the store calls it, what it calls
+    its strands, and the positions at which those begin."""
+    log, strands = waiting.log, waiting.strands
+    number = 0 if log is None else log.number
+    strands_number = 0 if strands.log is None else strands.log.number
+    return _encode(DELAYS, vhost, waiting.name, number, strands_number, strands.starts())
+
+
+def strand(vhost: str, exchange: str, first: int) -> bytes:
+    """Among the messages of a delayed exchange, a strand begins at a position."""
+    return _encode(STRAND, vhost, exchange, first)
 
 
 def bind(vhost: str, made: Binding) -> bytes:

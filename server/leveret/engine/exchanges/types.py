@@ -4,6 +4,8 @@ from typing import Final
 
 from leveret.engine.exchanges.base import Exchange
 from leveret.engine.exchanges.consistent_hash import ConsistentHashExchange
+from leveret.engine.exchanges.delayed import ROUTED_AS, DelayedExchange
+from leveret.engine.exchanges.delayed import TYPE as DELAYED
 from leveret.engine.exchanges.direct import DirectExchange
 from leveret.engine.exchanges.fanout import FanoutExchange
 from leveret.engine.exchanges.headers import HeadersExchange
@@ -24,7 +26,7 @@ EXCHANGE_TYPES: Final[dict[str, type[Exchange]]] = {
     "x-random": RandomExchange,
     "x-recent-history": RecentHistoryExchange,
 }
-"""What `exchange.declare` may ask for in its field `type`."""
+"""What `exchange.declare` may ask for in its field `type`, and `x-delayed-type` in an argument."""
 
 
 def create(
@@ -42,6 +44,9 @@ def create(
     a string, and an argument that the type cannot take.
     """
     check(type, name, arguments, vhost)
+    if type == DELAYED:
+        inner = _routing_type(arguments)(name, durable, auto_delete, internal, arguments)
+        return DelayedExchange(inner, name, durable, auto_delete, internal, arguments)
     return EXCHANGE_TYPES[type](name, durable, auto_delete, internal, arguments)
 
 
@@ -53,7 +58,7 @@ def check(type: str, name: str, arguments: Table, vhost: str) -> None:
 
     Raises AmqpError(PRECONDITION_FAILED).
     """
-    if type not in EXCHANGE_TYPES:
+    if type not in EXCHANGE_TYPES and type != DELAYED:
         raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"unknown exchange type '{type}'")
     if "alternate-exchange" in arguments:
         alternate = arguments["alternate-exchange"]
@@ -63,3 +68,15 @@ def check(type: str, name: str, arguments: Table, vhost: str) -> None:
                 f"invalid type '{type_name(alternate)}' for arg 'alternate-exchange' "
                 f"in exchange '{name}' in vhost '{vhost}'",
             )
+
+
+def _routing_type(arguments: Table) -> type[Exchange]:
+    """The type that routes for a delayed exchange, which cannot be a delayed one."""
+    routed_as = arguments.get(ROUTED_AS)
+    found = EXCHANGE_TYPES.get(routed_as) if isinstance(routed_as, str) else None
+    if found is None:
+        raise AmqpError(
+            ReplyCode.PRECONDITION_FAILED,
+            f"Invalid argument, '{ROUTED_AS}' must be an existing exchange type",
+        )
+    return found

@@ -1,0 +1,157 @@
+"""A broker that lives on a simulated disk, with a clock and executors that the test turns."""
+
+from pamqp.commands import Basic
+
+from leveret.config import Config
+from leveret.engine.arguments import Arguments
+from leveret.engine.broker import Broker
+from leveret.engine.home import WaitingLimits
+from leveret.engine.keeping import keep
+from leveret.engine.message import Message, short_strings
+from leveret.engine.queue import Queue
+from leveret.engine.table import Table
+from leveret.engine.topology.bindings import bind_queue
+from leveret.engine.topology.exchanges import declare_exchange
+from leveret.engine.topology.queues import declare_queue
+from leveret.engine.vhost import VirtualHost
+from leveret.protocol.methods import encode_header
+from leveret_storage.errors import StorageError
+from tests.storage.faulty import FaultyMedium
+from tests.storage.owning import take
+from tests.storage.store_world import StepExecutor
+
+START: int = 1_700_000_000_000
+"""When the first life begins, in milliseconds since the epoch."""
+
+
+def _failed(error: StorageError) -> None:
+    raise error
+
+
+class Life:
+    """One life of a broker, from a start to a crash."""
+
+    def __init__(
+        self,
+        medium: FaultyMedium | None = None,
+        now: int = START,
+        waiting: WaitingLimits | None = None,
+    ) -> None:
+        self.medium = medium or FaultyMedium(1)
+        take(self.medium)
+        self.writing = StepExecutor()
+        self.reading = StepExecutor()
+        self.broker = Broker(Config())
+        self._waiting = waiting or WaitingLimits()
+        self.broker.vhosts["/"].waiting = self._waiting
+        self.broker.open_store(self.medium, self.writing, self.reading, _failed)
+        self.vhost: VirtualHost = self.broker.vhosts["/"]
+        self.passes_to(now)
+
+    @property
+    def now(self) -> int:
+        """The time, in milliseconds since the epoch."""
+        return int(self.broker.clock.now)
+
+    def passes_to(self, now: int) -> None:
+        """Let time come, and do all that is due then."""
+        self.broker.clock.turn(now)
+        self.works()
+
+    def works(self) -> None:
+        """Do everything there is to do now."""
+        timers = self.broker.timers
+        while True:
+            self.broker.commit()
+            for executor in (self.writing, self.reading):
+                while executor.jobs:
+                    executor.run_one()
+                while executor.results:
+                    executor.deliver_one()
+            due = timers.next_due()
+            if due != 0 and due <= self.now:
+                timers.run(self.now)
+            elif not (self.writing.jobs or self.reading.jobs):
+                return
+
+    def dies(self, *, power: bool = False) -> "Life":
+        """The process dies, with the machine or without it: the next life."""
+        medium = self.medium.crash() if power else self.medium.kill()
+        return Life(medium, self.now, self._waiting)
+
+    def exchange(
+        self, name: str, type_name: str, arguments: Table, *, durable: bool = True
+    ) -> None:
+        """Declare an exchange."""
+        declare_exchange(
+            self.vhost,
+            name,
+            type_name,
+            durable=durable,
+            auto_delete=False,
+            internal=False,
+            arguments=arguments,
+        )
+
+    def queue(
+        self,
+        name: str,
+        source: str = "",
+        key: str = "",
+        *,
+        durable: bool = True,
+        arguments: Arguments | None = None,
+    ) -> Queue:
+        """Declare a queue, and bind it if a source is named."""
+        queue = declare_queue(
+            self.vhost,
+            name,
+            durable=durable,
+            auto_delete=False,
+            owner=None,
+            connection=None,
+            arguments=arguments or Arguments({}, {}),
+        )
+        if source:
+            bind_queue(self.vhost, name, source, key, {}, None)
+        return queue
+
+    def publishes(
+        self,
+        exchange: str,
+        key: str,
+        body: bytes,
+        properties: Basic.Properties | None = None,
+        *,
+        persistent: bool = True,
+    ) -> bool:
+        """Publish a message as a channel does. Whether any queue is to get it, or has it."""
+        message = Message(
+            short_strings(exchange.encode(), key.encode()),
+            encode_header(properties or Basic.Properties(), len(body)),
+            body,
+            persistent,
+            self.now,
+        )
+        route = self.vhost.route(message.route)
+        queues = route.queues
+        if route.per_message:
+            queues = self.vhost.queues_for(exchange, [key], message)
+        for queue in queues:
+            queue.publish(message)
+        keeper = self.broker.keeper
+        if keeper is not None:
+            keep(keeper.store, message, queues)
+        return bool(queues)
+
+    def takes(self, name: str) -> list[Message]:
+        """Fetch and acknowledge all messages of a queue."""
+        queue = self.vhost.queues[name]
+        taken: list[Message] = []
+        while (got := queue.take()) is not None:
+            message, position, _ = got
+            queue.done(position)
+            taken.append(message)
+        self.broker.commit(urgent=True)
+        self.works()
+        return taken

@@ -1,0 +1,157 @@
+"""What waits long is moved to disk and back, through crashes, and none of it is lost, doubled,
+early or out of order."""
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from pamqp.commands import Basic
+
+from leveret.engine.delayed_queue import DelayedQueue
+from leveret.engine.exchanges.delayed import DelayedExchange
+from leveret.engine.home import WaitingLimits
+from tests.storage.faulty import FaultyMedium
+from tests.unit.engine.lives import START, Life
+
+FEW = WaitingLimits(stack_messages=4, stacks=3, piece_messages=3, pieces_moved=1)
+"""So little in memory that a dozen of messages makes a strand."""
+
+DELAYS = st.one_of(st.integers(1, 30), st.integers(1, 3000), st.just(500))
+
+
+def waiting(life: Life) -> DelayedQueue:
+    """Where the messages wait."""
+    exchange = life.vhost.exchanges["later"]
+    assert isinstance(exchange, DelayedExchange)
+    assert exchange.waiting is not None
+    return exchange.waiting
+
+
+def begin(medium: FaultyMedium | None = None, *, durable: bool = True) -> Life:
+    """A broker with a delayed exchange that keeps few messages in memory."""
+    life = Life(medium, waiting=FEW)
+    life.exchange("later", "x-delayed-message", {"x-delayed-type": "fanout"}, durable=durable)
+    life.queue("q", "later")
+    return life
+
+
+def publish(life: Life, number: int, delay: int, *, persistent: bool = True) -> None:
+    properties = Basic.Properties(headers={"x-delay": delay})
+    life.publishes("later", "", b"%d" % number, properties, persistent=persistent)
+
+
+class Waiting(RuleBasedStateMachine):
+    """A delayed exchange, and a list of what waits in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.life = begin()
+        self.number = 0
+        self.kept: list[tuple[int, int]] = []
+        """When a message is due, and its number, of those that survive a crash."""
+        self.brief: list[tuple[int, int]] = []
+        """The same, of those that do not."""
+
+    @rule(delays=st.lists(DELAYS, min_size=1, max_size=40), persistent=st.booleans())
+    def publish(self, delays: list[int], persistent: bool) -> None:
+        for delay in delays:
+            self.number += 1
+            publish(self.life, self.number, delay, persistent=persistent)
+            due = self.life.now + delay + 1
+            (self.kept if persistent else self.brief).append((due, self.number))
+
+    @rule(passed=st.one_of(st.integers(1, 50), st.integers(1, 3000)))
+    def let_time_pass(self, passed: int) -> None:
+        self.life.passes_to(self.life.now + passed)
+
+    @rule()
+    def work(self) -> None:
+        self.life.works()
+
+    @precondition(lambda self: self.number)
+    @rule(power=st.booleans())
+    def crash(self, power: bool) -> None:
+        self.life.works()
+        self._compare()
+        self.life = self.life.dies(power=power)
+        self.brief = []
+
+    @rule()
+    def compare(self) -> None:
+        self.life.works()
+        self._compare()
+
+    def _compare(self) -> None:
+        """What is in the queue is what is due, in order; what waits is all the rest."""
+        now = self.life.now
+        due = sorted(each for each in self.kept + self.brief if each[0] <= now)
+        found = [int(message.body) for message in self.life.takes("q")]
+        assert sorted(found) == sorted(number for _, number in due)
+        self.kept = [each for each in self.kept if each[0] > now]
+        self.brief = [each for each in self.brief if each[0] > now]
+
+    @invariant()
+    def nothing_is_early(self) -> None:
+        waits = waiting(self.life).message_count()
+        early = sum(due > self.life.now for due, _ in self.kept + self.brief)
+        assert waits >= early
+
+
+TestWaiting = Waiting.TestCase
+TestWaiting.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
+
+
+def test_messages_on_disk_come_in_the_order_in_which_they_are_due() -> None:
+    life = begin()
+    delays = [(number * 7919) % 1000 + 1 for number in range(300)]
+    for number, delay in enumerate(delays):
+        publish(life, number, delay)
+    life.works()
+    assert waiting(life).strands.count > 200
+    order: list[int] = []
+    for now in range(START, START + 1100, 10):
+        life.passes_to(now)
+        order += [int(message.body) for message in life.takes("q")]
+    assert order == [number for _, number in sorted(zip(delays, range(300), strict=True))]
+
+
+def test_equal_delays_make_one_lane_however_many_wait() -> None:
+    life = begin()
+    for number in range(300):
+        publish(life, number, 1000)
+        life.passes_to(life.now + 1)
+    assert waiting(life).strands.count > 200
+    assert len(waiting(life).strands.starts()) == 1
+
+
+def test_what_waits_long_is_not_in_memory() -> None:
+    life = begin()
+    for number in range(500):
+        publish(life, number, 60_000 + (number * 7919) % 1000)
+        life.works()
+    strands = waiting(life).strands
+    assert strands.count > 400
+    assert strands.in_memory() == 0
+    life.passes_to(START + 59_999)
+    assert 0 < strands.in_memory() <= 2 * FEW.piece_messages * len(strands.starts())
+
+
+def test_what_waits_in_an_exchange_that_is_not_durable_is_on_disk_too() -> None:
+    life = begin(durable=False)
+    for number in range(100):
+        publish(life, number, 1000)
+    life.works()
+    assert waiting(life).strands.count > 50
+    life.passes_to(START + 2000)
+    assert [int(message.body) for message in life.takes("q")] == list(range(100))
+
+
+def test_disk_is_given_back_when_nothing_waits_any_more() -> None:
+    life = begin()
+    for number in range(300):
+        publish(life, number, (number * 7919) % 1000 + 1)
+    life.works()
+    life.passes_to(START + 2000)
+    life.takes("q")
+    again = life.dies()
+    assert waiting(again).message_count() == 0
+    assert waiting(again).strands.starts() == []
