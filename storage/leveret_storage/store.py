@@ -498,12 +498,11 @@ class Store:
             # Not all positions are in them: of transient messages the log has nothing.
             return any(run.messages is not None for run in log.copies.get(queue, ()))
         first, end = log.spans[queue]
-        # What is settled may lie in pieces, and mostly it is the first gap that decides.
-        gap_first, gap_end = queue.settled.next_gap(first, end)
-        while gap_first < gap_end:
-            if not queue.written.covers(gap_first, gap_end):
+        while first < end:
+            first, gap_end = queue.settled.next_gap(first, end)
+            if not queue.written.covers(first, gap_end):
                 return True
-            gap_first, gap_end = queue.settled.next_gap(gap_end, end)
+            first = gap_end
         return False
 
     def _empty_oldest(self) -> None:
