@@ -103,3 +103,13 @@ class RangeSet:
         """All of the set as half-open ranges, the part below first where there is one."""
         below = [(0, int(self.below))] if self.below else []
         return below + list(zip(self._starts, self._ends, strict=True))
+
+
+def in_either(first: int, end: int, one: RangeSet, other: RangeSet) -> bool:
+    """Whether every position of a range is in one of two sets."""
+    while first < end:
+        first, gap_end = one.next_gap(first, end)
+        if not other.covers(first, gap_end):
+            return False
+        first = gap_end
+    return True

@@ -24,7 +24,7 @@ from leveret_storage.errors import StorageError
 from leveret_storage.log_scan import Stretch, read_stretches
 from leveret_storage.medium import Medium
 from leveret_storage.queue_log import QUEUE_SEGMENT_BYTES, QueueLog, QueueSegment, Run
-from leveret_storage.ranges import RangeSet
+from leveret_storage.ranges import RangeSet, in_either
 from leveret_storage.recovery import RecoveredQueue, Recovery
 from leveret_storage.segments import (
     LOG_KIND,
@@ -498,12 +498,7 @@ class Store:
             # Not all positions are in them: of transient messages the log has nothing.
             return any(run.messages is not None for run in log.copies.get(queue, ()))
         first, end = log.spans[queue]
-        while first < end:
-            first, gap_end = queue.settled.next_gap(first, end)
-            if not queue.written.covers(first, gap_end):
-                return True
-            first = gap_end
-        return False
+        return not in_either(first, end, queue.settled, queue.written)
 
     def _empty_oldest(self) -> None:
         """Copy what is live in the oldest log segment, and nowhere else, to queue segments."""

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leveret_storage.ranges import RangeSet
+from leveret_storage.ranges import RangeSet, in_either
 
 END = 60
 RANGES = st.lists(st.tuples(st.integers(0, END), st.integers(0, END)), max_size=30)
@@ -55,3 +55,13 @@ def test_positions_added_in_any_order_end_as_one_number(order: list[int]) -> Non
         found.add(position, position + 1)
     assert found.below == 40
     assert found.ranges() == [(0, 40)]
+
+
+@given(RANGES, RANGES, st.integers(0, END), st.integers(0, END))
+def test_a_range_is_in_two_sets_together_if_each_position_is_in_one(
+    one: list[tuple[int, int]], other: list[tuple[int, int]], first: int, end: int
+) -> None:
+    found_one, wanted_one = made(one)
+    found_other, wanted_other = made(other)
+    missing = set(range(first, end)) - wanted_one - wanted_other
+    assert in_either(first, end, found_one, found_other) == (not missing)
