@@ -4,6 +4,15 @@ A mistake of the calling code (a name outside the alphabet, a negative offset, a
 ValueError, not one of these.
 """
 
+import errno
+from typing import Final
+
+NO_ROOM: Final = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+)
+"""Errors of the system that say that something is used up, and nothing about what is there
+already."""
+
 
 class StorageError(Exception):
     """Anything of the disk's, or of what lies on it; its text is one line for the log."""

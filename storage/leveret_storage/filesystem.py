@@ -8,6 +8,7 @@ What makes it durable, and why it takes that much:
 
 - Appends go through O_APPEND; `sync` is fdatasync, which covers bytes and size, and for a blob
   whose name may not be durable an fsync of blobs/, since syncing a file says nothing of its name.
+- A blob with room set aside (room.py) ends before its file does, and is written to in place.
 - The head is written to a new file, synced, renamed over the old one, and the directory synced. It
   is no live data: nothing but its name refers to the file, so after power loss it is the old or the
   new.
@@ -19,16 +20,17 @@ What makes it durable, and why it takes that much:
 Files in blobs/ whose name is not a blob's are not seen and not touched.
 """
 
-import errno
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Final
 
 from leveret_storage.descriptors import Descriptor, Descriptors
 from leveret_storage.errors import (
+    NO_ROOM,
     BlobExists,
     Damaged,
     DirectoryLocked,
@@ -42,6 +44,7 @@ from leveret_storage.errors import (
 from leveret_storage.format import HEADER_BYTES_MAX, decode_head, encode_head
 from leveret_storage.lock import DirectoryLock
 from leveret_storage.medium import Medium, check_head, check_name, check_range, is_name
+from leveret_storage.room import Room
 
 DESCRIPTORS_MAX: Final = 256
 """Files held open: of the 1,024 a process often may have, three quarters stay for connections. It
@@ -50,11 +53,6 @@ is far above what is appended to at one time, and opening a file again costs som
 HEAD_NAME: Final = "head"
 NEW_HEAD_NAME: Final = "head.new"
 BLOBS_NAME: Final = "blobs"
-
-NO_ROOM: Final = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
-)
-"""Errors that say that something is used up, and nothing about what is there already."""
 
 _DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -87,6 +85,9 @@ class FilesystemMedium(Medium):
         self._name_changes = 1
         self._name_changes_synced = 0
         self._created_by_change: dict[str, int] = {}
+        self._rooms: dict[str, Room] = {}
+        self._beginning_room = Lock()
+        """Held by appends to files without room, whose end must not move while room begins."""
         self._lock: DirectoryLock | None = None
         if not read_only:
             self._make_directories(directory)
@@ -124,6 +125,20 @@ class FilesystemMedium(Medium):
     def append(self, name: str, data: bytes) -> int:
         check_name(name)
         self._check_writable()
+        with self._beginning_room:
+            room = self._rooms.get(name)
+            if room is None:
+                return self._append_to_end(name, data)
+        offset = room.end
+        try:
+            room.append(data)
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                self._take_back(name, room.cut)
+            raise self._not_done("append to", name, error) from error
+        return offset
+
+    def _append_to_end(self, name: str, data: bytes) -> int:
         with self._writing("append to", name) as descriptor:
             offset = os.fstat(descriptor.fd).st_size
             descriptor.unsynced = True
@@ -133,16 +148,62 @@ class FilesystemMedium(Medium):
                     self._append_rest(descriptor.fd, memoryview(data)[written:])
             except OSError as error:
                 if error.errno in NO_ROOM:
-                    self._cut(descriptor, offset)
+                    self._take_back(name, partial(os.ftruncate, descriptor.fd, offset))
                 raise
         return offset
+
+    def append_synced(self, name: str, data: bytes) -> int:
+        check_name(name)
+        self._check_writable()
+        room = self._rooms.get(name)
+        if room is not None and name not in self._created_by_change:
+            offset = room.end
+            try:
+                if room.append_synced(data):
+                    return offset
+            except OSError as error:
+                raise self._failed("append to", name, error) from error
+        offset = self.append(name, data)
+        self.sync(name)
+        return offset
+
+    def reserve(self, name: str, size: int) -> None:
+        check_name(name)
+        self._check_writable()
+        try:
+            fd = self._open_in_place(name)
+            try:
+                self._room(name).extend(fd, size, partial(self._sync_file, name, fd))
+            finally:
+                os.close(fd)
+        except FileNotFoundError:
+            raise NoSuchBlob(f"{self._path(name)} does not exist") from None
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise self._failed("write ahead in", name, error) from error
+
+    def _room(self, name: str) -> Room:
+        """The room behind a blob, which begins with none."""
+        with self._beginning_room:
+            room = self._rooms.get(name)
+            if room is None:
+                room = Room(self._open_in_place(name))
+                self._rooms[name] = room
+            return room
+
+    def _open_in_place(self, name: str) -> int:
+        return os.open(name, os.O_RDWR | os.O_CLOEXEC, dir_fd=self._blobs_fd)
 
     def sync(self, name: str) -> None:
         check_name(name)
         self._check_writable()
-        with self._writing("sync", name) as descriptor:
-            self._sync_file(name, descriptor.fd)
-            descriptor.unsynced = False
+        room = self._rooms.get(name)
+        if room is not None:
+            self._sync_room(name, room)
+        else:
+            with self._writing("sync", name) as descriptor:
+                self._sync_file(name, descriptor.fd)
+                descriptor.unsynced = False
         with self._mutex:
             change = self._created_by_change.get(name, 1)
         if change > self._name_changes_synced:
@@ -152,6 +213,9 @@ class FilesystemMedium(Medium):
         check_name(name)
         check_range(offset, size)
         self._check_open()
+        room = self._rooms.get(name)
+        if room is not None:
+            size = max(0, min(size, room.end - offset))
         try:
             with self._files.borrow(name) as descriptor:
                 data = os.pread(descriptor.fd, size, offset)
@@ -170,6 +234,9 @@ class FilesystemMedium(Medium):
     def size(self, name: str) -> int:
         check_name(name)
         self._check_open()
+        room = self._rooms.get(name)
+        if room is not None:
+            return room.end
         try:
             return os.stat(name, dir_fd=self._blobs_fd).st_size
         except FileNotFoundError:
@@ -194,6 +261,9 @@ class FilesystemMedium(Medium):
         except OSError as error:
             raise self._failed("delete", name, error) from error
         self._files.drop(name)
+        room = self._rooms.pop(name, None)
+        if room is not None:
+            os.close(room.fd)
         with self._mutex:
             self._name_changes += 1
             self._created_by_change.pop(name, None)
@@ -275,6 +345,8 @@ class FilesystemMedium(Medium):
             return
         self._closed = True
         self._files.close()
+        for room in self._rooms.values():
+            os.close(room.fd)
         os.close(self._blobs_fd)
         self._close_root()
 
@@ -313,12 +385,12 @@ class FilesystemMedium(Medium):
         except OSError as error:
             raise self._not_done(verb, name, error) from error
 
-    def _cut(self, descriptor: Descriptor, size: int) -> None:
+    def _take_back(self, name: str, cut: Callable[[], None]) -> None:
         """Take back what an append had written before it found no room."""
         try:
-            os.ftruncate(descriptor.fd, size)
+            cut()
         except OSError as error:
-            raise self._failed("cut", descriptor.name, error) from error
+            raise self._failed("cut", name, error) from error
 
     @staticmethod
     def _append_rest(fd: int, rest: memoryview) -> None:
@@ -340,6 +412,13 @@ class FilesystemMedium(Medium):
         """Make bytes and size durable; no error of it leaves anything to believe."""
         try:
             os.fdatasync(fd)
+        except OSError as error:
+            raise self._failed("sync", name, error) from error
+
+    def _sync_room(self, name: str, room: Room) -> None:
+        """The same of a blob with room."""
+        try:
+            room.sync()
         except OSError as error:
             raise self._failed("sync", name, error) from error
 

@@ -12,6 +12,8 @@ What is durable, that is, still there after power was lost at any instant:
   Of the bytes appended since, any part may be there or not: later ones where earlier ones are
   missing, cut at any byte, and where bytes are missing before others that are there, zeros are
   read.
+- Behind the bytes of a blob that had room set aside (`reserve`) the next process may find zeros: up
+  to so many, whether power was lost or not.
 - Of names: a blob created and never synced may be gone. One that was deleted may be back, until a
   later `write_head` returned. So a name is used once: what is found under a name used twice may be
   the first blob.
@@ -28,8 +30,9 @@ LostEpoch, from the next one on, and nothing of it is kept.
 After MediumFailed every call that writes raises MediumFailed; calls that read go on, but what they
 see of bytes not synced is no proof that the disk has them. MediumFull alone is no failure.
 
-Calls block, and may be made from any thread. Of those that change one blob (append, sync, delete)
-one at a time; on different blobs at the same time. `write_head` one at a time. Calls that read run
+Calls block, and may be made from any thread. Of those that change one blob (append, append_synced,
+sync, delete) one at a time; on different blobs at the same time. `reserve` runs beside all but
+`delete`. `write_head` one at a time. Calls that read run
 beside everything, and see each append that returned before, and of one under way any part.
 """
 
@@ -80,6 +83,18 @@ class Medium(ABC):
 
         Raises NoSuchBlob, LostEpoch, and MediumFailed for every failure, a full disk included: some
         of the bytes may be durable, any may be lost, and no later call can tell.
+        """
+
+    @abstractmethod
+    def append_synced(self, name: str, data: bytes) -> int:
+        """`append`, then `sync`, with less waiting than two calls cost. Raises what they raise."""
+
+    @abstractmethod
+    def reserve(self, name: str, size: int) -> None:
+        """Set room aside for the next `size` bytes, where that makes it quicker to sync them.
+
+        It changes nothing of what the blob holds, and where there is no room it does nothing.
+        Raises NoSuchBlob, LostEpoch, MediumFailed.
         """
 
     @abstractmethod

@@ -1,9 +1,11 @@
 """Reading the records of a blob, and saying exactly what is wrong where something is.
 
 A blob is read in large pieces from its header to the end it has when reading begins. Where no valid
-record is, that is, where one is cut, has a length that cannot be, or a wrong CRC, there are two
+record is, that is, where one is cut, has a length that cannot be, or a wrong CRC, there are three
 cases:
 
+- **Room**: zeros up to the end of the blob, which nothing says to have been anything else. That is
+  where it ends.
 - **Torn**: nothing says that a sync covered these bytes. They are what a crash leaves of the last
   appends, holes and survivors behind holes included. Reading ends there, `torn` says where and why,
   and all from there on is to be forgotten: none of it was ever promised.
@@ -48,6 +50,9 @@ MARK_OF_ANY_SALT: Final = re.compile(
 )
 """Where a mark may be in a blob whose salt is not known: its length, and its kind behind the
 CRC."""
+
+ZEROS: Final = "zeros"
+"""Why there is no record where nothing was written, or it was lost."""
 
 
 class Record(NamedTuple):
@@ -159,7 +164,7 @@ class RecordReader:
         at = offset - self._buffer_offset + RECORD_HEADER_BYTES
         payload = self._buffer[at : at + length]
         if length == crc == kind == 0:
-            return "zeros"
+            return ZEROS
         if crc32(payload, self._seeds[kind]) != crc:
             return "a wrong CRC"
         if kind == 0:
@@ -188,6 +193,8 @@ class RecordReader:
         """Judge the bytes at `end`: the damage they are; or the end of reading."""
         offset = self.end
         if not self._was_durable(offset):
+            if why == ZEROS and self._only_zeros_from(offset):
+                raise StopIteration
             self.torn = Torn(self._blob, offset, why)
             raise StopIteration
         self.end = self._resume(offset)
@@ -202,6 +209,17 @@ class RecordReader:
                 return False
             self._durable = max(self._durable, mark.durable)
             searched = mark.offset
+        return True
+
+    def _only_zeros_from(self, offset: int) -> bool:
+        """Whether nothing was written from `offset` on: what is there is room set aside."""
+        while offset < self._size:
+            piece = self._medium.read(
+                self._blob, offset, min(self._piece_bytes, self._size - offset)
+            )
+            if piece.strip(b"\0") or not piece:
+                return False
+            offset += len(piece)
         return True
 
     def _resume(self, bad: int) -> int:
@@ -262,7 +280,7 @@ class RecordReader:
         try:
             return decode_blob_header(data), ""
         except Damaged as error:
-            return None, "zeros" if data and not data.strip(b"\0") else str(error)
+            return None, ZEROS if data and not data.strip(b"\0") else str(error)
         except UnknownVersion as error:
             raise UnknownVersion(f"{self._blob}: {error}") from None
 

@@ -70,14 +70,29 @@ class SegmentWriter:
         :returns: where it begins, and its bytes.
         :raises StorageError: MediumFull, or MediumFailed.
         """
-        records = self._records or self._begin()
-        if not self._refused:
-            records.add(kind, payload)
-            self._refused = records.take()
+        records = self._add(kind, payload)
         self._medium.append(self.name, self._refused)
         self._refused = b""
         size = RECORD_HEADER_BYTES + len(payload)
         return records.taken - size, size
+
+    def append_synced(self, kind: int, payload: bytes) -> None:
+        """Write a record, and make durable all that was appended.
+
+        :raises StorageError: MediumFull, or MediumFailed.
+        """
+        records = self._add(kind, payload)
+        self._medium.append_synced(self.name, self._refused)
+        self._refused = b""
+        records.mark(records.taken)
+
+    def _add(self, kind: int, payload: bytes) -> RecordWriter:
+        """See to it that the record is what is to be appended next."""
+        records = self._records or self._begin()
+        if not self._refused:
+            records.add(kind, payload)
+            self._refused = records.take()
+        return records
 
     def sync(self) -> None:
         """Make durable all that was appended, and say so in front of the next record."""

@@ -102,6 +102,12 @@ class DirectorySnapshot(Medium):
     def append(self, name: str, data: bytes) -> int:
         self._refuse()
 
+    def append_synced(self, name: str, data: bytes) -> int:
+        self._refuse()
+
+    def reserve(self, name: str, size: int) -> None:
+        self._refuse()
+
     def sync(self, name: str) -> None:
         self._refuse()
 

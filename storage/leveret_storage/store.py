@@ -49,17 +49,25 @@ SPARSE_SEGMENTS_MAX: Final = 64
 """Segments with few messages left that are let be until they have as many bytes as a full one: a
 file costs more than a chunk of a backlog, which is this size."""
 
+ROOM_BYTES: Final = 2 * 1024 * 1024
+"""Bytes of room kept behind the end of the log, so that a batch is synced quickly."""
+
+ROOMY_BATCH_BYTES_MAX: Final = 128 * 1024
+"""Bytes of a batch up to which this pays: larger ones take longer to write than to sync, and room
+is written twice."""
+
 BEHIND_BYTES_MAX: Final = 16 * 1024 * 1024
 """Bytes that wait to be written, above which publishers had better wait for the disk."""
 
 
 class Limits(NamedTuple):
-    """When a store begins new segments; for tests, which want many soon."""
+    """When a store begins new segments and has room set aside; for tests, which want it soon."""
 
     log_segment_bytes: int
     queue_segment_bytes: int
     log_segments_max: int
     """From 2."""
+    room_bytes: int
 
 
 class LogSegment:
@@ -69,6 +77,8 @@ class LogSegment:
         self.number = number
         self.writer = SegmentWriter(medium, log_name(number), LOG_KIND)
         self.size: i64 = 0
+        self.begun = False
+        """Whether the blob is there."""
         self.spans: dict[QueueLog, tuple[int, int]] = {}
         """The positions of each queue's messages in it, as a half-open range around them."""
         self.blocker: QueueLog | None = None
@@ -132,10 +142,11 @@ class Store:
         self._tell_failed = failed
         self._sync = sync
         if limits is None:
-            limits = Limits(LOG_SEGMENT_BYTES, QUEUE_SEGMENT_BYTES, LOG_SEGMENTS_MAX)
+            limits = Limits(LOG_SEGMENT_BYTES, QUEUE_SEGMENT_BYTES, LOG_SEGMENTS_MAX, ROOM_BYTES)
         self._log_segment_bytes: i64 = limits.log_segment_bytes
         self._queue_segment_bytes: i64 = limits.queue_segment_bytes
         self._log_segments_max: i64 = limits.log_segments_max
+        self._room_bytes: i64 = limits.room_bytes
         self._out = BytesWriter()
         self._spans: dict[QueueLog, tuple[int, int]] = {}
         self._dirty: list[QueueLog] = []
@@ -143,6 +154,9 @@ class Store:
         """Whether somebody waits for the open batch."""
         self._under_way = False
         self._emptying = False
+        self._reserving = False
+        self._batches_since_room: i64 = 0
+        self._bytes_since_room: i64 = 0
         self._log: list[LogSegment] = []
         self._next_queue = 1
         self._next_blob = 1
@@ -302,9 +316,10 @@ class Store:
         self._doomed = []
 
         def write() -> None:
-            writer.append(entries.BATCH, payload)
             if sync:
-                writer.sync()
+                writer.append_synced(entries.BATCH, payload)
+            else:
+                writer.append(entries.BATCH, payload)
 
         def done(result: Any) -> None:
             self._under_way = False
@@ -325,6 +340,10 @@ class Store:
         if log.size >= self._log_segment_bytes:
             self._begin_segment([])
         else:
+            self._batches_since_room += 1
+            self._bytes_since_room += len(payload)
+            if self._bytes_since_room * 4 >= self._room_bytes:
+                self._keep_room()
             self._trim()
 
     def _pass_empty_batch(self) -> None:
@@ -436,13 +455,39 @@ class Store:
         def begin() -> None:
             if before is not None:
                 before.finish()
-            writer.append(entries.CHECKPOINT, payload)
-            writer.sync()
+            writer.append_synced(entries.CHECKPOINT, payload)
 
-        self._writing.submit(begin, self._check)
+        def begun(result: Any) -> None:
+            self._check(result)
+            segment.begun = True
+            self._keep_room()
+
+        self._writing.submit(begin, begun)
         self._trim()
         if len(self._log) > self._log_segments_max:
             self._empty_oldest()
+
+    def _keep_room(self) -> None:
+        """See to it that there is room behind the end of the log, if that is of use."""
+        log = self._log[-1]
+        if self._reserving or self._broken or self._closed or not self._sync or not log.begun:
+            return
+        batches, size = self._batches_since_room, self._bytes_since_room
+        self._batches_since_room = self._bytes_since_room = 0
+        if size > batches * ROOMY_BATCH_BYTES_MAX:
+            return
+        self._reserving = True
+        name, room_bytes = log.writer.name, int(self._room_bytes)
+
+        def reserve() -> None:
+            self.medium.reserve(name, room_bytes)
+
+        def reserved(result: Any) -> None:
+            self._reserving = False
+            self._check(result)
+            self._trim()
+
+        self._reading.submit(reserve, reserved)
 
     def _checkpoint(self, log: LogSegment, messages: list[Entry]) -> bytes:
         repeated: list[Entry] = []
@@ -469,9 +514,9 @@ class Store:
         """Delete the oldest log segments while all their messages are settled or elsewhere.
 
         What says so must have been given to the writing thread: settled positions of the open batch
-        may never be durable. And one that is being read stays.
+        may never be durable. And one that is being read, or given room, stays.
         """
-        if self.is_open() or self._emptying:
+        if self.is_open() or self._emptying or self._reserving:
             return
         while len(self._log) > 1 and not self._broken:
             oldest = self._log[0]

@@ -10,6 +10,8 @@ What it does without being asked, at `crash()`, which is power loss:
   that show the old contents of a block are not in use under databases.
 - An append that was refused with ENOSPC may have left bytes, which lay behind the blob's end and
   are found there, until a later sync of the blob.
+- Behind the bytes of a blob that had room set aside zeros are found, up to where they were written
+  ahead.
 - A created blob not synced may be gone. A deleted one may be back, until a head was written. Each
   name stops at any of its changes, whatever the others do: a directory is synced as a whole or its
   entries in any order.
@@ -86,6 +88,8 @@ class Inode:
     def __init__(self) -> None:
         self.content = bytearray()
         self.size_synced = 0
+        self.room_end = 0
+        """Up to where zeros were written ahead, and synced."""
         self.unsynced: list[Stretch] = []
         self.refused: list[Stretch] = []
 
@@ -115,6 +119,11 @@ class Inode:
         self.content = disk[:kept_to]
         self.unsynced, self.refused = [], []
         self.size_synced = kept_to
+        self.show_room()
+
+    def show_room(self) -> None:
+        """The process is gone that knew where the bytes end."""
+        self.content += bytes(max(0, self.room_end - len(self.content)))
 
 
 class State:
@@ -139,6 +148,10 @@ class State:
     def sync_names(self) -> None:
         self.names_durable = dict(self.names)
         self.changes = []
+
+    def show_room(self) -> None:
+        for inode in self.names.values():
+            inode.show_room()
 
     def lose_power(self, random: Random) -> None:
         for name in sorted({name for name, _ in self.changes}):
@@ -185,7 +198,9 @@ class FaultyMedium(Medium):
     def kill(self, faults: Mapping[int, Fault] | None = None) -> "FaultyMedium":
         """The process dies, the machine does not: what the next process finds."""
         self._dead = True
-        return self._next(deepcopy(self._state), faults)
+        state = deepcopy(self._state)
+        state.show_room()
+        return self._next(state, faults)
 
     def flip(self, name: str, offset: int, bit: int) -> None:
         """Change one bit (0 to 7) of a blob, on the disk and in memory."""
@@ -240,6 +255,22 @@ class FaultyMedium(Medium):
             if fault is None or self._random.random() < 0.5:
                 self._state.sync_name(name)
         self._end(fault, "sync", name)
+
+    def append_synced(self, name: str, data: bytes) -> int:
+        offset = self.append(name, data)
+        self.sync(name)
+        return offset
+
+    def reserve(self, name: str, size: int) -> None:
+        check_name(name)
+        self._check_writable()
+        inode = self._inode(name)
+        fault = self._fault(Fault.CRASH, Fault.EIO)
+        wanted = len(inode.content) + size
+        if fault is not None:
+            wanted = self._random.randint(len(inode.content), wanted)
+        inode.room_end = max(inode.room_end, wanted)
+        self._end(fault, "write ahead in", name)
 
     def read(self, name: str, offset: int, size: int) -> bytes:
         check_name(name)

@@ -207,6 +207,7 @@ class World:
         self.log_segment_bytes = log_segment_bytes or choose((1, 200, 600, 3000, 10**6))
         self.queue_segment_bytes = queue_segment_bytes or choose((1, 150, 500, 10**6))
         self.log_segments_max = choose((2, 3, 10**6))
+        self.room_bytes = choose((1, 100, 1000))
         self.medium = FaultyMedium(seed, faults=self._faults())
         self.base = State()
         self.batches: list[Batch] = []
@@ -292,7 +293,12 @@ class World:
             snapshot=lambda: list(self.definitions),
             synced=self._synced,
             failed=self.failures.append,
-            limits=Limits(self.log_segment_bytes, self.queue_segment_bytes, self.log_segments_max),
+            limits=Limits(
+                self.log_segment_bytes,
+                self.queue_segment_bytes,
+                self.log_segments_max,
+                self.room_bytes,
+            ),
         )
         for number, recovered in recovery.queues.items():
             self.store.restore_queue(number, recovered)

@@ -34,6 +34,11 @@ def opened(directory: Path, descriptors_max: int = 8) -> FilesystemMedium:
     return medium
 
 
+needs_write_and_sync_in_one = pytest.mark.skipif(
+    not hasattr(os, "RWF_DSYNC"), reason="this system cannot write and sync in one call"
+)
+
+
 class SyncCalls:
     """Which files were synced and renamed, in order; the calls themselves are made."""
 
@@ -41,6 +46,7 @@ class SyncCalls:
         self.made: list[str] = []
         self._directory = directory
         real_fsync, real_fdatasync, real_rename = os.fsync, os.fdatasync, os.rename
+        real_pwritev = getattr(os, "pwritev", None)
 
         def fsync(fd: int) -> None:
             self.made.append(f"fsync {self._path(fd)}")
@@ -54,6 +60,14 @@ class SyncCalls:
             self.made.append(f"rename {old} {new}")
             real_rename(old, new, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
+        def pwritev(fd: int, buffers: list[bytes], offset: int, flags: int) -> int:
+            assert real_pwritev is not None
+            if flags & os.RWF_DSYNC:
+                self.made.append(f"write and sync {self._path(fd)}")
+            written: int = real_pwritev(fd, buffers, offset, flags)
+            return written
+
+        monkeypatch.setattr(os, "pwritev", pwritev, raising=False)
         monkeypatch.setattr(os, "fsync", fsync)
         monkeypatch.setattr(os, "fdatasync", fdatasync)
         monkeypatch.setattr(os, "rename", rename)
@@ -83,6 +97,62 @@ class TestDurability:
         medium.append("a", b"2")
         medium.sync("a")
         assert calls.take() == ["fdatasync blobs/a"]
+        medium.close()
+
+    @needs_write_and_sync_in_one
+    def test_what_fits_into_room_is_written_and_synced_in_one_call(
+        self, directory: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        medium = opened(directory)
+        put(medium, "a", b"1")
+        calls = SyncCalls(monkeypatch, directory)
+        medium.reserve("a", 10)
+        assert calls.take() == ["fdatasync blobs/a"]
+        medium.append_synced("a", b"not all was synced before")
+        assert calls.take() == ["fdatasync blobs/a"]
+        medium.reserve("a", 10)
+        calls.take()
+        medium.append_synced("a", b"1234")
+        assert calls.take() == ["write and sync blobs/a"]
+        medium.append("a", b"5")
+        medium.append_synced("a", b"6")
+        assert calls.take() == ["fdatasync blobs/a"]
+        medium.append_synced("a", b"7890")
+        assert calls.take() == ["write and sync blobs/a"]
+        medium.append_synced("a", b"there is no room for this")
+        assert calls.take() == ["fdatasync blobs/a"]
+        assert (
+            content(medium, "a") == b"1not all was synced before1234567890there is no room for this"
+        )
+        medium.close()
+
+    def test_room_in_a_blob_that_was_never_synced_does_not_make_its_name_durable(
+        self, directory: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        medium = opened(directory)
+        medium.create("a")
+        medium.reserve("a", 10)
+        calls = SyncCalls(monkeypatch, directory)
+        medium.append_synced("a", b"1")
+        assert calls.take() == ["fdatasync blobs/a", "fsync blobs"]
+        medium.close()
+
+    def test_a_system_that_cannot_write_and_sync_in_one_call_does_both(
+        self, directory: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        medium = opened(directory)
+        put(medium, "a", b"1")
+        medium.reserve("a", 100)
+        calls = SyncCalls(monkeypatch, directory)
+
+        def refuse(*_: object) -> int:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+        monkeypatch.setattr(os, "pwritev", refuse)
+        medium.append_synced("a", b"2")
+        medium.append_synced("a", b"3")
+        assert calls.take() == ["fdatasync blobs/a"] * 2
+        assert content(medium, "a") == b"123"
         medium.close()
 
     def test_what_an_earlier_process_left_is_made_durable_by_the_next_one(
@@ -169,6 +239,62 @@ class TestFailure:
         with pytest.raises(MediumFailed, match=r"cannot sync .*/blobs/pipe"):
             medium.append("a", b"2")
         assert content(medium, "a") == b"1"
+        medium.close()
+
+    @needs_write_and_sync_in_one
+    @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+    def test_a_failure_of_writing_and_syncing_in_one_call_ends_the_medium(
+        self, directory: Path, monkeypatch: pytest.MonkeyPatch, number: int
+    ) -> None:
+        medium = opened(directory)
+        put(medium, "a", b"1")
+        medium.reserve("a", 100)
+        medium.append_synced("a", b"2")
+
+        def fail(*_: object) -> int:
+            raise OSError(number, os.strerror(number))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pwritev", fail)
+            with pytest.raises(MediumFailed, match=os.strerror(number)):
+                medium.append_synced("a", b"3")
+        with pytest.raises(MediumFailed, match=os.strerror(number)):
+            medium.append_synced("a", b"3")
+        medium.close()
+
+    def test_room_that_cannot_be_synced_ends_the_medium(
+        self, directory: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        medium = opened(directory)
+        put(medium, "a", b"1")
+
+        def fail(_: int) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fdatasync", fail)
+            with pytest.raises(MediumFailed, match="cannot sync"):
+                medium.reserve("a", 100)
+        with pytest.raises(MediumFailed, match="cannot sync"):
+            medium.append("a", b"2")
+        medium.close()
+
+    def test_where_there_is_no_room_none_is_set_aside_and_appends_go_on(
+        self, directory: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        medium = opened(directory)
+        put(medium, "a", b"1")
+
+        def refuse(*_: object) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pwrite", refuse)
+            medium.reserve("a", 100)
+            with pytest.raises(MediumFull):
+                medium.append("a", b"2")
+        assert medium.append_synced("a", b"3") == 1
+        assert content(medium, "a") == b"13"
         medium.close()
 
     def test_what_cannot_be_read_ends_nothing(self, directory: Path) -> None:
@@ -316,6 +442,16 @@ class TestDescriptors:
         medium.delete("a")
         assert self.files_open() == before
         medium.close()
+
+    def test_deleting_and_closing_give_back_the_descriptors_of_room(self, directory: Path) -> None:
+        before = self.files_open()
+        medium = opened(directory)
+        for name in ("a", "b"):
+            put(medium, name, b"1")
+            medium.reserve(name, 10)
+        medium.delete("a")
+        medium.close()
+        assert self.files_open() == before
 
     def test_closing_gives_everything_back(self, directory: Path) -> None:
         before = self.files_open()

@@ -78,6 +78,41 @@ class TestBlobs:
         assert medium.read("a", 99, 4) == b""
         assert medium.read("a", 3, 0) == b""
 
+    def test_an_append_with_its_sync_is_an_append(self, medium: Medium) -> None:
+        medium.create("a")
+        assert medium.append_synced("a", b"one") == 0
+        assert medium.append("a", b"two") == 3
+        assert medium.append_synced("a", b"three") == 6
+        assert content(medium, "a") == b"onetwothree"
+
+    def test_room_changes_nothing_of_what_a_blob_holds(self, medium: Medium) -> None:
+        put(medium, "a", b"one")
+        medium.reserve("a", 8)
+        assert content(medium, "a") == b"one"
+        assert medium.read("a", 2, 100) == b"e"
+        assert medium.append_synced("a", b"two") == 3
+        assert medium.append("a", b"longer than the room") == 6
+        medium.sync("a")
+        medium.reserve("a", 100)
+        assert medium.append_synced("a", b"three") == 26
+        assert content(medium, "a") == b"onetwolonger than the roomthree"
+
+    def test_behind_a_blob_with_room_the_next_process_finds_zeros(self, disk: Disk) -> None:
+        take(disk.medium)
+        put(disk.medium, "a", b"one")
+        disk.medium.reserve("a", 100)
+        disk.medium.append_synced("a", b"two")
+        medium = disk.restart()
+        assert content(medium, "a").rstrip(b"\0") == b"onetwo"
+        assert medium.size("a") <= 103
+
+    def test_a_name_may_be_used_again_by_a_blob_without_room(self, medium: Medium) -> None:
+        put(medium, "a", b"one")
+        medium.reserve("a", 100)
+        medium.delete("a")
+        put(medium, "a", b"two")
+        assert content(medium, "a") == b"two"
+
     def test_an_append_of_many_pages_is_read_back_whole(self, medium: Medium) -> None:
         data = bytes(range(256)) * 40_000
         put(medium, "a", data)
@@ -93,6 +128,8 @@ class TestBlobs:
     def test_no_call_but_create_knows_a_blob_that_is_not_there(self, medium: Medium) -> None:
         calls: list[Callable[[], object]] = [
             lambda: medium.append("a", b"1"),
+            lambda: medium.append_synced("a", b"1"),
+            lambda: medium.reserve("a", 1),
             lambda: medium.sync("a"),
             lambda: medium.read("a", 0, 1),
             lambda: medium.size("a"),
@@ -177,6 +214,8 @@ class TestOwner:
         return [
             lambda: medium.create("b"),
             lambda: medium.append("a", b"2"),
+            lambda: medium.append_synced("a", b"2"),
+            lambda: medium.reserve("a", 1),
             lambda: medium.sync("a"),
             lambda: medium.delete("a"),
         ]

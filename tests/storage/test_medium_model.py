@@ -38,6 +38,8 @@ class MediumMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.blobs: dict[str, bytes] = {}
+        self.roomy: set[str] = set()
+        """Those with room set aside by this process."""
         self.head = (0, b"")
 
     def open(self) -> Medium:
@@ -72,6 +74,11 @@ class MediumMachine(RuleBasedStateMachine):
     @rule(data=st.binary(max_size=30))
     def next_process(self, data: bytes) -> None:
         self.medium = self.restart()
+        for name in self.roomy:
+            # What the last process wrote ahead is a part of the blob for this one.
+            written = len(self.blobs[name])
+            self.blobs[name] += bytes(self.medium.size(name) - written)
+        self.roomy.clear()
         self.compare()
         self.take(data)
 
@@ -92,6 +99,24 @@ class MediumMachine(RuleBasedStateMachine):
         else:
             with pytest.raises(NoSuchBlob):
                 self.medium.append(name, data)
+
+    @rule(name=NAMES, data=DATA)
+    def append_synced(self, name: str, data: bytes) -> None:
+        if name in self.blobs:
+            assert self.medium.append_synced(name, data) == len(self.blobs[name])
+            self.blobs[name] += data
+        else:
+            with pytest.raises(NoSuchBlob):
+                self.medium.append_synced(name, data)
+
+    @rule(name=NAMES, size=st.integers(0, 100_000))
+    def reserve(self, name: str, size: int) -> None:
+        if name in self.blobs:
+            self.medium.reserve(name, size)
+            self.roomy.add(name)
+        else:
+            with pytest.raises(NoSuchBlob):
+                self.medium.reserve(name, size)
 
     @rule(name=NAMES)
     def sync(self, name: str) -> None:
@@ -115,6 +140,7 @@ class MediumMachine(RuleBasedStateMachine):
         if name in self.blobs:
             self.medium.delete(name)
             del self.blobs[name]
+            self.roomy.discard(name)
         else:
             with pytest.raises(NoSuchBlob):
                 self.medium.delete(name)

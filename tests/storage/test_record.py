@@ -262,13 +262,30 @@ class TestTorn:
             assert read.damages == []
             assert read.records == log.outside(whole, len(log.data)), size
             assert read.end == whole
-            assert (read.torn is None) == (whole == len(data))
+            left = data[whole:]
+            room = whole > 0 and len(left) >= RECORD_HEADER_BYTES and not left.strip(b"\0")
+            assert (read.torn is None) == (not left or room)
 
-    def test_zeros_are_called_so(self) -> None:
+    def test_zeros_up_to_the_end_are_room_and_no_torn_end(self) -> None:
         log = small_log()
         read = Read(log.data + bytes(100))
+        assert read.torn is None
+        assert read.end == len(log.data)
+        assert read.records == log.records
+
+    def test_zeros_with_anything_behind_them_are_a_torn_end(self) -> None:
+        log = small_log()
+        read = Read(log.data + bytes(100) + b"1")
         assert read.torn == ("a", len(log.data), "zeros")
+
+    def test_a_blob_of_zeros_is_torn_at_its_beginning(self) -> None:
         assert Read(bytes(100)).torn == ("a", 0, "zeros")
+
+    def test_zeros_that_a_mark_says_were_durable_are_damage(self) -> None:
+        log = Log().add(16, b"first").mark().add(16, b"lost").mark()
+        start = log.records[1].offset
+        read = Read(log.data[:start] + bytes(len(log.data) - start), durable=len(log.data))
+        assert read.damages == [("a", start, len(log.data), "zeros")]
 
     def test_records_behind_a_hole_do_not_count_when_no_sync_covered_it(self) -> None:
         log = Log().add(16, b"first").mark().add(16, b"lost").add(16, b"kept")

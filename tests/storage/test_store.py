@@ -41,7 +41,7 @@ class Owner:
             snapshot=lambda: list(self.definitions),
             synced=lambda: self.told.append(int(self.store.synced)),
             failed=self.failures.append,
-            limits=Limits(log_segment_bytes, queue_segment_bytes, log_segments_max),
+            limits=Limits(log_segment_bytes, queue_segment_bytes, log_segments_max, 1000),
         )
         for number, found in self.recovery.queues.items():
             self.store.restore_queue(number, found)
