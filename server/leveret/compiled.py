@@ -56,6 +56,7 @@ COMPILED: Final = (
     "leveret_storage.log_scan",
     "leveret_storage.ranges",
     "leveret_storage.queue_log",
+    "leveret_storage.log_segment",
     "leveret_storage.compaction",
     "leveret_storage.store",
 )

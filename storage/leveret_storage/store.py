@@ -22,15 +22,14 @@ from leveret_storage.compaction import Compactor, is_sparse
 from leveret_storage.entries import ABSENT, Entry, Stored
 from leveret_storage.errors import StorageError
 from leveret_storage.log_scan import Stretch, read_stretches
+from leveret_storage.log_segment import ROOM_BYTES, LogRoom, LogSegment
 from leveret_storage.medium import Medium
 from leveret_storage.queue_log import QUEUE_SEGMENT_BYTES, QueueLog, QueueSegment, Run
 from leveret_storage.ranges import RangeSet, in_either
 from leveret_storage.recovery import RecoveredQueue, Recovery
 from leveret_storage.segments import (
-    LOG_KIND,
     QUEUE_KIND,
     SegmentWriter,
-    log_name,
     queue_name,
     read_record,
 )
@@ -49,13 +48,6 @@ SPARSE_SEGMENTS_MAX: Final = 64
 """Segments with few messages left that are let be until they have as many bytes as a full one: a
 file costs more than a chunk of a backlog, which is this size."""
 
-ROOM_BYTES: Final = 2 * 1024 * 1024
-"""Bytes of room kept behind the end of the log, so that a batch is synced quickly."""
-
-ROOMY_BATCH_BYTES_MAX: Final = 128 * 1024
-"""Bytes of a batch up to which this pays: larger ones take longer to write than to sync, and room
-is written twice."""
-
 BEHIND_BYTES_MAX: Final = 16 * 1024 * 1024
 """Bytes that wait to be written, above which publishers had better wait for the disk."""
 
@@ -68,29 +60,6 @@ class Limits(NamedTuple):
     log_segments_max: int
     """From 2."""
     room_bytes: int
-
-
-class LogSegment:
-    """A blob of the commit log, and what it has of each queue."""
-
-    def __init__(self, medium: Medium, number: int) -> None:
-        self.number = number
-        self.writer = SegmentWriter(medium, log_name(number), LOG_KIND)
-        self.size: i64 = 0
-        self.begun = False
-        """Whether the blob is there."""
-        self.spans: dict[QueueLog, tuple[int, int]] = {}
-        """The positions of each queue's messages in it, as a half-open range around them."""
-        self.blocker: QueueLog | None = None
-        """A queue that had messages nowhere else when it was last looked at."""
-        self.copies: dict[QueueLog, list[Run]] | None = None
-        """The runs to which all live messages of it were copied that were nowhere else; None before
-        that began."""
-
-    def include(self, queue: QueueLog, first: int, end: int) -> None:
-        """Messages of a queue are put into it."""
-        known = self.spans.get(queue, (first, end))
-        self.spans[queue] = (min(first, known[0]), max(end, known[1]))
 
 
 def _not_to_copy(queue: QueueLog, end: int) -> RangeSet:
@@ -146,7 +115,6 @@ class Store:
         self._log_segment_bytes: i64 = limits.log_segment_bytes
         self._queue_segment_bytes: i64 = limits.queue_segment_bytes
         self._log_segments_max: i64 = limits.log_segments_max
-        self._room_bytes: i64 = limits.room_bytes
         self._out = BytesWriter()
         self._spans: dict[QueueLog, tuple[int, int]] = {}
         self._dirty: list[QueueLog] = []
@@ -154,9 +122,7 @@ class Store:
         """Whether somebody waits for the open batch."""
         self._under_way = False
         self._emptying = False
-        self._reserving = False
-        self._batches_since_room: i64 = 0
-        self._bytes_since_room: i64 = 0
+        self._room = LogRoom(medium, reading, limits.room_bytes)
         self._log: list[LogSegment] = []
         self._next_queue = 1
         self._next_blob = 1
@@ -340,10 +306,8 @@ class Store:
         if log.size >= self._log_segment_bytes:
             self._begin_segment([])
         else:
-            self._batches_since_room += 1
-            self._bytes_since_room += len(payload)
-            if self._bytes_since_room * 4 >= self._room_bytes:
-                self._keep_room()
+            if self._sync:
+                self._room.used(log, len(payload), self._roomy)
             self._trim()
 
     def _pass_empty_batch(self) -> None:
@@ -460,34 +424,18 @@ class Store:
         def begun(result: Any) -> None:
             self._check(result)
             segment.begun = True
-            self._keep_room()
+            if self._sync:
+                self._room.keep(self._log[-1], self._roomy)
 
         self._writing.submit(begin, begun)
         self._trim()
         if len(self._log) > self._log_segments_max:
             self._empty_oldest()
 
-    def _keep_room(self) -> None:
-        """See to it that there is room behind the end of the log, if that is of use."""
-        log = self._log[-1]
-        if self._reserving or self._broken or self._closed or not self._sync or not log.begun:
-            return
-        batches, size = self._batches_since_room, self._bytes_since_room
-        self._batches_since_room = self._bytes_since_room = 0
-        if size > batches * ROOMY_BATCH_BYTES_MAX:
-            return
-        self._reserving = True
-        name, room_bytes = log.writer.name, int(self._room_bytes)
-
-        def reserve() -> None:
-            self.medium.reserve(name, room_bytes)
-
-        def reserved(result: Any) -> None:
-            self._reserving = False
-            self._check(result)
-            self._trim()
-
-        self._reading.submit(reserve, reserved)
+    def _roomy(self, result: Any) -> None:
+        """The log has its room."""
+        self._check(result)
+        self._trim()
 
     def _checkpoint(self, log: LogSegment, messages: list[Entry]) -> bytes:
         repeated: list[Entry] = []
@@ -516,7 +464,7 @@ class Store:
         What says so must have been given to the writing thread: settled positions of the open batch
         may never be durable. And one that is being read, or given room, stays.
         """
-        if self.is_open() or self._emptying or self._reserving:
+        if self.is_open() or self._emptying or self._room.coming:
             return
         while len(self._log) > 1 and not self._broken:
             oldest = self._log[0]

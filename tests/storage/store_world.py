@@ -207,7 +207,7 @@ class World:
         self.log_segment_bytes = log_segment_bytes or choose((1, 200, 600, 3000, 10**6))
         self.queue_segment_bytes = queue_segment_bytes or choose((1, 150, 500, 10**6))
         self.log_segments_max = choose((2, 3, 10**6))
-        self.room_bytes = choose((1, 100, 1000))
+        self.room_bytes = (1, 100, 1000)[seed % 3]
         self.medium = FaultyMedium(seed, faults=self._faults())
         self.base = State()
         self.batches: list[Batch] = []
