@@ -17,9 +17,10 @@ import celery
 import pytest
 from celery.backends.rpc import RPCBackend
 from celery.exceptions import TaskRevokedError
+from pika.adapters.blocking_connection import BlockingChannel
 
 from tests.clients.processes import Program
-from tests.support.brokers import Broker, wait_until
+from tests.support.brokers import Broker, RabbitMQ, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULT_DEADLINE_S = 60.0
@@ -154,6 +155,21 @@ def test_a_countdown_is_kept(filing: Running) -> None:
 
     # The clocks of two processes, and a timer, agree about as well.
     assert ran > sent + 0.9 * COUNTDOWN_S
+
+
+def test_a_task_is_delayed_by_the_broker(
+    filing: Running, broker: Broker, channel: BlockingChannel, name: str
+) -> None:
+    """The worker does not hold it in the meantime, as it does with a countdown."""
+    if isinstance(broker, RabbitMQ):
+        pytest.skip("RabbitMQ has delayed exchanges in a plugin that Debian has no package of")
+    channel.exchange_declare(name, "x-delayed-message", arguments={"x-delayed-type": "direct"})
+    channel.queue_bind("celery-filing", name, "later")
+    sent = time.time()
+    delay = {"x-delay": int(COUNTDOWN_S * 1000)}
+    task = filing.send("now", exchange=name, routing_key="later", headers=delay)
+    assert task.get(RESULT_DEADLINE_S) - sent >= COUNTDOWN_S
+    channel.exchange_delete(name)
 
 
 def test_a_chord_adds_up_what_its_group_returned(filing: Running) -> None:
