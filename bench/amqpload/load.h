@@ -24,6 +24,7 @@
 #define BATCH_BYTES 65536       /* what a saturating publisher hands to one send() */
 #define INPUT_BYTES (256 << 10) /* what one recv() may return; more than any frame */
 #define NAME_SIZE 64
+#define PRIORITIES_MAX 256
 #define CHANNELS_MAX 64         /* of one connection here */
 #define CONFIRM_SPAN (1 << 17)  /* tags between the oldest unconfirmed one and the newest */
 #define WORKERS 2               /* publishers' and consumers', as the load shares the machine with the broker */
@@ -43,6 +44,7 @@ struct options {
     int confirm_window; /* unconfirmed messages allowed; 0: no confirms */
     int rate;           /* messages a second; 0: as fast as the broker takes them */
     int durable;        /* durable queues and persistent messages */
+    int priorities;     /* queue: how many it has, each with messages; 0: a queue without */
     const char *queue;  /* fill, drain: its name; it stays */
     uint64_t count;     /* fill, drain: messages to publish, or to consume */
     uint64_t first;     /* fill, drain: the number of the first of them */

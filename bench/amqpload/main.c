@@ -40,6 +40,7 @@ static const char usage[] =
     "  --prefetch N      with acks (1000)\n"
     "  --confirm N       publisher confirms, N messages unconfirmed at most (0: none)\n"
     "  --durable 1       durable queues and persistent messages (0)\n"
+    "  --priorities N    a queue with so many, and messages of each in turn (0: a queue without)\n"
     "  --queue NAME --count N --first N   fill and drain; --first is the number of their first message (0)\n"
     "  --rate N          messages a second, due at fixed times (0: as fast as the broker takes them)\n"
     "  --warmup S --seconds S --drain S   (1, 5, 10)\n"
@@ -80,6 +81,7 @@ static void set_option(struct options *options, const char *name, const char *va
         {"confirm", &options->confirm_window, 0, 65536},
         {"rate", &options->rate, 0, 10000000},
         {"durable", &options->durable, 0, 1},
+        {"priorities", &options->priorities, 0, PRIORITIES_MAX},
         {"broker-pid", &options->broker_pid, 0, 1 << 30},
     };
     for (size_t i = 0; i < sizeof integers / sizeof *integers; i++)
@@ -106,7 +108,7 @@ static struct options parse_options(int argc, char **argv) {
     static const char *const names[] = {"host", "port", "user", "password", "shape", "size", "queues", "bindings",
                                         "connections", "channels", "ack", "prefetch", "confirm", "rate", "warmup",
                                         "seconds", "drain", "backlog", "broker-pid", "durable", "queue", "count",
-                                        "first"};
+                                        "first", "priorities"};
     enum { COUNT = sizeof names / sizeof *names };
     struct option known[COUNT + 1] = {0};
     struct options options = {
@@ -133,6 +135,8 @@ static struct options parse_options(int argc, char **argv) {
     bool counted = is_counted(&options);
     if (counted != (options.queue != NULL) || counted != (options.count != 0) || (options.first && !counted))
         fail("fill and drain take --queue and --count, and nothing else does");
+    if (options.priorities && options.shape != SHAPE_QUEUE)
+        fail("priorities go with the shape queue");
     if (options.queue && strlen(options.queue) >= NAME_SIZE)
         fail("a queue's name of %d bytes at most", NAME_SIZE - 1);
     if (options.shape == SHAPE_RELAY && (options.ack || options.confirm_window))

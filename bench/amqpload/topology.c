@@ -53,15 +53,22 @@ static void add_consumer(struct load *load, struct connection *connection, int c
 
 /* Where one lane's messages go. */
 struct route {
-    int lane, channel;
+    int lane, channel, priority;
     char exchange[NAME_SIZE], key[NAME_SIZE];
 };
+
+static struct message route_message(const struct load *load, const struct route *route) {
+    const struct options *options = &load->options;
+    return (struct message){
+        .exchange = route->exchange, .key = route->key, .body_size = (size_t)options->body_size,
+        .persistent = options->durable, .priority = options->priorities ? route->priority : -1,
+    };
+}
 
 /* Encode the publisher's batch: the routes in turn, until BATCH_BYTES are filled and every route had its turn. */
 static void fill_batch(struct load *load, struct publisher *publisher, const struct route *routes, int count) {
     struct buffer batch = {0};
-    size_t body_size = (size_t)load->options.body_size;
-    struct message message = {routes[0].exchange, routes[0].key, body_size, load->options.durable};
+    struct message message = route_message(load, &routes[0]);
     publisher->stamp_at = put_message(&batch, routes[0].channel, &message);
     publisher->stride = batch.size;
     uint32_t rounds = (uint32_t)(BATCH_BYTES / publisher->stride / (size_t)count);
@@ -70,7 +77,7 @@ static void fill_batch(struct load *load, struct publisher *publisher, const str
     batch.size = 0;
     for (uint32_t slot = 0; slot < publisher->slots; slot++) {
         const struct route *route = &routes[slot % (uint32_t)count];
-        message = (struct message){route->exchange, route->key, body_size, load->options.durable};
+        message = route_message(load, route);
         put_message(&batch, route->channel, &message);
         publisher->slot_lane[slot] = (uint32_t)route->lane;
         if (batch.size != (slot + 1) * publisher->stride)
@@ -86,7 +93,7 @@ static void declare_queues(struct load *load, int count) {
     load->queue_count = count;
     for (int i = 0; i < count; i++) {
         snprintf(load->queues[i], NAME_SIZE, "load.%07d.%04d", (int)getpid(), i);
-        queue_declare(load->control, load->queues[i], load->options.durable);
+        queue_declare(load->control, load->queues[i], load->options.durable, load->options.priorities);
     }
 }
 
@@ -112,12 +119,17 @@ static void connect_single_publisher(struct load *load, const struct route *rout
         add_consumer(load, add_connection(load), 1, load->queues[i]);
 }
 
+/* Messages of one priority are in order, so each priority is a lane of its own. */
 static void build_queue(struct load *load) {
-    struct route route = {.lane = 0, .channel = 1};
-    allocate(load, 1, 1, 2);
+    int lanes = load->options.priorities ? load->options.priorities : 1;
+    struct route routes[PRIORITIES_MAX] = {0};
+    allocate(load, lanes, 1, 2);
     declare_queues(load, 1);
-    strcpy(route.key, load->queues[0]);
-    connect_single_publisher(load, &route, 1);
+    for (int i = 0; i < lanes; i++) {
+        routes[i] = (struct route){.lane = i, .channel = 1, .priority = i};
+        strcpy(routes[i].key, load->queues[0]);
+    }
+    connect_single_publisher(load, routes, lanes);
 }
 
 static void build_fanout(struct load *load) {
@@ -200,7 +212,7 @@ static void name_queue(struct load *load) {
     load->queues = must(calloc(1, sizeof *load->queues));
     load->queue_count = 1;
     snprintf(load->queues[0], NAME_SIZE, "%s", load->options.queue);
-    queue_declare(load->control, load->queues[0], load->options.durable);
+    queue_declare(load->control, load->queues[0], load->options.durable, 0);
 }
 
 static void build_fill(struct load *load) {

@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #define DELIVERY_MODE 0x1000 /* property flag (specification 4.2.6.1) */
+#define PRIORITY 0x0800
+#define MAX_PRIORITY "x-max-priority"
 
 void fail(const char *format, ...) {
     int error = errno;
@@ -143,9 +145,11 @@ size_t put_message(struct buffer *out, int channel, const struct message *messag
     payload = frame_begin(out, FRAME_CONTENT_HEADER, channel);
     put_u32(out, 0x003C0000); /* class basic, weight 0 */
     put_u64(out, message->body_size);
-    put_u16(out, message->persistent ? DELIVERY_MODE : 0);
+    put_u16(out, (message->persistent ? DELIVERY_MODE : 0) | (message->priority < 0 ? 0 : PRIORITY));
     if (message->persistent)
         put_u8(out, 2);
+    if (message->priority >= 0)
+        put_u8(out, (uint8_t)message->priority);
     frame_end(out, payload);
     size_t body = frame_begin(out, FRAME_BODY, channel);
     memset(extend(out, message->body_size), 'x', message->body_size);
@@ -299,13 +303,20 @@ void exchange_delete(int socket, const char *name) {
     call(socket, &out, payload, EXCHANGE_DELETE_OK);
 }
 
-void queue_declare(int socket, const char *name, int durable) {
+void queue_declare(int socket, const char *name, int durable, int priorities) {
     struct buffer out = {0};
     size_t payload = method_begin(&out, 1, QUEUE_DECLARE);
     put_u16(&out, 0);
     put_shortstr(&out, name);
     put_u8(&out, durable ? 2 : 0); /* bits: passive, durable, exclusive, auto-delete, no-wait */
-    put_u32(&out, 0);
+    if (priorities) {
+        put_u32(&out, sizeof MAX_PRIORITY + 1 + 4); /* name, type letter, value */
+        put_shortstr(&out, MAX_PRIORITY);
+        put_u8(&out, 'I');
+        put_u32(&out, (uint32_t)priorities - 1);
+    } else {
+        put_u32(&out, 0);
+    }
     call(socket, &out, payload, QUEUE_DECLARE_OK);
 }
 

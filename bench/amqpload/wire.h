@@ -71,6 +71,7 @@ struct message {
     const char *exchange, *key;
     size_t body_size;
     int persistent; /* delivery-mode 2 instead of no properties */
+    int priority;   /* below 0: without the property */
 };
 
 /* basic.publish, header and body frame; returns the offset of the body's first byte. */
@@ -96,7 +97,8 @@ void amqp_disconnect(int socket);
 void channel_open(int socket, int channel);
 void exchange_declare(int socket, const char *name, const char *type);
 void exchange_delete(int socket, const char *name);
-void queue_declare(int socket, const char *name, int durable);
+/* `priorities` is how many of them the queue has: 0 for a queue without. */
+void queue_declare(int socket, const char *name, int durable, int priorities);
 void queue_bind(int socket, const char *queue, const char *exchange, const char *key);
 uint32_t queue_delete(int socket, const char *name); /* the number of messages it still held */
 void confirm_select(int socket, int channel);
