@@ -5,6 +5,7 @@ import re
 import pytest
 
 from leveret.engine.exchanges.consistent_hash import HASH_HEADER, HASH_PROPERTY
+from leveret.engine.exchanges.delayed import TYPE as DELAYED
 from leveret.engine.exchanges.recent_history import LENGTH as HISTORY_LENGTH
 from leveret.engine.exchanges.types import EXCHANGE_TYPES
 from leveret.engine.topology.arguments import CONSUMER_ARGUMENTS, QUEUE_ARGUMENTS, Known
@@ -68,7 +69,7 @@ def test_the_arguments_are_those_of_the_tables(heading: str, known: dict[str, Kn
 
 def test_capabilities_types_and_names_are_those_of_the_broker() -> None:
     assert list(rows("Server capability")) == list(CAPABILITIES)
-    assert set(rows("Type")) == EXCHANGE_TYPES.keys()
+    assert set(rows("Type")) == {*EXCHANGE_TYPES, DELAYED}
     arguments = [ALTERNATE_EXCHANGE, HASH_HEADER, HASH_PROPERTY, HISTORY_LENGTH]
     assert list(rows("Argument of an exchange")) == arguments
     for name in (*MECHANISMS, *(name for name, _, _ in PREDECLARED)):

@@ -22,6 +22,8 @@ def test_every_known_argument_is_kept(play: Play) -> None:
         "x-queue-mode": "lazy",
         "x-queue-type": "classic",
         "x-single-active-consumer": True,
+        "x-message-deduplication": True,
+        "x-deduplication-header": "id",
     }
     arguments = {name: values.get(name, 2) for name in QUEUE_ARGUMENTS}
     client.declares(1, "q", arguments=arguments)

@@ -11,10 +11,11 @@ import msgspec
 
 from leveret.engine import keeper
 from leveret.engine.arguments import Arguments
-from leveret.engine.delayed_queue import attach
+from leveret.engine.deduplication import Window
 from leveret.engine.exchanges import create
 from leveret.engine.exchanges.base import Destination
 from leveret.engine.exchanges.delayed import DelayedExchange
+from leveret.engine.moving_in import deduplicating, move_in
 from leveret.engine.queue import Queue
 from leveret.engine.redelivery import Returns
 from leveret.engine.table_log import from_plain
@@ -29,6 +30,7 @@ def snapshot(vhosts: dict[str, VirtualHost]) -> list[bytes]:
     queues: list[bytes] = []
     bindings: list[bytes] = []
     returns: list[bytes] = []
+    seen: list[bytes] = []
     for vhost in vhosts.values():
         for exchange in vhost.exchanges.values():
             if exchange.durable:
@@ -36,6 +38,10 @@ def snapshot(vhosts: dict[str, VirtualHost]) -> list[bytes]:
                     exchanges.append(keeper.exchange(vhost.name, exchange))
                 if isinstance(exchange, DelayedExchange) and exchange.waiting is not None:
                     exchanges.append(keeper.delays(vhost.name, exchange.waiting))
+                deduplicates = deduplicating(exchange)
+                if deduplicates is not None:
+                    keys = deduplicates.window.seen()
+                    seen.append(keeper.seen(vhost.name, True, exchange.name, keys))
                 bindings += [
                     keeper.bind(vhost.name, binding)
                     for binding in exchange.bindings()
@@ -52,7 +58,9 @@ def snapshot(vhosts: dict[str, VirtualHost]) -> list[bytes]:
                     keeper.returned(vhost.name, queue.name, position, each)
                     for position, each in queue.redeliveries.returns.items()
                 ]
-    return exchanges + queues + bindings + returns
+            if queue.log is not None and queue.window is not None:
+                seen.append(keeper.seen(vhost.name, False, queue.name, queue.window.seen()))
+    return exchanges + queues + bindings + returns + seen
 
 
 def restore(vhosts: dict[str, VirtualHost], definitions: list[bytes]) -> dict[int, Queue]:
@@ -81,8 +89,7 @@ def _exchange(
 ) -> None:
     exchange = create(type_name, name, True, auto_delete, internal, arguments, vhost.name)
     vhost.exchanges[name] = exchange
-    if isinstance(exchange, DelayedExchange):
-        attach(vhost, exchange)
+    move_in(vhost, exchange)
 
 
 def _exchange_gone(vhost: VirtualHost, numbers: dict[int, Queue], name: str) -> None:
@@ -164,6 +171,25 @@ def _returned(
         queue.redeliveries.returns[position] = Returns(acquired, failed, due)
 
 
+def _seen(
+    vhost: VirtualHost,
+    numbers: dict[int, Queue],
+    by_exchange: bool,
+    name: str,
+    keys: list[tuple[bytes, int]],
+) -> None:
+    window: Window | None = None
+    if by_exchange:
+        exchange = deduplicating(vhost.exchanges.get(name))
+        window = None if exchange is None else exchange.window
+    else:
+        queue = vhost.queues.get(name)
+        window = None if queue is None else queue.window
+    if window is not None:
+        for key, until in keys:
+            window.put(key, until)
+
+
 def _queue_gone(vhost: VirtualHost, numbers: dict[int, Queue], name: str) -> None:
     queue = vhost.queues.get(name)
     if queue is not None:
@@ -218,4 +244,5 @@ _RESTORERS: Final[dict[str, Callable[..., None]]] = {
     keeper.UNBIND: _unbind,
     keeper.DELAYS: _delays,
     keeper.STRAND: _strand,
+    keeper.SEEN: _seen,
 }

@@ -276,21 +276,6 @@ class DelayedQueue(Queue):
         return strand
 
 
-def attach(vhost: "VirtualHost", exchange: DelayedExchange) -> None:
-    """Give a delayed exchange that is in a virtual host the place where its messages wait."""
-    waiting = DelayedQueue(vhost, exchange)
-    exchange.waiting = waiting
-    if vhost.keeper is None:
-        return
-    store = vhost.keeper.store
-    if not exchange.durable:
-        waiting.keep(store, None)
-        return
-    waiting.keep(store, store.add_queue(True))
-    waiting.strands.keep(store, store.add_queue(True))
-    vhost.keeper.define(keeper.delays(vhost.name, waiting))
-
-
 def _push(stacks: list[tuple[int, int, list[Entry]]], stack: list[Entry]) -> None:
     heappush(stacks, (stack[-1][0], stack[-1][1], stack))
 

@@ -49,6 +49,10 @@ class Home(ABC):
         """Take on a message that a queue has settled and that goes to its dead-letter exchange."""
 
     @abstractmethod
+    def note_key(self, queue: str, key: bytes, until: int) -> None:
+        """Keep the key of a persistent message that a durable queue has seen."""
+
+    @abstractmethod
     def note_returns(self, queue: str, position: int, returns: Returns) -> None:
         """Keep how often a persistent message of a durable queue came back."""
 
@@ -59,6 +63,9 @@ class _Nowhere(Home):
     def dead_letter(
         self, queue: str, settings: QueueSettings, message: Message, reason: bytes
     ) -> None:
+        pass
+
+    def note_key(self, queue: str, key: bytes, until: int) -> None:
         pass
 
     def note_returns(self, queue: str, position: int, returns: Returns) -> None:

@@ -30,6 +30,7 @@ BIND: Final = "bind"
 UNBIND: Final = "unbind"
 DELAYS: Final = "delays"
 STRAND: Final = "strand"
+SEEN: Final = "seen"
 """What a definition can say."""
 
 
@@ -127,6 +128,11 @@ def delays(vhost: str, waiting: "DelayedQueue") -> bytes:
 def strand(vhost: str, exchange: str, first: int) -> bytes:
     """Among the messages of a delayed exchange, a strand begins at a position."""
     return _encode(STRAND, vhost, exchange, first)
+
+
+def seen(vhost: str, by_exchange: bool, name: str, keys: list[tuple[bytes, int]]) -> bytes:
+    """An exchange or a queue that deduplicates has seen keys, which count until some time."""
+    return _encode(SEEN, vhost, by_exchange, name, [list(each) for each in keys])
 
 
 def bind(vhost: str, made: Binding) -> bytes:

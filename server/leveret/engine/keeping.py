@@ -16,6 +16,8 @@ def keep(store: Store, message: Message, queues: list[Queue]) -> bool:
     positions: list[int] = []
     passed_on = False
     for queue in queues:
+        if queue.refers_back and message.persistent:
+            passed_on = True
         log = queue.last_log
         if log is None or not (message.persistent or queue.persists):
             continue
@@ -26,4 +28,6 @@ def keep(store: Store, message: Message, queues: list[Queue]) -> bool:
             positions.append(int(queue.last_position))
     if logs:
         store.message(logs, positions, message)
+    elif passed_on:
+        store.request()
     return bool(logs) or passed_on

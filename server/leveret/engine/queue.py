@@ -18,6 +18,7 @@ from mypy_extensions import i64
 from leveret.engine.arguments import Arguments
 from leveret.engine.backlog import Backlog
 from leveret.engine.consumer import Consumer
+from leveret.engine.deduplication import Window
 from leveret.engine.exchanges.base import Destination
 from leveret.engine.home import DELIVERY_LIMIT, EXPIRED, MAX_LENGTH, NOWHERE, REJECTED, Home
 from leveret.engine.lanes import PriorityBacklog
@@ -77,6 +78,13 @@ class Queue(Destination):
         """Whether every message in it is persistent, however it was published."""
         self.dead_letters = self.settings.dead_letter_exchange is not None
         """Whether what it is done with, for another reason than an acknowledgement, goes on."""
+        self.window: Window | None = None
+        """The keys it has seen lately, if it deduplicates."""
+        if self.settings.deduplicates:
+            self.window = self._new_window()
+        self.refers_back = self.settings.deduplicates
+        """Whether what it dropped may be a duplicate of a message in the open batch, which whoever
+        published it waits for, too."""
         self.lease: Lease | None = None
         """What ends it when it is not used, if it has the setting `expires`."""
         self.declared_by = ""
@@ -289,6 +297,12 @@ class Queue(Destination):
         self._backlog.expire_after(settings.message_ttl)
         if settings.counts_deliveries and self.redeliveries is None:
             self.redeliveries = Redeliveries()
+        if settings.deduplicates:
+            window = self._new_window()
+            if self.window is not None:
+                window.take_over(self.window)
+            self.window = window
+        self.refers_back = settings.deduplicates
         # What is queued already may have a time to live of its own.
         self._ruled = settings.ruled or self.persists or self.message_count() != 0
         self.pump()
@@ -297,12 +311,18 @@ class Queue(Destination):
         """As `publish`, for a queue or a message with rules of its own."""
         self._ruled = True
         self.last_position = -1
+        window = self.window if self.settings.deduplicates else None
+        key = None if window is None else window.key_of(message.header)
+        if window is not None and key is not None and window.has(key, self.home.clock.now):
+            return TAKEN
         if self.settings.rejects and self._has_no_room_for(len(message.body)):
             if self.settings.overflow == REJECT_PUBLISH_DLX and self.dead_letters:
                 self.home.dead_letter(self.name, self.settings, message, MAX_LENGTH)
             return REFUSED
         if self.persists and not message.persistent:
             message = _persistent(message)
+        if window is not None and key is not None:
+            self._note_key(window, key, message)
         backlog = self._backlog
         if self._turns.ready and backlog.count == 0:
             consumer = self._turns.next()
@@ -316,6 +336,16 @@ class Queue(Destination):
         store = backlog.store
         too_fast = store is not None and store.is_behind()
         return HELD if too_fast or self._is_too_long() else TAKEN
+
+    def _new_window(self) -> Window:
+        settings = self.settings
+        return Window(settings.cache_size, settings.cache_ttl, settings.deduplication_header)
+
+    def _note_key(self, window: Window, key: bytes, message: Message) -> None:
+        """The next message with this key is a duplicate, after a restart, too, if this is kept."""
+        until = window.add(key, message.header, self.home.clock.now)
+        if message.persistent and self.log is not None:
+            self.home.note_key(self.name, key, int(until))
 
     def _published_at(self, position: i64) -> None:
         self.last_position = position

@@ -133,6 +133,10 @@ class VirtualHost(Home):
     ) -> None:
         self.dead_letters.add(queue, settings, message, reason)
 
+    def note_key(self, queue: str, key: bytes, until: int) -> None:
+        if self.keeper is not None:
+            self.keeper.define(keeper.seen(self.name, False, queue, [(key, until)]))
+
     def note_returns(self, queue: str, position: int, returns: Returns) -> None:
         if self.keeper is not None:
             self.keeper.store.define(keeper.returned(self.name, queue, position, returns))

@@ -58,26 +58,26 @@ class DelayedExchange(Exchange):
         self.by_each_key = inner.by_each_key
         self.waiting: DelayedQueue | None = None
         """Where messages wait, from the time the exchange is in a virtual host."""
-        self._inner = inner
+        self.inner = inner
 
     def match(self, routing_key: str, message: Message | None, into: list[Destination]) -> None:
         waiting = self.waiting
         if waiting is not None and message is not None and delay_of(message.header) > 0:
             into.append(waiting)
         else:
-            self._inner.match(routing_key, message, into)
+            self.inner.match(routing_key, message, into)
 
     def recent(self) -> list[Message]:
-        return self._inner.recent()
+        return self.inner.recent()
 
     def validate(self, routing_key: str, arguments: Table) -> None:
-        self._inner.validate(routing_key, arguments)
+        self.inner.validate(routing_key, arguments)
 
     def _add(self, binding: Binding) -> None:
-        self._inner._add(binding)
+        self.inner._add(binding)
 
     def _remove(self, binding: Binding) -> None:
-        self._inner._remove(binding)
+        self.inner._remove(binding)
 
 
 def delay_of(header: bytes) -> i64:

@@ -4,6 +4,7 @@ from typing import Final
 
 from leveret.engine.exchanges.base import Exchange
 from leveret.engine.exchanges.consistent_hash import ConsistentHashExchange
+from leveret.engine.exchanges.deduplicating import DeduplicatingExchange
 from leveret.engine.exchanges.delayed import ROUTED_AS, DelayedExchange
 from leveret.engine.exchanges.delayed import TYPE as DELAYED
 from leveret.engine.exchanges.direct import DirectExchange
@@ -22,6 +23,7 @@ EXCHANGE_TYPES: Final[dict[str, type[Exchange]]] = {
     "headers": HeadersExchange,
     "topic": TopicExchange,
     "x-consistent-hash": ConsistentHashExchange,
+    "x-message-deduplication": DeduplicatingExchange,
     "x-modulus-hash": ModulusHashExchange,
     "x-random": RandomExchange,
     "x-recent-history": RecentHistoryExchange,

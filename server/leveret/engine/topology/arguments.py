@@ -12,6 +12,7 @@ from typing import Final
 from pamqp.common import FieldValue
 
 from leveret.engine.arguments import CONSUMER_TIMEOUT, PRIORITY, SINGLE_ACTIVE_CONSUMER, Arguments
+from leveret.engine.deduplication import KEYS_MAX
 from leveret.engine.settings import OVERFLOWS, RETRY_TYPES
 from leveret.engine.table import describe
 from leveret.engine.topology.names import Typed, inequivalent_argument
@@ -125,6 +126,12 @@ def _queue_type(arguments: Arguments, name: str) -> str | None:
     return _text(arguments, name) or _unsupported(arguments, name, "queue type", QUEUE_TYPES)
 
 
+def _cache_size(arguments: Arguments, name: str) -> str | None:
+    wrong = _positive(arguments, name)
+    value = _number(arguments, name)
+    return f"{{value_too_large,{value}}}" if wrong is None and value > KEYS_MAX else wrong
+
+
 def _unsupported(
     arguments: Arguments, name: str, what: str, supported: tuple[object, ...]
 ) -> str | None:
@@ -158,6 +165,10 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
     "x-delayed-retry-min": Known(_not_negative),
     "x-delayed-retry-max": Known(_not_negative),
     "x-delayed-retry-multiplier": Known(_positive),
+    "x-message-deduplication": Known(_boolean),
+    "x-cache-size": Known(_cache_size),
+    "x-cache-ttl": Known(_positive),
+    "x-deduplication-header": Known(_text),
 }
 """In the order in which RabbitMQ compares them: a redeclaration is told of the first that differs.
 `x-queue-mode` and `x-queue-version` say how RabbitMQ keeps messages, which is no affair of a client

@@ -3,11 +3,10 @@
 from typing import Final
 
 from leveret.engine import keeper
-from leveret.engine.delayed_queue import attach
 from leveret.engine.exchanges import create
 from leveret.engine.exchanges.base import Destination, Exchange, alternate_of
-from leveret.engine.exchanges.delayed import DelayedExchange
 from leveret.engine.exchanges.types import check
+from leveret.engine.moving_in import move_in, move_out
 from leveret.engine.table import Table
 from leveret.engine.topology.names import (
     RESERVED_PREFIX,
@@ -81,8 +80,7 @@ def declare_exchange(
         vhost.changed()
         if durable and vhost.keeper is not None:
             vhost.keeper.define(keeper.exchange(vhost.name, declared))
-        if isinstance(declared, DelayedExchange):
-            attach(vhost, declared)
+        move_in(vhost, declared)
         return declared
     what = the_exchange(vhost, name)
     if current.type != type_name:
@@ -153,8 +151,7 @@ def _remove(exchanges: list[Exchange], vhost: VirtualHost) -> None:
             if exchange.durable and vhost.keeper is not None:
                 vhost.keeper.define(keeper.exchange_gone(vhost.name, exchange.name))
             exchange.drop_all()
-            if isinstance(exchange, DelayedExchange) and exchange.waiting is not None:
-                exchange.waiting.delete()
+            move_out(exchange)
             exchanges += _unbound_sources(vhost, exchange)
 
 
