@@ -4,7 +4,9 @@ import re
 
 import pytest
 
+from leveret.engine.deduplication import CACHE_SIZE, CACHE_TTL, HEADER
 from leveret.engine.exchanges.consistent_hash import HASH_HEADER, HASH_PROPERTY
+from leveret.engine.exchanges.delayed import ROUTED_AS
 from leveret.engine.exchanges.delayed import TYPE as DELAYED
 from leveret.engine.exchanges.recent_history import LENGTH as HISTORY_LENGTH
 from leveret.engine.exchanges.types import EXCHANGE_TYPES
@@ -70,7 +72,8 @@ def test_the_arguments_are_those_of_the_tables(heading: str, known: dict[str, Kn
 def test_capabilities_types_and_names_are_those_of_the_broker() -> None:
     assert list(rows("Server capability")) == list(CAPABILITIES)
     assert set(rows("Type")) == {*EXCHANGE_TYPES, DELAYED}
-    arguments = [ALTERNATE_EXCHANGE, HASH_HEADER, HASH_PROPERTY, HISTORY_LENGTH]
+    of_types = [HASH_HEADER, HASH_PROPERTY, ROUTED_AS, CACHE_SIZE, CACHE_TTL, HEADER]
+    arguments = [ALTERNATE_EXCHANGE, *of_types, HISTORY_LENGTH]
     assert list(rows("Argument of an exchange")) == arguments
     for name in (*MECHANISMS, *(name for name, _, _ in PREDECLARED)):
         assert f"`{name}`" in TEXT
