@@ -6,6 +6,7 @@ of messages of one queue. FORMAT.md has both byte for byte.
 """
 
 from typing import Final, NamedTuple
+from zlib import crc32
 
 from librt.strings import (
     BytesWriter,
@@ -38,8 +39,11 @@ LEFT_OUT: Final = 4
 """Flags of a message: it is to be there after a restart; it has a time of its owner's; it is left
 out of its run, so that nothing else follows."""
 
-RUN_HEADER_BYTES: Final = 16
-"""First position, messages, and persistent messages of a run."""
+RUN_HEADER_BYTES: Final = 20
+"""First position, messages, and persistent messages of a run, and a CRC of them."""
+
+RUN_CHECKED_BYTES: Final = 16
+"""What that CRC covers."""
 
 TARGETS_MAX: Final = 0x7FFF
 """Queues one entry can name; a message for more has several entries."""
@@ -156,13 +160,19 @@ def _write_stored(out: BytesWriter, message: Stored) -> None:
 def read_run_header(payload: bytes) -> RunHeader:
     """The beginning of a run.
 
-    :raises Damaged: if the payload has no room for one.
+    :raises Damaged: if the payload has no room for one, or it is not as it was written.
     """
     if len(payload) < RUN_HEADER_BYTES:
         raise Damaged("a run of messages is cut")
+    if _run_check(payload[:RUN_CHECKED_BYTES]) != payload[RUN_CHECKED_BYTES:RUN_HEADER_BYTES]:
+        raise Damaged("the CRC at the beginning of a run is wrong")
     return RunHeader(
         int(read_i64_be(payload, 0)), int(read_i32_be(payload, 8)), int(read_i32_be(payload, 12))
     )
+
+
+def _run_check(header: bytes) -> bytes:
+    return crc32(header).to_bytes(4, "big")
 
 
 def read_run(payload: bytes) -> list[Stored]:
@@ -318,6 +328,7 @@ def run(first: i64, messages: list[Stored]) -> bytes:
     write_i64_be(out, first)
     write_i32_be(out, i32(len(messages)))
     write_i32_be(out, i32(persistent))
+    out.write(_run_check(out.getvalue()))
     absent = ABSENT
     for message in messages:
         if message is absent:

@@ -89,12 +89,19 @@ class RecordReader:
     """Iterates over Records and Damages, for one thread; then `torn` and `end` are what is said.
 
     `durable` is how much of the blob its reader knows to have been synced, from elsewhere: all of
-    it, for one that was finished. Raises, when made, NoSuchBlob, ReadFailed and UnknownVersion;
+    it, for one that was finished. `start` is where a record begins, the first that is wanted.
+    Raises, when made, NoSuchBlob, ReadFailed and UnknownVersion;
     when iterated, ReadFailed.
     """
 
     def __init__(
-        self, medium: Medium, blob: str, *, durable: int = 0, piece_bytes: int = PIECE_BYTES
+        self,
+        medium: Medium,
+        blob: str,
+        *,
+        start: int = 0,
+        durable: int = 0,
+        piece_bytes: int = PIECE_BYTES,
     ) -> None:
         self._medium: Final = medium
         self._blob: Final = blob
@@ -111,7 +118,7 @@ class RecordReader:
         """What the blob says of itself, if it can be read."""
         self.torn: Torn | None = None
         """Where reading ended before the blob's end, once it ended."""
-        self.end = header.size if header is not None else 0
+        self.end = max(start, header.size) if header is not None else 0
         """Where the next record begins: all before is read, or handed out as damage."""
         salt = header.salt if header is not None else b""
         self._salt: Final = salt

@@ -17,12 +17,12 @@ from typing import NamedTuple, NoReturn
 from leveret_storage import entries
 from leveret_storage.entries import Stored
 from leveret_storage.errors import Damaged
-from leveret_storage.format import RECORD_HEADER_BYTES
 from leveret_storage.log_scan import scan_batch
 from leveret_storage.medium import Medium
 from leveret_storage.queue_log import QueueSegment, Run
 from leveret_storage.ranges import RangeSet
 from leveret_storage.record_reader import Damage, Record, RecordReader, Torn
+from leveret_storage.run_finder import RunPlace, find_runs
 from leveret_storage.segments import (
     QUEUE_KIND,
     SegmentWriter,
@@ -30,6 +30,7 @@ from leveret_storage.segments import (
     log_number,
     queue_name,
     queue_numbers,
+    read_record,
 )
 
 
@@ -159,15 +160,19 @@ def refuse(damage: Damage) -> NoReturn:
     raise Damaged(_told(damage))
 
 
-def recover(medium: Medium, damaged: Callable[[Damage], None] = refuse) -> Recovery:
+def recover(
+    medium: Medium, damaged: Callable[[Damage], None] = refuse, *, thorough: bool = False
+) -> Recovery:
     """Read everything that a start needs.
 
-    `damaged` is told of every stretch that is not what was written; where it returns, reading goes
-    on without the stretch.
+    `damaged` is told of every stretch of it that is not what was written; where it returns, reading
+    goes on without the stretch.
 
+    :param thorough: read all there is to the last byte, as `damaged` may be told of damage where
+        nothing is needed yet.
     :raises Damaged: as `damaged` does.
     """
-    return _Recoverer(medium, damaged).run()
+    return _Recoverer(medium, damaged, thorough).run()
 
 
 class _FoundSegment(NamedTuple):
@@ -181,7 +186,8 @@ class _FoundSegment(NamedTuple):
 
 
 class _Recoverer:
-    def __init__(self, medium: Medium, damaged: Callable[[Damage], None]) -> None:
+    def __init__(self, medium: Medium, damaged: Callable[[Damage], None], thorough: bool) -> None:
+        self._thorough = thorough
         self._medium = medium
         self._damaged = damaged
         self._definitions: list[bytes] = []
@@ -312,7 +318,10 @@ class _Recoverer:
         segment = QueueSegment(SegmentWriter(self._medium, name, QUEUE_KIND))
         segment.finished = True
         runs: list[Run] = []
-        reader = RecordReader(self._medium, name)
+        places, durable = ([], 0) if self._thorough else find_runs(self._medium, name)
+        for place in places:
+            self._found_run(runs, segment, place, None)
+        reader = RecordReader(self._medium, name, start=durable, durable=durable)
         for record in reader:
             if isinstance(record, Damage):
                 self._damaged(record)
@@ -321,19 +330,11 @@ class _Recoverer:
                 if record.kind != entries.RUN:
                     raise Damaged(f"no record of a queue segment: kind {record.kind}")
                 header = entries.read_run_header(record.payload)
-                live = [(header.first, header.first + header.messages)]
-                left_out = 0
-                if header.persistent < header.messages:
-                    live, left_out = entries.persistent_positions(record.payload)
             except Damaged as error:
                 self._damaged(Damage(name, record.offset, reader.end, str(error)))
                 continue
-            run = Run(segment, header.first, header.messages)
-            run.offset = record.offset
-            run.size = RECORD_HEADER_BYTES + len(record.payload)
-            run.live = live
-            segment.add(live, header.messages - left_out)
-            runs.append(run)
+            place = RunPlace(record.offset, reader.end - record.offset, header)
+            self._found_run(runs, segment, place, record.payload)
         segment.size = reader.end
         for run in runs:
             if run.offset < reader.durable:
@@ -342,6 +343,27 @@ class _Recoverer:
         self._runs.append(_FoundSegment(number, segment, runs, reader.durable))
         if reader.torn is not None:
             self._torn.append(_torn(reader.torn))
+
+    def _found_run(
+        self, runs: list[Run], segment: QueueSegment, place: RunPlace, payload: bytes | None
+    ) -> None:
+        """Take a run, whose payload is read if all of its messages are not needed."""
+        header = place.header
+        live = [(header.first, header.first + header.messages)]
+        left_out = 0
+        if header.persistent < header.messages:
+            try:
+                if payload is None:
+                    payload = read_record(self._medium, segment.name, place.offset, place.size)
+                live, left_out = entries.persistent_positions(payload)
+            except Damaged:
+                end = place.offset + place.size
+                self._damaged(Damage(segment.name, place.offset, end, "not what was written"))
+                return
+        run = Run(segment, header.first, header.messages)
+        run.offset, run.size, run.live = place.offset, place.size, live
+        segment.add(live, header.messages - left_out)
+        runs.append(run)
 
     def _attach_runs(self) -> None:
         """Give the runs to their queues, now that the log has told which there are."""

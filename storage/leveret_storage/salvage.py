@@ -65,7 +65,7 @@ def salvage(medium: Medium, set_aside: SetAside) -> Salvage:
     :raises StorageError: if the medium cannot be read or written.
     """
     damages: list[Damage] = []
-    found = recover(medium, damages.append)
+    found = recover(medium, damages.append, thorough=True)
     if not damages:
         return Salvage([], found)
     lost = []

@@ -139,4 +139,4 @@ def read_record(medium: Medium, name: str, offset: int, size: int) -> bytes:
         payload = data[RECORD_HEADER_BYTES:]
         if length == len(payload) and crc == crc32(payload, crc32(kind.to_bytes(1, "big"), seed)):
             return payload
-    raise Damaged(f"{name}: the record at offset {offset} is not what was written there")
+    raise Damaged(f"{name}: damaged from offset {offset} to {offset + size}: a wrong CRC")

@@ -1,5 +1,7 @@
 """A bit that is not what it was: in what a sync had covered, and behind that."""
 
+import re
+
 import pytest
 
 from leveret_storage.errors import Damaged
@@ -7,15 +9,15 @@ from leveret_storage.format import MARK_BYTES
 from leveret_storage.record_reader import RecordReader
 from leveret_storage.recovery import recover
 from tests.storage.faulty import FaultyMedium
-from tests.storage.store_world import World
-from tests.storage.test_store import Owner
+from tests.storage.store_world import World, read_out
+from tests.storage.test_store import Owner, stored
 
 WORLDS = 150
 
 
 def ended_world(seed: int) -> World:
     """A world after some lives, whose disk can be read."""
-    world = World(seed, crash_within=120)
+    world = World(seed, crash_within=120, deep=seed % 2 == 1)
     for _ in range(3):
         world.live()
     world.medium = world.medium.kill({})
@@ -30,7 +32,14 @@ def durable_bytes(medium: FaultyMedium, name: str) -> int:
     return reader.durable
 
 
-def test_a_flipped_bit_in_what_was_durable_stops_the_start_and_is_located() -> None:
+def assert_located(error: Damaged, name: str, offset: int) -> None:
+    """The text of an error names the blob, and a stretch of it with this offset."""
+    told = re.match(rf"{name}: damaged from offset (\d+) to (\d+): ", str(error))
+    assert told, error
+    assert int(told[1]) <= offset < int(told[2]), (offset, error)
+
+
+def test_a_flipped_bit_in_what_was_durable_stops_the_start_or_who_reads_it_and_is_located() -> None:
     flips = 0
     for seed in range(WORLDS):
         world = ended_world(seed)
@@ -42,15 +51,42 @@ def test_a_flipped_bit_in_what_was_durable_stops_the_start_and_is_located() -> N
             continue
         name = world.random.choice(names)
         offset = world.random.randrange(durable[name])
+        before = read_out(medium, recover(medium))
         medium.flip(name, offset, world.random.randrange(8))
-        with pytest.raises(
-            Damaged, match=rf"{name}: damaged from offset (\d+) to (\d+): "
-        ) as caught:
-            recover(medium)
-        first, _, end = str(caught.value).split("offset ")[1].split(":")[0].partition(" to ")
-        assert int(first) <= offset < int(end), (seed, name, offset, caught.value)
         flips += 1
+        with pytest.raises(Damaged) as caught:
+            recover(medium, thorough=True)
+        assert_located(caught.value, name, offset)
+        try:
+            assert read_out(medium, recover(medium)) == before, (seed, name, offset)
+        except Damaged as error:
+            assert_located(error, name, offset)
     assert flips > WORLDS / 3
+
+
+def test_any_flipped_bit_of_a_queue_segment_is_located_by_the_start_or_by_its_reader() -> None:
+    owner = Owner(FaultyMedium(1))
+    queue = owner.store.add_queue(True)
+    owner.publish(queue, 0, 12, b"body")
+    for first in range(0, 12, 4):
+        owner.store.write_run(queue, first, stored(4, b"body"))
+    owner.commit()
+    owner.store.close()
+    (name,) = owner.queue_blobs()
+    by_reader = 0
+    for offset in range(owner.medium.size(name) - MARK_BYTES):
+        medium = owner.medium.kill()
+        medium.flip(name, offset, offset % 8)
+        try:
+            found = recover(medium)
+        except Damaged as error:
+            assert_located(error, name, offset)
+            continue
+        with pytest.raises(Damaged) as caught:
+            read_out(medium, found)
+        assert_located(caught.value, name, offset)
+        by_reader += 1
+    assert by_reader > 100
 
 
 def test_a_flipped_bit_behind_what_was_durable_is_a_torn_end_with_a_line() -> None:
