@@ -86,6 +86,10 @@ to keep those busy for some milliseconds, few enough to be behind by no more tha
 MESSAGE_OVERHEAD_BYTES: Final = 256
 """Bytes of a message in memory beyond its octets, about: its objects, and its place in a queue."""
 
+RESTORED_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Memory that messages of one queue take at a start because only the log has them, before they go
+to a file of the queue's: some times what a queue has in memory while it runs."""
+
 REPLIES_WAITING_BYTES_MAX: Final = 8 * 1024 * 1024
 """Bytes of replies that wait for a requester that does not read, from which on further ones are
 dropped (direct reply-to): enough for 30,000 small ones to requests sent in one go."""

@@ -2,7 +2,8 @@
 
 The log is read from its oldest segment on. A checkpoint says all there is to say about definitions
 and settled positions, so each replaces what was gathered before; messages add up. Of the queue
-segments only the headers of the runs are read: what is in a run is read when its turn comes.
+segments only the headers of the runs are read: what is in a run is read when its turn comes. Too
+many messages that only the log has are put on disk.
 
 What no mark says to be durable may be torn; damage anywhere else stops the start, unless the caller
 decides to go on without what is damaged. And it may not be durable, though it can be read: after a
@@ -12,7 +13,7 @@ written again, and those in a queue segment count as written only if a mark says
 
 from collections.abc import Callable
 from operator import itemgetter
-from typing import NamedTuple, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 from leveret_storage import entries
 from leveret_storage.entries import Stored
@@ -32,6 +33,10 @@ from leveret_storage.segments import (
     queue_numbers,
     read_record,
 )
+from leveret_storage.spill import spill
+
+OBJECT_BYTES: Final = 300
+"""Bytes a message takes in memory beside those that were published."""
 
 
 class Loose(NamedTuple):
@@ -49,6 +54,10 @@ class RecoveredQueue:
         self.settled = RangeSet()
         self.logged: dict[int, Stored] = {}
         """Messages that the commit log has, by position."""
+        self.logged_bytes = 0
+        """About what they take in memory, those included that were settled meanwhile."""
+        self.logged_bytes_max = 0
+        """Where they are to be looked at again."""
         self.written = RangeSet()
         """Positions of the runs that a sync is known to have covered."""
         self.runs: list[Run] = []
@@ -72,6 +81,11 @@ class RecoveredQueue:
                 logged.pop(position, None)
         elif logged:
             self.logged = {at: logged[at] for at in logged if not first <= at < end}
+
+    def log(self, position: int, message: Stored) -> None:
+        """The commit log has a message."""
+        self.logged[position] = message
+        self.logged_bytes += _memory_bytes(message)
 
     def arrange(self) -> None:
         """Bring what was found into order: each message once, those settled left out.
@@ -134,6 +148,10 @@ def _in_order(loose: list[Loose], parts: list[tuple[int, int, Run]]) -> list[Loo
     return contents
 
 
+def _memory_bytes(message: Stored) -> int:
+    return len(message.route) + len(message.header) + len(message.body) + OBJECT_BYTES
+
+
 class Recovery(NamedTuple):
     """Everything that was found."""
 
@@ -161,7 +179,11 @@ def refuse(damage: Damage) -> NoReturn:
 
 
 def recover(
-    medium: Medium, damaged: Callable[[Damage], None] = refuse, *, thorough: bool = False
+    medium: Medium,
+    damaged: Callable[[Damage], None] = refuse,
+    *,
+    thorough: bool = False,
+    spill_bytes: int = 0,
 ) -> Recovery:
     """Read everything that a start needs.
 
@@ -170,9 +192,11 @@ def recover(
 
     :param thorough: read all there is to the last byte, as `damaged` may be told of damage where
         nothing is needed yet.
+    :param spill_bytes: memory that those messages of one queue may take which only the log has,
+        before they are put into a queue segment; 0 to keep all in memory, and write nothing.
     :raises Damaged: as `damaged` does.
     """
-    return _Recoverer(medium, damaged, thorough).run()
+    return _Recoverer(medium, damaged, thorough, spill_bytes).run()
 
 
 class _FoundSegment(NamedTuple):
@@ -186,7 +210,15 @@ class _FoundSegment(NamedTuple):
 
 
 class _Recoverer:
-    def __init__(self, medium: Medium, damaged: Callable[[Damage], None], thorough: bool) -> None:
+    def __init__(
+        self,
+        medium: Medium,
+        damaged: Callable[[Damage], None],
+        thorough: bool,
+        spill_bytes: int,
+    ) -> None:
+        self._spill_bytes = spill_bytes
+        self._next_blob = 0
         self._thorough = thorough
         self._medium = medium
         self._damaged = damaged
@@ -200,11 +232,15 @@ class _Recoverer:
         self._in_runs: dict[int, RangeSet] = {}
         """By queue, the positions of the runs that a sync is known to have covered."""
         self._unproven: list[tuple[int, list[entries.Entry]]] = []
+        self._heavy: dict[int, RecoveredQueue] = {}
+        """Queues with more messages in memory than when they were looked at last."""
+        self._spilled: list[_FoundSegment] = []
 
     def run(self) -> Recovery:
         names = self._medium.list()
         log = sorted(one for name in names if (one := log_number(name)) is not None)
         runs = sorted(found for name in names if (found := queue_numbers(name)) is not None)
+        self._next_blob = max([*log, *[number for _, number in runs]], default=0) + 1
         for queue, number in runs:
             self._read_runs(queue, number)
         for number in log:
@@ -212,12 +248,11 @@ class _Recoverer:
         self._attach_runs()
         for recovered in self._queues.values():
             recovered.arrange()
-        numbers = log + [number for _, number in runs]
         return Recovery(
             self._definitions,
             self._queues,
             self._next_queue,
-            max(numbers, default=0) + 1,
+            self._next_blob,
             self._log,
             self._torn,
             self._stray,
@@ -242,6 +277,9 @@ class _Recoverer:
                 durable = reader.durable
                 unproven = [one for one in unproven if one[0] >= durable]
             unproven.append((record.offset, [one for one in found if one.message is not None]))
+            if self._heavy:
+                before = [] if durable else self._unproven
+                self._spill([entry for _, batch in before + unproven for entry in batch])
         unproven = [one for one in unproven if one[0] >= reader.durable]
         if reader.torn is not None:
             self._torn.append(_torn(reader.torn))
@@ -275,6 +313,25 @@ class _Recoverer:
             self._entry(entry)
         return found
 
+    def _spill(self, unproven: list[entries.Entry]) -> None:
+        """Put messages on disk that take too much memory, but for those of batches that may not be
+        durable."""
+        heavy = self._heavy
+        self._heavy = {}
+        for number, queue in heavy.items():
+            kept = {at for entry in unproven for each, at in entry.queues if each == number}
+            out = {at: message for at, message in queue.logged.items() if at not in kept}
+            if sum(map(_memory_bytes, out.values())) > self._spill_bytes:
+                runs = spill(self._medium, number, self._next_blob, out)
+                self._next_blob += 1
+                if runs:
+                    segment = runs[0].segment
+                    found = _FoundSegment(number, segment, runs, int(segment.size) + 1)
+                    self._spilled.append(found)
+                    queue.logged = {at: queue.logged[at] for at in queue.logged if at in kept}
+            queue.logged_bytes = sum(map(_memory_bytes, queue.logged.values()))
+            queue.logged_bytes_max = 2 * queue.logged_bytes + self._spill_bytes
+
     def _checkpoint(self, state: entries.Checkpoint) -> None:
         self._next_queue = max(self._next_queue, state.next_queue)
         self._definitions = list(state.definitions)
@@ -291,7 +348,9 @@ class _Recoverer:
             for number, position in entry.queues:
                 queue = self._queue(number)
                 if position not in queue.settled:
-                    queue.logged[position] = entry.message
+                    queue.log(position, entry.message)
+                    if 0 < queue.logged_bytes_max < queue.logged_bytes:
+                        self._heavy[number] = queue
         elif entry.kind == entries.SETTLED:
             self._queue(entry.queues[0][0]).settle(entry.first, entry.end)
         elif entry.kind == entries.DEFINITION:
@@ -305,6 +364,7 @@ class _Recoverer:
         queue = self._queues.get(number)
         if queue is None:
             queue = RecoveredQueue(number)
+            queue.logged_bytes_max = self._spill_bytes
             self._queues[number] = queue
             self._next_queue = max(self._next_queue, number + 1)
         return queue
@@ -367,7 +427,7 @@ class _Recoverer:
 
     def _attach_runs(self) -> None:
         """Give the runs to their queues, now that the log has told which there are."""
-        for found in self._runs:
+        for found in self._runs + self._spilled:
             queue = self._queues.get(found.queue)
             if queue is None:
                 self._stray.append(found.segment.name)

@@ -275,7 +275,8 @@ class World:
 
     def _begin(self) -> None:
         take_until_room(self.medium)
-        recovery = recover(self.medium)
+        spill_bytes = self.random.choice((0, 0, 0, 1000) if self.deep else (0, 1, 1000))
+        recovery = recover(self.medium, spill_bytes=spill_bytes)
         found = read_out(self.medium, recovery)
         self._compare(found)
         self.writing, self.reading = StepExecutor(), StepExecutor()

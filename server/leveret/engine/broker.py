@@ -13,6 +13,7 @@ from leveret.engine.queue import Queue
 from leveret.engine.timers import Timers
 from leveret.engine.topology.exchanges import predeclare
 from leveret.engine.vhost import VirtualHost
+from leveret.limits import RESTORED_BYTES_MAX
 from leveret_storage.errors import StorageError
 from leveret_storage.medium import Medium
 from leveret_storage.queue_log import QueueLog
@@ -63,7 +64,7 @@ class Broker:
         :param sync: whether a batch is safe only once it is synced, or as soon as it is written.
         :raises StorageError: if the medium cannot be read, or is damaged.
         """
-        found = recover(medium)
+        found = recover(medium, spill_bytes=RESTORED_BYTES_MAX)
         made = definitions.restore(self.vhosts, found.definitions)
         queues = {number: queue for number, queue in made.items() if not queue.deleted}
         store = Store(
