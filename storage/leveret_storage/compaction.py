@@ -21,7 +21,7 @@ from leveret_storage.entries import ABSENT, Stored
 from leveret_storage.errors import Damaged, StorageError
 from leveret_storage.log_scan import STRETCH_BYTES, STRETCH_MESSAGES
 from leveret_storage.medium import Medium
-from leveret_storage.queue_log import QueueLog, QueueSegment, Run
+from leveret_storage.queue_log import BRIDGED_MESSAGES, QueueLog, QueueSegment, Run
 from leveret_storage.ranges import RangeSet
 from leveret_storage.record_reader import Damage, RecordReader
 
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
 
 SPARSE: Final = 3
 """A segment is sparse if not one of so many messages in it is left."""
-
-BRIDGED_MESSAGES: Final = 64
-"""Settled messages between live ones that stay in a run: fewer octets, and less memory for whoever
-holds the runs, than another run costs."""
 
 
 class Moved:

@@ -9,12 +9,18 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from leveret_storage.entries import Stored
+from leveret_storage.entries import ABSENT, Stored, read_run
+from leveret_storage.medium import Medium
 from leveret_storage.ranges import RangeSet
-from leveret_storage.segments import SegmentWriter
+from leveret_storage.segments import SegmentWriter, read_record
 
 QUEUE_SEGMENT_BYTES: Final = 16 * 1024 * 1024
 """Bytes of a queue segment after which the next one begins: what one stuck message can keep."""
+
+
+BRIDGED_MESSAGES: Final = 64
+"""Settled messages that are copied with live ones around them, or stand there as left out, to keep
+the runs long: less octets, and less memory for whoever holds the runs, than another run costs."""
 
 
 class QueueSegment:
@@ -112,6 +118,25 @@ class Run:
         return found
 
 
+def read_places(medium: Medium, run: Run, places: list[Run]) -> list[Stored]:
+    """The messages of a run from where they are now; ABSENT for one that is not there any more.
+
+    :raises StorageError: if they cannot be read, or are damaged.
+    """
+    if len(places) == 1 and places[0] is run:
+        return _read_place(medium, run)
+    found = [ABSENT] * int(run.count)
+    for place in places:
+        for position, message in enumerate(_read_place(medium, place), int(place.first)):
+            if run.first <= position < run.end and message is not ABSENT:
+                found[position - int(run.first)] = message
+    return found
+
+
+def _read_place(medium: Medium, run: Run) -> list[Stored]:
+    return read_run(read_record(medium, run.segment.name, int(run.offset), int(run.size)))
+
+
 class QueueLog:
     """One queue of the store."""
 
@@ -170,3 +195,22 @@ class QueueLog:
     def is_settled(self, position: i64) -> bool:
         """Whether a position is done with."""
         return self._first <= position < self._end or position in self.settled
+
+    def kept_elsewhere(self, end: int) -> RangeSet:
+        """The positions, up to `end`, whose messages are settled or in a queue segment, so that
+        nobody needs the log for them.
+
+        Short stretches of them are left out, as a run for each message between would cost more.
+        """
+        known = RangeSet()
+        for source in (self.settled, self.written):
+            for first, stop in source.ranges():
+                known.add(first, stop)
+        result = RangeSet()
+        at = 0
+        for first, stop in known.gaps(0, end):
+            if at == 0 or first - at > BRIDGED_MESSAGES:
+                result.add(at, first)
+            at = stop
+        result.add(at, end)
+        return result

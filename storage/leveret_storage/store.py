@@ -19,19 +19,24 @@ from mypy_extensions import i64
 
 from leveret_storage import entries
 from leveret_storage.compaction import Compactor, is_sparse
-from leveret_storage.entries import ABSENT, Entry, Stored
+from leveret_storage.entries import Entry, Stored
 from leveret_storage.errors import StorageError
 from leveret_storage.log_scan import Stretch, read_stretches
 from leveret_storage.log_segment import ROOM_BYTES, LogRoom, LogSegment
 from leveret_storage.medium import Medium
-from leveret_storage.queue_log import QUEUE_SEGMENT_BYTES, QueueLog, QueueSegment, Run
-from leveret_storage.ranges import RangeSet, in_either
+from leveret_storage.queue_log import (
+    QUEUE_SEGMENT_BYTES,
+    QueueLog,
+    QueueSegment,
+    Run,
+    read_places,
+)
+from leveret_storage.ranges import in_either
 from leveret_storage.recovery import RecoveredQueue, Recovery
 from leveret_storage.segments import (
     QUEUE_KIND,
     SegmentWriter,
     queue_name,
-    read_record,
 )
 from leveret_storage.writer import Executor
 
@@ -40,9 +45,6 @@ LOG_SEGMENT_BYTES: Final = 32 * 1024 * 1024
 
 LOG_SEGMENTS_MAX: Final = 3
 """Log segments beyond which the oldest is emptied: with the size of one, what a start reads."""
-
-BRIDGED_MESSAGES: Final = 64
-"""Settled messages that are copied with live ones around them, to keep the runs long."""
 
 SPARSE_SEGMENTS_MAX: Final = 64
 """Segments with few messages left that are let be until they have as many bytes as a full one: a
@@ -60,25 +62,6 @@ class Limits(NamedTuple):
     log_segments_max: int
     """From 2."""
     room_bytes: int
-
-
-def _not_to_copy(queue: QueueLog, end: int) -> RangeSet:
-    """The positions of a queue, up to `end`, whose messages are settled or in a queue segment.
-
-    Short stretches of them count as live, as a run for each message between would cost more.
-    """
-    known = RangeSet()
-    for source in (queue.settled, queue.written):
-        for first, stop in source.ranges():
-            known.add(first, stop)
-    result = RangeSet()
-    at = 0
-    for first, stop in known.gaps(0, end):
-        if at == 0 or first - at > BRIDGED_MESSAGES:
-            result.add(at, first)
-        at = stop
-    result.add(at, end)
-    return result
 
 
 class Store:
@@ -500,7 +483,7 @@ class Store:
             return
         self._emptying = True
         known = {
-            queue.number: _not_to_copy(queue, span[1])
+            queue.number: queue.kept_elsewhere(span[1])
             for queue, span in oldest.spans.items()
             if self._needs(oldest, queue)
         }
@@ -631,7 +614,7 @@ class Store:
             place.segment.readers += 1
 
         def read() -> list[Stored]:
-            return self._read_places(run, places)
+            return read_places(self.medium, run, places)
 
         def got(result: Any) -> None:
             for place in places:
@@ -653,21 +636,7 @@ class Store:
         """Read a run from disk as `read_run` does, and wait for it."""
         if run.messages is not None:
             return run.messages
-        return self._read_places(run, run.places())
-
-    def _read_places(self, run: Run, places: list[Run]) -> list[Stored]:
-        if len(places) == 1 and places[0] is run:
-            return self._read_place(run)
-        found = [ABSENT] * int(run.count)
-        for place in places:
-            for position, message in enumerate(self._read_place(place), int(place.first)):
-                if run.first <= position < run.end and message is not ABSENT:
-                    found[position - int(run.first)] = message
-        return found
-
-    def _read_place(self, run: Run) -> list[Stored]:
-        name, offset, size = run.segment.name, int(run.offset), int(run.size)
-        return entries.read_run(read_record(self.medium, name, offset, size))
+        return read_places(self.medium, run, run.places())
 
     def close(self) -> None:
         """Write and sync what is open, and stop. Nothing may be put in any more."""
