@@ -61,6 +61,9 @@ COMPILED: Final = (
     "leveret_storage.queue_log",
     "leveret_storage.log_segment",
     "leveret_storage.compaction",
+    "leveret_storage.recovery",
+    "leveret_storage.run_finder",
+    "leveret_storage.spill",
     "leveret_storage.store",
 )
 
