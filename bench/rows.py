@@ -76,6 +76,14 @@ def _throughput(*arguments: str) -> Callable[[Tool, str], Sample]:
     return measure
 
 
+def _published(*arguments: str) -> Callable[[Tool, str], Sample]:
+    def measure(tool: Tool, name: str) -> Sample:
+        result = _load(tool, name, arguments)
+        return Sample(result.published_per_s, vars(result), tuple(result.remarks()))
+
+    return measure
+
+
 def _latency(*arguments: str) -> Callable[[Tool, str], Sample]:
     def measure(tool: Tool, name: str) -> Sample:
         result = _load(tool, name, arguments)
@@ -120,14 +128,29 @@ def _footprint(measured: Callable[[Running], float]) -> Callable[[Tool, str], Sa
     return measure
 
 
-def _rate_row(key: str, title: str, least: float, aim: float, *arguments: str) -> Row:
+def _rate_row(key: str, title: str, least: float, aim: float | None, *arguments: str) -> Row:
     return Row(key, title, "msg/s", _throughput(*arguments), RABBITMQ, least, aim)
 
 
 _ROUNDS = Rounds()
 _ALONE = (LEVERET,)
 
-DURABLE_ROWS = (
+DURABLE_FEATURE_ROWS = (
+    _rate_row("ttl", "a time to live on every message", 8, None, "--expiration", "60000"),
+    _rate_row("priorities", "ten priorities in turn", 8, None, "--priorities", "10"),
+    Row(
+        "max-length",
+        "a queue at its limit of 1,000 messages, dropping the oldest",
+        "msg/s",
+        _published("--shape", "limit", "--confirm", "1000"),
+        RABBITMQ,
+        8,
+        None,
+    ),
+    _rate_row("dead-letters", "every message a dead letter", 8, None, "--shape", "dead"),
+)
+
+ROWS = (
     _rate_row("durable", "durable, persistent, confirms, window 1,000", 12, 15, *DURABLE),
     _rate_row("durable-1k", "the same with 1 KiB bodies", 7, 9, *DURABLE, "--size", "1024"),
     Row(
@@ -286,4 +309,5 @@ ROWS = (
         lower_is_better=True,
     ),
     *DURABLE_ROWS,
+    *FEATURE_ROWS,
 )

@@ -24,12 +24,13 @@
 #define BATCH_BYTES 65536       /* what a saturating publisher hands to one send() */
 #define INPUT_BYTES (256 << 10) /* what one recv() may return; more than any frame */
 #define NAME_SIZE 64
-#define PRIORITIES_MAX 256
+#define PRIORITIES_MAX 255
 #define CHANNELS_MAX 64         /* of one connection here */
 #define CONFIRM_SPAN (1 << 17)  /* tags between the oldest unconfirmed one and the newest */
 #define WORKERS 2               /* publishers' and consumers', as the load shares the machine with the broker */
 
-enum shape { SHAPE_QUEUE, SHAPE_FANOUT, SHAPE_TOPIC, SHAPE_CHANNELS, SHAPE_RELAY, SHAPE_PAIRS, SHAPE_FILL, SHAPE_DRAIN };
+enum shape { SHAPE_QUEUE, SHAPE_FANOUT, SHAPE_TOPIC, SHAPE_CHANNELS, SHAPE_RELAY, SHAPE_PAIRS, SHAPE_FILL, SHAPE_DRAIN,
+             SHAPE_LIMIT, SHAPE_DEAD };
 
 struct options {
     struct endpoint endpoint;
@@ -44,7 +45,9 @@ struct options {
     int confirm_window; /* unconfirmed messages allowed; 0: no confirms */
     int rate;           /* messages a second; 0: as fast as the broker takes them */
     int durable;        /* durable queues and persistent messages */
-    int priorities;     /* queue: how many it has, each with messages; 0: a queue without */
+    int priorities;     /* queue: so many, in turn; 0: none */
+    int max_length;     /* limit: messages the queue keeps */
+    const char *expiration; /* milliseconds, of every message; NULL: none */
     const char *queue;  /* fill, drain: its name; it stays */
     uint64_t count;     /* fill, drain: messages to publish, or to consume */
     uint64_t first;     /* fill, drain: the number of the first of them */
@@ -124,6 +127,7 @@ struct load {
     int connection_count;
     int control;            /* the socket that declares and deletes; -1 with a relay */
     char exchange[NAME_SIZE];
+    char dying[NAME_SIZE];  /* dead: the queue in which messages expire */
     char (*queues)[NAME_SIZE];
     int queue_count;
     uint64_t window_begin_ns, window_end_ns; /* CLOCK_MONOTONIC; set before the workers start */

@@ -33,6 +33,8 @@ static const char usage[] =
     "          channels  --connections of --channels channels, publishing and consuming in pairs\n"
     "          pairs     --connections publishers and as many consumers, a queue for each two\n"
     "          relay     no broker: the same frames through a relay that pairs two connections\n"
+    "          limit     a publisher to a queue that keeps --max-length messages, and no consumer\n"
+    "          dead      a queue in which every message expires at once, and a consumer of its dead letters\n"
     "          fill      publish --count messages to --queue, which nobody consumes from\n"
     "          drain     consume --count messages from --queue; these two run until it is done\n"
     "  --size BYTES      of a body (16)\n"
@@ -40,7 +42,9 @@ static const char usage[] =
     "  --prefetch N      with acks (1000)\n"
     "  --confirm N       publisher confirms, N messages unconfirmed at most (0: none)\n"
     "  --durable 1       durable queues and persistent messages (0)\n"
-    "  --priorities N    a queue with so many, and messages of each in turn (0: a queue without)\n"
+    "  --expiration MS   of every message (none)\n"
+    "  --priorities N    queue: messages of so many priorities in turn (none)\n"
+    "  --max-length N    limit (1000)\n"
     "  --queue NAME --count N --first N   fill and drain; --first is the number of their first message (0)\n"
     "  --rate N          messages a second, due at fixed times (0: as fast as the broker takes them)\n"
     "  --warmup S --seconds S --drain S   (1, 5, 10)\n"
@@ -53,7 +57,8 @@ struct sample {
 };
 
 static enum shape parse_shape(const char *name) {
-    static const char *const names[] = {"queue", "fanout", "topic", "channels", "relay", "pairs", "fill", "drain"};
+    static const char *const names[] = {"queue", "fanout", "topic", "channels", "relay", "pairs", "fill", "drain",
+                                        "limit", "dead"};
     for (int i = 0; i < (int)(sizeof names / sizeof *names); i++)
         if (!strcmp(name, names[i]))
             return (enum shape)i;
@@ -81,7 +86,8 @@ static void set_option(struct options *options, const char *name, const char *va
         {"confirm", &options->confirm_window, 0, 65536},
         {"rate", &options->rate, 0, 10000000},
         {"durable", &options->durable, 0, 1},
-        {"priorities", &options->priorities, 0, PRIORITIES_MAX},
+        {"priorities", &options->priorities, 1, PRIORITIES_MAX},
+        {"max-length", &options->max_length, 1, 1 << 30},
         {"broker-pid", &options->broker_pid, 0, 1 << 30},
     };
     for (size_t i = 0; i < sizeof integers / sizeof *integers; i++)
@@ -90,6 +96,7 @@ static void set_option(struct options *options, const char *name, const char *va
     if (!strcmp(name, "host")) options->endpoint.host = value;
     if (!strcmp(name, "user")) options->endpoint.user = value;
     if (!strcmp(name, "password")) options->endpoint.password = value;
+    if (!strcmp(name, "expiration")) options->expiration = value;
     if (!strcmp(name, "queue")) options->queue = value;
     if (!strcmp(name, "count")) options->count = (uint64_t)number(name, value, 1, 1e12);
     if (!strcmp(name, "first")) options->first = (uint64_t)number(name, value, 0, 1e12);
@@ -108,13 +115,13 @@ static struct options parse_options(int argc, char **argv) {
     static const char *const names[] = {"host", "port", "user", "password", "shape", "size", "queues", "bindings",
                                         "connections", "channels", "ack", "prefetch", "confirm", "rate", "warmup",
                                         "seconds", "drain", "backlog", "broker-pid", "durable", "queue", "count",
-                                        "first", "priorities"};
+                                        "first", "priorities", "max-length", "expiration"};
     enum { COUNT = sizeof names / sizeof *names };
     struct option known[COUNT + 1] = {0};
     struct options options = {
         .endpoint = {.host = "127.0.0.1", .user = "guest", .password = "guest", .port = 5672},
         .body_size = 16, .queues = 10, .bindings = 1000, .connections = 100, .channels = 10,
-        .prefetch = 1000, .warmup_s = 1, .measured_s = 5, .drain_s = 10, .backlog = 1000000,
+        .prefetch = 1000, .max_length = 1000, .warmup_s = 1, .measured_s = 5, .drain_s = 10, .backlog = 1000000,
     };
     for (int i = 0; i < COUNT; i++)
         known[i] = (struct option){names[i], required_argument, NULL, i};
@@ -135,10 +142,12 @@ static struct options parse_options(int argc, char **argv) {
     bool counted = is_counted(&options);
     if (counted != (options.queue != NULL) || counted != (options.count != 0) || (options.first && !counted))
         fail("fill and drain take --queue and --count, and nothing else does");
-    if (options.priorities && options.shape != SHAPE_QUEUE)
-        fail("priorities go with the shape queue");
     if (options.queue && strlen(options.queue) >= NAME_SIZE)
         fail("a queue's name of %d bytes at most", NAME_SIZE - 1);
+    if (options.priorities && options.shape != SHAPE_QUEUE)
+        fail("priorities are for the shape queue");
+    if (options.shape == SHAPE_LIMIT && !options.confirm_window)
+        fail("with limit only confirms tell how fast the broker is");
     if (options.shape == SHAPE_RELAY && (options.ack || options.confirm_window))
         fail("a relay neither confirms nor takes acks");
     return options;
@@ -268,6 +277,10 @@ static struct account settle(const struct load *load, uint64_t left, bool comple
         account.due += load->lanes[i].sent * (uint64_t)load->lanes[i].copies;
     if (load->options.shape == SHAPE_DRAIN)
         account.due = load->options.count;
+    if (load->options.shape == SHAPE_LIMIT) {
+        uint64_t most = (uint64_t)load->options.max_length;
+        account.due = load->lanes[0].sent < most ? load->lanes[0].sent : most;
+    }
     for (int i = 0; i < WORKERS; i++) {
         account.received += load->workers[i].received;
         account.confirmed += load->workers[i].confirmed;

@@ -53,22 +53,22 @@ static void add_consumer(struct load *load, struct connection *connection, int c
 
 /* Where one lane's messages go. */
 struct route {
-    int lane, channel, priority;
+    int lane, channel;
+    int priority; /* with --priorities */
     char exchange[NAME_SIZE], key[NAME_SIZE];
 };
 
-static struct message route_message(const struct load *load, const struct route *route) {
+static struct message message_of(const struct load *load, const struct route *route) {
     const struct options *options = &load->options;
-    return (struct message){
-        .exchange = route->exchange, .key = route->key, .body_size = (size_t)options->body_size,
-        .persistent = options->durable, .priority = options->priorities ? route->priority : -1,
-    };
+    return (struct message){.exchange = route->exchange, .key = route->key, .body_size = (size_t)options->body_size,
+                            .persistent = options->durable, .priority = options->priorities ? route->priority : -1,
+                            .expiration = options->expiration};
 }
 
 /* Encode the publisher's batch: the routes in turn, until BATCH_BYTES are filled and every route had its turn. */
 static void fill_batch(struct load *load, struct publisher *publisher, const struct route *routes, int count) {
     struct buffer batch = {0};
-    struct message message = route_message(load, &routes[0]);
+    struct message message = message_of(load, &routes[0]);
     publisher->stamp_at = put_message(&batch, routes[0].channel, &message);
     publisher->stride = batch.size;
     uint32_t rounds = (uint32_t)(BATCH_BYTES / publisher->stride / (size_t)count);
@@ -77,7 +77,7 @@ static void fill_batch(struct load *load, struct publisher *publisher, const str
     batch.size = 0;
     for (uint32_t slot = 0; slot < publisher->slots; slot++) {
         const struct route *route = &routes[slot % (uint32_t)count];
-        message = route_message(load, route);
+        message = message_of(load, route);
         put_message(&batch, route->channel, &message);
         publisher->slot_lane[slot] = (uint32_t)route->lane;
         if (batch.size != (slot + 1) * publisher->stride)
@@ -88,13 +88,19 @@ static void fill_batch(struct load *load, struct publisher *publisher, const str
         publisher->interval_ns = 1000000000u / (uint64_t)load->options.rate;
 }
 
-static void declare_queues(struct load *load, int count) {
+static const struct queue_arguments NO_ARGUMENTS = {-1, -1, -1, NULL};
+
+static void declare_queues_with(struct load *load, int count, const struct queue_arguments *arguments) {
     load->queues = must(calloc((size_t)count, sizeof *load->queues));
     load->queue_count = count;
     for (int i = 0; i < count; i++) {
         snprintf(load->queues[i], NAME_SIZE, "load.%07d.%04d", (int)getpid(), i);
-        queue_declare(load->control, load->queues[i], load->options.durable, load->options.priorities);
+        queue_declare(load->control, load->queues[i], load->options.durable, arguments);
     }
+}
+
+static void declare_queues(struct load *load, int count) {
+    declare_queues_with(load, count, &NO_ARGUMENTS);
 }
 
 static void declare_exchange(struct load *load, const char *type) {
@@ -119,17 +125,46 @@ static void connect_single_publisher(struct load *load, const struct route *rout
         add_consumer(load, add_connection(load), 1, load->queues[i]);
 }
 
-/* Messages of one priority are in order, so each priority is a lane of its own. */
 static void build_queue(struct load *load) {
-    int lanes = load->options.priorities ? load->options.priorities : 1;
+    int priorities = load->options.priorities, lanes = priorities ? priorities : 1;
+    struct queue_arguments arguments = NO_ARGUMENTS;
     struct route routes[PRIORITIES_MAX] = {0};
+    if (priorities)
+        arguments.max_priority = priorities;
     allocate(load, lanes, 1, 2);
-    declare_queues(load, 1);
+    declare_queues_with(load, 1, &arguments);
+    /* Within one priority messages keep their order. */
     for (int i = 0; i < lanes; i++) {
         routes[i] = (struct route){.lane = i, .channel = 1, .priority = i};
         strcpy(routes[i].key, load->queues[0]);
     }
     connect_single_publisher(load, routes, lanes);
+}
+
+static void build_limit(struct load *load) {
+    struct queue_arguments arguments = NO_ARGUMENTS;
+    struct route route = {.lane = 0, .channel = 1};
+    arguments.max_length = load->options.max_length;
+    allocate(load, 1, 0, 1);
+    declare_queues_with(load, 1, &arguments);
+    strcpy(route.key, load->queues[0]);
+    struct connection *publishing = add_connection(load);
+    add_publishing_channel(load, publishing, 1);
+    fill_batch(load, publishing->publisher, &route, 1);
+}
+
+/* The second queue's messages expire at once, and the first gets its dead letters. */
+static void build_dead(struct load *load) {
+    struct queue_arguments arguments = NO_ARGUMENTS;
+    struct route route = {.lane = 0, .channel = 1};
+    allocate(load, 1, 1, 2);
+    declare_queues(load, 1);
+    arguments.message_ttl = 0;
+    arguments.dead_letter_key = load->queues[0];
+    snprintf(load->dying, NAME_SIZE, "load.%07d.dying", (int)getpid());
+    queue_declare(load->control, load->dying, load->options.durable, &arguments);
+    strcpy(route.key, load->dying);
+    connect_single_publisher(load, &route, 1);
 }
 
 static void build_fanout(struct load *load) {
@@ -212,7 +247,7 @@ static void name_queue(struct load *load) {
     load->queues = must(calloc(1, sizeof *load->queues));
     load->queue_count = 1;
     snprintf(load->queues[0], NAME_SIZE, "%s", load->options.queue);
-    queue_declare(load->control, load->queues[0], load->options.durable, 0);
+    queue_declare(load->control, load->queues[0], load->options.durable, &NO_ARGUMENTS);
 }
 
 static void build_fill(struct load *load) {
@@ -254,6 +289,7 @@ void topology_build(struct load *load) {
         [SHAPE_QUEUE] = build_queue, [SHAPE_FANOUT] = build_fanout, [SHAPE_TOPIC] = build_topic,
         [SHAPE_CHANNELS] = build_channels, [SHAPE_RELAY] = build_relay,
         [SHAPE_PAIRS] = build_pairs, [SHAPE_FILL] = build_fill, [SHAPE_DRAIN] = build_drain,
+        [SHAPE_LIMIT] = build_limit, [SHAPE_DEAD] = build_dead,
     };
     load->control = -1;
     if (load->options.shape != SHAPE_RELAY) {
@@ -277,6 +313,8 @@ uint64_t topology_remove(struct load *load) {
     bool stays = load->options.queue != NULL;
     for (int i = 0; i < load->queue_count && !stays; i++)
         left += queue_delete(load->control, load->queues[i]);
+    if (*load->dying)
+        left += queue_delete(load->control, load->dying);
     if (*load->exchange)
         exchange_delete(load->control, load->exchange);
     if (load->control >= 0)

@@ -11,9 +11,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define DELIVERY_MODE 0x1000 /* property flag (specification 4.2.6.1) */
+/* Property flags (specification 4.2.6.1). */
+#define DELIVERY_MODE 0x1000
 #define PRIORITY 0x0800
-#define MAX_PRIORITY "x-max-priority"
+#define EXPIRATION 0x0100
 
 void fail(const char *format, ...) {
     int error = errno;
@@ -145,11 +146,14 @@ size_t put_message(struct buffer *out, int channel, const struct message *messag
     payload = frame_begin(out, FRAME_CONTENT_HEADER, channel);
     put_u32(out, 0x003C0000); /* class basic, weight 0 */
     put_u64(out, message->body_size);
-    put_u16(out, (message->persistent ? DELIVERY_MODE : 0) | (message->priority < 0 ? 0 : PRIORITY));
+    put_u16(out, (message->persistent ? DELIVERY_MODE : 0) | (message->priority >= 0 ? PRIORITY : 0) |
+                     (message->expiration ? EXPIRATION : 0));
     if (message->persistent)
         put_u8(out, 2);
     if (message->priority >= 0)
-        put_u8(out, (uint8_t)message->priority);
+        put_u8(out, (unsigned)message->priority);
+    if (message->expiration)
+        put_shortstr(out, message->expiration);
     frame_end(out, payload);
     size_t body = frame_begin(out, FRAME_BODY, channel);
     memset(extend(out, message->body_size), 'x', message->body_size);
@@ -303,20 +307,38 @@ void exchange_delete(int socket, const char *name) {
     call(socket, &out, payload, EXCHANGE_DELETE_OK);
 }
 
-void queue_declare(int socket, const char *name, int durable, int priorities) {
+static void put_integer_argument(struct buffer *out, const char *name, int value) {
+    if (value < 0)
+        return;
+    put_shortstr(out, name);
+    put_u8(out, 'I');
+    put_u32(out, (uint32_t)value);
+}
+
+static void put_text_argument(struct buffer *out, const char *name, const char *text) {
+    put_shortstr(out, name);
+    put_u8(out, 'S');
+    put_u32(out, (uint32_t)strlen(text));
+    put_bytes(out, text, strlen(text));
+}
+
+void queue_declare(int socket, const char *name, int durable, const struct queue_arguments *arguments) {
+    struct buffer table = {0};
+    put_integer_argument(&table, "x-message-ttl", arguments->message_ttl);
+    put_integer_argument(&table, "x-max-length", arguments->max_length);
+    put_integer_argument(&table, "x-max-priority", arguments->max_priority);
+    if (arguments->dead_letter_key) {
+        put_text_argument(&table, "x-dead-letter-exchange", "");
+        put_text_argument(&table, "x-dead-letter-routing-key", arguments->dead_letter_key);
+    }
     struct buffer out = {0};
     size_t payload = method_begin(&out, 1, QUEUE_DECLARE);
     put_u16(&out, 0);
     put_shortstr(&out, name);
     put_u8(&out, durable ? 2 : 0); /* bits: passive, durable, exclusive, auto-delete, no-wait */
-    if (priorities) {
-        put_u32(&out, sizeof MAX_PRIORITY + 1 + 4); /* name, type letter, value */
-        put_shortstr(&out, MAX_PRIORITY);
-        put_u8(&out, 'I');
-        put_u32(&out, (uint32_t)priorities - 1);
-    } else {
-        put_u32(&out, 0);
-    }
+    put_u32(&out, (uint32_t)table.size);
+    put_bytes(&out, table.data, table.size);
+    free(table.data);
     call(socket, &out, payload, QUEUE_DECLARE_OK);
 }
 

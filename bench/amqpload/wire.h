@@ -70,8 +70,9 @@ void put_channel_close(struct buffer *out, int channel);
 struct message {
     const char *exchange, *key;
     size_t body_size;
-    int persistent; /* delivery-mode 2 instead of no properties */
-    int priority;   /* below 0: without the property */
+    int persistent;         /* delivery-mode 2 */
+    int priority;           /* -1: none */
+    const char *expiration; /* NULL: none */
 };
 
 /* basic.publish, header and body frame; returns the offset of the body's first byte. */
@@ -97,8 +98,13 @@ void amqp_disconnect(int socket);
 void channel_open(int socket, int channel);
 void exchange_declare(int socket, const char *name, const char *type);
 void exchange_delete(int socket, const char *name);
-/* `priorities` is how many of them the queue has: 0 for a queue without. */
-void queue_declare(int socket, const char *name, int durable, int priorities);
+/* What a queue is declared with; numbers below 0 and NULL leave an argument out. */
+struct queue_arguments {
+    int message_ttl, max_length, max_priority;
+    const char *dead_letter_key; /* through the default exchange */
+};
+
+void queue_declare(int socket, const char *name, int durable, const struct queue_arguments *arguments);
 void queue_bind(int socket, const char *queue, const char *exchange, const char *key);
 uint32_t queue_delete(int socket, const char *name); /* the number of messages it still held */
 void confirm_select(int socket, int channel);
