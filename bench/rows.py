@@ -135,22 +135,7 @@ def _rate_row(key: str, title: str, least: float, aim: float | None, *arguments:
 _ROUNDS = Rounds()
 _ALONE = (LEVERET,)
 
-DURABLE_FEATURE_ROWS = (
-    _rate_row("ttl", "a time to live on every message", 8, None, "--expiration", "60000"),
-    _rate_row("priorities", "ten priorities in turn", 8, None, "--priorities", "10"),
-    Row(
-        "max-length",
-        "a queue at its limit of 1,000 messages, dropping the oldest",
-        "msg/s",
-        _published("--shape", "limit", "--confirm", "1000"),
-        RABBITMQ,
-        8,
-        None,
-    ),
-    _rate_row("dead-letters", "every message a dead letter", 8, None, "--shape", "dead"),
-)
-
-ROWS = (
+DURABLE_ROWS = (
     _rate_row("durable", "durable, persistent, confirms, window 1,000", 12, 15, *DURABLE),
     _rate_row("durable-1k", "the same with 1 KiB bodies", 7, 9, *DURABLE, "--size", "1024"),
     Row(
@@ -217,6 +202,21 @@ ROWS = (
         lower_is_better=True,
         contestants=_ALONE,
     ),
+)
+
+FEATURE_ROWS = (
+    _rate_row("ttl", "a time to live on every message", 8, None, "--expiration", "60000"),
+    _rate_row("priorities", "ten priorities in turn", 8, None, "--priorities", "10"),
+    Row(
+        "max-length",
+        "a queue at its limit of 1,000 messages, dropping the oldest",
+        "msg/s",
+        _published("--shape", "limit", "--confirm", "1000"),
+        RABBITMQ,
+        8,
+        None,
+    ),
+    _rate_row("dead-letters", "every message a dead letter", 8, None, "--shape", "dead"),
 )
 
 ROWS = (

@@ -9,6 +9,8 @@ round for ever: back to a queue that it left for another reason than that somebo
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from mypy_extensions import i64
+
 from leveret.engine import properties
 from leveret.engine.home import REJECTED
 from leveret.engine.keeping import keep
@@ -44,6 +46,7 @@ class DeadLetters:
         self._vhost = vhost
         self._waiting: deque[_Dead] = deque()
         self._at_work = False
+        self._last: _Epitaph | None = None
 
     def add(self, queue: str, settings: QueueSettings, message: Message, reason: bytes) -> None:
         """Pass a message on that its queue has settled.
@@ -60,30 +63,70 @@ class DeadLetters:
         self._at_work = False
 
     def _pass_on(self, dead: _Dead) -> None:
-        message, settings, vhost = dead.message, dead.settings, self._vhost
-        length = message.route[0]
-        exchange, key = message.route[1 : 1 + length], message.route[2 + length :]
-        keys = [key, *copies(message.header)]
-        changes, path = _deaths(dead, exchange, keys, int(vhost.clock.now // 1000))
-        new_key = settings.dead_letter_routing_key
-        if new_key is not None:
-            keys = [new_key.encode("utf-8", "surrogateescape")]
-            changes[b"CC"] = None
-        header = properties.with_headers(properties.without_expiration(message.header), changes)
-        exchange = (settings.dead_letter_exchange or "").encode("utf-8", "surrogateescape")
-        now = int(vhost.clock.now)
-        route = short_strings(exchange, keys[0])
-        passed_on = Message(route, header, message.body, message.persistent, now, 0)
-        queues = [
-            queue
-            for queue in vhost.queues_within(exchange, keys, passed_on)
-            if not _is_cycle(path, queue.name)
-        ]
-        reached = [queue for queue in queues if queue.publish(passed_on) != REFUSED]
+        message, vhost = dead.message, self._vhost
+        now = vhost.clock.now
+        epitaph = self._last
+        if epitaph is None or not epitaph.fits(dead, now // 1000):
+            epitaph = _Epitaph(dead, now // 1000)
+            self._last = epitaph
+        passed_on = Message(
+            epitaph.new_route, epitaph.new_header, message.body, message.persistent, now
+        )
+        queues = vhost.queues_within(epitaph.exchange, epitaph.keys, passed_on)
+        for queue in queues:
+            if queue.name in epitaph.left:
+                queues = [each for each in queues if each.name not in epitaph.left]
+                break
+        reached = False
+        for queue in queues:
+            if queue.publish(passed_on) != REFUSED:
+                reached = True
         if not reached:
             self.lost[dead.queue] = self.lost.get(dead.queue, 0) + 1
         if vhost.keeper is not None:
             keep(vhost.keeper.store, passed_on, queues)
+
+
+class _Epitaph:
+    """What is written on a dead letter, and where it goes.
+
+    Messages that die one behind the other in a queue mostly have the same header and route, so the
+    last epitaph is likely to fit the next one.
+    """
+
+    def __init__(self, dead: _Dead, now_s: i64) -> None:
+        message, settings = dead.message, dead.settings
+        self._queue = dead.queue
+        self._settings = settings
+        self._reason = dead.reason
+        self._header = message.header
+        self._route = message.route
+        self._now_s = now_s
+        length = message.route[0]
+        exchange, key = message.route[1 : 1 + length], message.route[2 + length :]
+        keys = [key, *copies(message.header)]
+        changes, path = _deaths(dead, exchange, keys, int(now_s))
+        self.left = _left(path)
+        new_key = settings.dead_letter_routing_key
+        if new_key is not None:
+            keys = [new_key.encode("utf-8", "surrogateescape")]
+            changes[b"CC"] = None
+        self.keys = keys
+        self.exchange = (settings.dead_letter_exchange or "").encode("utf-8", "surrogateescape")
+        self.new_route = short_strings(self.exchange, keys[0])
+        header = properties.without_expiration(message.header)
+        self.new_header = properties.with_headers(header, changes)
+
+    def fits(self, dead: _Dead, now_s: i64) -> bool:
+        """Whether it is that of another message, too."""
+        return (
+            self._now_s == now_s
+            and self._header == dead.message.header
+            and self._route == dead.message.route
+            and self._settings is dead.settings
+            and self._reason == dead.reason
+            and self._queue == dead.queue
+        )
 
 
 def copies(header: bytes) -> list[bytes]:
@@ -147,12 +190,11 @@ def _deaths(
     return changes, path
 
 
-def _is_cycle(path: list[tuple[bytes, bytes]], queue: str) -> bool:
-    """Whether a message comes back to a queue and was not rejected by anybody on the way."""
-    name = queue.encode("utf-8", "surrogateescape")
-    for at, reason in path:
+def _left(path: list[tuple[bytes, bytes]]) -> set[str]:
+    """The queues that a message may not come back to: nobody has rejected it since it left them."""
+    left: set[str] = set()
+    for queue, reason in path:
         if reason == REJECTED:
-            return False
-        if at == name:
-            return True
-    return False
+            break
+        left.add(queue.decode("utf-8", "surrogateescape"))
+    return left

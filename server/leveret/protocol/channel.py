@@ -31,7 +31,7 @@ from leveret.protocol.deliveries import (
     Outcome,
 )
 from leveret.protocol.frames import wire_number, write_ack, write_get_ok, write_nack, write_return
-from leveret.protocol.publishing import PERSISTENT, examine, is_to_be_examined
+from leveret.protocol.publishing import PERSISTENT, Examined, examine, is_to_be_examined
 from leveret.protocol.session import Confirming, Session
 from leveret.protocol.states import (
     EXPECT_BODY,
@@ -98,6 +98,9 @@ class Channel(Confirming):
         self._persistent = False
         self._to_be_looked_at = False
         """Whether the properties of the last header have something the broker answers for."""
+        self._examined: Examined | None = None
+        self._examined_for = b""
+        """The name for replies when it was examined."""
         self._parts: list[bytes] = []
         self._missing: i64 = 0
         self._message_bytes_max: i64 = config.amqp.max_message_size
@@ -176,6 +179,7 @@ class Channel(Confirming):
         except ValueError as error:
             raise AmqpError(ReplyCode.SYNTAX_ERROR, f"malformed properties: {error}") from None
         self._to_be_looked_at = is_to_be_examined(header, flags)
+        self._examined = None
         self._persistent = delivery_mode(header, HEADER_PREFIX_BYTES, flags) == PERSISTENT
         self._header = header
 
@@ -207,12 +211,12 @@ class Channel(Confirming):
             route = self.vhost.route(self._raw_route)
             self._route = route
         if self._to_be_looked_at:
-            header, further_keys, ttl = examine(header, self.session.user, self.deliveries.reply_to)
+            examined = self._examine(header)
             now = self._clock.now
-            until = now + ttl if ttl != NONE else 0
-            message = Message(route.raw, header, body, self._persistent, now, until)
-            if further_keys:
-                route = self._addressed(message, route, further_keys)
+            until = now + examined.ttl if examined.ttl != NONE else 0
+            message = Message(route.raw, examined.header, body, self._persistent, now, until)
+            if examined.keys:
+                route = self._addressed(message, route, examined.keys)
         else:
             message = Message(route.raw, header, body, self._persistent, self._clock.now)
         before = self._kept_in
@@ -230,6 +234,14 @@ class Channel(Confirming):
             if not self._confirms_wait:
                 self._confirms_wait = True
                 self.session.confirm_later(self)
+
+    def _examine(self, header: bytes) -> Examined:
+        """What came of examining the last header, which mostly comes again."""
+        reply_to = self.deliveries.reply_to
+        if self._examined is None or self._examined_for != reply_to:
+            self._examined = examine(header, self.session.user, reply_to)
+            self._examined_for = reply_to
+        return self._examined
 
     def route_message(self, message: Message, route: Route, mandatory: bool) -> bool:
         """Put a message into every queue of its route, or return it.

@@ -7,12 +7,12 @@ publisher and consumer.
 """
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 from pamqp.common import FieldTable
 
 from leveret import tables
-from leveret.engine.properties import with_headers
+from leveret.engine.properties import expiration, with_headers
 from leveret.engine.settings import NONE
 from leveret.engine.topology.arguments import expiry_error
 from leveret.errors import AmqpError, ReplyCode
@@ -36,7 +36,9 @@ _ROUTING_HEADER_NAMES: Final = [bytes([len(name)]) + name.encode() for name in R
 
 def is_to_be_examined(header: bytes, flags: int) -> bool:
     """Whether a checked content header with these flags has anything for `examine`."""
-    return asks_for_replies(header, flags) or _is_to_be_decoded(header, flags)
+    if flags & tables.EXPIRATION or asks_for_replies(header, flags):
+        return True
+    return _is_to_be_decoded(header, flags)
 
 
 def asks_for_replies(header: bytes, flags: int) -> bool:
@@ -49,7 +51,7 @@ def asks_for_replies(header: bytes, flags: int) -> bool:
 
 def _is_to_be_decoded(header: bytes, flags: int) -> bool:
     """Whether there is anything that only the decoded properties tell."""
-    if flags & (tables.USER_ID | tables.EXPIRATION):
+    if flags & tables.USER_ID:
         return True
     if flags & tables.DELIVERY_MODE:
         mode = tables.delivery_mode(header, tables.HEADER_PREFIX_BYTES, flags)
@@ -60,12 +62,21 @@ def _is_to_be_decoded(header: bytes, flags: int) -> bool:
     return False
 
 
-def examine(header: bytes, user: str, reply_to: bytes) -> tuple[bytes, list[str], int]:
+class Examined(NamedTuple):
+    """What came of examining a content header."""
+
+    header: bytes
+    """Without BCC, and with the name for replies."""
+    keys: list[str]
+    """The routing keys in CC and BCC."""
+    ttl: int
+    """The time to live in milliseconds, or `NONE`."""
+
+
+def examine(header: bytes, user: str, reply_to: bytes) -> Examined:
     """See that the properties of a content header hold what they must.
 
     :param reply_to: the name by which replies reach the channel, empty if it consumes none.
-    :returns: the header without BCC and with that name, the routing keys in CC and BCC, and the
-        time to live in milliseconds, or `NONE`.
     :raises AmqpError: PRECONDITION_FAILED for a request without a consumer of replies, a user-id
         that is not the user's (RabbitMQ: Validated User-ID), an expiration that is no number of
         milliseconds, an unknown delivery-mode, or a CC or BCC that is no array.
@@ -74,15 +85,14 @@ def examine(header: bytes, user: str, reply_to: bytes) -> tuple[bytes, list[str]
     if asks_for_replies(header, flags):
         header = _with_reply_to(header, flags, reply_to)
     if not _is_to_be_decoded(header, flags):
-        return header, [], NONE
+        return Examined(header, [], _time_to_live(header))
     properties = methods.properties(header)
     if properties.user_id is not None and properties.user_id != user:
         raise AmqpError(
             ReplyCode.PRECONDITION_FAILED,
             f"user_id property set to '{properties.user_id}' but authenticated user was '{user}'",
         )
-    expiration = properties.expiration
-    ttl = NONE if expiration is None else time_to_live(expiration)
+    ttl = _time_to_live(header)
     mode = properties.delivery_mode
     if mode is not None and mode not in (TRANSIENT, PERSISTENT):
         raise _invalid_message(f"delivery_mode_unknown,{mode}")
@@ -90,26 +100,29 @@ def examine(header: bytes, user: str, reply_to: bytes) -> tuple[bytes, list[str]
     keys = _routing_keys(header, headers)
     if HIDDEN_HEADER in headers:
         header = with_headers(header, {HIDDEN_HEADER.encode(): None})
-    return header, keys, ttl
+    return Examined(header, keys, ttl)
 
 
-def time_to_live(expiration: str) -> int:
+def _time_to_live(header: bytes) -> int:
+    octets = expiration(header)
+    return NONE if octets is None else time_to_live(tables.name_text(octets))
+
+
+def time_to_live(text: str) -> int:
     """An expiration, which is milliseconds in decimal (RabbitMQ: Time-To-Live and Expiration).
 
     :raises AmqpError: PRECONDITION_FAILED if it is not.
     """
-    number = _INTEGER.match(expiration)
+    number = _INTEGER.match(text)
     if number is None:
         wrong: str | None = "no_integer"
-    elif number.end() < len(expiration):
-        wrong = f'{{leftover_string,"{expiration[number.end() :]}"}}'
+    elif number.end() < len(text):
+        wrong = f'{{leftover_string,"{text[number.end() :]}"}}'
     else:
         wrong = expiry_error(int(number[0]))
     if wrong is not None:
-        raise AmqpError(
-            ReplyCode.PRECONDITION_FAILED, f"invalid expiration '{expiration}': {wrong}"
-        )
-    return int(expiration)
+        raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"invalid expiration '{text}': {wrong}")
+    return int(text)
 
 
 def _routing_keys(header: bytes, headers: FieldTable) -> list[str]:
