@@ -233,13 +233,6 @@ ROWS = (
     _rate_row("fanout", "fanout to 10 queues", 8, 15, "--shape", "fanout", "--queues", "10"),
     _rate_row("topic", "topic, 1,000 bindings", 8, 15, "--shape", "topic", "--bindings", "1000"),
     _rate_row(
-        "priorities",
-        "ten priorities, a message of each in turn",
-        8,
-        15,
-        *("--priorities", "10"),
-    ),
-    _rate_row(
         "channels",
         "100 connections of 10 channels",
         8,
