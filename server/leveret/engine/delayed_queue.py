@@ -100,7 +100,8 @@ class DelayedQueue(Queue):
             self._heap = []
             self._heap_bytes = 0
             if self._store is not None and len(self._stacks) >= self._limits.stacks:
-                self.home.timers.set(self._wake, self.home.clock.now)
+                # At a restart nobody has turned the clock yet.
+                self.home.timers.set(self._wake, max(self.home.clock.now, 1))
 
     def delete(self) -> None:
         """Drop all that waits."""

@@ -1,5 +1,7 @@
 """A broker that lives on a simulated disk, with a clock and executors that the test turns."""
 
+from random import Random
+
 from pamqp.commands import Basic
 
 from leveret.config import Config
@@ -73,6 +75,21 @@ class Life:
                 timers.run(self.now)
             elif not (self.writing.jobs or self.reading.jobs):
                 return
+
+    def takes_a_step(self, chance: Random) -> None:
+        """Do something of what there is to do now."""
+        timers = self.broker.timers
+        executor = chance.choice((self.writing, self.reading))
+        due = timers.next_due()
+        what = chance.randrange(4)
+        if what == 0:
+            self.broker.commit()
+        elif what == 1 and executor.jobs:
+            executor.run_one()
+        elif what == 2 and executor.results:
+            executor.deliver_one()
+        elif what == 3 and due != 0 and due <= self.now:
+            timers.run(self.now)
 
     def dies(self, *, power: bool = False) -> "Life":
         """The process dies, with the machine or without it: the next life."""

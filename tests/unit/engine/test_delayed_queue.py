@@ -1,6 +1,9 @@
 """What waits long is moved to disk and back, through crashes, and none of it is lost, doubled,
 early or out of order."""
 
+from random import Random
+
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -97,7 +100,7 @@ class Waiting(RuleBasedStateMachine):
 
 
 TestWaiting = Waiting.TestCase
-TestWaiting.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
+TestWaiting.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)
 
 
 def test_messages_on_disk_come_in_the_order_in_which_they_are_due() -> None:
@@ -155,3 +158,31 @@ def test_disk_is_given_back_when_nothing_waits_any_more() -> None:
     again = life.dies()
     assert waiting(again).message_count() == 0
     assert waiting(again).strands.starts() == []
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_nothing_is_lost_or_doubled_if_the_broker_dies_in_the_middle(seed: int) -> None:
+    chance = Random(seed)
+    life = begin()
+    published: dict[int, int] = {}
+    confirmed: set[int] = set()
+    for _ in range(4):
+        life.works()
+        keeper = life.broker.keeper
+        assert keeper is not None
+        kept_in: dict[int, int] = {}
+        for number in range(len(published), len(published) + 60):
+            delay = chance.randrange(1, 400)
+            publish(life, number, delay)
+            published[number] = life.now + delay + 1
+            kept_in[number] = int(keeper.store.batch)
+            for _ in range(chance.randrange(8)):
+                life.takes_a_step(chance)
+            life.broker.clock.turn(life.now + chance.randrange(5))
+        confirmed |= {number for number, batch in kept_in.items() if batch <= keeper.store.synced}
+        life = life.dies(power=chance.random() < 0.5)
+    life.passes_to(life.now + 500)
+    came = [int(message.body) for message in life.takes("q")]
+    assert len(came) == len(set(came))
+    assert confirmed <= set(came), seed
+    assert waiting(life).message_count() == 0
