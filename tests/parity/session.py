@@ -128,6 +128,18 @@ class Client:
         self.until(reply)
         self.settle(*queues, ch=ch)
 
+    def until_queue(self, queue: str, messages: int) -> None:
+        """Ask, unrecorded, until a queue has so many messages ready."""
+
+        def is_so() -> bool:
+            return self._session.message_count(queue) == messages
+
+        wait_until(is_so, SILENCE_S, f"queue {queue!r} having {messages} messages")
+
+    def until_gone(self, queue: str) -> None:
+        """Ask, unrecorded, until there is no such queue, in a way that is no use of it."""
+        wait_until(lambda: self._session.is_gone(queue), SILENCE_S, f"queue {queue!r} being gone")
+
     def until_closed(self) -> None:
         """Read until the server has closed the connection."""
         self._read_while(lambda: True)
@@ -319,6 +331,25 @@ class Session:
         client.opened = True
         self._clients.append(client)
         return client
+
+    def message_count(self, queue: str) -> int | None:
+        """Messages that are ready in a queue, seen from elsewhere; None if there is no queue."""
+        answer = self._asked(Queue.Declare(0, queue, passive=True))
+        return answer.message_count if isinstance(answer, Queue.DeclareOk) else None
+
+    def is_gone(self, queue: str) -> bool:
+        """Whether there is no such queue."""
+        return isinstance(self._asked(Queue.Bind(0, queue, "amq.direct", "")), Channel.Close)
+
+    def _asked(self, method: base.Frame) -> AnyFrame:
+        """The answer to a method on a connection of its own."""
+        with connect(*self._address, timeout_s=SILENCE_S) as wire:
+            wire.send(method, 1)
+            answer = wire.read().frame
+            if isinstance(answer, Channel.Close):
+                wire.send(Channel.CloseOk(), 1)
+            wire.call(connection_close(), Connection.CloseOk, 0)
+        return answer
 
     def remember(self, value: AnyFrame) -> None:
         """Note a name to delete in the end."""

@@ -1,5 +1,7 @@
 """Frames as lines of text, the same for the same frame whichever broker sent it.
 
+When a message died is not shown, and of its deaths not what only brokers newer than 3.10 tell.
+A refused publish is shown with its number only: RabbitMQ calls it several where there is one.
 Names a server makes up (amq.gen-…, amq.ctag-…, amq.rabbitmq.reply-to.…) are numbered in their
 order of appearance. Of the server properties only the capabilities are kept.
 Body frames of one content are one line: how a broker cuts a body is its own affair.
@@ -8,6 +10,8 @@ Body frames of one content are one line: how a broker cuts a body is its own aff
 import re
 import zlib
 from collections.abc import Sequence
+from copy import copy
+from typing import Any
 
 from pamqp import base, body, commands, header
 
@@ -21,6 +25,8 @@ _MADE_UP_NAME = re.compile(
     r"(amq\.gen-|amq\.ctag-)[A-Za-z0-9_-]{22}"
     r"|(amq\.rabbitmq\.reply-to\.)[A-Za-z0-9+/=._-]{22,}"
 )
+_TIME_OF_DEATH = re.compile(r"'time': datetime\.datetime\([^)]*\)")
+NEWER_HEADERS = frozenset(f"x-last-death-{what}" for what in ("reason", "queue", "exchange"))
 _CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
@@ -70,6 +76,8 @@ def _channel_texts(frames: Sequence[AnyFrame]) -> list[str]:
         if content is not None:
             texts.append(f"body {_bytes_text(content)}")
             content = None
+        if isinstance(value, commands.Basic.Nack):
+            value = commands.Basic.Nack(value.delivery_tag, requeue=False)
         texts.append(_frame_text(value, only_set=False))
     if content is not None:
         texts.append(f"body {_bytes_text(content)}")
@@ -82,8 +90,9 @@ def _frame_text(value: AnyFrame, *, only_set: bool) -> str:
     if isinstance(value, base.Frame):
         return " ".join([method_name(value), *_fields(value, only_set=only_set)])
     if isinstance(value, header.ContentHeader):
-        fields = _fields(value.properties, only_set=True)
-        return " ".join(["header", f"body_size={value.body_size}", *fields])
+        fields = _fields(_as_of_310(value.properties), only_set=True)
+        text = " ".join(["header", f"body_size={value.body_size}", *fields])
+        return _TIME_OF_DEATH.sub("'time': <then>", text) if "'x-death'" in text else text
     if isinstance(value, body.ContentBody):
         return f"body {_bytes_text(value.value)}"
     if isinstance(value, Undecoded):
@@ -91,6 +100,23 @@ def _frame_text(value: AnyFrame, *, only_set: bool) -> str:
     if isinstance(value, header.ProtocolHeader):
         return f"protocol header {value.major_version}-{value.minor_version}-{value.revision}"
     return "heartbeat"
+
+
+def _as_of_310(properties: commands.Basic.Properties) -> commands.Basic.Properties:
+    if properties.headers is None or "x-death" not in properties.headers:
+        return properties
+    shown = copy(properties)
+    shown.headers = {
+        name: [_sorted(death) for death in value] if isinstance(value, list) else value
+        for name, value in _sorted(properties.headers).items()
+        if name not in NEWER_HEADERS
+    }
+    return shown
+
+
+def _sorted(table: Any) -> Any:
+    """A table by name: RabbitMQ sorts what it changes."""
+    return dict(sorted(table.items())) if isinstance(table, dict) else table
 
 
 def received(transcript: Sequence[str]) -> list[str]:

@@ -16,6 +16,7 @@ from leveret.engine.home import REJECTED
 from leveret.engine.keeping import keep
 from leveret.engine.message import Message, short_strings
 from leveret.engine.queue import REFUSED
+from leveret.engine.redelivery import ACQUIRED_COUNT, DELIVERY_COUNT
 from leveret.engine.settings import QueueSettings
 
 if TYPE_CHECKING:
@@ -111,6 +112,10 @@ class _Epitaph:
         if new_key is not None:
             keys = [new_key.encode("utf-8", "surrogateescape")]
             changes[b"CC"] = None
+        if settings.counts_deliveries:
+            # They say how often it came back to the queue that it leaves.
+            changes[DELIVERY_COUNT] = None
+            changes[ACQUIRED_COUNT] = None
         self.keys = keys
         self.exchange = (settings.dead_letter_exchange or "").encode("utf-8", "surrogateescape")
         self.new_route = short_strings(self.exchange, keys[0])
@@ -162,7 +167,7 @@ def _deaths(
             path.append((at, reason))
     counted = (b"count", properties.long_integer(count))
     if known is not None:
-        newest = [counted if entry[0] == b"count" else entry for entry in known]
+        newest = [counted, *(entry for entry in known if entry[0] != b"count")]
     else:
         newest = [
             counted,
@@ -179,12 +184,13 @@ def _deaths(
         DEATHS: properties.array([properties.table(newest), *deaths])
     }
     told = (
-        (b"reason", properties.long_string(dead.reason)),
-        (b"queue", properties.long_string(queue)),
         (b"exchange", properties.long_string(exchange)),
+        (b"queue", properties.long_string(queue)),
+        (b"reason", properties.long_string(dead.reason)),
     )
+    is_first = properties.header_value(header, DEATHS) is None
     for name, value in told:
-        if properties.header_value(header, b"x-first-death-" + name) is None:
+        if is_first:
             changes[b"x-first-death-" + name] = value
         changes[b"x-last-death-" + name] = value
     return changes, path

@@ -240,6 +240,8 @@ class Queue(Destination):
         """
         if self.deleted:
             return
+        if message.until != 0:
+            self._ruled = True
         if self.redeliveries is not None:
             self._give_back_counted(self.redeliveries, message, position, failed)
             return
@@ -304,7 +306,7 @@ class Queue(Destination):
             self.window = window
         self.refers_back = settings.deduplicates
         # What is queued already may have a time to live of its own.
-        self._ruled = settings.ruled or self.persists or self.message_count() != 0
+        self._ruled = self.message_count() != 0 or self._is_ruled_when_empty()
         self.pump()
 
     def _publish_ruled(self, message: Message) -> i64:
@@ -362,7 +364,11 @@ class Queue(Destination):
             message, position, redelivered = self._popped(backlog.pop())
             consumer.deliver(message, position, redelivered)
         if self.message_count() == 0:
-            self._ruled = self.settings.ruled or self.persists
+            self._ruled = self._is_ruled_when_empty()
+
+    def _is_ruled_when_empty(self) -> bool:
+        """Whether there is anything to see to, though no message is ready."""
+        return self.settings.ruled or self.persists or self.held_count() != 0
 
     def _tend(self) -> bool:
         """Drop what has expired at the head and what is too much, and see to the rest in time.
@@ -407,6 +413,9 @@ class Queue(Destination):
 
     def _is_over_limit(self) -> bool:
         settings = self.settings
+        if settings.rejects:
+            # What comes back has its place, however full the queue is.
+            return False
         count = self.message_count() + self.held_count()
         if settings.max_length != NONE and count > settings.max_length:
             return True

@@ -1,0 +1,242 @@
+"""Messages and queues that expire: by the queue, by the message, and what keeps them."""
+
+from pamqp import commands, common
+
+from tests.parity.scenario import scenario
+from tests.parity.session import Client, Session
+
+Basic = commands.Basic
+Channel = commands.Channel
+Queue = commands.Queue
+Tx = commands.Tx
+
+SOON_MS = 50
+LATE_MS = 3_600_000
+
+
+def with_queues(session: Session, arguments: common.FieldTable | None = None) -> Client:
+    """A client with a queue q whose dead letters go to the queue dead."""
+    client = session.connect()
+    table: common.FieldTable = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"}
+    with session.unrecorded():
+        client.do(Queue.Declare(0, "dead"))
+    client.do(Queue.Declare(0, "q", arguments=table | (arguments or {})))
+    return client
+
+
+def publish(client: Client, content: bytes, expiration: int | None = None) -> None:
+    """Publish to the queue q, with a time to live in milliseconds if the message is to have one."""
+    if expiration is None:
+        client.publish("", "q", content)
+    else:
+        client.publish("", "q", content, expiration=str(expiration))
+    client.settle("q")
+
+
+def see_dead(client: Client, count: int) -> None:
+    """Wait for so many dead letters, and fetch them."""
+    client.until_queue("dead", count)
+    for _ in range(count):
+        client.do(Basic.Get(0, "dead", True))
+
+
+@scenario()
+def messages_expire_by_the_queue(session: Session) -> None:
+    client = with_queues(session, {"x-message-ttl": SOON_MS})
+    publish(client, b"1")
+    publish(client, b"2")
+    see_dead(client, 2)
+    client.do(Basic.Get(0, "q"))
+
+
+@scenario()
+def a_message_expires_by_itself(session: Session) -> None:
+    client = with_queues(session)
+    publish(client, b"1", SOON_MS)
+    see_dead(client, 1)
+    client.do(Basic.Get(0, "q"))
+
+
+@scenario()
+def of_the_message_and_the_queue_the_shorter_time_counts(session: Session) -> None:
+    client = with_queues(session, {"x-message-ttl": SOON_MS})
+    publish(client, b"1", LATE_MS)
+    see_dead(client, 1)
+    client.do(Queue.Declare(0, "p", arguments={"x-message-ttl": LATE_MS}))
+    client.publish("", "p", b"2", expiration=str(SOON_MS))
+    client.until_queue("p", 0)
+
+
+@scenario()
+def only_the_message_at_the_head_expires(session: Session) -> None:
+    client = with_queues(session)
+    publish(client, b"1")
+    publish(client, b"2", 1)
+    publish(client, b"3", 1)
+    publish(client, b"4")
+    client.do(Queue.Declare(0, "q", passive=True))
+    client.do(Basic.Get(0, "q", True), "q")
+    see_dead(client, 2)
+    client.do(Queue.Declare(0, "q", passive=True))
+    client.do(Basic.Get(0, "q", True))
+
+
+@scenario()
+def a_message_with_0_expires_if_nobody_takes_it(session: Session) -> None:
+    client = with_queues(session)
+    publish(client, b"1", 0)
+    client.do(Queue.Declare(0, "q", passive=True))
+    see_dead(client, 1)
+
+
+@scenario()
+def a_message_with_0_is_delivered_to_a_consumer_that_is_ready(session: Session) -> None:
+    client = with_queues(session)
+    client.do(Basic.Qos(0, 1))
+    client.do(Basic.Consume(0, "q", "tag"))
+    publish(client, b"1", 0)
+    publish(client, b"2", 0)
+    see_dead(client, 1)
+    client.do(Basic.Nack(1, False, True), "q")
+    see_dead(client, 1)
+
+
+@scenario()
+def a_queue_with_0_delivers_to_a_consumer_that_is_ready(session: Session) -> None:
+    client = with_queues(session, {"x-message-ttl": 0})
+    publish(client, b"1")
+    see_dead(client, 1)
+    client.do(Basic.Consume(0, "q", "tag", no_ack=True))
+    publish(client, b"2")
+
+
+@scenario()
+def a_message_that_comes_back_keeps_its_time(session: Session) -> None:
+    client = with_queues(session)
+    publish(client, b"1", 500)
+    client.do(Basic.Get(0, "q"))
+    client.do(Basic.Nack(1, False, True), "q")
+    client.do(Basic.Get(0, "q"))
+    publish(client, b"2", 1)
+    see_dead(client, 1)
+    client.do(Basic.Reject(2, True), "q")
+    see_dead(client, 1)
+
+
+@scenario()
+def a_message_with_a_client_does_not_expire(session: Session) -> None:
+    client = with_queues(session)
+    publish(client, b"1", SOON_MS)
+    client.do(Basic.Get(0, "q"))
+    publish(client, b"2", SOON_MS)
+    see_dead(client, 1)
+    client.do(Basic.Ack(1), "q")
+    client.do(Queue.Declare(0, "dead", passive=True))
+
+
+@scenario()
+def a_message_that_did_not_expire_is_delivered_with_its_expiration(session: Session) -> None:
+    client = with_queues(session)
+    publish(client, b"1", LATE_MS)
+    client.do(Basic.Get(0, "q", True))
+
+
+@scenario()
+def an_expiration_may_have_a_sign_and_zeros(session: Session) -> None:
+    client = with_queues(session)
+    for expiration in ("+0", "000", "-0"):
+        client.publish("", "q", b"1", expiration=expiration)
+        client.settle("q")
+        see_dead(client, 1)
+
+
+@scenario()
+def an_expired_message_is_gone_where_there_are_no_dead_letters(session: Session) -> None:
+    client = session.connect()
+    client.do(Queue.Declare(0, "q", arguments={"x-message-ttl": SOON_MS}))
+    publish(client, b"1")
+    client.until_queue("q", 0)
+    client.do(Basic.Get(0, "q"))
+    client.do(Queue.Delete(0, "q"))
+
+
+@scenario()
+def an_expired_message_is_confirmed(session: Session) -> None:
+    client = with_queues(session)
+    client.do(commands.Confirm.Select())
+    client.publish("", "q", b"1", expiration="0", delivery_mode=2, mandatory=True)
+    client.until(Basic.Ack)
+    see_dead(client, 1)
+
+
+@scenario()
+def a_message_in_a_transaction_lives_from_the_commit_on(session: Session) -> None:
+    client = with_queues(session)
+    client.do(Tx.Select())
+    client.publish("", "q", b"1", expiration="0")
+    client.settle("q")
+    client.do(Queue.Declare(0, "dead", passive=True))
+    client.ask(Tx.Commit(), Tx.CommitOk, "q")
+    see_dead(client, 1)
+
+
+@scenario()
+def a_consumer_that_comes_late_gets_what_did_not_expire(session: Session) -> None:
+    client = with_queues(session)
+    publish(client, b"1", 1)
+    publish(client, b"2")
+    publish(client, b"3", 1)
+    publish(client, b"4")
+    see_dead(client, 1)
+    client.do(Basic.Consume(0, "q", "tag", no_ack=True), "q")
+    see_dead(client, 1)
+
+
+@scenario()
+def a_queue_that_nobody_uses_goes(session: Session) -> None:
+    client = session.connect()
+    client.do(Queue.Declare(0, "q", arguments={"x-expires": SOON_MS}))
+    publish(client, b"1")
+    client.until_gone("q")
+    client.do(Basic.Get(0, "q"))
+
+
+@scenario()
+def dead_letters_are_not_made_of_what_a_queue_has_that_goes(session: Session) -> None:
+    client = with_queues(session, {"x-expires": SOON_MS})
+    publish(client, b"1")
+    client.until_gone("q")
+    client.do(Queue.Declare(0, "dead", passive=True))
+
+
+@scenario()
+def dead_letters_are_not_made_of_what_is_purged_or_deleted(session: Session) -> None:
+    client = with_queues(session)
+    publish(client, b"1")
+    client.do(Queue.Purge(0, "q"))
+    publish(client, b"2")
+    client.do(Queue.Delete(0, "q"))
+    client.do(Queue.Declare(0, "dead", passive=True))
+
+
+@scenario()
+def a_queue_with_a_consumer_does_not_go(session: Session) -> None:
+    client = session.connect()
+    client.do(Queue.Declare(0, "q", arguments={"x-expires": SOON_MS}))
+    client.do(Basic.Consume(0, "q", "tag"))
+    client.do(Queue.Declare(0, "other", arguments={"x-expires": 4 * SOON_MS}))
+    client.until_gone("other")
+    client.do(Queue.Declare(0, "q", passive=True))
+    client.do(Basic.Cancel("tag"))
+    client.until_gone("q")
+    client.do(Queue.Declare(0, "q", passive=True))
+
+
+@scenario()
+def a_message_unacknowledged_does_not_keep_a_queue(session: Session) -> None:
+    client = session.connect()
+    client.do(Queue.Declare(0, "q", arguments={"x-expires": SOON_MS}))
+    publish(client, b"1")
+    client.do(Basic.Get(0, "q"))
+    client.until_gone("q")
+    client.do(Basic.Ack(1))
