@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench.contestants import LEVERET, RABBITMQ, RELAY, NotMeasured, Running, running
 from bench.deep import Rounds
+from bench.delayed import lateness_ms, percentile
 from bench.footprint import (
     idle_cpu_percent,
     idle_megabytes,
@@ -21,6 +22,7 @@ from bench.load import LoadResult, Timing, run_load
 LEVERET_STARTS = 10
 KIBIBYTE = 1024
 DD_MEGABYTES = 256
+DUE_PER_S = 1000
 CONFIRMED = ("--confirm", "1000", "--ack", "100", "--prefetch", "1000")
 DURABLE = ("--durable", "1", *CONFIRMED)
 
@@ -114,6 +116,14 @@ def _deep(rounds: Rounds, key: str) -> Callable[[Tool, str], Sample]:
         return Sample(value, remarks=remarks)
 
     return measure
+
+
+def _lateness(tool: Tool, name: str) -> Sample:
+    with running(name) as contestant:
+        late = lateness_ms(contestant, DUE_PER_S, tool.timing.measured_s)
+    p50, p99 = percentile(late, 0.5), percentile(late, 0.99)
+    remarks = (f"p50 {p50:.1f} ms", f"the first {late[0]:.1f} ms late", f"the last {late[-1]:.1f}")
+    return Sample(p99, {"p50_ms": p50, "p99_ms": p99, "max_ms": late[-1]}, remarks)
 
 
 def _start(_tool: Tool, name: str) -> Sample:
@@ -217,6 +227,17 @@ FEATURE_ROWS = (
         None,
     ),
     _rate_row("dead-letters", "every message a dead letter", 8, None, "--shape", "dead"),
+    Row(
+        "delayed",
+        "p99 lateness of delayed messages, 1,000 due a second",
+        "ms",
+        _lateness,
+        None,
+        50,
+        10,
+        lower_is_better=True,
+        contestants=_ALONE,
+    ),
 )
 
 ROWS = (

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from leveret.engine.exchanges.delayed import DelayedExchange
 from leveret.engine.lanes import within_level
 from leveret.engine.queue import Queue
 from leveret.engine.vhost import VirtualHost
@@ -54,12 +55,20 @@ class Contents:
 
     def named(self) -> Iterator[tuple[str, Queue, list[RecoveredQueue]]]:
         """Every declared queue with its virtual host and what was found of each of its levels of
-        priority, the highest first."""
+        priority, the highest first; and where the messages of delayed exchanges wait."""
         numbers: dict[Queue, list[int]] = {}
         for number, queue in self.queues.items():
             numbers.setdefault(queue, []).insert(0, number)
         for vhost in self.vhosts.values():
-            for queue in vhost.queues.values():
+            waiting = [
+                exchange.waiting
+                for exchange in vhost.exchanges.values()
+                if isinstance(exchange, DelayedExchange) and exchange.waiting is not None
+            ]
+            for queue in [*vhost.queues.values(), *waiting]:
+                if queue not in numbers:
+                    # Of an exchange that is not durable nothing is kept.
+                    continue
                 levels = [self.found.get(each) or RecoveredQueue(each) for each in numbers[queue]]
                 yield vhost.name, queue, levels
 
