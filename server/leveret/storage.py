@@ -9,6 +9,7 @@ refused is written again until it takes it, and free disk counts as none meanwhi
 """
 
 import asyncio
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -26,6 +27,10 @@ from leveret_storage.writer import ThreadExecutor
 
 NODE_NAME: Final = "node"
 """Key of the node's name in the head, a msgpack map."""
+
+SWITCH_INTERVAL_S: Final = 0.0001
+"""Seconds a thread waits for the interpreter until whoever has it gives it up at the next chance.
+Python's 5 ms are many times what the disk takes, and each batch is waited for."""
 
 log = get_logger()
 
@@ -71,6 +76,7 @@ class Storage:
 
     def _open(self, config: Config, broker: Broker) -> None:
         post = self._loop.call_soon_threadsafe
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
         writing = ThreadExecutor("leveret-write", post, self._set_full)
         reading = ThreadExecutor("leveret-read", post)
         sync = config.storage.sync

@@ -101,18 +101,28 @@ class Entry(NamedTuple):
     """DEFINITION: what it says."""
 
 
+def begin_message(out: BytesWriter, places: i64) -> None:
+    """Begin the entry of a message; so many places follow, then the message."""
+    out.append(MESSAGE)
+    write_i16_be(out, i16(places))
+
+
+def write_place(out: BytesWriter, queue: i64, position: i64) -> None:
+    """Write where a message went."""
+    write_i32_be(out, i32(queue))
+    write_i64_be(out, position)
+
+
 def write_message(
     out: BytesWriter, queues: list[int], positions: list[int], message: Stored
 ) -> None:
     """Write the entry of a message that went to `queues`, at `positions`."""
-    out.append(MESSAGE)
-    write_i16_be(out, i16(len(queues)))
+    begin_message(out, len(queues))
     at: i64 = 0
     while at < len(queues):
-        write_i32_be(out, i32(queues[at]))
-        write_i64_be(out, positions[at])
+        write_place(out, queues[at], positions[at])
         at += 1
-    _write_stored(out, message)
+    write_stored(out, message)
 
 
 def write_settled(out: BytesWriter, queue: i64, first: i64, end: i64) -> None:
@@ -142,7 +152,8 @@ def write_queue_gone(out: BytesWriter, queue: i64) -> None:
     write_i32_be(out, i32(queue))
 
 
-def _write_stored(out: BytesWriter, message: Stored) -> None:
+def write_stored(out: BytesWriter, message: Stored) -> None:
+    """Write a message, without where it went."""
     route, header, body, until = message.route, message.header, message.body, message.until
     flags = PERSISTENT if message.persistent else 0
     out.append(flags if until == 0 else flags | TIMED)
@@ -334,7 +345,7 @@ def run(first: i64, messages: list[Stored]) -> bytes:
         if message is absent:
             out.append(LEFT_OUT)
         else:
-            _write_stored(out, message)
+            write_stored(out, message)
     return out.getvalue()
 
 

@@ -153,6 +153,9 @@ class QueueLog:
         """What was settled since the last commit."""
         self.dirty = False
         """Whether it is among the store's queues to look at, which are in `_dirty`."""
+        self.open_first: i64 = 0
+        self.open_end: i64 = -1
+        """Around its messages in the open batch, a half-open range; the end is -1 for none."""
         self._dirty = dirty
         self._first: i64 = 0
         self._end: i64 = 0

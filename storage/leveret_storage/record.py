@@ -67,13 +67,13 @@ class RecordWriter:
 
     def add(self, kind: int, payload: bytes) -> int:
         """Add a record of the store's, and return the offset in the blob it will have."""
-        return self._add(encode_record(kind, payload, self._seed))
+        return self.add_encoded(encode_record(kind, payload, self._seed))
 
     def mark(self, durable: int) -> None:
         """Add a mark: a sync has returned that covered the first `durable` bytes of the blob."""
         if not 0 <= durable <= self.taken:
             raise ValueError(f"{durable} bytes durable of {self.taken} appended")
-        self._add(encode_mark(self._salt, durable))
+        self.add_encoded(encode_mark(self._salt, durable))
 
     def peek(self) -> bytes:
         """All that was added and not taken, to be appended as it is; a full medium may say no."""
@@ -87,7 +87,8 @@ class RecordWriter:
         self.waiting = 0
         return data
 
-    def _add(self, record: bytes) -> int:
+    def add_encoded(self, record: bytes) -> int:
+        """The same as `add`, of a record that `encode_record` made with this blob's seed."""
         offset = self.taken + self.waiting
         self._parts.append(record)
         self.waiting += len(record)

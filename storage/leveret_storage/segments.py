@@ -13,7 +13,7 @@ from leveret_storage.format import (
     encode_blob_header,
 )
 from leveret_storage.medium import Medium
-from leveret_storage.record import RecordWriter, new_salt
+from leveret_storage.record import RecordWriter, encode_record, new_salt
 
 LOG_KIND: Final = 2
 QUEUE_KIND: Final = 3
@@ -58,11 +58,17 @@ class SegmentWriter:
         self._medium = medium
         self._kind = kind
         self._created = False
+        self._salt = new_salt()
         self._records: RecordWriter | None = None
         self._refused = b""
         """What the medium had no room for: the next append writes it."""
         self._finished = 0
         """Bytes of the blob when it was finished last."""
+
+    def encode(self, kind: int, payload: bytes) -> bytes:
+        """A record for this blob, from any thread: the CRC of a long one is no work for who is
+        waited for."""
+        return encode_record(kind, payload, crc_seed(self._salt))
 
     def append(self, kind: int, payload: bytes) -> tuple[int, int]:
         """Write a record.
@@ -70,27 +76,30 @@ class SegmentWriter:
         :returns: where it begins, and its bytes.
         :raises StorageError: MediumFull, or MediumFailed.
         """
-        records = self._add(kind, payload)
+        return self.append_encoded(self.encode(kind, payload))
+
+    def append_encoded(self, record: bytes) -> tuple[int, int]:
+        """The same, of a record made by `encode`."""
+        records = self._add(record)
         self._medium.append(self.name, self._refused)
         self._refused = b""
-        size = RECORD_HEADER_BYTES + len(payload)
-        return records.taken - size, size
+        return records.taken - len(record), len(record)
 
-    def append_synced(self, kind: int, payload: bytes) -> None:
-        """Write a record, and make durable all that was appended.
+    def append_synced(self, record: bytes) -> None:
+        """Write a record made by `encode`, and make durable all that was appended.
 
         :raises StorageError: MediumFull, or MediumFailed.
         """
-        records = self._add(kind, payload)
+        records = self._add(record)
         self._medium.append_synced(self.name, self._refused)
         self._refused = b""
         records.mark(records.taken)
 
-    def _add(self, kind: int, payload: bytes) -> RecordWriter:
+    def _add(self, record: bytes) -> RecordWriter:
         """See to it that the record is what is to be appended next."""
         records = self._records or self._begin()
         if not self._refused:
-            records.add(kind, payload)
+            records.add_encoded(record)
             self._refused = records.take()
         return records
 
@@ -116,13 +125,12 @@ class SegmentWriter:
         self._finished = records.taken
 
     def _begin(self) -> RecordWriter:
-        salt = new_salt()
-        header = encode_blob_header(self._kind, salt, b"")
+        header = encode_blob_header(self._kind, self._salt, b"")
         if not self._created:
             self._medium.create(self.name)
             self._created = True
         self._medium.append(self.name, header)
-        self._records = RecordWriter(salt, len(header))
+        self._records = RecordWriter(self._salt, len(header))
         return self._records
 
 

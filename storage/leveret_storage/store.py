@@ -99,7 +99,8 @@ class Store:
         self._queue_segment_bytes: i64 = limits.queue_segment_bytes
         self._log_segments_max: i64 = limits.log_segments_max
         self._out = BytesWriter()
-        self._spans: dict[QueueLog, tuple[int, int]] = {}
+        self._written_to: list[QueueLog] = []
+        """Queues that have messages in the open batch."""
         self._dirty: list[QueueLog] = []
         self._urgent = False
         """Whether somebody waits for the open batch."""
@@ -189,17 +190,23 @@ class Store:
             self.message(queues[:most], positions[:most], message)
             self.message(queues[most:], positions[most:], message)
             return
-        numbers = [queue.number for queue in queues]
-        entries.write_message(self._out, numbers, positions, message)
-        self._urgent = True
+        out = self._out
+        entries.begin_message(out, len(queues))
         at: i64 = 0
         while at < len(queues):
-            queue, position = queues[at], positions[at]
-            span = self._spans.get(queue)
-            first = position if span is None else min(span[0], position)
-            end = position + 1 if span is None else max(span[1], position + 1)
-            self._spans[queue] = (first, end)
+            queue = queues[at]
+            position: i64 = positions[at]
+            entries.write_place(out, queue.number, position)
+            if queue.open_end < 0:
+                queue.open_first = position
+                self._written_to.append(queue)
+            if position < queue.open_first:
+                queue.open_first = position
+            if position >= queue.open_end:
+                queue.open_end = position + 1
             at += 1
+        entries.write_stored(out, message)
+        self._urgent = True
 
     def define(self, data: bytes) -> None:
         """Keep a definition. What it says is the owner's affair."""
@@ -233,7 +240,7 @@ class Store:
             self._urgent = True
         self._doomed += queue.segments
         queue.segments = []
-        self._spans.pop(queue, None)
+        queue.open_end = -1
         for log in self._log:
             log.spans.pop(queue, None)
 
@@ -253,22 +260,25 @@ class Store:
             return
         self._out.truncate(0)
         log = self._log[-1]
-        for queue, (first, end) in self._spans.items():
-            log.include(queue, first, end)
-        self._spans = {}
+        for queue in self._written_to:
+            if queue.number in self.queues:
+                log.include(queue, int(queue.open_first), int(queue.open_end))
+            queue.open_end = -1
+        self._written_to = []
         self._urgent = False
         batch = self.batch
         self.batch = batch + 1
         self._under_way = True
         self._unsynced = not self._sync
         writer, sync, doomed = log.writer, self._sync, self._doomed
+        record = writer.encode(entries.BATCH, payload)
         self._doomed = []
 
         def write() -> None:
             if sync:
-                writer.append_synced(entries.BATCH, payload)
+                writer.append_synced(record)
             else:
-                writer.append(entries.BATCH, payload)
+                writer.append_encoded(record)
 
         def done(result: Any) -> None:
             self._under_way = False
@@ -402,7 +412,7 @@ class Store:
         def begin() -> None:
             if before is not None:
                 before.finish()
-            writer.append_synced(entries.CHECKPOINT, payload)
+            writer.append_synced(writer.encode(entries.CHECKPOINT, payload))
 
         def begun(result: Any) -> None:
             self._check(result)
