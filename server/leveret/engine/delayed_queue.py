@@ -16,7 +16,7 @@ batch, so that whatever happens in between, it is in one place, and only there.
 """
 
 from heapq import heappop, heappush, heapreplace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import i64
 
@@ -35,6 +35,9 @@ from leveret_storage.store import Store
 
 if TYPE_CHECKING:
     from leveret.engine.vhost import VirtualHost
+
+BEHIND_MS: Final = 5
+"""Milliseconds until it is seen again whether the disk keeps up."""
 
 Entry = tuple[int, int, Message]
 """When a message is due, its position, and itself."""
@@ -76,6 +79,9 @@ class DelayedQueue(Queue):
         self.home.timers.set(self._wake, 1)
 
     def publish(self, message: Message) -> i64:
+        if self.deleted:
+            # A transaction published to it that commits only now.
+            return TAKEN
         position = int(self._next)
         self._next += 1
         self.last_position = position
@@ -115,6 +121,7 @@ class DelayedQueue(Queue):
         if self._store is not None and self.log is not None:
             self._store.drop_queue(self.log)
         self.log = None
+        self.last_log = None
 
     def restore(self, store: Store, found: list[tuple[QueueLog, RecoveredQueue]]) -> None:
         """Take in what a start found of what came last, and of the strands."""
@@ -143,15 +150,16 @@ class DelayedQueue(Queue):
         if self.deleted:
             return
         now = self.home.clock.now
+        store = self._store
+        if store is not None and store.is_behind():
+            self.home.timers.set(self._wake, now + BEHIND_MS)
+            return
         self.strands.read_ahead(now)
         left: i64 = RELEASED_MESSAGES
         while left > 0 and self._release_next(now):
             left -= 1
-        if (
-            not self._moving
-            and len(self._stacks) >= self._limits.stacks
-            and self._store is not None
-        ):
+        full = store is not None and len(self._stacks) >= self._limits.stacks
+        if full and not self._moving:
             self._moving, self._stacks = self._stacks, []
         if self._moving:
             self._move()

@@ -232,20 +232,24 @@ class Strands:
         for _, _, strand in self._order:
             for at in range(min(len(strand.pieces), PIECES_IN_MEMORY)):
                 piece = strand.pieces[at]
-                if piece.reading or piece.in_hand():
+                if piece.reading:
+                    break
+                if piece.in_hand():
                     continue
+                # What the next piece is due at least follows from this one.
                 if piece.due <= now + AHEAD_MS:
                     self._read(strand, piece)
                 else:
                     self._read_later(piece)
-                    break
+                break
 
     def _plan(self, strand: Strand) -> None:
         """Have the first pieces of a strand read in time."""
         for at in range(min(len(strand.pieces), PIECES_IN_MEMORY)):
             piece = strand.pieces[at]
-            if not piece.reading and piece.messages is None:
-                self._read_later(piece)
+            if piece.messages is None:
+                if not piece.reading:
+                    self._read_later(piece)
                 return
 
     def _read_later(self, piece: Piece) -> None:
