@@ -14,7 +14,7 @@ from pamqp.common import FieldTable
 from leveret import tables
 from leveret.engine.properties import expiration, with_headers
 from leveret.engine.settings import NONE
-from leveret.engine.topology.arguments import expiry_error
+from leveret.engine.topology.argument_checks import expiry_error
 from leveret.errors import AmqpError, ReplyCode
 from leveret.protocol import methods
 

@@ -13,9 +13,13 @@ whatever the number of bindings.
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
+from typing import Final
 
 from leveret.engine.message import Message
 from leveret.engine.table import Table, freeze_table
+
+ALTERNATE_EXCHANGE: Final = "alternate-exchange"
+"""The argument that every exchange type has."""
 
 
 class Destination:
@@ -158,7 +162,7 @@ class Exchange(Destination, ABC):
 
 def alternate_of(arguments: Table) -> str:
     """The name of the alternate exchange in the arguments of an exchange; "" is none."""
-    alternate = arguments.get("alternate-exchange")
+    alternate = arguments.get(ALTERNATE_EXCHANGE)
     return alternate if isinstance(alternate, str) else ""
 
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from leveret.engine.exchanges.base import Exchange
+from leveret.engine.exchanges.base import ALTERNATE_EXCHANGE, Exchange
 from leveret.engine.exchanges.consistent_hash import ConsistentHashExchange
 from leveret.engine.exchanges.deduplicating import DeduplicatingExchange
 from leveret.engine.exchanges.delayed import ROUTED_AS, DelayedExchange
@@ -62,12 +62,12 @@ def check(type: str, name: str, arguments: Table, vhost: str) -> None:
     """
     if type not in EXCHANGE_TYPES and type != DELAYED:
         raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"unknown exchange type '{type}'")
-    if "alternate-exchange" in arguments:
-        alternate = arguments["alternate-exchange"]
+    if ALTERNATE_EXCHANGE in arguments:
+        alternate = arguments[ALTERNATE_EXCHANGE]
         if not isinstance(alternate, str):
             raise AmqpError(
                 ReplyCode.PRECONDITION_FAILED,
-                f"invalid type '{type_name(alternate)}' for arg 'alternate-exchange' "
+                f"invalid type '{type_name(alternate)}' for arg '{ALTERNATE_EXCHANGE}' "
                 f"in exchange '{name}' in vhost '{vhost}'",
             )
 

@@ -2,201 +2,276 @@
 
 Two tables, `QUEUE_ARGUMENTS` and `CONSUMER_ARGUMENTS`. Texts are RabbitMQ's (RabbitMQ: Queues,
 Optional Arguments). What is not in a table is accepted and kept, and plays no part in a
-redeclaration.
+redeclaration. The tables of `docs/features.md` are made from these (`feature_reference.py`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from pamqp.common import FieldValue
-
-from leveret.engine.arguments import CONSUMER_TIMEOUT, PRIORITY, SINGLE_ACTIVE_CONSUMER, Arguments
-from leveret.engine.deduplication import KEYS_MAX
+from leveret.engine.arguments import (
+    ANY_QUEUE,
+    CONSUMER_TIMEOUT,
+    DEDUPLICATION_PLUGIN,
+    LAVINMQ,
+    PRIORITY,
+    RABBITMQ_QUORUM,
+    SINGLE_ACTIVE_CONSUMER,
+    About,
+    Arguments,
+    one_of,
+)
+from leveret.engine.deduplication import CACHE_SIZE, CACHE_TTL, HEADER, KEYS_DEFAULT, KEYS_MAX
 from leveret.engine.settings import OVERFLOWS, RETRY_TYPES
-from leveret.engine.table import describe
+from leveret.engine.topology import argument_checks as checks
+from leveret.engine.topology.argument_checks import DEAD_LETTER_EXCHANGE, QUEUE_TYPE, Check, plain
 from leveret.engine.topology.names import Typed, inequivalent_argument
 from leveret.errors import AmqpError, ReplyCode
 
-INTEGER_TYPES: Final = frozenset(
-    {"byte", "unsignedbyte", "short", "unsignedshort", "signedint", "unsignedint", "long"}
-)
-EXPIRY_MS_MAX: Final = 315_360_000_000
-"""Milliseconds: ten years, RabbitMQ's longest timer."""
-
-PRIORITY_MAX: Final = 255
-QUEUE_MODES: Final = ("default", "lazy")
-QUEUE_VERSIONS: Final = (1, 2)
-QUEUE_TYPES: Final = ("classic", "quorum")
-
-DEAD_LETTER_EXCHANGE: Final = "x-dead-letter-exchange"
-QUEUE_TYPE: Final = "x-queue-type"
-
-Check = Callable[[Arguments, str], str | None]
-"""Takes arguments and the name of one of them; what is wrong with it, as a term of RabbitMQ's."""
-
-
-def expiry_error(milliseconds: int) -> str | None:
-    """What is wrong with a time to live, as a term of RabbitMQ's."""
-    if milliseconds < 0:
-        return f"{{value_negative,{milliseconds}}}"
-    if milliseconds > EXPIRY_MS_MAX:
-        return f"{{value_too_large,{milliseconds}}}"
-    return None
-
-
-def _integer(arguments: Arguments, name: str) -> str | None:
-    type_name = arguments.types[name]
-    return None if type_name in INTEGER_TYPES else f'"expected integer, got {type_name}"'
-
-
-def _number(arguments: Arguments, name: str) -> int:
-    value = arguments[name]
-    return value if isinstance(value, int) else 0
-
-
-def _not_negative(arguments: Arguments, name: str) -> str | None:
-    wrong = _integer(arguments, name)
-    value = _number(arguments, name)
-    return f"{{value_negative,{value}}}" if wrong is None and value < 0 else wrong
-
-
-def _positive(arguments: Arguments, name: str) -> str | None:
-    wrong = _not_negative(arguments, name)
-    return "{value_zero,0}" if wrong is None and _number(arguments, name) == 0 else wrong
-
-
-def _milliseconds(arguments: Arguments, name: str) -> str | None:
-    return _integer(arguments, name) or expiry_error(_number(arguments, name))
-
-
-def _expires(arguments: Arguments, name: str) -> str | None:
-    wrong = _milliseconds(arguments, name)
-    return "{value_zero,0}" if wrong is None and _number(arguments, name) == 0 else wrong
-
-
-def _max_priority(arguments: Arguments, name: str) -> str | None:
-    wrong = _not_negative(arguments, name)
-    value = _number(arguments, name)
-    return f"{{max_value_exceeded,{value}}}" if wrong is None and value > PRIORITY_MAX else wrong
-
-
-def _type(arguments: Arguments, name: str, expected: str) -> str | None:
-    type_name = arguments.types[name]
-    return None if type_name == expected else f"{{unacceptable_type,{type_name}}}"
-
-
-def _text(arguments: Arguments, name: str) -> str | None:
-    return _type(arguments, name, "longstr")
-
-
-def _boolean(arguments: Arguments, name: str) -> str | None:
-    return _type(arguments, name, "bool")
-
-
-def _routing_key(arguments: Arguments, name: str) -> str | None:
-    wrong = _text(arguments, name)
-    if wrong is None and DEAD_LETTER_EXCHANGE not in arguments:
-        return "routing_key_but_no_dlx_defined"
-    return wrong
-
-
-def _overflow(arguments: Arguments, name: str) -> str | None:
-    wrong = _text(arguments, name)
-    return "invalid_overflow" if wrong is None and arguments[name] not in OVERFLOWS else wrong
-
-
-def _retry_type(arguments: Arguments, name: str) -> str | None:
-    wrong = _text(arguments, name)
-    return wrong or _unsupported(arguments, name, "delayed retry type", RETRY_TYPES)
-
-
-def _queue_mode(arguments: Arguments, name: str) -> str | None:
-    return _text(arguments, name) or _unsupported(arguments, name, "queue mode", QUEUE_MODES)
-
-
-def _queue_version(arguments: Arguments, name: str) -> str | None:
-    wrong = _integer(arguments, name)
-    return wrong or _unsupported(arguments, name, "queue version", QUEUE_VERSIONS)
-
-
-def _queue_type(arguments: Arguments, name: str) -> str | None:
-    if arguments[name] == "stream":
-        raise AmqpError(ReplyCode.NOT_IMPLEMENTED, "queue type 'stream' is not supported")
-    return _text(arguments, name) or _unsupported(arguments, name, "queue type", QUEUE_TYPES)
-
-
-def _cache_size(arguments: Arguments, name: str) -> str | None:
-    wrong = _positive(arguments, name)
-    value = _number(arguments, name)
-    return f"{{value_too_large,{value}}}" if wrong is None and value > KEYS_MAX else wrong
-
-
-def _unsupported(
-    arguments: Arguments, name: str, what: str, supported: tuple[object, ...]
-) -> str | None:
-    value = arguments[name]
-    return None if value in supported else f"\"unsupported {what} '{plain(value)}'\""
+MILLISECONDS: Final = "milliseconds, 0 to ten years"
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """An argument of the tables: what it accepts."""
+    """An argument of the tables."""
 
     check: Check
+    about: About
+    adoptable: bool = False
+    """Whether a redeclaration may change it where the configuration lets it: it does not change
+    the nature of a queue."""
 
 
 QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
-    "x-expires": Known(_expires),
-    "x-message-ttl": Known(_milliseconds),
-    DEAD_LETTER_EXCHANGE: Known(_text),
-    "x-dead-letter-routing-key": Known(_routing_key),
-    "x-max-length": Known(_not_negative),
-    "x-max-length-bytes": Known(_not_negative),
-    "x-max-priority": Known(_max_priority),
-    "x-overflow": Known(_overflow),
-    "x-queue-mode": Known(_queue_mode),
-    "x-queue-version": Known(_queue_version),
-    SINGLE_ACTIVE_CONSUMER: Known(_boolean),
-    CONSUMER_TIMEOUT: Known(_milliseconds),
-    QUEUE_TYPE: Known(_queue_type),
-    "x-delivery-limit": Known(_integer),
-    "x-delayed-retry-type": Known(_retry_type),
-    "x-delayed-retry-min": Known(_not_negative),
-    "x-delayed-retry-max": Known(_not_negative),
-    "x-delayed-retry-multiplier": Known(_positive),
-    "x-message-deduplication": Known(_boolean),
-    "x-cache-size": Known(_cache_size),
-    "x-cache-ttl": Known(_positive),
-    "x-deduplication-header": Known(_text),
+    "x-expires": Known(
+        checks.expires,
+        About(
+            "milliseconds, 1 to ten years",
+            "The queue is deleted when it had no consumer, declaration or `basic.get` for so long.",
+        ),
+        adoptable=True,
+    ),
+    "x-message-ttl": Known(
+        checks.milliseconds,
+        About(
+            MILLISECONDS,
+            "Messages expire so long after they came, or after their own `expiration` if that is"
+            " sooner.",
+        ),
+        adoptable=True,
+    ),
+    DEAD_LETTER_EXCHANGE: Known(
+        checks.text,
+        About(
+            "text",
+            "The exchange that gets what expires, is rejected, is too many, or failed too often.",
+            differs="no dead letter is lost or doubled by a crash",
+        ),
+        adoptable=True,
+    ),
+    "x-dead-letter-routing-key": Known(
+        checks.routing_key,
+        About(
+            f"text; only with `{DEAD_LETTER_EXCHANGE}`",
+            "The routing key of dead letters.",
+            default="their own",
+        ),
+        adoptable=True,
+    ),
+    "x-max-length": Known(
+        checks.not_negative,
+        About(
+            "number from 0",
+            "Messages that may be ready.",
+            differs="messages that are held back (delayed retry) count, too",
+        ),
+        adoptable=True,
+    ),
+    "x-max-length-bytes": Known(
+        checks.not_negative,
+        About(
+            "number from 0",
+            "Bytes that the bodies of ready messages may have.",
+            differs="as `x-max-length`",
+        ),
+        adoptable=True,
+    ),
+    "x-max-priority": Known(
+        checks.max_priority,
+        About(
+            f"number from 0 to {checks.PRIORITY_MAX}; not for a quorum queue",
+            "The highest priority: messages of a higher `priority` are delivered first.",
+            differs="messages expire in every priority, whatever waits above them",
+        ),
+    ),
+    "x-overflow": Known(
+        checks.overflow,
+        About(
+            one_of(OVERFLOWS),
+            "What a full queue does: drop the oldest message, or refuse the new one"
+            " (`basic.nack` to who asked for confirms), which may be a dead letter then.",
+            default=f"`{OVERFLOWS[0]}`",
+            differs="a quorum queue takes all three",
+        ),
+        adoptable=True,
+    ),
+    "x-queue-mode": Known(
+        checks.queue_mode,
+        About(
+            one_of(checks.QUEUE_MODES),
+            "None: where messages are kept is the broker's affair.",
+            differs="it has no effect",
+        ),
+    ),
+    "x-queue-version": Known(
+        checks.queue_version,
+        About("1 or 2", "None, as with `x-queue-mode`.", differs="it has no effect"),
+    ),
+    SINGLE_ACTIVE_CONSUMER: Known(
+        checks.boolean,
+        About(
+            "truth value",
+            "One consumer gets messages at a time.",
+            default="false",
+            differs="no consumer may be exclusive, of a quorum queue either; the next one gets at"
+            " once what waited for one that was full",
+        ),
+    ),
+    CONSUMER_TIMEOUT: Known(
+        checks.milliseconds,
+        About(
+            f"{MILLISECONDS}; 0 is no limit",
+            "Time its consumers have to acknowledge.",
+            default="`consumer.timeout`",
+            differs="there is no limit by default (RabbitMQ: 30 minutes); the delivery goes back"
+            " to its queue, and neither consumer nor channel is closed",
+        ),
+        adoptable=True,
+    ),
+    QUEUE_TYPE: Known(
+        checks.queue_type,
+        About(
+            one_of(checks.QUEUE_TYPES),
+            "The type. A quorum queue must be durable, shared, named and not auto-delete.",
+            default=f"`{checks.QUEUE_TYPES[0]}`",
+            differs="a quorum queue is one copy; `stream` is refused with 540",
+        ),
+    ),
+    "x-delivery-limit": Known(
+        checks.integer,
+        About(
+            "number; below 0 is no limit",
+            "How often a message may fail before it is a dead letter.",
+            origin=RABBITMQ_QUORUM,
+            differs=f"{ANY_QUEUE}; there is no limit by default (RabbitMQ 4: 20)",
+        ),
+        adoptable=True,
+    ),
+    "x-delayed-retry-type": Known(
+        checks.retry_type,
+        About(
+            one_of(RETRY_TYPES),
+            "Which messages that come back are held back for a while.",
+            default=f"`{RETRY_TYPES[0]}`, or `{RETRY_TYPES[1]}` with `x-delayed-retry-min`",
+            origin=f"{RABBITMQ_QUORUM}, from 4.3",
+            differs=ANY_QUEUE,
+        ),
+        adoptable=True,
+    ),
+    "x-delayed-retry-min": Known(
+        checks.not_negative,
+        About(
+            "milliseconds from 0",
+            "The first delay. Without it nothing is held back.",
+            origin=f"{RABBITMQ_QUORUM}, from 4.3",
+            differs=ANY_QUEUE,
+        ),
+        adoptable=True,
+    ),
+    "x-delayed-retry-max": Known(
+        checks.not_negative,
+        About(
+            "milliseconds from 0",
+            "The longest delay.",
+            default="49 days",
+            origin=f"{RABBITMQ_QUORUM}, from 4.3",
+            differs=ANY_QUEUE,
+        ),
+        adoptable=True,
+    ),
+    "x-delayed-retry-multiplier": Known(
+        checks.positive,
+        About(
+            "number from 1",
+            "How the delay grows: constant with 1, exponential from 2.",
+            default="none: linear",
+            origin=f"{LAVINMQ} 2.11",
+        ),
+        adoptable=True,
+    ),
+    "x-message-deduplication": Known(
+        checks.boolean,
+        About(
+            "truth value",
+            "A message with a key that the queue has seen lately is dropped.",
+            default="false",
+            origin=f"{DEDUPLICATION_PLUGIN}; {LAVINMQ}",
+            differs="a key counts, too, when its message has left the queue (as with LavinMQ), and"
+            " after a crash",
+        ),
+    ),
+    CACHE_SIZE: Known(
+        checks.cache_size,
+        About(
+            f"number from 1 to {KEYS_MAX:,}",
+            "Keys that the queue remembers.",
+            default=str(KEYS_DEFAULT),
+            origin=LAVINMQ,
+        ),
+    ),
+    CACHE_TTL: Known(
+        checks.positive,
+        About(
+            "milliseconds from 1",
+            "For how long the queue remembers a key, if it has room.",
+            default="none: for ever",
+            origin=LAVINMQ,
+        ),
+    ),
+    HEADER: Known(
+        checks.text,
+        About(
+            "name of a header",
+            "The header of a message that has its key.",
+            default=f"`{HEADER}`",
+            origin=LAVINMQ,
+        ),
+    ),
 }
 """In the order in which RabbitMQ compares them: a redeclaration is told of the first that differs.
 `x-queue-mode` and `x-queue-version` say how RabbitMQ keeps messages, which is no affair of a client
 here."""
 
-ADOPTABLE: Final = frozenset(
-    {
-        "x-expires",
-        "x-message-ttl",
-        DEAD_LETTER_EXCHANGE,
-        "x-dead-letter-routing-key",
-        "x-max-length",
-        "x-max-length-bytes",
-        "x-overflow",
-        "x-delivery-limit",
-        "x-delayed-retry-type",
-        "x-delayed-retry-min",
-        "x-delayed-retry-max",
-        "x-delayed-retry-multiplier",
-        CONSUMER_TIMEOUT,
-    }
-)
-"""What a redeclaration may change where the configuration lets it: it does not change the nature of
-a queue."""
+ADOPTABLE: Final = frozenset(name for name, known in QUEUE_ARGUMENTS.items() if known.adoptable)
 
 CONSUMER_ARGUMENTS: Final[Mapping[str, Known]] = {
-    PRIORITY: Known(_integer),
-    CONSUMER_TIMEOUT: Known(_milliseconds),
+    PRIORITY: Known(
+        checks.integer,
+        About(
+            "number",
+            "The consumer with the highest that can take a message gets it; equal ones take turns.",
+            default="0",
+        ),
+    ),
+    CONSUMER_TIMEOUT: Known(
+        checks.milliseconds,
+        About(
+            f"{MILLISECONDS}; 0 is no limit",
+            "Time the consumer has to acknowledge.",
+            default="that of the queue",
+            differs="as with that of a queue",
+        ),
+    ),
 }
 
 
@@ -256,11 +331,6 @@ def check_equivalent(
 def is_quorum(arguments: Arguments) -> bool:
     """Whether a queue is declared as a quorum queue, of which there is one copy here."""
     return arguments.get(QUEUE_TYPE) == "quorum"
-
-
-def plain(value: FieldValue) -> str:
-    """A value as an error text quotes it: text as it is, everything else as a term."""
-    return value if isinstance(value, str) else describe(value)
 
 
 def _typed(arguments: Arguments, name: str) -> Typed | None:

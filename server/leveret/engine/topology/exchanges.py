@@ -4,7 +4,12 @@ from typing import Final
 
 from leveret.engine import keeper
 from leveret.engine.exchanges import create
-from leveret.engine.exchanges.base import Destination, Exchange, alternate_of
+from leveret.engine.exchanges.base import (
+    ALTERNATE_EXCHANGE,
+    Destination,
+    Exchange,
+    alternate_of,
+)
 from leveret.engine.exchanges.types import check
 from leveret.engine.moving_in import move_in, move_out
 from leveret.engine.table import Table
@@ -31,8 +36,6 @@ PREDECLARED: Final = (
     ("amq.rabbitmq.trace", "topic", True),
 )
 """Name, type, and whether it is internal, of the exchanges every virtual host is born with."""
-
-ALTERNATE_EXCHANGE: Final = "alternate-exchange"
 
 
 def is_predeclared(name: str) -> bool:

@@ -14,7 +14,7 @@ ONE_OF_ALL = {"x-consistent-hash", "x-modulus-hash", "x-random"}
 
 TO_ALL_ALIKE = sorted(EXCHANGE_TYPES.keys() - ONE_OF_ALL)
 
-PER_MESSAGE = {"headers", "x-random", "x-recent-history"}
+PER_MESSAGE = {"headers", "x-message-deduplication", "x-random", "x-recent-history"}
 
 
 def test_the_types_are_those_of_the_protocol_and_of_plugins() -> None:
@@ -24,6 +24,7 @@ def test_the_types_are_those_of_the_protocol_and_of_plugins() -> None:
         "headers",
         "topic",
         "x-consistent-hash",
+        "x-message-deduplication",
         "x-modulus-hash",
         "x-random",
         "x-recent-history",
