@@ -121,7 +121,11 @@ class Storage:
     def _fail(self, error: StorageError) -> None:
         if not self.failed:
             self.failed = True
-            log.error("storage failed: nothing is confirmed any more", error=str(error))
+            log.error(
+                "storage failed: nothing is confirmed any more",
+                error=str(error),
+                data_dir=str(self.directory),
+            )
             self._tell_failed()
 
 

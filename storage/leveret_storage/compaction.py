@@ -23,7 +23,7 @@ from leveret_storage.log_scan import STRETCH_BYTES, STRETCH_MESSAGES
 from leveret_storage.medium import Medium
 from leveret_storage.queue_log import BRIDGED_MESSAGES, QueueLog, QueueSegment, Run
 from leveret_storage.ranges import RangeSet
-from leveret_storage.record_reader import Damage, RecordReader
+from leveret_storage.record_reader import Damage, RecordReader, told
 
 if TYPE_CHECKING:
     from leveret_storage.store import Store
@@ -55,7 +55,7 @@ def read_live(medium: Medium, name: str, settled: RangeSet) -> list[Moved]:
     found: list[Moved] = []
     for record in RecordReader(medium, name):
         if isinstance(record, Damage):
-            raise Damaged(f"{name}: damaged at offset {record.offset}: {record.why}")
+            raise Damaged(told(record))
         header = entries.read_run_header(record.payload)
         live = settled.gaps(header.first, header.first + header.messages)
         if live:

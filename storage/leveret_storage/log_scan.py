@@ -10,7 +10,7 @@ from leveret_storage.entries import Entry, Reader, Stored
 from leveret_storage.errors import Damaged
 from leveret_storage.medium import Medium
 from leveret_storage.ranges import RangeSet
-from leveret_storage.record_reader import Damage, RecordReader
+from leveret_storage.record_reader import Damage, RecordReader, told
 
 STRETCH_MESSAGES: Final = 1024
 STRETCH_BYTES: Final = 256 * 1024
@@ -85,7 +85,7 @@ def read_stretches(medium: Medium, blob: str, known: dict[int, RangeSet]) -> lis
     open_ones: dict[int, Stretch] = {}
     for record in RecordReader(medium, blob):
         if isinstance(record, Damage):
-            raise Damaged(f"{blob}: damaged at offset {record.offset}: {record.why}")
+            raise Damaged(told(record))
         if record.kind == entries.BATCH:
             found = scan_batch(record.payload, known, {})
         else:

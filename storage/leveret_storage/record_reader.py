@@ -72,6 +72,14 @@ class Damage(NamedTuple):
     why: str
 
 
+def told(damage: Damage) -> str:
+    """Where damage is, and what to do, for who meets it."""
+    return (
+        f"{damage.blob}: damaged from offset {damage.offset} to {damage.end}: {damage.why}; "
+        "start with --salvage to set this stretch aside and go on without it"
+    )
+
+
 class Torn(NamedTuple):
     """Where the durable part of a blob ends before its bytes do."""
 

@@ -22,7 +22,7 @@ from leveret_storage.log_scan import scan_batch
 from leveret_storage.medium import Medium
 from leveret_storage.queue_log import QueueSegment, Run
 from leveret_storage.ranges import RangeSet
-from leveret_storage.record_reader import Damage, Record, RecordReader, Torn
+from leveret_storage.record_reader import Damage, Record, RecordReader, Torn, told
 from leveret_storage.run_finder import RunPlace, find_runs
 from leveret_storage.segments import (
     QUEUE_KIND,
@@ -175,7 +175,7 @@ def refuse(damage: Damage) -> NoReturn:
 
     :raises Damaged: naming blob and offset.
     """
-    raise Damaged(_told(damage))
+    raise Damaged(told(damage))
 
 
 def recover(
@@ -442,13 +442,6 @@ class _Recoverer:
                     if proven:
                         queue.written.add(first, end)
                 queue.next_position = max(queue.next_position, run.end)
-
-
-def _told(damage: Damage) -> str:
-    return (
-        f"{damage.blob}: damaged from offset {damage.offset} to {damage.end}: {damage.why}; "
-        "start with --salvage to set this stretch aside and go on without it"
-    )
 
 
 def _torn(torn: Torn) -> str:

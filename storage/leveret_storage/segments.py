@@ -14,6 +14,7 @@ from leveret_storage.format import (
 )
 from leveret_storage.medium import Medium
 from leveret_storage.record import RecordWriter, encode_record, new_salt
+from leveret_storage.record_reader import Damage, told
 
 LOG_KIND: Final = 2
 QUEUE_KIND: Final = 3
@@ -59,6 +60,7 @@ class SegmentWriter:
         self._kind = kind
         self._created = False
         self._salt = new_salt()
+        self._deleted = False
         self._records: RecordWriter | None = None
         self._refused = b""
         """What the medium had no room for: the next append writes it."""
@@ -115,7 +117,7 @@ class SegmentWriter:
         """Make durable all that was appended, and say so at the end: no record may ever follow, and
         without a mark behind it what is damaged later would look like a torn end."""
         records = self._records
-        if records is None or records.taken == self._finished:
+        if records is None or records.taken == self._finished or self._deleted:
             return
         if not self._refused:
             self.sync()
@@ -123,6 +125,11 @@ class SegmentWriter:
         self._medium.append(self.name, self._refused)
         self._refused = b""
         self._finished = records.taken
+
+    def delete(self) -> None:
+        """Delete the blob, to which nothing is to be appended any more."""
+        self._deleted = True
+        self._medium.delete(self.name)
 
     def _begin(self) -> RecordWriter:
         header = encode_blob_header(self._kind, self._salt, b"")
@@ -147,4 +154,4 @@ def read_record(medium: Medium, name: str, offset: int, size: int) -> bytes:
         payload = data[RECORD_HEADER_BYTES:]
         if length == len(payload) and crc == crc32(payload, crc32(kind.to_bytes(1, "big"), seed)):
             return payload
-    raise Damaged(f"{name}: damaged from offset {offset} to {offset + size}: a wrong CRC")
+    raise Damaged(told(Damage(name, offset, offset + size, "a wrong CRC")))

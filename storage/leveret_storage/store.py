@@ -283,7 +283,7 @@ class Store:
         def done(result: Any) -> None:
             self._under_way = False
             if isinstance(result, StorageError):
-                self._fail(result)
+                self.fail(result)
             if self._broken:
                 return
             self.synced = batch
@@ -365,25 +365,28 @@ class Store:
 
     def _delete(self, segments: list[QueueSegment]) -> None:
         """Delete segments, each when nobody reads it."""
-        names = [segment.name for segment in segments if segment.readers == 0]
+        writers = [segment.writer for segment in segments if segment.readers == 0]
         for segment in segments:
             segment.gone = True
-        if not names:
+        if not writers:
             return
-        # That nobody needs them must not be lost where they are.
-        self.sync_written()
 
         def delete() -> None:
-            for name in names:
-                self.medium.delete(name)
+            for writer in writers:
+                writer.delete()
 
-        self._writing.submit(delete, self._check)
+        if self._unsynced or any(segment.pending for segment in segments):
+            # That nobody needs them must not be lost where they are.
+            self.sync_written()
+            self._writing.submit(delete, self._check)
+        else:
+            self._writing.submit_freeing(delete, self._check)
 
     def _check(self, result: Any) -> None:
         if isinstance(result, StorageError):
-            self._fail(result)
+            self.fail(result)
 
-    def _fail(self, error: StorageError) -> None:
+    def fail(self, error: StorageError) -> None:
         """Nothing is kept any more; the first reason is told, once."""
         if not self._broken:
             self._broken = True
@@ -503,7 +506,7 @@ class Store:
 
         def got(result: Any) -> None:
             if isinstance(result, StorageError):
-                self._fail(result)
+                self.fail(result)
                 return
             self._emptying = False
             copies: dict[QueueLog, list[Run]] = {}
@@ -576,7 +579,7 @@ class Store:
         def done(result: Any) -> None:
             self.behind -= len(payload)
             if isinstance(result, StorageError):
-                self._fail(result)
+                self.fail(result)
                 return
             run.offset, run.size = result
             run.segment.pending -= 1
@@ -610,7 +613,7 @@ class Store:
 
         def synced(result: Any) -> None:
             if isinstance(result, StorageError):
-                self._fail(result)
+                self.fail(result)
             else:
                 done()
 
@@ -630,7 +633,7 @@ class Store:
             for place in places:
                 self.end_read(place.segment)
             if isinstance(result, StorageError):
-                self._fail(result)
+                self.fail(result)
             else:
                 done(result)
 
@@ -643,7 +646,10 @@ class Store:
             self._delete([segment])
 
     def read_run_now(self, run: Run) -> list[Stored]:
-        """Read a run from disk as `read_run` does, and wait for it."""
+        """Read a run from disk as `read_run` does, and wait for it.
+
+        :raises StorageError: if that fails.
+        """
         if run.messages is not None:
             return run.messages
         return read_places(self.medium, run, run.places())

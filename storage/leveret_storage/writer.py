@@ -22,6 +22,14 @@ FULL_RETRY_S: Final = 0.5
 """Seconds between two attempts to write to a medium that has no room."""
 
 
+def _nothing() -> None:
+    """Is done where only room is to be made."""
+
+
+FREEING: Final[tuple[Job, Done]] = (_nothing, lambda _result: None)
+"""Stands among the jobs for one that makes room."""
+
+
 class Executor(Protocol):
     """Runs jobs one after the other and hands back what became of them.
 
@@ -31,6 +39,10 @@ class Executor(Protocol):
 
     def submit(self, job: Job, done: Done) -> None:
         """Run a job; `done` gets what it returned, or the StorageError it raised."""
+
+    def submit_freeing(self, job: Job, done: Done) -> None:
+        """The same for a job that makes room, and needs nothing of those before it: it is run
+        before them where they wait for room, and may be elsewhere."""
 
     def close(self) -> None:
         """Wait until every job has run, and run no more."""
@@ -49,6 +61,7 @@ class ThreadExecutor:
         self._post = post
         self._full = full
         self._jobs: SimpleQueue[tuple[Job, Done] | None] = SimpleQueue()
+        self._freeing: SimpleQueue[tuple[Job, Done]] = SimpleQueue()
         self._closing = Event()
         self._error: StorageError | None = None
         self._thread = Thread(target=self._run, name=name, daemon=True)
@@ -57,6 +70,10 @@ class ThreadExecutor:
     def submit(self, job: Job, done: Done) -> None:
         self._jobs.put((job, done))
 
+    def submit_freeing(self, job: Job, done: Done) -> None:
+        self._freeing.put((job, done))
+        self._jobs.put(FREEING)
+
     def close(self) -> None:
         self._closing.set()
         self._jobs.put(None)
@@ -64,8 +81,22 @@ class ThreadExecutor:
 
     def _run(self) -> None:
         while (item := self._jobs.get()) is not None:
-            job, done = item
-            self._post(partial(done, self._attempt(job)))
+            self._free()
+            if item is not FREEING:
+                job, done = item
+                self._post(partial(done, self._attempt(job)))
+
+    def _free(self) -> None:
+        """Run the jobs that make room."""
+        while not self._freeing.empty():
+            job, done = self._freeing.get()
+            result: Any = self._error
+            if result is None:
+                try:
+                    result = job()
+                except StorageError as error:
+                    result = self._error = error
+            self._post(partial(done, result))
 
     def _attempt(self, job: Job) -> Any:
         refused = False
@@ -79,6 +110,7 @@ class ThreadExecutor:
                     self._post(partial(self._full, str(error)))
                 if self._closing.wait(FULL_RETRY_S):
                     self._error = error
+                self._free()
             except StorageError as error:
                 self._error = error
             else:
@@ -102,6 +134,9 @@ class InlineExecutor:
             except StorageError as error:
                 result = self._error = error
         done(result)
+
+    def submit_freeing(self, job: Job, done: Done) -> None:
+        self.submit(job, done)
 
     def close(self) -> None:
         """There is nothing to wait for."""

@@ -5,6 +5,7 @@ is the real process.
 """
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -16,8 +17,8 @@ import pytest
 from pamqp import commands
 
 from leveret_storage.format import CHECKED_BEFORE_CRC, FORMAT_VERSION, MAGIC, PRELUDE
-from tests.clients.peers import Numbered, Peer, Peers, log_lines
-from tests.support.brokers import FEW_CONNECTIONS, BrokerError, Leveret
+from tests.clients.peers import MEGABYTE, Numbered, Peer, Peers, Sender, log_lines
+from tests.support.brokers import FEW_CONNECTIONS, BrokerError, Leveret, wait_until
 
 PERSISTENT = commands.Basic.Properties(delivery_mode=2)
 SHIM_SOURCE = Path(__file__).parents[1] / "support" / "failing_sync.c"
@@ -202,6 +203,89 @@ class TestFailingSync:
                 peer.read_one(commands.Basic.Ack)
 
             assert broker.stop() == 3
+
+
+class TestReading:
+    """A durable message that cannot be read ends the broker: that it is there was promised."""
+
+    @pytest.fixture
+    def deep(self, tmp_path: Path) -> Path:
+        """The data of a broker that has ended, with a queue that is mostly on disk."""
+        directory = tmp_path / "data"
+        with Leveret(data_dir=directory) as broker, Peers(broker) as peers:
+            peer = peers.log_in()
+            declare(peer)
+            Sender(peer, "work", 64 * 1024, 200, PERSISTENT).join()
+            wait_until(lambda: peer.count("work") == 200, what="a full queue")
+            blobs = directory / "blobs"
+            wait_until(
+                lambda: sum(path.stat().st_size for path in blobs.glob("queue-*")) > 8 * MEGABYTE,
+                what="a queue that is mostly on disk",
+            )
+        return directory
+
+    @staticmethod
+    def damage(data: Path) -> tuple[Path, int]:
+        """Change a byte of a message on disk; its file, and where."""
+        blob = min((data / "blobs").glob("queue-*"))
+        content = bytearray(blob.read_bytes())
+        at = content.rindex(b"." * 1000)
+        content[at] ^= 1
+        blob.write_bytes(content)
+        return blob, at
+
+    @staticmethod
+    def line(broker: Leveret) -> str:
+        """The line that says why it ended."""
+        (line,) = [
+            line for line in broker.log_text().splitlines() if "is confirmed any more" in line
+        ]
+        assert "Traceback" not in broker.log_text()
+        return line
+
+    def test_a_damaged_run_ends_it_with_3_and_a_line_that_says_where_and_what_to_do(
+        self, deep: Path
+    ) -> None:
+        blob, at = self.damage(deep)
+        with Leveret(data_dir=deep) as broker, Peers(broker) as peers:
+            peer = peers.log_in()
+            peer.consume("work")
+            close = peer.read_close()
+
+            assert close
+            assert (close.reply_code, "storage failed" in str(close.reply_text)) == (320, True)
+            assert broker.wait() == 3
+            line = self.line(broker)
+        told = re.search(rf"{blob.name}: damaged from offset (\d+) to (\d+): ", line)
+        assert told
+        assert int(told[1]) <= at < int(told[2])
+        assert "--salvage" in line
+        assert str(deep) in line
+
+    def test_a_salvage_sets_it_aside_and_has_its_messages_from_the_log(self, deep: Path) -> None:
+        self.damage(deep)
+        with Leveret("--salvage", data_dir=deep) as broker, Peers(broker) as peers:
+            peer = peers.log_in()
+            left = declare(peer)
+            peer.consume("work")
+            assert [Numbered.number(peer.read_content()) for _ in range(left)] == list(range(200))
+
+    def test_basic_get_of_what_cannot_be_read_ends_it_as_well(self, deep: Path) -> None:
+        blob, _ = self.damage(deep)
+        with Leveret(data_dir=deep) as broker, Peers(broker) as peers:
+            peer = peers.log_in()
+            close = None
+            while close is None:
+                peer.send(commands.Basic.Get(queue="work", no_ack=True), 1)
+                arrived = peer.read().frame
+                if isinstance(arrived, commands.Connection.Close):
+                    close = arrived
+                else:
+                    peer.read_body()
+
+            assert close.reply_code in (320, 541)
+            assert broker.wait() == 3
+            assert blob.name in self.line(broker)
 
 
 class TestRefusals:

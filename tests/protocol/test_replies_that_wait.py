@@ -33,6 +33,9 @@ class Disk:
     def submit(self, job: Job, done: Done) -> None:
         self._jobs.append((job, done))
 
+    def submit_freeing(self, job: Job, done: Done) -> None:
+        self.submit(job, done)
+
     def close(self) -> None:
         """Nothing runs by itself."""
 

@@ -44,6 +44,9 @@ class StepExecutor:
     def submit(self, job: Job, done: Done) -> None:
         self.jobs.append((job, done))
 
+    def submit_freeing(self, job: Job, done: Done) -> None:
+        self.jobs.appendleft((job, done))
+
     def run_one(self) -> None:
         """Run the next job; one that finds the medium full stays the next."""
         job, done = self.jobs[0]

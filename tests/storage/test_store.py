@@ -382,6 +382,28 @@ def test_a_full_disk_at_any_call_loses_nothing_and_is_no_failure_but_in_a_sync()
     assert refused > 10
 
 
+def test_disk_that_is_not_needed_is_given_back_while_a_write_waits_for_room() -> None:
+    medium = FaultyMedium(1)
+    owner = Owner(medium, queue_segment_bytes=1)
+    old, busy = owner.store.add_queue(True), owner.store.add_queue(True)
+    owner.store.write_run(old, 0, stored(200))
+    owner.commit()
+    old.settle_range(0, 200)
+    owner.store.commit(urgent=True)
+    owner.writing.run_one()
+    medium.capacity_bytes = owner.used_bytes()
+    owner.store.write_run(busy, 0, stored(100))
+    owner.store.commit()
+    owner.writing.deliver_one()
+    assert len(owner.writing.jobs) == 2
+
+    owner.run()
+
+    assert [name for name in owner.queue_blobs() if name.startswith("queue-0000000001")] == []
+    assert len(owner.queue_blobs()) == 1
+    assert owner.failures == []
+
+
 def test_what_is_open_is_written_when_the_store_closes_though_a_batch_is_under_way() -> None:
     medium = FaultyMedium(1)
     owner = Owner(medium)

@@ -20,6 +20,9 @@ class StepExecutor:
     def submit(self, job: Job, done: Done) -> None:
         self.jobs.append((job, done))
 
+    def submit_freeing(self, job: Job, done: Done) -> None:
+        self.submit(job, done)
+
     def step(self) -> None:
         """Do the oldest job."""
         job, done = self.jobs.pop(0)

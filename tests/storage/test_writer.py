@@ -77,6 +77,36 @@ def test_what_finds_no_room_is_done_again_until_there_is_some(home: Home) -> Non
     assert attempts[-1] is True
 
 
+def test_what_makes_room_is_done_while_another_job_waits_for_room(home: Home) -> None:
+    room = Event()
+
+    def fill() -> str:
+        if not room.is_set():
+            raise MediumFull("no room")
+        return "filled"
+
+    def free() -> str:
+        room.set()
+        return "freed"
+
+    home.executor.submit(fill, home.results.append)
+    home.turn()
+    assert home.told == ["no room"]
+
+    home.executor.submit_freeing(free, home.results.append)
+    for _ in range(3):
+        home.turn()
+
+    assert (home.told, home.results) == (["no room", ""], ["freed", "filled"])
+
+
+def test_what_makes_room_is_done_where_nothing_waits(home: Home) -> None:
+    home.executor.submit_freeing(lambda: "freed", home.results.append)
+    home.turn()
+
+    assert home.results == ["freed"]
+
+
 def test_closing_gives_up_what_finds_no_room(home: Home) -> None:
     full = MediumFull("no room")
     behind: list[str] = []

@@ -20,6 +20,7 @@ from mypy_extensions import i64
 
 from leveret.engine.message import Message
 from leveret.engine.settings import NONE
+from leveret_storage.errors import StorageError
 from leveret_storage.queue_log import QueueLog, Run
 from leveret_storage.recovery import Loose, RecoveredQueue
 from leveret_storage.store import Store
@@ -239,11 +240,17 @@ class Backlog:
             self.count += end - first
 
     def load_now(self) -> None:
-        """Wait for the disk until the next message is available, if there is one."""
+        """Wait for the disk until the next message is available, if there is one.
+
+        It is not if it cannot be read, which ends the broker.
+        """
         if not self.available() and self._chunks and self.store is not None:
             chunk = self._chunks[0]
             if chunk.run is not None:
-                self._arrive(chunk, self.store.read_run_now(chunk.run))
+                try:
+                    self._arrive(chunk, self.store.read_run_now(chunk.run))
+                except StorageError as error:
+                    self.store.fail(error)
 
     def read_ahead(self) -> None:
         """See to it that the next chunks are, or come, into memory."""

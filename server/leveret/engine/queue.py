@@ -34,6 +34,7 @@ from leveret.engine.settings import (
 )
 from leveret.engine.timers import Timer
 from leveret.engine.turns import Turns
+from leveret.errors import AmqpError, ReplyCode
 from leveret.limits import HELD_BACKLOG_MESSAGES, TENDED_MESSAGES
 from leveret_storage.queue_log import QueueLog
 from leveret_storage.recovery import RecoveredQueue
@@ -200,7 +201,10 @@ class Queue(Destination):
             consumer.deliver(message, backlog.popped, backlog.redelivered)
 
     def take(self) -> tuple[Message, int, bool] | None:
-        """The next message, its position, and whether it was delivered before (basic.get)."""
+        """The next message, its position, and whether it was delivered before (basic.get).
+
+        :raises AmqpError: INTERNAL_ERROR if it cannot be read, which ends the broker.
+        """
         backlog = self._backlog
         backlog.load_now()
         if self._ruled:
@@ -208,6 +212,8 @@ class Queue(Destination):
                 backlog.load_now()
         if backlog.count == 0:
             return None
+        if not backlog.available():
+            raise AmqpError(ReplyCode.INTERNAL_ERROR, "the next message cannot be read from disk")
         taken = self._popped(backlog.pop())
         if self._ruled:
             self._tend()

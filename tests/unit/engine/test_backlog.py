@@ -35,6 +35,9 @@ class LaterExecutor:
     def submit(self, job: Callable[[], Any], done: Callable[[Any], None]) -> None:
         self._jobs.append((job, done))
 
+    def submit_freeing(self, job: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        self.submit(job, done)
+
     def run(self) -> None:
         """Run all that was submitted, and what comes of it."""
         while self._jobs:

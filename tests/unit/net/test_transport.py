@@ -268,6 +268,9 @@ class Held:
     def submit(self, job: Job, done: Done) -> None:
         self._jobs.append((job, done))
 
+    def submit_freeing(self, job: Job, done: Done) -> None:
+        self.submit(job, done)
+
     def run(self) -> None:
         """Run all jobs, and those they lead to."""
         while self._jobs:
