@@ -71,11 +71,14 @@ async def _serve(config: Config, salvage: bool) -> None:
     stop = _stop_at_signals()
     broker = Broker(config)
     broker.clock.turn(now_ms())
+    # What a start finds stays: to look for garbage in it takes as long as to read it.
+    gc.disable()
     storage = None if config.storage.memory else _open_storage(config, broker, stop, salvage)
     server = AmqpServer(broker, config, None if storage is None else storage.free_bytes)
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
+    gc.enable()
     try:
         addresses = await server.start()
     except OSError as error:
