@@ -39,10 +39,11 @@ LEFT_OUT: Final = 4
 """Flags of a message: it is to be there after a restart; it has a time of its owner's; it is left
 out of its run, so that nothing else follows."""
 
-RUN_HEADER_BYTES: Final = 20
-"""First position, messages, and persistent messages of a run, and a CRC of them."""
+RUN_HEADER_BYTES: Final = 28
+"""First position, messages, and persistent messages of a run, the bytes of their bodies, and a CRC
+of all that."""
 
-RUN_CHECKED_BYTES: Final = 16
+RUN_CHECKED_BYTES: Final = 24
 """What that CRC covers."""
 
 TARGETS_MAX: Final = 0x7FFF
@@ -85,6 +86,8 @@ class RunHeader(NamedTuple):
     first: int
     messages: int
     persistent: int
+    body_bytes: int
+    """Bytes of the bodies of the persistent messages."""
 
 
 class Entry(NamedTuple):
@@ -178,7 +181,10 @@ def read_run_header(payload: bytes) -> RunHeader:
     if _run_check(payload[:RUN_CHECKED_BYTES]) != payload[RUN_CHECKED_BYTES:RUN_HEADER_BYTES]:
         raise Damaged("the CRC at the beginning of a run is wrong")
     return RunHeader(
-        int(read_i64_be(payload, 0)), int(read_i32_be(payload, 8)), int(read_i32_be(payload, 12))
+        int(read_i64_be(payload, 0)),
+        int(read_i32_be(payload, 8)),
+        int(read_i32_be(payload, 12)),
+        int(read_i64_be(payload, 16)),
     )
 
 
@@ -332,13 +338,16 @@ def run(first: i64, messages: list[Stored]) -> bytes:
     """The payload of a run of messages with consecutive positions; ABSENT stands for one that is
     left out."""
     persistent = 0
+    body_bytes: i64 = 0
     for message in messages:
         if message.persistent:
             persistent += 1
+            body_bytes += len(message.body)
     out = BytesWriter()
     write_i64_be(out, first)
     write_i32_be(out, i32(len(messages)))
     write_i32_be(out, i32(persistent))
+    write_i64_be(out, body_bytes)
     out.write(_run_check(out.getvalue()))
     absent = ABSENT
     for message in messages:

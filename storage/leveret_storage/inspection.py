@@ -116,6 +116,9 @@ def _check_run(report: BlobReport, payload: bytes) -> None:
         raise Damaged(f"a run of {len(messages)} messages from position {header.first}")
     if persistent != header.persistent:
         raise Damaged(f"a run with {persistent} persistent messages that says {header.persistent}")
+    body_bytes = sum(len(message.body) for message in messages if message.persistent)
+    if body_bytes != header.body_bytes:
+        raise Damaged(f"a run with bodies of {body_bytes} bytes that says {header.body_bytes}")
     report.messages += sum(message is not entries.ABSENT for message in messages)
 
 

@@ -97,6 +97,8 @@ class Run:
         """The messages, while they are in memory, too."""
         self.live: list[tuple[int, int]] = []
         """For one found at a start: the positions that are in the queue still. Empty: all."""
+        self.live_bytes: i64 = -1
+        """Bytes of the bodies of these messages; -1 if that is not known before it is read."""
 
     @property
     def end(self) -> int:

@@ -133,6 +133,7 @@ def _in_order(loose: list[Loose], parts: list[tuple[int, int, Run]]) -> list[Loo
     places += parts
     places.sort(key=itemgetter(0))
     contents: list[Loose | Run] = []
+    pieces: list[tuple[Run, Run]] = []
     before: Loose | Run | None = None
     piece: Run | None = None
     for first, end, item in places:
@@ -144,7 +145,11 @@ def _in_order(loose: list[Loose], parts: list[tuple[int, int, Run]]) -> list[Loo
             piece = Run(item.segment, int(item.first), int(item.count))
             piece.offset, piece.size, piece.live = item.offset, item.size, [(first, end)]
             contents.append(piece)
+            pieces.append((piece, item))
         before = item
+    for piece, whole in pieces:
+        if piece.live == whole.live:
+            piece.live_bytes = whole.live_bytes
     return contents
 
 
@@ -422,6 +427,7 @@ class _Recoverer:
                 return
         run = Run(segment, header.first, header.messages)
         run.offset, run.size, run.live = place.offset, place.size, live
+        run.live_bytes = header.body_bytes
         segment.add(live, header.messages - left_out)
         runs.append(run)
 

@@ -31,6 +31,7 @@ def spill(medium: Medium, queue: int, blob: int, messages: dict[int, Stored]) ->
             run = Run(segment, first, len(part))
             run.offset, run.size = segment.writer.append(entries.RUN, entries.run(first, part))
             run.live = [(first, run.end)]
+            run.live_bytes = sum([len(message.body) for message in part])
             segment.add(run.live, len(part))
             segment.size += run.size
             runs.append(run)

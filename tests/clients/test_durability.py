@@ -7,7 +7,7 @@ from pathlib import Path
 import pika
 import pytest
 from pika.adapters.blocking_connection import BlockingChannel
-from pika.exceptions import ChannelClosedByBroker
+from pika.exceptions import ChannelClosedByBroker, NackError
 
 from tests.support.brokers import Leveret
 
@@ -285,3 +285,26 @@ def test_with_memory_nothing_outlives_the_process_and_the_directory_is_not_touch
     assert not data.exists()
     with Leveret("--memory", data_dir=data) as broker:
         assert not exists(broker, "work")
+
+
+def test_a_full_queue_is_as_full_after_a_restart_wherever_its_messages_are(
+    start: Start, end: Callable[[Leveret], int | None]
+) -> None:
+    size, count = 4_000, 1_000
+    arguments = {"x-max-length-bytes": size * count, "x-overflow": "reject-publish"}
+    bodies = [(b"%d " % number).ljust(size, b".") for number in range(count)]
+    with start() as broker:
+        with opened(broker) as channel:
+            channel.queue_declare("full", durable=True, arguments=arguments)
+            publish(channel, "full", bodies)
+            assert channel.basic_get("full", auto_ack=True)[2] == bodies[0]
+            publish(channel, "full", bodies[:1])
+        end(broker)
+
+    with start() as broker, opened(broker) as channel:
+        with pytest.raises(NackError):
+            publish(channel, "full", bodies[:1])
+        assert drain(channel, "full") == [*bodies[1:], bodies[0]]
+        publish(channel, "full", bodies)
+        with pytest.raises(NackError):
+            publish(channel, "full", bodies[:1])

@@ -95,7 +95,9 @@ def test_a_run_is_read_as_it_was_written_and_cut_anywhere_is_damaged(
 ) -> None:
     payload = entries.run(first, messages)
     header = entries.read_run_header(payload)
-    assert header == (first, len(messages), sum(each.persistent for each in messages))
+    persistent = [each for each in messages if each.persistent]
+    bodies = sum(len(each.body) for each in persistent)
+    assert header == (first, len(messages), len(persistent), bodies)
     assert list(map(parts, entries.read_run(payload))) == list(map(parts, messages))
     for size in range(len(payload)):
         with pytest.raises(Damaged):

@@ -238,6 +238,8 @@ class Backlog:
         self._chunks.append(Chunk(run.live[0][0], None, run))
         for first, end in run.live:
             self.count += end - first
+        # What was settled of it in part counts when it is read.
+        self.bytes += max(run.live_bytes, 0)
 
     def load_now(self) -> None:
         """Wait for the disk until the next message is available, if there is one.
@@ -334,8 +336,11 @@ class Backlog:
         del self._chunks[at]
         for first, end in reversed(run.live):
             start = first - run.first
-            piece = Chunk(first, messages[start : start + end - first], run)
-            self._chunks.insert(at, piece)
+            piece = messages[start : start + end - first]
+            self._chunks.insert(at, Chunk(first, piece, run))
+            if run.live_bytes < 0:
+                for message in piece:
+                    self.bytes += len(message.body)
 
     def _chunks_ahead(self) -> list[Chunk]:
         return [self._chunks[at] for at in range(min(len(self._chunks), CHUNKS_AHEAD + 1))]

@@ -152,13 +152,14 @@ class PriorityBacklog(Backlog):
             level = self._make(priority, log)
         level.restore(log, found)
         self.count += level.count
-        self.bytes += level.bytes
         self._find_top()
         self._look_again()
 
     def load_now(self) -> None:
-        if self._top is not None:
-            self._top.load_now()
+        top = self._top
+        if top is not None and not top.available():
+            top.load_now()
+            self._look_again()
 
     def read_ahead(self) -> None:
         for level in self._made:
@@ -230,8 +231,11 @@ class PriorityBacklog(Backlog):
             self._soonest = due
 
     def _look_again(self) -> None:
-        """Any level's next message may be another, or be in memory now."""
+        """Messages were found, or came into memory: any level's next one may be another."""
         self._soonest = 1
+        self.bytes = 0
+        for level in self._made:
+            self.bytes += level.bytes
 
     def _level_loaded(self) -> None:
         self._look_again()

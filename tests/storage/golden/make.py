@@ -46,6 +46,7 @@ def serve(directory: str) -> None:
         (store, "LOG_SEGMENT_BYTES", 3000),
         (store, "LOG_SEGMENTS_MAX", 2),
         (store, "QUEUE_SEGMENT_BYTES", 1200),
+        (store, "ROOM_BYTES", 0),
     ):
         setattr(module, name, value)
     main(["serve", "--listen", "127.0.0.1:0", "--data-dir", directory])

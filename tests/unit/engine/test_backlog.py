@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from leveret.engine.backlog import CHUNK_MESSAGES, CHUNKS_IN_MEMORY, Backlog
 from leveret.engine.message import Message
 from leveret_storage.errors import StorageError
+from leveret_storage.recovery import RecoveredQueue
 from leveret_storage.store import Store
 from tests.storage.faulty import FaultyMedium
 from tests.unit.engine.consumers import message
@@ -163,3 +164,42 @@ def test_a_reader_that_cannot_wait_waits_for_the_disk() -> None:
     for number in range(DEEP):
         backlog.load_now()
         assert backlog.pop().body == str(number).encode()
+
+
+def restored(*live: tuple[int, int]) -> tuple[Backlog, Disk]:
+    """A backlog with the messages at the positions that are `live`, of a run of a hundred of which
+    each has a body as long as its position is high, found at a start."""
+    disk = Disk()
+    found = RecoveredQueue(1)
+    log = disk.store.restore_queue(1, found)
+    run = disk.store.write_run(log, 0, [message(bytes(position)) for position in range(100)])
+    disk.store.commit(urgent=True)
+    disk.writing.run()
+    run.live = list(live)
+    run.live_bytes = sum(range(100)) if live == ((0, 100),) else -1
+    found.contents = [run]
+    found.next_position = 100
+    backlog = Backlog(nobody_waits)
+    backlog.keep(disk.store, log)
+    backlog.restore(log, found)
+    return backlog, disk
+
+
+def test_the_bytes_of_a_whole_run_on_disk_are_known_before_it_is_read() -> None:
+    backlog, disk = restored((0, 100))
+    assert (backlog.count, backlog.bytes) == (100, sum(range(100)))
+    disk.reading.run()
+    assert (backlog.count, backlog.bytes) == (100, sum(range(100)))
+    for _ in range(100):
+        backlog.pop()
+    assert backlog.bytes == 0
+
+
+def test_the_bytes_of_what_is_left_of_a_run_on_disk_are_known_when_it_is_read() -> None:
+    backlog, disk = restored((0, 10), (50, 60))
+    assert (backlog.count, backlog.bytes) == (20, 0)
+    disk.reading.run()
+    assert backlog.bytes == sum(range(10)) + sum(range(50, 60))
+    for _ in range(20):
+        backlog.pop()
+    assert backlog.bytes == 0
