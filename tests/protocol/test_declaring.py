@@ -191,6 +191,14 @@ QUEUES: list[tuple[Frame, ReplyCode, str]] = [
         ),
     ),
     (
+        queue("full", arguments={"x-message-ttl": 20000.0}),
+        ReplyCode.PRECONDITION_FAILED,
+        (
+            "inequivalent arg 'x-message-ttl' for queue 'full' in vhost '/': "
+            "received '20000.0' but current is '20000'"
+        ),
+    ),
+    (
         queue("new", arguments={"x-message-ttl": -5}),
         ReplyCode.PRECONDITION_FAILED,
         "invalid arg 'x-message-ttl' for queue 'new' in vhost '/': {value_negative,-5}",

@@ -48,6 +48,12 @@ def ready(client: Client) -> list[bytes]:
         taken.append(heard.body)
 
 
+def ready_count(client: Client, queue: str) -> int:
+    """How many messages are ready in a queue."""
+    declared = client.does(2, Queue.Declare(queue=queue, passive=True), Queue.DeclareOk)
+    return declared.message_count or 0
+
+
 # --- publishing ------------------------------------------------------------------------------
 
 
@@ -114,6 +120,27 @@ def test_a_message_whose_queue_went_meanwhile_comes_back(trader: Client) -> None
     trader.does(2, Queue.Delete(queue="q"), Queue.DeleteOk)
     trader.says(1, Tx.Commit())
     trader.hears(1, returned(b"1", key="q"), Tx.CommitOk())
+
+
+def test_the_time_to_live_of_its_queue_begins_at_the_commit(play: Play, trader: Client) -> None:
+    trader.declares(2, "short", arguments={"x-message-ttl": 100})
+    trader.publishes(1, "short", b"1")
+    play.waits(150)
+    commit(trader)
+    play.waits(99)
+    assert ready_count(trader, "short") == 1
+    play.waits(1)
+    assert ready_count(trader, "short") == 0
+
+
+def test_the_time_to_live_of_a_message_begins_at_the_commit(play: Play, trader: Client) -> None:
+    trader.publishes(1, "q", b"1", properties=Basic.Properties(expiration="100"))
+    play.waits(150)
+    commit(trader)
+    play.waits(99)
+    assert ready_count(trader, "q") == 1
+    play.waits(1)
+    assert ready_count(trader, "q") == 0
 
 
 def test_a_missing_exchange_is_refused_at_once(trader: Client) -> None:

@@ -11,9 +11,15 @@ queue (its position, whether it was delivered before) is kept by the queue and b
 
 from leveret_storage.entries import Stored as Message
 
-__all__ = ["Message", "short_strings"]
+__all__ = ["Message", "arriving", "short_strings"]
 
 
 def short_strings(exchange: bytes, routing_key: bytes) -> bytes:
     """Exchange and routing key as a message's `route` has them."""
     return bytes([len(exchange)]) + exchange + bytes([len(routing_key)]) + routing_key
+
+
+def arriving(message: Message, now: int) -> Message:
+    """The same message as it comes now, with all the time to live that it had."""
+    until = now + message.until - message.arrived if message.until else 0
+    return Message(message.route, message.header, message.body, message.persistent, now, until)

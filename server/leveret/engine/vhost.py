@@ -17,7 +17,7 @@ from leveret.engine.exchanges.base import Destination, Exchange
 from leveret.engine.home import Home
 from leveret.engine.keeper import Keeper
 from leveret.engine.keeping import keep
-from leveret.engine.message import Message, short_strings
+from leveret.engine.message import Message, arriving, short_strings
 from leveret.engine.queue import Queue
 from leveret.engine.redelivery import Returns
 from leveret.engine.settings import QueueSettings
@@ -155,10 +155,8 @@ class VirtualHost(Home):
 
         It arrives anew, so it has all the time to live that it had.
         """
-        now = int(self.clock.now)
-        until = now + message.until - message.arrived if message.until else 0
-        route, header, body = message.route, message.header, message.body
-        again = Message(route, header, body, message.persistent, now, until)
+        again = arriving(message, int(self.clock.now))
+        route = again.route
         if isinstance(destination, Queue):
             queues = [destination]
         else:

@@ -56,6 +56,15 @@ def redeclare_with_another_value(session: Session) -> None:
 
 
 @scenario()
+def redeclare_with_an_equal_value_that_is_no_integer(session: Session) -> None:
+    client = session.connect()
+    client.do(declare_with("q", x_max_length=1))
+    client.do(declare_with("q", x_max_length=1.0))
+    client.open(1)
+    client.do(declare_with("q", x_max_length=True))
+
+
+@scenario()
 def redeclare_with_equal_values_of_other_integer_types(session: Session) -> None:
     client = session.connect()
     client.do(declare_with("q", x_message_ttl=100))

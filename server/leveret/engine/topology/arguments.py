@@ -320,7 +320,7 @@ def check_equivalent(
     for name in QUEUE_ARGUMENTS:
         default = "classic" if name == QUEUE_TYPE else None
         ours, theirs = current.get(name, default), received.get(name, default)
-        if ours != theirs or isinstance(ours, bool) != isinstance(theirs, bool):
+        if ours != theirs or type(ours) is not type(theirs):
             if name not in adopted:
                 typed = _typed(received, name), _typed(current, name)
                 raise inequivalent_argument(what, name, *typed)

@@ -6,6 +6,7 @@ from typing import Any, Final
 from pamqp.base import Frame
 from pamqp.commands import Tx
 
+from leveret.engine.message import arriving
 from leveret.engine.vhost import Route
 from leveret.errors import AmqpError, ReplyCode
 from leveret.protocol.channel import Channel
@@ -25,9 +26,11 @@ def commit(channel: Channel, method: Tx.Commit) -> Frame:
     """tx.commit: publish and settle all that waits, and begin anew."""
     transaction = _transaction(channel)
     channel.transaction = None
+    now = int(channel.vhost.clock.now)
     refused = False
     for message, route, mandatory in transaction.published:
-        if not channel.route_message(message, _without_deleted(route), mandatory):
+        came = arriving(message, now)
+        if not channel.route_message(came, _without_deleted(route), mandatory):
             refused = True
     for deliveries, outcome in transaction.settled:
         channel.settle(deliveries, outcome)
