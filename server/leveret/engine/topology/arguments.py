@@ -15,6 +15,7 @@ from leveret.engine.arguments import (
     DEDUPLICATION_PLUGIN,
     LAVINMQ,
     PRIORITY,
+    RABBITMQ,
     RABBITMQ_QUORUM,
     SINGLE_ACTIVE_CONSUMER,
     About,
@@ -29,6 +30,7 @@ from leveret.engine.topology.names import Typed, inequivalent_argument
 from leveret.errors import AmqpError, ReplyCode
 
 MILLISECONDS: Final = "milliseconds, 0 to ten years"
+RABBITMQ_TIMEOUT: Final = f"{RABBITMQ}, from 3.11.15"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
             "What a full queue does: drop the oldest message, or refuse the new one"
             " (`basic.nack` to who asked for confirms), which may be a dead letter then.",
             default=f"`{OVERFLOWS[0]}`",
-            differs="a quorum queue takes all three",
+            differs="a quorum queue does as all three say",
         ),
         adoptable=True,
     ),
@@ -143,6 +145,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
             f"{MILLISECONDS}; 0 is no limit",
             "Time its consumers have to acknowledge.",
             default="`consumer.timeout`",
+            origin=RABBITMQ_TIMEOUT,
             differs="there is no limit by default (RabbitMQ: 30 minutes); the delivery goes back"
             " to its queue, and neither consumer nor channel is closed",
         ),
@@ -269,6 +272,7 @@ CONSUMER_ARGUMENTS: Final[Mapping[str, Known]] = {
             f"{MILLISECONDS}; 0 is no limit",
             "Time the consumer has to acknowledge.",
             default="that of the queue",
+            origin=RABBITMQ_TIMEOUT,
             differs="as with that of a queue",
         ),
     ),
