@@ -1,6 +1,6 @@
 """Keeping a message that went to queues: one entry in the log, however many of them are durable."""
 
-from leveret.engine.message import Message
+from leveret.engine.message import Message, persistent
 from leveret.engine.queue import Queue
 from leveret_storage.queue_log import QueueLog
 from leveret_storage.store import Store
@@ -27,6 +27,8 @@ def keep(store: Store, message: Message, queues: list[Queue]) -> bool:
             logs.append(log)
             positions.append(int(queue.last_position))
     if logs:
+        if not message.persistent:
+            message = persistent(message)
         store.message(logs, positions, message)
     elif passed_on:
         store.request()

@@ -11,7 +11,7 @@ queue (its position, whether it was delivered before) is kept by the queue and b
 
 from leveret_storage.entries import Stored as Message
 
-__all__ = ["Message", "arriving", "short_strings"]
+__all__ = ["Message", "arriving", "persistent", "short_strings"]
 
 
 def short_strings(exchange: bytes, routing_key: bytes) -> bytes:
@@ -23,3 +23,10 @@ def arriving(message: Message, now: int) -> Message:
     """The same message as it comes now, with all the time to live that it had."""
     until = now + message.until - message.arrived if message.until else 0
     return Message(message.route, message.header, message.body, message.persistent, now, until)
+
+
+def persistent(message: Message) -> Message:
+    """The same message, to be there after a restart."""
+    return Message(
+        message.route, message.header, message.body, True, message.arrived, message.until
+    )

@@ -23,7 +23,7 @@ from leveret.engine.exchanges.base import Destination
 from leveret.engine.home import DELIVERY_LIMIT, EXPIRED, MAX_LENGTH, NOWHERE, REJECTED, Home
 from leveret.engine.lanes import PriorityBacklog
 from leveret.engine.lease import Lease
-from leveret.engine.message import Message
+from leveret.engine.message import Message, persistent
 from leveret.engine.redelivery import Redeliveries, counted, exceeds_limit
 from leveret.engine.settings import (
     NONE,
@@ -328,7 +328,7 @@ class Queue(Destination):
                 self.home.dead_letter(self.name, self.settings, message, MAX_LENGTH)
             return REFUSED
         if self.persists and not message.persistent:
-            message = _persistent(message)
+            message = persistent(message)
         if window is not None and key is not None:
             self._note_key(window, key, message)
         backlog = self._backlog
@@ -482,13 +482,6 @@ class Queue(Destination):
         if not backlog.available():
             return False
         return redeliveries.is_held(int(backlog.head()), self.home.clock.now)
-
-
-def _persistent(message: Message) -> Message:
-    """The same message, to be there after a restart."""
-    return Message(
-        message.route, message.header, message.body, True, message.arrived, message.until
-    )
 
 
 class _QueueTimer(Timer):
