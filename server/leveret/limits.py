@@ -79,6 +79,10 @@ RELEASED_MESSAGES: Final = 200
 """Delayed messages that are due and go to their queues in one go, two milliseconds of work at most:
 others have their turn between that many and the next."""
 
+DEATHS_MAX: Final = 200
+"""Queues and reasons a message may have died of before it is dropped: all of them stand in its
+header, which is read at each death, and nobody has so many queues in a row but by mistake."""
+
 HELD_BACKLOG_MESSAGES: Final = 4096
 """Messages waiting in a queue from which on its publishers are held while consumers work: enough
 to keep those busy for some milliseconds, few enough to be behind by no more than that."""

@@ -4,6 +4,11 @@ RabbitMQ: Dead Letter Exchanges. The message is settled in its queue and publish
 one turn, so that both are in one batch of the log: whatever happens in between, the message is in
 one place, and only there. Dropped is what has nowhere to go, as on RabbitMQ, and what would go
 round for ever: back to a queue that it left for another reason than that somebody rejected it.
+
+A queue may make a dead letter of one message because another is published to it. It waits until
+that one is kept, as it may go to a queue that the other one went to, too. Dead letters that make
+others die where they arrive let these wait in the same way, so a long chain of queues is no deep
+recursion.
 """
 
 from collections import deque
@@ -15,14 +20,18 @@ from leveret.engine import properties
 from leveret.engine.home import REJECTED
 from leveret.engine.keeping import keep
 from leveret.engine.message import Message, short_strings
-from leveret.engine.queue import REFUSED
+from leveret.engine.queue import REFUSED, Queue
 from leveret.engine.redelivery import ACQUIRED_COUNT, DELIVERY_COUNT
 from leveret.engine.settings import QueueSettings
+from leveret.limits import DEATHS_MAX
 
 if TYPE_CHECKING:
     from leveret.engine.vhost import VirtualHost
 
 DEATHS: Final = b"x-death"
+
+COUNT_MAX: Final = 2**63 - 1
+"""What a count can say. One that a client wrote may say that already."""
 
 
 class _Dead:
@@ -45,23 +54,26 @@ class DeadLetters:
         """How many had nowhere to go, by the name of the queue that they came from, since somebody
         took note and cleared it."""
         self._vhost = vhost
+        self.waiting = False
+        """Whether there are any to pass on."""
         self._waiting: deque[_Dead] = deque()
         self._at_work = False
         self._last: _Epitaph | None = None
 
     def add(self, queue: str, settings: QueueSettings, message: Message, reason: bytes) -> None:
-        """Pass a message on that its queue has settled.
-
-        If it makes others die where it arrives, these wait until it is through, so that a long
-        chain of queues is no deep recursion.
-        """
+        """Take on a message that its queue has settled."""
         self._waiting.append(_Dead(queue, settings, message, reason))
+        self.waiting = True
+
+    def pass_on(self) -> None:
+        """Pass on all that wait, and those that die of it."""
         if self._at_work:
             return
         self._at_work = True
         while self._waiting:
             self._pass_on(self._waiting.popleft())
         self._at_work = False
+        self.waiting = False
 
     def _pass_on(self, dead: _Dead) -> None:
         message, vhost = dead.message, self._vhost
@@ -73,7 +85,9 @@ class DeadLetters:
         passed_on = Message(
             epitaph.new_route, epitaph.new_header, message.body, message.persistent, now
         )
-        queues = vhost.queues_within(epitaph.exchange, epitaph.keys, passed_on)
+        queues: list[Queue] = []
+        if epitaph.deaths <= DEATHS_MAX:
+            queues = vhost.queues_within(epitaph.exchange, epitaph.keys, passed_on)
         for queue in queues:
             if queue.name in epitaph.left:
                 queues = [each for each in queues if each.name not in epitaph.left]
@@ -107,7 +121,10 @@ class _Epitaph:
         exchange, key = message.route[1 : 1 + length], message.route[2 + length :]
         keys = [key, *copies(message.header)]
         changes, path = _deaths(dead, exchange, keys, int(now_s))
+        self.deaths = len(path)
+        """How many queues and reasons are written on it."""
         self.left = _left(path)
+        """The queues that it may not come back to."""
         new_key = settings.dead_letter_routing_key
         if new_key is not None:
             keys = [new_key.encode("utf-8", "surrogateescape")]
@@ -161,7 +178,7 @@ def _deaths(
         reason = properties.text_of(fields.get(b"reason", b""))
         if known is None and at == queue and reason == dead.reason:
             known = entries
-            count = properties.integer_of(fields.get(b"count", b"")) + 1
+            count = min(properties.integer_of(fields.get(b"count", b"")), COUNT_MAX - 1) + 1
         else:
             deaths.append(death)
             path.append((at, reason))

@@ -236,6 +236,8 @@ class DelayedQueue(Queue):
             self.unrouted += 1
         if vhost.keeper is not None:
             keep(vhost.keeper.store, due, queues)
+        if vhost.dead_letters.waiting:
+            vhost.dead_letters.pass_on()
 
     # --- what waits long ----------------------------------------------------------------------
 

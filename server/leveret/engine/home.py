@@ -46,7 +46,14 @@ class Home(ABC):
     def dead_letter(
         self, queue: str, settings: QueueSettings, message: Message, reason: bytes
     ) -> None:
-        """Take on a message that a queue has settled and that goes to its dead-letter exchange."""
+        """Take on a message that a queue has settled and that goes to its dead-letter exchange.
+
+        It goes with `pass_on_dead_letters`, at the end of what the queue was asked to do.
+        """
+
+    @abstractmethod
+    def pass_on_dead_letters(self) -> None:
+        """Let the dead letters go that were taken on."""
 
     @abstractmethod
     def note_key(self, queue: str, key: bytes, until: int) -> None:
@@ -63,6 +70,9 @@ class _Nowhere(Home):
     def dead_letter(
         self, queue: str, settings: QueueSettings, message: Message, reason: bytes
     ) -> None:
+        pass
+
+    def pass_on_dead_letters(self) -> None:
         pass
 
     def note_key(self, queue: str, key: bytes, until: int) -> None:

@@ -158,6 +158,8 @@ class Queue(Destination):
     def publish(self, message: Message) -> i64:
         """Put a message behind all others, or hand it to the next ready consumer.
 
+        Whoever publishes keeps the message, then lets the dead letters go that it may have made.
+
         :returns: `TAKEN`, `HELD` if it came too fast (many wait, and consumers are working on them,
             or the disk does not keep up), or `REFUSED`.
         """
@@ -190,6 +192,7 @@ class Queue(Destination):
         """Hand out messages for as long as there are any and a consumer takes them."""
         if self._ruled:
             self._pump_ruled()
+            self._pass_on_dead_letters()
             return
         backlog = self._backlog
         turns = self._turns
@@ -210,6 +213,7 @@ class Queue(Destination):
         if self._ruled:
             while self._drop_head():
                 backlog.load_now()
+            self._pass_on_dead_letters()
         if backlog.count == 0:
             return None
         if not backlog.available():
@@ -217,6 +221,7 @@ class Queue(Destination):
         taken = self._popped(backlog.pop())
         if self._ruled:
             self._tend()
+            self._pass_on_dead_letters()
         return taken
 
     def _popped(self, message: Message) -> tuple[Message, int, bool]:
@@ -238,6 +243,7 @@ class Queue(Destination):
     def reject(self, message: Message, position: i64) -> None:
         """A message that was taken is not wanted: it is done with, and a dead letter."""
         self._drop(message, position, REJECTED)
+        self._pass_on_dead_letters()
 
     def give_back(self, message: Message, position: i64, failed: bool = False) -> None:
         """Put a message that was taken back to its old place. Call `pump` when all are back.
@@ -294,6 +300,7 @@ class Queue(Destination):
             self.home.timers.stop(self.lease)
             self.lease = None
         self.deleted = True
+        self.dead_letters = False
         self._turns.end()
 
     # --- messages that expire, or are too many -----------------------------------------------
@@ -446,6 +453,10 @@ class Queue(Destination):
         if self.dead_letters:
             self.home.dead_letter(self.name, self.settings, message, reason)
 
+    def _pass_on_dead_letters(self) -> None:
+        if self.dead_letters:
+            self.home.pass_on_dead_letters()
+
     # --- messages that came back ---------------------------------------------------------------
 
     def _give_back_counted(
@@ -456,6 +467,7 @@ class Queue(Destination):
         returns = redeliveries.count(int(position), settings, failed, home.clock.now)
         if exceeds_limit(returns, settings):
             self._drop(message, position, DELIVERY_LIMIT)
+            self._pass_on_dead_letters()
             return
         message = counted(message, returns)
         if self.log is not None and message.persistent:

@@ -133,6 +133,9 @@ class VirtualHost(Home):
     ) -> None:
         self.dead_letters.add(queue, settings, message, reason)
 
+    def pass_on_dead_letters(self) -> None:
+        self.dead_letters.pass_on()
+
     def note_key(self, queue: str, key: bytes, until: int) -> None:
         if self.keeper is not None:
             self.keeper.define(keeper.seen(self.name, False, queue, [(key, until)]))
@@ -165,6 +168,8 @@ class VirtualHost(Home):
             queue.publish(again)
         if again.persistent and self.keeper is not None:
             keep(self.keeper.store, again, queues)
+        if self.dead_letters.waiting:
+            self.dead_letters.pass_on()
 
     def _find_route(self, raw: bytes, exchange: str, routing_key: str) -> Route:
         if exchange != DEFAULT_EXCHANGE:

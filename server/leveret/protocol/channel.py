@@ -260,6 +260,8 @@ class Channel(Confirming):
         store = self._store if message.persistent or route.persists else None
         if store is not None and keep(store, message, queues):
             self._kept_in = store.batch
+        if self.vhost.dead_letters.waiting:
+            self.vhost.dead_letters.pass_on()
         if mandatory and not queues:
             self._flush_confirms()
             write_return(self.session.output, self._wire_number, message, self.session.frame_max)

@@ -26,6 +26,20 @@ START: int = 1_700_000_000_000
 """When the first life begins, in milliseconds since the epoch."""
 
 
+def arguments(**values: str | int) -> Arguments:
+    """Arguments of a queue, their underscores written as hyphens."""
+    table: Table = {f"x-{name.replace('_', '-')}": value for name, value in values.items()}
+    types = {
+        name: "longstr" if isinstance(value, str) else "signedint" for name, value in table.items()
+    }
+    return Arguments(table, types)
+
+
+def leading_to(target: str, **values: str | int) -> Arguments:
+    """Arguments of a queue whose dead letters go to another."""
+    return arguments(dead_letter_exchange="", dead_letter_routing_key=target, **values)
+
+
 def _failed(error: StorageError) -> None:
     raise error
 
@@ -143,12 +157,14 @@ class Life:
         persistent: bool = True,
     ) -> bool:
         """Publish a message as a channel does. Whether any queue is to get it, or has it."""
+        properties = properties or Basic.Properties()
         message = Message(
             short_strings(exchange.encode(), key.encode()),
-            encode_header(properties or Basic.Properties(), len(body)),
+            encode_header(properties, len(body)),
             body,
             persistent,
             self.now,
+            self.now + int(properties.expiration) if properties.expiration is not None else 0,
         )
         route = self.vhost.route(message.route)
         queues = route.queues
@@ -159,6 +175,7 @@ class Life:
         keeper = self.broker.keeper
         if keeper is not None:
             keep(keeper.store, message, queues)
+        self.vhost.pass_on_dead_letters()
         return bool(queues)
 
     def takes(self, name: str) -> list[Message]:

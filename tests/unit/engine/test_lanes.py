@@ -53,7 +53,9 @@ class World:
     def publish(self, body: bytes, priority: int | None = None, ttl: int | None = None) -> int:
         """Publish a message that arrives now, with a time to live of its own or without."""
         until = 0 if ttl is None else self.now + ttl
-        return self.queue.publish(message(body, priority, self.now, until))
+        outcome = self.queue.publish(message(body, priority, self.now, until))
+        self.vhost.pass_on_dead_letters()
+        return int(outcome)
 
     def passes(self, milliseconds: int) -> None:
         """Let time pass."""

@@ -15,6 +15,7 @@ from leveret.engine.deduplication import KEYS_MAX
 from leveret.engine.settings import OVERFLOWS, RETRY_TYPES
 from leveret.engine.table import describe
 from leveret.errors import AmqpError, ReplyCode
+from leveret.limits import SHORT_STRING_BYTES_MAX
 
 INTEGER_TYPES: Final = frozenset(
     {"byte", "unsignedbyte", "short", "unsignedshort", "signedint", "unsignedint", "long"}
@@ -92,8 +93,17 @@ def boolean(arguments: Arguments, name: str) -> str | None:
     return _type(arguments, name, "bool")
 
 
+def short_text(arguments: Arguments, name: str) -> str | None:
+    """As `text`, for what becomes a short string in a method."""
+    value = arguments[name]
+    size = len(value.encode("utf-8", "surrogateescape")) if isinstance(value, str) else 0
+    if size > SHORT_STRING_BYTES_MAX:
+        return f"{{max_value_exceeded,{size}}}"
+    return text(arguments, name)
+
+
 def routing_key(arguments: Arguments, name: str) -> str | None:
-    wrong = text(arguments, name)
+    wrong = short_text(arguments, name)
     if wrong is None and DEAD_LETTER_EXCHANGE not in arguments:
         return "routing_key_but_no_dlx_defined"
     return wrong

@@ -63,7 +63,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
         adoptable=True,
     ),
     DEAD_LETTER_EXCHANGE: Known(
-        checks.text,
+        checks.short_text,
         About(
             "text",
             "The exchange that gets what expires, is rejected, is too many, or failed too often.",
