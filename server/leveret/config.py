@@ -266,7 +266,8 @@ class Queues(msgspec.Struct, frozen=True):
             "What becomes of a queue that is declared again with other arguments. `strict`:"
             " nothing, and the channel is closed with 406, as by RabbitMQ. `adopt`: the living"
             " queue goes by the new values, if they are of those that do not change its nature"
-            " (times to live, lengths, overflow, dead-lettering, delivery limit and retry)."
+            " (times to live, expiry, lengths, overflow, dead-lettering, delivery limit and"
+            " retry, consumer timeout)."
         ),
     ] = "strict"
 
