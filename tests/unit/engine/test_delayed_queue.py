@@ -89,6 +89,8 @@ class Waiting(RuleBasedStateMachine):
         due = sorted(each for each in self.kept + self.brief if each[0] <= now)
         found = [int(message.body) for message in self.life.takes("q")]
         assert sorted(found) == sorted(number for _, number in due)
+        when = {number: at for at, number in due}
+        assert [when[number] for number in found] == [at for at, _ in due]
         self.kept = [each for each in self.kept if each[0] > now]
         self.brief = [each for each in self.brief if each[0] > now]
 
