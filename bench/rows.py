@@ -123,7 +123,7 @@ def _lateness(tool: Tool, name: str) -> Sample:
         late = lateness_ms(contestant, DUE_PER_S, tool.timing.measured_s)
     p50, p99 = percentile(late, 0.5), percentile(late, 0.99)
     remarks = (f"p50 {p50:.1f} ms", f"the first {late[0]:.1f} ms late", f"the last {late[-1]:.1f}")
-    return Sample(p99, {"p50_ms": p50, "p99_ms": p99, "max_ms": late[-1]}, remarks)
+    return Sample(p99, remarks=remarks)
 
 
 def _start(_tool: Tool, name: str) -> Sample:
