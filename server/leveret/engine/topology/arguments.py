@@ -30,6 +30,7 @@ from leveret.engine.topology.names import Typed, inequivalent_argument
 from leveret.errors import AmqpError, ReplyCode
 
 MILLISECONDS: Final = "milliseconds, 0 to ten years"
+RABBITMQ_RETRY: Final = f"{RABBITMQ_QUORUM}, from 4.3"
 RABBITMQ_TIMEOUT: Final = f"{RABBITMQ}, from 3.11.15"
 
 
@@ -176,7 +177,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
             one_of(RETRY_TYPES),
             "Which messages that come back are held back for a while.",
             default=f"`{RETRY_TYPES[0]}`, or `{RETRY_TYPES[1]}` with `x-delayed-retry-min`",
-            origin=f"{RABBITMQ_QUORUM}, from 4.3",
+            origin=RABBITMQ_RETRY,
             differs=ANY_QUEUE,
         ),
         adoptable=True,
@@ -186,7 +187,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
         About(
             "milliseconds from 0",
             "The first delay. Without it nothing is held back.",
-            origin=f"{RABBITMQ_QUORUM}, from 4.3",
+            origin=RABBITMQ_RETRY,
             differs=ANY_QUEUE,
         ),
         adoptable=True,
@@ -197,7 +198,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
             "milliseconds from 0",
             "The longest delay.",
             default="49 days",
-            origin=f"{RABBITMQ_QUORUM}, from 4.3",
+            origin=RABBITMQ_RETRY,
             differs=ANY_QUEUE,
         ),
         adoptable=True,
@@ -256,6 +257,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
 here."""
 
 ADOPTABLE: Final = frozenset(name for name, known in QUEUE_ARGUMENTS.items() if known.adoptable)
+"""What a redeclaration may change where the configuration lets it."""
 
 CONSUMER_ARGUMENTS: Final[Mapping[str, Known]] = {
     PRIORITY: Known(
