@@ -523,6 +523,8 @@ class Store:
 
     def _release(self, log: LogSegment, needed: list[QueueSegment]) -> None:
         """Make durable what holds the messages now, then delete the segment."""
+        # What says that they are settled must not be lost where they are.
+        self.sync_written()
         writers = [segment.writer for segment in dict.fromkeys(needed)]
         name = log.writer.name
 

@@ -198,11 +198,16 @@ class World:
         log_segment_bytes: int | None = None,
         queue_segment_bytes: int | None = None,
         deep: bool = False,
+        sync: bool = True,
+        interval: bool = False,
     ) -> None:
         """In a `deep` one queues fill, and most of what is in them is settled, so that few messages
-        keep the queue segments."""
+        keep the queue segments. Without `sync` a batch is told when it is written, and with
+        `interval` all is synced from time to time; then nothing is put into runs, which may outlast
+        the batch that is before them."""
         self.seed = seed
         self.deep = deep
+        self.sync = sync
         self.random = Random(seed)
         self.crash_within = crash_within
         self.fault_chance = fault_chance
@@ -217,6 +222,8 @@ class World:
         """Those behind `base`, of all lives; what was lost is taken out."""
         self.batches_told = 0
         """How many of them are to be found whatever happens."""
+        self.batches_written = 0
+        """How many are to be found if only the process ends: no fewer."""
         self.lives = 0
         self.lost = 0
         """Batches that were not found, and did not have to be."""
@@ -229,7 +236,8 @@ class World:
             (1, self._define),
             (1, self._add_queue),
             (1, self._drop_queue),
-            (4, self._write_run),
+            (4 * sync, self._write_run),
+            (4 * interval, self._sync_written),
             (3, self._read_run),
             (1 + 3 * deep, self._settle_most),
             (4 * deep, self._fill),
@@ -262,6 +270,8 @@ class World:
                 raise
             self._count("failed start")
         power_lost = self.random.random() < 0.6
+        if power_lost:
+            self.batches_written = self.batches_told
         faults = self._faults()
         self.medium = self.medium.crash(faults) if power_lost else self.medium.kill(faults)
         self._count("power lost" if power_lost else "killed")
@@ -297,6 +307,7 @@ class World:
             snapshot=lambda: list(self.definitions),
             synced=self._synced,
             failed=self.failures.append,
+            sync=self.sync,
             limits=Limits(
                 self.log_segment_bytes,
                 self.queue_segment_bytes,
@@ -322,16 +333,17 @@ class World:
     def _compare(self, found: Found) -> None:
         """Find which batches are there, and forget the others."""
         state = self.base.copy()
-        for batch in self.batches[: self.batches_told]:
+        for batch in self.batches[: self.batches_written]:
             state.apply(batch)
         differences = []
-        for count in range(self.batches_told, len(self.batches) + 1):
-            if count > self.batches_told:
+        for count in range(self.batches_written, len(self.batches) + 1):
+            if count > self.batches_written:
                 state.apply(self.batches[count - 1])
             difference = state.difference(found)
             if not difference:
                 self.lost += len(self.batches) - count
                 del self.batches[count:]
+                self.batches_written = count
                 self._fold()
                 return
             differences.append(f"after {count}: {difference}")
@@ -341,6 +353,7 @@ class World:
         for batch in self.batches[: self.batches_told]:
             self.base.apply(batch)
         del self.batches[: self.batches_told]
+        self.batches_written -= self.batches_told
         self.batches_told = 0
 
     def _where(self) -> str:
@@ -354,8 +367,26 @@ class World:
     def _synced(self) -> None:
         self._note()
         assert not self.failures, f"{self._where()}: synced after {self.failures}"
-        self.batches_told = max(self.batches_told, self.first_batch + int(self.store.synced))
-        assert self.batches_told <= len(self.batches), f"{self._where()}: told too much"
+        told = self.first_batch + int(self.store.synced)
+        assert told <= len(self.batches), f"{self._where()}: told too much"
+        self.batches_written = max(self.batches_written, told)
+        # What was found is durable before anything is told.
+        self._is_durable(told if self.sync else self.first_batch)
+
+    def _is_durable(self, batches: int) -> None:
+        self.batches_told = max(self.batches_told, batches)
+
+    def _sync_written(self) -> None:
+        if len(self.writing.jobs) + len(self.writing.results) > 3:
+            return
+        told = self.first_batch + int(self.store.synced)
+        self.store.sync_written()
+
+        def synced(result: Any) -> None:
+            if not isinstance(result, StorageError) and self.store.synced:
+                self._is_durable(told)
+
+        self.writing.submit(lambda: None, synced)
 
     def _note(self) -> None:
         """Close the batch in the model when the store did."""

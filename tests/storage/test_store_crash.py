@@ -18,6 +18,9 @@ WORLDS = 110
 DEEP_WORLDS = 30
 """Worlds in which queue segments are compacted."""
 
+UNSYNCED_WORLDS = 40
+"""Worlds of each setting that does not sync every batch."""
+
 LIVES = 25
 """Lives of a world: each ends in a crash point, and the next one finds what is left."""
 
@@ -49,3 +52,21 @@ def test_the_same_is_found_where_few_messages_keep_a_segment_and_are_moved() -> 
         moved += world.kinds["moved"]
     print(f"{DEEP_WORLDS * LIVES} crash points, {moved} segments compacted")
     assert moved > 10
+
+
+@pytest.mark.parametrize("interval", [True, False])
+def test_without_a_sync_a_kill_takes_nothing_and_power_loss_whole_batches_from_the_end(
+    interval: bool,
+) -> None:
+    kinds: Counter[str] = Counter()
+    lost = 0
+    for seed in range(UNSYNCED_WORLDS):
+        world = World(seed, sync=False, interval=interval)
+        for _ in range(LIVES):
+            world.live()
+        kinds.update(world.kinds)
+        lost += world.lost
+    print(f"{UNSYNCED_WORLDS * LIVES} crash points, {lost} batches lost; {dict(kinds)}")
+    assert lost > UNSYNCED_WORLDS * LIVES / 10
+    assert kinds["killed"] > UNSYNCED_WORLDS
+    assert kinds["power lost"] > UNSYNCED_WORLDS
