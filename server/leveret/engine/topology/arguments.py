@@ -28,7 +28,9 @@ from leveret.engine.topology import argument_checks as checks
 from leveret.engine.topology.argument_checks import DEAD_LETTER_EXCHANGE, QUEUE_TYPE, Check, plain
 from leveret.engine.topology.names import Typed, inequivalent_argument
 from leveret.errors import AmqpError, ReplyCode
+from leveret.limits import SHORT_STRING_BYTES_MAX
 
+SHORT_TEXT: Final = f"text of up to {SHORT_STRING_BYTES_MAX} bytes"
 MILLISECONDS: Final = "milliseconds, 0 to ten years"
 RABBITMQ_RETRY: Final = f"{RABBITMQ_QUORUM}, from 4.3"
 RABBITMQ_TIMEOUT: Final = f"{RABBITMQ}, from 3.11.15"
@@ -66,7 +68,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
     DEAD_LETTER_EXCHANGE: Known(
         checks.short_text,
         About(
-            "text",
+            SHORT_TEXT,
             "The exchange that gets what expires, is rejected, is too many, or failed too often.",
             differs="no dead letter is lost or doubled by a crash",
         ),
@@ -75,7 +77,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
     "x-dead-letter-routing-key": Known(
         checks.routing_key,
         About(
-            f"text; only with `{DEAD_LETTER_EXCHANGE}`",
+            f"{SHORT_TEXT}; only with `{DEAD_LETTER_EXCHANGE}`",
             "The routing key of dead letters.",
             default="their own",
         ),
