@@ -9,15 +9,17 @@ import random
 import time
 from collections.abc import Sequence
 
-import pika
-from pika.adapters.blocking_connection import BlockingChannel
+from pamqp import commands
+from pamqp.common import FieldTable
 
 from bench.contestants import NotMeasured, Running
+from tests.crash.clients import read_delivery
+from tests.support.wire import ClosedByServerError, Wire, connect, marshal_content
 
 NAME = "delayed"
 PERSISTENT = 2
 DELAYS_MS = range(500, 1500)
-STALL_S = 30.0
+PAUSE_S = 0.001
 WARMUP_S = 2.0
 """Seconds of publishing whose messages do not count."""
 
@@ -30,16 +32,20 @@ def lateness_ms(broker: Running, rate: int, seconds: float) -> list[float]:
     count = int(rate * (WARMUP_S + seconds))
     spawn = multiprocessing.get_context("spawn")
     publisher = spawn.Process(target=_publish, args=(broker.host, broker.port, rate, count))
-    with pika.BlockingConnection(pika.ConnectionParameters(broker.host, broker.port)) as connection:
-        channel = connection.channel()
-        channel.exchange_declare(
-            NAME, f"x-{NAME}-message", durable=True, arguments={"x-delayed-type": "fanout"}
+    arguments: FieldTable = {"x-delayed-type": "fanout"}
+    with connect(broker.host, broker.port) as wire:
+        wire.call(
+            commands.Exchange.Declare(
+                exchange=NAME, exchange_type=f"x-{NAME}-message", durable=True, arguments=arguments
+            ),
+            commands.Exchange.DeclareOk,
         )
-        channel.queue_declare(NAME, durable=True)
-        channel.queue_bind(NAME, NAME)
+        wire.call(commands.Queue.Declare(queue=NAME, durable=True), commands.Queue.DeclareOk)
+        wire.call(commands.Queue.Bind(queue=NAME, exchange=NAME), commands.Queue.BindOk)
+        wire.call(commands.Basic.Consume(queue=NAME, no_ack=True), commands.Basic.ConsumeOk)
         publisher.start()
         try:
-            late = _consume(channel, count)
+            late = _consume(wire, count)
         finally:
             publisher.terminate()
             publisher.join()
@@ -53,25 +59,30 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 def _publish(host: str, port: int, rate: int, count: int) -> None:
     chance = random.Random(1)
-    with pika.BlockingConnection(pika.ConnectionParameters(host, port)) as connection:
-        channel = connection.channel()
+    publish = commands.Basic.Publish(exchange=NAME, routing_key="")
+    with connect(host, port) as wire:
         begun = time.perf_counter()
-        for number in range(count):
-            wait = begun + number / rate - time.perf_counter()
-            if wait > 0:
-                connection.sleep(wait)
+        sent = 0
+        while sent < count:
+            if sent > (time.perf_counter() - begun) * rate:
+                time.sleep(PAUSE_S)
+                continue
             delay = chance.choice(DELAYS_MS)
-            properties = pika.BasicProperties(headers={"x-delay": delay}, delivery_mode=PERSISTENT)
-            channel.basic_publish(NAME, "", b"%.6f" % (time.time() + delay / 1000), properties)
+            properties = commands.Basic.Properties(
+                headers={"x-delay": delay}, delivery_mode=PERSISTENT
+            )
+            body = b"%.6f" % (time.time() + delay / 1000)
+            wire.send_bytes(marshal_content(publish, 1, body, properties))
+            sent += 1
 
 
-def _consume(channel: BlockingChannel, count: int) -> list[float]:
+def _consume(wire: Wire, count: int) -> list[float]:
     late: list[float] = []
-    for method, _, body in channel.consume(NAME, auto_ack=True, inactivity_timeout=STALL_S):
-        if method is None:
-            raise NotMeasured(f"{count - len(late)} of {count} delayed messages did not come")
-        late.append((time.time() - float(body)) * 1000)
-        if len(late) == count:
-            channel.cancel()
-            break
+    try:
+        while len(late) < count:
+            body = read_delivery(wire)
+            late.append((time.time() - float(body)) * 1000)
+    except (ClosedByServerError, TimeoutError):
+        gone = count - len(late)
+        raise NotMeasured(f"{gone} of {count} delayed messages did not come") from None
     return late
