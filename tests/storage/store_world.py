@@ -228,7 +228,16 @@ class World:
         self.lost = 0
         """Batches that were not found, and did not have to be."""
         self.kinds: Counter[str] = Counter()
-        steps: list[tuple[int, Callable[[], None]]] = [
+        steps = self._weighted_steps(interval)
+        self.steps = [step for _, step in steps]
+        self.weights = list(accumulate(weight for weight, _ in steps))
+        self.store: Store
+        self.trace: list[str] = []
+
+    def _weighted_steps(self, interval: bool) -> list[tuple[int, Callable[[], None]]]:
+        """What can be done next, and how often each is chosen."""
+        deep = self.deep
+        return [
             (12, self._publish),
             (6, self._settle_in_order),
             (4, self._settle_somewhere),
@@ -236,7 +245,7 @@ class World:
             (1, self._define),
             (1, self._add_queue),
             (1, self._drop_queue),
-            (4 * sync, self._write_run),
+            (4 * self.sync, self._write_run),
             (4 * interval, self._sync_written),
             (3, self._read_run),
             (1 + 3 * deep, self._settle_most),
@@ -246,10 +255,6 @@ class World:
             (12 + 60 * deep, self._run_job),
             (12 + 60 * deep, self._deliver),
         ]
-        self.steps = [step for _, step in steps]
-        self.weights = list(accumulate(weight for weight, _ in steps))
-        self.store: Store
-        self.trace: list[str] = []
 
     # --- a life -----------------------------------------------------------------------------
 
