@@ -2,23 +2,39 @@
 
 Nothing is written, made or locked. Every blob is opened at the beginning, so that its bytes stay
 readable when the owner deletes it, and has the size it had then: what the owner appends later is
-not seen. The sizes of queue segments are taken before those of log segments, and those of later
-log segments before those of earlier ones, so what is seen of the log is a prefix of it, and every
-message that has moved to a queue segment is seen in the one or the other.
+not seen. Into the zeros that a log segment has written ahead it puts bytes without making the blob
+longer, so the end of every log segment is read at the beginning, too. The sizes of queue segments
+are taken before those of log segments, and those of later log segments before those of earlier
+ones, so what is seen of the log is a prefix of it, and every message that has moved to a queue
+segment is seen in the one or the other.
 """
 
 import os
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 from leveret_storage.errors import LostEpoch, NoSuchBlob, ReadFailed
 from leveret_storage.filesystem import FilesystemMedium
+from leveret_storage.log_segment import ROOM_BYTES
 from leveret_storage.medium import Medium
 from leveret_storage.segments import log_number
 
 ATTEMPTS_MAX: Final = 100
 """How often the blobs are opened anew because one was deleted meanwhile; each takes about a
 millisecond, and an owner deletes some a second at most."""
+
+
+CHANGING_BYTES_MAX: Final = 2 * ROOM_BYTES
+"""Bytes at the end of a log segment that its owner may still change: more than it writes ahead."""
+
+
+class _Opened(NamedTuple):
+    """A blob as it was when it was opened."""
+
+    fd: int
+    size: int
+    end: bytes
+    """Its last bytes, as far as they may change."""
 
 
 class DirectorySnapshot(Medium):
@@ -29,7 +45,7 @@ class DirectorySnapshot(Medium):
 
     def __init__(self, directory: Path) -> None:
         self._under: Final = FilesystemMedium(directory, read_only=True)
-        self._files: dict[str, tuple[int, int]] = {}
+        self._files: dict[str, _Opened] = {}
         self._blobs = str(directory / "blobs")
         try:
             for _ in range(ATTEMPTS_MAX):
@@ -51,29 +67,38 @@ class DirectorySnapshot(Medium):
                 return False
             except OSError as error:
                 raise ReadFailed(f"cannot read {self._blobs}/{name}: {error.strerror}") from error
-            self._files[name] = (fd, os.fstat(fd).st_size)
+            size = os.fstat(fd).st_size
+            changing = 0 if log_number(name) is None else min(size, CHANGING_BYTES_MAX)
+            self._files[name] = _Opened(fd, size, b"")
+            if changing:
+                end = self.read(name, size - changing, changing)
+                self._files[name] = _Opened(fd, size, end)
         return True
 
     def _close_files(self) -> None:
-        for fd, _ in self._files.values():
-            os.close(fd)
+        for opened in self._files.values():
+            os.close(opened.fd)
         self._files = {}
 
     def read(self, name: str, offset: int, size: int) -> bytes:
-        fd, end = self._file(name)
-        left = max(0, min(size, end - offset))
+        fd, length, end = self._file(name)
+        stop = min(offset + size, length)
+        end_at = length - len(end)
+        if offset >= end_at:
+            return end[offset - end_at : stop - end_at]
+        left = min(stop, end_at) - offset
         parts = []
         try:
-            while left and (part := os.pread(fd, left, offset)):
+            while left > 0 and (part := os.pread(fd, left, offset)):
                 parts.append(part)
                 offset += len(part)
                 left -= len(part)
         except OSError as error:
             raise ReadFailed(f"cannot read {self._blobs}/{name}: {error.strerror}") from error
-        return b"".join(parts)
+        return b"".join((*parts, end[: max(0, stop - end_at)]))
 
     def size(self, name: str) -> int:
-        return self._file(name)[1]
+        return self._file(name).size
 
     def list(self) -> frozenset[str]:
         return frozenset(self._files)
@@ -88,7 +113,7 @@ class DirectorySnapshot(Medium):
         self._close_files()
         self._under.close()
 
-    def _file(self, name: str) -> tuple[int, int]:
+    def _file(self, name: str) -> _Opened:
         found = self._files.get(name)
         if found is None:
             raise NoSuchBlob(f"{self._blobs}/{name} does not exist")
