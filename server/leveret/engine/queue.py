@@ -75,7 +75,7 @@ class Queue(Destination):
         """What the store keeps of that message, if it keeps anything."""
         self.home = home
         self.settings = compute([arguments_source(self.arguments)])
-        self.persists = self.arguments.get("x-queue-type") == "quorum"
+        self.persists = self.settings.quorum
         """Whether every message in it is persistent, however it was published."""
         self.dead_letters = self.settings.dead_letter_exchange is not None
         """Whether what it is done with, for another reason than an acknowledgement, goes on."""
@@ -92,7 +92,7 @@ class Queue(Destination):
         """Who declared it, as an operator reads it; empty if that is not known."""
         self.declared_at: i64 = home.clock.now
         """When it was declared, in milliseconds since the epoch."""
-        self._ruled = self.settings.ruled or self.persists
+        self._ruled = self.settings.ruled
         self._timer: Timer = _QueueTimer(self)
         self._turns = Turns(self.settings.single_active_consumer)
         self.levels = max(int(self.settings.max_priority), 0) + 1
@@ -381,7 +381,7 @@ class Queue(Destination):
 
     def _is_ruled_when_empty(self) -> bool:
         """Whether there is anything to see to, though no message is ready."""
-        return self.settings.ruled or self.persists or self.held_count() != 0
+        return self.settings.ruled or self.held_count() != 0
 
     def _tend(self) -> bool:
         """Drop what has expired at the head and what is too much, and see to the rest in time.

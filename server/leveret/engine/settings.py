@@ -60,6 +60,8 @@ class QueueSettings:
         self.dead_letter_routing_key: str | None = None
         self.max_priority: i64 = NONE
         self.single_active_consumer = False
+        self.quorum = False
+        """Whether it is what RabbitMQ calls a quorum queue: persistent, and counting."""
         self.delivery_limit: i64 = NONE
         self.retry_type = RETRY_TYPES[0]
         self.retry_min: i64 = NONE
@@ -81,7 +83,7 @@ class QueueSettings:
     @property
     def counts_deliveries(self) -> bool:
         """Whether it matters how often a message came back."""
-        return self.delivery_limit != NONE or self.retry_type != RETRY_TYPES[0]
+        return self.quorum or self.delivery_limit != NONE or self.retry_type != RETRY_TYPES[0]
 
     @property
     def ruled(self) -> bool:
@@ -133,6 +135,7 @@ def _settings(values: Mapping[str, FieldValue], origins: dict[str, str]) -> Queu
     made.dead_letter_exchange = _text(values, "dead-letter-exchange")
     made.dead_letter_routing_key = _text(values, "dead-letter-routing-key")
     made.max_priority = _number(values, "max-priority")
+    made.quorum = _text(values, "queue-type") == "quorum"
     made.single_active_consumer = values.get("single-active-consumer") is True
     made.delivery_limit = _number(values, "delivery-limit")
     made.retry_min = _number(values, "delayed-retry-min")

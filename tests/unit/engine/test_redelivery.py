@@ -171,3 +171,11 @@ def test_the_delay_grows_as_the_multiplier_says_up_to_the_most(
     growth = times if multiplier is None else multiplier ** (times - 1)
     expected = min(least * growth, RETRY_MS_MAX if most is None else most)
     assert retry_delay(settings, True, times) == expected
+
+
+def test_a_quorum_queue_says_how_often_a_message_failed_without_any_limit() -> None:
+    world = World(queue_type="quorum")
+    world.queue.publish(message(b"1"))
+    for _ in range(30):
+        world.returns(failed=True)
+    assert count_of(world.take()[0]) == 30
