@@ -11,7 +11,8 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -40,6 +41,19 @@ def resident_bytes(broker: Broker) -> int:
 def descriptors(broker: Broker) -> int:
     """File descriptors the broker's process has open."""
     return len(os.listdir(f"/proc/{broker.pid}/fd"))
+
+
+def sockets(broker: Broker) -> int:
+    """Sockets the broker's process has open; files come and go with what the store does."""
+    directory = f"/proc/{broker.pid}/fd"
+    return sum(target.startswith("socket:") for target in _targets(directory))
+
+
+def _targets(directory: str) -> Iterator[str]:
+    for name in os.listdir(directory):
+        # One that was closed since it was listed has no target any more.
+        with suppress(FileNotFoundError):
+            yield os.readlink(f"{directory}/{name}")
 
 
 def log_lines(broker: Broker, text: str) -> list[str]:

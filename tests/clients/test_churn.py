@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from pamqp import commands, frame
 
-from tests.clients.peers import MEGABYTE, Peers, descriptors, resident_bytes
+from tests.clients.peers import MEGABYTE, Peers, descriptors, resident_bytes, sockets
 from tests.support.brokers import Broker, Leveret, wait_until
 from tests.support.wire import PROTOCOL_HEADER, READ_TIMEOUT_S, make_start_ok
 
@@ -74,10 +74,10 @@ def assert_memory_stays(broker: Broker, rounds: Callable[[int], None]) -> None:
         growths.append(resident_bytes(broker) - before)
 
 
-def test_a_storm_of_connections_is_served_and_leaves_no_descriptors(
+def test_a_storm_of_connections_is_served_and_leaves_no_sockets(
     peers: Peers, broker: Leveret
 ) -> None:
-    before = descriptors(broker)
+    before = sockets(broker)
     storm = [peers.connect() for _ in range(STORM)]
     # All at once, step by step: none waits for another.
     for peer in storm:
@@ -93,19 +93,19 @@ def test_a_storm_of_connections_is_served_and_leaves_no_descriptors(
         peer.read_one(commands.Connection.OpenOk)
         peer.open_channel()
         peer.declare("storm")
-    assert descriptors(broker) == before + STORM
+    assert sockets(broker) == before + STORM
 
     for peer in storm:
         peer.close_socket()
-    wait_until(lambda: descriptors(broker) == before, what="all descriptors closed")
+    wait_until(lambda: sockets(broker) == before, what="all sockets closed")
 
 
 def test_connections_that_come_and_go_leave_nothing(peers: Peers, broker: Leveret) -> None:
-    descriptors_before = descriptors(broker)
+    before = sockets(broker)
 
     assert_memory_stays(broker, lambda count: come_and_go(broker, count))
 
-    wait_until(lambda: descriptors(broker) == descriptors_before, what="all descriptors closed")
+    wait_until(lambda: sockets(broker) == before, what="all sockets closed")
     assert "Traceback" not in broker.log_text()
 
 

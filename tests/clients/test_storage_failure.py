@@ -130,7 +130,8 @@ class TestFailingSync:
         (line,) = [
             line for line in broker.log_text().splitlines() if "nothing is confirmed" in line
         ]
-        assert "cannot sync" in line
+        # Most batches are written and synced in one call.
+        assert "cannot sync" in line or "cannot append" in line
         assert str(broker.data_dir / "blobs") in line
         assert EIO in line
 
