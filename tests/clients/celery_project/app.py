@@ -1,7 +1,8 @@
 """The application: where broker and results are comes from the environment, as in a deployment.
 
 Variables: AMQP_URL, RESULT_BACKEND (a Celery backend URL), TASK_QUEUE (the queue tasks go to), and
-TASK_PRIORITY_MAX for a queue with priorities whose tasks are acknowledged late.
+TASK_PRIORITY_MAX for a queue with priorities whose tasks are acknowledged late, or TASK_QUEUE_TYPE
+for a queue of that type, where the broker delays what has a countdown.
 """
 
 # mypy: disable-error-code="untyped-decorator"
@@ -25,6 +26,10 @@ app.conf.update(
     result_chord_retry_interval=0.1,
     worker_hijack_root_logger=False,
 )
+if "TASK_QUEUE_TYPE" in os.environ:
+    app.conf.update(
+        task_default_queue_type=os.environ["TASK_QUEUE_TYPE"], task_default_exchange_type="topic"
+    )
 if "TASK_PRIORITY_MAX" in os.environ:
     app.conf.update(
         task_queue_max_priority=int(os.environ["TASK_PRIORITY_MAX"]),
