@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import celery
+import kombu.pools
 import pytest
 from celery.backends.rpc import RPCBackend
 from celery.exceptions import TaskRevokedError
@@ -58,7 +59,8 @@ class Deployment:
         app.conf.update(task_default_queue=self.queue, result_chord_retry_interval=0.1)
         yield app
         with contextlib.closing(app):
-            app.pool.force_close_all()
+            # Pools are kept by address: the next application is not to get a closed one.
+            kombu.pools.reset()  # type: ignore[no-untyped-call]
             if isinstance(app.backend, RPCBackend):
                 app.backend.result_consumer.stop()
 

@@ -200,3 +200,49 @@ class TestCompiledModules:
             if isinstance(node, ast.AsyncFunctionDef | ast.Await)
         ]
         assert wrong == []
+
+
+def names_in(node: ast.expr) -> Iterator[str]:
+    """The names in the second argument of an `isinstance`."""
+    return (each.id for each in ast.walk(node) if isinstance(each, ast.Name))
+
+
+def abstract_classes(trees: list[ast.Module]) -> set[str]:
+    """The classes that are an `ABC`, and those derived from them."""
+    bases = {
+        node.name: {name for base in node.bases for name in names_in(base)}
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+    }
+    found = {"ABC"}
+    while more := {name for name, above in bases.items() if above & found} - found:
+        found |= more
+    return found
+
+
+def foreign_names(tree: ast.Module) -> set[str]:
+    """What a module imports from elsewhere than our packages."""
+    return {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and not str(node.module).startswith("leveret")
+        for alias in node.names
+    }
+
+
+def test_nobody_asks_whether_something_is_of_a_compiled_abstract_class() -> None:
+    trees = {path: ast.parse(path.read_text("utf-8")) for path in SOURCES}
+    compiled = [tree for path, tree in trees.items() if module_name(path) in COMPILED]
+    abstract = abstract_classes(compiled)
+    assert len(abstract) > 1
+    asked = [
+        located(path, node.lineno, name)
+        for path, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        if node.func.id == "isinstance"
+        for name in names_in(node.args[1])
+        if name in abstract - foreign_names(tree)
+    ]
+    assert asked == []

@@ -11,7 +11,7 @@ is made or removed says nothing about how many there are, so both take about the
 whatever the number of bindings.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Hashable
 from typing import Final
 
@@ -48,11 +48,14 @@ class Binding:
         self.arguments = arguments
 
 
-class Exchange(Destination, ABC):
+class Exchange(Destination):
     """What every exchange can do; `EXCHANGE_TYPES` has the classes that can be made.
 
     `alternate` names the exchange that gets what this one cannot route, from the argument
     `alternate-exchange`; "" is none.
+
+    It is abstract, but no `ABC`: compiled classes that are share one cache, so that `isinstance`
+    may answer for one what it was asked of another.
     """
 
     def __init__(
