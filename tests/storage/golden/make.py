@@ -5,7 +5,8 @@ real client; at last it is killed. `expected.json` beside the directory says wha
 as the client knows it: nothing of it was read from the directory.
 
 It is made anew with a new version of the format only, in a directory of that version's name; those
-of older versions stay as they are.
+of older versions stay as they are. The broker's clock is decades ahead, so that a message with a
+time to live is still there whenever the data are read.
 """
 
 import datetime
@@ -16,6 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -34,8 +36,21 @@ DEEP_MESSAGES: Final = 60
 """Enough for chunks on disk at the limits below."""
 
 
+CLOCK_AHEAD_MS: Final = 50 * 365 * 24 * 3600 * 1000
+"""How far the broker's clock is ahead of the machine's."""
+
+
+def now_ahead_ms() -> int:
+    """The time of day of the broker."""
+    return time.time_ns() // 1_000_000 + CLOCK_AHEAD_MS
+
+
 def serve(directory: str) -> None:
     """Serve with limits so small that a few kilobytes make segments and runs of every kind."""
+    from leveret.net import wall_clock
+
+    # The modules that tell the engine the time import the function when they are imported.
+    wall_clock.now_ms = now_ahead_ms
     from leveret.cli import main
     from leveret.engine import backlog
     from leveret_storage import store
