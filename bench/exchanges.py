@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING
 from pamqp import encode
 
 if TYPE_CHECKING:
-    from leveret.engine.exchanges import Destination, Exchange
-    from leveret.engine.message import Message
+    from leveret.engine.routing.exchanges import Destination, Exchange
+    from leveret.engine.values.message import Message
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS = 5
@@ -96,7 +96,7 @@ def bind_by_headers(exchange: "Exchange", queue: "Destination", index: int) -> N
 
 def message(headers: bytes = b"") -> "Message":
     """A message with these headers, which are a field table as it is sent."""
-    from leveret.engine.message import Message
+    from leveret.engine.values.message import Message
 
     flags = 0x2000 if headers else 0
     return Message(b"", struct.pack(">HHQH", 60, 0, 0, flags) + headers, b"", False)
@@ -135,7 +135,7 @@ def measure_hash(
     queues: "Sequence[Destination]", keys: Sequence[str], numbered: "Sequence[Message]"
 ) -> dict[str, float]:
     """The figures of the consistent hash exchange."""
-    from leveret.engine.exchanges import create
+    from leveret.engine.routing.exchanges import create
 
     by_key = create("x-consistent-hash", "k", True, False, False, {})
     by_header = create("x-consistent-hash", "h", True, False, False, {"hash-header": "id"})
@@ -152,7 +152,7 @@ def measure_hash(
 
 def measure(bindings: int) -> dict[str, float]:
     """Nanoseconds of each operation with so many bindings; best of several rounds."""
-    from leveret.engine.exchanges import Destination, Exchange, create
+    from leveret.engine.routing.exchanges import Destination, Exchange, create
 
     def made(kind: str) -> Exchange:
         return create(kind, kind, True, False, False, {})
@@ -210,7 +210,7 @@ def run_build(compiled: bool, sizes: list[int]) -> dict[str, dict[str, float]]:
             modules += ["leveret_storage/entries.py", "leveret/engine/message.py"]
             modules += ["leveret/engine/properties.py"]
             modules += [
-                f"leveret/engine/exchanges/{name}.py"
+                f"leveret/engine/routing/exchanges/{name}.py"
                 for name in (
                     "base",
                     "consistent_hash",

@@ -17,14 +17,14 @@ from typing import Final
 import uvloop
 
 from leveret.config import Config
+from leveret.datadir.open import Storage, StorageRefused
 from leveret.engine.broker import Broker
-from leveret.log import configure_logging, get_logger
+from leveret.logging import configure_logging, get_logger
 from leveret.memory import keep_freed_memory
 from leveret.net.server import AmqpServer
 from leveret.net.wall_clock import now_ms
-from leveret.storage import Storage, StorageRefused
 from leveret.systemd import notify
-from leveret_storage.filesystem import DESCRIPTORS_MAX
+from leveret_storage.media.filesystem import DESCRIPTORS_MAX
 
 SHUTDOWN_REASON: Final = "broker forced connection closure with reason 'shutdown'"
 """What clients read in connection.close when the broker stops, as from RabbitMQ."""
@@ -70,7 +70,7 @@ def serve(config: Config, *, salvage: bool = False) -> None:
 async def _serve(config: Config, salvage: bool) -> None:
     stop = _stop_at_signals()
     broker = Broker(config)
-    broker.clock.turn(now_ms())
+    broker.clock.advance_to(now_ms())
     # What a start finds stays: to look for garbage in it takes as long as to read it.
     gc.disable()
     storage = None if config.storage.memory else _open_storage(config, broker, stop, salvage)

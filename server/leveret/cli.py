@@ -12,7 +12,7 @@ from typing import Final, NoReturn
 import click
 
 from leveret import __version__
-from leveret.log_command import log_group
+from leveret.datadir.command import log_group
 
 EXIT_NO_ANSWER: Final = 1
 EXIT_CANNOT_START: Final = 2

@@ -157,7 +157,7 @@ def test_who_is_not_logged_in_is_told_or_cut(
 
 PUBLISH: Final = raw_method(1, 60, 40, b"\0\0" + short_string("") + short_string("gone") + b"\0")
 
-NOWHERE: Final = raw_method(1, 60, 40, b"\0\0" + short_string("nowhere") + b"\0\0")
+NULL_HOST: Final = raw_method(1, 60, 40, b"\0\0" + short_string("nowhere") + b"\0\0")
 
 
 def declare(arguments: bytes) -> bytes:
@@ -242,7 +242,7 @@ def test_wrong_octets_close_the_connection_and_no_other(
 SOFT: Final[dict[str, bytes]] = {
     "an unknown delivery tag": raw_method(1, 60, 80, b"\xff" * 8 + b"\0"),
     "an unknown queue": raw_method(1, 50, 30, b"\0\0" + short_string("nowhere") + b"\0"),
-    "an unknown exchange": NOWHERE + raw_header(1, 60, 1) + raw_frame(BODY, 1, b"?"),
+    "an unknown exchange": NULL_HOST + raw_header(1, 60, 1) + raw_frame(BODY, 1, b"?"),
     "a message of 16 EiB": PUBLISH + raw_header(1, 60, 2**64 - 1),
     "a user-id of another": PUBLISH
     + raw_header(1, 60, 1, b"\0\x10" + short_string("root"))

@@ -16,7 +16,7 @@ from zlib import crc32
 import pytest
 from pamqp import commands
 
-from leveret_storage.format import CHECKED_BEFORE_CRC, FORMAT_VERSION, MAGIC, PRELUDE
+from leveret_storage.format.file_header import CHECKED_BEFORE_CRC, FORMAT_VERSION, MAGIC, PRELUDE
 from tests.clients.peers import MEGABYTE, Numbered, Peer, Peers, Sender, log_lines
 from tests.support.brokers import FEW_CONNECTIONS, BrokerError, Leveret, wait_until
 

@@ -2,11 +2,11 @@
 
 import re
 
-from leveret.engine.topology.exchanges import PREDECLARED
+from leveret.engine.lifecycle.exchanges import PREDECLARED
 from leveret.protocol.handlers import CHANNEL_HANDLERS, CONNECTION_HANDLERS
 from leveret.protocol.handlers.connection import CAPABILITIES
-from leveret.protocol.methods import method_name
-from leveret.protocol.sasl import MECHANISMS
+from leveret.protocol.wire.methods import method_name
+from leveret.protocol.wire.sasl import MECHANISMS
 from tests.parity.differences import PAGE, section, section_of
 from tests.parity.scenario import all_scenarios
 

@@ -21,9 +21,9 @@ from pamqp.commands import Basic
 
 from leveret.config import Config
 from leveret.engine.broker import Broker
-from leveret.engine.queue import Queue
+from leveret.engine.queues.queue import Queue
 from leveret.errors import ReplyCode
-from leveret.protocol.connection import Connection
+from leveret.protocol.connections.connection import Connection
 from tests.protocol import wire
 from tests.protocol.wire import Content, Heard
 
@@ -281,7 +281,7 @@ class Play:
     def waits(self, milliseconds: int) -> None:
         """Let the broker's clock go on, and ring what is due then."""
         clock = self.broker.clock
-        clock.turn(clock.now + milliseconds)
+        clock.advance_to(clock.now + milliseconds)
         self.broker.timers.run(clock.now)
 
     def queue(self, name: str) -> Queue:

@@ -1,6 +1,6 @@
 """The arguments of a queue: all known ones are kept, and a quorum queue says what it is."""
 
-from leveret.engine.topology.arguments import QUEUE_ARGUMENTS
+from leveret.engine.lifecycle.queue_arguments import QUEUE_ARGUMENTS
 from tests.protocol.playbook import Play
 
 

@@ -11,8 +11,8 @@ from pamqp.commands import Basic, Channel, Confirm, Connection, Exchange, Queue,
 from leveret.errors import ReplyCode
 from leveret.limits import OUTPUT_HIGH_BYTES, OUTPUT_REPLIES_BYTES_MAX
 from leveret_storage.errors import StorageError
-from leveret_storage.filesystem import FilesystemMedium
-from leveret_storage.writer import Done, InlineExecutor, Job
+from leveret_storage.media.executor import Done, InlineExecutor, Job
+from leveret_storage.media.filesystem import FilesystemMedium
 from tests.protocol import wire
 from tests.protocol.playbook import Client, Play, delivery
 from tests.protocol.wire import Content

@@ -17,13 +17,13 @@ from itertools import accumulate
 from random import Random
 from typing import Any, NamedTuple, TypeAlias
 
-from leveret_storage.entries import Stored, read_run
 from leveret_storage.errors import MediumFull, StorageError
-from leveret_storage.queue_log import QueueLog, Run
-from leveret_storage.recovery import Loose, Recovery, recover
-from leveret_storage.segments import read_record
-from leveret_storage.store import Limits, Store
-from leveret_storage.writer import Done, Job
+from leveret_storage.format.entries import Stored, read_run
+from leveret_storage.media.executor import Done, Job
+from leveret_storage.recovery.recover import Loose, Recovery, recover
+from leveret_storage.segments.queue_journal import QueueJournal, Run
+from leveret_storage.segments.segment_writer import read_record
+from leveret_storage.store.store import Limits, Store
 from tests.storage.faulty import Crashed, Fault, FaultyMedium
 from tests.storage.owning import take
 
@@ -172,13 +172,13 @@ def read_out(medium: FaultyMedium, recovery: Recovery) -> Found:
 
 def kept_of(message: Stored) -> Kept:
     """What is told apart of a message."""
-    return message.body, int(message.arrived), int(message.until)
+    return message.body, int(message.arrived), int(message.expires_at)
 
 
 class OwnedQueue:
     """A queue as its owner sees it."""
 
-    def __init__(self, log: QueueLog, next_position: int) -> None:
+    def __init__(self, log: QueueJournal, next_position: int) -> None:
         self.log = log
         self.next_position = next_position
         self.messages: dict[int, Stored] = {}
@@ -326,8 +326,8 @@ class World:
         self.queues: dict[int, OwnedQueue] = {}
         for number, recovered in recovery.queues.items():
             queue = OwnedQueue(self.store.queues[number], recovered.next_position)
-            for position, (body, arrived, until) in found.messages[number].items():
-                queue.messages[position] = Stored(b"r", b"h", body, True, arrived, until)
+            for position, (body, arrived, expires_at) in found.messages[number].items():
+                queue.messages[position] = Stored(b"r", b"h", body, True, arrived, expires_at)
             for part in recovered.contents:
                 if isinstance(part, Run):
                     queue.runs.append(part)
@@ -427,8 +427,8 @@ class World:
             return
         persistent = self.random.random() < 0.75
         body = self.random.randbytes(self.random.choice((0, 3, 10, 40)))
-        arrived, until = self.random.choice(((0, 0), (1, 0), (2**40, 2**41)))
-        message = Stored(b"r", b"h", body, persistent, arrived, until)
+        arrived, expires_at = self.random.choice(((0, 0), (1, 0), (2**40, 2**41)))
+        message = Stored(b"r", b"h", body, persistent, arrived, expires_at)
         count = min(len(self.queues), self.random.choice((1, 1, 1, 2, 3)))
         targets: list[OwnedQueue] = []
         positions: list[int] = []

@@ -4,10 +4,10 @@ from copy import deepcopy
 
 import pytest
 
-from leveret_storage.entries import ABSENT, Stored
-from leveret_storage.inspection import inspect
-from leveret_storage.queue_log import QueueLog, Run
-from leveret_storage.recovery import recover
+from leveret_storage.format.entries import ABSENT, Stored
+from leveret_storage.recovery.inspection import inspect
+from leveret_storage.recovery.recover import recover
+from leveret_storage.segments.queue_journal import QueueJournal, Run
 from tests.storage.faulty import FaultyMedium
 from tests.storage.store_world import read_out
 from tests.storage.test_store import Owner, after_power_loss
@@ -21,7 +21,7 @@ def numbered(first: int, count: int, persistent: bool = True) -> list[Stored]:
     return [Stored(b"r", b"h", b"%060d" % at, persistent) for at in range(first, first + count)]
 
 
-def fill(owner: Owner, queue: QueueLog, *, persistent: bool = True) -> list[Run]:
+def fill(owner: Owner, queue: QueueJournal, *, persistent: bool = True) -> list[Run]:
     """Keep messages in the log and in runs."""
     runs = []
     for first in range(0, COUNT, 20):
@@ -34,7 +34,7 @@ def fill(owner: Owner, queue: QueueLog, *, persistent: bool = True) -> list[Run]
     return runs
 
 
-def settle_all_but(owner: Owner, queue: QueueLog, kept: list[int]) -> None:
+def settle_all_but(owner: Owner, queue: QueueJournal, kept: list[int]) -> None:
     at = 0
     for position in [*kept, COUNT]:
         queue.settle_range(at, position)

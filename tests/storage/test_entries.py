@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from librt.strings import BytesWriter
 
-from leveret_storage import entries
-from leveret_storage.entries import Checkpoint, Entry, Stored
 from leveret_storage.errors import Damaged
+from leveret_storage.format import entries
+from leveret_storage.format.entries import Checkpoint, Entry, Stored
 
 QUEUE = st.integers(0, 2**31 - 1)
 POSITION = st.integers(0, 2**63 - 1)
@@ -59,7 +59,7 @@ def parts(message: Stored) -> object:
         message.body,
         message.persistent,
         message.arrived,
-        message.until,
+        message.expires_at,
     )
 
 

@@ -18,7 +18,7 @@ from leveret_storage.errors import (
     ReadFailed,
     UnknownVersion,
 )
-from leveret_storage.filesystem import FilesystemMedium
+from leveret_storage.media.filesystem import FilesystemMedium
 from tests.storage.owning import content, put, take
 
 
@@ -340,7 +340,7 @@ FILL_UP = """
 import resource, sys
 from pathlib import Path
 from leveret_storage.errors import MediumFull
-from leveret_storage.filesystem import FilesystemMedium
+from leveret_storage.media.filesystem import FilesystemMedium
 
 medium = FilesystemMedium(Path(sys.argv[1]))
 medium.write_head(0, 1, b"")

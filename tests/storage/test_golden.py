@@ -9,10 +9,10 @@ from typing import Any
 import pika
 import pytest
 
-from leveret.kept import plain_definitions
-from leveret.offline import Contents, open_directory, queue_messages, read_contents
-from leveret_storage.inspection import inspect
-from leveret_storage.recovery import refuse
+from leveret.datadir.dump import plain_definitions
+from leveret.datadir.read import Contents, open_directory, queue_messages, read_contents
+from leveret_storage.recovery.inspection import inspect
+from leveret_storage.recovery.recover import refuse
 from tests.support.brokers import Leveret
 
 GOLDEN = Path(__file__).parent / "golden"

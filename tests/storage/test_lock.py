@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from leveret_storage.errors import DirectoryLocked
-from leveret_storage.filesystem import FilesystemMedium
+from leveret_storage.media.filesystem import FilesystemMedium
 
 HOLD = """
 import sys
 from pathlib import Path
 from leveret_storage.errors import DirectoryLocked
-from leveret_storage.filesystem import FilesystemMedium
+from leveret_storage.media.filesystem import FilesystemMedium
 
 try:
     medium = FilesystemMedium(Path(sys.argv[1]))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from leveret_storage.errors import BlobExists, LostEpoch, NoSuchBlob
-from leveret_storage.filesystem import FilesystemMedium
+from leveret_storage.media.filesystem import FilesystemMedium
 from leveret_storage.medium import EPOCH_MAX, HEAD_BYTES_MAX, NAME_BYTES_MAX, Medium
 from tests.storage.faulty import FaultyMedium
 from tests.storage.owning import content, put, take

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from leveret_storage.errors import BlobExists, LostEpoch, NoSuchBlob
-from leveret_storage.filesystem import FilesystemMedium
+from leveret_storage.media.filesystem import FilesystemMedium
 from leveret_storage.medium import Medium
 from tests.storage.faulty import FaultyMedium
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import leveret_storage
 from leveret_storage.errors import NoSuchBlob, UnknownVersion
-from leveret_storage.format import (
+from leveret_storage.format.file_header import (
     IDENTITY_BYTES_MAX,
     MARK_BYTES,
     PAYLOAD_BYTES_MAX,
@@ -20,12 +20,12 @@ from leveret_storage.format import (
     encode_blob_header,
     encode_head,
 )
-from leveret_storage.record import RecordWriter, encode_mark, new_salt
-from leveret_storage.record_reader import Damage, Record, RecordReader
+from leveret_storage.format.record_reader import Damage, Record, RecordReader
+from leveret_storage.format.record_writer import RecordWriter, encode_mark, new_salt
 from tests.storage.faulty import FaultyMedium
 from tests.storage.owning import put, take
 
-FORMAT_MD = Path(__file__).parents[2] / "storage" / "leveret_storage" / "FORMAT.md"
+FORMAT_MD = Path(__file__).parents[2].joinpath("storage/leveret_storage/format/FORMAT.md")
 SALT = bytes.fromhex("0011223344556677")
 HEADER = encode_blob_header(2, SALT, b"node")
 
@@ -129,8 +129,10 @@ class TestFormat:
         assert self.examples()[1] == encode_head(3, b"hello")
 
     def test_the_description_is_of_the_package_that_is_tested(self) -> None:
-        installed = Path(leveret_storage.__file__).with_name("format.py").read_bytes()
-        assert FORMAT_MD.with_name("format.py").read_bytes() == installed
+        installed = (
+            Path(leveret_storage.__file__).parent.joinpath("format/file_header.py").read_bytes()
+        )
+        assert FORMAT_MD.with_name("file_header.py").read_bytes() == installed
 
     def test_a_header_says_what_the_blob_is(self) -> None:
         header = decode_blob_header(HEADER + b"records")

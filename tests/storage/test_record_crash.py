@@ -7,9 +7,9 @@ from collections.abc import Callable
 from random import Random
 
 from leveret_storage.errors import MediumFailed, MediumFull
-from leveret_storage.format import crc_seed, encode_blob_header
-from leveret_storage.record import RecordWriter, encode_mark, encode_record, new_salt
-from leveret_storage.record_reader import Damage, Record, RecordReader
+from leveret_storage.format.file_header import crc_seed, encode_blob_header
+from leveret_storage.format.record_reader import Damage, Record, RecordReader
+from leveret_storage.format.record_writer import RecordWriter, encode_mark, encode_record, new_salt
 from tests.storage.faulty import Crashed, Fault, FaultyMedium
 from tests.storage.owning import take
 

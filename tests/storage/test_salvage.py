@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leveret_storage.entries import read_run
 from leveret_storage.errors import Damaged
-from leveret_storage.inspection import inspect
+from leveret_storage.format.entries import read_run
+from leveret_storage.format.record_reader import Damage, Record, RecordReader
+from leveret_storage.format.record_writer import encode_mark
 from leveret_storage.medium import Medium
-from leveret_storage.record import encode_mark
-from leveret_storage.record_reader import Damage, Record, RecordReader
-from leveret_storage.recovery import Loose, Recovery, recover
-from leveret_storage.salvage import salvage
-from leveret_storage.segments import queue_numbers, read_record
+from leveret_storage.recovery.inspection import inspect
+from leveret_storage.recovery.recover import Loose, Recovery, recover
+from leveret_storage.recovery.salvage import salvage
+from leveret_storage.segments.segment_writer import queue_numbers, read_record
 from tests.storage.faulty import Crashed, Fault, FaultyMedium
 from tests.storage.owning import put, take
 from tests.support.brokers import BrokerError, Leveret

@@ -1,7 +1,7 @@
 """A start with more messages in the log than memory is to hold puts them on disk as it goes."""
 
-from leveret_storage.entries import Stored
-from leveret_storage.recovery import OBJECT_BYTES, Loose, Recovery, recover
+from leveret_storage.format.entries import Stored
+from leveret_storage.recovery.recover import OBJECT_BYTES, Loose, Recovery, recover
 from tests.storage.faulty import FaultyMedium
 from tests.storage.owning import take
 from tests.storage.store_world import kept_of, read_out

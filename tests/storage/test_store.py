@@ -4,12 +4,12 @@ from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
 
-from leveret_storage.entries import Stored
 from leveret_storage.errors import MediumFull, StorageError
-from leveret_storage.queue_log import QueueLog, Run
-from leveret_storage.recovery import Loose, Recovery, recover
-from leveret_storage.store import LOG_SEGMENTS_MAX, Limits, Store
-from leveret_storage.writer import ThreadExecutor
+from leveret_storage.format.entries import Stored
+from leveret_storage.media.executor import ThreadExecutor
+from leveret_storage.recovery.recover import Loose, Recovery, recover
+from leveret_storage.segments.queue_journal import QueueJournal, Run
+from leveret_storage.store.store import LOG_SEGMENTS_MAX, Limits, Store
 from tests.storage.faulty import Fault, FaultyMedium
 from tests.storage.owning import take
 from tests.storage.store_world import StepExecutor, read_out
@@ -67,7 +67,7 @@ class Owner:
         self.store.commit(urgent=True)
         self.run()
 
-    def publish(self, queue: QueueLog, first: int, count: int, body: bytes = b"x" * 50) -> None:
+    def publish(self, queue: QueueJournal, first: int, count: int, body: bytes = b"x" * 50) -> None:
         for position, message in enumerate(stored(count, body), first):
             self.store.message([queue], [position], message)
 

@@ -5,9 +5,9 @@ import re
 import pytest
 
 from leveret_storage.errors import Damaged
-from leveret_storage.format import MARK_BYTES
-from leveret_storage.record_reader import RecordReader
-from leveret_storage.recovery import recover
+from leveret_storage.format.file_header import MARK_BYTES
+from leveret_storage.format.record_reader import RecordReader
+from leveret_storage.recovery.recover import recover
 from tests.storage.faulty import FaultyMedium
 from tests.storage.store_world import World, read_out
 from tests.storage.test_store import Owner, stored

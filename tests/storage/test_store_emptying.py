@@ -1,12 +1,12 @@
 """How much of the commit log is kept, and that nothing is lost when segments of it go."""
 
-from leveret_storage.entries import Stored, read_run
 from leveret_storage.errors import StorageError
-from leveret_storage.queue_log import QueueLog
-from leveret_storage.recovery import Loose, recover
-from leveret_storage.segments import log_number, read_record
-from leveret_storage.store import LOG_SEGMENT_BYTES, LOG_SEGMENTS_MAX, Store
-from leveret_storage.writer import InlineExecutor
+from leveret_storage.format.entries import Stored, read_run
+from leveret_storage.media.executor import InlineExecutor
+from leveret_storage.recovery.recover import Loose, recover
+from leveret_storage.segments.queue_journal import QueueJournal
+from leveret_storage.segments.segment_writer import log_number, read_record
+from leveret_storage.store.store import LOG_SEGMENT_BYTES, LOG_SEGMENTS_MAX, Store
 from tests.storage.faulty import FaultyMedium
 
 BODY_BYTES = LOG_SEGMENT_BYTES // 2
@@ -36,7 +36,7 @@ class Owner:
         self.busy = self.store.add_queue(True)
         self.next = {self.old: 0, self.busy: 0}
 
-    def publish(self, queue: QueueLog, body: bytes) -> None:
+    def publish(self, queue: QueueJournal, body: bytes) -> None:
         """Keep a message, in memory and in the log alone."""
         self.store.message([queue], [self.next[queue]], Stored(b"route", b"header", body, True))
         self.next[queue] += 1
@@ -47,7 +47,7 @@ class Owner:
         return sum(log_number(name) is not None for name in self.medium.list())
 
 
-def _bodies(owner: Owner, queue: QueueLog) -> list[bytes]:
+def _bodies(owner: Owner, queue: QueueJournal) -> list[bytes]:
     medium = owner.medium.kill()
     found = recover(medium).queues.get(queue.number)
     bodies: list[bytes] = []

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
-from leveret_storage.entries import Stored
 from leveret_storage.errors import StorageError
-from leveret_storage.queue_log import QueueLog
-from leveret_storage.recovery import recover
-from leveret_storage.store import Store
-from leveret_storage.writer import Done, Job
+from leveret_storage.format.entries import Stored
+from leveret_storage.media.executor import Done, Job
+from leveret_storage.recovery.recover import recover
+from leveret_storage.segments.queue_journal import QueueJournal
+from leveret_storage.store.store import Store
 from tests.storage.faulty import FaultyMedium
 
 
@@ -50,7 +50,7 @@ class Owner:
             failed=self._failed,
         )
         self.store.adopt(recover(self.medium))
-        self.queue: QueueLog = self.store.add_queue(durable)
+        self.queue: QueueJournal = self.store.add_queue(durable)
         self.store.commit()
         self.writing.close()
         self.told = 0
@@ -92,15 +92,15 @@ def test_a_batch_is_there_as_a_whole_though_a_part_of_it_goes_to_a_queue_segment
     assert set(counts) == {1, 11}
 
 
-def settle_nothing(queue: QueueLog) -> None:
+def settle_nothing(queue: QueueJournal) -> None:
     queue.settle_range(0, 0)
 
 
-def settle_one(queue: QueueLog) -> None:
+def settle_one(queue: QueueJournal) -> None:
     queue.settle(0)
 
 
-def is_told(durable: bool, settle: Callable[[QueueLog], None]) -> bool:
+def is_told(durable: bool, settle: Callable[[QueueJournal], None]) -> bool:
     """Whether who waits for the open batch is told, without the disk, and before the next one."""
     owner = Owner(durable)
     settle(owner.queue)

@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 from librt.strings import BytesWriter
 
 import leveret
-from leveret import tables
 from leveret.compiled import COMPILED, build_kind, loaded_from_shared_object
-from leveret.engine.message import Message
-from leveret.protocol import frames
+from leveret.engine.values import encoded_table
+from leveret.engine.values.message import Message
+from leveret.protocol.wire import frames
 from tests.protocol.player import PLAIN, play
 from tests.protocol.scripts import HANDSHAKE, SESSION
-from tests.unit.protocol import wire
+from tests.unit.protocol.wire import octets
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,7 +60,7 @@ if build_kind() == "plain Python":
         assert str(importlib.import_module(name).__file__).endswith(".py")
 
 else:
-    plain_tables = twin(tables)
+    plain_tables = twin(encoded_table)
     plain_frames = twin(frames)
 
     def damaged(good: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
@@ -80,38 +80,38 @@ else:
         )
 
     def test_the_twins_are_what_they_are_called() -> None:
-        assert loaded_from_shared_object(tables.__name__)
+        assert loaded_from_shared_object(encoded_table.__name__)
         assert loaded_from_shared_object(frames.__name__)
         assert str(plain_tables.__file__).endswith("tables.py")
         assert str(plain_frames.__file__).endswith("frames.py")
 
-    @given(damaged(wire.tables), st.integers(0, 3))
+    @given(damaged(octets.tables), st.integers(0, 3))
     @settings(max_examples=200, deadline=None)
     def test_tables_are_checked_alike(table: bytes, start: int) -> None:
         data = b"\0" * start + table
-        compiled = outcome(tables.check_table, data, start, len(data))
+        compiled = outcome(encoded_table.check_table, data, start, len(data))
         assert compiled == outcome(plain_tables.check_table, data, start, len(data))
         if isinstance(compiled, int):
-            types = tables.table_types(data, start)
+            types = encoded_table.table_types(data, start)
             assert types == plain_tables.table_types(data, start)
 
-    @given(st.integers(0, 0xFFFF), damaged(st.binary(max_size=80)), damaged(wire.tables))
+    @given(st.integers(0, 0xFFFF), damaged(st.binary(max_size=80)), damaged(octets.tables))
     @settings(max_examples=200, deadline=None)
     def test_properties_are_checked_alike(flags: int, values: bytes, table: bytes) -> None:
         for data in (
             flags.to_bytes(2, "big") + values,
-            (flags & 0x9FFF | tables.HEADERS).to_bytes(2, "big") + table + values,
+            (flags & 0x9FFF | encoded_table.HEADERS).to_bytes(2, "big") + table + values,
         ):
-            compiled = outcome(tables.check_properties, data, 0, len(data))
+            compiled = outcome(encoded_table.check_properties, data, 0, len(data))
             assert compiled == outcome(plain_tables.check_properties, data, 0, len(data))
             if isinstance(compiled, int):
-                mode = tables.delivery_mode(data, 0, compiled)
+                mode = encoded_table.delivery_mode(data, 0, compiled)
                 assert mode == plain_tables.delivery_mode(data, 0, compiled)
 
     @settings(deadline=None)
     @given(st.binary(max_size=60))
     def test_names_read_alike(name: bytes) -> None:
-        assert tables.name_text(name) == plain_tables.name_text(name)
+        assert encoded_table.name_text(name) == plain_tables.name_text(name)
 
     @settings(deadline=None)
     @given(

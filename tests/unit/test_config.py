@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from leveret import config_reference
 from leveret.config import KEYS, Config, ConfigError, Key, load_config
+from leveret.reference import configuration
 
 ROOT = Path(__file__).parents[2]
 
@@ -241,17 +241,17 @@ def test_a_configuration_cannot_be_changed() -> None:
 
 class TestWrittenForms:
     def test_the_example_file_is_made_from_the_table(self) -> None:
-        written = (ROOT / config_reference.TOML_PATH).read_text("utf-8")
+        written = (ROOT / configuration.TOML_PATH).read_text("utf-8")
 
-        assert written == config_reference.toml_text()
+        assert written == configuration.toml_text()
 
     def test_the_documentation_is_made_from_the_table(self) -> None:
-        written = (ROOT / config_reference.DOCUMENT_PATH).read_text("utf-8")
+        written = (ROOT / configuration.DOCUMENT_PATH).read_text("utf-8")
 
-        assert written == config_reference.with_tables(written)
+        assert written == configuration.with_tables(written)
 
     def test_the_example_file_has_every_key_at_its_default(self) -> None:
-        path = ROOT / config_reference.TOML_PATH
+        path = ROOT / configuration.TOML_PATH
         document = tomllib.loads(path.read_text("utf-8"))
 
         assert [f"{section}.{key}" for section in document for key in document[section]] == list(
@@ -261,7 +261,7 @@ class TestWrittenForms:
 
     def test_a_document_without_its_marks_is_refused(self) -> None:
         with pytest.raises(ValueError, match="marks"):
-            config_reference.with_tables("# Configuration\n")
+            configuration.with_tables("# Configuration\n")
 
     @pytest.mark.parametrize("key", KEYS.values(), ids=lambda key: key.path)
     def test_every_default_is_a_value_the_key_takes(self, key: Key, write_toml: Path) -> None:

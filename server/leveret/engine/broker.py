@@ -5,21 +5,21 @@ from functools import partial
 
 from leveret import __version__
 from leveret.config import Config
-from leveret.engine import definitions
-from leveret.engine.accounts import Accounts
-from leveret.engine.clock import Clock
-from leveret.engine.keeper import Keeper
-from leveret.engine.queue import Queue
-from leveret.engine.timers import Timers
-from leveret.engine.topology.exchanges import predeclare
+from leveret.engine.access.accounts import Accounts
+from leveret.engine.lifecycle.exchanges import predeclare
+from leveret.engine.persistence import definitions
+from leveret.engine.persistence.definition_log import DefinitionLog
+from leveret.engine.queues.queue import Queue
+from leveret.engine.values.clock import Clock
+from leveret.engine.values.timers import Timers
 from leveret.engine.vhost import VirtualHost
 from leveret.limits import RESTORED_BYTES_MAX
 from leveret_storage.errors import StorageError
+from leveret_storage.media.executor import Executor
 from leveret_storage.medium import Medium
-from leveret_storage.queue_log import QueueLog
-from leveret_storage.recovery import RecoveredQueue, Recovery, recover
-from leveret_storage.store import Store
-from leveret_storage.writer import Executor
+from leveret_storage.recovery.recover import RecoveredQueue, Recovery, recover
+from leveret_storage.segments.queue_journal import QueueJournal
+from leveret_storage.store.store import Store
 
 
 class Broker:
@@ -31,7 +31,7 @@ class Broker:
         self.accounts = Accounts({auth.default_user: auth.default_pass}, auth.loopback_users)
         self.clock = Clock()
         self.timers = Timers()
-        self.keeper: Keeper | None = None
+        self.definition_log: DefinitionLog | None = None
         """Where what is durable is written down; None while nothing outlives the process."""
         self.vhosts: dict[str, VirtualHost] = {}
         self.add_vhost(auth.default_vhost)
@@ -76,34 +76,34 @@ class Broker:
             failed=failed,
             sync=sync,
         )
-        self.keeper = Keeper(store)
+        self.definition_log = DefinitionLog(store)
         _restore_queues(store, queues, found)
         for orphan in found.queues.values():
             found.stray.extend(segment.name for segment in orphan.segments)
         found = found._replace(next_queue=max(found.next_queue, *made, 0) + 1)
         store.adopt(found)
         for vhost in self.vhosts.values():
-            vhost.keeper = self.keeper
+            vhost.definition_log = self.definition_log
         return found
 
     def _synced(self) -> None:
-        if self.keeper is not None:
-            self.keeper.synced()
+        if self.definition_log is not None:
+            self.definition_log.synced()
 
     def tidy(self) -> None:
         """Have disk given back that few messages keep; to be called every now and then."""
-        if self.keeper is not None:
-            self.keeper.store.tidy()
+        if self.definition_log is not None:
+            self.definition_log.store.tidy()
 
     def commit(self, urgent: bool = False) -> None:
         """Have what is open written, if somebody waits for it or it is `urgent`."""
-        if self.keeper is not None:
-            self.keeper.store.commit(urgent)
+        if self.definition_log is not None:
+            self.definition_log.store.commit(urgent)
 
 
 def _restore_queues(store: Store, queues: dict[int, Queue], found: Recovery) -> None:
     """Give every queue what was found of it, by the numbers that the store has for it."""
-    levels: dict[Queue, list[tuple[QueueLog, RecoveredQueue]]] = {}
+    levels: dict[Queue, list[tuple[QueueJournal, RecoveredQueue]]] = {}
     for number, queue in queues.items():
         recovered = found.queues.pop(number, None)
         if recovered is None:

@@ -5,23 +5,23 @@ cycles are cut, a queue is named once however many ways lead to it, and an excha
 nowhere hands over to its alternate exchange (RabbitMQ: Exchange to Exchange Bindings, Alternate
 Exchanges). What a key led to is remembered until anything that routing depends on changes.
 
-Declaring, binding and deleting, with all that may be refused, are in `topology.py`.
+Declaring, binding and deleting, with all that may be refused, are in `lifecycle/`.
 """
 
 from typing import Final
 
-from leveret.engine import keeper
-from leveret.engine.clock import Clock
-from leveret.engine.dead_letters import DeadLetters
-from leveret.engine.exchanges.base import Destination, Exchange
-from leveret.engine.home import Home
-from leveret.engine.keeper import Keeper
-from leveret.engine.keeping import keep
-from leveret.engine.message import Message, arriving, short_strings
-from leveret.engine.queue import Queue
-from leveret.engine.redelivery import Returns
-from leveret.engine.settings import QueueSettings
-from leveret.engine.timers import Timers
+from leveret.engine.flow.dead_letters import DeadLetters
+from leveret.engine.flow.persist import persist
+from leveret.engine.persistence import definition_log
+from leveret.engine.persistence.definition_log import DefinitionLog
+from leveret.engine.queues.queue import Queue
+from leveret.engine.queues.queue_host import QueueHost
+from leveret.engine.queues.redelivery import Returns
+from leveret.engine.routing.exchanges.base import Destination, Exchange
+from leveret.engine.values.clock import Clock
+from leveret.engine.values.message import Message, arriving, short_strings
+from leveret.engine.values.settings import QueueSettings
+from leveret.engine.values.timers import Timers
 from leveret.errors import AmqpError, ReplyCode
 from leveret.limits import ROUTE_CACHE_ENTRIES_MAX
 
@@ -50,7 +50,7 @@ class Route:
         """The queues depend on the message: ask `VirtualHost.queues_for` for each."""
 
 
-class VirtualHost(Home):
+class VirtualHost(QueueHost):
     """One virtual host. Whoever changes `exchanges`, `queues` or a binding calls `changed`."""
 
     def __init__(
@@ -64,7 +64,7 @@ class VirtualHost(Home):
         self.dead_letters = DeadLetters(self)
         self.adopts = False
         """Whether a queue that is declared with other arguments than before goes by them."""
-        self.keeper: Keeper | None = None
+        self.definition_log: DefinitionLog | None = None
         """Where what is durable is written down; None where nothing outlives the process."""
         self.exchanges: dict[str, Exchange] = {}
         self.queues: dict[str, Queue] = {}
@@ -136,13 +136,17 @@ class VirtualHost(Home):
     def pass_on_dead_letters(self) -> None:
         self.dead_letters.pass_on()
 
-    def note_key(self, queue: str, key: bytes, until: int) -> None:
-        if self.keeper is not None:
-            self.keeper.define(keeper.seen(self.name, False, queue, [(key, until)]))
+    def note_key(self, queue: str, key: bytes, expires_at: int) -> None:
+        if self.definition_log is not None:
+            self.definition_log.define(
+                definition_log.seen(self.name, False, queue, [(key, expires_at)])
+            )
 
     def note_returns(self, queue: str, position: int, returns: Returns) -> None:
-        if self.keeper is not None:
-            self.keeper.store.define(keeper.returned(self.name, queue, position, returns))
+        if self.definition_log is not None:
+            self.definition_log.store.define(
+                definition_log.returned(self.name, queue, position, returns)
+            )
 
     def queues_for(self, exchange: str, routing_keys: list[str], message: Message) -> list[Queue]:
         """Where a message goes whose route is not remembered: it depends on more than one key.
@@ -166,8 +170,8 @@ class VirtualHost(Home):
             queues = self.queues_for(destination.name, [_text(route[2 + route[0] :])], again)
         for queue in queues:
             queue.publish(again)
-        if again.persistent and self.keeper is not None:
-            keep(self.keeper.store, again, queues)
+        if again.persistent and self.definition_log is not None:
+            persist(self.definition_log.store, again, queues)
         if self.dead_letters.waiting:
             self.dead_letters.pass_on()
 

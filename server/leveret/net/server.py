@@ -12,15 +12,15 @@ from leveret.addresses import parse_address
 from leveret.config import DEFAULT_LISTEN, Config
 from leveret.engine.broker import Broker
 from leveret.limits import LISTEN_BACKLOG, UNOPENED_CONNECTIONS_MAX
-from leveret.log import get_logger
+from leveret.logging import get_logger
 from leveret.memory import memory_limit_bytes
 from leveret.net.alarms import Alarms, Resource
-from leveret.net.clock import LoopClock
 from leveret.net.disk_guard import DiskGuard
-from leveret.net.losses import Losses
+from leveret.net.loop_clock import LoopClock
+from leveret.net.loop_scheduler import LoopScheduler
+from leveret.net.lost_dead_letters import Losses
 from leveret.net.memory_guard import MemoryGuard
 from leveret.net.transport import AmqpTransport
-from leveret.net.turn import Turn
 
 TICK_S: Final = 0.5
 """Seconds between two looks at the clock: half the shortest heartbeat there is."""
@@ -62,8 +62,8 @@ class AmqpServer:
         :raises OSError: for an address that cannot be had; the text names it.
         """
         self._loop = asyncio.get_running_loop()
-        self._turn = Turn(self._loop, self._broker.clock, self._broker.commit)
-        self._clock = LoopClock(self._loop, self._broker, self._turn)
+        self._scheduler = LoopScheduler(self._loop, self._broker.clock, self._broker.commit)
+        self._clock = LoopClock(self._loop, self._broker, self._scheduler)
         self._clock.start()
         listen = self._config.amqp.listen
         bound: list[str] = []
@@ -107,7 +107,7 @@ class AmqpServer:
             transport.abort()
 
     def _accept(self) -> AmqpTransport:
-        return AmqpTransport(self._broker, self._turn, self, self._received)
+        return AmqpTransport(self._broker, self._scheduler, self, self._received)
 
     # --- connections (what a transport tells) -------------------------------------------------
 

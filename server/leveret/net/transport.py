@@ -17,10 +17,10 @@ from leveret.limits import (
     OUTPUT_REPLIES_BYTES_MAX,
     SLICE_BYTES,
 )
-from leveret.log import get_logger
-from leveret.net.turn import Turn
+from leveret.logging import get_logger
+from leveret.net.loop_scheduler import LoopScheduler
 from leveret.net.wall_clock import now_ms
-from leveret.protocol.connection import Connection
+from leveret.protocol.connections.connection import Connection
 
 log = get_logger()
 
@@ -41,12 +41,12 @@ class AmqpTransport(asyncio.Protocol):
     def __init__(
         self,
         broker: Broker,
-        turn: Turn,
+        scheduler: LoopScheduler,
         transports: Transports,
         received: Callable[[int], None],
     ) -> None:
         self._broker = broker
-        self._turn = turn
+        self._scheduler = scheduler
         self._transports = transports
         self._received = received
         """Told how many bytes were read, so that memory is looked at in time."""
@@ -77,7 +77,7 @@ class AmqpTransport(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received(len(data))
-        self._broker.clock.turn(now_ms())
+        self._broker.clock.advance_to(now_ms())
         # What is small, an acknowledgement or a request, need not wait for its turn.
         now = SLICE_BYTES if len(data) <= SLICE_BYTES and not self._waiting else 0
         self._advance(data, now)
@@ -113,7 +113,7 @@ class AmqpTransport(asyncio.Protocol):
             log.exception("internal error")
             connection.internal_error()
             more = False
-        self._turn.end()
+        self._scheduler.end()
         session = connection.session
         if self._broker.alarm and session.publishes and not connection.blocked:
             connection.block(self._broker.alarm)
@@ -131,9 +131,9 @@ class AmqpTransport(asyncio.Protocol):
         self._waiting = True
         if session.held:
             session.held = False
-            self._turn.hold(self)
+            self._scheduler.hold(self)
         else:
-            self._turn.later(self)
+            self._scheduler.later(self)
 
     def _congested(self) -> bool:
         """Whether so many answers wait, unread or for the store, that the peer may not ask for
@@ -160,7 +160,7 @@ class AmqpTransport(asyncio.Protocol):
     # --- what the server calls --------------------------------------------------------------
 
     def _wake(self) -> None:
-        self._turn.wake(self)
+        self._scheduler.wake(self)
 
     def flush(self) -> None:
         """Write what the connection has to send; close when it has nothing more to say."""

@@ -423,7 +423,7 @@ def deleting_a_queue_cancels_its_consumers(session: Session) -> None:
     consumer.do(Basic.Consume(0, "q", "two"), ch=2)
     other = session.connect("b")
     other.do(Queue.Delete(0, "q"))
-    consumer.until(Basic.Cancel, Basic.Cancel)
+    consumer.expires_at(Basic.Cancel, Basic.Cancel)
     consumer.settle()
 
 
@@ -443,7 +443,7 @@ def deleting_without_waiting_cancels_consumers_of_the_same_channel(session: Sess
     client = with_messages(session)
     client.do(Basic.Consume(0, "q", "one"))
     client.send(Queue.Delete(0, "q", nowait=True))
-    client.until(Basic.Cancel)
+    client.expires_at(Basic.Cancel)
     client.settle()
 
 
@@ -454,7 +454,7 @@ def deleting_an_exclusive_queue_cancels_its_consumers(session: Session) -> None:
     client.open(2)
     client.do(Basic.Consume(0, "q", "one"), ch=2)
     client.send(Queue.Delete(0, "q"))
-    client.until(Queue.DeleteOk, Basic.Cancel)
+    client.expires_at(Queue.DeleteOk, Basic.Cancel)
 
 
 @scenario()
@@ -464,7 +464,7 @@ def deleting_an_auto_delete_queue_cancels_its_consumers(session: Session) -> Non
     client.do(Basic.Consume(0, "q", "one"))
     other = session.connect("b")
     other.do(Queue.Delete(0, "q"))
-    client.until(Basic.Cancel)
+    client.expires_at(Basic.Cancel)
     client.do(Basic.Cancel("one"))
 
 
@@ -485,7 +485,7 @@ def what_a_cancelled_consumer_holds_can_be_settled(session: Session) -> None:
     client.do(Basic.Consume(0, "q", "one"), "q")
     other = session.connect("b")
     other.do(Queue.Delete(0, "q"))
-    client.until(Basic.Cancel)
+    client.expires_at(Basic.Cancel)
     client.do(Basic.Ack(1))
     client.do(Basic.Nack(2, False, True))
     client.do(Basic.Reject(3, False))
@@ -497,7 +497,7 @@ def a_tag_the_server_cancelled_can_be_used_again(session: Session) -> None:
     client.do(Basic.Consume(0, "q", "one"))
     other = session.connect("b")
     other.do(Queue.Delete(0, "q"))
-    client.until(Basic.Cancel)
+    client.expires_at(Basic.Cancel)
     client.do(Queue.Declare(0, "q"))
     client.do(Basic.Consume(0, "q", "one"))
     client.publish("", "q", b"1")
@@ -544,7 +544,7 @@ def a_global_prefetch_limits_the_channel(session: Session) -> None:
         client.publish("", queue, queue.encode())
         client.settle(queue)
     client.send(Basic.Ack(1))
-    client.until(Basic.Deliver)
+    client.expires_at(Basic.Deliver)
 
 
 @scenario()
@@ -553,9 +553,9 @@ def a_global_prefetch_is_raised_and_lifted(session: Session) -> None:
     client.do(Basic.Qos(0, 1, True))
     client.do(Basic.Consume(0, "q", "tag"), "q")
     client.send(Basic.Qos(0, 2, True))
-    client.until(Basic.QosOk, Basic.Deliver)
+    client.expires_at(Basic.QosOk, Basic.Deliver)
     client.send(Basic.Qos(0, 0, True))
-    client.until(Basic.QosOk, Basic.Deliver, Basic.Deliver)
+    client.expires_at(Basic.QosOk, Basic.Deliver, Basic.Deliver)
 
 
 @scenario()
@@ -647,7 +647,7 @@ def a_consumers_channel_closing_hands_its_messages_to_another(session: Session) 
     client.do(Basic.Consume(0, "q", "one"), "q", ch=2)
     client.do(Basic.Consume(0, "q", "two"), "q", ch=1)
     client.send(channel_close(), 2)
-    client.until(Channel.CloseOk, Basic.Deliver, Basic.Deliver)
+    client.expires_at(Channel.CloseOk, Basic.Deliver, Basic.Deliver)
 
 
 @scenario()
@@ -657,7 +657,7 @@ def a_lost_connection_hands_its_messages_to_another(session: Session) -> None:
     other = session.connect("b")
     other.do(Basic.Consume(0, "q", "two"), "q")
     worker.drop()
-    other.until(Basic.Deliver)
+    other.expires_at(Basic.Deliver)
 
 
 @scenario()

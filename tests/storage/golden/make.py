@@ -25,7 +25,7 @@ from typing import Any, Final
 import pika
 
 from leveret.compiled import build_kind
-from leveret_storage.format import FORMAT_VERSION
+from leveret_storage.format.file_header import FORMAT_VERSION
 from tests.support.brokers import SOURCE_ROOTS, wait_until
 
 HERE: Final = Path(__file__).parent
@@ -52,8 +52,8 @@ def serve(directory: str) -> None:
     # The modules that tell the engine the time import the function when they are imported.
     wall_clock.now_ms = now_ahead_ms
     from leveret.cli import main
-    from leveret.engine import backlog
-    from leveret_storage import store
+    from leveret.engine.queues import backlog
+    from leveret_storage.store import store
 
     for module, name, value in (
         (backlog, "CHUNK_MESSAGES", 4),

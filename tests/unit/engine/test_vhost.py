@@ -4,15 +4,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leveret.engine.exchanges import create
-from leveret.engine.exchanges.base import Destination
-from leveret.engine.queue import Queue
-from leveret.engine.table import Table
-from leveret.engine.topology.exchanges import predeclare
+from leveret.engine.lifecycle.exchanges import predeclare
+from leveret.engine.queues.queue import Queue
+from leveret.engine.routing.exchanges import create
+from leveret.engine.routing.exchanges.base import Destination
+from leveret.engine.values.field_table import Table
 from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError, ReplyCode
 from leveret.limits import ROUTE_CACHE_ENTRIES_MAX
-from tests.unit.engine.exchanges.naive import message
+from tests.unit.engine.routing.exchanges.naive import message
 
 
 def raw(exchange: str, routing_key: str) -> bytes:

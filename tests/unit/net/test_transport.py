@@ -12,10 +12,10 @@ from pamqp import commands, frame
 from leveret.config import Config
 from leveret.engine.broker import Broker
 from leveret.limits import OUTPUT_REPLIES_BYTES_MAX, SLICE_BYTES
+from leveret.net.loop_scheduler import LoopScheduler
 from leveret.net.transport import AmqpTransport
-from leveret.net.turn import Turn
-from leveret_storage.filesystem import FilesystemMedium
-from leveret_storage.writer import Done, InlineExecutor, Job
+from leveret_storage.media.executor import Done, InlineExecutor, Job
+from leveret_storage.media.filesystem import FilesystemMedium
 from tests.storage.owning import take
 from tests.support.wire import PROTOCOL_HEADER, make_start_ok, marshal_content
 
@@ -126,9 +126,11 @@ class Client:
 
     def __init__(self, broker: Broker, loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(asyncio, "get_running_loop", lambda: loop)
-        turn = Turn(cast("asyncio.AbstractEventLoop", loop), broker.clock, broker.commit)
+        scheduler = LoopScheduler(
+            cast("asyncio.AbstractEventLoop", loop), broker.clock, broker.commit
+        )
         self._loop = loop
-        self.transport = AmqpTransport(broker, turn, Everyone(), lambda _count: None)
+        self.transport = AmqpTransport(broker, scheduler, Everyone(), lambda _count: None)
         self.socket = Socket(self.transport)
         self.transport.connection_made(cast("asyncio.Transport", self.socket))
 

@@ -6,18 +6,18 @@ from typing import Any, Final, cast
 from pamqp.base import Frame
 from pamqp.commands import Basic
 
-from leveret.engine.arguments import CONSUMER_TIMEOUT, Arguments
-from leveret.engine.queue import Queue
-from leveret.engine.settings import NONE
-from leveret.engine.topology.arguments import CONSUMER_ARGUMENTS, check_arguments
-from leveret.engine.topology.names import find_queue, generated, the_queue
-from leveret.engine.topology.queues import check_may_consume, check_may_get
+from leveret.engine.lifecycle.names import find_queue, generated, the_queue
+from leveret.engine.lifecycle.queue_arguments import CONSUMER_ARGUMENTS, check_arguments
+from leveret.engine.lifecycle.queues import check_may_consume, check_may_get
+from leveret.engine.queues.queue import Queue
+from leveret.engine.values.arguments import CONSUMER_TIMEOUT, Arguments
+from leveret.engine.values.settings import NONE
 from leveret.errors import AmqpError, ReplyCode
-from leveret.protocol import replies
-from leveret.protocol.channel import Channel
-from leveret.protocol.deliveries import ChannelConsumer, Delivery
+from leveret.protocol.channels import direct_reply_to
+from leveret.protocol.channels.channel import Channel
+from leveret.protocol.channels.deliveries import ChannelConsumer, Delivery
+from leveret.protocol.channels.published_properties import REPLY_TO
 from leveret.protocol.handlers.queue import queue_name
-from leveret.protocol.publishing import REPLY_TO
 
 GENERATED_TAG_PREFIX: Final = "amq.ctag-"
 
@@ -64,7 +64,7 @@ def _make_consumer(channel: Channel, method: Basic.Consume, tag: str) -> Channel
     name = queue_name(channel, method.queue)
     arguments = cast("Arguments", method.arguments)
     if name == REPLY_TO:
-        return replies.make_consumer(
+        return direct_reply_to.make_consumer(
             tag, vhost, channel.deliveries, no_ack=method.no_ack, arguments=arguments
         )
     queue = find_queue(vhost, name, channel.session)
@@ -110,8 +110,8 @@ def get(channel: Channel, method: Basic.Get) -> Frame | None:
     """basic.get: one message, whatever the prefetch says."""
     queue = find_queue(channel.vhost, queue_name(channel, method.queue), channel.session)
     check_may_get(channel.vhost, queue)
-    if queue.lease is not None:
-        queue.lease.renew()
+    if queue.expiry is not None:
+        queue.expiry.renew()
     taken = queue.take()
     if taken is None:
         return Basic.GetEmpty()

@@ -7,8 +7,8 @@ from pamqp.base import Frame
 from pamqp.commands import Channel as ChannelMethods
 
 from leveret.errors import AmqpError, ReplyCode
-from leveret.protocol.channel import Channel
-from leveret.protocol.methods import AccessRequest, AccessRequestOk
+from leveret.protocol.channels.channel import Channel
+from leveret.protocol.wire.methods import AccessRequest, AccessRequestOk
 
 TICKET: Final = 1
 """The only ticket there is. Methods that carry one have it ignored."""

@@ -7,7 +7,7 @@ from pamqp.base import Frame
 from pamqp.commands import Confirm
 
 from leveret.errors import AmqpError, ReplyCode
-from leveret.protocol.channel import Channel
+from leveret.protocol.channels.channel import Channel
 
 
 def select(channel: Channel, method: Confirm.Select) -> Frame:

@@ -8,12 +8,12 @@ from pamqp.commands import Connection as ConnectionMethods
 
 from leveret.errors import AmqpError, ReplyCode
 from leveret.limits import FRAME_MIN_SIZE
-from leveret.protocol.methods import octets
-from leveret.protocol.sasl import MECHANISMS
 from leveret.protocol.states import ConnectionEvent, ConnectionState
+from leveret.protocol.wire.methods import octets
+from leveret.protocol.wire.sasl import MECHANISMS
 
 if TYPE_CHECKING:
-    from leveret.protocol.connection import Connection
+    from leveret.protocol.connections.connection import Connection
 
 CAPABILITIES: Final = (
     "publisher_confirms",

@@ -6,9 +6,9 @@ from typing import Any, Final
 from pamqp.base import Frame
 from pamqp.commands import Exchange
 
-from leveret.engine.topology import bindings, exchanges
-from leveret.engine.topology.names import clean
-from leveret.protocol.channel import Channel
+from leveret.engine.lifecycle import bindings, exchanges
+from leveret.engine.lifecycle.names import clean
+from leveret.protocol.channels.channel import Channel
 
 
 def declare(channel: Channel, method: Exchange.Declare) -> Frame:

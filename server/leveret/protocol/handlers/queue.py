@@ -7,16 +7,16 @@ from typing import Any, Final, cast
 from pamqp.base import Frame
 from pamqp.commands import Queue
 
-from leveret.engine.arguments import Arguments
-from leveret.engine.topology import bindings, queues
-from leveret.engine.topology.arguments import is_quorum
-from leveret.engine.topology.names import clean, find_queue, no_queue
+from leveret.engine.lifecycle import bindings, queues
+from leveret.engine.lifecycle.names import clean, find_queue, no_queue
+from leveret.engine.lifecycle.queue_arguments import is_quorum
+from leveret.engine.values.arguments import Arguments
 from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError, ReplyCode
-from leveret.protocol import replies
-from leveret.protocol.channel import Channel
-from leveret.protocol.methods import QueueDeclareOk
-from leveret.protocol.session import Session
+from leveret.protocol.channels import direct_reply_to
+from leveret.protocol.channels.channel import Channel
+from leveret.protocol.channels.session import Session
+from leveret.protocol.wire.methods import QueueDeclareOk
 
 
 def queue_name(channel: Channel, given: str) -> str:
@@ -34,12 +34,12 @@ def declare(channel: Channel, method: Queue.Declare) -> Frame:
     """queue.declare. An exclusive queue belongs to the connection."""
     session = channel.session
     name = clean(method.queue)
-    if replies.is_name(name):
+    if direct_reply_to.is_name(name):
         return _declare_replies(channel, name)
     if method.passive:
         queue = find_queue(channel.vhost, name, session)
-        if queue.lease is not None:
-            queue.lease.renew()
+        if queue.expiry is not None:
+            queue.expiry.renew()
     else:
         arguments = cast("Arguments", method.arguments)
         is_new = name not in channel.vhost.queues
@@ -87,7 +87,7 @@ def _log_difference(session: Session, vhost: VirtualHost, name: str, text: str) 
 
 def _declare_replies(channel: Channel, name: str) -> Frame:
     """A name of direct reply-to is declared by consuming only, so here it is there or it is not."""
-    if not replies.has_consumer(channel.vhost, name):
+    if not direct_reply_to.has_consumer(channel.vhost, name):
         raise no_queue(channel.vhost, name)
     channel.last_queue = name
     return QueueDeclareOk(queue=name, message_count=0, consumer_count=1)

@@ -6,11 +6,11 @@ from typing import Any, Final
 from pamqp.base import Frame
 from pamqp.commands import Tx
 
-from leveret.engine.message import arriving
+from leveret.engine.values.message import arriving
 from leveret.engine.vhost import Route
 from leveret.errors import AmqpError, ReplyCode
-from leveret.protocol.channel import Channel
-from leveret.protocol.transaction import Transaction
+from leveret.protocol.channels.channel import Channel
+from leveret.protocol.channels.transaction import Transaction
 
 
 def select(channel: Channel, method: Tx.Select) -> Frame:

@@ -1,0 +1,1 @@
+"""What is done with a data directory: opened by a broker, salvaged, read and shown without one."""

@@ -1,0 +1,182 @@
+"""`leveret log`: check, dump and stats of a data directory, offline.
+
+Exit codes: 0 done, or sound; 1 damaged; 2 the directory is in use, or cannot be read. Damage and
+torn ends are said on stderr by dump and stats, which go on without them.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from leveret_storage.format.record_reader import Damage
+    from leveret_storage.medium import Medium
+
+EXIT_DAMAGED: Final = 1
+EXIT_CANNOT_READ: Final = 2
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@click.group("log")
+def log_group() -> None:
+    """Look into the data directory of a broker that does not run."""
+
+
+def _directory(command: Command) -> Command:
+    """What every command takes."""
+    argument = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+    option = click.option(
+        "--read-only",
+        is_flag=True,
+        help="Write, make and lock nothing; for a directory in use: see it as of now.",
+    )
+    return argument(option(command))
+
+
+@contextmanager
+def _opened(directory: Path, read_only: bool) -> "Iterator[Medium]":
+    from leveret.datadir.read import open_directory
+    from leveret_storage.errors import DirectoryLocked, StorageError
+
+    try:
+        medium = open_directory(directory, read_only)
+        try:
+            yield medium
+        finally:
+            medium.close()
+    except DirectoryLocked as error:
+        _cannot_read(f"{error}; with --read-only it is looked at as it is now")
+    except StorageError as error:
+        _cannot_read(str(error))
+
+
+def _cannot_read(reason: str) -> None:
+    click.echo(f"leveret: {reason}", err=True)
+    raise SystemExit(EXIT_CANNOT_READ)
+
+
+class _Problems:
+    """Says what is wrong on stderr, and counts."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def damaged(self, damage: "Damage") -> None:
+        self.say(
+            f"{damage.blob}: damaged from offset {damage.offset} to {damage.end}: {damage.why}"
+        )
+
+    def say(self, problem: object) -> None:
+        self.count += 1
+        click.echo(f"leveret: {problem}", err=True)
+
+    def leave(self) -> None:
+        if self.count:
+            raise SystemExit(EXIT_DAMAGED)
+
+
+@log_group.command()
+@_directory
+def check(directory: Path, read_only: bool) -> None:
+    """Read every byte: exit with 0 if all is as it was written, with 1 if not.
+
+    One line for each problem, and for each torn end, which is no damage.
+    """
+    from leveret.datadir import read
+
+    with _opened(directory, read_only) as medium:
+        findings = read.check(medium, directory)
+        for line in findings.torn:
+            click.echo(f"torn: {line}")
+        for line in findings.problems:
+            click.echo(f"damaged: {line}")
+        blobs = findings.inspection.blobs
+        size = sum(blob.size for blob in blobs)
+        verdict = "damaged" if findings.problems else "sound"
+        click.echo(
+            f"{verdict}: {len(blobs)} files, {size} bytes, {len(findings.problems)} problems"
+        )
+        if findings.problems:
+            raise SystemExit(EXIT_DAMAGED)
+
+
+@log_group.command()
+@_directory
+@click.option("--definitions", is_flag=True, help="Only exchanges, queues and bindings.")
+@click.option("--queue", metavar="NAME", help="Only the messages of this queue.")
+@click.option("--vhost", metavar="NAME", help="Only this virtual host.")
+@click.option("--limit", metavar="N", type=click.IntRange(0), help="At most so many lines.")
+@click.option("--filter", "text", metavar="TEXT", help="Only lines with this text in a value.")
+def dump(
+    directory: Path,
+    read_only: bool,
+    definitions: bool,
+    queue: str | None,
+    vhost: str | None,
+    limit: int | None,
+    text: str | None,
+) -> None:
+    """Write definitions and messages as JSON, one a line."""
+    from leveret.datadir import read
+
+    problems = _Problems()
+    with _opened(directory, read_only) as medium:
+        contents = read.read_contents(medium, problems.damaged)
+        known = any(
+            queue == each.name and vhost in (None, name) for name, each, _ in contents.named()
+        )
+        if queue is not None and not known:
+            _cannot_read(f"no queue {queue!r} in {directory}")
+        items = read.dump(
+            contents, definitions=definitions, queue=queue, vhost=vhost, unread=problems.say
+        )
+        # click.echo would flush every line.
+        out = sys.stdout
+        written = 0
+        for item in items:
+            if text is not None and not read.contains(item, text):
+                continue
+            if written == limit:
+                break
+            written += 1
+            out.write(f"{json.dumps(item, ensure_ascii=False)}\n")
+        out.flush()
+    problems.leave()
+
+
+@log_group.command()
+@_directory
+@click.option("--json", "as_json", is_flag=True, help="As one line of JSON.")
+def stats(directory: Path, read_only: bool, as_json: bool) -> None:
+    """Show sizes, segments, and queues with their messages."""
+    from leveret.datadir import read
+
+    problems = _Problems()
+    with _opened(directory, read_only) as medium:
+        found = read.stats(read.read_contents(medium, problems.damaged))
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False))
+        problems.leave()
+        return
+    log, runs = found["log"], found["queue_segments"]
+    click.echo(f"{found['bytes']} bytes in all, epoch {found['epoch']}")
+    click.echo(
+        f"log: {log['segments']} segments, {log['bytes']} bytes, the oldest is {log['oldest']}"
+    )
+    click.echo(f"queues: {runs['segments']} segments, {runs['bytes']} bytes")
+    for queue in found["queues"]:
+        oldest = f", the oldest is {queue['oldest_segment']}" if queue["segments"] else ""
+        click.echo(
+            f"  {queue['name']!r} in {queue['vhost']!r}: {queue['messages']} messages, "
+            f"{queue['settled']} settled, {queue['segments']} segments of "
+            f"{queue['segment_bytes']} bytes{oldest}"
+        )
+    for line in found["torn"]:
+        click.echo(f"torn: {line}")
+    problems.leave()

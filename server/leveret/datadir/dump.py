@@ -1,0 +1,146 @@
+"""What a data directory holds, for people: definitions and messages as plain objects for JSON.
+
+Values that JSON has not are written as what they look like: a decimal and a timestamp as text,
+bytes as {"base64": TEXT}.
+"""
+
+import base64
+import datetime
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from leveret.engine.lifecycle.exchanges import is_predeclared, predeclare
+from leveret.engine.persistence import definitions
+from leveret.engine.queues.queue import Queue
+from leveret.engine.routing.exchanges.base import Binding, Exchange
+from leveret.engine.vhost import VirtualHost
+from leveret.errors import AmqpError
+from leveret.protocol.wire.methods import PROPERTIES, properties
+from leveret_storage.format.entries import Stored
+
+Plain = dict[str, Any]
+
+
+def restored(found: list[bytes]) -> tuple[dict[str, VirtualHost], dict[int, Queue]]:
+    """The virtual hosts that definitions make, and the queues there are by their number."""
+    vhosts: dict[str, VirtualHost] = {}
+    for definition in found:
+        name = msgspec.msgpack.decode(definition)[1]
+        if name not in vhosts:
+            vhosts[name] = VirtualHost(name)
+            predeclare(vhosts[name])
+    made = definitions.restore(vhosts, found)
+    return vhosts, {number: queue for number, queue in made.items() if not queue.deleted}
+
+
+def plain_definitions(vhosts: dict[str, VirtualHost]) -> Iterator[Plain]:
+    """Every exchange, then every queue, then every binding of all virtual hosts."""
+    for vhost in vhosts.values():
+        for exchange in vhost.exchanges.values():
+            if not is_predeclared(exchange.name):
+                yield {
+                    "kind": "exchange",
+                    "vhost": vhost.name,
+                    "name": plain(exchange.name),
+                    "type": exchange.type,
+                    "auto_delete": exchange.auto_delete,
+                    "internal": exchange.internal,
+                    "arguments": plain(exchange.arguments),
+                }
+    for vhost in vhosts.values():
+        for queue in vhost.queues.values():
+            yield {
+                "kind": "queue",
+                "vhost": vhost.name,
+                "name": plain(queue.name),
+                "auto_delete": queue.auto_delete,
+                "arguments": plain(queue.arguments),
+            }
+    for vhost in vhosts.values():
+        for exchange in vhost.exchanges.values():
+            for binding in exchange.bindings():
+                yield _plain_binding(vhost.name, binding)
+
+
+def _plain_binding(vhost: str, binding: Binding) -> Plain:
+    to_exchange = isinstance(binding.destination, Exchange)
+    return {
+        "kind": "binding",
+        "vhost": vhost,
+        "source": plain(binding.source.name),
+        "destination_type": "exchange" if to_exchange else "queue",
+        "destination": plain(binding.destination.name),
+        "routing_key": plain(binding.routing_key),
+        "arguments": plain(binding.arguments),
+    }
+
+
+def plain_message(vhost: str, queue: str, position: int, message: Stored) -> Plain:
+    """A message in its queue; its body as text where it is UTF-8, else in base64."""
+    length = message.route[0]
+    found: Plain = {
+        "kind": "message",
+        "vhost": vhost,
+        "queue": plain(queue),
+        "position": position,
+        "exchange": plain(_text(message.route[1 : 1 + length])),
+        "routing_key": plain(_text(message.route[2 + length :])),
+        "properties": _plain_properties(message.header),
+        "persistent": message.persistent,
+        "size": len(message.body),
+    }
+    for name, milliseconds in (("arrived", message.arrived), ("until", message.expires_at)):
+        if milliseconds:
+            found[name] = _time(milliseconds)
+    try:
+        found["body"] = message.body.decode()
+    except UnicodeDecodeError:
+        found["body_base64"] = base64.b64encode(message.body).decode()
+    return found
+
+
+def _plain_properties(header: bytes) -> Plain:
+    try:
+        found = properties(header)
+    except AmqpError:
+        return {"undecoded": plain(header)}
+    values = {name: getattr(found, name) for name, _, _ in PROPERTIES}
+    # pamqp says "" of a cluster id that is not there.
+    return {
+        name: plain(value)
+        for name, value in values.items()
+        if value is not None and (name != "cluster_id" or value)
+    }
+
+
+def _time(milliseconds: int) -> str:
+    seconds, rest = divmod(milliseconds, 1000)
+    try:
+        return f"{datetime.datetime.fromtimestamp(seconds, datetime.UTC):%FT%T}.{rest:03}+00:00"
+    except (OverflowError, ValueError):
+        return f"{milliseconds} ms since 1970"
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+def plain(value: Any) -> Any:
+    """A field value as JSON can write it."""
+    if isinstance(value, dict):
+        return {str(plain(name)): plain(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    if isinstance(value, bytes | bytearray):
+        return {"base64": base64.b64encode(value).decode()}
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, datetime.datetime):
+        return value.isoformat()
+    if isinstance(value, str):
+        # Surrogates carry what is not UTF-8; a reader of JSON would choke on them.
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return value

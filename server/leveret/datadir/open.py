@@ -1,0 +1,150 @@
+"""The broker's store on its data directory: opened, watched, closed.
+
+Opening takes the directory's lock and its head, which holds the name of the broker whose data it
+is, and reads what is there. Whatever speaks against using it is told before anything is changed.
+
+When a write or a sync fails, nothing is confirmed any more, and the process ends: only a new one,
+which reads what is really there, knows what is kept. A medium without room is no failure: what it
+refused is written again until it takes it, and free disk counts as none meanwhile.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from leveret.config import Config
+from leveret.datadir.salvage import salvage_directory, set_head_aside
+from leveret.engine.broker import Broker
+from leveret.logging import get_logger
+from leveret_storage.errors import Damaged, StorageError
+from leveret_storage.media.executor import ThreadExecutor
+from leveret_storage.media.filesystem import FilesystemMedium
+from leveret_storage.medium import Medium
+
+NODE_NAME: Final = "node"
+"""Key of the node's name in the head, a msgpack map."""
+
+SWITCH_INTERVAL_S: Final = 0.0001
+"""Seconds a thread waits for the interpreter until whoever has it gives it up at the next chance.
+Python's 5 ms are many times what the disk takes, and each batch is waited for."""
+
+log = get_logger()
+
+
+class StorageRefused(Exception):
+    """The data directory cannot be used; the text is one line for the operator."""
+
+
+class Storage:
+    """What a broker keeps, and the threads that wait for the disk."""
+
+    def __init__(
+        self, config: Config, broker: Broker, failed: Callable[[], None], *, salvage: bool = False
+    ) -> None:
+        """Open the directory, and take what it holds into the broker.
+
+        :param failed: called once if the storage fails later.
+        :param salvage: set aside what is damaged, and go on without it.
+        :raises StorageRefused: if the directory cannot be had or read, or its data is another
+            broker's, or damaged.
+        """
+        self.failed = False
+        self._loop = asyncio.get_running_loop()
+        self._tell_failed = failed
+        self.full = ""
+        """What the medium said when it had no room; "" while it has."""
+        self._timer: asyncio.TimerHandle | None = None
+        self.directory = Path(config.storage.data_dir).absolute()
+        medium: Medium | None = None
+        try:
+            medium = FilesystemMedium(self.directory)
+            if salvage:
+                set_head_aside(medium, self.directory)
+            _take(medium, config.server.node_name)
+            if salvage:
+                salvage_directory(medium, self.directory)
+            self._medium = medium
+            self._open(config, broker)
+        except (OSError, StorageError, StorageRefused) as error:
+            if medium is not None:
+                medium.close()
+            raise StorageRefused(f"storage.data_dir: {config.storage.data_dir}: {error}") from None
+
+    def _open(self, config: Config, broker: Broker) -> None:
+        post = self._loop.call_soon_threadsafe
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        writing = ThreadExecutor("leveret-write", post, self._set_full)
+        reading = ThreadExecutor("leveret-read", post)
+        sync = config.storage.sync
+        found = broker.open_store(self._medium, writing, reading, self._fail, sync == "commit")
+        for line in found.torn:
+            log.warning("torn end of a file left out", file=line)
+        if broker.definition_log is None:
+            raise ValueError("a broker with a store has a keeper")
+        self._store = broker.definition_log.store
+        if sync == "interval":
+            self._interval_s = config.storage.sync_interval / 1000
+            self._sync()
+
+    def free_bytes(self) -> int:
+        """Free disk; none while the medium refuses what is written, whatever else it says."""
+        if self.full:
+            return 0
+        try:
+            return self._medium.free_bytes()
+        except StorageError as error:
+            self._fail(error)
+            return 0
+
+    def close(self) -> None:
+        """Write and sync what is open, and give the directory back."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._store.close()
+        self._medium.close()
+
+    def _sync(self) -> None:
+        self._store.sync_written()
+        self._timer = self._loop.call_later(self._interval_s, self._sync)
+
+    def _set_full(self, refusal: str) -> None:
+        self.full = refusal
+        if refusal:
+            log.warning("the disk is full: writing is tried again", error=refusal)
+        else:
+            log.warning("the disk has room again")
+
+    def _fail(self, error: StorageError) -> None:
+        if not self.failed:
+            self.failed = True
+            log.error(
+                "storage failed: nothing is confirmed any more",
+                error=str(error),
+                data_dir=str(self.directory),
+            )
+            self._tell_failed()
+
+
+def _take(medium: Medium, node_name: str) -> None:
+    """Become the owner of a medium, if it is this node's, or nobody's yet."""
+    epoch, data = medium.read_head()
+    if data:
+        owner = _owner(data)
+        if owner != node_name:
+            raise StorageRefused(
+                f"holds the data of the node {owner!r}, and this one is {node_name!r}"
+                " (server.node_name)"
+            )
+    medium.write_head(epoch, epoch + 1, msgspec.msgpack.encode({NODE_NAME: node_name}))
+
+
+def _owner(data: bytes) -> object:
+    try:
+        head = msgspec.msgpack.decode(data, type=dict[str, object])
+        return head[NODE_NAME]
+    except (msgspec.DecodeError, KeyError):
+        raise Damaged("the head names no node") from None

@@ -1,0 +1,228 @@
+"""A data directory read without a broker: what `leveret log` shows.
+
+Without `read_only` the directory is locked while it is read, so that no broker begins to work on
+it; with it nothing in it is touched, and what is seen is the log up to one instant.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from leveret.datadir.dump import Plain, plain_definitions, plain_message, restored
+from leveret.engine.queues.priority_backlog import within_level
+from leveret.engine.queues.queue import Queue
+from leveret.engine.routing.exchanges.delayed import DelayedExchange
+from leveret.engine.vhost import VirtualHost
+from leveret_storage.errors import ReadFailed, StorageError
+from leveret_storage.format.entries import read_run
+from leveret_storage.format.record_reader import Damage
+from leveret_storage.media.filesystem import FilesystemMedium
+from leveret_storage.medium import Medium
+from leveret_storage.recovery.directory_snapshot import DirectorySnapshot
+from leveret_storage.recovery.inspection import Inspection, check_head, inspect
+from leveret_storage.recovery.recover import Loose, RecoveredQueue, recover
+from leveret_storage.segments.segment_writer import log_number, queue_numbers, read_record
+
+Told = Callable[[Damage], None]
+
+
+def open_directory(directory: Path, read_only: bool) -> Medium:
+    """The medium of a data directory that exists.
+
+    :raises StorageError: DirectoryLocked if it is in use, ReadFailed if it cannot be read.
+    """
+    if not (directory / "blobs").is_dir():
+        raise ReadFailed(f"{directory} is no data directory: it has no blobs/")
+    return DirectorySnapshot(directory) if read_only else FilesystemMedium(directory)
+
+
+@dataclass
+class Contents:
+    """What a directory holds."""
+
+    medium: Medium
+    vhosts: dict[str, VirtualHost]
+    queues: dict[int, Queue]
+    """The declared queues, by their number."""
+    found: dict[int, RecoveredQueue]
+    """Those with anything in the log or on disk."""
+    log: list[int]
+    """The numbers of the log segments."""
+    torn: list[str]
+
+    def named(self) -> Iterator[tuple[str, Queue, list[RecoveredQueue]]]:
+        """Every declared queue with its virtual host and what was found of each of its levels of
+        priority, the highest first; and where the messages of delayed exchanges wait."""
+        numbers: dict[Queue, list[int]] = {}
+        for number, queue in self.queues.items():
+            numbers.setdefault(queue, []).insert(0, number)
+        for vhost in self.vhosts.values():
+            waiting = [
+                exchange.waiting
+                for exchange in vhost.exchanges.values()
+                if isinstance(exchange, DelayedExchange) and exchange.waiting is not None
+            ]
+            for queue in [*vhost.queues.values(), *waiting]:
+                if queue not in numbers:
+                    # Of an exchange that is not durable nothing is kept.
+                    continue
+                levels = [self.found.get(each) or RecoveredQueue(each) for each in numbers[queue]]
+                yield vhost.name, queue, levels
+
+
+def read_contents(medium: Medium, damaged: Told) -> Contents:
+    """Read what a start would find; `damaged` is told of what it would stop at.
+
+    :raises StorageError: if it cannot be read.
+    """
+    found = recover(medium, damaged)
+    vhosts, queues = restored(found.definitions)
+    log = [number for number, _ in found.log]
+    return Contents(medium, vhosts, queues, found.queues, log, found.torn)
+
+
+# --- check ----------------------------------------------------------------------------------
+
+
+@dataclass
+class Findings:
+    """What `check` has to say: one line each."""
+
+    problems: list[str]
+    torn: list[str]
+    inspection: Inspection
+
+
+def check(medium: Medium, directory: Path) -> Findings:
+    """Read every byte of a directory.
+
+    :raises StorageError: if it cannot be read, or is of another version of the format.
+    """
+    seen = inspect(medium)
+    blobs = directory / "blobs"
+    problems = [
+        f"{blobs / damage.blob}: offset {damage.offset} to {damage.end}: {damage.why}"
+        for damage in seen.damages
+    ]
+    head = check_head(medium)
+    if head:
+        problems.append(head)
+    definitions = recover(medium, lambda damage: None).definitions
+    try:
+        restored(definitions)
+    except (msgspec.MsgspecError, LookupError, TypeError, ValueError) as error:
+        problems.append(f"{blobs}: definitions that cannot be: {error}")
+    torn = [f"{blobs / end.blob}: torn at offset {end.offset}: {end.why}" for end in seen.torn]
+    return Findings(problems, torn, seen)
+
+
+# --- dump -----------------------------------------------------------------------------------
+
+
+def queue_messages(
+    contents: Contents, vhost: str, queue: Queue, found: RecoveredQueue, unread: Callable[..., None]
+) -> Iterator[Plain]:
+    """The messages of a queue, or one level of its priorities, that a start would find, in order.
+
+    A run that cannot be read is told to `unread`, as a StorageError, and left out.
+    """
+    for item in found.contents:
+        if isinstance(item, Loose):
+            for position, message in enumerate(item.messages, item.first):
+                yield plain_message(vhost, queue.name, position, message)
+            continue
+        try:
+            payload = read_record(
+                contents.medium, item.segment.name, int(item.offset), int(item.size)
+            )
+            messages = read_run(payload)
+        except StorageError as error:
+            unread(error)
+            continue
+        for first, end in item.live:
+            for position in range(first, end):
+                message = messages[position - int(item.first)]
+                yield plain_message(vhost, queue.name, position, message)
+
+
+def dump(
+    contents: Contents,
+    *,
+    definitions: bool,
+    queue: str | None,
+    vhost: str | None,
+    unread: Callable[..., None],
+) -> Iterator[Plain]:
+    """Definitions, and messages: of the one queue, or of all unless only definitions are wanted."""
+    if definitions or queue is None:
+        for item in plain_definitions(contents.vhosts):
+            if vhost is None or item["vhost"] == vhost:
+                yield item
+    if definitions and queue is None:
+        return
+    for name, each, levels in contents.named():
+        if vhost in (None, name) and queue in (None, each.name):
+            for found in levels:
+                yield from queue_messages(contents, name, each, found, unread)
+
+
+def contains(item: Plain, text: str) -> bool:
+    """Whether a text is anywhere in what a line of a dump says, names of fields left out."""
+    return any(text in value for value in _texts(item))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, str):
+        yield value
+
+
+# --- stats ----------------------------------------------------------------------------------
+
+
+def stats(contents: Contents) -> Plain:
+    """Sizes, segments, and queues with their counts."""
+    sizes = {name: contents.medium.size(name) for name in contents.medium.list()}
+    log = {name: size for name, size in sizes.items() if log_number(name) is not None}
+    runs = {name: size for name, size in sizes.items() if queue_numbers(name) is not None}
+    epoch, _ = contents.medium.read_head()
+    return {
+        "epoch": epoch,
+        "bytes": sum(sizes.values()),
+        "log": {
+            "segments": len(log),
+            "bytes": sum(log.values()),
+            "oldest": min(log, default=None),
+            "newest": max(log, default=None),
+        },
+        "queue_segments": {"segments": len(runs), "bytes": sum(runs.values())},
+        "queues": [_queue_stats(sizes, *each) for each in contents.named()],
+        "torn": contents.torn,
+    }
+
+
+def _queue_stats(
+    sizes: dict[str, int], vhost: str, queue: Queue, levels: list[RecoveredQueue]
+) -> Plain:
+    names = [segment.name for found in levels for segment in found.segments]
+    messages = sum(found.count for found in levels)
+    arrived = sum(within_level(found.next_position) for found in levels)
+    return {
+        "vhost": vhost,
+        "name": queue.name,
+        "number": levels[-1].number,
+        "messages": messages,
+        "settled": arrived - messages,
+        "next_position": arrived,
+        "segments": len(names),
+        "segment_bytes": sum(sizes[name] for name in names),
+        "oldest_segment": min(names, default=None),
+    }

@@ -1,6 +1,0 @@
-"""The exchanges: one file a type, `types` to make one by the name of its type."""
-
-from leveret.engine.exchanges.base import Binding, Destination, Exchange
-from leveret.engine.exchanges.types import EXCHANGE_TYPES, create
-
-__all__ = ["EXCHANGE_TYPES", "Binding", "Destination", "Exchange", "create"]

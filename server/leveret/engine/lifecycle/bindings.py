@@ -1,0 +1,127 @@
+"""Binding a queue or an exchange to an exchange, and unbinding it."""
+
+from collections.abc import Callable
+
+from leveret.engine.lifecycle.exchanges import delete_if_unbound
+from leveret.engine.lifecycle.names import (
+    check_owner,
+    find_exchange,
+    find_queue,
+    refuse_default_exchange,
+)
+from leveret.engine.persistence import definition_log
+from leveret.engine.routing.exchanges.base import Binding, Destination, Exchange
+from leveret.engine.values.field_table import Table
+from leveret.engine.vhost import VirtualHost
+
+
+def bind_queue(
+    vhost: VirtualHost,
+    queue_name: str,
+    exchange_name: str,
+    routing_key: str,
+    arguments: Table,
+    owner: object,
+) -> bool:
+    """Bind a queue; a binding that is there already is no error.
+
+    :returns: whether the binding is there after a restart.
+    :raises AmqpError: NOT_FOUND, RESOURCE_LOCKED, ACCESS_REFUSED for the default exchange,
+        PRECONDITION_FAILED for arguments the exchange's type refuses.
+    """
+    refuse_default_exchange(exchange_name)
+    source = find_exchange(vhost, exchange_name)
+    queue = find_queue(vhost, queue_name, owner)
+    return _bind(vhost, source, queue, routing_key, arguments)
+
+
+def unbind_queue(
+    vhost: VirtualHost,
+    queue_name: str,
+    exchange_name: str,
+    routing_key: str,
+    arguments: Table,
+    owner: object,
+) -> None:
+    """Unbind a queue. What is not there, be it queue, exchange or binding, is no error.
+
+    :raises AmqpError: RESOURCE_LOCKED for a binding of another connection's exclusive queue,
+        ACCESS_REFUSED for the default exchange.
+    """
+    refuse_default_exchange(exchange_name)
+    queue = vhost.queues.get(queue_name)
+    source = vhost.exchanges.get(exchange_name)
+    if queue is None or source is None or not source.has_binding(queue, routing_key, arguments):
+        return
+    check_owner(vhost, queue, owner)
+    _unbind(vhost, source, queue, routing_key, arguments)
+
+
+def bind_exchange(
+    vhost: VirtualHost,
+    destination_name: str,
+    source_name: str,
+    routing_key: str,
+    arguments: Table,
+) -> bool:
+    """Bind an exchange to another (RabbitMQ: Exchange to Exchange Bindings).
+
+    :returns: as `bind_queue`.
+    :raises AmqpError: as `bind_queue`.
+    """
+    refuse_default_exchange(source_name)
+    refuse_default_exchange(destination_name)
+    source = find_exchange(vhost, source_name)
+    destination = find_exchange(vhost, destination_name)
+    return _bind(vhost, source, destination, routing_key, arguments)
+
+
+def unbind_exchange(
+    vhost: VirtualHost,
+    destination_name: str,
+    source_name: str,
+    routing_key: str,
+    arguments: Table,
+) -> None:
+    """Unbind an exchange from another; what is not there is no error."""
+    refuse_default_exchange(source_name)
+    refuse_default_exchange(destination_name)
+    source = vhost.exchanges.get(source_name)
+    destination = vhost.exchanges.get(destination_name)
+    if source is not None and destination is not None:
+        _unbind(vhost, source, destination, routing_key, arguments)
+
+
+def _bind(
+    vhost: VirtualHost,
+    source: Exchange,
+    destination: Destination,
+    routing_key: str,
+    arguments: Table,
+) -> bool:
+    if source.bind(destination, routing_key, arguments):
+        _changed(vhost, Binding(source, destination, routing_key, arguments), definition_log.bind)
+        for message in source.recent():
+            vhost.publish_again(destination, message)
+    return source.durable and destination.durable
+
+
+def _unbind(
+    vhost: VirtualHost,
+    source: Exchange,
+    destination: Destination,
+    routing_key: str,
+    arguments: Table,
+) -> None:
+    if source.unbind(destination, routing_key, arguments):
+        _changed(vhost, Binding(source, destination, routing_key, arguments), definition_log.unbind)
+        delete_if_unbound(vhost, source)
+
+
+def _changed(
+    vhost: VirtualHost, binding: Binding, definition: Callable[[str, Binding], bytes]
+) -> None:
+    """A binding came or went, which is kept if both its ends are durable."""
+    vhost.changed()
+    if vhost.definition_log is not None and binding.source.durable and binding.destination.durable:
+        vhost.definition_log.define(definition(vhost.name, binding))

@@ -1,0 +1,171 @@
+"""Exchanges: declared, deleted, and gone by themselves when their last binding goes."""
+
+from typing import Final
+
+from leveret.engine.lifecycle.attachment import attach, detach
+from leveret.engine.lifecycle.names import (
+    RESERVED_PREFIX,
+    Typed,
+    find_exchange,
+    flag,
+    inequivalent,
+    inequivalent_argument,
+    refuse_default_exchange,
+    refuse_reserved,
+    the_exchange,
+)
+from leveret.engine.persistence import definition_log
+from leveret.engine.routing.exchanges import create
+from leveret.engine.routing.exchanges.base import (
+    ALTERNATE_EXCHANGE,
+    Destination,
+    Exchange,
+    alternate_of,
+)
+from leveret.engine.routing.exchanges.types import check
+from leveret.engine.values.field_table import Table
+from leveret.engine.vhost import VirtualHost
+from leveret.errors import AmqpError, ReplyCode
+
+PREDECLARED: Final = (
+    ("amq.direct", "direct", False),
+    ("amq.fanout", "fanout", False),
+    ("amq.topic", "topic", False),
+    ("amq.headers", "headers", False),
+    ("amq.match", "headers", False),
+    ("amq.rabbitmq.trace", "topic", True),
+)
+"""Name, type, and whether it is internal, of the exchanges every virtual host is born with."""
+
+
+def is_predeclared(name: str) -> bool:
+    """Whether every virtual host is born with an exchange of that name."""
+    return name.startswith(RESERVED_PREFIX)
+
+
+def predeclare(vhost: VirtualHost) -> None:
+    """Give a new virtual host its exchanges (AMQP 0-9-1, section 3.1.3.1)."""
+    for name, type_name, internal in PREDECLARED:
+        vhost.exchanges[name] = create(type_name, name, True, False, internal, {}, vhost.name)
+
+
+def check_exchange(vhost: VirtualHost, name: str) -> Exchange:
+    """A passive declaration: the exchange must be there.
+
+    :raises AmqpError: NOT_FOUND.
+    """
+    refuse_default_exchange(name)
+    return find_exchange(vhost, name)
+
+
+def declare_exchange(
+    vhost: VirtualHost,
+    name: str,
+    type_name: str,
+    *,
+    durable: bool,
+    auto_delete: bool,
+    internal: bool,
+    arguments: Table,
+) -> Exchange:
+    """Make an exchange, or see that the one of that name is the same.
+
+    :raises AmqpError: ACCESS_REFUSED for a reserved name, PRECONDITION_FAILED for an unknown
+        type, a wrong argument, or a living exchange that differs.
+    """
+    refuse_default_exchange(name)
+    current = vhost.exchanges.get(name)
+    check(type_name, name, arguments, vhost.name)
+    if current is None:
+        refuse_reserved("exchange", name)
+        declared = create(type_name, name, durable, auto_delete, internal, arguments, vhost.name)
+        vhost.exchanges[name] = declared
+        vhost.changed()
+        if durable and vhost.definition_log is not None:
+            vhost.definition_log.define(definition_log.exchange(vhost.name, declared))
+        attach(vhost, declared)
+        return declared
+    what = the_exchange(vhost, name)
+    if current.type != type_name:
+        raise inequivalent(what, "type", f"'{type_name}'", f"'{current.type}'")
+    for argument, received, present in (
+        ("durable", durable, current.durable),
+        ("auto_delete", auto_delete, current.auto_delete),
+        ("internal", internal, current.internal),
+    ):
+        if received != present:
+            raise inequivalent(what, argument, flag(received), flag(present))
+    received_alternate = alternate_of(arguments)
+    if received_alternate != current.alternate:
+        raise inequivalent_argument(
+            what, ALTERNATE_EXCHANGE, _typed(received_alternate), _typed(current.alternate)
+        )
+    return current
+
+
+def _typed(alternate: str) -> Typed | None:
+    """The alternate exchange as an argument."""
+    return (alternate, "longstr") if alternate else None
+
+
+def delete_exchange(vhost: VirtualHost, name: str, *, if_unused: bool) -> None:
+    """Delete an exchange with all its bindings; one that is not there is no error.
+
+    :raises AmqpError: ACCESS_REFUSED for a reserved name, PRECONDITION_FAILED for one in use with
+        `if_unused`.
+    """
+    refuse_default_exchange(name)
+    if name.startswith(RESERVED_PREFIX):
+        raise AmqpError(
+            ReplyCode.ACCESS_REFUSED,
+            f"deletion of system {the_exchange(vhost, name)} not allowed",
+        )
+    exchange = vhost.exchanges.get(name)
+    if exchange is None:
+        return
+    if if_unused and exchange.is_bound():
+        raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"{the_exchange(vhost, name)} in use")
+    remove_exchange(vhost, exchange)
+
+
+def remove_exchange(vhost: VirtualHost, exchange: Exchange) -> None:
+    """Take an exchange out of its virtual host, with the bindings to and from it."""
+    _remove([exchange], vhost)
+
+
+def unbind_everywhere(vhost: VirtualHost, destination: Destination) -> None:
+    """Drop every binding to what is being deleted; sources that auto-delete may follow it."""
+    _remove(_unbound_sources(vhost, destination), vhost)
+
+
+def delete_if_unbound(vhost: VirtualHost, exchange: Exchange) -> None:
+    """An auto-delete exchange goes when its last binding is gone (never if it had none)."""
+    if _is_to_go(vhost, exchange):
+        remove_exchange(vhost, exchange)
+
+
+def _remove(exchanges: list[Exchange], vhost: VirtualHost) -> None:
+    """Remove exchanges, and those that auto-delete for it: a chain of any length."""
+    vhost.changed()
+    while exchanges:
+        exchange = exchanges.pop()
+        if vhost.exchanges.get(exchange.name) is exchange:
+            del vhost.exchanges[exchange.name]
+            if exchange.durable and vhost.definition_log is not None:
+                vhost.definition_log.define(definition_log.exchange_gone(vhost.name, exchange.name))
+            exchange.drop_all()
+            detach(exchange)
+            exchanges += _unbound_sources(vhost, exchange)
+
+
+def _unbound_sources(vhost: VirtualHost, destination: Destination) -> list[Exchange]:
+    """Drop every binding to a destination; the exchanges that are to go because of it."""
+    vhost.changed()
+    sources = destination.sources()
+    for source in sources:
+        source.drop(destination)
+    return [source for source in sources if _is_to_go(vhost, source)]
+
+
+def _is_to_go(vhost: VirtualHost, exchange: Exchange) -> bool:
+    return exchange.auto_delete and not exchange.is_bound() and exchange.name in vhost.exchanges

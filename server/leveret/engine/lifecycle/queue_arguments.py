@@ -1,0 +1,353 @@
+"""The arguments of a queue and of a consumer: what each accepts, and when two sets are the same.
+
+Two tables, `QUEUE_ARGUMENTS` and `CONSUMER_ARGUMENTS`. Texts are RabbitMQ's (RabbitMQ: Queues,
+Optional Arguments). What is not in a table is accepted and kept, and plays no part in a
+redeclaration. The tables of `docs/features.md` are made from these (`feature_reference.py`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from leveret.engine.lifecycle import argument_checks as checks
+from leveret.engine.lifecycle.argument_checks import DEAD_LETTER_EXCHANGE, QUEUE_TYPE, Check, plain
+from leveret.engine.lifecycle.names import Typed, inequivalent_argument
+from leveret.engine.values.arguments import (
+    ANY_QUEUE,
+    CONSUMER_TIMEOUT,
+    DEDUPLICATION_PLUGIN,
+    LAVINMQ,
+    PRIORITY,
+    RABBITMQ,
+    RABBITMQ_QUORUM,
+    SINGLE_ACTIVE_CONSUMER,
+    About,
+    Arguments,
+    one_of,
+)
+from leveret.engine.values.deduplication import (
+    CACHE_SIZE,
+    CACHE_TTL,
+    HEADER,
+    KEYS_DEFAULT,
+    KEYS_MAX,
+)
+from leveret.engine.values.settings import OVERFLOWS, RETRY_TYPES
+from leveret.errors import AmqpError, ReplyCode
+from leveret.limits import SHORT_STRING_BYTES_MAX
+
+SHORT_TEXT: Final = f"text of up to {SHORT_STRING_BYTES_MAX} bytes"
+MILLISECONDS: Final = "milliseconds, 0 to ten years"
+RABBITMQ_RETRY: Final = f"{RABBITMQ_QUORUM}, from 4.3"
+RABBITMQ_TIMEOUT: Final = f"{RABBITMQ}, from 3.11.15"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An argument of the tables."""
+
+    check: Check
+    about: About
+    adoptable: bool = False
+    """Whether a redeclaration may change it where the configuration lets it: it does not change
+    the nature of a queue."""
+
+
+QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
+    "x-expires": Known(
+        checks.expires,
+        About(
+            "milliseconds, 1 to ten years",
+            "The queue is deleted when it had no consumer, declaration or `basic.get` for so long.",
+        ),
+        adoptable=True,
+    ),
+    "x-message-ttl": Known(
+        checks.milliseconds,
+        About(
+            MILLISECONDS,
+            "Messages expire so long after they came, or after their own `expiration` if that is"
+            " sooner.",
+        ),
+        adoptable=True,
+    ),
+    DEAD_LETTER_EXCHANGE: Known(
+        checks.short_text,
+        About(
+            SHORT_TEXT,
+            "The exchange that gets what expires, is rejected, is too many, or failed too often.",
+            differs="no dead letter is lost or doubled by a crash",
+        ),
+        adoptable=True,
+    ),
+    "x-dead-letter-routing-key": Known(
+        checks.routing_key,
+        About(
+            f"{SHORT_TEXT}; only with `{DEAD_LETTER_EXCHANGE}`",
+            "The routing key of dead letters.",
+            default="their own",
+        ),
+        adoptable=True,
+    ),
+    "x-max-length": Known(
+        checks.not_negative,
+        About(
+            "number from 0",
+            "Messages that may be ready.",
+            differs="messages that are held back (delayed retry) count, too",
+        ),
+        adoptable=True,
+    ),
+    "x-max-length-bytes": Known(
+        checks.not_negative,
+        About(
+            "number from 0",
+            "Bytes that the bodies of ready messages may have.",
+            differs="as `x-max-length`",
+        ),
+        adoptable=True,
+    ),
+    "x-max-priority": Known(
+        checks.max_priority,
+        About(
+            f"number from 0 to {checks.PRIORITY_MAX}; not for a quorum queue",
+            "The highest priority: messages of a higher `priority` are delivered first.",
+            differs="messages expire in every priority, whatever waits above them",
+        ),
+    ),
+    "x-overflow": Known(
+        checks.overflow,
+        About(
+            one_of(OVERFLOWS),
+            "What a full queue does: drop the oldest message, or refuse the new one"
+            " (`basic.nack` to who asked for confirms), which may be a dead letter then.",
+            default=f"`{OVERFLOWS[0]}`",
+            differs="a quorum queue does as all three say",
+        ),
+        adoptable=True,
+    ),
+    "x-queue-mode": Known(
+        checks.queue_mode,
+        About(
+            one_of(checks.QUEUE_MODES),
+            "None: where messages are kept is the broker's affair.",
+            differs="it has no effect",
+        ),
+    ),
+    "x-queue-version": Known(
+        checks.queue_version,
+        About("1 or 2", "None, as with `x-queue-mode`.", differs="it has no effect"),
+    ),
+    SINGLE_ACTIVE_CONSUMER: Known(
+        checks.boolean,
+        About(
+            "truth value",
+            "One consumer gets messages at a time.",
+            default="false",
+            differs="no consumer may be exclusive, of a quorum queue either; the next one gets at"
+            " once what waited for one that was full",
+        ),
+    ),
+    CONSUMER_TIMEOUT: Known(
+        checks.milliseconds,
+        About(
+            f"{MILLISECONDS}; 0 is no limit",
+            "Time its consumers have to acknowledge.",
+            default="`consumer.timeout`",
+            origin=RABBITMQ_TIMEOUT,
+            differs="there is no limit by default (RabbitMQ: 30 minutes); the delivery goes back"
+            " to its queue, and neither consumer nor channel is closed",
+        ),
+        adoptable=True,
+    ),
+    QUEUE_TYPE: Known(
+        checks.queue_type,
+        About(
+            one_of(checks.QUEUE_TYPES),
+            "The type. A quorum queue must be durable, shared, named and not auto-delete.",
+            default=f"`{checks.QUEUE_TYPES[0]}`",
+            differs="a quorum queue is one copy; `stream` is refused with 540",
+        ),
+    ),
+    "x-delivery-limit": Known(
+        checks.integer,
+        About(
+            "number; below 0 is no limit",
+            "How often a message may fail before it is a dead letter.",
+            origin=RABBITMQ_QUORUM,
+            differs=f"{ANY_QUEUE}; there is no limit by default (RabbitMQ 4: 20)",
+        ),
+        adoptable=True,
+    ),
+    "x-delayed-retry-type": Known(
+        checks.retry_type,
+        About(
+            one_of(RETRY_TYPES),
+            "Which messages that come back are held back for a while.",
+            default=f"`{RETRY_TYPES[0]}`, or `{RETRY_TYPES[1]}` with `x-delayed-retry-min`",
+            origin=RABBITMQ_RETRY,
+            differs=ANY_QUEUE,
+        ),
+        adoptable=True,
+    ),
+    "x-delayed-retry-min": Known(
+        checks.not_negative,
+        About(
+            "milliseconds from 0",
+            "The first delay. Without it nothing is held back.",
+            origin=RABBITMQ_RETRY,
+            differs=ANY_QUEUE,
+        ),
+        adoptable=True,
+    ),
+    "x-delayed-retry-max": Known(
+        checks.not_negative,
+        About(
+            "milliseconds from 0",
+            "The longest delay.",
+            default="49 days",
+            origin=RABBITMQ_RETRY,
+            differs=ANY_QUEUE,
+        ),
+        adoptable=True,
+    ),
+    "x-delayed-retry-multiplier": Known(
+        checks.positive,
+        About(
+            "number from 1",
+            "How the delay grows: constant with 1, exponential from 2.",
+            default="none: linear",
+            origin=f"{LAVINMQ} 2.11",
+        ),
+        adoptable=True,
+    ),
+    "x-message-deduplication": Known(
+        checks.boolean,
+        About(
+            "truth value",
+            "A message with a key that the queue has seen lately is dropped.",
+            default="false",
+            origin=f"{DEDUPLICATION_PLUGIN}; {LAVINMQ}",
+            differs="a key counts, too, when its message has left the queue (as with LavinMQ), and"
+            " after a crash",
+        ),
+    ),
+    CACHE_SIZE: Known(
+        checks.cache_size,
+        About(
+            f"number from 1 to {KEYS_MAX:,}",
+            "Keys that the queue remembers.",
+            default=str(KEYS_DEFAULT),
+            origin=LAVINMQ,
+        ),
+    ),
+    CACHE_TTL: Known(
+        checks.positive,
+        About(
+            "milliseconds from 1",
+            "For how long the queue remembers a key, if it has room.",
+            default="none: for ever",
+            origin=LAVINMQ,
+        ),
+    ),
+    HEADER: Known(
+        checks.text,
+        About(
+            "name of a header",
+            "The header of a message that has its key.",
+            default=f"`{HEADER}`",
+            origin=LAVINMQ,
+        ),
+    ),
+}
+"""In the order in which RabbitMQ compares them: a redeclaration is told of the first that differs.
+`x-queue-mode` and `x-queue-version` say how RabbitMQ keeps messages, which is no affair of a client
+here."""
+
+ADOPTABLE: Final = frozenset(name for name, known in QUEUE_ARGUMENTS.items() if known.adoptable)
+"""What a redeclaration may change where the configuration lets it."""
+
+CONSUMER_ARGUMENTS: Final[Mapping[str, Known]] = {
+    PRIORITY: Known(
+        checks.integer,
+        About(
+            "number",
+            "The consumer with the highest that can take a message gets it; equal ones take turns.",
+            default="0",
+        ),
+    ),
+    CONSUMER_TIMEOUT: Known(
+        checks.milliseconds,
+        About(
+            f"{MILLISECONDS}; 0 is no limit",
+            "Time the consumer has to acknowledge.",
+            default="that of the queue",
+            origin=RABBITMQ_TIMEOUT,
+            differs="as with that of a queue",
+        ),
+    ),
+}
+
+
+def check_queue_arguments(what: str, arguments: Arguments) -> None:
+    """See that the known arguments of a new queue have values they can have.
+
+    :raises AmqpError: PRECONDITION_FAILED, in RabbitMQ's words.
+    """
+    type_name = arguments.types.get(DEAD_LETTER_EXCHANGE, "longstr")
+    if type_name != "longstr":
+        raise AmqpError(
+            ReplyCode.PRECONDITION_FAILED,
+            f"invalid type '{type_name}' for arg '{DEAD_LETTER_EXCHANGE}' in {what}",
+        )
+    if QUEUE_TYPE in arguments:
+        _check(what, arguments, QUEUE_TYPE, QUEUE_ARGUMENTS[QUEUE_TYPE])
+    check_arguments(what, arguments, QUEUE_ARGUMENTS)
+
+
+def check_arguments(what: str, arguments: Arguments, table: Mapping[str, Known]) -> None:
+    """See that every known argument has a value it can have.
+
+    :raises AmqpError: PRECONDITION_FAILED, in RabbitMQ's words.
+    """
+    for name, known in table.items():
+        if name in arguments:
+            _check(what, arguments, name, known)
+
+
+def _check(what: str, arguments: Arguments, name: str, known: Known) -> None:
+    wrong = known.check(arguments, name)
+    if wrong is not None:
+        raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"invalid arg '{name}' for {what}: {wrong}")
+
+
+def check_equivalent(
+    what: str, received: Arguments, current: Arguments, adopted: frozenset[str] = frozenset()
+) -> bool:
+    """See that a redeclaration has the same known arguments; integers compare by value.
+
+    :param adopted: those that may differ.
+    :returns: whether any of these does.
+    :raises AmqpError: PRECONDITION_FAILED, in RabbitMQ's words.
+    """
+    differs = False
+    for name in QUEUE_ARGUMENTS:
+        default = "classic" if name == QUEUE_TYPE else None
+        ours, theirs = current.get(name, default), received.get(name, default)
+        if ours != theirs or type(ours) is not type(theirs):
+            if name not in adopted:
+                typed = _typed(received, name), _typed(current, name)
+                raise inequivalent_argument(what, name, *typed)
+            differs = True
+    return differs
+
+
+def is_quorum(arguments: Arguments) -> bool:
+    """Whether a queue is declared as a quorum queue, of which there is one copy here."""
+    return arguments.get(QUEUE_TYPE) == "quorum"
+
+
+def _typed(arguments: Arguments, name: str) -> Typed | None:
+    if name not in arguments:
+        return None
+    return plain(arguments[name]), arguments.types[name]

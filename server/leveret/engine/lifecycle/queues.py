@@ -1,0 +1,232 @@
+"""Queues: declared, deleted, and gone with their last consumer or their connection."""
+
+from functools import partial
+from typing import Final
+
+from leveret.engine.lifecycle.exchanges import unbind_everywhere
+from leveret.engine.lifecycle.names import (
+    check_owner,
+    find_queue,
+    flag,
+    generated,
+    inequivalent,
+    locked,
+    refuse_reserved,
+    the_queue,
+)
+from leveret.engine.lifecycle.queue_arguments import (
+    ADOPTABLE,
+    check_equivalent,
+    check_queue_arguments,
+    is_quorum,
+)
+from leveret.engine.persistence import definition_log
+from leveret.engine.queues.consumer import Consumer
+from leveret.engine.queues.idle_expiry import QueueExpiry
+from leveret.engine.queues.queue import Queue
+from leveret.engine.values.arguments import Arguments
+from leveret.engine.values.settings import NONE, arguments_source, compute
+from leveret.engine.vhost import VirtualHost
+from leveret.errors import AmqpError, ReplyCode
+
+GENERATED_NAME_PREFIX: Final = "amq.gen-"
+QUORUM_TYPE: Final = "rabbit_quorum_queue"
+"""What RabbitMQ's texts call the type `quorum`."""
+
+
+def declare_queue(
+    vhost: VirtualHost,
+    name: str,
+    *,
+    durable: bool,
+    auto_delete: bool,
+    owner: object | None,
+    connection: object,
+    arguments: Arguments,
+    declared_by: str = "",
+) -> Queue:
+    """Make a queue, or see that the one of that name is the same.
+
+    :param owner: the connection an exclusive queue is to belong to, else None. An exclusive
+        queue does not outlive its connection, so it is never durable.
+    :param connection: the connection that declares.
+    :param declared_by: who that is, for an operator to read.
+    :raises AmqpError: ACCESS_REFUSED for a reserved name, RESOURCE_LOCKED for another's exclusive
+        queue, PRECONDITION_FAILED for wrong arguments or a living queue that differs.
+    """
+    if name:
+        refuse_reserved("queue", name)
+    else:
+        name = _generated(arguments)
+    what = the_queue(vhost, name)
+    durable = durable and owner is None
+    current = vhost.queues.get(name)
+    if current is None:
+        check_queue_arguments(what, arguments)
+        if is_quorum(arguments):
+            _check_quorum(what, arguments, durable, auto_delete, owner)
+        return _create(vhost, name, durable, auto_delete, owner, arguments, declared_by)
+    check_owner(vhost, current, connection)
+    if owner is not current.owner:
+        raise locked(vhost, name)
+    if durable != current.durable:
+        raise inequivalent(what, "durable", flag(durable), flag(current.durable))
+    if auto_delete != current.auto_delete:
+        raise inequivalent(what, "auto_delete", flag(auto_delete), flag(current.auto_delete))
+    adopted = ADOPTABLE if vhost.adopts else frozenset()
+    if check_equivalent(what, arguments, current.arguments, adopted):
+        check_queue_arguments(what, arguments)
+        _adopt(vhost, current, arguments)
+    if current.expiry is not None:
+        current.expiry.renew()
+    return current
+
+
+def _adopt(vhost: VirtualHost, queue: Queue, arguments: Arguments) -> None:
+    """Let a living queue go by the arguments of a redeclaration."""
+    change_arguments(vhost, queue, arguments)
+    if queue.durable and vhost.definition_log is not None:
+        vhost.definition_log.define(definition_log.queue_changed(vhost.name, queue))
+
+
+def change_arguments(vhost: VirtualHost, queue: Queue, arguments: Arguments) -> None:
+    """Give a queue other arguments, which were checked."""
+    queue.arguments = arguments
+    queue.apply(compute([arguments_source(arguments)]))
+    set_expiry(vhost, queue)
+
+
+def set_expiry(vhost: VirtualHost, queue: Queue) -> None:
+    """Begin the lease of a queue that expires, or end that of one that does not."""
+    if queue.expiry is not None:
+        queue.host.timers.stop(queue.expiry)
+        queue.expiry = None
+    if queue.settings.expires != NONE:
+        queue.expiry = QueueExpiry(queue, partial(remove_queue, vhost, queue))
+
+
+def _generated(arguments: Arguments) -> str:
+    if is_quorum(arguments):
+        raise AmqpError(
+            ReplyCode.PRECONDITION_FAILED,
+            f"Cannot declare a server-named queue for type {QUORUM_TYPE}",
+        )
+    return generated(GENERATED_NAME_PREFIX)
+
+
+def _check_quorum(
+    what: str, arguments: Arguments, durable: bool, auto_delete: bool, owner: object | None
+) -> None:
+    """See that a quorum queue is what such a queue must be (RabbitMQ: Quorum Queues).
+
+    :raises AmqpError: PRECONDITION_FAILED.
+    """
+    wrong = ""
+    if "x-max-priority" in arguments:
+        wrong = f"invalid arg 'x-max-priority' for {what} of queue type {QUORUM_TYPE}"
+    elif auto_delete:
+        wrong = f"invalid property 'auto-delete' for {what}"
+    elif owner is not None:
+        wrong = f"invalid property 'exclusive-owner' for {what}"
+    elif not durable:
+        wrong = f"invalid property 'non-durable' for {what}"
+    if wrong:
+        raise AmqpError(ReplyCode.PRECONDITION_FAILED, wrong)
+
+
+def _create(
+    vhost: VirtualHost,
+    name: str,
+    durable: bool,
+    auto_delete: bool,
+    owner: object | None,
+    arguments: Arguments,
+    declared_by: str,
+) -> Queue:
+    queue = Queue(
+        name,
+        durable=durable,
+        auto_delete=auto_delete,
+        owner=owner,
+        arguments=arguments,
+        host=vhost,
+    )
+    queue.declared_by = declared_by
+    set_expiry(vhost, queue)
+    vhost.queues[name] = queue
+    vhost.changed()
+    if vhost.definition_log is not None:
+        store = vhost.definition_log.store
+        journal = store.add_queue(True, queue.levels - 1) if durable else None
+        queue.attach_store(store, journal)
+        if journal is not None:
+            vhost.definition_log.define(definition_log.queue(vhost.name, queue, journal.number))
+    return queue
+
+
+def find_deletable(
+    vhost: VirtualHost, name: str, *, if_unused: bool, if_empty: bool, connection: object
+) -> Queue | None:
+    """The queue that may be deleted; one that is not there is no error.
+
+    :raises AmqpError: RESOURCE_LOCKED, or PRECONDITION_FAILED for one not empty with `if_empty`, or
+        in use with `if_unused`.
+    """
+    if name not in vhost.queues:
+        return None
+    queue = find_queue(vhost, name, connection)
+    if if_empty and queue.message_count() + queue.held_count() != 0:
+        raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"{the_queue(vhost, name)} not empty")
+    if if_unused and queue.consumers:
+        raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"{the_queue(vhost, name)} in use")
+    return queue
+
+
+def remove_queue(vhost: VirtualHost, queue: Queue) -> None:
+    """Take a queue out of its virtual host, with its bindings, messages and consumers."""
+    if queue.deleted:
+        return
+    del vhost.queues[queue.name]
+    if queue.durable and vhost.definition_log is not None:
+        vhost.definition_log.define(definition_log.queue_gone(vhost.name, queue.name))
+    unbind_everywhere(vhost, queue)
+    queue.delete()
+
+
+def remove_consumer(vhost: VirtualHost, queue: Queue, consumer: Consumer) -> None:
+    """End a consumer; an auto-delete queue goes with its last one."""
+    if queue.deleted:
+        return
+    queue.remove_consumer(consumer)
+    if queue.expiry is not None:
+        queue.expiry.renew()
+    if queue.auto_delete and not queue.consumers:
+        remove_queue(vhost, queue)
+
+
+def check_may_consume(vhost: VirtualHost, queue: Queue, exclusive: bool) -> None:
+    """See that another consumer may join, and an exclusive one be alone.
+
+    Who is alone and who is active are two answers to one question, so a queue with a single active
+    consumer takes no exclusive one.
+
+    :raises AmqpError: ACCESS_REFUSED.
+    """
+    taken = queue.consumers or queue.single_active
+    if queue.exclusively_consumed or (exclusive and taken):
+        raise AmqpError(
+            ReplyCode.ACCESS_REFUSED, f"{the_queue(vhost, queue.name)} in exclusive use"
+        )
+
+
+def check_may_get(vhost: VirtualHost, queue: Queue) -> None:
+    """See that single messages may be fetched.
+
+    :raises AmqpError: RESOURCE_LOCKED.
+    """
+    if queue.single_active and is_quorum(queue.arguments):
+        raise AmqpError(
+            ReplyCode.RESOURCE_LOCKED,
+            f"cannot obtain access to locked {the_queue(vhost, queue.name)}. basic.get operations "
+            "are not supported by quorum queues with single active consumer",
+        )

@@ -1,0 +1,1 @@
+"""Definitions: written to the log, and read back at a start."""

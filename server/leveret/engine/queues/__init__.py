@@ -1,0 +1,1 @@
+"""Queues: messages in order, on disk and in memory, and the consumers that take them."""

@@ -1,0 +1,45 @@
+"""A consumer as its queue sees it: somebody who may take a message now, or not.
+
+The queue knows nothing of channels and frames. The protocol's consumer derives from this class
+and says when it can take a message and what taking one means.
+"""
+
+from abc import ABC, abstractmethod
+
+from mypy_extensions import i64
+
+from leveret.engine.values.message import Message
+
+
+class Consumer(ABC):
+    """One basic.consume: its place at a queue.
+
+    A consumer that cannot take a message is parked: it leaves the queue's ready ones, and comes
+    back through `Queue.unpark` when whoever held it up gives it room again.
+    """
+
+    def __init__(self, tag: str, no_ack: bool, exclusive: bool, priority: i64) -> None:
+        self.tag = tag
+        self.no_ack = no_ack
+        self.exclusive = exclusive
+        self.priority = priority
+        """The higher is served first."""
+        self.parked = False
+        self.active = True
+        """Whether it takes turns, or waits until its queue's single active consumer has gone."""
+
+    @abstractmethod
+    def can_take(self) -> bool:
+        """Whether prefetch, flow and the connection's output leave room for one more message."""
+
+    @abstractmethod
+    def deliver(self, message: Message, position: i64, redelivered: bool) -> None:
+        """Take one message; `position` is its place in the queue, to give it back to."""
+
+    @abstractmethod
+    def park(self) -> None:
+        """Told that it was parked, so that it can see to being unparked."""
+
+    @abstractmethod
+    def cancelled(self) -> None:
+        """Told that its queue is gone."""

@@ -1,0 +1,514 @@
+"""A queue: messages in order, handed to its consumers.
+
+Rules:
+- A message's position is its place in the order in which messages leave. What comes back (rejected,
+  or unacknowledged when its channel closed) goes back to its old place.
+- While a consumer is ready nothing waits, so a message that arrives then goes straight through.
+- In a durable queue the store is told of every position that is done with.
+- Which consumer a message goes to is the affair of `Turns`.
+- A queue that is ruled (its messages may expire, or be too many) looks at the message at its head
+  whenever something comes or leaves, and has a timer set for when that one expires. All others,
+  which are most, pay one look at a flag for it.
+"""
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from leveret.engine.queues.backlog import Backlog
+from leveret.engine.queues.consumer import Consumer
+from leveret.engine.queues.consumer_set import ConsumerSet
+from leveret.engine.queues.idle_expiry import QueueExpiry
+from leveret.engine.queues.priority_backlog import PriorityBacklog
+from leveret.engine.queues.queue_host import (
+    DELIVERY_LIMIT,
+    EXPIRED,
+    MAX_LENGTH,
+    NULL_HOST,
+    REJECTED,
+    QueueHost,
+)
+from leveret.engine.queues.redelivery import Redeliveries, counted, exceeds_limit
+from leveret.engine.routing.exchanges.base import Destination
+from leveret.engine.values.arguments import Arguments
+from leveret.engine.values.deduplication import Window
+from leveret.engine.values.message import Message, persistent
+from leveret.engine.values.settings import (
+    NONE,
+    REJECT_PUBLISH_DLX,
+    QueueSettings,
+    arguments_source,
+    compute,
+)
+from leveret.engine.values.timers import Timer
+from leveret.errors import AmqpError, ReplyCode
+from leveret.limits import HELD_BACKLOG_MESSAGES, TENDED_MESSAGES
+from leveret_storage.recovery.recover import RecoveredQueue
+from leveret_storage.segments.queue_journal import QueueJournal
+from leveret_storage.store.store import Store
+
+TAKEN: Final = 0
+HELD: Final = 1
+REFUSED: Final = 2
+"""What became of a message that was published: the queue took it; it did, but messages come too
+fast; or it is full and refuses what is published."""
+
+
+class Queue(Destination):
+    """A named queue of one virtual host, owned by it."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        durable: bool = False,
+        auto_delete: bool = False,
+        owner: object | None = None,
+        arguments: Arguments | None = None,
+        host: QueueHost = NULL_HOST,
+    ) -> None:
+        super().__init__(name, durable)
+        self.auto_delete = auto_delete
+        self.owner = owner
+        """The connection an exclusive queue belongs to; None for a shared one."""
+        self.arguments = arguments if arguments is not None else Arguments({}, {})
+        self.unacknowledged: i64 = 0
+        self.deleted = False
+        self.journal: QueueJournal | None = None
+        """What the store keeps of a durable queue; None for one that ends with the process."""
+        self.last_position: i64 = -1
+        """The position of the message published last; -1 if it got none."""
+        self.last_journal: QueueJournal | None = None
+        """What the store keeps of that message, if it keeps anything."""
+        self.host = host
+        self.settings = compute([arguments_source(self.arguments)])
+        self.persists = self.settings.quorum
+        """Whether every message in it is persistent, however it was published."""
+        self.dead_letters = self.settings.dead_letter_exchange is not None
+        """Whether what it is done with, for another reason than an acknowledgement, goes on."""
+        self.window: Window | None = None
+        """The keys it has seen lately, if it deduplicates."""
+        if self.settings.deduplicates:
+            self.window = self._new_window()
+        self.refers_back = self.settings.deduplicates
+        """Whether what it dropped may be a duplicate of a message in the open batch, which whoever
+        published it waits for, too."""
+        self.expiry: QueueExpiry | None = None
+        """What ends it when it is not used, if it has the setting `expires`."""
+        self.declared_by = ""
+        """Who declared it, as an operator reads it; empty if that is not known."""
+        self.declared_at: i64 = host.clock.now
+        """When it was declared, in milliseconds since the epoch."""
+        self._ruled = self.settings.ruled
+        self._timer: Timer = _QueueTimer(self)
+        self._consumer_set = ConsumerSet(self.settings.single_active_consumer)
+        self.levels = max(int(self.settings.max_priority), 0) + 1
+        """Levels of priority, each of which the store knows by a number of its own."""
+        self._backlog = (
+            Backlog(self.pump) if self.levels == 1 else PriorityBacklog(self.pump, self.levels - 1)
+        )
+        self._backlog.expire_after(self.settings.message_ttl)
+        self.redeliveries: Redeliveries | None = None
+        """What came back and is not done with, if it matters how often a message does."""
+        if self.settings.counts_deliveries:
+            self.redeliveries = Redeliveries()
+        self._held_at: i64 = -1
+        """The position that had left last when a publisher was told that it is too fast: while
+        nothing has left since, slowing it down would help nobody."""
+
+    def attach_store(self, store: Store, journal: QueueJournal | None) -> None:
+        """Use a store: for what does not fit into memory and, with `log`, for what is durable."""
+        self.journal = journal
+        self.last_journal = journal
+        self._backlog.attach_store(store, journal)
+
+    def restore(self, store: Store, found: list[tuple[QueueJournal, RecoveredQueue]]) -> None:
+        """Take in what a start found, by level of priority: the lowest, and others that had any."""
+        backlog = self._backlog
+        self.attach_store(store, found[0][0])
+        for journal, level in found:
+            backlog.restore(journal, level)
+        if self.redeliveries is not None:
+            self.redeliveries.forget(backlog.is_settled)
+        # Any of them may have a time to live of its own.
+        self._ruled = True
+        self.host.timers.set(self._timer, 1)
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether it is usable by the connection that declared it only."""
+        return self.owner is not None
+
+    @property
+    def consumers(self) -> list[Consumer]:
+        """Everybody who consumes from it, in the order in which they came."""
+        return self._consumer_set.consumers
+
+    @property
+    def exclusively_consumed(self) -> bool:
+        """Whether a consumer asked to be the only one."""
+        return self._consumer_set.exclusive
+
+    @property
+    def single_active(self) -> bool:
+        """Whether one of its consumers is active at a time, and the others wait."""
+        return self._consumer_set.single_active
+
+    def message_count(self) -> i64:
+        """Messages ready to be delivered (RabbitMQ: `messages_ready`)."""
+        return self._backlog.count
+
+    def held_count(self) -> i64:
+        """Messages that are held back, neither ready nor unacknowledged."""
+        return 0 if self.redeliveries is None else self.redeliveries.held()
+
+    def publish(self, message: Message) -> i64:
+        """Put a message behind all others, or hand it to the next ready consumer.
+
+        Whoever publishes keeps the message, then lets the dead letters go that it may have made.
+
+        :returns: `TAKEN`, `HELD` if it came too fast (many wait, and consumers are working on them,
+            or the disk does not keep up), or `REFUSED`.
+        """
+        if self._ruled or message.expires_at != 0:
+            return self._publish_ruled(message)
+        backlog = self._backlog
+        store = backlog.store
+        too_fast = store is not None and store.is_behind()
+        self.last_position = backlog.next
+        if backlog.count == 0 and self._consumer_set.ready:
+            consumer = self._consumer_set.next()
+            if consumer is not None:
+                position = backlog.next
+                backlog.next = position + 1
+                backlog.popped = position
+                consumer.deliver(message, position, False)
+                return HELD if too_fast else TAKEN
+        backlog.append(message)
+        return HELD if too_fast or self._is_too_long() else TAKEN
+
+    def _is_too_long(self) -> bool:
+        """Whether many messages wait, and one has left since this was last so."""
+        backlog = self._backlog
+        if backlog.count < HELD_BACKLOG_MESSAGES or backlog.popped == self._held_at:
+            return False
+        self._held_at = backlog.popped
+        return True
+
+    def pump(self) -> None:
+        """Hand out messages for as long as there are any and a consumer takes them."""
+        if self._ruled:
+            self._pump_ruled()
+            self._pass_on_dead_letters()
+            return
+        backlog = self._backlog
+        consumer_set = self._consumer_set
+        while consumer_set.ready and backlog.available():
+            consumer = consumer_set.next()
+            if consumer is None:
+                return
+            message = backlog.pop()
+            consumer.deliver(message, backlog.popped, backlog.redelivered)
+
+    def take(self) -> tuple[Message, int, bool] | None:
+        """The next message, its position, and whether it was delivered before (basic.get).
+
+        :raises AmqpError: INTERNAL_ERROR if it cannot be read, which ends the broker.
+        """
+        backlog = self._backlog
+        backlog.load_now()
+        if self._ruled:
+            while self._drop_head():
+                backlog.load_now()
+            self._pass_on_dead_letters()
+        if backlog.count == 0:
+            return None
+        if not backlog.available():
+            raise AmqpError(ReplyCode.INTERNAL_ERROR, "the next message cannot be read from disk")
+        taken = self._popped(backlog.pop())
+        if self._ruled:
+            self._tend()
+            self._pass_on_dead_letters()
+        return taken
+
+    def _popped(self, message: Message) -> tuple[Message, int, bool]:
+        """The message that was just popped, its position, and whether it was delivered before."""
+        backlog = self._backlog
+        position = int(backlog.popped)
+        redeliveries = self.redeliveries
+        if redeliveries is None or backlog.redelivered or position not in redeliveries.returns:
+            return message, position, backlog.redelivered
+        # It came back before a restart.
+        return counted(message, redeliveries.returns[position]), position, True
+
+    def done(self, position: i64) -> None:
+        """A message that was taken is not given back: it need not be kept any more."""
+        self._backlog.settle(position)
+        if self.redeliveries is not None:
+            self.redeliveries.returns.pop(position, None)
+
+    def reject(self, message: Message, position: i64) -> None:
+        """A message that was taken is not wanted: it is done with, and a dead letter."""
+        self._drop(message, position, REJECTED)
+        self._pass_on_dead_letters()
+
+    def give_back(self, message: Message, position: i64, failed: bool = False) -> None:
+        """Put a message that was taken back to its old place. Call `pump` when all are back.
+
+        :param failed: whether somebody could not cope with it, rather than hand it back.
+        """
+        if self.deleted:
+            return
+        if message.expires_at != 0:
+            self._ruled = True
+        if self.redeliveries is not None:
+            self._give_back_counted(self.redeliveries, message, position, failed)
+            return
+        self._backlog.give_back(message, position)
+
+    def purge(self) -> i64:
+        """Drop every ready message.
+
+        :returns: how many there were.
+        """
+        count = self.message_count() + self.held_count()
+        for position in self._backlog.purge():
+            self.done(position)
+        if self.redeliveries is not None:
+            for position in self.redeliveries.drop_held():
+                self.done(position)
+        return count
+
+    def add_consumer(self, consumer: Consumer) -> None:
+        """Let a consumer take its turns, from now on."""
+        self._consumer_set.add(consumer)
+
+    def remove_consumer(self, consumer: Consumer) -> None:
+        """Give a consumer no more messages; those it holds stay with its channel.
+
+        Another may be active now: call `pump` when all that comes back is back.
+        """
+        self._consumer_set.remove(consumer)
+
+    def unpark(self, consumer: Consumer) -> None:
+        """Let a consumer that may have room again take its turns again."""
+        if consumer.parked and not self.deleted:
+            self._consumer_set.unpark(consumer)
+            self.pump()
+
+    def delete(self) -> None:
+        """Drop all messages, and tell the consumers."""
+        self._backlog.drop()
+        self.redeliveries = None
+        self.journal = None
+        self.last_journal = None
+        self.host.timers.stop(self._timer)
+        if self.expiry is not None:
+            self.host.timers.stop(self.expiry)
+            self.expiry = None
+        self.deleted = True
+        self.dead_letters = False
+        self._consumer_set.end()
+
+    # --- messages that expire, or are too many -----------------------------------------------
+
+    def apply(self, settings: QueueSettings) -> None:
+        """Go by other settings from now on."""
+        self.settings = settings
+        self.dead_letters = settings.dead_letter_exchange is not None
+        self._backlog.expire_after(settings.message_ttl)
+        if settings.counts_deliveries and self.redeliveries is None:
+            self.redeliveries = Redeliveries()
+        if settings.deduplicates:
+            window = self._new_window()
+            if self.window is not None:
+                window.take_over(self.window)
+            self.window = window
+        self.refers_back = settings.deduplicates
+        # What is queued already may have a time to live of its own.
+        self._ruled = self.message_count() != 0 or self._is_ruled_when_empty()
+        self.pump()
+
+    def _publish_ruled(self, message: Message) -> i64:
+        """As `publish`, for a queue or a message with rules of its own."""
+        self._ruled = True
+        self.last_position = -1
+        window = self.window if self.settings.deduplicates else None
+        key = None if window is None else window.key_of(message.header)
+        if window is not None and key is not None and window.has(key, self.host.clock.now):
+            return TAKEN
+        if self.settings.rejects and self._has_no_room_for(len(message.body)):
+            if self.settings.overflow == REJECT_PUBLISH_DLX and self.dead_letters:
+                self.host.dead_letter(self.name, self.settings, message, MAX_LENGTH)
+            return REFUSED
+        if self.persists and not message.persistent:
+            message = persistent(message)
+        if window is not None and key is not None:
+            self._note_key(window, key, message)
+        backlog = self._backlog
+        if self._consumer_set.ready and backlog.count == 0:
+            consumer = self._consumer_set.next()
+            if consumer is not None:
+                position = backlog.pass_by(message)
+                self._published_at(position)
+                consumer.deliver(message, position, False)
+                return TAKEN
+        self._published_at(backlog.append(message))
+        self._tend()
+        store = backlog.store
+        too_fast = store is not None and store.is_behind()
+        return HELD if too_fast or self._is_too_long() else TAKEN
+
+    def _new_window(self) -> Window:
+        settings = self.settings
+        return Window(settings.cache_size, settings.cache_ttl, settings.deduplication_header)
+
+    def _note_key(self, window: Window, key: bytes, message: Message) -> None:
+        """The next message with this key is a duplicate, after a restart, too, if this is kept."""
+        expires_at = window.add(key, message.header, self.host.clock.now)
+        if message.persistent and self.journal is not None:
+            self.host.note_key(self.name, key, int(expires_at))
+
+    def _published_at(self, position: i64) -> None:
+        self.last_position = position
+        self.last_journal = self._backlog.journal_at(position)
+
+    def _pump_ruled(self) -> None:
+        """As `pump`, past what has expired."""
+        backlog = self._backlog
+        consumer_set = self._consumer_set
+        while self._tend() and consumer_set.ready and backlog.available():
+            consumer = consumer_set.next()
+            if consumer is None:
+                return
+            message, position, redelivered = self._popped(backlog.pop())
+            consumer.deliver(message, position, redelivered)
+        if self.message_count() == 0:
+            self._ruled = self._is_ruled_when_empty()
+
+    def _is_ruled_when_empty(self) -> bool:
+        """Whether there is anything to see to, though no message is ready."""
+        return self.settings.ruled or self.held_count() != 0
+
+    def _tend(self) -> bool:
+        """Drop what has expired at the head and what is too much, and see to the rest in time.
+
+        :returns: False if there is more of it than is done at once.
+        """
+        left: i64 = TENDED_MESSAGES
+        while left > 0 and (self._take_back() or self._drop_head()):
+            left -= 1
+        host = self.host
+        now = host.clock.now
+        due = now if left == 0 else self._backlog.due(now)
+        if due != 0:
+            host.timers.set(self._timer, due)
+        if self.redeliveries is not None and self.redeliveries.held() != 0:
+            host.timers.set(self._timer, self.redeliveries.next_due())
+        return left > 0
+
+    def _drop_head(self) -> bool:
+        """Drop the message at the head, if it has expired or there is one too many.
+
+        One that was held back before a restart is so again.
+        """
+        backlog, redeliveries = self._backlog, self.redeliveries
+        if redeliveries is not None and redeliveries.returns and self._is_head_held(redeliveries):
+            message, position, _ = self._popped(backlog.pop())
+            redeliveries.hold(position, message)
+            return True
+        now = self.host.clock.now
+        due = backlog.due(now)
+        if due != 0 and due <= now:
+            popped = backlog.pop_expired()
+            reason = EXPIRED
+        elif self._is_over_limit() and backlog.available():
+            popped = backlog.pop()
+            reason = MAX_LENGTH
+        else:
+            return False
+        message, position, _ = self._popped(popped)
+        self._drop(message, position, reason)
+        return True
+
+    def _is_over_limit(self) -> bool:
+        settings = self.settings
+        if settings.rejects:
+            # What comes back has its place, however full the queue is.
+            return False
+        count = self.message_count() + self.held_count()
+        if settings.max_length != NONE and count > settings.max_length:
+            return True
+        return settings.max_length_bytes != NONE and self._bytes() > settings.max_length_bytes
+
+    def _has_no_room_for(self, size: i64) -> bool:
+        settings = self.settings
+        count = self.message_count() + self.held_count()
+        if settings.max_length != NONE and count >= settings.max_length:
+            return True
+        most = settings.max_length_bytes
+        return most != NONE and self._bytes() + size > most
+
+    def _bytes(self) -> i64:
+        """Bytes of the bodies of all messages that are ready or held back."""
+        size = self._backlog.bytes
+        return size if self.redeliveries is None else size + self.redeliveries.held_bytes
+
+    def _drop(self, message: Message, position: i64, reason: bytes) -> None:
+        """Be done with a message, and pass it on where it goes."""
+        self.done(position)
+        if self.dead_letters:
+            self.host.dead_letter(self.name, self.settings, message, reason)
+
+    def _pass_on_dead_letters(self) -> None:
+        if self.dead_letters:
+            self.host.pass_on_dead_letters()
+
+    # --- messages that came back ---------------------------------------------------------------
+
+    def _give_back_counted(
+        self, redeliveries: Redeliveries, message: Message, position: i64, failed: bool
+    ) -> None:
+        """As `give_back`, where it matters how often."""
+        host, settings = self.host, self.settings
+        returns = redeliveries.count(int(position), settings, failed, host.clock.now)
+        if exceeds_limit(returns, settings):
+            self._drop(message, position, DELIVERY_LIMIT)
+            self._pass_on_dead_letters()
+            return
+        message = counted(message, returns)
+        if self.journal is not None and message.persistent:
+            host.note_returns(self.name, int(position), returns)
+        if returns.due:
+            redeliveries.hold(int(position), message)
+        else:
+            self._backlog.give_back(message, position)
+
+    def _take_back(self) -> bool:
+        """Put a message that is held back no longer where it came back to."""
+        redeliveries = self.redeliveries
+        if redeliveries is None:
+            return False
+        due = redeliveries.take_due(self.host.clock.now)
+        if due is None:
+            return False
+        position, message = due
+        self._backlog.give_back(message, position)
+        return True
+
+    def _is_head_held(self, redeliveries: Redeliveries) -> bool:
+        backlog = self._backlog
+        if not backlog.available():
+            return False
+        return redeliveries.is_held(int(backlog.head()), self.host.clock.now)
+
+
+class _QueueTimer(Timer):
+    """Rings when the message at the head of a queue expires."""
+
+    def __init__(self, queue: Queue) -> None:
+        super().__init__()
+        self._queue = queue
+
+    def ring(self) -> None:
+        self._queue.pump()

@@ -1,0 +1,1 @@
+"""Where messages go: bindings, and the exchange types that match them."""

@@ -1,0 +1,193 @@
+"""What all exchange types share: bindings, where they lead, and how they are found again.
+
+A binding is known by its source, its destination, its routing key and its arguments; binding the
+same again changes nothing. It is filed at both ends: the exchange has all that leave it, in the
+order they were made, and the destination has those that reach it, by the exchange they come from.
+So a destination that is being deleted finds its bindings without a walk over the exchanges, and
+an exchange drops them without a walk over its other bindings.
+
+An exchange type adds what it needs to match quickly, in `_add` and `_remove`. How often a binding
+is made or removed says nothing about how many there are, so both take about the same time
+whatever the number of bindings.
+"""
+
+from abc import abstractmethod
+from collections.abc import Hashable
+from typing import Final
+
+from leveret.engine.values.field_table import Table, freeze_table
+from leveret.engine.values.message import Message
+
+ALTERNATE_EXCHANGE: Final = "alternate-exchange"
+"""The argument that every exchange type has."""
+
+
+class Destination:
+    """What a binding may lead to: a queue or an exchange. Two are the same only if identical."""
+
+    def __init__(self, name: str, durable: bool = False) -> None:
+        self.name = name
+        self.durable = durable
+        """Whether it is there after a restart."""
+        self.incoming: dict[Exchange, dict[Hashable, Binding]] = {}
+
+    def sources(self) -> list["Exchange"]:
+        """The exchanges with at least one binding to this destination."""
+        return list(self.incoming)
+
+
+class Binding:
+    """One way for a message from an exchange to a destination."""
+
+    def __init__(
+        self, source: "Exchange", destination: Destination, routing_key: str, arguments: Table
+    ) -> None:
+        self.source = source
+        self.destination = destination
+        self.routing_key = routing_key
+        self.arguments = arguments
+
+
+class Exchange(Destination):
+    """What every exchange can do; `EXCHANGE_TYPES` has the classes that can be made.
+
+    `alternate` names the exchange that gets what this one cannot route, from the argument
+    `alternate-exchange`; "" is none.
+
+    It is abstract, but no `ABC`: compiled classes that are share one cache, so that `isinstance`
+    may answer for one what it was asked of another.
+    """
+
+    def __init__(
+        self, name: str, durable: bool, auto_delete: bool, internal: bool, arguments: Table
+    ) -> None:
+        super().__init__(name, durable)
+        self.type = ""
+        self.auto_delete = auto_delete
+        self.internal = internal
+        self.arguments = arguments
+        self.alternate = alternate_of(arguments)
+        self.per_message = False
+        """Whether a match depends on more than the routing key, or has more effects than to find
+        destinations: every message is then matched, with itself, instead of its route being
+        remembered."""
+        self.by_each_key = False
+        """Whether a message with several routing keys goes where any of them leads; otherwise only
+        the one it was published with counts."""
+        self._bindings: dict[Binding, None] = {}
+
+    def bind(self, destination: Destination, routing_key: str, arguments: Table) -> bool:
+        """Add a binding. False when this very one exists: same destination, key and arguments.
+
+        Raises AmqpError(PRECONDITION_FAILED) when the exchange type cannot take it.
+        """
+        self.validate(routing_key, arguments)
+        identity = _identity(routing_key, arguments)
+        known = destination.incoming.get(self)
+        if known is None:
+            known = {}
+            destination.incoming[self] = known
+        elif identity in known:
+            return False
+        binding = Binding(self, destination, routing_key, arguments)
+        known[identity] = binding
+        self._bindings[binding] = None
+        self._add(binding)
+        return True
+
+    def has_binding(self, destination: Destination, routing_key: str, arguments: Table) -> bool:
+        """Whether there is a binding with this destination, key and arguments."""
+        known = destination.incoming.get(self)
+        return known is not None and _identity(routing_key, arguments) in known
+
+    def unbind(self, destination: Destination, routing_key: str, arguments: Table) -> bool:
+        """Remove a binding. False when there was none with this destination, key and arguments."""
+        known = destination.incoming.get(self)
+        if known is None:
+            return False
+        binding = known.pop(_identity(routing_key, arguments), None)
+        if binding is None:
+            return False
+        if not known:
+            del destination.incoming[self]
+        del self._bindings[binding]
+        self._remove(binding)
+        return True
+
+    def drop(self, destination: Destination) -> int:
+        """Remove every binding to a destination, which is being deleted; return their number."""
+        known = destination.incoming.pop(self, None)
+        if known is None:
+            return 0
+        for binding in known.values():
+            del self._bindings[binding]
+            self._remove(binding)
+        return len(known)
+
+    def drop_all(self) -> list[Binding]:
+        """Remove every binding of this exchange, which is being deleted; return them."""
+        bindings = list(self._bindings)
+        for binding in bindings:
+            self.drop(binding.destination)
+        return bindings
+
+    def bindings(self) -> list[Binding]:
+        """Every binding that leaves this exchange, oldest first."""
+        return list(self._bindings)
+
+    def is_bound(self) -> bool:
+        """Whether any binding leaves this exchange."""
+        return len(self._bindings) > 0
+
+    @abstractmethod
+    def match(self, routing_key: str, message: Message | None, into: list[Destination]) -> None:
+        """Append every destination a message goes to. One may be appended more than once.
+
+        :param message: None where a route is to be remembered; never None for a `per_message`
+            exchange.
+        """
+
+    def recent(self) -> list[Message]:
+        """What a new binding's destination gets at once, oldest first: nothing, for most types."""
+        return []
+
+    def validate(self, routing_key: str, arguments: Table) -> None:
+        """Refuse, with AmqpError, a binding that the exchange type cannot take."""
+
+    @abstractmethod
+    def _add(self, binding: Binding) -> None:
+        """Make a new binding match."""
+
+    @abstractmethod
+    def _remove(self, binding: Binding) -> None:
+        """Make a binding that is no longer filed match no more."""
+
+
+def alternate_of(arguments: Table) -> str:
+    """The name of the alternate exchange in the arguments of an exchange; "" is none."""
+    alternate = arguments.get(ALTERNATE_EXCHANGE)
+    return alternate if isinstance(alternate, str) else ""
+
+
+Targets = dict[Destination, int]
+"""Destinations with the number of bindings that lead to each, for what is filed under one key."""
+
+
+def add_target(targets: Targets, destination: Destination) -> None:
+    """Count one more binding to a destination."""
+    targets[destination] = targets.get(destination, 0) + 1
+
+
+def remove_target(targets: Targets, destination: Destination) -> None:
+    """Count one binding less to a destination, which is gone with the last one."""
+    count = targets[destination] - 1
+    if count:
+        targets[destination] = count
+    else:
+        del targets[destination]
+
+
+def _identity(routing_key: str, arguments: Table) -> Hashable:
+    if not arguments:
+        return routing_key
+    return (routing_key, freeze_table(arguments))

@@ -1,0 +1,129 @@
+"""The consistent hash exchange: each message goes to one of the bindings, equals to the same one.
+
+What is hashed is the routing key or, as the exchange's arguments say, a header (`hash-header`) or a
+property (`hash-property`) of the message. The key of a binding is a number, its weight: a share of
+what comes, to that of the others (RabbitMQ: Consistent Hash Exchange Type). A binding that comes or
+goes moves its own share of keys and no other; the ring is in `ring.py`.
+
+Where a destination is bound with several weights, they add up, so that one can be replaced by
+another without a gap; RabbitMQ acts upon the first only. A message without the header or property
+goes where one goes that has it empty. Numbers count by their value, however wide they were sent.
+"""
+
+import re
+from typing import Final
+
+from leveret.engine.routing.exchanges.base import Binding, Destination, Exchange
+from leveret.engine.routing.exchanges.hashing import hash_key, hash_octets
+from leveret.engine.routing.exchanges.ring import Ring
+from leveret.engine.values import encoded_table, properties
+from leveret.engine.values.field_table import Table, describe, type_name
+from leveret.engine.values.message import Message
+from leveret.errors import AmqpError, ReplyCode
+from leveret.limits import HASH_WEIGHT_MAX
+
+HASH_HEADER: Final = "hash-header"
+HASH_PROPERTY: Final = "hash-property"
+
+PROPERTIES: Final = {
+    "message_id": encoded_table.MESSAGE_ID,
+    "correlation_id": encoded_table.CORRELATION_ID,
+    "timestamp": encoded_table.TIMESTAMP,
+}
+"""What `hash-property` can name, with the flag of the property."""
+
+_INTEGER: Final = re.compile(r"[+-]?[0-9]+")
+
+
+class ConsistentHashExchange(Exchange):
+    """The type `x-consistent-hash`.
+
+    Raises AmqpError(PRECONDITION_FAILED) for arguments it cannot have.
+    """
+
+    def __init__(
+        self, name: str, durable: bool, auto_delete: bool, internal: bool, arguments: Table
+    ) -> None:
+        super().__init__(name, durable, auto_delete, internal, arguments)
+        self.type = "x-consistent-hash"
+        header = _text(arguments, HASH_HEADER)
+        property_name = _text(arguments, HASH_PROPERTY)
+        if header is not None and property_name is not None:
+            raise _refused(f"{HASH_HEADER} and {HASH_PROPERTY} are mutually exclusive")
+        if property_name is not None and property_name not in PROPERTIES:
+            raise _refused(f"Unsupported property: {property_name}")
+        self.per_message = header is not None or property_name is not None
+        self._header = None if header is None else header.encode("utf-8", "surrogateescape")
+        self._property = 0 if property_name is None else PROPERTIES[property_name]
+        self._ring = Ring()
+        self._weights: dict[Destination, int] = {}
+
+    def match(self, routing_key: str, message: Message | None, into: list[Destination]) -> None:
+        if message is None or not self.per_message:
+            place = hash_key(routing_key)
+        else:
+            place = hash_octets(self._hashed(message.header))
+        destination = self._ring.find(place)
+        if destination is not None:
+            into.append(destination)
+
+    def _hashed(self, header: bytes) -> bytes:
+        if self._header is None:
+            return properties.octets_of(header, self._property) or b""
+        value = properties.header_value(header, self._header)
+        return b"" if value is None else _octets(value)
+
+    def validate(self, routing_key: str, arguments: Table) -> None:
+        """Raise AmqpError(PRECONDITION_FAILED) for a key that is no weight."""
+        if not _INTEGER.fullmatch(routing_key):
+            raise _refused(f"The binding key must be an integer: {describe(routing_key)}")
+        weight = int(routing_key)
+        if weight < 1:
+            raise _refused("The binding key must be greater than 0")
+        if weight > HASH_WEIGHT_MAX:
+            raise _refused(f"The binding key must not be greater than {HASH_WEIGHT_MAX}")
+
+    def _add(self, binding: Binding) -> None:
+        destination = binding.destination
+        before = self._weights.get(destination, 0)
+        after = before + int(binding.routing_key)
+        for unit in range(before, after):
+            self._ring.add(destination, _label(destination), unit)
+        self._weights[destination] = after
+
+    def _remove(self, binding: Binding) -> None:
+        destination = binding.destination
+        before = self._weights[destination]
+        after = before - int(binding.routing_key)
+        for unit in range(after, before):
+            self._ring.remove(destination, _label(destination), unit)
+        if after:
+            self._weights[destination] = after
+        else:
+            del self._weights[destination]
+
+
+def _text(arguments: Table, name: str) -> str | None:
+    if name not in arguments:
+        return None
+    value = arguments[name]
+    if not isinstance(value, str):
+        raise _refused(f"invalid type '{type_name(value)}' for arg '{name}'")
+    return value
+
+
+def _refused(text: str) -> AmqpError:
+    return AmqpError(ReplyCode.PRECONDITION_FAILED, text)
+
+
+def _label(destination: Destination) -> str:
+    kind = "exchange" if isinstance(destination, Exchange) else "queue"
+    return f"{kind} {destination.name}"
+
+
+def _octets(value: bytes) -> bytes:
+    """What is hashed of a value as it stands in a table, its type letter first."""
+    letter = value[:1]
+    if letter in properties.INTEGERS:
+        return str(properties.integer_of(value)).encode()
+    return value[5:] if letter in (b"S", b"x") else value

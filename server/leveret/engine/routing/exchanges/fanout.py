@@ -1,0 +1,32 @@
+"""The fanout exchange: a message goes to everything bound, whatever its routing key."""
+
+from leveret.engine.routing.exchanges.base import (
+    Binding,
+    Destination,
+    Exchange,
+    Targets,
+    add_target,
+    remove_target,
+)
+from leveret.engine.values.field_table import Table
+from leveret.engine.values.message import Message
+
+
+class FanoutExchange(Exchange):
+    """AMQP 0-9-1, section 3.1.3.2."""
+
+    def __init__(
+        self, name: str, durable: bool, auto_delete: bool, internal: bool, arguments: Table
+    ) -> None:
+        super().__init__(name, durable, auto_delete, internal, arguments)
+        self.type = "fanout"
+        self._targets: Targets = {}
+
+    def match(self, routing_key: str, message: Message | None, into: list[Destination]) -> None:
+        into.extend(self._targets)
+
+    def _add(self, binding: Binding) -> None:
+        add_target(self._targets, binding.destination)
+
+    def _remove(self, binding: Binding) -> None:
+        remove_target(self._targets, binding.destination)

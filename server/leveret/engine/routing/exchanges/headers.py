@@ -1,0 +1,176 @@
+"""The headers exchange: a binding's arguments say what the headers of a message must be.
+
+The argument `x-match` says how many of the others must hold: `all` (the default) or `any`. Both
+leave out arguments whose name starts with `x-`; `all-with-x` and `any-with-x` leave out only
+`x-match` itself. An argument without a value holds when the message has a header of that name,
+any other when the message has that header with the same value of the same type, where numbers are
+all of one type. With nothing to hold, `all` matches every message and `any` none (RabbitMQ,
+"Exchanges", headers exchange).
+
+Each such condition is a criterion: the name of a header, or a name with a frozen value. A message
+is turned into the set of criteria it meets, of those that any binding asks for. A binding of the
+`any` kinds is filed under each of its criteria, one of the `all` kinds under the one that fewest
+others were filed under, so a message is compared only with bindings that share a criterion with it.
+"""
+
+from collections.abc import Hashable
+
+from leveret.engine.routing.exchanges.base import (
+    Binding,
+    Destination,
+    Exchange,
+    Targets,
+    add_target,
+    remove_target,
+)
+from leveret.engine.values.field_table import (
+    FieldValue,
+    Table,
+    describe,
+    freeze,
+    headers_of,
+    type_name,
+)
+from leveret.engine.values.message import Message
+from leveret.errors import AmqpError, ReplyCode
+
+
+class _Demand:
+    """What a binding of an `all` kind asks for, and the criterion it is filed under."""
+
+    def __init__(
+        self, destination: Destination, filed_under: Hashable, criteria: list[Hashable]
+    ) -> None:
+        self.destination = destination
+        self.filed_under = filed_under
+        self.criteria = criteria
+
+
+class HeadersExchange(Exchange):
+    """AMQP 0-9-1, section 3.1.3.4, with the `-with-x` kinds of RabbitMQ."""
+
+    def __init__(
+        self, name: str, durable: bool, auto_delete: bool, internal: bool, arguments: Table
+    ) -> None:
+        super().__init__(name, durable, auto_delete, internal, arguments)
+        self.type = "headers"
+        self.per_message = True
+        self._names: dict[str, int] = {}
+        self._always: Targets = {}
+        self._any: dict[Hashable, Targets] = {}
+        self._all: dict[Hashable, dict[Binding, _Demand]] = {}
+        self._demands: dict[Binding, _Demand] = {}
+
+    def match(self, routing_key: str, message: Message | None, into: list[Destination]) -> None:
+        into.extend(self._always)
+        if message is None or not self._names:
+            return
+        headers = headers_of(message.header)
+        met: set[Hashable] = set()
+        for name, value in headers.items():
+            if name in self._names:
+                met.add(name)
+                met.add((name, _value(value)))
+        for criterion in met:
+            targets = self._any.get(criterion)
+            if targets is not None:
+                into.extend(targets)
+            demands = self._all.get(criterion)
+            if demands is not None:
+                into.extend([d.destination for d in demands.values() if met.issuperset(d.criteria)])
+
+    def validate(self, routing_key: str, arguments: Table) -> None:
+        """Raise AmqpError(PRECONDITION_FAILED) for an `x-match` that is not one of the four."""
+        kind = arguments.get("x-match", "all")
+        if not isinstance(kind, str | bytes):
+            raise AmqpError(
+                ReplyCode.PRECONDITION_FAILED,
+                f"Invalid x-match field type {type_name(kind)} (value {describe(kind)}); "
+                "expected longstr",
+            )
+        if kind not in ("all", "any", "all-with-x", "any-with-x"):
+            raise AmqpError(
+                ReplyCode.PRECONDITION_FAILED,
+                f"Invalid x-match field value {describe(kind)}; "
+                "expected all, any, all-with-x, or any-with-x",
+            )
+
+    def _add(self, binding: Binding) -> None:
+        destination = binding.destination
+        criteria = _criteria(binding.arguments)
+        for criterion in criteria:
+            name = _name(criterion)
+            self._names[name] = self._names.get(name, 0) + 1
+        if _is_any(binding.arguments):
+            for criterion in criteria:
+                targets = self._any.get(criterion)
+                if targets is None:
+                    targets = {}
+                    self._any[criterion] = targets
+                add_target(targets, destination)
+        elif not criteria:
+            add_target(self._always, destination)
+        else:
+            demand = _Demand(destination, self._least_used(criteria), criteria)
+            self._demands[binding] = demand
+            filed = self._all.get(demand.filed_under)
+            if filed is None:
+                filed = {}
+                self._all[demand.filed_under] = filed
+            filed[binding] = demand
+
+    def _remove(self, binding: Binding) -> None:
+        destination = binding.destination
+        criteria = _criteria(binding.arguments)
+        for criterion in criteria:
+            name = _name(criterion)
+            self._names[name] -= 1
+            if not self._names[name]:
+                del self._names[name]
+        if _is_any(binding.arguments):
+            for criterion in criteria:
+                targets = self._any[criterion]
+                remove_target(targets, destination)
+                if not targets:
+                    del self._any[criterion]
+        elif not criteria:
+            remove_target(self._always, destination)
+        else:
+            demand = self._demands.pop(binding)
+            filed = self._all[demand.filed_under]
+            del filed[binding]
+            if not filed:
+                del self._all[demand.filed_under]
+
+    def _least_used(self, criteria: list[Hashable]) -> Hashable:
+        best = criteria[0]
+        fewest = len(self._all.get(best, ()))
+        for criterion in criteria:
+            used = len(self._all.get(criterion, ()))
+            if used < fewest:
+                best = criterion
+                fewest = used
+        return best
+
+
+def _criteria(arguments: Table) -> list[Hashable]:
+    with_x = str(arguments.get("x-match", "all")).endswith("-with-x")
+    criteria: list[Hashable] = []
+    for name, value in arguments.items():
+        if name == "x-match" or (name.startswith("x-") and not with_x):
+            continue
+        criteria.append(name if value is None else (name, _value(value)))
+    return criteria
+
+
+def _value(value: FieldValue) -> Hashable:
+    """A value as criteria have it: a float is the number it is, so that it may equal an integer."""
+    return value if isinstance(value, float) and value == value else freeze(value)
+
+
+def _is_any(arguments: Table) -> bool:
+    return str(arguments.get("x-match", "all")).startswith("any")
+
+
+def _name(criterion: Hashable) -> str:
+    return criterion[0] if isinstance(criterion, tuple) else str(criterion)

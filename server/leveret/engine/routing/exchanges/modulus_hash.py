@@ -1,0 +1,45 @@
+"""The modulus hash exchange: the hash of the routing key modulo the number of bindings says which.
+
+A key leads to the same queue for as long as the bindings are the same; one more or less and most
+keys move, which is what the consistent hash exchange is for. A queue bound twice counts twice; what
+the keys of bindings are does not matter (RabbitMQ: Modulus Hash Exchange).
+
+Bindings are numbered in the order of the names they lead to, so where a key leads is the same
+whatever the order they were made in, also after a restart.
+"""
+
+from bisect import bisect_left, insort
+
+from leveret.engine.routing.exchanges.base import Binding, Destination, Exchange
+from leveret.engine.routing.exchanges.hashing import hash_key
+from leveret.engine.values.field_table import Table
+from leveret.engine.values.message import Message
+
+
+class ModulusHashExchange(Exchange):
+    """The type `x-modulus-hash`."""
+
+    def __init__(
+        self, name: str, durable: bool, auto_delete: bool, internal: bool, arguments: Table
+    ) -> None:
+        super().__init__(name, durable, auto_delete, internal, arguments)
+        self.type = "x-modulus-hash"
+        self._destinations: list[Destination] = []
+        """The destination of each binding, in order."""
+
+    def match(self, routing_key: str, message: Message | None, into: list[Destination]) -> None:
+        if self._destinations:
+            into.append(self._destinations[hash_key(routing_key) % len(self._destinations)])
+
+    def _add(self, binding: Binding) -> None:
+        insort(self._destinations, binding.destination, key=_order)
+
+    def _remove(self, binding: Binding) -> None:
+        place = bisect_left(self._destinations, _order(binding.destination), key=_order)
+        while self._destinations[place] is not binding.destination:
+            place += 1
+        del self._destinations[place]
+
+
+def _order(destination: Destination) -> tuple[str, bool]:
+    return destination.name, isinstance(destination, Exchange)

@@ -1,0 +1,40 @@
+"""The random exchange: each message goes to one of the bindings, whichever it be.
+
+All bindings are as likely, so a queue bound twice is twice as likely as one bound once; what their
+keys and that of the message are does not matter (RabbitMQ: Random Exchange Type).
+"""
+
+from random import randrange
+
+from leveret.engine.routing.exchanges.base import Binding, Destination, Exchange
+from leveret.engine.values.field_table import Table
+from leveret.engine.values.message import Message
+
+
+class RandomExchange(Exchange):
+    """The type `x-random`."""
+
+    def __init__(
+        self, name: str, durable: bool, auto_delete: bool, internal: bool, arguments: Table
+    ) -> None:
+        super().__init__(name, durable, auto_delete, internal, arguments)
+        self.type = "x-random"
+        self.per_message = True
+        self._choices: list[Binding] = []
+        self._places: dict[Binding, int] = {}
+        """Where each binding is among the choices."""
+
+    def match(self, routing_key: str, message: Message | None, into: list[Destination]) -> None:
+        if self._choices:
+            into.append(self._choices[randrange(len(self._choices))].destination)
+
+    def _add(self, binding: Binding) -> None:
+        self._places[binding] = len(self._choices)
+        self._choices.append(binding)
+
+    def _remove(self, binding: Binding) -> None:
+        place = self._places.pop(binding)
+        last = self._choices.pop()
+        if last is not binding:
+            self._choices[place] = last
+            self._places[last] = place

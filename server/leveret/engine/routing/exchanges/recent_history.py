@@ -1,0 +1,91 @@
+"""The recent history exchange: a fanout whose last messages go to every new binding, too.
+
+The argument `x-recent-history-length` says how many messages it keeps, 20 without it. Whatever is
+bound gets them at once, the oldest first; so does what is bound again with another key or other
+arguments. A message with the header `x-recent-history-no-store` being true is not kept (RabbitMQ:
+Recent History Exchange).
+
+The history is kept in memory, as RabbitMQ keeps it: after a restart it begins anew. It is bounded
+in bytes, too (`limits.HISTORY_BYTES_MAX`), where RabbitMQ's may take any memory: what does not fit
+goes early, the oldest first, but for the last message.
+"""
+
+from collections import deque
+from typing import Final
+
+from leveret.engine.routing.exchanges.base import (
+    Binding,
+    Destination,
+    Exchange,
+    Targets,
+    add_target,
+    remove_target,
+)
+from leveret.engine.values.field_table import Table, describe
+from leveret.engine.values.message import Message
+from leveret.engine.values.properties import header_value
+from leveret.errors import AmqpError, ReplyCode
+from leveret.limits import HISTORY_BYTES_MAX, HISTORY_MESSAGE_BYTES
+
+LENGTH: Final = "x-recent-history-length"
+LENGTH_DEFAULT: Final = 20
+NO_STORE: Final = b"x-recent-history-no-store"
+
+_TRUE: Final = b"t\x01"
+
+
+class RecentHistoryExchange(Exchange):
+    """The type `x-recent-history`.
+
+    Raises AmqpError(PRECONDITION_FAILED) for a length that is no positive integer.
+    """
+
+    def __init__(
+        self, name: str, durable: bool, auto_delete: bool, internal: bool, arguments: Table
+    ) -> None:
+        super().__init__(name, durable, auto_delete, internal, arguments)
+        self.type = "x-recent-history"
+        self.per_message = True
+        self._length = _length(arguments)
+        self._kept: deque[Message] = deque()
+        self._bytes = 0
+        self._targets: Targets = {}
+
+    def match(self, routing_key: str, message: Message | None, into: list[Destination]) -> None:
+        into.extend(self._targets)
+        if message is not None and not _is_not_to_be_kept(message.header):
+            self._keep(message)
+
+    def recent(self) -> list[Message]:
+        return list(self._kept)
+
+    def _keep(self, message: Message) -> None:
+        kept = self._kept
+        kept.append(message)
+        self._bytes += _size(message)
+        while len(kept) > self._length or (len(kept) > 1 and self._bytes > HISTORY_BYTES_MAX):
+            self._bytes -= _size(kept.popleft())
+
+    def _add(self, binding: Binding) -> None:
+        add_target(self._targets, binding.destination)
+
+    def _remove(self, binding: Binding) -> None:
+        remove_target(self._targets, binding.destination)
+
+
+def _length(arguments: Table) -> int:
+    value = arguments.get(LENGTH, LENGTH_DEFAULT)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise AmqpError(
+            ReplyCode.PRECONDITION_FAILED,
+            f"Invalid argument {describe(value)}, '{LENGTH}' must be a positive integer",
+        )
+    return value
+
+
+def _is_not_to_be_kept(header: bytes) -> bool:
+    return header_value(header, NO_STORE) == _TRUE
+
+
+def _size(message: Message) -> int:
+    return len(message.header) + len(message.body) + HISTORY_MESSAGE_BYTES

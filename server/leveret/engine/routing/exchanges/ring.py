@@ -1,0 +1,111 @@
+"""The ring of consistent hashing: points around a circle, each of which leads somewhere.
+
+Every destination has points at places that follow from its name and nothing else, and whatever
+hashes to a place belongs to the next point from there on. So a point that comes takes from one
+other what lies before it, a point that goes leaves it to one other, and nothing else ever moves;
+and the same destinations make the same ring whatever the order they came in, also after a restart.
+
+The circle is cut into segments of equal length, one for every one to four points, and a segment
+has its points in order: to add, remove and find takes about the same time however many there are.
+"""
+
+from hashlib import blake2b
+from struct import Struct
+from typing import Final
+
+from mypy_extensions import i64
+
+from leveret.engine.routing.exchanges.base import Destination
+from leveret.engine.routing.exchanges.hashing import HASH_BITS
+
+POINTS_PER_UNIT: Final = 128
+"""Points of a destination for each unit of its weight: enough for shares that are, mostly, within a
+tenth of what the weights say."""
+
+SEGMENT_POINTS_MAX: Final = 4
+"""Points a segment has on average, at which segments become twice as many."""
+
+_PLACES: Final = Struct(">16I")
+"""The places in a digest, of `HASH_BITS` bits each."""
+
+
+class _Point:
+    """A place on the circle. Points at the same place are in the order of their labels."""
+
+    def __init__(self, place: i64, label: str, destination: Destination) -> None:
+        self.place = place
+        self.label = label
+        self.destination = destination
+
+    def is_before(self, other: "_Point") -> bool:
+        return self.place < other.place or (self.place == other.place and self.label < other.label)
+
+
+class Ring:
+    """The points of all destinations of one exchange."""
+
+    def __init__(self) -> None:
+        self._points: i64 = 0
+        self._bits: i64 = 0
+        """There are two to the power of this many segments."""
+        self._segments: list[list[_Point]] = [[]]
+
+    def add(self, destination: Destination, label: str, unit: i64) -> None:
+        """Add the points of one unit of weight; units count from 0."""
+        for place in places(label, unit):
+            self._insert(_Point(place, label, destination))
+            self._points += 1
+        while self._points > SEGMENT_POINTS_MAX * len(self._segments):
+            self._cut(self._bits + 1)
+
+    def remove(self, destination: Destination, label: str, unit: i64) -> None:
+        """Remove the points that `add` added for these."""
+        for place in places(label, unit):
+            segment = self._segments[place >> (HASH_BITS - self._bits)]
+            for at, point in enumerate(segment):
+                if point.place == place and point.destination is destination:
+                    del segment[at]
+                    self._points -= 1
+                    break
+        while self._bits > 0 and self._points < len(self._segments):
+            self._cut(self._bits - 1)
+
+    def find(self, place: i64) -> Destination | None:
+        """The destination of the next point from a place on; None where there are no points."""
+        if self._points == 0:
+            return None
+        segments = self._segments
+        number = place >> (HASH_BITS - self._bits)
+        for point in segments[number]:
+            if point.place >= place:
+                return point.destination
+        while True:
+            number += 1
+            if number == len(segments):
+                number = 0
+            if segments[number]:
+                return segments[number][0].destination
+
+    def _insert(self, point: _Point) -> None:
+        segment = self._segments[point.place >> (HASH_BITS - self._bits)]
+        at = len(segment)
+        while at > 0 and point.is_before(segment[at - 1]):
+            at -= 1
+        segment.insert(at, point)
+
+    def _cut(self, bits: i64) -> None:
+        """Cut the circle into another number of segments."""
+        points = [point for segment in self._segments for point in segment]
+        self._bits = bits
+        self._segments = [[] for _ in range(1 << bits)]
+        for point in points:
+            self._insert(point)
+
+
+def places(label: str, unit: i64) -> list[int]:
+    """The places of the points of one unit of a destination's weight."""
+    found: list[int] = []
+    while len(found) < POINTS_PER_UNIT:
+        text = f"{label} {unit} {len(found)}"
+        found.extend(_PLACES.unpack(blake2b(text.encode("utf-8", "surrogateescape")).digest()))
+    return found

@@ -1,0 +1,84 @@
+"""The exchange types by name, and the making of an exchange from what a client declares."""
+
+from typing import Final
+
+from leveret.engine.routing.exchanges.base import ALTERNATE_EXCHANGE, Exchange
+from leveret.engine.routing.exchanges.consistent_hash import ConsistentHashExchange
+from leveret.engine.routing.exchanges.deduplicating import DeduplicatingExchange
+from leveret.engine.routing.exchanges.delayed import ROUTED_AS, DelayedExchange
+from leveret.engine.routing.exchanges.delayed import TYPE as DELAYED
+from leveret.engine.routing.exchanges.direct import DirectExchange
+from leveret.engine.routing.exchanges.fanout import FanoutExchange
+from leveret.engine.routing.exchanges.headers import HeadersExchange
+from leveret.engine.routing.exchanges.modulus_hash import ModulusHashExchange
+from leveret.engine.routing.exchanges.random import RandomExchange
+from leveret.engine.routing.exchanges.recent_history import RecentHistoryExchange
+from leveret.engine.routing.exchanges.topic import TopicExchange
+from leveret.engine.values.field_table import Table, type_name
+from leveret.errors import AmqpError, ReplyCode
+
+EXCHANGE_TYPES: Final[dict[str, type[Exchange]]] = {
+    "direct": DirectExchange,
+    "fanout": FanoutExchange,
+    "headers": HeadersExchange,
+    "topic": TopicExchange,
+    "x-consistent-hash": ConsistentHashExchange,
+    "x-message-deduplication": DeduplicatingExchange,
+    "x-modulus-hash": ModulusHashExchange,
+    "x-random": RandomExchange,
+    "x-recent-history": RecentHistoryExchange,
+}
+"""What `exchange.declare` may ask for in its field `type`, and `x-delayed-type` in an argument."""
+
+
+def create(
+    type: str,
+    name: str,
+    durable: bool,
+    auto_delete: bool,
+    internal: bool,
+    arguments: Table,
+    vhost: str = "/",
+) -> Exchange:
+    """Make an exchange without bindings. `vhost` is only named in error texts.
+
+    Raises AmqpError(PRECONDITION_FAILED) for an unknown type, an `alternate-exchange` that is not
+    a string, and an argument that the type cannot take.
+    """
+    check(type, name, arguments, vhost)
+    if type == DELAYED:
+        inner = _routing_type(arguments)(name, durable, auto_delete, internal, arguments)
+        return DelayedExchange(inner, name, durable, auto_delete, internal, arguments)
+    return EXCHANGE_TYPES[type](name, durable, auto_delete, internal, arguments)
+
+
+def check(type: str, name: str, arguments: Table, vhost: str) -> None:
+    """See that the type and the arguments of all types are right in any declaration.
+
+    Those of one type only count when the exchange is made: RabbitMQ does not look at them where
+    it is there already.
+
+    Raises AmqpError(PRECONDITION_FAILED).
+    """
+    if type not in EXCHANGE_TYPES and type != DELAYED:
+        raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"unknown exchange type '{type}'")
+    if ALTERNATE_EXCHANGE in arguments:
+        alternate = arguments[ALTERNATE_EXCHANGE]
+        if not isinstance(alternate, str):
+            raise AmqpError(
+                ReplyCode.PRECONDITION_FAILED,
+                f"invalid type '{type_name(alternate)}' for arg '{ALTERNATE_EXCHANGE}' "
+                f"in exchange '{name}' in vhost '{vhost}'",
+            )
+
+
+def _routing_type(arguments: Table) -> type[Exchange]:
+    """The type that routes for a delayed exchange, which cannot be a delayed one."""
+    routed_as = arguments.get(ROUTED_AS)
+    found = EXCHANGE_TYPES.get(routed_as) if isinstance(routed_as, str) else None
+    if found is None:
+        raise AmqpError(
+            ReplyCode.PRECONDITION_FAILED,
+            f"Invalid argument, '{ROUTED_AS}' must be an existing exchange type",
+        )
+    return found

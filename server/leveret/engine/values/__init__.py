@@ -1,0 +1,1 @@
+"""Values that the engine works with; they import nothing else of it."""

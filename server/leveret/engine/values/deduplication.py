@@ -1,0 +1,119 @@
+"""Deduplication: which messages an exchange or a queue has seen before.
+
+A message carries a key in a header, and what carries the key of one seen lately is a duplicate.
+Lately is the window: so many keys, the oldest goes first, and each for so long, if there is a time
+(semantics of LavinMQ: Message Deduplication; the community plugin `rabbitmq-message-deduplication`
+has the same arguments). A key may be any single value; integers are equal by value, however wide
+they were sent, and nothing else is equal to what has another type.
+
+The keys of persistent messages are kept in the log, in the batch that has the message.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Final
+
+from mypy_extensions import i64
+from pamqp.common import FieldValue
+
+from leveret.engine.values import properties
+from leveret.engine.values.settings import NONE
+
+CACHE_SIZE: Final = "x-cache-size"
+CACHE_TTL: Final = "x-cache-ttl"
+HEADER: Final = "x-deduplication-header"
+"""Arguments, by the names they have on an exchange and on a queue."""
+
+KEYS_DEFAULT: Final = 128
+"""Keys of a window whose size nobody set, as in LavinMQ."""
+
+KEYS_MAX: Final = 1_000_000
+"""Keys a window can have: each costs some hundred bytes, in memory and in every log segment."""
+
+KEY_OCTETS_MAX: Final = 64
+"""Octets beyond which a key is remembered by its digest, so that windows stay small."""
+
+_MESSAGE_TTL: Final = b"x-cache-ttl"
+_INTEGERS: Final = b"bBsuIilL"
+_NO_KEYS: Final = b"VFA"
+"""Type letters of values that are no key: nothing, tables and arrays."""
+
+
+class Window:
+    """Keys that were seen lately."""
+
+    def __init__(self, size: i64 = NONE, ttl: i64 = NONE, header: str | None = None) -> None:
+        """`ttl` is milliseconds. What is `NONE` is as if it was not set."""
+        self.duplicates: i64 = 0
+        """Messages that were found to be duplicates."""
+        self._size: i64 = KEYS_DEFAULT if size == NONE else size
+        self._ttl: i64 = ttl
+        self._header = (header or HEADER).encode("utf-8", "surrogateescape")
+        self._keys: OrderedDict[bytes, int] = OrderedDict()
+        """Until when each counts, in milliseconds since the epoch; 0 is for ever. Oldest first."""
+
+    def key_of(self, header: bytes) -> bytes | None:
+        """The key of a message with this content header; None if it has none."""
+        value = properties.header_value(header, self._header)
+        if value is None or value[0] in _NO_KEYS:
+            return None
+        if value[0] in _INTEGERS:
+            return b"I%d" % properties.integer_of(value)
+        if len(value) > KEY_OCTETS_MAX:
+            return blake2b(value, digest_size=32).digest()
+        return value
+
+    def has(self, key: bytes, now: i64) -> bool:
+        """Whether a message with this key is a duplicate, which is counted."""
+        expires_at = self._keys.get(key)
+        if expires_at is None:
+            return False
+        if expires_at != 0 and expires_at <= now:
+            del self._keys[key]
+            return False
+        self.duplicates += 1
+        return True
+
+    def add(self, key: bytes, header: bytes, now: i64) -> i64:
+        """See a key that is not in the window, in a message with this content header.
+
+        :returns: until when it counts, in milliseconds since the epoch; 0 is for ever.
+        """
+        ttl = self._ttl
+        own = properties.header_value(header, _MESSAGE_TTL)
+        if own is not None and own[0] in _INTEGERS and properties.integer_of(own) > 0:
+            ttl = properties.integer_of(own)
+        expires_at = 0 if ttl == NONE else now + ttl
+        self.put(key, expires_at)
+        return expires_at
+
+    def put(self, key: bytes, expires_at: i64) -> None:
+        """Have a key count from now on."""
+        keys = self._keys
+        keys[key] = int(expires_at)
+        if len(keys) > self._size:
+            keys.popitem(last=False)
+
+    def seen(self) -> list[tuple[bytes, int]]:
+        """All keys, the oldest first, and until when each counts."""
+        return list(self._keys.items())
+
+    def take_over(self, before: "Window") -> None:
+        """Go on from another window, whose place it takes."""
+        for key, expires_at in before.seen():
+            self.put(key, expires_at)
+        self.duplicates = before.duplicates
+
+
+def number(arguments: Mapping[str, FieldValue], name: str) -> int | None:
+    """A number from 1 in the arguments of an exchange, or text with one in it, as the plugin takes
+    it; `NONE` if there is none, and None if it is not a number it can be."""
+    value = arguments.get(name)
+    if value is None and name not in arguments:
+        return NONE
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 18:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        return None
+    return value

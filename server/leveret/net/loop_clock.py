@@ -1,0 +1,46 @@
+"""The engine's clock and timers, driven by the event loop."""
+
+import asyncio
+
+from leveret.engine.broker import Broker
+from leveret.net.loop_scheduler import LoopScheduler
+from leveret.net.wall_clock import now_ms
+
+
+class LoopClock:
+    """Turns the broker's clock, and rings its timers when they are due."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, broker: Broker, scheduler: LoopScheduler
+    ) -> None:
+        self._loop = loop
+        self._clock = broker.clock
+        self._timers = broker.timers
+        self._scheduler = scheduler
+        self._handle: asyncio.TimerHandle | None = None
+        self._timers.changed = self._arm
+
+    def start(self) -> None:
+        """Begin: what was due while nobody looked rings soon."""
+        self._clock.advance_to(now_ms())
+        self._arm()
+
+    def stop(self) -> None:
+        """Ring no more."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _arm(self) -> None:
+        self.stop()
+        due = self._timers.next_due()
+        if due != 0:
+            wait_ms = max(0, due - now_ms())
+            self._handle = self._loop.call_later(wait_ms / 1000, self._ring)
+
+    def _ring(self) -> None:
+        self._handle = None
+        self._clock.advance_to(now_ms())
+        self._timers.run(self._clock.now)
+        self._scheduler.end()
+        self._arm()

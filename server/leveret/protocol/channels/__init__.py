@@ -1,0 +1,1 @@
+"""Channels: content, confirms, deliveries, transactions, and what they share in a connection."""

@@ -1,0 +1,1 @@
+"""Connections: frames found in the input, the handshake, channels opened and closed."""

@@ -1,0 +1,154 @@
+"""The frames of the hot path, written by hand: deliveries, content, confirms.
+
+A frame is type, channel and size, the payload, and the frame-end octet (AMQP 0-9-1, section
+4.2.3). Channel numbers come as `i16`, the way librt writes them: 32,768 and up are negative there,
+and `wire_number` makes one of the other. All other methods are written by `methods.py`.
+"""
+
+from typing import Final
+
+from librt.strings import BytesWriter, write_i16_be, write_i32_be, write_i64_be
+from mypy_extensions import i16, i32, i64
+
+from leveret.engine.values.message import Message
+from leveret.limits import FRAME_OVERHEAD
+
+FRAME_METHOD: Final = 1
+FRAME_HEADER: Final = 2
+FRAME_BODY: Final = 3
+FRAME_HEARTBEAT: Final = 8
+FRAME_END: Final = 0xCE
+
+CONNECTION_CLOSE: Final = 0x000A0032
+CONNECTION_CLOSE_OK: Final = 0x000A0033
+BASIC_PUBLISH: Final = 0x003C0028
+BASIC_RETURN: Final = 0x003C0032
+BASIC_DELIVER: Final = 0x003C003C
+BASIC_GET_OK: Final = 0x003C0047
+BASIC_ACK: Final = 0x003C0050
+BASIC_REJECT: Final = 0x003C005A
+BASIC_NACK: Final = 0x003C0078
+
+NO_ROUTE_REPLY: Final = b"\x01\x38\x08NO_ROUTE"
+"""Reply code 312 and its text, as basic.return begins."""
+
+HEARTBEAT: Final = b"\x08\x00\x00\x00\x00\x00\x00\xce"
+
+
+def wire_number(channel: int) -> i16:
+    """A channel number, 0 to 65,535, as the signed integer with the same two octets."""
+    return i16(channel - 0x10000 if channel >= 0x8000 else channel)
+
+
+def write_deliver(
+    out: BytesWriter,
+    channel: i16,
+    consumer_tag: bytes,
+    delivery_tag: i64,
+    redelivered: bool,
+    message: Message,
+    frame_max: i64,
+) -> None:
+    """Write basic.deliver with its content; `consumer_tag` is a short string, length first."""
+    route = message.route
+    out.append(FRAME_METHOD)
+    write_i16_be(out, channel)
+    write_i32_be(out, i32(len(consumer_tag) + len(route) + 13))
+    write_i32_be(out, BASIC_DELIVER)
+    out.write(consumer_tag)
+    write_i64_be(out, delivery_tag)
+    out.append(1 if redelivered else 0)
+    out.write(route)
+    out.append(FRAME_END)
+    write_content(out, channel, message, frame_max)
+
+
+def write_content(out: BytesWriter, channel: i16, message: Message, frame_max: i64) -> None:
+    """Write the content header and the body, in as many frames as the peer's `frame_max` asks."""
+    header = message.header
+    out.append(FRAME_HEADER)
+    write_i16_be(out, channel)
+    write_i32_be(out, i32(len(header)))
+    out.write(header)
+    out.append(FRAME_END)
+    body = message.body
+    size: i64 = len(body)
+    most = frame_max - FRAME_OVERHEAD
+    if size <= most:
+        if size != 0:
+            _write_body(out, channel, body)
+        return
+    at: i64 = 0
+    while at < size:
+        _write_body(out, channel, body[at : at + most])
+        at += most
+
+
+def _write_body(out: BytesWriter, channel: i16, body: bytes) -> None:
+    out.append(FRAME_BODY)
+    write_i16_be(out, channel)
+    write_i32_be(out, i32(len(body)))
+    out.write(body)
+    out.append(FRAME_END)
+
+
+def write_return(out: BytesWriter, channel: i16, message: Message, frame_max: i64) -> None:
+    """Write basic.return of a message that reached no queue, with its content."""
+    _write_routed(out, channel, BASIC_RETURN, NO_ROUTE_REPLY, message.route, b"")
+    write_content(out, channel, message, frame_max)
+
+
+def write_get_ok(
+    out: BytesWriter,
+    channel: i16,
+    delivery_tag: i64,
+    redelivered: bool,
+    message: Message,
+    message_count: i64,
+    frame_max: i64,
+) -> None:
+    """Write basic.get-ok with its content; `message_count` is how many are left."""
+    before = BytesWriter()
+    write_i64_be(before, delivery_tag)
+    before.append(1 if redelivered else 0)
+    after = BytesWriter()
+    write_i32_be(after, i32(message_count & 0x7FFFFFFF))
+    route = message.route
+    _write_routed(out, channel, BASIC_GET_OK, before.getvalue(), route, after.getvalue())
+    write_content(out, channel, message, frame_max)
+
+
+def _write_routed(
+    out: BytesWriter, channel: i16, method: i32, before: bytes, route: bytes, after: bytes
+) -> None:
+    """Write a method that has exchange and routing key among its arguments, as they came."""
+    out.append(FRAME_METHOD)
+    write_i16_be(out, channel)
+    write_i32_be(out, i32(4 + len(before) + len(route) + len(after)))
+    write_i32_be(out, method)
+    out.write(before)
+    out.write(route)
+    out.write(after)
+    out.append(FRAME_END)
+
+
+def write_ack(out: BytesWriter, channel: i16, delivery_tag: i64, multiple: bool) -> None:
+    """Write basic.ack, which confirms publishes (RabbitMQ: Publisher Confirms)."""
+    out.append(FRAME_METHOD)
+    write_i16_be(out, channel)
+    write_i32_be(out, 13)
+    write_i32_be(out, BASIC_ACK)
+    write_i64_be(out, delivery_tag)
+    out.append(1 if multiple else 0)
+    out.append(FRAME_END)
+
+
+def write_nack(out: BytesWriter, channel: i16, delivery_tag: i64) -> None:
+    """Write basic.nack, which says that one publish was refused (RabbitMQ: Publisher Confirms)."""
+    out.append(FRAME_METHOD)
+    write_i16_be(out, channel)
+    write_i32_be(out, 13)
+    write_i32_be(out, BASIC_NACK)
+    write_i64_be(out, delivery_tag)
+    out.append(0)
+    out.append(FRAME_END)

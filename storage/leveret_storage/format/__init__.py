@@ -1,0 +1,1 @@
+"""The format of the data (FORMAT.md): encoders and decoders, side by side."""

@@ -1,0 +1,415 @@
+"""What stands in the records of the commit log, and in those of queue segments.
+
+A record of the commit log holds everything of one group commit, so that it is there as a whole or
+not at all; what it holds are entries, one behind the other. A record of a queue segment holds a run
+of messages of one queue. FORMAT.md has both byte for byte.
+"""
+
+from typing import Final, NamedTuple
+from zlib import crc32
+
+from librt.strings import (
+    BytesWriter,
+    read_i16_be,
+    read_i32_be,
+    read_i64_be,
+    write_i16_be,
+    write_i32_be,
+    write_i64_be,
+)
+from mypy_extensions import i16, i32, i64, mypyc_attr
+
+from leveret_storage.errors import Damaged
+
+MESSAGE: Final = 1
+SETTLED: Final = 2
+DEFINITION: Final = 3
+QUEUE_GONE: Final = 4
+QUEUE: Final = 5
+"""Kinds of entries."""
+
+BATCH: Final = 16
+CHECKPOINT: Final = 17
+RUN: Final = 18
+"""Kinds of records."""
+
+PERSISTENT: Final = 1
+TIMED: Final = 2
+LEFT_OUT: Final = 4
+"""Flags of a message: it is to be there after a restart; it has a time of its owner's; it is left
+out of its run, so that nothing else follows."""
+
+RUN_HEADER_BYTES: Final = 28
+"""First position, messages, and persistent messages of a run, the bytes of their bodies, and a CRC
+of all that."""
+
+RUN_CHECKED_BYTES: Final = 24
+"""What that CRC covers."""
+
+TARGETS_MAX: Final = 0x7FFF
+"""Queues one entry can name; a message for more has several entries."""
+
+
+@mypyc_attr(acyclic=True)
+class Stored:
+    """A message as the log keeps it: three strings of bytes whose meaning is the owner's.
+
+    Its times are milliseconds since the epoch, not negative.
+    """
+
+    def __init__(
+        self,
+        route: bytes,
+        header: bytes,
+        body: bytes,
+        persistent: bool,
+        arrived: i64 = 0,
+        expires_at: i64 = 0,
+    ) -> None:
+        self.route = route
+        self.header = header
+        self.body = body
+        self.persistent = persistent
+        self.arrived = arrived
+        """When it came into its queues."""
+        self.expires_at = expires_at
+        """A time its owner attached to it, such as when it expires; 0 is none."""
+
+
+ABSENT: Final = Stored(b"", b"", b"", False)
+"""Stands in a run for each message that was settled and is left out."""
+
+
+class RunHeader(NamedTuple):
+    """What a run says of itself before its messages."""
+
+    first: int
+    messages: int
+    persistent: int
+    body_bytes: int
+    """Bytes of the bodies of the persistent messages."""
+
+
+class Entry(NamedTuple):
+    """One entry of a batch, read: which fields have a meaning depends on the kind."""
+
+    kind: int
+    queues: list[tuple[int, int]]
+    """MESSAGE: queues and the position in each. The others, of one queue: it, and 0."""
+    first: int = 0
+    end: int = 0
+    """SETTLED: the range of positions, half open."""
+    message: Stored | None = None
+    data: bytes = b""
+    """DEFINITION: what it says."""
+
+
+def begin_message(out: BytesWriter, places: i64) -> None:
+    """Begin the entry of a message; so many places follow, then the message."""
+    out.append(MESSAGE)
+    write_i16_be(out, i16(places))
+
+
+def write_place(out: BytesWriter, queue: i64, position: i64) -> None:
+    """Write where a message went."""
+    write_i32_be(out, i32(queue))
+    write_i64_be(out, position)
+
+
+def write_message(
+    out: BytesWriter, queues: list[int], positions: list[int], message: Stored
+) -> None:
+    """Write the entry of a message that went to `queues`, at `positions`."""
+    begin_message(out, len(queues))
+    at: i64 = 0
+    while at < len(queues):
+        write_place(out, queues[at], positions[at])
+        at += 1
+    write_stored(out, message)
+
+
+def write_settled(out: BytesWriter, queue: i64, first: i64, end: i64) -> None:
+    """Write the entry of a range of settled positions."""
+    out.append(SETTLED)
+    write_i32_be(out, i32(queue))
+    write_i64_be(out, first)
+    write_i64_be(out, end)
+
+
+def write_definition(out: BytesWriter, data: bytes) -> None:
+    """Write the entry of a definition."""
+    out.append(DEFINITION)
+    write_i32_be(out, i32(len(data)))
+    out.write(data)
+
+
+def write_queue(out: BytesWriter, queue: i64) -> None:
+    """Write the entry of a new queue."""
+    out.append(QUEUE)
+    write_i32_be(out, i32(queue))
+
+
+def write_queue_gone(out: BytesWriter, queue: i64) -> None:
+    """Write the entry of a queue that is no more."""
+    out.append(QUEUE_GONE)
+    write_i32_be(out, i32(queue))
+
+
+def write_stored(out: BytesWriter, message: Stored) -> None:
+    """Write a message, without where it went."""
+    route, header, body, expires_at = (
+        message.route,
+        message.header,
+        message.body,
+        message.expires_at,
+    )
+    flags = PERSISTENT if message.persistent else 0
+    out.append(flags if expires_at == 0 else flags | TIMED)
+    write_i64_be(out, message.arrived)
+    if expires_at != 0:
+        write_i64_be(out, expires_at)
+    write_i16_be(out, i16(len(route)))
+    write_i32_be(out, i32(len(header)))
+    write_i32_be(out, i32(len(body)))
+    out.write(route)
+    out.write(header)
+    out.write(body)
+
+
+def read_run_header(payload: bytes) -> RunHeader:
+    """The beginning of a run.
+
+    :raises Damaged: if the payload has no room for one, or it is not as it was written.
+    """
+    if len(payload) < RUN_HEADER_BYTES:
+        raise Damaged("a run of messages is cut")
+    if _run_check(payload[:RUN_CHECKED_BYTES]) != payload[RUN_CHECKED_BYTES:RUN_HEADER_BYTES]:
+        raise Damaged("the CRC at the beginning of a run is wrong")
+    return RunHeader(
+        int(read_i64_be(payload, 0)),
+        int(read_i32_be(payload, 8)),
+        int(read_i32_be(payload, 12)),
+        int(read_i64_be(payload, 16)),
+    )
+
+
+def _run_check(header: bytes) -> bytes:
+    return crc32(header).to_bytes(4, "big")
+
+
+def read_run(payload: bytes) -> list[Stored]:
+    """The messages of a run, in order.
+
+    :raises Damaged: if they do not end where the payload does.
+    """
+    count = read_run_header(payload).messages
+    found: list[Stored] = []
+    reader = Reader(payload, RUN_HEADER_BYTES)
+    while count > 0:
+        count -= 1
+        found.append(reader.message())
+    if reader.at != len(payload):
+        raise Damaged("bytes behind the last message of a run")
+    return found
+
+
+def persistent_positions(payload: bytes) -> tuple[list[tuple[int, int]], int]:
+    """Where the persistent messages of a run are, as half-open ranges in order, and how many
+    messages are left out of it.
+
+    :raises Damaged: if the run is not whole.
+    """
+    header = read_run_header(payload)
+    left_out = 0
+    found: list[tuple[int, int]] = []
+    reader = Reader(payload, RUN_HEADER_BYTES)
+    for position in range(header.first, header.first + header.messages):
+        flags = reader.skip_message()
+        if flags & LEFT_OUT:
+            left_out += 1
+        if flags & PERSISTENT == 0:
+            continue
+        if found and found[-1][1] == position:
+            found[-1] = (found[-1][0], position + 1)
+        else:
+            found.append((position, position + 1))
+    return found, left_out
+
+
+def read_entries(payload: bytes, at: int = 0) -> list[Entry]:
+    """The entries of a batch, in order, from an offset in it.
+
+    :raises Damaged: for an entry that cannot be.
+    """
+    entries: list[Entry] = []
+    reader = Reader(payload, at)
+    while reader.at < len(payload):
+        kind = reader.octet()
+        if kind == MESSAGE:
+            queues = [(reader.long(), reader.longlong()) for _ in range(reader.short())]
+            entries.append(Entry(kind, queues, message=reader.message()))
+        else:
+            entries.append(read_other(reader, kind))
+    return entries
+
+
+def read_other(reader: "Reader", kind: int) -> Entry:
+    """An entry that is no message, whose kind was read.
+
+    :raises Damaged: if it cannot be.
+    """
+    if kind == SETTLED:
+        queue = reader.long()
+        return Entry(kind, [(queue, 0)], reader.longlong(), reader.longlong())
+    if kind == DEFINITION:
+        return Entry(kind, [], data=reader.octets(reader.long()))
+    if kind in (QUEUE, QUEUE_GONE):
+        return Entry(kind, [(reader.long(), 0)])
+    raise Damaged(f"no kind of an entry: {kind}")
+
+
+class Reader:
+    """Reads fields one behind the other. Every method raises Damaged where the data ends."""
+
+    def __init__(self, data: bytes, at: int) -> None:
+        self.data = data
+        self.at: i64 = at
+
+    def _advance(self, size: i64) -> i64:
+        at = self.at
+        if size < 0 or at + size > len(self.data):
+            raise Damaged("a field is longer than what is left")
+        self.at = at + size
+        return at
+
+    def octet(self) -> int:
+        """One octet."""
+        return self.data[self._advance(1)]
+
+    def short(self) -> int:
+        """Two octets, from 0 to 32,767."""
+        return int(read_i16_be(self.data, self._advance(2)))
+
+    def long(self) -> int:
+        """Four octets, from 0 up."""
+        return int(read_i32_be(self.data, self._advance(4)))
+
+    def longlong(self) -> int:
+        """Eight octets, from 0 up."""
+        return int(read_i64_be(self.data, self._advance(8)))
+
+    def octets(self, size: int) -> bytes:
+        """So many octets."""
+        at = self._advance(size)
+        return self.data[at : at + size]
+
+    def message(self) -> Stored:
+        """A message: its flags, its times, and its three parts, lengths first."""
+        flags = self._flags()
+        if flags & LEFT_OUT:
+            return ABSENT
+        arrived = self.longlong()
+        expires_at = self.longlong() if flags & TIMED else 0
+        route, header, body = self.short(), self.long(), self.long()
+        return Stored(
+            self.octets(route),
+            self.octets(header),
+            self.octets(body),
+            flags & PERSISTENT != 0,
+            arrived,
+            expires_at,
+        )
+
+    def skip_message(self) -> int:
+        """Go behind a message without reading more of it than its flags, which are returned."""
+        flags = self._flags()
+        if flags & LEFT_OUT:
+            return flags
+        self._advance(16 if flags & TIMED else 8)
+        route, header, body = self.short(), self.long(), self.long()
+        self._advance(route)
+        self._advance(header)
+        self._advance(body)
+        return flags
+
+    def _flags(self) -> int:
+        flags = self.octet()
+        if flags > LEFT_OUT:
+            raise Damaged(f"no flags of a message: {flags}")
+        return flags
+
+
+def run(first: i64, messages: list[Stored]) -> bytes:
+    """The payload of a run of messages with consecutive positions; ABSENT stands for one that is
+    left out."""
+    persistent = 0
+    body_bytes: i64 = 0
+    for message in messages:
+        if message.persistent:
+            persistent += 1
+            body_bytes += len(message.body)
+    out = BytesWriter()
+    write_i64_be(out, first)
+    write_i32_be(out, i32(len(messages)))
+    write_i32_be(out, i32(persistent))
+    write_i64_be(out, body_bytes)
+    out.write(_run_check(out.getvalue()))
+    absent = ABSENT
+    for message in messages:
+        if message is absent:
+            out.append(LEFT_OUT)
+        else:
+            write_stored(out, message)
+    return out.getvalue()
+
+
+class Checkpoint(NamedTuple):
+    """The state of a store at the beginning of a log segment."""
+
+    next_queue: int
+    """The number of the next queue to be made."""
+    definitions: list[bytes]
+    queues: list[tuple[int, list[tuple[int, int]]]]
+    """Each durable queue's number, and its settled positions as half-open ranges."""
+    messages: list[Entry]
+    """Messages at the end of the log before, which no sync is known to have covered."""
+
+
+def write_checkpoint(checkpoint: Checkpoint) -> bytes:
+    """The payload of a checkpoint."""
+    out = BytesWriter()
+    write_i32_be(out, i32(checkpoint.next_queue))
+    write_i32_be(out, i32(len(checkpoint.definitions)))
+    for definition in checkpoint.definitions:
+        write_i32_be(out, i32(len(definition)))
+        out.write(definition)
+    write_i32_be(out, i32(len(checkpoint.queues)))
+    for number, ranges in checkpoint.queues:
+        write_i32_be(out, i32(number))
+        write_i32_be(out, i32(len(ranges)))
+        for first, end in ranges:
+            write_i64_be(out, first)
+            write_i64_be(out, end)
+    for entry in checkpoint.messages:
+        message = entry.message
+        if message is not None:
+            numbers = [number for number, _ in entry.queues]
+            positions = [position for _, position in entry.queues]
+            write_message(out, numbers, positions, message)
+    return out.getvalue()
+
+
+def read_checkpoint(payload: bytes) -> Checkpoint:
+    """The state in a checkpoint.
+
+    :raises Damaged: if it is not one.
+    """
+    reader = Reader(payload, 0)
+    next_queue = reader.long()
+    definitions = [reader.octets(reader.long()) for _ in range(reader.long())]
+    queues = []
+    for _ in range(reader.long()):
+        number = reader.long()
+        ranges = [(reader.longlong(), reader.longlong()) for _ in range(reader.long())]
+        queues.append((number, ranges))
+    return Checkpoint(next_queue, definitions, queues, read_entries(payload, int(reader.at)))

@@ -1,0 +1,313 @@
+"""Reading the records of a blob, and saying exactly what is wrong where something is.
+
+A blob is read in large pieces from its header to the end it has when reading begins. Where no valid
+record is, that is, where one is cut, has a length that cannot be, or a wrong CRC, there are three
+cases:
+
+- **Room**: zeros up to the end of the blob, which nothing says to have been anything else. That is
+  where it ends.
+- **Torn**: nothing says that a sync covered these bytes. They are what a crash leaves of the last
+  appends, holes and survivors behind holes included. Reading ends there, `torn` says where and why,
+  and all from there on is to be forgotten: none of it was ever promised.
+- **Damaged**: a mark further on, or the caller, says that a sync had covered them. They were
+  promised and are not there. The reader hands out a Damage with the stretch that cannot be read and
+  goes on behind it. What to do is the caller's decision.
+
+Where it goes on: at the record the bad one's length points to, if that is valid, or at the next
+mark, whichever comes first; else nowhere, and the stretch ends with the blob. Marks are found by
+the blob's salt, so the search takes time in proportion to the bytes, and no payload can pretend to
+be one.
+
+A blob whose header is unreadable is torn or damaged as a whole, by the same rule.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+from zlib import crc32
+
+from leveret_storage.errors import Damaged, UnknownVersion
+from leveret_storage.format.file_header import (
+    HEADER_BYTES_MAX,
+    MARK_BYTES,
+    MARK_KIND,
+    MARK_PAYLOAD,
+    PAYLOAD_BYTES_MAX,
+    RECORD_HEADER,
+    RECORD_HEADER_BYTES,
+    BlobHeader,
+    crc_seed,
+    decode_blob_header,
+)
+from leveret_storage.medium import Medium
+
+PIECE_BYTES: Final = 1024 * 1024
+"""Bytes of one read: on disks, most of the speed of larger ones, and a bound on what a reader
+holds, but for a record that is larger itself."""
+
+MARK_OF_ANY_SALT: Final = re.compile(
+    MARK_PAYLOAD.size.to_bytes(4, "big") + b"(?=[\x00-\xff]{4}" + bytes([MARK_KIND]) + b")"
+)
+"""Where a mark may be in a blob whose salt is not known: its length, and its kind behind the
+CRC."""
+
+ZEROS: Final = "zeros"
+"""Why there is no record where nothing was written, or it was lost."""
+
+
+class Record(NamedTuple):
+    """A record of the store's, valid."""
+
+    offset: int
+    kind: int
+    payload: bytes
+
+
+class Damage(NamedTuple):
+    """Bytes of a blob that were durable and cannot be read: from `offset`, up to `end`."""
+
+    blob: str
+    offset: int
+    end: int
+    why: str
+
+
+def told(damage: Damage) -> str:
+    """Where damage is, and what to do, for who meets it."""
+    return (
+        f"{damage.blob}: damaged from offset {damage.offset} to {damage.end}: {damage.why}; "
+        "start with --salvage to set this stretch aside and go on without it"
+    )
+
+
+class Torn(NamedTuple):
+    """Where the durable part of a blob ends before its bytes do."""
+
+    blob: str
+    offset: int
+    why: str
+
+
+class _Mark(NamedTuple):
+    offset: int
+    durable: int
+
+
+class RecordReader:
+    """Iterates over Records and Damages, for one thread; then `torn` and `end` are what is said.
+
+    `durable` is how much of the blob its reader knows to have been synced, from elsewhere: all of
+    it, for one that was finished. `start` is where a record begins, the first that is wanted.
+    Raises, when made, NoSuchBlob, ReadFailed and UnknownVersion;
+    when iterated, ReadFailed.
+    """
+
+    def __init__(
+        self,
+        medium: Medium,
+        blob: str,
+        *,
+        start: int = 0,
+        durable: int = 0,
+        piece_bytes: int = PIECE_BYTES,
+    ) -> None:
+        self._medium: Final = medium
+        self._blob: Final = blob
+        self._piece_bytes: Final = piece_bytes
+        self._size: Final = medium.size(blob)
+        self._durable = durable
+        self._buffer = b""
+        self._buffer_offset = 0
+        # The first mark behind all offsets from the one to the other, the mark's own excepted.
+        self._mark: _Mark | None = None
+        self._mark_is_behind = self._size
+        header, self._header_problem = self._read_header()
+        self.header: Final = header
+        """What the blob says of itself, if it can be read."""
+        self.torn: Torn | None = None
+        """Where reading ended before the blob's end, once it ended."""
+        self.end = max(start, header.size) if header is not None else 0
+        """Where the next record begins: all before is read, or handed out as damage."""
+        salt = header.salt if header is not None else b""
+        self._salt: Final = salt
+        self._seeds: Final = [crc32(kind.to_bytes(1, "big"), crc_seed(salt)) for kind in range(256)]
+
+    @property
+    def durable(self) -> int:
+        """How much of the blob is known to have been synced, from what was read until now."""
+        return self._durable
+
+    def __iter__(self) -> Iterator[Record | Damage]:
+        return self
+
+    def __next__(self) -> Record | Damage:
+        if self._header_problem:
+            return self._bad_header()
+        while self.torn is None and self.end < self._size:
+            problem = self._problem_at(self.end)
+            if problem:
+                return self._bad_record(problem)
+            offset = self.end
+            at = offset - self._buffer_offset
+            length, _, kind = RECORD_HEADER.unpack_from(self._buffer, at)
+            payload = self._buffer[at + RECORD_HEADER_BYTES : at + RECORD_HEADER_BYTES + length]
+            self.end = offset + RECORD_HEADER_BYTES + length
+            if kind != MARK_KIND:
+                return Record(offset, kind, payload)
+            self._durable = max(self._durable, MARK_PAYLOAD.unpack(payload)[1])
+        if self.torn is None and self._durable > self._size:
+            missing, self._durable = self._durable, self._size
+            return Damage(self._blob, self._size, missing, "the end of the blob is missing")
+        raise StopIteration
+
+    # --- one record -------------------------------------------------------------------------
+
+    def _problem_at(self, offset: int) -> str:
+        """Why there is no valid record at `offset`, with all its bytes in the buffer; or
+        nothing."""
+        left = self._size - offset
+        if left < RECORD_HEADER_BYTES:
+            return f"a record cut after {left} bytes"
+        self._hold(offset, RECORD_HEADER_BYTES)
+        at = offset - self._buffer_offset
+        length, crc, kind = RECORD_HEADER.unpack_from(self._buffer, at)
+        if length > PAYLOAD_BYTES_MAX:
+            return f"a length that cannot be: {length}"
+        if RECORD_HEADER_BYTES + length > left:
+            return f"a record of {RECORD_HEADER_BYTES + length} bytes cut after {left}"
+        self._hold(offset, RECORD_HEADER_BYTES + length)
+        at = offset - self._buffer_offset + RECORD_HEADER_BYTES
+        payload = self._buffer[at : at + length]
+        if length == crc == kind == 0:
+            return ZEROS
+        if crc32(payload, self._seeds[kind]) != crc:
+            return "a wrong CRC"
+        if kind == 0:
+            return "a record of kind 0"
+        if kind == MARK_KIND and (
+            length != MARK_PAYLOAD.size or MARK_PAYLOAD.unpack(payload)[1] > offset
+        ):
+            return "a mark that cannot be"
+        return ""
+
+    def _hold(self, offset: int, size: int) -> None:
+        """Have these bytes, which the blob has, in the buffer."""
+        have = self._buffer_offset + len(self._buffer)
+        if self._buffer_offset <= offset and offset + size <= have:
+            return
+        kept = b""
+        if self._buffer_offset <= offset < have:
+            kept = self._buffer[offset - self._buffer_offset :]
+        wanted = min(max(size, self._piece_bytes), self._size - offset) - len(kept)
+        self._buffer = kept + self._medium.read(self._blob, offset + len(kept), wanted)
+        self._buffer_offset = offset
+
+    # --- where there is none ----------------------------------------------------------------
+
+    def _bad_record(self, why: str) -> Damage:
+        """Judge the bytes at `end`: the damage they are; or the end of reading."""
+        offset = self.end
+        if not self._was_durable(offset):
+            if why == ZEROS and self._only_zeros_from(offset):
+                raise StopIteration
+            self.torn = Torn(self._blob, offset, why)
+            raise StopIteration
+        self.end = self._resume(offset)
+        return Damage(self._blob, offset, self.end, why)
+
+    def _was_durable(self, offset: int) -> bool:
+        """Whether something says that a sync covered the byte at `offset`."""
+        searched = offset
+        while self._durable <= offset:
+            mark = self._next_mark(searched)
+            if mark is None:
+                return False
+            self._durable = max(self._durable, mark.durable)
+            searched = mark.offset
+        return True
+
+    def _only_zeros_from(self, offset: int) -> bool:
+        """Whether nothing was written from `offset` on: what is there is room set aside."""
+        while offset < self._size:
+            piece = self._medium.read(
+                self._blob, offset, min(self._piece_bytes, self._size - offset)
+            )
+            if piece.strip(b"\0") or not piece:
+                return False
+            offset += len(piece)
+        return True
+
+    def _resume(self, bad: int) -> int:
+        """Where reading goes on behind a bad record."""
+        mark = self._next_mark(bad)
+        at = mark.offset if mark is not None else self._size
+        if self._size - bad >= RECORD_HEADER_BYTES:
+            self._hold(bad, RECORD_HEADER_BYTES)
+            length = RECORD_HEADER.unpack_from(self._buffer, bad - self._buffer_offset)[0]
+            following = bad + RECORD_HEADER_BYTES + length
+            if following < at and not self._problem_at(following):
+                return int(following)
+        return at
+
+    def _next_mark(self, offset: int) -> _Mark | None:
+        """The first valid mark behind `offset`; what was found last is remembered."""
+        expires_at = self._mark.offset if self._mark is not None else self._size
+        if not self._mark_is_behind <= offset < expires_at:
+            self._mark = self._search_mark(offset + 1)
+            self._mark_is_behind = offset
+        return self._mark
+
+    def _search_mark(self, start: int) -> _Mark | None:
+        """The first valid mark at or behind `start`, of any salt where the blob's is not known."""
+        pattern, before = MARK_OF_ANY_SALT, 0
+        if self._salt:
+            # What is the same in all marks of the blob, and nowhere else, stands behind the CRC.
+            pattern = re.compile(re.escape(bytes([MARK_KIND]) + self._salt))
+            before = RECORD_HEADER_BYTES - 1
+        piece_bytes = max(self._piece_bytes, 2 * MARK_BYTES)
+        while self._size - start >= MARK_BYTES:
+            piece = self._medium.read(self._blob, start, min(piece_bytes, self._size - start))
+            for found in pattern.finditer(piece):
+                mark = self._mark_at(piece, found.start() - before, start)
+                if mark is not None:
+                    return mark
+            # The last bytes may be the beginning of a mark.
+            start += max(1, len(piece) - MARK_BYTES + 1)
+        return None
+
+    def _mark_at(self, piece: bytes, at: int, piece_offset: int) -> _Mark | None:
+        """The mark at a place of a piece, if it is one and whole."""
+        if at < 0 or at + MARK_BYTES > len(piece):
+            return None
+        length, crc, kind = RECORD_HEADER.unpack_from(piece, at)
+        payload = piece[at + RECORD_HEADER_BYTES : at + MARK_BYTES]
+        salt, durable = MARK_PAYLOAD.unpack(payload)
+        right = crc32(payload, crc32(bytes([kind]), crc_seed(salt))) == crc
+        if length != len(payload) or not right or durable > piece_offset + at:
+            return None
+        return _Mark(piece_offset + at, durable)
+
+    # --- the header -------------------------------------------------------------------------
+
+    def _read_header(self) -> tuple[BlobHeader | None, str]:
+        """The header, or why it cannot be read."""
+        data = self._medium.read(self._blob, 0, min(HEADER_BYTES_MAX, self._size))
+        try:
+            return decode_blob_header(data), ""
+        except Damaged as error:
+            return None, ZEROS if data and not data.strip(b"\0") else str(error)
+        except UnknownVersion as error:
+            raise UnknownVersion(f"{self._blob}: {error}") from None
+
+    def _bad_header(self) -> Damage:
+        """Judge a blob without a readable header: damage as a whole, or torn from its beginning."""
+        why, self._header_problem = self._header_problem, ""
+        durable = self._durable > 0
+        if not durable:
+            mark = self._search_mark(0)
+            durable = mark is not None and mark.durable > 0
+        if not durable:
+            self.torn = Torn(self._blob, 0, why)
+            raise StopIteration
+        self.end = self._size
+        return Damage(self._blob, 0, self._size, why)

@@ -1,0 +1,1 @@
+"""The media that a store can lie on, and the threads that wait for them."""

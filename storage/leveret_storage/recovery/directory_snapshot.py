@@ -1,0 +1,150 @@
+"""A data directory as it is at one instant, for readers that must not disturb its owner.
+
+Nothing is written, made or locked. Every blob is opened at the beginning, so that its bytes stay
+readable when the owner deletes it, and has the size it had then: what the owner appends later is
+not seen. Into the zeros that a log segment has written ahead it puts bytes without making the blob
+longer, so the end of every log segment is read at the beginning, too. The sizes of queue segments
+are taken before those of log segments, and those of later log segments before those of earlier
+ones, so what is seen of the log is a prefix of it, and every message that has moved to a queue
+segment is seen in the one or the other.
+"""
+
+import os
+from pathlib import Path
+from typing import Final, NamedTuple, NoReturn
+
+from leveret_storage.errors import LostEpoch, NoSuchBlob, ReadFailed
+from leveret_storage.media.filesystem import FilesystemMedium
+from leveret_storage.medium import Medium
+from leveret_storage.segments.log_segment import ROOM_BYTES
+from leveret_storage.segments.segment_writer import log_number
+
+ATTEMPTS_MAX: Final = 100
+"""How often the blobs are opened anew because one was deleted meanwhile; each takes about a
+millisecond, and an owner deletes some a second at most."""
+
+
+CHANGING_BYTES_MAX: Final = 2 * ROOM_BYTES
+"""Bytes at the end of a log segment that its owner may still change: more than it writes ahead."""
+
+
+class _Opened(NamedTuple):
+    """A blob as it was when it was opened."""
+
+    fd: int
+    size: int
+    end: bytes
+    """Its last bytes, as far as they may change."""
+
+
+class DirectorySnapshot(Medium):
+    """The blobs of a directory at the time this was made, read-only.
+
+    Raises ReadFailed, when made, if the directory cannot be read.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._under: Final = FilesystemMedium(directory, read_only=True)
+        self._files: dict[str, _Opened] = {}
+        self._blobs = str(directory / "blobs")
+        try:
+            for _ in range(ATTEMPTS_MAX):
+                if self._open_all():
+                    return
+            raise ReadFailed(f"{directory}: its files come and go too fast to read them together")
+        except ReadFailed:
+            self.close()
+            raise
+
+    def _open_all(self) -> bool:
+        """Open every blob; False if one is gone since they were listed."""
+        self._close_files()
+        names = sorted(self._under.list(), key=_is_log_then_name, reverse=True)
+        for name in names:
+            try:
+                fd = os.open(f"{self._blobs}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return False
+            except OSError as error:
+                raise ReadFailed(f"cannot read {self._blobs}/{name}: {error.strerror}") from error
+            size = os.fstat(fd).st_size
+            changing = 0 if log_number(name) is None else min(size, CHANGING_BYTES_MAX)
+            self._files[name] = _Opened(fd, size, b"")
+            if changing:
+                end = self.read(name, size - changing, changing)
+                self._files[name] = _Opened(fd, size, end)
+        return True
+
+    def _close_files(self) -> None:
+        for opened in self._files.values():
+            os.close(opened.fd)
+        self._files = {}
+
+    def read(self, name: str, offset: int, size: int) -> bytes:
+        fd, length, end = self._file(name)
+        stop = min(offset + size, length)
+        end_at = length - len(end)
+        if offset >= end_at:
+            return end[offset - end_at : stop - end_at]
+        left = min(stop, end_at) - offset
+        parts = []
+        try:
+            while left > 0 and (part := os.pread(fd, left, offset)):
+                parts.append(part)
+                offset += len(part)
+                left -= len(part)
+        except OSError as error:
+            raise ReadFailed(f"cannot read {self._blobs}/{name}: {error.strerror}") from error
+        return b"".join((*parts, end[: max(0, stop - end_at)]))
+
+    def size(self, name: str) -> int:
+        return self._file(name).size
+
+    def list(self) -> frozenset[str]:
+        return frozenset(self._files)
+
+    def read_head(self) -> tuple[int, bytes]:
+        return self._under.read_head()
+
+    def free_bytes(self) -> int:
+        return self._under.free_bytes()
+
+    def close(self) -> None:
+        self._close_files()
+        self._under.close()
+
+    def _file(self, name: str) -> _Opened:
+        found = self._files.get(name)
+        if found is None:
+            raise NoSuchBlob(f"{self._blobs}/{name} does not exist")
+        return found
+
+    # --- what a reader may not do -----------------------------------------------------------
+
+    def create(self, name: str) -> None:
+        self._refuse()
+
+    def append(self, name: str, data: bytes) -> int:
+        self._refuse()
+
+    def append_synced(self, name: str, data: bytes) -> int:
+        self._refuse()
+
+    def reserve(self, name: str, size: int) -> None:
+        self._refuse()
+
+    def sync(self, name: str) -> None:
+        self._refuse()
+
+    def delete(self, name: str) -> None:
+        self._refuse()
+
+    def write_head(self, expected_epoch: int, epoch: int, data: bytes) -> None:
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise LostEpoch(f"{self._blobs} is open for reading only")
+
+
+def _is_log_then_name(name: str) -> tuple[bool, str]:
+    return log_number(name) is None, name

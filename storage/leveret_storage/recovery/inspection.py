@@ -1,0 +1,146 @@
+"""Looking at a store without opening it: is everything as it was written, and what is there.
+
+A start reads of queue segments what it needs; here every record is read to its last byte.
+"""
+
+from dataclasses import dataclass, field
+
+from leveret_storage.errors import Damaged, StorageError
+from leveret_storage.format import entries
+from leveret_storage.format.file_header import RECORD_HEADER_BYTES
+from leveret_storage.format.record_reader import Damage, Record, RecordReader, Torn
+from leveret_storage.medium import Medium
+from leveret_storage.segments.segment_writer import LOG_KIND, QUEUE_KIND, log_number, queue_numbers
+
+
+@dataclass
+class BlobReport:
+    """What was found in one blob."""
+
+    name: str
+    queue: int | None
+    """The queue it is of, or None for a segment of the log."""
+    size: int
+    records: int = 0
+    messages: int = 0
+    """Messages in its records, each once however many queues it went to."""
+    damages: list[Damage] = field(default_factory=list)
+    torn: Torn | None = None
+
+
+@dataclass
+class Inspection:
+    """What was found in all blobs, those of the log first, in order."""
+
+    blobs: list[BlobReport] = field(default_factory=list)
+    damages: list[Damage] = field(default_factory=list)
+    """Everything that is not as it was written, or cannot be."""
+    torn: list[Torn] = field(default_factory=list)
+    """Ends that were never promised; no damage."""
+
+
+def inspect(medium: Medium) -> Inspection:
+    """Read every blob of a medium.
+
+    :raises StorageError: if one cannot be read, or is of another version of the format.
+    """
+    found = Inspection()
+    names = sorted(medium.list(), key=lambda name: (log_number(name) is None, name))
+    for name in names:
+        report = _inspect_blob(medium, name)
+        found.blobs.append(report)
+        found.damages += report.damages
+        if report.torn is not None:
+            found.torn.append(report.torn)
+    return found
+
+
+def check_head(medium: Medium) -> str:
+    """What is wrong with the head record, or nothing."""
+    try:
+        medium.read_head()
+    except StorageError as error:
+        return str(error)
+    return ""
+
+
+def _inspect_blob(medium: Medium, name: str) -> BlobReport:
+    numbers = queue_numbers(name)
+    report = BlobReport(name, None if numbers is None else numbers[0], medium.size(name))
+    if numbers is None and log_number(name) is None:
+        report.damages.append(Damage(name, 0, report.size, "no blob of a store has such a name"))
+        return report
+    reader = RecordReader(medium, name)
+    expected = LOG_KIND if numbers is None else QUEUE_KIND
+    if reader.header is not None and reader.header.kind != expected:
+        why = f"a blob of kind {reader.header.kind}, where its name says {expected}"
+        report.damages.append(Damage(name, 0, reader.header.size, why))
+    for record in reader:
+        if isinstance(record, Damage):
+            report.damages.append(record)
+            report.records += 1
+            continue
+        try:
+            _check(report, record)
+        except Damaged as error:
+            end = record.offset + RECORD_HEADER_BYTES + len(record.payload)
+            report.damages.append(Damage(name, record.offset, end, str(error)))
+        report.records += 1
+    report.torn = reader.torn
+    return report
+
+
+def _check(report: BlobReport, record: Record) -> None:
+    """:raises Damaged: if the record cannot be where it is."""
+    if report.queue is not None:
+        if record.kind != entries.RUN:
+            raise Damaged(f"no record of a queue segment: kind {record.kind}")
+        _check_run(report, record.payload)
+    elif record.kind == entries.CHECKPOINT:
+        state = entries.read_checkpoint(record.payload)
+        _check_checkpoint(state)
+        _check_batch(report, state.messages)
+    elif record.kind == entries.BATCH:
+        if report.records == 0:
+            raise Damaged("a segment of the log that does not begin with a checkpoint")
+        _check_batch(report, entries.read_entries(record.payload))
+    else:
+        raise Damaged(f"no record of a log: kind {record.kind}")
+
+
+def _check_run(report: BlobReport, payload: bytes) -> None:
+    header = entries.read_run_header(payload)
+    messages = entries.read_run(payload)
+    persistent = sum(message.persistent for message in messages)
+    if not messages or header.first < 0:
+        raise Damaged(f"a run of {len(messages)} messages from position {header.first}")
+    if persistent != header.persistent:
+        raise Damaged(f"a run with {persistent} persistent messages that says {header.persistent}")
+    body_bytes = sum(len(message.body) for message in messages if message.persistent)
+    if body_bytes != header.body_bytes:
+        raise Damaged(f"a run with bodies of {body_bytes} bytes that says {header.body_bytes}")
+    report.messages += sum(message is not entries.ABSENT for message in messages)
+
+
+def _check_checkpoint(state: entries.Checkpoint) -> None:
+    numbers = [number for number, _ in state.queues]
+    if len(set(numbers)) != len(numbers):
+        raise Damaged("a checkpoint that names a queue twice")
+    if any(number >= state.next_queue for number in numbers):
+        raise Damaged("a checkpoint with a queue that does not exist yet")
+    for number, ranges in state.queues:
+        at = -1
+        for first, end in ranges:
+            if first <= at or end <= first:
+                raise Damaged(f"settled positions of queue {number} out of order")
+            at = end
+
+
+def _check_batch(report: BlobReport, batch: list[entries.Entry]) -> None:
+    for entry in batch:
+        if entry.kind == entries.MESSAGE:
+            report.messages += 1
+            if any(position < 0 for _, position in entry.queues) or not entry.queues:
+                raise Damaged("a message without a place in a queue")
+        elif entry.kind == entries.SETTLED and not 0 <= entry.first < entry.end:
+            raise Damaged(f"settled positions from {entry.first} to {entry.end}")

@@ -1,0 +1,454 @@
+"""What a store finds when it opens: definitions, and every queue's messages in order.
+
+The log is read from its oldest segment on. A checkpoint says all there is to say about definitions
+and settled positions, so each replaces what was gathered before; messages add up. Of the queue
+segments only the headers of the runs are read: what is in a run is read when its turn comes. Too
+many messages that only the log has are put on disk.
+
+What no mark says to be durable may be torn; damage anywhere else stops the start, unless the caller
+decides to go on without what is damaged. And it may not be durable, though it can be read: after a
+sync that failed, the kernel shows what it has dropped. So the messages at the end of the log are
+written again, and those in a queue segment count as written only if a mark says so.
+"""
+
+from collections.abc import Callable
+from operator import itemgetter
+from typing import Final, NamedTuple, NoReturn
+
+from leveret_storage.errors import Damaged
+from leveret_storage.format import entries
+from leveret_storage.format.entries import Stored
+from leveret_storage.format.record_reader import Damage, Record, RecordReader, Torn, told
+from leveret_storage.medium import Medium
+from leveret_storage.recovery.log_scan import scan_batch
+from leveret_storage.recovery.run_finder import RunPlace, find_runs
+from leveret_storage.recovery.spill import spill
+from leveret_storage.segments.position_ranges import RangeSet
+from leveret_storage.segments.queue_journal import QueueSegment, Run
+from leveret_storage.segments.segment_writer import (
+    QUEUE_KIND,
+    SegmentWriter,
+    log_name,
+    log_number,
+    queue_name,
+    queue_numbers,
+    read_record,
+)
+
+OBJECT_BYTES: Final = 300
+"""Bytes a message takes in memory beside those that were published."""
+
+
+class Loose(NamedTuple):
+    """Messages with consecutive positions that are in memory: only the commit log has them."""
+
+    first: int
+    messages: list[Stored]
+
+
+class RecoveredQueue:
+    """A durable queue, as it was found."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.settled = RangeSet()
+        self.logged: dict[int, Stored] = {}
+        """Messages that the commit log has, by position."""
+        self.logged_bytes = 0
+        """About what they take in memory, those included that were settled meanwhile."""
+        self.logged_bytes_max = 0
+        """Where they are to be looked at again."""
+        self.written = RangeSet()
+        """Positions of the runs that a sync is known to have covered."""
+        self.runs: list[Run] = []
+        """Runs in queue segments that a sync is known to have covered."""
+        self.runs_unproven: list[Run] = []
+        """Other runs in queue segments."""
+        self.segments: list[QueueSegment] = []
+        self.next_position = 0
+        self.contents: list[Loose | Run] = []
+        """What is in the queue, in order; set by `arrange`."""
+        self.count = 0
+        """How many messages that is."""
+
+    def settle(self, first: int, end: int) -> None:
+        """Positions that are done with."""
+        self.settled.add(first, end)
+        self.next_position = max(self.next_position, end)
+        logged = self.logged
+        if end - first < len(logged):
+            for position in range(first, end):
+                logged.pop(position, None)
+        elif logged:
+            self.logged = {at: logged[at] for at in logged if not first <= at < end}
+
+    def log(self, position: int, message: Stored) -> None:
+        """The commit log has a message."""
+        self.logged[position] = message
+        self.logged_bytes += _memory_bytes(message)
+
+    def arrange(self) -> None:
+        """Bring what was found into order: each message once, those settled left out.
+
+        What is not a live message then counts as settled, be it a transient message that died with
+        the process or a position that was never used, so that ranges close.
+        """
+        live = RangeSet()
+        parts: list[tuple[int, int, Run]] = []
+        loose: list[Loose] = []
+        self._take(self.runs, live, parts)
+        for position in sorted(self.logged):
+            if position in self.settled or position in live:
+                continue
+            live.add(position, position + 1)
+            last = loose[-1] if loose else None
+            message = self.logged[position]
+            if last is not None and last.first + len(last.messages) == position:
+                last.messages.append(message)
+            else:
+                loose.append(Loose(position, [message]))
+        self._take(self.runs_unproven, live, parts)
+        self.logged = {}
+        self.contents = _in_order(loose, parts)
+        settled = RangeSet()
+        for first, end in live.gaps(0, self.next_position):
+            settled.add(first, end)
+        self.settled = settled
+        self.count = sum(end - first for first, end in live.ranges())
+
+    def _take(self, runs: list[Run], live: RangeSet, parts: list[tuple[int, int, Run]]) -> None:
+        """Find the parts of runs that are in the queue and not in `live`, which has them then."""
+        for run in sorted(runs, key=lambda run: (run.first, -run.end)):
+            for run_first, run_end in run.live:
+                for unsettled_first, unsettled_end in self.settled.gaps(run_first, run_end):
+                    for first, end in live.gaps(unsettled_first, unsettled_end):
+                        live.add(first, end)
+                        parts.append((first, end, run))
+
+
+def _in_order(loose: list[Loose], parts: list[tuple[int, int, Run]]) -> list[Loose | Run]:
+    """Messages and parts of runs in order; those of one run together, unless something else of the
+    queue stands between them."""
+    places: list[tuple[int, int, Loose | Run]] = [(item.first, 0, item) for item in loose]
+    places += parts
+    places.sort(key=itemgetter(0))
+    contents: list[Loose | Run] = []
+    pieces: list[tuple[Run, Run]] = []
+    before: Loose | Run | None = None
+    piece: Run | None = None
+    for first, end, item in places:
+        if isinstance(item, Loose):
+            contents.append(item)
+        elif item is before and piece is not None:
+            piece.live.append((first, end))
+        else:
+            piece = Run(item.segment, int(item.first), int(item.count))
+            piece.offset, piece.size, piece.live = item.offset, item.size, [(first, end)]
+            contents.append(piece)
+            pieces.append((piece, item))
+        before = item
+    for piece, whole in pieces:
+        if piece.live == whole.live:
+            piece.live_bytes = whole.live_bytes
+    return contents
+
+
+def _memory_bytes(message: Stored) -> int:
+    return len(message.route) + len(message.header) + len(message.body) + OBJECT_BYTES
+
+
+class Recovery(NamedTuple):
+    """Everything that was found."""
+
+    definitions: list[bytes]
+    queues: dict[int, RecoveredQueue]
+    next_queue: int
+    next_blob: int
+    log: list[tuple[int, dict[int, tuple[int, int]]]]
+    """Each log segment's number, and the positions of each queue's messages in it."""
+    torn: list[str]
+    """A line for each torn end that was cut."""
+    stray: list[str]
+    """Queue segments of queues that are no more."""
+    unproven: list[entries.Entry]
+    """Messages at the end of the log that no sync is known to have covered: the kernel may have
+    dropped what it could not write, and show it until it forgets."""
+
+
+def refuse(damage: Damage) -> NoReturn:
+    """What to do about damage where nobody says otherwise.
+
+    :raises Damaged: naming blob and offset.
+    """
+    raise Damaged(told(damage))
+
+
+def recover(
+    medium: Medium,
+    damaged: Callable[[Damage], None] = refuse,
+    *,
+    thorough: bool = False,
+    spill_bytes: int = 0,
+) -> Recovery:
+    """Read everything that a start needs.
+
+    `damaged` is told of every stretch of it that is not what was written; where it returns, reading
+    goes on without the stretch.
+
+    :param thorough: read all there is to the last byte, as `damaged` may be told of damage where
+        nothing is needed yet.
+    :param spill_bytes: memory that those messages of one queue may take which only the log has,
+        before they are put into a queue segment; 0 to keep all in memory, and write nothing.
+    :raises Damaged: as `damaged` does.
+    """
+    return _Recoverer(medium, damaged, thorough, spill_bytes).run()
+
+
+class _FoundSegment(NamedTuple):
+    """A queue segment, before it is known whether its queue is there still."""
+
+    queue: int
+    segment: QueueSegment
+    runs: list[Run]
+    durable: int
+    """How much of it a sync is known to have covered, in bytes."""
+
+
+class _Recoverer:
+    def __init__(
+        self,
+        medium: Medium,
+        damaged: Callable[[Damage], None],
+        thorough: bool,
+        spill_bytes: int,
+    ) -> None:
+        self._spill_bytes = spill_bytes
+        self._next_blob = 0
+        self._thorough = thorough
+        self._medium = medium
+        self._damaged = damaged
+        self._definitions: list[bytes] = []
+        self._queues: dict[int, RecoveredQueue] = {}
+        self._stray: list[str] = []
+        self._next_queue = 1
+        self._log: list[tuple[int, dict[int, tuple[int, int]]]] = []
+        self._torn: list[str] = []
+        self._runs: list[_FoundSegment] = []
+        self._in_runs: dict[int, RangeSet] = {}
+        """By queue, the positions of the runs that a sync is known to have covered."""
+        self._unproven: list[tuple[int, list[entries.Entry]]] = []
+        self._heavy: dict[int, RecoveredQueue] = {}
+        """Queues with more messages in memory than when they were looked at last."""
+        self._spilled: list[_FoundSegment] = []
+
+    def run(self) -> Recovery:
+        names = self._medium.list()
+        log = sorted(one for name in names if (one := log_number(name)) is not None)
+        runs = sorted(found for name in names if (found := queue_numbers(name)) is not None)
+        self._next_blob = max([*log, *[number for _, number in runs]], default=0) + 1
+        for queue, number in runs:
+            self._read_runs(queue, number)
+        for number in log:
+            self._read_log(number)
+        self._attach_runs()
+        for recovered in self._queues.values():
+            recovered.arrange()
+        return Recovery(
+            self._definitions,
+            self._queues,
+            self._next_queue,
+            self._next_blob,
+            self._log,
+            self._torn,
+            self._stray,
+            [entry for _, found in self._unproven for entry in found],
+        )
+
+    def _read_log(self, number: int) -> None:
+        spans: dict[int, tuple[int, int]] = {}
+        unproven: list[tuple[int, list[entries.Entry]]] = []
+        durable = 0
+        reader = RecordReader(self._medium, log_name(number))
+        for record in reader:
+            if isinstance(record, Damage):
+                self._damaged(record)
+                continue
+            try:
+                found = self._record(record, spans)
+            except Damaged as error:
+                self._damaged(Damage(log_name(number), record.offset, reader.end, str(error)))
+                continue
+            if reader.durable > durable:
+                durable = reader.durable
+                unproven = [one for one in unproven if one[0] >= durable]
+            unproven.append((record.offset, [one for one in found if one.message is not None]))
+            if self._heavy:
+                before = [] if durable else self._unproven
+                self._spill([entry for _, batch in before + unproven for entry in batch])
+        unproven = [one for one in unproven if one[0] >= reader.durable]
+        if reader.torn is not None:
+            self._torn.append(_torn(reader.torn))
+        # A log segment is begun when all of the one before is durable, or repeated in its first
+        # record: so what proves any of it proves all before.
+        self._unproven = unproven if reader.durable else self._unproven + unproven
+        self._log.append((number, spans))
+
+    def _record(self, record: Record, spans: dict[int, tuple[int, int]]) -> list[entries.Entry]:
+        """Take what a record of the log says; the entries in it are returned, but for messages
+        that are known to be durable elsewhere."""
+        fresh: dict[int, tuple[int, int]] = {}
+        if record.kind == entries.CHECKPOINT:
+            state = entries.read_checkpoint(record.payload)
+            self._checkpoint(state)
+            found = state.messages
+            for entry in found:
+                for number, position in entry.queues:
+                    first, end = fresh.get(number, (position, position))
+                    fresh[number] = (min(first, position), max(end, position + 1))
+        elif record.kind == entries.BATCH:
+            found = scan_batch(record.payload, self._in_runs, fresh)
+        else:
+            raise Damaged(f"no record of a log: kind {record.kind}")
+        for number, (first, end) in fresh.items():
+            queue = self._queue(number)
+            queue.next_position = max(queue.next_position, end)
+            known = spans.get(number, (first, end))
+            spans[number] = (min(first, known[0]), max(end, known[1]))
+        for entry in found:
+            self._entry(entry)
+        return found
+
+    def _spill(self, unproven: list[entries.Entry]) -> None:
+        """Put messages on disk that take too much memory, but for those of batches that may not be
+        durable."""
+        heavy = self._heavy
+        self._heavy = {}
+        for number, queue in heavy.items():
+            kept = {at for entry in unproven for each, at in entry.queues if each == number}
+            out = {at: message for at, message in queue.logged.items() if at not in kept}
+            if sum(map(_memory_bytes, out.values())) > self._spill_bytes:
+                runs = spill(self._medium, number, self._next_blob, out)
+                self._next_blob += 1
+                if runs:
+                    segment = runs[0].segment
+                    found = _FoundSegment(number, segment, runs, int(segment.size) + 1)
+                    self._spilled.append(found)
+                    queue.logged = {at: queue.logged[at] for at in queue.logged if at in kept}
+            queue.logged_bytes = sum(map(_memory_bytes, queue.logged.values()))
+            queue.logged_bytes_max = 2 * queue.logged_bytes + self._spill_bytes
+
+    def _checkpoint(self, state: entries.Checkpoint) -> None:
+        self._next_queue = max(self._next_queue, state.next_queue)
+        self._definitions = list(state.definitions)
+        known = {number for number, _ in state.queues}
+        for number in [number for number in self._queues if number not in known]:
+            self._forget(number)
+        for number, ranges in state.queues:
+            queue = self._queue(number)
+            for first, end in ranges:
+                queue.settle(first, end)
+
+    def _entry(self, entry: entries.Entry) -> None:
+        if entry.kind == entries.MESSAGE and entry.message is not None:
+            for number, position in entry.queues:
+                queue = self._queue(number)
+                if position not in queue.settled:
+                    queue.log(position, entry.message)
+                    if 0 < queue.logged_bytes_max < queue.logged_bytes:
+                        self._heavy[number] = queue
+        elif entry.kind == entries.SETTLED:
+            self._queue(entry.queues[0][0]).settle(entry.first, entry.end)
+        elif entry.kind == entries.DEFINITION:
+            self._definitions.append(entry.data)
+        elif entry.kind == entries.QUEUE:
+            self._queue(entry.queues[0][0])
+        else:
+            self._forget(entry.queues[0][0])
+
+    def _queue(self, number: int) -> RecoveredQueue:
+        queue = self._queues.get(number)
+        if queue is None:
+            queue = RecoveredQueue(number)
+            queue.logged_bytes_max = self._spill_bytes
+            self._queues[number] = queue
+            self._next_queue = max(self._next_queue, number + 1)
+        return queue
+
+    def _forget(self, number: int) -> None:
+        self._queues.pop(number, None)
+
+    def _read_runs(self, number: int, blob: int) -> None:
+        name = queue_name(number, blob)
+        in_runs = self._in_runs.setdefault(number, RangeSet())
+        segment = QueueSegment(SegmentWriter(self._medium, name, QUEUE_KIND))
+        segment.finished = True
+        runs: list[Run] = []
+        places, durable = ([], 0) if self._thorough else find_runs(self._medium, name)
+        for place in places:
+            self._found_run(runs, segment, place, None)
+        reader = RecordReader(self._medium, name, start=durable, durable=durable)
+        for record in reader:
+            if isinstance(record, Damage):
+                self._damaged(record)
+                continue
+            try:
+                if record.kind != entries.RUN:
+                    raise Damaged(f"no record of a queue segment: kind {record.kind}")
+                header = entries.read_run_header(record.payload)
+            except Damaged as error:
+                self._damaged(Damage(name, record.offset, reader.end, str(error)))
+                continue
+            place = RunPlace(record.offset, reader.end - record.offset, header)
+            self._found_run(runs, segment, place, record.payload)
+        segment.size = reader.end
+        for run in runs:
+            if run.offset < reader.durable:
+                for first, end in run.live:
+                    in_runs.add(first, end)
+        self._runs.append(_FoundSegment(number, segment, runs, reader.durable))
+        if reader.torn is not None:
+            self._torn.append(_torn(reader.torn))
+
+    def _found_run(
+        self, runs: list[Run], segment: QueueSegment, place: RunPlace, payload: bytes | None
+    ) -> None:
+        """Take a run, whose payload is read if all of its messages are not needed."""
+        header = place.header
+        live = [(header.first, header.first + header.messages)]
+        left_out = 0
+        if header.persistent < header.messages:
+            try:
+                if payload is None:
+                    payload = read_record(self._medium, segment.name, place.offset, place.size)
+                live, left_out = entries.persistent_positions(payload)
+            except Damaged:
+                end = place.offset + place.size
+                self._damaged(Damage(segment.name, place.offset, end, "not what was written"))
+                return
+        run = Run(segment, header.first, header.messages)
+        run.offset, run.size, run.live = place.offset, place.size, live
+        run.live_bytes = header.body_bytes
+        segment.add(live, header.messages - left_out)
+        runs.append(run)
+
+    def _attach_runs(self) -> None:
+        """Give the runs to their queues, now that the log has told which there are."""
+        for found in self._runs + self._spilled:
+            queue = self._queues.get(found.queue)
+            if queue is None:
+                self._stray.append(found.segment.name)
+                # Deleted, it may come back: it must not be taken for a segment of another queue.
+                self._next_queue = max(self._next_queue, found.queue + 1)
+                continue
+            queue.segments.append(found.segment)
+            for run in found.runs:
+                proven = run.offset < found.durable
+                (queue.runs if proven else queue.runs_unproven).append(run)
+                for first, end in run.live:
+                    if proven:
+                        queue.written.add(first, end)
+                queue.next_position = max(queue.next_position, run.end)
+
+
+def _torn(torn: Torn) -> str:
+    return f"{torn.blob}: cut at offset {torn.offset}: {torn.why}"

@@ -1,0 +1,123 @@
+"""Finding the runs of a queue segment without reading what is in them.
+
+From the header of a record the next one is a known distance away, and the beginning of a run has a
+CRC of its own, so a few octets of each are enough to know which positions are where. That holds for
+what a mark says to be durable: it was written as it had to be, and whether it still is so is seen
+by whoever reads the run. What is behind the last mark is for the reader of records to judge.
+"""
+
+from typing import Final, NamedTuple
+from zlib import crc32
+
+from leveret_storage.errors import Damaged, UnknownVersion
+from leveret_storage.format import entries
+from leveret_storage.format.entries import RUN_HEADER_BYTES, RunHeader
+from leveret_storage.format.file_header import (
+    HEADER_BYTES_MAX,
+    MARK_KIND,
+    MARK_PAYLOAD,
+    RECORD_HEADER,
+    RECORD_HEADER_BYTES,
+    BlobHeader,
+    crc_seed,
+    decode_blob_header,
+)
+from leveret_storage.medium import Medium
+
+PIECE_BYTES: Final = 4096
+"""Bytes of one read: short runs share one, long ones cost a page each."""
+
+HEADERS_BYTES: Final = RECORD_HEADER_BYTES + RUN_HEADER_BYTES
+
+
+class RunPlace(NamedTuple):
+    """A run, as its beginning tells it."""
+
+    offset: int
+    size: int
+    """Bytes of its record."""
+    header: RunHeader
+
+
+def find_runs(medium: Medium, name: str) -> tuple[list[RunPlace], int]:
+    """The runs in the part of a queue segment that a mark says to be durable, and how many bytes
+    that part has: where a reader of records has to go on.
+
+    Where something is not as it has to be, the part ends at the last mark before.
+
+    :raises StorageError: NoSuchBlob, or ReadFailed.
+    """
+    finder = _Finder(medium, name)
+    finder.run()
+    return [place for place in finder.places if place.offset < finder.durable], finder.durable
+
+
+class _Finder:
+    def __init__(self, medium: Medium, name: str) -> None:
+        self._medium = medium
+        self._name = name
+        self._size = medium.size(name)
+        self._piece = b""
+        self._piece_offset = 0
+        self._seed = 0
+        self.places: list[RunPlace] = []
+        self.durable = 0
+
+    def run(self) -> None:
+        header = self._header()
+        if header is None:
+            return
+        self._seed = crc_seed(header.salt)
+        offset = header.size
+        while offset < self._size:
+            data = self._read(offset, HEADERS_BYTES)
+            if len(data) < RECORD_HEADER_BYTES:
+                return
+            length, crc, kind = RECORD_HEADER.unpack_from(data)
+            following = offset + RECORD_HEADER_BYTES + length
+            payload = data[RECORD_HEADER_BYTES:]
+            if following > self._size:
+                return
+            if kind == MARK_KIND:
+                if not self._take_mark(offset, length, crc, payload, header.salt):
+                    return
+            elif not self._take_run(offset, length, kind, payload):
+                return
+            offset = following
+
+    def _header(self) -> BlobHeader | None:
+        data = self._medium.read(self._name, 0, min(HEADER_BYTES_MAX, self._size))
+        try:
+            return decode_blob_header(data)
+        except (Damaged, UnknownVersion):
+            # The reader of records says what there is to say.
+            return None
+
+    def _take_mark(self, offset: int, length: int, crc: int, payload: bytes, salt: bytes) -> bool:
+        payload = payload[: MARK_PAYLOAD.size]
+        kind = MARK_KIND.to_bytes(1, "big")
+        if length != len(payload) or crc32(payload, crc32(kind, self._seed)) != crc:
+            return False
+        marked, durable = MARK_PAYLOAD.unpack(payload)
+        if marked != salt or durable > offset:
+            return False
+        self.durable = max(self.durable, durable)
+        return True
+
+    def _take_run(self, offset: int, length: int, kind: int, payload: bytes) -> bool:
+        if kind != entries.RUN or length < RUN_HEADER_BYTES:
+            return False
+        try:
+            header = entries.read_run_header(payload)
+        except Damaged:
+            return False
+        self.places.append(RunPlace(offset, RECORD_HEADER_BYTES + length, header))
+        return True
+
+    def _read(self, offset: int, size: int) -> bytes:
+        """Bytes of the segment; fewer where it ends."""
+        at = offset - self._piece_offset
+        if not 0 <= at <= len(self._piece) - size:
+            self._piece = self._medium.read(self._name, offset, PIECE_BYTES)
+            self._piece_offset, at = offset, 0
+        return self._piece[at : at + size]

@@ -1,0 +1,207 @@
+"""Going on without what is damaged: set it aside, and write what is left anew.
+
+Nothing is written in place, so a segment with a bad stretch is replaced:
+
+- Of a damaged queue segment, the runs that can be read are copied to a new one.
+- If any log segment is damaged, all of them are replaced by one, which begins with a checkpoint of
+  what was found and has every message that only the log has.
+
+What is new is synced before anything old is deleted, so a salvage that was interrupted is done
+again and finds what it found. After it the medium is sound, and a start is a start like any other.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+
+from librt.strings import BytesWriter
+
+from leveret_storage.errors import Damaged
+from leveret_storage.format import entries
+from leveret_storage.format.entries import Stored
+from leveret_storage.format.file_header import (
+    MARK_BYTES,
+    MARK_KIND,
+    RECORD_HEADER,
+    RECORD_HEADER_BYTES,
+)
+from leveret_storage.format.record_reader import Damage, Record, RecordReader
+from leveret_storage.medium import Medium
+from leveret_storage.recovery.recover import Loose, RecoveredQueue, Recovery, recover
+from leveret_storage.segments.segment_writer import (
+    LOG_KIND,
+    QUEUE_KIND,
+    SegmentWriter,
+    log_name,
+    log_number,
+    queue_name,
+    queue_numbers,
+)
+
+SetAside = Callable[[Damage, bytes], str]
+"""Keeps the bytes of a damaged stretch for whoever wants to look, and returns where."""
+
+BATCH_BYTES: Final = 1024 * 1024
+"""Bytes at which a batch of the new log segment is written."""
+
+
+class Lost(NamedTuple):
+    """A stretch that was set aside."""
+
+    damage: Damage
+    file: str
+    """Where its bytes are now."""
+    what: str
+    """What was in it, as far as can be told."""
+
+
+class Salvage(NamedTuple):
+    """What a salvage has done."""
+
+    lost: list[Lost]
+    found: Recovery
+    """What is there now, without what was lost."""
+
+
+def salvage(medium: Medium, set_aside: SetAside) -> Salvage:
+    """Bring a medium that this owner has taken into a state that a start accepts.
+
+    Changes nothing where nothing is damaged.
+
+    :raises StorageError: if the medium cannot be read or written.
+    """
+    damages: list[Damage] = []
+    found = recover(medium, damages.append, thorough=True)
+    if not damages:
+        return Salvage([], found)
+    lost = []
+    for damage in damages:
+        data = medium.read(damage.blob, damage.offset, damage.end - damage.offset)
+        lost.append(Lost(damage, set_aside(damage, data), _told(damage, data)))
+    # What a process that died had appended may not be durable, and is built on from here.
+    for name in sorted(medium.list()):
+        medium.sync(name)
+    blob = found.next_blob
+    replaced: list[str] = []
+    damaged = sorted({damage.blob for damage in damages})
+    for name in damaged:
+        numbers = queue_numbers(name)
+        if numbers is not None:
+            _copy_runs(medium, name, queue_name(numbers[0], blob))
+            replaced.append(name)
+            blob += 1
+    if any(log_number(name) is not None for name in damaged):
+        replaced += [log_name(number) for number, _ in found.log]
+        _write_log(medium, log_name(blob), found)
+    for name in replaced:
+        medium.delete(name)
+    # Until the next head, power loss may bring back what was deleted.
+    epoch, data = medium.read_head()
+    medium.write_head(epoch, epoch, data)
+    return Salvage(lost, recover(medium))
+
+
+def _copy_runs(medium: Medium, name: str, copy: str) -> None:
+    """Copy what can be read of a queue segment."""
+    writer = SegmentWriter(medium, copy, QUEUE_KIND)
+    for record in RecordReader(medium, name):
+        if isinstance(record, Record) and _is_run(record):
+            writer.append(record.kind, record.payload)
+    writer.finish()
+
+
+def _is_run(record: Record) -> bool:
+    try:
+        entries.read_run(record.payload)
+    except Damaged:
+        return False
+    return True
+
+
+def _write_log(medium: Medium, name: str, found: Recovery) -> None:
+    """Write a log segment that says all that was found in the log."""
+    queues = sorted(found.queues.items())
+    writer = SegmentWriter(medium, name, LOG_KIND)
+    state = entries.Checkpoint(
+        found.next_queue,
+        found.definitions,
+        [(number, queue.settled.ranges()) for number, queue in queues],
+        [],
+    )
+    writer.append(entries.CHECKPOINT, entries.write_checkpoint(state))
+    out = BytesWriter()
+    for message, places in _loose(queues):
+        numbers = [number for number, _ in places]
+        positions = [position for _, position in places]
+        for at in range(0, len(places), entries.TARGETS_MAX):
+            end = at + entries.TARGETS_MAX
+            entries.write_message(out, numbers[at:end], positions[at:end], message)
+        if len(out) >= BATCH_BYTES:
+            writer.append(entries.BATCH, out.getvalue())
+            out.truncate(0)
+    if len(out):
+        writer.append(entries.BATCH, out.getvalue())
+    writer.finish()
+
+
+def _loose(
+    queues: list[tuple[int, RecoveredQueue]],
+) -> Iterator[tuple[Stored, list[tuple[int, int]]]]:
+    """Each message that only the log has, and its places, once for all queues it is in."""
+    places: dict[int, tuple[Stored, list[tuple[int, int]]]] = {}
+    for number, queue in queues:
+        for item in queue.contents:
+            if isinstance(item, Loose):
+                for position, message in enumerate(item.messages, item.first):
+                    known = places.setdefault(id(message), (message, []))
+                    known[1].append((number, position))
+    yield from places.values()
+
+
+# --- what was lost --------------------------------------------------------------------------
+
+
+def _told(damage: Damage, data: bytes) -> str:
+    """What a damaged stretch had in it, if its first record is still one in its outer form."""
+    numbers = queue_numbers(damage.blob)
+    if damage.offset == 0:
+        return "all of the log segment" if numbers is None else f"a segment of queue {numbers[0]}"
+    if not data:
+        return f"{damage.end - damage.offset} bytes that are missing at the end of the file"
+    kind, payload = 0, b""
+    if len(data) >= RECORD_HEADER_BYTES:
+        length, _, kind = RECORD_HEADER.unpack_from(data)
+        if length == len(data) - RECORD_HEADER_BYTES:
+            payload = data[RECORD_HEADER_BYTES:]
+    if kind == MARK_KIND and len(data) == MARK_BYTES:
+        return "by its length and kind a mark, so nothing"
+    unknown = f"{len(data)} bytes of which nothing can be told"
+    try:
+        if numbers is not None and kind == entries.RUN:
+            run = entries.read_run_header(payload)
+            return (
+                f"a run of queue {numbers[0]}: by its own account {run.messages} messages, "
+                f"{run.persistent} persistent, from position {run.first}"
+            )
+        if numbers is None and kind == entries.CHECKPOINT and payload:
+            return "a checkpoint: all definitions up to there, unless a later one was read"
+        if numbers is None and kind == entries.BATCH and payload:
+            return _batch_told(entries.read_entries(payload))
+    except Damaged:
+        return unknown
+    return unknown
+
+
+def _batch_told(found: list[entries.Entry]) -> str:
+    counts: dict[str, int] = {}
+    for entry in found:
+        if entry.kind == entries.MESSAGE:
+            for number, _ in entry.queues:
+                key = f"messages of queue {number}"
+                counts[key] = counts.get(key, 0) + 1
+        elif entry.kind == entries.SETTLED:
+            key = f"settlements of queue {entry.queues[0][0]}"
+            counts[key] = counts.get(key, 0) + entry.end - entry.first
+        elif entry.kind == entries.DEFINITION:
+            counts["definitions"] = counts.get("definitions", 0) + 1
+    parts = ", ".join(f"{count} {what}" for what, count in counts.items())
+    return f"one commit, by its own account {parts}"

@@ -1,0 +1,157 @@
+"""The blobs of a store: how they are named, and how they are begun and continued."""
+
+from typing import Final
+from zlib import crc32
+
+from leveret_storage.errors import Damaged
+from leveret_storage.format.file_header import (
+    HEADER_BYTES_MAX,
+    RECORD_HEADER,
+    RECORD_HEADER_BYTES,
+    crc_seed,
+    decode_blob_header,
+    encode_blob_header,
+)
+from leveret_storage.format.record_reader import Damage, told
+from leveret_storage.format.record_writer import RecordWriter, encode_record, new_salt
+from leveret_storage.medium import Medium
+
+LOG_KIND: Final = 2
+QUEUE_KIND: Final = 3
+"""Kinds of blobs: a segment of the commit log, a segment of a queue."""
+
+_LOG_PREFIX: Final = "log-"
+_QUEUE_PREFIX: Final = "queue-"
+
+
+def log_name(number: int) -> str:
+    """The name of a log segment; numbers are used once."""
+    return f"{_LOG_PREFIX}{number:012d}"
+
+
+def queue_name(queue: int, number: int) -> str:
+    """The name of a queue segment; numbers are used once."""
+    return f"{_QUEUE_PREFIX}{queue:010d}-{number:012d}"
+
+
+def log_number(name: str) -> int | None:
+    """The number in the name of a log segment, or None for any other blob."""
+    digits = name.removeprefix(_LOG_PREFIX)
+    return int(digits) if digits != name and digits.isdigit() else None
+
+
+def queue_numbers(name: str) -> tuple[int, int] | None:
+    """Queue and number in the name of a queue segment, or None for any other blob."""
+    queue, dash, number = name.removeprefix(_QUEUE_PREFIX).partition("-")
+    if name.startswith(_QUEUE_PREFIX) and dash and queue.isdigit() and number.isdigit():
+        return int(queue), int(number)
+    return None
+
+
+class SegmentWriter:
+    """Appends records to a blob, which it makes with the first. Used by the writing thread.
+
+    An append that found the medium full was not made, and the same call may be tried again.
+    """
+
+    def __init__(self, medium: Medium, name: str, kind: int) -> None:
+        self.name = name
+        self._medium = medium
+        self._kind = kind
+        self._created = False
+        self._salt = new_salt()
+        self._deleted = False
+        self._records: RecordWriter | None = None
+        self._refused = b""
+        """What the medium had no room for: the next append writes it."""
+        self._finished = 0
+        """Bytes of the blob when it was finished last."""
+
+    def encode(self, kind: int, payload: bytes) -> bytes:
+        """A record for this blob, from any thread: the CRC of a long one is no work for who is
+        waited for."""
+        return encode_record(kind, payload, crc_seed(self._salt))
+
+    def append(self, kind: int, payload: bytes) -> tuple[int, int]:
+        """Write a record.
+
+        :returns: where it begins, and its bytes.
+        :raises StorageError: MediumFull, or MediumFailed.
+        """
+        return self.append_encoded(self.encode(kind, payload))
+
+    def append_encoded(self, record: bytes) -> tuple[int, int]:
+        """The same, of a record made by `encode`."""
+        records = self._add(record)
+        self._medium.append(self.name, self._refused)
+        self._refused = b""
+        return records.taken - len(record), len(record)
+
+    def append_synced(self, record: bytes) -> None:
+        """Write a record made by `encode`, and make durable all that was appended.
+
+        :raises StorageError: MediumFull, or MediumFailed.
+        """
+        records = self._add(record)
+        self._medium.append_synced(self.name, self._refused)
+        self._refused = b""
+        records.mark(records.taken)
+
+    def _add(self, record: bytes) -> RecordWriter:
+        """See to it that the record is what is to be appended next."""
+        records = self._records or self._begin()
+        if not self._refused:
+            records.add_encoded(record)
+            self._refused = records.take()
+        return records
+
+    def sync(self) -> None:
+        """Make durable all that was appended, and say so in front of the next record."""
+        records = self._records
+        if records is not None:
+            self._medium.sync(self.name)
+            if not records.waiting:
+                records.mark(records.taken)
+
+    def finish(self) -> None:
+        """Make durable all that was appended, and say so at the end: no record may ever follow, and
+        without a mark behind it what is damaged later would look like a torn end."""
+        records = self._records
+        if records is None or records.taken == self._finished or self._deleted:
+            return
+        if not self._refused:
+            self.sync()
+            self._refused = records.take()
+        self._medium.append(self.name, self._refused)
+        self._refused = b""
+        self._finished = records.taken
+
+    def delete(self) -> None:
+        """Delete the blob, to which nothing is to be appended any more."""
+        self._deleted = True
+        self._medium.delete(self.name)
+
+    def _begin(self) -> RecordWriter:
+        header = encode_blob_header(self._kind, self._salt, b"")
+        if not self._created:
+            self._medium.create(self.name)
+            self._created = True
+        self._medium.append(self.name, header)
+        self._records = RecordWriter(self._salt, len(header))
+        return self._records
+
+
+def read_record(medium: Medium, name: str, offset: int, size: int) -> bytes:
+    """The payload of the record of `size` bytes at `offset`.
+
+    :raises Damaged: if it is not there as it was written.
+    :raises StorageError: if it cannot be read.
+    """
+    seed = crc_seed(decode_blob_header(medium.read(name, 0, HEADER_BYTES_MAX)).salt)
+    data = medium.read(name, offset, size)
+    if len(data) == size:
+        length, crc, kind = RECORD_HEADER.unpack_from(data)
+        payload = data[RECORD_HEADER_BYTES:]
+        if length == len(payload) and crc == crc32(payload, crc32(kind.to_bytes(1, "big"), seed)):
+            return payload
+    raise Damaged(told(Damage(name, offset, offset + size, "a wrong CRC")))

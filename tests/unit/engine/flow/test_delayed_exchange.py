@@ -1,0 +1,276 @@
+"""What is published to a delayed exchange is routed when it is due, and not before."""
+
+import struct
+
+import pytest
+from pamqp.commands import Basic
+
+from leveret.engine.lifecycle.bindings import unbind_queue
+from leveret.engine.lifecycle.exchanges import delete_exchange
+from leveret.engine.routing.exchanges.delayed import (
+    DELAY_MS_MAX,
+    DelayedExchange,
+    delay_of,
+    has_waited,
+)
+from leveret.engine.routing.exchanges.types import create
+from leveret.engine.values.field_table import Table, headers_of
+from leveret.engine.values.properties import header_value, long_integer, long_string
+from leveret.errors import AmqpError, ReplyCode
+from leveret.protocol.wire.methods import encode_header
+from tests.unit.engine.queues.lives import START, Life
+
+
+def delayed(delay: object, **properties: object) -> Basic.Properties:
+    """Properties that ask for a delay."""
+    return Basic.Properties(headers={"x-delay": delay}, **properties)  # type: ignore[dict-item, arg-type]
+
+
+def with_value(value: bytes) -> bytes:
+    """A content header with a header `x-delay`, whose value begins with its type letter."""
+    table = b"\x07x-delay" + value
+    return bytes(12) + b"\x20\x00" + len(table).to_bytes(4, "big") + table
+
+
+@pytest.fixture
+def life() -> Life:
+    life = Life()
+    life.exchange("later", "x-delayed-message", {"x-delayed-type": "direct"})
+    life.queue("q", "later", "key")
+    return life
+
+
+def bodies(life: Life, queue: str = "q") -> list[bytes]:
+    """The bodies of all that is in a queue, which is empty then."""
+    return [message.body for message in life.takes(queue)]
+
+
+@pytest.mark.parametrize(
+    ("value", "delay"),
+    [
+        (b"b\x64", 100),
+        (b"B\xff", 255),
+        (b"s\x01\x00", 256),
+        (b"u\xff\xff", 65535),
+        (b"I\x00\x01\x00\x00", 65536),
+        (b"i\xff\xff\xff\xff", 0xFFFFFFFF),
+        (long_integer(1 << 40), 1 << 40),
+        (long_integer((1 << 63) - 1), DELAY_MS_MAX),
+        (long_integer(-5), 0),
+        (b"I\x00\x00\x00\x00", 0),
+        (long_string(b"1500"), 1500),
+        (long_string(b"-1500"), 0),
+        (long_string(b"9" * 24), DELAY_MS_MAX),
+        (long_string(b"soon"), 0),
+        (long_string(b""), 0),
+        (long_string(b"1" * 5000), 0),
+        (b"d" + struct.pack(">d", 99.9), 99),
+        (b"f" + struct.pack(">f", 2.5), 2),
+        (b"d" + struct.pack(">d", float("inf")), 0),
+        (b"d" + struct.pack(">d", float("nan")), 0),
+        (b"D\x02" + (12345).to_bytes(4, "big"), 123),
+        (b"t\x01", 0),
+        (b"V", 0),
+        (b"F\x00\x00\x00\x00", 0),
+    ],
+)
+def test_a_delay_is_a_number_of_any_kind(value: bytes, delay: int) -> None:
+    assert delay_of(with_value(value)) == delay
+
+
+def test_a_message_without_headers_has_no_delay() -> None:
+    assert delay_of(encode_header(Basic.Properties(), 0)) == 0
+    assert delay_of(encode_header(Basic.Properties(headers={"x": 1}), 0)) == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "afterwards"),
+    [
+        (b"b\x64", b"I" + (-100).to_bytes(4, "big", signed=True)),
+        (long_string(b"1500"), b"I" + (-1500).to_bytes(4, "big", signed=True)),
+        (b"I\x7f\xff\xff\xff", b"I" + (-0x7FFFFFFF).to_bytes(4, "big", signed=True)),
+        (long_integer(1 << 40), long_integer(-(1 << 40))),
+    ],
+)
+def test_a_message_that_has_waited_says_for_how_long(value: bytes, afterwards: bytes) -> None:
+    header = has_waited(with_value(value))
+    assert header_value(header, b"x-delay") == afterwards
+    assert delay_of(header) == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"x-delayed-type": "x-delayed-message"},
+        {"x-delayed-type": "no such type"},
+        {"x-delayed-type": 1},
+    ],
+)
+def test_the_type_that_routes_has_to_be_there(arguments: Table) -> None:
+    with pytest.raises(AmqpError) as refused:
+        create("x-delayed-message", "later", True, False, False, arguments)
+    assert refused.value.code == ReplyCode.PRECONDITION_FAILED
+    assert str(refused.value.text) == (
+        "Invalid argument, 'x-delayed-type' must be an existing exchange type"
+    )
+
+
+def test_a_binding_is_checked_as_the_type_that_routes_does() -> None:
+    exchange = create(
+        "x-delayed-message", "later", True, False, False, {"x-delayed-type": "x-consistent-hash"}
+    )
+    with pytest.raises(AmqpError):
+        exchange.validate("not a weight", {})
+
+
+class TestWaiting:
+    def test_a_message_is_routed_when_it_is_due_and_not_before(self, life: Life) -> None:
+        assert life.publishes("later", "key", b"a", delayed(1000))
+        life.passes_to(START + 1000)
+        assert bodies(life) == [], "the millisecond it came in is not over"
+        life.passes_to(START + 1001)
+        assert bodies(life) == [b"a"]
+
+    def test_messages_come_in_the_order_in_which_they_are_due(self, life: Life) -> None:
+        for delay in (500, 100, 300, 200, 100, 400):
+            life.publishes("later", "key", b"%d" % delay, delayed(delay))
+        life.passes_to(START + 600)
+        assert bodies(life) == [b"100", b"100", b"200", b"300", b"400", b"500"]
+
+    def test_messages_due_at_once_come_in_the_order_of_their_arrival(self, life: Life) -> None:
+        sent = [b"%d" % number for number in range(5000)]
+        for body in sent:
+            life.publishes("later", "key", body, delayed(100))
+        life.passes_to(START + 101)
+        assert bodies(life) == sent
+
+    @pytest.mark.parametrize("delay", [0, -1, "soon", None])
+    def test_a_message_without_a_delay_is_routed_at_once(self, life: Life, delay: object) -> None:
+        life.publishes("later", "key", b"a", delayed(delay))
+        assert bodies(life) == [b"a"]
+
+    def test_a_message_that_has_waited_says_so(self, life: Life) -> None:
+        life.publishes("later", "key", b"a", delayed(50))
+        life.passes_to(START + 51)
+        [message] = life.takes("q")
+        assert headers_of(message.header) == {"x-delay": -50}
+
+    def test_only_the_bindings_of_the_time_it_is_due_count(self, life: Life) -> None:
+        life.publishes("later", "key", b"a", delayed(50))
+        life.publishes("later", "other", b"b", delayed(50))
+        unbind_queue(life.vhost, "q", "later", "key", {}, None)
+        life.queue("p", "later", "other")
+        life.passes_to(START + 51)
+        assert bodies(life) == []
+        assert bodies(life, "p") == [b"b"]
+
+    def test_it_counts_as_routed_while_it_waits(self, life: Life) -> None:
+        assert life.publishes("later", "nowhere", b"a", delayed(50))
+        assert not life.publishes("later", "nowhere", b"a")
+        waiting = life.vhost.exchanges["later"]
+        assert isinstance(waiting, DelayedExchange)
+        assert waiting.waiting is not None
+        assert waiting.waiting.message_count() == 1
+        life.passes_to(START + 51)
+        assert waiting.waiting.message_count() == 0
+        assert waiting.waiting.unrouted == 1
+
+    def test_what_has_nowhere_to_go_goes_to_the_alternate_exchange(self, life: Life) -> None:
+        life.exchange(
+            "other",
+            "x-delayed-message",
+            {"x-delayed-type": "direct", "alternate-exchange": "amq.fanout"},
+        )
+        life.queue("stray", "amq.fanout")
+        life.publishes("other", "key", b"a", delayed(50))
+        assert bodies(life, "stray") == []
+        life.passes_to(START + 51)
+        assert bodies(life, "stray") == [b"a"]
+
+    def test_its_time_to_live_begins_when_it_is_in_its_queue(self, life: Life) -> None:
+        life.publishes("later", "key", b"a", delayed(1000, expiration="100"))
+        life.passes_to(START + 1001)
+        [message] = life.takes("q")
+        assert message.expires_at == START + 1001 + 100
+
+    def test_further_keys_in_cc_count_when_it_is_due(self, life: Life) -> None:
+        properties = Basic.Properties(headers={"x-delay": 10, "CC": ["key"]})
+        life.publishes("later", "nowhere", b"a", properties)
+        life.passes_to(START + 11)
+        assert bodies(life) == [b"a"]
+
+    def test_it_does_not_wait_again_at_the_next_delayed_exchange(self, life: Life) -> None:
+        life.exchange("first", "x-delayed-message", {"x-delayed-type": "fanout"})
+        life.vhost.exchanges["first"].bind(life.vhost.exchanges["later"], "", {})
+        life.vhost.changed()
+        life.publishes("first", "key", b"a", delayed(10))
+        life.passes_to(START + 11)
+        assert bodies(life) == [b"a"]
+
+    def test_it_waits_where_another_exchange_leads_to(self, life: Life) -> None:
+        life.exchange("front", "fanout", {})
+        life.vhost.exchanges["front"].bind(life.vhost.exchanges["later"], "", {})
+        life.vhost.changed()
+        life.publishes("front", "key", b"a", delayed(10))
+        assert bodies(life) == []
+        life.passes_to(START + 11)
+        [message] = life.takes("q")
+        assert message.route == b"\x05front\x03key"
+
+    @pytest.mark.parametrize("type_name", ["topic", "fanout", "headers", "x-consistent-hash"])
+    def test_any_type_routes(self, life: Life, type_name: str) -> None:
+        life.exchange("any", "x-delayed-message", {"x-delayed-type": type_name})
+        life.queue("p", "any", "1")
+        life.publishes("any", "1", b"a", delayed(10))
+        life.passes_to(START + 11)
+        assert bodies(life, "p") == [b"a"]
+
+    def test_what_waits_goes_with_its_exchange(self, life: Life) -> None:
+        life.publishes("later", "key", b"a", delayed(10))
+        life.works()
+        delete_exchange(life.vhost, "later", if_unused=False)
+        life.passes_to(START + 11)
+        assert bodies(life) == []
+        again = life.dies()
+        again.passes_to(START + 1000)
+        assert bodies(again) == []
+        assert "later" not in again.vhost.exchanges
+
+
+class TestRestart:
+    @pytest.mark.parametrize("power", [False, True])
+    def test_what_waits_waits_on_after_a_crash(self, life: Life, power: bool) -> None:
+        life.publishes("later", "key", b"b", delayed(2000))
+        life.publishes("later", "key", b"a", delayed(1000))
+        life.publishes("later", "key", b"gone", delayed(1000), persistent=False)
+        life.works()
+        again = life.dies(power=power)
+        assert bodies(again) == []
+        again.passes_to(START + 1000)
+        assert bodies(again) == []
+        again.passes_to(START + 2001)
+        assert bodies(again) == [b"a", b"b"]
+
+    def test_what_was_due_while_nobody_lived_comes_at_once(self, life: Life) -> None:
+        life.publishes("later", "key", b"a", delayed(10))
+        life.works()
+        again = Life(life.medium.kill(), START + 5000)
+        assert bodies(again) == [b"a"]
+
+    def test_what_was_routed_is_not_routed_again(self, life: Life) -> None:
+        life.publishes("later", "key", b"a", delayed(10))
+        life.passes_to(START + 11)
+        again = life.dies()
+        again.passes_to(START + 1000)
+        assert bodies(again) == [b"a"]
+
+    def test_what_waits_in_an_exchange_that_is_not_durable_is_gone(self) -> None:
+        life = Life()
+        life.exchange("brief", "x-delayed-message", {"x-delayed-type": "fanout"}, durable=False)
+        life.queue("q", "brief")
+        life.publishes("brief", "", b"a", delayed(10))
+        life.works()
+        again = life.dies()
+        again.passes_to(START + 1000)
+        assert bodies(again) == []

@@ -1,0 +1,124 @@
+"""What is bound to a recent history exchange gets its history, wherever that leads."""
+
+import pytest
+from pamqp.commands import Basic
+
+from leveret.engine.lifecycle.bindings import bind_exchange, bind_queue, unbind_queue
+from leveret.engine.lifecycle.exchanges import declare_exchange, predeclare
+from leveret.engine.lifecycle.queues import declare_queue
+from leveret.engine.queues.queue import Queue
+from leveret.engine.values.arguments import Arguments
+from leveret.engine.values.clock import Clock
+from leveret.engine.values.message import Message, short_strings
+from leveret.engine.vhost import VirtualHost
+from leveret.protocol.wire.methods import encode_header
+
+OWNER = object()
+
+
+class Setting:
+    """A virtual host with the history exchange `h`, through which three messages went."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.vhost = VirtualHost("/", self.clock)
+        predeclare(self.vhost)
+        self.exchange("h", "x-recent-history")
+        for number in range(3):
+            self.publish(f"k{number}")
+
+    def exchange(self, name: str, kind: str) -> None:
+        declare_exchange(
+            self.vhost,
+            name,
+            kind,
+            durable=False,
+            auto_delete=False,
+            internal=False,
+            arguments={},
+        )
+
+    def queue(self, name: str) -> Queue:
+        return declare_queue(
+            self.vhost,
+            name,
+            durable=False,
+            auto_delete=False,
+            owner=None,
+            connection=OWNER,
+            arguments=Arguments({}, {}),
+        )
+
+    def publish(self, key: str, expires_at: int = 0) -> None:
+        """Publish a message with its key as the body."""
+        raw = short_strings(b"h", key.encode())
+        route = self.vhost.route(raw)
+        header = encode_header(Basic.Properties(), len(key))
+        message = Message(raw, header, key.encode(), False, int(self.clock.now), expires_at)
+        assert route.per_message
+        for queue in self.vhost.queues_for(route.exchange, [key], message):
+            queue.publish(message)
+
+    def bind(self, queue: str, key: str = "", source: str = "h") -> None:
+        bind_queue(self.vhost, queue, source, key, {}, OWNER)
+
+
+@pytest.fixture
+def setting() -> Setting:
+    return Setting()
+
+
+def drained(queue: Queue) -> list[str]:
+    found = []
+    while (taken := queue.take()) is not None:
+        found.append(taken[0].body.decode())
+    return found
+
+
+def test_a_queue_gets_the_history_once_for_every_new_binding(setting: Setting) -> None:
+    queue = setting.queue("q")
+    setting.bind("q")
+    assert drained(queue) == ["k0", "k1", "k2"]
+    setting.bind("q")
+    assert drained(queue) == []
+    setting.bind("q", "another key")
+    assert drained(queue) == ["k0", "k1", "k2"]
+    unbind_queue(setting.vhost, "q", "h", "", {}, OWNER)
+    setting.publish("k3")
+    assert drained(queue) == ["k3"]
+    setting.bind("q")
+    assert drained(queue) == ["k0", "k1", "k2", "k3"]
+
+
+def test_an_exchange_passes_the_history_on_by_the_keys_of_the_messages(setting: Setting) -> None:
+    queue, all_of_it = setting.queue("q"), setting.queue("all")
+    setting.exchange("d", "direct")
+    setting.exchange("later", "x-recent-history")
+    setting.bind("q", "k1", "d")
+    bind_exchange(setting.vhost, "d", "h", "", {})
+    assert drained(queue) == ["k1"]
+    bind_exchange(setting.vhost, "later", "h", "", {})
+    setting.bind("all", "", "later")
+    assert drained(all_of_it) == ["k0", "k1", "k2"]
+
+
+def test_an_exchange_bound_to_itself_has_its_history_twice_and_ends(setting: Setting) -> None:
+    queue = setting.queue("q")
+    bind_exchange(setting.vhost, "h", "h", "", {})
+    setting.bind("q")
+    assert drained(queue) == ["k0", "k1", "k2"] * 2
+
+
+def test_a_message_of_the_history_has_its_time_to_live_again(setting: Setting) -> None:
+    setting.clock.now = 1000
+    setting.publish("mortal", expires_at=1500)
+    setting.clock.now = 5000
+    queue = setting.queue("q")
+    setting.bind("q")
+    taken = [queue.take() for _ in range(4)]
+    assert [(each[0].arrived, each[0].expires_at) for each in taken if each] == [
+        (5000, 0),
+        (5000, 0),
+        (5000, 0),
+        (5000, 5500),
+    ]

@@ -1,0 +1,191 @@
+"""A broker that lives on a simulated disk, with a clock and executors that the test turns."""
+
+from random import Random
+
+from pamqp.commands import Basic
+
+from leveret.config import Config
+from leveret.engine.broker import Broker
+from leveret.engine.flow.persist import persist
+from leveret.engine.lifecycle.bindings import bind_queue
+from leveret.engine.lifecycle.exchanges import declare_exchange
+from leveret.engine.lifecycle.queues import declare_queue
+from leveret.engine.queues.queue import Queue
+from leveret.engine.queues.queue_host import WaitingLimits
+from leveret.engine.values.arguments import Arguments
+from leveret.engine.values.field_table import Table
+from leveret.engine.values.message import Message, short_strings
+from leveret.engine.vhost import VirtualHost
+from leveret.protocol.wire.methods import encode_header
+from leveret_storage.errors import StorageError
+from tests.storage.faulty import FaultyMedium
+from tests.storage.owning import take
+from tests.storage.store_world import StepExecutor
+
+START: int = 1_700_000_000_000
+"""When the first life begins, in milliseconds since the epoch."""
+
+
+def arguments(**values: str | int) -> Arguments:
+    """Arguments of a queue, their underscores written as hyphens."""
+    table: Table = {f"x-{name.replace('_', '-')}": value for name, value in values.items()}
+    types = {
+        name: "longstr" if isinstance(value, str) else "signedint" for name, value in table.items()
+    }
+    return Arguments(table, types)
+
+
+def leading_to(target: str, **values: str | int) -> Arguments:
+    """Arguments of a queue whose dead letters go to another."""
+    return arguments(dead_letter_exchange="", dead_letter_routing_key=target, **values)
+
+
+def _failed(error: StorageError) -> None:
+    raise error
+
+
+class Life:
+    """One life of a broker, from a start to a crash."""
+
+    def __init__(
+        self,
+        medium: FaultyMedium | None = None,
+        now: int = START,
+        waiting: WaitingLimits | None = None,
+    ) -> None:
+        self.medium = medium or FaultyMedium(1)
+        take(self.medium)
+        self.writing = StepExecutor()
+        self.reading = StepExecutor()
+        self.broker = Broker(Config())
+        self._waiting = waiting or WaitingLimits()
+        self.broker.vhosts["/"].waiting = self._waiting
+        self.broker.open_store(self.medium, self.writing, self.reading, _failed)
+        self.vhost: VirtualHost = self.broker.vhosts["/"]
+        self.passes_to(now)
+
+    @property
+    def now(self) -> int:
+        """The time, in milliseconds since the epoch."""
+        return int(self.broker.clock.now)
+
+    def passes_to(self, now: int) -> None:
+        """Let time come, and do all that is due then."""
+        self.broker.clock.advance_to(now)
+        self.works()
+
+    def works(self) -> None:
+        """Do everything there is to do now."""
+        timers = self.broker.timers
+        while True:
+            self.broker.commit()
+            for executor in (self.writing, self.reading):
+                while executor.jobs:
+                    executor.run_one()
+                while executor.results:
+                    executor.deliver_one()
+            due = timers.next_due()
+            if due != 0 and due <= self.now:
+                timers.run(self.now)
+            elif not (self.writing.jobs or self.reading.jobs):
+                return
+
+    def takes_a_step(self, chance: Random) -> None:
+        """Do something of what there is to do now."""
+        timers = self.broker.timers
+        executor = chance.choice((self.writing, self.reading))
+        due = timers.next_due()
+        what = chance.randrange(4)
+        if what == 0:
+            self.broker.commit()
+        elif what == 1 and executor.jobs:
+            executor.run_one()
+        elif what == 2 and executor.results:
+            executor.deliver_one()
+        elif what == 3 and due != 0 and due <= self.now:
+            timers.run(self.now)
+
+    def dies(self, *, power: bool = False) -> "Life":
+        """The process dies, with the machine or without it: the next life."""
+        medium = self.medium.crash() if power else self.medium.kill()
+        return Life(medium, self.now, self._waiting)
+
+    def exchange(
+        self, name: str, type_name: str, arguments: Table, *, durable: bool = True
+    ) -> None:
+        """Declare an exchange."""
+        declare_exchange(
+            self.vhost,
+            name,
+            type_name,
+            durable=durable,
+            auto_delete=False,
+            internal=False,
+            arguments=arguments,
+        )
+
+    def queue(
+        self,
+        name: str,
+        source: str = "",
+        key: str = "",
+        *,
+        durable: bool = True,
+        arguments: Arguments | None = None,
+    ) -> Queue:
+        """Declare a queue, and bind it if a source is named."""
+        queue = declare_queue(
+            self.vhost,
+            name,
+            durable=durable,
+            auto_delete=False,
+            owner=None,
+            connection=None,
+            arguments=arguments or Arguments({}, {}),
+        )
+        if source:
+            bind_queue(self.vhost, name, source, key, {}, None)
+        return queue
+
+    def publishes(
+        self,
+        exchange: str,
+        key: str,
+        body: bytes,
+        properties: Basic.Properties | None = None,
+        *,
+        persistent: bool = True,
+    ) -> bool:
+        """Publish a message as a channel does. Whether any queue is to get it, or has it."""
+        properties = properties or Basic.Properties()
+        message = Message(
+            short_strings(exchange.encode(), key.encode()),
+            encode_header(properties, len(body)),
+            body,
+            persistent,
+            self.now,
+            self.now + int(properties.expiration) if properties.expiration is not None else 0,
+        )
+        route = self.vhost.route(message.route)
+        queues = route.queues
+        if route.per_message:
+            queues = self.vhost.queues_for(exchange, [key], message)
+        for queue in queues:
+            queue.publish(message)
+        definition_log = self.broker.definition_log
+        if definition_log is not None:
+            persist(definition_log.store, message, queues)
+        self.vhost.pass_on_dead_letters()
+        return bool(queues)
+
+    def takes(self, name: str) -> list[Message]:
+        """Fetch and acknowledge all messages of a queue."""
+        queue = self.vhost.queues[name]
+        taken: list[Message] = []
+        while (got := queue.take()) is not None:
+            message, position, _ = got
+            queue.done(position)
+            taken.append(message)
+        self.broker.commit(urgent=True)
+        self.works()
+        return taken

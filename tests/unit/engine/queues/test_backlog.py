@@ -1,0 +1,205 @@
+"""The backlog of a queue against a list, in memory and with its middle on disk."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from leveret.engine.queues.backlog import CHUNK_MESSAGES, CHUNKS_IN_MEMORY, Backlog
+from leveret.engine.values.message import Message
+from leveret_storage.errors import StorageError
+from leveret_storage.recovery.recover import RecoveredQueue
+from leveret_storage.store.store import Store
+from tests.storage.faulty import FaultyMedium
+from tests.unit.engine.queues.consumers import message
+
+DEEP = (CHUNKS_IN_MEMORY + 4) * CHUNK_MESSAGES
+
+counts = st.one_of(
+    st.integers(1, 5),
+    st.sampled_from([CHUNK_MESSAGES - 1, CHUNK_MESSAGES, CHUNK_MESSAGES + 1, DEEP]),
+)
+
+
+def nobody_waits() -> None:
+    """For a backlog whose owner looks for itself."""
+
+
+class LaterExecutor:
+    """Runs jobs when the test says so."""
+
+    def __init__(self) -> None:
+        self._jobs: list[tuple[Callable[[], Any], Callable[[Any], None]]] = []
+
+    def submit(self, job: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        self._jobs.append((job, done))
+
+    def submit_freeing(self, job: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        self.submit(job, done)
+
+    def run(self) -> None:
+        """Run all that was submitted, and what comes of it."""
+        while self._jobs:
+            job, done = self._jobs.pop(0)
+            done(job())
+
+    def close(self) -> None:
+        self.run()
+
+
+class Disk:
+    """A store with nothing in it, whose threads run when the test says so."""
+
+    def __init__(self) -> None:
+        self.medium = FaultyMedium(0)
+        self.medium.write_head(0, 1, b"")
+        self.writing, self.reading = LaterExecutor(), LaterExecutor()
+        self.errors: list[StorageError] = []
+        self.store = Store(
+            self.medium,
+            self.writing,
+            self.reading,
+            snapshot=list,
+            synced=nobody_waits,
+            failed=self.errors.append,
+        )
+
+
+def popped(backlog: Backlog, disk: Disk | None) -> Message:
+    """The next message, once it is there."""
+    if not backlog.available() and disk is not None:
+        disk.writing.run()
+        disk.reading.run()
+    return backlog.pop()
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+@given(st.lists(st.tuples(st.sampled_from(["append", "append", "pop", "pop", "clear"]), counts)))
+@settings(deadline=None, max_examples=25)
+def test_it_does_what_a_list_does(on_disk: bool, steps: list[tuple[str, int]]) -> None:
+    disk = Disk() if on_disk else None
+    backlog, model = Backlog(nobody_waits), list[bytes]()
+    if disk is not None:
+        backlog.store = disk.store
+    position = 0
+    for step, count in steps:
+        if step == "clear":
+            backlog.clear()
+            position += len(model)
+            model.clear()
+        for _ in range(count):
+            if step == "append":
+                body = str(backlog.next).encode()
+                model.append(body)
+                backlog.append(message(body))
+            elif step == "pop" and model:
+                assert popped(backlog, disk).body == model.pop(0)
+                assert backlog.popped == position
+                position += 1
+        assert backlog.count == len(model)
+        assert backlog.first() == position
+    assert [popped(backlog, disk).body for _ in range(backlog.count)] == model
+    assert backlog.count == 0
+
+
+def test_nothing_comes_out_of_an_empty_one() -> None:
+    backlog = Backlog(nobody_waits)
+    assert not backlog.available()
+    with pytest.raises(IndexError):
+        backlog.pop()
+
+
+def test_the_middle_of_a_deep_one_is_not_in_memory() -> None:
+    disk, backlog = Disk(), Backlog(nobody_waits)
+    backlog.store = disk.store
+    bodies = [Traced(str(number).encode()) for number in range(DEEP)]
+    living = len(bodies)
+    ended = Traced.ended
+    for body in bodies:
+        backlog.append(message(body))
+    bodies.clear()
+    del body
+    disk.writing.run()
+
+    assert living - (Traced.ended - ended) <= (CHUNKS_IN_MEMORY + 1) * CHUNK_MESSAGES
+
+
+class Traced(bytes):
+    """A body whose end is noticed."""
+
+    ended = 0
+
+    def __del__(self) -> None:
+        Traced.ended += 1
+
+
+def test_who_waits_for_the_disk_is_told_when_messages_are_there() -> None:
+    told: list[int] = []
+    disk = Disk()
+    backlog = Backlog(lambda: told.append(1))
+    backlog.store = disk.store
+    for number in range(DEEP):
+        backlog.append(message(str(number).encode()))
+    disk.writing.run()
+    while backlog.available():
+        backlog.pop()
+    assert backlog.count
+    assert not told
+
+    disk.reading.run()
+
+    assert told
+    assert backlog.available()
+
+
+def test_a_reader_that_cannot_wait_waits_for_the_disk() -> None:
+    disk, backlog = Disk(), Backlog(nobody_waits)
+    backlog.store = disk.store
+    for number in range(DEEP):
+        backlog.append(message(str(number).encode()))
+    disk.writing.run()
+
+    for number in range(DEEP):
+        backlog.load_now()
+        assert backlog.pop().body == str(number).encode()
+
+
+def restored(*live: tuple[int, int]) -> tuple[Backlog, Disk]:
+    """A backlog with the messages at the positions that are `live`, of a run of a hundred of which
+    each has a body as long as its position is high, found at a start."""
+    disk = Disk()
+    found = RecoveredQueue(1)
+    journal = disk.store.restore_queue(1, found)
+    run = disk.store.write_run(journal, 0, [message(bytes(position)) for position in range(100)])
+    disk.store.commit(urgent=True)
+    disk.writing.run()
+    run.live = list(live)
+    run.live_bytes = sum(range(100)) if live == ((0, 100),) else -1
+    found.contents = [run]
+    found.next_position = 100
+    backlog = Backlog(nobody_waits)
+    backlog.attach_store(disk.store, journal)
+    backlog.restore(journal, found)
+    return backlog, disk
+
+
+def test_the_bytes_of_a_whole_run_on_disk_are_known_before_it_is_read() -> None:
+    backlog, disk = restored((0, 100))
+    assert (backlog.count, backlog.bytes) == (100, sum(range(100)))
+    disk.reading.run()
+    assert (backlog.count, backlog.bytes) == (100, sum(range(100)))
+    for _ in range(100):
+        backlog.pop()
+    assert backlog.bytes == 0
+
+
+def test_the_bytes_of_what_is_left_of_a_run_on_disk_are_known_when_it_is_read() -> None:
+    backlog, disk = restored((0, 10), (50, 60))
+    assert (backlog.count, backlog.bytes) == (20, 0)
+    disk.reading.run()
+    assert backlog.bytes == sum(range(10)) + sum(range(50, 60))
+    for _ in range(20):
+        backlog.pop()
+    assert backlog.bytes == 0

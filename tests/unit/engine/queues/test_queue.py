@@ -1,0 +1,232 @@
+"""A queue by itself: order, turns, and consumers that are full."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from leveret.engine.queues.queue import HELD, TAKEN, Queue
+from leveret.engine.values.message import Message
+from leveret.limits import HELD_BACKLOG_MESSAGES
+from tests.unit.engine.queues.consumers import Recorder, message
+
+
+def filled(*bodies: bytes) -> Queue:
+    queue = Queue("q")
+    for body in bodies:
+        queue.publish(message(body))
+    return queue
+
+
+def consume(queue: Queue, tag: str = "c", room: int = 1_000_000) -> Recorder:
+    recorder = Recorder(queue, tag, room=room)
+    queue.add_consumer(recorder.consumer)
+    queue.pump()
+    return recorder
+
+
+def take(queue: Queue) -> tuple[Message, int, bool]:
+    taken = queue.take()
+    assert taken is not None
+    return taken
+
+
+def contents(queue: Queue) -> list[tuple[bytes, bool]]:
+    """Take everything out: bodies, and whether each was delivered before."""
+    found = []
+    while (taken := queue.take()) is not None:
+        found.append((taken[0].body, taken[2]))
+    return found
+
+
+def test_messages_leave_in_the_order_they_came() -> None:
+    queue = filled(b"1", b"2", b"3")
+    assert queue.message_count() == 3
+    assert contents(queue) == [(b"1", False), (b"2", False), (b"3", False)]
+    assert queue.take() is None
+
+
+def test_positions_count_up_whichever_way_messages_leave() -> None:
+    queue = filled(b"1", b"2")
+    positions = [take(queue)[1]]
+    consumer = consume(queue)
+    queue.publish(message(b"3"))
+    positions += consumer.positions
+    assert positions == sorted(set(positions))
+    assert len(positions) == 3
+
+
+def test_a_ready_consumer_gets_a_message_straight_away() -> None:
+    queue = Queue("q")
+    consumer = consume(queue)
+    assert queue.publish(message(b"1")) == TAKEN
+    assert consumer.bodies == [b"1"]
+    assert queue.message_count() == 0
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 8), min_size=1, max_size=5), st.integers(0, 40))
+def test_consumers_share_by_turns_as_far_as_they_have_room(rooms: list[int], count: int) -> None:
+    queue = Queue("q")
+    consumers = [consume(queue, str(n), room) for n, room in enumerate(rooms)]
+    for number in range(count):
+        queue.publish(message(b"%d" % number))
+    taken = [len(consumer.bodies) for consumer in consumers]
+    assert sum(taken) == min(count, sum(rooms))
+    assert queue.message_count() == count - sum(taken)
+    for consumer, room in zip(consumers, rooms, strict=True):
+        if len(consumer.bodies) < room:
+            assert len(consumer.bodies) >= max(taken) - 1, "nobody with room is passed over"
+    numbers = sorted(int(body) for consumer in consumers for body in consumer.bodies)
+    assert numbers == list(range(sum(taken)))
+
+
+def test_who_is_full_is_parked_and_asked_no_more() -> None:
+    queue = Queue("q")
+    full = consume(queue, room=0)
+    for number in range(5):
+        queue.publish(message(b"%d" % number))
+    assert full.parked
+    full.has_room(2)
+    queue.publish(message(b"5"))
+    assert full.bodies == [], "nobody said that it has room"
+    queue.unpark(full.consumer)
+    assert full.bodies == [b"0", b"1"]
+    assert full.parked
+
+
+def test_unparking_who_is_not_parked_changes_nothing() -> None:
+    queue = Queue("q")
+    consumer, other = consume(queue, "a"), consume(queue, "b")
+    queue.unpark(consumer.consumer)
+    for number in range(4):
+        queue.publish(message(b"%d" % number))
+    assert (len(consumer.bodies), len(other.bodies)) == (2, 2)
+
+
+def test_what_comes_back_lies_before_what_has_not_left() -> None:
+    queue = filled(b"1", b"2", b"3", b"4")
+    first, second, third = take(queue), take(queue), take(queue)
+    queue.give_back(third[0], third[1])
+    queue.give_back(first[0], first[1])
+    queue.publish(message(b"5"))
+    assert contents(queue) == [(b"1", True), (b"3", True), (b"4", False), (b"5", False)]
+    queue.give_back(second[0], second[1])
+    assert contents(queue) == [(b"2", True)]
+
+
+def test_a_new_message_does_not_overtake_what_came_back() -> None:
+    queue = filled(b"1")
+    back = take(queue)
+    queue.give_back(back[0], back[1])
+    consumer = Recorder(queue)
+    queue.add_consumer(consumer.consumer)
+    queue.publish(message(b"2"))
+    queue.pump()
+    assert consumer.bodies == [b"1", b"2"]
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(["publish", "take", "back", "purge"]), max_size=60), st.data())
+def test_any_coming_and_going_keeps_the_order(steps: list[str], data: st.DataObject) -> None:
+    queue = Queue("q")
+    ready: list[int] = []
+    out: dict[int, tuple[Message, int, bool]] = {}
+    delivered: set[int] = set()
+    published = 0
+    for step in steps:
+        if step == "publish":
+            queue.publish(message(b"%d" % published))
+            ready.append(published)
+            published += 1
+        elif step == "take" and ready:
+            taken = take(queue)
+            number = ready.pop(0)
+            assert taken[0].body == b"%d" % number
+            assert taken[2] == (number in delivered)
+            out[number] = taken
+            delivered.add(number)
+        elif step == "back" and out:
+            number = data.draw(st.sampled_from(sorted(out)))
+            back = out.pop(number)
+            queue.give_back(back[0], back[1])
+            ready = sorted([*ready, number])
+        elif step == "purge":
+            assert queue.purge() == len(ready)
+            ready.clear()
+        assert queue.message_count() == len(ready)
+    assert contents(queue) == [(b"%d" % number, number in delivered) for number in ready]
+
+
+def test_who_leaves_gets_no_more() -> None:
+    queue = Queue("q")
+    stays, leaves = consume(queue, "a"), consume(queue, "b")
+    queue.publish(message(b"1"))
+    queue.remove_consumer(leaves.consumer)
+    for body in (b"2", b"3"):
+        queue.publish(message(body))
+    assert stays.bodies == [b"1", b"2", b"3"]
+    assert queue.consumers == [stays.consumer]
+
+
+def test_who_leaves_while_parked_is_not_parked_any_more() -> None:
+    queue = filled(b"1")
+    recorder = consume(queue, room=0)
+    queue.remove_consumer(recorder.consumer)
+    assert not recorder.parked
+    recorder.has_room(1)
+    queue.unpark(recorder.consumer)
+    assert recorder.bodies == []
+
+
+def test_a_deleted_queue_takes_nothing_back_and_tells_its_consumers() -> None:
+    queue = filled(b"1", b"2")
+    back = take(queue)
+    full = consume(queue, "a", room=0)
+    ready = Recorder(queue, "b")
+    queue.add_consumer(ready.consumer)
+    queue.delete()
+    assert (ready.cancelled, full.cancelled) == (True, True)
+    queue.give_back(back[0], back[1])
+    queue.pump()
+    full.has_room(1)
+    queue.unpark(full.consumer)
+    assert (queue.deleted, queue.message_count(), queue.consumers) == (True, 0, [])
+    assert full.bodies == []
+
+
+@pytest.mark.parametrize(("exclusive", "expected"), [(True, True), (False, False)])
+def test_a_queue_is_exclusively_consumed_by_who_asked_for_it(
+    exclusive: bool, expected: bool
+) -> None:
+    queue = Queue("q")
+    assert not queue.exclusively_consumed
+    queue.add_consumer(Recorder(queue, exclusive=exclusive).consumer)
+    assert queue.exclusively_consumed == expected
+
+
+def test_a_queue_is_exclusive_if_somebody_owns_it() -> None:
+    assert Queue("q", owner=object()).exclusive
+    assert not Queue("q").exclusive
+
+
+class TestTooFast:
+    def test_without_consumers_nobody_is_too_fast(self) -> None:
+        queue = Queue("q")
+        assert all(queue.publish(message()) == TAKEN for _ in range(HELD_BACKLOG_MESSAGES + 100))
+
+    def test_many_that_wait_while_some_leave_are_too_fast(self) -> None:
+        queue = Queue("q")
+        for _ in range(HELD_BACKLOG_MESSAGES - 1):
+            assert queue.publish(message()) == TAKEN
+        take(queue)
+        assert queue.publish(message()) == TAKEN, "still fewer than the limit"
+        assert queue.publish(message()) == HELD
+
+    def test_it_is_said_once_for_each_time_that_something_left(self) -> None:
+        queue = Queue("q")
+        for _ in range(HELD_BACKLOG_MESSAGES + 10):
+            queue.publish(message())
+        for _ in range(3):
+            take(queue)
+            assert queue.publish(message()) == HELD
+            assert queue.publish(message()) == TAKEN

@@ -1,0 +1,275 @@
+"""One durable queue with whatever settings, against plain lists, by a turned clock and restarts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from pamqp.commands import Basic
+
+from leveret.engine.values.message import Message
+from leveret.engine.values.properties import (
+    array_values,
+    header_value,
+    integer_of,
+    table_entries,
+    text_of,
+)
+from tests.unit.engine.queues.lives import Life, leading_to
+
+MAX_PRIORITY = 2
+
+
+@dataclass
+class Entry:
+    """A message as the model sees it."""
+
+    place: tuple[int, int]
+    """Priority, the highest first, and number of arrival."""
+    expires: int | None
+    acquired: int = 0
+    failed: int = 0
+    held_until: int = 0
+    message: Message | None = field(default=None, repr=False)
+    position: int = 0
+
+    @property
+    def body(self) -> bytes:
+        return b"%d" % self.place[1]
+
+
+def place_of(entry: Entry) -> tuple[int, int]:
+    return entry.place
+
+
+class Reference:
+    """What a queue is, in plain lists."""
+
+    def __init__(self, values: Mapping[str, str | int], now: int) -> None:
+        self.values = values
+        self.now = now
+        self.ready: list[Entry] = []
+        self.held_back: list[Entry] = []
+        self.dead: list[tuple[bytes, str]] = []
+
+    def number(self, name: str) -> int | None:
+        value = self.values.get(name)
+        return value if isinstance(value, int) else None
+
+    def count(self) -> int:
+        return len(self.ready) + len(self.held_back)
+
+    def publish(self, entry: Entry) -> None:
+        limit, overflow = self.number("max_length"), self.values.get("overflow", "drop-head")
+        if overflow != "drop-head" and limit is not None and self.count() >= limit:
+            if overflow == "reject-publish-dlx":
+                self.dead.append((entry.body, "maxlen"))
+            return
+        self.put(entry)
+        self.tend()
+
+    def put(self, entry: Entry) -> None:
+        self.ready = sorted([*self.ready, entry], key=place_of)
+
+    def take(self) -> Entry | None:
+        while self.drop():
+            pass
+        taken = self.ready.pop(0) if self.ready else None
+        self.tend()
+        return taken
+
+    def give_back(self, entry: Entry, *, failed: bool) -> None:
+        limit, delay = self.number("delivery_limit"), self.number("delayed_retry_min")
+        if limit is not None or delay is not None:
+            entry.acquired += 1
+            entry.failed += failed
+            times = entry.failed if failed else entry.acquired
+            entry.held_until = 0 if delay is None else self.now + delay * times
+        if limit is not None and entry.failed > limit:
+            self.dead.append((entry.body, "delivery_limit"))
+        elif entry.held_until:
+            self.held_back.append(entry)
+        else:
+            self.put(entry)
+        self.tend()
+
+    def tend(self) -> None:
+        while self.take_back() or self.drop():
+            pass
+
+    def take_back(self) -> bool:
+        """Put one that is held back no longer where it was."""
+        due = [entry for entry in self.held_back if entry.held_until <= self.now]
+        for entry in sorted(due, key=lambda each: (each.held_until, each.place))[:1]:
+            self.held_back.remove(entry)
+            self.put(entry)
+        return bool(due)
+
+    def drop(self) -> bool:
+        """Drop one that has expired at the head of its priority, or is too much."""
+        if self.ready and self.ready[0].held_until > self.now:
+            self.held_back.append(self.ready.pop(0))
+            return True
+        heads = [self.head(priority) for priority in range(MAX_PRIORITY, -1, -1)]
+        expired = [head for head in heads if head and (head.expires or self.now + 1) <= self.now]
+        limit = self.number("max_length")
+        if expired:
+            first = min(expired, key=lambda entry: entry.expires or 0)
+            self.ready.remove(first)
+            self.dead.append((first.body, "expired"))
+        elif limit is not None and "overflow" not in self.values and self.count() > limit:
+            if not self.ready:
+                return False
+            self.dead.append((self.ready.pop(0).body, "maxlen"))
+        else:
+            return False
+        return True
+
+    def head(self, priority: int) -> Entry | None:
+        return next((entry for entry in self.ready if entry.place[0] == -priority), None)
+
+
+Values: TypeAlias = dict[str, str | int]
+
+LENGTHS: list[Values] = [
+    {},
+    {"max_length": 2},
+    {"max_length": 3},
+    {"max_length": 2, "overflow": "reject-publish"},
+    {"max_length": 1, "overflow": "reject-publish-dlx"},
+    {"max_length": 0},
+]
+TIMES: list[Values] = [{}, {"message_ttl": 100}, {"message_ttl": 40}, {"message_ttl": 0}]
+COUNTS: list[Values] = [
+    {},
+    {"delayed_retry_min": 30},
+    {"delivery_limit": 1},
+    {"delivery_limit": 2, "delayed_retry_min": 70},
+]
+LEVELS: list[Values] = [{}, {"max_priority": MAX_PRIORITY}]
+
+choices = st.tuples(*(st.sampled_from(each) for each in (LENGTHS, TIMES, COUNTS, LEVELS)))
+values = st.one_of(st.just(()), choices)
+messages = st.tuples(st.integers(0, 3), st.sampled_from([None, None, None, 0, 20, 60, 200]))
+SELDOM = 5
+
+
+class QueueModel(RuleBasedStateMachine):
+    """What a test does to the queue is done to the reference, too."""
+
+    @initialize(drawn=values)
+    def begin(self, drawn: tuple[Values, ...]) -> None:
+        chosen = {name: value for each in drawn for name, value in each.items()}
+        self.life = Life()
+        self.life.queue("q", arguments=leading_to("dead", **chosen))
+        self.life.queue("dead")
+        self.reference = Reference(chosen, self.life.now)
+        self.taken: list[Entry] = []
+        self.published = 0
+
+    @rule(several=st.lists(messages, min_size=1, max_size=4))
+    def publish_several(self, several: list[tuple[int, int | None]]) -> None:
+        for priority, ttl in several:
+            self.publish(priority, ttl)
+
+    def publish(self, priority: int, ttl: int | None) -> None:
+        expiration = None if ttl is None else str(ttl)
+        self.published += 1
+        level = 0
+        if "max_priority" in self.reference.values:
+            level = min(priority, MAX_PRIORITY)
+        lives = [each for each in (ttl, self.reference.number("message_ttl")) if each is not None]
+        expires = self.life.now + min(lives) if lives else None
+        entry = Entry((-level, self.published), expires)
+        properties = Basic.Properties(priority=priority, expiration=expiration)
+        self.life.publishes("", "q", entry.body, properties)
+        self.reference.publish(entry)
+
+    @rule(count=st.integers(1, 3))
+    def take_several(self, count: int) -> None:
+        for _ in range(count):
+            self.take()
+
+    def take(self) -> None:
+        queue = self.life.vhost.queues["q"]
+        got, expected = queue.take(), self.reference.take()
+        assert (got and got[0].body) == (expected and expected.body)
+        if got is None or expected is None:
+            return
+        expected.message, expected.position = got[0], got[1]
+        count = header_value(got[0].header, b"x-delivery-count")
+        told = None if count is None else integer_of(count)
+        assert told == (expected.failed if expected.acquired else None)
+        self.taken.append(expected)
+
+    @precondition(lambda self: self.taken)
+    @rule(data=st.data(), how=st.sampled_from(["fail", "return", "reject", "ack"]))
+    def settle(self, data: st.DataObject, how: str) -> None:
+        queue = self.life.vhost.queues["q"]
+        entry = data.draw(st.sampled_from(self.taken))
+        self.taken.remove(entry)
+        assert entry.message is not None
+        if how == "ack":
+            queue.done(entry.position)
+        elif how == "reject":
+            queue.reject(entry.message, entry.position)
+            self.reference.dead.append((entry.body, "rejected"))
+        else:
+            queue.give_back(entry.message, entry.position, how == "fail")
+            queue.pump()
+            self.reference.give_back(entry, failed=how == "fail")
+
+    @rule(milliseconds=st.sampled_from([1, 10, 30, 50, 100]))
+    def time_passes(self, milliseconds: int) -> None:
+        self.reference.now += milliseconds
+        self.life.passes_to(self.reference.now)
+        self.reference.tend()
+
+    @rule(chance=st.integers(1, SELDOM))
+    def purge(self, chance: int) -> None:
+        if chance != SELDOM:
+            return
+        assert self.life.vhost.queues["q"].purge() == self.reference.count()
+        self.reference.ready.clear()
+        self.reference.held_back.clear()
+
+    @rule(power=st.booleans(), milliseconds=st.sampled_from([0, 0, 40]), chance=st.integers(1, 2))
+    def restart(self, power: bool, milliseconds: int, chance: int) -> None:
+        if chance == 1:
+            return
+        self.life.broker.commit(urgent=True)
+        self.life.works()
+        self.life = self.life.dies(power=power)
+        self.reference.now += milliseconds
+        self.life.passes_to(self.reference.now)
+        for entry in [*self.taken, *self.reference.held_back]:
+            self.reference.put(entry)
+        self.taken.clear()
+        self.reference.held_back.clear()
+        self.reference.tend()
+
+    @invariant()
+    def counts_agree(self) -> None:
+        queue, dead = self.life.vhost.queues["q"], self.life.vhost.queues["dead"]
+        assert queue.message_count() == len(self.reference.ready)
+        assert queue.held_count() == len(self.reference.held_back)
+        assert dead.message_count() == len(self.reference.dead)
+
+    def teardown(self) -> None:
+        if not hasattr(self, "life"):
+            return
+        while self.reference.ready:
+            self.take()
+        assert self.life.vhost.queues["q"].take() is None
+        died = []
+        for message in self.life.takes("dead"):
+            deaths = array_values(header_value(message.header, b"x-death") or b"")
+            newest = dict(table_entries(deaths[0]))
+            died.append((message.body, text_of(newest[b"reason"]).decode()))
+        assert died == self.reference.dead
+
+
+TestQueueModel = QueueModel.TestCase
+TestQueueModel.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)

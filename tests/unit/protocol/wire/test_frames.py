@@ -1,0 +1,173 @@
+"""The frames written by hand, read by pamqp."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from librt.strings import BytesWriter
+from pamqp.commands import Basic
+
+from leveret.engine.values.message import Message
+from leveret.protocol.wire import frames
+from tests.protocol import wire
+from tests.protocol.wire import Content
+
+short_texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+numbers = st.integers(0, 65_535)
+tags = st.integers(0, 2**63 - 1)
+frame_sizes = st.sampled_from([4096, 4097, 131_072])
+bodies = st.one_of(
+    st.binary(max_size=50),
+    st.sampled_from([4087, 4088, 4089, 8176, 8177, 20_000]).map(lambda size: b"x" * size),
+)
+
+
+def short(text: str) -> bytes:
+    octets = text.encode()
+    return bytes((len(octets),)) + octets
+
+
+def written(write: Callable[[BytesWriter], None]) -> bytes:
+    out = BytesWriter()
+    write(out)
+    return bytes(out.getvalue())
+
+
+def message(exchange: str, key: str, body: bytes) -> Message:
+    """A message with a content type and a priority."""
+    header = wire.content_header(0, len(body), PROPERTIES)[7:-1]
+    return Message(short(exchange) + short(key), header, body, False)
+
+
+PROPERTIES = Basic.Properties(content_type="text/plain", priority=3)
+
+
+def sizes(body: bytes, frame_max: int) -> tuple[int, ...]:
+    whole, rest = divmod(len(body), frame_max - 8)
+    return (frame_max - 8,) * whole + ((rest,) if rest else ())
+
+
+def only_content(octets: bytes, channel: int) -> Content:
+    ((number, content),) = wire.heard_in(octets)
+    assert number == channel
+    assert isinstance(content, Content)
+    assert content.properties == PROPERTIES
+    return content
+
+
+@pytest.mark.parametrize("channel", [0, 1, 32_767, 32_768, 65_535])
+def test_a_channel_number_keeps_its_octets(channel: int) -> None:
+    number = int(frames.wire_number(channel))
+    assert number.to_bytes(2, "big", signed=True) == channel.to_bytes(2, "big")
+
+
+@settings(deadline=None)
+@given(short_texts, tags, st.booleans(), short_texts, short_texts, bodies, numbers, frame_sizes)
+def test_a_delivery_is_read_as_it_was_written(
+    consumer: str,
+    tag: int,
+    redelivered: bool,
+    exchange: str,
+    key: str,
+    body: bytes,
+    channel: int,
+    frame_max: int,
+) -> None:
+    octets = written(
+        lambda out: frames.write_deliver(
+            out,
+            frames.wire_number(channel),
+            short(consumer),
+            tag,
+            redelivered,
+            message(exchange, key, body),
+            frame_max,
+        )
+    )
+    content = only_content(octets, channel)
+    assert isinstance(content.method, Basic.Deliver)
+    assert dict(content.method) == {
+        "consumer_tag": consumer,
+        "delivery_tag": tag,
+        "redelivered": redelivered,
+        "exchange": exchange,
+        "routing_key": key,
+    }
+    assert (content.body, content.frames) == (body, sizes(body, frame_max))
+
+
+@settings(deadline=None)
+@given(tags, st.booleans(), short_texts, bodies, st.integers(0, 2**31 - 1), numbers, frame_sizes)
+def test_a_fetched_message_is_read_as_it_was_written(
+    tag: int,
+    redelivered: bool,
+    key: str,
+    body: bytes,
+    left: int,
+    channel: int,
+    frame_max: int,
+) -> None:
+    octets = written(
+        lambda out: frames.write_get_ok(
+            out,
+            frames.wire_number(channel),
+            tag,
+            redelivered,
+            message("x", key, body),
+            left,
+            frame_max,
+        )
+    )
+    content = only_content(octets, channel)
+    assert isinstance(content.method, Basic.GetOk)
+    assert dict(content.method) == {
+        "delivery_tag": tag,
+        "redelivered": redelivered,
+        "exchange": "x",
+        "routing_key": key,
+        "message_count": left,
+    }
+    assert (content.body, content.frames) == (body, sizes(body, frame_max))
+
+
+@settings(deadline=None)
+@given(short_texts, short_texts, bodies, numbers, frame_sizes)
+def test_a_return_is_read_as_it_was_written(
+    exchange: str, key: str, body: bytes, channel: int, frame_max: int
+) -> None:
+    octets = written(
+        lambda out: frames.write_return(
+            out, frames.wire_number(channel), message(exchange, key, body), frame_max
+        )
+    )
+    content = only_content(octets, channel)
+    assert isinstance(content.method, Basic.Return)
+    assert dict(content.method) == {
+        "reply_code": 312,
+        "reply_text": "NO_ROUTE",
+        "exchange": exchange,
+        "routing_key": key,
+    }
+    assert (content.body, content.frames) == (body, sizes(body, frame_max))
+
+
+@settings(deadline=None)
+@given(tags, st.booleans(), numbers)
+def test_a_confirm_is_read_as_it_was_written(tag: int, multiple: bool, channel: int) -> None:
+    octets = written(lambda out: frames.write_ack(out, frames.wire_number(channel), tag, multiple))
+    assert octets == wire.says(channel, Basic.Ack(tag, multiple))
+
+
+def test_the_heartbeat_is_that_of_the_specification() -> None:
+    assert wire.frame(8, 0, b"") == frames.HEARTBEAT
+
+
+def test_the_numbers_of_the_hot_methods_are_pamqps() -> None:
+    assert Basic.Publish.index == frames.BASIC_PUBLISH
+    assert Basic.Return.index == frames.BASIC_RETURN
+    assert Basic.Deliver.index == frames.BASIC_DELIVER
+    assert Basic.GetOk.index == frames.BASIC_GET_OK
+    assert Basic.Ack.index == frames.BASIC_ACK
+    assert Basic.Reject.index == frames.BASIC_REJECT
+    assert Basic.Nack.index == frames.BASIC_NACK
