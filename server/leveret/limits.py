@@ -53,37 +53,37 @@ error: more than any client works on at a time, and no memory that grows for eve
 
 # --- the turn of the event loop -------------------------------------------------------------
 
-OUTPUT_HIGH_BYTES: Final = 256 * 1024
+OUTPUT_HIGH_WATER_BYTES: Final = 256 * 1024
 """Bytes waiting in a connection's writer at which its consumers stop being handed messages until
 it was flushed: what a consumer that does not read can cost."""
 
-OUTPUT_ROOM_BYTES: Final = 4096
+IDLE_OUTPUT_BUFFER_BYTES: Final = 4096
 """Bytes of room a quiet connection's writer may keep."""
 
 OUTPUT_REPLIES_BYTES_MAX: Final = 1024 * 1024
 """Bytes waiting in a connection's writer at which its requests wait too: what a peer that asks
 and does not read the answers can cost, but for the one answer that crosses the line."""
 
-SLICE_BYTES: Final = 16 * 1024
+INPUT_SLICE_BYTES: Final = 16 * 1024
 """Bytes of one connection's input worked through before it is the next one's turn."""
 
-TURN_BYTES: Final = 64 * 1024
+ITERATION_INPUT_BYTES: Final = 64 * 1024
 """Bytes of input that waits which one turn of the event loop takes on, whoever they came from:
 some 0.3 ms of small publishes."""
 
-TENDED_MESSAGES: Final = 500
+DROP_SLICE_MESSAGES: Final = 500
 """Messages a queue drops in one go because they have expired or are too many: a millisecond or two
 of work, be they dead letters. The rest of them waits until others have had their turn."""
 
-RELEASED_MESSAGES: Final = 200
+RELEASE_SLICE_MESSAGES: Final = 200
 """Delayed messages that are due and go to their queues in one go, two milliseconds of work at most:
 others have their turn between that many and the next."""
 
-DEATHS_MAX: Final = 200
+X_DEATH_ENTRIES_MAX: Final = 200
 """Queues and reasons a message may have died of before it is dropped: all of them stand in its
 header, which is read at each death, and nobody has so many queues in a row but by mistake."""
 
-HELD_BACKLOG_MESSAGES: Final = 4096
+THROTTLED_BACKLOG_MESSAGES: Final = 4096
 """Messages waiting in a queue from which on its publishers are held while consumers work: enough
 to keep those busy for some milliseconds, few enough to be behind by no more than that."""
 

@@ -7,7 +7,11 @@ from pamqp.base import Frame
 from pamqp.commands import Basic, Channel, Queue, Tx
 
 from leveret.errors import ReplyCode
-from leveret.limits import MESSAGE_OVERHEAD_BYTES, OUTPUT_HIGH_BYTES, REPLIES_WAITING_BYTES_MAX
+from leveret.limits import (
+    MESSAGE_OVERHEAD_BYTES,
+    OUTPUT_HIGH_WATER_BYTES,
+    REPLIES_WAITING_BYTES_MAX,
+)
 from tests.protocol import wire
 from tests.protocol.playbook import Client, Play, delivery, returned
 from tests.protocol.wire import Content
@@ -187,7 +191,7 @@ def test_a_requester_that_does_not_read_loses_what_is_too_much(
     name = asks(alice, bob)
     size = 64 * 1024
     waiting = REPLIES_WAITING_BYTES_MAX // (size + MESSAGE_OVERHEAD_BYTES)
-    count = waiting + 2 * OUTPUT_HIGH_BYTES // size
+    count = waiting + 2 * OUTPUT_HIGH_WATER_BYTES // size
     alice.reads = False
     for number in range(2 * count):
         bob.publishes(1, name, number.to_bytes(2, "big") * (size // 2), mandatory=True)

@@ -5,9 +5,9 @@ from pamqp.commands import Basic, Confirm, Connection, Queue, Tx
 
 from leveret.errors import ReplyCode
 from leveret.limits import (
-    HELD_BACKLOG_MESSAGES,
-    OUTPUT_HIGH_BYTES,
+    OUTPUT_HIGH_WATER_BYTES,
     OUTPUT_REPLIES_BYTES_MAX,
+    THROTTLED_BACKLOG_MESSAGES,
 )
 from tests.protocol import wire
 from tests.protocol.playbook import ALL_CAPABILITIES, Client, Play
@@ -38,7 +38,7 @@ def test_a_consumer_that_does_not_read_is_delivered_a_bounded_amount(play: Play)
     messages = numbered(1000)
     publisher.publishes(1, "q", *messages)
     waiting = len(slow.connection.session.output)
-    assert OUTPUT_HIGH_BYTES <= waiting < OUTPUT_HIGH_BYTES + 2 * MESSAGE_BYTES
+    assert OUTPUT_HIGH_WATER_BYTES <= waiting < OUTPUT_HIGH_WATER_BYTES + 2 * MESSAGE_BYTES
     assert play.queue("q").message_count() > 500
     slow.reads = True
     assert bodies_heard(slow) == messages
@@ -188,7 +188,7 @@ def test_a_publisher_is_held_while_consumers_work_on_a_long_backlog(play: Play) 
         publisher.connection.session.held = False
         return was
 
-    publisher.publishes(1, "q", *[b"x"] * (HELD_BACKLOG_MESSAGES + 10))
+    publisher.publishes(1, "q", *[b"x"] * (THROTTLED_BACKLOG_MESSAGES + 10))
     assert not held(), "where nobody consumes, holding helps nobody"
     worker.says(1, Basic.Get(queue="q", no_ack=True))
     worker.hears_a_content(1)

@@ -9,7 +9,7 @@ from pamqp.base import Frame
 from pamqp.commands import Basic, Channel, Confirm, Connection, Exchange, Queue, Tx
 
 from leveret.errors import ReplyCode
-from leveret.limits import OUTPUT_HIGH_BYTES, OUTPUT_REPLIES_BYTES_MAX
+from leveret.limits import OUTPUT_HIGH_WATER_BYTES, OUTPUT_REPLIES_BYTES_MAX
 from leveret_storage.errors import StorageError
 from leveret_storage.media.executor import Done, InlineExecutor, Job
 from leveret_storage.media.filesystem import FilesystemMedium
@@ -294,7 +294,7 @@ def test_deliveries_behind_a_reply_that_waits_are_bounded(
     bob.declares(1, "t")
     alice.consumes(1, "t", "c", no_ack=True)
     alice.says(1, DURABLE)
-    size = OUTPUT_HIGH_BYTES // 4
+    size = OUTPUT_HIGH_WATER_BYTES // 4
     for number in range(20):
         bob.publishes(1, "t", bytes([number]) * size)
         alice.hears_nothing()
@@ -314,9 +314,9 @@ def test_a_client_whose_answers_wait_is_not_read_for_ever(play: Play, disk: Disk
     alice.says(1, DURABLE)
     count = 0
     while not session.withholds_much():
-        alice.publishes(1, "nowhere", bytes(OUTPUT_HIGH_BYTES // 4), mandatory=True)
+        alice.publishes(1, "nowhere", bytes(OUTPUT_HIGH_WATER_BYTES // 4), mandatory=True)
         count += 1
-    assert count == OUTPUT_REPLIES_BYTES_MAX // (OUTPUT_HIGH_BYTES // 4)
+    assert count == OUTPUT_REPLIES_BYTES_MAX // (OUTPUT_HIGH_WATER_BYTES // 4)
     for now in (10.0, 20.0, 30.0, 40.0):
         alice.passes(now)
         alice.listens()

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from leveret.engine.values.clock import Clock
-from leveret.limits import SLICE_BYTES, TURN_BYTES
+from leveret.limits import INPUT_SLICE_BYTES, ITERATION_INPUT_BYTES
 from leveret.net.wall_clock import now_ms
 
-HOLD_S: Final = 0.001
+THROTTLE_S: Final = 0.001
 """Seconds a held publisher sits out: the resolution of the loop's timers."""
 
 
@@ -56,7 +56,7 @@ class LoopScheduler:
     def hold(self, worker: Worker) -> None:
         """As `later`, but it sits out a moment first."""
         if not self._held:
-            self._loop.call_later(HOLD_S, self._release)
+            self._loop.call_later(THROTTLE_S, self._release)
         self._held.append(worker)
 
     def _release(self) -> None:
@@ -76,9 +76,9 @@ class LoopScheduler:
     def _run(self) -> None:
         self._scheduled = False
         self._clock.advance_to(now_ms())
-        room = TURN_BYTES
+        room = ITERATION_INPUT_BYTES
         while self._waiting and room > 0:
-            room -= SLICE_BYTES
+            room -= INPUT_SLICE_BYTES
             self._waiting.popleft().work()
         self._commit()
         woken = self._woken

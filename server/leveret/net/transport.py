@@ -13,9 +13,9 @@ from typing import Protocol, cast
 from leveret.engine.broker import Broker
 from leveret.limits import (
     CLOSE_TIMEOUT_S,
-    OUTPUT_HIGH_BYTES,
+    INPUT_SLICE_BYTES,
+    OUTPUT_HIGH_WATER_BYTES,
     OUTPUT_REPLIES_BYTES_MAX,
-    SLICE_BYTES,
 )
 from leveret.logging import get_logger
 from leveret.net.loop_scheduler import LoopScheduler
@@ -60,7 +60,7 @@ class AmqpTransport(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(high=OUTPUT_HIGH_BYTES)
+        self._transport.set_write_buffer_limits(high=OUTPUT_HIGH_WATER_BYTES)
         # One that was reset before it was accepted has no peer any more, and is lost next.
         host, port, *_ = transport.get_extra_info("peername") or ("unknown", 0)
         peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -79,7 +79,7 @@ class AmqpTransport(asyncio.Protocol):
         self._received(len(data))
         self._broker.clock.advance_to(now_ms())
         # What is small, an acknowledgement or a request, need not wait for its turn.
-        now = SLICE_BYTES if len(data) <= SLICE_BYTES and not self._waiting else 0
+        now = INPUT_SLICE_BYTES if len(data) <= INPUT_SLICE_BYTES and not self._waiting else 0
         self._advance(data, now)
 
     def pause_writing(self) -> None:
@@ -101,7 +101,7 @@ class AmqpTransport(asyncio.Protocol):
         connection = self.connection
         if connection.finished or connection.blocked or self._congested():
             return
-        self._advance(b"", SLICE_BYTES)
+        self._advance(b"", INPUT_SLICE_BYTES)
 
     def _advance(self, data: bytes, slice_bytes: int) -> None:
         """Take what was received, and work through a slice of all that waits."""

@@ -11,7 +11,7 @@ from pamqp import commands, frame
 
 from leveret.config import Config
 from leveret.engine.broker import Broker
-from leveret.limits import OUTPUT_REPLIES_BYTES_MAX, SLICE_BYTES
+from leveret.limits import INPUT_SLICE_BYTES, OUTPUT_REPLIES_BYTES_MAX
 from leveret.net.loop_scheduler import LoopScheduler
 from leveret.net.transport import AmqpTransport
 from leveret_storage.media.executor import Done, InlineExecutor, Job
@@ -177,7 +177,7 @@ def publish(body: bytes) -> bytes:
 
 def test_input_in_bulk_waits_for_its_turn_with_the_socket_left_alone(client: Client) -> None:
     client.send(declare())
-    client.transport.data_received(publish(b"." * 100) * (SLICE_BYTES // 100))
+    client.transport.data_received(publish(b"." * 100) * (INPUT_SLICE_BYTES // 100))
     held_back = client.socket.reading
     client.send(declare())
 

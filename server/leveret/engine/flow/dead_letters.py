@@ -23,7 +23,7 @@ from leveret.engine.queues.redelivery import ACQUIRED_COUNT, DELIVERY_COUNT
 from leveret.engine.values import properties
 from leveret.engine.values.message import Message, short_strings
 from leveret.engine.values.settings import QueueSettings
-from leveret.limits import DEATHS_MAX
+from leveret.limits import X_DEATH_ENTRIES_MAX
 
 if TYPE_CHECKING:
     from leveret.engine.vhost import VirtualHost
@@ -86,7 +86,7 @@ class DeadLetters:
             epitaph.new_route, epitaph.new_header, message.body, message.persistent, now
         )
         queues: list[Queue] = []
-        if epitaph.deaths <= DEATHS_MAX:
+        if epitaph.deaths <= X_DEATH_ENTRIES_MAX:
             queues = vhost.queues_within(epitaph.exchange, epitaph.keys, passed_on)
         for queue in queues:
             if queue.name in epitaph.left:

@@ -29,7 +29,7 @@ from leveret.engine.routing.exchanges.delayed import DelayedExchange, has_waited
 from leveret.engine.values import properties
 from leveret.engine.values.message import Message
 from leveret.engine.values.timers import Timer
-from leveret.limits import RELEASED_MESSAGES
+from leveret.limits import RELEASE_SLICE_MESSAGES
 from leveret_storage.recovery.recover import Loose, RecoveredQueue
 from leveret_storage.segments.queue_journal import QueueJournal
 from leveret_storage.store.store import Store
@@ -159,7 +159,7 @@ class DelayedStore(Queue):
             self.host.timers.set(self._wake, now + BEHIND_MS)
             return
         self.sorted_runs.read_ahead(now)
-        left: i64 = RELEASED_MESSAGES
+        left: i64 = RELEASE_SLICE_MESSAGES
         while left > 0 and self._release_next(now):
             left -= 1
         full = store is not None and len(self._immutable_memtables) >= self._limits.memtables_max

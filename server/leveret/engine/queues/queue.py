@@ -42,7 +42,7 @@ from leveret.engine.values.settings import (
 )
 from leveret.engine.values.timers import Timer
 from leveret.errors import AmqpError, ReplyCode
-from leveret.limits import HELD_BACKLOG_MESSAGES, TENDED_MESSAGES
+from leveret.limits import DROP_SLICE_MESSAGES, THROTTLED_BACKLOG_MESSAGES
 from leveret_storage.recovery.recover import RecoveredQueue
 from leveret_storage.segments.queue_journal import QueueJournal
 from leveret_storage.store.store import Store
@@ -190,7 +190,7 @@ class Queue(Destination):
     def _is_too_long(self) -> bool:
         """Whether many messages wait, and one has left since this was last so."""
         backlog = self._backlog
-        if backlog.count < HELD_BACKLOG_MESSAGES or backlog.popped == self._held_at:
+        if backlog.count < THROTTLED_BACKLOG_MESSAGES or backlog.popped == self._held_at:
             return False
         self._held_at = backlog.popped
         return True
@@ -395,7 +395,7 @@ class Queue(Destination):
 
         :returns: False if there is more of it than is done at once.
         """
-        left: i64 = TENDED_MESSAGES
+        left: i64 = DROP_SLICE_MESSAGES
         while left > 0 and (self._take_back() or self._drop_head()):
             left -= 1
         host = self.host

@@ -18,9 +18,9 @@ from leveret.engine.queues.queue import Queue
 from leveret.engine.vhost import VirtualHost
 from leveret.limits import (
     FRAME_MIN_SIZE,
-    OUTPUT_HIGH_BYTES,
+    IDLE_OUTPUT_BUFFER_BYTES,
+    OUTPUT_HIGH_WATER_BYTES,
     OUTPUT_REPLIES_BYTES_MAX,
-    OUTPUT_ROOM_BYTES,
 )
 from leveret.protocol.channels.durability_gate import Withheld
 
@@ -93,7 +93,7 @@ class Session(CommitWaiter):
 
     def writable(self) -> bool:
         """Whether deliveries may be written, or had better wait for the peer."""
-        return not self.paused and len(self.output) + self._withheld_bytes < OUTPUT_HIGH_BYTES
+        return not self.paused and len(self.output) + self._withheld_bytes < OUTPUT_HIGH_WATER_BYTES
 
     def withholds(self) -> bool:
         """Whether there is output that waits for the store."""
@@ -171,7 +171,7 @@ class Session(CommitWaiter):
         data = output.getvalue()
         # The next output is likely to be as long: its room is kept until `rest`.
         output.truncate(0)
-        self._roomy = self._roomy or len(data) > OUTPUT_ROOM_BYTES
+        self._roomy = self._roomy or len(data) > IDLE_OUTPUT_BUFFER_BYTES
         if self._withheld is not None:
             data = self._leaving(self._withheld, data)
         if data:

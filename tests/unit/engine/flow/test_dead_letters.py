@@ -19,7 +19,7 @@ from leveret.engine.values.properties import (
     text_of,
 )
 from leveret.errors import AmqpError
-from leveret.limits import DEATHS_MAX
+from leveret.limits import X_DEATH_ENTRIES_MAX
 from tests.support.wire import long_string, raw_table
 from tests.unit.engine.queues.lives import Life, arguments, leading_to
 
@@ -160,20 +160,20 @@ def chain(life: Life, count: int) -> Queue:
 
 
 def test_a_message_may_die_as_often_as_the_limit_says(life: Life) -> None:
-    last = chain(life, DEATHS_MAX)
+    last = chain(life, X_DEATH_ENTRIES_MAX)
     life.publishes("", "q0", b"1", persistent=False)
     assert last.message_count() == 1
-    (dead,) = life.takes(f"q{DEATHS_MAX}")
-    assert len(deaths(dead)) == DEATHS_MAX
-    assert text_of(deaths(dead)[0][b"queue"]) == b"q%d" % (DEATHS_MAX - 1)
+    (dead,) = life.takes(f"q{X_DEATH_ENTRIES_MAX}")
+    assert len(deaths(dead)) == X_DEATH_ENTRIES_MAX
+    assert text_of(deaths(dead)[0][b"queue"]) == b"q%d" % (X_DEATH_ENTRIES_MAX - 1)
     assert life.vhost.dead_letters.lost == {}
 
 
 def test_a_message_that_died_more_often_than_the_limit_says_is_dropped(life: Life) -> None:
-    last = chain(life, DEATHS_MAX + 1)
+    last = chain(life, X_DEATH_ENTRIES_MAX + 1)
     life.publishes("", "q0", b"1", persistent=False)
     assert last.message_count() == 0
-    assert life.vhost.dead_letters.lost == {f"q{DEATHS_MAX}": 1}
+    assert life.vhost.dead_letters.lost == {f"q{X_DEATH_ENTRIES_MAX}": 1}
 
 
 def test_a_circle_of_queues_that_keep_nothing_ends_where_it_began(life: Life) -> None:

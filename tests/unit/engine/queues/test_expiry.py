@@ -10,7 +10,7 @@ from leveret.engine.lifecycle.queues import change_arguments
 from leveret.engine.queues.queue import Queue
 from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.message import Message
-from leveret.limits import TENDED_MESSAGES
+from leveret.limits import DROP_SLICE_MESSAGES
 from tests.unit.engine.flow.test_dead_letters import bodies
 from tests.unit.engine.queues.consumers import Recorder
 from tests.unit.engine.queues.lives import Life, arguments, leading_to
@@ -68,7 +68,7 @@ def test_many_messages_expire_each_at_its_time_but_behind_those_before_it(life: 
 
 def test_those_that_expire_at_once_go_in_slices(life: Life) -> None:
     queue = life.queue("q", durable=False, arguments=arguments(message_ttl=1_000))
-    count = 4 * TENDED_MESSAGES + 1
+    count = 4 * DROP_SLICE_MESSAGES + 1
     for _ in range(count):
         life.publishes("", "q", b"", persistent=False)
     life.broker.clock.advance_to(life.now + 1_000)
@@ -77,12 +77,12 @@ def test_those_that_expire_at_once_go_in_slices(life: Life) -> None:
         assert life.broker.timers.next_due() <= life.now
         life.broker.timers.run(life.now)
         left.append(queue.message_count())
-    assert left == [*range(count - TENDED_MESSAGES, 0, -TENDED_MESSAGES), 0]
+    assert left == [*range(count - DROP_SLICE_MESSAGES, 0, -DROP_SLICE_MESSAGES), 0]
 
 
 def test_a_consumer_behind_many_that_expired_gets_what_did_not(life: Life) -> None:
     queue = life.queue("q", durable=False)
-    for _ in range(2 * TENDED_MESSAGES + 1):
+    for _ in range(2 * DROP_SLICE_MESSAGES + 1):
         expiring(life, b"", 10, persistent=False)
     life.publishes("", "q", b"alive", persistent=False)
     life.broker.clock.advance_to(life.now + 10)
@@ -93,7 +93,7 @@ def test_a_consumer_behind_many_that_expired_gets_what_did_not(life: Life) -> No
 
 def test_basic_get_finds_what_did_not_expire_behind_what_did(life: Life) -> None:
     queue = life.queue("q", durable=False)
-    for _ in range(2 * TENDED_MESSAGES + 1):
+    for _ in range(2 * DROP_SLICE_MESSAGES + 1):
         expiring(life, b"", 10, persistent=False)
     life.publishes("", "q", b"alive", persistent=False)
     life.broker.clock.advance_to(life.now + 10)

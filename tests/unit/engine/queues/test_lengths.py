@@ -6,7 +6,7 @@ from leveret.engine.lifecycle.queues import change_arguments
 from leveret.engine.queues.queue import REFUSED, TAKEN, Queue
 from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.message import Message
-from leveret.limits import TENDED_MESSAGES
+from leveret.limits import DROP_SLICE_MESSAGES
 from tests.unit.engine.flow.test_dead_letters import DEEP, bodies
 from tests.unit.engine.queues.consumers import Recorder, message
 from tests.unit.engine.queues.lives import Life, arguments, leading_to
@@ -56,10 +56,10 @@ def test_a_deep_queue_on_disk_drops_its_head(life: Life) -> None:
 
 def test_a_smaller_length_is_come_to_in_slices(life: Life) -> None:
     queue = with_length(life)
-    count = 3 * TENDED_MESSAGES + 10
+    count = 3 * DROP_SLICE_MESSAGES + 10
     publish(life, *(b"%d" % number for number in range(count)))
     change_arguments(life.vhost, queue, leading_to("dead", max_length=10))
-    assert queue.message_count() == count - TENDED_MESSAGES
+    assert queue.message_count() == count - DROP_SLICE_MESSAGES
     life.works()
     assert queue.message_count() == 10
     assert bodies(life.takes("dead")) == [b"%d" % number for number in range(count - 10)]

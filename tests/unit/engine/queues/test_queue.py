@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from leveret.engine.queues.queue import HELD, TAKEN, Queue
 from leveret.engine.values.message import Message
-from leveret.limits import HELD_BACKLOG_MESSAGES
+from leveret.limits import THROTTLED_BACKLOG_MESSAGES
 from tests.unit.engine.queues.consumers import Recorder, message
 
 
@@ -212,11 +212,13 @@ def test_a_queue_is_exclusive_if_somebody_owns_it() -> None:
 class TestTooFast:
     def test_without_consumers_nobody_is_too_fast(self) -> None:
         queue = Queue("q")
-        assert all(queue.publish(message()) == TAKEN for _ in range(HELD_BACKLOG_MESSAGES + 100))
+        assert all(
+            queue.publish(message()) == TAKEN for _ in range(THROTTLED_BACKLOG_MESSAGES + 100)
+        )
 
     def test_many_that_wait_while_some_leave_are_too_fast(self) -> None:
         queue = Queue("q")
-        for _ in range(HELD_BACKLOG_MESSAGES - 1):
+        for _ in range(THROTTLED_BACKLOG_MESSAGES - 1):
             assert queue.publish(message()) == TAKEN
         take(queue)
         assert queue.publish(message()) == TAKEN, "still fewer than the limit"
@@ -224,7 +226,7 @@ class TestTooFast:
 
     def test_it_is_said_once_for_each_time_that_something_left(self) -> None:
         queue = Queue("q")
-        for _ in range(HELD_BACKLOG_MESSAGES + 10):
+        for _ in range(THROTTLED_BACKLOG_MESSAGES + 10):
             queue.publish(message())
         for _ in range(3):
             take(queue)
