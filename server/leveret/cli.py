@@ -68,7 +68,7 @@ def serve(
 
     Flags beat LEVERET_* variables, which beat the file; every key is in docs/configuration.md.
     """
-    from leveret.config import ConfigError, load_config
+    from leveret.config_loading import ConfigError, load_config
 
     if management is not None:
         _cannot_start("--management: this version has no management API")

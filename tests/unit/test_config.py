@@ -6,7 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from leveret.config import KEYS, Config, ConfigError, Key, load_config
+from leveret.config import KEYS, Config, Key
+from leveret.config_loading import ConfigError, load_config
 from leveret.reference import configuration
 
 ROOT = Path(__file__).parents[2]

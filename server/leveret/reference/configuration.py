@@ -1,8 +1,7 @@
-"""The written forms of the table of keys: `conf/leveret.toml`, the tables of
+"""The generated forms of the table of keys: `conf/leveret.toml`, the tables of
 `docs/configuration.md`.
 
-`python -m leveret.config_reference` in a checkout writes both anew; a test holds them against the
-table.
+`python -m leveret.reference.configuration` in a checkout writes both files.
 """
 
 import inspect
@@ -13,16 +12,16 @@ from typing import Final
 import msgspec
 
 from leveret.config import KEYS, Config, Key
+from leveret.reference.markdown import GeneratedSection, table
 
 TOML_PATH: Final = Path("conf/leveret.toml")
 DOCUMENT_PATH: Final = Path("docs/configuration.md")
+TABLES: Final = GeneratedSection(str(DOCUMENT_PATH), "keys")
 
-TABLES_BEGIN: Final = "<!-- keys: begin -->\n"
-TABLES_END: Final = "<!-- keys: end -->\n"
-
+_COLUMNS: Final = ("key", "default", "value", "description")
 _TOML_HEAD: Final = """\
-# Leveret's configuration: every key, with its default. docs/configuration.md explains how a key can
-# also be set by an environment variable or a flag. Start with: leveret serve --config leveret.toml
+# Leveret's configuration: every key with its default. Environment variables and flags override this
+# file (docs/configuration.md). Start with: leveret serve --config leveret.toml
 """
 _TOML_WIDTH: Final = 98
 
@@ -35,29 +34,16 @@ def toml_text() -> str:
     )
 
 
-def tables_text() -> str:
-    """The tables of `docs/configuration.md`, from the one mark to the other."""
-    parts = [TABLES_BEGIN]
-    for section, keys in _by_section().items():
-        parts.append(f"\n### `[{section}]`\n\n{_heading(section)}\n\n")
-        parts.append("| key | default | value | what it is |\n| --- | --- | --- | --- |\n")
-        parts.extend(
-            f"| `{key.name}` | `{_toml_value(key.default)}` | {_value(key)} | {key.about.doc} |\n"
-            for key in keys
-        )
-    return "".join([*parts, "\n", TABLES_END])
-
-
 def with_tables(document: str) -> str:
-    """`docs/configuration.md` with its tables as they have to be.
+    """`docs/configuration.md` with its tables generated.
 
-    :raises ValueError: if the marks around them are missing.
+    :raises ValueError: if the marks around the tables are missing.
     """
-    before, _, rest = document.partition(TABLES_BEGIN)
-    _, end, after = rest.partition(TABLES_END)
-    if not end:
-        raise ValueError(f"{DOCUMENT_PATH}: the marks around the tables are missing")
-    return before + tables_text() + after
+    sections = [
+        f"\n### `[{section}]`\n\n{_heading(section)}\n\n" + table(_COLUMNS, map(_cells, keys))
+        for section, keys in _by_section().items()
+    ]
+    return TABLES.replace(document, "".join(sections) + "\n")
 
 
 def _by_section() -> dict[str, list[Key]]:
@@ -71,20 +57,24 @@ def _heading(section: str) -> str:
     return inspect.getdoc(getattr(Config(), section)) or ""
 
 
+def _cells(key: Key) -> tuple[str, ...]:
+    return f"`{key.name}`", f"`{_toml_value(key.default)}`", _value(key), key.doc.text
+
+
 def _toml_entry(key: Key) -> str:
-    comment = textwrap.wrap(f"{key.about.doc} Value: {_value(key)}.", _TOML_WIDTH)
+    comment = textwrap.wrap(f"{key.doc.text} Value: {_value(key)}.", _TOML_WIDTH)
     lines = [f"# {line}\n" for line in comment]
     return "\n" + "".join(lines) + f"{key.name} = {_toml_value(key.default)}\n"
 
 
 def _toml_value(value: object) -> str:
-    """JSON writes the strings, numbers and lists that occur here as TOML does."""
+    """The value in TOML; JSON writes these strings, numbers and lists in the same way."""
     return msgspec.json.format(msgspec.json.encode(value), indent=0).decode()
 
 
 def _value(key: Key) -> str:
-    unit = key.about.unit
-    return f"{key.expected} ({unit})" if unit and not key.about.form else key.expected
+    unit = key.doc.unit
+    return f"{key.expected} ({unit})" if unit and not key.doc.form else key.expected
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
-"""The written form of the tables of arguments: the tables of `docs/features.md`.
+"""The generated form of the tables of arguments: the tables of `docs/features.md`.
 
-`python -m leveret.feature_reference` in a checkout writes them anew; a test holds them against the
-tables.
+`python -m leveret.reference.features` in a checkout writes them.
 """
 
 from pathlib import Path
@@ -10,66 +9,46 @@ from typing import Final
 from leveret.engine.lifecycle.queue_arguments import ADOPTABLE, CONSUMER_ARGUMENTS, QUEUE_ARGUMENTS
 from leveret.engine.routing.exchanges.exchange_arguments import EXCHANGE_ARGUMENTS
 from leveret.engine.values.arguments import About
+from leveret.reference.markdown import GeneratedSection, table
 
 DOCUMENT_PATH: Final = Path("docs/features.md")
+TABLES: Final = GeneratedSection(str(DOCUMENT_PATH), "arguments")
 
-TABLES_BEGIN: Final = "<!-- arguments: begin -->\n"
-TABLES_END: Final = "<!-- arguments: end -->\n"
-
-_COLUMNS: Final = "accepts | default | origin | what it does | where it differs"
-
-
-def tables_text() -> str:
-    """The tables of `docs/features.md`, from the one mark to the other."""
-    adoptable = ", ".join(f"`{name}`" for name in QUEUE_ARGUMENTS if name in ADOPTABLE)
-    return "".join(
-        [
-            TABLES_BEGIN,
-            "\n### Of a queue\n\n",
-            *_head("argument"),
-            *(f"| `{name}` | {_cells(known.about)} |\n" for name, known in QUEUE_ARGUMENTS.items()),
-            f'\nWith `queues.redeclare = "adopt"` a declaration may change {adoptable}.\n',
-            "\n### Of a consumer\n\n",
-            *_head("argument"),
-            *(
-                f"| `{name}` | {_cells(known.about)} |\n"
-                for name, known in CONSUMER_ARGUMENTS.items()
-            ),
-            "\n### Of an exchange\n\n",
-            *_head("argument | of type"),
-            *(
-                f"| `{name}` | {f'`{known.type}`' if known.type else 'all'}"
-                f" | {_cells(known.about)} |\n"
-                for name, known in EXCHANGE_ARGUMENTS.items()
-            ),
-            "\n",
-            TABLES_END,
-        ]
-    )
+_COLUMNS: Final = ("accepts", "default", "origin", "effect", "difference")
 
 
 def with_tables(document: str) -> str:
-    """`docs/features.md` with its tables as they have to be.
+    """`docs/features.md` with its tables generated.
 
-    :raises ValueError: if the marks around them are missing.
+    :raises ValueError: if the marks around the tables are missing.
     """
-    before, _, rest = document.partition(TABLES_BEGIN)
-    _, end, after = rest.partition(TABLES_END)
-    if not end:
-        raise ValueError(f"{DOCUMENT_PATH}: the marks around the tables are missing")
-    return before + tables_text() + after
-
-
-def _head(first: str) -> list[str]:
-    columns = f"{first} | {_COLUMNS}"
-    rule = " | ".join("---" for _ in columns.split(" | "))
-    return [f"| {columns} |\n", f"| {rule} |\n"]
-
-
-def _cells(about: About) -> str:
-    return " | ".join(
-        [about.accepts, about.default, about.origin, about.effect, about.differs or "nowhere"]
+    adoptable = ", ".join(f"`{name}`" for name in QUEUE_ARGUMENTS if name in ADOPTABLE)
+    queues = table(
+        ("argument", *_COLUMNS),
+        ((f"`{name}`", *_cells(known.about)) for name, known in QUEUE_ARGUMENTS.items()),
     )
+    consumers = table(
+        ("argument", *_COLUMNS),
+        ((f"`{name}`", *_cells(known.about)) for name, known in CONSUMER_ARGUMENTS.items()),
+    )
+    exchanges = table(
+        ("argument", "of type", *_COLUMNS),
+        (
+            (f"`{name}`", f"`{known.type}`" if known.type else "all", *_cells(known.about))
+            for name, known in EXCHANGE_ARGUMENTS.items()
+        ),
+    )
+    return TABLES.replace(
+        document,
+        f"\n### Of a queue\n\n{queues}"
+        f'\nWith `queues.redeclare = "adopt"` a declaration may change {adoptable}.\n'
+        f"\n### Of a consumer\n\n{consumers}"
+        f"\n### Of an exchange\n\n{exchanges}\n",
+    )
+
+
+def _cells(about: About) -> tuple[str, ...]:
+    return about.accepts, about.default, about.origin, about.effect, about.differs or "none"
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def necessary(type_name: str) -> Table:
 
 
 def test_the_tables_of_the_page_are_made_from_those_of_the_code() -> None:
-    assert features.with_tables(PAGE) == PAGE, "python -m leveret.feature_reference"
+    assert features.with_tables(PAGE) == PAGE, "python -m leveret.reference.features"
 
 
 def test_a_page_without_its_marks_is_refused() -> None:

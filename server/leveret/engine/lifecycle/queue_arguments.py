@@ -2,7 +2,7 @@
 
 Two tables, `QUEUE_ARGUMENTS` and `CONSUMER_ARGUMENTS`. Texts are RabbitMQ's (RabbitMQ: Queues,
 Optional Arguments). What is not in a table is accepted and kept, and plays no part in a
-redeclaration. The tables of `docs/features.md` are made from these (`feature_reference.py`).
+redeclaration. The tables of `docs/features.md` are made from these (`reference/features.py`).
 """
 
 from collections.abc import Mapping
