@@ -8,6 +8,9 @@ LEVERET_COMPILE ?= auto
 export LEVERET_COMPILE
 # Arguments for pytest: make test ARGS="tests/unit -x"
 ARGS ?=
+# make test AHEAD=365 runs the tests with the clock so many days ahead, by Debian's faketime, so that a
+# test that depends on the date is found on the day it is written. Needs a C compiler.
+AHEAD ?=
 # Kills of the broker under load: make crash ROUNDS=20 SEED=what-an-earlier-run-printed
 ROUNDS ?= 1000
 SEED ?=
@@ -17,14 +20,18 @@ pip := $(bin)/python -m pip install --disable-pip-version-check
 sources := pyproject.toml setup.py $(shell find server storage -name '*.py')
 installed := $(VENV)/.installed-$(LEVERET_COMPILE)
 tools := $(VENV)/.tools
+real_sleep := $(abspath $(VENV))/real_sleep.so
+# $LIB is for the dynamic linker: lib/x86_64-linux-gnu and the like.
+ahead := $(if $(AHEAD),LEVERET_TEST_DAYS_AHEAD=$(AHEAD) FAKETIME=+$(AHEAD)d FAKETIME_DONT_FAKE_MONOTONIC=1 \
+	LD_PRELOAD='$(real_sleep):/usr/$$LIB/faketime/libfaketime.so.1')
 
 .PHONY: run test crash lint format bench clean
 
 run: $(installed)
 	@exec $(bin)/leveret serve --data-dir ./data
 
-test: $(installed) $(tools)
-	$(bin)/python -m pytest $(ARGS)
+test: $(installed) $(tools) $(if $(AHEAD),$(real_sleep))
+	$(ahead) $(bin)/python -m pytest $(ARGS)
 
 crash: $(installed) $(tools)
 	$(bin)/python -m tests.crash $(ROUNDS) $(SEED)
@@ -58,6 +65,9 @@ $(tools): pyproject.toml | $(bin)/python
 	@$(bin)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["test"], sep="\n")' >$(VENV)/tools.txt
 	@$(pip) --quiet --requirement $(VENV)/tools.txt
 	@touch $@
+
+$(real_sleep): tests/support/real_sleep.c | $(bin)/python
+	$(CC) -shared -fPIC -O1 -Wall -Wextra -o $@ $<
 
 clean:
 	rm -rf $(VENV) build

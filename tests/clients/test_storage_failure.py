@@ -79,15 +79,15 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The library that makes a sync fail."""
+def shim(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """LD_PRELOAD with the library that makes a sync fail, before what this process preloads."""
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("there is no C compiler to make the failing sync with")
     library = tmp_path_factory.mktemp("shim") / "failing_sync.so"
     command = [compiler, "-shared", "-fPIC", "-o", str(library), str(SHIM_SOURCE)]
     subprocess.run(command, check=True)
-    return library
+    return ":".join([str(library), *filter(None, [os.environ.get("LD_PRELOAD")])])
 
 
 class TestFailingSync:
@@ -97,8 +97,8 @@ class TestFailingSync:
         return tmp_path / "sign"
 
     @pytest.fixture
-    def broker(self, shim: Path, sign: Path, tmp_path: Path) -> Iterator[Leveret]:
-        variables = {"LD_PRELOAD": str(shim), "FAILING_SYNC": str(sign)}
+    def broker(self, shim: str, sign: Path, tmp_path: Path) -> Iterator[Leveret]:
+        variables = {"LD_PRELOAD": shim, "FAILING_SYNC": str(sign)}
         with Leveret(data_dir=tmp_path / "data", env=variables) as leveret:
             yield leveret
 
@@ -172,10 +172,10 @@ class TestFailingSync:
         assert arrived == list(range(there))
 
     def test_a_sync_at_intervals_that_fails_ends_it_as_well(
-        self, shim: Path, sign: Path, tmp_path: Path
+        self, shim: str, sign: Path, tmp_path: Path
     ) -> None:
         variables = {
-            "LD_PRELOAD": str(shim),
+            "LD_PRELOAD": shim,
             "FAILING_SYNC": str(sign),
             "LEVERET_STORAGE_SYNC": "interval",
             "LEVERET_STORAGE_SYNC_INTERVAL": "20",
@@ -189,10 +189,10 @@ class TestFailingSync:
             assert broker.wait() == 3
 
     def test_without_syncs_a_message_is_confirmed_and_the_stop_tells_of_the_failure(
-        self, shim: Path, sign: Path, tmp_path: Path
+        self, shim: str, sign: Path, tmp_path: Path
     ) -> None:
         variables = {
-            "LD_PRELOAD": str(shim),
+            "LD_PRELOAD": shim,
             "FAILING_SYNC": str(sign),
             "LEVERET_STORAGE_SYNC": "os",
         }
