@@ -243,7 +243,7 @@ class Client:
                 self._unheard.extend(wire.heard_in(output))
             else:
                 self.frames.extend(wire.frames_in(output))
-            session.unpark_consumers()
+            session.resume_consumers()
 
     # --- inside -----------------------------------------------------------------------------
 

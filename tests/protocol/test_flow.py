@@ -69,10 +69,10 @@ def test_a_paused_session_is_delivered_nothing_until_it_is_let_on(play: Play) ->
     slow.connection.session.paused = True
     publisher.publishes(1, "q", b"1", b"2")
     slow.hears_nothing()
-    slow.connection.session.unpark_consumers()
+    slow.connection.session.resume_consumers()
     slow.hears_nothing()
     slow.connection.session.paused = False
-    slow.connection.session.unpark_consumers()
+    slow.connection.session.resume_consumers()
     slow.gets(1, "c", 1, b"1")
     slow.gets(1, "c", 2, b"2")
 
@@ -88,7 +88,7 @@ def test_a_consumer_held_up_for_both_reasons_goes_on_when_both_are_over(play: Pl
     slow.says(1, Basic.Ack(1))
     slow.hears_nothing()
     slow.connection.session.paused = False
-    slow.connection.session.unpark_consumers()
+    slow.connection.session.resume_consumers()
     slow.gets(1, "c", 2, b"2")
     slow.says(1, Basic.Ack(2))
     slow.gets(1, "c", 3, b"3")
@@ -105,8 +105,8 @@ def test_a_consumer_that_is_held_up_can_be_cancelled_or_lost(play: Play) -> None
     lost.loses_its_socket()
     for client in (slow, lost):
         client.connection.session.paused = False
-        assert client.connection.session.parked == {}
-        client.connection.session.unpark_consumers()
+        assert client.connection.session.suspended == {}
+        client.connection.session.resume_consumers()
     slow.hears_nothing()
     assert play.queue("q").message_count() == 1
 
@@ -119,7 +119,7 @@ def test_a_consumer_whose_queue_goes_while_it_is_held_up_is_told(play: Play) -> 
     other.publishes(1, "q", b"1")
     other.does(1, Queue.Delete(queue="q"), Queue.DeleteOk)
     slow.hears(1, Basic.Cancel("c", True))
-    assert slow.connection.session.parked == {}
+    assert slow.connection.session.suspended == {}
 
 
 # --- requests whose answers are not read -----------------------------------------------------

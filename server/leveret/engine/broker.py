@@ -107,7 +107,7 @@ def _restore_queues(store: Store, queues: dict[int, Queue], found: Recovery) -> 
     for number, queue in queues.items():
         recovered = found.queues.pop(number, None)
         if recovered is None:
-            if queue in levels and queue.levels > 1:
+            if queue in levels and queue.priority_levels > 1:
                 # A level of priority that never had a message.
                 continue
             recovered = RecoveredQueue(number)

@@ -16,7 +16,7 @@ from leveret.engine.persistence import definition_log
 from leveret.engine.persistence.definition_log import DefinitionLog
 from leveret.engine.queues.queue import Queue
 from leveret.engine.queues.queue_host import QueueHost
-from leveret.engine.queues.redelivery import Returns
+from leveret.engine.queues.redelivery import DeliveryCounts
 from leveret.engine.routing.exchanges.base import Destination, Exchange
 from leveret.engine.values.clock import Clock
 from leveret.engine.values.message import Message, arriving, short_strings
@@ -142,7 +142,7 @@ class VirtualHost(QueueHost):
                 definition_log.seen(self.name, False, queue, [(key, expires_at)])
             )
 
-    def note_returns(self, queue: str, position: int, returns: Returns) -> None:
+    def note_delivery_counts(self, queue: str, position: int, returns: DeliveryCounts) -> None:
         if self.definition_log is not None:
             self.definition_log.store.define(
                 definition_log.returned(self.name, queue, position, returns)

@@ -87,7 +87,7 @@ class AmqpTransport(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.connection.session.paused = False
-        self.connection.session.unpark_consumers()
+        self.connection.session.resume_consumers()
         self._read_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -170,7 +170,7 @@ class AmqpTransport(asyncio.Protocol):
         if data:
             self._transport.write(data)
         if not self.connection.finished:
-            self.connection.session.unpark_consumers()
+            self.connection.session.resume_consumers()
             self._read_on()
         elif not self.connection.session.withholds():
             self._part()

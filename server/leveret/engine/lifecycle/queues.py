@@ -157,7 +157,7 @@ def _create(
     vhost.changed()
     if vhost.definition_log is not None:
         store = vhost.definition_log.store
-        journal = store.add_queue(True, queue.levels - 1) if durable else None
+        journal = store.add_queue(True, queue.priority_levels - 1) if durable else None
         queue.attach_store(store, journal)
         if journal is not None:
             vhost.definition_log.define(definition_log.queue(vhost.name, queue, journal.number))
@@ -175,7 +175,7 @@ def find_deletable(
     if name not in vhost.queues:
         return None
     queue = find_queue(vhost, name, connection)
-    if if_empty and queue.message_count() + queue.held_count() != 0:
+    if if_empty and queue.message_count() + queue.retry_delayed_count() != 0:
         raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"{the_queue(vhost, name)} not empty")
     if if_unused and queue.consumers:
         raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"{the_queue(vhost, name)} in use")

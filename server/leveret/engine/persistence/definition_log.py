@@ -12,7 +12,7 @@ import msgspec
 from mypy_extensions import i64
 
 from leveret.engine.persistence.field_values import to_plain
-from leveret.engine.queues.redelivery import Returns
+from leveret.engine.queues.redelivery import DeliveryCounts
 from leveret.engine.routing.exchanges.base import Binding, Exchange
 from leveret_storage.store.store import Store
 
@@ -106,7 +106,7 @@ def queue_changed(vhost: str, changed: "Queue") -> bytes:
     return _encode(QUEUE_CHANGED, vhost, changed.name, arguments, arguments.types)
 
 
-def returned(vhost: str, queue: str, position: int, returns: Returns) -> bytes:
+def returned(vhost: str, queue: str, position: int, returns: DeliveryCounts) -> bytes:
     """A message came back to its queue so often, and is held back until then."""
     return _encode(RETURNED, vhost, queue, position, *returns)
 

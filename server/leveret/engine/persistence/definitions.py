@@ -15,12 +15,12 @@ from leveret.engine.lifecycle.queues import change_arguments, remove_queue, set_
 from leveret.engine.persistence import definition_log
 from leveret.engine.persistence.field_values import from_plain
 from leveret.engine.queues.queue import Queue
-from leveret.engine.queues.redelivery import Returns
+from leveret.engine.queues.redelivery import DeliveryCounts
 from leveret.engine.routing.exchanges import create
 from leveret.engine.routing.exchanges.base import Destination
 from leveret.engine.routing.exchanges.delayed import DelayedExchange
 from leveret.engine.values.arguments import Arguments
-from leveret.engine.values.deduplication import Window
+from leveret.engine.values.deduplication import DeduplicationWindow
 from leveret.engine.vhost import VirtualHost
 
 
@@ -40,7 +40,7 @@ def snapshot(vhosts: dict[str, VirtualHost]) -> list[bytes]:
                     exchanges.append(definition_log.delays(vhost.name, exchange.waiting))
                 deduplicates = deduplicating(exchange)
                 if deduplicates is not None:
-                    keys = deduplicates.window.seen()
+                    keys = deduplicates.window.entries()
                     seen.append(definition_log.seen(vhost.name, True, exchange.name, keys))
                 bindings += [
                     definition_log.bind(vhost.name, binding)
@@ -56,10 +56,14 @@ def snapshot(vhosts: dict[str, VirtualHost]) -> list[bytes]:
             if queue.journal is not None and queue.redeliveries is not None:
                 returns += [
                     definition_log.returned(vhost.name, queue.name, position, each)
-                    for position, each in queue.redeliveries.returns.items()
+                    for position, each in queue.redeliveries.counts.items()
                 ]
-            if queue.journal is not None and queue.window is not None:
-                seen.append(definition_log.seen(vhost.name, False, queue.name, queue.window.seen()))
+            if queue.journal is not None and queue.deduplication_window is not None:
+                seen.append(
+                    definition_log.seen(
+                        vhost.name, False, queue.name, queue.deduplication_window.entries()
+                    )
+                )
     return exchanges + queues + bindings + returns + seen
 
 
@@ -141,7 +145,7 @@ def _queue(
     queue.declared_at = declared_at
     set_expiry(vhost, queue)
     vhost.queues[name] = queue
-    for level in range(queue.levels):
+    for level in range(queue.priority_levels):
         numbers[number + level] = queue
 
 
@@ -168,7 +172,7 @@ def _returned(
 ) -> None:
     queue = vhost.queues.get(name)
     if queue is not None and queue.redeliveries is not None:
-        queue.redeliveries.returns[position] = Returns(acquired, failed, due)
+        queue.redeliveries.counts[position] = DeliveryCounts(acquired, failed, due)
 
 
 def _seen(
@@ -178,13 +182,13 @@ def _seen(
     name: str,
     keys: list[tuple[bytes, int]],
 ) -> None:
-    window: Window | None = None
+    window: DeduplicationWindow | None = None
     if by_exchange:
         exchange = deduplicating(vhost.exchanges.get(name))
         window = None if exchange is None else exchange.window
     else:
         queue = vhost.queues.get(name)
-        window = None if queue is None else queue.window
+        window = None if queue is None else queue.deduplication_window
     if window is not None:
         for key, expires_at in keys:
             window.put(key, expires_at)

@@ -59,7 +59,7 @@ class Backlog:
         """Bytes of their bodies."""
         self.next = first
         """The position of the next message to arrive."""
-        self.popped = first - 1
+        self.popped_position = first - 1
         """The position of the message popped last; before the first one if none was."""
         self.redelivered = False
         """Whether the message popped last had been given back."""
@@ -101,14 +101,14 @@ class Backlog:
             self._seal()
         return position
 
-    def pass_by(self, message: Message) -> i64:
+    def assign_position(self, message: Message) -> i64:
         """The position of a message that goes straight through, as nothing waits."""
         position = self.next
         self.next = position + 1
-        self.popped = position
+        self.popped_position = position
         return position
 
-    def give_back(self, message: Message, position: i64) -> None:
+    def requeue(self, message: Message, position: i64) -> None:
         """Put a message that was taken back to its old place."""
         heappush(self._returned, (position, message))
         self.count += 1
@@ -123,19 +123,19 @@ class Backlog:
         return len(self._tail) != 0
 
     def pop(self) -> Message:
-        """Take the next message, whose position is in `popped` then.
+        """Take the next message, whose position is in `popped_position` then.
 
         :raises IndexError: if it is not available.
         """
         if self._returned:
             position, message = heappop(self._returned)
-            self.popped = position
+            self.popped_position = position
             self.redelivered = True
         else:
             if not self._head:
                 self._refill()
             message = self._head.pop()
-            self.popped = self._head_position
+            self.popped_position = self._head_position
             self.redelivered = False
             self._head_position += 1
         self.count -= 1
@@ -195,9 +195,9 @@ class Backlog:
         """
         if self.journal is not None:
             self.journal.settle_range(self.first(), self.next)
-        given_back = [position for position, _ in self._returned]
+        requeued = [position for position, _ in self._returned]
         self.clear()
-        return given_back
+        return requeued
 
     def drop(self) -> None:
         """Drop every message, and what the store has of them: the queue is gone."""

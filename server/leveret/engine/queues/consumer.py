@@ -14,8 +14,8 @@ from leveret.engine.values.message import Message
 class Consumer(ABC):
     """One basic.consume: its place at a queue.
 
-    A consumer that cannot take a message is parked: it leaves the queue's ready ones, and comes
-    back through `Queue.unpark` when whoever held it up gives it room again.
+    A consumer that cannot take a message is suspended: it leaves the queue's ready ones, and comes
+    back through `Queue.resume` when whoever held it up gives it room again.
     """
 
     def __init__(self, tag: str, no_ack: bool, exclusive: bool, priority: i64) -> None:
@@ -24,7 +24,7 @@ class Consumer(ABC):
         self.exclusive = exclusive
         self.priority = priority
         """The higher is served first."""
-        self.parked = False
+        self.suspended = False
         self.active = True
         """Whether it takes turns, or waits until its queue's single active consumer has gone."""
 
@@ -37,8 +37,8 @@ class Consumer(ABC):
         """Take one message; `position` is its place in the queue, to give it back to."""
 
     @abstractmethod
-    def park(self) -> None:
-        """Told that it was parked, so that it can see to being unparked."""
+    def on_suspend(self) -> None:
+        """Told that it was suspended, so that it can see to being resumed."""
 
     @abstractmethod
     def cancelled(self) -> None:

@@ -2,7 +2,7 @@
 
 Rules:
 - The highest priority is served first, and equal ones in turn (RabbitMQ: Consumer Priorities).
-- One that can take nothing now is parked, and costs nothing until it is unparked. It comes back
+- One that can take nothing now is suspended, and costs nothing until it is resumed. It comes back
   behind its equals.
 - Where one consumer is to be active at a time, the first one is, whatever the priority of those
   who come later. The others wait; when it goes, the next one is the first of the highest priority
@@ -19,7 +19,7 @@ class ConsumerSet:
         self.consumers: list[Consumer] = []
         """All of them, in the order in which they came."""
         self.ready: list[Consumer] = []
-        """Those that are active and not parked; the first is asked first. To be read only."""
+        """Those that are active and not suspended; the first is asked first. To be read only."""
         self.single_active = single_active
         """Whether only one consumer is active at a time."""
         self._priorities = False
@@ -44,20 +44,20 @@ class ConsumerSet:
         self.consumers.remove(consumer)
         if not consumer.active:
             return
-        if consumer.parked:
-            consumer.parked = False
+        if consumer.suspended:
+            consumer.suspended = False
         else:
             self.ready.remove(consumer)
         if self.single_active and self.consumers:
             self._activate_next()
 
-    def unpark(self, consumer: Consumer) -> None:
-        """Let a consumer that was parked take its turns again."""
-        consumer.parked = False
+    def resume(self, consumer: Consumer) -> None:
+        """Let a consumer that was suspended take its turns again."""
+        consumer.suspended = False
         self._line_up(consumer)
 
     def next(self) -> Consumer | None:
-        """The consumer whose turn it is; those that cannot take anything are parked on the way."""
+        """The consumer whose turn it is; those that cannot take anything are suspended."""
         ready = self.ready
         while ready:
             consumer = ready[0]
@@ -69,8 +69,8 @@ class ConsumerSet:
                         ready.append(ready.pop(0))
                 return consumer
             del ready[0]
-            consumer.parked = True
-            consumer.park()
+            consumer.suspended = True
+            consumer.on_suspend()
         return None
 
     def end(self) -> None:

@@ -65,14 +65,14 @@ class PriorityBacklog(Backlog):
             self._note_due(level)
         return position
 
-    def pass_by(self, message: Message) -> i64:
-        position = self._level(message).pass_by(message)
-        self.popped = position
+    def assign_position(self, message: Message) -> i64:
+        position = self._level(message).assign_position(message)
+        self.popped_position = position
         return position
 
-    def give_back(self, message: Message, position: i64) -> None:
+    def requeue(self, message: Message, position: i64) -> None:
         level = self._level_at(position)
-        level.give_back(message, position)
+        level.requeue(message, position)
         self._arrived(level, message)
         self._note_due(level)
 
@@ -122,11 +122,11 @@ class PriorityBacklog(Backlog):
         return None if level is None else level.journal
 
     def purge(self) -> list[int]:
-        given_back: list[int] = []
+        requeued: list[int] = []
         for level in self._made:
-            given_back += level.purge()
+            requeued += level.purge()
         self.clear()
-        return given_back
+        return requeued
 
     def drop(self) -> None:
         for level in self._made:
@@ -207,7 +207,7 @@ class PriorityBacklog(Backlog):
 
     def _pop_from(self, level: Backlog) -> Message:
         message = level.pop()
-        self.popped = level.popped
+        self.popped_position = level.popped_position
         self.redelivered = level.redelivered
         self.count -= 1
         self.bytes -= len(message.body)

@@ -31,7 +31,7 @@ from leveret.engine.queues.queue_host import (
 from leveret.engine.queues.redelivery import Redeliveries, counted, exceeds_limit
 from leveret.engine.routing.exchanges.base import Destination
 from leveret.engine.values.arguments import Arguments
-from leveret.engine.values.deduplication import Window
+from leveret.engine.values.deduplication import DeduplicationWindow
 from leveret.engine.values.message import Message, persistent
 from leveret.engine.values.settings import (
     NONE,
@@ -86,10 +86,10 @@ class Queue(Destination):
         """Whether every message in it is persistent, however it was published."""
         self.dead_letters = self.settings.dead_letter_exchange is not None
         """Whether what it is done with, for another reason than an acknowledgement, goes on."""
-        self.window: Window | None = None
+        self.deduplication_window: DeduplicationWindow | None = None
         """The keys it has seen lately, if it deduplicates."""
         if self.settings.deduplicates:
-            self.window = self._new_window()
+            self.deduplication_window = self._new_window()
         self.refers_back = self.settings.deduplicates
         """Whether what it dropped may be a duplicate of a message in the open batch, which whoever
         published it waits for, too."""
@@ -99,13 +99,15 @@ class Queue(Destination):
         """Who declared it, as an operator reads it; empty if that is not known."""
         self.declared_at: i64 = host.clock.now
         """When it was declared, in milliseconds since the epoch."""
-        self._ruled = self.settings.ruled
+        self._needs_checks = self.settings.needs_checks
         self._timer: Timer = _QueueTimer(self)
         self._consumer_set = ConsumerSet(self.settings.single_active_consumer)
-        self.levels = max(int(self.settings.max_priority), 0) + 1
+        self.priority_levels = max(int(self.settings.max_priority), 0) + 1
         """Levels of priority, each of which the store knows by a number of its own."""
         self._backlog = (
-            Backlog(self.pump) if self.levels == 1 else PriorityBacklog(self.pump, self.levels - 1)
+            Backlog(self.deliver_ready)
+            if self.priority_levels == 1
+            else PriorityBacklog(self.deliver_ready, self.priority_levels - 1)
         )
         self._backlog.expire_after(self.settings.message_ttl)
         self.redeliveries: Redeliveries | None = None
@@ -131,7 +133,7 @@ class Queue(Destination):
         if self.redeliveries is not None:
             self.redeliveries.forget(backlog.is_settled)
         # Any of them may have a time to live of its own.
-        self._ruled = True
+        self._needs_checks = True
         self.host.timers.set(self._timer, 1)
 
     @property
@@ -158,9 +160,9 @@ class Queue(Destination):
         """Messages ready to be delivered (RabbitMQ: `messages_ready`)."""
         return self._backlog.count
 
-    def held_count(self) -> i64:
+    def retry_delayed_count(self) -> i64:
         """Messages that are held back, neither ready nor unacknowledged."""
-        return 0 if self.redeliveries is None else self.redeliveries.held()
+        return 0 if self.redeliveries is None else self.redeliveries.delayed_count()
 
     def publish(self, message: Message) -> i64:
         """Put a message behind all others, or hand it to the next ready consumer.
@@ -170,8 +172,8 @@ class Queue(Destination):
         :returns: `TAKEN`, `HELD` if it came too fast (many wait, and consumers are working on them,
             or the disk does not keep up), or `REFUSED`.
         """
-        if self._ruled or message.expires_at != 0:
-            return self._publish_ruled(message)
+        if self._needs_checks or message.expires_at != 0:
+            return self._publish_checked(message)
         backlog = self._backlog
         store = backlog.store
         too_fast = store is not None and store.is_behind()
@@ -181,7 +183,7 @@ class Queue(Destination):
             if consumer is not None:
                 position = backlog.next
                 backlog.next = position + 1
-                backlog.popped = position
+                backlog.popped_position = position
                 consumer.deliver(message, position, False)
                 return HELD if too_fast else TAKEN
         backlog.append(message)
@@ -190,15 +192,15 @@ class Queue(Destination):
     def _is_too_long(self) -> bool:
         """Whether many messages wait, and one has left since this was last so."""
         backlog = self._backlog
-        if backlog.count < THROTTLED_BACKLOG_MESSAGES or backlog.popped == self._held_at:
+        if backlog.count < THROTTLED_BACKLOG_MESSAGES or backlog.popped_position == self._held_at:
             return False
-        self._held_at = backlog.popped
+        self._held_at = backlog.popped_position
         return True
 
-    def pump(self) -> None:
+    def deliver_ready(self) -> None:
         """Hand out messages for as long as there are any and a consumer takes them."""
-        if self._ruled:
-            self._pump_ruled()
+        if self._needs_checks:
+            self._deliver_ready_checked()
             self._pass_on_dead_letters()
             return
         backlog = self._backlog
@@ -208,7 +210,7 @@ class Queue(Destination):
             if consumer is None:
                 return
             message = backlog.pop()
-            consumer.deliver(message, backlog.popped, backlog.redelivered)
+            consumer.deliver(message, backlog.popped_position, backlog.redelivered)
 
     def take(self) -> tuple[Message, int, bool] | None:
         """The next message, its position, and whether it was delivered before (basic.get).
@@ -217,7 +219,7 @@ class Queue(Destination):
         """
         backlog = self._backlog
         backlog.load_now()
-        if self._ruled:
+        if self._needs_checks:
             while self._drop_head():
                 backlog.load_now()
             self._pass_on_dead_letters()
@@ -225,58 +227,58 @@ class Queue(Destination):
             return None
         if not backlog.available():
             raise AmqpError(ReplyCode.INTERNAL_ERROR, "the next message cannot be read from disk")
-        taken = self._popped(backlog.pop())
-        if self._ruled:
-            self._tend()
+        taken = self._with_counts(backlog.pop())
+        if self._needs_checks:
+            self._enforce_limits()
             self._pass_on_dead_letters()
         return taken
 
-    def _popped(self, message: Message) -> tuple[Message, int, bool]:
+    def _with_counts(self, message: Message) -> tuple[Message, int, bool]:
         """The message that was just popped, its position, and whether it was delivered before."""
         backlog = self._backlog
-        position = int(backlog.popped)
+        position = int(backlog.popped_position)
         redeliveries = self.redeliveries
-        if redeliveries is None or backlog.redelivered or position not in redeliveries.returns:
+        if redeliveries is None or backlog.redelivered or position not in redeliveries.counts:
             return message, position, backlog.redelivered
         # It came back before a restart.
-        return counted(message, redeliveries.returns[position]), position, True
+        return counted(message, redeliveries.counts[position]), position, True
 
-    def done(self, position: i64) -> None:
+    def settle(self, position: i64) -> None:
         """A message that was taken is not given back: it need not be kept any more."""
         self._backlog.settle(position)
         if self.redeliveries is not None:
-            self.redeliveries.returns.pop(position, None)
+            self.redeliveries.counts.pop(position, None)
 
     def reject(self, message: Message, position: i64) -> None:
         """A message that was taken is not wanted: it is done with, and a dead letter."""
         self._drop(message, position, REJECTED)
         self._pass_on_dead_letters()
 
-    def give_back(self, message: Message, position: i64, failed: bool = False) -> None:
-        """Put a message that was taken back to its old place. Call `pump` when all are back.
+    def requeue(self, message: Message, position: i64, failed: bool = False) -> None:
+        """Put a message that was taken back to its old place. Call `deliver_ready` after the last.
 
         :param failed: whether somebody could not cope with it, rather than hand it back.
         """
         if self.deleted:
             return
         if message.expires_at != 0:
-            self._ruled = True
+            self._needs_checks = True
         if self.redeliveries is not None:
-            self._give_back_counted(self.redeliveries, message, position, failed)
+            self._requeue_counted(self.redeliveries, message, position, failed)
             return
-        self._backlog.give_back(message, position)
+        self._backlog.requeue(message, position)
 
     def purge(self) -> i64:
         """Drop every ready message.
 
         :returns: how many there were.
         """
-        count = self.message_count() + self.held_count()
+        count = self.message_count() + self.retry_delayed_count()
         for position in self._backlog.purge():
-            self.done(position)
+            self.settle(position)
         if self.redeliveries is not None:
-            for position in self.redeliveries.drop_held():
-                self.done(position)
+            for position in self.redeliveries.clear_delayed():
+                self.settle(position)
         return count
 
     def add_consumer(self, consumer: Consumer) -> None:
@@ -286,15 +288,15 @@ class Queue(Destination):
     def remove_consumer(self, consumer: Consumer) -> None:
         """Give a consumer no more messages; those it holds stay with its channel.
 
-        Another may be active now: call `pump` when all that comes back is back.
+        Another may be active now: call `deliver_ready` when all that comes back is back.
         """
         self._consumer_set.remove(consumer)
 
-    def unpark(self, consumer: Consumer) -> None:
+    def resume(self, consumer: Consumer) -> None:
         """Let a consumer that may have room again take its turns again."""
-        if consumer.parked and not self.deleted:
-            self._consumer_set.unpark(consumer)
-            self.pump()
+        if consumer.suspended and not self.deleted:
+            self._consumer_set.resume(consumer)
+            self.deliver_ready()
 
     def delete(self) -> None:
         """Drop all messages, and tell the consumers."""
@@ -321,19 +323,19 @@ class Queue(Destination):
             self.redeliveries = Redeliveries()
         if settings.deduplicates:
             window = self._new_window()
-            if self.window is not None:
-                window.take_over(self.window)
-            self.window = window
+            if self.deduplication_window is not None:
+                window.copy_from(self.deduplication_window)
+            self.deduplication_window = window
         self.refers_back = settings.deduplicates
         # What is queued already may have a time to live of its own.
-        self._ruled = self.message_count() != 0 or self._is_ruled_when_empty()
-        self.pump()
+        self._needs_checks = self.message_count() != 0 or self._needs_checks_when_empty()
+        self.deliver_ready()
 
-    def _publish_ruled(self, message: Message) -> i64:
+    def _publish_checked(self, message: Message) -> i64:
         """As `publish`, for a queue or a message with rules of its own."""
-        self._ruled = True
+        self._needs_checks = True
         self.last_position = -1
-        window = self.window if self.settings.deduplicates else None
+        window = self.deduplication_window if self.settings.deduplicates else None
         key = None if window is None else window.key_of(message.header)
         if window is not None and key is not None and window.has(key, self.host.clock.now):
             return TAKEN
@@ -349,21 +351,23 @@ class Queue(Destination):
         if self._consumer_set.ready and backlog.count == 0:
             consumer = self._consumer_set.next()
             if consumer is not None:
-                position = backlog.pass_by(message)
+                position = backlog.assign_position(message)
                 self._published_at(position)
                 consumer.deliver(message, position, False)
                 return TAKEN
         self._published_at(backlog.append(message))
-        self._tend()
+        self._enforce_limits()
         store = backlog.store
         too_fast = store is not None and store.is_behind()
         return HELD if too_fast or self._is_too_long() else TAKEN
 
-    def _new_window(self) -> Window:
+    def _new_window(self) -> DeduplicationWindow:
         settings = self.settings
-        return Window(settings.cache_size, settings.cache_ttl, settings.deduplication_header)
+        return DeduplicationWindow(
+            settings.cache_size, settings.cache_ttl, settings.deduplication_header
+        )
 
-    def _note_key(self, window: Window, key: bytes, message: Message) -> None:
+    def _note_key(self, window: DeduplicationWindow, key: bytes, message: Message) -> None:
         """The next message with this key is a duplicate, after a restart, too, if this is kept."""
         expires_at = window.add(key, message.header, self.host.clock.now)
         if message.persistent and self.journal is not None:
@@ -373,37 +377,37 @@ class Queue(Destination):
         self.last_position = position
         self.last_journal = self._backlog.journal_at(position)
 
-    def _pump_ruled(self) -> None:
-        """As `pump`, past what has expired."""
+    def _deliver_ready_checked(self) -> None:
+        """As `deliver_ready`, past what has expired."""
         backlog = self._backlog
         consumer_set = self._consumer_set
-        while self._tend() and consumer_set.ready and backlog.available():
+        while self._enforce_limits() and consumer_set.ready and backlog.available():
             consumer = consumer_set.next()
             if consumer is None:
                 return
-            message, position, redelivered = self._popped(backlog.pop())
+            message, position, redelivered = self._with_counts(backlog.pop())
             consumer.deliver(message, position, redelivered)
         if self.message_count() == 0:
-            self._ruled = self._is_ruled_when_empty()
+            self._needs_checks = self._needs_checks_when_empty()
 
-    def _is_ruled_when_empty(self) -> bool:
+    def _needs_checks_when_empty(self) -> bool:
         """Whether there is anything to see to, though no message is ready."""
-        return self.settings.ruled or self.held_count() != 0
+        return self.settings.needs_checks or self.retry_delayed_count() != 0
 
-    def _tend(self) -> bool:
+    def _enforce_limits(self) -> bool:
         """Drop what has expired at the head and what is too much, and see to the rest in time.
 
         :returns: False if there is more of it than is done at once.
         """
         left: i64 = DROP_SLICE_MESSAGES
-        while left > 0 and (self._take_back() or self._drop_head()):
+        while left > 0 and (self._requeue_due() or self._drop_head()):
             left -= 1
         host = self.host
         now = host.clock.now
         due = now if left == 0 else self._backlog.due(now)
         if due != 0:
             host.timers.set(self._timer, due)
-        if self.redeliveries is not None and self.redeliveries.held() != 0:
+        if self.redeliveries is not None and self.redeliveries.delayed_count() != 0:
             host.timers.set(self._timer, self.redeliveries.next_due())
         return left > 0
 
@@ -413,9 +417,9 @@ class Queue(Destination):
         One that was held back before a restart is so again.
         """
         backlog, redeliveries = self._backlog, self.redeliveries
-        if redeliveries is not None and redeliveries.returns and self._is_head_held(redeliveries):
-            message, position, _ = self._popped(backlog.pop())
-            redeliveries.hold(position, message)
+        if redeliveries is not None and redeliveries.counts and self._is_head_delayed(redeliveries):
+            message, position, _ = self._with_counts(backlog.pop())
+            redeliveries.delay(position, message)
             return True
         now = self.host.clock.now
         due = backlog.due(now)
@@ -427,7 +431,7 @@ class Queue(Destination):
             reason = MAX_LENGTH
         else:
             return False
-        message, position, _ = self._popped(popped)
+        message, position, _ = self._with_counts(popped)
         self._drop(message, position, reason)
         return True
 
@@ -436,14 +440,14 @@ class Queue(Destination):
         if settings.rejects:
             # What comes back has its place, however full the queue is.
             return False
-        count = self.message_count() + self.held_count()
+        count = self.message_count() + self.retry_delayed_count()
         if settings.max_length != NONE and count > settings.max_length:
             return True
         return settings.max_length_bytes != NONE and self._bytes() > settings.max_length_bytes
 
     def _has_no_room_for(self, size: i64) -> bool:
         settings = self.settings
-        count = self.message_count() + self.held_count()
+        count = self.message_count() + self.retry_delayed_count()
         if settings.max_length != NONE and count >= settings.max_length:
             return True
         most = settings.max_length_bytes
@@ -452,11 +456,11 @@ class Queue(Destination):
     def _bytes(self) -> i64:
         """Bytes of the bodies of all messages that are ready or held back."""
         size = self._backlog.bytes
-        return size if self.redeliveries is None else size + self.redeliveries.held_bytes
+        return size if self.redeliveries is None else size + self.redeliveries.delayed_bytes
 
     def _drop(self, message: Message, position: i64, reason: bytes) -> None:
         """Be done with a message, and pass it on where it goes."""
-        self.done(position)
+        self.settle(position)
         if self.dead_letters:
             self.host.dead_letter(self.name, self.settings, message, reason)
 
@@ -466,10 +470,10 @@ class Queue(Destination):
 
     # --- messages that came back ---------------------------------------------------------------
 
-    def _give_back_counted(
+    def _requeue_counted(
         self, redeliveries: Redeliveries, message: Message, position: i64, failed: bool
     ) -> None:
-        """As `give_back`, where it matters how often."""
+        """As `requeue`, where it matters how often."""
         host, settings = self.host, self.settings
         returns = redeliveries.count(int(position), settings, failed, host.clock.now)
         if exceeds_limit(returns, settings):
@@ -478,29 +482,29 @@ class Queue(Destination):
             return
         message = counted(message, returns)
         if self.journal is not None and message.persistent:
-            host.note_returns(self.name, int(position), returns)
-        if returns.due:
-            redeliveries.hold(int(position), message)
+            host.note_delivery_counts(self.name, int(position), returns)
+        if returns.retry_at:
+            redeliveries.delay(int(position), message)
         else:
-            self._backlog.give_back(message, position)
+            self._backlog.requeue(message, position)
 
-    def _take_back(self) -> bool:
+    def _requeue_due(self) -> bool:
         """Put a message that is held back no longer where it came back to."""
         redeliveries = self.redeliveries
         if redeliveries is None:
             return False
-        due = redeliveries.take_due(self.host.clock.now)
+        due = redeliveries.pop_due(self.host.clock.now)
         if due is None:
             return False
         position, message = due
-        self._backlog.give_back(message, position)
+        self._backlog.requeue(message, position)
         return True
 
-    def _is_head_held(self, redeliveries: Redeliveries) -> bool:
+    def _is_head_delayed(self, redeliveries: Redeliveries) -> bool:
         backlog = self._backlog
         if not backlog.available():
             return False
-        return redeliveries.is_held(int(backlog.head()), self.host.clock.now)
+        return redeliveries.is_delayed(int(backlog.head()), self.host.clock.now)
 
 
 class _QueueTimer(Timer):
@@ -511,4 +515,4 @@ class _QueueTimer(Timer):
         self._queue = queue
 
     def ring(self) -> None:
-        self._queue.pump()
+        self._queue.deliver_ready()

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import Final, NamedTuple
 
-from leveret.engine.queues.redelivery import Returns
+from leveret.engine.queues.redelivery import DeliveryCounts
 from leveret.engine.values.clock import Clock
 from leveret.engine.values.message import Message
 from leveret.engine.values.settings import QueueSettings
@@ -60,7 +60,7 @@ class QueueHost(ABC):
         """Keep the key of a persistent message that a durable queue has seen."""
 
     @abstractmethod
-    def note_returns(self, queue: str, position: int, returns: Returns) -> None:
+    def note_delivery_counts(self, queue: str, position: int, returns: DeliveryCounts) -> None:
         """Keep how often a persistent message of a durable queue came back."""
 
 
@@ -78,7 +78,7 @@ class NullHost(QueueHost):
     def note_key(self, queue: str, key: bytes, expires_at: int) -> None:
         pass
 
-    def note_returns(self, queue: str, position: int, returns: Returns) -> None:
+    def note_delivery_counts(self, queue: str, position: int, returns: DeliveryCounts) -> None:
         pass
 
 

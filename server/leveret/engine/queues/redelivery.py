@@ -27,13 +27,13 @@ RETRY_MS_MAX: Final = 2**32 - 1
 """Milliseconds that a message is held back at most, whatever the multiplier makes of it."""
 
 
-class Returns(NamedTuple):
+class DeliveryCounts(NamedTuple):
     """How often one message came back."""
 
     acquired: int
     """For whatever reason."""
     failed: int
-    due: int
+    retry_at: int
     """Until when it is held back, in milliseconds since the epoch; 0 if it is not."""
 
 
@@ -41,61 +41,63 @@ class Redeliveries:
     """The messages of one queue that came back and are not done with, by position."""
 
     def __init__(self) -> None:
-        self.returns: dict[int, Returns] = {}
-        self.held_bytes: i64 = 0
+        self.counts: dict[int, DeliveryCounts] = {}
+        self.delayed_bytes: i64 = 0
         """Bytes of the bodies of messages that are held back."""
-        self._held: list[tuple[int, int, Message]] = []
+        self._delayed: list[tuple[int, int, Message]] = []
 
-    def count(self, position: int, settings: QueueSettings, failed: bool, now: i64) -> Returns:
+    def count(
+        self, position: int, settings: QueueSettings, failed: bool, now: i64
+    ) -> DeliveryCounts:
         """A message came back once more."""
-        before = self.returns.get(position, Returns(0, 0, 0))
+        before = self.counts.get(position, DeliveryCounts(0, 0, 0))
         acquired, failures = before.acquired + 1, before.failed + (1 if failed else 0)
         delay = retry_delay(settings, failed, failures if failed else acquired)
-        counted = Returns(acquired, failures, int(now) + delay if delay else 0)
-        self.returns[position] = counted
+        counted = DeliveryCounts(acquired, failures, int(now) + delay if delay else 0)
+        self.counts[position] = counted
         return counted
 
     def forget(self, is_settled: Callable[[i64], bool]) -> None:
         """Messages are done with, of those that a start found."""
-        self.returns = {
-            position: each for position, each in self.returns.items() if not is_settled(position)
+        self.counts = {
+            position: each for position, each in self.counts.items() if not is_settled(position)
         }
 
-    def is_held(self, position: int, now: i64) -> bool:
+    def is_delayed(self, position: int, now: i64) -> bool:
         """Whether a message that a start found at this position is not to be delivered yet."""
-        returns = self.returns.get(position)
-        return returns is not None and returns.due > now
+        returns = self.counts.get(position)
+        return returns is not None and returns.retry_at > now
 
-    def hold(self, position: int, message: Message) -> None:
+    def delay(self, position: int, message: Message) -> None:
         """Hold a message back until it is due."""
-        heappush(self._held, (self.returns[position].due, position, message))
-        self.held_bytes += len(message.body)
+        heappush(self._delayed, (self.counts[position].retry_at, position, message))
+        self.delayed_bytes += len(message.body)
 
-    def held(self) -> int:
+    def delayed_count(self) -> int:
         """How many messages are held back."""
-        return len(self._held)
+        return len(self._delayed)
 
     def next_due(self) -> i64:
         """When the next one is due, in milliseconds since the epoch; 0 if none is held back."""
-        return self._held[0][0] if self._held else 0
+        return self._delayed[0][0] if self._delayed else 0
 
-    def take_due(self, now: i64) -> tuple[int, Message] | None:
+    def pop_due(self, now: i64) -> tuple[int, Message] | None:
         """Position and message of one that is held back no longer; None if there is none."""
-        if not self._held or self._held[0][0] > now:
+        if not self._delayed or self._delayed[0][0] > now:
             return None
-        _, position, message = heappop(self._held)
-        self.held_bytes -= len(message.body)
+        _, position, message = heappop(self._delayed)
+        self.delayed_bytes -= len(message.body)
         return position, message
 
-    def drop_held(self) -> list[int]:
+    def clear_delayed(self) -> list[int]:
         """Let go of everything that is held back; the positions are returned."""
-        positions = [position for _, position, _ in self._held]
-        self._held.clear()
-        self.held_bytes = 0
+        positions = [position for _, position, _ in self._delayed]
+        self._delayed.clear()
+        self.delayed_bytes = 0
         return positions
 
 
-def exceeds_limit(returns: Returns, settings: QueueSettings) -> bool:
+def exceeds_limit(returns: DeliveryCounts, settings: QueueSettings) -> bool:
     """Whether a message failed more often than its queue allows."""
     return settings.delivery_limit != NONE and returns.failed > settings.delivery_limit
 
@@ -120,7 +122,7 @@ def retry_delay(settings: QueueSettings, failed: bool, times: int) -> int:
     return min(delay, most)
 
 
-def counted(message: Message, returns: Returns) -> Message:
+def counted(message: Message, returns: DeliveryCounts) -> Message:
     """The same message with headers that say how often it came back."""
     header = properties.with_headers(
         message.header,

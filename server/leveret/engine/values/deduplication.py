@@ -40,7 +40,7 @@ _NO_KEYS: Final = b"VFA"
 """Type letters of values that are no key: nothing, tables and arrays."""
 
 
-class Window:
+class DeduplicationWindow:
     """Keys that were seen lately."""
 
     def __init__(self, size: i64 = NONE, ttl: i64 = NONE, header: str | None = None) -> None:
@@ -95,13 +95,13 @@ class Window:
         if len(keys) > self._size:
             keys.popitem(last=False)
 
-    def seen(self) -> list[tuple[bytes, int]]:
+    def entries(self) -> list[tuple[bytes, int]]:
         """All keys, the oldest first, and until when each counts."""
         return list(self._keys.items())
 
-    def take_over(self, before: "Window") -> None:
+    def copy_from(self, before: "DeduplicationWindow") -> None:
         """Go on from another window, whose place it takes."""
-        for key, expires_at in before.seen():
+        for key, expires_at in before.entries():
             self.put(key, expires_at)
         self.duplicates = before.duplicates
 

@@ -86,7 +86,7 @@ class QueueSettings:
         return self.quorum or self.delivery_limit != NONE or self.retry_type != RETRY_TYPES[0]
 
     @property
-    def ruled(self) -> bool:
+    def needs_checks(self) -> bool:
         """Whether the queue is anything more than first in, first out."""
         return (
             self.message_ttl != NONE

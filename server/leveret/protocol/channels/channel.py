@@ -317,7 +317,7 @@ class Channel(Confirming):
                 return
             delivery.acknowledge()
             consumer = delivery.consumer
-            if consumer is not None and (consumer.parked or self.deliveries.prefetch != 0):
+            if consumer is not None and (consumer.suspended or self.deliveries.prefetch != 0):
                 self._reconsider(consumer)
 
     def reject(self, data: bytes, start: i64, stop: i64) -> None:
@@ -370,7 +370,7 @@ class Channel(Confirming):
             return
         for delivery in taken:
             consumer = delivery.consumer
-            if consumer is not None and consumer.parked:
+            if consumer is not None and consumer.suspended:
                 consumer.reconsider()
 
     def _reconsider(self, consumer: ChannelConsumer) -> None:
@@ -388,11 +388,11 @@ class Channel(Confirming):
         queues: dict[Queue, None] = {}
         for delivery in taken:
             delivery.settle()
-            delivery.queue.give_back(delivery.message, delivery.position, failed)
+            delivery.queue.requeue(delivery.message, delivery.position, failed)
             queues[delivery.queue] = None
         self.deliveries.reconsider_consumers()
         for queue in queues:
-            queue.pump()
+            queue.deliver_ready()
 
     def rollback(self, transaction: Transaction) -> None:
         """Forget what a transaction published; what it settled is unacknowledged again."""
@@ -477,7 +477,7 @@ class Channel(Confirming):
         queues = self.end_consumers()
         self.requeue(self.deliveries.take_all(), failed=True)
         for queue in queues:
-            queue.pump()
+            queue.deliver_ready()
 
     def end_consumers(self) -> list[Queue]:
         """End its consumers; what they hold stays unacknowledged.

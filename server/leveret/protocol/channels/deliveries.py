@@ -112,7 +112,7 @@ class Deliveries:
             self._settle_overdue(list(self.overdue))
         return taken
 
-    def give_back(self, overdue: list["Delivery"], consumer: "ChannelConsumer") -> None:
+    def requeue(self, overdue: list["Delivery"], consumer: "ChannelConsumer") -> None:
         """Let what a consumer did not settle in time go back to its queue."""
         queue = consumer.queue
         count = 0
@@ -123,7 +123,7 @@ class Deliveries:
             count += 1
             self.overdue[delivery.tag] = consumer
             queue.unacknowledged -= 1
-            queue.give_back(delivery.message, delivery.position, True)
+            queue.requeue(delivery.message, delivery.position, True)
         if count == 0:
             return
         excess = len(self.overdue) - OVERDUE_TAGS_MAX
@@ -137,7 +137,7 @@ class Deliveries:
             messages=count,
             user=self.session.user,
         )
-        queue.pump()
+        queue.deliver_ready()
 
     def _settle_overdue(self, tags: list[int]) -> None:
         """Forget tags of overdue deliveries: whoever held them has room again."""
@@ -227,18 +227,18 @@ class ChannelConsumer(Consumer):
             return False
         return deliveries.session.writable()
 
-    def park(self) -> None:
+    def on_suspend(self) -> None:
         session = self.deliveries.session
         if not session.writable():
-            session.parked[self] = self.queue
+            session.suspended[self] = self.queue
 
     def reconsider(self) -> None:
-        """Take turns again if it was parked and has room again."""
-        if self.parked:
+        """Take turns again if it was suspended and has room again."""
+        if self.suspended:
             if self.can_take():
-                self.queue.unpark(self)
+                self.queue.resume(self)
             else:
-                self.park()
+                self.on_suspend()
 
     def deliver(self, message: Message, position: i64, redelivered: bool) -> None:
         deliveries = self.deliveries
@@ -254,7 +254,7 @@ class ChannelConsumer(Consumer):
             if self.timer is not None:
                 self.timer.begin(delivery)
         else:
-            self.queue.done(position)
+            self.queue.settle(position)
         session = deliveries.session
         write_deliver(
             session.output,
@@ -270,7 +270,7 @@ class ChannelConsumer(Consumer):
     def end(self, vhost: VirtualHost) -> None:
         """Leave the queue; what was delivered stays with the channel."""
         session = self.deliveries.session
-        session.parked.pop(self, None)
+        session.suspended.pop(self, None)
         if self.timer is not None:
             self.timer.expect_no_more()
         remove_consumer(vhost, self.queue, self)
@@ -278,10 +278,10 @@ class ChannelConsumer(Consumer):
             session.exclusive_queues.pop(self.queue.name, None)
 
     def cancelled(self) -> None:
-        self.deliveries.session.parked.pop(self, None)
+        self.deliveries.session.suspended.pop(self, None)
         if self.timer is not None:
             self.timer.expect_no_more()
-        self.parked = False
+        self.suspended = False
         self.deliveries.consumer_cancelled(self)
 
 
@@ -311,7 +311,7 @@ class Delivery:
     def acknowledge(self) -> None:
         """It is done with: nobody needs the message any more."""
         self.settle()
-        self.queue.done(self.position)
+        self.queue.settle(self.position)
 
     def settle(self) -> None:
         """Count it as no longer unacknowledged."""
@@ -373,7 +373,7 @@ class AcknowledgementTimer(Timer):
         if overdue:
             consumer = overdue[0].consumer
             if consumer is not None:
-                consumer.deliveries.give_back(overdue, consumer)
+                consumer.deliveries.requeue(overdue, consumer)
 
     def _take_overdue(self) -> list[Delivery]:
         now = self._clock.now

@@ -98,7 +98,7 @@ class ReplyConsumer(ChannelConsumer):
 
     def end(self, vhost: VirtualHost) -> None:
         """Nobody is reached by the name any more, and what waits is dropped."""
-        self.deliveries.session.parked.pop(self, None)
+        self.deliveries.session.suspended.pop(self, None)
         self.deliveries.reply_to = b""
         vhost.remove_replies(self.queue)
         self.queue.remove_consumer(self)

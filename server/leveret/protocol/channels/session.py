@@ -69,8 +69,8 @@ class Session(CommitWaiter):
         """Whether it publishes faster than consumers can work."""
         self.paused = False
         """Whether the peer does not read what was sent already."""
-        self.parked: dict[Consumer, Queue] = {}
-        """Consumers to be unparked when the output has gone."""
+        self.suspended: dict[Consumer, Queue] = {}
+        """Consumers to be resumed when the output has gone."""
         self.sent_since = False
         """Whether anything was sent since the connection last looked (heartbeats)."""
         self._roomy = False
@@ -202,10 +202,10 @@ class Session(CommitWaiter):
         self._confirming = []
         self._withheld = None
 
-    def unpark_consumers(self) -> None:
+    def resume_consumers(self) -> None:
         """Let the consumers that waited for the output have messages again."""
-        parked = self.parked
-        if parked and self.writable():
-            self.parked = {}
-            for consumer, queue in parked.items():
-                queue.unpark(consumer)
+        suspended = self.suspended
+        if suspended and self.writable():
+            self.suspended = {}
+            for consumer, queue in suspended.items():
+                queue.resume(consumer)

@@ -400,7 +400,7 @@ class Connection(Input):
                 channel.discard()
             channel.move(ChannelEvent.LOST)
         for queue in left:
-            queue.pump()
+            queue.deliver_ready()
         session = self.session
         queues = session.exclusive_queues
         session.exclusive_queues = {}

@@ -55,7 +55,7 @@ def consume(channel: Channel, method: Basic.Consume) -> None:
     if not method.nowait:
         channel.send(Basic.ConsumeOk(consumer_tag=tag))
     consumer.queue.add_consumer(consumer)
-    consumer.queue.pump()
+    consumer.queue.deliver_ready()
 
 
 def _make_consumer(channel: Channel, method: Basic.Consume, tag: str) -> ChannelConsumer:
@@ -103,7 +103,7 @@ def cancel(channel: Channel, method: Basic.Cancel) -> None:
     if not method.nowait:
         channel.send(Basic.CancelOk(consumer_tag=tag))
     if consumer is not None:
-        consumer.queue.pump()
+        consumer.queue.deliver_ready()
 
 
 def get(channel: Channel, method: Basic.Get) -> Frame | None:
@@ -119,7 +119,7 @@ def get(channel: Channel, method: Basic.Get) -> Frame | None:
     tag = channel.deliveries.next_tag()
     delivery = Delivery(tag, message, position, queue, None)
     if method.no_ack:
-        queue.done(position)
+        queue.settle(position)
     else:
         queue.unacknowledged += 1
         channel.deliveries.unacknowledged[tag] = delivery

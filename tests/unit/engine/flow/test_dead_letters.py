@@ -101,7 +101,7 @@ def test_a_dead_letter_does_not_say_how_often_it_came_back_to_the_queue_it_left(
     for _ in range(2):
         taken = queue.take()
         assert taken is not None
-        queue.give_back(taken[0], taken[1], True)
+        queue.requeue(taken[0], taken[1], True)
     (dead,) = life.takes("dead")
     assert text_of(deaths(dead)[0][b"reason"]) == b"delivery_limit"
     assert header_value(dead.header, b"x-delivery-count") is None

@@ -10,7 +10,7 @@ from pamqp.commands import Basic
 from leveret.engine.routing.exchanges.deduplicating import DeduplicatingExchange
 from leveret.engine.routing.exchanges.types import create
 from leveret.engine.values.arguments import Arguments
-from leveret.engine.values.deduplication import KEYS_DEFAULT, KEYS_MAX, Window
+from leveret.engine.values.deduplication import KEYS_DEFAULT, KEYS_MAX, DeduplicationWindow
 from leveret.engine.values.field_table import Table
 from leveret.engine.values.properties import long_integer, long_string
 from leveret.errors import AmqpError, ReplyCode
@@ -68,12 +68,12 @@ class Place:
         """Messages in the queue, which is empty then."""
         return len(self.life.takes("q"))
 
-    def window(self) -> Window:
+    def window(self) -> DeduplicationWindow:
         """What it has seen."""
         exchange = self.life.vhost.exchanges[self.exchange]
         if isinstance(exchange, DeduplicatingExchange):
             return exchange.window
-        window = self.life.vhost.queues["q"].window
+        window = self.life.vhost.queues["q"].deduplication_window
         assert window is not None
         return window
 
@@ -101,7 +101,7 @@ KINDS = pytest.mark.parametrize("kind", ["exchange", "queue"])
 def test_keys_are_equal_by_type_and_value_and_integers_by_value(
     one: bytes, other: bytes, same: bool
 ) -> None:
-    window = Window()
+    window = DeduplicationWindow()
     keys = window.key_of(header(one)), window.key_of(header(other))
     assert None not in keys
     assert (keys[0] == keys[1]) == same
@@ -109,12 +109,12 @@ def test_keys_are_equal_by_type_and_value_and_integers_by_value(
 
 @pytest.mark.parametrize("value", [b"V", b"F\x00\x00\x00\x00", b"A\x00\x00\x00\x00"])
 def test_what_is_no_single_value_is_no_key(value: bytes) -> None:
-    assert Window().key_of(header(value)) is None
+    assert DeduplicationWindow().key_of(header(value)) is None
 
 
 def test_a_message_without_the_header_has_no_key() -> None:
-    assert Window().key_of(encode_header(Basic.Properties(), 0)) is None
-    assert Window(header="other").key_of(header(long_string(b"a"))) is None
+    assert DeduplicationWindow().key_of(encode_header(Basic.Properties(), 0)) is None
+    assert DeduplicationWindow(header="other").key_of(header(long_string(b"a"))) is None
 
 
 @given(
@@ -125,7 +125,7 @@ def test_a_message_without_the_header_has_no_key() -> None:
 def test_a_window_is_a_list_of_the_last_keys(
     seen: list[tuple[int, int]], size: int, ttl: int
 ) -> None:
-    window = Window(size, ttl)
+    window = DeduplicationWindow(size, ttl)
     kept: OrderedDict[int, int] = OrderedDict()
     now = START
     for number, passed in seen:
@@ -140,7 +140,7 @@ def test_a_window_is_a_list_of_the_last_keys(
             kept[number] = now
             if len(kept) > size:
                 kept.popitem(last=False)
-    assert len(window.seen()) <= size
+    assert len(window.entries()) <= size
 
 
 class TestPlaces:

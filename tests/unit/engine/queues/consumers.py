@@ -71,9 +71,9 @@ class Recorder:
         return delivery is not None
 
     @property
-    def parked(self) -> bool:
+    def suspended(self) -> bool:
         """Whether the queue asks it no more."""
-        return self.consumer.parked
+        return self.consumer.suspended
 
     @property
     def cancelled(self) -> bool:

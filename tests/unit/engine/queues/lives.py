@@ -184,7 +184,7 @@ class Life:
         taken: list[Message] = []
         while (got := queue.take()) is not None:
             message, position, _ = got
-            queue.done(position)
+            queue.settle(position)
             taken.append(message)
         self.broker.commit(urgent=True)
         self.works()

@@ -96,7 +96,7 @@ def test_it_does_what_a_list_does(on_disk: bool, steps: list[tuple[str, int]]) -
                 backlog.append(message(body))
             elif step == "pop" and model:
                 assert popped(backlog, disk).body == model.pop(0)
-                assert backlog.popped == position
+                assert backlog.popped_position == position
                 position += 1
         assert backlog.count == len(model)
         assert backlog.first() == position

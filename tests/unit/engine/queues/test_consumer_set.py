@@ -16,7 +16,7 @@ def single_active() -> Queue:
 def join(queue: Queue, tag: str = "c", *, priority: int = 0, room: int = 1_000_000) -> Recorder:
     recorder = Recorder(queue, tag, priority=priority, room=room)
     queue.add_consumer(recorder.consumer)
-    queue.pump()
+    queue.deliver_ready()
     return recorder
 
 
@@ -43,7 +43,7 @@ class TestPriorities:
         low, high = join(queue, priority=1), join(queue, priority=2, room=1)
         publish(queue, b"1", b"2")
         high.has_room(1)
-        queue.unpark(high.consumer)
+        queue.resume(high.consumer)
         publish(queue, b"3", b"4")
         assert (high.bodies, low.bodies) == ([b"1", b"3"], [b"2", b"4"])
 
@@ -52,7 +52,7 @@ class TestPriorities:
         low, back, equal = (join(queue, priority=p, room=r) for p, r in ((0, 9), (5, 0), (5, 9)))
         publish(queue, b"1")
         back.has_room(9)
-        queue.unpark(back.consumer)
+        queue.resume(back.consumer)
         publish(queue, b"2", b"3")
         assert (equal.bodies, back.bodies, low.bodies) == ([b"1", b"2"], [b"3"], [])
 
@@ -79,7 +79,7 @@ class TestPriorities:
                 given = data.draw(st.sampled_from(sorted(rooms, key=lambda one: one.consumer.tag)))
                 held = len(given.bodies)
                 given.has_room(rooms[given] + 2)
-                queue.unpark(given.consumer)
+                queue.resume(given.consumer)
                 rooms[given] += 2 - (len(given.bodies) - held)
             elif step == "publish":
                 before = {one: len(one.bodies) for one in rooms}
@@ -111,8 +111,8 @@ class TestSingleActive:
         first, second = join(queue, "a", room=1), join(queue, "b")
         publish(queue, b"1", b"2")
         assert (first.bodies, second.bodies, queue.message_count()) == ([b"1"], [], 1)
-        assert first.parked
-        assert not second.parked
+        assert first.suspended
+        assert not second.suspended
 
     @pytest.mark.parametrize("room", [0, 5])
     def test_the_next_one_follows_and_gets_what_came_back_first(self, room: int) -> None:
@@ -124,10 +124,10 @@ class TestSingleActive:
         queue.remove_consumer(first.consumer)
         assert [each.active for each in queue.consumers] == [True, False]
         for body, position in deliveries:
-            queue.give_back(message(body), position)
-        queue.pump()
+            queue.requeue(message(body), position)
+        queue.deliver_ready()
         second.has_room(5)
-        queue.unpark(second.consumer)
+        queue.resume(second.consumer)
         assert (second.bodies, third.bodies) == ([b"1", b"2", b"3"], [])
 
     def test_who_waits_may_go_and_nothing_changes(self) -> None:

@@ -26,7 +26,7 @@ class World:
     def joins(self, tag: str, *, room: int = 1_000_000, timeout: int = 0) -> Recorder:
         recorder = Recorder(self.queue, tag, room=room, timeout=timeout)
         self.queue.add_consumer(recorder.consumer)
-        self.queue.pump()
+        self.queue.deliver_ready()
         return recorder
 
     def publishes(self, *bodies: bytes) -> None:

@@ -33,7 +33,7 @@ def expiring(life: Life, body: bytes, ttl: int, *, persistent: bool = True) -> N
 def consume(queue: Queue, room: int = 1_000_000) -> Recorder:
     recorder = Recorder(queue, room=room)
     queue.add_consumer(recorder.consumer)
-    queue.pump()
+    queue.deliver_ready()
     return recorder
 
 
@@ -109,7 +109,7 @@ def test_messages_expire_while_a_consumer_has_no_room(life: Life) -> None:
     life.passes_to(life.now + 10)
     assert consumer.bodies == [b"1"]
     consumer.has_room(10)
-    queue.unpark(consumer.consumer)
+    queue.resume(consumer.consumer)
     assert consumer.bodies == [b"1", b"3"]
     assert bodies(life.takes("dead")) == [b"2", b"4"]
 
@@ -121,8 +121,8 @@ def test_a_message_that_comes_back_to_an_empty_queue_expires_still(life: Life) -
     message, position = take(queue)
     expiring(life, b"2", 1)
     life.passes_to(life.now + 1)
-    queue.give_back(message, position)
-    queue.pump()
+    queue.requeue(message, position)
+    queue.deliver_ready()
     life.passes_to(life.now + 498)
     assert queue.message_count() == 1
     life.passes_to(life.now + 1)
@@ -135,8 +135,8 @@ def test_a_message_that_expired_with_a_client_does_so_when_it_comes_back(life: L
     life.publishes("", "q", b"1")
     message, position = take(queue)
     life.passes_to(life.now + 200)
-    queue.give_back(message, position)
-    queue.pump()
+    queue.requeue(message, position)
+    queue.deliver_ready()
     assert queue.message_count() == 0
 
 
@@ -150,7 +150,7 @@ def test_time_goes_on_over_a_restart(life: Life, by: str) -> None:
         else:
             expiring(life, body, 1_000)
         life.passes_to(life.now + 400)
-    queue.give_back(*take(queue))
+    queue.requeue(*take(queue))
     life = life.dies()
     life.passes_to(start + 999)
     assert life.vhost.queues["q"].message_count() == 2
@@ -189,9 +189,9 @@ def test_what_is_held_back_comes_back_though_the_queue_holds_nothing_back_any_mo
 ) -> None:
     queue = life.queue("q", arguments=arguments(delayed_retry_min=100))
     life.publishes("", "q", b"1")
-    queue.give_back(*take(queue), True)
-    queue.pump()
-    assert (queue.message_count(), queue.held_count()) == (0, 1)
+    queue.requeue(*take(queue), True)
+    queue.deliver_ready()
+    assert (queue.message_count(), queue.retry_delayed_count()) == (0, 1)
     change_arguments(life.vhost, queue, Arguments({}, {}))
     life.passes_to(life.now + 100)
-    assert (queue.message_count(), queue.held_count()) == (1, 0)
+    assert (queue.message_count(), queue.retry_delayed_count()) == (1, 0)

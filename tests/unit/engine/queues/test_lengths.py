@@ -68,8 +68,8 @@ def test_a_smaller_length_is_come_to_in_slices(life: Life) -> None:
 def test_bytes_are_those_of_bodies_wherever_messages_are(life: Life) -> None:
     queue = with_length(life, max_length_bytes=10, delayed_retry_min=100)
     publish(life, b"4444", b"333")
-    queue.give_back(*take(queue), True)
-    assert (queue.message_count(), queue.held_count()) == (1, 1)
+    queue.requeue(*take(queue), True)
+    assert (queue.message_count(), queue.retry_delayed_count()) == (1, 1)
     publish(life, b"333")
     assert queue.message_count() == 2, "four held back, and twice three"
     publish(life, b"1")
@@ -93,8 +93,8 @@ def test_a_queue_that_refuses_drops_nothing_of_what_comes_back(life: Life, overf
     taken = [take(queue), take(queue)]
     publish(life, b"3", b"4")
     for each in taken:
-        queue.give_back(*each)
-    queue.pump()
+        queue.requeue(*each)
+    queue.deliver_ready()
     assert queue.message_count() == 4
     assert queue.publish(message(b"5")) == REFUSED
     assert [take(queue)[0].body for _ in range(4)] == [b"1", b"2", b"3", b"4"]

@@ -134,13 +134,13 @@ class PriorityModel(RuleBasedStateMachine):
     def settle(self, data: st.DataObject, back: bool) -> None:
         taken, position, entry = self.taken.pop(data.draw(st.integers(0, len(self.taken) - 1)))
         if back:
-            self.world.queue.give_back(taken, position)
-            self.world.queue.pump()
+            self.world.queue.requeue(taken, position)
+            self.world.queue.deliver_ready()
             entry.back = True
             self.ready.append(entry)
             self.tend()
         else:
-            self.world.queue.done(position)
+            self.world.queue.settle(position)
 
     @rule(milliseconds=st.sampled_from([1, 10, 49, 50, 100]))
     def time_passes(self, milliseconds: int) -> None:
@@ -220,8 +220,8 @@ def test_what_came_back_expires_in_a_low_priority_too() -> None:
     taken = world.queue.take()
     assert taken is not None
     world.publish(b"high", 3)
-    world.queue.give_back(taken[0], taken[1])
-    world.queue.pump()
+    world.queue.requeue(taken[0], taken[1])
+    world.queue.deliver_ready()
     world.passes(100)
     assert world.died() == [b"low"]
     assert world.contents() == [b"high"]
@@ -316,7 +316,9 @@ def test_what_has_expired_on_disk_dies_when_it_is_read() -> None:
 
 def test_a_deleted_queue_leaves_nothing_in_the_store() -> None:
     world, disk = World(), Disk()
-    world.queue.attach_store(disk.store, disk.store.add_queue(True, world.queue.levels - 1))
+    world.queue.attach_store(
+        disk.store, disk.store.add_queue(True, world.queue.priority_levels - 1)
+    )
     for priority in range(MAX_PRIORITY + 1):
         world.publish(b"1", priority)
     assert len(disk.store.queues) == MAX_PRIORITY + 1

@@ -20,7 +20,7 @@ def filled(*bodies: bytes) -> Queue:
 def consume(queue: Queue, tag: str = "c", room: int = 1_000_000) -> Recorder:
     recorder = Recorder(queue, tag, room=room)
     queue.add_consumer(recorder.consumer)
-    queue.pump()
+    queue.deliver_ready()
     return recorder
 
 
@@ -80,24 +80,24 @@ def test_consumers_share_by_turns_as_far_as_they_have_room(rooms: list[int], cou
     assert numbers == list(range(sum(taken)))
 
 
-def test_who_is_full_is_parked_and_asked_no_more() -> None:
+def test_who_is_full_is_suspended_and_asked_no_more() -> None:
     queue = Queue("q")
     full = consume(queue, room=0)
     for number in range(5):
         queue.publish(message(b"%d" % number))
-    assert full.parked
+    assert full.suspended
     full.has_room(2)
     queue.publish(message(b"5"))
     assert full.bodies == [], "nobody said that it has room"
-    queue.unpark(full.consumer)
+    queue.resume(full.consumer)
     assert full.bodies == [b"0", b"1"]
-    assert full.parked
+    assert full.suspended
 
 
-def test_unparking_who_is_not_parked_changes_nothing() -> None:
+def test_resuming_who_is_not_suspended_changes_nothing() -> None:
     queue = Queue("q")
     consumer, other = consume(queue, "a"), consume(queue, "b")
-    queue.unpark(consumer.consumer)
+    queue.resume(consumer.consumer)
     for number in range(4):
         queue.publish(message(b"%d" % number))
     assert (len(consumer.bodies), len(other.bodies)) == (2, 2)
@@ -106,22 +106,22 @@ def test_unparking_who_is_not_parked_changes_nothing() -> None:
 def test_what_comes_back_lies_before_what_has_not_left() -> None:
     queue = filled(b"1", b"2", b"3", b"4")
     first, second, third = take(queue), take(queue), take(queue)
-    queue.give_back(third[0], third[1])
-    queue.give_back(first[0], first[1])
+    queue.requeue(third[0], third[1])
+    queue.requeue(first[0], first[1])
     queue.publish(message(b"5"))
     assert contents(queue) == [(b"1", True), (b"3", True), (b"4", False), (b"5", False)]
-    queue.give_back(second[0], second[1])
+    queue.requeue(second[0], second[1])
     assert contents(queue) == [(b"2", True)]
 
 
 def test_a_new_message_does_not_overtake_what_came_back() -> None:
     queue = filled(b"1")
     back = take(queue)
-    queue.give_back(back[0], back[1])
+    queue.requeue(back[0], back[1])
     consumer = Recorder(queue)
     queue.add_consumer(consumer.consumer)
     queue.publish(message(b"2"))
-    queue.pump()
+    queue.deliver_ready()
     assert consumer.bodies == [b"1", b"2"]
 
 
@@ -148,7 +148,7 @@ def test_any_coming_and_going_keeps_the_order(steps: list[str], data: st.DataObj
         elif step == "back" and out:
             number = data.draw(st.sampled_from(sorted(out)))
             back = out.pop(number)
-            queue.give_back(back[0], back[1])
+            queue.requeue(back[0], back[1])
             ready = sorted([*ready, number])
         elif step == "purge":
             assert queue.purge() == len(ready)
@@ -168,13 +168,13 @@ def test_who_leaves_gets_no_more() -> None:
     assert queue.consumers == [stays.consumer]
 
 
-def test_who_leaves_while_parked_is_not_parked_any_more() -> None:
+def test_who_leaves_while_suspended_is_not_suspended_any_more() -> None:
     queue = filled(b"1")
     recorder = consume(queue, room=0)
     queue.remove_consumer(recorder.consumer)
-    assert not recorder.parked
+    assert not recorder.suspended
     recorder.has_room(1)
-    queue.unpark(recorder.consumer)
+    queue.resume(recorder.consumer)
     assert recorder.bodies == []
 
 
@@ -186,10 +186,10 @@ def test_a_deleted_queue_takes_nothing_back_and_tells_its_consumers() -> None:
     queue.add_consumer(ready.consumer)
     queue.delete()
     assert (ready.cancelled, full.cancelled) == (True, True)
-    queue.give_back(back[0], back[1])
-    queue.pump()
+    queue.requeue(back[0], back[1])
+    queue.deliver_ready()
     full.has_room(1)
-    queue.unpark(full.consumer)
+    queue.resume(full.consumer)
     assert (queue.deleted, queue.message_count(), queue.consumers) == (True, 0, [])
     assert full.bodies == []
 

@@ -80,7 +80,7 @@ class Reference:
         self.tend()
         return taken
 
-    def give_back(self, entry: Entry, *, failed: bool) -> None:
+    def requeue(self, entry: Entry, *, failed: bool) -> None:
         limit, delay = self.number("delivery_limit"), self.number("delayed_retry_min")
         if limit is not None or delay is not None:
             entry.acquired += 1
@@ -212,14 +212,14 @@ class QueueModel(RuleBasedStateMachine):
         self.taken.remove(entry)
         assert entry.message is not None
         if how == "ack":
-            queue.done(entry.position)
+            queue.settle(entry.position)
         elif how == "reject":
             queue.reject(entry.message, entry.position)
             self.reference.dead.append((entry.body, "rejected"))
         else:
-            queue.give_back(entry.message, entry.position, how == "fail")
-            queue.pump()
-            self.reference.give_back(entry, failed=how == "fail")
+            queue.requeue(entry.message, entry.position, how == "fail")
+            queue.deliver_ready()
+            self.reference.requeue(entry, failed=how == "fail")
 
     @rule(milliseconds=st.sampled_from([1, 10, 30, 50, 100]))
     def time_passes(self, milliseconds: int) -> None:
@@ -254,7 +254,7 @@ class QueueModel(RuleBasedStateMachine):
     def counts_agree(self) -> None:
         queue, dead = self.life.vhost.queues["q"], self.life.vhost.queues["dead"]
         assert queue.message_count() == len(self.reference.ready)
-        assert queue.held_count() == len(self.reference.held_back)
+        assert queue.retry_delayed_count() == len(self.reference.held_back)
         assert dead.message_count() == len(self.reference.dead)
 
     def teardown(self) -> None:

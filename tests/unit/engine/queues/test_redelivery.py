@@ -40,8 +40,8 @@ class World:
     def returns(self, *, failed: bool) -> None:
         """Take the next message, and give it back."""
         taken, position, _ = self.take()
-        self.queue.give_back(taken, position, failed)
-        self.queue.pump()
+        self.queue.requeue(taken, position, failed)
+        self.queue.deliver_ready()
 
     def take(self) -> tuple[Message, int, bool]:
         taken = self.queue.take()
@@ -89,7 +89,7 @@ def test_every_redelivery_says_how_often_it_failed_and_the_first_delivery_does_n
         world.returns(failed=True)
         taken, position, redelivered = world.take()
         assert (count_of(taken), redelivered) == (failures, True)
-        world.queue.give_back(taken, position, False)
+        world.queue.requeue(taken, position, False)
 
 
 def test_without_the_settings_nothing_is_counted() -> None:
@@ -104,13 +104,13 @@ def test_a_message_held_back_is_neither_ready_nor_unacknowledged_and_lets_others
     world.queue.publish(message(b"1"))
     world.queue.publish(message(b"2"))
     world.returns(failed=True)
-    assert (world.queue.message_count(), world.queue.held_count()) == (1, 1)
+    assert (world.queue.message_count(), world.queue.retry_delayed_count()) == (1, 1)
     assert world.take()[0].body == b"2"
     assert world.queue.take() is None
     world.passes(99)
     assert world.queue.take() is None
     world.passes(100)
-    assert (world.queue.message_count(), world.queue.held_count()) == (1, 0)
+    assert (world.queue.message_count(), world.queue.retry_delayed_count()) == (1, 0)
     assert world.take()[0].body == b"1"
 
 
@@ -150,7 +150,7 @@ def test_the_type_says_which_messages_are_held_back(kind: str, failed: bool, hel
     world = World(delayed_retry_type=kind, delayed_retry_min=100, delivery_limit=10)
     world.queue.publish(message(b"1"))
     world.returns(failed=failed)
-    assert (world.queue.held_count() == 1) is held
+    assert (world.queue.retry_delayed_count() == 1) is held
 
 
 @given(

@@ -20,7 +20,7 @@ from leveret.engine.values.deduplication import (
     CACHE_TTL,
     HEADER,
     KEYS_MAX,
-    Window,
+    DeduplicationWindow,
     number,
 )
 from leveret.engine.values.field_table import Table
@@ -67,7 +67,7 @@ class DeduplicatingExchange(Exchange):
         remove_target(self._targets, binding.destination)
 
 
-def _window(arguments: Table) -> Window:
+def _window(arguments: Table) -> DeduplicationWindow:
     size = number(arguments, CACHE_SIZE)
     if size is None:
         raise _refused(
@@ -83,7 +83,7 @@ def _window(arguments: Table) -> Window:
         raise _refused(f"Invalid argument, '{HEADER}' must be a string")
     if arguments.get(PERSISTENCE, "disk") not in ("disk", "memory"):
         raise _refused(f"Invalid argument, '{PERSISTENCE}' must be either 'disk' or 'memory'")
-    return Window(size, ttl, header)
+    return DeduplicationWindow(size, ttl, header)
 
 
 def _refused(text: str) -> AmqpError:
