@@ -159,7 +159,7 @@ class Client:
 
     def loses_its_socket(self) -> None:
         """The socket is gone, whatever was still to be said."""
-        self.connection.lost()
+        self.connection.disconnected()
         self.connection.session.take_output()
         self._unheard.clear()
         self._woken = False

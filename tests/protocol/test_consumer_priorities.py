@@ -33,10 +33,10 @@ def test_a_consumer_that_does_not_read_is_skipped(alice: Client, bob: Client) ->
     alice.declares(1, "q")
     consumes(alice, "low", -1)
     consumes(bob, "high", 1)
-    bob.connection.session.paused = True
+    bob.connection.session.write_paused = True
     alice.publishes(1, "q", b"1")
     alice.gets(1, "low", 1, b"1")
-    bob.connection.session.paused = False
+    bob.connection.session.write_paused = False
     bob.connection.session.resume_consumers()
     alice.publishes(1, "q", b"2")
     bob.gets(1, "high", 1, b"2")

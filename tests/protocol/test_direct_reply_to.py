@@ -220,7 +220,7 @@ def test_a_requester_that_does_not_read_is_nobody_elses_trouble(
         bob.publishes(1, to_alice, bytes(64 * 1024))
         bob.publishes(1, to_carol, b"1")
         carol.hears(1, reply(number, b"1", to_carol))
-    assert not bob.connection.session.held
+    assert not bob.connection.session.throttled
     alice.loses_its_socket()
 
 

@@ -66,12 +66,12 @@ def test_a_paused_session_is_delivered_nothing_until_it_is_let_on(play: Play) ->
     slow, publisher = play.opens(1), play.opens(1)
     publisher.declares(1, "q")
     slow.consumes(1, "q", "c")
-    slow.connection.session.paused = True
+    slow.connection.session.write_paused = True
     publisher.publishes(1, "q", b"1", b"2")
     slow.hears_nothing()
     slow.connection.session.resume_consumers()
     slow.hears_nothing()
-    slow.connection.session.paused = False
+    slow.connection.session.write_paused = False
     slow.connection.session.resume_consumers()
     slow.gets(1, "c", 1, b"1")
     slow.gets(1, "c", 2, b"2")
@@ -84,10 +84,10 @@ def test_a_consumer_held_up_for_both_reasons_goes_on_when_both_are_over(play: Pl
     slow.consumes(1, "q", "c")
     publisher.publishes(1, "q", b"1", b"2", b"3")
     slow.gets(1, "c", 1, b"1")
-    slow.connection.session.paused = True
+    slow.connection.session.write_paused = True
     slow.says(1, Basic.Ack(1))
     slow.hears_nothing()
-    slow.connection.session.paused = False
+    slow.connection.session.write_paused = False
     slow.connection.session.resume_consumers()
     slow.gets(1, "c", 2, b"2")
     slow.says(1, Basic.Ack(2))
@@ -99,12 +99,12 @@ def test_a_consumer_that_is_held_up_can_be_cancelled_or_lost(play: Play) -> None
     publisher.declares(1, "q")
     for client in (slow, lost):
         client.consumes(1, "q", "c")
-        client.connection.session.paused = True
+        client.connection.session.write_paused = True
     publisher.publishes(1, "q", b"1")
     slow.does(1, Basic.Cancel(consumer_tag="c"), Basic.CancelOk)
     lost.loses_its_socket()
     for client in (slow, lost):
-        client.connection.session.paused = False
+        client.connection.session.write_paused = False
         assert client.connection.session.suspended == {}
         client.connection.session.resume_consumers()
     slow.hears_nothing()
@@ -115,7 +115,7 @@ def test_a_consumer_whose_queue_goes_while_it_is_held_up_is_told(play: Play) -> 
     slow, other = play.opens(1), play.opens(1)
     other.declares(1, "q")
     slow.consumes(1, "q", "c")
-    slow.connection.session.paused = True
+    slow.connection.session.write_paused = True
     other.publishes(1, "q", b"1")
     other.does(1, Queue.Delete(queue="q"), Queue.DeleteOk)
     slow.hears(1, Basic.Cancel("c", True))
@@ -184,8 +184,8 @@ def test_a_publisher_is_held_while_consumers_work_on_a_long_backlog(play: Play) 
     publisher.declares(1, "q")
 
     def held() -> bool:
-        was = publisher.connection.session.held
-        publisher.connection.session.held = False
+        was = publisher.connection.session.throttled
+        publisher.connection.session.throttled = False
         return was
 
     publisher.publishes(1, "q", *[b"x"] * (THROTTLED_BACKLOG_MESSAGES + 10))
@@ -220,13 +220,13 @@ def test_only_who_publishes_concerns_an_alarm(play: Play, alice: Client, mode: s
     alice.declares(1, "q")
     alice.consumes(1, "q", "c", no_ack=True)
     sessions = [alice.connection.session]
-    assert [session.publishes for session in sessions] == [False]
+    assert [session.has_published for session in sessions] == [False]
     if mode == "confirms":
         alice.does(1, Confirm.Select(), Confirm.SelectOk)
     elif mode == "transaction":
         alice.does(1, Tx.Select(), Tx.SelectOk)
     alice.publishes(1, "q", b"1")
-    assert [session.publishes for session in sessions] == [True]
+    assert [session.has_published for session in sessions] == [True]
     alice.hears_all()
 
 

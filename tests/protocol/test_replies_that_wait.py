@@ -251,12 +251,12 @@ def test_a_connection_closes_behind_all_that_waits(alice: Client, disk: Disk) ->
     alice.says(2, Queue.Declare(queue="r", durable=True))
     alice.feeds(wire.connection_close())
     alice.hears_nothing()
-    assert alice.connection.session.withholds()
+    assert alice.connection.session.holds_output()
     disk.catches_up()
     alice.hears(1, Queue.DeclareOk("q", 0, 0))
     alice.hears(2, Queue.DeclareOk("r", 0, 0))
     alice.hears(0, Connection.CloseOk())
-    assert not alice.connection.session.withholds()
+    assert not alice.connection.session.holds_output()
     alice.is_cut_off()
 
 
@@ -275,7 +275,7 @@ def test_a_channel_closes_behind_what_it_waits_for(alice: Client, disk: Disk) ->
 def test_what_will_not_be_kept_is_not_said(alice: Client) -> None:
     alice.says(1, DURABLE)
     session = alice.connection.session
-    session.drop_withheld()
+    session.discard_held()
     alice.connection.force_close("the storage failed")
     alice.is_refused(0, ReplyCode.CONNECTION_FORCED, "the storage failed")
 
@@ -283,7 +283,7 @@ def test_what_will_not_be_kept_is_not_said(alice: Client) -> None:
 def test_a_connection_that_is_lost_has_nothing_left_to_say(alice: Client, disk: Disk) -> None:
     alice.says(1, DURABLE)
     alice.loses_its_socket()
-    assert not alice.connection.session.withholds()
+    assert not alice.connection.session.holds_output()
     disk.catches_up()
     alice.hears_nothing()
 
@@ -313,7 +313,7 @@ def test_a_client_whose_answers_wait_is_not_read_for_ever(play: Play, disk: Disk
     session = alice.connection.session
     alice.says(1, DURABLE)
     count = 0
-    while not session.withholds_much():
+    while not session.holds_too_much():
         alice.publishes(1, "nowhere", bytes(OUTPUT_HIGH_WATER_BYTES // 4), mandatory=True)
         count += 1
     assert count == OUTPUT_REPLIES_BYTES_MAX // (OUTPUT_HIGH_WATER_BYTES // 4)
@@ -323,5 +323,5 @@ def test_a_client_whose_answers_wait_is_not_read_for_ever(play: Play, disk: Disk
     disk.catches_up()
     heard = [said for channel, said in alice.hears_all() if channel == 1]
     assert len(heard) == 1 + count
-    assert not session.withholds_much()
+    assert not session.holds_too_much()
     assert not alice.connection.finished

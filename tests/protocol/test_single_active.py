@@ -80,7 +80,7 @@ def test_gone_without_holding_anything_it_leaves_what_waits_to_the_next(
     alice: Client, bob: Client
 ) -> None:
     two_consumers(alice, bob)
-    alice.connection.session.paused = True
+    alice.connection.session.write_paused = True
     bob.publishes(1, "q", b"1")
     bob.hears_nothing()
     alice.loses_its_socket()

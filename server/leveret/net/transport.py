@@ -83,16 +83,16 @@ class AmqpTransport(asyncio.Protocol):
         self._advance(data, now)
 
     def pause_writing(self) -> None:
-        self.connection.session.paused = True
+        self.connection.session.write_paused = True
 
     def resume_writing(self) -> None:
-        self.connection.session.paused = False
+        self.connection.session.write_paused = False
         self.connection.session.resume_consumers()
         self._read_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transports.discard(self)
-        self.connection.lost()
+        self.connection.disconnected()
 
     # --- turns ------------------------------------------------------------------------------
 
@@ -115,9 +115,9 @@ class AmqpTransport(asyncio.Protocol):
             more = False
         self._scheduler.end()
         session = connection.session
-        if self._broker.alarm and session.publishes and not connection.blocked:
+        if self._broker.alarm and session.has_published and not connection.blocked:
             connection.block(self._broker.alarm)
-        if more or session.held or connection.blocked or self._congested():
+        if more or session.throttled or connection.blocked or self._congested():
             self._pause_reading()
             self._read_on()
         else:
@@ -129,8 +129,8 @@ class AmqpTransport(asyncio.Protocol):
         if self._waiting or self._reading or self.connection.blocked or self._congested():
             return
         self._waiting = True
-        if session.held:
-            session.held = False
+        if session.throttled:
+            session.throttled = False
             self._scheduler.hold(self)
         else:
             self._scheduler.later(self)
@@ -143,8 +143,9 @@ class AmqpTransport(asyncio.Protocol):
         gets only then, is read on, and cannot wait for the broker while the broker waits for it.
         """
         session = self.connection.session
-        return session.withholds_much() or (
-            session.paused and self._transport.get_write_buffer_size() > OUTPUT_REPLIES_BYTES_MAX
+        return session.holds_too_much() or (
+            session.write_paused
+            and self._transport.get_write_buffer_size() > OUTPUT_REPLIES_BYTES_MAX
         )
 
     def _pause_reading(self) -> None:
@@ -172,7 +173,7 @@ class AmqpTransport(asyncio.Protocol):
         if not self.connection.finished:
             self.connection.session.resume_consumers()
             self._read_on()
-        elif not self.connection.session.withholds():
+        elif not self.connection.session.holds_output():
             self._part()
 
     def _part(self) -> None:
@@ -184,7 +185,7 @@ class AmqpTransport(asyncio.Protocol):
         """
         if not self._closing_since:
             self._closing_since = self._loop.time()
-            if not self.connection.parted:
+            if not self.connection.closed_by_client:
                 self._transport.write_eof()
             self._resume_reading()
 
@@ -204,7 +205,7 @@ class AmqpTransport(asyncio.Protocol):
 
     def block(self, reason: str) -> None:
         """Stop reading a connection that publishes."""
-        if self.connection.session.publishes and not self.connection.blocked:
+        if self.connection.session.has_published and not self.connection.blocked:
             self.connection.block(reason)
             self._pause_reading()
 
@@ -212,7 +213,7 @@ class AmqpTransport(asyncio.Protocol):
         """Tell the peer to go, and read whether it does. Unless what it was to be told `kept` is or
         will be so, it is not told."""
         if not kept:
-            self.connection.session.drop_withheld()
+            self.connection.session.discard_held()
         if self.connection.finished:
             self._transport.close()
         self.connection.force_close(reason)

@@ -148,7 +148,7 @@ class Channel(Confirming):
             raise AmqpError(ReplyCode.NOT_IMPLEMENTED, "immediate=true")
         self._raw_route = data[exchange:bits]
         self._mandatory = (flags & 1) != 0
-        self.session.publishes = True
+        self.session.has_published = True
         self.expecting = EXPECT_HEADER
 
     def header(self, data: bytes, start: i64, stop: i64) -> None:
@@ -266,7 +266,7 @@ class Channel(Confirming):
         for queue in queues:
             outcome = queue.publish(message)
             if outcome != TAKEN:
-                self.session.held = self.session.held or outcome == HELD
+                self.session.throttled = self.session.throttled or outcome == HELD
                 refused = refused or outcome == REFUSED
         store = self._store if message.persistent or route.persists else None
         if store is not None and persist(store, message, queues):
@@ -276,7 +276,7 @@ class Channel(Confirming):
         if mandatory and not queues:
             self._flush_confirms()
             write_return(self.session.output, self._wire_number, message, self.session.frame_max)
-            self.session.touch()
+            self.session.request_flush()
         return not refused
 
     def _refuse(self) -> None:
@@ -292,7 +292,7 @@ class Channel(Confirming):
             else:
                 self._refused.add(int(self._published))
             write_nack(self.session.output, self._wire_number, self._published)
-            self.session.touch()
+            self.session.request_flush()
 
     def _addressed(self, message: Message, route: Route, further_keys: list[str]) -> Route:
         """The route of this message only."""
@@ -432,7 +432,7 @@ class Channel(Confirming):
             delivery.queue.message_count(),
             self.session.frame_max,
         )
-        self.session.touch()
+        self.session.request_flush()
 
     def _flush_confirms(self) -> None:
         if self._confirms_wait:

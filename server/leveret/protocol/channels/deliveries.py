@@ -129,7 +129,7 @@ class Deliveries:
         excess = len(self.overdue) - OVERDUE_TAGS_MAX
         if excess > 0:
             self._settle_overdue(list(self.overdue)[:excess])
-        self.session.log.warning(
+        self.session.logger.warning(
             "deliveries not acknowledged in time",
             channel=self.channel,
             consumer_tag=consumer.tag,
@@ -265,7 +265,7 @@ class ChannelConsumer(Consumer):
             message,
             session.frame_max,
         )
-        session.touch()
+        session.request_flush()
 
     def end(self, vhost: VirtualHost) -> None:
         """Leave the queue; what was delivered stays with the channel."""

@@ -70,7 +70,7 @@ class ReplyQueue(Queue):
             if not self._dropped:
                 self._dropped = True
                 deliveries = self._deliveries
-                deliveries.session.log.warning(
+                deliveries.session.logger.warning(
                     "replies dropped", channel=deliveries.channel, reason="requester does not read"
                 )
             return TAKEN

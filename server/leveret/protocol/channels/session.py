@@ -47,10 +47,10 @@ class Session(CommitWaiter):
         self,
         definition_log: DefinitionLog | None,
         wake: Callable[[], None],
-        log: Any,
+        logger: Any,
         peer: str = "",
     ) -> None:
-        self.log = log
+        self.logger = logger
         """A structlog logger bound to the peer's address."""
         self.definition_log = definition_log
         self.store = None if definition_log is None else definition_log.store
@@ -63,11 +63,11 @@ class Session(CommitWaiter):
         self.capabilities: set[str] = set()
         """What the client said it understands: keys of `capabilities` that it set to true."""
         self.exclusive_queues: dict[str, Queue] = {}
-        self.publishes = False
+        self.has_published = False
         """Whether it ever began to publish: only then an alarm concerns it."""
-        self.held = False
+        self.throttled = False
         """Whether it publishes faster than consumers can work."""
-        self.paused = False
+        self.write_paused = False
         """Whether the peer does not read what was sent already."""
         self.suspended: dict[Consumer, Queue] = {}
         """Consumers to be resumed when the output has gone."""
@@ -87,23 +87,26 @@ class Session(CommitWaiter):
         self._woken = False
 
     @property
-    def who(self) -> str:
+    def client_label(self) -> str:
         """The client, as an operator reads it."""
         return f"{self.user} from {self.peer}"
 
     def writable(self) -> bool:
         """Whether deliveries may be written, or had better wait for the peer."""
-        return not self.paused and len(self.output) + self._withheld_bytes < OUTPUT_HIGH_WATER_BYTES
+        return (
+            not self.write_paused
+            and len(self.output) + self._withheld_bytes < OUTPUT_HIGH_WATER_BYTES
+        )
 
-    def withholds(self) -> bool:
+    def holds_output(self) -> bool:
         """Whether there is output that waits for the store."""
         return self._withheld is not None
 
-    def withholds_much(self) -> bool:
+    def holds_too_much(self) -> bool:
         """Whether so many replies wait for the store that the peer may not ask for more."""
         return self._withheld_bytes > OUTPUT_REPLIES_BYTES_MAX
 
-    def touch(self) -> None:
+    def request_flush(self) -> None:
         """Say that there is output: the transport is woken if it does not know yet."""
         if not self._woken:
             self._woken = True
@@ -112,12 +115,12 @@ class Session(CommitWaiter):
     def write(self, frames: bytes) -> None:
         """Send whole frames."""
         self.output.write(frames)
-        self.touch()
+        self.request_flush()
 
     def confirm_later(self, channel: Confirming) -> None:
         """Have a channel write its confirms when the output is taken."""
         self._confirming.append(channel)
-        self.touch()
+        self.request_flush()
 
     def confirm_when_synced(self, channel: Confirming) -> None:
         """Have a channel write its confirms when the store has got further."""
@@ -135,7 +138,7 @@ class Session(CommitWaiter):
         self._withheld.mark(offset, channel, batch)
         self._wait()
 
-    def drop_withheld(self) -> None:
+    def discard_held(self) -> None:
         """What waits says is kept never will be: nothing of it leaves."""
         if self._withheld is not None and self.store is not None:
             leaving = self._withheld.drop(self.output.getvalue(), self.store.synced)
@@ -157,7 +160,7 @@ class Session(CommitWaiter):
         self._unsynced = {}
         if self._withheld is not None:
             self._wait()
-        self.touch()
+        self.request_flush()
 
     def take_output(self) -> bytes:
         """All that is to be sent and may leave, which is the caller's now."""

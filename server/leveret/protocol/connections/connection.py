@@ -67,13 +67,13 @@ class Connection(Input):
         self,
         broker: Broker,
         wake: Callable[[], None],
-        log: Any,
+        logger: Any,
         *,
         from_loopback: bool,
         now: float,
         peer: str = "",
     ) -> None:
-        super().__init__(Session(broker.definition_log, wake, log, peer))
+        super().__init__(Session(broker.definition_log, wake, logger, peer))
         self.broker = broker
         self.state = ConnectionState.HEADER
         self.from_loopback = from_loopback
@@ -81,7 +81,7 @@ class Connection(Input):
         """What the client calls itself, if it does."""
         self.heartbeat = 0
         """Seconds, as the client chose; 0 is none."""
-        self.parted = False
+        self.closed_by_client = False
         """Whether the client closed it, and so closes the socket, too."""
         self.blocked = False
         """Whether it is not to be read because of an alarm."""
@@ -110,7 +110,7 @@ class Connection(Input):
         self._deaf = self.state in (ConnectionState.CLOSED, ConnectionState.REFUSED)
         if self._deaf:
             # There may be nothing to send, but the transport has to look up and close.
-            self.session.touch()
+            self.session.request_flush()
 
     def expect(self, state: ConnectionState) -> None:
         """See that a method comes in its turn.
@@ -133,7 +133,7 @@ class Connection(Input):
         self.move(ConnectionEvent.OPEN)
         self.session.vhost = vhost
         self.broker.connections_open += 1
-        self.session.log.info(
+        self.session.logger.info(
             "connection opened", user=self.session.user, vhost=vhost.name, name=self.name
         )
 
@@ -147,7 +147,7 @@ class Connection(Input):
             return True
         if len(header) == len(PROTOCOL_HEADER) or what:
             received = f"{what or 'no AMQP'}: {describe(header)}"
-            self.session.log.warning("wrong protocol", received=received)
+            self.session.logger.warning("wrong protocol", received=received)
             self.session.write(PROTOCOL_HEADER)
             self._lost()
         return False
@@ -342,7 +342,7 @@ class Connection(Input):
 
     def _log_error(self, error: AmqpError, event: str, class_id: int, method_id: int) -> None:
         method = methods.method_name(class_id, method_id) if class_id else ""
-        self.session.log.warning(
+        self.session.logger.warning(
             event,
             channel=int(self._number),
             code=int(error.code),
@@ -353,7 +353,7 @@ class Connection(Input):
 
     def refuse(self, error: AmqpError, user: str, why: str) -> None:
         """A login that failed: said in a frame to who can read it, else by silence."""
-        self.session.log.warning("login refused", user=user, reason=why)
+        self.session.logger.warning("login refused", user=user, reason=why)
         if "authentication_failure_close" in self.session.capabilities:
             self._index = NO_METHOD
             raise error
@@ -370,24 +370,24 @@ class Connection(Input):
         self._about_nothing()
         self.fail(AmqpError(ReplyCode.INTERNAL_ERROR, "the broker failed to handle a frame"))
 
-    def lost(self) -> None:
+    def disconnected(self) -> None:
         """The socket is gone."""
         if self.state != ConnectionState.CLOSED:
             if self.state == ConnectionState.OPEN:
-                self.session.log.warning("connection lost", user=self.session.user)
+                self.session.logger.warning("connection lost", user=self.session.user)
             self._lost()
         self.session.end()
 
     def _lost(self) -> None:
         self.move(ConnectionEvent.LOST)
         self.release()
-        self.session.drop_withheld()
+        self.session.discard_held()
         self._forget_input()
-        self.session.touch()
+        self.session.request_flush()
 
     def release(self) -> None:
         """Let go of all it holds in its virtual host. More than once is no harm."""
-        self.session.publishes = False
+        self.session.has_published = False
         self.blocked = False
         channels = self._channels
         self._channels = {}
@@ -414,7 +414,7 @@ class Connection(Input):
 
     def tick(self, now: float) -> None:
         """Let time pass: deadlines, and heartbeats both ways. `now` is monotonic, in seconds."""
-        if self._heard_since or self.blocked or self.session.withholds_much():
+        if self._heard_since or self.blocked or self.session.holds_too_much():
             self._heard = now
             self._heard_since = False
         if self.session.sent_since:
@@ -425,13 +425,13 @@ class Connection(Input):
         if self.state != ConnectionState.OPEN:
             if now >= self._deadline and self.state != ConnectionState.CLOSED:
                 if self.state not in (ConnectionState.CLOSING, ConnectionState.REFUSED):
-                    self.session.log.warning("handshake timeout", state=self.state.name.lower())
+                    self.session.logger.warning("handshake timeout", state=self.state.name.lower())
                 self._lost()
         elif self.heartbeat:
             if now - self._sent >= self.heartbeat / 2:
                 self.session.write(HEARTBEAT)
             if now - self._heard > 2 * self.heartbeat:
-                self.session.log.warning(
+                self.session.logger.warning(
                     "missed heartbeats from client", timeout=f"{self.heartbeat}s"
                 )
                 self._lost()
@@ -448,13 +448,13 @@ class Connection(Input):
         (RabbitMQ: Blocked Connection Notifications.)
         """
         self.blocked = True
-        self.session.log.warning("connection blocked", reason=reason)
+        self.session.logger.warning("connection blocked", reason=reason)
         if "connection.blocked" in self.session.capabilities:
             self.send(ConnectionMethods.Blocked(reason=reason))
 
     def unblock(self) -> None:
         """To be read again."""
         self.blocked = False
-        self.session.log.info("connection unblocked")
+        self.session.logger.info("connection unblocked")
         if "connection.blocked" in self.session.capabilities:
             self.send(ConnectionMethods.Unblocked())

@@ -129,9 +129,9 @@ def open_(connection: "Connection", method: ConnectionMethods.Open) -> Frame:
 def close(connection: "Connection", method: ConnectionMethods.Close) -> None:
     """connection.close by the client. Its exclusive queues are gone before the reply is sent, so
     that it can declare them again at once."""
-    connection.parted = connection.state == ConnectionState.OPEN
+    connection.closed_by_client = connection.state == ConnectionState.OPEN
     connection.move(ConnectionEvent.CLOSE)
-    connection.session.log.info("connection closed by client", user=connection.session.user)
+    connection.session.logger.info("connection closed by client", user=connection.session.user)
     connection.release()
     connection.send(ConnectionMethods.CloseOk())
 

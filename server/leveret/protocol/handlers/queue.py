@@ -52,14 +52,14 @@ def declare(channel: Channel, method: Queue.Declare) -> Frame:
                 owner=session if method.exclusive else None,
                 connection=session,
                 arguments=arguments,
-                declared_by=session.who,
+                declared_by=session.client_label,
             )
         except AmqpError as error:
             if error.code == ReplyCode.PRECONDITION_FAILED and not is_new:
                 _log_difference(session, channel.vhost, name, error.text)
             raise
         if is_new and is_quorum(arguments):
-            session.log.info("quorum queue declared", queue=queue.name, copies=1)
+            session.logger.info("quorum queue declared", queue=queue.name, copies=1)
         if queue.exclusive:
             session.exclusive_queues[queue.name] = queue
     if queue.durable:
@@ -76,7 +76,7 @@ def _log_difference(session: Session, vhost: VirtualHost, name: str, text: str) 
     """Say who made the queue that somebody wants to be another."""
     queue = vhost.queues[name]
     at = datetime.fromtimestamp(queue.declared_at / 1000, UTC)
-    session.log.warning(
+    session.logger.warning(
         "queue declared differently",
         queue=queue.name,
         difference=text,

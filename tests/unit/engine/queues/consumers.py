@@ -45,7 +45,7 @@ class Recorder:
     def has_room(self, room: int) -> None:
         """Give it room for so many more, without telling the queue."""
         self._deliveries.prefetch = self._deliveries.held + room
-        self._session.paused = self._deliveries.prefetch == 0
+        self._session.write_paused = self._deliveries.prefetch == 0
 
     @property
     def bodies(self) -> list[bytes]:
