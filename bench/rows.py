@@ -251,6 +251,7 @@ ROWS = (
         *("--confirm", "1000", "--ack", "100", "--prefetch", "1000"),
     ),
     _rate_row("1k", "1 KiB bodies, auto-ack", 6, 9, "--size", "1024"),
+    _rate_row("consumers", "5,000 consumers on one queue, auto-ack", 15, 20, "--consumers", "5000"),
     _rate_row("fanout", "fanout to 10 queues", 8, 15, "--shape", "fanout", "--queues", "10"),
     _rate_row("topic", "topic, 1,000 bindings", 8, 15, "--shape", "topic", "--bindings", "1000"),
     _rate_row(

@@ -1,5 +1,6 @@
 /* The receiving side of a connection: frames, deliveries, what is lost or double, and acks. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "load.h"
@@ -139,9 +140,17 @@ void connection_parse(struct worker *worker, struct connection *connection, uint
     connection->input_size = left;
 }
 
+void consumer_tag(const struct consumer *consumer, int number, char tag[NAME_SIZE]) {
+    snprintf(tag, NAME_SIZE, "load%d.%d", consumer->channel, number);
+}
+
 void consumer_cancel(const struct load *load, struct connection *connection, struct consumer *consumer) {
     if (load->options.ack && consumer->tag > consumer->acked)
         put_ack(&connection->control, consumer->channel, consumer->tag, 1);
     consumer->acked = consumer->tag;
-    put_cancel(&connection->control, consumer->channel, consumer->tag_name);
+    for (int i = 0; i < consumer->count; i++) {
+        char tag[NAME_SIZE];
+        consumer_tag(consumer, i, tag);
+        put_cancel(&connection->control, consumer->channel, tag);
+    }
 }

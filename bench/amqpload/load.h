@@ -26,6 +26,7 @@
 #define NAME_SIZE 64
 #define PRIORITIES_MAX 255
 #define CHANNELS_MAX 64         /* of one connection here */
+#define CONSUMERS_MAX 10000     /* of one channel here */
 #define CONFIRM_SPAN (1 << 17)  /* tags between the oldest unconfirmed one and the newest */
 #define WORKERS 2               /* publishers' and consumers', as the load shares the machine with the broker */
 
@@ -46,6 +47,7 @@ struct options {
     int rate;           /* messages a second; 0: as fast as the broker takes them */
     int durable;        /* durable queues and persistent messages */
     int priorities;     /* queue: so many, in turn; 0: none */
+    int consumers;      /* queue: so many, all on one channel */
     int max_length;     /* limit: messages the queue keeps */
     const char *expiration; /* milliseconds, of every message; NULL: none */
     const char *queue;  /* fill, drain: its name; it stays */
@@ -82,9 +84,10 @@ struct publisher {
     int channels_open;
 };
 
+/* The consumers of one channel. */
 struct consumer {
     int channel;
-    char tag_name[NAME_SIZE];
+    int count;              /* basic.consumes of the channel; they share what is counted here */
     uint64_t *next;         /* of every lane: the number expected */
     uint64_t gaps, repeated;
     uint64_t tag, acked;    /* the last delivery tag received, and acknowledged */
@@ -156,6 +159,8 @@ bool publisher_settled(const struct load *load, const struct publisher *publishe
 
 /* consuming.c: take apart what arrived in the connection's input. */
 void connection_parse(struct worker *worker, struct connection *connection, uint64_t arrived_ns);
+/* The tag of one of a channel's consumers. */
+void consumer_tag(const struct consumer *consumer, int number, char tag[NAME_SIZE]);
 void consumer_cancel(const struct load *load, struct connection *connection, struct consumer *consumer);
 
 #endif

@@ -43,6 +43,7 @@ static const char usage[] =
     "  --confirm N       publisher confirms, N messages unconfirmed at most (0: none)\n"
     "  --durable 1       durable queues and persistent messages (0)\n"
     "  --expiration MS   of every message (none)\n"
+    "  --consumers N     queue: so many consumers, all on one channel (1)\n"
     "  --priorities N    queue: messages of so many priorities in turn (none)\n"
     "  --max-length N    limit (1000)\n"
     "  --queue NAME --count N --first N   fill and drain; --first is the number of their first message (0)\n"
@@ -86,6 +87,7 @@ static void set_option(struct options *options, const char *name, const char *va
         {"confirm", &options->confirm_window, 0, 65536},
         {"rate", &options->rate, 0, 10000000},
         {"durable", &options->durable, 0, 1},
+        {"consumers", &options->consumers, 1, CONSUMERS_MAX},
         {"priorities", &options->priorities, 1, PRIORITIES_MAX},
         {"max-length", &options->max_length, 1, 1 << 30},
         {"broker-pid", &options->broker_pid, 0, 1 << 30},
@@ -115,13 +117,13 @@ static struct options parse_options(int argc, char **argv) {
     static const char *const names[] = {"host", "port", "user", "password", "shape", "size", "queues", "bindings",
                                         "connections", "channels", "ack", "prefetch", "confirm", "rate", "warmup",
                                         "seconds", "drain", "backlog", "broker-pid", "durable", "queue", "count",
-                                        "first", "priorities", "max-length", "expiration"};
+                                        "first", "consumers", "priorities", "max-length", "expiration"};
     enum { COUNT = sizeof names / sizeof *names };
     struct option known[COUNT + 1] = {0};
     struct options options = {
         .endpoint = {.host = "127.0.0.1", .user = "guest", .password = "guest", .port = 5672},
         .body_size = 16, .queues = 10, .bindings = 1000, .connections = 100, .channels = 10,
-        .prefetch = 1000, .max_length = 1000, .warmup_s = 1, .measured_s = 5, .drain_s = 10, .backlog = 1000000,
+        .prefetch = 1000, .consumers = 1, .max_length = 1000, .warmup_s = 1, .measured_s = 5, .drain_s = 10, .backlog = 1000000,
     };
     for (int i = 0; i < COUNT; i++)
         known[i] = (struct option){names[i], required_argument, NULL, i};
@@ -146,6 +148,8 @@ static struct options parse_options(int argc, char **argv) {
         fail("a queue's name of %d bytes at most", NAME_SIZE - 1);
     if (options.priorities && options.shape != SHAPE_QUEUE)
         fail("priorities are for the shape queue");
+    if (options.consumers > 1 && options.shape != SHAPE_QUEUE)
+        fail("more than one consumer of a queue are for the shape queue");
     if (options.shape == SHAPE_LIMIT && !options.confirm_window)
         fail("with limit only confirms tell how fast the broker is");
     if (options.shape == SHAPE_RELAY && (options.ack || options.confirm_window))

@@ -8,8 +8,6 @@
 
 #include "load.h"
 
-#define CONSUMER_TAG "load"
-
 static struct connection *add_connection(struct load *load) {
     struct connection *connection = &load->connections[load->connection_count++];
     if (load->options.shape == SHAPE_RELAY)
@@ -38,17 +36,23 @@ static void add_publishing_channel(struct load *load, struct connection *connect
     }
 }
 
-static void add_consumer(struct load *load, struct connection *connection, int channel, const char *queue) {
+static void add_consumers(struct load *load, struct connection *connection, int channel, const char *queue, int count) {
     struct consumer *consumer = must(calloc(1, sizeof *consumer));
     open_channel(load, connection, channel);
     consumer->channel = channel;
-    snprintf(consumer->tag_name, sizeof consumer->tag_name, CONSUMER_TAG "%d", channel);
+    consumer->count = count;
     consumer->next = must(calloc((size_t)load->lane_count, sizeof *consumer->next));
     connection->consumers[channel] = consumer;
-    connection->consumers_open++;
-    if (queue)
-        consume(connection->socket, channel, queue, consumer->tag_name, load->options.prefetch,
-                load->options.ack == 0);
+    connection->consumers_open += count;
+    for (int i = 0; queue && i < count; i++) {
+        char tag[NAME_SIZE];
+        consumer_tag(consumer, i, tag);
+        consume(connection->socket, channel, queue, tag, load->options.prefetch, load->options.ack == 0);
+    }
+}
+
+static void add_consumer(struct load *load, struct connection *connection, int channel, const char *queue) {
+    add_consumers(load, connection, channel, queue, 1);
 }
 
 /* Where one lane's messages go. */
@@ -116,13 +120,13 @@ static void allocate(struct load *load, int lanes, int copies, int connections) 
     load->connections = must(calloc((size_t)connections, sizeof *load->connections));
 }
 
-/* One connection consuming from each queue, and one publishing over all the routes. */
+/* One connection consuming from each queue, all of its consumers on one channel, and one publishing over all the routes. */
 static void connect_single_publisher(struct load *load, const struct route *routes, int count) {
     struct connection *publishing = add_connection(load);
     add_publishing_channel(load, publishing, 1);
     fill_batch(load, publishing->publisher, routes, count);
     for (int i = 0; i < load->queue_count; i++)
-        add_consumer(load, add_connection(load), 1, load->queues[i]);
+        add_consumers(load, add_connection(load), 1, load->queues[i], load->options.consumers);
 }
 
 static void build_queue(struct load *load) {
