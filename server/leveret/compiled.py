@@ -50,6 +50,7 @@ COMPILED: Final = (
     "leveret.engine.values.properties",
     "leveret.engine.flow.dead_letters",
     "leveret.engine.queues.consumer_set",
+    "leveret.engine.queues.consumer_rings",
     "leveret.engine.queues.consumer",
     "leveret.engine.values.message",
     "leveret.engine.queues.backlog",

@@ -177,7 +177,7 @@ def find_deletable(
     queue = find_queue(vhost, name, connection)
     if if_empty and queue.message_count() + queue.retry_delayed_count() != 0:
         raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"{the_queue(vhost, name)} not empty")
-    if if_unused and queue.consumers:
+    if if_unused and queue.consumer_count != 0:
         raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"{the_queue(vhost, name)} in use")
     return queue
 
@@ -200,7 +200,7 @@ def remove_consumer(vhost: VirtualHost, queue: Queue, consumer: Consumer) -> Non
     queue.remove_consumer(consumer)
     if queue.expiry is not None:
         queue.expiry.renew()
-    if queue.auto_delete and not queue.consumers:
+    if queue.auto_delete and queue.consumer_count == 0:
         remove_queue(vhost, queue)
 
 
@@ -212,7 +212,7 @@ def check_may_consume(vhost: VirtualHost, queue: Queue, exclusive: bool) -> None
 
     :raises AmqpError: ACCESS_REFUSED.
     """
-    taken = queue.consumers or queue.single_active
+    taken = queue.consumer_count != 0 or queue.single_active
     if queue.exclusively_consumed or (exclusive and taken):
         raise AmqpError(
             ReplyCode.ACCESS_REFUSED, f"{the_queue(vhost, queue.name)} in exclusive use"

@@ -26,7 +26,10 @@ class Consumer(ABC):
         """The higher is served first."""
         self.suspended = False
         self.active = True
-        """Whether it takes turns, or waits until its queue's single active consumer has gone."""
+        """False while it waits for its queue's single active consumer to leave."""
+        self.following: Consumer | None = None
+        self.preceding: Consumer | None = None
+        """Its neighbours in its ring (consumer_rings.py); None while it is in none."""
 
     @abstractmethod
     def can_take(self) -> bool:

@@ -1,107 +1,86 @@
-"""Turns: the consumers of a queue, and which of them takes the next message.
+"""The consumers of one queue, and which of them are active.
 
 Rules:
-- The highest priority is served first, and equal ones in turn (RabbitMQ: Consumer Priorities).
-- One that can take nothing now is suspended, and costs nothing until it is resumed. It comes back
-  behind its equals.
-- Where one consumer is to be active at a time, the first one is, whatever the priority of those
-  who come later. The others wait; when it goes, the next one is the first of the highest priority
-  (RabbitMQ: Consumers, Single Active Consumer).
+- Every consumer is active, unless the queue has a single active consumer. Then the first consumer
+  is active, whatever the priority of later ones. When it leaves, the longest waiting consumer of
+  the highest priority becomes active (RabbitMQ: Consumers, "Single Active Consumer").
+- An active consumer is either ready or suspended. A suspended one could not accept a message when
+  it was asked. It costs nothing until it is resumed, and is then served after its equals.
+
+In what order ready consumers are served: consumer_rings.py.
 """
 
 from leveret.engine.queues.consumer import Consumer
+from leveret.engine.queues.consumer_rings import ConsumerRings
 
 
 class ConsumerSet:
     """The consumers of one queue, which owns it and hands out the messages."""
 
     def __init__(self, single_active: bool) -> None:
-        self.consumers: list[Consumer] = []
-        """All of them, in the order in which they came."""
-        self.ready: list[Consumer] = []
-        """Those that are active and not suspended; the first is asked first. To be read only."""
+        self.ready = ConsumerRings()
+        """The active consumers that are not suspended. The queue asks it for the next one."""
         self.single_active = single_active
         """Whether only one consumer is active at a time."""
-        self._priorities = False
-        """Whether any consumer ever had another priority than 0."""
+        self._consumers: dict[Consumer, None] = {}
+        """All consumers, in the order in which they came."""
+        self._waiting = ConsumerRings()
+        """The consumers that are not active."""
+
+    @property
+    def count(self) -> int:
+        """Number of consumers."""
+        return len(self._consumers)
+
+    @property
+    def consumers(self) -> list[Consumer]:
+        """All consumers, in the order in which they came."""
+        return list(self._consumers)
 
     @property
     def exclusive(self) -> bool:
-        """Whether a consumer asked to be the only one."""
-        return len(self.consumers) == 1 and self.consumers[0].exclusive
+        """Whether the only consumer is an exclusive one."""
+        if len(self._consumers) != 1:
+            return False
+        return next(iter(self._consumers)).exclusive
 
     def add(self, consumer: Consumer) -> None:
-        """Let a consumer take its turns, from now on."""
-        if consumer.priority != 0:
-            self._priorities = True
-        consumer.active = not (self.single_active and self.consumers)
-        self.consumers.append(consumer)
+        """Add a consumer: ready, or waiting for the single active one to leave."""
+        consumer.active = not (self.single_active and self._consumers)
+        self._consumers[consumer] = None
         if consumer.active:
-            self._line_up(consumer)
+            self.ready.add(consumer)
+        else:
+            self._waiting.add(consumer)
 
     def remove(self, consumer: Consumer) -> None:
-        """Give a consumer no more turns; where it was the active one, another is now."""
-        self.consumers.remove(consumer)
+        """Remove a consumer. If it was the single active one, another becomes active."""
+        del self._consumers[consumer]
         if not consumer.active:
+            self._waiting.remove(consumer)
             return
         if consumer.suspended:
             consumer.suspended = False
         else:
             self.ready.remove(consumer)
-        if self.single_active and self.consumers:
-            self._activate_next()
+        following = self._waiting.first
+        if following is not None:
+            self._waiting.remove(following)
+            following.active = True
+            self.ready.add(following)
 
     def resume(self, consumer: Consumer) -> None:
-        """Let a consumer that was suspended take its turns again."""
+        """Make a suspended consumer ready again."""
         consumer.suspended = False
-        self._line_up(consumer)
+        self.ready.add(consumer)
 
-    def next(self) -> Consumer | None:
-        """The consumer whose turn it is; those that cannot take anything are suspended."""
-        ready = self.ready
-        while ready:
-            consumer = ready[0]
-            if consumer.can_take():
-                if len(ready) > 1:
-                    if self._priorities:
-                        self._goes_behind_equals(consumer)
-                    else:
-                        ready.append(ready.pop(0))
-                return consumer
-            del ready[0]
-            consumer.suspended = True
-            consumer.on_suspend()
-        return None
-
-    def end(self) -> None:
-        """The queue is gone: there are no more turns, and every consumer is told."""
-        consumers = self.consumers
-        self.consumers = []
-        self.ready = []
+    def cancel_all(self) -> None:
+        """Remove every consumer, and cancel it, because the queue was deleted."""
+        consumers = self._consumers
+        self._consumers = {}
+        self.ready.clear()
+        self._waiting.clear()
         for consumer in consumers:
+            consumer.following = None
+            consumer.preceding = None
             consumer.cancelled()
-
-    def _goes_behind_equals(self, first: Consumer) -> None:
-        if self.ready[1].priority == first.priority:
-            del self.ready[0]
-            self._line_up(first)
-
-    def _line_up(self, consumer: Consumer) -> None:
-        """Put a consumer behind its equals, and before all of lower priority."""
-        ready = self.ready
-        priority = consumer.priority
-        if not ready or ready[-1].priority >= priority:
-            ready.append(consumer)
-            return
-        at = 0
-        while ready[at].priority >= priority:
-            at += 1
-        ready.insert(at, consumer)
-
-    def _activate_next(self) -> None:
-        consumer = self.consumers[0]
-        for other in self.consumers:
-            if other.priority > consumer.priority:
-                consumer = other
-        consumer.active = True
-        self._line_up(consumer)

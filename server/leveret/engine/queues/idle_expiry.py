@@ -33,7 +33,7 @@ class QueueExpiry(Timer):
 
     def ring(self) -> None:
         queue = self._queue
-        if queue.consumers:
+        if queue.consumer_count != 0:
             self.renew()
         elif queue.host.clock.now < self._used + queue.settings.expires:
             queue.host.timers.set(self, self._used + queue.settings.expires)

@@ -102,6 +102,7 @@ class Queue(Destination):
         self._needs_checks = self.settings.needs_checks
         self._timer: Timer = _QueueTimer(self)
         self._consumer_set = ConsumerSet(self.settings.single_active_consumer)
+        self._ready = self._consumer_set.ready
         self.priority_levels = max(int(self.settings.max_priority), 0) + 1
         """Levels of priority, each of which the store knows by a number of its own."""
         self._backlog = (
@@ -147,6 +148,11 @@ class Queue(Destination):
         return self._consumer_set.consumers
 
     @property
+    def consumer_count(self) -> int:
+        """Number of consumers."""
+        return self._consumer_set.count
+
+    @property
     def exclusively_consumed(self) -> bool:
         """Whether a consumer asked to be the only one."""
         return self._consumer_set.exclusive
@@ -178,8 +184,8 @@ class Queue(Destination):
         store = backlog.store
         too_fast = store is not None and store.is_behind()
         self.last_position = backlog.next
-        if backlog.count == 0 and self._consumer_set.ready:
-            consumer = self._consumer_set.next()
+        if backlog.count == 0 and self._ready.first is not None:
+            consumer = self._ready.next()
             if consumer is not None:
                 position = backlog.next
                 backlog.next = position + 1
@@ -204,9 +210,9 @@ class Queue(Destination):
             self._pass_on_dead_letters()
             return
         backlog = self._backlog
-        consumer_set = self._consumer_set
-        while consumer_set.ready and backlog.available():
-            consumer = consumer_set.next()
+        ready = self._ready
+        while ready.first is not None and backlog.available():
+            consumer = ready.next()
             if consumer is None:
                 return
             message = backlog.pop()
@@ -310,7 +316,7 @@ class Queue(Destination):
             self.expiry = None
         self.deleted = True
         self.dead_letters = False
-        self._consumer_set.end()
+        self._consumer_set.cancel_all()
 
     # --- messages that expire, or are too many -----------------------------------------------
 
@@ -348,8 +354,8 @@ class Queue(Destination):
         if window is not None and key is not None:
             self._note_key(window, key, message)
         backlog = self._backlog
-        if self._consumer_set.ready and backlog.count == 0:
-            consumer = self._consumer_set.next()
+        if self._ready.first is not None and backlog.count == 0:
+            consumer = self._ready.next()
             if consumer is not None:
                 position = backlog.assign_position(message)
                 self._published_at(position)
@@ -380,9 +386,9 @@ class Queue(Destination):
     def _deliver_ready_checked(self) -> None:
         """As `deliver_ready`, past what has expired."""
         backlog = self._backlog
-        consumer_set = self._consumer_set
-        while self._enforce_limits() and consumer_set.ready and backlog.available():
-            consumer = consumer_set.next()
+        ready = self._ready
+        while self._enforce_limits() and ready.first is not None and backlog.available():
+            consumer = ready.next()
             if consumer is None:
                 return
             message, position, redelivered = self._with_counts(backlog.pop())

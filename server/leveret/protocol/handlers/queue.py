@@ -68,7 +68,7 @@ def declare(channel: Channel, method: Queue.Declare) -> Frame:
     return QueueDeclareOk(
         queue=queue.name,
         message_count=int(queue.message_count()),
-        consumer_count=len(queue.consumers),
+        consumer_count=queue.consumer_count,
     )
 
 
