@@ -1,7 +1,7 @@
-"""`python -m bench`: measure Leveret and RabbitMQ in turns and print the table.
+"""`python -m bench`: measure Leveret and RabbitMQ, or two builds of Leveret, in turns.
 
-Exit status: 0 when every row asked for was measured for everyone asked for, 1 otherwise. Whether a
-bound was met does not change it: figures of a busy machine decide nothing.
+Exit status: 0 if every selected row was measured for every selected contestant, 1 otherwise. The
+bounds do not change it, because the figures of a busy machine decide nothing.
 """
 
 import argparse
@@ -17,9 +17,12 @@ from pathlib import Path
 from bench.contestants import (
     LEVERET,
     RABBITMQ,
+    RELAY,
+    Contestant,
     NotMeasured,
     allow_open_files,
     leveret_version,
+    other_leveret,
     running,
 )
 from bench.load import Timing, compile_load
@@ -33,63 +36,82 @@ DRAIN_S = 10.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run what the arguments ask for; the result is the exit status."""
+    """Measure the selected rows.
+
+    :returns: the exit status.
+    """
     arguments = _parser().parse_args(argv)
-    peers = _names(arguments.peers, [LEVERET, RABBITMQ], "contestant")
+    peers = _contestants(arguments)
     keys = _names(arguments.rows, [row.key for row in ROWS], "row")
     timing = Timing(WARMUP_S, arguments.seconds, DRAIN_S)
     allow_open_files()
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         tool = Tool(compile_load(Path(directory)), timing)
         facts = _facts(peers, arguments)
-        outcomes = [_measure(row, tool, peers, arguments.repeat) for row in ROWS if row.key in keys]
+        selected = [row for row in ROWS if row.key in keys and set(row.contestants) & set(peers)]
+        outcomes = [_measure(row, tool, peers, arguments.repeat) for row in selected]
     if arguments.json:
         print(json.dumps(as_json(outcomes, facts), indent=2))
     elif arguments.markdown:
         print(markdown_table(outcomes, facts))
     else:
         print("\n".join(f"{name}: {fact}" for name, fact in facts.items()))
-        print(text_table(outcomes))
+        print(text_table(outcomes, beside_other=arguments.other is not None))
     return 1 if any(outcome.failures for outcome in outcomes) else 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--rows", default="", help=", ".join(row.key for row in ROWS))
-    parser.add_argument("--peers", default="", help=f"{LEVERET},{RABBITMQ} (both)")
-    parser.add_argument("--seconds", type=float, default=5.0, help="measured each time (5)")
-    parser.add_argument("--repeat", type=int, default=3, help="measurements of each (3)")
+    parser.add_argument("--peers", default="", help="leveret,rabbitmq (both; leveret with --other)")
+    parser.add_argument(
+        "--other", type=Path, metavar="PATH", help="the `leveret` of another build, to compare with"
+    )
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement (5)")
+    parser.add_argument("--repeat", type=int, default=3, help="measurements of each contestant (3)")
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print every sample")
     output.add_argument("--markdown", action="store_true", help="print the table for a README")
     return parser
 
 
-def _names(asked: str, known: list[str], what: str) -> list[str]:
-    names = [name.strip() for name in asked.split(",") if name.strip()] or known
+def _contestants(arguments: argparse.Namespace) -> list[Contestant]:
+    """Leveret, RabbitMQ and another build of Leveret, as the arguments select them."""
+    selectable = {each.name: each for each in (LEVERET, RABBITMQ)}
+    default = [LEVERET.name] if arguments.other else list(selectable)
+    names = _names(arguments.peers, list(selectable), "contestant", default)
+    other = [other_leveret(arguments.other)] if arguments.other else []
+    return [*(selectable[name] for name in names), *other]
+
+
+def _names(text: str, known: list[str], what: str, default: list[str] | None = None) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()] or default or known
     for name in names:
         if name not in known:
             raise SystemExit(f"no {what} is called {name!r}; there are {', '.join(known)}")
     return names
 
 
-def _measure(row: Row, tool: Tool, peers: list[str], repeat: int) -> Outcome:
-    """Measure one row: everyone once a round, each round beginning with another."""
+def _measure(row: Row, tool: Tool, peers: list[Contestant], repeat: int) -> Outcome:
+    """Measure one row: each contestant once a round, and each round starts with another one."""
     outcome = Outcome(row)
-    names = [name for name in row.contestants if name in peers or name not in (LEVERET, RABBITMQ)]
+    selected = [each for each in row.contestants if each in peers or each == RELAY]
+    if LEVERET in row.contestants:
+        selected += [each for each in peers if each.kind == LEVERET.kind and each != LEVERET]
     for i in range(max(repeat, row.leveret_repeat)):
-        first = i % len(names) if names else 0
-        for name in names[first:] + names[:first]:
-            wanted = max(repeat, row.leveret_repeat) if name == LEVERET else repeat
-            if name not in outcome.failures and i < wanted:
-                _measure_once(outcome, tool, name)
+        first = i % len(selected)
+        for contestant in selected[first:] + selected[:first]:
+            is_leveret = contestant.kind == LEVERET.kind
+            wanted = max(repeat, row.leveret_repeat) if is_leveret else repeat
+            if contestant.name not in outcome.failures and i < wanted:
+                _measure_once(outcome, tool, contestant)
     return outcome
 
 
-def _measure_once(outcome: Outcome, tool: Tool, name: str) -> None:
-    row = outcome.row
+def _measure_once(outcome: Outcome, tool: Tool, contestant: Contestant) -> None:
+    row, name = outcome.row, contestant.name
     try:
-        sample = row.measure(tool, name)
+        sample = row.measure(tool, contestant)
     except (NotMeasured, BrokerError, OSError, subprocess.SubprocessError) as error:
         outcome.failures[name] = str(error) or type(error).__name__
         print(f"{row.key}: {name}: not measured: {error}", file=sys.stderr)
@@ -99,17 +121,18 @@ def _measure_once(outcome: Outcome, tool: Tool, name: str) -> None:
     print(f"{row.key}: {name}: {sample.value:,.4g} {row.unit}{remarks}", file=sys.stderr)
 
 
-def _facts(peers: list[str], arguments: argparse.Namespace) -> dict[str, str]:
+def _facts(peers: list[Contestant], arguments: argparse.Namespace) -> dict[str, str]:
     facts = {"machine": f"{os.cpu_count()} cores, {_processor()}, {platform.platform()}"}
-    for name in peers:
-        facts[name] = leveret_version() if name == LEVERET else _peer_version(name)
+    for each in peers:
+        is_leveret = each.kind == LEVERET.kind
+        facts[each.name] = leveret_version(each) if is_leveret else _peer_version(each)
     facts["measured"] = f"{arguments.repeat} times {arguments.seconds:g} s each, medians"
     return facts
 
 
-def _peer_version(name: str) -> str:
+def _peer_version(contestant: Contestant) -> str:
     try:
-        with running(name) as broker:
+        with running(contestant) as broker:
             return describe(broker)
     except (NotMeasured, BrokerError, OSError) as error:
         return f"did not run: {error}"

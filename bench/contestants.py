@@ -1,28 +1,27 @@
-"""Who is measured: Leveret, RabbitMQ with its defaults, and the bare relay.
+"""The contestants: Leveret, another build of it, RabbitMQ with its defaults, and the bare relay.
 
-Each measurement starts its contestant afresh and ends it, so that only one runs at a time and none
-inherits what another measurement left behind.
+Each measurement starts its contestant and ends it. So only one runs at a time, and none inherits
+the state of an earlier measurement.
 """
 
-import importlib.util
-import os
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.brokers import SOURCE_ROOTS, Leveret, RabbitMQ, rabbitmq_available
+from tests.support.brokers import Leveret, RabbitMQ, leveret_command, rabbitmq_available
 
-LEVERET = "leveret"
-RABBITMQ = "rabbitmq"
-RELAY = "relay"
-LEVERET_COMMAND = [sys.executable, "-m", "leveret"]
 RELAY_READY = "relay ready "
 STOP_DEADLINE_S = 10.0
-OPEN_FILES = 4096  # for 1,000 connections; RabbitMQ keeps a share of its files for its store
+
+OPEN_FILES = 12_288
+"""Files that this process and the brokers may open: 10,000 connections and some spare; RabbitMQ
+reserves a part of its files for its store."""
+OPEN_FILES_MIN = 4096
+"""Without so many no row runs: 1,000 connections, and RabbitMQ's own files."""
 
 
 class NotMeasured(Exception):
@@ -30,42 +29,88 @@ class NotMeasured(Exception):
 
 
 @dataclass(frozen=True)
-class Running:
-    """A contestant that listens: where, and as which process."""
+class Contestant:
+    """What is measured. All builds of Leveret have the same `kind`."""
 
     name: str
+    kind: str
+    executable: Path | None = None
+    """The `leveret` of another environment; None for this checkout's."""
+
+
+LEVERET = Contestant("leveret", "leveret")
+RABBITMQ = Contestant("rabbitmq", "rabbitmq")
+RELAY = Contestant("relay", "relay")
+
+
+OTHER_NAME = "other"
+
+
+def other_leveret(executable: Path) -> Contestant:
+    """Another build of Leveret."""
+    return Contestant(OTHER_NAME, LEVERET.kind, executable)
+
+
+@dataclass(frozen=True)
+class Running:
+    """A contestant that listens: its address and its process."""
+
+    kind: str
     host: str
     port: int
     pid: int
 
 
 def allow_open_files() -> None:
-    """Let this process, and the brokers that inherit it, open OPEN_FILES files.
+    """Raise the limit of open files to OPEN_FILES, for this process and the brokers it starts.
 
-    The usual 1,024 would make RabbitMQ refuse the thousandth connection. Raises NotMeasured when
-    the hard limit is lower.
+    With the usual 1,024 RabbitMQ refuses the thousandth connection.
+
+    :raises NotMeasured: if the hard limit is below OPEN_FILES_MIN.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < OPEN_FILES:
-        raise NotMeasured(f"this user may open {hard} files, {OPEN_FILES} are wanted")
-    if soft != resource.RLIM_INFINITY and soft < OPEN_FILES:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, hard))
+    infinite = resource.RLIM_INFINITY
+    if hard != infinite and hard < OPEN_FILES_MIN:
+        raise NotMeasured(f"this user may open {hard} files; {OPEN_FILES_MIN} are necessary")
+    wanted = OPEN_FILES if hard == infinite else min(OPEN_FILES, hard)
+    if soft != infinite and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def check_open_files(connections: int) -> None:
+    """Check that this process may open so many connections.
+
+    :raises NotMeasured: if it may not.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    spare = OPEN_FILES - 10_000
+    if soft != resource.RLIM_INFINITY and soft < connections + spare:
+        raise NotMeasured(f"this user may open {soft} files; {connections + spare} are necessary")
 
 
 @contextmanager
-def running(name: str) -> Iterator[Running]:
-    """Start the contestant, and end it when the block is left.
+def running(contestant: Contestant) -> Iterator[Running]:
+    """Run the contestant while the block is executed.
 
-    Raises NotMeasured when RabbitMQ is not installed, and BrokerError when a broker does not start.
+    :raises NotMeasured: if RabbitMQ is not installed.
+    :raises BrokerError: if a broker does not start.
     """
-    if name == RELAY:
+    if contestant.kind == RELAY.kind:
         with _relay() as relay:
             yield relay
         return
-    if name == RABBITMQ and not rabbitmq_available():
+    if contestant == RABBITMQ and not rabbitmq_available():
         raise NotMeasured("rabbitmq-server is not installed")
-    with Leveret() if name == LEVERET else RabbitMQ() as broker:
-        yield Running(name, broker.host, broker.port, broker.pid)
+    with RabbitMQ() if contestant == RABBITMQ else start_leveret(contestant) as broker:
+        yield Running(contestant.kind, broker.host, broker.port, broker.pid)
+
+
+def start_leveret(contestant: Contestant, data_dir: Path | None = None) -> Leveret:
+    """Start a build of Leveret on a free port.
+
+    :raises BrokerError: if it does not start.
+    """
+    return Leveret(data_dir=data_dir, executable=contestant.executable)
 
 
 @contextmanager
@@ -76,26 +121,19 @@ def _relay() -> Iterator[Running]:
     try:
         line = process.stdout.readline()
         if not line.startswith(RELAY_READY):
-            raise NotMeasured(f"the relay did not start: it said {line!r}")
-        yield Running(RELAY, "127.0.0.1", int(line.removeprefix(RELAY_READY)), process.pid)
+            raise NotMeasured(f"the relay did not start: it printed {line!r}")
+        port = int(line.removeprefix(RELAY_READY))
+        yield Running(RELAY.kind, "127.0.0.1", port, process.pid)
     finally:
         process.terminate()
         process.wait(STOP_DEADLINE_S)
         process.stdout.close()
 
 
-def leveret_environment() -> Mapping[str, str]:
-    """The environment of LEVERET_COMMAND: with this checkout's sources if none is installed."""
-    if importlib.util.find_spec("leveret") is not None:
-        return os.environ
-    roots = [*SOURCE_ROOTS, os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, roots))}
-
-
-def leveret_version() -> str:
-    """What `leveret --version` says, which names the build, or why it does not."""
-    command = [*LEVERET_COMMAND, "--version"]
+def leveret_version(contestant: Contestant) -> str:
+    """The output of `leveret --version`, which names the build, or the error it ended with."""
+    command, environment = leveret_command(contestant.executable)
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=leveret_environment()
+        [*command, "--version"], capture_output=True, text=True, check=False, env=environment
     )
     return done.stdout.strip() or f"did not run: {done.stderr.strip()}"

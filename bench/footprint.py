@@ -1,4 +1,4 @@
-"""What a broker costs when nothing happens: time to start, memory, processor time."""
+"""What an idle broker costs: time to start, memory, processor time."""
 
 import os
 import re
@@ -8,19 +8,12 @@ import time
 from pathlib import Path
 from socket import create_connection
 
-from bench.contestants import (
-    LEVERET,
-    LEVERET_COMMAND,
-    NotMeasured,
-    Running,
-    leveret_environment,
-    running,
-)
+from bench.contestants import LEVERET, Contestant, NotMeasured, Running, running
 from bench.quiet import Quiet
+from tests.support.brokers import leveret_command
 
-WARM_CONNECTIONS = (
-    10  # opened before memory is compared: what the first ones load is no one's share
-)
+WARM_CONNECTIONS = 10
+"""Connections opened before memory is measured: the first ones load modules, once."""
 CONNECTIONS = 1000
 SETTLE_S = 2.0
 IDLE_S = 20.0
@@ -29,25 +22,26 @@ STOP_DEADLINE_S = 15.0
 READY = re.compile(r"^leveret ready\b.*?\bamqp=(\S+):(\d+)")
 
 
-def start_seconds(name: str) -> float:
-    """Seconds from starting the process to its accepting a TCP connection.
+def start_seconds(contestant: Contestant) -> float:
+    """Seconds from the start of the process to its first accepted TCP connection.
 
-    Leveret is taken at its ready line and connected to. RabbitMQ is asked every 20 ms until it
-    answers a protocol header, which its seconds make exact enough.
+    Leveret is connected to after its ready line. RabbitMQ is polled every 20 ms until it answers a
+    protocol header, which is exact enough for a start of seconds.
     """
     begun = time.perf_counter()
-    if name == LEVERET:
-        return _leveret_start_seconds()
-    with running(name):
+    if contestant.kind == LEVERET.kind:
+        return _leveret_start_seconds(contestant)
+    with running(contestant):
         return time.perf_counter() - begun
 
 
-def _leveret_start_seconds() -> float:
-    command = [*LEVERET_COMMAND, "serve", "--listen", "127.0.0.1:0"]
+def _leveret_start_seconds(contestant: Contestant) -> float:
+    command, environment = leveret_command(contestant.executable)
+    command += ["serve", "--listen", "127.0.0.1:0"]
     with tempfile.TemporaryDirectory(prefix="leveret-") as directory:
         begun = time.perf_counter()
         process = subprocess.Popen(
-            command, stderr=subprocess.PIPE, text=True, cwd=directory, env=leveret_environment()
+            command, stderr=subprocess.PIPE, text=True, cwd=directory, env=environment
         )
         try:
             host, port = _ready_address(process)
@@ -81,13 +75,13 @@ def cpu_seconds(pid: int) -> float:
 
 
 def idle_megabytes(broker: Running) -> float:
-    """The resident set, in millions of bytes, of a broker nobody has used."""
+    """The resident set of an unused broker, in millions of bytes."""
     time.sleep(SETTLE_S)
     return resident_bytes(broker.pid) / 1e6
 
 
 def kilobytes_per_connection(broker: Running) -> float:
-    """What the resident set grew, in thousands of bytes, for each of 1,000 quiet connections."""
+    """Growth of the resident set for each of 1,000 idle connections, in thousands of bytes."""
     quiet = Quiet(broker)
     try:
         quiet.open(WARM_CONNECTIONS)
@@ -101,7 +95,7 @@ def kilobytes_per_connection(broker: Running) -> float:
 
 
 def idle_cpu_percent(broker: Running) -> float:
-    """Per cent of a core used during 20 s with 1,000 quiet connections, heartbeats every 5 s."""
+    """Per cent of a core used during 20 s with 1,000 idle connections, heartbeats every 5 s."""
     quiet = Quiet(broker)
     try:
         quiet.open(CONNECTIONS)

@@ -1,4 +1,4 @@
-"""The load program of amqpload/: compiled once a run, started once a measurement."""
+"""The load program in amqpload/: compiled once a run, started once a measurement."""
 
 import json
 import shutil
@@ -11,14 +11,17 @@ from bench.contestants import NotMeasured, Running
 
 SOURCES = Path(__file__).with_name("amqpload")
 FLAGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-pthread"]
-OVERHEAD_S = 90.0  # beyond warm-up, measuring and draining: declaring, closing, deleting
-DISTURBED = 0.1  # cores; more than the machine's own housekeeping takes
-BUSY = 0.95  # of a core; a load thread above it may be what limits
+OVERHEAD_S = 90.0
+"""Seconds for declaring, closing and deleting, beside warm-up, measurement and draining."""
+DISTURBED_CORES = 0.1
+"""Cores used by other processes above which the machine was not quiet."""
+BUSY_CORES = 0.95
+"""Cores used by a load thread above which the load may be the limit."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """How long a load runs, in seconds: before it is measured, measured, and at most to drain."""
+    """Seconds of warm-up, of measurement, and of draining at most."""
 
     warmup_s: float
     measured_s: float
@@ -27,7 +30,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class LoadResult:
-    """What one run of the load program reported; rates a second, latencies in microseconds."""
+    """The report of one run of the load program; rates a second, latencies in microseconds."""
 
     published_per_s: float
     received_per_s: float
@@ -50,27 +53,28 @@ class LoadResult:
     seconds: float
 
     def remarks(self) -> list[str]:
-        """What a reader must know to believe the figure; empty when nothing stands against it."""
+        """What qualifies the figure; empty for a clean run."""
         found = []
         if self.lost is None:
-            found.append("not accounted for: the broker did not answer the closing in time")
+            found.append("messages not counted: the broker did not answer channel.close in time")
         elif self.lost or self.gaps:
             found.append(f"{max(self.lost, self.gaps)} of {self.due} messages LOST")
         if self.duplicated:
             found.append(f"{self.duplicated} messages DUPLICATED")
-        if max(self.publisher_cpu, self.consumer_cpu) > BUSY:
+        if max(self.publisher_cpu, self.consumer_cpu) > BUSY_CORES:
             found.append("a load thread used a whole core and may be the limit")
-        if self.other_cpu > DISTURBED:
-            found.append(f"other processes used {self.other_cpu:.1f} cores meanwhile")
+        if self.other_cpu > DISTURBED_CORES:
+            found.append(f"other processes used {self.other_cpu:.1f} cores")
         if self.throttled:
-            found.append("publishers waited at the bound of the backlog")
+            found.append("publishers waited at the limit of the backlog")
         return found
 
 
 def compile_load(directory: Path) -> Path:
-    """Build the load program in `directory` and return its path.
+    """Build the load program in `directory`.
 
-    Raises NotMeasured when there is no gcc, or with its messages when it fails.
+    :returns: the path of the program.
+    :raises NotMeasured: if there is no C compiler, or it fails; the text has its messages.
     """
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
@@ -85,15 +89,14 @@ def compile_load(directory: Path) -> Path:
 
 
 def run_load(
-    program: Path, arguments: Sequence[str], timing: Timing, contestant: Running
+    program: Path, arguments: Sequence[str], timing: Timing, broker: Running
 ) -> LoadResult:
-    """Load the contestant once.
+    """Run the load program once.
 
-    Raises NotMeasured with the load program's own message when it ends without a result, or does
-    not end.
+    :raises NotMeasured: if it fails, with its own message, or does not end.
     """
-    command = [str(program), "--host", contestant.host, "--port", str(contestant.port)]
-    command += ["--broker-pid", str(contestant.pid), "--warmup", str(timing.warmup_s)]
+    command = [str(program), "--host", broker.host, "--port", str(broker.port)]
+    command += ["--broker-pid", str(broker.pid), "--warmup", str(timing.warmup_s)]
     command += ["--seconds", str(timing.measured_s), "--drain", str(timing.drain_s), *arguments]
     deadline_s = timing.warmup_s + timing.measured_s + timing.drain_s + OVERHEAD_S
     try:

@@ -1,11 +1,13 @@
-"""Connections that do nothing but live: one channel, one consumer on a shared queue, heartbeats.
+"""Idle connections: heartbeats and, if wanted, a channel with a consumer on a shared queue.
 
-They are what idle memory and idle processor time are measured with, and how a broker is asked for
-its name. Methods are written and read with pamqp.
+The rows of idle memory, of idle processor time and of the latency beside idle connections use
+them, and so does the question for a broker's name. pamqp encodes and decodes the methods.
 """
 
+import heapq
 import selectors
 import socket
+import threading
 import time
 from typing import TypeVar
 
@@ -14,7 +16,8 @@ from pamqp import base, commands, frame, header, heartbeat
 from bench.contestants import NotMeasured, Running
 
 QUEUE = "bench.quiet"
-HEARTBEAT_S = 10  # shorter than the brokers' 60, so that 20 seconds hold several of everyone's
+HEARTBEAT_S = 10
+"""Shorter than the brokers' 60, so that each connection has several heartbeats in 20 seconds."""
 ANSWER_DEADLINE_S = 20.0
 TICK_S = 0.05
 RECEIVE_BYTES = 65536
@@ -25,7 +28,7 @@ Method = TypeVar("Method", bound=base.Frame)
 
 
 class Link:
-    """One connection past connection.open-ok, and its blocking method calls."""
+    """One open connection, and blocking method calls on it."""
 
     def __init__(self, broker: Running, heartbeat_s: int) -> None:
         self.socket = socket.create_connection((broker.host, broker.port), ANSWER_DEADLINE_S)
@@ -41,15 +44,16 @@ class Link:
         self.call(0, commands.Connection.Open("/"), commands.Connection.OpenOk)
 
     def consume(self) -> None:
-        """Open channel 1 and consume from the shared queue, declaring it."""
+        """Open channel 1, declare the shared queue and consume from it."""
         self.call(1, commands.Channel.Open(), commands.Channel.OpenOk)
         self.call(1, commands.Queue.Declare(queue=QUEUE), commands.Queue.DeclareOk)
         self.call(1, commands.Basic.Consume(queue=QUEUE), commands.Basic.ConsumeOk)
 
     def call(self, channel: int, request: base.Frame, answer: type[Method]) -> Method:
-        """Send one method and return the one that answers it.
+        """Send one method and return its reply.
 
-        Raises NotMeasured when another comes, and TimeoutError when none does.
+        :raises NotMeasured: if another method comes.
+        :raises TimeoutError: if none comes.
         """
         self._send(channel, request)
         return self._expect(answer)
@@ -79,54 +83,71 @@ class Link:
     def _receive(self) -> None:
         data = self.socket.recv(RECEIVE_BYTES)
         if not data:
-            raise NotMeasured("the broker closed a connection while it was being set up")
+            raise NotMeasured("the broker closed a connection before it was open")
         self._received += data
 
 
 class Quiet:
-    """Many quiet connections, kept alive as long as keep() is called."""
+    """Idle connections, kept alive by heartbeats while `keep` or `keep_until` runs."""
 
-    def __init__(self, broker: Running) -> None:
+    def __init__(
+        self, broker: Running, heartbeat_s: int = HEARTBEAT_S, consuming: bool = True
+    ) -> None:
+        """`consuming`: whether each connection has a channel and a consumer."""
         self._broker = broker
+        self._heartbeat_s = heartbeat_s
+        self._consuming = consuming
         self._selector = selectors.DefaultSelector()
         self._sockets: list[socket.socket] = []
-        self._next_beat_s: list[float] = []
+        self._next_beat_s: list[tuple[float, int]] = []
+        """A heap: when a heartbeat is due, and the index of its socket."""
 
     def open(self, count: int) -> None:
-        """Open `count` more connections with a channel and a consumer each.
-
-        Their heartbeats are spread over the heartbeat's interval.
-        """
+        """Open `count` more connections; their heartbeats are spread over the interval."""
+        interval_s = self._heartbeat_s / 2
         for i in range(count):
             self._beat()
-            link = Link(self._broker, HEARTBEAT_S)
-            link.consume()
+            link = Link(self._broker, self._heartbeat_s)
+            if self._consuming:
+                link.consume()
             link.socket.setblocking(False)
             self._selector.register(link.socket, selectors.EVENT_READ)
+            due_s = time.monotonic() + interval_s * (i + 1) / count
+            heapq.heappush(self._next_beat_s, (due_s, len(self._sockets)))
             self._sockets.append(link.socket)
-            self._next_beat_s.append(time.monotonic() + HEARTBEAT_S / 2 * (i + 1) / count)
 
     def keep(self, seconds: float) -> None:
-        """Live for a while: send heartbeats when due, read those of the broker.
+        """Keep the connections alive for a while.
 
-        Raises NotMeasured when the broker closes a connection.
+        :raises NotMeasured: if the broker closes a connection.
         """
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            self._beat()
-            for key, _ in self._selector.select(TICK_S):
-                assert isinstance(key.fileobj, socket.socket)
-                if not key.fileobj.recv(RECEIVE_BYTES):
-                    raise NotMeasured("the broker closed a quiet connection")
-            # Reading each heartbeat as it comes would take a tenth of a core from the broker.
-            time.sleep(TICK_S)
+            self._exchange_heartbeats()
+
+    def keep_until(self, stopped: threading.Event) -> None:
+        """Keep the connections alive until the event is set.
+
+        :raises NotMeasured: if the broker closes a connection.
+        """
+        while not stopped.is_set():
+            self._exchange_heartbeats()
+
+    def _exchange_heartbeats(self) -> None:
+        self._beat()
+        for key, _ in self._selector.select(TICK_S):
+            assert isinstance(key.fileobj, socket.socket)
+            if not key.fileobj.recv(RECEIVE_BYTES):
+                raise NotMeasured("the broker closed an idle connection")
+        # To read each heartbeat as it comes would take a tenth of a core from the broker.
+        time.sleep(TICK_S)
 
     def _beat(self) -> None:
         now = time.monotonic()
-        for i, due in enumerate(self._next_beat_s):
-            if due <= now:
-                self._sockets[i].send(HEARTBEAT)
-                self._next_beat_s[i] = now + HEARTBEAT_S / 2
+        while self._next_beat_s and self._next_beat_s[0][0] <= now:
+            _, index = self._next_beat_s[0]
+            self._sockets[index].send(HEARTBEAT)
+            heapq.heapreplace(self._next_beat_s, (now + self._heartbeat_s / 2, index))
 
     def close(self) -> None:
         """Close every connection's socket."""
@@ -136,7 +157,7 @@ class Quiet:
 
 
 def describe(broker: Running) -> str:
-    """Product, version and platform, as the broker gives them in connection.start."""
+    """Product, version and platform from the broker's connection.start."""
     link = Link(broker, 0)
     link.socket.close()
     wanted = ("product", "version", "platform")

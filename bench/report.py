@@ -4,27 +4,42 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
-from bench.contestants import LEVERET
+from bench.contestants import LEVERET, OTHER_NAME, Contestant
 from bench.rows import Row, Sample
 
-HEADINGS = ("", "Leveret", "peer", "seen", "at least", "aim", "")
+HEADINGS = ("", "Leveret", "peer", "figure", "at least", "aim", "")
+OTHER_HEADINGS = ("", "Leveret", "other", "of other", "lowest", "highest", "")
+
+WITHIN = 0.02
+"""The difference from the other build that counts as none: 2 %."""
 
 
 @dataclass
 class Outcome:
-    """What was measured for one row: the samples of each contestant, or why there are none."""
+    """The samples of one row by contestant, or why there are none."""
 
     row: Row
     samples: dict[str, list[Sample]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
-    def median(self, name: str) -> float | None:
-        """The median of a contestant's figures; None when it was not measured."""
-        samples = self.samples.get(name)
+    def median(self, contestant: Contestant) -> float | None:
+        """The median of a contestant's figures; None if it was not measured."""
+        samples = self.samples.get(contestant.name)
         return statistics.median(sample.value for sample in samples) if samples else None
 
-    def seen(self) -> float | None:
-        """What the bounds speak of: Leveret's figure, or its ratio to the one it is against."""
+    def ratios_to_other(self) -> list[float]:
+        """Leveret's figure over that of the other build, round by round.
+
+        If lower figures are better it is the inverse, so that above 1 is better in every row.
+        """
+        own, other = self.samples.get(LEVERET.name, []), self.samples.get(OTHER_NAME, [])
+        rounds = [(a.value, b.value) for a, b in zip(own, other, strict=False)]
+        if self.row.lower_is_better:
+            return [theirs / ours for ours, theirs in rounds if ours]
+        return [ours / theirs for ours, theirs in rounds if theirs]
+
+    def figure(self) -> float | None:
+        """The value to compare with the bounds: Leveret's figure, or its ratio to `against`."""
         own = self.median(LEVERET)
         if self.row.against is None or own is None:
             return own
@@ -32,29 +47,32 @@ class Outcome:
         return own / other if other else None
 
     def verdict(self) -> str:
-        """Which of the bounds the figure meets."""
-        seen = self.seen()
-        if seen is None:
+        """The bounds that the figure meets."""
+        figure = self.figure()
+        if figure is None:
             return "not measured"
-        if self._within(seen, self.row.aim):
+        if self._within(figure, self.row.aim):
             return "aim"
-        if self._within(seen, self.row.least):
+        if self._within(figure, self.row.least):
             return "met"
         return "reported" if self.row.least is None else "MISSED"
 
-    def _within(self, seen: float, bound: float | None) -> bool:
+    def _within(self, figure: float, bound: float | None) -> bool:
         if bound is None:
             return False
-        return seen < bound if self.row.lower_is_better else seen >= bound
+        return figure < bound if self.row.lower_is_better else figure >= bound
 
     def notes(self) -> list[str]:
-        """What must be said beside the figures, each once."""
+        """The remarks on the figures, each once."""
         notes = [f"{name}: not measured: {why}" for name, why in self.failures.items()]
         for name, samples in self.samples.items():
             remarks = dict.fromkeys(remark for sample in samples for remark in sample.remarks)
             notes += [f"{name}: {remark}" for remark in remarks]
             notes += _details(name, samples)
         return notes
+
+
+LATENCY = "p50 {p50_us:.0f}, p99 {p99_us:.0f}, p99.9 {p999_us:.0f}, max {max_us:.0f} us"
 
 
 def _details(name: str, samples: Sequence[Sample]) -> list[str]:
@@ -67,13 +85,14 @@ def _details(name: str, samples: Sequence[Sample]) -> list[str]:
             "p50_us",
             "p99_us",
             "p999_us",
+            "max_us",
             "publisher_cpu",
             "consumer_cpu",
             "broker_cpu",
         )
     }
     rates = sorted(round(sample.value, 3) for sample in samples)
-    latency = "p50 {p50_us:.0f}, p99 {p99_us:.0f}, p99.9 {p999_us:.0f} us".format_map(middle)
+    latency = LATENCY.format_map(middle)
     cores = "broker {broker_cpu:.2f}, publishers {publisher_cpu:.2f}, consumers {consumer_cpu:.2f}"
     published = f"published {middle['published_per_s']:,.0f}/s"
     spread = f"{rates[0]:,g} to {rates[-1]:,g}"
@@ -95,15 +114,15 @@ def _bound(value: float | None, row: Row) -> str:
 
 
 def _cells(outcome: Outcome) -> tuple[str, ...]:
-    row, seen = outcome.row, outcome.seen()
-    peer = next((name for name in row.contestants if name != LEVERET), None)
-    shown = "not measured" if seen is None else f"{seen:.3g} times"
+    row, figure = outcome.row, outcome.figure()
+    peer = next((each for each in row.contestants if each != LEVERET), None)
+    shown = "not measured" if figure is None else f"{figure:.3g} times"
     if row.against is None:
-        shown = _figure(seen, row.unit)
+        shown = _figure(figure, row.unit)
     return (
         row.title,
         _figure(outcome.median(LEVERET), row.unit),
-        "" if peer is None else f"{_figure(outcome.median(peer), row.unit)} ({peer})",
+        "" if peer is None else f"{_figure(outcome.median(peer), row.unit)} ({peer.name})",
         shown,
         _bound(row.least, row),
         _bound(row.aim, row),
@@ -111,11 +130,35 @@ def _cells(outcome: Outcome) -> tuple[str, ...]:
     )
 
 
-def text_table(outcomes: Iterable[Outcome]) -> str:
-    """Columns aligned by spaces, each row's notes below it."""
-    lines: list[tuple[tuple[str, ...], list[str]]] = [(HEADINGS, [])]
-    lines += [(_cells(outcome), outcome.notes()) for outcome in outcomes]
-    widths = [max(len(cells[i]) for cells, _ in lines) for i in range(len(HEADINGS))]
+def _cells_beside_other(outcome: Outcome) -> tuple[str, ...]:
+    """The cells of a comparison with the other build: medians, and the ratios' median and range.
+
+    The ratio is the median of the rounds' ratios, because both builds are measured in each round: a
+    machine that becomes slower between two rounds changes both.
+    """
+    row = outcome.row
+    own = outcome.median(LEVERET)
+    other = outcome.samples.get(OTHER_NAME, [])
+    its = statistics.median(sample.value for sample in other) if other else None
+    ratios = sorted(outcome.ratios_to_other())
+    if not ratios:
+        return (row.title, _figure(own, row.unit), _figure(its, row.unit), "", "", "", "")
+    ratio = statistics.median(ratios)
+    verdict = "slower" if ratio < 1 - WITHIN else "faster" if ratio > 1 + WITHIN else "same"
+    shown = [f"{each:.3f}" for each in (ratio, ratios[0], ratios[-1])]
+    return (row.title, _figure(own, row.unit), _figure(its, row.unit), *shown, verdict)
+
+
+def text_table(outcomes: Iterable[Outcome], beside_other: bool = False) -> str:
+    """Columns aligned by spaces, and the notes of each row below it.
+
+    :param beside_other: compare with the other build, not with the row's peer.
+    """
+    cells_of = _cells_beside_other if beside_other else _cells
+    headings = OTHER_HEADINGS if beside_other else HEADINGS
+    lines: list[tuple[tuple[str, ...], list[str]]] = [(headings, [])]
+    lines += [(cells_of(outcome), outcome.notes()) for outcome in outcomes]
+    widths = [max(len(cells[i]) for cells, _ in lines) for i in range(len(headings))]
     printed: list[str] = []
     for cells, notes in lines:
         padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
@@ -125,24 +168,25 @@ def text_table(outcomes: Iterable[Outcome]) -> str:
 
 
 def markdown_table(outcomes: Iterable[Outcome], facts: Mapping[str, str]) -> str:
-    """The table in Markdown, and below it the machine and the contestants it was measured with."""
-    lines = ["| | Leveret | peer | seen | at least | aim |", "|---|---|---|---|---|---|"]
+    """The table in Markdown, and the machine and the contestants below it."""
+    lines = ["| | Leveret | peer | figure | at least | aim |", "|---|---|---|---|---|---|"]
     lines += [f"| {' | '.join(_cells(outcome)[:-1])} |" for outcome in outcomes]
     described = "; ".join(f"{name}: {fact}" for name, fact in facts.items())
     return "\n".join([*lines, "", f"{described}."])
 
 
 def as_json(outcomes: Iterable[Outcome], facts: Mapping[str, str]) -> dict[str, object]:
-    """Everything that was measured, sample by sample."""
+    """Everything that was measured, by sample."""
     rows = [
         {
             "row": outcome.row.key,
             "title": outcome.row.title,
             "unit": outcome.row.unit,
-            "against": outcome.row.against,
+            "against": outcome.row.against and outcome.row.against.name,
             "least": outcome.row.least,
             "aim": outcome.row.aim,
-            "seen": outcome.seen(),
+            "figure": outcome.figure(),
+            "ratios_to_other": outcome.ratios_to_other(),
             "verdict": outcome.verdict(),
             "samples": {
                 name: [asdict(sample) for sample in samples]

@@ -1,4 +1,4 @@
-"""The rows of the table: what each one measures, for whom, and what it is held against."""
+"""The rows of the table: the measurement, the contestants and the bounds of each."""
 
 import shutil
 import subprocess
@@ -8,7 +8,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.contestants import LEVERET, RABBITMQ, RELAY, NotMeasured, Running, running
+from bench.contestants import (
+    LEVERET,
+    RABBITMQ,
+    RELAY,
+    Contestant,
+    NotMeasured,
+    Running,
+    running,
+)
 from bench.deep import Rounds
 from bench.delayed import lateness_ms, percentile
 from bench.footprint import (
@@ -17,19 +25,21 @@ from bench.footprint import (
     kilobytes_per_connection,
     start_seconds,
 )
+from bench.idle_connections import IDLE_CONNECTIONS, load_beside_idle_connections
 from bench.load import LoadResult, Timing, run_load
 
 LEVERET_STARTS = 10
 KIBIBYTE = 1024
 DD_MEGABYTES = 256
 DUE_PER_S = 1000
+LATENCY_RATE = 5000
 CONFIRMED = ("--confirm", "1000", "--ack", "100", "--prefetch", "1000")
 DURABLE = ("--durable", "1", *CONFIRMED)
 
 
 @dataclass(frozen=True)
 class Tool:
-    """What the measurements share: the compiled load program, and how long it runs."""
+    """What all measurements use: the compiled load program, and its timing."""
 
     load_program: Path
     timing: Timing
@@ -37,65 +47,77 @@ class Tool:
 
 @dataclass(frozen=True)
 class Sample:
-    """One measurement: the figure, everything else that was seen, and what stands against it."""
+    """One measurement: the figure, its details, and remarks that qualify it."""
 
     value: float
     details: Mapping[str, object] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
 
+Measure = Callable[[Tool, Contestant], Sample]
+
+
 @dataclass(frozen=True)
 class Row:
     """One line of the table.
 
-    `least` and `aim` bound Leveret's ratio to `against`, or Leveret's own figure when `against` is
-    None; a bound of None is not set. Where `lower_is_better` the figure has to stay below them.
+    `least` and `aim` bound Leveret's ratio to `against`, or Leveret's own figure if `against` is
+    None. A bound of None is not set. With `lower_is_better` the figure has to be below the bounds.
     """
 
     key: str
     title: str
     unit: str
-    measure: Callable[[Tool, str], Sample]
-    against: str | None
+    measure: Measure
+    against: Contestant | None
     least: float | None
     aim: float | None
     lower_is_better: bool = False
-    leveret_repeat: int = 0  # at least so many measurements of Leveret
-    contestants: tuple[str, ...] = (LEVERET, RABBITMQ)
+    leveret_repeat: int = 0
+    """The smallest number of measurements of Leveret."""
+    contestants: tuple[Contestant, ...] = (LEVERET, RABBITMQ)
 
 
-def _load(tool: Tool, name: str, arguments: tuple[str, ...]) -> LoadResult:
-    with running(name) as contestant:
-        shape = ("--shape", "relay") if name == RELAY else ()
-        return run_load(tool.load_program, [*arguments, *shape], tool.timing, contestant)
+def _load(tool: Tool, contestant: Contestant, arguments: tuple[str, ...]) -> LoadResult:
+    with running(contestant) as broker:
+        shape = ("--shape", "relay") if contestant == RELAY else ()
+        return run_load(tool.load_program, [*arguments, *shape], tool.timing, broker)
 
 
-def _throughput(*arguments: str) -> Callable[[Tool, str], Sample]:
-    def measure(tool: Tool, name: str) -> Sample:
-        result = _load(tool, name, arguments)
+def _throughput(*arguments: str) -> Measure:
+    def measure(tool: Tool, contestant: Contestant) -> Sample:
+        result = _load(tool, contestant, arguments)
         return Sample(result.received_per_s, vars(result), tuple(result.remarks()))
 
     return measure
 
 
-def _published(*arguments: str) -> Callable[[Tool, str], Sample]:
-    def measure(tool: Tool, name: str) -> Sample:
-        result = _load(tool, name, arguments)
+def _published(*arguments: str) -> Measure:
+    def measure(tool: Tool, contestant: Contestant) -> Sample:
+        result = _load(tool, contestant, arguments)
         return Sample(result.published_per_s, vars(result), tuple(result.remarks()))
 
     return measure
 
 
-def _latency(*arguments: str) -> Callable[[Tool, str], Sample]:
-    def measure(tool: Tool, name: str) -> Sample:
-        result = _load(tool, name, arguments)
+def _latency(*arguments: str) -> Measure:
+    def measure(tool: Tool, contestant: Contestant) -> Sample:
+        result = _load(tool, contestant, arguments)
         return Sample(result.p99_us / 1000, vars(result), tuple(result.remarks()))
 
     return measure
 
 
-def _share_of_dd(tool: Tool, name: str) -> Sample:
-    """What is kept a second in bodies of 1 KiB, of what dd writes with a sync each MiB."""
+def _latency_beside_idle(tool: Tool, contestant: Contestant) -> Sample:
+    with running(contestant) as broker:
+        result = load_beside_idle_connections(
+            tool.load_program, ["--rate", str(LATENCY_RATE)], tool.timing, broker
+        )
+    return Sample(result.p99_us / 1000, vars(result), tuple(result.remarks()))
+
+
+def _share_of_dd(tool: Tool, contestant: Contestant) -> Sample:
+    """Persisted bytes of bodies a second, over the rate of dd with a sync each MiB."""
     with tempfile.TemporaryDirectory(prefix="bench-dd-") as directory:
         dd = shutil.which("dd")
         if dd is None:
@@ -104,35 +126,35 @@ def _share_of_dd(tool: Tool, name: str) -> Sample:
         begun = time.perf_counter()
         subprocess.run([*command, f"count={DD_MEGABYTES}"], capture_output=True, check=True)
         written = DD_MEGABYTES * KIBIBYTE**2 / (time.perf_counter() - begun)
-    result = _load(tool, name, (*DURABLE, "--size", str(KIBIBYTE)))
+    result = _load(tool, contestant, (*DURABLE, "--size", str(KIBIBYTE)))
     share = result.received_per_s * KIBIBYTE / written
-    said = f"dd wrote {written / 1e6:,.0f} MB/s"
-    return Sample(share, vars(result), (*result.remarks(), said))
+    remark = f"dd wrote {written / 1e6:,.0f} MB/s"
+    return Sample(share, vars(result), (*result.remarks(), remark))
 
 
-def _deep(rounds: Rounds, key: str) -> Callable[[Tool, str], Sample]:
-    def measure(tool: Tool, name: str) -> Sample:
-        value, remarks = rounds.ask(tool.load_program, name, key)
+def _deep(rounds: Rounds, key: str) -> Measure:
+    def measure(tool: Tool, contestant: Contestant) -> Sample:
+        value, remarks = rounds.next(tool.load_program, contestant, key)
         return Sample(value, remarks=remarks)
 
     return measure
 
 
-def _lateness(tool: Tool, name: str) -> Sample:
-    with running(name) as contestant:
-        late = lateness_ms(contestant, DUE_PER_S, tool.timing.measured_s)
+def _lateness(tool: Tool, contestant: Contestant) -> Sample:
+    with running(contestant) as broker:
+        late = lateness_ms(broker, DUE_PER_S, tool.timing.measured_s)
     p50, p99 = percentile(late, 0.5), percentile(late, 0.99)
-    remarks = (f"p50 {p50:.1f} ms", f"the first {late[0]:.1f} ms late", f"the last {late[-1]:.1f}")
+    remarks = (f"p50 {p50:.1f} ms", f"earliest {late[0]:.1f} ms", f"latest {late[-1]:.1f} ms")
     return Sample(p99, remarks=remarks)
 
 
-def _start(_tool: Tool, name: str) -> Sample:
-    return Sample(start_seconds(name))
+def _start(_tool: Tool, contestant: Contestant) -> Sample:
+    return Sample(start_seconds(contestant))
 
 
-def _footprint(measured: Callable[[Running], float]) -> Callable[[Tool, str], Sample]:
-    def measure(_tool: Tool, name: str) -> Sample:
-        with running(name) as broker:
+def _footprint(measured: Callable[[Running], float]) -> Measure:
+    def measure(_tool: Tool, contestant: Contestant) -> Sample:
+        with running(contestant) as broker:
             return Sample(measured(broker))
 
     return measure
@@ -150,7 +172,7 @@ DURABLE_ROWS = (
     _rate_row("durable-1k", "the same with 1 KiB bodies", 7, 9, *DURABLE, "--size", "1024"),
     Row(
         "durable-dd",
-        "the same, bytes of bodies against dd with a sync each MiB",
+        "the same, bytes of bodies over those of dd with a sync each MiB",
         "of dd",
         _share_of_dd,
         None,
@@ -174,7 +196,7 @@ DURABLE_ROWS = (
     ),
     Row(
         "deep-publish",
-        "publishing into a queue of ten million, against into an empty one",
+        "publishing to a queue of ten million, over publishing to an empty queue",
         "of empty",
         _deep(_ROUNDS, "deep-publish"),
         None,
@@ -260,7 +282,7 @@ ROWS = (
         8,
         15,
         *("--shape", "channels", "--connections", "100", "--channels", "10"),
-        *("--backlog", "200000"),  # what the sockets of 100 connections hold takes long to drain
+        *("--backlog", "200000"),  # the socket buffers of 100 connections take long to drain
     ),
     Row(
         "relay",
@@ -274,9 +296,19 @@ ROWS = (
     ),
     Row(
         "latency",
-        "p99 latency at 5,000 messages a second",
+        f"p99 latency at {LATENCY_RATE:,} messages a second",
         "ms",
-        _latency("--rate", "5000"),
+        _latency("--rate", str(LATENCY_RATE)),
+        RABBITMQ,
+        1.0,
+        0.5,
+        lower_is_better=True,
+    ),
+    Row(
+        "latency-idle",
+        f"the same beside {IDLE_CONNECTIONS:,} idle connections",
+        "ms",
+        _latency_beside_idle,
         RABBITMQ,
         1.0,
         0.5,

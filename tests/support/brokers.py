@@ -179,6 +179,20 @@ class Broker:
             raise BrokerError(f"{self.name} did not start (exit code {exit_code}):\n{tail}")
 
 
+def leveret_command(executable: Path | None = None) -> tuple[list[str], dict[str, str]]:
+    """Command and environment of this checkout's `leveret`, or of another executable."""
+    environment = dict(os.environ)
+    if executable is not None:
+        environment.pop("PYTHONPATH", None)
+        return [str(executable.absolute())], environment
+    # A broker runs in another directory, and must import what this process would.
+    roots = [os.path.abspath(entry) for entry in sys.path]
+    if importlib.util.find_spec("leveret") is None:
+        roots = [*SOURCE_ROOTS, *roots]
+    environment["PYTHONPATH"] = os.pathsep.join(roots)
+    return [sys.executable, "-m", "leveret"], environment
+
+
 class Leveret(Broker):
     """`leveret serve` of this checkout (or of the installed package), on a free port.
 
@@ -192,17 +206,15 @@ class Leveret(Broker):
         *extra_args: str,
         env: Mapping[str, str] | None = None,
         data_dir: Path | None = None,
+        executable: Path | None = None,
     ) -> None:
+        """`executable` is the `leveret` of another environment, which imports its own sources."""
         super().__init__()
         self.data_dir = data_dir or self.directory / "data"
-        # It runs in another directory, and must import what this process would.
-        roots = [os.path.abspath(entry) for entry in sys.path]
-        if importlib.util.find_spec("leveret") is None:
-            roots = [*SOURCE_ROOTS, *roots]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(roots), **(env or {})}
+        command, environment = leveret_command(executable)
         where = ["--listen", f"{HOST}:0", "--data-dir", str(self.data_dir)]
-        command = [sys.executable, "-m", "leveret", "serve", *where, *extra_args]
-        self._spawn(command, environment, self.log_path)
+        command = [*command, "serve", *where, *extra_args]
+        self._spawn(command, {**environment, **(env or {})}, self.log_path)
         self._await(self._read_address, LEVERET_START_DEADLINE_S, self.log_path)
 
     def _read_address(self) -> bool:
