@@ -55,5 +55,9 @@ class Damaged(StorageError):
     """Bytes are not what was written: a bad CRC, or fields that cannot be."""
 
 
+class UnknownMedium(StorageError):
+    """A URL that names no medium of this program."""
+
+
 class UnknownVersion(StorageError):
     """Written in a version of the format that this program does not know."""

@@ -12,8 +12,8 @@ What is durable, that is, still there after power was lost at any instant:
   Of the bytes appended since, any part may be there or not: later ones where earlier ones are
   missing, cut at any byte, and where bytes are missing before others that are there, zeros are
   read.
-- Behind the bytes of a blob that had room set aside (`reserve`) the next process may find zeros: up
-  to so many, whether power was lost or not.
+- Behind the bytes of a blob with a preallocated tail (`preallocate`) the next process may find
+  zeros: at most as many as were preallocated, whether power was lost or not.
 - Of names: a blob created and never synced may be gone. One that was deleted may be back, until a
   later `write_head` returned. So a name is used once: what is found under a name used twice may be
   the first blob.
@@ -31,7 +31,7 @@ After MediumFailed every call that writes raises MediumFailed; calls that read g
 see of bytes not synced is no proof that the disk has them. MediumFull alone is no failure.
 
 Calls block, and may be made from any thread. Of those that change one blob (append, append_synced,
-sync, delete) one at a time; on different blobs at the same time. `reserve` runs beside all but
+sync, delete) one at a time; on different blobs at the same time. `preallocate` runs beside all but
 `delete`. `write_head` one at a time. Calls that read run
 beside everything, and see each append that returned before, and of one under way any part.
 """
@@ -90,11 +90,12 @@ class Medium(ABC):
         """`append`, then `sync`, with less waiting than two calls cost. Raises what they raise."""
 
     @abstractmethod
-    def reserve(self, name: str, size: int) -> None:
-        """Set room aside for the next `size` bytes, where that makes it quicker to sync them.
+    def preallocate(self, name: str, size: int) -> None:
+        """Preallocate the next `size` bytes behind the end, where that makes it quicker to sync
+        them.
 
-        It changes nothing of what the blob holds, and where there is no room it does nothing.
-        Raises NoSuchBlob, LostEpoch, MediumFailed.
+        What the blob holds does not change. On a full medium this does nothing. Raises NoSuchBlob,
+        LostEpoch, MediumFailed.
         """
 
     @abstractmethod
@@ -136,6 +137,24 @@ class Medium(ABC):
         before it. Raises LostEpoch (another epoch is there, the head is unchanged), MediumFull
         (unchanged, may be tried again), Damaged, UnknownVersion, and MediumFailed: then power loss
         leaves either the old head or the new one.
+        """
+
+    @abstractmethod
+    def set_aside(self, name: str, data: bytes) -> str:
+        """Store damaged bytes that a salvage takes out of a blob, durably; what has the same name
+        is replaced. Returns where an operator finds them.
+
+        They are no blob: no other call sees them. Raises MediumFull, MediumFailed, LostEpoch.
+        """
+
+    @abstractmethod
+    def set_head_aside(self, name: str) -> str:
+        """Do the same with the bytes of a head that is Damaged, and remove the head, durably.
+
+        Afterwards the medium is one without a head, of epoch 0, and taken by nobody. Counting
+        epochs anew is safe only while no other owner can have it open: the caller has to know that,
+        as the holder of a directory's lock does. Raises MediumFull (the head is still there),
+        ReadFailed, MediumFailed, and LostEpoch if the medium was opened for reading only.
         """
 
     @abstractmethod

@@ -136,6 +136,8 @@ class State:
         """Creations, and deletions (None), that no sync has covered, in order."""
         self.epoch = 0
         self.head = b""
+        self.salvaged: dict[str, bytes] = {}
+        """What was set aside, durably."""
 
     def set_name(self, name: str, inode: Inode | None) -> None:
         self.changes.append((name, inode))
@@ -202,6 +204,10 @@ class FaultyMedium(Medium):
         state.show_room()
         return self._next(state, faults)
 
+    def salvaged(self) -> dict[str, bytes]:
+        """What was set aside, by name."""
+        return dict(self._state.salvaged)
+
     def flip(self, name: str, offset: int, bit: int) -> None:
         """Change one bit (0 to 7) of a blob, on the disk and in memory."""
         inode = self._state.names[name]
@@ -261,7 +267,7 @@ class FaultyMedium(Medium):
         self.sync(name)
         return offset
 
-    def reserve(self, name: str, size: int) -> None:
+    def preallocate(self, name: str, size: int) -> None:
         check_name(name)
         self._check_writable()
         inode = self._inode(name)
@@ -323,6 +329,28 @@ class FaultyMedium(Medium):
                 self._state.epoch, self._state.head = epoch, data
         self._end(fault, "write", "the head")
         self._owned_epoch = epoch
+
+    def set_aside(self, name: str, data: bytes) -> str:
+        check_name(name)
+        self._check_writable()
+        return self._set_aside(name, data)
+
+    def set_head_aside(self, name: str) -> str:
+        check_name(name)
+        self._check_not_failed()
+        where = self._set_aside(name, self._state.head)
+        self._owned_epoch = 0
+        self._state.epoch, self._state.head = 0, b""
+        return where
+
+    def _set_aside(self, name: str, data: bytes) -> str:
+        fault = self._fault(Fault.CRASH, Fault.ENOSPC, Fault.EIO)
+        if fault is Fault.ENOSPC:
+            raise MediumFull(f"no room to set {name} aside")
+        if fault is None or self._random.random() < 0.5:
+            self._state.salvaged[name] = data
+        self._end(fault, "set aside", name)
+        return name
 
     def free_bytes(self) -> int:
         used = sum(len(inode.content) for inode in self._state.names.values())

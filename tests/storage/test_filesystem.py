@@ -106,11 +106,11 @@ class TestDurability:
         medium = opened(directory)
         put(medium, "a", b"1")
         calls = SyncCalls(monkeypatch, directory)
-        medium.reserve("a", 10)
+        medium.preallocate("a", 10)
         assert calls.take() == ["fdatasync blobs/a"]
         medium.append_synced("a", b"not all was synced before")
         assert calls.take() == ["fdatasync blobs/a"]
-        medium.reserve("a", 10)
+        medium.preallocate("a", 10)
         calls.take()
         medium.append_synced("a", b"1234")
         assert calls.take() == ["write and sync blobs/a"]
@@ -131,7 +131,7 @@ class TestDurability:
     ) -> None:
         medium = opened(directory)
         medium.create("a")
-        medium.reserve("a", 10)
+        medium.preallocate("a", 10)
         calls = SyncCalls(monkeypatch, directory)
         medium.append_synced("a", b"1")
         assert calls.take() == ["fdatasync blobs/a", "fsync blobs"]
@@ -142,7 +142,7 @@ class TestDurability:
     ) -> None:
         medium = opened(directory)
         put(medium, "a", b"1")
-        medium.reserve("a", 100)
+        medium.preallocate("a", 100)
         calls = SyncCalls(monkeypatch, directory)
 
         def refuse(*_: object) -> int:
@@ -248,7 +248,7 @@ class TestFailure:
     ) -> None:
         medium = opened(directory)
         put(medium, "a", b"1")
-        medium.reserve("a", 100)
+        medium.preallocate("a", 100)
         medium.append_synced("a", b"2")
 
         def fail(*_: object) -> int:
@@ -274,7 +274,7 @@ class TestFailure:
         with monkeypatch.context() as patch:
             patch.setattr(os, "fdatasync", fail)
             with pytest.raises(MediumFailed, match="cannot sync"):
-                medium.reserve("a", 100)
+                medium.preallocate("a", 100)
         with pytest.raises(MediumFailed, match="cannot sync"):
             medium.append("a", b"2")
         medium.close()
@@ -290,7 +290,7 @@ class TestFailure:
 
         with monkeypatch.context() as patch:
             patch.setattr(os, "pwrite", refuse)
-            medium.reserve("a", 100)
+            medium.preallocate("a", 100)
             with pytest.raises(MediumFull):
                 medium.append("a", b"2")
         assert medium.append_synced("a", b"3") == 1
@@ -448,7 +448,7 @@ class TestDescriptors:
         medium = opened(directory)
         for name in ("a", "b"):
             put(medium, name, b"1")
-            medium.reserve(name, 10)
+            medium.preallocate(name, 10)
         medium.delete("a")
         medium.close()
         assert self.files_open() == before
@@ -525,6 +525,27 @@ class TestDirectory:
         with pytest.raises(UnknownVersion):
             medium.write_head(1, 1, b"")
         assert (directory / "head").read_bytes() == HEAD_OF_VERSION_2
+        medium.close()
+
+
+class TestSetAside:
+    def test_what_was_set_aside_is_in_a_file_of_its_own(self, directory: Path) -> None:
+        medium = opened(directory)
+        where = medium.set_aside("a-7.bin", b"damaged")
+        assert where == f"{directory}/salvaged/a-7.bin"
+        assert Path(where).read_bytes() == b"damaged"
+        medium.close()
+
+    def test_a_head_that_cannot_be_read_can_be_set_aside_by_who_has_not_taken_it(
+        self, directory: Path
+    ) -> None:
+        opened(directory).close()
+        (directory / "head").write_bytes(b"no head")
+        medium = FilesystemMedium(directory)
+        where = medium.set_head_aside("head-0.bin")
+        assert Path(where).read_bytes() == b"no head"
+        assert not (directory / "head").exists()
+        assert take(medium) == 1
         medium.close()
 
 

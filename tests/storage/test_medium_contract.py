@@ -87,20 +87,20 @@ class TestBlobs:
 
     def test_room_changes_nothing_of_what_a_blob_holds(self, medium: Medium) -> None:
         put(medium, "a", b"one")
-        medium.reserve("a", 8)
+        medium.preallocate("a", 8)
         assert content(medium, "a") == b"one"
         assert medium.read("a", 2, 100) == b"e"
         assert medium.append_synced("a", b"two") == 3
         assert medium.append("a", b"longer than the room") == 6
         medium.sync("a")
-        medium.reserve("a", 100)
+        medium.preallocate("a", 100)
         assert medium.append_synced("a", b"three") == 26
         assert content(medium, "a") == b"onetwolonger than the roomthree"
 
     def test_behind_a_blob_with_room_the_next_process_finds_zeros(self, disk: Disk) -> None:
         take(disk.medium)
         put(disk.medium, "a", b"one")
-        disk.medium.reserve("a", 100)
+        disk.medium.preallocate("a", 100)
         disk.medium.append_synced("a", b"two")
         medium = disk.restart()
         assert content(medium, "a").rstrip(b"\0") == b"onetwo"
@@ -108,7 +108,7 @@ class TestBlobs:
 
     def test_a_name_may_be_used_again_by_a_blob_without_room(self, medium: Medium) -> None:
         put(medium, "a", b"one")
-        medium.reserve("a", 100)
+        medium.preallocate("a", 100)
         medium.delete("a")
         put(medium, "a", b"two")
         assert content(medium, "a") == b"two"
@@ -129,7 +129,7 @@ class TestBlobs:
         calls: list[Callable[[], object]] = [
             lambda: medium.append("a", b"1"),
             lambda: medium.append_synced("a", b"1"),
-            lambda: medium.reserve("a", 1),
+            lambda: medium.preallocate("a", 1),
             lambda: medium.sync("a"),
             lambda: medium.read("a", 0, 1),
             lambda: medium.size("a"),
@@ -209,15 +209,36 @@ class TestHead:
         assert disk.medium.read_head() == (0, b"")
 
 
+class TestSetAside:
+    def test_what_was_set_aside_is_no_blob_and_may_be_replaced(self, medium: Medium) -> None:
+        put(medium, "a", b"1")
+        where = medium.set_aside("a", b"damaged")
+        assert medium.set_aside("a", b"damaged as well") == where
+        assert medium.list() == {"a"}
+        assert content(medium, "a") == b"1"
+
+    def test_a_head_that_was_set_aside_is_gone_and_its_owner_writes_nothing(
+        self, medium: Medium
+    ) -> None:
+        put(medium, "a", b"1")
+        medium.set_head_aside("head-0.bin")
+        assert medium.read_head() == (0, b"")
+        with pytest.raises(LostEpoch):
+            medium.append("a", b"2")
+        assert take(medium) == 1
+        assert medium.append("a", b"2") == 1
+
+
 class TestOwner:
     def changes(self, medium: Medium) -> list[Callable[[], object]]:
         return [
             lambda: medium.create("b"),
             lambda: medium.append("a", b"2"),
             lambda: medium.append_synced("a", b"2"),
-            lambda: medium.reserve("a", 1),
+            lambda: medium.preallocate("a", 1),
             lambda: medium.sync("a"),
             lambda: medium.delete("a"),
+            lambda: medium.set_aside("b", b"2"),
         ]
 
     def test_who_has_not_taken_the_medium_only_reads(self, disk: Disk) -> None:

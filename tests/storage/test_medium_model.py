@@ -110,13 +110,13 @@ class MediumMachine(RuleBasedStateMachine):
                 self.medium.append_synced(name, data)
 
     @rule(name=NAMES, size=st.integers(0, 100_000))
-    def reserve(self, name: str, size: int) -> None:
+    def preallocate(self, name: str, size: int) -> None:
         if name in self.blobs:
-            self.medium.reserve(name, size)
+            self.medium.preallocate(name, size)
             self.roomy.add(name)
         else:
             with pytest.raises(NoSuchBlob):
-                self.medium.reserve(name, size)
+                self.medium.preallocate(name, size)
 
     @rule(name=NAMES)
     def sync(self, name: str) -> None:

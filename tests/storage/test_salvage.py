@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from leveret_storage.errors import Damaged
 from leveret_storage.format.entries import read_run
-from leveret_storage.format.record_reader import Damage, Record, RecordReader
+from leveret_storage.format.record_reader import Record, RecordReader
 from leveret_storage.format.record_writer import encode_mark
 from leveret_storage.medium import Medium
 from leveret_storage.recovery.inspection import inspect
@@ -61,18 +61,6 @@ def messages(medium: Medium, found: Recovery) -> Messages:
     return all_found
 
 
-class Shelf:
-    """Where the tests set damage aside."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, bytes] = {}
-
-    def set_aside(self, damage: Damage, data: bytes) -> str:
-        name = f"{damage.blob}-{damage.offset}"
-        self.kept[name] = data
-        return name
-
-
 def records(medium: Medium, blob: str) -> list[Record]:
     return [record for record in RecordReader(medium, blob) if isinstance(record, Record)]
 
@@ -86,7 +74,7 @@ def test_a_sound_medium_is_left_as_it_is() -> None:
     before = medium.list()
     calls = medium.calls
 
-    done = salvage(medium, Shelf().set_aside)
+    done = salvage(medium)
 
     assert done.lost == []
     assert medium.list() == before
@@ -110,18 +98,17 @@ def test_a_damaged_run_costs_its_own_messages_only() -> None:
     blob = blob_of("queue-")
     damaged = records(medium, blob)[-1]
     offset, size = damaged.offset, len(damaged.payload)
-    as_damaged = Shelf()
     # The last byte is in the body of the run's last message.
     medium.flip(blob, offset + 9 + size - 1, 0)
     # Behind the last run of a segment there may be no mark.
     put_mark_behind(medium, blob)
 
-    done = salvage(medium, as_damaged.set_aside)
+    done = salvage(medium)
 
     (lost,) = done.lost
     assert (lost.damage.blob, lost.damage.offset) == (blob, offset)
     assert re.match(rf"a run of queue {DEEP}: by its own account 4 messages", lost.what)
-    assert len(as_damaged.kept[lost.file]) == 9 + size
+    assert len(medium.salvaged()[lost.file]) == 9 + size
     after = messages(medium, done.found)
     gone = set(before[DEEP]) - set(after[DEEP])
     first = int.from_bytes(damaged.payload[:8])
@@ -154,13 +141,12 @@ class TestAnyDamage:
         medium.flip(blob, int(medium.size(blob) * place), bit)
         of_queue = queue_numbers(blob)
         concerned = set(before) if of_queue is None else {of_queue[0]}
-        shelf = Shelf()
 
-        done = salvage(medium, shelf.set_aside)
+        done = salvage(medium)
 
         found = recover(medium)
         assert inspect(medium).damages == []
-        assert len(shelf.kept) == len(done.lost)
+        assert len(medium.salvaged()) == len(done.lost)
         after = messages(medium, found)
         for number, kept in after.items():
             assert kept == sorted(kept)
@@ -185,15 +171,15 @@ class TestAnyDamage:
 
         whole = damaged({})
         take(whole)
-        expected = messages(whole, salvage(whole, Shelf().set_aside).found)
+        expected = messages(whole, salvage(whole).found)
         medium = damaged({call: Fault.CRASH})
 
         with suppress(Crashed):
             take(medium)
-            salvage(medium, Shelf().set_aside)
+            salvage(medium)
         medium = medium.crash()
         take(medium)
-        again = salvage(medium, Shelf().set_aside)
+        again = salvage(medium)
 
         assert messages(medium, again.found) == expected
 

@@ -11,18 +11,17 @@ refused is written again until it takes it, and free disk counts as none meanwhi
 import asyncio
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from leveret.config import Config
-from leveret.datadir.salvage import salvage_directory, set_head_aside
+from leveret.datadir.salvage import salvage_medium, set_head_aside
 from leveret.engine.broker import Broker
 from leveret.logging import get_logger
 from leveret_storage.errors import Damaged, StorageError
 from leveret_storage.media.executor import ThreadExecutor
-from leveret_storage.media.filesystem import FilesystemMedium
+from leveret_storage.media.locations import directory_of, open_medium
 from leveret_storage.medium import Medium
 
 NODE_NAME: Final = "node"
@@ -58,18 +57,19 @@ class Storage:
         self.full = ""
         """What the medium said when it had no room; "" while it has."""
         self._timer: asyncio.TimerHandle | None = None
-        self.directory = Path(config.storage.data_dir).absolute()
+        location = config.storage.data_dir
         medium: Medium | None = None
         try:
-            medium = FilesystemMedium(self.directory)
+            self.directory = directory_of(location)
+            medium = open_medium(location)
             if salvage:
-                set_head_aside(medium, self.directory)
+                set_head_aside(medium)
             _take(medium, config.server.node_name)
             if salvage:
-                salvage_directory(medium, self.directory)
+                salvage_medium(medium)
             self._medium = medium
             self._open(config, broker)
-        except (OSError, StorageError, StorageRefused) as error:
+        except (StorageError, StorageRefused) as error:
             if medium is not None:
                 medium.close()
             raise StorageRefused(f"storage.data_dir: {config.storage.data_dir}: {error}") from None

@@ -1,38 +1,30 @@
-"""What `leveret serve --salvage` does: set damage aside in files, and say what was lost.
+"""What `leveret serve --salvage` does: set damaged bytes aside, and log what was lost.
 
-A stretch goes to DIRECTORY/salvaged/BLOB-OFFSET.bin, byte for byte; a file that is there already,
-from an earlier attempt, is written anew.
+On a local directory they go to DIRECTORY/salvaged/BLOB-OFFSET.bin, byte for byte; a file of an
+earlier attempt is replaced.
 """
 
-import os
-from pathlib import Path
 from typing import Final
 
 from leveret.datadir.dump import restored
 from leveret.logging import get_logger
 from leveret_storage.errors import Damaged
-from leveret_storage.format.record_reader import Damage
-from leveret_storage.media.filesystem import HEAD_NAME
 from leveret_storage.medium import Medium
 from leveret_storage.recovery.recover import Recovery
 from leveret_storage.recovery.salvage import salvage
 
-SALVAGED_NAME: Final = "salvaged"
+HEAD_SET_ASIDE: Final = "head-0.bin"
+"""What the bytes of a head that was set aside are called."""
 
 log = get_logger()
 
 
-def salvage_directory(medium: Medium, directory: Path) -> None:
-    """Make a data directory sound whose `medium` this process has taken.
+def salvage_medium(medium: Medium) -> None:
+    """Repair a medium that this process has taken.
 
     :raises StorageError: if the data cannot be read or written.
-    :raises OSError: if nothing can be set aside.
     """
-
-    def set_aside(damage: Damage, data: bytes) -> str:
-        return str(_write(directory, f"{damage.blob}-{damage.offset}.bin", data))
-
-    done = salvage(medium, set_aside)
+    done = salvage(medium)
     for lost in done.lost:
         log.warning(
             "damage set aside",
@@ -49,39 +41,18 @@ def salvage_directory(medium: Medium, directory: Path) -> None:
         log.info("nothing to salvage: no damage was found")
 
 
-def set_head_aside(medium: Medium, directory: Path) -> None:
-    """Move a head that cannot be read out of the way of the next one; the medium is not taken yet.
+def set_head_aside(medium: Medium) -> None:
+    """Set a damaged head aside, so that the next one can be written. The medium is not taken yet.
 
-    The directory's lock keeps other owners away, so that counting epochs anew confuses nobody.
+    The directory's lock keeps other owners away, so that epochs can be counted anew.
 
-    :raises StorageError: UnknownVersion, ReadFailed.
-    :raises OSError: if it cannot be moved.
+    :raises StorageError: UnknownVersion, ReadFailed, or why it cannot be set aside.
     """
     try:
         medium.read_head()
     except Damaged as error:
-        head = directory / HEAD_NAME
-        copy = _write(directory, f"{HEAD_NAME}-0.bin", head.read_bytes())
-        head.unlink()
-        log.warning("damage set aside", why=str(error), file=str(copy), lost="the node's name")
-
-
-def _write(directory: Path, name: str, data: bytes) -> Path:
-    """Write a file of DIRECTORY/salvaged durably, name included."""
-    folder = directory / SALVAGED_NAME
-    folder.mkdir(mode=0o700, exist_ok=True)
-    path = folder / name
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    for parent in (folder, directory):
-        fd = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-    return path
+        file = medium.set_head_aside(HEAD_SET_ASIDE)
+        log.warning("damage set aside", why=str(error), file=file, lost="the node's name")
 
 
 def _tell_orphans(found: Recovery) -> None:

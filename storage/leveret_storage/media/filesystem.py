@@ -1,23 +1,23 @@
 """The medium that is a local directory.
 
-    DIRECTORY/lock        who works on it (lock.py)
-    DIRECTORY/head        the head record; head.new while the next one is being written
+    DIRECTORY/lock        which process works on it (lock.py)
+    DIRECTORY/head        the head record (head_file.py)
     DIRECTORY/blobs/NAME  one file a blob
+    DIRECTORY/salvaged/   what a salvage set aside (salvaged_files.py)
 
-What makes it durable, and why it takes that much:
+How it becomes durable:
 
-- Appends go through O_APPEND; `sync` is fdatasync, which covers bytes and size, and for a blob
-  whose name may not be durable an fsync of blobs/, since syncing a file says nothing of its name.
-- A blob with room set aside (room.py) ends before its file does, and is written to in place.
-- The head is written to a new file, synced, renamed over the old one, and the directory synced. It
-  is no live data: nothing but its name refers to the file, so after power loss it is the old or the
-  new.
-- Nothing is mapped: reading a mapped file on a disk in trouble is SIGBUS, not an error.
-- A call that finds no room (ENOSPC, EDQUOT, EFBIG, no descriptor) leaves nothing and is MediumFull.
-  An append cuts off what it had written: unsynced bytes, which nobody was told of. Every other
-  error in writing, and every error of a sync, ends the medium (MediumFailed).
+- Appends go through O_APPEND. `sync` is fdatasync, which covers bytes and size, and for a blob
+  whose name may not be durable also an fsync of blobs/, since syncing a file does not sync its name
+  (blob_names.py).
+- The file of a blob with a preallocated tail (preallocation.py) is longer than the blob, and is
+  written to in place.
+- Nothing is mapped: reading a mapped file on a failing disk is SIGBUS, not an error.
+- A call that finds no room (ENOSPC, EDQUOT, EFBIG, no descriptor) leaves nothing and raises
+  MediumFull; an append cuts off what it had written. Every other error in writing, and every error
+  of a sync, ends the medium (io_errors.py).
 
-Files in blobs/ whose name is not a blob's are not seen and not touched.
+Files in blobs/ whose name is not a blob's are ignored.
 """
 
 import os
@@ -31,37 +31,33 @@ from typing import Final
 from leveret_storage.errors import (
     NO_ROOM,
     BlobExists,
-    Damaged,
     DirectoryLocked,
     LostEpoch,
     MediumFailed,
-    MediumFull,
     NoSuchBlob,
     ReadFailed,
-    UnknownVersion,
 )
-from leveret_storage.format.file_header import HEADER_BYTES_MAX, decode_head, encode_head
+from leveret_storage.media.blob_names import BLOBS_NAME, BlobNames
 from leveret_storage.media.descriptors import Descriptor, Descriptors
+from leveret_storage.media.head_file import HeadFile
+from leveret_storage.media.io_errors import IoErrors, write_all
 from leveret_storage.media.lock import DirectoryLock
-from leveret_storage.media.preallocation import Room
+from leveret_storage.media.preallocation import PreallocatedFile
+from leveret_storage.media.salvaged_files import write_salvaged
 from leveret_storage.medium import Medium, check_head, check_name, check_range, is_name
 
 DESCRIPTORS_MAX: Final = 256
 """Files held open: of the 1,024 a process often may have, three quarters stay for connections. It
 is far above what is appended to at one time, and opening a file again costs some microseconds."""
 
-HEAD_NAME: Final = "head"
-NEW_HEAD_NAME: Final = "head.new"
-BLOBS_NAME: Final = "blobs"
-
 _DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class FilesystemMedium(Medium):
-    """A directory, locked until `close`; or with `read_only` whatever is in it, locked or not.
+    """A directory, locked until `close`; with `read_only` it is opened whether locked or not.
 
-    A reader of a directory in use sees what its owner has appended, and a name it was told of may
-    be gone when it reads it.
+    A reader of a directory in use sees what its owner has appended. A blob that it has listed may
+    be deleted before it is read.
     """
 
     def __init__(
@@ -78,16 +74,12 @@ class FilesystemMedium(Medium):
         self._directory = str(directory)
         self._read_only = read_only
         self._closed = False
-        self._failure = ""
+        self._errors = IoErrors(self._directory)
         self._epoch = 0
-        self._mutex = Lock()
-        # Changes of the names in blobs/, counted; a process before may have left one not synced.
-        self._name_changes = 1
-        self._name_changes_synced = 0
-        self._created_by_change: dict[str, int] = {}
-        self._rooms: dict[str, Room] = {}
-        self._beginning_room = Lock()
-        """Held by appends to files without room, whose end must not move while room begins."""
+        self._preallocated: dict[str, PreallocatedFile] = {}
+        self._append_lock = Lock()
+        """Held by appends to files without a preallocated tail, whose end must not move while a
+        preallocation begins."""
         self._lock: DirectoryLock | None = None
         if not read_only:
             self._make_directories(directory)
@@ -105,8 +97,10 @@ class FilesystemMedium(Medium):
         except (DirectoryLocked, MediumFailed):
             self._close_root()
             raise
+        self._head = HeadFile(self._directory, self._root_fd, self._errors)
+        self._names = BlobNames(self._blobs_fd, self._errors)
         flags = os.O_RDONLY if read_only else os.O_RDWR | os.O_APPEND
-        self._files = Descriptors(self._blobs_fd, flags, descriptors_max, self._sync_for_room)
+        self._files = Descriptors(self._blobs_fd, flags, descriptors_max, self._sync_evicted)
 
     # --- blobs ------------------------------------------------------------------------------
 
@@ -114,28 +108,27 @@ class FilesystemMedium(Medium):
         check_name(name)
         self._check_writable()
         try:
-            with self._files.borrow(name, create=True), self._mutex:
-                self._name_changes += 1
-                self._created_by_change[name] = self._name_changes
+            with self._files.borrow(name, create=True):
+                self._names.created(name)
         except FileExistsError:
             raise BlobExists(f"{self._path(name)} exists already") from None
         except OSError as error:
-            raise self._not_done("create", name, error) from error
+            raise self._errors.undone("create", _blob_path(name), error) from error
 
     def append(self, name: str, data: bytes) -> int:
         check_name(name)
         self._check_writable()
-        with self._beginning_room:
-            room = self._rooms.get(name)
-            if room is None:
+        with self._append_lock:
+            file = self._preallocated.get(name)
+            if file is None:
                 return self._append_to_end(name, data)
-        offset = room.end
+        offset = file.end
         try:
-            room.append(data)
+            file.append(data)
         except OSError as error:
             if error.errno in NO_ROOM:
-                self._take_back(name, room.cut)
-            raise self._not_done("append to", name, error) from error
+                self._cut_failed_append(name, file.cut)
+            raise self._errors.undone("append to", _blob_path(name), error) from error
         return offset
 
     def _append_to_end(self, name: str, data: bytes) -> int:
@@ -145,51 +138,53 @@ class FilesystemMedium(Medium):
             try:
                 written = os.write(descriptor.fd, data)
                 if written < len(data):
-                    self._append_rest(descriptor.fd, memoryview(data)[written:])
+                    write_all(descriptor.fd, memoryview(data)[written:])
             except OSError as error:
                 if error.errno in NO_ROOM:
-                    self._take_back(name, partial(os.ftruncate, descriptor.fd, offset))
+                    self._cut_failed_append(name, partial(os.ftruncate, descriptor.fd, offset))
                 raise
         return offset
 
     def append_synced(self, name: str, data: bytes) -> int:
         check_name(name)
         self._check_writable()
-        room = self._rooms.get(name)
-        if room is not None and name not in self._created_by_change:
-            offset = room.end
+        file = self._preallocated.get(name)
+        if file is not None and self._names.is_durable(name):
+            offset = file.end
             try:
-                if room.append_synced(data):
+                if file.append_synced(data):
                     return offset
             except OSError as error:
-                raise self._failed("append to", name, error) from error
+                raise self._errors.failed("append to", _blob_path(name), error) from error
         offset = self.append(name, data)
         self.sync(name)
         return offset
 
-    def reserve(self, name: str, size: int) -> None:
+    def preallocate(self, name: str, size: int) -> None:
         check_name(name)
         self._check_writable()
+        path = _blob_path(name)
         try:
             fd = self._open_in_place(name)
             try:
-                self._room(name).extend(fd, size, partial(self._sync_file, name, fd))
+                file = self._preallocated_file(name)
+                file.extend(fd, size, partial(self._errors.sync_file, path, fd))
             finally:
                 os.close(fd)
         except FileNotFoundError:
             raise NoSuchBlob(f"{self._path(name)} does not exist") from None
         except OSError as error:
             if error.errno not in NO_ROOM:
-                raise self._failed("write ahead in", name, error) from error
+                raise self._errors.failed("write ahead in", path, error) from error
 
-    def _room(self, name: str) -> Room:
-        """The room behind a blob, which begins with none."""
-        with self._beginning_room:
-            room = self._rooms.get(name)
-            if room is None:
-                room = Room(self._open_in_place(name))
-                self._rooms[name] = room
-            return room
+    def _preallocated_file(self, name: str) -> PreallocatedFile:
+        """The file of a blob, to be written in place from its end on."""
+        with self._append_lock:
+            file = self._preallocated.get(name)
+            if file is None:
+                file = PreallocatedFile(self._open_in_place(name))
+                self._preallocated[name] = file
+            return file
 
     def _open_in_place(self, name: str) -> int:
         return os.open(name, os.O_RDWR | os.O_CLOEXEC, dir_fd=self._blobs_fd)
@@ -197,25 +192,25 @@ class FilesystemMedium(Medium):
     def sync(self, name: str) -> None:
         check_name(name)
         self._check_writable()
-        room = self._rooms.get(name)
-        if room is not None:
-            self._sync_room(name, room)
+        file = self._preallocated.get(name)
+        if file is not None:
+            try:
+                file.sync()
+            except OSError as error:
+                raise self._errors.failed("sync", _blob_path(name), error) from error
         else:
             with self._writing("sync", name) as descriptor:
-                self._sync_file(name, descriptor.fd)
+                self._errors.sync_file(_blob_path(name), descriptor.fd)
                 descriptor.unsynced = False
-        with self._mutex:
-            change = self._created_by_change.get(name, 1)
-        if change > self._name_changes_synced:
-            self._sync_names()
+        self._names.sync(name)
 
     def read(self, name: str, offset: int, size: int) -> bytes:
         check_name(name)
         check_range(offset, size)
         self._check_open()
-        room = self._rooms.get(name)
-        if room is not None:
-            size = max(0, min(size, room.end - offset))
+        file = self._preallocated.get(name)
+        if file is not None:
+            size = max(0, min(size, file.end - offset))
         try:
             with self._files.borrow(name) as descriptor:
                 data = os.pread(descriptor.fd, size, offset)
@@ -229,27 +224,27 @@ class FilesystemMedium(Medium):
         except FileNotFoundError:
             raise NoSuchBlob(f"{self._path(name)} does not exist") from None
         except OSError as error:
-            raise self._unread(self._path(name), error) from error
+            raise self._errors.unread(_blob_path(name), error) from error
 
     def size(self, name: str) -> int:
         check_name(name)
         self._check_open()
-        room = self._rooms.get(name)
-        if room is not None:
-            return room.end
+        file = self._preallocated.get(name)
+        if file is not None:
+            return file.end
         try:
             return os.stat(name, dir_fd=self._blobs_fd).st_size
         except FileNotFoundError:
             raise NoSuchBlob(f"{self._path(name)} does not exist") from None
         except OSError as error:
-            raise self._unread(self._path(name), error) from error
+            raise self._errors.unread(_blob_path(name), error) from error
 
     def list(self) -> frozenset[str]:
         self._check_open()
         try:
             return frozenset(name for name in os.listdir(self._blobs_fd) if is_name(name))
         except OSError as error:
-            raise self._unread(BLOBS_NAME, error) from error
+            raise self._errors.unread(BLOBS_NAME, error) from error
 
     def delete(self, name: str) -> None:
         check_name(name)
@@ -259,38 +254,18 @@ class FilesystemMedium(Medium):
         except FileNotFoundError:
             raise NoSuchBlob(f"{self._path(name)} does not exist") from None
         except OSError as error:
-            raise self._failed("delete", name, error) from error
+            raise self._errors.failed("delete", _blob_path(name), error) from error
         self._files.drop(name)
-        room = self._rooms.pop(name, None)
-        if room is not None:
-            os.close(room.fd)
-        with self._mutex:
-            self._name_changes += 1
-            self._created_by_change.pop(name, None)
+        file = self._preallocated.pop(name, None)
+        if file is not None:
+            os.close(file.fd)
+        self._names.deleted(name)
 
-    # --- the head ---------------------------------------------------------------------------
+    # --- the head, and what a salvage sets aside --------------------------------------------
 
     def read_head(self) -> tuple[int, bytes]:
         self._check_open()
-        flags = os.O_RDONLY | os.O_CLOEXEC
-        try:
-            fd = os.open(HEAD_NAME, flags, dir_fd=self._root_fd)
-        except FileNotFoundError:
-            return 0, b""
-        except OSError as error:
-            raise self._unread(HEAD_NAME, error) from error
-        try:
-            data = os.pread(fd, HEADER_BYTES_MAX + 1, 0)
-        except OSError as error:
-            raise self._unread(HEAD_NAME, error) from error
-        finally:
-            os.close(fd)
-        try:
-            return decode_head(data)
-        except Damaged as error:
-            raise Damaged(f"{self._directory}/{HEAD_NAME}: {error}") from None
-        except UnknownVersion as error:
-            raise UnknownVersion(f"{self._directory}/{HEAD_NAME}: {error}") from None
+        return self._head.read()
 
     def write_head(self, expected_epoch: int, epoch: int, data: bytes) -> None:
         check_head(expected_epoch, epoch, data)
@@ -301,32 +276,26 @@ class FilesystemMedium(Medium):
         if found != expected_epoch:
             self._epoch = 0
             raise LostEpoch(f"{self._directory}: the owner has epoch {found}, not {expected_epoch}")
-        # Names first: who finds this head must not find what was deleted before it.
-        if self._name_changes > self._name_changes_synced:
-            self._sync_names()
-        self._write_new_head(encode_head(epoch, data))
-        try:
-            os.rename(NEW_HEAD_NAME, HEAD_NAME, src_dir_fd=self._root_fd, dst_dir_fd=self._root_fd)
-        except OSError as error:
-            raise self._not_done("write", HEAD_NAME, error) from error
-        self._sync_directory(HEAD_NAME, self._root_fd)
+        # A process that finds the new head must not find blobs that were deleted before it.
+        self._names.sync_all()
+        self._head.replace(epoch, data)
         self._epoch = epoch
 
-    def _write_new_head(self, data: bytes) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
-        try:
-            fd = os.open(NEW_HEAD_NAME, flags, 0o600, dir_fd=self._root_fd)
-        except OSError as error:
-            raise self._not_done("create", NEW_HEAD_NAME, error) from error
-        try:
-            self._append_rest(fd, memoryview(data))
-        except OSError as error:
-            os.close(fd)
-            raise self._not_done("write", NEW_HEAD_NAME, error) from error
-        try:
-            self._sync_file(NEW_HEAD_NAME, fd)
-        finally:
-            os.close(fd)
+    def set_aside(self, name: str, data: bytes) -> str:
+        check_name(name)
+        self._check_writable()
+        path = write_salvaged(self._root_fd, self._errors, name, data)
+        return f"{self._directory}/{path}"
+
+    def set_head_aside(self, name: str) -> str:
+        check_name(name)
+        self._check_not_failed()
+        data = self._head.read_bytes()
+        path = write_salvaged(self._root_fd, self._errors, name, data or b"")
+        self._epoch = 0
+        if data is not None:
+            self._head.remove()
+        return f"{self._directory}/{path}"
 
     # --- the directory ----------------------------------------------------------------------
 
@@ -337,7 +306,7 @@ class FilesystemMedium(Medium):
         try:
             status = os.fstatvfs(self._root_fd)
         except OSError as error:
-            raise self._unread(self._directory, error) from error
+            raise self._errors.unread("", error) from error
         return status.f_bavail * status.f_frsize
 
     def close(self) -> None:
@@ -345,8 +314,8 @@ class FilesystemMedium(Medium):
             return
         self._closed = True
         self._files.close()
-        for room in self._rooms.values():
-            os.close(room.fd)
+        for file in self._preallocated.values():
+            os.close(file.fd)
         os.close(self._blobs_fd)
         self._close_root()
 
@@ -356,7 +325,7 @@ class FilesystemMedium(Medium):
             self._lock.close()
 
     def _make_directories(self, directory: Path) -> None:
-        """Make what is missing of the path, each name durable before anything is put behind it."""
+        """Make what is missing of the path; each name is durable before the next one is made."""
         blobs = directory / BLOBS_NAME
         missing = [path for path in (blobs, *blobs.parents) if not path.exists()]
         for path in reversed(missing):
@@ -370,96 +339,40 @@ class FilesystemMedium(Medium):
             except OSError as error:
                 raise MediumFailed(f"{path} cannot be made: {error.strerror}") from error
 
-    # --- errors, and what they leave --------------------------------------------------------
+    # --- errors -----------------------------------------------------------------------------
 
     @contextmanager
     def _writing(self, verb: str, name: str) -> Generator[Descriptor, None, None]:
-        """A blob's descriptor, for a call that writes; its OSErrors are the medium's."""
+        """A blob's descriptor for a call that writes; OSErrors become StorageErrors."""
         try:
             with self._files.borrow(name) as descriptor:
-                # Making room for this descriptor may have found that the medium failed.
+                # Evicting another descriptor for this one may have failed, and ended the medium.
                 self._check_writable()
                 yield descriptor
         except FileNotFoundError:
             raise NoSuchBlob(f"{self._path(name)} does not exist") from None
         except OSError as error:
-            raise self._not_done(verb, name, error) from error
+            raise self._errors.undone(verb, _blob_path(name), error) from error
 
-    def _take_back(self, name: str, cut: Callable[[], None]) -> None:
-        """Take back what an append had written before it found no room."""
+    def _cut_failed_append(self, name: str, cut: Callable[[], None]) -> None:
+        """Remove what an append had written before it found no room."""
         try:
             cut()
         except OSError as error:
-            raise self._failed("cut", name, error) from error
+            raise self._errors.failed("cut", _blob_path(name), error) from error
 
-    @staticmethod
-    def _append_rest(fd: int, rest: memoryview) -> None:
-        while rest:
-            rest = rest[os.write(fd, rest) :]
-
-    def _sync_names(self) -> None:
-        """Make the names in blobs/ durable, as they are now."""
-        with self._mutex:
-            seen = self._name_changes
-        self._sync_directory(BLOBS_NAME, self._blobs_fd)
-        with self._mutex:
-            self._name_changes_synced = max(self._name_changes_synced, seen)
-            durable = [name for name, at in self._created_by_change.items() if at <= seen]
-            for name in durable:
-                del self._created_by_change[name]
-
-    def _sync_file(self, name: str, fd: int) -> None:
-        """Make bytes and size durable; no error of it leaves anything to believe."""
-        try:
-            os.fdatasync(fd)
-        except OSError as error:
-            raise self._failed("sync", name, error) from error
-
-    def _sync_room(self, name: str, room: Room) -> None:
-        """The same of a blob with room."""
-        try:
-            room.sync()
-        except OSError as error:
-            raise self._failed("sync", name, error) from error
-
-    def _sync_directory(self, name: str, fd: int) -> None:
-        """The same of the names in a directory."""
-        try:
-            os.fsync(fd)
-        except OSError as error:
-            raise self._failed("sync", name, error) from error
-
-    def _sync_for_room(self, descriptor: Descriptor) -> None:
-        """What Descriptors calls before it closes one with unsynced bytes."""
-        if self._failure:
+    def _sync_evicted(self, descriptor: Descriptor) -> None:
+        """Sync a descriptor that Descriptors is about to close."""
+        if self._errors.failure:
             return
         try:
             os.fdatasync(descriptor.fd)
         except OSError as error:
-            self._failed("sync", descriptor.name, error)
-
-    def _not_done(self, verb: str, name: str, error: OSError) -> MediumFull | MediumFailed:
-        """What an error is when the call left nothing behind."""
-        if error.errno in NO_ROOM:
-            return MediumFull(f"no room to {verb} {self._path(name)}: {error.strerror}")
-        return self._failed(verb, name, error)
-
-    def _failed(self, verb: str, name: str, error: OSError) -> MediumFailed:
-        """Remember that nothing more may be written, and why."""
-        with self._mutex:
-            if not self._failure:
-                self._failure = f"cannot {verb} {self._path(name)}: {error.strerror}"
-            return MediumFailed(self._failure)
-
-    @staticmethod
-    def _unread(name: str, error: OSError) -> ReadFailed:
-        return ReadFailed(f"cannot read {name}: {error.strerror}")
+            self._errors.failed("sync", _blob_path(descriptor.name), error)
 
     def _path(self, name: str) -> str:
-        """A name in full, as an operator finds it."""
-        if name in (HEAD_NAME, NEW_HEAD_NAME, BLOBS_NAME):
-            return f"{self._directory}/{name}"
-        return f"{self._directory}/{BLOBS_NAME}/{name}"
+        """Where an operator finds a blob."""
+        return f"{self._directory}/{_blob_path(name)}"
 
     def _check_open(self) -> None:
         if self._closed:
@@ -469,10 +382,14 @@ class FilesystemMedium(Medium):
         self._check_open()
         if self._read_only:
             raise LostEpoch(f"{self._directory} was opened for reading only")
-        if self._failure:
-            raise MediumFailed(self._failure)
+        self._errors.check()
 
     def _check_writable(self) -> None:
         self._check_not_failed()
         if self._epoch == 0:
             raise LostEpoch(f"{self._directory}: not taken by this owner, or lost")
+
+
+def _blob_path(name: str) -> str:
+    """A blob's path in the directory."""
+    return f"{BLOBS_NAME}/{name}"

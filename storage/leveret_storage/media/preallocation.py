@@ -1,12 +1,12 @@
-"""Room behind the end of a file: zeros written ahead, so that what is appended replaces them.
+"""A preallocated, zero-filled tail of a file, which appends overwrite.
 
-A sync of bytes that make a file longer waits for the file system's journal as well; one of bytes
+A sync of bytes that make a file longer waits for the file system's journal as well. A sync of bytes
 that replace others, whose blocks and size are durable already, waits for these bytes alone: on the
 disk this was measured on (ext4, virtio), 0.1 ms instead of 0.3 for 20 KB. Blocks that were only
 allocated (fallocate) gain a third of that, since the journal has to note what was written to.
 
-Zeros are written ahead by another thread than the one that appends. What finds no room is appended
-as to any file. What fails raises OSError, for the caller to judge.
+Zeros are written by another thread than the one that appends. Bytes that do not fit into the
+preallocated tail are appended as to any file. Errors are raised as OSError: the caller judges them.
 """
 
 import errno
@@ -17,52 +17,53 @@ from typing import Final
 
 from leveret_storage.errors import NO_ROOM
 
-PIECE_BYTES: Final = 256 * 1024
-"""Bytes written ahead at a time: a sync on the same disk waits no longer than for these."""
+ZEROS_BYTES: Final = 256 * 1024
+"""Bytes of zeros written at a time: a sync on the same disk waits no longer than for these."""
 
-_ZEROS: Final = bytes(PIECE_BYTES)
-_NOT_AT_ONCE: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS})
-"""What a system says that cannot write and sync in one call (Linux before 4.7, gVisor)."""
+_ZEROS: Final = bytes(ZEROS_BYTES)
+_DSYNC_UNSUPPORTED: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS})
+"""What a system answers that cannot write and sync in one call (Linux before 4.7, gVisor)."""
 
 
-class Room:
-    """A file, where its bytes end, and how far the zeros behind them are durable."""
+class PreallocatedFile:
+    """A file, the offset at which its bytes end, and up to where durable zeros follow them."""
 
     def __init__(self, fd: int) -> None:
         """Take over a descriptor that was not opened for appending."""
         self.fd = fd
         self.end = os.fstat(fd).st_size
-        """Where the next append begins."""
+        """Offset at which the next append begins."""
         self.unsynced = True
         """Whether bytes before `end` may not be durable."""
-        self._ready = self.end
-        self._changing = Lock()
-        """Held while the file becomes longer, or shorter."""
-        self._at_once = hasattr(os, "RWF_DSYNC")
+        self._zeros_end = self.end
+        self._size_lock = Lock()
+        """Held while the size of the file changes."""
+        self._dsync_supported = hasattr(os, "RWF_DSYNC")
 
     def append(self, data: bytes) -> None:
-        """Put bytes at the end; where it fails, `cut` takes back what was written."""
+        """Put bytes at the end. After a failure `cut` removes what was written of them."""
         self.unsynced = True
-        if self.end + len(data) <= self._ready:
+        if self.end + len(data) <= self._zeros_end:
             _write(self.fd, data, self.end)
         else:
-            with self._changing:
+            with self._size_lock:
                 _write(self.fd, data, self.end)
-                self._ready = max(self._ready, self.end + len(data))
+                self._zeros_end = max(self._zeros_end, self.end + len(data))
         self.end += len(data)
 
     def append_synced(self, data: bytes) -> bool:
-        """The same, durable when it returns; False if it does not fit, and nothing was done.
+        """The same, durable when it returns. False, and nothing is done, if the bytes do not fit
+        into the preallocated tail or earlier ones are not synced.
 
-        No failure of it can be told from one of a sync.
+        A failed write cannot be told from a failed sync.
         """
-        if self.unsynced or self.end + len(data) > self._ready or not self._at_once:
+        if self.unsynced or self.end + len(data) > self._zeros_end or not self._dsync_supported:
             return False
         try:
             written = os.pwritev(self.fd, [data], self.end, os.RWF_DSYNC)
         except OSError as error:
-            if error.errno in _NOT_AT_ONCE:
-                self._at_once = False
+            if error.errno in _DSYNC_UNSUPPORTED:
+                self._dsync_supported = False
                 return False
             raise
         if written < len(data):
@@ -72,35 +73,35 @@ class Room:
         return True
 
     def sync(self) -> None:
-        """Make all durable that was appended before."""
+        """Make durable all that was appended before."""
         os.fdatasync(self.fd)
         self.unsynced = False
 
     def cut(self) -> None:
-        """Take back what a failed append has written, and the room with it."""
-        with self._changing:
+        """Cut off what a failed append has written, and the preallocated tail with it."""
+        with self._size_lock:
             os.ftruncate(self.fd, self.end)
-            self._ready = self.end
+            self._zeros_end = self.end
 
     def extend(self, fd: int, size: int, sync: Callable[[], None]) -> None:
-        """Write zeros ahead until there are `size` bytes of room, or no more on the disk.
+        """Write zeros until `size` bytes are preallocated, or the disk is full.
 
-        `fd` is another descriptor of the file, and `sync` syncs through it: an error in writing is
-        told to each once, and this call must not be told one that belongs to an append.
+        `fd` is another descriptor of the file, and `sync` syncs through it: the kernel reports an
+        error in writing once to each descriptor, and this call must not take that of an append.
         """
-        wanted = self.end + size
-        while self._ready < wanted:
-            with self._changing:
-                piece = _ZEROS[: max(0, wanted - self._ready)]
+        zeros_end = self.end + size
+        while self._zeros_end < zeros_end:
+            with self._size_lock:
+                zeros = _ZEROS[: max(0, zeros_end - self._zeros_end)]
                 try:
-                    _write(fd, piece, self._ready)
+                    _write(fd, zeros, self._zeros_end)
                 except OSError as error:
                     if error.errno not in NO_ROOM:
                         raise
-                    os.ftruncate(fd, self._ready)
+                    os.ftruncate(fd, self._zeros_end)
                     return
                 sync()
-                self._ready += len(piece)
+                self._zeros_end += len(zeros)
 
 
 def _write(fd: int, data: bytes, offset: int) -> None:

@@ -130,10 +130,16 @@ class DirectorySnapshot(Medium):
     def append_synced(self, name: str, data: bytes) -> int:
         self._refuse()
 
-    def reserve(self, name: str, size: int) -> None:
+    def preallocate(self, name: str, size: int) -> None:
         self._refuse()
 
     def sync(self, name: str) -> None:
+        self._refuse()
+
+    def set_aside(self, name: str, data: bytes) -> str:
+        self._refuse()
+
+    def set_head_aside(self, name: str) -> str:
         self._refuse()
 
     def delete(self, name: str) -> None:

@@ -10,7 +10,7 @@ What is new is synced before anything old is deleted, so a salvage that was inte
 again and finds what it found. After it the medium is sound, and a start is a start like any other.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from librt.strings import BytesWriter
@@ -37,9 +37,6 @@ from leveret_storage.segments.segment_writer import (
     queue_numbers,
 )
 
-SetAside = Callable[[Damage, bytes], str]
-"""Keeps the bytes of a damaged stretch for whoever wants to look, and returns where."""
-
 BATCH_BYTES: Final = 1024 * 1024
 """Bytes at which a batch of the new log segment is written."""
 
@@ -62,7 +59,7 @@ class Salvage(NamedTuple):
     """What is there now, without what was lost."""
 
 
-def salvage(medium: Medium, set_aside: SetAside) -> Salvage:
+def salvage(medium: Medium) -> Salvage:
     """Bring a medium that this owner has taken into a state that a start accepts.
 
     Changes nothing where nothing is damaged.
@@ -76,7 +73,8 @@ def salvage(medium: Medium, set_aside: SetAside) -> Salvage:
     lost = []
     for damage in damages:
         data = medium.read(damage.blob, damage.offset, damage.end - damage.offset)
-        lost.append(Lost(damage, set_aside(damage, data), _told(damage, data)))
+        file = medium.set_aside(f"{damage.blob}-{damage.offset}.bin", data)
+        lost.append(Lost(damage, file, _told(damage, data)))
     # What a process that died had appended may not be durable, and is built on from here.
     for name in sorted(medium.list()):
         medium.sync(name)

@@ -76,7 +76,7 @@ class LogRoom:
         name, size = log.writer.name, int(self._size)
 
         def reserve() -> None:
-            self._medium.reserve(name, size)
+            self._medium.preallocate(name, size)
 
         def reserved(result: Any) -> None:
             self.coming = False

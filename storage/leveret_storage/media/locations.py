@@ -1,0 +1,48 @@
+"""The one place that chooses a medium, by what `storage.data_dir` or a command line names.
+
+A location is a path, or a URL: `file:PATH` is the directory PATH. A path that begins as a URL does,
+with a word, a colon and a slash, has to be written `./PATH`.
+"""
+
+import re
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote
+
+from leveret_storage.errors import UnknownMedium
+from leveret_storage.media.filesystem import FilesystemMedium
+from leveret_storage.medium import Medium
+
+FILE_SCHEME: Final = "file"
+
+_URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?=/)(.*)|(file):(.*)", re.DOTALL)
+
+
+def open_medium(location: str, *, read_only: bool = False) -> Medium:
+    """Open the medium at a location; a directory that is missing is made, unless `read_only`.
+
+    :raises UnknownMedium: if it is a URL that names no medium.
+    :raises StorageError: if it cannot be opened, as FilesystemMedium says.
+    """
+    return FilesystemMedium(directory_of(location), read_only=read_only)
+
+
+def directory_of(location: str) -> Path:
+    """The local directory that a location names, absolute.
+
+    :raises UnknownMedium: if it is a URL that names none.
+    """
+    url = _URL.fullmatch(location)
+    if url is None:
+        return Path(location).absolute()
+    scheme, rest = (url[1], url[2]) if url[1] else (url[3], url[4])
+    if scheme.lower() != FILE_SCHEME:
+        raise UnknownMedium(f"no medium has the scheme {scheme!r}; known: file:PATH, or a path")
+    if rest.startswith("//"):
+        host, slash, path = rest[2:].partition("/")
+        if host not in ("", "localhost"):
+            raise UnknownMedium(f"{location} is on the host {host!r}, not on this one")
+        rest = slash + path
+    if not rest:
+        raise UnknownMedium(f"{location} names no directory")
+    return Path(unquote(rest)).absolute()
