@@ -31,8 +31,8 @@ def test_a_location_names_a_directory(location: str, directory: str) -> None:
     ("location", "text"),
     [
         (
-            "postgres://host/name",
-            "no medium has the scheme 'postgres'; known: file:PATH, or a path",
+            "db://host/name",
+            "no medium has the scheme 'db'; known: file:PATH, or a path",
         ),
         ("file://host/data", "file://host/data is on the host 'host', not on this one"),
         ("file:", "file: names no directory"),
