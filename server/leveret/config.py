@@ -221,7 +221,7 @@ class Storage(msgspec.Struct, frozen=True):
     data_dir: Annotated[
         str,
         KeyDoc(
-            "Directory of the broker's data; created if it is missing.",
+            "Directory of the broker's data, a path or a `file:` URL; created if it is missing.",
             form="a directory",
             not_empty=True,
         ),
