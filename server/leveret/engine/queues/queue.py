@@ -111,10 +111,8 @@ class Queue(Destination):
             else PriorityBacklog(self.deliver_ready, self.priority_levels - 1)
         )
         self._backlog.expire_after(self.settings.message_ttl)
-        self.redeliveries: Redeliveries | None = None
+        self.redeliveries = Redeliveries() if self.settings.counts_deliveries else None
         """What came back and is not done with, if it matters how often a message does."""
-        if self.settings.counts_deliveries:
-            self.redeliveries = Redeliveries()
         self._held_at: i64 = -1
         """The position that had left last when a publisher was told that it is too fast: while
         nothing has left since, slowing it down would help nobody."""
