@@ -94,9 +94,9 @@ async def _serve(config: Config, salvage: bool) -> None:
     notify("STOPPING=1")
     log.info("stopping", reason=reason)
     if storage is not None and storage.failed:
-        await server.stop(STORAGE_FAILED_REASON, kept=False)
+        await server.stop(STORAGE_FAILED_REASON, synced=False)
     else:
-        await server.stop(SHUTDOWN_REASON, kept=storage is None or not storage.full)
+        await server.stop(SHUTDOWN_REASON, synced=storage is None or not storage.full)
     if storage is not None:
         storage.close()
         # What became of the last writes is told by callbacks of the loop.

@@ -100,7 +100,7 @@ def keep_freed_memory() -> None:
 
     Buffers of a quarter of a megabyte come and go with every turn of the event loop. By default
     each goes back to the system and is faulted in again page by page, a quarter of the time a
-    1 KiB message takes. What is kept is given back when memory runs low (net/memory_guard.py).
+    1 KiB message takes. What is kept is given back when memory runs low (net/memory_shortage.py).
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

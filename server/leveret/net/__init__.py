@@ -1,4 +1,6 @@
-"""Sockets: listening, moving bytes, keeping turns short and memory bounded.
+"""Sockets: listeners, transports, and the schedule of the event loop.
 
-The only part of the AMQP side that knows asyncio.
+The only package of the AMQP side that uses asyncio. Its rules: one iteration of the event loop is
+short, whatever the number of connections, and memory stays bounded, whatever peers send or do not
+read.
 """

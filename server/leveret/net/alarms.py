@@ -1,6 +1,7 @@
-"""Alarms: what the broker is short of, for which publishers wait.
+"""Resource alarms: publishers are blocked while memory or disk is short.
 
-(RabbitMQ: Memory and Disk Alarms. The words are those of its connection.blocked.)
+Source: RabbitMQ, "Memory and Disk Alarms". The reason has the words of RabbitMQ's
+connection.blocked.
 """
 
 from collections.abc import Callable
@@ -8,22 +9,22 @@ from enum import Enum
 
 
 class Resource(Enum):
-    """What can be short, in the order in which it is told."""
+    """A resource that can be short, in the order of the reason."""
 
     MEMORY = "memory"
     DISK = "disk"
 
 
 class Alarms:
-    """The resources that are short, and one reason made of them."""
+    """The alarms that are set, and the reason made of them."""
 
     def __init__(self, changed: Callable[[str], None]) -> None:
-        """`changed` is told the reason when it changes; "" when nothing is short any more."""
+        """`changed` is called with each new reason, and with "" when the last alarm is cleared."""
         self._changed = changed
         self._short: set[Resource] = set()
 
     def set(self, resource: Resource, short: bool) -> None:
-        """Say whether a resource is short."""
+        """Set or clear the alarm of a resource."""
         if short == (resource in self._short):
             return
         self._short ^= {resource}

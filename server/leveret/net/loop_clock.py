@@ -8,7 +8,7 @@ from leveret.net.wall_clock import now_ms
 
 
 class LoopClock:
-    """Turns the broker's clock, and rings its timers when they are due."""
+    """Advances the broker's clock, and runs its timers when they are due."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, broker: Broker, scheduler: LoopScheduler
@@ -21,12 +21,12 @@ class LoopClock:
         self._timers.changed = self._arm
 
     def start(self) -> None:
-        """Begin: what was due while nobody looked rings soon."""
+        """Start; timers that became due while the broker was down run at once."""
         self._clock.advance_to(now_ms())
         self._arm()
 
     def stop(self) -> None:
-        """Ring no more."""
+        """Run no further timers."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
@@ -36,11 +36,11 @@ class LoopClock:
         due = self._timers.next_due()
         if due != 0:
             wait_ms = max(0, due - now_ms())
-            self._handle = self._loop.call_later(wait_ms / 1000, self._ring)
+            self._handle = self._loop.call_later(wait_ms / 1000, self._run_due)
 
-    def _ring(self) -> None:
+    def _run_due(self) -> None:
         self._handle = None
         self._clock.advance_to(now_ms())
         self._timers.run(self._clock.now)
-        self._scheduler.end()
+        self._scheduler.request_iteration()
         self._arm()

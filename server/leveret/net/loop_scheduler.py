@@ -1,9 +1,13 @@
-"""A turn of the event loop: who has input left is worked on, and all output goes out at once.
+"""The schedule of the event loop: it distributes input slices fairly, commits once an iteration,
+and flushes all output together.
 
-Between two turns the loop looks at every socket, so a turn is kept short: whatever the number of
-saturating publishers, they share the bytes of one turn, round robin, and acknowledgements and
-requests, which are small, are handled as they come. A publisher that is held (its messages pile up
-behind consumers who are working on them) sits out a moment, so that the consumers get the time.
+Between two iterations the loop polls every socket, so an iteration is kept short. All connections
+with a backlog of input share the bytes of one iteration, round robin, whatever their number.
+Acknowledgements and requests, which are small, are processed as they arrive. A throttled publisher
+(its messages queue up behind consumers that are busy) waits for THROTTLE_S before its next slice,
+so that the consumers get the time.
+
+Deliberately elsewhere: when a connection is read, and when it is throttled (`transport.py`).
 """
 
 import asyncio
@@ -16,74 +20,72 @@ from leveret.limits import INPUT_SLICE_BYTES, ITERATION_INPUT_BYTES
 from leveret.net.wall_clock import now_ms
 
 THROTTLE_S: Final = 0.001
-"""Seconds a held publisher sits out: the resolution of the loop's timers."""
+"""Seconds a throttled publisher waits: the resolution of the loop's timers."""
 
 
-class Worker(Protocol):
-    """A socket, as its turns see it."""
+class Scheduled(Protocol):
+    """A connection, as the scheduler sees it."""
 
     def flush(self) -> None:
         """Write the output to the socket."""
 
-    def work(self) -> None:
-        """Work through a slice of the input that waits."""
+    def process_input(self) -> None:
+        """Process one slice of the buffered input."""
 
 
 class LoopScheduler:
-    """Says who is worked on and flushed, and when."""
+    """Schedules the input slices and the flushes of all connections of one event loop."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, clock: Clock, commit: Callable[[], None]
     ) -> None:
+        """`commit` is called once an iteration, before the flushes."""
         self._loop = loop
         self._clock = clock
         self._commit = commit
-        self._woken: list[Worker] = []
-        self._waiting: deque[Worker] = deque()
-        self._held: list[Worker] = []
-        self._scheduled = False
+        self._to_flush: list[Scheduled] = []
+        self._input_queue: deque[Scheduled] = deque()
+        self._throttled: list[Scheduled] = []
+        self._requested = False
 
-    def wake(self, worker: Worker) -> None:
-        """It has output."""
-        self._woken.append(worker)
-        self._schedule()
-
-    def later(self, worker: Worker) -> None:
-        """It has input left to work through, or is to read on."""
-        self._waiting.append(worker)
-        self._schedule()
-
-    def hold(self, worker: Worker) -> None:
-        """As `later`, but it sits out a moment first."""
-        if not self._held:
-            self._loop.call_later(THROTTLE_S, self._release)
-        self._held.append(worker)
-
-    def _release(self) -> None:
-        self._waiting.extend(self._held)
-        self._held = []
-        self._schedule()
-
-    def end(self) -> None:
-        """Something was worked on: the turn has an end."""
-        self._schedule()
-
-    def _schedule(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
+    def request_iteration(self) -> None:
+        """Run an iteration next, which commits and flushes what was done."""
+        if not self._requested:
+            self._requested = True
             self._loop.call_soon(self._run)
 
+    def request_flush(self, connection: Scheduled) -> None:
+        """Flush a connection's output in the next iteration."""
+        self._to_flush.append(connection)
+        self.request_iteration()
+
+    def schedule_input(self, connection: Scheduled) -> None:
+        """Process a slice of a connection's input when its turn comes."""
+        self._input_queue.append(connection)
+        self.request_iteration()
+
+    def schedule_throttled_input(self, connection: Scheduled) -> None:
+        """As `schedule_input`, after THROTTLE_S."""
+        if not self._throttled:
+            self._loop.call_later(THROTTLE_S, self._release_throttled)
+        self._throttled.append(connection)
+
+    def _release_throttled(self) -> None:
+        self._input_queue.extend(self._throttled)
+        self._throttled = []
+        self.request_iteration()
+
     def _run(self) -> None:
-        self._scheduled = False
+        self._requested = False
         self._clock.advance_to(now_ms())
-        room = ITERATION_INPUT_BYTES
-        while self._waiting and room > 0:
-            room -= INPUT_SLICE_BYTES
-            self._waiting.popleft().work()
+        budget = ITERATION_INPUT_BYTES
+        while self._input_queue and budget > 0:
+            budget -= INPUT_SLICE_BYTES
+            self._input_queue.popleft().process_input()
         self._commit()
-        woken = self._woken
-        self._woken = []
-        for worker in woken:
-            worker.flush()
-        if self._waiting:
-            self._schedule()
+        to_flush = self._to_flush
+        self._to_flush = []
+        for connection in to_flush:
+            connection.flush()
+        if self._input_queue:
+            self.request_iteration()

@@ -1,4 +1,4 @@
-"""The AMQP server: listeners, the connections they brought, and the clock they share."""
+"""The AMQP server: listeners, their connections, and what they have in common: clock and alarms."""
 
 import asyncio
 import errno
@@ -8,62 +8,64 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from leveret.addresses import parse_address
+from leveret.addresses import Address, parse_address
 from leveret.config import DEFAULT_LISTEN, Config
 from leveret.engine.broker import Broker
 from leveret.limits import LISTEN_BACKLOG, UNOPENED_CONNECTIONS_MAX
 from leveret.logging import get_logger
 from leveret.memory import memory_limit_bytes
 from leveret.net.alarms import Alarms, Resource
-from leveret.net.disk_guard import DiskGuard
+from leveret.net.connection_ticks import TICK_S, ConnectionTicks
+from leveret.net.dropped_dead_letters import DroppedDeadLetterReport
 from leveret.net.loop_clock import LoopClock
 from leveret.net.loop_scheduler import LoopScheduler
-from leveret.net.lost_dead_letters import Losses
-from leveret.net.memory_guard import MemoryGuard
+from leveret.net.memory_shortage import MEMORY_CHECK_BYTES, MemoryShortage
+from leveret.net.resource_guard import DISK_CHECK_BYTES, ResourceGuard, disk_is_short
 from leveret.net.transport import AmqpTransport
 
-TICK_S: Final = 0.5
-"""Seconds between two looks at the clock: half the shortest heartbeat there is."""
-
 STOP_TIMEOUT_S: Final = 3.0
-"""Seconds clients have to answer connection.close when the broker stops."""
+"""Seconds that clients have to answer connection.close when the broker stops."""
 
-log = get_logger()
+logger = get_logger()
 
 
 class AmqpServer:
-    """Serves one broker on the addresses of the configuration."""
+    """Serves one broker on the configured addresses."""
 
     def __init__(
         self, broker: Broker, config: Config, free_bytes: Callable[[], int] | None
     ) -> None:
-        """`free_bytes` tells how much free disk there is; None where none is used."""
+        """`free_bytes` measures free disk; None for a broker that uses no disk."""
         self._broker = broker
         self._config = config
         self._transports: set[AmqpTransport] = set()
         self._servers: list[asyncio.Server] = []
-        alarms = Alarms(self._alarm)
-        self._memory = MemoryGuard(
-            memory_limit_bytes(config.memory.limit), partial(alarms.set, Resource.MEMORY)
-        )
-        self._disk: DiskGuard | None = None
-        if free_bytes is not None:
-            self._disk = DiskGuard(
-                config.storage.disk_free_limit, free_bytes, partial(alarms.set, Resource.DISK)
+        alarms = Alarms(self._alarm_changed)
+        self._memory = MemoryShortage(memory_limit_bytes(config.memory.limit))
+        self._guards = [
+            ResourceGuard(
+                self._memory.is_short, MEMORY_CHECK_BYTES, partial(alarms.set, Resource.MEMORY)
             )
-        self._losses = Losses(broker)
+        ]
+        if free_bytes is not None:
+            is_short = disk_is_short(config.storage.disk_free_limit, free_bytes)
+            self._guards.append(
+                ResourceGuard(is_short, DISK_CHECK_BYTES, partial(alarms.set, Resource.DISK))
+            )
+        self._dropped_dead_letters = DroppedDeadLetterReport(broker)
         self._stopped: asyncio.Event | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     async def start(self) -> list[str]:
-        """Listen.
+        """Start listening.
 
-        :returns: the addresses really listened on, as HOST:PORT.
-        :raises OSError: for an address that cannot be had; the text names it.
+        :returns: the addresses of the listeners, as HOST:PORT.
+        :raises OSError: if an address cannot be listened on; the text names it.
         """
         self._loop = asyncio.get_running_loop()
         self._scheduler = LoopScheduler(self._loop, self._broker.clock, self._broker.commit)
         self._clock = LoopClock(self._loop, self._broker, self._scheduler)
+        self._ticks = ConnectionTicks(self._loop, self._transports)
         self._clock.start()
         listen = self._config.amqp.listen
         bound: list[str] = []
@@ -79,52 +81,64 @@ class AmqpServer:
                 await self.stop("")
                 raise OSError(error.errno, f"{text}: {_explain(error)}") from None
             self._servers.append(server)
-            bound += [_shown(sock.getsockname()) for sock in server.sockets]
+            bound += [str(Address(*sock.getsockname()[:2])) for sock in server.sockets]
         self._tick()
         return bound
 
-    async def stop(self, reason: str, kept: bool = True) -> None:
-        """Stop listening, close every connection with `reason`, and wait a little for the clients
-        to take note.
+    async def stop(self, reason: str, synced: bool = True) -> None:
+        """Stop listening, close every connection, and wait at most STOP_TIMEOUT_S for the clients.
 
-        :param kept: whether what the store has not taken yet, it still will.
+        :param reason: the text of connection.close.
+        :param synced: whether the store will still sync what it has not synced yet. If false,
+            replies that wait for it are dropped.
         """
         for server in self._servers:
             server.close()
+        self._clock.stop()
+        self._ticks.stop()
         if self._timer is not None:
             self._timer.cancel()
-            self._clock.stop()
         self._stopped = asyncio.Event()
         for transport in list(self._transports):
-            transport.force_close(reason, kept)
+            transport.force_close(reason, synced)
         if self._transports:
             try:
                 async with asyncio.timeout(STOP_TIMEOUT_S):
                     await self._stopped.wait()
             except TimeoutError:
-                log.warning("clients did not answer", connections=len(self._transports))
+                logger.warning(
+                    "clients did not answer connection.close: their sockets are closed",
+                    connections=len(self._transports),
+                )
         for transport in list(self._transports):
             transport.abort()
 
     def _accept(self) -> AmqpTransport:
         return AmqpTransport(self._broker, self._scheduler, self, self._received)
 
-    # --- connections (what a transport tells) -------------------------------------------------
+    # --- connections (called by transports) ---------------------------------------------------
 
     def add(self, transport: AmqpTransport) -> bool:
-        """A socket was accepted.
+        """Add an accepted socket.
 
-        :returns: False if there are too many.
+        :returns: False if there are too many, or the server stops.
         """
-        most = self._config.amqp.max_connections + UNOPENED_CONNECTIONS_MAX
-        if len(self._transports) >= most or self._stopped is not None:
-            log.warning("connection refused", sockets=len(self._transports))
+        limit = self._config.amqp.max_connections + UNOPENED_CONNECTIONS_MAX
+        if self._stopped is not None:
+            logger.warning("connection refused: the broker stops")
+            return False
+        if len(self._transports) >= limit:
+            logger.warning(
+                "connection refused: too many sockets; see amqp.max_connections",
+                sockets=len(self._transports),
+                max_connections=self._config.amqp.max_connections,
+            )
             return False
         self._transports.add(transport)
         return True
 
     def discard(self, transport: AmqpTransport) -> None:
-        """A socket is gone."""
+        """Remove a closed socket."""
         self._transports.discard(transport)
         if self._stopped is not None and not self._transports:
             self._stopped.set()
@@ -132,34 +146,30 @@ class AmqpServer:
     # --- time and alarms ----------------------------------------------------------------------
 
     def _tick(self) -> None:
-        now = self._loop.time()
-        for transport in list(self._transports):
-            transport.tick(now)
-        self._memory.check()
-        if self._disk is not None:
-            self._disk.check()
-        self._losses.report(now)
-        # Nobody waits for acknowledgements to be written down, but they are not left for long.
+        self._ticks.start_pass()
+        for guard in self._guards:
+            guard.check()
+        self._dropped_dead_letters.report(self._loop.time())
+        # No client waits for acknowledgements to be logged, but they must not wait for long.
         self._broker.tidy()
         self._broker.commit(urgent=True)
         self._timer = self._loop.call_later(TICK_S, self._tick)
 
     def _received(self, count: int) -> None:
-        self._memory.received(count)
-        if self._disk is not None:
-            self._disk.received(count)
+        for guard in self._guards:
+            guard.received(count)
 
-    def _alarm(self, reason: str) -> None:
+    def _alarm_changed(self, reason: str) -> None:
         self._broker.alarm = reason
         if reason:
-            log.warning(
-                "alarm",
+            logger.warning(
+                "alarm: publishers are blocked until there is enough memory and disk again",
                 reason=reason,
                 memory_limit_bytes=self._memory.limit_bytes,
                 disk_free_limit_bytes=self._config.storage.disk_free_limit,
             )
         else:
-            log.warning("alarm cleared")
+            logger.warning("alarm cleared: publishers are read again")
         for transport in list(self._transports):
             if reason:
                 transport.block(reason)
@@ -168,7 +178,7 @@ class AmqpServer:
 
 
 def _is_missing_loopback(host: str, error: OSError) -> bool:
-    """Whether the machine has no IPv6, which the default listeners do without."""
+    """Whether the machine has no IPv6: the default listeners do not need it."""
     return host == "::1" and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
@@ -176,8 +186,3 @@ def _explain(error: OSError) -> str:
     if isinstance(error, socket.gaierror) or error.errno is None:
         return str(error)
     return os.strerror(error.errno).lower()
-
-
-def _shown(sockname: tuple[str, int]) -> str:
-    host, port = sockname[0], sockname[1]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

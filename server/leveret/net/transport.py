@@ -1,15 +1,18 @@
-"""One socket: bytes to its connection and back, both ways at the pace of the slower side.
+"""A transport: the socket of one connection, with backpressure in both directions.
 
-Reading is bounded: what came in bulk waits for its turns (turn.py) with the socket left alone
-meanwhile, so that a saturating publisher does not starve the others. Writing is bounded:
-deliveries stop when the peer does not read (session.py), and a peer that asks without reading the
-answers is not read itself.
+Reading is bounded. Input larger than a slice is buffered and processed in slices
+(`loop_scheduler.py`), and the socket is not read meanwhile, so that a saturating publisher does not
+starve other connections. Writing is bounded, too. Deliveries stop while the peer does not read
+(`session.py`), and the requests of a peer that does not read the replies are not read.
+
+Deliberately elsewhere: frames, channels and heartbeats (`protocol/`).
 """
 
 import asyncio
 from collections.abc import Callable
 from typing import Protocol, cast
 
+from leveret.addresses import Address
 from leveret.engine.broker import Broker
 from leveret.limits import (
     CLOSE_TIMEOUT_S,
@@ -22,17 +25,17 @@ from leveret.net.loop_scheduler import LoopScheduler
 from leveret.net.wall_clock import now_ms
 from leveret.protocol.connections.connection import Connection
 
-log = get_logger()
+logger = get_logger()
 
 
 class Transports(Protocol):
-    """Who keeps the transports."""
+    """The owner of all transports."""
 
     def add(self, transport: "AmqpTransport") -> bool:
-        """Keep one; False if there is no room."""
+        """Add a transport; False if there are too many."""
 
     def discard(self, transport: "AmqpTransport") -> None:
-        """Keep it no longer."""
+        """Remove a transport."""
 
 
 class AmqpTransport(asyncio.Protocol):
@@ -45,29 +48,30 @@ class AmqpTransport(asyncio.Protocol):
         transports: Transports,
         received: Callable[[int], None],
     ) -> None:
+        """`received` is called with the number of bytes of each read, for the resource guards."""
         self._broker = broker
         self._scheduler = scheduler
         self._transports = transports
         self._received = received
-        """Told how many bytes were read, so that memory is looked at in time."""
         self._loop = asyncio.get_running_loop()
         self._reading = True
-        self._waiting = False
-        """Whether a turn is coming up for what was received."""
+        self._input_scheduled = False
+        """Whether the scheduler will process buffered input."""
         self._closing_since = 0.0
+        """Time of the loop at which the output ended; 0 before."""
 
-    # --- what asyncio calls -----------------------------------------------------------------
+    # --- called by asyncio ------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=OUTPUT_HIGH_WATER_BYTES)
-        # One that was reset before it was accepted has no peer any more, and is lost next.
+        # A socket that was reset before it was accepted has no peer name; connection_lost follows.
         host, port, *_ = transport.get_extra_info("peername") or ("unknown", 0)
-        peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        peer = str(Address(host, port))
         self.connection = Connection(
             self._broker,
-            self._wake,
-            log.bind(peer=peer),
+            self._request_flush,
+            logger.bind(peer=peer),
             from_loopback=_is_loopback(host),
             now=self._loop.time(),
             peer=peer,
@@ -78,9 +82,9 @@ class AmqpTransport(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._received(len(data))
         self._broker.clock.advance_to(now_ms())
-        # What is small, an acknowledgement or a request, need not wait for its turn.
-        now = INPUT_SLICE_BYTES if len(data) <= INPUT_SLICE_BYTES and not self._waiting else 0
-        self._advance(data, now)
+        # Small input, an acknowledgement or a request, is processed at once.
+        at_once = len(data) <= INPUT_SLICE_BYTES and not self._input_scheduled
+        self._process(data, INPUT_SLICE_BYTES if at_once else 0)
 
     def pause_writing(self) -> None:
         self.connection.session.write_paused = True
@@ -88,59 +92,58 @@ class AmqpTransport(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.connection.session.write_paused = False
         self.connection.session.resume_consumers()
-        self._read_on()
+        self._schedule_input()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transports.discard(self)
         self.connection.disconnected()
 
-    # --- turns ------------------------------------------------------------------------------
+    # --- input ------------------------------------------------------------------------------
 
-    def work(self) -> None:
-        self._waiting = False
+    def process_input(self) -> None:
+        self._input_scheduled = False
         connection = self.connection
         if connection.finished or connection.blocked or self._congested():
             return
-        self._advance(b"", INPUT_SLICE_BYTES)
+        self._process(b"", INPUT_SLICE_BYTES)
 
-    def _advance(self, data: bytes, slice_bytes: int) -> None:
-        """Take what was received, and work through a slice of all that waits."""
+    def _process(self, data: bytes, slice_bytes: int) -> None:
+        """Buffer received bytes, and process a slice of all buffered input."""
         connection = self.connection
         try:
             more = connection.feed(data, slice_bytes) if data else connection.work(slice_bytes)
         except Exception:
-            # A fault of ours ends this connection, and nothing else.
-            log.exception("internal error")
+            # A fault of the broker ends this connection and nothing else.
+            logger.exception("internal error: the connection is closed; please report this")
             connection.internal_error()
             more = False
-        self._scheduler.end()
+        self._scheduler.request_iteration()
         session = connection.session
         if self._broker.alarm and session.has_published and not connection.blocked:
             connection.block(self._broker.alarm)
         if more or session.throttled or connection.blocked or self._congested():
             self._pause_reading()
-            self._read_on()
+            self._schedule_input()
         else:
             self._resume_reading()
 
-    def _read_on(self) -> None:
-        """Have a turn, if not reading is not for a reason that takes longer."""
+    def _schedule_input(self) -> None:
+        """Schedule a slice of input, unless reading is paused for another reason."""
         session = self.connection.session
-        if self._waiting or self._reading or self.connection.blocked or self._congested():
+        if self._input_scheduled or self._reading or self.connection.blocked or self._congested():
             return
-        self._waiting = True
+        self._input_scheduled = True
         if session.throttled:
             session.throttled = False
-            self._scheduler.hold(self)
+            self._scheduler.schedule_throttled_input(self)
         else:
-            self._scheduler.later(self)
+            self._scheduler.schedule_input(self)
 
     def _congested(self) -> bool:
-        """Whether so many answers wait, unread or for the store, that the peer may not ask for
-        more.
+        """Whether so many replies wait, for the peer or for the store, that no request is read.
 
-        Deliveries alone do not come to that. So a client that publishes, and looks at what it
-        gets only then, is read on, and cannot wait for the broker while the broker waits for it.
+        Deliveries alone do not congest a connection. So a client that publishes, and reads its
+        deliveries only afterwards, does not wait for the broker while the broker waits for it.
         """
         session = self.connection.session
         return session.holds_too_much() or (
@@ -158,13 +161,13 @@ class AmqpTransport(asyncio.Protocol):
             self._reading = True
             self._transport.resume_reading()
 
-    # --- what the server calls --------------------------------------------------------------
+    # --- output -----------------------------------------------------------------------------
 
-    def _wake(self) -> None:
-        self._scheduler.wake(self)
+    def _request_flush(self) -> None:
+        self._scheduler.request_flush(self)
 
     def flush(self) -> None:
-        """Write what the connection has to send; close when it has nothing more to say."""
+        """Write the connection's output, and end it after the last frame."""
         if self._transport.is_closing():
             return
         data = self.connection.session.take_output()
@@ -172,16 +175,16 @@ class AmqpTransport(asyncio.Protocol):
             self._transport.write(data)
         if not self.connection.finished:
             self.connection.session.resume_consumers()
-            self._read_on()
+            self._schedule_input()
         elif not self.connection.session.holds_output():
-            self._part()
+            self._end_output()
 
-    def _part(self) -> None:
-        """Nothing is left to say, but the peer may be writing still, and is read until it closes.
+    def _end_output(self) -> None:
+        """End the output, and read until the peer closes the socket.
 
-        A socket closed with octets unread is reset, and what was said last is lost on the way. A
-        client that closed the connection itself sees no end before it closes the socket, since one
-        with several threads would take it for a fault (as in RabbitMQ).
+        The system resets a socket that is closed with unread bytes, and the last frames are lost on
+        the way. A client that closed the connection itself gets no end of file before it closes the
+        socket, because a client with several threads would take it for a failure (as in RabbitMQ).
         """
         if not self._closing_since:
             self._closing_since = self._loop.time()
@@ -189,38 +192,46 @@ class AmqpTransport(asyncio.Protocol):
                 self._transport.write_eof()
             self._resume_reading()
 
+    # --- called by the server ---------------------------------------------------------------
+
     def tick(self, now: float) -> None:
-        """Let time pass."""
+        """Check timeouts and heartbeats.
+
+        :param now: time of the loop, in seconds.
+        """
         if self._closing_since:
             if now - self._closing_since > CLOSE_TIMEOUT_S:
                 self._transport.abort()
         else:
             self.connection.tick(now)
 
-    def unblock(self) -> None:
-        """Read the connection again: the alarm is over."""
-        if self.connection.blocked:
-            self.connection.unblock()
-            self._read_on()
-
     def block(self, reason: str) -> None:
-        """Stop reading a connection that publishes."""
+        """Stop reading a connection that has published, because of an alarm."""
         if self.connection.session.has_published and not self.connection.blocked:
             self.connection.block(reason)
             self._pause_reading()
 
-    def force_close(self, reason: str, kept: bool = True) -> None:
-        """Tell the peer to go, and read whether it does. Unless what it was to be told `kept` is or
-        will be so, it is not told."""
-        if not kept:
+    def unblock(self) -> None:
+        """Read the connection again after an alarm."""
+        if self.connection.blocked:
+            self.connection.unblock()
+            self._schedule_input()
+
+    def force_close(self, reason: str, synced: bool = True) -> None:
+        """Send connection.close, and wait for the peer to close.
+
+        :param synced: whether the store will still sync. If false, drop the replies that wait for
+            it.
+        """
+        if not synced:
             self.connection.session.discard_held()
         if self.connection.finished:
             self._transport.close()
         self.connection.force_close(reason)
-        self._read_on()
+        self._schedule_input()
 
     def abort(self) -> None:
-        """Cut the socket."""
+        """Close the socket at once."""
         self._transport.abort()
 
 

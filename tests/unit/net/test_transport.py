@@ -1,4 +1,4 @@
-"""A transport with a socket that is none: what it reads, what it leaves, and what it keeps."""
+"""A transport with a fake socket: when it reads, when it pauses, and what it retains."""
 
 import asyncio
 import gc
@@ -31,7 +31,7 @@ HANDSHAKE = b"".join(
 
 
 class Loop:
-    """An event loop that does what it was asked to when the test says so."""
+    """An event loop whose callbacks the test runs."""
 
     def __init__(self) -> None:
         self._due: list[Callable[[], None]] = []
@@ -47,7 +47,7 @@ class Loop:
         self._due.append(callback)
 
     def run(self) -> None:
-        """Go round until nothing is left to do."""
+        """Run callbacks until none is due."""
         while self._due:
             due, self._due = self._due, []
             for callback in due:
@@ -55,7 +55,7 @@ class Loop:
 
 
 class Socket:
-    """What a transport of asyncio does, with a peer that reads nothing until `read`."""
+    """A transport of asyncio whose peer reads nothing until `read`."""
 
     def __init__(self, protocol: AmqpTransport) -> None:
         self._protocol = protocol
@@ -64,7 +64,7 @@ class Socket:
         self.reading = True
         self.closed = False
         self.ended = False
-        """Whether the peer was told that nothing more comes."""
+        """Whether the output was ended (end of file)."""
         self._paused = False
 
     def set_write_buffer_limits(self, high: int) -> None:
@@ -89,7 +89,7 @@ class Socket:
             self._protocol.pause_writing()
 
     def read(self) -> bytes:
-        """The peer reads all there is."""
+        """Read as the peer: everything that was written."""
         data, self.unread = self.unread, b""
         if self._paused:
             self._paused = False
@@ -111,8 +111,8 @@ class Socket:
         self.closed = True
 
 
-class Everyone:
-    """Keeps no transports."""
+class NoTransports:
+    """An owner that accepts every transport and retains none."""
 
     def add(self, transport: AmqpTransport) -> bool:
         return True
@@ -130,7 +130,7 @@ class Client:
             cast("asyncio.AbstractEventLoop", loop), broker.clock, broker.commit
         )
         self._loop = loop
-        self.transport = AmqpTransport(broker, scheduler, Everyone(), lambda _count: None)
+        self.transport = AmqpTransport(broker, scheduler, NoTransports(), lambda _count: None)
         self.socket = Socket(self.transport)
         self.transport.connection_made(cast("asyncio.Transport", self.socket))
 
@@ -175,17 +175,21 @@ def publish(body: bytes) -> bytes:
     return marshal_content(commands.Basic.Publish(routing_key="q"), 1, body)
 
 
-def test_input_in_bulk_waits_for_its_turn_with_the_socket_left_alone(client: Client) -> None:
+def test_the_socket_is_not_read_while_input_is_buffered(
+    client: Client,
+) -> None:
     client.send(declare())
     client.transport.data_received(publish(b"." * 100) * (INPUT_SLICE_BYTES // 100))
-    held_back = client.socket.reading
+    reading_meanwhile = client.socket.reading
     client.send(declare())
 
-    assert not held_back
+    assert not reading_meanwhile
     assert client.socket.reading
 
 
-def test_small_requests_are_not_read_for_ever_while_their_answers_are_not(client: Client) -> None:
+def test_requests_are_not_read_for_long_while_replies_are_not_read(
+    client: Client,
+) -> None:
     client.send(declare() + publish(b"." * 200_000) * 20)
     client.socket.read()
     get = frame.marshal(commands.Basic.Get(queue="q", no_ack=True), 1)
@@ -202,7 +206,7 @@ def test_small_requests_are_not_read_for_ever_while_their_answers_are_not(client
     assert client.socket.reading
 
 
-def test_deliveries_that_are_not_read_do_not_keep_a_publisher_from_being_read(
+def test_a_publisher_that_reads_no_deliveries_is_still_read(
     client: Client,
 ) -> None:
     consume = frame.marshal(commands.Basic.Consume(queue="q", no_ack=True), 1)
@@ -219,7 +223,7 @@ def test_deliveries_that_are_not_read_do_not_keep_a_publisher_from_being_read(
     assert len(received) > 30 * 100_000
 
 
-def test_a_blocked_publisher_is_read_on_when_it_is_to_be_closed(
+def test_a_blocked_publisher_is_read_again_when_it_is_closed(
     client: Client, broker: Broker
 ) -> None:
     broker.alarm = "low on memory"
@@ -235,16 +239,16 @@ def test_a_blocked_publisher_is_read_on_when_it_is_to_be_closed(
     assert client.socket.ended
 
 
-def test_a_lost_connection_is_gone_without_the_garbage_collector(
+def test_a_lost_connection_is_freed_without_the_garbage_collector(
     broker: Broker, loop: Loop, monkeypatch: pytest.MonkeyPatch, no_collector: None
 ) -> None:
-    """Objects of long connections are old to the collector, which hardly ever looks at those."""
+    """Objects of long connections are in the oldest generation, which is rarely collected."""
     client: Any = Client(broker, loop, monkeypatch)
     client.send(HANDSHAKE)
     consume = commands.Basic.Consume(queue="q", consumer_tag="tag")
     client.send(declare() + frame.marshal(consume, 1) + frame.marshal(commands.Confirm.Select(), 1))
     client.send(publish(b"." * 1_000) * 10)
-    # What is confirmed and delivered now, nobody flushes any more.
+    # Confirms and deliveries that are never flushed.
     client.transport.data_received(publish(b"."))
 
     client.socket.closed = True
@@ -261,8 +265,8 @@ def test_a_lost_connection_is_gone_without_the_garbage_collector(
     assert not left
 
 
-class Held:
-    """An executor whose jobs are run by the test."""
+class StepExecutor:
+    """An executor whose jobs the test runs."""
 
     def __init__(self) -> None:
         self._jobs: list[tuple[Job, Done]] = []
@@ -274,7 +278,7 @@ class Held:
         self.submit(job, done)
 
     def run(self) -> None:
-        """Run all jobs, and those they lead to."""
+        """Run all jobs, and those that they submit."""
         while self._jobs:
             job, done = self._jobs.pop(0)
             done(job())
@@ -284,11 +288,11 @@ class Held:
 
 
 @pytest.fixture
-def disk(broker: Broker, tmp_path: Path) -> Iterator[Held]:
-    """What writes for the broker; ask for it before a client."""
+def disk(broker: Broker, tmp_path: Path) -> Iterator[StepExecutor]:
+    """The broker's writing executor; request it before a client."""
     medium = FilesystemMedium(tmp_path)
     take(medium)
-    disk = Held()
+    disk = StepExecutor()
     broker.open_store(medium, disk, InlineExecutor(), lambda error: None)
     disk.run()
     yield disk
@@ -296,12 +300,12 @@ def disk(broker: Broker, tmp_path: Path) -> Iterator[Held]:
     medium.close()
 
 
-DURABLE = frame.marshal(commands.Queue.Declare(queue="kept", durable=True), 1)
+DURABLE = frame.marshal(commands.Queue.Declare(queue="durable", durable=True), 1)
 CLOSE = frame.marshal(commands.Connection.Close(200, "bye", 0, 0), 0)
 
 
-def test_a_connection_that_is_closed_ends_behind_the_replies_that_wait(
-    disk: Held, client: Client, loop: Loop
+def test_a_closing_connection_ends_after_the_replies_that_wait_for_the_store(
+    disk: StepExecutor, client: Client, loop: Loop
 ) -> None:
     client.send(DURABLE + CLOSE)
     early = client.socket.read()
@@ -309,13 +313,13 @@ def test_a_connection_that_is_closed_ends_behind_the_replies_that_wait(
     disk.run()
     loop.run()
     replies = client.socket.read()
-    declare_ok = frame.marshal(commands.Queue.DeclareOk("kept", 0, 0), 1)
+    declare_ok = frame.marshal(commands.Queue.DeclareOk("durable", 0, 0), 1)
     assert early == b""
     assert replies == declare_ok + frame.marshal(commands.Connection.CloseOk(), 0)
 
 
-def test_a_client_is_not_read_while_much_that_it_asked_for_waits_for_the_store(
-    disk: Held, client: Client, loop: Loop
+def test_a_client_is_not_read_while_many_replies_wait_for_the_store(
+    disk: StepExecutor, client: Client, loop: Loop
 ) -> None:
     mandatory = commands.Basic.Publish(routing_key="nowhere", mandatory=True)
     returned = marshal_content(mandatory, 1, b"." * 100_000)

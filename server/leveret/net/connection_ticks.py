@@ -1,0 +1,56 @@
+"""Ticks of all connections: heartbeats and timeouts, a slice of the connections an iteration.
+
+A tick of ten thousand connections takes milliseconds, in which no message is delivered. So a pass
+over them is divided into slices, and between two slices the event loop processes sockets and
+messages. A connection gets one tick a pass; a pass starts every `TICK_S`.
+"""
+
+import asyncio
+from collections.abc import Set
+from typing import Final, Protocol
+
+from leveret.limits import TICK_SLICE_CONNECTIONS
+
+TICK_S: Final = 0.5
+"""Seconds between two passes: half of the shortest heartbeat interval."""
+
+
+class Ticking(Protocol):
+    """A connection, as the ticks see it."""
+
+    def tick(self, now: float) -> None:
+        """Check heartbeats and timeouts at the time of the loop, in seconds."""
+
+
+class ConnectionTicks:
+    """The passes over the connections of one event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, connections: Set[Ticking]) -> None:
+        """`connections` is the live set, which changes as sockets open and close."""
+        self._loop = loop
+        self._connections = connections
+        self._remaining: list[Ticking] = []
+        self._handle: asyncio.Handle | None = None
+
+    def start_pass(self) -> None:
+        """Tick every connection of this moment once. A pass that is not over just goes on."""
+        if self._handle is None:
+            self._remaining = list(self._connections)
+            self._tick_slice()
+
+    def stop(self) -> None:
+        """End the pass."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _tick_slice(self) -> None:
+        self._handle = None
+        now = self._loop.time()
+        remaining = self._remaining
+        for _ in range(min(TICK_SLICE_CONNECTIONS, len(remaining))):
+            connection = remaining.pop()
+            if connection in self._connections:
+                connection.tick(now)
+        if remaining:
+            self._handle = self._loop.call_soon(self._tick_slice)

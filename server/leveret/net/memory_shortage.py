@@ -1,0 +1,71 @@
+"""The measurement of memory for its resource guard: resident memory above the limit.
+
+Above the limit the process first returns free memory to the system, because after a large backlog
+was drained free memory may be most of the resident memory.
+"""
+
+import ctypes
+import gc
+import os
+import time
+from collections.abc import Callable
+from typing import Final
+
+MEMORY_CHECK_BYTES: Final = 16 * 1024 * 1024
+"""Received bytes between two measurements: how far a burst can exceed the limit."""
+
+COLLECTION_PAUSE: Final = 50
+"""Pause after a full collection, as a multiple of its duration. With a long backlog a collection
+takes a tenth of a second and more, and frees little."""
+
+_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process, in bytes."""
+    with open("/proc/self/statm", "rb") as statm:
+        return int(statm.read().split()[1]) * _PAGE_BYTES
+
+
+class Reclaimer:
+    """Returns free memory of this process to the system."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._collect_from = 0.0
+        self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+
+    def reclaim(self) -> None:
+        """Return the memory that Python and the C library (glibc) reserve for later allocations.
+
+        Only a full collection empties Python's lists of free objects. They are few, but among the
+        messages of a backlog each one can pin a megabyte, which is Python's unit of allocation.
+        """
+        start = self._clock()
+        if start >= self._collect_from:
+            gc.collect()
+            end = self._clock()
+            self._collect_from = end + COLLECTION_PAUSE * (end - start)
+        if self._trim is not None:
+            self._trim(0)
+
+
+class MemoryShortage:
+    """Measures whether resident memory is above a limit."""
+
+    def __init__(
+        self,
+        limit_bytes: int,
+        resident: Callable[[], int] = resident_bytes,
+        reclaim: Callable[[], None] | None = None,
+    ) -> None:
+        self.limit_bytes = limit_bytes
+        self._resident = resident
+        self._reclaim = reclaim or Reclaimer().reclaim
+
+    def is_short(self) -> bool:
+        """Whether memory is above the limit after free memory was returned to the system."""
+        if self._resident() <= self.limit_bytes:
+            return False
+        self._reclaim()
+        return self._resident() > self.limit_bytes

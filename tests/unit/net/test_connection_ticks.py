@@ -1,0 +1,126 @@
+"""Ticks: every connection gets one a pass, and no iteration of the loop has many."""
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+import pytest
+
+from leveret.limits import TICK_SLICE_CONNECTIONS
+from leveret.net.connection_ticks import ConnectionTicks
+
+
+class Handle:
+    def __init__(self) -> None:
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class Loop:
+    """An event loop whose iterations the test runs."""
+
+    def __init__(self) -> None:
+        self.now = 1.0
+        self._due: list[tuple[Callable[[], None], Handle]] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_soon(self, callback: Callable[[], None]) -> Handle:
+        handle = Handle()
+        self._due.append((callback, handle))
+        return handle
+
+    def iterate(self) -> bool:
+        """Run what is due; False if that is nothing."""
+        due, self._due = self._due, []
+        for callback, handle in due:
+            if not handle.cancelled:
+                callback()
+        return any(not handle.cancelled for _, handle in due)
+
+
+class Connection:
+    def __init__(self) -> None:
+        self.ticks: list[float] = []
+
+    def tick(self, now: float) -> None:
+        self.ticks.append(now)
+
+
+@pytest.fixture
+def loop() -> Loop:
+    return Loop()
+
+
+def ticks_of(loop: Loop, connections: set[Connection]) -> ConnectionTicks:
+    return ConnectionTicks(cast("asyncio.AbstractEventLoop", loop), connections)
+
+
+def ticked(connections: set[Connection]) -> int:
+    return sum(len(each.ticks) for each in connections)
+
+
+def test_few_connections_are_ticked_at_once(loop: Loop) -> None:
+    connections = {Connection() for _ in range(3)}
+    ticks_of(loop, connections).start_pass()
+
+    assert [each.ticks for each in connections] == [[1.0]] * 3
+    assert not loop.iterate()
+
+
+def test_many_connections_are_ticked_once_each_a_slice_an_iteration(loop: Loop) -> None:
+    connections = {Connection() for _ in range(2 * TICK_SLICE_CONNECTIONS + 1)}
+    ticks_of(loop, connections).start_pass()
+    counts = [ticked(connections)]
+    while loop.iterate():
+        counts.append(ticked(connections))
+
+    assert counts == [TICK_SLICE_CONNECTIONS, 2 * TICK_SLICE_CONNECTIONS, len(connections)]
+    assert all(len(each.ticks) == 1 for each in connections)
+
+
+def test_each_slice_has_the_time_of_its_iteration(loop: Loop) -> None:
+    connections = {Connection() for _ in range(TICK_SLICE_CONNECTIONS + 1)}
+    ticks_of(loop, connections).start_pass()
+    loop.now = 1.25
+    loop.iterate()
+
+    assert sorted(each.ticks[0] for each in connections)[-2:] == [1.0, 1.25]
+
+
+def test_a_connection_that_is_closed_meanwhile_is_not_ticked(loop: Loop) -> None:
+    connections = {Connection() for _ in range(TICK_SLICE_CONNECTIONS + 2)}
+    ticks_of(loop, connections).start_pass()
+    closed = next(each for each in connections if not each.ticks)
+    connections.discard(closed)
+    while loop.iterate():
+        pass
+
+    assert closed.ticks == []
+    assert all(len(each.ticks) == 1 for each in connections)
+
+
+def test_a_pass_that_is_not_over_is_not_started_again(loop: Loop) -> None:
+    connections = {Connection() for _ in range(TICK_SLICE_CONNECTIONS + 1)}
+    ticks = ticks_of(loop, connections)
+    ticks.start_pass()
+    ticks.start_pass()
+    while loop.iterate():
+        pass
+    assert ticked(connections) == len(connections)
+
+    ticks.start_pass()
+    assert ticked(connections) > len(connections)
+
+
+def test_a_stopped_pass_ticks_no_further_connection(loop: Loop) -> None:
+    connections = {Connection() for _ in range(TICK_SLICE_CONNECTIONS + 1)}
+    ticks = ticks_of(loop, connections)
+    ticks.start_pass()
+    ticks.stop()
+    loop.iterate()
+
+    assert ticked(connections) == TICK_SLICE_CONNECTIONS

@@ -1,0 +1,53 @@
+"""Dropped dead letters, as the log reports them."""
+
+import pytest
+from structlog.testing import capture_logs
+
+from leveret.config import Config
+from leveret.engine.broker import Broker
+from leveret.net.dropped_dead_letters import DroppedDeadLetterReport
+
+
+@pytest.fixture
+def broker() -> Broker:
+    return Broker(Config())
+
+
+def drop(broker: Broker, queue: str, count: int) -> None:
+    lost = broker.vhosts["/"].dead_letters.lost
+    lost[queue] = lost.get(queue, 0) + count
+
+
+def reported(report: DroppedDeadLetterReport, now: float) -> list[tuple[str, int]]:
+    """The lines written at a time: queues, and how many dead letters they dropped."""
+    with capture_logs() as lines:
+        report.report(now)
+    assert all(line["event"].startswith("dead letters dropped: ") for line in lines)
+    assert all((line["log_level"], line["vhost"]) == ("warning", "/") for line in lines)
+    return [(line["queue"], line["messages"]) for line in lines]
+
+
+def test_dropped_dead_letters_are_reported_once_and_at_once(broker: Broker) -> None:
+    report = DroppedDeadLetterReport(broker)
+    drop(broker, "q", 3)
+    assert reported(report, 10.0) == [("q", 3)]
+    assert reported(report, 100.0) == []
+
+
+def test_a_queue_is_reported_once_a_minute_with_all_that_was_dropped_since(broker: Broker) -> None:
+    report = DroppedDeadLetterReport(broker)
+    drop(broker, "q", 1)
+    assert reported(report, 10.0) == [("q", 1)]
+    for now in (11.0, 30.0, 69.9):
+        drop(broker, "q", 2)
+        assert reported(report, now) == []
+    assert reported(report, 70.0) == [("q", 6)]
+
+
+def test_another_queue_has_a_minute_of_its_own(broker: Broker) -> None:
+    report = DroppedDeadLetterReport(broker)
+    drop(broker, "q", 1)
+    assert reported(report, 10.0) == [("q", 1)]
+    drop(broker, "p", 1)
+    drop(broker, "q", 1)
+    assert reported(report, 11.0) == [("p", 1)]
