@@ -3,8 +3,9 @@
 import re
 
 from leveret.engine.lifecycle.exchanges import PREDECLARED
-from leveret.protocol.handlers import CHANNEL_HANDLERS, CONNECTION_HANDLERS
-from leveret.protocol.handlers.connection import CAPABILITIES
+from leveret.protocol.connections.connection import HANDLERS as CONNECTION_HANDLERS
+from leveret.protocol.connections.handshake import CAPABILITIES
+from leveret.protocol.handlers.dispatch import HANDLERS as CHANNEL_HANDLERS
 from leveret.protocol.wire.methods import method_name
 from leveret.protocol.wire.sasl import MECHANISMS
 from tests.parity.differences import PAGE, section, section_of

@@ -45,7 +45,7 @@ class ConnectionEvent(IntEnum):
     """The broker sends connection.close."""
     REFUSE = 7
     """The broker refuses a login without a frame."""
-    LOST = 8
+    DISCONNECT = 8
     """The socket is gone, or is to be cut."""
 
 
@@ -68,7 +68,7 @@ CONNECTION_TRANSITIONS: Final[dict[tuple[ConnectionState, ConnectionEvent], Conn
     (_S.OPEN, _E.CLOSE): _S.CLOSED,
     (_S.CLOSING, _E.CLOSE): _S.CLOSED,
     (_S.CLOSING, _E.CLOSE_OK): _S.CLOSED,
-    **{(state, _E.LOST): _S.CLOSED for state in ConnectionState},
+    **{(state, _E.DISCONNECT): _S.CLOSED for state in ConnectionState},
 }
 
 
@@ -81,7 +81,7 @@ STATE_NAMES: Final = {
 """What RabbitMQ calls the states in which a peer can do something out of turn."""
 
 
-def out_of_turn(state: ConnectionState) -> AmqpError:
+def unexpected_method(state: ConnectionState) -> AmqpError:
     """The error of a method that is not expected in a state."""
     name = STATE_NAMES.get(state, state.name.lower())
     return AmqpError(ReplyCode.CHANNEL_ERROR, f"unexpected method in connection state {name}")
@@ -94,7 +94,7 @@ def next_connection_state(state: ConnectionState, event: ConnectionEvent) -> Con
     """
     after = CONNECTION_TRANSITIONS.get((state, event))
     if after is None:
-        raise out_of_turn(state)
+        raise unexpected_method(state)
     return after
 
 
@@ -115,7 +115,7 @@ class ChannelEvent(IntEnum):
     CLOSE_OK = 1
     FAIL = 2
     """The broker sends channel.close."""
-    LOST = 3
+    DISCONNECT = 3
     """Its connection is gone."""
 
 
@@ -124,8 +124,8 @@ CHANNEL_TRANSITIONS: Final[dict[tuple[ChannelState, ChannelEvent], ChannelState]
     (ChannelState.OPEN, ChannelEvent.FAIL): ChannelState.CLOSING,
     (ChannelState.CLOSING, ChannelEvent.CLOSE): ChannelState.CLOSING,
     (ChannelState.CLOSING, ChannelEvent.CLOSE_OK): ChannelState.CLOSED,
-    (ChannelState.OPEN, ChannelEvent.LOST): ChannelState.CLOSED,
-    (ChannelState.CLOSING, ChannelEvent.LOST): ChannelState.CLOSED,
+    (ChannelState.OPEN, ChannelEvent.DISCONNECT): ChannelState.CLOSED,
+    (ChannelState.CLOSING, ChannelEvent.DISCONNECT): ChannelState.CLOSED,
 }
 
 

@@ -73,7 +73,7 @@ def test_every_state_of_a_connection_can_be_reached_and_left_for_good() -> None:
         reached |= more
     assert reached == set(ConnectionState)
     for state in ConnectionState:
-        assert next_connection_state(state, ConnectionEvent.LOST) == ConnectionState.CLOSED
+        assert next_connection_state(state, ConnectionEvent.DISCONNECT) == ConnectionState.CLOSED
 
 
 def test_a_closed_connection_stays_closed() -> None:
@@ -84,7 +84,7 @@ def test_a_closed_connection_stays_closed() -> None:
 def test_a_closed_channel_stays_closed() -> None:
     assert not any(state == ChannelState.CLOSED for state, _ in CHANNEL_TRANSITIONS)
     for state in (ChannelState.OPEN, ChannelState.CLOSING):
-        assert next_channel_state(state, ChannelEvent.LOST) == ChannelState.CLOSED
+        assert next_channel_state(state, ChannelEvent.DISCONNECT) == ChannelState.CLOSED
 
 
 def test_the_broker_closes_a_channel_once() -> None:

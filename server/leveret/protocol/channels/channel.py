@@ -36,7 +36,7 @@ from leveret.protocol.channels.published_properties import (
     examine,
     is_to_be_examined,
 )
-from leveret.protocol.channels.session import Confirming, Session
+from leveret.protocol.channels.session import ConfirmWriter, Session
 from leveret.protocol.channels.transaction import Transaction
 from leveret.protocol.states import (
     EXPECT_BODY,
@@ -62,7 +62,7 @@ HEADER_BYTES_MIN: Final = 14
 NO_ROUTE: Final = Route(b"", "", "", [], False)
 
 
-class Channel(Confirming):
+class Channel(ConfirmWriter):
     """One open channel of a connection, which owns it and feeds it whole frames."""
 
     def __init__(self, session: Session, number: int, config: Config) -> None:
@@ -244,7 +244,7 @@ class Channel(Confirming):
             self._published += 1
             if not self._confirms_wait:
                 self._confirms_wait = True
-                self.session.confirm_later(self)
+                self.session.confirm_at_flush(self)
 
     def _examine(self, header: bytes) -> Examined:
         """What came of examining the last header, which mostly comes again."""
@@ -407,18 +407,18 @@ class Channel(Confirming):
         self._flush_confirms()
         self.session.write(methods.encode(method, self.number))
 
-    def withhold_definitions(self) -> None:
+    def hold_until_defined(self) -> None:
         """What is sent from now on says that something durable is there, or gone."""
         definition_log = self.session.definition_log
         if definition_log is not None:
-            self.session.withhold(self.number, len(self.session.output), definition_log.defined)
+            self.session.hold_until(definition_log.defined, self.number, len(self.session.output))
 
-    def withhold_replies(self) -> None:
+    def hold_until_committed(self) -> None:
         """What is sent from now on says that what was done so far is kept."""
         store = self._store
         if store is not None and store.is_open():
             store.request()
-            self.session.withhold(self.number, len(self.session.output), store.batch)
+            self.session.hold_until(store.batch, self.number, len(self.session.output))
 
     def send_got(self, delivery: Delivery, redelivered: bool) -> None:
         """Send what basic.get fetched."""
@@ -449,7 +449,7 @@ class Channel(Confirming):
             while unsynced and unsynced[0][1] <= synced:
                 upto = unsynced.popleft()[0]
             self._confirms_wait = True
-            self.session.confirm_when_synced(self)
+            self.session.confirm_at_sync(self)
         else:
             self._unsynced.clear()
         last = upto

@@ -1,8 +1,8 @@
-"""What the channels of one connection share: who the peer is, and the way out to it.
+"""What the channels of one connection share: who the peer is, and its output.
 
 The session collects what is to be sent. The first octet after a flush wakes the transport, once;
-the transport flushes once a turn of the event loop, so that many deliveries leave in one write.
-What says that something is kept leaves only when it is (withheld.py).
+the transport flushes once an iteration of the event loop, so that many deliveries leave in one
+write. Frames that promise durability wait behind the durability gate (durability_gate.py).
 """
 
 from abc import ABC, abstractmethod
@@ -22,22 +22,22 @@ from leveret.limits import (
     OUTPUT_HIGH_WATER_BYTES,
     OUTPUT_REPLIES_BYTES_MAX,
 )
-from leveret.protocol.channels.durability_gate import Withheld
+from leveret.protocol.channels.durability_gate import DurabilityGate
 
 NO_VHOST: Final = VirtualHost("")
-"""The virtual host of a connection that is in none."""
+"""The virtual host of a connection that is not open."""
 
 
-class Confirming(ABC):
-    """A channel that has confirms to write before the next flush."""
+class ConfirmWriter(ABC):
+    """The publisher confirms of one channel."""
 
     @abstractmethod
     def write_confirms(self) -> None:
-        """Write what has been confirmed since the last time."""
+        """Write the confirms that are due. Called before a flush, and only if asked for."""
 
 
-def _nobody() -> None:
-    """Wakes no transport."""
+def _no_transport() -> None:
+    """Wake nothing: the transport is gone."""
 
 
 class Session(CommitWaiter):
@@ -50,6 +50,7 @@ class Session(CommitWaiter):
         logger: Any,
         peer: str = "",
     ) -> None:
+        """:param wake: tells the transport that there is output."""
         self.logger = logger
         """A structlog logger bound to the peer's address."""
         self.definition_log = definition_log
@@ -61,55 +62,54 @@ class Session(CommitWaiter):
         self.peer = peer
         """The address of the client."""
         self.capabilities: set[str] = set()
-        """What the client said it understands: keys of `capabilities` that it set to true."""
+        """The capabilities of the client: keys of `capabilities` that it set to true."""
         self.exclusive_queues: dict[str, Queue] = {}
         self.has_published = False
-        """Whether it ever began to publish: only then an alarm concerns it."""
+        """Whether any basic.publish came: an alarm blocks such connections only."""
         self.throttled = False
-        """Whether it publishes faster than consumers can work."""
+        """Whether it publishes faster than its queues are consumed. Set by a publish, and cleared
+        by the transport, which then leaves the connection out for a moment."""
         self.write_paused = False
-        """Whether the peer does not read what was sent already."""
+        """Whether the socket takes no more: the peer does not read what was sent already."""
         self.suspended: dict[Consumer, Queue] = {}
-        """Consumers to be resumed when the output has gone."""
-        self.sent_since = False
-        """Whether anything was sent since the connection last looked (heartbeats)."""
-        self._roomy = False
-        """Whether the output may have grown beyond what a quiet connection needs."""
-        self._confirming: list[Confirming] = []
-        self._unsynced: dict[Confirming, None] = {}
-        """Channels whose confirms wait for the store."""
-        self._withheld: Withheld | None = None
-        """What waits for the store; None while nothing does."""
-        self._withheld_bytes: i64 = 0
-        self._waiting = False
-        """Whether the keeper will tell when the store has got further."""
+        """Consumers that wait for the output to drain."""
+        self.sent_since_tick = False
+        """Whether anything was sent since the last tick of the connection (heartbeats)."""
+        self._buffer_grown = False
+        """Whether the buffer of the output may be larger than an idle connection needs."""
+        self._confirm_at_flush: list[ConfirmWriter] = []
+        self._confirm_at_sync: dict[ConfirmWriter, None] = {}
+        self._gate: DurabilityGate | None = None
+        """None while nothing is held, which spares splitting the output into frames."""
+        self._held_bytes: i64 = 0
+        self._awaits_sync = False
+        """Whether `store_synced` will be called after the next commit."""
         self._wake = wake
-        self._woken = False
+        self._flush_requested = False
 
     @property
     def client_label(self) -> str:
-        """The client, as an operator reads it."""
+        """The client in log lines and in who declared a queue."""
         return f"{self.user} from {self.peer}"
 
     def writable(self) -> bool:
-        """Whether deliveries may be written, or had better wait for the peer."""
+        """Whether deliveries may be written, rather than wait for the peer to read."""
         return (
-            not self.write_paused
-            and len(self.output) + self._withheld_bytes < OUTPUT_HIGH_WATER_BYTES
+            not self.write_paused and len(self.output) + self._held_bytes < OUTPUT_HIGH_WATER_BYTES
         )
 
     def holds_output(self) -> bool:
-        """Whether there is output that waits for the store."""
-        return self._withheld is not None
+        """Whether frames wait behind the durability gate."""
+        return self._gate is not None
 
     def holds_too_much(self) -> bool:
-        """Whether so many replies wait for the store that the peer may not ask for more."""
-        return self._withheld_bytes > OUTPUT_REPLIES_BYTES_MAX
+        """Whether so many replies wait for their commit that the peer may make no more requests."""
+        return self._held_bytes > OUTPUT_REPLIES_BYTES_MAX
 
     def request_flush(self) -> None:
-        """Say that there is output: the transport is woken if it does not know yet."""
-        if not self._woken:
-            self._woken = True
+        """Wake the transport, unless it was woken since the last flush."""
+        if not self._flush_requested:
+            self._flush_requested = True
             self._wake()
 
     def write(self, frames: bytes) -> None:
@@ -117,96 +117,97 @@ class Session(CommitWaiter):
         self.output.write(frames)
         self.request_flush()
 
-    def confirm_later(self, channel: Confirming) -> None:
-        """Have a channel write its confirms when the output is taken."""
-        self._confirming.append(channel)
+    # --- durability -------------------------------------------------------------------------
+
+    def confirm_at_flush(self, confirms: ConfirmWriter) -> None:
+        """Have confirms written before the next flush, which is requested."""
+        self._confirm_at_flush.append(confirms)
         self.request_flush()
 
-    def confirm_when_synced(self, channel: Confirming) -> None:
-        """Have a channel write its confirms when the store has got further."""
-        self._unsynced[channel] = None
-        self._wait()
+    def confirm_at_sync(self, confirms: ConfirmWriter) -> None:
+        """Have confirms written before the first flush after the next commit."""
+        self._confirm_at_sync[confirms] = None
+        self._await_sync()
 
-    def withhold(self, channel: int, offset: int, batch: i64) -> None:
-        """What a channel says from an offset of the output on says that something is kept: let it
-        leave only when that batch of the store is safe."""
+    def hold_until(self, batch: i64, channel: int, offset: int) -> None:
+        """Hold what a channel sends from an offset of the output on, which promises that a batch is
+        durable, until that batch is synced."""
         store = self.store
         if store is None or batch <= store.synced:
             return
-        if self._withheld is None:
-            self._withheld = Withheld()
-        self._withheld.mark(offset, channel, batch)
-        self._wait()
+        if self._gate is None:
+            self._gate = DurabilityGate()
+        self._gate.hold_until(batch, channel, offset)
+        self._await_sync()
 
     def discard_held(self) -> None:
-        """What waits says is kept never will be: nothing of it leaves."""
-        if self._withheld is not None and self.store is not None:
-            leaving = self._withheld.drop(self.output.getvalue(), self.store.synced)
-            self._withheld = None
-            self._withheld_bytes = 0
+        """Drop the frames that wait for their commit, which will never come."""
+        if self._gate is not None and self.store is not None:
+            leaving = self._gate.discard(self.store.synced, self.output.getvalue())
+            self._gate = None
+            self._held_bytes = 0
             self.output.truncate(0)
             self.output.write(leaving)
 
-    def _wait(self) -> None:
-        """Be told when the store has got further."""
-        if not self._waiting and self.definition_log is not None:
-            self._waiting = True
+    def _await_sync(self) -> None:
+        if not self._awaits_sync and self.definition_log is not None:
+            self._awaits_sync = True
             self.definition_log.wait(self)
 
     def store_synced(self) -> None:
-        self._waiting = False
-        for channel in self._unsynced:
-            self._confirming.append(channel)
-        self._unsynced = {}
-        if self._withheld is not None:
-            self._wait()
+        self._awaits_sync = False
+        for confirms in self._confirm_at_sync:
+            self._confirm_at_flush.append(confirms)
+        self._confirm_at_sync = {}
+        if self._gate is not None:
+            self._await_sync()
         self.request_flush()
 
+    # --- the transport ----------------------------------------------------------------------
+
     def take_output(self) -> bytes:
-        """All that is to be sent and may leave, which is the caller's now."""
-        self._woken = False
-        if self._confirming:
-            confirming = self._confirming
-            self._confirming = []
-            for channel in confirming:
-                channel.write_confirms()
+        """Take all that may be sent, for one write to the socket."""
+        self._flush_requested = False
+        if self._confirm_at_flush:
+            due = self._confirm_at_flush
+            self._confirm_at_flush = []
+            for confirms in due:
+                confirms.write_confirms()
         output = self.output
         data = output.getvalue()
-        # The next output is likely to be as long: its room is kept until `rest`.
+        # The next output is likely to be as long: its buffer is kept until `shrink_buffer`.
         output.truncate(0)
-        self._roomy = self._roomy or len(data) > IDLE_OUTPUT_BUFFER_BYTES
-        if self._withheld is not None:
-            data = self._leaving(self._withheld, data)
+        self._buffer_grown = self._buffer_grown or len(data) > IDLE_OUTPUT_BUFFER_BYTES
+        if self._gate is not None:
+            data = self._release(self._gate, data)
         if data:
-            self.sent_since = True
+            self.sent_since_tick = True
         return data
 
-    def _leaving(self, withheld: Withheld, output: bytes) -> bytes:
-        """What of an output may leave, and of what was kept back."""
-        data = withheld.leave(output, 0 if self.store is None else self.store.synced)
-        self._withheld_bytes = withheld.bytes
-        if withheld.is_empty():
-            self._withheld = None
+    def _release(self, gate: DurabilityGate, output: bytes) -> bytes:
+        data = gate.release(0 if self.store is None else self.store.synced, output)
+        self._held_bytes = gate.held_bytes
+        if gate.is_empty():
+            self._gate = None
         return data
 
-    def rest(self) -> None:
-        """Nothing was sent for a while: give back the room of the output."""
-        if self._roomy and len(self.output) == 0:
-            self._roomy = False
+    def shrink_buffer(self) -> None:
+        """Free the buffer of the output. Called when nothing was sent for a while."""
+        if self._buffer_grown and len(self.output) == 0:
+            self._buffer_grown = False
             self.output = BytesWriter()
 
-    def end(self) -> None:
-        """The transport is gone: let go of it, and of the channels.
+    def close(self) -> None:
+        """Drop the references to the transport and the channels: the socket is closed.
 
-        What refers to each other stays until the garbage collector comes round, and it hardly ever
-        looks at what has lived long.
+        They would be reference cycles, and the garbage collector hardly ever looks at old objects.
         """
-        self._wake = _nobody
-        self._confirming = []
-        self._withheld = None
+        self._wake = _no_transport
+        self._confirm_at_flush = []
+        self._gate = None
 
     def resume_consumers(self) -> None:
-        """Let the consumers that waited for the output have messages again."""
+        """Resume the consumers that wait for the output to drain, once it has."""
         suspended = self.suspended
         if suspended and self.writable():
             self.suspended = {}

@@ -1,7 +1,8 @@
-"""A connection without its socket: bytes in through `feed`, bytes out through `take_output`.
+"""A connection without its socket: bytes in through `feed`, bytes out through its session.
 
-The connection is handed whole frames by `Input`, keeps channels and states, and is the one place
-where an error of the peer becomes a close method.
+The frame reader finds the frames; the connection passes each to its channel or handles it itself
+(channel 0), keeps the states, and is the one place where an error of the peer becomes
+connection.close or channel.close. What the handshake decides is in `handshake.py`.
 """
 
 from collections.abc import Callable
@@ -16,22 +17,28 @@ from pamqp.commands import Connection as ConnectionMethods
 from leveret.engine.broker import Broker
 from leveret.engine.lifecycle.queues import remove_queue
 from leveret.engine.values.field_table import describe
-from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError, ReplyCode
-from leveret.limits import CLOSE_TIMEOUT_S, SILENT_CLOSE_DELAY_S
-from leveret.protocol import handlers
+from leveret.limits import CLOSE_TIMEOUT_S, OUTPUT_REPLIES_BYTES_MAX, SILENT_CLOSE_DELAY_S
 from leveret.protocol.channels.channel import HEADER_BYTES_MIN, Channel
 from leveret.protocol.channels.session import NO_VHOST, Session
-from leveret.protocol.connections.frame_reader import NO_METHOD, Input, broken, unexpected
+from leveret.protocol.connections import handshake
+from leveret.protocol.connections.keepalive import Keepalive
+from leveret.protocol.handlers.dispatch import handle
 from leveret.protocol.states import (
     EXPECT_METHOD,
     ChannelEvent,
     ConnectionEvent,
     ConnectionState,
     next_connection_state,
-    out_of_turn,
+    unexpected_method,
 )
 from leveret.protocol.wire import methods
+from leveret.protocol.wire.frame_reader import (
+    FrameHandler,
+    FrameReader,
+    malformed_frame,
+    unexpected_frame,
+)
 from leveret.protocol.wire.frames import (
     BASIC_ACK,
     BASIC_NACK,
@@ -45,22 +52,25 @@ from leveret.protocol.wire.frames import (
     FRAME_METHOD,
     HEARTBEAT,
 )
-from leveret.protocol.wire.greeting import ACCEPTED_HEADERS, PROTOCOL_HEADER, foreign
+from leveret.protocol.wire.greeting import ACCEPTED_HEADERS, PROTOCOL_HEADER, foreign_protocol
 
 CHANNEL_OPEN: Final = 0x0014000A
 CHANNEL_CLOSE: Final = 0x00140028
 CHANNEL_CLOSE_OK: Final = 0x00140029
 
-LISTENING_STATES: Final = (
+NO_METHOD: Final = 0
+"""The class id and method id of an error that is about no method."""
+
+ERROR_STATES: Final = (
     ConnectionState.START,
     ConnectionState.TUNE,
     ConnectionState.OPENING,
     ConnectionState.OPEN,
 )
-"""States in which the peer can be told what is wrong."""
+"""States in which an error is answered with connection.close."""
 
 
-class Connection(Input):
+class Connection(FrameHandler):
     """One peer, from its first octet to its last. Owned by a transport, which moves the bytes."""
 
     def __init__(
@@ -73,175 +83,168 @@ class Connection(Input):
         now: float,
         peer: str = "",
     ) -> None:
-        super().__init__(Session(broker.definition_log, wake, logger, peer))
+        self.session = Session(broker.definition_log, wake, logger, peer)
         self.broker = broker
         self.state = ConnectionState.HEADER
         self.from_loopback = from_loopback
         self.name = ""
         """What the client calls itself, if it does."""
-        self.heartbeat = 0
-        """Seconds, as the client chose; 0 is none."""
         self.closed_by_client = False
-        """Whether the client closed it, and so closes the socket, too."""
+        """Whether the client closed an open connection, and so will close the socket itself."""
         self.blocked = False
-        """Whether it is not to be read because of an alarm."""
+        """Whether an alarm forbids to read it."""
+        self._reader = FrameReader()
+        self._keepalive = Keepalive(now, broker.config.amqp.handshake_timeout)
+        self._received_since_tick = False
         self._channels: dict[int, Channel] = {}
         self._channel_max = 0
-        self._recent: Channel | None = None
-        """The channel of the last content or acknowledgement: mostly that of the next."""
-        self._deadline: float = now + broker.config.amqp.handshake_timeout
-        """When to give up waiting for the peer to get on, while it is not open."""
-        self._heard = now
-        self._sent = now
+        self._last_channel: Channel | None = None
+        """The channel of the last frame, which mostly is that of the next."""
+        self._frame_channel: i64 = 0
+        """The channel number of the last frame, for an error in it."""
+        self._frame_method: i64 = NO_METHOD
+        """The class id and method id that an error in the last frame is about."""
 
     # --- state ------------------------------------------------------------------------------
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is said any more once the output is flushed."""
+        """Whether the socket is to be closed once the output is flushed."""
         return self.state == ConnectionState.CLOSED
 
     def move(self, event: ConnectionEvent) -> None:
         """Change state.
 
-        :raises AmqpError: if the event is not allowed now.
+        :raises AmqpError: if the event is not allowed in this state.
         """
         self.state = next_connection_state(self.state, event)
-        self._deaf = self.state in (ConnectionState.CLOSED, ConnectionState.REFUSED)
-        if self._deaf:
-            # There may be nothing to send, but the transport has to look up and close.
+        if self.state in (ConnectionState.CLOSED, ConnectionState.REFUSED):
+            self._reader.close()
+            # Even with no output the transport has to look, and close the socket.
             self.session.request_flush()
 
-    def expect(self, state: ConnectionState) -> None:
-        """See that a method comes in its turn.
+    def _expect(self, state: ConnectionState) -> None:
+        """Check that a method comes in the state it belongs to.
 
         :raises AmqpError: CHANNEL_ERROR.
         """
         if self.state != state:
-            raise out_of_turn(self.state)
-
-    def tuned(self, channel_max: int, frame_max: int, heartbeat: int) -> None:
-        """The limits are agreed."""
-        self.move(ConnectionEvent.TUNE_OK)
-        self._channel_max = channel_max
-        self.session.frame_max = frame_max
-        self._payload_max = frame_max
-        self.heartbeat = heartbeat
-
-    def opened(self, vhost: VirtualHost) -> None:
-        """The connection is open to a virtual host."""
-        self.move(ConnectionEvent.OPEN)
-        self.session.vhost = vhost
-        self.broker.connections_open += 1
-        self.session.logger.info(
-            "connection opened", user=self.session.user, vhost=vhost.name, name=self.name
-        )
+            raise unexpected_method(self.state)
 
     # --- input ------------------------------------------------------------------------------
 
-    def _protocol_header(self, header: bytes) -> bool:
-        what = foreign(header)
+    def feed(self, data: bytes, slice_bytes: int) -> bool:
+        """Take received octets, and handle the frames of about the first `slice_bytes`.
+
+        :returns: whether there is more to handle; if so, call `work` until it returns False before
+            the next `feed`.
+        """
+        if not self._reader.is_closed():
+            self._received_since_tick = True
+        return self._reader.feed(self, data, slice_bytes)
+
+    def work(self, slice_bytes: int) -> bool:
+        """Handle the frames of about the next `slice_bytes` of the input.
+
+        :returns: whether there is more to handle.
+        """
+        return self._reader.read(self, slice_bytes)
+
+    def on_protocol_header(self, header: bytes) -> bool:
+        foreign = foreign_protocol(header)
         if header in ACCEPTED_HEADERS:
             self.move(ConnectionEvent.HEADER)
-            self.send(handlers.connection.start(self))
+            self.send(handshake.start(self.broker))
             return True
-        if len(header) == len(PROTOCOL_HEADER) or what:
-            received = f"{what or 'no AMQP'}: {describe(header)}"
+        if len(header) == len(PROTOCOL_HEADER) or foreign:
+            received = f"{foreign or 'no AMQP'}: {describe(header)}"
             self.session.logger.warning("wrong protocol", received=received)
             self.session.write(PROTOCOL_HEADER)
-            self._lost()
+            self._abort()
         return False
 
-    def _frame(self, kind: i64, number: i64, data: bytes, start: i64, stop: i64) -> None:
-        self._number = number
-        channel = self._recent
-        if channel is None or channel.number != number:
-            channel = self._channels.get(number)
-            self._recent = channel
+    def on_frame(self, kind: i64, channel: i64, data: bytes, start: i64, stop: i64) -> bool:
+        self._frame_channel = channel
+        target = self._last_channel
+        if target is None or target.number != channel:
+            target = self._channels.get(channel)
+            self._last_channel = target
         if kind == FRAME_METHOD:
             if stop - start < 4:
-                self._index = NO_METHOD
-                raise broken(kind, data[start:stop], "unknown_frame")
-            self._index = i64(read_i32_be(data, start)) & 0xFFFFFFFF
-            if channel is not None and channel.open:
-                self._channel_method(channel, data, start, stop)
+                self._frame_method = NO_METHOD
+                raise malformed_frame(kind, data[start:stop], "unknown_frame")
+            self._frame_method = i64(read_i32_be(data, start)) & 0xFFFFFFFF
+            if target is not None and target.open:
+                self._channel_method(target, data, start, stop)
             else:
-                self._other_method(channel, number, data[start:stop])
+                self._other_method(target, channel, data[start:stop])
         elif kind == FRAME_BODY or kind == FRAME_HEADER:  # noqa: SIM109 - compiled, a tuple is built
-            self._content(channel, kind, data, start, stop)
+            self._content(target, kind, data, start, stop)
         elif kind != FRAME_HEARTBEAT or stop != start:
-            self._index = NO_METHOD
-            raise broken(kind, data[start:stop], "unknown_frame")
-        elif number != 0:
-            self._index = NO_METHOD
-            raise unexpected(kind, b"")
+            self._frame_method = NO_METHOD
+            raise malformed_frame(kind, data[start:stop], "unknown_frame")
+        elif channel != 0:
+            self._frame_method = NO_METHOD
+            raise unexpected_frame(kind, b"")
+        # A client that asks for much in one slice reads what it asked for before it may go on.
+        return len(self.session.output) <= OUTPUT_REPLIES_BYTES_MAX
 
     def _content(
         self, channel: Channel | None, kind: i64, data: bytes, start: i64, stop: i64
     ) -> None:
-        self._index = NO_METHOD
+        self._frame_method = NO_METHOD
         if kind == FRAME_HEADER and stop - start < HEADER_BYTES_MIN:
-            raise broken(kind, data[start:stop], "unknown_frame")
+            raise malformed_frame(kind, data[start:stop], "unknown_frame")
         if channel is None:
             if self.state == ConnectionState.CLOSING:
                 return
-            if self._number == 0:
-                raise unexpected(kind, data[start:stop])
+            if self._frame_channel == 0:
+                raise unexpected_frame(kind, data[start:stop])
             raise AmqpError(
                 ReplyCode.UNEXPECTED_FRAME, "expected method frame, got non method frame instead"
             )
         if not channel.open:
             return
         if channel.expecting != EXPECT_METHOD:
-            self._index = BASIC_PUBLISH
+            self._frame_method = BASIC_PUBLISH
         if kind == FRAME_BODY:
             channel.body(data, start, stop)
         else:
             channel.header(data, start, stop)
 
     def _channel_method(self, channel: Channel, data: bytes, start: i64, stop: i64) -> None:
-        """A method of an open channel."""
+        """Handle a method of an open channel."""
         if channel.expecting != EXPECT_METHOD:
-            self._index = BASIC_PUBLISH
+            self._frame_method = BASIC_PUBLISH
             raise channel.unexpected()
-        index = self._index
-        if index == BASIC_PUBLISH:
+        method = self._frame_method
+        if method == BASIC_PUBLISH:
             channel.publish(data, start, stop)
-        elif index == BASIC_ACK:
+        elif method == BASIC_ACK:
             channel.ack(data, start, stop)
-        elif index == BASIC_REJECT:
+        elif method == BASIC_REJECT:
             channel.reject(data, start, stop)
-        elif index == BASIC_NACK:
+        elif method == BASIC_NACK:
             channel.nack(data, start, stop)
         else:
             self._decoded_method(channel, data[start:stop])
 
     def _decoded_method(self, channel: Channel, payload: bytes) -> None:
         method: Any = methods.decode(payload)
-        handler = handlers.CHANNEL_HANDLERS.get(method.index)
-        if handler is not None:
-            session = self.session
-            definition_log = session.definition_log
-            kept = 0 if definition_log is None else definition_log.definitions
-            before = len(session.output)
-            reply = handler(channel, method)
-            if reply is not None and not getattr(method, "nowait", False):
-                channel.send(reply)
-            if definition_log is not None and definition_log.definitions != kept:
-                session.withhold(channel.number, before, definition_log.defined)
-        elif method.index == CHANNEL_CLOSE:
-            channel.write_confirms()
-            channel.move(ChannelEvent.CLOSE)
-            channel.discard()
-            channel.send(ChannelMethods.CloseOk())
-            self._forget(channel)
-        elif method.index == CHANNEL_OPEN:
+        if handle(channel, method):
+            return
+        if method.index == CHANNEL_OPEN:
             raise AmqpError(ReplyCode.CHANNEL_ERROR, "second 'channel.open' seen")
-        else:
+        if method.index != CHANNEL_CLOSE:
             raise AmqpError(ReplyCode.COMMAND_INVALID, "unimplemented method")
+        channel.write_confirms()
+        channel.move(ChannelEvent.CLOSE)
+        channel.discard()
+        channel.send(ChannelMethods.CloseOk())
+        self._remove_channel(channel)
 
     def _other_method(self, channel: Channel | None, number: i64, payload: bytes) -> None:
-        """A method that is not for an open channel."""
+        """Handle a method of channel 0, or of a channel that is not open."""
         if number == 0:
             self._connection_method(payload)
         elif channel is not None:
@@ -252,30 +255,96 @@ class Connection(Input):
                 raise AmqpError(ReplyCode.CHANNEL_ERROR, "expected 'channel.open'")
             self._open_channel(int(number))
         elif self.state == ConnectionState.OPENING:
-            self._index = NO_METHOD
-            raise unexpected(FRAME_METHOD, payload)
+            self._frame_method = NO_METHOD
+            raise unexpected_frame(FRAME_METHOD, payload)
         elif self.state != ConnectionState.CLOSING:
-            raise out_of_turn(self.state)
+            raise unexpected_method(self.state)
+
+    # --- channel 0 --------------------------------------------------------------------------
 
     def _connection_method(self, payload: bytes) -> None:
-        if self.state == ConnectionState.CLOSING and self._index not in (
+        if self.state == ConnectionState.CLOSING and self._frame_method not in (
             CONNECTION_CLOSE,
             CONNECTION_CLOSE_OK,
         ):
             return
-        method = methods.decode(payload)
-        handler = handlers.CONNECTION_HANDLERS.get(method.index)
+        method: Any = methods.decode(payload)
+        handler = HANDLERS.get(method.index)
         if handler is None:
-            raise out_of_turn(self.state)
+            raise unexpected_method(self.state)
         reply = handler(self, method)
         if reply is not None:
             self.send(reply)
+
+    def _start_ok(self, method: Any) -> Frame | None:
+        self._expect(ConnectionState.START)
+        properties = method.client_properties or {}
+        self.session.capabilities = handshake.client_capabilities(properties)
+        self.name = handshake.client_name(properties)
+        login = handshake.log_in(self.broker, method, from_loopback=self.from_loopback)
+        if login.refusal:
+            self.session.logger.warning("login refused", user=login.user, reason=login.refusal)
+            self._refuse_login(method.mechanism)
+            return None
+        self.session.user = login.user
+        self.move(ConnectionEvent.START_OK)
+        return handshake.tune(self.broker.config.amqp)
+
+    def _refuse_login(self, mechanism: str) -> None:
+        """Refuse in a frame if the client understands it, else cut the socket after a delay.
+
+        (RabbitMQ: Authentication failure notifications, `authentication_failure_close`.)
+        """
+        if "authentication_failure_close" in self.session.capabilities:
+            self._frame_method = NO_METHOD
+            raise handshake.login_refused(mechanism)
+        self.move(ConnectionEvent.REFUSE)
+        self._keepalive.set_deadline(SILENT_CLOSE_DELAY_S)
+
+    def _tune_ok(self, method: Any) -> Frame | None:
+        self._expect(ConnectionState.TUNE)
+        handshake.check_tuning(method, self.broker.config.amqp)
+        self.move(ConnectionEvent.TUNE_OK)
+        self._channel_max = method.channel_max
+        self.session.frame_max = method.frame_max
+        self._reader.payload_max = method.frame_max
+        self._keepalive.heartbeat_s = method.heartbeat
+        return None
+
+    def _open(self, method: Any) -> Frame | None:
+        self._expect(ConnectionState.OPENING)
+        vhost = handshake.choose_vhost(self.broker, method.virtual_host)
+        self.move(ConnectionEvent.OPEN)
+        self.session.vhost = vhost
+        self.broker.connections_open += 1
+        self.session.logger.info(
+            "connection opened", user=self.session.user, vhost=vhost.name, name=self.name
+        )
+        return ConnectionMethods.OpenOk()
+
+    def _close(self, method: Any) -> Frame | None:
+        """Its exclusive queues are deleted before the reply, so the client can declare them again
+        at once."""
+        self.closed_by_client = self.state == ConnectionState.OPEN
+        self.move(ConnectionEvent.CLOSE)
+        self.session.logger.info("connection closed by client", user=self.session.user)
+        self._release_resources()
+        return ConnectionMethods.CloseOk()
+
+    def _close_ok(self, method: Any) -> Frame | None:
+        self.move(ConnectionEvent.CLOSE_OK)
+        return None
+
+    def _update_secret(self, method: Any) -> Frame | None:
+        """Accept any secret: a password does not expire, so there is none to replace."""
+        self._expect(ConnectionState.OPEN)
+        return ConnectionMethods.UpdateSecretOk()
 
     # --- channels ---------------------------------------------------------------------------
 
     def _open_channel(self, number: int) -> None:
         if len(self._channels) >= self._channel_max:
-            self._about_nothing()
+            self._clear_frame()
             raise AmqpError(
                 ReplyCode.NOT_ALLOWED,
                 f"number of channels opened ({len(self._channels)}) has reached the negotiated "
@@ -286,27 +355,27 @@ class Connection(Input):
         channel.send(ChannelMethods.OpenOk())
 
     def _method_while_closing(self, channel: Channel) -> None:
-        """The broker has closed the channel: only what ends it counts (AMQP 0-9-1, 2.2.5)."""
-        if self._index == CHANNEL_CLOSE:
-            # It crossed the broker's close, which the client has still to answer.
+        """The broker has sent channel.close: all but the end is discarded (AMQP 0-9-1, 2.2.5)."""
+        if self._frame_method == CHANNEL_CLOSE:
+            # Both sides closed at the same time: the client still has to answer the broker's close.
             channel.move(ChannelEvent.CLOSE)
             channel.send(ChannelMethods.CloseOk())
-        elif self._index == CHANNEL_CLOSE_OK:
+        elif self._frame_method == CHANNEL_CLOSE_OK:
             channel.move(ChannelEvent.CLOSE_OK)
-            self._forget(channel)
+            self._remove_channel(channel)
 
-    def _forget(self, channel: Channel) -> None:
+    def _remove_channel(self, channel: Channel) -> None:
         del self._channels[channel.number]
-        self._recent = None
+        self._last_channel = None
 
     # --- errors and endings -----------------------------------------------------------------
 
-    def _fail(self, error: AmqpError) -> None:
-        channel = self._channels.get(self._number)
+    def on_frame_error(self, error: AmqpError) -> None:
+        channel = self._channels.get(self._frame_channel)
         if error.closes_connection or channel is None or self.state != ConnectionState.OPEN:
-            self.fail(error)
+            self._fail(error)
             return
-        class_id, method_id = divmod(int(self._index), 0x10000)
+        class_id, method_id = divmod(int(self._frame_method), 0x10000)
         self._log_error(error, "channel closed", class_id, method_id)
         channel.write_confirms()
         channel.move(ChannelEvent.FAIL)
@@ -320,17 +389,36 @@ class Connection(Input):
             )
         )
 
-    def fail(self, error: AmqpError) -> None:
-        """Close the connection with an error, and tell the peer why."""
-        if self.state not in LISTENING_STATES:
-            # It is being closed already, or has not said yet that it speaks AMQP.
-            self._lost()
+    def on_malformed_frame(self, error: AmqpError) -> None:
+        self._clear_frame()
+        self._fail(error)
+
+    def force_close(self, reason: str) -> None:
+        """Close the connection from outside (CONNECTION_FORCED); `reason` is for the peer."""
+        self._clear_frame()
+        self._fail(AmqpError(ReplyCode.CONNECTION_FORCED, reason))
+
+    def internal_error(self) -> None:
+        """Close the connection after a fault of the broker."""
+        self._clear_frame()
+        self._fail(AmqpError(ReplyCode.INTERNAL_ERROR, "the broker failed to handle a frame"))
+
+    def _clear_frame(self) -> None:
+        """Forget the last frame: the next error is about no channel and no method."""
+        self._frame_channel = 0
+        self._frame_method = NO_METHOD
+
+    def _fail(self, error: AmqpError) -> None:
+        """Send connection.close, if the peer can read it."""
+        if self.state not in ERROR_STATES:
+            # It is closing already, or the protocol header has not come.
+            self._abort()
             return
-        class_id, method_id = divmod(int(self._index), 0x10000)
+        class_id, method_id = divmod(int(self._frame_method), 0x10000)
         self._log_error(error, "connection closed", class_id, method_id)
         self.move(ConnectionEvent.FAIL)
-        self.release()
-        self._deadline = self._heard + CLOSE_TIMEOUT_S
+        self._release_resources()
+        self._keepalive.set_deadline(CLOSE_TIMEOUT_S)
         self.send(
             ConnectionMethods.Close(
                 reply_code=error.code,
@@ -344,67 +432,51 @@ class Connection(Input):
         method = methods.method_name(class_id, method_id) if class_id else ""
         self.session.logger.warning(
             event,
-            channel=int(self._number),
+            channel=int(self._frame_channel),
             code=int(error.code),
             text=error.reply_text,
             method=method,
             user=self.session.user,
         )
 
-    def refuse(self, error: AmqpError, user: str, why: str) -> None:
-        """A login that failed: said in a frame to who can read it, else by silence."""
-        self.session.logger.warning("login refused", user=user, reason=why)
-        if "authentication_failure_close" in self.session.capabilities:
-            self._index = NO_METHOD
-            raise error
-        self.move(ConnectionEvent.REFUSE)
-        self._deadline = self._heard + SILENT_CLOSE_DELAY_S
-
-    def force_close(self, reason: str) -> None:
-        """Close the connection from outside (CONNECTION_FORCED); `reason` is for the peer."""
-        self._about_nothing()
-        self.fail(AmqpError(ReplyCode.CONNECTION_FORCED, reason))
-
-    def internal_error(self) -> None:
-        """Close the connection for a fault of the broker's own."""
-        self._about_nothing()
-        self.fail(AmqpError(ReplyCode.INTERNAL_ERROR, "the broker failed to handle a frame"))
-
     def disconnected(self) -> None:
-        """The socket is gone."""
+        """End everything: the socket is closed."""
         if self.state != ConnectionState.CLOSED:
             if self.state == ConnectionState.OPEN:
                 self.session.logger.warning("connection lost", user=self.session.user)
-            self._lost()
-        self.session.end()
+            self._abort()
+        self.session.close()
 
-    def _lost(self) -> None:
-        self.move(ConnectionEvent.LOST)
-        self.release()
+    def _abort(self) -> None:
+        """End the connection without a further frame, and without the replies that are held."""
+        self.move(ConnectionEvent.DISCONNECT)
+        self._release_resources()
         self.session.discard_held()
-        self._forget_input()
-        self.session.request_flush()
 
-    def release(self) -> None:
-        """Let go of all it holds in its virtual host. More than once is no harm."""
+    def _release_resources(self) -> None:
+        """Close its channels, delete its exclusive queues and leave the virtual host.
+
+        Does nothing the second time.
+        """
         self.session.has_published = False
         self.blocked = False
         channels = self._channels
         self._channels = {}
-        self._recent = None
-        # What one of its channels held must not go to a consumer of another.
-        left = [queue for channel in channels.values() for queue in channel.end_consumers()]
+        self._last_channel = None
+        # All consumers end before anything is requeued: what is outstanding on one channel must not
+        # be delivered to a consumer of another.
+        queues = [queue for channel in channels.values() for queue in channel.end_consumers()]
         for channel in channels.values():
             if channel.open:
                 channel.write_confirms()
                 channel.discard()
-            channel.move(ChannelEvent.LOST)
-        for queue in left:
+            channel.move(ChannelEvent.DISCONNECT)
+        for queue in queues:
             queue.deliver_ready()
         session = self.session
-        queues = session.exclusive_queues
+        exclusive_queues = session.exclusive_queues
         session.exclusive_queues = {}
-        for queue in queues.values():
+        for queue in exclusive_queues.values():
             remove_queue(session.vhost, queue)
         if session.vhost.name:
             session.vhost = NO_VHOST
@@ -413,28 +485,30 @@ class Connection(Input):
     # --- time -------------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
-        """Let time pass: deadlines, and heartbeats both ways. `now` is monotonic, in seconds."""
-        if self._heard_since or self.blocked or self.session.holds_too_much():
-            self._heard = now
-            self._heard_since = False
-        if self.session.sent_since:
-            self._sent = now
-            self.session.sent_since = False
+        """Check deadlines and heartbeats. `now` is monotonic, in seconds."""
+        session, keepalive = self.session, self._keepalive
+        if self._received_since_tick or self.blocked or session.holds_too_much():
+            # A connection that the broker does not read cannot be found silent.
+            keepalive.received(now)
+            self._received_since_tick = False
+        if session.sent_since_tick:
+            keepalive.sent(now)
+            session.sent_since_tick = False
         else:
-            self.session.rest()
+            session.shrink_buffer()
         if self.state != ConnectionState.OPEN:
-            if now >= self._deadline and self.state != ConnectionState.CLOSED:
+            if self.state != ConnectionState.CLOSED and keepalive.is_past_deadline(now):
                 if self.state not in (ConnectionState.CLOSING, ConnectionState.REFUSED):
-                    self.session.logger.warning("handshake timeout", state=self.state.name.lower())
-                self._lost()
-        elif self.heartbeat:
-            if now - self._sent >= self.heartbeat / 2:
-                self.session.write(HEARTBEAT)
-            if now - self._heard > 2 * self.heartbeat:
-                self.session.logger.warning(
-                    "missed heartbeats from client", timeout=f"{self.heartbeat}s"
-                )
-                self._lost()
+                    session.logger.warning("handshake timeout", state=self.state.name.lower())
+                self._abort()
+            return
+        if keepalive.must_send_heartbeat(now):
+            session.write(HEARTBEAT)
+        if keepalive.is_peer_silent(now):
+            session.logger.warning(
+                "missed heartbeats from client", timeout=f"{keepalive.heartbeat_s}s"
+            )
+            self._abort()
 
     # --- output -----------------------------------------------------------------------------
 
@@ -443,7 +517,7 @@ class Connection(Input):
         self.session.write(methods.encode(method, 0))
 
     def block(self, reason: str) -> None:
-        """Not to be read until `unblock`; told to a client that understands it.
+        """Mark the connection as not to be read, and tell a client that understands it.
 
         (RabbitMQ: Blocked Connection Notifications.)
         """
@@ -453,8 +527,19 @@ class Connection(Input):
             self.send(ConnectionMethods.Blocked(reason=reason))
 
     def unblock(self) -> None:
-        """To be read again."""
+        """Undo `block`."""
         self.blocked = False
         self.session.logger.info("connection unblocked")
         if "connection.blocked" in self.session.capabilities:
             self.send(ConnectionMethods.Unblocked())
+
+
+HANDLERS: Final[dict[int, Callable[[Connection, Any], Frame | None]]] = {
+    ConnectionMethods.StartOk.index: Connection._start_ok,
+    ConnectionMethods.TuneOk.index: Connection._tune_ok,
+    ConnectionMethods.Open.index: Connection._open,
+    ConnectionMethods.Close.index: Connection._close,
+    ConnectionMethods.CloseOk.index: Connection._close_ok,
+    ConnectionMethods.UpdateSecret.index: Connection._update_secret,
+}
+"""The methods of channel 0, by class id and method id. Each returns the reply, or None."""

@@ -27,14 +27,14 @@ def declare(channel: Channel, method: Exchange.Declare) -> Frame:
             arguments=method.arguments or {},
         )
     if exchange.durable:
-        channel.withhold_definitions()
+        channel.hold_until_defined()
     return Exchange.DeclareOk()
 
 
 def delete(channel: Channel, method: Exchange.Delete) -> Frame:
     """exchange.delete."""
     exchanges.delete_exchange(channel.vhost, clean(method.exchange), if_unused=method.if_unused)
-    channel.withhold_definitions()
+    channel.hold_until_defined()
     return Exchange.DeleteOk()
 
 
@@ -48,7 +48,7 @@ def bind(channel: Channel, method: Exchange.Bind) -> Frame:
         method.arguments or {},
     )
     if durable:
-        channel.withhold_definitions()
+        channel.hold_until_defined()
     return Exchange.BindOk()
 
 
@@ -61,7 +61,7 @@ def unbind(channel: Channel, method: Exchange.Unbind) -> Frame:
         method.routing_key,
         method.arguments or {},
     )
-    channel.withhold_definitions()
+    channel.hold_until_defined()
     return Exchange.UnbindOk()
 
 

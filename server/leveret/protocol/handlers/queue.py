@@ -63,7 +63,7 @@ def declare(channel: Channel, method: Queue.Declare) -> Frame:
         if queue.exclusive:
             session.exclusive_queues[queue.name] = queue
     if queue.durable:
-        channel.withhold_definitions()
+        channel.hold_until_defined()
     channel.last_queue = queue.name
     return QueueDeclareOk(
         queue=queue.name,
@@ -104,7 +104,7 @@ def bind(channel: Channel, method: Queue.Bind) -> Frame:
         channel.session,
     )
     if durable:
-        channel.withhold_definitions()
+        channel.hold_until_defined()
     return Queue.BindOk()
 
 
@@ -118,7 +118,7 @@ def unbind(channel: Channel, method: Queue.Unbind) -> Frame:
         method.arguments or {},
         channel.session,
     )
-    channel.withhold_definitions()
+    channel.hold_until_defined()
     return Queue.UnbindOk()
 
 
@@ -132,7 +132,7 @@ def purge(channel: Channel, method: Queue.Purge) -> Frame:
     name = queue_name(channel, method.queue)
     queue = find_queue(channel.vhost, name, channel.session)
     count = int(queue.purge())
-    channel.withhold_replies()
+    channel.hold_until_committed()
     return Queue.PurgeOk(message_count=count)
 
 
@@ -147,7 +147,7 @@ def delete(channel: Channel, method: Queue.Delete) -> None:
         connection=channel.session,
     )
     if queue is None:
-        channel.withhold_definitions()
+        channel.hold_until_defined()
     if not method.nowait:
         count = 0 if queue is None else int(queue.message_count())
         channel.send(Queue.DeleteOk(message_count=count))

@@ -35,7 +35,7 @@ def commit(channel: Channel, method: Tx.Commit) -> Frame:
     for deliveries, outcome in transaction.settled:
         channel.settle(deliveries, outcome)
     channel.transaction = Transaction()
-    channel.withhold_replies()
+    channel.hold_until_committed()
     if refused:
         raise AmqpError(ReplyCode.PRECONDITION_FAILED, "partial tx completion")
     return Tx.CommitOk()

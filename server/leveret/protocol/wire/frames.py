@@ -19,6 +19,9 @@ FRAME_BODY: Final = 3
 FRAME_HEARTBEAT: Final = 8
 FRAME_END: Final = 0xCE
 
+ENVELOPE_BYTES: Final = 7
+"""Octets of a frame before its payload: type, channel and size."""
+
 CONNECTION_CLOSE: Final = 0x000A0032
 CONNECTION_CLOSE_OK: Final = 0x000A0033
 BASIC_PUBLISH: Final = 0x003C0028

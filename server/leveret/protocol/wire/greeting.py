@@ -17,7 +17,7 @@ FOREIGN_HEADERS: Final = {
 """First octets of what is sent to the wrong port, and what to call it in the log."""
 
 
-def foreign(header: bytes) -> str:
+def foreign_protocol(header: bytes) -> str:
     """What the first octets of something that is no AMQP 0-9-1 look like; "" if like nothing."""
     for accepted in ACCEPTED_HEADERS:
         if accepted.startswith(header):

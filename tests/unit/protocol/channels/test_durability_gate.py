@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pamqp.commands import Channel, Connection
 
-from leveret.protocol.channels.durability_gate import Withheld
+from leveret.protocol.channels.durability_gate import DurabilityGate
 from leveret.protocol.wire.frames import HEARTBEAT
 from tests.protocol import wire
 
@@ -30,7 +30,7 @@ turns = st.lists(
 def test_a_channel_says_everything_in_order_and_nothing_before_it_is_safe(
     flushes: list[tuple[list[tuple[tuple[int, bytes], int]], int]],
 ) -> None:
-    withheld = Withheld()
+    gate = DurabilityGate()
     said: dict[int, list[bytes]] = {}
     left: dict[int, list[bytes]] = {}
     safe_at: dict[bytes, int] = {}
@@ -42,51 +42,51 @@ def test_a_channel_says_everything_in_order_and_nothing_before_it_is_safe(
             frame = wire.frame(wire.BODY, channel, payload + number.to_bytes(2, "big"))
             if ahead:
                 batch = max(batch, synced + ahead)
-                withheld.mark(len(output), channel, batch)
+                gate.hold_until(batch, channel, len(output))
                 safe_at[frame] = batch
             output += frame
             said.setdefault(channel, []).append(frame)
         synced = max(synced, min(synced + further, batch))
-        for frame in wire.frames_in(withheld.leave(output, synced)):
+        for frame in wire.frames_in(gate.release(synced, output)):
             assert safe_at.get(frame, 0) <= synced
             channel = int.from_bytes(frame[1:3], "big")
             left.setdefault(channel, []).append(frame)
         waiting = sum(len(frame) for channel in said for frame in said[channel])
         waiting -= sum(len(frame) for channel in left for frame in left[channel])
-        assert withheld.bytes == waiting
+        assert gate.held_bytes == waiting
     assert left == said
-    assert withheld.is_empty()
+    assert gate.is_empty()
 
 
 def test_a_channel_that_has_nothing_to_wait_for_goes_on() -> None:
-    withheld = Withheld()
+    gate = DurabilityGate()
     one, two = wire.frame(wire.BODY, 1, b"1"), wire.frame(wire.BODY, 2, b"2")
-    withheld.mark(len(one), 1, 5)
-    assert withheld.leave(one + one + two + one, 4) == one + two
-    assert withheld.leave(two + one, 4) == two
-    assert withheld.leave(two, 5) == one * 3 + two
-    assert withheld.is_empty()
+    gate.hold_until(5, 1, len(one))
+    assert gate.release(4, one + one + two + one) == one + two
+    assert gate.release(4, two + one) == two
+    assert gate.release(5, two) == one * 3 + two
+    assert gate.is_empty()
 
 
 def test_what_promises_nothing_passes_and_a_close_is_last() -> None:
-    withheld = Withheld()
-    withheld.mark(0, 1, 5)
+    gate = DurabilityGate()
+    gate.hold_until(5, 1, 0)
     output = OPEN_OK + HEARTBEAT + BLOCKED + CLOSE_OK + HEARTBEAT
-    assert withheld.leave(output, 4) == HEARTBEAT + BLOCKED
-    assert withheld.leave(b"", 5) == OPEN_OK + CLOSE_OK + HEARTBEAT
+    assert gate.release(4, output) == HEARTBEAT + BLOCKED
+    assert gate.release(5, b"") == OPEN_OK + CLOSE_OK + HEARTBEAT
 
 
 def test_a_close_passes_where_nothing_waits_any_more() -> None:
-    withheld = Withheld()
-    withheld.mark(0, 1, 5)
-    assert withheld.leave(OPEN_OK + CLOSE_OK, 5) == OPEN_OK + CLOSE_OK
-    assert withheld.is_empty()
+    gate = DurabilityGate()
+    gate.hold_until(5, 1, 0)
+    assert gate.release(5, OPEN_OK + CLOSE_OK) == OPEN_OK + CLOSE_OK
+    assert gate.is_empty()
 
 
 def test_what_will_never_be_safe_is_dropped_and_nothing_else() -> None:
-    withheld = Withheld()
-    withheld.mark(0, 1, 5)
+    gate = DurabilityGate()
+    gate.hold_until(5, 1, 0)
     other = wire.says(2, Channel.OpenOk())
-    assert withheld.drop(OPEN_OK + other, 4) == other
-    assert withheld.is_empty()
-    assert withheld.bytes == 0
+    assert gate.discard(4, OPEN_OK + other) == other
+    assert gate.is_empty()
+    assert gate.held_bytes == 0

@@ -1,0 +1,150 @@
+"""The decisions of the handshake: what is offered, who may log in, which limits and vhost hold.
+
+Functions without a state of their own: the order of the methods, and what a refusal does to the
+socket, belong to the connection (AMQP 0-9-1, section 1.4).
+"""
+
+from typing import Final, NamedTuple
+
+from pamqp.base import Frame
+from pamqp.commands import Connection as ConnectionMethods
+from pamqp.common import FieldTable
+
+from leveret.config import Amqp
+from leveret.engine.broker import Broker
+from leveret.engine.vhost import VirtualHost
+from leveret.errors import AmqpError, ReplyCode
+from leveret.limits import FRAME_MIN_SIZE
+from leveret.protocol.wire.methods import octets
+from leveret.protocol.wire.sasl import MECHANISMS
+
+CAPABILITIES: Final = (
+    "publisher_confirms",
+    "exchange_exchange_bindings",
+    "basic.nack",
+    "consumer_cancel_notify",
+    "consumer_priorities",
+    "connection.blocked",
+    "authentication_failure_close",
+    "per_consumer_qos",
+    "direct_reply_to",
+)
+"""What the broker supports beyond the specification, as `capabilities` of connection.start."""
+
+
+class Login(NamedTuple):
+    """The result of a login."""
+
+    user: str
+    refusal: str
+    """Why the login is refused, for the log; empty for one that succeeded."""
+
+
+def start(broker: Broker) -> Frame:
+    """connection.start, the broker's first method."""
+    return ConnectionMethods.Start(
+        version_major=0,
+        version_minor=9,
+        server_properties={
+            "product": broker.product,
+            "version": broker.version,
+            "cluster_name": broker.cluster_name,
+            "platform": "Python",
+            "capabilities": dict.fromkeys(CAPABILITIES, True),
+        },
+        mechanisms=" ".join(MECHANISMS),
+        locales="en_US",
+    )
+
+
+def client_capabilities(properties: FieldTable) -> set[str]:
+    """The names that the client properties of connection.start-ok set to true as `capabilities`."""
+    capabilities = properties.get("capabilities")
+    if not isinstance(capabilities, dict):
+        return set()
+    return {name for name, value in capabilities.items() if value is True}
+
+
+def client_name(properties: FieldTable) -> str:
+    """`connection_name` of the client properties, or an empty string."""
+    name = properties.get("connection_name")
+    return name if isinstance(name, str) else ""
+
+
+def log_in(broker: Broker, method: ConnectionMethods.StartOk, *, from_loopback: bool) -> Login:
+    """Check the credentials of connection.start-ok.
+
+    :raises AmqpError: COMMAND_INVALID for an unknown mechanism, SYNTAX_ERROR for a response that
+        does not follow it.
+    """
+    mechanism = MECHANISMS.get(method.mechanism)
+    if mechanism is None:
+        raise AmqpError(
+            ReplyCode.COMMAND_INVALID,
+            f"unknown authentication mechanism '{method.mechanism}'",
+        )
+    user, password = mechanism(octets(method.response))
+    accounts = broker.accounts
+    authenticated = accounts.authenticate(user, password)
+    if not from_loopback and accounts.loopback_only(user):
+        return Login(user, "user may log in from loopback only")
+    return Login(user, "" if authenticated else "wrong user or password")
+
+
+def login_refused(mechanism: str) -> AmqpError:
+    """The error of a refused login, which gives no reason to the client."""
+    return AmqpError(
+        ReplyCode.ACCESS_REFUSED,
+        f"Login was refused using authentication mechanism {mechanism}. "
+        "For details see the broker logfile.",
+    )
+
+
+def tune(amqp: Amqp) -> Frame:
+    """connection.tune: the upper limits that the client may choose within."""
+    return ConnectionMethods.Tune(
+        channel_max=amqp.channel_max, frame_max=amqp.frame_max, heartbeat=amqp.heartbeat
+    )
+
+
+def check_tuning(method: ConnectionMethods.TuneOk, amqp: Amqp) -> None:
+    """Check that connection.tune-ok stays within what connection.tune offered.
+
+    :raises AmqpError: NOT_ALLOWED.
+    """
+    if 0 < method.frame_max < FRAME_MIN_SIZE:
+        raise AmqpError(
+            ReplyCode.NOT_ALLOWED,
+            f"negotiated frame_max = {method.frame_max} is lower than the minimum allowed value "
+            f"({FRAME_MIN_SIZE})",
+        )
+    _check_upper_limit("frame_max", method.frame_max, amqp.frame_max)
+    _check_upper_limit("channel_max", method.channel_max, amqp.channel_max)
+
+
+def _check_upper_limit(name: str, value: int, most: int) -> None:
+    no_limit = " (no limit)" if value == 0 else ""
+    if value > most or value == 0:
+        raise AmqpError(
+            ReplyCode.NOT_ALLOWED,
+            f"negotiated {name} = {value}{no_limit} is higher than the maximum allowed value "
+            f"({most})",
+        )
+
+
+def choose_vhost(broker: Broker, name: str) -> VirtualHost:
+    """The virtual host of connection.open.
+
+    :raises AmqpError: NOT_ALLOWED if there is none of that name, or if as many connections are open
+        as may be.
+    """
+    vhost = broker.vhosts.get(name)
+    if vhost is None:
+        raise AmqpError(ReplyCode.NOT_ALLOWED, f"vhost {name} not found")
+    most = broker.config.amqp.max_connections
+    if broker.connections_open >= most:
+        raise AmqpError(
+            ReplyCode.NOT_ALLOWED,
+            f"connection refused: node connection limit ({most}) is reached",
+        )
+    return vhost

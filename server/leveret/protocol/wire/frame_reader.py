@@ -1,0 +1,192 @@
+"""The frame reader: cuts what a peer sends into whole frames (AMQP 0-9-1, section 4.2.3).
+
+Input arrives in chunks of any size. It is read in place, a bounded slice at a time, so that one
+busy publisher cannot starve the others; only a frame that was split between two chunks is copied.
+The reader knows the protocol header, the frame envelope and the size limit. What a frame means is
+its handler's business, and so is closing the connection after an error.
+
+The handler is passed to each call and never stored: the reader and the connection that owns it
+would otherwise be a reference cycle.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Final
+
+from librt.strings import read_i16_be, read_i32_be
+from mypy_extensions import i64
+
+from leveret.engine.values.field_table import describe
+from leveret.errors import AmqpError, ReplyCode
+from leveret.limits import FRAME_OVERHEAD, INITIAL_FRAME_BYTES_MAX
+from leveret.protocol.wire.frames import ENVELOPE_BYTES, FRAME_END
+from leveret.protocol.wire.greeting import PROTOCOL_HEADER
+
+ERROR_OCTETS_MAX: Final = 64
+"""Octets of a frame that an error text shows: a reply text has at most 255."""
+
+PROTOCOL_HEADER_BYTES: Final = len(PROTOCOL_HEADER)
+
+
+class FrameHandler(ABC):
+    """Receives what the reader finds. Any of the calls may close the reader."""
+
+    @abstractmethod
+    def on_protocol_header(self, header: bytes) -> bool:
+        """Receive the first octets, no more of them than a protocol header has.
+
+        Called again with more octets for as long as it returns False and does not close the reader.
+
+        :returns: whether this is a whole, accepted protocol header, which frames follow.
+        """
+
+    @abstractmethod
+    def on_frame(self, kind: i64, channel: i64, data: bytes, start: i64, stop: i64) -> bool:
+        """Handle one frame, whose payload is `data[start:stop]`.
+
+        :returns: whether the reader may go on to the next frame of the slice. If not, the rest
+            waits for the next slice.
+        :raises AmqpError: for an error of the peer; `on_frame_error` receives it.
+        """
+
+    @abstractmethod
+    def on_frame_error(self, error: AmqpError) -> None:
+        """Close the channel or the connection: `on_frame` raised this for the last frame."""
+
+    @abstractmethod
+    def on_malformed_frame(self, error: AmqpError) -> None:
+        """Close the connection: these octets are no frame, so they belong to no channel."""
+
+
+class FrameReader:
+    """The input of one connection."""
+
+    def __init__(self) -> None:
+        self.payload_max: i64 = INITIAL_FRAME_BYTES_MAX
+        """The longest payload that is accepted: the negotiated frame-max, which RabbitMQ compares
+        with the payload, too, rather than with the whole frame."""
+        self._closed = False
+        self._input = b""
+        self._position: i64 = 0
+        """Where in the input the next frame begins."""
+        self._header_read = False
+        """Whether the protocol header was accepted."""
+
+    def is_closed(self) -> bool:
+        """Whether all further input is ignored."""
+        return self._closed
+
+    def close(self) -> None:
+        """Drop the input, and ignore what is still to come."""
+        self._closed = True
+        self._input = b""
+        self._position = 0
+
+    def feed(self, handler: FrameHandler, data: bytes, slice_bytes: int) -> bool:
+        """Append received octets to the input, and read a first slice of it.
+
+        :returns: whether more input can be read; if so, call `read` until it returns False before
+            the next `feed`.
+        """
+        if self._closed:
+            return False
+        rest = self._input[self._position :]
+        missing = _octets_missing(rest)
+        if 0 < missing <= len(data) and self._header_read:
+            # Only the frame that was split is joined; the rest is read in place.
+            self._input = rest + data[:missing]
+            self._position = 0
+            self.read(handler, len(self._input))
+            if self.is_closed():
+                return False
+            self._input = data
+            self._position = missing
+        else:
+            self._input = rest + data if rest else data
+            self._position = 0
+        return self.read(handler, slice_bytes)
+
+    def read(self, handler: FrameHandler, slice_bytes: int) -> bool:
+        """Read about `slice_bytes` of the input: frames that begin within them are handled whole.
+
+        :returns: whether more input can be read.
+        """
+        if self._closed or not (self._header_read or self._read_header(handler)):
+            return False
+        slice_end: i64 = self._position + slice_bytes
+        while True:
+            try:
+                return self._read_frames(handler, slice_end)
+            except AmqpError as error:
+                handler.on_frame_error(error)
+                if self.is_closed():
+                    return False
+
+    def _read_header(self, handler: FrameHandler) -> bool:
+        self._header_read = handler.on_protocol_header(self._input[:PROTOCOL_HEADER_BYTES])
+        if self._header_read:
+            self._position = PROTOCOL_HEADER_BYTES
+        return self._header_read
+
+    def _read_frames(self, handler: FrameHandler, slice_end: i64) -> bool:
+        """Handle frames up to the end of the slice; whether more input can be read."""
+        data = self._input
+        end: i64 = len(data)
+        position = self._position
+        while position < slice_end:
+            if end - position < ENVELOPE_BYTES:
+                return self._await_rest(position)
+            size = i64(read_i32_be(data, position + 3)) & 0xFFFFFFFF
+            kind: i64 = data[position]
+            if size > self.payload_max:
+                return self._refuse_size(handler, kind, size)
+            start = position + ENVELOPE_BYTES
+            stop = start + size
+            if stop >= end:
+                return self._await_rest(position)
+            position = stop + 1
+            self._position = position
+            if data[stop] != FRAME_END:
+                wrong = f"{{invalid_frame_end_marker,{data[stop]}}}"
+                handler.on_malformed_frame(malformed_frame(kind, data[start:stop], wrong))
+            elif not handler.on_frame(
+                kind, i64(read_i16_be(data, start - 6)) & 0xFFFF, data, start, stop
+            ):
+                break
+            if self._closed:
+                return False
+        return position < end and not self._closed
+
+    def _refuse_size(self, handler: FrameHandler, kind: i64, size: i64) -> bool:
+        """Where the next frame begins cannot be trusted, so this is the end of the input."""
+        wrong = f"{{frame_too_large,{size},{self.payload_max - FRAME_OVERHEAD}}}"
+        error = malformed_frame(kind, b"", wrong)
+        while not self._closed:
+            # The first call sends connection.close, the second one cuts a connection that is being
+            # closed.
+            handler.on_malformed_frame(error)
+        return False
+
+    def _await_rest(self, position: i64) -> bool:
+        """Keep the incomplete frame alone until the rest of it arrives."""
+        self._input = self._input[position:]
+        self._position = 0
+        return False
+
+
+def malformed_frame(kind: i64, payload: bytes, wrong: str) -> AmqpError:
+    """The error of octets that are no frame; `wrong` is a term as RabbitMQ prints it."""
+    octets = describe(payload[:ERROR_OCTETS_MAX])
+    return AmqpError(ReplyCode.FRAME_ERROR, f"type {kind}, all octets = {octets}: {wrong}")
+
+
+def unexpected_frame(kind: i64, payload: bytes) -> AmqpError:
+    """The error of a whole frame that may not come at this point."""
+    octets = describe(payload[:ERROR_OCTETS_MAX])
+    return AmqpError(ReplyCode.UNEXPECTED_FRAME, f"type {kind}, all octets = {octets}")
+
+
+def _octets_missing(frame: bytes) -> i64:
+    """How many octets an incomplete frame lacks; 0 or less if its size field is not complete."""
+    if len(frame) < ENVELOPE_BYTES:
+        return 0
+    return FRAME_OVERHEAD + (i64(read_i32_be(frame, 3)) & 0xFFFFFFFF) - len(frame)
