@@ -65,6 +65,7 @@ COMPILED: Final = (
     "leveret_storage.segments.log_segment",
     "leveret_storage.store.compaction",
     "leveret_storage.recovery.recover",
+    "leveret_storage.recovery.recovered_queue",
     "leveret_storage.recovery.run_finder",
     "leveret_storage.recovery.spill",
     "leveret_storage.store.store",

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple, TypeAlias
 from leveret_storage.errors import MediumFull, StorageError
 from leveret_storage.format.entries import Stored, read_run
 from leveret_storage.media.executor import Done, Job
-from leveret_storage.recovery.recover import Loose, Recovery, recover
+from leveret_storage.recovery.recover import Recovery, recover
+from leveret_storage.recovery.recovered_queue import LoggedMessages
 from leveret_storage.segments.queue_journal import QueueJournal, Run
 from leveret_storage.segments.segment_writer import read_record
 from leveret_storage.store.store import Limits, Store
@@ -154,7 +155,7 @@ def read_out(medium: FaultyMedium, recovery: Recovery) -> Found:
     for number, queue in recovery.queues.items():
         found: list[tuple[int, Kept]] = []
         for part in queue.contents:
-            if isinstance(part, Loose):
+            if isinstance(part, LoggedMessages):
                 found += [(at, kept_of(each)) for at, each in enumerate(part.messages, part.first)]
                 continue
             name, offset, size = part.segment.name, int(part.offset), int(part.size)
@@ -322,7 +323,7 @@ class World:
         )
         for number, recovered in recovery.queues.items():
             self.store.restore_queue(number, recovered)
-        self.store.adopt(recovery)
+        self.store.start(recovery)
         self.queues: dict[int, OwnedQueue] = {}
         for number, recovered in recovery.queues.items():
             queue = OwnedQueue(self.store.queues[number], recovered.next_position)
@@ -443,7 +444,7 @@ class World:
                 self.open.append(("message", number, position, kept_of(message)))
         if targets:
             logs = [queue.log for queue in targets]
-            self.store.message(logs, positions, message)
+            self.store.add_message(logs, positions, message)
 
     def _fill(self) -> None:
         for _ in range(20):
@@ -504,7 +505,7 @@ class World:
         queue = self._any_queue()
         if queue is None or self.random.random() < 0.5:
             return
-        self.store.drop_queue(queue.log)
+        self.store.delete_queue(queue.log)
         del self.queues[queue.log.number]
         if queue.log.durable:
             self.open.append(("drop", queue.log.number))
@@ -546,7 +547,7 @@ class World:
 
     def _tidy(self) -> None:
         for _ in range(2 if self.deep else 1):
-            self.store.tidy()
+            self.store.compact()
 
     def _commit(self) -> None:
         self.store.commit(urgent=self.random.random() < 0.3)

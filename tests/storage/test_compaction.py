@@ -28,7 +28,7 @@ def fill(owner: Owner, queue: QueueJournal, *, persistent: bool = True) -> list[
         messages = numbered(first, 20, persistent)
         if queue.durable:
             for position, message in enumerate(messages, first):
-                owner.store.message([queue], [position], message)
+                owner.store.add_message([queue], [position], message)
         runs.append(owner.store.write_run(queue, first, messages))
         owner.commit()
     return runs
@@ -46,7 +46,7 @@ def settle_all_but(owner: Owner, queue: QueueJournal, kept: list[int]) -> None:
 def tidy(owner: Owner) -> None:
     """Look twice, and do what that leads to."""
     for _ in range(2):
-        owner.store.tidy()
+        owner.store.compact()
         owner.commit()
 
 
@@ -104,7 +104,7 @@ def test_who_holds_a_run_reads_what_is_left_of_it() -> None:
     for run in runs:
         owner.store.read_run(run, read.append)
         owner.run()
-        assert [each.body for each in owner.store.read_run_now(run)] == [
+        assert [each.body for each in owner.store.read_run_blocking(run)] == [
             each.body for each in read[-1]
         ]
 
@@ -127,7 +127,7 @@ def test_messages_are_moved_again_when_few_of_those_that_were_moved_are_left() -
 
     assert queue_bytes(owner) < once / 10
     for run in runs:
-        found = owner.store.read_run_now(run)
+        found = owner.store.read_run_blocking(run)
         bodies = [each.body for each in found if each is not ABSENT]
         assert bodies == ([b"%060d" % 300] if run.first <= 300 < run.end else [])
 
@@ -155,7 +155,7 @@ def test_what_is_consumed_in_order_is_not_copied() -> None:
     names = set(owner.queue_blobs())
     for first in range(0, COUNT, 40):
         queue.settle_range(first, first + 40)
-        owner.store.tidy()
+        owner.store.compact()
         owner.commit()
         assert set(owner.queue_blobs()) <= names
 
@@ -186,8 +186,8 @@ def test_nothing_is_lost_wherever_a_crash_ends_it() -> None:
         queue = owner.store.add_queue(True)
         fill(owner, queue)
         settle_all_but(owner, queue, KEPT)
-        owner.store.tidy()
-        owner.store.tidy()
+        owner.store.compact()
+        owner.store.compact()
         done = False
         for _ in range(steps):
             done = not owner.step()
@@ -206,12 +206,12 @@ def test_a_queue_dropped_while_a_segment_is_copied_leaves_nothing() -> None:
         queue = owner.store.add_queue(True)
         fill(owner, queue)
         settle_all_but(owner, queue, KEPT)
-        owner.store.tidy()
-        owner.store.tidy()
+        owner.store.compact()
+        owner.store.compact()
         done = False
         for _ in range(steps):
             done = not owner.step()
-        owner.store.drop_queue(queue)
+        owner.store.delete_queue(queue)
         owner.commit()
         owner.commit()
         assert owner.queue_blobs() == []

@@ -17,7 +17,8 @@ from leveret_storage.format.record_reader import Record, RecordReader
 from leveret_storage.format.record_writer import encode_mark
 from leveret_storage.medium import Medium
 from leveret_storage.recovery.inspection import inspect
-from leveret_storage.recovery.recover import Loose, Recovery, recover
+from leveret_storage.recovery.recover import Recovery, recover
+from leveret_storage.recovery.recovered_queue import LoggedMessages
 from leveret_storage.recovery.salvage import salvage
 from leveret_storage.segments.segment_writer import queue_numbers, read_record
 from tests.storage.faulty import Crashed, Fault, FaultyMedium
@@ -48,7 +49,7 @@ def messages(medium: Medium, found: Recovery) -> Messages:
     for number, queue in found.queues.items():
         here = all_found.setdefault(number, [])
         for item in queue.contents:
-            if isinstance(item, Loose):
+            if isinstance(item, LoggedMessages):
                 for position, stored in enumerate(item.messages, item.first):
                     here.append((position, stored.route, stored.body))
                 continue

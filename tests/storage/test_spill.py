@@ -1,7 +1,8 @@
 """A start with more messages in the log than memory is to hold puts them on disk as it goes."""
 
 from leveret_storage.format.entries import Stored
-from leveret_storage.recovery.recover import OBJECT_BYTES, Loose, Recovery, recover
+from leveret_storage.recovery.recover import Recovery, recover
+from leveret_storage.recovery.recovered_queue import OBJECT_BYTES, LoggedMessages
 from tests.storage.faulty import FaultyMedium
 from tests.storage.owning import take
 from tests.storage.store_world import kept_of, read_out
@@ -21,7 +22,7 @@ def killed() -> FaultyMedium:
     owner = Owner(FaultyMedium(1))
     queue = owner.store.add_queue(True)
     for position in range(COUNT):
-        owner.store.message([queue], [position], message(position))
+        owner.store.add_message([queue], [position], message(position))
         if position % BATCH == BATCH - 1:
             owner.commit()
     queue.settle_range(40, 50)
@@ -35,7 +36,9 @@ EXPECTED = {at: kept_of(message(at)) for at in range(COUNT) if not 40 <= at < 50
 
 
 def loose(found: Recovery) -> int:
-    return sum(len(part.messages) for part in found.queues[1].contents if isinstance(part, Loose))
+    return sum(
+        len(part.messages) for part in found.queues[1].contents if isinstance(part, LoggedMessages)
+    )
 
 
 def test_few_messages_are_in_memory_and_all_are_there() -> None:
@@ -52,7 +55,7 @@ def test_what_no_sync_is_known_to_have_covered_stays_in_memory() -> None:
     found = recover(killed(), spill_bytes=1)
 
     last = found.queues[1].contents[-1]
-    assert isinstance(last, Loose)
+    assert isinstance(last, LoggedMessages)
     assert last.first + len(last.messages) == COUNT
 
 

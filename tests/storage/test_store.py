@@ -7,7 +7,8 @@ from functools import partial
 from leveret_storage.errors import MediumFull, StorageError
 from leveret_storage.format.entries import Stored
 from leveret_storage.media.executor import ThreadExecutor
-from leveret_storage.recovery.recover import Loose, Recovery, recover
+from leveret_storage.recovery.recover import Recovery, recover
+from leveret_storage.recovery.recovered_queue import LoggedMessages
 from leveret_storage.segments.queue_journal import QueueJournal, Run
 from leveret_storage.store.store import LOG_SEGMENTS_MAX, Limits, Store
 from tests.storage.faulty import Fault, FaultyMedium
@@ -45,7 +46,7 @@ class Owner:
         )
         for number, found in self.recovery.queues.items():
             self.store.restore_queue(number, found)
-        self.store.adopt(self.recovery)
+        self.store.start(self.recovery)
 
     def run(self) -> None:
         """Do all there is to do, what that leads to included."""
@@ -69,7 +70,7 @@ class Owner:
 
     def publish(self, queue: QueueJournal, first: int, count: int, body: bytes = b"x" * 50) -> None:
         for position, message in enumerate(stored(count, body), first):
-            self.store.message([queue], [position], message)
+            self.store.add_message([queue], [position], message)
 
     def used_bytes(self) -> int:
         return sum(self.medium.size(name) for name in self.medium.list())
@@ -204,7 +205,7 @@ def test_the_blobs_of_a_dropped_queue_stay_until_its_batch_is_durable() -> None:
     owner.store.write_run(queue, 0, stored(5))
     owner.commit()
     blobs = owner.queue_blobs()
-    owner.store.drop_queue(queue)
+    owner.store.delete_queue(queue)
     owner.store.commit()
     owner.writing.run_one()
     assert owner.queue_blobs() == blobs
@@ -233,7 +234,7 @@ def test_a_run_is_read_though_its_queue_is_dropped_meanwhile() -> None:
     owner.commit()
     read: list[list[Stored]] = []
     owner.store.read_run(run, read.append)
-    owner.store.drop_queue(queue)
+    owner.store.delete_queue(queue)
     owner.store.commit()
     while owner.writing.jobs or owner.writing.results:
         owner.writing.run_one() if owner.writing.jobs else owner.writing.deliver_one()
@@ -247,7 +248,7 @@ def test_a_run_is_read_though_its_queue_is_dropped_meanwhile() -> None:
 def test_a_message_may_go_to_more_queues_than_an_entry_can_name() -> None:
     owner = Owner(FaultyMedium(1))
     queues = [owner.store.add_queue(True) for _ in range(40_000)]
-    owner.store.message(queues, [0] * len(queues), stored(1)[0])
+    owner.store.add_message(queues, [0] * len(queues), stored(1)[0])
     owner.commit()
     found = after_power_loss(owner.medium).queues
     assert sum(queue.count for queue in found.values()) == len(found) == 40_000
@@ -310,7 +311,7 @@ def test_a_run_that_no_sync_covered_counts_for_nothing_while_the_log_has_its_mes
     owner.store.write_run(queue, 0, stored(10))
     owner.run()
     found = recover(owner.medium.kill()).queues[1]
-    assert [type(part) for part in found.contents] == [Loose]
+    assert [type(part) for part in found.contents] == [LoggedMessages]
     assert found.count == 10
 
 
@@ -323,7 +324,7 @@ def test_a_queue_segment_that_is_full_is_made_durable_when_the_next_one_begins()
         owner.store.write_run(queue, first, stored(10))
         owner.commit()
     found = recover(deepcopy(owner.medium).kill()).queues[1]
-    assert [type(part) for part in found.contents] == [Run, Run, Loose]
+    assert [type(part) for part in found.contents] == [Run, Run, LoggedMessages]
     assert found.count == 30
     owner.store.close()
     found = recover(owner.medium.kill()).queues[1]

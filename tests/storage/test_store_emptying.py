@@ -3,7 +3,8 @@
 from leveret_storage.errors import StorageError
 from leveret_storage.format.entries import Stored, read_run
 from leveret_storage.media.executor import InlineExecutor
-from leveret_storage.recovery.recover import Loose, recover
+from leveret_storage.recovery.recover import recover
+from leveret_storage.recovery.recovered_queue import LoggedMessages
 from leveret_storage.segments.queue_journal import QueueJournal
 from leveret_storage.segments.segment_writer import log_number, read_record
 from leveret_storage.store.store import LOG_SEGMENT_BYTES, LOG_SEGMENTS_MAX, Store
@@ -31,14 +32,14 @@ class Owner:
             synced=lambda: None,
             failed=_failed,
         )
-        self.store.adopt(recover(self.medium))
+        self.store.start(recover(self.medium))
         self.old = self.store.add_queue(True)
         self.busy = self.store.add_queue(True)
         self.next = {self.old: 0, self.busy: 0}
 
     def publish(self, queue: QueueJournal, body: bytes) -> None:
         """Keep a message, in memory and in the log alone."""
-        self.store.message([queue], [self.next[queue]], Stored(b"route", b"header", body, True))
+        self.store.add_message([queue], [self.next[queue]], Stored(b"route", b"header", body, True))
         self.next[queue] += 1
         self.store.commit()
 
@@ -52,7 +53,7 @@ def _bodies(owner: Owner, queue: QueueJournal) -> list[bytes]:
     found = recover(medium).queues.get(queue.number)
     bodies: list[bytes] = []
     for item in found.contents if found is not None else ():
-        if isinstance(item, Loose):
+        if isinstance(item, LoggedMessages):
             bodies += [message.body for message in item.messages]
             continue
         payload = read_record(medium, item.segment.name, int(item.offset), int(item.size))

@@ -49,7 +49,7 @@ class Owner:
             synced=self._synced,
             failed=self._failed,
         )
-        self.store.adopt(recover(self.medium))
+        self.store.start(recover(self.medium))
         self.queue: QueueJournal = self.store.add_queue(durable)
         self.store.commit()
         self.writing.close()
@@ -67,7 +67,7 @@ class Owner:
         if count > 1:
             self.store.write_run(self.queue, first, messages[: count // 2])
         for position, message in enumerate(messages, first):
-            self.store.message([self.queue], [position], message)
+            self.store.add_message([self.queue], [position], message)
         self.store.commit()
 
     def found(self) -> int:
@@ -104,9 +104,9 @@ def is_told(durable: bool, settle: Callable[[QueueJournal], None]) -> bool:
     """Whether who waits for the open batch is told, without the disk, and before the next one."""
     owner = Owner(durable)
     settle(owner.queue)
-    assert owner.store.is_open()
+    assert owner.store.has_uncommitted()
     batch = owner.store.batch
-    owner.store.request()
+    owner.store.request_commit()
     owner.store.commit()
     return owner.told > 0 and owner.store.synced >= batch
 

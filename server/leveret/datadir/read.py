@@ -23,7 +23,8 @@ from leveret_storage.media.filesystem import FilesystemMedium
 from leveret_storage.medium import Medium
 from leveret_storage.recovery.directory_snapshot import DirectorySnapshot
 from leveret_storage.recovery.inspection import Inspection, check_head, inspect
-from leveret_storage.recovery.recover import Loose, RecoveredQueue, recover
+from leveret_storage.recovery.recover import recover
+from leveret_storage.recovery.recovered_queue import LoggedMessages, RecoveredQueue
 from leveret_storage.segments.segment_writer import log_number, queue_numbers, read_record
 
 Told = Callable[[Damage], None]
@@ -130,7 +131,7 @@ def queue_messages(
     A run that cannot be read is told to `unread`, as a StorageError, and left out.
     """
     for item in found.contents:
-        if isinstance(item, Loose):
+        if isinstance(item, LoggedMessages):
             for position, message in enumerate(item.messages, item.first):
                 yield plain_message(vhost, queue.name, position, message)
             continue

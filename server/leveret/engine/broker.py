@@ -17,7 +17,8 @@ from leveret.limits import RESTORED_BYTES_MAX
 from leveret_storage.errors import StorageError
 from leveret_storage.media.executor import Executor
 from leveret_storage.medium import Medium
-from leveret_storage.recovery.recover import RecoveredQueue, Recovery, recover
+from leveret_storage.recovery.recover import Recovery, recover
+from leveret_storage.recovery.recovered_queue import RecoveredQueue
 from leveret_storage.segments.queue_journal import QueueJournal
 from leveret_storage.store.store import Store
 
@@ -81,7 +82,7 @@ class Broker:
         for orphan in found.queues.values():
             found.stray.extend(segment.name for segment in orphan.segments)
         found = found._replace(next_queue=max(found.next_queue, *made, 0) + 1)
-        store.adopt(found)
+        store.start(found)
         for vhost in self.vhosts.values():
             vhost.definition_log = self.definition_log
         return found
@@ -93,7 +94,7 @@ class Broker:
     def tidy(self) -> None:
         """Have disk given back that few messages keep; to be called every now and then."""
         if self.definition_log is not None:
-            self.definition_log.store.tidy()
+            self.definition_log.store.compact()
 
     def commit(self, urgent: bool = False) -> None:
         """Have what is open written, if somebody waits for it or it is `urgent`."""

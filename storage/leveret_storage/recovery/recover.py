@@ -12,15 +12,14 @@ written again, and those in a queue segment count as written only if a mark says
 """
 
 from collections.abc import Callable
-from operator import itemgetter
-from typing import Final, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 from leveret_storage.errors import Damaged
 from leveret_storage.format import entries
-from leveret_storage.format.entries import Stored
 from leveret_storage.format.record_reader import Damage, Record, RecordReader, Torn, told
 from leveret_storage.medium import Medium
 from leveret_storage.recovery.log_scan import scan_batch
+from leveret_storage.recovery.recovered_queue import RecoveredQueue, memory_bytes
 from leveret_storage.recovery.run_finder import RunPlace, find_runs
 from leveret_storage.recovery.spill import spill
 from leveret_storage.segments.position_ranges import RangeSet
@@ -34,127 +33,6 @@ from leveret_storage.segments.segment_writer import (
     queue_numbers,
     read_record,
 )
-
-OBJECT_BYTES: Final = 300
-"""Bytes a message takes in memory beside those that were published."""
-
-
-class Loose(NamedTuple):
-    """Messages with consecutive positions that are in memory: only the commit log has them."""
-
-    first: int
-    messages: list[Stored]
-
-
-class RecoveredQueue:
-    """A durable queue, as it was found."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.settled = RangeSet()
-        self.logged: dict[int, Stored] = {}
-        """Messages that the commit log has, by position."""
-        self.logged_bytes = 0
-        """About what they take in memory, those included that were settled meanwhile."""
-        self.logged_bytes_max = 0
-        """Where they are to be looked at again."""
-        self.written = RangeSet()
-        """Positions of the runs that a sync is known to have covered."""
-        self.runs: list[Run] = []
-        """Runs in queue segments that a sync is known to have covered."""
-        self.runs_unproven: list[Run] = []
-        """Other runs in queue segments."""
-        self.segments: list[QueueSegment] = []
-        self.next_position = 0
-        self.contents: list[Loose | Run] = []
-        """What is in the queue, in order; set by `arrange`."""
-        self.count = 0
-        """How many messages that is."""
-
-    def settle(self, first: int, end: int) -> None:
-        """Positions that are done with."""
-        self.settled.add(first, end)
-        self.next_position = max(self.next_position, end)
-        logged = self.logged
-        if end - first < len(logged):
-            for position in range(first, end):
-                logged.pop(position, None)
-        elif logged:
-            self.logged = {at: logged[at] for at in logged if not first <= at < end}
-
-    def log(self, position: int, message: Stored) -> None:
-        """The commit log has a message."""
-        self.logged[position] = message
-        self.logged_bytes += _memory_bytes(message)
-
-    def arrange(self) -> None:
-        """Bring what was found into order: each message once, those settled left out.
-
-        What is not a live message then counts as settled, be it a transient message that died with
-        the process or a position that was never used, so that ranges close.
-        """
-        live = RangeSet()
-        parts: list[tuple[int, int, Run]] = []
-        loose: list[Loose] = []
-        self._take(self.runs, live, parts)
-        for position in sorted(self.logged):
-            if position in self.settled or position in live:
-                continue
-            live.add(position, position + 1)
-            last = loose[-1] if loose else None
-            message = self.logged[position]
-            if last is not None and last.first + len(last.messages) == position:
-                last.messages.append(message)
-            else:
-                loose.append(Loose(position, [message]))
-        self._take(self.runs_unproven, live, parts)
-        self.logged = {}
-        self.contents = _in_order(loose, parts)
-        settled = RangeSet()
-        for first, end in live.gaps(0, self.next_position):
-            settled.add(first, end)
-        self.settled = settled
-        self.count = sum(end - first for first, end in live.ranges())
-
-    def _take(self, runs: list[Run], live: RangeSet, parts: list[tuple[int, int, Run]]) -> None:
-        """Find the parts of runs that are in the queue and not in `live`, which has them then."""
-        for run in sorted(runs, key=lambda run: (run.first, -run.end)):
-            for run_first, run_end in run.live:
-                for unsettled_first, unsettled_end in self.settled.gaps(run_first, run_end):
-                    for first, end in live.gaps(unsettled_first, unsettled_end):
-                        live.add(first, end)
-                        parts.append((first, end, run))
-
-
-def _in_order(loose: list[Loose], parts: list[tuple[int, int, Run]]) -> list[Loose | Run]:
-    """Messages and parts of runs in order; those of one run together, unless something else of the
-    queue stands between them."""
-    places: list[tuple[int, int, Loose | Run]] = [(item.first, 0, item) for item in loose]
-    places += parts
-    places.sort(key=itemgetter(0))
-    contents: list[Loose | Run] = []
-    pieces: list[tuple[Run, Run]] = []
-    before: Loose | Run | None = None
-    piece: Run | None = None
-    for first, end, item in places:
-        if isinstance(item, Loose):
-            contents.append(item)
-        elif item is before and piece is not None:
-            piece.live.append((first, end))
-        else:
-            piece = Run(item.segment, int(item.first), int(item.count))
-            piece.offset, piece.size, piece.live = item.offset, item.size, [(first, end)]
-            contents.append(piece)
-            pieces.append((piece, item))
-        before = item
-    for piece, whole in pieces:
-        if piece.live == whole.live:
-            piece.live_bytes = whole.live_bytes
-    return contents
-
-
-def _memory_bytes(message: Stored) -> int:
-    return len(message.route) + len(message.header) + len(message.body) + OBJECT_BYTES
 
 
 class Recovery(NamedTuple):
@@ -326,7 +204,7 @@ class _Recoverer:
         for number, queue in heavy.items():
             kept = {at for entry in unproven for each, at in entry.queues if each == number}
             out = {at: message for at, message in queue.logged.items() if at not in kept}
-            if sum(map(_memory_bytes, out.values())) > self._spill_bytes:
+            if sum(map(memory_bytes, out.values())) > self._spill_bytes:
                 runs = spill(self._medium, number, self._next_blob, out)
                 self._next_blob += 1
                 if runs:
@@ -334,7 +212,7 @@ class _Recoverer:
                     found = _FoundSegment(number, segment, runs, int(segment.size) + 1)
                     self._spilled.append(found)
                     queue.logged = {at: queue.logged[at] for at in queue.logged if at in kept}
-            queue.logged_bytes = sum(map(_memory_bytes, queue.logged.values()))
+            queue.logged_bytes = sum(map(memory_bytes, queue.logged.values()))
             queue.logged_bytes_max = 2 * queue.logged_bytes + self._spill_bytes
 
     def _checkpoint(self, state: entries.Checkpoint) -> None:

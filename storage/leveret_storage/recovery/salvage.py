@@ -26,7 +26,8 @@ from leveret_storage.format.file_header import (
 )
 from leveret_storage.format.record_reader import Damage, Record, RecordReader
 from leveret_storage.medium import Medium
-from leveret_storage.recovery.recover import Loose, RecoveredQueue, Recovery, recover
+from leveret_storage.recovery.recover import Recovery, recover
+from leveret_storage.recovery.recovered_queue import LoggedMessages, RecoveredQueue
 from leveret_storage.segments.segment_writer import (
     LOG_KIND,
     QUEUE_KIND,
@@ -148,7 +149,7 @@ def _loose(
     places: dict[int, tuple[Stored, list[tuple[int, int]]]] = {}
     for number, queue in queues:
         for item in queue.contents:
-            if isinstance(item, Loose):
+            if isinstance(item, LoggedMessages):
                 for position, message in enumerate(item.messages, item.first):
                     known = places.setdefault(id(message), (message, []))
                     known[1].append((number, position))

@@ -23,7 +23,8 @@ from leveret_storage.format.entries import Entry, Stored
 from leveret_storage.media.executor import Executor
 from leveret_storage.medium import Medium
 from leveret_storage.recovery.log_scan import Stretch, read_stretches
-from leveret_storage.recovery.recover import RecoveredQueue, Recovery
+from leveret_storage.recovery.recover import Recovery
+from leveret_storage.recovery.recovered_queue import RecoveredQueue
 from leveret_storage.segments.log_segment import ROOM_BYTES, LogRoom, LogSegment
 from leveret_storage.segments.position_ranges import in_either
 from leveret_storage.segments.queue_journal import (
@@ -120,7 +121,7 @@ class Store:
         """Runs to be written behind the open batch, and their payloads."""
 
     def restore_queue(self, number: int, found: RecoveredQueue) -> QueueJournal:
-        """A durable queue that a start found, before `adopt`."""
+        """A durable queue that a start found, before `start`."""
         queue = QueueJournal(number, True, self._dirty)
         queue.settled = found.settled
         queue.written = found.written
@@ -130,19 +131,19 @@ class Store:
         self.queues[number] = queue
         return queue
 
-    def is_open(self) -> bool:
+    def has_uncommitted(self) -> bool:
         """Whether anything is in the open batch, or was settled since the last."""
         return len(self._out) > 0 or bool(self._dirty)
 
-    def is_behind(self) -> bool:
+    def needs_backpressure(self) -> bool:
         """Whether so much waits to be written that publishers had better wait for the disk."""
         return self.behind + len(self._out) > BEHIND_BYTES_MAX
 
-    def request(self) -> None:
+    def request_commit(self) -> None:
         """Somebody waits for the open batch."""
         self._urgent = True
 
-    def adopt(self, recovery: Recovery) -> None:
+    def start(self, recovery: Recovery) -> None:
         """Go on from what was found, with a new log segment. What was found is made durable first:
         after the death of a process alone, it may not be."""
         self._next_queue = recovery.next_queue
@@ -179,12 +180,14 @@ class Store:
 
     # --- what goes into the open batch ------------------------------------------------------
 
-    def message(self, queues: list[QueueJournal], positions: list[int], message: Stored) -> None:
+    def add_message(
+        self, queues: list[QueueJournal], positions: list[int], message: Stored
+    ) -> None:
         """Keep a message that went to `queues`, at `positions`."""
         most = entries.TARGETS_MAX
         if len(queues) > most:
-            self.message(queues[:most], positions[:most], message)
-            self.message(queues[most:], positions[most:], message)
+            self.add_message(queues[:most], positions[:most], message)
+            self.add_message(queues[most:], positions[most:], message)
             return
         out = self._out
         entries.begin_message(out, len(queues))
@@ -228,7 +231,7 @@ class Store:
             self._urgent = True
         return queue
 
-    def drop_queue(self, queue: QueueJournal) -> None:
+    def delete_queue(self, queue: QueueJournal) -> None:
         """Forget a queue, and all that is kept of it."""
         del self.queues[queue.number]
         if queue.durable:
@@ -388,7 +391,7 @@ class Store:
             self._broken = True
             self._tell_failed(error)
 
-    def tidy(self) -> None:
+    def compact(self) -> None:
         """Give back disk that few messages keep: to be called now and then, seconds apart at most
         where that is to be soon."""
         self._compactor.look()
@@ -456,7 +459,7 @@ class Store:
         What says so must have been given to the writing thread: settled positions of the open batch
         may never be durable. And one that is being read, or given room, stays.
         """
-        if self.is_open() or self._emptying or self._room.coming:
+        if self.has_uncommitted() or self._emptying or self._room.coming:
             return
         while len(self._log) > 1 and not self._broken:
             oldest = self._log[0]
@@ -643,7 +646,7 @@ class Store:
         if segment.gone and segment.readers == 0:
             self._delete([segment])
 
-    def read_run_now(self, run: Run) -> list[Stored]:
+    def read_run_blocking(self, run: Run) -> list[Stored]:
         """Read a run from disk as `read_run` does, and wait for it.
 
         :raises StorageError: if that fails.

@@ -29,7 +29,7 @@ def persist(store: Store, message: Message, queues: list[Queue]) -> bool:
     if journals:
         if not message.persistent:
             message = persistent(message)
-        store.message(journals, positions, message)
+        store.add_message(journals, positions, message)
     elif passed_on:
-        store.request()
+        store.request_commit()
     return bool(journals) or passed_on

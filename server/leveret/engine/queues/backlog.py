@@ -21,7 +21,7 @@ from mypy_extensions import i64
 from leveret.engine.values.message import Message
 from leveret.engine.values.settings import NONE
 from leveret_storage.errors import StorageError
-from leveret_storage.recovery.recover import Loose, RecoveredQueue
+from leveret_storage.recovery.recovered_queue import LoggedMessages, RecoveredQueue
 from leveret_storage.segments.queue_journal import QueueJournal, Run
 from leveret_storage.store.store import Store
 
@@ -203,7 +203,7 @@ class Backlog:
         """Drop every message, and what the store has of them: the queue is gone."""
         self.clear()
         if self.store is not None and self.journal is not None:
-            self.store.drop_queue(self.journal)
+            self.store.delete_queue(self.journal)
             self.journal = None
 
     def clear(self) -> None:
@@ -220,14 +220,14 @@ class Backlog:
     def restore(self, journal: QueueJournal, found: RecoveredQueue) -> None:
         """Take in what a start found."""
         for item in found.contents:
-            if isinstance(item, Loose):
+            if isinstance(item, LoggedMessages):
                 self._restore_loose(item)
             else:
                 self._restore_run(item)
         self.next = max(self.next, found.next_position)
         self.read_ahead()
 
-    def _restore_loose(self, loose: Loose) -> None:
+    def _restore_loose(self, loose: LoggedMessages) -> None:
         self._chunks.append(Chunk(loose.first, loose.messages, None))
         self._in_memory += 1
         self.count += len(loose.messages)
@@ -250,7 +250,7 @@ class Backlog:
             chunk = self._chunks[0]
             if chunk.run is not None:
                 try:
-                    self._arrive(chunk, self.store.read_run_now(chunk.run))
+                    self._arrive(chunk, self.store.read_run_blocking(chunk.run))
                 except StorageError as error:
                     self.store.fail(error)
 

@@ -30,7 +30,7 @@ from leveret.engine.values import properties
 from leveret.engine.values.message import Message
 from leveret.engine.values.timers import Timer
 from leveret.limits import RELEASE_SLICE_MESSAGES
-from leveret_storage.recovery.recover import Loose, RecoveredQueue
+from leveret_storage.recovery.recovered_queue import LoggedMessages, RecoveredQueue
 from leveret_storage.segments.queue_journal import QueueJournal
 from leveret_storage.store.store import Store
 
@@ -92,7 +92,10 @@ class DelayedStore(Queue):
         store = self._store
         if store is None:
             return TAKEN
-        too_fast = len(self._immutable_memtables) >= self._limits.memtables_max or store.is_behind()
+        too_fast = (
+            len(self._immutable_memtables) >= self._limits.memtables_max
+            or store.needs_backpressure()
+        )
         return HELD if too_fast else TAKEN
 
     def _add(self, entry: Entry) -> None:
@@ -123,7 +126,7 @@ class DelayedStore(Queue):
         self.host.timers.stop(self._wake)
         self.deleted = True
         if self._store is not None and self.journal is not None:
-            self._store.drop_queue(self.journal)
+            self._store.delete_queue(self.journal)
         self.journal = None
         self.last_journal = None
 
@@ -133,10 +136,10 @@ class DelayedStore(Queue):
         self.attach_store(store, journal)
         self._next = waiting.next_position
         for item in waiting.contents:
-            if isinstance(item, Loose):
+            if isinstance(item, LoggedMessages):
                 self._restore(item.first, item.messages)
             else:
-                messages = store.read_run_now(item)
+                messages = store.read_run_blocking(item)
                 for first, end in item.live:
                     start = first - int(item.first)
                     self._restore(first, messages[start : start + end - first])
@@ -155,7 +158,7 @@ class DelayedStore(Queue):
             return
         now = self.host.clock.now
         store = self._store
-        if store is not None and store.is_behind():
+        if store is not None and store.needs_backpressure():
             self.host.timers.set(self._wake, now + BEHIND_MS)
             return
         self.sorted_runs.read_ahead(now)
@@ -275,7 +278,7 @@ class DelayedStore(Queue):
             return
         for at, message in enumerate(messages):
             if message.persistent:
-                store.message([sorted_runs_journal], [first + at], message)
+                store.add_message([sorted_runs_journal], [first + at], message)
         for position in sorted([entry[1] for entry in entries]):
             journal.settle(position)
 

@@ -17,7 +17,7 @@ from leveret.engine.queues.backlog import Backlog
 from leveret.engine.values import properties
 from leveret.engine.values.message import Message
 from leveret.engine.values.settings import NONE
-from leveret_storage.recovery.recover import RecoveredQueue
+from leveret_storage.recovery.recovered_queue import RecoveredQueue
 from leveret_storage.segments.queue_journal import QueueJournal
 from leveret_storage.store.store import Store
 

@@ -43,7 +43,7 @@ from leveret.engine.values.settings import (
 from leveret.engine.values.timers import Timer
 from leveret.errors import AmqpError, ReplyCode
 from leveret.limits import DROP_SLICE_MESSAGES, THROTTLED_BACKLOG_MESSAGES
-from leveret_storage.recovery.recover import RecoveredQueue
+from leveret_storage.recovery.recovered_queue import RecoveredQueue
 from leveret_storage.segments.queue_journal import QueueJournal
 from leveret_storage.store.store import Store
 
@@ -180,7 +180,7 @@ class Queue(Destination):
             return self._publish_checked(message)
         backlog = self._backlog
         store = backlog.store
-        too_fast = store is not None and store.is_behind()
+        too_fast = store is not None and store.needs_backpressure()
         self.last_position = backlog.next
         if backlog.count == 0 and self._ready.first is not None:
             consumer = self._ready.next()
@@ -362,7 +362,7 @@ class Queue(Destination):
         self._published_at(backlog.append(message))
         self._enforce_limits()
         store = backlog.store
-        too_fast = store is not None and store.is_behind()
+        too_fast = store is not None and store.needs_backpressure()
         return HELD if too_fast or self._is_too_long() else TAKEN
 
     def _new_window(self) -> DeduplicationWindow:

@@ -20,7 +20,7 @@ from mypy_extensions import i64
 
 from leveret.engine.routing.exchanges.delayed import delay_of
 from leveret.engine.values.message import Message
-from leveret_storage.recovery.recover import Loose, RecoveredQueue
+from leveret_storage.recovery.recovered_queue import LoggedMessages, RecoveredQueue
 from leveret_storage.segments.queue_journal import QueueJournal, Run
 from leveret_storage.store.store import Store
 
@@ -212,7 +212,7 @@ class SortedRuns:
         self._order = []
         self._read_at = 0
         if self._store is not None and self.journal is not None:
-            self._store.drop_queue(self.journal)
+            self._store.delete_queue(self.journal)
             self.journal = None
 
     # --- reading ------------------------------------------------------------------------------
@@ -299,7 +299,7 @@ class SortedRuns:
         starts = [int(sorted_run.first) for sorted_run in self._sorted_runs]
         self._next = max(found.next_position, *starts, 0)
         for item in found.contents:
-            if isinstance(item, Loose):
+            if isinstance(item, LoggedMessages):
                 self._put(starts, item.first, item.first + len(item.messages), None, item.messages)
             else:
                 for first, end in item.live or [(int(item.first), item.end)]:

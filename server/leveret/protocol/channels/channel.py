@@ -416,8 +416,8 @@ class Channel(ConfirmWriter):
     def hold_until_committed(self) -> None:
         """What is sent from now on says that what was done so far is kept."""
         store = self._store
-        if store is not None and store.is_open():
-            store.request()
+        if store is not None and store.has_uncommitted():
+            store.request_commit()
             self.session.hold_until(store.batch, self.number, len(self.session.output))
 
     def send_got(self, delivery: Delivery, redelivered: bool) -> None:

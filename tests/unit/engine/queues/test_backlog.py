@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from leveret.engine.queues.backlog import CHUNK_MESSAGES, CHUNKS_IN_MEMORY, Backlog
 from leveret.engine.values.message import Message
 from leveret_storage.errors import StorageError
-from leveret_storage.recovery.recover import RecoveredQueue
+from leveret_storage.recovery.recovered_queue import RecoveredQueue
 from leveret_storage.store.store import Store
 from tests.storage.faulty import FaultyMedium
 from tests.unit.engine.queues.consumers import message
