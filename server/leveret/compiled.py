@@ -56,6 +56,8 @@ COMPILED: Final = (
     "leveret.engine.queues.consumer",
     "leveret.engine.values.message",
     "leveret.engine.queues.backlog",
+    "leveret.engine.queues.fifo_backlog",
+    "leveret.engine.queues.chunks",
     "leveret.engine.values.field_table",
     "leveret.engine.vhost",
     "leveret_storage.format.entries",

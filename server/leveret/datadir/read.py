@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from leveret.datadir.dump import Plain, plain_definitions, plain_message, restored
-from leveret.engine.queues.priority_backlog import within_level
+from leveret.engine.queues.priority_backlog import within_priority
 from leveret.engine.queues.queue import Queue
 from leveret.engine.routing.exchanges.delayed import DelayedExchange
 from leveret.engine.vhost import VirtualHost
@@ -215,7 +215,7 @@ def _queue_stats(
 ) -> Plain:
     names = [segment.name for found in levels for segment in found.segments]
     messages = sum(found.count for found in levels)
-    arrived = sum(within_level(found.next_position) for found in levels)
+    arrived = sum(within_priority(found.next_position) for found in levels)
     return {
         "vhost": vhost,
         "name": queue.name,

@@ -1,11 +1,11 @@
-"""The backlog of a queue with priorities: a backlog a level, the highest level first.
+"""A backlog by priority: a FIFO backlog for each priority, the highest one first.
 
-RabbitMQ: Priority Queue Support. Messages of one level are first in, first out. The positions of a
-level begin at a number of its own, the lower the higher its priority, so that positions are in the
-order in which messages leave. A level exists from its first message on.
+RabbitMQ: Priority Queue Support. The positions of a priority begin at a number of its own, the
+lower the higher the priority, so that positions are in the order of delivery. The backlog of a
+priority exists from its first message on.
 
-In a durable queue every level has a log of its own in the store, as what is settled in one says
-nothing of another. The store's number for it is that of the queue plus the priority.
+In a durable queue every priority has a journal of its own in the store, because what is settled in
+one says nothing of another. The journal's number is that of the queue plus the priority.
 """
 
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from leveret.engine.queues.backlog import Backlog
+from leveret.engine.queues.fifo_backlog import FifoBacklog
 from leveret.engine.values import properties
 from leveret.engine.values.message import Message
 from leveret.engine.values.settings import NONE
@@ -21,60 +22,63 @@ from leveret_storage.recovery.recovered_queue import RecoveredQueue
 from leveret_storage.segments.queue_journal import QueueJournal
 from leveret_storage.store.store import Store
 
-LEVEL_SHIFT: Final = 48
-"""Bits of a position that count messages of one level."""
+PRIORITY_SHIFT: Final = 48
+"""Bits of a position that count the messages of one priority; the others are the priority."""
 
-LEVEL_SHARE: Final = 4
-"""What part a level keeps in memory of what a queue does: some levels are in use, not all."""
+MEMORY_DIVISOR: Final = 4
+"""The chunks of a priority are so many times smaller than those of a queue without priorities, as
+several priorities are in use, but rarely all."""
 
 
-def within_level(position: int) -> int:
-    """How many messages of a level come before a position of it."""
-    return position & ((1 << LEVEL_SHIFT) - 1)
+def within_priority(position: int) -> int:
+    """How many messages of the same priority have a lower position."""
+    return position & ((1 << PRIORITY_SHIFT) - 1)
 
 
 class PriorityBacklog(Backlog):
-    """Messages by priority, then in order. The owner asks `available` before it pops."""
+    """Messages by priority, then in the order in which they arrived."""
 
     def __init__(self, loaded: Callable[[], None], max_priority: i64) -> None:
-        super().__init__(loaded)
+        """`loaded` is called when messages have been read from disk."""
+        super().__init__(0)
+        self._loaded = loaded
         self._max_priority = max_priority
-        self._levels: list[Backlog | None] = [None] * (int(max_priority) + 1)
-        """By priority; None for one that had no message yet."""
-        self._made: list[Backlog] = []
-        """Those that had, the highest first."""
-        self._top: Backlog | None = None
-        """The highest that has a message."""
-        self._ttl_ms: i64 = NONE
-        self._soonest: i64 = 0
-        """A time before which no level's next message expires; 0 if none does."""
-        self._expiring: Backlog | None = None
-        """The level whose next message expires first, when `due` last looked at all of them."""
+        self._by_priority: list[FifoBacklog | None] = [None] * (int(max_priority) + 1)
+        """None for a priority that had no message yet."""
+        self._levels: list[FifoBacklog] = []
+        """The backlogs that exist, the highest priority first."""
+        self._top: FifoBacklog | None = None
+        """The highest priority that has a message."""
+        self._ttl: i64 = NONE
+        self._earliest_expiry: i64 = 0
+        """A time before which the next message of no priority expires; 0 if none does."""
+        self._expiring: FifoBacklog | None = None
+        """The priority whose next message expires first, when `next_expiry` last looked at all."""
 
     def attach_store(self, store: Store, journal: QueueJournal | None) -> None:
         self.store = store
         self.journal = journal
         if journal is not None:
-            self._make(0, journal)
+            self._add_level(0, journal)
 
     def append(self, message: Message) -> i64:
-        level = self._level(message)
+        level = self._level_of(message)
         position = level.append(message)
-        self._arrived(level, message)
+        self._count_added(level, message)
         if level.count == 1:
-            self._note_due(level)
+            self._note_expiry(level)
         return position
 
     def assign_position(self, message: Message) -> i64:
-        position = self._level(message).assign_position(message)
+        position = self._level_of(message).assign_position(message)
         self.popped_position = position
         return position
 
     def requeue(self, message: Message, position: i64) -> None:
         level = self._level_at(position)
         level.requeue(message, position)
-        self._arrived(level, message)
-        self._note_due(level)
+        self._count_added(level, message)
+        self._note_expiry(level)
 
     def available(self) -> bool:
         top = self._top
@@ -86,23 +90,23 @@ class PriorityBacklog(Backlog):
             raise IndexError("there is no message")
         return self._pop_from(top)
 
-    def expire_after(self, ttl: i64) -> None:
-        self._ttl_ms = ttl
-        for level in self._made:
-            level.expire_after(ttl)
-        self._look_again()
+    def set_ttl(self, ttl: i64) -> None:
+        self._ttl = ttl
+        for level in self._levels:
+            level.set_ttl(ttl)
+        self._recompute()
 
-    def due(self, now: i64) -> i64:
-        if self._soonest == 0 or self._soonest > now:
-            return self._soonest
-        self._soonest = 0
-        for level in self._made:
+    def next_expiry(self, now: i64) -> i64:
+        if self._earliest_expiry == 0 or self._earliest_expiry > now:
+            return self._earliest_expiry
+        self._earliest_expiry = 0
+        for level in self._levels:
             if level.count != 0:
-                due = level.due(now)
-                if due != 0 and (self._soonest == 0 or due < self._soonest):
-                    self._soonest = due
+                expiry = level.next_expiry(now)
+                if expiry != 0 and (self._earliest_expiry == 0 or expiry < self._earliest_expiry):
+                    self._earliest_expiry = expiry
                     self._expiring = level
-        return self._soonest
+        return self._earliest_expiry
 
     def pop_expired(self) -> Message:
         level = self._expiring
@@ -110,133 +114,131 @@ class PriorityBacklog(Backlog):
             raise IndexError("no message expires")
         return self._pop_from(level)
 
-    def head(self) -> i64:
+    def head_position(self) -> i64:
         top = self._top
-        return self.next if top is None else top.head()
+        return self.next_position if top is None else top.head_position()
 
     def settle(self, position: i64) -> None:
         self._level_at(position).settle(position)
 
     def journal_at(self, position: i64) -> QueueJournal | None:
-        level = self._levels[self._max_priority - (position >> LEVEL_SHIFT)]
+        level = self._by_priority[self._max_priority - (position >> PRIORITY_SHIFT)]
         return None if level is None else level.journal
 
     def purge(self) -> list[int]:
         requeued: list[int] = []
-        for level in self._made:
+        for level in self._levels:
             requeued += level.purge()
-        self.clear()
+        self._reset()
         return requeued
 
-    def drop(self) -> None:
-        for level in self._made:
-            level.drop()
+    def delete(self) -> None:
+        for level in self._levels:
+            level.delete()
         self.journal = None
-        self.clear()
-
-    def clear(self) -> None:
-        self.count = 0
-        self.bytes = 0
-        for level in self._made:
-            level.clear()
-        self._top = None
-        self._soonest = 0
+        self._reset()
 
     def restore(self, journal: QueueJournal, found: RecoveredQueue) -> None:
         base = self.journal
         if base is None:
-            raise ValueError("a queue that keeps nothing was found in the store")
+            raise ValueError("the store has messages of a queue without a journal")
         priority = journal.number - base.number
-        level = self._levels[priority]
+        level = self._by_priority[priority]
         if level is None:
-            level = self._make(priority, journal)
+            level = self._add_level(priority, journal)
         level.restore(journal, found)
         self.count += level.count
         self._find_top()
-        self._look_again()
+        self._recompute()
 
-    def load_now(self) -> None:
+    def load_blocking(self) -> None:
         top = self._top
         if top is not None and not top.available():
-            top.load_now()
-            self._look_again()
+            top.load_blocking()
+            self._recompute()
 
-    def read_ahead(self) -> None:
-        for level in self._made:
-            level.read_ahead()
-
-    def _level(self, message: Message) -> Backlog:
-        """The level of a message that arrives."""
+    def _level_of(self, message: Message) -> FifoBacklog:
+        """The backlog for a message that was just published."""
         priority: i64 = properties.priority(message.header)
         if priority > self._max_priority:
             priority = self._max_priority
-        level = self._levels[priority]
-        return self._begin(priority) if level is None else level
+        level = self._by_priority[priority]
+        return self._new_level(priority) if level is None else level
 
-    def _level_at(self, position: i64) -> Backlog:
-        """The level of a message that arrived before."""
-        level = self._levels[self._max_priority - (position >> LEVEL_SHIFT)]
+    def _level_at(self, position: i64) -> FifoBacklog:
+        """The backlog that gave a message its position.
+
+        :raises ValueError: if none did.
+        """
+        level = self._by_priority[self._max_priority - (position >> PRIORITY_SHIFT)]
         if level is None:
             raise ValueError(f"no message was ever at position {position}")
         return level
 
-    def _begin(self, priority: i64) -> Backlog:
-        """Make a level for its first message."""
+    def _new_level(self, priority: i64) -> FifoBacklog:
+        """Make the backlog of a priority for its first message."""
         store, base = self.store, self.journal
         journal: QueueJournal | None = None
         if store is not None and base is not None:
             journal = store.add_reserved_queue(base.number + int(priority))
-        return self._make(priority, journal)
+        return self._add_level(priority, journal)
 
-    def _make(self, priority: i64, journal: QueueJournal | None) -> Backlog:
-        first = (self._max_priority - priority) << LEVEL_SHIFT
-        level = Backlog(self._level_loaded, first, LEVEL_SHARE)
-        level.expire_after(self._ttl_ms)
+    def _add_level(self, priority: i64, journal: QueueJournal | None) -> FifoBacklog:
+        first_position = (self._max_priority - priority) << PRIORITY_SHIFT
+        level = FifoBacklog(self._level_loaded, first_position, MEMORY_DIVISOR)
+        level.set_ttl(self._ttl)
         if self.store is not None:
             level.attach_store(self.store, journal)
-        self._levels[priority] = level
-        self._made = [each for each in reversed(self._levels) if each is not None]
+        self._by_priority[priority] = level
+        self._levels = [each for each in reversed(self._by_priority) if each is not None]
         return level
 
-    def _arrived(self, level: Backlog, message: Message) -> None:
+    def _count_added(self, level: FifoBacklog, message: Message) -> None:
         self.count += 1
         self.bytes += len(message.body)
         top = self._top
-        if top is None or level.next < top.next:
+        if top is None or level.next_position < top.next_position:
             self._top = level
 
-    def _pop_from(self, level: Backlog) -> Message:
+    def _pop_from(self, level: FifoBacklog) -> Message:
         message = level.pop()
         self.popped_position = level.popped_position
         self.redelivered = level.redelivered
         self.count -= 1
         self.bytes -= len(message.body)
         if level.count != 0:
-            self._note_due(level)
+            self._note_expiry(level)
         elif level is self._top:
             self._find_top()
         return message
 
+    def _reset(self) -> None:
+        """Count no message, because all were dropped."""
+        self.count = 0
+        self.bytes = 0
+        self._top = None
+        self._earliest_expiry = 0
+
     def _find_top(self) -> None:
         self._top = None
-        for level in self._made:
+        for level in self._levels:
             if level.count != 0:
                 self._top = level
                 return
 
-    def _note_due(self, level: Backlog) -> None:
-        """Another message may be the next of a level."""
-        due = level.due(0)
-        if due != 0 and (self._soonest == 0 or due < self._soonest):
-            self._soonest = due
+    def _note_expiry(self, level: FifoBacklog) -> None:
+        """Take into account that the next message of a priority may be another."""
+        expiry = level.next_expiry(0)
+        if expiry != 0 and (self._earliest_expiry == 0 or expiry < self._earliest_expiry):
+            self._earliest_expiry = expiry
 
-    def _look_again(self) -> None:
-        """Messages were found, or came into memory: any level's next one may be another."""
-        self._soonest = 1
+    def _recompute(self) -> None:
+        """Take into account that the next message of any priority may be another."""
+        self._earliest_expiry = 1
         self.bytes = 0
-        for level in self._made:
+        for level in self._levels:
             self.bytes += level.bytes
 
     def _level_loaded(self) -> None:
-        self._look_again()
+        self._recompute()
         self._loaded()

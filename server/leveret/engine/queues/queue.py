@@ -18,6 +18,7 @@ from mypy_extensions import i64
 from leveret.engine.queues.backlog import Backlog
 from leveret.engine.queues.consumer import Consumer
 from leveret.engine.queues.consumer_set import ConsumerSet
+from leveret.engine.queues.fifo_backlog import FifoBacklog
 from leveret.engine.queues.idle_expiry import QueueExpiry
 from leveret.engine.queues.priority_backlog import PriorityBacklog
 from leveret.engine.queues.queue_host import (
@@ -105,12 +106,12 @@ class Queue(Destination):
         self._ready = self._consumer_set.ready
         self.priority_levels = max(int(self.settings.max_priority), 0) + 1
         """Levels of priority, each of which the store knows by a number of its own."""
-        self._backlog = (
-            Backlog(self.deliver_ready)
+        self._backlog: Backlog = (
+            FifoBacklog(self.deliver_ready)
             if self.priority_levels == 1
             else PriorityBacklog(self.deliver_ready, self.priority_levels - 1)
         )
-        self._backlog.expire_after(self.settings.message_ttl)
+        self._backlog.set_ttl(self.settings.message_ttl)
         self.redeliveries = Redeliveries() if self.settings.counts_deliveries else None
         """What came back and is not done with, if it matters how often a message does."""
         self._held_at: i64 = -1
@@ -181,12 +182,12 @@ class Queue(Destination):
         backlog = self._backlog
         store = backlog.store
         too_fast = store is not None and store.needs_backpressure()
-        self.last_position = backlog.next
+        self.last_position = backlog.next_position
         if backlog.count == 0 and self._ready.first is not None:
             consumer = self._ready.next()
             if consumer is not None:
-                position = backlog.next
-                backlog.next = position + 1
+                position = backlog.next_position
+                backlog.next_position = position + 1
                 backlog.popped_position = position
                 consumer.deliver(message, position, False)
                 return HELD if too_fast else TAKEN
@@ -222,10 +223,10 @@ class Queue(Destination):
         :raises AmqpError: INTERNAL_ERROR if it cannot be read, which ends the broker.
         """
         backlog = self._backlog
-        backlog.load_now()
+        backlog.load_blocking()
         if self._needs_checks:
             while self._drop_head():
-                backlog.load_now()
+                backlog.load_blocking()
             self._pass_on_dead_letters()
         if backlog.count == 0:
             return None
@@ -304,7 +305,7 @@ class Queue(Destination):
 
     def delete(self) -> None:
         """Drop all messages, and tell the consumers."""
-        self._backlog.drop()
+        self._backlog.delete()
         self.redeliveries = None
         self.journal = None
         self.last_journal = None
@@ -322,7 +323,7 @@ class Queue(Destination):
         """Go by other settings from now on."""
         self.settings = settings
         self.dead_letters = settings.dead_letter_exchange is not None
-        self._backlog.expire_after(settings.message_ttl)
+        self._backlog.set_ttl(settings.message_ttl)
         if settings.counts_deliveries and self.redeliveries is None:
             self.redeliveries = Redeliveries()
         if settings.deduplicates:
@@ -408,7 +409,7 @@ class Queue(Destination):
             left -= 1
         host = self.host
         now = host.clock.now
-        due = now if left == 0 else self._backlog.due(now)
+        due = now if left == 0 else self._backlog.next_expiry(now)
         if due != 0:
             host.timers.set(self._timer, due)
         if self.redeliveries is not None and self.redeliveries.delayed_count() != 0:
@@ -426,7 +427,7 @@ class Queue(Destination):
             redeliveries.delay(position, message)
             return True
         now = self.host.clock.now
-        due = backlog.due(now)
+        due = backlog.next_expiry(now)
         if due != 0 and due <= now:
             popped = backlog.pop_expired()
             reason = EXPIRED
@@ -508,7 +509,7 @@ class Queue(Destination):
         backlog = self._backlog
         if not backlog.available():
             return False
-        return redeliveries.is_delayed(int(backlog.head()), self.host.clock.now)
+        return redeliveries.is_delayed(int(backlog.head_position()), self.host.clock.now)
 
 
 class _QueueTimer(Timer):

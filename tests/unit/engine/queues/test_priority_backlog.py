@@ -8,18 +8,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from pamqp.common import FieldValue
 
-from leveret.engine.queues.backlog import CHUNK_MESSAGES, CHUNKS_AHEAD, CHUNKS_IN_MEMORY
-from leveret.engine.queues.priority_backlog import LEVEL_SHARE, PriorityBacklog
+from leveret.engine.queues.chunks import CHUNK_MESSAGES, CHUNKS_AHEAD, CHUNKS_IN_MEMORY
+from leveret.engine.queues.priority_backlog import MEMORY_DIVISOR, PriorityBacklog
 from leveret.engine.queues.queue import REFUSED, Queue
 from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.message import Message
 from leveret.engine.vhost import VirtualHost
 from tests.unit.engine.queues.consumers import Recorder
-from tests.unit.engine.queues.test_backlog import Disk, Traced, nobody_waits, popped
+from tests.unit.engine.queues.test_fifo_backlog import Disk, Traced, nobody_waits, popped
 
 MAX_PRIORITY = 3
 START = 1_000_000
-LEVEL_CHUNK = CHUNK_MESSAGES // LEVEL_SHARE
+LEVEL_CHUNK = CHUNK_MESSAGES // MEMORY_DIVISOR
 DEEP = (CHUNKS_IN_MEMORY + 4) * LEVEL_CHUNK
 
 priorities = st.sampled_from([None, 0, 1, 2, 3, 4, 255])

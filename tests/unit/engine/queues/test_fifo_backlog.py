@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leveret.engine.queues.backlog import CHUNK_MESSAGES, CHUNKS_IN_MEMORY, Backlog
+from leveret.engine.queues.backlog import Backlog
+from leveret.engine.queues.chunks import CHUNK_MESSAGES, CHUNKS_IN_MEMORY
+from leveret.engine.queues.fifo_backlog import FifoBacklog
 from leveret.engine.values.message import Message
 from leveret_storage.errors import StorageError
 from leveret_storage.recovery.recovered_queue import RecoveredQueue
@@ -80,9 +82,9 @@ def popped(backlog: Backlog, disk: Disk | None) -> Message:
 @settings(deadline=None, max_examples=25)
 def test_it_does_what_a_list_does(on_disk: bool, steps: list[tuple[str, int]]) -> None:
     disk = Disk() if on_disk else None
-    backlog, model = Backlog(nobody_waits), list[bytes]()
+    backlog, model = FifoBacklog(nobody_waits), list[bytes]()
     if disk is not None:
-        backlog.store = disk.store
+        backlog.attach_store(disk.store, None)
     position = 0
     for step, count in steps:
         if step == "clear":
@@ -91,7 +93,7 @@ def test_it_does_what_a_list_does(on_disk: bool, steps: list[tuple[str, int]]) -
             model.clear()
         for _ in range(count):
             if step == "append":
-                body = str(backlog.next).encode()
+                body = str(backlog.next_position).encode()
                 model.append(body)
                 backlog.append(message(body))
             elif step == "pop" and model:
@@ -99,21 +101,21 @@ def test_it_does_what_a_list_does(on_disk: bool, steps: list[tuple[str, int]]) -
                 assert backlog.popped_position == position
                 position += 1
         assert backlog.count == len(model)
-        assert backlog.first() == position
+        assert backlog.head_position() == position
     assert [popped(backlog, disk).body for _ in range(backlog.count)] == model
     assert backlog.count == 0
 
 
 def test_nothing_comes_out_of_an_empty_one() -> None:
-    backlog = Backlog(nobody_waits)
+    backlog = FifoBacklog(nobody_waits)
     assert not backlog.available()
     with pytest.raises(IndexError):
         backlog.pop()
 
 
 def test_the_middle_of_a_deep_one_is_not_in_memory() -> None:
-    disk, backlog = Disk(), Backlog(nobody_waits)
-    backlog.store = disk.store
+    disk, backlog = Disk(), FifoBacklog(nobody_waits)
+    backlog.attach_store(disk.store, None)
     bodies = [Traced(str(number).encode()) for number in range(DEEP)]
     living = len(bodies)
     ended = Traced.ended
@@ -138,8 +140,8 @@ class Traced(bytes):
 def test_who_waits_for_the_disk_is_told_when_messages_are_there() -> None:
     told: list[int] = []
     disk = Disk()
-    backlog = Backlog(lambda: told.append(1))
-    backlog.store = disk.store
+    backlog = FifoBacklog(lambda: told.append(1))
+    backlog.attach_store(disk.store, None)
     for number in range(DEEP):
         backlog.append(message(str(number).encode()))
     disk.writing.run()
@@ -155,14 +157,14 @@ def test_who_waits_for_the_disk_is_told_when_messages_are_there() -> None:
 
 
 def test_a_reader_that_cannot_wait_waits_for_the_disk() -> None:
-    disk, backlog = Disk(), Backlog(nobody_waits)
-    backlog.store = disk.store
+    disk, backlog = Disk(), FifoBacklog(nobody_waits)
+    backlog.attach_store(disk.store, None)
     for number in range(DEEP):
         backlog.append(message(str(number).encode()))
     disk.writing.run()
 
     for number in range(DEEP):
-        backlog.load_now()
+        backlog.load_blocking()
         assert backlog.pop().body == str(number).encode()
 
 
@@ -179,7 +181,7 @@ def restored(*live: tuple[int, int]) -> tuple[Backlog, Disk]:
     run.live_bytes = sum(range(100)) if live == ((0, 100),) else -1
     found.contents = [run]
     found.next_position = 100
-    backlog = Backlog(nobody_waits)
+    backlog = FifoBacklog(nobody_waits)
     backlog.attach_store(disk.store, journal)
     backlog.restore(journal, found)
     return backlog, disk
