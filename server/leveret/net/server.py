@@ -163,13 +163,13 @@ class AmqpServer:
         self._broker.alarm = reason
         if reason:
             logger.warning(
-                "alarm: publishers are blocked until there is enough memory and disk again",
+                "resource alarm set (publishers are blocked until it is cleared)",
                 reason=reason,
                 memory_limit_bytes=self._memory.limit_bytes,
                 disk_free_limit_bytes=self._config.storage.disk_free_limit,
             )
         else:
-            logger.warning("alarm cleared: publishers are read again")
+            logger.warning("resource alarm cleared (publishers are read again)")
         for transport in list(self._transports):
             if reason:
                 transport.block(reason)
