@@ -1,4 +1,4 @@
-"""HOST:PORT as written in the configuration and in what the broker prints."""
+"""HOST:PORT, in the configuration and in the output of the broker."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ class Address(NamedTuple):
 
 
 def parse_address(text: str) -> Address:
-    """Read `127.0.0.1:5672`, `[::1]:5672`, `name:5672` or `:5672` (every interface).
+    """Parse `127.0.0.1:5672`, `[::1]:5672`, `name:5672` or `:5672` (every interface).
 
     :raises ValueError: if it is none of these, or the port is not from 0 to 65535.
     """

@@ -1,9 +1,9 @@
 """The composition root: start in order, serve, stop in order.
 
-Start: logging, the limits of the process, the broker, its store, the collector, the listeners, the
-ready line. Stop, at SIGTERM or SIGINT: close the listeners, tell the clients, flush, write and sync
-what is open, leave with 0. A second signal leaves at once. A failure of the storage stops it too,
-and `StorageFailed` is raised.
+Start: logging, the limits of the process, the broker, its store, the garbage collector, the
+listeners, the ready line. Stop, at SIGTERM or SIGINT: close the listeners, close the connections,
+commit and sync what is open. A second signal exits at once. A failure of the storage stops the
+broker, too, and raises `StorageFailed`.
 """
 
 import asyncio
@@ -20,29 +20,29 @@ from leveret.config import Config
 from leveret.datadir.open import Storage, StorageRefused
 from leveret.engine.broker import Broker
 from leveret.logging import configure_logging, get_logger
-from leveret.memory import keep_freed_memory
+from leveret.memory import retain_freed_memory
 from leveret.net.server import AmqpServer
 from leveret.net.wall_clock import now_ms
 from leveret.systemd import notify
 from leveret_storage.media.filesystem import DESCRIPTORS_MAX
 
 SHUTDOWN_REASON: Final = "broker forced connection closure with reason 'shutdown'"
-"""What clients read in connection.close when the broker stops, as from RabbitMQ."""
+"""Text of connection.close when the broker stops, as in RabbitMQ."""
 
 STORAGE_FAILED_REASON: Final = "the broker's storage failed: what was not confirmed is not kept"
-"""What they read when it stops because it cannot keep anything any more."""
+"""Text of connection.close when the broker stops because it cannot persist anything."""
 
 STORAGE_FAILED: Final = "storage failed"
 
 DESCRIPTORS_RESERVED: Final = 64 + DESCRIPTORS_MAX
-"""File descriptors for anything but a client's connection: listeners, the loop's own, logs, and the
-files of the store."""
+"""File descriptors that are not connections: listeners, the loop's own, logs, and the store's
+files."""
 
 GC_THRESHOLDS: Final = (20_000, 10, 1_000)
-"""A full collection walks every queued message, and nothing on the message path makes cycles, so it
-may be rare; a young one of this many objects takes a fraction of a millisecond."""
+"""Full collections are rare, because they visit every queued message, and the message path creates
+no reference cycles. A collection of this many young objects takes a fraction of a millisecond."""
 
-log = get_logger()
+logger = get_logger()
 
 
 class StartError(Exception):
@@ -50,18 +50,18 @@ class StartError(Exception):
 
 
 class StorageFailed(Exception):
-    """The broker served, until its storage failed. That is in the log."""
+    """The storage failed while the broker served; the reason is in the log."""
 
 
 def serve(config: Config, *, salvage: bool = False) -> None:
-    """Serve until a signal says stop, or the storage fails.
+    """Serve until SIGTERM or SIGINT, or until the storage fails.
 
-    :param salvage: set aside what is damaged of the data, and go on without it.
-    :raises StartError: if the data directory cannot be used, or an address not be listened on.
-    :raises StorageFailed: if the storage failed, in serving or in writing what was open.
+    :param salvage: set damaged data aside, and start without it.
+    :raises StartError: if the data directory or an address cannot be used.
+    :raises StorageFailed: if the storage failed while serving, or in the last commit.
     """
     configure_logging(config.log)
-    keep_freed_memory()
+    retain_freed_memory()
     raise_descriptor_limit(config.amqp.max_connections)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(config, salvage))
@@ -71,7 +71,7 @@ async def _serve(config: Config, salvage: bool) -> None:
     stop = _stop_at_signals()
     broker = Broker(config)
     broker.clock.advance_to(now_ms())
-    # What a start finds stays: to look for garbage in it takes as long as to read it.
+    # Recovered messages stay alive: a collection of them takes as long as reading them.
     gc.disable()
     storage = None if config.storage.memory else _open_storage(config, broker, stop, salvage)
     server = AmqpServer(broker, config, None if storage is None else storage.free_bytes)
@@ -92,16 +92,16 @@ async def _serve(config: Config, salvage: bool) -> None:
     notify("READY=1")
     reason = await stop
     notify("STOPPING=1")
-    log.info("stopping", reason=reason)
+    logger.info("stopping", reason=reason)
     if storage is not None and storage.failed:
         await server.stop(STORAGE_FAILED_REASON, synced=False)
     else:
         await server.stop(SHUTDOWN_REASON, synced=storage is None or not storage.full)
     if storage is not None:
         storage.close()
-        # What became of the last writes is told by callbacks of the loop.
+        # Callbacks of the loop report the result of the last writes.
         await asyncio.sleep(0)
-    log.info("stopped")
+    logger.info("stopped")
     if storage is not None and storage.failed:
         raise StorageFailed
 
@@ -120,7 +120,7 @@ def _open_storage(
 
 
 def _stop_at_signals() -> asyncio.Future[str]:
-    """A future that the first SIGTERM or SIGINT resolves with its name."""
+    """A future that the first SIGTERM or SIGINT resolves with the signal's name."""
     loop = asyncio.get_running_loop()
     stop: asyncio.Future[str] = loop.create_future()
 
@@ -135,7 +135,7 @@ def _stop_at_signals() -> asyncio.Future[str]:
 
 
 def raise_descriptor_limit(connections: int) -> None:
-    """Let the process have a file descriptor for each connection, as far as it may have them."""
+    """Raise the limit of open files to one for each connection, as far as the hard limit allows."""
     wanted = connections + DESCRIPTORS_RESERVED
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     infinite = resource.RLIM_INFINITY
@@ -144,6 +144,8 @@ def raise_descriptor_limit(connections: int) -> None:
     allowed = wanted if hard == infinite else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
     if allowed < wanted:
-        log.warning(
-            "fewer file descriptors than amqp.max_connections needs", limit=allowed, needed=wanted
+        logger.warning(
+            "the limit of open files is too low for amqp.max_connections; raise it (ulimit -n)",
+            limit=allowed,
+            needed=wanted,
         )

@@ -1,8 +1,8 @@
 """The command line: `leveret serve`, `leveret ping`, `leveret log`, `leveret --version`.
 
-Exit codes: 0 done; 1 `ping` had no answer; 2 the broker cannot start as it was told to, said in one
-line on stderr; 3 its storage failed while it served, said in the log. Only what a command needs is
-imported, when it runs: both are used by scripts.
+Exit codes: 0 success; 1 `ping` got no answer; 2 the broker cannot start, with the reason in one
+line on stderr; 3 the storage failed while the broker ran, with the reason in the log. A command
+imports what it needs when it runs, because scripts call `ping` and `--version` often.
 """
 
 import os
@@ -36,7 +36,7 @@ def _print_version(context: click.Context, _parameter: click.Parameter, wanted: 
     expose_value=False,
     is_eager=True,
     callback=_print_version,
-    help="Print the version, the Python it runs on, and whether it is compiled.",
+    help="Print the version, the version of Python, and whether the build is compiled.",
 )
 def main() -> None:
     """Leveret, an AMQP 0-9-1 broker."""
@@ -48,9 +48,9 @@ main.add_command(log_group)
 @main.command()
 @click.option("--config", "path", metavar="FILE", envvar="LEVERET_CONFIG", help="TOML file.")
 @click.option("--data-dir", metavar="DIR", help="Directory for the broker's data.")
-@click.option("--memory", is_flag=True, default=None, help="Keep everything in memory.")
-@click.option("--salvage", is_flag=True, help="Set damaged data aside, and go on without it.")
-@click.option("--listen", metavar="HOST:PORT", multiple=True, help="Take AMQP here; repeatable.")
+@click.option("--memory", is_flag=True, default=None, help="Write no data to disk.")
+@click.option("--salvage", is_flag=True, help="Set damaged data aside, and start without it.")
+@click.option("--listen", metavar="HOST:PORT", multiple=True, help="Listen for AMQP; repeatable.")
 @click.option("--management", metavar="HOST:PORT", help="Not in this version.")
 @click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
 @click.option("--log-format", metavar="FORMAT", help="console or json.")
@@ -66,7 +66,7 @@ def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT.
 
-    Flags beat LEVERET_* variables, which beat the file; every key is in docs/configuration.md.
+    Flags override LEVERET_* variables, which override the file (docs/configuration.md).
     """
     from leveret.config_loading import ConfigError, load_config
 
@@ -96,13 +96,17 @@ def serve(
 
 
 @main.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Where the broker listens.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Host of the broker.")
 @click.option("--port", default=5672, show_default=True, type=click.IntRange(1, 65535))
 @click.option(
-    "--timeout", default=5.0, show_default=True, type=click.FloatRange(0.1, 3600), help="Seconds."
+    "--timeout",
+    default=5.0,
+    show_default=True,
+    type=click.FloatRange(0.1, 3600),
+    help="Seconds to wait.",
 )
 def ping(host: str, port: int, timeout: float) -> None:
-    """Exit with 0 if a broker answers the AMQP handshake, with 1 if not."""
+    """Exit with 0 if a broker answers the AMQP handshake, and with 1 if none does."""
     from leveret.addresses import Address
     from leveret.ping import PingError
     from leveret.ping import ping as ping_broker

@@ -1,8 +1,8 @@
-"""Which modules mypyc compiles, and which of them this process runs compiled.
+"""The modules that mypyc compiles, and whether this process runs them compiled.
 
-This is the one list of them: setup.py reads it (by path, so nothing may be imported here that is
-not in the standard library), `leveret --version` reports on it, and the tests hold it against the
-tree. The modules form one mypyc group, in which calls and attribute access are direct C.
+`COMPILED` is the only list: setup.py reads it (from the file, so this module imports the standard
+library only), `leveret --version` reports it, and a test compares it with the tree. The modules
+form one mypyc group, in which calls and attribute accesses are direct C.
 """
 
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -75,14 +75,14 @@ COMPILED: Final = (
 
 
 def loaded_from_shared_object(module: str) -> bool:
-    """Whether importing `module` here takes a shared object rather than its .py file."""
+    """Whether Python imports `module` from a shared object, and not from its .py file."""
     spec = find_spec(module)
     origin = spec.origin if spec else None
     return origin is not None and origin.endswith(tuple(EXTENSION_SUFFIXES))
 
 
 def build_kind() -> str:
-    """`compiled`, `plain Python`, or how many of the listed modules are which."""
+    """`compiled`, `plain Python`, or the number of compiled modules."""
     compiled = sum(loaded_from_shared_object(module) for module in COMPILED)
     if compiled == len(COMPILED):
         return "compiled"

@@ -1,9 +1,9 @@
-"""The AMQP reply codes, and the one exception that carries them.
+"""The AMQP reply codes, and the exception that carries them.
 
-Every wrong thing a peer does is answered with a reply code, and the code alone decides how much is
-closed: a soft code closes the channel, a hard one the connection (AMQP 0-9-1, section 1.2, and the
-table of RabbitMQ, which makes the same split). Whoever finds the error raises `AmqpError`; the
-protocol's connection is the one place that turns it into a close method.
+Every error of a peer has a reply code, and the code alone decides what is closed: a soft code
+closes the channel, a hard one the connection (AMQP 0-9-1, section 1.2; RabbitMQ uses the same
+division). The code that finds an error raises `AmqpError`; `protocol/connections/connection.py` is
+the one place that turns it into a close method.
 """
 
 from enum import IntEnum
@@ -11,7 +11,7 @@ from typing import Final
 
 
 class ReplyCode(IntEnum):
-    """A reply code; its name is the first word of the reply text on the wire."""
+    """A reply code; its name starts the reply text on the wire."""
 
     SUCCESS = 200
     CONTENT_TOO_LARGE = 311
@@ -45,17 +45,17 @@ CHANNEL_CODES: Final = frozenset(
         ReplyCode.PRECONDITION_FAILED,
     }
 )
-"""The soft codes. Every other one closes the connection, as every code does on channel 0."""
+"""The soft codes. All others close the connection, as every code does on channel 0."""
 
 REPLY_TEXT_BYTES_MAX: Final = 255
-"""A reply text is a short string (AMQP 0-9-1, section 4.2.5.3)."""
+"""Bytes of a reply text, which is a short string (AMQP 0-9-1, section 4.2.5.3)."""
 
-CUT: Final = "..."
-"""How a reply text ends that did not fit, as RabbitMQ's do."""
+ELLIPSIS: Final = "..."
+"""The end of a truncated reply text, as in RabbitMQ."""
 
 
 class AmqpError(Exception):
-    """What a peer did wrong, as it will read it: a reply code and the text behind its name."""
+    """An error of a peer: a reply code, and the text after the code's name."""
 
     def __init__(self, code: ReplyCode, text: str) -> None:
         super().__init__(code, text)
@@ -67,14 +67,14 @@ class AmqpError(Exception):
 
     @property
     def reply_text(self) -> str:
-        """`NAME - text`; what a short string cannot hold is cut between characters, for "..."."""
-        # Names that are not UTF-8 are surrogates inside the engine.
+        """`NAME - text`, truncated between characters to REPLY_TEXT_BYTES_MAX."""
+        # Names that are not UTF-8 contain surrogates inside the engine.
         full = f"{self.code.name} - {self.text}".encode("utf-8", "replace")
         if len(full) <= REPLY_TEXT_BYTES_MAX:
             return full.decode()
-        return full[: REPLY_TEXT_BYTES_MAX - len(CUT)].decode("utf-8", "ignore") + CUT
+        return full[: REPLY_TEXT_BYTES_MAX - len(ELLIPSIS)].decode("utf-8", "ignore") + ELLIPSIS
 
     @property
     def closes_connection(self) -> bool:
-        """Whether the code closes the whole connection wherever it was raised."""
+        """Whether the code closes the connection, on every channel."""
         return self.code not in CHANNEL_CODES

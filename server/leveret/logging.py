@@ -1,8 +1,8 @@
-"""Logs: structured events on stderr, one a line, for people or as JSON.
+"""Logs: structured events on stderr, one a line, as text for people or as JSON.
 
-An event is a short constant text with what varies beside it: `log.info("connection opened",
-peer="127.0.0.1:40312")`. What a client does wrong is logged as a warning of one line; tracebacks
-are for errors of the broker. Passwords are never logged.
+An event is a short constant text, and its variable parts are fields: `logger.info("connection
+opened", peer="127.0.0.1:40312")`. An error of a client is a warning of one line; only errors of the
+broker have a traceback. Passwords are never logged.
 """
 
 import sys
@@ -17,9 +17,9 @@ from leveret.config import Log
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
-def configure_logging(log: Log) -> None:
-    """Set level and format for all loggers; the methods below the level become no-ops, once."""
-    render: Processor = _render_json if log.format == "json" else _render_console
+def configure_logging(config: Log) -> None:
+    """Set level and format of all loggers; the methods of lower levels become no-ops."""
+    render: Processor = _render_json if config.format == "json" else _render_console
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -27,14 +27,14 @@ def configure_logging(log: Log) -> None:
             structlog.processors.format_exc_info,
             render,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[log.level]),
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[config.level]),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
 
 
 def get_logger() -> FilteringBoundLogger:
-    """A logger for a module's top; it takes up the configuration at its first event."""
+    """A logger for a module, which reads the configuration at its first event."""
     return cast("FilteringBoundLogger", structlog.get_logger())
 
 
@@ -50,7 +50,7 @@ def _render_console(_logger: WrappedLogger, _method: str, event: EventDict) -> s
 
 
 def _shown(value: object) -> str:
-    """A value on one line: what a peer chose as a name cannot begin a line of the log."""
+    """A value on one line, quoted if necessary, so that a peer's name cannot start a line."""
     text = str(value)
     plain = text.isprintable() and not any(mark in text for mark in ' "=')
     return text if plain and text else repr(text)

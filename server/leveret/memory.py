@@ -1,4 +1,4 @@
-"""How much memory the broker may take: the container's or machine's, and a share of it."""
+"""The memory limit of the broker, and the settings of the C library's allocator."""
 
 import ctypes
 import os
@@ -18,13 +18,14 @@ _UNITS: Final = {
     "GIB": 2**30,
     "TIB": 2**40,
 }
-_WRITTEN: Final = re.compile(
+_LIMIT_PATTERN: Final = re.compile(
     r"(\d{1,15}(?:\.\d{1,6})?)\s*(%|[KMGT]?i?B|)", re.IGNORECASE | re.ASCII
 )
 
-_KEPT: Final = ((-1, 32 * 2**20), (-2, 2**20), (-3, 8 * 2**20))
-"""M_TRIM_THRESHOLD: free bytes at the heap's end that are kept; M_TOP_PAD: bytes the heap grows by
-beyond what is asked; M_MMAP_THRESHOLD: bytes from which an allocation is mapped by itself."""
+_MALLOC_OPTIONS: Final = ((-1, 32 * 2**20), (-2, 2**20), (-3, 8 * 2**20))
+"""Parameters of mallopt(3). M_TRIM_THRESHOLD: free bytes at the end of the heap that are not
+returned to the system; M_TOP_PAD: bytes by which the heap grows beyond a request; M_MMAP_THRESHOLD:
+bytes from which an allocation has a mapping of its own."""
 
 _CGROUP_ROOT: Final = Path("/sys/fs/cgroup")
 _OWN_CGROUPS: Final = Path("/proc/self/cgroup")
@@ -33,11 +34,10 @@ _OWN_CGROUPS: Final = Path("/proc/self/cgroup")
 def parse_memory_limit(limit: int | str) -> tuple[float, bool]:
     """Read bytes (`2147483648`), a size (`"2GiB"`) or a share (`"40%"`).
 
-    Returns the share and True, or bytes and False.
-
+    :returns: the share (0 to 1) and True, or bytes and False.
     :raises ValueError: if it is none of these, not above zero, or a share above 100 %.
     """
-    match = _WRITTEN.fullmatch(str(limit).strip())
+    match = _LIMIT_PATTERN.fullmatch(str(limit).strip())
     if match is None:
         raise ValueError(f"{limit!r} is neither a size nor a share")
     number, unit = float(match[1]), match[2]
@@ -52,7 +52,7 @@ def parse_memory_limit(limit: int | str) -> tuple[float, bool]:
 
 
 def memory_limit_bytes(limit: int | str) -> int:
-    """The key `memory.limit` in bytes; a share is one of `memory_total_bytes`.
+    """The key `memory.limit` in bytes; a share refers to `memory_total_bytes`.
 
     :raises ValueError: as `parse_memory_limit`.
     """
@@ -61,13 +61,14 @@ def memory_limit_bytes(limit: int | str) -> int:
 
 
 def memory_total_bytes(cgroup_root: Path = _CGROUP_ROOT, own_cgroups: Path = _OWN_CGROUPS) -> int:
-    """Bytes of the machine, or of the tightest control group (v1 or v2) around this process."""
+    """Memory of the machine, or the smallest limit of a control group (v1 or v2) of this
+    process."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min([machine, *_cgroup_limits(cgroup_root, own_cgroups)])
 
 
 def _cgroup_limits(root: Path, own_cgroups: Path) -> list[int]:
-    """The limits of the control groups this process is in, from its own up to the root."""
+    """The limits of this process's control groups, from its own up to the root."""
     limits = []
     for line in _read(own_cgroups).splitlines():
         _, controllers, path = line.split(":", 2)
@@ -78,31 +79,31 @@ def _cgroup_limits(root: Path, own_cgroups: Path) -> list[int]:
         else:
             continue
         group = base / path.lstrip("/")
-        # A container often sees its own group as the root, at a path that is not there.
+        # In a container the own group often is the root, and its path does not exist.
         while group.is_relative_to(base):
             text = _read(group / name).strip()
-            if text.isdigit():  # v2 writes `max` where there is no limit
+            if text.isdigit():  # v2 has `max` if there is no limit
                 limits.append(int(text))
             group = group.parent
     return limits
 
 
 def _read(path: Path) -> str:
-    """A file of the kernel, or nothing where this kernel has none."""
+    """The text of a file of the kernel; empty if this kernel does not have it."""
     try:
         return path.read_text()
     except OSError:
         return ""
 
 
-def keep_freed_memory() -> None:
-    """Have the C library keep what was freed for the next buffer, up to a bound (glibc).
+def retain_freed_memory() -> None:
+    """Make the C library (glibc) retain freed memory for later allocations, up to a limit.
 
-    Buffers of a quarter of a megabyte come and go with every turn of the event loop. By default
-    each goes back to the system and is faulted in again page by page, a quarter of the time a
-    1 KiB message takes. What is kept is given back when memory runs low (net/memory_shortage.py).
+    Every iteration of the event loop allocates and frees buffers of a quarter of a megabyte. By
+    default each returns to the system, and its page faults take a quarter of the time of a 1 KiB
+    message. The retained memory is returned when memory is short (net/memory_shortage.py).
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        for parameter, value in _KEPT:
+        for parameter, value in _MALLOC_OPTIONS:
             mallopt(parameter, value)

@@ -1,4 +1,4 @@
-"""Ask a broker whether it answers: the first step of AMQP's handshake, and no more."""
+"""`leveret ping`: the first step of the AMQP handshake, to see whether a broker answers."""
 
 import socket
 from typing import Final
@@ -9,18 +9,18 @@ _HEAD_BYTES: Final = 7
 _METHOD_FRAME: Final = b"\x01\x00\x00"
 _CONNECTION_START: Final = b"\x00\x0a\x00\x0a"
 _START_BYTES_MAX: Final = 64 * 1024
-"""Payload of a connection.start that is believed: brokers send less than one kilobyte."""
+"""Largest accepted payload of connection.start; brokers send less than one kilobyte."""
 
 
 class PingError(Exception):
-    """No broker answered; the text says why in one line."""
+    """No broker answered; the text is the reason in one line."""
 
 
 def ping(host: str, port: int, timeout_s: float) -> None:
     """Send the protocol header and wait for connection.start (AMQP 0-9-1, section 2.2.4).
 
-    :raises PingError: if nobody listens, something else answers, or nothing does for `timeout_s`
-        seconds.
+    :param timeout_s: seconds for each step: connecting, writing, and each read.
+    :raises PingError: if nothing listens, no answer comes in time, or the answer is not AMQP.
     """
     try:
         with socket.create_connection((host, port), timeout_s) as connection:
@@ -33,7 +33,7 @@ def ping(host: str, port: int, timeout_s: float) -> None:
 
 
 def _read_start(connection: socket.socket) -> None:
-    """Read connection.start to its end, so that closing then is no reset to the broker."""
+    """Read the whole connection.start: a socket closed with unread bytes resets the broker's."""
     head = _read(connection, _HEAD_BYTES)
     if not head:
         raise PingError("the connection was closed without an answer")
@@ -46,7 +46,7 @@ def _read_start(connection: socket.socket) -> None:
 
 
 def _read(connection: socket.socket, size: int) -> bytes:
-    """As many bytes, or fewer where the peer sends no more."""
+    """Read `size` bytes, or fewer if the peer closes."""
     received = b""
     while len(received) < size and (more := connection.recv(size - len(received))):
         received += more

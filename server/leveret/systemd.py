@@ -1,11 +1,11 @@
-"""Telling systemd how the start and the stop go (sd_notify(3)); nothing where none asks."""
+"""Notifications of systemd (sd_notify(3))."""
 
 import os
 import socket
 
 
 def notify(state: str) -> None:
-    """Send `READY=1` or `STOPPING=1` to the socket named by NOTIFY_SOCKET.
+    """Send `READY=1` or `STOPPING=1` to the socket in NOTIFY_SOCKET; do nothing without it.
 
     :raises OSError: if the variable names a socket that cannot be written to.
     """
