@@ -1,132 +1,20 @@
-"""The rules of the tree that linters do not know: who imports whom, sizes, what is compiled."""
+"""Rules for the code that linters do not know: sizes, exceptions, mocks, and what is compiled."""
 
 import ast
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from leveret.compiled import COMPILED, loaded_from_shared_object
-
-ROOT = Path(__file__).parents[2]
-SOURCE_ROOTS = (ROOT / "server", ROOT / "storage")
-SOURCES = [path for root in SOURCE_ROOTS for path in sorted(root.rglob("*.py"))]
-EVERYTHING = [
-    ROOT / "setup.py",
-    *SOURCES,
-    *sorted((ROOT / "tests").rglob("*.py")),
-    *sorted((ROOT / "bench").rglob("*.py")),
-]
+from tests.unit.source_tree import EVERYTHING, SOURCES, located, module_name, syntax_tree
 
 FILE_LINES_MAX = 700
 FUNCTION_LINES_MAX = 60
 
-LAYERS = ("leveret_storage", "leveret.engine", "leveret.protocol", "leveret.net")
-"""Packages from the bottom to the top: each may import those before it, and the leaves."""
-
-LEAVES = {
-    "leveret",
-    "leveret.addresses",
-    "leveret.config",
-    "leveret.errors",
-    "leveret.limits",
-    "leveret.memory",
-    "leveret.engine.values.encoded_table",
-}
-"""Modules that anyone may import, and that import nothing but each other."""
-
-SANS_IO = ("leveret_storage", "leveret.engine", "leveret.protocol")
-IO_MODULES = {"asyncio", "selectors", "signal", "socket", "ssl", "uvloop"}
-
 BUILD_VARIABLE = "LEVERET_TEST_BUILD"
 """`compiled` or `plain`, where whoever runs the tests knows which build they run against."""
-
-
-def module_name(path: Path) -> str:
-    """The import name of a file of the source roots."""
-    root = next(root for root in SOURCE_ROOTS if path.is_relative_to(root))
-    parts = path.relative_to(root).with_suffix("").parts
-    return ".".join(part for part in parts if part != "__init__")
-
-
-def is_in(module: str, package: str) -> bool:
-    return module == package or module.startswith(f"{package}.")
-
-
-def imports(path: Path) -> Iterator[tuple[int, str]]:
-    """Line and name of every module a file imports, wherever in the file."""
-    modules = {module_name(source) for source in SOURCES}
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}:{node.lineno}: a relative import"
-            for alias in node.names:
-                inner = f"{node.module}.{alias.name}"
-                yield node.lineno, inner if inner in modules else str(node.module)
-
-
-def is_allowed(importer: str, imported: str) -> bool:
-    """Whether the arrow from one of our modules to another goes the right way."""
-    if imported in LEAVES:
-        return True
-    if importer in LEAVES:
-        return False
-    for layer, package in enumerate(LAYERS):
-        if is_in(importer, package):
-            below = LAYERS[: layer + 1]
-            may_log = package == "leveret.net" and imported == "leveret.logging"
-            return may_log or any(is_in(imported, each) for each in below)
-    return True
-
-
-def located(path: Path, line: int, text: str) -> str:
-    return f"{path.relative_to(ROOT)}:{line}: {text}"
-
-
-def test_imports_go_one_way() -> None:
-    wrong = [
-        located(path, line, imported)
-        for path in SOURCES
-        for line, imported in imports(path)
-        if is_in(imported, "leveret") or is_in(imported, "leveret_storage")
-        if not is_allowed(module_name(path), imported)
-    ]
-    assert wrong == []
-
-
-def test_protocol_engine_and_storage_do_no_io() -> None:
-    wrong = [
-        located(path, line, imported)
-        for path in SOURCES
-        for line, imported in imports(path)
-        if any(is_in(module_name(path), package) for package in SANS_IO)
-        if imported.split(".")[0] in IO_MODULES
-    ]
-    assert wrong == []
-
-
-def test_the_rules_for_imports_can_be_broken() -> None:
-    assert not is_allowed("leveret.engine.queues.queue", "leveret.protocol.wire.frames")
-    assert not is_allowed("leveret.protocol.wire.frames", "leveret.net.server")
-    assert not is_allowed("leveret_storage.format.file_header", "leveret.engine.queues.queue")
-    assert not is_allowed("leveret.config", "leveret.logging")
-    assert not is_allowed("leveret.net.server", "leveret.app")
-    assert is_allowed("leveret.net.server", "leveret.engine.broker")
-    assert is_allowed("leveret.app", "leveret.net.server")
-
-
-def test_coroutines_are_in_net_and_the_composition_root_only() -> None:
-    wrong = [
-        located(path, node.lineno, node.name)
-        for path in SOURCES
-        if not is_in(module_name(path), "leveret.net") and module_name(path) != "leveret.app"
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(node, ast.AsyncFunctionDef)
-    ]
-    assert wrong == []
 
 
 def test_files_are_of_one_subject() -> None:
@@ -138,7 +26,7 @@ def test_functions_fit_on_a_page() -> None:
     long = [
         located(path, node.lineno, f"{node.name}: {node.end_lineno - node.lineno + 1} lines")
         for path in EVERYTHING
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        for node in ast.walk(syntax_tree(path))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         if node.end_lineno and node.end_lineno - node.lineno >= FUNCTION_LINES_MAX
     ]
@@ -160,7 +48,7 @@ def test_every_exception_is_caught_in_one_place_only() -> None:
     broad = [
         located(path, node.lineno, "except Exception")
         for path in SOURCES
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        for node in ast.walk(syntax_tree(path))
         if isinstance(node, ast.ExceptHandler)
         if node.type is None or ast.unparse(node.type) in ("Exception", "BaseException")
     ]
@@ -172,7 +60,7 @@ def test_no_test_patches_with_mocks() -> None:
     using = [
         located(path, node.lineno, ast.unparse(node))
         for path in EVERYTHING
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        for node in ast.walk(syntax_tree(path))
         if isinstance(node, ast.Import | ast.ImportFrom) and "mock" in ast.unparse(node)
     ]
     assert using == []
@@ -196,7 +84,7 @@ class TestCompiledModules:
             located(path, node.lineno, type(node).__name__)
             for path in SOURCES
             if module_name(path) in COMPILED
-            for node in ast.walk(ast.parse(path.read_text("utf-8")))
+            for node in ast.walk(syntax_tree(path))
             if isinstance(node, ast.AsyncFunctionDef | ast.Await)
         ]
         assert wrong == []
@@ -232,7 +120,7 @@ def foreign_names(tree: ast.Module) -> set[str]:
 
 
 def test_nobody_asks_whether_something_is_of_a_compiled_abstract_class() -> None:
-    trees = {path: ast.parse(path.read_text("utf-8")) for path in SOURCES}
+    trees = {path: syntax_tree(path) for path in SOURCES}
     compiled = [tree for path, tree in trees.items() if module_name(path) in COMPILED]
     abstract = abstract_classes(compiled)
     assert len(abstract) > 1
