@@ -8,6 +8,11 @@ LEVERET_COMPILE ?= auto
 export LEVERET_COMPILE
 # Arguments for pytest: make test ARGS="tests/unit -x"
 ARGS ?=
+# make test JOBS=2 runs the tests in two processes, each file's tests in one of them.
+JOBS ?=
+# make test COVERAGE=1 measures the coverage of what runs in the tests' own process, as plain Python only;
+# make coverage does that for the tests that start no broker, and prints it.
+COVERAGE ?=
 # make test AHEAD=365 runs the tests with the clock so many days ahead, by Debian's faketime, so that a
 # test that depends on the date is found on the day it is written. Needs a C compiler.
 AHEAD ?=
@@ -25,13 +30,25 @@ real_sleep := $(abspath $(VENV))/real_sleep.so
 ahead := $(if $(AHEAD),LEVERET_TEST_DAYS_AHEAD=$(AHEAD) FAKETIME=+$(AHEAD)d FAKETIME_DONT_FAKE_MONOTONIC=1 \
 	LD_PRELOAD='$(real_sleep):/usr/$$LIB/faketime/libfaketime.so.1')
 
-.PHONY: run test crash lint format bench clean
+.PHONY: run test coverage coverage-report crash lint format bench clean
 
 run: $(installed)
 	@exec $(bin)/leveret serve --data-dir ./data
 
+# Directories of tests ahead of time are apart: their age, a year, is what pytest takes for abandoned, and
+# it would remove those of a run beside it.
 test: $(installed) $(tools) $(if $(AHEAD),$(real_sleep))
-	$(ahead) $(bin)/python -m pytest $(ARGS)
+	$(ahead) $(bin)/python -m pytest $(if $(JOBS),-n $(JOBS) --dist loadfile) \
+		$(if $(COVERAGE),--cov --cov-report=) $(if $(AHEAD),--basetemp=$$(mktemp -d)) $(ARGS)
+
+coverage:
+	@$(MAKE) --no-print-directory test LEVERET_COMPILE=0 COVERAGE=1 ARGS="tests/unit tests/protocol tests/storage"
+	@$(MAKE) --no-print-directory coverage-report
+
+coverage-report:
+	@$(bin)/coverage report | tail -n 1
+	@echo "The files with the lowest coverage:"
+	@$(bin)/coverage report --sort=cover --skip-covered | head -n 22
 
 crash: $(installed) $(tools)
 	$(bin)/python -m tests.crash $(ROUNDS) $(SEED)
