@@ -308,7 +308,7 @@ class Play:
         for client in self.clients:
             client.loses_its_socket()
         assert self.broker.connections_open == 0
-        assert not self.broker.vhosts["/"].replies, "replies are awaited by nobody"
+        assert not self.broker.vhosts["/"].router.reply_routes, "replies are awaited by nobody"
         for queue in queues:
             assert queue.consumers == [], f"{queue.name} has consumers of nobody"
             assert queue.unacknowledged == 0, f"{queue.name} has messages with nobody"

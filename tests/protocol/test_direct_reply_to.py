@@ -12,6 +12,7 @@ from leveret.limits import (
     OUTPUT_HIGH_WATER_BYTES,
     REPLIES_WAITING_BYTES_MAX,
 )
+from leveret.protocol.channels.direct_reply_to import ReplySink
 from tests.protocol import wire
 from tests.protocol.playbook import Client, Play, delivery, returned
 from tests.protocol.wire import Content
@@ -73,7 +74,7 @@ def test_each_channel_has_replies_of_its_own(play: Play, alice: Client, bob: Cli
         name = asks(alice, bob, channel)
         bob.publishes(1, name, b"1")
         alice.hears(channel, reply(1, b"1", name))
-    assert len(play.broker.vhosts["/"].replies) == 2
+    assert len(play.broker.vhosts["/"].router.reply_routes) == 2
 
 
 def test_only_the_reply_to_of_a_request_changes(alice: Client, bob: Client) -> None:
@@ -143,7 +144,7 @@ def test_the_name_ends_with_its_consumer(
     alice.hears_all()
     bob.publishes(1, name, b"gone", mandatory=True)
     bob.hears(1, returned(b"gone", key=name))
-    assert not play.broker.vhosts["/"].replies
+    assert not play.broker.vhosts["/"].router.reply_routes
 
 
 def test_the_name_ends_with_a_connection_that_is_lost(alice: Client, bob: Client) -> None:
@@ -195,7 +196,9 @@ def test_a_requester_that_does_not_read_loses_what_is_too_much(
     alice.reads = False
     for number in range(2 * count):
         bob.publishes(1, name, number.to_bytes(2, "big") * (size // 2), mandatory=True)
-    assert play.broker.vhosts["/"].replies[name].queues[0].message_count() <= waiting + 1
+    [replies] = play.broker.vhosts["/"].router.reply_routes[name].sinks
+    assert isinstance(replies, ReplySink)
+    assert replies.queue.message_count() <= waiting + 1
     assert alice.log.of("replies dropped") == {"channel": 1, "reason": "requester does not read"}
 
     alice.reads = True
@@ -249,7 +252,7 @@ def test_a_second_consumer_of_replies_is_refused(
 ) -> None:
     alice.says(1, Basic.Consume(queue=REPLY_TO, consumer_tag="more", no_ack=no_ack))
     alice.is_refused(1, ReplyCode.PRECONDITION_FAILED, text, Basic.Consume)
-    assert not play.broker.vhosts["/"].replies
+    assert not play.broker.vhosts["/"].router.reply_routes
     alice.opens_again(1)
     alice.consumes(1, REPLY_TO, "replies", no_ack=True)
     name = asks(alice, bob)

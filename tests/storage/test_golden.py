@@ -66,12 +66,12 @@ def test_messages_are_those_that_were_confirmed_in_their_order(directory: Path) 
     contents = read(directory)
 
     expected = expected_of(directory)["messages"]
-    assert {queue.name for _, queue, (found,) in contents.named() if found.count} == set(expected)
+    assert {queue for _, queue, (found,) in contents.named() if found.count} == set(expected)
     for vhost, queue, (found,) in contents.named():
         messages = list(queue_messages(contents, vhost, queue, found, unread))
         assert found.count == len(messages)
         shown = [without_places(message) for message in messages]
-        assert shown == expected.get(queue.name, [])
+        assert shown == expected.get(queue, [])
 
 
 def without_places(message: dict[str, Any]) -> dict[str, Any]:

@@ -128,9 +128,7 @@ def dump(
     problems = _Problems()
     with _opened(directory, read_only) as medium:
         contents = read.read_contents(medium, problems.damaged)
-        known = any(
-            queue == each.name and vhost in (None, name) for name, each, _ in contents.named()
-        )
+        known = any(queue == each and vhost in (None, name) for name, each, _ in contents.named())
         if queue is not None and not known:
             _cannot_read(f"no queue {queue!r} in {directory}")
         items = read.dump(

@@ -14,8 +14,8 @@ import msgspec
 
 from leveret.engine.lifecycle.exchanges import is_predeclared, predeclare
 from leveret.engine.persistence import definitions
-from leveret.engine.queues.queue import Queue
 from leveret.engine.routing.exchanges.base import Binding, Exchange
+from leveret.engine.routing.sink import Sink
 from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError
 from leveret.protocol.wire.methods import PROPERTIES, properties
@@ -24,8 +24,8 @@ from leveret_storage.format.entries import Stored
 Plain = dict[str, Any]
 
 
-def restored(found: list[bytes]) -> tuple[dict[str, VirtualHost], dict[int, Queue]]:
-    """The virtual hosts that definitions make, and the queues there are by their number."""
+def restored(found: list[bytes]) -> tuple[dict[str, VirtualHost], dict[int, Sink]]:
+    """The virtual hosts that definitions make, and what takes messages there, by its number."""
     vhosts: dict[str, VirtualHost] = {}
     for definition in found:
         name = msgspec.msgpack.decode(definition)[1]
@@ -33,7 +33,7 @@ def restored(found: list[bytes]) -> tuple[dict[str, VirtualHost], dict[int, Queu
             vhosts[name] = VirtualHost(name)
             predeclare(vhosts[name])
     made = definitions.restore(vhosts, found)
-    return vhosts, {number: queue for number, queue in made.items() if not queue.deleted}
+    return vhosts, {number: sink for number, sink in made.items() if not sink.deleted}
 
 
 def plain_definitions(vhosts: dict[str, VirtualHost]) -> Iterator[Plain]:

@@ -13,8 +13,7 @@ import msgspec
 
 from leveret.datadir.dump import Plain, plain_definitions, plain_message, restored
 from leveret.engine.queues.priority_backlog import within_priority
-from leveret.engine.queues.queue import Queue
-from leveret.engine.routing.exchanges.delayed import DelayedExchange
+from leveret.engine.routing.sink import Sink
 from leveret.engine.vhost import VirtualHost
 from leveret_storage.errors import ReadFailed, StorageError
 from leveret_storage.format.entries import read_run
@@ -46,32 +45,28 @@ class Contents:
 
     medium: Medium
     vhosts: dict[str, VirtualHost]
-    queues: dict[int, Queue]
-    """The declared queues, by their number."""
+    sinks: dict[int, Sink]
+    """The declared queues and the stores of delayed exchanges, by their number."""
     found: dict[int, RecoveredQueue]
     """Those with anything in the log or on disk."""
     log: list[int]
     """The numbers of the log segments."""
     torn: list[str]
 
-    def named(self) -> Iterator[tuple[str, Queue, list[RecoveredQueue]]]:
-        """Every declared queue with its virtual host and what was found of each of its levels of
-        priority, the highest first; and where the messages of delayed exchanges wait."""
-        numbers: dict[Queue, list[int]] = {}
-        for number, queue in self.queues.items():
-            numbers.setdefault(queue, []).insert(0, number)
+    def named(self) -> Iterator[tuple[str, str, list[RecoveredQueue]]]:
+        """Every declared queue and delayed exchange: its virtual host, its name, and what was found
+        of each of its levels of priority, the highest first."""
+        numbers: dict[Sink, list[int]] = {}
+        for number, sink in self.sinks.items():
+            numbers.setdefault(sink, []).insert(0, number)
         for vhost in self.vhosts.values():
-            waiting = [
-                exchange.waiting
-                for exchange in vhost.exchanges.values()
-                if isinstance(exchange, DelayedExchange) and exchange.waiting is not None
-            ]
-            for queue in [*vhost.queues.values(), *waiting]:
-                if queue not in numbers:
-                    # Of an exchange that is not durable nothing is kept.
+            sinks: list[tuple[str, Sink]] = [*vhost.queues.items(), *vhost.delayed_stores.items()]
+            for name, sink in sinks:
+                if sink not in numbers:
+                    # Of an exchange that is not durable nothing is persisted.
                     continue
-                levels = [self.found.get(each) or RecoveredQueue(each) for each in numbers[queue]]
-                yield vhost.name, queue, levels
+                levels = [self.found.get(each) or RecoveredQueue(each) for each in numbers[sink]]
+                yield vhost.name, name, levels
 
 
 def read_contents(medium: Medium, damaged: Told) -> Contents:
@@ -80,9 +75,9 @@ def read_contents(medium: Medium, damaged: Told) -> Contents:
     :raises StorageError: if it cannot be read.
     """
     found = recover(medium, damaged)
-    vhosts, queues = restored(found.definitions)
+    vhosts, sinks = restored(found.definitions)
     log = [number for number, _ in found.log]
-    return Contents(medium, vhosts, queues, found.queues, log, found.torn)
+    return Contents(medium, vhosts, sinks, found.queues, log, found.torn)
 
 
 # --- check ----------------------------------------------------------------------------------
@@ -124,7 +119,7 @@ def check(medium: Medium, directory: Path) -> Findings:
 
 
 def queue_messages(
-    contents: Contents, vhost: str, queue: Queue, found: RecoveredQueue, unread: Callable[..., None]
+    contents: Contents, vhost: str, queue: str, found: RecoveredQueue, unread: Callable[..., None]
 ) -> Iterator[Plain]:
     """The messages of a queue, or one level of its priorities, that a start would find, in order.
 
@@ -133,7 +128,7 @@ def queue_messages(
     for item in found.contents:
         if isinstance(item, LoggedMessages):
             for position, message in enumerate(item.messages, item.first):
-                yield plain_message(vhost, queue.name, position, message)
+                yield plain_message(vhost, queue, position, message)
             continue
         try:
             payload = read_record(
@@ -146,7 +141,7 @@ def queue_messages(
         for first, end in item.live:
             for position in range(first, end):
                 message = messages[position - int(item.first)]
-                yield plain_message(vhost, queue.name, position, message)
+                yield plain_message(vhost, queue, position, message)
 
 
 def dump(
@@ -165,7 +160,7 @@ def dump(
     if definitions and queue is None:
         return
     for name, each, levels in contents.named():
-        if vhost in (None, name) and queue in (None, each.name):
+        if vhost in (None, name) and queue in (None, each):
             for found in levels:
                 yield from queue_messages(contents, name, each, found, unread)
 
@@ -211,14 +206,14 @@ def stats(contents: Contents) -> Plain:
 
 
 def _queue_stats(
-    sizes: dict[str, int], vhost: str, queue: Queue, levels: list[RecoveredQueue]
+    sizes: dict[str, int], vhost: str, queue: str, levels: list[RecoveredQueue]
 ) -> Plain:
     names = [segment.name for found in levels for segment in found.segments]
     messages = sum(found.count for found in levels)
     arrived = sum(within_priority(found.next_position) for found in levels)
     return {
         "vhost": vhost,
-        "name": queue.name,
+        "name": queue,
         "number": levels[-1].number,
         "messages": messages,
         "settled": arrived - messages,

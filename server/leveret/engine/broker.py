@@ -9,6 +9,7 @@ from leveret.engine.access.accounts import Accounts
 from leveret.engine.lifecycle.exchanges import predeclare
 from leveret.engine.persistence import definitions
 from leveret.engine.persistence.definition_log import DefinitionLog
+from leveret.engine.queues.delayed_store import DelayedStore
 from leveret.engine.queues.queue import Queue
 from leveret.engine.values.clock import Clock
 from leveret.engine.values.timers import Timers
@@ -47,7 +48,7 @@ class Broker:
     def add_vhost(self, name: str) -> VirtualHost:
         """Make a virtual host with the exchanges it is born with."""
         vhost = VirtualHost(name, self.clock, self.timers)
-        vhost.adopts = self.config.queues.redeclare == "adopt"
+        vhost.adopts_redeclared = self.config.queues.redeclare == "adopt"
         predeclare(vhost)
         self.vhosts[name] = vhost
         return vhost
@@ -84,7 +85,7 @@ class Broker:
         found = found._replace(next_queue=max(found.next_queue, *made, 0) + 1)
         store.start(found)
         for vhost in self.vhosts.values():
-            vhost.definition_log = self.definition_log
+            vhost.attach_store(self.definition_log)
         return found
 
     def _synced(self) -> None:
@@ -102,13 +103,13 @@ class Broker:
             self.definition_log.store.commit(urgent)
 
 
-def _restore_queues(store: Store, queues: dict[int, Queue], found: Recovery) -> None:
+def _restore_queues(store: Store, queues: dict[int, Queue | DelayedStore], found: Recovery) -> None:
     """Give every queue what was found of it, by the numbers that the store has for it."""
-    levels: dict[Queue, list[tuple[QueueJournal, RecoveredQueue]]] = {}
+    levels: dict[Queue | DelayedStore, list[tuple[QueueJournal, RecoveredQueue]]] = {}
     for number, queue in queues.items():
         recovered = found.queues.pop(number, None)
         if recovered is None:
-            if queue in levels and queue.priority_levels > 1:
+            if queue in levels and isinstance(queue, Queue):
                 # A level of priority that never had a message.
                 continue
             recovered = RecoveredQueue(number)

@@ -193,19 +193,27 @@ class Store:
         entries.begin_message(out, len(queues))
         at: i64 = 0
         while at < len(queues):
-            queue = queues[at]
-            position: i64 = positions[at]
-            entries.write_place(out, queue.number, position)
-            if queue.open_end < 0:
-                queue.open_first = position
-                self._written_to.append(queue)
-            if position < queue.open_first:
-                queue.open_first = position
-            if position >= queue.open_end:
-                queue.open_end = position + 1
+            self._write_place(queues[at], positions[at])
             at += 1
         entries.write_stored(out, message)
         self._urgent = True
+
+    def add_message_to_one(self, queue: QueueJournal, position: i64, message: Stored) -> None:
+        """As `add_message`, for a message that went to one queue, without a list."""
+        entries.begin_message(self._out, 1)
+        self._write_place(queue, position)
+        entries.write_stored(self._out, message)
+        self._urgent = True
+
+    def _write_place(self, queue: QueueJournal, position: i64) -> None:
+        entries.write_place(self._out, queue.number, position)
+        if queue.open_end < 0:
+            queue.open_first = position
+            self._written_to.append(queue)
+        if position < queue.open_first:
+            queue.open_first = position
+        if position >= queue.open_end:
+            queue.open_end = position + 1
 
     def define(self, data: bytes) -> None:
         """Keep a definition. What it says is the owner's affair."""

@@ -31,26 +31,27 @@ class Setting:
     def queue(self, name: str) -> Queue:
         queue = Queue(name)
         self.vhost.queues[name] = queue
-        self.vhost.changed()
+        self.vhost.router.invalidate()
         return queue
 
     def exchange(self, name: str, kind: str = "fanout", **arguments: str) -> None:
         table: Table = {key.replace("_", "-"): value for key, value in arguments.items()}
         self.vhost.exchanges[name] = create(kind, name, False, False, False, table)
-        self.vhost.changed()
+        self.vhost.router.invalidate()
 
     def bind(self, source: str, destination: str, key: str = "", **arguments: str) -> None:
-        to: Destination = self.vhost.exchanges.get(destination) or self.vhost.queues[destination]
+        exchange = self.vhost.exchanges.get(destination)
+        to: Destination = exchange or self.vhost.queues[destination].destination
         table: Table = {key.replace("_", "-"): value for key, value in arguments.items()}
         self.vhost.exchanges[source].bind(to, key, table)
-        self.vhost.changed()
+        self.vhost.router.invalidate()
 
     def route(self, exchange: str, key: str = "") -> list[str]:
-        return sorted(queue.name for queue in self.vhost.route(raw(exchange, key)).queues)
+        return sorted(sink.name for sink in self.vhost.router.route(raw(exchange, key)).sinks)
 
     def routed(self, exchange: str, *keys: str) -> list[str]:
         """The queues a message with several routing keys goes to."""
-        queues = self.vhost.queues_for(exchange, list(keys), message())
+        queues = self.vhost.router.sinks_for(exchange, list(keys), message())
         return sorted(queue.name for queue in queues)
 
 
@@ -125,10 +126,10 @@ def test_a_route_says_if_it_depends_on_the_message(setting: Setting) -> None:
     setting.queue("q")
     setting.exchange("x")
     setting.bind("x", "q")
-    assert [setting.vhost.route(raw("x", "k")).per_message] == [False]
+    assert [setting.vhost.router.route(raw("x", "k")).needs_message] == [False]
     setting.bind("x", "amq.headers")
     setting.bind("amq.headers", "q", a="1")
-    assert [setting.vhost.route(raw("x", "k")).per_message] == [True]
+    assert [setting.vhost.router.route(raw("x", "k")).needs_message] == [True]
 
 
 def test_a_message_with_several_keys_goes_where_any_of_them_leads(setting: Setting) -> None:
@@ -156,20 +157,20 @@ def test_the_alternate_exchange_is_asked_only_if_no_key_leads_anywhere(setting: 
 def test_a_route_is_remembered_until_something_changes(setting: Setting) -> None:
     setting.queue("q")
     setting.bind("amq.direct", "q", "k")
-    route = setting.vhost.route(raw("amq.direct", "k"))
-    assert setting.vhost.route(raw("amq.direct", "k")) is route
+    route = setting.vhost.router.route(raw("amq.direct", "k"))
+    assert setting.vhost.router.route(raw("amq.direct", "k")) is route
     assert not route.stale
-    setting.vhost.changed()
-    assert setting.vhost.route(raw("amq.direct", "k")) is not route
+    setting.vhost.router.invalidate()
+    assert setting.vhost.router.route(raw("amq.direct", "k")) is not route
     assert [route.stale] == [True], "who holds it can see that it no longer counts"
 
 
 def test_routes_are_remembered_in_bounded_memory(setting: Setting) -> None:
-    first = setting.vhost.route(raw("", "0"))
+    first = setting.vhost.router.route(raw("", "0"))
     for number in range(1, ROUTE_CACHE_ENTRIES_MAX):
-        setting.vhost.route(raw("", str(number)))
+        setting.vhost.router.route(raw("", str(number)))
     assert not first.stale
-    setting.vhost.route(raw("", "one more"))
+    setting.vhost.router.route(raw("", "one more"))
     assert [first.stale] == [True]
 
 
@@ -206,23 +207,23 @@ def test_a_routing_key_may_be_any_octets(key: bytes) -> None:
 def test_replies_come_and_go_without_a_route_being_forgotten() -> None:
     setting = Setting()
     setting.queue("q")
-    remembered = setting.vhost.route(raw("", "q"))
+    remembered = setting.vhost.router.route(raw("", "q"))
     queue = Queue("replies")
 
-    setting.vhost.add_replies(queue)
-    found = setting.vhost.route(raw("", "replies"))
-    assert found.queues == [queue]
+    setting.vhost.router.add_reply_sink(queue)
+    found = setting.vhost.router.route(raw("", "replies"))
+    assert found.sinks == [queue]
     assert found.raw == raw("", "replies")
-    assert setting.vhost.queues_for("", ["nowhere", "replies"], message()) == [queue]
+    assert setting.vhost.router.sinks_for("", ["nowhere", "replies"], message()) == [queue]
 
-    setting.vhost.remove_replies(queue)
+    setting.vhost.router.remove_reply_sink(queue)
     assert found.stale
     assert setting.route("", "replies") == []
-    assert setting.vhost.route(raw("", "q")) is remembered
+    assert setting.vhost.router.route(raw("", "q")) is remembered
     assert not remembered.stale
 
 
 def test_replies_are_reached_through_the_default_exchange_only() -> None:
     setting = Setting()
-    setting.vhost.add_replies(Queue("replies"))
+    setting.vhost.router.add_reply_sink(Queue("replies"))
     assert setting.route("amq.direct", "replies") == []

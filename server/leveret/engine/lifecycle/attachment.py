@@ -1,6 +1,7 @@
-"""What an exchange gets from the virtual host it moves into, if its type needs anything there."""
+"""Attaching an exchange to its virtual host: what its type needs there, if anything."""
 
-from leveret.engine.flow.duplicates import Duplicates
+from functools import partial
+
 from leveret.engine.persistence import definition_log
 from leveret.engine.queues.delayed_store import DelayedStore
 from leveret.engine.routing.exchanges.base import Exchange
@@ -10,22 +11,34 @@ from leveret.engine.vhost import VirtualHost
 
 
 def attach(vhost: VirtualHost, exchange: Exchange) -> None:
-    """Give an exchange what it needs in its virtual host. If that is durable it is kept, which
-    takes that the exchange is known by then."""
+    """Give an exchange what it needs in its virtual host.
+
+    What of it is durable is persisted, behind the definition of the exchange itself.
+    """
     deduplicates = deduplicating(exchange)
     if deduplicates is not None:
-        deduplicates.duplicates = Duplicates(vhost, deduplicates)
+        deduplicates.attach(vhost.clock, partial(vhost.note_exchange_key, exchange.name))
     if isinstance(exchange, DelayedExchange):
-        waiting = DelayedStore(vhost, exchange)
-        exchange.waiting = waiting
+        delayed = DelayedStore(exchange.name, vhost)
+        exchange.delayed = delayed
+        vhost.delayed_stores[exchange.name] = delayed
         if vhost.definition_log is not None:
-            store = vhost.definition_log.store
-            if not exchange.durable:
-                waiting.attach_store(store, None)
-                return
-            waiting.attach_store(store, store.add_queue(True))
-            waiting.sorted_runs.attach_store(store, store.add_queue(True))
-            vhost.definition_log.define(definition_log.delays(vhost.name, waiting))
+            _attach_store(vhost, vhost.definition_log, delayed, exchange.durable)
+
+
+def _attach_store(
+    vhost: VirtualHost,
+    log: definition_log.DefinitionLog,
+    delayed: DelayedStore,
+    durable: bool,
+) -> None:
+    store = log.store
+    if not durable:
+        delayed.attach_store(store, None)
+        return
+    delayed.attach_store(store, store.add_queue(True))
+    delayed.sorted_runs.attach_store(store, store.add_queue(True))
+    log.define(definition_log.delays(vhost.name, delayed))
 
 
 def deduplicating(exchange: Exchange | None) -> DeduplicatingExchange | None:
@@ -35,7 +48,8 @@ def deduplicating(exchange: Exchange | None) -> DeduplicatingExchange | None:
     return exchange if isinstance(exchange, DeduplicatingExchange) else None
 
 
-def detach(exchange: Exchange) -> None:
-    """Drop what an exchange had in its virtual host, which it is no longer in."""
-    if isinstance(exchange, DelayedExchange) and exchange.waiting is not None:
-        exchange.waiting.delete()
+def detach(vhost: VirtualHost, exchange: Exchange) -> None:
+    """Drop what an exchange had in its virtual host, which it has left."""
+    delayed = vhost.delayed_stores.pop(exchange.name, None)
+    if delayed is not None:
+        delayed.delete()

@@ -12,6 +12,7 @@ from leveret.engine.lifecycle.names import (
 from leveret.engine.persistence import definition_log
 from leveret.engine.routing.exchanges.base import Binding, Destination, Exchange
 from leveret.engine.values.field_table import Table
+from leveret.engine.values.message import Message, arriving
 from leveret.engine.vhost import VirtualHost
 
 
@@ -32,7 +33,7 @@ def bind_queue(
     refuse_default_exchange(exchange_name)
     source = find_exchange(vhost, exchange_name)
     queue = find_queue(vhost, queue_name, owner)
-    return _bind(vhost, source, queue, routing_key, arguments)
+    return _bind(vhost, source, queue.destination, routing_key, arguments)
 
 
 def unbind_queue(
@@ -51,10 +52,14 @@ def unbind_queue(
     refuse_default_exchange(exchange_name)
     queue = vhost.queues.get(queue_name)
     source = vhost.exchanges.get(exchange_name)
-    if queue is None or source is None or not source.has_binding(queue, routing_key, arguments):
+    if (
+        queue is None
+        or source is None
+        or not source.has_binding(queue.destination, routing_key, arguments)
+    ):
         return
     check_owner(vhost, queue, owner)
-    _unbind(vhost, source, queue, routing_key, arguments)
+    _unbind(vhost, source, queue.destination, routing_key, arguments)
 
 
 def bind_exchange(
@@ -102,7 +107,7 @@ def _bind(
     if source.bind(destination, routing_key, arguments):
         _changed(vhost, Binding(source, destination, routing_key, arguments), definition_log.bind)
         for message in source.recent():
-            vhost.publish_again(destination, message)
+            _publish_again(vhost, destination, message)
     return source.durable and destination.durable
 
 
@@ -118,10 +123,19 @@ def _unbind(
         delete_if_unbound(vhost, source)
 
 
+def _publish_again(vhost: VirtualHost, destination: Destination, message: Message) -> None:
+    """Publish a message of an exchange's history where a new binding leads.
+
+    It arrives anew, so it has all the time to live that it had.
+    """
+    again = arriving(message, int(vhost.clock.now))
+    vhost.publisher.publish(again, vhost.router.sinks_behind(destination, again))
+
+
 def _changed(
     vhost: VirtualHost, binding: Binding, definition: Callable[[str, Binding], bytes]
 ) -> None:
     """A binding came or went, which is kept if both its ends are durable."""
-    vhost.changed()
+    vhost.router.invalidate()
     if vhost.definition_log is not None and binding.source.durable and binding.destination.durable:
         vhost.definition_log.define(definition(vhost.name, binding))

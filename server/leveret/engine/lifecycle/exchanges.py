@@ -80,7 +80,7 @@ def declare_exchange(
         refuse_reserved("exchange", name)
         declared = create(type_name, name, durable, auto_delete, internal, arguments, vhost.name)
         vhost.exchanges[name] = declared
-        vhost.changed()
+        vhost.router.invalidate()
         if durable and vhost.definition_log is not None:
             vhost.definition_log.define(definition_log.exchange(vhost.name, declared))
         attach(vhost, declared)
@@ -146,7 +146,7 @@ def delete_if_unbound(vhost: VirtualHost, exchange: Exchange) -> None:
 
 def _remove(exchanges: list[Exchange], vhost: VirtualHost) -> None:
     """Remove exchanges, and those that auto-delete for it: a chain of any length."""
-    vhost.changed()
+    vhost.router.invalidate()
     while exchanges:
         exchange = exchanges.pop()
         if vhost.exchanges.get(exchange.name) is exchange:
@@ -154,13 +154,13 @@ def _remove(exchanges: list[Exchange], vhost: VirtualHost) -> None:
             if exchange.durable and vhost.definition_log is not None:
                 vhost.definition_log.define(definition_log.exchange_gone(vhost.name, exchange.name))
             exchange.drop_all()
-            detach(exchange)
+            detach(vhost, exchange)
             exchanges += _unbound_sources(vhost, exchange)
 
 
 def _unbound_sources(vhost: VirtualHost, destination: Destination) -> list[Exchange]:
     """Drop every binding to a destination; the exchanges that are to go because of it."""
-    vhost.changed()
+    vhost.router.invalidate()
     sources = destination.sources()
     for source in sources:
         source.drop(destination)

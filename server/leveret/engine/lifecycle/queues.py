@@ -73,7 +73,7 @@ def declare_queue(
         raise inequivalent(what, "durable", flag(durable), flag(current.durable))
     if auto_delete != current.auto_delete:
         raise inequivalent(what, "auto_delete", flag(auto_delete), flag(current.auto_delete))
-    adopted = ADOPTABLE if vhost.adopts else frozenset()
+    adopted = ADOPTABLE if vhost.adopts_redeclared else frozenset()
     if check_equivalent(what, arguments, current.arguments, adopted):
         check_queue_arguments(what, arguments)
         _adopt(vhost, current, arguments)
@@ -154,7 +154,7 @@ def _create(
     queue.declared_by = declared_by
     set_expiry(vhost, queue)
     vhost.queues[name] = queue
-    vhost.changed()
+    vhost.router.invalidate()
     if vhost.definition_log is not None:
         store = vhost.definition_log.store
         journal = store.add_queue(True, queue.priority_levels - 1) if durable else None
@@ -189,7 +189,7 @@ def remove_queue(vhost: VirtualHost, queue: Queue) -> None:
     del vhost.queues[queue.name]
     if queue.durable and vhost.definition_log is not None:
         vhost.definition_log.define(definition_log.queue_gone(vhost.name, queue.name))
-    unbind_everywhere(vhost, queue)
+    unbind_everywhere(vhost, queue.destination)
     queue.delete()
 
 

@@ -122,7 +122,9 @@ def delays(vhost: str, waiting: "DelayedStore") -> bytes:
     journal, sorted_runs = waiting.journal, waiting.sorted_runs
     number = 0 if journal is None else journal.number
     sorted_runs_number = 0 if sorted_runs.journal is None else sorted_runs.journal.number
-    return _encode(DELAYS, vhost, waiting.name, number, sorted_runs_number, sorted_runs.starts())
+    return _encode(
+        DELAYS, vhost, waiting.exchange, number, sorted_runs_number, sorted_runs.starts()
+    )
 
 
 def sorted_run(vhost: str, exchange: str, first: int) -> bytes:

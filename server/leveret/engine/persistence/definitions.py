@@ -14,11 +14,11 @@ from leveret.engine.lifecycle.exchanges import is_predeclared, remove_exchange
 from leveret.engine.lifecycle.queues import change_arguments, remove_queue, set_expiry
 from leveret.engine.persistence import definition_log
 from leveret.engine.persistence.field_values import from_plain
+from leveret.engine.queues.delayed_store import DelayedStore
 from leveret.engine.queues.queue import Queue
 from leveret.engine.queues.redelivery import DeliveryCounts
 from leveret.engine.routing.exchanges import create
 from leveret.engine.routing.exchanges.base import Destination
-from leveret.engine.routing.exchanges.delayed import DelayedExchange
 from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.deduplication import DeduplicationWindow
 from leveret.engine.vhost import VirtualHost
@@ -36,8 +36,9 @@ def snapshot(vhosts: dict[str, VirtualHost]) -> list[bytes]:
             if exchange.durable:
                 if not is_predeclared(exchange.name):
                     exchanges.append(definition_log.exchange(vhost.name, exchange))
-                if isinstance(exchange, DelayedExchange) and exchange.waiting is not None:
-                    exchanges.append(definition_log.delays(vhost.name, exchange.waiting))
+                delayed = vhost.delayed_stores.get(exchange.name)
+                if delayed is not None:
+                    exchanges.append(definition_log.delays(vhost.name, delayed))
                 deduplicates = deduplicating(exchange)
                 if deduplicates is not None:
                     keys = deduplicates.window.entries()
@@ -67,13 +68,15 @@ def snapshot(vhosts: dict[str, VirtualHost]) -> list[bytes]:
     return exchanges + queues + bindings + returns + seen
 
 
-def restore(vhosts: dict[str, VirtualHost], definitions: list[bytes]) -> dict[int, Queue]:
+def restore(
+    vhosts: dict[str, VirtualHost], definitions: list[bytes]
+) -> dict[int, Queue | DelayedStore]:
     """Make everything again.
 
     :returns: the queues, by the numbers the store has for them, one for each level of priority;
         those deleted later, too, and those in which delayed messages wait.
     """
-    numbers: dict[int, Queue] = {}
+    numbers: dict[int, Queue | DelayedStore] = {}
     for definition in definitions:
         what, vhost_name, *rest = msgspec.msgpack.decode(definition)
         vhost = vhosts.get(vhost_name)
@@ -84,7 +87,7 @@ def restore(vhosts: dict[str, VirtualHost], definitions: list[bytes]) -> dict[in
 
 def _exchange(
     vhost: VirtualHost,
-    numbers: dict[int, Queue],
+    numbers: dict[int, Queue | DelayedStore],
     name: str,
     type_name: str,
     auto_delete: bool,
@@ -96,7 +99,7 @@ def _exchange(
     attach(vhost, exchange)
 
 
-def _exchange_gone(vhost: VirtualHost, numbers: dict[int, Queue], name: str) -> None:
+def _exchange_gone(vhost: VirtualHost, numbers: dict[int, Queue | DelayedStore], name: str) -> None:
     exchange = vhost.exchanges.get(name)
     if exchange is not None:
         remove_exchange(vhost, exchange)
@@ -104,28 +107,30 @@ def _exchange_gone(vhost: VirtualHost, numbers: dict[int, Queue], name: str) -> 
 
 def _delays(
     vhost: VirtualHost,
-    numbers: dict[int, Queue],
+    numbers: dict[int, Queue | DelayedStore],
     name: str,
     number: int,
     sorted_runs_number: int,
     starts: list[int],
 ) -> None:
-    exchange = vhost.exchanges.get(name)
-    if isinstance(exchange, DelayedExchange) and exchange.waiting is not None:
-        numbers[number] = exchange.waiting
-        numbers[sorted_runs_number] = exchange.waiting
-        exchange.waiting.sorted_runs.found(starts)
+    delayed = vhost.delayed_stores.get(name)
+    if delayed is not None:
+        numbers[number] = delayed
+        numbers[sorted_runs_number] = delayed
+        delayed.sorted_runs.found(starts)
 
 
-def _sorted_run(vhost: VirtualHost, numbers: dict[int, Queue], name: str, first: int) -> None:
-    exchange = vhost.exchanges.get(name)
-    if isinstance(exchange, DelayedExchange) and exchange.waiting is not None:
-        exchange.waiting.sorted_runs.found([first])
+def _sorted_run(
+    vhost: VirtualHost, numbers: dict[int, Queue | DelayedStore], name: str, first: int
+) -> None:
+    delayed = vhost.delayed_stores.get(name)
+    if delayed is not None:
+        delayed.sorted_runs.found([first])
 
 
 def _queue(
     vhost: VirtualHost,
-    numbers: dict[int, Queue],
+    numbers: dict[int, Queue | DelayedStore],
     name: str,
     number: int,
     auto_delete: bool,
@@ -151,7 +156,7 @@ def _queue(
 
 def _queue_changed(
     vhost: VirtualHost,
-    numbers: dict[int, Queue],
+    numbers: dict[int, Queue | DelayedStore],
     name: str,
     arguments: Any,
     types: dict[str, str],
@@ -163,7 +168,7 @@ def _queue_changed(
 
 def _returned(
     vhost: VirtualHost,
-    numbers: dict[int, Queue],
+    numbers: dict[int, Queue | DelayedStore],
     name: str,
     position: int,
     acquired: int,
@@ -177,7 +182,7 @@ def _returned(
 
 def _seen(
     vhost: VirtualHost,
-    numbers: dict[int, Queue],
+    numbers: dict[int, Queue | DelayedStore],
     by_exchange: bool,
     name: str,
     keys: list[tuple[bytes, int]],
@@ -194,7 +199,7 @@ def _seen(
             window.put(key, expires_at)
 
 
-def _queue_gone(vhost: VirtualHost, numbers: dict[int, Queue], name: str) -> None:
+def _queue_gone(vhost: VirtualHost, numbers: dict[int, Queue | DelayedStore], name: str) -> None:
     queue = vhost.queues.get(name)
     if queue is not None:
         remove_queue(vhost, queue)
@@ -203,15 +208,16 @@ def _queue_gone(vhost: VirtualHost, numbers: dict[int, Queue], name: str) -> Non
 def _ends(
     vhost: VirtualHost, source: str, to_exchange: bool, destination: str
 ) -> tuple[Any, Destination | None]:
-    found: Destination | None = (
-        vhost.exchanges.get(destination) if to_exchange else vhost.queues.get(destination)
-    )
+    found: Destination | None = vhost.exchanges.get(destination)
+    if not to_exchange:
+        queue = vhost.queues.get(destination)
+        found = None if queue is None else queue.destination
     return vhost.exchanges.get(source), found
 
 
 def _bind(
     vhost: VirtualHost,
-    numbers: dict[int, Queue],
+    numbers: dict[int, Queue | DelayedStore],
     source_name: str,
     to_exchange: bool,
     destination_name: str,
@@ -225,7 +231,7 @@ def _bind(
 
 def _unbind(
     vhost: VirtualHost,
-    numbers: dict[int, Queue],
+    numbers: dict[int, Queue | DelayedStore],
     source_name: str,
     to_exchange: bool,
     destination_name: str,

@@ -16,26 +16,20 @@ batch, so that whatever happens in between, it is in one place, and only there.
 """
 
 from heapq import heappop, heappush, heapreplace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mypy_extensions import i64
 
-from leveret.engine.flow.dead_letters import copies
-from leveret.engine.flow.persist import persist
-from leveret.engine.persistence import definition_log
-from leveret.engine.queues.queue import HELD, REFUSED, TAKEN, Queue
-from leveret.engine.queues.sorted_runs import SortedRun, SortedRuns, due_of
-from leveret.engine.routing.exchanges.delayed import DelayedExchange, has_waited
-from leveret.engine.values import properties
+from leveret.engine.queues.queue_host import QueueHost
+from leveret.engine.queues.sorted_runs import SortedRun, SortedRuns
+from leveret.engine.routing.sink import ACCEPTED, THROTTLE, PersistTargets, Sink
+from leveret.engine.values.delay import due_of
 from leveret.engine.values.message import Message
 from leveret.engine.values.timers import Timer
 from leveret.limits import RELEASE_SLICE_MESSAGES
 from leveret_storage.recovery.recovered_queue import LoggedMessages, RecoveredQueue
 from leveret_storage.segments.queue_journal import QueueJournal
 from leveret_storage.store.store import Store
-
-if TYPE_CHECKING:
-    from leveret.engine.vhost import VirtualHost
 
 BEHIND_MS: Final = 5
 """Milliseconds until it is seen again whether the disk keeps up."""
@@ -44,16 +38,20 @@ Entry = tuple[int, int, Message]
 """When a message is due, its position, and itself."""
 
 
-class DelayedStore(Queue):
+class DelayedStore(Sink):
     """What waits for one exchange, which owns it."""
 
-    def __init__(self, vhost: "VirtualHost", exchange: DelayedExchange) -> None:
-        super().__init__(exchange.name, durable=exchange.durable, host=vhost)
+    def __init__(self, exchange: str, host: QueueHost) -> None:
+        super().__init__()
+        self.exchange = exchange
+        """The name of the exchange."""
+        self.host = host
+        self.journal: QueueJournal | None = None
+        """The journal of the messages in memory, if the exchange is durable."""
         self.sorted_runs = SortedRuns(self.ring)
-        self.unrouted: i64 = 0
+        self.unrouted_count: i64 = 0
         """Messages that no queue took when they were due."""
-        self._vhost = vhost
-        self._limits = vhost.waiting
+        self._limits = host.delayed_limits
         self._store: Store | None = None
         self._next: i64 = 0
         self._memtable: list[Entry] = []
@@ -66,37 +64,39 @@ class DelayedStore(Queue):
         """The strand they are moved to, once it has begun."""
         self._here: i64 = 0
         """Messages in memory that are in no strand."""
-        self._wake = _DelayTimer(self)
+        self._timer = _DelayTimer(self)
 
     def message_count(self) -> i64:
         return self._here + self.sorted_runs.count
 
     def attach_store(self, store: Store, journal: QueueJournal | None) -> None:
         self.journal = journal
-        self.last_journal = journal
         self._store = store
         if journal is None:
             self.sorted_runs.attach_store(store, None)
-        self.host.timers.set(self._wake, 1)
+        self.host.timers.set(self._timer, 1)
 
-    def publish(self, message: Message) -> i64:
+    def publish(self, message: Message, targets: PersistTargets | None = None) -> i64:
+        """Hold a message until it is due.
+
+        :returns: `THROTTLE` if memtables wait to be flushed, or the disk does not keep up.
+        """
         if self.deleted:
             # A transaction published to it that commits only now.
-            return TAKEN
-        position = int(self._next)
+            return ACCEPTED
+        position = self._next
         self._next += 1
-        self.last_position = position
-        entry = (int(due_of(message)), position, message)
+        entry = (int(due_of(message)), int(position), message)
         self._add(entry)
-        self.host.timers.set(self._wake, entry[0])
+        self.host.timers.set(self._timer, entry[0])
+        journal = self.journal
+        if message.persistent and journal is not None and targets is not None:
+            targets.add(journal, position)
         store = self._store
         if store is None:
-            return TAKEN
-        too_fast = (
-            len(self._immutable_memtables) >= self._limits.memtables_max
-            or store.needs_backpressure()
-        )
-        return HELD if too_fast else TAKEN
+            return ACCEPTED
+        is_full = len(self._immutable_memtables) >= self._limits.memtables_max
+        return ACCEPTED | THROTTLE if is_full or store.needs_backpressure() else ACCEPTED
 
     def _add(self, entry: Entry) -> None:
         heap = self._memtable
@@ -114,7 +114,7 @@ class DelayedStore(Queue):
                 and len(self._immutable_memtables) >= self._limits.memtables_max
             ):
                 # At a restart nobody has turned the clock yet.
-                self.host.timers.set(self._wake, max(self.host.clock.now, 1))
+                self.host.timers.set(self._timer, max(self.host.clock.now, 1))
 
     def delete(self) -> None:
         """Drop all that waits."""
@@ -123,12 +123,11 @@ class DelayedStore(Queue):
         self._flushing = []
         self._here = 0
         self.sorted_runs.clear()
-        self.host.timers.stop(self._wake)
+        self.host.timers.stop(self._timer)
         self.deleted = True
         if self._store is not None and self.journal is not None:
             self._store.delete_queue(self.journal)
         self.journal = None
-        self.last_journal = None
 
     def restore(self, store: Store, found: list[tuple[QueueJournal, RecoveredQueue]]) -> None:
         """Take in what a start found of what came last, and of the strands."""
@@ -159,7 +158,7 @@ class DelayedStore(Queue):
         now = self.host.clock.now
         store = self._store
         if store is not None and store.needs_backpressure():
-            self.host.timers.set(self._wake, now + BEHIND_MS)
+            self.host.timers.set(self._timer, now + BEHIND_MS)
             return
         self.sorted_runs.read_ahead(now)
         left: i64 = RELEASE_SLICE_MESSAGES
@@ -172,7 +171,7 @@ class DelayedStore(Queue):
             self._flush()
         again = now if left == 0 or self._flushing else self._wake_at(now)
         if again != 0:
-            self.host.timers.set(self._wake, again)
+            self.host.timers.set(self._timer, again)
 
     def _wake_at(self, now: i64) -> i64:
         """When there is something to do next; 0 is never, or when what is being read is there."""
@@ -205,15 +204,19 @@ class DelayedStore(Queue):
                 position, message = sorted_runs.pop()
                 if sorted_runs.journal is not None:
                     sorted_runs.journal.settle(position)
-                self._pass_on(message)
+                self._release(message)
                 return True
         if here == 0 or here > now:
             return False
         _, at, message = self._pop_here(here)
         if self.journal is not None:
             self.journal.settle(at)
-        self._pass_on(message)
+        self._release(message)
         return True
+
+    def _release(self, message: Message) -> None:
+        if not self.host.release(self.exchange, message):
+            self.unrouted_count += 1
 
     def _pop_here(self, due: i64) -> Entry:
         self._here -= 1
@@ -225,26 +228,6 @@ class DelayedStore(Queue):
         entry = heappop(self._memtable)
         self._memtable_bytes -= len(entry[2].header) + len(entry[2].body)
         return entry
-
-    def _pass_on(self, message: Message) -> None:
-        """Route what is due, with the bindings there are now."""
-        vhost = self._vhost
-        length = message.route[0]
-        keys = [message.route[2 + length :], *copies(message.header)]
-        now = vhost.clock.now
-        ttl = properties.expiration(message.header)
-        expires_at = now + int(ttl) if ttl is not None else 0
-        header = has_waited(message.header)
-        due = Message(message.route, header, message.body, message.persistent, now, expires_at)
-        texts = [key.decode("utf-8", "surrogateescape") for key in keys]
-        queues = vhost.queues_for(self.name, texts, due)
-        reached = [queue for queue in queues if queue.publish(due) != REFUSED]
-        if not reached:
-            self.unrouted += 1
-        if vhost.definition_log is not None:
-            persist(vhost.definition_log.store, due, queues)
-        if vhost.dead_letters.waiting:
-            vhost.dead_letters.pass_on()
 
     # --- what waits long ----------------------------------------------------------------------
 
@@ -287,11 +270,8 @@ class DelayedStore(Queue):
         sorted_run = self.sorted_runs.last(due)
         if sorted_run is None:
             sorted_run = self.sorted_runs.begin()
-            vhost = self._vhost
-            if self.journal is not None and vhost.definition_log is not None:
-                vhost.definition_log.define(
-                    definition_log.sorted_run(vhost.name, self.name, int(sorted_run.first))
-                )
+            if self.journal is not None:
+                self.host.note_sorted_run(self.exchange, int(sorted_run.first))
         self._sorted_run = sorted_run
         return sorted_run
 

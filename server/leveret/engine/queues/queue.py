@@ -11,8 +11,6 @@ Rules:
   which are most, pay one look at a flag for it.
 """
 
-from typing import Final
-
 from mypy_extensions import i64
 
 from leveret.engine.queues.backlog import Backlog
@@ -31,6 +29,14 @@ from leveret.engine.queues.queue_host import (
 )
 from leveret.engine.queues.redelivery import Redeliveries, counted, exceeds_limit
 from leveret.engine.routing.exchanges.base import Destination
+from leveret.engine.routing.sink import (
+    ACCEPTED,
+    AWAITS_COMMIT,
+    REFUSED,
+    THROTTLE,
+    PersistTargets,
+    Sink,
+)
 from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.deduplication import DeduplicationWindow
 from leveret.engine.values.message import Message, persistent
@@ -48,14 +54,8 @@ from leveret_storage.recovery.recovered_queue import RecoveredQueue
 from leveret_storage.segments.queue_journal import QueueJournal
 from leveret_storage.store.store import Store
 
-TAKEN: Final = 0
-HELD: Final = 1
-REFUSED: Final = 2
-"""What became of a message that was published: the queue took it; it did, but messages come too
-fast; or it is full and refuses what is published."""
 
-
-class Queue(Destination):
+class Queue(Sink):
     """A named queue of one virtual host, owned by it."""
 
     def __init__(
@@ -68,19 +68,18 @@ class Queue(Destination):
         arguments: Arguments | None = None,
         host: QueueHost = NULL_HOST,
     ) -> None:
-        super().__init__(name, durable)
+        super().__init__(name)
+        self.durable = durable
+        """Whether it is there after a restart."""
+        self.destination = Destination(name, durable)
+        """What bindings to it lead to."""
         self.auto_delete = auto_delete
         self.owner = owner
         """The connection an exclusive queue belongs to; None for a shared one."""
         self.arguments = arguments if arguments is not None else Arguments({}, {})
         self.unacknowledged: i64 = 0
-        self.deleted = False
         self.journal: QueueJournal | None = None
         """What the store keeps of a durable queue; None for one that ends with the process."""
-        self.last_position: i64 = -1
-        """The position of the message published last; -1 if it got none."""
-        self.last_journal: QueueJournal | None = None
-        """What the store keeps of that message, if it keeps anything."""
         self.host = host
         self.settings = compute([arguments_source(self.arguments)])
         self.persists = self.settings.quorum
@@ -91,9 +90,6 @@ class Queue(Destination):
         """The keys it has seen lately, if it deduplicates."""
         if self.settings.deduplicates:
             self.deduplication_window = self._new_window()
-        self.refers_back = self.settings.deduplicates
-        """Whether what it dropped may be a duplicate of a message in the open batch, which whoever
-        published it waits for, too."""
         self.expiry: QueueExpiry | None = None
         """What ends it when it is not used, if it has the setting `expires`."""
         self.declared_by = ""
@@ -121,7 +117,6 @@ class Queue(Destination):
     def attach_store(self, store: Store, journal: QueueJournal | None) -> None:
         """Use a store: for what does not fit into memory and, with `log`, for what is durable."""
         self.journal = journal
-        self.last_journal = journal
         self._backlog.attach_store(store, journal)
 
     def restore(self, store: Store, found: list[tuple[QueueJournal, RecoveredQueue]]) -> None:
@@ -169,30 +164,52 @@ class Queue(Destination):
         """Messages that are held back, neither ready nor unacknowledged."""
         return 0 if self.redeliveries is None else self.redeliveries.delayed_count()
 
-    def publish(self, message: Message) -> i64:
-        """Put a message behind all others, or hand it to the next ready consumer.
+    def publish(self, message: Message, targets: PersistTargets | None = None) -> i64:
+        """Put a message behind all others, or deliver it to the next ready consumer.
 
-        Whoever publishes keeps the message, then lets the dead letters go that it may have made.
+        The publisher passes on the dead letters that this may make.
 
-        :returns: `TAKEN`, `HELD` if it came too fast (many wait, and consumers are working on them,
-            or the disk does not keep up), or `REFUSED`.
+        :returns: `THROTTLE` if many messages are ready and consumers are working on them, or if
+            the disk does not keep up.
         """
         if self._needs_checks or message.expires_at != 0:
-            return self._publish_checked(message)
+            return self._publish_checked(message, targets)
         backlog = self._backlog
         store = backlog.store
-        too_fast = store is not None and store.needs_backpressure()
-        self.last_position = backlog.next_position
+        outcome: i64 = ACCEPTED
+        if store is not None and store.needs_backpressure():
+            outcome = ACCEPTED | THROTTLE
+        position = backlog.next_position
         if backlog.count == 0 and self._ready.first is not None:
             consumer = self._ready.next()
             if consumer is not None:
-                position = backlog.next_position
                 backlog.next_position = position + 1
                 backlog.popped_position = position
                 consumer.deliver(message, position, False)
-                return HELD if too_fast else TAKEN
+                if message.persistent and self.journal is not None:
+                    outcome |= self._persist_at(position, targets)
+                return outcome
         backlog.append(message)
-        return HELD if too_fast or self._is_too_long() else TAKEN
+        if message.persistent:
+            journal = self.journal
+            if journal is not None and targets is not None:
+                targets.add(journal, position)
+        if outcome == ACCEPTED and self._is_too_long():
+            return ACCEPTED | THROTTLE
+        return outcome
+
+    def _persist_at(self, position: i64, targets: PersistTargets | None) -> i64:
+        """Have the message at a position written to the log, unless it is settled already.
+
+        :returns: `AWAITS_COMMIT` if it is settled, and may have become a dead letter in the batch.
+        """
+        journal = self._backlog.journal_at(position)
+        if self.journal is None or journal is None or targets is None:
+            return 0
+        if not journal.is_settled(position):
+            targets.add(journal, position)
+            return 0
+        return AWAITS_COMMIT if self.dead_letters else 0
 
     def _is_too_long(self) -> bool:
         """Whether many messages wait, and one has left since this was last so."""
@@ -308,7 +325,6 @@ class Queue(Destination):
         self._backlog.delete()
         self.redeliveries = None
         self.journal = None
-        self.last_journal = None
         self.host.timers.stop(self._timer)
         if self.expiry is not None:
             self.host.timers.stop(self.expiry)
@@ -331,19 +347,22 @@ class Queue(Destination):
             if self.deduplication_window is not None:
                 window.copy_from(self.deduplication_window)
             self.deduplication_window = window
-        self.refers_back = settings.deduplicates
         # What is queued already may have a time to live of its own.
         self._needs_checks = self.message_count() != 0 or self._needs_checks_when_empty()
         self.deliver_ready()
 
-    def _publish_checked(self, message: Message) -> i64:
-        """As `publish`, for a queue or a message with rules of its own."""
+    def _publish_checked(self, message: Message, targets: PersistTargets | None) -> i64:
+        """As `publish`, for a queue or a message with limits of its own."""
         self._needs_checks = True
-        self.last_position = -1
+        outcome: i64 = ACCEPTED
+        if self.settings.deduplicates and message.persistent:
+            # The message that it is a duplicate of, or its key, may be in the open batch.
+            outcome |= AWAITS_COMMIT
         window = self.deduplication_window if self.settings.deduplicates else None
         key = None if window is None else window.key_of(message.header)
         if window is not None and key is not None and window.has(key, self.host.clock.now):
-            return TAKEN
+            window.duplicates += 1
+            return outcome
         if self.settings.rejects and self._has_no_room_for(len(message.body)):
             if self.settings.overflow == REJECT_PUBLISH_DLX and self.dead_letters:
                 self.host.dead_letter(self.name, self.settings, message, MAX_LENGTH)
@@ -357,14 +376,18 @@ class Queue(Destination):
             consumer = self._ready.next()
             if consumer is not None:
                 position = backlog.assign_position(message)
-                self._published_at(position)
                 consumer.deliver(message, position, False)
-                return TAKEN
-        self._published_at(backlog.append(message))
+                if message.persistent:
+                    outcome |= self._persist_at(position, targets)
+                return outcome
+        position = backlog.append(message)
         self._enforce_limits()
+        if message.persistent:
+            outcome |= self._persist_at(position, targets)
         store = backlog.store
-        too_fast = store is not None and store.needs_backpressure()
-        return HELD if too_fast or self._is_too_long() else TAKEN
+        if (store is not None and store.needs_backpressure()) or self._is_too_long():
+            outcome |= THROTTLE
+        return outcome
 
     def _new_window(self) -> DeduplicationWindow:
         settings = self.settings
@@ -377,10 +400,6 @@ class Queue(Destination):
         expires_at = window.add(key, message.header, self.host.clock.now)
         if message.persistent and self.journal is not None:
             self.host.note_key(self.name, key, int(expires_at))
-
-    def _published_at(self, position: i64) -> None:
-        self.last_position = position
-        self.last_journal = self._backlog.journal_at(position)
 
     def _deliver_ready_checked(self) -> None:
         """As `deliver_ready`, past what has expired."""

@@ -1,4 +1,4 @@
-"""What a queue needs of the virtual host it is in."""
+"""The virtual host as its queues see it: clock, timers, dead letters, what is persisted."""
 
 from abc import ABC, abstractmethod
 from typing import Final, NamedTuple
@@ -16,56 +16,67 @@ DELIVERY_LIMIT: Final = b"delivery_limit"
 """Why a message died (RabbitMQ: Dead Letter Exchanges)."""
 
 
-class WaitingLimits(NamedTuple):
-    """How much of what waits in a delayed exchange is in memory (`delayed_queue.py`)."""
+class DelayedStoreLimits(NamedTuple):
+    """How much of what a delayed exchange holds is in memory (`delayed_store.py`)."""
 
     memtable_messages: int = 2048
     memtable_bytes: int = 1024 * 1024
-    """Messages, and bytes of their headers and bodies, at which the heap becomes a stack: sorting
-    it takes a millisecond or two."""
+    """Messages, and bytes of their headers and bodies, at which the memtable becomes immutable:
+    sorting it takes a millisecond or two."""
     memtables_max: int = 16
-    """Stacks that are merged into one strand: the more, the fewer strands there are, and the more
-    is in memory."""
+    """Immutable memtables that are merged into one sorted run: the more, the fewer runs there are,
+    and the more is in memory."""
     block_messages: int = 256
     block_bytes: int = 256 * 1024
-    """Messages, and bytes of their bodies, of one piece of a strand: of each strand that has
-    something due soon, a piece or two are in memory."""
+    """Messages, and bytes of their bodies, of one block of a sorted run: of each run that has
+    something due soon, a block or two are in memory."""
     blocks_flushed: int = 4
-    """Pieces that are moved to disk in one go: more than is published in one turn."""
+    """Blocks that are flushed at once: more than is published in one slice of work."""
 
 
 class QueueHost(ABC):
-    """Where a queue lives."""
+    """What queues and the stores of delayed exchanges need of their virtual host."""
 
     def __init__(self, clock: Clock, timers: Timers) -> None:
         self.clock = clock
         self.timers = timers
-        self.waiting = WaitingLimits()
+        self.delayed_limits = DelayedStoreLimits()
 
     @abstractmethod
     def dead_letter(
         self, queue: str, settings: QueueSettings, message: Message, reason: bytes
     ) -> None:
-        """Take on a message that a queue has settled and that goes to its dead-letter exchange.
+        """Add a message that a queue has settled, and that goes to its dead-letter exchange.
 
-        It goes with `pass_on_dead_letters`, at the end of what the queue was asked to do.
+        It is published by `pass_on_dead_letters`, at the end of what the queue was asked to do.
         """
 
     @abstractmethod
     def pass_on_dead_letters(self) -> None:
-        """Let the dead letters go that were taken on."""
+        """Publish the dead letters that were added."""
 
     @abstractmethod
     def note_key(self, queue: str, key: bytes, expires_at: int) -> None:
-        """Keep the key of a persistent message that a durable queue has seen."""
+        """Persist the deduplication key of a persistent message in a durable queue."""
 
     @abstractmethod
-    def note_delivery_counts(self, queue: str, position: int, returns: DeliveryCounts) -> None:
-        """Keep how often a persistent message of a durable queue came back."""
+    def note_delivery_counts(self, queue: str, position: int, counts: DeliveryCounts) -> None:
+        """Persist how often a persistent message of a durable queue came back."""
+
+    @abstractmethod
+    def release(self, exchange: str, message: Message) -> bool:
+        """Route a message whose delay is over, with the bindings of its exchange as they are.
+
+        :returns: whether any queue took it.
+        """
+
+    @abstractmethod
+    def note_sorted_run(self, exchange: str, first: int) -> None:
+        """Persist that a sorted run of a durable delayed exchange begins at a position."""
 
 
 class NullHost(QueueHost):
-    """The home of a queue that is in no virtual host: its dead letters are just gone."""
+    """The host of a queue that is in no virtual host: dead letters are dropped."""
 
     def dead_letter(
         self, queue: str, settings: QueueSettings, message: Message, reason: bytes
@@ -78,7 +89,13 @@ class NullHost(QueueHost):
     def note_key(self, queue: str, key: bytes, expires_at: int) -> None:
         pass
 
-    def note_delivery_counts(self, queue: str, position: int, returns: DeliveryCounts) -> None:
+    def note_delivery_counts(self, queue: str, position: int, counts: DeliveryCounts) -> None:
+        pass
+
+    def release(self, exchange: str, message: Message) -> bool:
+        return False
+
+    def note_sorted_run(self, exchange: str, first: int) -> None:
         pass
 
 

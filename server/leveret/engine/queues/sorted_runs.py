@@ -18,7 +18,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from leveret.engine.routing.exchanges.delayed import delay_of
+from leveret.engine.values.delay import due_of
 from leveret.engine.values.message import Message
 from leveret_storage.recovery.recovered_queue import LoggedMessages, RecoveredQueue
 from leveret_storage.segments.queue_journal import QueueJournal, Run
@@ -29,15 +29,6 @@ AHEAD_MS: Final = 1000
 
 BLOCKS_IN_MEMORY: Final = 2
 """Pieces of one strand that are in memory at most."""
-
-
-def due_of(message: Message) -> i64:
-    """When a delayed message is due, in milliseconds since the epoch.
-
-    When it arrived is known to a whole millisecond, which counts as over only at its end: no
-    message is early by a part of one.
-    """
-    return message.arrived + delay_of(message.header) + 1
 
 
 class Block:

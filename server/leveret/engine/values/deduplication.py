@@ -19,6 +19,7 @@ from pamqp.common import FieldValue
 
 from leveret.engine.values import properties
 from leveret.engine.values.settings import NONE
+from leveret.engine.values.text import octets_of_text
 
 CACHE_SIZE: Final = "x-cache-size"
 CACHE_TTL: Final = "x-cache-ttl"
@@ -46,10 +47,10 @@ class DeduplicationWindow:
     def __init__(self, size: i64 = NONE, ttl: i64 = NONE, header: str | None = None) -> None:
         """`ttl` is milliseconds. What is `NONE` is as if it was not set."""
         self.duplicates: i64 = 0
-        """Messages that were found to be duplicates."""
+        """Messages that were dropped as duplicates; counted by the owner."""
         self._size: i64 = KEYS_DEFAULT if size == NONE else size
         self._ttl: i64 = ttl
-        self._header = (header or HEADER).encode("utf-8", "surrogateescape")
+        self._header = octets_of_text(header or HEADER)
         self._keys: OrderedDict[bytes, int] = OrderedDict()
         """Until when each counts, in milliseconds since the epoch; 0 is for ever. Oldest first."""
 
@@ -65,15 +66,9 @@ class DeduplicationWindow:
         return value
 
     def has(self, key: bytes, now: i64) -> bool:
-        """Whether a message with this key is a duplicate, which is counted."""
+        """Whether a message with this key is a duplicate."""
         expires_at = self._keys.get(key)
-        if expires_at is None:
-            return False
-        if expires_at != 0 and expires_at <= now:
-            del self._keys[key]
-            return False
-        self.duplicates += 1
-        return True
+        return expires_at is not None and (expires_at == 0 or expires_at > now)
 
     def add(self, key: bytes, header: bytes, now: i64) -> i64:
         """See a key that is not in the window, in a message with this content header.
@@ -91,6 +86,8 @@ class DeduplicationWindow:
     def put(self, key: bytes, expires_at: i64) -> None:
         """Have a key count from now on."""
         keys = self._keys
+        # A key that has expired, and is seen again, is the newest.
+        keys.pop(key, None)
         keys[key] = int(expires_at)
         if len(keys) > self._size:
             keys.popitem(last=False)

@@ -11,12 +11,18 @@ queue (its position, whether it was delivered before) is kept by the queue and b
 
 from leveret_storage.format.entries import Stored as Message
 
-__all__ = ["Message", "arriving", "persistent", "short_strings"]
+__all__ = ["Message", "arriving", "exchange_and_key", "persistent", "short_strings"]
 
 
 def short_strings(exchange: bytes, routing_key: bytes) -> bytes:
     """Exchange and routing key as a message's `route` has them."""
     return bytes([len(exchange)]) + exchange + bytes([len(routing_key)]) + routing_key
+
+
+def exchange_and_key(route: bytes) -> tuple[bytes, bytes]:
+    """Exchange and routing key, of the two short strings that `short_strings` made."""
+    length = route[0]
+    return route[1 : 1 + length], route[2 + length :]
 
 
 def arriving(message: Message, now: int) -> Message:

@@ -74,6 +74,14 @@ def header_value(header: bytes, name: bytes) -> bytes | None:
     return header[value : behind_value(header, value)]
 
 
+def copy_keys(header: bytes) -> list[bytes]:
+    """The routing keys in the header CC (RabbitMQ: Sender-selected Distribution)."""
+    value = header_value(header, b"CC")
+    if value is None:
+        return []
+    return [string_octets(each) for each in array_values(value)]
+
+
 def with_headers(header: bytes, changes: dict[bytes, bytes | None]) -> bytes:
     """The same content header with other values in its table of headers.
 
@@ -180,7 +188,7 @@ def table_entries(value: bytes) -> list[tuple[bytes, bytes]]:
     return found
 
 
-def text_of(value: bytes) -> bytes:
+def string_octets(value: bytes) -> bytes:
     """The octets of a long string; none if it is not one."""
     return value[5:] if value[:1] == b"S" else b""
 

@@ -13,12 +13,13 @@ from mypy_extensions import i16, i32, i64
 from pamqp.base import Frame
 
 from leveret.config import Config
-from leveret.engine.flow.persist import persist
-from leveret.engine.queues.queue import HELD, REFUSED, TAKEN, Queue
+from leveret.engine.queues.queue import Queue
+from leveret.engine.routing.routes import Route
+from leveret.engine.routing.sink import AWAITS_COMMIT, REFUSED, THROTTLE
 from leveret.engine.values.encoded_table import HEADER_PREFIX_BYTES, check_properties, delivery_mode
 from leveret.engine.values.message import Message
 from leveret.engine.values.settings import NONE
-from leveret.engine.vhost import Route, VirtualHost
+from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError, ReplyCode
 from leveret.protocol.channels.deliveries import (
     ACKNOWLEDGED,
@@ -92,6 +93,8 @@ class Channel(ConfirmWriter):
         self._refused: set[int] = set()
         """Publishes that were refused, behind others that are not confirmed yet."""
         self._clock = session.vhost.clock
+        self._router = session.vhost.router
+        self._publisher = session.vhost.publisher
         self._store = session.store
         self._kept_in: i64 = 0
         """The batch of the store that has the last message kept for this channel."""
@@ -219,7 +222,7 @@ class Channel(ConfirmWriter):
         header = self._header
         route = self._route
         if route.stale or route.raw != self._raw_route:
-            route = self.vhost.route(self._raw_route)
+            route = self._router.route(self._raw_route)
             self._route = route
         if self._to_be_looked_at:
             examined = self._examine(header)
@@ -232,7 +235,7 @@ class Channel(ConfirmWriter):
             message = Message(route.raw, header, body, self._persistent, self._clock.now)
         before = self._kept_in
         if self.transaction is not None:
-            if route.per_message:
+            if route.needs_message:
                 route = self._addressed(message, route, [])
             self.transaction.publish(message, route, self._mandatory)
         elif not self.route_message(message, route, self._mandatory):
@@ -255,29 +258,25 @@ class Channel(ConfirmWriter):
         return self._examined
 
     def route_message(self, message: Message, route: Route, mandatory: bool) -> bool:
-        """Put a message into every queue of its route, or return it.
+        """Publish a message to every sink of its route, or return it.
 
         :returns: False if a queue refused it.
         """
-        queues = route.queues
-        if route.per_message:
-            queues = self.vhost.queues_for(route.exchange, [route.routing_key], message)
-        refused = False
-        for queue in queues:
-            outcome = queue.publish(message)
-            if outcome != TAKEN:
-                self.session.throttled = self.session.throttled or outcome == HELD
-                refused = refused or outcome == REFUSED
-        store = self._store if message.persistent or route.persists else None
-        if store is not None and persist(store, message, queues):
-            self._kept_in = store.batch
-        if self.vhost.dead_letters.waiting:
-            self.vhost.dead_letters.pass_on()
-        if mandatory and not queues:
+        sinks = route.sinks
+        if route.needs_message:
+            sinks = self._router.sinks_for(route.exchange, [route.routing_key], message)
+        outcome = self._publisher.publish(message, sinks)
+        if outcome & AWAITS_COMMIT:
+            store = self._store
+            if store is not None:
+                self._kept_in = store.batch
+        if outcome & THROTTLE:
+            self.session.throttled = True
+        if mandatory and not sinks:
             self._flush_confirms()
             write_return(self.session.output, self._wire_number, message, self.session.frame_max)
             self.session.request_flush()
-        return not refused
+        return outcome & REFUSED == 0
 
     def _refuse(self) -> None:
         """A queue refused what was published, which the publisher is told if it wants to know.
@@ -297,8 +296,8 @@ class Channel(ConfirmWriter):
     def _addressed(self, message: Message, route: Route, further_keys: list[str]) -> Route:
         """The route of this message only."""
         keys = [route.routing_key, *further_keys]
-        queues = self.vhost.queues_for(route.exchange, keys, message)
-        return Route(route.raw, route.exchange, route.routing_key, queues, False)
+        sinks = self._router.sinks_for(route.exchange, keys, message)
+        return Route(route.raw, route.exchange, route.routing_key, sinks, False)
 
     # --- acknowledging ----------------------------------------------------------------------
 

@@ -15,7 +15,8 @@ from typing import Final
 from mypy_extensions import i64
 
 from leveret.engine.lifecycle.names import generated
-from leveret.engine.queues.queue import TAKEN, Queue
+from leveret.engine.queues.queue import Queue
+from leveret.engine.routing.sink import ACCEPTED, PersistTargets, Sink
 from leveret.engine.values.field_table import Table
 from leveret.engine.values.message import Message
 from leveret.engine.vhost import VirtualHost
@@ -35,7 +36,7 @@ def is_name(queue: str) -> bool:
 def has_consumer(vhost: VirtualHost, name: str) -> bool:
     """Whether a name of direct reply-to leads to a consumer; of `amq.rabbitmq.reply-to` itself it
     is always said."""
-    return name == REPLY_TO or name in vhost.replies
+    return name == REPLY_TO or name in vhost.router.reply_routes
 
 
 def make_consumer(
@@ -49,58 +50,70 @@ def make_consumer(
         raise AmqpError(ReplyCode.PRECONDITION_FAILED, "reply consumer cannot acknowledge")
     if deliveries.reply_to:
         raise AmqpError(ReplyCode.PRECONDITION_FAILED, "reply consumer already set")
-    queue = ReplyQueue(generated(NAME_PREFIX), deliveries)
-    vhost.add_replies(queue)
-    deliveries.reply_to = queue.name.encode()
-    return ReplyConsumer(tag, queue, deliveries, arguments)
+    replies = ReplySink(generated(NAME_PREFIX), deliveries)
+    vhost.router.add_reply_sink(replies)
+    deliveries.reply_to = replies.name.encode()
+    return ReplyConsumer(tag, replies, deliveries, arguments)
 
 
-class ReplyQueue(Queue):
-    """The replies to one channel that its connection has no room for yet."""
+class ReplySink(Sink):
+    """Takes the replies to one channel, and holds those that its connection cannot send yet."""
 
     def __init__(self, name: str, deliveries: Deliveries) -> None:
         super().__init__(name)
-        self.waiting: i64 = 0
-        """Bytes of the replies that wait."""
+        self.queue = Queue(name)
+        """Has the replies, and the channel's consumer for its only one."""
+        self.waiting_bytes: i64 = 0
+        """Bytes of the replies that wait to be sent."""
         self._deliveries = deliveries
         self._dropped = False
 
-    def publish(self, message: Message) -> i64:
-        if self.waiting >= REPLIES_WAITING_BYTES_MAX:
+    def publish(self, message: Message, targets: PersistTargets | None = None) -> i64:
+        """Send a reply, or drop it if too many wait. It is not persisted, and no requester can
+        throttle who replies to it."""
+        if self.waiting_bytes >= REPLIES_WAITING_BYTES_MAX:
             if not self._dropped:
                 self._dropped = True
                 deliveries = self._deliveries
                 deliveries.session.logger.warning(
-                    "replies dropped", channel=deliveries.channel, reason="requester does not read"
+                    "replies dropped", channel=deliveries.number, reason="requester does not read"
                 )
-            return TAKEN
-        self.waiting += cost(message)
-        return super().publish(message)
+            return ACCEPTED
+        self.waiting_bytes += cost(message)
+        self.queue.publish(message)
+        return ACCEPTED
 
 
 class ReplyConsumer(ChannelConsumer):
-    """A basic.consume of replies. No prefetch holds it up, the channel's neither."""
+    """A basic.consume of replies. No prefetch applies to it, the channel's neither."""
 
     def __init__(
-        self, tag: str, queue: ReplyQueue, deliveries: Deliveries, arguments: Table
+        self, tag: str, replies: ReplySink, deliveries: Deliveries, arguments: Table
     ) -> None:
         super().__init__(
-            tag, queue, deliveries, no_ack=True, exclusive=False, prefetch=0, arguments=arguments
+            tag,
+            replies.queue,
+            deliveries,
+            no_ack=True,
+            exclusive=False,
+            prefetch=0,
+            arguments=arguments,
         )
-        self._replies = queue
+        self._replies = replies
 
     def can_take(self) -> bool:
         return self.deliveries.session.writable()
 
     def deliver(self, message: Message, position: i64, redelivered: bool) -> None:
-        self._replies.waiting -= cost(message)
+        self._replies.waiting_bytes -= cost(message)
         super().deliver(message, position, redelivered)
 
     def end(self, vhost: VirtualHost) -> None:
-        """Nobody is reached by the name any more, and what waits is dropped."""
+        """The name leads nowhere any more, and the replies that wait are dropped."""
         self.deliveries.session.suspended.pop(self, None)
         self.deliveries.reply_to = b""
-        vhost.remove_replies(self.queue)
+        vhost.router.remove_reply_sink(self._replies)
+        self._replies.deleted = True
         self.queue.remove_consumer(self)
         self.queue.delete()
 

@@ -4,8 +4,8 @@ Nothing of it is seen by anybody until tx.commit; tx.rollback forgets the messag
 deliveries unacknowledged again (AMQP 0-9-1, section 1.9; RabbitMQ: Broker Semantics).
 """
 
+from leveret.engine.routing.routes import Route
 from leveret.engine.values.message import Message
-from leveret.engine.vhost import Route
 from leveret.protocol.channels.deliveries import Delivery, Outcome
 
 

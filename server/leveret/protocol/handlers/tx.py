@@ -6,8 +6,8 @@ from typing import Any, Final
 from pamqp.base import Frame
 from pamqp.commands import Tx
 
+from leveret.engine.routing.routes import Route
 from leveret.engine.values.message import arriving
-from leveret.engine.vhost import Route
 from leveret.errors import AmqpError, ReplyCode
 from leveret.protocol.channels.channel import Channel
 from leveret.protocol.channels.transaction import Transaction
@@ -43,10 +43,10 @@ def commit(channel: Channel, method: Tx.Commit) -> Frame:
 
 def _without_deleted(route: Route) -> Route:
     """A route as it was when its message was published, but for the queues that are gone since."""
-    if not any(queue.deleted for queue in route.queues):
+    if not any(sink.deleted for sink in route.sinks):
         return route
-    queues = [queue for queue in route.queues if not queue.deleted]
-    return Route(route.raw, route.exchange, route.routing_key, queues, route.per_message)
+    sinks = [sink for sink in route.sinks if not sink.deleted]
+    return Route(route.raw, route.exchange, route.routing_key, sinks, route.needs_message)
 
 
 def rollback(channel: Channel, method: Tx.Rollback) -> Frame:

@@ -15,8 +15,8 @@ from leveret.engine.values.properties import (
     array_values,
     header_value,
     integer_of,
+    string_octets,
     table_entries,
-    text_of,
 )
 from leveret.errors import AmqpError
 from leveret.limits import X_DEATH_ENTRIES_MAX
@@ -81,7 +81,9 @@ def test_the_last_death_is_another_than_the_first(life: Life) -> None:
     assert second.message_count() == 0
     (dead,) = life.takes("dead")
     told = {
-        (which, what): text_of(header_value(dead.header, b"x-%s-death-%s" % (which, what)) or b"")
+        (which, what): string_octets(
+            header_value(dead.header, b"x-%s-death-%s" % (which, what)) or b""
+        )
         for which in (b"first", b"last")
         for what in (b"queue", b"reason")
     }
@@ -91,7 +93,7 @@ def test_the_last_death_is_another_than_the_first(life: Life) -> None:
         (b"last", b"queue"): b"p",
         (b"last", b"reason"): b"maxlen",
     }
-    assert [text_of(death[b"queue"]) for death in deaths(dead)] == [b"p", b"q"]
+    assert [string_octets(death[b"queue"]) for death in deaths(dead)] == [b"p", b"q"]
 
 
 def test_a_dead_letter_does_not_say_how_often_it_came_back_to_the_queue_it_left(life: Life) -> None:
@@ -103,7 +105,7 @@ def test_a_dead_letter_does_not_say_how_often_it_came_back_to_the_queue_it_left(
         assert taken is not None
         queue.requeue(taken[0], taken[1], True)
     (dead,) = life.takes("dead")
-    assert text_of(deaths(dead)[0][b"reason"]) == b"delivery_limit"
+    assert string_octets(deaths(dead)[0][b"reason"]) == b"delivery_limit"
     assert header_value(dead.header, b"x-delivery-count") is None
     assert header_value(dead.header, b"x-acquired-count") is None
 
@@ -165,7 +167,7 @@ def test_a_message_may_die_as_often_as_the_limit_says(life: Life) -> None:
     assert last.message_count() == 1
     (dead,) = life.takes(f"q{X_DEATH_ENTRIES_MAX}")
     assert len(deaths(dead)) == X_DEATH_ENTRIES_MAX
-    assert text_of(deaths(dead)[0][b"queue"]) == b"q%d" % (X_DEATH_ENTRIES_MAX - 1)
+    assert string_octets(deaths(dead)[0][b"queue"]) == b"q%d" % (X_DEATH_ENTRIES_MAX - 1)
     assert life.vhost.dead_letters.lost == {}
 
 
@@ -224,7 +226,7 @@ def test_a_dead_letter_is_in_the_log_as_soon_as_its_message_is_settled(life: Lif
     assert bodies(life.takes("q")) == [b"%d" % number for number in range(4, 10)]
     dead = life.takes("dead")
     assert bodies(dead) == [b"%d" % number for number in range(4)]
-    assert all(text_of(deaths(each)[0][b"queue"]) == b"q" for each in dead)
+    assert all(string_octets(deaths(each)[0][b"queue"]) == b"q" for each in dead)
 
 
 def test_what_a_quorum_queue_has_is_persistent_and_so_are_its_dead_letters(life: Life) -> None:
@@ -298,6 +300,6 @@ def test_whatever_a_client_writes_for_deaths_a_message_dies_and_says_of_what(
     (dead,) = life.takes("dead")
     check_properties(dead.header, HEADER_PREFIX_BYTES, len(dead.header))
     newest = deaths(dead)[0]
-    assert text_of(newest[b"queue"]) == b"q"
-    assert text_of(newest[b"reason"]) == b"rejected"
+    assert string_octets(newest[b"queue"]) == b"q"
+    assert string_octets(newest[b"reason"]) == b"rejected"
     assert integer_of(newest[b"count"]) != 0 or b"count" in written

@@ -7,13 +7,8 @@ from pamqp.commands import Basic
 
 from leveret.engine.lifecycle.bindings import unbind_queue
 from leveret.engine.lifecycle.exchanges import delete_exchange
-from leveret.engine.routing.exchanges.delayed import (
-    DELAY_MS_MAX,
-    DelayedExchange,
-    delay_of,
-    has_waited,
-)
 from leveret.engine.routing.exchanges.types import create
+from leveret.engine.values.delay import DELAY_MS_MAX, delay_of, with_delay_over
 from leveret.engine.values.field_table import Table, headers_of
 from leveret.engine.values.properties import header_value, long_integer, long_string
 from leveret.errors import AmqpError, ReplyCode
@@ -93,7 +88,7 @@ def test_a_message_without_headers_has_no_delay() -> None:
     ],
 )
 def test_a_message_that_has_waited_says_for_how_long(value: bytes, afterwards: bytes) -> None:
-    header = has_waited(with_value(value))
+    header = with_delay_over(with_value(value))
     assert header_value(header, b"x-delay") == afterwards
     assert delay_of(header) == 0
 
@@ -168,13 +163,11 @@ class TestWaiting:
     def test_it_counts_as_routed_while_it_waits(self, life: Life) -> None:
         assert life.publishes("later", "nowhere", b"a", delayed(50))
         assert not life.publishes("later", "nowhere", b"a")
-        waiting = life.vhost.exchanges["later"]
-        assert isinstance(waiting, DelayedExchange)
-        assert waiting.waiting is not None
-        assert waiting.waiting.message_count() == 1
+        delayed_store = life.vhost.delayed_stores["later"]
+        assert delayed_store.message_count() == 1
         life.passes_to(START + 51)
-        assert waiting.waiting.message_count() == 0
-        assert waiting.waiting.unrouted == 1
+        assert delayed_store.message_count() == 0
+        assert delayed_store.unrouted_count == 1
 
     def test_what_has_nowhere_to_go_goes_to_the_alternate_exchange(self, life: Life) -> None:
         life.exchange(
@@ -203,7 +196,7 @@ class TestWaiting:
     def test_it_does_not_wait_again_at_the_next_delayed_exchange(self, life: Life) -> None:
         life.exchange("first", "x-delayed-message", {"x-delayed-type": "fanout"})
         life.vhost.exchanges["first"].bind(life.vhost.exchanges["later"], "", {})
-        life.vhost.changed()
+        life.vhost.router.invalidate()
         life.publishes("first", "key", b"a", delayed(10))
         life.passes_to(START + 11)
         assert bodies(life) == [b"a"]
@@ -211,7 +204,7 @@ class TestWaiting:
     def test_it_waits_where_another_exchange_leads_to(self, life: Life) -> None:
         life.exchange("front", "fanout", {})
         life.vhost.exchanges["front"].bind(life.vhost.exchanges["later"], "", {})
-        life.vhost.changed()
+        life.vhost.router.invalidate()
         life.publishes("front", "key", b"a", delayed(10))
         assert bodies(life) == []
         life.passes_to(START + 11)

@@ -52,11 +52,11 @@ class Setting:
     def publish(self, key: str, expires_at: int = 0) -> None:
         """Publish a message with its key as the body."""
         raw = short_strings(b"h", key.encode())
-        route = self.vhost.route(raw)
+        route = self.vhost.router.route(raw)
         header = encode_header(Basic.Properties(), len(key))
         message = Message(raw, header, key.encode(), False, int(self.clock.now), expires_at)
-        assert route.per_message
-        for queue in self.vhost.queues_for(route.exchange, [key], message):
+        assert route.needs_message
+        for queue in self.vhost.router.sinks_for(route.exchange, [key], message):
             queue.publish(message)
 
     def bind(self, queue: str, key: str = "", source: str = "h") -> None:

@@ -12,6 +12,7 @@ from leveret.engine.lifecycle.exchanges import (
     predeclare,
 )
 from leveret.engine.lifecycle.queues import declare_queue, remove_consumer, remove_queue
+from leveret.engine.routing.exchanges.base import Destination
 from leveret.engine.values.arguments import Arguments
 from leveret.engine.vhost import VirtualHost
 from tests.unit.engine.queues.consumers import Recorder
@@ -148,15 +149,20 @@ class Topology(RuleBasedStateMachine):
         }
         arriving = {
             (binding.source.name, self.label(destination), binding.routing_key)
-            for destination in [*self.vhost.queues.values(), *self.vhost.exchanges.values()]
+            for destination in self.destinations()
             for binding in bindings_to(destination)
         }
         assert leaving == arriving == self.bindings
 
+    def destinations(self) -> list[Destination]:
+        """All queues, then all exchanges."""
+        queues = [queue.destination for queue in self.vhost.queues.values()]
+        return [*queues, *self.vhost.exchanges.values()]
+
     def label(self, destination: object) -> str:
         """Its kind and name; what is no longer there is neither."""
         for name, queue in self.vhost.queues.items():
-            if queue is destination:
+            if queue.destination is destination:
                 return f"q:{name}"
         for name, exchange in self.vhost.exchanges.items():
             if exchange is destination:
@@ -168,7 +174,7 @@ class Topology(RuleBasedStateMachine):
         for source in self.auto_delete:
             for key in KEYS:
                 octets = b"\x01" + source.encode() + bytes((len(key),)) + key.encode()
-                reached = {queue.name for queue in self.vhost.route(octets).queues}
+                reached = {queue.name for queue in self.vhost.router.route(octets).sinks}
                 assert reached == self.reachable(source, key)
 
     def reachable(self, source: str, key: str) -> set[str]:

@@ -6,12 +6,11 @@ from pamqp.commands import Basic
 
 from leveret.config import Config
 from leveret.engine.broker import Broker
-from leveret.engine.flow.persist import persist
 from leveret.engine.lifecycle.bindings import bind_queue
 from leveret.engine.lifecycle.exchanges import declare_exchange
 from leveret.engine.lifecycle.queues import declare_queue
 from leveret.engine.queues.queue import Queue
-from leveret.engine.queues.queue_host import WaitingLimits
+from leveret.engine.queues.queue_host import DelayedStoreLimits
 from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.field_table import Table
 from leveret.engine.values.message import Message, short_strings
@@ -51,15 +50,15 @@ class Life:
         self,
         medium: FaultyMedium | None = None,
         now: int = START,
-        waiting: WaitingLimits | None = None,
+        waiting: DelayedStoreLimits | None = None,
     ) -> None:
         self.medium = medium or FaultyMedium(1)
         take(self.medium)
         self.writing = StepExecutor()
         self.reading = StepExecutor()
         self.broker = Broker(Config())
-        self._waiting = waiting or WaitingLimits()
-        self.broker.vhosts["/"].waiting = self._waiting
+        self._waiting = waiting or DelayedStoreLimits()
+        self.broker.vhosts["/"].delayed_limits = self._waiting
         self.broker.open_store(self.medium, self.writing, self.reading, _failed)
         self.vhost: VirtualHost = self.broker.vhosts["/"]
         self.passes_to(now)
@@ -166,17 +165,12 @@ class Life:
             self.now,
             self.now + int(properties.expiration) if properties.expiration is not None else 0,
         )
-        route = self.vhost.route(message.route)
-        queues = route.queues
-        if route.per_message:
-            queues = self.vhost.queues_for(exchange, [key], message)
-        for queue in queues:
-            queue.publish(message)
-        definition_log = self.broker.definition_log
-        if definition_log is not None:
-            persist(definition_log.store, message, queues)
-        self.vhost.pass_on_dead_letters()
-        return bool(queues)
+        route = self.vhost.router.route(message.route)
+        sinks = route.sinks
+        if route.needs_message:
+            sinks = self.vhost.router.sinks_for(exchange, [key], message)
+        self.vhost.publisher.publish(message, sinks)
+        return bool(sinks)
 
     def takes(self, name: str) -> list[Message]:
         """Fetch and acknowledge all messages of a queue."""

@@ -10,12 +10,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from pamqp.commands import Basic
 
 from leveret.engine.queues.delayed_store import DelayedStore
-from leveret.engine.queues.queue_host import WaitingLimits
-from leveret.engine.routing.exchanges.delayed import DelayedExchange
+from leveret.engine.queues.queue_host import DelayedStoreLimits
 from tests.storage.faulty import FaultyMedium
 from tests.unit.engine.queues.lives import START, Life
 
-FEW = WaitingLimits(memtable_messages=4, memtables_max=3, block_messages=3, blocks_flushed=1)
+FEW = DelayedStoreLimits(memtable_messages=4, memtables_max=3, block_messages=3, blocks_flushed=1)
 """So little in memory that a dozen of messages makes a strand."""
 
 DELAYS = st.one_of(st.integers(1, 30), st.integers(1, 3000), st.just(500))
@@ -23,10 +22,7 @@ DELAYS = st.one_of(st.integers(1, 30), st.integers(1, 3000), st.just(500))
 
 def waiting(life: Life) -> DelayedStore:
     """Where the messages wait."""
-    exchange = life.vhost.exchanges["later"]
-    assert isinstance(exchange, DelayedExchange)
-    assert exchange.waiting is not None
-    return exchange.waiting
+    return life.vhost.delayed_stores["later"]
 
 
 def begin(medium: FaultyMedium | None = None, *, durable: bool = True) -> Life:

@@ -3,7 +3,8 @@
 import pytest
 
 from leveret.engine.lifecycle.queues import change_arguments
-from leveret.engine.queues.queue import REFUSED, TAKEN, Queue
+from leveret.engine.queues.queue import Queue
+from leveret.engine.routing.sink import ACCEPTED, REFUSED
 from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.message import Message
 from leveret.limits import DROP_SLICE_MESSAGES
@@ -113,7 +114,7 @@ def test_a_length_that_is_lifted_lets_everything_in(life: Life) -> None:
     publish(life, b"1")
     assert queue.publish(message(b"2")) == REFUSED
     change_arguments(life.vhost, queue, Arguments({}, {}))
-    assert queue.publish(message(b"3")) == TAKEN
+    assert queue.publish(message(b"3")) == ACCEPTED
     assert queue.message_count() == 2
 
 

@@ -10,7 +10,8 @@ from pamqp.common import FieldValue
 
 from leveret.engine.queues.chunks import CHUNK_MESSAGES, CHUNKS_AHEAD, CHUNKS_IN_MEMORY
 from leveret.engine.queues.priority_backlog import MEMORY_DIVISOR, PriorityBacklog
-from leveret.engine.queues.queue import REFUSED, Queue
+from leveret.engine.queues.queue import Queue
+from leveret.engine.routing.sink import REFUSED
 from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.message import Message
 from leveret.engine.vhost import VirtualHost

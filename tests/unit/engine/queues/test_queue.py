@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leveret.engine.queues.queue import HELD, TAKEN, Queue
+from leveret.engine.queues.queue import Queue
+from leveret.engine.routing.sink import ACCEPTED, THROTTLE
 from leveret.engine.values.message import Message
 from leveret.limits import THROTTLED_BACKLOG_MESSAGES
 from tests.unit.engine.queues.consumers import Recorder, message
@@ -58,7 +59,7 @@ def test_positions_count_up_whichever_way_messages_leave() -> None:
 def test_a_ready_consumer_gets_a_message_straight_away() -> None:
     queue = Queue("q")
     consumer = consume(queue)
-    assert queue.publish(message(b"1")) == TAKEN
+    assert queue.publish(message(b"1")) == ACCEPTED
     assert consumer.bodies == [b"1"]
     assert queue.message_count() == 0
 
@@ -213,16 +214,16 @@ class TestTooFast:
     def test_without_consumers_nobody_is_too_fast(self) -> None:
         queue = Queue("q")
         assert all(
-            queue.publish(message()) == TAKEN for _ in range(THROTTLED_BACKLOG_MESSAGES + 100)
+            queue.publish(message()) == ACCEPTED for _ in range(THROTTLED_BACKLOG_MESSAGES + 100)
         )
 
     def test_many_that_wait_while_some_leave_are_too_fast(self) -> None:
         queue = Queue("q")
         for _ in range(THROTTLED_BACKLOG_MESSAGES - 1):
-            assert queue.publish(message()) == TAKEN
+            assert queue.publish(message()) == ACCEPTED
         take(queue)
-        assert queue.publish(message()) == TAKEN, "still fewer than the limit"
-        assert queue.publish(message()) == HELD
+        assert queue.publish(message()) == ACCEPTED, "still fewer than the limit"
+        assert queue.publish(message()) == ACCEPTED | THROTTLE
 
     def test_it_is_said_once_for_each_time_that_something_left(self) -> None:
         queue = Queue("q")
@@ -230,5 +231,5 @@ class TestTooFast:
             queue.publish(message())
         for _ in range(3):
             take(queue)
-            assert queue.publish(message()) == HELD
-            assert queue.publish(message()) == TAKEN
+            assert queue.publish(message()) == ACCEPTED | THROTTLE
+            assert queue.publish(message()) == ACCEPTED

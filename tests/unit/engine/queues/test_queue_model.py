@@ -14,8 +14,8 @@ from leveret.engine.values.properties import (
     array_values,
     header_value,
     integer_of,
+    string_octets,
     table_entries,
-    text_of,
 )
 from tests.unit.engine.queues.lives import Life, leading_to
 
@@ -267,7 +267,7 @@ class QueueModel(RuleBasedStateMachine):
         for message in self.life.takes("dead"):
             deaths = array_values(header_value(message.header, b"x-death") or b"")
             newest = dict(table_entries(deaths[0]))
-            died.append((message.body, text_of(newest[b"reason"]).decode()))
+            died.append((message.body, string_octets(newest[b"reason"]).decode()))
         assert died == self.reference.dead
 
 

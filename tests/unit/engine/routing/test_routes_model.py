@@ -17,9 +17,9 @@ from leveret.engine.lifecycle.bindings import (
 )
 from leveret.engine.lifecycle.exchanges import declare_exchange, predeclare
 from leveret.engine.lifecycle.queues import declare_queue, remove_queue
-from leveret.engine.queues.queue import Queue
 from leveret.engine.routing.exchanges import EXCHANGE_TYPES
 from leveret.engine.routing.exchanges.hashing import hash_key, hash_octets
+from leveret.engine.routing.sink import Sink
 from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.field_table import FieldValue, Table
 from leveret.engine.values.message import Message, short_strings
@@ -165,11 +165,11 @@ class Routes(RuleBasedStateMachine):
     def publish(self, key: str, headers: Table | None) -> None:
         self.published += 1
         published = message(headers, b"%d" % self.published, short_strings(b"x", key.encode()))
-        queues = self.route(key, published)
-        for queue in queues:
-            queue.publish(published)
-        reached = {queue.name for queue in queues}
-        assert len(reached) == len(queues)
+        sinks = self.route(key, published)
+        for sink in sinks:
+            sink.publish(published)
+        reached = {sink.name for sink in sinks}
+        assert len(reached) == len(sinks)
         assert reached in self.possible(key, headers or {})
         for name in reached:
             self.contents[name].append(self.published)
@@ -178,12 +178,12 @@ class Routes(RuleBasedStateMachine):
             assert isinstance(length, int)
             self.history = [*self.history, self.published][-length:]
 
-    def route(self, key: str, published: Message) -> list[Queue]:
-        route = self.vhost.route(published.route)
-        if route.per_message:
-            return self.vhost.queues_for(route.exchange, [key], published)
-        assert self.vhost.route(route.raw) is route, "it is remembered"
-        return route.queues
+    def route(self, key: str, published: Message) -> list[Sink]:
+        route = self.vhost.router.route(published.route)
+        if route.needs_message:
+            return self.vhost.router.sinks_for(route.exchange, [key], published)
+        assert self.vhost.router.route(route.raw) is route, "it is remembered"
+        return route.sinks
 
     def possible(self, key: str, headers: Table) -> list[set[str]]:
         """The sets of queues that a message may go to, of which only `x-random` has several."""

@@ -15,6 +15,7 @@ from abc import abstractmethod
 from collections.abc import Hashable
 from typing import Final
 
+from leveret.engine.routing.sink import Sink
 from leveret.engine.values.field_table import Table, freeze_table
 from leveret.engine.values.message import Message
 
@@ -23,7 +24,10 @@ ALTERNATE_EXCHANGE: Final = "alternate-exchange"
 
 
 class Destination:
-    """What a binding may lead to: a queue or an exchange. Two are the same only if identical."""
+    """What a binding leads to: an exchange, or the queue that has this one for its `destination`.
+
+    Two are the same only if identical.
+    """
 
     def __init__(self, name: str, durable: bool = False) -> None:
         self.name = name
@@ -67,11 +71,12 @@ class Exchange(Destination):
         self.internal = internal
         self.arguments = arguments
         self.alternate = alternate_of(arguments)
-        self.per_message = False
-        """Whether a match depends on more than the routing key, or has more effects than to find
-        destinations: every message is then matched, with itself, instead of its route being
-        remembered."""
-        self.by_each_key = False
+        self.needs_message = False
+        """Whether it has to see every message, so that no route over it is cached: the match
+        depends on more than the routing key, or `intercept` or `record` are to be called."""
+        self.records = False
+        """Whether `record` is to be called."""
+        self.uses_all_keys = False
         """Whether a message with several routing keys goes where any of them leads; otherwise only
         the one it was published with counts."""
         self._bindings: dict[Binding, None] = {}
@@ -143,9 +148,21 @@ class Exchange(Destination):
     def match(self, routing_key: str, message: Message | None, into: list[Destination]) -> None:
         """Append every destination a message goes to. One may be appended more than once.
 
-        :param message: None where a route is to be remembered; never None for a `per_message`
-            exchange.
+        It has no effect that a client could see: `record` is told of messages.
+
+        :param message: None where a route is to be cached; never None for an exchange that
+            `needs_message`.
         """
+
+    def intercept(self, message: Message) -> Sink | None:
+        """The sink that takes a message in place of what it matches; None for most messages.
+
+        Asked of an exchange that `needs_message` only. It has no effect that a client could see.
+        """
+        return None
+
+    def record(self, message: Message) -> None:
+        """A message was published to this exchange, and matched: for a type that `records`."""
 
     def recent(self) -> list[Message]:
         """What a new binding's destination gets at once, oldest first: nothing, for most types."""

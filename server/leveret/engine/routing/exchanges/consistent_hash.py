@@ -52,14 +52,14 @@ class ConsistentHashExchange(Exchange):
             raise _refused(f"{HASH_HEADER} and {HASH_PROPERTY} are mutually exclusive")
         if property_name is not None and property_name not in PROPERTIES:
             raise _refused(f"Unsupported property: {property_name}")
-        self.per_message = header is not None or property_name is not None
+        self.needs_message = header is not None or property_name is not None
         self._header = None if header is None else header.encode("utf-8", "surrogateescape")
         self._property = 0 if property_name is None else PROPERTIES[property_name]
         self._ring = Ring()
         self._weights: dict[Destination, int] = {}
 
     def match(self, routing_key: str, message: Message | None, into: list[Destination]) -> None:
-        if message is None or not self.per_message:
+        if message is None or not self.needs_message:
             place = hash_key(routing_key)
         else:
             place = hash_octets(self._hashed(message.header))

@@ -5,7 +5,10 @@ counts as routed, so it is not returned, though it be `mandatory`, and goes to n
 exchange. A message without a key is always passed on.
 """
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final
+
+from mypy_extensions import i64
 
 from leveret.engine.routing.exchanges.base import (
     Binding,
@@ -15,6 +18,8 @@ from leveret.engine.routing.exchanges.base import (
     add_target,
     remove_target,
 )
+from leveret.engine.routing.sink import ACCEPTED, AWAITS_COMMIT, PersistTargets, Sink
+from leveret.engine.values.clock import Clock
 from leveret.engine.values.deduplication import (
     CACHE_SIZE,
     CACHE_TTL,
@@ -26,9 +31,6 @@ from leveret.engine.values.deduplication import (
 from leveret.engine.values.field_table import Table
 from leveret.engine.values.message import Message
 from leveret.errors import AmqpError, ReplyCode
-
-if TYPE_CHECKING:
-    from leveret.engine.flow.duplicates import Duplicates
 
 TYPE: Final = "x-message-deduplication"
 PERSISTENCE: Final = "x-cache-persistence"
@@ -47,24 +49,60 @@ class DeduplicatingExchange(Exchange):
     ) -> None:
         super().__init__(name, durable, auto_delete, internal, arguments)
         self.type = TYPE
-        self.per_message = True
+        self.needs_message = True
+        self.records = True
         self.window = _window(arguments)
-        self.duplicates: Duplicates | None = None
-        """Where duplicates go, from the time the exchange is in a virtual host."""
+        self._clock: Clock | None = None
+        self._persist_key: Callable[[bytes, int], None] | None = None
+        self._discard = DuplicateDiscard(self.window)
         self._targets: Targets = {}
 
+    def attach(self, clock: Clock, persist_key: Callable[[bytes, int], None]) -> None:
+        """Begin to deduplicate, in a virtual host.
+
+        :param persist_key: called with the key of a persistent message, and when it expires, if the
+            exchange is durable.
+        """
+        self._clock = clock
+        self._persist_key = persist_key
+
     def match(self, routing_key: str, message: Message | None, into: list[Destination]) -> None:
-        duplicates = self.duplicates
-        if message is not None and duplicates is not None and duplicates.is_one(message):
-            into.append(duplicates)
-        else:
-            into.extend(self._targets)
+        into.extend(self._targets)
+
+    def intercept(self, message: Message) -> Sink | None:
+        clock = self._clock
+        if clock is None:
+            return None
+        key = self.window.key_of(message.header)
+        return self._discard if key is not None and self.window.has(key, clock.now) else None
+
+    def record(self, message: Message) -> None:
+        clock, persist_key = self._clock, self._persist_key
+        key = self.window.key_of(message.header)
+        if clock is None or key is None:
+            return
+        expires_at = self.window.add(key, message.header, clock.now)
+        if persist_key is not None and message.persistent and self.durable:
+            persist_key(key, int(expires_at))
 
     def _add(self, binding: Binding) -> None:
         add_target(self._targets, binding.destination)
 
     def _remove(self, binding: Binding) -> None:
         remove_target(self._targets, binding.destination)
+
+
+class DuplicateDiscard(Sink):
+    """Takes duplicates, counts them and drops them."""
+
+    def __init__(self, window: DeduplicationWindow) -> None:
+        super().__init__()
+        self._window = window
+
+    def publish(self, message: Message, targets: PersistTargets | None = None) -> i64:
+        self._window.duplicates += 1
+        # The message that it is a duplicate of may be in the open batch.
+        return ACCEPTED | AWAITS_COMMIT if message.persistent else ACCEPTED
 
 
 def _window(arguments: Table) -> DeduplicationWindow:

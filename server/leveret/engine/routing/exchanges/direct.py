@@ -20,7 +20,7 @@ class DirectExchange(Exchange):
     ) -> None:
         super().__init__(name, durable, auto_delete, internal, arguments)
         self.type = "direct"
-        self.by_each_key = True
+        self.uses_all_keys = True
         self._targets: dict[str, Targets] = {}
 
     def match(self, routing_key: str, message: Message | None, into: list[Destination]) -> None:

@@ -54,7 +54,7 @@ class HeadersExchange(Exchange):
     ) -> None:
         super().__init__(name, durable, auto_delete, internal, arguments)
         self.type = "headers"
-        self.per_message = True
+        self.needs_message = True
         self._names: dict[str, int] = {}
         self._always: Targets = {}
         self._any: dict[Hashable, Targets] = {}

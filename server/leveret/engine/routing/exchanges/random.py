@@ -19,7 +19,7 @@ class RandomExchange(Exchange):
     ) -> None:
         super().__init__(name, durable, auto_delete, internal, arguments)
         self.type = "x-random"
-        self.per_message = True
+        self.needs_message = True
         self._choices: list[Binding] = []
         self._places: dict[Binding, int] = {}
         """Where each binding is among the choices."""

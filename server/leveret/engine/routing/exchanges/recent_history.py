@@ -45,26 +45,27 @@ class RecentHistoryExchange(Exchange):
     ) -> None:
         super().__init__(name, durable, auto_delete, internal, arguments)
         self.type = "x-recent-history"
-        self.per_message = True
+        self.needs_message = True
+        self.records = True
         self._length = _length(arguments)
-        self._kept: deque[Message] = deque()
+        self._history: deque[Message] = deque()
         self._bytes = 0
         self._targets: Targets = {}
 
     def match(self, routing_key: str, message: Message | None, into: list[Destination]) -> None:
         into.extend(self._targets)
-        if message is not None and not _is_not_to_be_kept(message.header):
-            self._keep(message)
 
     def recent(self) -> list[Message]:
-        return list(self._kept)
+        return list(self._history)
 
-    def _keep(self, message: Message) -> None:
-        kept = self._kept
-        kept.append(message)
+    def record(self, message: Message) -> None:
+        if header_value(message.header, NO_STORE) == _TRUE:
+            return
+        history = self._history
+        history.append(message)
         self._bytes += _size(message)
-        while len(kept) > self._length or (len(kept) > 1 and self._bytes > HISTORY_BYTES_MAX):
-            self._bytes -= _size(kept.popleft())
+        while len(history) > self._length or (len(history) > 1 and self._bytes > HISTORY_BYTES_MAX):
+            self._bytes -= _size(history.popleft())
 
     def _add(self, binding: Binding) -> None:
         add_target(self._targets, binding.destination)
@@ -81,10 +82,6 @@ def _length(arguments: Table) -> int:
             f"Invalid argument {describe(value)}, '{LENGTH}' must be a positive integer",
         )
     return value
-
-
-def _is_not_to_be_kept(header: bytes) -> bool:
-    return header_value(header, NO_STORE) == _TRUE
 
 
 def _size(message: Message) -> int:

@@ -77,7 +77,7 @@ class TopicExchange(Exchange):
     ) -> None:
         super().__init__(name, durable, auto_delete, internal, arguments)
         self.type = "topic"
-        self.by_each_key = True
+        self.uses_all_keys = True
         self._literal: dict[str, Targets] = {}
         self._root = _Node()
         self._matches = 0

@@ -178,7 +178,7 @@ class TestHashHeader:
     """The argument `hash-header`."""
 
     def test_the_header_decides_and_not_the_routing_key(self, source: Exchange) -> None:
-        assert source.per_message
+        assert source.needs_message
         assert {len({led(source, with_header(b"S\0\0\0\1a"), key) for key in KEYS})} == {1}
         assert len({tuple(matched(source, "", {"h": key, "x": 1})) for key in KEYS}) == 30
 

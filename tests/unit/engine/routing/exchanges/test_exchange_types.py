@@ -38,7 +38,7 @@ def test_an_exchange_is_made_as_it_was_declared(kind: str) -> None:
     assert (made.type, made.name, made.alternate) == (kind, "x", "other")
     assert (made.durable, made.auto_delete, made.internal) == (False, True, True)
     assert made.arguments == arguments
-    assert made.per_message is (kind in PER_MESSAGE)
+    assert made.needs_message is (kind in PER_MESSAGE)
     assert (made.is_bound(), made.bindings()) == (False, [])
 
 

@@ -13,9 +13,7 @@ KIND = "x-recent-history"
 
 def publish(source: Exchange, *bodies: bytes, **headers: FieldValue) -> None:
     for body in bodies:
-        source.match(
-            "k", message({name.replace("_", "-"): headers[name] for name in headers}, body), []
-        )
+        source.record(message({name.replace("_", "-"): headers[name] for name in headers}, body))
 
 
 def kept(source: Exchange) -> list[bytes]:

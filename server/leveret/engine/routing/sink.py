@@ -1,0 +1,92 @@
+"""A sink: what a route leads to, and what takes a message that is published.
+
+A queue is one; so are the store of a delayed exchange, the discard of duplicates and the replies of
+a direct reply-to consumer. A sink takes messages, and nothing more is known of it here: what can be
+bound to an exchange is a `Destination`.
+
+Publishing to several sinks writes the message to the log once. So a sink does not write: it adds
+its journal and position to the `PersistTargets` that it is given, and the publisher
+(`flow/publish.py`) writes one entry for all of them.
+"""
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from leveret.engine.values.message import Message
+from leveret_storage.segments.queue_journal import QueueJournal
+from leveret_storage.store.store import Store
+
+ACCEPTED: Final = 1
+"""The sink took the message."""
+THROTTLE: Final = 2
+"""It asks the publisher to slow down: consumers, or the disk, do not keep up."""
+REFUSED: Final = 4
+"""It is full and refuses what is published (RabbitMQ: `reject-publish`)."""
+AWAITS_COMMIT: Final = 8
+"""The confirm of a persistent message has to wait for the open batch, though this sink does not
+keep the message: what it is a duplicate of, or the dead letter it became, is in that batch."""
+
+
+class PersistTargets:
+    """The journals that keep one message, with its position in each.
+
+    One object is used for all messages of a virtual host: the sinks of a publish fill it, and the
+    publisher writes and empties it. With one target, which is by far the most frequent case,
+    nothing is allocated.
+    """
+
+    def __init__(self) -> None:
+        self.count: i64 = 0
+        self._journal: QueueJournal | None = None
+        self._position: i64 = 0
+        """The only target, while there is one."""
+        self._journals: list[QueueJournal] = []
+        self._positions: list[int] = []
+        """All targets, if there are several; else what an earlier message left."""
+
+    def add(self, journal: QueueJournal, position: i64) -> None:
+        """Have the message written for one more queue."""
+        if self.count == 0:
+            self._journal = journal
+            self._position = position
+        else:
+            first = self._journal
+            if self.count == 1 and first is not None:
+                self._journals = [first]
+                self._positions = [int(self._position)]
+            self._journals.append(journal)
+            self._positions.append(int(position))
+        self.count += 1
+
+    def write(self, store: Store, message: Message) -> None:
+        """Write the message to the open batch, one entry for all targets, and drop these."""
+        journal = self._journal
+        if self.count == 1 and journal is not None:
+            store.add_message_to_one(journal, self._position, message)
+        elif self.count > 1:
+            store.add_message(self._journals, self._positions, message)
+        self.count = 0
+
+
+class Sink:
+    """Takes messages.
+
+    It is abstract, but no `ABC`: compiled classes that are share one cache, so that `isinstance`
+    may answer for one what it was asked of another.
+    """
+
+    def __init__(self, queue_name: str = "") -> None:
+        self.name = queue_name
+        """The name of the queue; empty if the sink is none."""
+        self.deleted = False
+        """Whether it takes no more messages."""
+
+    def publish(self, message: Message, targets: PersistTargets | None = None) -> i64:
+        """Take a message.
+
+        :param targets: where to add the journal that is to keep it; None if it is not persisted.
+        :returns: `ACCEPTED` or `REFUSED`, with `THROTTLE` and `AWAITS_COMMIT` where they apply.
+            The outcome of a publish is the union of those of its sinks.
+        """
+        raise NotImplementedError
