@@ -32,7 +32,7 @@ def section() -> str:
     lines: list[str] = []
     for reason, scenarios in reasons.items():
         lines += ["", f"**{reason}**", ""]
-        lines += ["| asked | RabbitMQ 3.10.8 | Leveret |", "|---|---|---|"]
+        lines += ["| scenario | RabbitMQ 3.10.8 | Leveret |", "|---|---|---|"]
         for one in scenarios:
             theirs, ours = _answers(received(recordings[one.id]), one.leveret)
             lines.append(f"| {one.name.replace('_', ' ')} | {theirs} | {ours} |")

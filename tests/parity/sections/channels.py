@@ -153,7 +153,7 @@ def a_close_that_crosses_the_servers_close_is_answered(session: Session) -> None
 
 
 @scenario(
-    differs="everything before close-ok is ignored; RabbitMQ holds that open against the next",
+    differs="everything before close-ok is ignored; RabbitMQ refuses the next channel.open",
     leveret=[
         *channel_refused(ReplyCode.NOT_FOUND, "no queue 'missing' in vhost '/'", 50, 10),
         got(Channel.OpenOk()),

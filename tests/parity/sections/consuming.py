@@ -568,7 +568,7 @@ def both_prefetches_apply(session: Session) -> None:
 
 
 @scenario(
-    differs="a prefetch for new consumers does not lift the channel's",
+    differs="a prefetch for new consumers does not remove the channel's limit",
     leveret=[
         got(Basic.QosOk()),
         got(Basic.QosOk()),

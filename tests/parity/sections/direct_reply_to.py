@@ -354,7 +354,7 @@ def a_mandatory_message_to_the_name_itself(session: Session) -> None:
 
 
 @scenario(
-    differs="a mandatory reply that is delivered is not returned as well, as in 4.2",
+    differs="a delivered mandatory reply is not returned, too, as in 4.2",
     leveret=[
         got(Basic.Deliver("replies", 2, False, "", f"{REPLY_TO}.#1")),
         got(header.ContentHeader(body_size=5)),
@@ -369,7 +369,7 @@ def a_mandatory_reply(session: Session) -> None:
 
 
 @scenario(
-    differs="every reply has a delivery tag of its own",
+    differs="every reply has its own delivery tag",
     leveret=[
         got(Basic.Deliver("replies", 2, False, "", f"{REPLY_TO}.#1")),
         got(header.ContentHeader(body_size=1)),
@@ -388,7 +388,7 @@ def several_replies(session: Session) -> None:
 
 
 @scenario(
-    differs="the tag of a consumer of replies is in use",
+    differs="the tag of a consumer of replies is a consumer tag in use",
     leveret=connection_refused(
         ReplyCode.NOT_ALLOWED, "attempt to reuse consumer tag 'replies'", 60, 20
     ),
@@ -454,7 +454,7 @@ def declaring_a_name_to_reply_to(session: Session) -> None:
 
 
 @scenario(
-    differs="a channel may ask for its own name to reply to",
+    differs="a channel may declare the name of its own reply queue",
     leveret=[got(Queue.DeclareOk(f"{REPLY_TO}.#1", 0, 1))],
 )
 def declaring_a_name_to_reply_to_on_the_channel_of_its_consumer(session: Session) -> None:

@@ -157,7 +157,7 @@ def an_alternate_exchange_may_be_missing(session: Session) -> None:
 
 
 @scenario(
-    differs="an unknown exchange type is 406 on the channel, as in 4.x",
+    differs="an unknown exchange type closes the channel with 406, as in 4.x",
     leveret=channel_refused(ReplyCode.PRECONDITION_FAILED, "unknown exchange type 'magic'", 40, 10),
 )
 def an_unknown_type(session: Session) -> None:

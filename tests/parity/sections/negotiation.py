@@ -81,7 +81,7 @@ def header_of_0_9_is_taken_for_0_9_1(session: Session) -> None:
 
 
 @scenario(
-    differs="0-8 is not spoken",
+    differs="AMQP 0-8 is not supported",
     leveret=[got(header.ProtocolHeader(), 0), "a < closed"],
 )
 def header_of_0_8(session: Session) -> None:
@@ -147,7 +147,7 @@ def amqplain_with_a_wrong_password_is_403(session: Session) -> None:
 
 
 @scenario(
-    differs="a client is told why it was refused",
+    differs="a refused client gets the reason",
     leveret=connection_refused(
         ReplyCode.SYNTAX_ERROR, "response of the login mechanism is invalid", 10, 11
     ),
@@ -159,7 +159,7 @@ def amqplain_without_password(session: Session) -> None:
 
 
 @scenario(
-    differs="a client is told why it was refused",
+    differs="a refused client gets the reason",
     leveret=connection_refused(
         ReplyCode.SYNTAX_ERROR, "response of the login mechanism is invalid", 10, 11
     ),
@@ -209,7 +209,7 @@ def a_failed_login_without_the_capability_is_a_hang_up(session: Session) -> None
 
 
 @scenario(
-    differs="a client is told why it was refused",
+    differs="a refused client gets the reason",
     leveret=connection_refused(
         ReplyCode.SYNTAX_ERROR, "response of the login mechanism is invalid", 10, 11
     ),
@@ -221,7 +221,7 @@ def plain_that_is_malformed(session: Session) -> None:
 
 
 @scenario(
-    differs="a client is told why it was refused",
+    differs="a refused client gets the reason",
     leveret=connection_refused(
         ReplyCode.SYNTAX_ERROR, "response of the login mechanism is invalid", 10, 11
     ),
@@ -233,7 +233,7 @@ def plain_with_one_part_too_many(session: Session) -> None:
 
 
 @scenario(
-    differs="a client is told why it was refused",
+    differs="a refused client gets the reason",
     leveret=connection_refused(
         ReplyCode.COMMAND_INVALID, "unknown authentication mechanism 'MAGIC'", 10, 11
     ),
@@ -245,7 +245,7 @@ def an_unknown_mechanism(session: Session) -> None:
 
 
 @scenario(
-    differs="a client is told why it was refused",
+    differs="a refused client gets the reason",
     leveret=connection_refused(
         ReplyCode.COMMAND_INVALID, "unknown authentication mechanism 'EXTERNAL'", 10, 11
     ),
@@ -257,7 +257,7 @@ def a_known_mechanism_that_is_not_offered(session: Session) -> None:
 
 
 @scenario(
-    differs="a client is told why it was refused",
+    differs="a refused client gets the reason",
     leveret=connection_refused(
         ReplyCode.COMMAND_INVALID, "unknown authentication mechanism 'plain'", 10, 11
     ),
@@ -278,7 +278,7 @@ def an_unknown_locale_is_accepted(session: Session) -> None:
 
 
 @scenario(
-    differs="a client is told why it was refused",
+    differs="a refused client gets the reason",
     leveret=connection_refused(
         ReplyCode.CHANNEL_ERROR, "unexpected method in connection state starting", 10, 40
     ),
@@ -290,7 +290,7 @@ def a_method_out_of_turn_before_login(session: Session) -> None:
 
 
 @scenario(
-    differs="a client is told why it was refused",
+    differs="a refused client gets the reason",
     leveret=connection_refused(
         ReplyCode.FRAME_ERROR, "type 65, all octets = <<>>: {frame_too_large,1342177289,8184}", 0, 0
     ),
@@ -302,7 +302,7 @@ def a_second_header_instead_of_start_ok(session: Session) -> None:
 
 
 @scenario(
-    differs="a client is told why it was refused",
+    differs="a refused client gets the reason",
     leveret=connection_refused(
         ReplyCode.CHANNEL_ERROR, "unexpected method in connection state starting", 20, 10
     ),
@@ -314,7 +314,7 @@ def a_channel_method_before_login(session: Session) -> None:
 
 
 @scenario(
-    differs="a client is told why it was refused",
+    differs="a refused client gets the reason",
     leveret=connection_refused(
         ReplyCode.FRAME_ERROR, "type 1, all octets = <<>>: {frame_too_large,9004,8184}", 0, 0
     ),
@@ -326,7 +326,7 @@ def a_start_ok_larger_than_the_frames_before_login(session: Session) -> None:
 
 
 @scenario(
-    differs="a client is told why it was refused",
+    differs="a refused client gets the reason",
     leveret=connection_refused(
         ReplyCode.FRAME_ERROR,
         "type 1, all octets = <<0,10,0,11>>: {invalid_frame_end_marker,205}",
@@ -341,7 +341,7 @@ def a_bad_frame_end_before_login(session: Session) -> None:
 
 
 @scenario(
-    differs="a client is told why it was refused",
+    differs="a refused client gets the reason",
     leveret=connection_refused(ReplyCode.FRAME_ERROR, "cannot decode <<0,0,0,0>>", 10, 11),
 )
 def a_truncated_start_ok(session: Session) -> None:
@@ -376,7 +376,7 @@ def tune_ok_with_smaller_values_is_accepted(session: Session) -> None:
 
 
 @scenario(
-    differs="a client is told why it was refused",
+    differs="a refused client gets the reason",
     leveret=connection_refused(
         ReplyCode.NOT_ALLOWED,
         "negotiated frame_max = 0 (no limit) is higher than the maximum allowed value (131072)",
@@ -392,7 +392,7 @@ def tune_ok_with_frame_max_0(session: Session) -> None:
 
 
 @scenario(
-    differs="a client is told why it was refused",
+    differs="a refused client gets the reason",
     leveret=connection_refused(
         ReplyCode.NOT_ALLOWED,
         "negotiated frame_max = 4095 is lower than the minimum allowed value (4096)",
@@ -407,7 +407,7 @@ def tune_ok_with_frame_max_below_the_minimum(session: Session) -> None:
 
 
 @scenario(
-    differs="a client is told why it was refused",
+    differs="a refused client gets the reason",
     leveret=connection_refused(
         ReplyCode.NOT_ALLOWED,
         "negotiated frame_max = 131073 is higher than the maximum allowed value (131072)",
@@ -422,7 +422,7 @@ def tune_ok_with_frame_max_above_the_servers(session: Session) -> None:
 
 
 @scenario(
-    differs="a client is told why it was refused",
+    differs="a refused client gets the reason",
     leveret=connection_refused(
         ReplyCode.NOT_ALLOWED,
         "negotiated channel_max = 0 (no limit) is higher than the maximum allowed value (2047)",
@@ -437,7 +437,7 @@ def tune_ok_with_channel_max_0(session: Session) -> None:
 
 
 @scenario(
-    differs="a client is told why it was refused",
+    differs="a refused client gets the reason",
     leveret=connection_refused(
         ReplyCode.NOT_ALLOWED,
         "negotiated channel_max = 2048 is higher than the maximum allowed value (2047)",
@@ -452,7 +452,7 @@ def tune_ok_with_channel_max_above_the_servers(session: Session) -> None:
 
 
 @scenario(
-    differs="a client is told why it was refused",
+    differs="a refused client gets the reason",
     leveret=connection_refused(
         ReplyCode.CHANNEL_ERROR, "unexpected method in connection state tuning", 10, 40
     ),
@@ -464,7 +464,7 @@ def open_before_tune_ok(session: Session) -> None:
 
 
 @scenario(
-    differs="a client is told why it was refused",
+    differs="a refused client gets the reason",
     leveret=connection_refused(
         ReplyCode.CHANNEL_ERROR, "unexpected method in connection state tuning", 10, 11
     ),
@@ -497,7 +497,7 @@ def a_channel_method_before_open(session: Session) -> None:
 
 
 @scenario(
-    differs="a client may close at any time",
+    differs="a client may close the connection at any time",
     leveret=[got(Connection.CloseOk(), 0)],
 )
 def close_before_open(session: Session) -> None:
@@ -507,7 +507,7 @@ def close_before_open(session: Session) -> None:
 
 
 @scenario(
-    differs="a client may close at any time",
+    differs="a client may close the connection at any time",
     leveret=[got(Connection.CloseOk(), 0), "a < closed"],
 )
 def close_before_start_ok(session: Session) -> None:

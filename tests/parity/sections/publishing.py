@@ -185,7 +185,7 @@ def an_expiration_of_an_unroutable_message(session: Session) -> None:
 
 
 @scenario(
-    differs="RabbitMQ takes the whole body before it refuses it",
+    differs="RabbitMQ receives the whole body before it refuses it",
     leveret=channel_refused(
         ReplyCode.PRECONDITION_FAILED,
         "message size 1000000000000 is larger than configured max size 134217728",
@@ -339,7 +339,7 @@ def a_message_is_confirmed_without_being_acknowledged(session: Session) -> None:
 
 
 @scenario(
-    differs="RabbitMQ says 541 with no text where its decoder crashes",
+    differs="RabbitMQ's decoder crashes: it sends 541 without a text",
     leveret=connection_refused(
         ReplyCode.SYNTAX_ERROR, "malformed properties: unknown type b'?' in field table", 60, 40
     ),

@@ -96,7 +96,7 @@ def an_unknown_type_is_named_before_other_wrong_arguments(session: Session) -> N
 
 
 @scenario(
-    differs="x-delivery-limit is taken on queues of every type",
+    differs="every type of queue accepts x-delivery-limit",
     leveret=[got(Queue.DeclareOk("q", 0, 0))],
 )
 def a_delivery_limit_on_a_classic_queue(session: Session) -> None:
@@ -105,7 +105,7 @@ def a_delivery_limit_on_a_classic_queue(session: Session) -> None:
 
 
 @scenario(
-    differs="there are no streams, and a client is told",
+    differs="streams are not implemented, and are refused",
     leveret=connection_refused(
         ReplyCode.NOT_IMPLEMENTED, "queue type 'stream' is not supported", 50, 10
     ),

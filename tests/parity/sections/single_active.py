@@ -83,7 +83,7 @@ def cancelling_who_waits_changes_nothing(session: Session) -> None:
 
 
 @scenario(
-    differs="who is active next gets at once what waited for a full consumer",
+    differs="the next active consumer gets the waiting messages at once",
     leveret=[
         got(Queue.DeclareOk("q", 0, 0)),
         got(Basic.QosOk()),
@@ -250,7 +250,7 @@ def a_quorum_queue_has_one_active_consumer(session: Session) -> None:
 
 
 @scenario(
-    differs="an exclusive consumer is one on every type of queue",
+    differs="exclusive consumers are exclusive on every type of queue",
     leveret=[
         got(Queue.DeclareOk("q", 0, 0)),
         *channel_refused(
