@@ -107,7 +107,7 @@ class Client:
             self._fence(fence, ch)
         self._write_arrived()
 
-    def expires_at(self, *kinds: type[base.Frame]) -> None:
+    def receive_until(self, *kinds: type[base.Frame]) -> None:
         """Read until a frame, with its content, of every named kind is there, or a channel closed.
 
         A kind that is named twice is waited for twice.
@@ -125,7 +125,7 @@ class Client:
     def ask(self, value: base.Frame, reply: type[base.Frame], *queues: str, ch: int = 1) -> None:
         """Send a method that nothing may be sent behind, read its reply, then settle."""
         self.send(value, ch)
-        self.expires_at(reply)
+        self.receive_until(reply)
         self.settle(*queues, ch=ch)
 
     def until_queue(self, queue: str, messages: int) -> None:
@@ -149,7 +149,7 @@ class Client:
         """Open a channel; recorded."""
         self._closed_channels.discard(ch)
         self.send(Channel.Open(), ch)
-        self.expires_at(Channel.OpenOk)
+        self.receive_until(Channel.OpenOk)
 
     def reopen_if_closed(self, ch: int = 1) -> bool:
         """Open the channel again if the server closed it; whether it had."""

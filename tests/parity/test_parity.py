@@ -44,5 +44,5 @@ def test_a_broker_that_never_stops_talking_is_given_up(
         client = session.connect()
         while not client.gone:
             client.send(commands.Basic.Recover(True))
-            client.expires_at(commands.Basic.RecoverOk)
+            client.receive_until(commands.Basic.RecoverOk)
     assert session.lines[-1] == "a < no end"

@@ -235,7 +235,7 @@ def what_a_cancelled_consumer_holds_can_be_settled(session: Session) -> None:
     client.do(Basic.Consume(0, "q", "one"), "q")
     other = session.connect("b")
     other.do(Queue.Delete(0, "q"))
-    client.expires_at(Basic.Cancel)
+    client.receive_until(Basic.Cancel)
     client.do(Basic.Ack(1))
     client.do(Basic.Nack(2, False, True))
     client.do(Basic.Reject(3, False))
@@ -256,7 +256,7 @@ def a_consumers_channel_closing_hands_its_messages_to_another(session: Session) 
     client.do(Basic.Consume(0, "q", "one"), "q", ch=2)
     client.do(Basic.Consume(0, "q", "two"), "q", ch=1)
     client.send(channel_close(), 2)
-    client.expires_at(Channel.CloseOk, Basic.Deliver, Basic.Deliver)
+    client.receive_until(Channel.CloseOk, Basic.Deliver, Basic.Deliver)
 
 
 @scenario()
@@ -266,7 +266,7 @@ def a_lost_connection_hands_its_messages_to_another(session: Session) -> None:
     other = session.connect("b")
     other.do(Basic.Consume(0, "q", "two"), "q")
     worker.drop()
-    other.expires_at(Basic.Deliver)
+    other.receive_until(Basic.Deliver)
 
 
 @scenario()

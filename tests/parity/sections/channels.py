@@ -20,7 +20,7 @@ def open_and_close_and_open_again(session: Session) -> None:
     client = session.connect()
     client.open(9)
     client.send(channel_close(), 9)
-    client.expires_at(Channel.CloseOk)
+    client.receive_until(Channel.CloseOk)
     client.open(9)
     client.do(Queue.Declare(0, "q", exclusive=True), ch=9)
 
@@ -86,7 +86,7 @@ def a_method_that_is_not_open_on_a_number_above_channel_max(session: Session) ->
 def flow_true_is_answered(session: Session) -> None:
     client = session.connect()
     client.send(Channel.Flow(True))
-    client.expires_at(Channel.FlowOk)
+    client.receive_until(Channel.FlowOk)
 
 
 @scenario()
@@ -149,7 +149,7 @@ def a_close_that_crosses_the_servers_close_is_answered(session: Session) -> None
     client.answers_channel_close = False
     client.do(Queue.Declare(0, "missing", passive=True))
     client.send(channel_close())
-    client.expires_at(Channel.CloseOk)
+    client.receive_until(Channel.CloseOk)
 
 
 @scenario(
@@ -185,7 +185,7 @@ def pipelined_methods_after_an_error_are_dropped(session: Session) -> None:
     client.send(Exchange.Declare(0, "missing", passive=True))
     client.send(Exchange.Declare(0, "x"))
     client.send(Queue.Declare(0, "q"))
-    client.expires_at(Channel.Close)
+    client.receive_until(Channel.Close)
     client.send(Channel.CloseOk())
     client.open(1)
     client.do(Queue.Declare(0, "q", passive=True))
@@ -202,7 +202,7 @@ def closing_a_channel_requeues_what_it_had_not_settled(session: Session) -> None
     client.do(Basic.Get(0, "q"), ch=2)
     client.do(Basic.Get(0, "q"), ch=2)
     client.send(channel_close(), 2)
-    client.expires_at(Channel.CloseOk)
+    client.receive_until(Channel.CloseOk)
     client.settle("q")
     client.do(Basic.Get(0, "q", True))
     client.do(Basic.Get(0, "q", True))
@@ -212,14 +212,14 @@ def closing_a_channel_requeues_what_it_had_not_settled(session: Session) -> None
 def the_reply_text_of_a_close_is_any_string(session: Session) -> None:
     client = session.connect()
     client.raw(raw_method(1, 20, 40, b"\x00\x00" + short_string("x" * 255) + b"\0\x3c\0\x0a"))
-    client.expires_at(Channel.CloseOk)
+    client.receive_until(Channel.CloseOk)
 
 
 @scenario()
 def channel_open_with_an_out_of_band_string(session: Session) -> None:
     client = session.connect()
     client.raw(raw_method(2, 20, 10, short_string("whatever")))
-    client.expires_at(Channel.OpenOk)
+    client.receive_until(Channel.OpenOk)
 
 
 @scenario()

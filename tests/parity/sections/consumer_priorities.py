@@ -112,4 +112,4 @@ def a_channel_that_closes_leaves_its_messages_to_the_lower_priority(session: Ses
     client.publish("", "q", b"1")
     client.settle("q", ch=2)
     client.send(channel_close(), 2)
-    client.expires_at(Channel.CloseOk, Basic.Deliver)
+    client.receive_until(Channel.CloseOk, Basic.Deliver)

@@ -179,7 +179,7 @@ def deleting_a_queue_cancels_its_consumers(session: Session) -> None:
     consumer.do(Basic.Consume(0, "q", "two"), ch=2)
     other = session.connect("b")
     other.do(Queue.Delete(0, "q"))
-    consumer.expires_at(Basic.Cancel, Basic.Cancel)
+    consumer.receive_until(Basic.Cancel, Basic.Cancel)
     consumer.settle()
 
 
@@ -199,7 +199,7 @@ def deleting_without_waiting_cancels_consumers_of_the_same_channel(session: Sess
     client = with_messages(session)
     client.do(Basic.Consume(0, "q", "one"))
     client.send(Queue.Delete(0, "q", nowait=True))
-    client.expires_at(Basic.Cancel)
+    client.receive_until(Basic.Cancel)
     client.settle()
 
 
@@ -210,7 +210,7 @@ def deleting_an_exclusive_queue_cancels_its_consumers(session: Session) -> None:
     client.open(2)
     client.do(Basic.Consume(0, "q", "one"), ch=2)
     client.send(Queue.Delete(0, "q"))
-    client.expires_at(Queue.DeleteOk, Basic.Cancel)
+    client.receive_until(Queue.DeleteOk, Basic.Cancel)
 
 
 @scenario()
@@ -220,7 +220,7 @@ def deleting_an_auto_delete_queue_cancels_its_consumers(session: Session) -> Non
     client.do(Basic.Consume(0, "q", "one"))
     other = session.connect("b")
     other.do(Queue.Delete(0, "q"))
-    client.expires_at(Basic.Cancel)
+    client.receive_until(Basic.Cancel)
     client.do(Basic.Cancel("one"))
 
 
@@ -241,7 +241,7 @@ def a_tag_the_server_cancelled_can_be_used_again(session: Session) -> None:
     client.do(Basic.Consume(0, "q", "one"))
     other = session.connect("b")
     other.do(Queue.Delete(0, "q"))
-    client.expires_at(Basic.Cancel)
+    client.receive_until(Basic.Cancel)
     client.do(Queue.Declare(0, "q"))
     client.do(Basic.Consume(0, "q", "one"))
     client.publish("", "q", b"1")

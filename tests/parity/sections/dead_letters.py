@@ -448,7 +448,7 @@ def a_message_of_a_channel_that_closes_is_no_dead_letter(session: Session) -> No
     client.settle("q")
     client.do(Basic.Get(0, "q"), "q", ch=2)
     client.send(Channel.Close(200, "bye", 0, 0), 2)
-    client.expires_at(Channel.CloseOk)
+    client.receive_until(Channel.CloseOk)
     client.do(Queue.Declare(0, "q", passive=True))
     client.do(Queue.Declare(0, "dead", passive=True))
 

@@ -112,7 +112,7 @@ def consuming_replies_without_waiting(session: Session) -> None:
     client.do(consume(nowait=True))
     name = ask(client)
     client.publish("", name, b"reply")
-    client.expires_at(Basic.Deliver)
+    client.receive_until(Basic.Deliver)
 
 
 @scenario()
@@ -126,7 +126,7 @@ def consuming_replies_on_two_channels(session: Session) -> None:
     client.do(Basic.Get(0, "q", True))
     client.publish("", first, b"1")
     client.publish("", client.reply_to, b"2")
-    client.expires_at(Basic.Deliver, Basic.Deliver)
+    client.receive_until(Basic.Deliver, Basic.Deliver)
 
 
 @scenario()
@@ -221,7 +221,7 @@ def asking_and_being_answered(session: Session) -> None:
     client = requester(session)
     name = ask(client, correlation_id="1")
     client.publish("", name, b"reply", correlation_id="1", headers={"a": 1})
-    client.expires_at(Basic.Deliver)
+    client.receive_until(Basic.Deliver)
 
 
 @scenario()
@@ -240,14 +240,14 @@ def being_answered_from_another_connection(session: Session) -> None:
     server.do(Basic.Get(0, "q", True))
     server.publish("", server.reply_to, b"reply")
     server.settle()
-    client.expires_at(Basic.Deliver)
+    client.receive_until(Basic.Deliver)
 
 
 @scenario()
 def acknowledging_a_reply(session: Session) -> None:
     client = requester(session)
     client.publish("", asked(client, session), b"reply")
-    client.expires_at(Basic.Deliver)
+    client.receive_until(Basic.Deliver)
     client.do(Basic.Ack(2))
 
 
@@ -259,7 +259,7 @@ def a_reply_in_a_transaction(session: Session) -> None:
     client.do(Tx.Select(), ch=2)
     client.publish("", name, b"reply", ch=2)
     client.send(Tx.Commit(), ch=2)
-    client.expires_at(Tx.CommitOk, Basic.Deliver)
+    client.receive_until(Tx.CommitOk, Basic.Deliver)
 
 
 @scenario(
@@ -281,7 +281,7 @@ def a_reply_that_is_rolled_back(session: Session) -> None:
     client.publish("", name, b"before", ch=2)
     client.do(Tx.Rollback(), ch=2)
     client.publish("", name, b"after")
-    client.expires_at(Basic.Deliver)
+    client.receive_until(Basic.Deliver)
     client.settle()
 
 
@@ -292,7 +292,7 @@ def a_reply_is_confirmed(session: Session) -> None:
     client.open(2)
     client.do(Confirm.Select(), ch=2)
     client.publish("", name, b"reply", ch=2)
-    client.expires_at(Basic.Ack, Basic.Deliver)
+    client.receive_until(Basic.Ack, Basic.Deliver)
 
 
 @scenario()
@@ -300,7 +300,7 @@ def a_reply_as_a_copy(session: Session) -> None:
     client = requester(session)
     name = asked(client, session)
     client.publish("", "q", b"reply", headers={"CC": [name]})
-    client.expires_at(Basic.Deliver)
+    client.receive_until(Basic.Deliver)
 
 
 @scenario()
@@ -308,7 +308,7 @@ def a_reply_as_a_hidden_copy(session: Session) -> None:
     client = requester(session)
     name = asked(client, session)
     client.publish("", "q", b"reply", headers={"BCC": [name]})
-    client.expires_at(Basic.Deliver)
+    client.receive_until(Basic.Deliver)
 
 
 @scenario()
@@ -334,7 +334,7 @@ def a_mandatory_reply_to_a_closed_channel(session: Session) -> None:
     name = asked(client, session)
     client.open(2)
     client.send(Channel.Close(200, "done", 0, 0))
-    client.expires_at(Channel.CloseOk)
+    client.receive_until(Channel.CloseOk)
     client.publish("", name, b"reply", ch=2, mandatory=True)
     client.settle(ch=2)
 
@@ -365,7 +365,7 @@ def a_mandatory_reply(session: Session) -> None:
     client = requester(session)
     name = asked(client, session)
     client.publish("", name, b"reply", mandatory=True)
-    client.expires_at(Basic.Deliver)
+    client.receive_until(Basic.Deliver)
 
 
 @scenario(
@@ -384,7 +384,7 @@ def several_replies(session: Session) -> None:
     name = asked(client, session)
     client.publish("", name, b"1")
     client.publish("", name, b"2")
-    client.expires_at(Basic.Deliver, Basic.Deliver)
+    client.receive_until(Basic.Deliver, Basic.Deliver)
 
 
 @scenario(
@@ -518,4 +518,4 @@ def other_methods_with_a_name_to_reply_to(session: Session) -> None:
         client.do(method, ch=2)
         client.reopen_if_closed(2)
     client.publish("", name, b"still there")
-    client.expires_at(Basic.Deliver)
+    client.receive_until(Basic.Deliver)

@@ -165,7 +165,7 @@ def an_expired_message_is_confirmed(session: Session) -> None:
     client = with_queues(session)
     client.do(commands.Confirm.Select())
     client.publish("", "q", b"1", expiration="0", delivery_mode=2, mandatory=True)
-    client.expires_at(Basic.Ack)
+    client.receive_until(Basic.Ack)
     see_dead(client, 1)
 
 

@@ -30,7 +30,7 @@ def greeted(session: Session) -> Client:
     client = session.dial()
     with session.unrecorded():
         client.raw(PROTOCOL_HEADER)
-        client.expires_at(Connection.Start)
+        client.receive_until(Connection.Start)
     return client
 
 
@@ -39,7 +39,7 @@ def tuning(session: Session) -> Client:
     client = greeted(session)
     with session.unrecorded():
         client.send(make_start_ok(), 0)
-        client.expires_at(Connection.Tune)
+        client.receive_until(Connection.Tune)
     return client
 
 
@@ -62,22 +62,22 @@ def start_ok_bytes(mechanism: str, response: bytes) -> bytes:
 def the_whole_handshake(session: Session) -> None:
     client = session.dial()
     client.raw(PROTOCOL_HEADER)
-    client.expires_at(Connection.Start)
+    client.receive_until(Connection.Start)
     client.send(make_start_ok(), 0)
-    client.expires_at(Connection.Tune)
+    client.receive_until(Connection.Tune)
     client.send(Connection.TuneOk(2047, 131_072, 0), 0)
     client.send(Connection.Open("/"), 0)
-    client.expires_at(Connection.OpenOk)
+    client.receive_until(Connection.OpenOk)
     client.open(1)
     client.send(connection_close(), 0)
-    client.expires_at(Connection.CloseOk)
+    client.receive_until(Connection.CloseOk)
 
 
 @scenario()
 def header_of_0_9_is_taken_for_0_9_1(session: Session) -> None:
     client = session.dial()
     client.raw(b"AMQP\x01\x01\x00\x09")
-    client.expires_at(Connection.Start)
+    client.receive_until(Connection.Start)
 
 
 @scenario(
@@ -87,7 +87,7 @@ def header_of_0_9_is_taken_for_0_9_1(session: Session) -> None:
 def header_of_0_8(session: Session) -> None:
     client = session.dial()
     client.raw(b"AMQP\x01\x01\x08\x00")
-    client.expires_at(Connection.Start)
+    client.receive_until(Connection.Start)
 
 
 @scenario()
@@ -136,7 +136,7 @@ def a_tls_hello_is_answered_with_our_header(session: Session) -> None:
 def amqplain_logs_in(session: Session) -> None:
     client = greeted(session)
     client.raw(start_ok_bytes("AMQPLAIN", table({"LOGIN": "guest", "PASSWORD": "guest"})[4:]))
-    client.expires_at(Connection.Tune)
+    client.receive_until(Connection.Tune)
 
 
 @scenario()
@@ -177,7 +177,7 @@ def amqplain_that_is_no_table(session: Session) -> None:
 def plain_with_an_authorization_identity_logs_in(session: Session) -> None:
     client = greeted(session)
     client.send(make_start_ok(response="someone\x00guest\x00guest"), 0)
-    client.expires_at(Connection.Tune)
+    client.receive_until(Connection.Tune)
 
 
 @scenario()
@@ -274,7 +274,7 @@ def an_unknown_locale_is_accepted(session: Session) -> None:
     start_ok = make_start_ok()
     start_ok.locale = "xx_XX"
     client.send(start_ok, 0)
-    client.expires_at(Connection.Tune)
+    client.receive_until(Connection.Tune)
 
 
 @scenario(
@@ -355,7 +355,7 @@ def a_heartbeat_before_login_is_ignored(session: Session) -> None:
     client = greeted(session)
     client.send(heartbeat.Heartbeat(), 0)
     client.send(make_start_ok(), 0)
-    client.expires_at(Connection.Tune)
+    client.receive_until(Connection.Tune)
 
 
 @scenario()
@@ -364,7 +364,7 @@ def capabilities_of_the_wrong_type(session: Session) -> None:
     start_ok = make_start_ok()
     start_ok.client_properties["capabilities"] = "all"
     client.send(start_ok, 0)
-    client.expires_at(Connection.Tune)
+    client.receive_until(Connection.Tune)
 
 
 @scenario()
@@ -372,7 +372,7 @@ def tune_ok_with_smaller_values_is_accepted(session: Session) -> None:
     client = tuning(session)
     client.send(Connection.TuneOk(10, 4096, 0), 0)
     client.send(Connection.Open("/"), 0)
-    client.expires_at(Connection.OpenOk)
+    client.receive_until(Connection.OpenOk)
 
 
 @scenario(
@@ -503,7 +503,7 @@ def a_channel_method_before_open(session: Session) -> None:
 def close_before_open(session: Session) -> None:
     client = tuned(session)
     client.send(connection_close("changed my mind"), 0)
-    client.expires_at(Connection.CloseOk)
+    client.receive_until(Connection.CloseOk)
 
 
 @scenario(
@@ -569,7 +569,7 @@ def a_connection_method_on_channel_1(session: Session) -> None:
 def update_secret_with_plain_credentials(session: Session) -> None:
     client = session.connect()
     client.send(Connection.UpdateSecret("new", "because"), 0)
-    client.expires_at(Connection.UpdateSecretOk)
+    client.receive_until(Connection.UpdateSecretOk)
     client.settle()
 
 
@@ -581,7 +581,7 @@ def close_with_channels_open_and_messages_unsettled(session: Session) -> None:
     client.settle("q")
     client.do(commands.Basic.Get(0, "q"))
     client.send(connection_close(), 0)
-    client.expires_at(Connection.CloseOk)
+    client.receive_until(Connection.CloseOk)
     other = session.connect("b")
     other.do(commands.Basic.Get(0, "q", True))
 
@@ -591,6 +591,6 @@ def an_exclusive_queue_is_gone_before_close_ok(session: Session) -> None:
     client = session.connect()
     client.do(Queue.Declare(0, "q", exclusive=True))
     client.send(connection_close(), 0)
-    client.expires_at(Connection.CloseOk)
+    client.receive_until(Connection.CloseOk)
     other = session.connect("b")
     other.do(Queue.Declare(0, "q", passive=True))

@@ -59,7 +59,7 @@ def a_global_prefetch_limits_the_channel(session: Session) -> None:
         client.publish("", queue, queue.encode())
         client.settle(queue)
     client.send(Basic.Ack(1))
-    client.expires_at(Basic.Deliver)
+    client.receive_until(Basic.Deliver)
 
 
 @scenario()
@@ -68,9 +68,9 @@ def a_global_prefetch_is_raised_and_lifted(session: Session) -> None:
     client.do(Basic.Qos(0, 1, True))
     client.do(Basic.Consume(0, "q", "tag"), "q")
     client.send(Basic.Qos(0, 2, True))
-    client.expires_at(Basic.QosOk, Basic.Deliver)
+    client.receive_until(Basic.QosOk, Basic.Deliver)
     client.send(Basic.Qos(0, 0, True))
-    client.expires_at(Basic.QosOk, Basic.Deliver, Basic.Deliver)
+    client.receive_until(Basic.QosOk, Basic.Deliver, Basic.Deliver)
 
 
 @scenario()

@@ -79,7 +79,7 @@ def messages_of_a_channel_that_closes_go_to_their_old_places(session: Session) -
     client.open(2)
     client.do(Basic.Consume(0, "q", "tag"), "q", ch=2)
     client.send(Channel.Close(200, "bye", 0, 0), 2)
-    client.expires_at(Channel.CloseOk)
+    client.receive_until(Channel.CloseOk)
     publish(client, (b"4", 5), (b"5", 3))
     get_all(client, 5)
 

@@ -327,7 +327,7 @@ def a_persistent_message_in_a_durable_queue_is_confirmed(session: Session) -> No
     client.do(Queue.Declare(0, "q", durable=True))
     client.do(Confirm.Select())
     client.publish("", "q", b"x", delivery_mode=2)
-    client.expires_at(Basic.Ack)
+    client.receive_until(Basic.Ack)
 
 
 @scenario()

@@ -113,7 +113,7 @@ def a_delivery_limit_on_a_classic_queue(session: Session) -> None:
 def a_stream(session: Session) -> None:
     client = session.connect()
     client.send(typed("stream"))
-    client.expires_at(Queue.DeclareOk)
+    client.receive_until(Queue.DeclareOk)
     if client.gone:
         client.until_closed()
 

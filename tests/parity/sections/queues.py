@@ -540,7 +540,7 @@ def an_auto_delete_queue_goes_with_its_last_consumers_channel(session: Session) 
     client.do(declare("q", auto_delete=True))
     client.do(Basic.Consume(0, "q", "one"), ch=2)
     client.send(commands.Channel.Close(200, "bye", 0, 0), 2)
-    client.expires_at(commands.Channel.CloseOk)
+    client.receive_until(commands.Channel.CloseOk)
     client.do(declare("q", passive=True))
 
 

@@ -129,7 +129,7 @@ def what_a_closed_channel_held_comes_first(session: Session) -> None:
     client.settle("q")
     client.settle(ch=2)
     client.send(channel_close(), 2)
-    client.expires_at(Channel.CloseOk, *[Basic.Deliver] * 3)
+    client.receive_until(Channel.CloseOk, *[Basic.Deliver] * 3)
 
 
 @scenario()
@@ -142,7 +142,7 @@ def what_a_lost_connection_held_comes_first(session: Session) -> None:
     consume(other, "two", 1)
     publish(worker, b"1", b"2")
     worker.drop()
-    other.expires_at(Basic.Deliver, Basic.Deliver)
+    other.receive_until(Basic.Deliver, Basic.Deliver)
 
 
 @scenario()
@@ -156,7 +156,7 @@ def a_connection_is_lost_with_two_of_its_consumers(session: Session) -> None:
     consume(other, "three", 1)
     publish(worker, b"1")
     worker.drop()
-    other.expires_at(Basic.Deliver)
+    other.receive_until(Basic.Deliver)
 
 
 @scenario()
@@ -206,7 +206,7 @@ def all_are_told_when_the_queue_is_deleted(session: Session) -> None:
     consume(client, "two", 3)
     other = session.connect("b")
     other.do(Queue.Delete(0, "q"))
-    client.expires_at(Basic.Cancel, Basic.Cancel)
+    client.receive_until(Basic.Cancel, Basic.Cancel)
 
 
 @scenario()
@@ -246,7 +246,7 @@ def a_quorum_queue_has_one_active_consumer(session: Session) -> None:
     client.ask(Basic.Consume(0, "q", "two"), Basic.ConsumeOk)
     for content in (b"1", b"2"):
         client.publish("", "q", content)
-        client.expires_at(Basic.Deliver)
+        client.receive_until(Basic.Deliver)
 
 
 @scenario(

@@ -109,7 +109,7 @@ def an_ack_in_a_transaction_waits_for_commit(session: Session) -> None:
     client.do(Basic.Get(0, "q"))
     client.do(Basic.Ack(1))
     client.send(commands.Channel.Close(200, "bye", 0, 0), 1)
-    client.expires_at(commands.Channel.CloseOk)
+    client.receive_until(commands.Channel.CloseOk)
     client.do(Basic.Get(0, "q"), ch=2)
 
 
@@ -135,7 +135,7 @@ def closing_the_channel_rolls_back(session: Session) -> None:
     client.open(2)
     client.publish("", "q", b"1")
     client.send(commands.Channel.Close(200, "bye", 0, 0), 1)
-    client.expires_at(commands.Channel.CloseOk)
+    client.receive_until(commands.Channel.CloseOk)
     client.do(Queue.Declare(0, "q", passive=True), ch=2)
 
 
