@@ -80,12 +80,10 @@ class Storage:
         writing = ThreadExecutor("leveret-write", post, self._set_full)
         reading = ThreadExecutor("leveret-read", post)
         sync = config.storage.sync
-        found = broker.open_store(self._medium, writing, reading, self._fail, sync == "commit")
-        for line in found.torn:
+        hosted = broker.open_store(self._medium, writing, reading, self._fail, sync == "commit")
+        for line in hosted.torn:
             log.warning("torn end of a file left out", file=line)
-        if broker.definition_log is None:
-            raise ValueError("a broker with a store has a keeper")
-        self._store = broker.definition_log.store
+        self._store = hosted.store
         if sync == "interval":
             self._interval_s = config.storage.sync_interval / 1000
             self._sync()

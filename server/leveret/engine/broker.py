@@ -1,27 +1,18 @@
-"""The broker: its virtual hosts, its users, and what it complains of."""
+"""The broker: its virtual hosts and their stores, its users, and its alarm."""
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterable
 
 from leveret import __version__
 from leveret.config import Config
 from leveret.engine.access.accounts import Accounts
+from leveret.engine.hosted_store import HostedStore
 from leveret.engine.lifecycle.exchanges import predeclare
-from leveret.engine.persistence import definitions
-from leveret.engine.persistence.definition_log import DefinitionLog
-from leveret.engine.queues.delayed_store import DelayedStore
-from leveret.engine.queues.queue import Queue
 from leveret.engine.values.clock import Clock
 from leveret.engine.values.timers import Timers
 from leveret.engine.vhost import VirtualHost
-from leveret.limits import RESTORED_BYTES_MAX
 from leveret_storage.errors import StorageError
 from leveret_storage.media.executor import Executor
 from leveret_storage.medium import Medium
-from leveret_storage.recovery.recover import Recovery, recover
-from leveret_storage.recovery.recovered_queue import RecoveredQueue
-from leveret_storage.segments.queue_journal import QueueJournal
-from leveret_storage.store.store import Store
 
 
 class Broker:
@@ -33,8 +24,9 @@ class Broker:
         self.accounts = Accounts({auth.default_user: auth.default_pass}, auth.loopback_users)
         self.clock = Clock()
         self.timers = Timers()
-        self.definition_log: DefinitionLog | None = None
-        """Where what is durable is written down; None while nothing outlives the process."""
+        self.stores: list[HostedStore] = []
+        """What is durable of each virtual host is in one of them; none if nothing outlives the
+        process."""
         self.vhosts: dict[str, VirtualHost] = {}
         self.add_vhost(auth.default_vhost)
         self.connections_open = 0
@@ -60,59 +52,29 @@ class Broker:
         reading: Executor,
         failed: Callable[[StorageError], None],
         sync: bool = True,
-    ) -> Recovery:
-        """Find what a medium holds, take it in, and keep on it what is durable from now on.
+        vhosts: Iterable[str] | None = None,
+    ) -> HostedStore:
+        """Restore what a medium holds, and persist there what is durable from now on.
 
         :param sync: whether a batch is safe only once it is synced, or as soon as it is written.
+        :param vhosts: the names of the virtual hosts that the store carries, each of which is in no
+            other store; None for all there are.
         :raises StorageError: if the medium cannot be read, or is damaged.
         """
-        found = recover(medium, spill_bytes=RESTORED_BYTES_MAX)
-        made = definitions.restore(self.vhosts, found.definitions)
-        queues = {number: queue for number, queue in made.items() if not queue.deleted}
-        store = Store(
-            medium,
-            writing,
-            reading,
-            snapshot=partial(definitions.snapshot, self.vhosts),
-            synced=self._synced,
-            failed=failed,
-            sync=sync,
+        names = self.vhosts if vhosts is None else vhosts
+        hosted = HostedStore(
+            {name: self.vhosts[name] for name in names}, medium, writing, reading, failed, sync
         )
-        self.definition_log = DefinitionLog(store)
-        _restore_queues(store, queues, found)
-        for orphan in found.queues.values():
-            found.stray.extend(segment.name for segment in orphan.segments)
-        found = found._replace(next_queue=max(found.next_queue, *made, 0) + 1)
-        store.start(found)
-        for vhost in self.vhosts.values():
-            vhost.attach_store(self.definition_log)
-        return found
+        self.stores.append(hosted)
+        return hosted
 
-    def _synced(self) -> None:
-        if self.definition_log is not None:
-            self.definition_log.synced()
-
-    def tidy(self) -> None:
-        """Have disk given back that few messages keep; to be called every now and then."""
-        if self.definition_log is not None:
-            self.definition_log.store.compact()
+    def compact(self) -> None:
+        """Free disk space in all stores; to be called every few seconds."""
+        for hosted in self.stores:
+            hosted.store.compact()
 
     def commit(self, urgent: bool = False) -> None:
-        """Have what is open written, if somebody waits for it or it is `urgent`."""
-        if self.definition_log is not None:
-            self.definition_log.store.commit(urgent)
-
-
-def _restore_queues(store: Store, queues: dict[int, Queue | DelayedStore], found: Recovery) -> None:
-    """Give every queue what was found of it, by the numbers that the store has for it."""
-    levels: dict[Queue | DelayedStore, list[tuple[QueueJournal, RecoveredQueue]]] = {}
-    for number, queue in queues.items():
-        recovered = found.queues.pop(number, None)
-        if recovered is None:
-            if queue in levels and isinstance(queue, Queue):
-                # A level of priority that never had a message.
-                continue
-            recovered = RecoveredQueue(number)
-        levels.setdefault(queue, []).append((store.restore_queue(number, recovered), recovered))
-    for queue, its_levels in levels.items():
-        queue.restore(store, its_levels)
+        """Write the open batch of every store, if a confirm or reply waits for it or it is
+        `urgent`."""
+        for hosted in self.stores:
+            hosted.store.commit(urgent)

@@ -20,6 +20,7 @@ from leveret.engine.values.clock import Clock
 from leveret.engine.values.message import Message
 from leveret.engine.values.settings import QueueSettings
 from leveret.engine.values.timers import Timers
+from leveret_storage.store.store import Store
 
 
 class VirtualHost(QueueHost):
@@ -45,6 +46,8 @@ class VirtualHost(QueueHost):
         """Whether a queue that is declared with other arguments than before adopts them."""
         self.definition_log: DefinitionLog | None = None
         """Where what is durable is written; None where nothing outlives the process."""
+        self.store: Store | None = None
+        """The store of the definition log."""
 
     def attach_store(self, log: DefinitionLog) -> None:
         """Write what is durable to a store from now on.
@@ -52,6 +55,7 @@ class VirtualHost(QueueHost):
         What a start restores is attached before, so that it is not written again.
         """
         self.definition_log = log
+        self.store = log.store
         self.publisher.store = log.store
 
     # --- as the host of its queues ------------------------------------------------------------

@@ -151,7 +151,7 @@ class AmqpServer:
             guard.check()
         self._dropped_dead_letters.report(self._loop.time())
         # No client waits for acknowledgements to be logged, but they must not wait for long.
-        self._broker.tidy()
+        self._broker.compact()
         self._broker.commit(urgent=True)
         self._timer = self._loop.call_later(TICK_S, self._tick)
 

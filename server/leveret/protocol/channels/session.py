@@ -45,7 +45,6 @@ class Session(CommitWaiter):
 
     def __init__(
         self,
-        definition_log: DefinitionLog | None,
         wake: Callable[[], None],
         logger: Any,
         peer: str = "",
@@ -53,8 +52,9 @@ class Session(CommitWaiter):
         """:param wake: tells the transport that there is output."""
         self.logger = logger
         """A structlog logger bound to the peer's address."""
-        self.definition_log = definition_log
-        self.store = None if definition_log is None else definition_log.store
+        self.definition_log: DefinitionLog | None = None
+        self.store = NO_VHOST.store
+        """Of the virtual host, if what is durable there outlives the process."""
         self.output = BytesWriter()
         self.frame_max: i64 = FRAME_MIN_SIZE
         self.vhost = NO_VHOST
@@ -86,6 +86,12 @@ class Session(CommitWaiter):
         """Whether `store_synced` will be called after the next commit."""
         self._wake = wake
         self._flush_requested = False
+
+    def enter(self, vhost: VirtualHost) -> None:
+        """Use a virtual host, and the store that carries it."""
+        self.vhost = vhost
+        self.definition_log = vhost.definition_log
+        self.store = vhost.store
 
     @property
     def client_label(self) -> str:

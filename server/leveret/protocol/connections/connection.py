@@ -83,7 +83,7 @@ class Connection(FrameHandler):
         now: float,
         peer: str = "",
     ) -> None:
-        self.session = Session(broker.definition_log, wake, logger, peer)
+        self.session = Session(wake, logger, peer)
         self.broker = broker
         self.state = ConnectionState.HEADER
         self.from_loopback = from_loopback
@@ -315,7 +315,7 @@ class Connection(FrameHandler):
         self._expect(ConnectionState.OPENING)
         vhost = handshake.choose_vhost(self.broker, method.virtual_host)
         self.move(ConnectionEvent.OPEN)
-        self.session.vhost = vhost
+        self.session.enter(vhost)
         self.broker.connections_open += 1
         self.session.logger.info(
             "connection opened", user=self.session.user, vhost=vhost.name, name=self.name

@@ -27,7 +27,7 @@ class Recorder:
         priority: int = 0,
         timeout: int = 0,
     ) -> None:
-        self._session = Session(None, lambda: None, structlog.get_logger())
+        self._session = Session(lambda: None, structlog.get_logger())
         self._deliveries = Deliveries(self._session, 1)
         self.consumer = ChannelConsumer(
             tag,

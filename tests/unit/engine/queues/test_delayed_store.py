@@ -166,7 +166,7 @@ def test_nothing_is_lost_or_doubled_if_the_broker_dies_in_the_middle(seed: int) 
     confirmed: set[int] = set()
     for _ in range(4):
         life.works()
-        definition_log = life.broker.definition_log
+        definition_log = life.vhost.definition_log
         assert definition_log is not None
         kept_in: dict[int, int] = {}
         for number in range(len(published), len(published) + 60):

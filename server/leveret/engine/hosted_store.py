@@ -1,0 +1,84 @@
+"""A store with the virtual hosts that it carries.
+
+Nothing of a store is global to the process: a broker may have several, each on a medium of its own,
+with its own virtual hosts, definitions and commits.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from leveret.engine.persistence import definitions
+from leveret.engine.persistence.definition_log import DefinitionLog
+from leveret.engine.queues.delayed_store import DelayedStore
+from leveret.engine.queues.queue import Queue
+from leveret.engine.vhost import VirtualHost
+from leveret.limits import RESTORED_BYTES_MAX
+from leveret_storage.errors import StorageError
+from leveret_storage.media.executor import Executor
+from leveret_storage.medium import Medium
+from leveret_storage.recovery.recover import Recovery, recover
+from leveret_storage.recovery.recovered_queue import RecoveredQueue
+from leveret_storage.segments.queue_journal import QueueJournal
+from leveret_storage.store.store import Store
+
+
+class HostedStore:
+    """One store of a broker, and the virtual hosts whose durable things are in it."""
+
+    def __init__(
+        self,
+        vhosts: dict[str, VirtualHost],
+        medium: Medium,
+        writing: Executor,
+        reading: Executor,
+        failed: Callable[[StorageError], None],
+        sync: bool = True,
+    ) -> None:
+        """Restore what the medium holds of these virtual hosts, and begin to write to it.
+
+        :param sync: whether a batch is safe only once it is synced, or as soon as it is written.
+        :raises StorageError: if the medium cannot be read, or is damaged.
+        """
+        self.vhosts = vhosts
+        found = recover(medium, spill_bytes=RESTORED_BYTES_MAX)
+        restored = definitions.restore(vhosts, found.definitions)
+        self.store = Store(
+            medium,
+            writing,
+            reading,
+            snapshot=partial(definitions.snapshot, vhosts),
+            synced=self._synced,
+            failed=failed,
+            sync=sync,
+        )
+        self.definition_log = DefinitionLog(self.store)
+        sinks = {number: sink for number, sink in restored.items() if not sink.deleted}
+        _restore_messages(self.store, sinks, found)
+        for orphan in found.queues.values():
+            found.stray.extend(segment.name for segment in orphan.segments)
+        self.torn = found.torn
+        """The files whose torn end was left out."""
+        self.store.start(found._replace(next_queue=max(found.next_queue, *restored, 0) + 1))
+        for vhost in vhosts.values():
+            # Only now, so that what was restored is not written again.
+            vhost.attach_store(self.definition_log)
+
+    def _synced(self) -> None:
+        self.definition_log.synced()
+
+
+def _restore_messages(
+    store: Store, sinks: dict[int, Queue | DelayedStore], found: Recovery
+) -> None:
+    """Give every queue and delayed store its messages, by the numbers that the store has for it."""
+    levels: dict[Queue | DelayedStore, list[tuple[QueueJournal, RecoveredQueue]]] = {}
+    for number, sink in sinks.items():
+        recovered = found.queues.pop(number, None)
+        if recovered is None:
+            if sink in levels and isinstance(sink, Queue):
+                # A level of priority that never had a message.
+                continue
+            recovered = RecoveredQueue(number)
+        levels.setdefault(sink, []).append((store.restore_queue(number, recovered), recovered))
+    for sink, its_levels in levels.items():
+        sink.restore(store, its_levels)
