@@ -38,6 +38,8 @@ COMPILED: Final = (
     "leveret.engine.routing.exchanges.deduplicating",
     "leveret.engine.values.deduplication",
     "leveret.engine.queues.queue",
+    "leveret.engine.queues.contents",
+    "leveret.engine.queues.limit_enforcer",
     "leveret.engine.queues.priority_backlog",
     "leveret.engine.queues.sorted_runs",
     "leveret.engine.queues.delayed_store",

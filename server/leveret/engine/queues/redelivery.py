@@ -1,13 +1,13 @@
-"""What a queue knows of messages that came back: how often, and which of them are held back.
+"""Delivery counts and delayed retry: how often messages came back, and which are retry-delayed.
 
 RabbitMQ: Quorum Queues, "Poison Message Handling" and "Delayed Retry"; here for every queue that
-has a delivery limit or a delayed retry. A message that came back because somebody could not cope
-with it (basic.reject, or the end of a channel or connection) has failed; basic.nack and
-basic.recover only return it. Failures count towards the delivery limit. Every redelivery carries
-both counts: `x-delivery-count` failures and `x-acquired-count` returns of any kind.
+has a delivery limit or a delayed retry. A message that comes back because of basic.reject, or
+because its channel or connection ended, has failed; basic.nack and basic.recover only return it.
+Failures count towards the delivery limit. Every redelivery carries both counts: `x-delivery-count`
+failures and `x-acquired-count` returns of any kind.
 
-A message that is held back has left the others' order and is neither ready nor unacknowledged.
-Counts and times outlive a restart, as definitions of the store that end with their message.
+A retry-delayed message is not in the backlog: it is neither ready nor unacknowledged. Counts and
+times survive a restart, as definitions in the store that end with their message.
 """
 
 from collections.abc import Callable
@@ -24,65 +24,73 @@ DELIVERY_COUNT: Final = b"x-delivery-count"
 ACQUIRED_COUNT: Final = b"x-acquired-count"
 
 RETRY_MS_MAX: Final = 2**32 - 1
-"""Milliseconds that a message is held back at most, whatever the multiplier makes of it."""
+"""Milliseconds of a retry delay at most, whatever the multiplier makes of it."""
 
 
 class DeliveryCounts(NamedTuple):
     """How often one message came back."""
 
     acquired: int
-    """For whatever reason."""
+    """Returns of any kind."""
     failed: int
+    """Returns because of basic.reject or the end of a channel or connection."""
     retry_at: int
-    """Until when it is held back, in milliseconds since the epoch; 0 if it is not."""
+    """The end of its retry delay, in milliseconds since the epoch; 0 if it has none."""
 
 
 class Redeliveries:
-    """The messages of one queue that came back and are not done with, by position."""
+    """The messages of one queue that came back and are not settled, by position."""
 
     def __init__(self) -> None:
         self.counts: dict[int, DeliveryCounts] = {}
         self.delayed_bytes: i64 = 0
-        """Bytes of the bodies of messages that are held back."""
+        """Bytes of the bodies of the retry-delayed messages."""
         self._delayed: list[tuple[int, int, Message]] = []
+        """A heap of the retry-delayed messages: end of the delay, position, message."""
 
-    def count(
+    def add_return(
         self, position: int, settings: QueueSettings, failed: bool, now: i64
     ) -> DeliveryCounts:
-        """A message came back once more."""
+        """Count that a message came back once more.
+
+        :returns: its counts, and whether it is to be delayed.
+        """
         before = self.counts.get(position, DeliveryCounts(0, 0, 0))
         acquired, failures = before.acquired + 1, before.failed + (1 if failed else 0)
         delay = retry_delay(settings, failed, failures if failed else acquired)
-        counted = DeliveryCounts(acquired, failures, int(now) + delay if delay else 0)
-        self.counts[position] = counted
-        return counted
+        counts = DeliveryCounts(acquired, failures, int(now) + delay if delay else 0)
+        self.counts[position] = counts
+        return counts
 
     def forget(self, is_settled: Callable[[i64], bool]) -> None:
-        """Messages are done with, of those that a start found."""
+        """Drop the counts of settled messages, after recovery."""
         self.counts = {
             position: each for position, each in self.counts.items() if not is_settled(position)
         }
 
     def is_delayed(self, position: int, now: i64) -> bool:
-        """Whether a message that a start found at this position is not to be delivered yet."""
-        returns = self.counts.get(position)
-        return returns is not None and returns.retry_at > now
+        """Whether a message that recovery found at this position has a retry delay still."""
+        counts = self.counts.get(position)
+        return counts is not None and counts.retry_at > now
 
     def delay(self, position: int, message: Message) -> None:
-        """Hold a message back until it is due."""
+        """Add a message that has a retry delay."""
         heappush(self._delayed, (self.counts[position].retry_at, position, message))
         self.delayed_bytes += len(message.body)
 
     def delayed_count(self) -> int:
-        """How many messages are held back."""
+        """Number of retry-delayed messages."""
         return len(self._delayed)
 
     def next_due(self) -> i64:
-        """When the next one is due, in milliseconds since the epoch; 0 if none is held back."""
+        """When the next retry delay ends, in milliseconds since the epoch; 0 if there is none."""
         return self._delayed[0][0] if self._delayed else 0
 
     def pop_due(self, now: i64) -> tuple[int, Message] | None:
-        """Position and message of one that is held back no longer; None if there is none."""
+        """Remove a message whose retry delay is over; None if there is none.
+
+        :returns: its position and the message.
+        """
         if not self._delayed or self._delayed[0][0] > now:
             return None
         _, position, message = heappop(self._delayed)
@@ -90,22 +98,25 @@ class Redeliveries:
         return position, message
 
     def clear_delayed(self) -> list[int]:
-        """Let go of everything that is held back; the positions are returned."""
+        """Drop all retry-delayed messages.
+
+        :returns: their positions.
+        """
         positions = [position for _, position, _ in self._delayed]
         self._delayed.clear()
         self.delayed_bytes = 0
         return positions
 
 
-def exceeds_limit(returns: DeliveryCounts, settings: QueueSettings) -> bool:
+def exceeds_limit(counts: DeliveryCounts, settings: QueueSettings) -> bool:
     """Whether a message failed more often than its queue allows."""
-    return settings.delivery_limit != NONE and returns.failed > settings.delivery_limit
+    return settings.delivery_limit != NONE and counts.failed > settings.delivery_limit
 
 
 def retry_delay(settings: QueueSettings, failed: bool, times: int) -> int:
-    """For how many milliseconds a message that came back `times` times is held back.
+    """The retry delay, in milliseconds, of a message that came back `times` times; 0 for none.
 
-    Linear in `times` without a multiplier, constant with 1, exponential with 2 and more.
+    Without a multiplier it is linear in `times`, constant with 1, exponential with 2 and more.
     """
     kind = settings.retry_type
     if settings.retry_min == NONE or kind not in ("all", "failed" if failed else "returned"):
@@ -122,13 +133,13 @@ def retry_delay(settings: QueueSettings, failed: bool, times: int) -> int:
     return min(delay, most)
 
 
-def counted(message: Message, returns: DeliveryCounts) -> Message:
-    """The same message with headers that say how often it came back."""
+def with_counts(message: Message, counts: DeliveryCounts) -> Message:
+    """The same message with both counts in its headers."""
     header = properties.with_headers(
         message.header,
         {
-            DELIVERY_COUNT: properties.long_integer(returns.failed),
-            ACQUIRED_COUNT: properties.long_integer(returns.acquired),
+            DELIVERY_COUNT: properties.long_integer(counts.failed),
+            ACQUIRED_COUNT: properties.long_integer(counts.acquired),
         },
     )
     return Message(

@@ -1,0 +1,182 @@
+"""What a queue holds: ready messages, retry-delayed messages, and delivery counts.
+
+It says how a message enters and leaves these: popped, settled, requeued, dropped. When a message is
+dropped because of a limit, and which one, is elsewhere (`limit_enforcer.py`); so is which consumer
+gets a message (`queue.py`).
+"""
+
+from collections.abc import Callable
+
+from mypy_extensions import i64
+
+from leveret.engine.queues.backlog import Backlog
+from leveret.engine.queues.fifo_backlog import FifoBacklog
+from leveret.engine.queues.priority_backlog import PriorityBacklog
+from leveret.engine.queues.queue_host import DELIVERY_LIMIT, QueueHost
+from leveret.engine.queues.redelivery import Redeliveries, exceeds_limit, with_counts
+from leveret.engine.values.message import Message
+from leveret.engine.values.settings import QueueSettings
+
+
+class QueueContents:
+    """The messages of one queue, which owns it and reads its fields."""
+
+    def __init__(
+        self, queue_name: str, settings: QueueSettings, host: QueueHost, loaded: Callable[[], None]
+    ) -> None:
+        """`loaded` is called when ready messages have been read from disk."""
+        self.settings = settings
+        self.priority_levels = max(int(settings.max_priority), 0) + 1
+        """Number of priorities, each of which has a journal of its own in the store."""
+        self.backlog: Backlog = (
+            FifoBacklog(loaded)
+            if self.priority_levels == 1
+            else PriorityBacklog(loaded, self.priority_levels - 1)
+        )
+        """The ready messages."""
+        self.redeliveries: Redeliveries | None = None
+        """The messages that came back, if deliveries are counted."""
+        self.dead_letters = False
+        """Whether messages that are dropped or rejected go to a dead-letter exchange."""
+        self.persists_counts = False
+        """Whether delivery counts of persistent messages are persisted."""
+        self._queue_name = queue_name
+        self._host = host
+        self.apply(settings)
+
+    def apply(self, settings: QueueSettings) -> None:
+        """Use other settings."""
+        self.settings = settings
+        self.dead_letters = settings.dead_letter_exchange is not None
+        self.backlog.set_ttl(settings.message_ttl)
+        if settings.counts_deliveries and self.redeliveries is None:
+            self.redeliveries = Redeliveries()
+
+    def retry_delayed_count(self) -> i64:
+        """Number of retry-delayed messages, which are neither ready nor unacknowledged."""
+        return 0 if self.redeliveries is None else self.redeliveries.delayed_count()
+
+    def total_count(self) -> i64:
+        """Number of messages, ready or retry-delayed."""
+        return self.backlog.count + self.retry_delayed_count()
+
+    def total_bytes(self) -> i64:
+        """Bytes of the bodies of all messages, ready or retry-delayed."""
+        size = self.backlog.bytes
+        return size if self.redeliveries is None else size + self.redeliveries.delayed_bytes
+
+    def pop(self) -> tuple[Message, int, bool]:
+        """Remove the next ready message, with its delivery counts in its headers.
+
+        :returns: the message, its position, and whether it was delivered before.
+        :raises IndexError: if it is not in memory.
+        """
+        return self._popped(self.backlog.pop())
+
+    def pop_expired(self) -> tuple[Message, int, bool]:
+        """As `pop`, for the ready message that expires first."""
+        return self._popped(self.backlog.pop_expired())
+
+    def settle(self, position: i64) -> None:
+        """Note that a message that was popped will not be requeued: the store may drop it."""
+        self.backlog.settle(position)
+        if self.redeliveries is not None:
+            self.redeliveries.counts.pop(position, None)
+
+    def drop(self, message: Message, position: i64, reason: bytes) -> None:
+        """Settle a message, and add it to the dead letters if the queue has an exchange for them.
+
+        :param reason: why, as the header `x-death` says it.
+        """
+        self.settle(position)
+        if self.dead_letters:
+            self._host.dead_letter(self._queue_name, self.settings, message, reason)
+
+    def pass_on_dead_letters(self) -> None:
+        """Publish the dead letters that were added."""
+        if self.dead_letters:
+            self._host.pass_on_dead_letters()
+
+    def requeue(self, message: Message, position: i64, failed: bool) -> None:
+        """Take a message back that was popped: ready, retry-delayed, or a dead letter.
+
+        :param failed: whether this counts towards the delivery limit.
+        """
+        redeliveries = self.redeliveries
+        if redeliveries is None:
+            self.backlog.requeue(message, position)
+            return
+        host, settings = self._host, self.settings
+        counts = redeliveries.add_return(int(position), settings, failed, host.clock.now)
+        if exceeds_limit(counts, settings):
+            self.drop(message, position, DELIVERY_LIMIT)
+            self.pass_on_dead_letters()
+            return
+        message = with_counts(message, counts)
+        if self.persists_counts and message.persistent:
+            host.note_delivery_counts(self._queue_name, int(position), counts)
+        if counts.retry_at:
+            redeliveries.delay(int(position), message)
+        else:
+            self.backlog.requeue(message, position)
+
+    def requeue_due(self) -> bool:
+        """Make a message ready whose retry delay is over.
+
+        :returns: False if there is none.
+        """
+        redeliveries = self.redeliveries
+        if redeliveries is None:
+            return False
+        due = redeliveries.pop_due(self._host.clock.now)
+        if due is None:
+            return False
+        position, message = due
+        self.backlog.requeue(message, position)
+        return True
+
+    def delay_head(self) -> bool:
+        """Delay the next ready message again if it was retry-delayed before a restart.
+
+        :returns: False if it was not, or its delay is over.
+        """
+        redeliveries = self.redeliveries
+        if redeliveries is None or not redeliveries.counts:
+            return False
+        backlog = self.backlog
+        if not backlog.available():
+            return False
+        if not redeliveries.is_delayed(int(backlog.head_position()), self._host.clock.now):
+            return False
+        message, position, _ = self.pop()
+        redeliveries.delay(position, message)
+        return True
+
+    def purge(self) -> i64:
+        """Drop all messages, none of which is a dead letter.
+
+        :returns: how many there were.
+        """
+        count = self.total_count()
+        for position in self.backlog.purge():
+            self.settle(position)
+        if self.redeliveries is not None:
+            for position in self.redeliveries.clear_delayed():
+                self.settle(position)
+        return count
+
+    def delete(self) -> None:
+        """Drop all messages, in the store too, because the queue is deleted."""
+        self.backlog.delete()
+        self.redeliveries = None
+        self.dead_letters = False
+        self.persists_counts = False
+
+    def _popped(self, message: Message) -> tuple[Message, int, bool]:
+        backlog = self.backlog
+        position = int(backlog.popped_position)
+        redeliveries = self.redeliveries
+        if redeliveries is None or backlog.redelivered or position not in redeliveries.counts:
+            return message, position, backlog.redelivered
+        # It came back before a restart, and its headers do not say so.
+        return with_counts(message, redeliveries.counts[position]), position, True

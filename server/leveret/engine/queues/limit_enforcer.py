@@ -1,0 +1,92 @@
+"""The limits of a queue: what is dropped from its head, when, and whether a publish is refused.
+
+RabbitMQ: Time-To-Live and Expiration, Queue Length Limit. A message is dropped when it is at the
+head and has expired, or when the queue has more messages or bytes than it may. It is then a dead
+letter. So a queue with limits looks at its head whenever a message comes or leaves, and sets a
+timer for the time at which the head expires, or a retry delay ends.
+
+Queues without limits never call this (`Queue.publish`).
+"""
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from leveret.engine.queues.contents import QueueContents
+from leveret.engine.queues.queue_host import EXPIRED, MAX_LENGTH, QueueHost
+from leveret.engine.values.settings import NONE
+from leveret.engine.values.timers import Timer
+from leveret.limits import DROP_SLICE_MESSAGES
+
+
+class LimitEnforcer:
+    """Enforces the limits of one queue, which owns it."""
+
+    def __init__(self, contents: QueueContents, host: QueueHost, timer: Timer) -> None:
+        """`timer` is set for the time at which `enforce` has to be called again."""
+        self._contents: Final = contents
+        self._host: Final = host
+        self._timer: Final = timer
+
+    def enforce(self) -> bool:
+        """Drop what has expired or exceeds a limit, and requeue what was delayed long enough.
+
+        :returns: False if some is left because a slice of work was done; the timer is set for it.
+        """
+        contents, host = self._contents, self._host
+        left: i64 = DROP_SLICE_MESSAGES
+        while left > 0 and (contents.requeue_due() or self.drop_head()):
+            left -= 1
+        now = host.clock.now
+        again_at = now if left == 0 else contents.backlog.next_expiry(now)
+        if again_at != 0:
+            host.timers.set(self._timer, again_at)
+        redeliveries = contents.redeliveries
+        if redeliveries is not None and redeliveries.delayed_count() != 0:
+            host.timers.set(self._timer, redeliveries.next_due())
+        return left > 0
+
+    def drop_head(self) -> bool:
+        """Take the next message out if it has expired, is one too many, or is retry-delayed.
+
+        :returns: False if it stays, or there is none in memory.
+        """
+        contents = self._contents
+        if contents.delay_head():
+            return True
+        backlog = contents.backlog
+        now = self._host.clock.now
+        expiry = backlog.next_expiry(now)
+        if expiry != 0 and expiry <= now:
+            message, position, _ = contents.pop_expired()
+            reason = EXPIRED
+        elif self._exceeds_length() and backlog.available():
+            message, position, _ = contents.pop()
+            reason = MAX_LENGTH
+        else:
+            return False
+        contents.drop(message, position, reason)
+        return True
+
+    def refuses(self, size: i64) -> bool:
+        """Whether the queue is too full for a body of `size` bytes and refuses it for that."""
+        contents = self._contents
+        settings = contents.settings
+        if not settings.rejects:
+            return False
+        if settings.max_length != NONE and contents.total_count() >= settings.max_length:
+            return True
+        most = settings.max_length_bytes
+        return most != NONE and contents.total_bytes() + size > most
+
+    def _exceeds_length(self) -> bool:
+        contents = self._contents
+        settings = contents.settings
+        if settings.rejects:
+            # A message that is requeued is taken, however full the queue is.
+            return False
+        if settings.max_length != NONE and contents.total_count() > settings.max_length:
+            return True
+        return (
+            settings.max_length_bytes != NONE and contents.total_bytes() > settings.max_length_bytes
+        )
