@@ -1,9 +1,9 @@
-"""A scenario's connections, and the transcript of what they sent and got.
+"""The connections of a scenario, and the transcript of what they sent and received.
 
-A step is: send something, then read until the broker has nothing more to say about it. That point
-is found with requests whose replies are left out of the transcript (a fence), never by waiting:
-channel.flow(active=true) is answered in order on its channel and changes nothing; a passive declare
-of a queue is answered by the queue after everything the channel sent it before.
+A step sends something, then reads until the broker has sent everything that follows from it. No
+step waits for a time: a fence, a request whose reply is left out of the transcript, shows that all
+is there. channel.flow(active=true) is answered in order on its channel and changes nothing; a
+passive queue.declare is answered by the queue after everything the channel sent to it before.
 
 A scenario may use any names: what it declared is deleted when its session ends.
 """
@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -34,7 +35,7 @@ from tests.support.wire import (
 
 SILENCE_S = 30.0
 SCENARIO_DEADLINE_S = 90.0
-"""Seconds a whole scenario may take, however much a broker has to say."""
+"""Seconds a whole scenario may take."""
 
 CLEANUP_DEADLINE_S = 60.0
 RESOURCE_LOCKED = 405
@@ -55,12 +56,12 @@ class Client:
         self._name = name
         self._arrived: list[Arrived] = []
         self._closed_channels: set[int] = set()
-        self.gone = False
+        self.disconnected = False
         self.opened = False
         self.answers_channel_close = True
-        self.made_up_name = ""
+        self.generated_name = ""
         self.reply_to = ""
-        """The property of that name in the message that came last."""
+        """The property reply-to of the message that arrived last."""
 
     def send(self, value: AnyFrame, ch: int = 1) -> None:
         """Send one frame and read nothing."""
@@ -94,12 +95,15 @@ class Client:
         self._send(lambda: self._wire.send_bytes(data))
 
     def do(self, value: AnyFrame, *queues: str, ch: int = 1) -> None:
-        """Send one frame, then settle."""
+        """Send one frame, then drain."""
         self.send(value, ch)
-        self.settle(*queues, ch=ch)
+        self.drain(*queues, ch=ch)
 
-    def settle(self, *queues: str, ch: int = 1) -> None:
-        """Read until the channel, and the queues as seen from it, have nothing more to say."""
+    def drain(self, *queues: str, ch: int = 1) -> None:
+        """Read what the broker still has to send on the channel, and from the queues to it.
+
+        The replies to channel.flow and to a passive queue.declare come after all of it.
+        """
         fences: list[base.Frame] = [Channel.Flow(True)]
         fences += [Queue.Declare(0, name, passive=True) for name in queues]
         fences += [Channel.Flow(True), Channel.Flow(True)]
@@ -123,24 +127,25 @@ class Client:
         self._write_arrived()
 
     def ask(self, value: base.Frame, reply: type[base.Frame], *queues: str, ch: int = 1) -> None:
-        """Send a method that nothing may be sent behind, read its reply, then settle."""
+        """Send a method after which nothing may be sent before its reply; read that, then drain."""
         self.send(value, ch)
         self.receive_until(reply)
-        self.settle(*queues, ch=ch)
+        self.drain(*queues, ch=ch)
 
-    def until_queue(self, queue: str, messages: int) -> None:
-        """Ask, unrecorded, until a queue has so many messages ready."""
+    def wait_for_depth(self, queue: str, messages: int) -> None:
+        """Wait until a queue has so many messages ready; not recorded."""
 
         def is_so() -> bool:
             return self._session.message_count(queue) == messages
 
         wait_until(is_so, SILENCE_S, f"queue {queue!r} having {messages} messages")
 
-    def until_gone(self, queue: str) -> None:
-        """Ask, unrecorded, until there is no such queue, in a way that is no use of it."""
-        wait_until(lambda: self._session.is_gone(queue), SILENCE_S, f"queue {queue!r} being gone")
+    def wait_for_deletion(self, queue: str) -> None:
+        """Wait until there is no such queue; asking does not count as a use of it. Not recorded."""
+        is_missing = partial(self._session.is_missing, queue)
+        wait_until(is_missing, SILENCE_S, f"queue {queue!r} being deleted")
 
-    def until_closed(self) -> None:
+    def receive_until_closed(self) -> None:
         """Read until the server has closed the connection."""
         self._read_while(lambda: True)
         self._write_arrived()
@@ -154,32 +159,32 @@ class Client:
     def reopen_if_closed(self, ch: int = 1) -> bool:
         """Open the channel again if the server closed it; whether it had."""
         closed = ch in self._closed_channels
-        if closed and not self.gone:
+        if closed and not self.disconnected:
             self.open(ch)
         return closed
 
     def drop(self) -> None:
-        """Drop the TCP connection without a word."""
+        """Close the socket without connection.close."""
         self._session.write(f"{self._name} > drops the connection")
-        self.gone = True
+        self.disconnected = True
         self._wire.close_socket()
 
     def finish(self) -> None:
-        """Close the connection as a client should, if it was opened and still stands."""
-        if self.opened and not self.gone:
+        """Close the connection with connection.close if it is open."""
+        if self.opened and not self.disconnected:
             self._send(lambda: self._wire.send(connection_close()))
             self._read_while(lambda: self.opened)
         self._wire.close_socket()
 
     def _send(self, action: Callable[[], None]) -> None:
-        if not self.gone:
+        if not self.disconnected:
             try:
                 action()
             except ClosedByServerError:
                 self._read_while(lambda: True)
 
     def _fence(self, fence: base.Frame, ch: int) -> None:
-        if self.gone or ch in self._closed_channels:
+        if self.disconnected or ch in self._closed_channels:
             return
         replies = Queue.DeclareOk if isinstance(fence, Queue.Declare) else Channel.FlowOk
         self._send(lambda: self._wire.send(fence, ch))
@@ -218,7 +223,7 @@ class Client:
         return size >= rest[0].body_size
 
     def _read_while(self, wanted: Callable[[], bool]) -> None:
-        while not self.gone and wanted():
+        while not self.disconnected and wanted():
             if time.monotonic() > self._session.deadline:
                 self._give_up("no end")
                 return
@@ -226,7 +231,7 @@ class Client:
                 arrived = self._wire.read()
             except ClosedByServerError:
                 self._write_arrived()
-                self._note_gone()
+                self._note_disconnected()
                 return
             except TimeoutError:
                 self._give_up("silence")
@@ -237,7 +242,7 @@ class Client:
     def _react(self, arrived: Arrived) -> None:
         if isinstance(arrived.frame, Queue.DeclareOk):
             self._session.remember(arrived.frame)
-            self.made_up_name = arrived.frame.queue or ""
+            self.generated_name = arrived.frame.queue or ""
         elif isinstance(arrived.frame, header.ContentHeader):
             self.reply_to = arrived.frame.properties.reply_to or ""
         elif isinstance(arrived.frame, Channel.Close):
@@ -256,11 +261,11 @@ class Client:
 
     def _give_up(self, why: str) -> None:
         self._write_arrived()
-        self.gone = True
+        self.disconnected = True
         self._session.write(f"{self._name} < {why}")
 
-    def _note_gone(self) -> None:
-        self.gone = True
+    def _note_disconnected(self) -> None:
+        self.disconnected = True
         self._session.write(f"{self._name} < closed")
 
     def _write_arrived(self) -> None:
@@ -305,13 +310,13 @@ class Session:
 
     @contextmanager
     def unrecorded(self) -> Iterator[None]:
-        """What happens inside is no part of the transcript."""
+        """Within this context nothing is added to the transcript."""
         self._recording = False
         yield
         self._recording = True
 
-    def dial(self, name: str = "a") -> Client:
-        """A TCP connection on which nothing was said yet."""
+    def open_socket(self, name: str = "a") -> Client:
+        """A TCP connection on which nothing was sent yet."""
         client = Client(self, name, Wire(*self._address, timeout_s=SILENCE_S))
         self._clients.append(client)
         return client
@@ -333,16 +338,16 @@ class Session:
         return client
 
     def message_count(self, queue: str) -> int | None:
-        """Messages that are ready in a queue, seen from elsewhere; None if there is no queue."""
+        """Messages that are ready in a queue; None if there is no such queue."""
         answer = self._asked(Queue.Declare(0, queue, passive=True))
         return answer.message_count if isinstance(answer, Queue.DeclareOk) else None
 
-    def is_gone(self, queue: str) -> bool:
+    def is_missing(self, queue: str) -> bool:
         """Whether there is no such queue."""
         return isinstance(self._asked(Queue.Bind(0, queue, "amq.direct", "")), Channel.Close)
 
     def _asked(self, method: base.Frame) -> AnyFrame:
-        """The answer to a method on a connection of its own."""
+        """The answer to a method on a new connection."""
         with connect(*self._address, timeout_s=SILENCE_S) as wire:
             wire.send(method, 1)
             answer = wire.read().frame
@@ -352,7 +357,7 @@ class Session:
         return answer
 
     def remember(self, value: AnyFrame) -> None:
-        """Note a name to delete in the end."""
+        """Note a name that has to be deleted at the end."""
         if isinstance(value, Queue.Declare | Queue.DeclareOk) and value.queue:
             self._queues.add(value.queue)
         elif isinstance(value, commands.Exchange.Declare) and _is_ours(value.exchange):

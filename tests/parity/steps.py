@@ -15,7 +15,7 @@ def with_messages(session: Session, *contents: bytes) -> Client:
         client.do(Queue.Declare(0, "q"))
         for content in contents:
             client.publish("", "q", content)
-        client.settle("q")
+        client.drain("q")
     return client
 
 
@@ -44,6 +44,6 @@ def bound_queues(client: Client, exchange: str, *keys: str) -> None:
 def route(client: Client, exchange: str, key: str, *queues: str) -> None:
     """Publish mandatory, and show what came into the queues."""
     client.publish(exchange, key, key.encode(), mandatory=True)
-    client.settle(*queues)
+    client.drain(*queues)
     for queue in queues:
         client.do(Queue.Purge(0, queue))

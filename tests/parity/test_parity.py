@@ -42,7 +42,7 @@ def test_a_broker_that_never_stops_talking_is_given_up(
 
     with Session(broker.host, broker.port) as session:
         client = session.connect()
-        while not client.gone:
+        while not client.disconnected:
             client.send(commands.Basic.Recover(True))
             client.receive_until(commands.Basic.RecoverOk)
     assert session.lines[-1] == "a < no end"

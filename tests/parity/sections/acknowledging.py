@@ -84,7 +84,7 @@ def ack_multiple_up_to_a_tag(session: Session) -> None:
         client.do(Basic.Get(0, "q"))
     client.do(Basic.Ack(2, True))
     client.do(Basic.Nack(3))
-    client.settle("q")
+    client.drain("q")
     client.do(Queue.Declare(0, "q", passive=True))
     client.do(Basic.Ack(3))
 
@@ -205,7 +205,7 @@ def recover_without_anything_unsettled(session: Session) -> None:
 def recover_without_requeue_is_not_implemented(session: Session) -> None:
     client = session.connect()
     client.send(Basic.Recover(False))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 def recover_async(requeue: bool) -> Basic.RecoverAsync:
@@ -226,7 +226,7 @@ def recover_async_requeues_without_a_reply(session: Session) -> None:
 def recover_async_without_requeue_is_not_implemented(session: Session) -> None:
     client = session.connect()
     client.send(recover_async(False))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()

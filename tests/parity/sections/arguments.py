@@ -70,7 +70,7 @@ def redeclare_with_equal_values_of_other_integer_types(session: Session) -> None
     client.do(declare_with("q", x_message_ttl=100))
     wide = raw_table(("x-message-ttl", b"l", b"\0\0\0\0\0\0\0\x64"))
     client.raw(raw_method(1, 50, 10, b"\0\0" + short_string("q") + b"\0" + wide))
-    client.settle()
+    client.drain()
 
 
 @scenario()
@@ -192,7 +192,7 @@ def integer_types_in_the_texts(session: Session) -> None:
     ):
         arguments = raw_table(("x-message-ttl", kind, value))
         client.raw(raw_method(1, 50, 10, b"\0\0" + short_string("q") + b"\0" + arguments))
-        client.settle()
+        client.drain()
         client.reopen_if_closed()
 
 
@@ -201,4 +201,4 @@ def an_argument_twice(session: Session) -> None:
     client = session.connect()
     twice = raw_table(("x-expires", b"I", b"\0\1\0\0"), ("x-expires", b"I", b"\0\2\0\0"))
     client.raw(raw_method(1, 50, 10, b"\0\0" + short_string("q") + b"\0" + twice))
-    client.settle()
+    client.drain()

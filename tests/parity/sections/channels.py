@@ -29,28 +29,28 @@ def open_and_close_and_open_again(session: Session) -> None:
 def a_second_open(session: Session) -> None:
     client = session.connect()
     client.send(Channel.Open())
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def close_of_a_channel_never_opened(session: Session) -> None:
     client = session.connect()
     client.send(channel_close(), 5)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def close_ok_on_a_channel_never_opened(session: Session) -> None:
     client = session.connect()
     client.send(Channel.CloseOk(), 5)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def an_unasked_close_ok_on_an_open_channel(session: Session) -> None:
     client = session.connect()
     client.send(Channel.CloseOk())
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
@@ -64,7 +64,7 @@ def the_highest_channel_number_is_accepted(session: Session) -> None:
 def a_channel_number_above_channel_max(session: Session) -> None:
     client = session.connect(tune_ok=Connection.TuneOk(100, 131_072, 0))
     client.open(101)
-    client.settle(ch=101)
+    client.drain(ch=101)
 
 
 @scenario()
@@ -72,14 +72,14 @@ def more_channels_than_channel_max(session: Session) -> None:
     client = session.connect(tune_ok=Connection.TuneOk(2, 131_072, 0))
     client.open(2)
     client.send(Channel.Open(), 3)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def a_method_that_is_not_open_on_a_number_above_channel_max(session: Session) -> None:
     client = session.connect(tune_ok=Connection.TuneOk(100, 131_072, 0))
     client.send(Queue.Declare(0, "q"), 101)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
@@ -93,21 +93,21 @@ def flow_true_is_answered(session: Session) -> None:
 def flow_false_is_not_implemented(session: Session) -> None:
     client = session.connect()
     client.send(Channel.Flow(False))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def an_unasked_flow_ok(session: Session) -> None:
     client = session.connect()
     client.send(Channel.FlowOk(True))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def access_request_is_answered_with_ticket_1(session: Session) -> None:
     client = session.connect()
     client.raw(raw_method(1, 30, 10, short_string("/data") + b"\x1f"))
-    client.settle()
+    client.drain()
 
 
 @scenario()
@@ -117,7 +117,7 @@ def a_channel_error_leaves_other_channels_alone(session: Session) -> None:
     client.do(Queue.Declare(0, "q", exclusive=True), ch=2)
     client.do(Queue.Declare(0, "missing", passive=True), ch=1)
     client.publish("", "q", b"still here", ch=2)
-    client.settle("q", ch=2)
+    client.drain("q", ch=2)
     client.do(Basic.Get(0, "q", True), ch=2)
 
 
@@ -166,7 +166,7 @@ def a_second_open_between_close_and_close_ok(session: Session) -> None:
     client.send(Channel.Open())
     client.send(Channel.CloseOk())
     client.open(1)
-    client.settle()
+    client.drain()
 
 
 @scenario()
@@ -198,12 +198,12 @@ def closing_a_channel_requeues_what_it_had_not_settled(session: Session) -> None
     client.do(Queue.Declare(0, "q", exclusive=True))
     for content in (b"one", b"two"):
         client.publish("", "q", content)
-    client.settle("q")
+    client.drain("q")
     client.do(Basic.Get(0, "q"), ch=2)
     client.do(Basic.Get(0, "q"), ch=2)
     client.send(channel_close(), 2)
     client.receive_until(Channel.CloseOk)
-    client.settle("q")
+    client.drain("q")
     client.do(Basic.Get(0, "q", True))
     client.do(Basic.Get(0, "q", True))
 
@@ -227,11 +227,11 @@ def a_connection_error_on_a_channel_closes_the_connection(session: Session) -> N
     client = session.connect()
     client.open(2)
     client.send(Channel.Flow(False), 2)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def a_long_string_where_a_method_has_none(session: Session) -> None:
     client = session.connect()
     client.raw(raw_method(1, 20, 20, long_string("flow")))
-    client.until_closed()
+    client.receive_until_closed()

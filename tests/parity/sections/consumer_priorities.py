@@ -15,7 +15,7 @@ def publish(client: Client, *contents: bytes) -> None:
     """Publish to the queue q, one after the other."""
     for content in contents:
         client.publish("", "q", content)
-        client.settle("q")
+        client.drain("q")
 
 
 def consume(client: Client, tag: str, priority: int | None, prefetch: int = 0) -> None:
@@ -110,6 +110,6 @@ def a_channel_that_closes_leaves_its_messages_to_the_lower_priority(session: Ses
     client.open(2)
     client.do(Basic.Consume(0, "q", "high", arguments={"x-priority": 1}), "q", ch=2)
     client.publish("", "q", b"1")
-    client.settle("q", ch=2)
+    client.drain("q", ch=2)
     client.send(channel_close(), 2)
     client.receive_until(Channel.CloseOk, Basic.Deliver)

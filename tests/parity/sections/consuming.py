@@ -16,7 +16,7 @@ def consume_and_get_a_message(session: Session) -> None:
     client = with_messages(session)
     client.do(Basic.Consume(0, "q", "tag"))
     client.publish("", "q", b"1", content_type="text/plain")
-    client.settle("q")
+    client.drain("q")
     client.do(Basic.Ack(1))
     client.do(Queue.Delete(0, "q"))
 
@@ -38,7 +38,7 @@ def a_server_names_a_consumer(session: Session) -> None:
     client = with_messages(session)
     client.do(Basic.Consume(0, "q", "", no_ack=True))
     client.publish("", "q", b"1")
-    client.settle("q")
+    client.drain("q")
 
 
 @scenario()
@@ -46,7 +46,7 @@ def a_consumer_tag_used_again(session: Session) -> None:
     client = with_messages(session)
     client.do(Basic.Consume(0, "q", "tag"))
     client.send(Basic.Consume(0, "q", "tag"))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
@@ -123,10 +123,10 @@ def cancel_stops_deliveries_and_keeps_the_unsettled(session: Session) -> None:
     client = with_messages(session)
     client.do(Basic.Consume(0, "q", "tag"))
     client.publish("", "q", b"1")
-    client.settle("q")
+    client.drain("q")
     client.do(Basic.Cancel("tag"))
     client.publish("", "q", b"2")
-    client.settle("q")
+    client.drain("q")
     client.do(Basic.Ack(1))
     client.do(Queue.Delete(0, "q"))
 
@@ -180,7 +180,7 @@ def deleting_a_queue_cancels_its_consumers(session: Session) -> None:
     other = session.connect("b")
     other.do(Queue.Delete(0, "q"))
     consumer.receive_until(Basic.Cancel, Basic.Cancel)
-    consumer.settle()
+    consumer.drain()
 
 
 @scenario()
@@ -189,7 +189,7 @@ def deleting_a_queue_cancels_silently_without_the_capability(session: Session) -
     consumer.do(Queue.Declare(0, "q"))
     consumer.do(Basic.Consume(0, "q", "one"))
     consumer.do(Queue.Delete(0, "q"))
-    consumer.settle()
+    consumer.drain()
     consumer.do(Queue.Declare(0, "q"))
     consumer.do(Basic.Consume(0, "q", "one"))
 
@@ -200,7 +200,7 @@ def deleting_without_waiting_cancels_consumers_of_the_same_channel(session: Sess
     client.do(Basic.Consume(0, "q", "one"))
     client.send(Queue.Delete(0, "q", nowait=True))
     client.receive_until(Basic.Cancel)
-    client.settle()
+    client.drain()
 
 
 @scenario()
@@ -245,7 +245,7 @@ def a_tag_the_server_cancelled_can_be_used_again(session: Session) -> None:
     client.do(Queue.Declare(0, "q"))
     client.do(Basic.Consume(0, "q", "one"))
     client.publish("", "q", b"1")
-    client.settle("q")
+    client.drain("q")
 
 
 @scenario()
@@ -255,7 +255,7 @@ def consumers_take_turns(session: Session) -> None:
         client.do(Basic.Consume(0, "q", tag, no_ack=True))
     for number in range(7):
         client.publish("", "q", str(number).encode())
-        client.settle("q")
+        client.drain("q")
 
 
 @scenario()
@@ -266,8 +266,8 @@ def consumers_of_two_channels_take_turns(session: Session) -> None:
     client.do(Basic.Consume(0, "q", "two", no_ack=True), ch=2)
     for number in range(4):
         client.publish("", "q", str(number).encode())
-        client.settle("q", ch=1)
-        client.settle(ch=2)
+        client.drain("q", ch=1)
+        client.drain(ch=2)
 
 
 @scenario()

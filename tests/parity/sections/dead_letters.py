@@ -43,7 +43,7 @@ def see_dead(client: Client, queue: str = "dead") -> None:
 def a_rejected_message(session: Session) -> None:
     client = with_queues(session, q=to("dead"))
     client.publish("", "q", b"1")
-    client.settle("q")
+    client.drain("q")
     reject(client)
     see_dead(client)
 
@@ -53,7 +53,7 @@ def a_message_refused_with_nack(session: Session) -> None:
     client = with_queues(session, q=to("dead"))
     for content in (b"1", b"2", b"3"):
         client.publish("", "q", content)
-        client.settle("q")
+        client.drain("q")
         client.do(Basic.Get(0, "q"), "q")
     client.do(Basic.Nack(2, True, False), "q", "dead")
     client.do(Basic.Nack(3, False, False), "q", "dead")
@@ -65,7 +65,7 @@ def a_message_refused_with_nack(session: Session) -> None:
 def an_expired_message(session: Session) -> None:
     client = with_queues(session, q=to("dead", message_ttl=20))
     client.publish("", "q", b"1")
-    client.until_queue("dead", 1)
+    client.wait_for_depth("dead", 1)
     see_dead(client)
 
 
@@ -73,7 +73,7 @@ def an_expired_message(session: Session) -> None:
 def a_message_that_expired_by_itself_lives_on_for_ever(session: Session) -> None:
     client = with_queues(session, q=to("dead"))
     client.publish("", "q", b"1", expiration="20", content_type="text/plain", priority=3)
-    client.until_queue("dead", 1)
+    client.wait_for_depth("dead", 1)
     see_dead(client)
 
 
@@ -81,7 +81,7 @@ def a_message_that_expired_by_itself_lives_on_for_ever(session: Session) -> None
 def a_message_with_an_expiration_that_is_rejected(session: Session) -> None:
     client = with_queues(session, q=to("dead"))
     client.publish("", "q", b"1", expiration="3600000")
-    client.settle("q")
+    client.drain("q")
     reject(client)
     see_dead(client)
 
@@ -91,7 +91,7 @@ def a_message_too_many(session: Session) -> None:
     client = with_queues(session, q=to("dead", max_length=1))
     client.publish("", "q", b"1")
     client.publish("", "q", b"2")
-    client.settle("q", "dead")
+    client.drain("q", "dead")
     see_dead(client)
 
 
@@ -114,7 +114,7 @@ def a_message_with_properties_keeps_them(session: Session) -> None:
         user_id="guest",
         app_id="app",
     )
-    client.settle("q")
+    client.drain("q")
     reject(client)
     see_dead(client)
 
@@ -125,7 +125,7 @@ def a_message_that_was_published_to_an_exchange(session: Session) -> None:
     client.do(Exchange.Declare(0, "x", "topic"))
     client.do(Queue.Bind(0, "q", "x", "#"))
     client.publish("x", "some.key", b"1")
-    client.settle("q")
+    client.drain("q")
     reject(client)
     see_dead(client)
 
@@ -136,7 +136,7 @@ def without_a_routing_key_of_its_own_the_message_keeps_its_key(session: Session)
     client.do(Exchange.Declare(0, "x", "direct"))
     client.do(Queue.Bind(0, "dead", "x", "q"))
     client.publish("", "q", b"1")
-    client.settle("q")
+    client.drain("q")
     reject(client)
     see_dead(client)
 
@@ -149,7 +149,7 @@ def the_keys_in_cc_count_where_the_queue_has_no_key_of_its_own(session: Session)
     client.do(Queue.Bind(0, "dead", "x", "first"))
     client.do(Queue.Bind(0, "other", "x", "second"))
     client.publish("", "q", b"1", headers={"CC": ["first", "second"]})
-    client.settle("q")
+    client.drain("q")
     reject(client, "other")
     see_dead(client)
     see_dead(client, "other")
@@ -160,7 +160,7 @@ def a_routing_key_of_the_queue_takes_the_place_of_cc(session: Session) -> None:
     client = with_queues(session, q=to("dead"))
     client.do(Queue.Declare(0, "other"))
     client.publish("", "q", b"1", headers={"CC": ["other"], "mine": 1})
-    client.settle("q", "other")
+    client.drain("q", "other")
     see_dead(client, "other")
     reject(client, "other", tag=2)
     see_dead(client)
@@ -173,7 +173,7 @@ def keys_in_bcc_are_forgotten(session: Session) -> None:
     client.do(Exchange.Declare(0, "x", "fanout"))
     client.do(Queue.Bind(0, "dead", "x"))
     client.publish("", "q", b"1", headers={"BCC": ["nobody"], "CC": ["nowhere"]})
-    client.settle("q")
+    client.drain("q")
     reject(client)
     see_dead(client)
 
@@ -182,7 +182,7 @@ def keys_in_bcc_are_forgotten(session: Session) -> None:
 def without_the_exchange_it_is_gone(session: Session) -> None:
     client = with_queues(session, q={"x-dead-letter-exchange": "missing"})
     client.publish("", "q", b"1")
-    client.settle("q")
+    client.drain("q")
     reject(client)
     client.do(Queue.Declare(0, "q", passive=True))
 
@@ -193,7 +193,7 @@ def an_exchange_that_comes_later_counts(session: Session) -> None:
     client.do(Exchange.Declare(0, "x", "fanout"))
     client.do(Queue.Bind(0, "dead", "x"))
     client.publish("", "q", b"1")
-    client.settle("q")
+    client.drain("q")
     reject(client)
     see_dead(client)
 
@@ -202,7 +202,7 @@ def an_exchange_that_comes_later_counts(session: Session) -> None:
 def without_a_route_it_is_gone(session: Session) -> None:
     client = with_queues(session, q=to("missing"))
     client.publish("", "q", b"1", mandatory=True)
-    client.settle("q")
+    client.drain("q")
     reject(client)
     client.do(Queue.Declare(0, "q", passive=True))
 
@@ -214,7 +214,7 @@ def an_alternate_exchange_takes_what_has_no_route(session: Session) -> None:
     client.do(Exchange.Declare(0, "x", "direct", arguments={"alternate-exchange": "y"}))
     client.do(Queue.Bind(0, "dead", "y"))
     client.publish("", "q", b"1")
-    client.settle("q")
+    client.drain("q")
     reject(client)
     see_dead(client)
 
@@ -225,7 +225,7 @@ def an_internal_exchange_takes_dead_letters(session: Session) -> None:
     client.do(Exchange.Declare(0, "x", "fanout", internal=True))
     client.do(Queue.Bind(0, "dead", "x"))
     client.publish("", "q", b"1")
-    client.settle("q")
+    client.drain("q")
     reject(client)
     see_dead(client)
 
@@ -238,7 +238,7 @@ def an_exchange_that_copies_makes_a_dead_letter_for_each_queue(session: Session)
     client.do(Queue.Bind(0, "dead", "x"))
     client.do(Queue.Bind(0, "other", "x"))
     client.publish("", "q", b"1")
-    client.settle("q")
+    client.drain("q")
     reject(client, "other")
     see_dead(client)
     see_dead(client, "other")
@@ -251,7 +251,7 @@ def a_headers_exchange_sees_how_a_message_died(session: Session) -> None:
     arguments: common.FieldTable = {"x-match": "all-with-x", "x-first-death-reason": "rejected"}
     client.do(Queue.Bind(0, "dead", "x", "", arguments=arguments))
     client.publish("", "q", b"1")
-    client.settle("q")
+    client.drain("q")
     reject(client)
     see_dead(client)
 
@@ -260,7 +260,7 @@ def a_headers_exchange_sees_how_a_message_died(session: Session) -> None:
 def a_second_death_in_the_same_queue_counts(session: Session) -> None:
     client = with_queues(session, q=to("q"))
     client.publish("", "q", b"1")
-    client.settle("q")
+    client.drain("q")
     reject(client, "q", tag=1)
     reject(client, "q", tag=2)
     client.do(Basic.Get(0, "q"), "q")
@@ -270,7 +270,7 @@ def a_second_death_in_the_same_queue_counts(session: Session) -> None:
 def a_death_in_a_second_queue_comes_first(session: Session) -> None:
     client = with_queues(session, q=to("p", message_ttl=20), p=to("dead"))
     client.publish("", "q", b"1")
-    client.until_queue("p", 1)
+    client.wait_for_depth("p", 1)
     reject(client, queue="p")
     see_dead(client)
 
@@ -279,7 +279,7 @@ def a_death_in_a_second_queue_comes_first(session: Session) -> None:
 def a_death_of_another_kind_in_the_same_queue(session: Session) -> None:
     client = with_queues(session, q=to("q"))
     client.publish("", "q", b"1", expiration="3600000")
-    client.settle("q")
+    client.drain("q")
     reject(client)
     client.do(Basic.Get(0, "q"), "q")
     client.do(Queue.Declare(0, "p", arguments=to("dead", max_length=0)))
@@ -291,8 +291,8 @@ def a_death_of_another_kind_in_the_same_queue(session: Session) -> None:
 def a_circle_of_expiries_ends(session: Session) -> None:
     client = with_queues(session, q=to("p", message_ttl=20), p=to("q", message_ttl=20))
     client.publish("", "q", b"1")
-    client.until_queue("q", 0)
-    client.until_queue("p", 0)
+    client.wait_for_depth("q", 0)
+    client.wait_for_depth("p", 0)
     see_dead(client, "q")
     see_dead(client, "p")
 
@@ -301,7 +301,7 @@ def a_circle_of_expiries_ends(session: Session) -> None:
 def a_queue_that_is_its_own_target_drops_what_expires(session: Session) -> None:
     client = with_queues(session, q=to("q", message_ttl=20))
     client.publish("", "q", b"1")
-    client.until_queue("q", 0)
+    client.wait_for_depth("q", 0)
     see_dead(client, "q")
 
 
@@ -309,10 +309,10 @@ def a_queue_that_is_its_own_target_drops_what_expires(session: Session) -> None:
 def a_circle_with_a_rejection_goes_on(session: Session) -> None:
     client = with_queues(session, q=to("p"), p=to("q", message_ttl=20))
     client.publish("", "q", b"1")
-    client.settle("q")
+    client.drain("q")
     for tag in (1, 2):
         reject(client, tag=tag)
-        client.until_queue("q", 1)
+        client.wait_for_depth("q", 1)
     client.do(Basic.Get(0, "q"), "q")
 
 
@@ -323,7 +323,7 @@ def a_circle_cut_in_one_queue_goes_on_in_others(session: Session) -> None:
     client.do(Queue.Bind(0, "q", "x"))
     client.do(Queue.Bind(0, "dead", "x"))
     client.publish("", "q", b"1")
-    client.until_queue("dead", 1)
+    client.wait_for_depth("dead", 1)
     see_dead(client)
     see_dead(client, "q")
 
@@ -335,7 +335,7 @@ def a_dead_letter_that_a_client_sends_on_counts_on(session: Session) -> None:
         "x-death": [{"queue": "q", "reason": "rejected", "count": 4, "exchange": "was"}]
     }
     client.publish("", "q", b"1", headers=headers)
-    client.settle("q")
+    client.drain("q")
     reject(client)
     see_dead(client)
 
@@ -345,7 +345,7 @@ def a_first_death_that_a_client_sends_stays(session: Session) -> None:
     client = with_queues(session, q=to("dead"))
     headers: common.FieldTable = {"x-first-death-queue": "mine", "x-first-death-reason": "mine"}
     client.publish("", "q", b"1", headers=headers)
-    client.settle("q")
+    client.drain("q")
     reject(client)
     see_dead(client)
 
@@ -354,7 +354,7 @@ def dies_with_deaths(session: Session, deaths: common.FieldValue) -> None:
     """Let a message die that a client sent with something for its deaths."""
     client = with_queues(session, q=to("dead"))
     client.publish("", "q", b"1", headers={"x-death": deaths})
-    client.settle("q")
+    client.drain("q")
     reject(client)
     client.do(Queue.Declare(0, "q", passive=True))
     see_dead(client)
@@ -390,7 +390,7 @@ def a_dead_letter_reaches_a_consumer(session: Session) -> None:
     client = with_queues(session, q=to("dead"))
     client.do(Basic.Consume(0, "dead", "tag", no_ack=True))
     client.publish("", "q", b"1")
-    client.settle("q")
+    client.drain("q")
     client.do(Basic.Get(0, "q"), "q")
     client.do(Basic.Reject(1, False), "q", "dead")
 
@@ -399,10 +399,10 @@ def a_dead_letter_reaches_a_consumer(session: Session) -> None:
 def a_dead_letter_in_a_queue_with_a_time_to_live(session: Session) -> None:
     client = with_queues(session, q=to("p"), p=to("dead", message_ttl=20))
     client.publish("", "q", b"1", expiration="3600000")
-    client.settle("q")
+    client.drain("q")
     client.do(Basic.Get(0, "q"), "q")
     client.do(Basic.Reject(1, False), "q", "p")
-    client.until_queue("dead", 1)
+    client.wait_for_depth("dead", 1)
     see_dead(client)
 
 
@@ -412,7 +412,7 @@ def a_dead_letter_refused_by_a_full_queue_is_gone(session: Session) -> None:
         session, q=to("p"), p=to("dead", max_length=0, overflow="reject-publish-dlx")
     )
     client.publish("", "q", b"1")
-    client.settle("q")
+    client.drain("q")
     reject(client, "p")
     see_dead(client)
 
@@ -421,7 +421,7 @@ def a_dead_letter_refused_by_a_full_queue_is_gone(session: Session) -> None:
 def a_rejection_in_a_transaction_waits_for_the_commit(session: Session) -> None:
     client = with_queues(session, q=to("dead"))
     client.publish("", "q", b"1")
-    client.settle("q")
+    client.drain("q")
     client.do(commands.Tx.Select())
     reject(client)
     client.do(Queue.Declare(0, "dead", passive=True))
@@ -433,7 +433,7 @@ def a_rejection_in_a_transaction_waits_for_the_commit(session: Session) -> None:
 def a_rejection_rolled_back_makes_no_dead_letter(session: Session) -> None:
     client = with_queues(session, q=to("dead"))
     client.publish("", "q", b"1")
-    client.settle("q")
+    client.drain("q")
     client.do(commands.Tx.Select())
     reject(client)
     client.do(commands.Tx.Rollback())
@@ -445,7 +445,7 @@ def a_message_of_a_channel_that_closes_is_no_dead_letter(session: Session) -> No
     client = with_queues(session, q=to("dead"))
     client.open(2)
     client.publish("", "q", b"1")
-    client.settle("q")
+    client.drain("q")
     client.do(Basic.Get(0, "q"), "q", ch=2)
     client.send(Channel.Close(200, "bye", 0, 0), 2)
     client.receive_until(Channel.CloseOk)

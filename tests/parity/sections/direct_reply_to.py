@@ -36,7 +36,7 @@ def requester(session: Session) -> Client:
 def ask(client: Client, **properties: Any) -> str:
     """Publish a request, and get it again; the name its replies go to."""
     client.publish("", "q", b"request", reply_to=REPLY_TO, **properties)
-    client.settle("q")
+    client.drain("q")
     client.do(Basic.Get(0, "q", True))
     return client.reply_to
 
@@ -85,7 +85,7 @@ def consuming_replies_under_a_tag_in_use(session: Session) -> None:
     client.do(Queue.Declare(0, "q", exclusive=True))
     client.do(Basic.Consume(0, "q", "replies"))
     client.send(consume())
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
@@ -122,7 +122,7 @@ def consuming_replies_on_two_channels(session: Session) -> None:
     client.do(consume(), ch=2)
     first = ask(client)
     client.publish("", "q", b"request", ch=2, reply_to=REPLY_TO)
-    client.settle("q", ch=2)
+    client.drain("q", ch=2)
     client.do(Basic.Get(0, "q", True))
     client.publish("", first, b"1")
     client.publish("", client.reply_to, b"2")
@@ -133,35 +133,35 @@ def consuming_replies_on_two_channels(session: Session) -> None:
 def asking_without_a_consumer(session: Session) -> None:
     client = session.connect()
     client.publish("", "q", b"request", reply_to=REPLY_TO)
-    client.settle()
+    client.drain()
 
 
 @scenario()
 def asking_without_a_consumer_at_a_missing_exchange(session: Session) -> None:
     client = session.connect()
     client.publish("missing", "q", b"request", reply_to=REPLY_TO)
-    client.settle()
+    client.drain()
 
 
 @scenario()
 def asking_without_a_consumer_as_another_user(session: Session) -> None:
     client = session.connect()
     client.publish("", "q", b"request", reply_to=REPLY_TO, user_id="somebody")
-    client.settle()
+    client.drain()
 
 
 @scenario()
 def asking_without_a_consumer_and_with_a_wrong_expiration(session: Session) -> None:
     client = session.connect()
     client.publish("", "q", b"request", reply_to=REPLY_TO, expiration="soon")
-    client.settle()
+    client.drain()
 
 
 @scenario()
 def asking_as_another_user(session: Session) -> None:
     client = requester(session)
     client.publish("", "q", b"request", reply_to=REPLY_TO, user_id="somebody")
-    client.settle()
+    client.drain()
 
 
 @scenario()
@@ -169,7 +169,7 @@ def asking_on_another_channel_than_that_of_the_consumer(session: Session) -> Non
     client = requester(session)
     client.open(2)
     client.publish("", "q", b"request", ch=2, reply_to=REPLY_TO)
-    client.settle(ch=2)
+    client.drain(ch=2)
 
 
 @scenario()
@@ -177,14 +177,14 @@ def asking_after_the_consumer_was_cancelled(session: Session) -> None:
     client = requester(session)
     client.do(Basic.Cancel("replies"))
     client.publish("", "q", b"request", reply_to=REPLY_TO)
-    client.settle()
+    client.drain()
 
 
 @scenario()
 def asking_where_nobody_listens(session: Session) -> None:
     client = requester(session)
     client.publish("", "missing", b"request", mandatory=True, reply_to=REPLY_TO)
-    client.settle()
+    client.drain()
 
 
 @scenario()
@@ -212,7 +212,7 @@ def asking_for_replies_to_a_name_that_only_begins_so(session: Session) -> None:
     with session.unrecorded():
         client.do(Queue.Declare(0, "q"))
     client.publish("", "q", b"request", reply_to=f"{REPLY_TO}.mine")
-    client.settle("q")
+    client.drain("q")
     client.do(Basic.Get(0, "q", True))
 
 
@@ -235,11 +235,11 @@ def asking_twice_gives_the_same_name(session: Session) -> None:
 def being_answered_from_another_connection(session: Session) -> None:
     client = requester(session)
     client.publish("", "q", b"request", reply_to=REPLY_TO)
-    client.settle("q")
+    client.drain("q")
     server = session.connect("b")
     server.do(Basic.Get(0, "q", True))
     server.publish("", server.reply_to, b"reply")
-    server.settle()
+    server.drain()
     client.receive_until(Basic.Deliver)
 
 
@@ -282,7 +282,7 @@ def a_reply_that_is_rolled_back(session: Session) -> None:
     client.do(Tx.Rollback(), ch=2)
     client.publish("", name, b"after")
     client.receive_until(Basic.Deliver)
-    client.settle()
+    client.drain()
 
 
 @scenario()
@@ -316,7 +316,7 @@ def a_reply_through_another_exchange_reaches_nobody(session: Session) -> None:
     client = requester(session)
     name = asked(client, session)
     client.publish("amq.direct", name, b"reply", mandatory=True)
-    client.settle()
+    client.drain()
 
 
 @scenario()
@@ -325,7 +325,7 @@ def a_mandatory_reply_to_a_cancelled_consumer(session: Session) -> None:
     name = asked(client, session)
     client.do(Basic.Cancel("replies"))
     client.publish("", name, b"reply", mandatory=True)
-    client.settle()
+    client.drain()
 
 
 @scenario()
@@ -336,21 +336,21 @@ def a_mandatory_reply_to_a_closed_channel(session: Session) -> None:
     client.send(Channel.Close(200, "done", 0, 0))
     client.receive_until(Channel.CloseOk)
     client.publish("", name, b"reply", ch=2, mandatory=True)
-    client.settle(ch=2)
+    client.drain(ch=2)
 
 
 @scenario()
 def a_mandatory_reply_to_a_name_nobody_ever_had(session: Session) -> None:
     client = session.connect()
     client.publish("", f"{REPLY_TO}.nobody", b"reply", mandatory=True)
-    client.settle()
+    client.drain()
 
 
 @scenario()
 def a_mandatory_message_to_the_name_itself(session: Session) -> None:
     client = requester(session)
     client.publish("", REPLY_TO, b"reply", mandatory=True)
-    client.settle()
+    client.drain()
 
 
 @scenario(

@@ -29,12 +29,12 @@ def history(client: Client, *bodies: bytes, **arguments: common.FieldValue) -> N
     client.do(Queue.Declare(0, "q", exclusive=True))
     for body in bodies:
         client.publish("x", f"key of {body.decode()}", body, mandatory=True)
-    client.settle()
+    client.drain()
 
 
 def take_all(client: Client) -> None:
     """Show what is in the queue."""
-    client.settle("q")
+    client.drain("q")
     for _ in range(3):
         client.do(Basic.Get(0, "q", True))
 
@@ -88,11 +88,11 @@ def every_message_goes_to_the_one_queue_of_a_hash(session: Session) -> None:
         client = session.connect()
         client.do(declare_with("x", {}, kind))
         client.publish("x", "k", b"none", mandatory=True)
-        client.settle()
+        client.drain()
         client.do(Queue.Declare(0, "q", exclusive=True))
         client.do(Queue.Bind(0, "q", "x", "1"))
         client.publish("x", "k", b"one", mandatory=True)
-        client.settle("q")
+        client.drain("q")
         client.do(Exchange.Delete(0, "x"))
         client.do(Queue.Delete(0, "q"))
 

@@ -124,7 +124,7 @@ def an_alternate_exchange_may_be_missing(session: Session) -> None:
     client = session.connect()
     client.do(declare_with("x", {"alternate-exchange": "missing"}))
     client.publish("x", "k", b"returned", mandatory=True)
-    client.settle()
+    client.drain()
 
 
 @scenario(
@@ -180,7 +180,7 @@ def a_name_with_line_ends(session: Session) -> None:
     client = session.connect()
     name = short_string("x\r\ny")
     client.raw(raw_method(1, 40, 10, b"\0\0" + name + short_string("direct") + b"\0\0\0\0\0"))
-    client.settle()
+    client.drain()
     client.do(declare_exchange("xy"))
     client.do(Exchange.Delete(0, "xy"))
 
@@ -190,9 +190,9 @@ def a_name_of_255_bytes(session: Session) -> None:
     client = session.connect()
     name = short_string("x" * 255)
     client.raw(raw_method(1, 40, 10, b"\0\0" + name + short_string("direct") + b"\x02\0\0\0\0"))
-    client.settle()
+    client.drain()
     client.raw(raw_method(1, 40, 20, b"\0\0" + name + b"\0"))
-    client.settle()
+    client.drain()
 
 
 @scenario()
@@ -278,7 +278,7 @@ def publish_to_an_internal_exchange(session: Session) -> None:
     client = session.connect()
     client.do(declare_exchange("x", internal=True))
     client.publish("x", "k", b"no")
-    client.settle()
+    client.drain()
 
 
 @scenario()
@@ -390,7 +390,7 @@ def a_message_its_alternate_exchange_cannot_route_is_returned(session: Session) 
     client.do(declare_exchange("other"))
     client.do(declare_with("x", {"alternate-exchange": "other"}))
     client.publish("x", "k", b"returned", mandatory=True)
-    client.settle()
+    client.drain()
 
 
 @scenario()
@@ -399,7 +399,7 @@ def alternate_exchanges_in_a_circle(session: Session) -> None:
     client.do(declare_with("x1", {"alternate-exchange": "x2"}))
     client.do(declare_with("x2", {"alternate-exchange": "x1"}))
     client.publish("x1", "k", b"returned", mandatory=True)
-    client.settle()
+    client.drain()
 
 
 @scenario()

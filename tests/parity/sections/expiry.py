@@ -30,12 +30,12 @@ def publish(client: Client, content: bytes, expiration: int | None = None) -> No
         client.publish("", "q", content)
     else:
         client.publish("", "q", content, expiration=str(expiration))
-    client.settle("q")
+    client.drain("q")
 
 
 def see_dead(client: Client, count: int) -> None:
     """Wait for so many dead letters, and fetch them."""
-    client.until_queue("dead", count)
+    client.wait_for_depth("dead", count)
     for _ in range(count):
         client.do(Basic.Get(0, "dead", True))
 
@@ -64,7 +64,7 @@ def of_the_message_and_the_queue_the_shorter_time_counts(session: Session) -> No
     see_dead(client, 1)
     client.do(Queue.Declare(0, "p", arguments={"x-message-ttl": LATE_MS}))
     client.publish("", "p", b"2", expiration=str(SOON_MS))
-    client.until_queue("p", 0)
+    client.wait_for_depth("p", 0)
 
 
 @scenario()
@@ -146,7 +146,7 @@ def an_expiration_may_have_a_sign_and_zeros(session: Session) -> None:
     client = with_queues(session)
     for expiration in ("+0", "000", "-0"):
         client.publish("", "q", b"1", expiration=expiration)
-        client.settle("q")
+        client.drain("q")
         see_dead(client, 1)
 
 
@@ -155,7 +155,7 @@ def an_expired_message_is_gone_where_there_are_no_dead_letters(session: Session)
     client = session.connect()
     client.do(Queue.Declare(0, "q", arguments={"x-message-ttl": SOON_MS}))
     publish(client, b"1")
-    client.until_queue("q", 0)
+    client.wait_for_depth("q", 0)
     client.do(Basic.Get(0, "q"))
     client.do(Queue.Delete(0, "q"))
 
@@ -174,7 +174,7 @@ def a_message_in_a_transaction_lives_from_the_commit_on(session: Session) -> Non
     client = with_queues(session)
     client.do(Tx.Select())
     client.publish("", "q", b"1", expiration="0")
-    client.settle("q")
+    client.drain("q")
     client.do(Queue.Declare(0, "dead", passive=True))
     client.ask(Tx.Commit(), Tx.CommitOk, "q")
     see_dead(client, 1)
@@ -197,7 +197,7 @@ def a_queue_that_nobody_uses_goes(session: Session) -> None:
     client = session.connect()
     client.do(Queue.Declare(0, "q", arguments={"x-expires": SOON_MS}))
     publish(client, b"1")
-    client.until_gone("q")
+    client.wait_for_deletion("q")
     client.do(Basic.Get(0, "q"))
 
 
@@ -205,7 +205,7 @@ def a_queue_that_nobody_uses_goes(session: Session) -> None:
 def dead_letters_are_not_made_of_what_a_queue_has_that_goes(session: Session) -> None:
     client = with_queues(session, {"x-expires": SOON_MS})
     publish(client, b"1")
-    client.until_gone("q")
+    client.wait_for_deletion("q")
     client.do(Queue.Declare(0, "dead", passive=True))
 
 
@@ -225,10 +225,10 @@ def a_queue_with_a_consumer_does_not_go(session: Session) -> None:
     client.do(Queue.Declare(0, "q", arguments={"x-expires": SOON_MS}))
     client.do(Basic.Consume(0, "q", "tag"))
     client.do(Queue.Declare(0, "other", arguments={"x-expires": 4 * SOON_MS}))
-    client.until_gone("other")
+    client.wait_for_deletion("other")
     client.do(Queue.Declare(0, "q", passive=True))
     client.do(Basic.Cancel("tag"))
-    client.until_gone("q")
+    client.wait_for_deletion("q")
     client.do(Queue.Declare(0, "q", passive=True))
 
 
@@ -238,5 +238,5 @@ def a_message_unacknowledged_does_not_keep_a_queue(session: Session) -> None:
     client.do(Queue.Declare(0, "q", arguments={"x-expires": SOON_MS}))
     publish(client, b"1")
     client.do(Basic.Get(0, "q"))
-    client.until_gone("q")
+    client.wait_for_deletion("q")
     client.do(Basic.Ack(1))

@@ -35,35 +35,35 @@ PUBLISH = Basic.Publish(0, "", "nowhere")
 def a_heartbeat_is_ignored(session: Session) -> None:
     client = session.connect()
     client.send(heartbeat.Heartbeat(), 0)
-    client.settle()
+    client.drain()
 
 
 @scenario()
 def a_heartbeat_on_channel_1(session: Session) -> None:
     client = session.connect()
     client.raw(raw_frame(HEARTBEAT, 1, b""))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def a_heartbeat_with_a_payload(session: Session) -> None:
     client = session.connect()
     client.raw(raw_frame(HEARTBEAT, 0, b"x"))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def a_heartbeat_on_a_channel_that_is_not_open(session: Session) -> None:
     client = session.connect()
     client.raw(raw_frame(HEARTBEAT, 7, b""))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def a_frame_larger_than_frame_max(session: Session) -> None:
     client = session.connect(tune_ok=Connection.TuneOk(2047, 4096, 0))
     client.raw(struct.pack(">BHI", BODY, 1, 5000) + b"\0" * 5000 + bytes([FRAME_END]))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
@@ -72,7 +72,7 @@ def a_frame_one_byte_larger_than_frame_max(session: Session) -> None:
     client.send(PUBLISH)
     client.send(header.ContentHeader(body_size=4089))
     client.raw(raw_frame(BODY, 1, b"x" * 4089))
-    client.settle()
+    client.drain()
 
 
 @scenario()
@@ -82,7 +82,7 @@ def a_frame_as_large_as_frame_max_is_accepted(session: Session) -> None:
     client.send(Basic.Publish(0, "", "q"))
     client.send(header.ContentHeader(body_size=4088))
     client.raw(raw_frame(BODY, 1, b"x" * 4088))
-    client.settle("q")
+    client.drain("q")
     client.do(Basic.Get(0, "q", True))
 
 
@@ -90,7 +90,7 @@ def a_frame_as_large_as_frame_max_is_accepted(session: Session) -> None:
 def a_bad_frame_end_on_a_method(session: Session) -> None:
     client = session.connect()
     client.raw(raw_frame(METHOD, 1, b"\x00\x3c\x00\x0a", end=0))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
@@ -99,35 +99,35 @@ def a_bad_frame_end_on_a_body(session: Session) -> None:
     client.send(PUBLISH)
     client.send(header.ContentHeader(body_size=1))
     client.raw(raw_frame(BODY, 1, b"x", end=0x00))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def an_unknown_frame_type(session: Session) -> None:
     client = session.connect()
     client.raw(raw_frame(4, 1, b"what"))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def an_unknown_frame_type_on_channel_0(session: Session) -> None:
     client = session.connect()
     client.raw(raw_frame(0, 0, b""))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def a_method_frame_too_short_for_its_ids(session: Session) -> None:
     client = session.connect()
     client.raw(raw_frame(METHOD, 1, b"\x00\x3c"))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def an_empty_method_frame(session: Session) -> None:
     client = session.connect()
     client.raw(raw_frame(METHOD, 1, b""))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario(
@@ -137,7 +137,7 @@ def an_empty_method_frame(session: Session) -> None:
 def an_unknown_class(session: Session) -> None:
     client = session.connect()
     client.raw(raw_method(1, 99, 10))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario(
@@ -147,7 +147,7 @@ def an_unknown_class(session: Session) -> None:
 def an_unknown_method_of_a_known_class(session: Session) -> None:
     client = session.connect()
     client.raw(raw_method(1, 50, 99))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario(
@@ -157,14 +157,14 @@ def an_unknown_method_of_a_known_class(session: Session) -> None:
 def an_unknown_method_on_channel_0(session: Session) -> None:
     client = session.connect()
     client.raw(raw_method(0, 10, 99))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def a_servers_method_on_an_open_channel(session: Session) -> None:
     client = session.connect()
     client.send(Queue.DeclareOk("q", 0, 0))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
@@ -172,21 +172,21 @@ def a_servers_deliver_on_an_open_channel(session: Session) -> None:
     client = session.connect()
     client.send(Basic.Deliver("t", 1, False, "", "q"))
     client.send(header.ContentHeader(body_size=0))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def arguments_cut_short(session: Session) -> None:
     client = session.connect()
     client.raw(raw_method(1, 50, 10, b"\0\0" + b"\x05qu"))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def arguments_missing(session: Session) -> None:
     client = session.connect()
     client.raw(raw_method(1, 60, 20))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
@@ -194,14 +194,14 @@ def arguments_a_byte_too_long(session: Session) -> None:
     client = session.connect()
     payload = frame.marshal(Queue.Declare(0, "q", exclusive=True), 1)[7:-1]
     client.raw(raw_frame(METHOD, 1, payload + b"\0"))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def arguments_a_byte_too_long_for_a_method_without_arguments(session: Session) -> None:
     client = session.connect()
     client.raw(raw_method(1, 90, 10, b"\0"))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
@@ -209,7 +209,7 @@ def a_table_longer_than_its_frame(session: Session) -> None:
     client = session.connect()
     arguments = b"\0\0" + short_string("q") + b"\0" + struct.pack(">I", 100) + b"abc"
     client.raw(raw_method(1, 50, 10, arguments))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario(
@@ -222,7 +222,7 @@ def a_table_with_an_unknown_field_type(session: Session) -> None:
     client = session.connect()
     arguments = b"\0\0" + short_string("q") + b"\x04" + raw_table(("k", b"?", b"\0"))
     client.raw(raw_method(1, 50, 10, arguments))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario(
@@ -235,7 +235,7 @@ def a_table_with_a_cut_field(session: Session) -> None:
     client = session.connect()
     arguments = b"\0\0" + short_string("q") + b"\x04" + long_string(b"\x01kI\0\0")
     client.raw(raw_method(1, 50, 10, arguments))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
@@ -243,7 +243,7 @@ def a_table_with_a_key_twice(session: Session) -> None:
     client = session.connect()
     fields = raw_table(("k", b"t", b"\0"), ("k", b"t", b"\x01"))
     client.raw(raw_method(1, 50, 10, b"\0\0" + short_string("q") + b"\x04" + fields))
-    client.settle()
+    client.drain()
 
 
 @scenario()
@@ -253,21 +253,21 @@ def a_table_nested_deeply_is_accepted(session: Session) -> None:
     for _ in range(40):
         value = raw_table(("k", b"F", value))
     client.raw(raw_method(1, 50, 10, b"\0\0" + short_string("q") + b"\x04" + value))
-    client.settle()
+    client.drain()
 
 
 @scenario()
 def unused_bits_of_a_method_are_ignored(session: Session) -> None:
     client = session.connect()
     client.raw(raw_method(1, 50, 10, b"\0\0" + short_string("q") + b"\xe4" + table({})))
-    client.settle()
+    client.drain()
 
 
 @scenario()
 def a_ticket_that_is_not_0_is_ignored(session: Session) -> None:
     client = session.connect()
     client.raw(raw_method(1, 50, 10, b"\xff\xff" + short_string("q") + b"\x04" + table({})))
-    client.settle()
+    client.drain()
 
 
 @scenario(
@@ -278,21 +278,21 @@ def a_name_that_is_not_utf8(session: Session) -> None:
     client = session.connect()
     arguments = b"\0\0" + short_string(b"\xff\xfe") + b"\x01" + table({})
     client.raw(raw_method(1, 50, 10, arguments))
-    client.settle()
+    client.drain()
 
 
 @scenario()
 def a_body_without_a_method(session: Session) -> None:
     client = session.connect()
     client.send(body.ContentBody(b"x"))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def a_header_without_a_method(session: Session) -> None:
     client = session.connect()
     client.send(header.ContentHeader(body_size=1))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
@@ -300,7 +300,7 @@ def a_method_instead_of_a_header(session: Session) -> None:
     client = session.connect()
     client.send(PUBLISH)
     client.send(Basic.Qos(0, 1))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
@@ -309,7 +309,7 @@ def a_method_instead_of_a_body(session: Session) -> None:
     client.send(PUBLISH)
     client.send(header.ContentHeader(body_size=1))
     client.send(Basic.Qos(0, 1))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
@@ -317,7 +317,7 @@ def a_body_instead_of_a_header(session: Session) -> None:
     client = session.connect()
     client.send(PUBLISH)
     client.send(body.ContentBody(b"x"))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
@@ -326,7 +326,7 @@ def a_second_header_instead_of_a_body(session: Session) -> None:
     client.send(PUBLISH)
     client.send(header.ContentHeader(body_size=1))
     client.send(header.ContentHeader(body_size=1))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
@@ -334,7 +334,7 @@ def a_header_of_another_class(session: Session) -> None:
     client = session.connect()
     client.send(PUBLISH)
     client.raw(raw_header(1, 50, 0))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
@@ -342,7 +342,7 @@ def a_header_cut_short(session: Session) -> None:
     client = session.connect()
     client.send(PUBLISH)
     client.raw(raw_frame(HEADER, 1, b"\x00\x3c\0\0\0\0"))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
@@ -351,7 +351,7 @@ def a_header_with_a_weight(session: Session) -> None:
     client.do(Queue.Declare(0, "q", exclusive=True))
     client.send(Basic.Publish(0, "", "q"))
     client.raw(raw_frame(HEADER, 1, struct.pack(">HHQH", 60, 9, 0, 0)))
-    client.settle("q")
+    client.drain("q")
     client.do(Basic.Get(0, "q", True))
 
 
@@ -372,7 +372,7 @@ def properties_cut_short(session: Session) -> None:
     client.do(Queue.Declare(0, "q", exclusive=True))
     client.send(Basic.Publish(0, "", "q"))
     client.raw(raw_header(1, 60, 0, b"\x80\x00\x05ab"))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
@@ -381,7 +381,7 @@ def properties_with_an_unknown_flag(session: Session) -> None:
     client.do(Queue.Declare(0, "q", exclusive=True))
     client.send(Basic.Publish(0, "", "q"))
     client.raw(raw_header(1, 60, 0, b"\x00\x02"))
-    client.settle("q")
+    client.drain("q")
     client.do(Basic.Get(0, "q", True))
 
 
@@ -402,7 +402,7 @@ def properties_followed_by_a_byte_too_many(session: Session) -> None:
     client.do(Queue.Declare(0, "q", exclusive=True))
     client.send(Basic.Publish(0, "", "q"))
     client.raw(raw_header(1, 60, 0, b"\x10\x00\x02\x07"))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario(
@@ -416,7 +416,7 @@ def a_body_larger_than_declared(session: Session) -> None:
     client.send(PUBLISH)
     client.send(header.ContentHeader(body_size=3))
     client.send(body.ContentBody(b"four"))
-    client.settle()
+    client.drain()
 
 
 @scenario(
@@ -431,7 +431,7 @@ def a_second_body_frame_larger_than_what_remains(session: Session) -> None:
     client.send(header.ContentHeader(body_size=3))
     client.send(body.ContentBody(b"12"))
     client.send(body.ContentBody(b"34"))
-    client.settle()
+    client.drain()
 
 
 @scenario()
@@ -440,7 +440,7 @@ def a_body_frame_after_an_empty_content(session: Session) -> None:
     client.send(PUBLISH)
     client.send(header.ContentHeader(body_size=0))
     client.send(body.ContentBody(b""))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
@@ -451,7 +451,7 @@ def empty_body_frames_within_a_content(session: Session) -> None:
     client.send(header.ContentHeader(body_size=2))
     for piece in (b"", b"a", b"", b"b"):
         client.send(body.ContentBody(piece))
-    client.settle("q")
+    client.drain("q")
     client.do(Basic.Get(0, "q", True))
 
 
@@ -464,7 +464,7 @@ def a_heartbeat_within_a_content_is_ignored(session: Session) -> None:
     client.send(header.ContentHeader(body_size=1))
     client.send(heartbeat.Heartbeat(), 0)
     client.send(body.ContentBody(b"x"))
-    client.settle("q")
+    client.drain("q")
     client.do(Basic.Get(0, "q", True))
 
 
@@ -479,8 +479,8 @@ def contents_of_two_channels_interleave(session: Session) -> None:
         client.send(header.ContentHeader(body_size=2), channel)
     for channel in (1, 2, 1, 2):
         client.send(body.ContentBody(str(channel).encode()), channel)
-    client.settle("q", ch=1)
-    client.settle("q", ch=2)
+    client.drain("q", ch=1)
+    client.drain("q", ch=2)
     client.do(Queue.Purge(0, "q"))
 
 
@@ -489,7 +489,7 @@ def a_body_of_many_frames_is_cut_for_a_smaller_frame_max(session: Session) -> No
     publisher = session.connect("a")
     publisher.do(Queue.Declare(0, "q"))
     publisher.publish("", "q", bytes(range(256)) * 800)
-    publisher.settle("q")
+    publisher.drain("q")
     consumer = session.connect("b", tune_ok=Connection.TuneOk(2047, 4096, 0))
     consumer.do(Basic.Get(0, "q", True))
 
@@ -498,32 +498,32 @@ def a_body_of_many_frames_is_cut_for_a_smaller_frame_max(session: Session) -> No
 def a_frame_on_a_channel_never_opened(session: Session) -> None:
     client = session.connect()
     client.send(Queue.Declare(0, "q"), 5)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def a_header_on_a_channel_never_opened(session: Session) -> None:
     client = session.connect()
     client.send(header.ContentHeader(body_size=1), 5)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def a_body_on_channel_0(session: Session) -> None:
     client = session.connect()
     client.send(body.ContentBody(b"x"), 0)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def a_header_on_channel_0(session: Session) -> None:
     client = session.connect()
     client.send(header.ContentHeader(body_size=1), 0)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def a_malformed_method_on_a_channel_never_opened(session: Session) -> None:
     client = session.connect()
     client.raw(raw_method(5, 50, 10, b"\0"))
-    client.until_closed()
+    client.receive_until_closed()

@@ -32,7 +32,7 @@ def publish(client: Client, *contents: bytes) -> None:
     """Publish to the queue q, one by one."""
     for content in contents:
         client.publish("", "q", content)
-        client.settle("q")
+        client.drain("q")
 
 
 def get_all(client: Client, count: int, queue: str = "q") -> None:
@@ -137,7 +137,7 @@ def what_is_dropped_is_confirmed(session: Session) -> None:
     client.do(Confirm.Select())
     publish(client, b"1", b"2")
     client.publish("", "q", b"3", mandatory=True)
-    client.settle("q")
+    client.drain("q")
     get_all(client, 1)
 
 
@@ -156,7 +156,7 @@ def a_full_queue_refuses_without_confirms_and_says_nothing(session: Session) -> 
     client = with_length(session, {"x-max-length": 1, **REJECT})
     publish(client, b"1", b"2")
     client.publish("", "q", b"3", mandatory=True)
-    client.settle("q")
+    client.drain("q")
     get_all(client, 1)
 
 
@@ -202,7 +202,7 @@ def one_of_two_queues_refuses(session: Session) -> None:
     client.do(Confirm.Select())
     for content in (b"1", b"2"):
         client.publish("x", "", content)
-        client.settle("q", "p")
+        client.drain("q", "p")
     get_all(client, 1)
     get_all(client, 2, "p")
 
@@ -214,7 +214,7 @@ def a_refusal_in_a_transaction(session: Session) -> None:
     client.do(Tx.Select())
     client.publish("", "q", b"1")
     client.publish("", "q", b"2")
-    client.settle("q")
+    client.drain("q")
     client.ask(Tx.Commit(), Tx.CommitOk)
     client.do(Queue.Declare(0, "q", passive=True), ch=2)
     client.do(Basic.Get(0, "q"), ch=2)
@@ -231,7 +231,7 @@ def a_refusal_in_a_transaction_that_acknowledges(session: Session) -> None:
     client.publish("", "q", b"1")
     client.publish("", "q", b"2")
     client.send(Basic.Ack(1))
-    client.settle("q")
+    client.drain("q")
     client.ask(Tx.Commit(), Tx.CommitOk)
     client.do(Queue.Declare(0, "p", passive=True), ch=2)
 
@@ -266,5 +266,5 @@ def a_refused_message_that_would_have_expired_is_refused(session: Session) -> No
     client.do(Confirm.Select())
     publish(client, b"1")
     client.publish("", "q", b"2", expiration="0")
-    client.settle("q")
+    client.drain("q")
     client.do(Queue.Declare(0, "dead", passive=True))

@@ -73,10 +73,10 @@ def match_headers(client: Client, arguments: common.FieldTable) -> None:
     client.do(Queue.Bind(0, "q", "x", "", arguments=arguments))
     for headers in HEADERS:
         client.publish("x", "", b"", mandatory=True, headers=headers)
-        client.settle("q")
+        client.drain("q")
         client.do(Queue.Purge(0, "q"))
     client.publish("x", "", b"", mandatory=True)
-    client.settle("q")
+    client.drain("q")
     client.do(Queue.Purge(0, "q"))
 
 
@@ -148,9 +148,9 @@ def headers_integer_widths_do_not_matter(session: Session) -> None:
     wide = raw_table(("a", b"l", b"\0\0\0\0\0\0\0\x01"))
     start = b"\0\0" + short_string("q") + short_string("x") + short_string("") + b"\0"
     client.raw(raw_method(1, 50, 20, start + wide))
-    client.settle()
+    client.drain()
     client.publish("x", "", b"", mandatory=True, headers={"a": 1})
-    client.settle("q")
+    client.drain("q")
     client.do(Queue.Purge(0, "q"))
 
 
@@ -178,4 +178,4 @@ def headers_bindings_differ_by_their_arguments(session: Session) -> None:
     client.do(Queue.Unbind(0, "q", "x", "", {"a": 1}))
     for value in (1, 2):
         client.publish("x", "", b"", mandatory=True, headers={"a": value})
-        client.settle("q")
+        client.drain("q")

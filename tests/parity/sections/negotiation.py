@@ -27,7 +27,7 @@ Queue = commands.Queue
 
 def greeted(session: Session) -> Client:
     """A client that has read connection.start."""
-    client = session.dial()
+    client = session.open_socket()
     with session.unrecorded():
         client.raw(PROTOCOL_HEADER)
         client.receive_until(Connection.Start)
@@ -60,7 +60,7 @@ def start_ok_bytes(mechanism: str, response: bytes) -> bytes:
 
 @scenario()
 def the_whole_handshake(session: Session) -> None:
-    client = session.dial()
+    client = session.open_socket()
     client.raw(PROTOCOL_HEADER)
     client.receive_until(Connection.Start)
     client.send(make_start_ok(), 0)
@@ -75,7 +75,7 @@ def the_whole_handshake(session: Session) -> None:
 
 @scenario()
 def header_of_0_9_is_taken_for_0_9_1(session: Session) -> None:
-    client = session.dial()
+    client = session.open_socket()
     client.raw(b"AMQP\x01\x01\x00\x09")
     client.receive_until(Connection.Start)
 
@@ -85,51 +85,51 @@ def header_of_0_9_is_taken_for_0_9_1(session: Session) -> None:
     leveret=[got(header.ProtocolHeader(), 0), "a < closed"],
 )
 def header_of_0_8(session: Session) -> None:
-    client = session.dial()
+    client = session.open_socket()
     client.raw(b"AMQP\x01\x01\x08\x00")
     client.receive_until(Connection.Start)
 
 
 @scenario()
 def header_of_0_10_is_answered_with_ours(session: Session) -> None:
-    client = session.dial()
+    client = session.open_socket()
     client.raw(b"AMQP\x01\x01\x00\x0a")
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def header_of_1_0_is_answered_with_ours(session: Session) -> None:
-    client = session.dial()
+    client = session.open_socket()
     client.raw(b"AMQP\x00\x01\x00\x00")
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def header_of_an_unknown_version_is_answered_with_ours(session: Session) -> None:
-    client = session.dial()
+    client = session.open_socket()
     client.raw(b"AMQP\x00\x00\x09\x02")
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def bytes_that_are_no_header_are_answered_with_ours(session: Session) -> None:
-    client = session.dial()
+    client = session.open_socket()
     client.raw(b"ABCDEFGH")
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def an_http_request_is_answered_with_our_header(session: Session) -> None:
-    client = session.dial()
+    client = session.open_socket()
     client.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def a_tls_hello_is_answered_with_our_header(session: Session) -> None:
-    client = session.dial()
+    client = session.open_socket()
     client.raw(bytes.fromhex("160301010001000100fc0303"))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
@@ -143,7 +143,7 @@ def amqplain_logs_in(session: Session) -> None:
 def amqplain_with_a_wrong_password_is_403(session: Session) -> None:
     client = greeted(session)
     client.raw(start_ok_bytes("AMQPLAIN", table({"LOGIN": "guest", "PASSWORD": "no"})[4:]))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario(
@@ -155,7 +155,7 @@ def amqplain_with_a_wrong_password_is_403(session: Session) -> None:
 def amqplain_without_password(session: Session) -> None:
     client = greeted(session)
     client.raw(start_ok_bytes("AMQPLAIN", table({"LOGIN": "guest"})[4:]))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario(
@@ -167,7 +167,7 @@ def amqplain_without_password(session: Session) -> None:
 def amqplain_that_is_no_table(session: Session) -> None:
     client = greeted(session)
     client.raw(start_ok_bytes("AMQPLAIN", b"\x05LO"))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario(
@@ -184,28 +184,28 @@ def plain_with_an_authorization_identity_logs_in(session: Session) -> None:
 def plain_with_a_wrong_password_is_403(session: Session) -> None:
     client = greeted(session)
     client.send(make_start_ok(response="\x00guest\x00wrong"), 0)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def plain_with_an_unknown_user_is_403(session: Session) -> None:
     client = greeted(session)
     client.send(make_start_ok(response="\x00nobody\x00guest"), 0)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def plain_with_an_empty_password_is_403(session: Session) -> None:
     client = greeted(session)
     client.send(make_start_ok(response="\x00guest\x00"), 0)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def a_failed_login_without_the_capability_is_a_hang_up(session: Session) -> None:
     client = greeted(session)
     client.send(make_start_ok(response="\x00guest\x00wrong", capabilities={}), 0)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario(
@@ -217,7 +217,7 @@ def a_failed_login_without_the_capability_is_a_hang_up(session: Session) -> None
 def plain_that_is_malformed(session: Session) -> None:
     client = greeted(session)
     client.send(make_start_ok(response="guest"), 0)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario(
@@ -229,7 +229,7 @@ def plain_that_is_malformed(session: Session) -> None:
 def plain_with_one_part_too_many(session: Session) -> None:
     client = greeted(session)
     client.send(make_start_ok(response="\x00guest\x00guest\x00more"), 0)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario(
@@ -241,7 +241,7 @@ def plain_with_one_part_too_many(session: Session) -> None:
 def an_unknown_mechanism(session: Session) -> None:
     client = greeted(session)
     client.send(make_start_ok(mechanism="MAGIC"), 0)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario(
@@ -253,7 +253,7 @@ def an_unknown_mechanism(session: Session) -> None:
 def a_known_mechanism_that_is_not_offered(session: Session) -> None:
     client = greeted(session)
     client.send(make_start_ok(mechanism="EXTERNAL"), 0)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario(
@@ -265,7 +265,7 @@ def a_known_mechanism_that_is_not_offered(session: Session) -> None:
 def a_mechanism_in_lower_case(session: Session) -> None:
     client = greeted(session)
     client.send(make_start_ok(mechanism="plain"), 0)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
@@ -286,7 +286,7 @@ def an_unknown_locale_is_accepted(session: Session) -> None:
 def a_method_out_of_turn_before_login(session: Session) -> None:
     client = greeted(session)
     client.send(Connection.Open("/"), 0)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario(
@@ -298,7 +298,7 @@ def a_method_out_of_turn_before_login(session: Session) -> None:
 def a_second_header_instead_of_start_ok(session: Session) -> None:
     client = greeted(session)
     client.raw(PROTOCOL_HEADER)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario(
@@ -310,7 +310,7 @@ def a_second_header_instead_of_start_ok(session: Session) -> None:
 def a_channel_method_before_login(session: Session) -> None:
     client = greeted(session)
     client.send(Channel.Open(), 1)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario(
@@ -322,7 +322,7 @@ def a_channel_method_before_login(session: Session) -> None:
 def a_start_ok_larger_than_the_frames_before_login(session: Session) -> None:
     client = greeted(session)
     client.raw(raw_frame(METHOD, 0, b"\x00\x0a\x00\x0b" + b"\0" * 9000))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario(
@@ -337,7 +337,7 @@ def a_start_ok_larger_than_the_frames_before_login(session: Session) -> None:
 def a_bad_frame_end_before_login(session: Session) -> None:
     client = greeted(session)
     client.raw(raw_frame(METHOD, 0, b"\x00\x0a\x00\x0b", end=FRAME_END - 1))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario(
@@ -347,7 +347,7 @@ def a_bad_frame_end_before_login(session: Session) -> None:
 def a_truncated_start_ok(session: Session) -> None:
     client = greeted(session)
     client.raw(raw_method(0, 10, 11, table({})))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
@@ -388,7 +388,7 @@ def tune_ok_with_frame_max_0(session: Session) -> None:
     client = tuning(session)
     client.send(Connection.TuneOk(2047, 0, 0), 0)
     client.send(Connection.Open("/"), 0)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario(
@@ -403,7 +403,7 @@ def tune_ok_with_frame_max_0(session: Session) -> None:
 def tune_ok_with_frame_max_below_the_minimum(session: Session) -> None:
     client = tuning(session)
     client.send(Connection.TuneOk(2047, 4095, 0), 0)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario(
@@ -418,7 +418,7 @@ def tune_ok_with_frame_max_below_the_minimum(session: Session) -> None:
 def tune_ok_with_frame_max_above_the_servers(session: Session) -> None:
     client = tuning(session)
     client.send(Connection.TuneOk(2047, 131_073, 0), 0)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario(
@@ -433,7 +433,7 @@ def tune_ok_with_frame_max_above_the_servers(session: Session) -> None:
 def tune_ok_with_channel_max_0(session: Session) -> None:
     client = tuning(session)
     client.send(Connection.TuneOk(0, 131_072, 0), 0)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario(
@@ -448,7 +448,7 @@ def tune_ok_with_channel_max_0(session: Session) -> None:
 def tune_ok_with_channel_max_above_the_servers(session: Session) -> None:
     client = tuning(session)
     client.send(Connection.TuneOk(2048, 131_072, 0), 0)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario(
@@ -460,7 +460,7 @@ def tune_ok_with_channel_max_above_the_servers(session: Session) -> None:
 def open_before_tune_ok(session: Session) -> None:
     client = tuning(session)
     client.send(Connection.Open("/"), 0)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario(
@@ -472,28 +472,28 @@ def open_before_tune_ok(session: Session) -> None:
 def a_second_start_ok(session: Session) -> None:
     client = tuning(session)
     client.send(make_start_ok(), 0)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def open_of_a_missing_vhost(session: Session) -> None:
     client = tuned(session)
     client.send(Connection.Open("nowhere"), 0)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def open_of_an_empty_vhost(session: Session) -> None:
     client = tuned(session)
     client.send(Connection.Open(""), 0)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def a_channel_method_before_open(session: Session) -> None:
     client = tuned(session)
     client.send(Channel.Open(), 1)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario(
@@ -513,56 +513,56 @@ def close_before_open(session: Session) -> None:
 def close_before_start_ok(session: Session) -> None:
     client = greeted(session)
     client.send(connection_close("changed my mind"), 0)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def a_second_connection_open(session: Session) -> None:
     client = session.connect()
     client.send(Connection.Open("/"), 0)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def a_start_ok_after_open(session: Session) -> None:
     client = session.connect()
     client.send(make_start_ok(), 0)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def an_unasked_connection_close_ok(session: Session) -> None:
     client = session.connect()
     client.send(Connection.CloseOk(), 0)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def a_servers_method_on_channel_0(session: Session) -> None:
     client = session.connect()
     client.send(Connection.OpenOk(), 0)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def a_channel_method_on_channel_0(session: Session) -> None:
     client = session.connect()
     client.send(Channel.Open(), 0)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def a_queue_method_on_channel_0(session: Session) -> None:
     client = session.connect()
     client.send(Queue.Declare(0, "q"), 0)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
 def a_connection_method_on_channel_1(session: Session) -> None:
     client = session.connect()
     client.send(connection_close("wrong channel"), 1)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
@@ -570,7 +570,7 @@ def update_secret_with_plain_credentials(session: Session) -> None:
     client = session.connect()
     client.send(Connection.UpdateSecret("new", "because"), 0)
     client.receive_until(Connection.UpdateSecretOk)
-    client.settle()
+    client.drain()
 
 
 @scenario()
@@ -578,7 +578,7 @@ def close_with_channels_open_and_messages_unsettled(session: Session) -> None:
     client = session.connect()
     client.do(Queue.Declare(0, "q"))
     client.publish("", "q", b"one")
-    client.settle("q")
+    client.drain("q")
     client.do(commands.Basic.Get(0, "q"))
     client.send(connection_close(), 0)
     client.receive_until(Connection.CloseOk)

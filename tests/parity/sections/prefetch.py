@@ -24,7 +24,7 @@ def qos_is_answered(session: Session) -> None:
 def a_prefetch_size_is_not_implemented(session: Session) -> None:
     client = session.connect()
     client.send(Basic.Qos(4096, 0, False))
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
@@ -45,7 +45,7 @@ def a_prefetch_for_new_consumers_leaves_old_ones_alone(session: Session) -> None
     client.do(Basic.Qos(0, 1))
     for content in (b"1", b"2", b"3"):
         client.publish("", "q", content)
-    client.settle("q")
+    client.drain("q")
 
 
 @scenario()
@@ -57,7 +57,7 @@ def a_global_prefetch_limits_the_channel(session: Session) -> None:
     client.do(Basic.Consume(0, "q2", "two"))
     for queue in ("q", "q2", "q"):
         client.publish("", queue, queue.encode())
-        client.settle(queue)
+        client.drain(queue)
     client.send(Basic.Ack(1))
     client.receive_until(Basic.Deliver)
 
@@ -126,8 +126,8 @@ def a_full_consumer_is_skipped(session: Session) -> None:
     client.do(Basic.Consume(0, "q", "two"))
     for number in range(4):
         client.publish("", "q", str(number).encode())
-        client.settle("q")
+        client.drain("q")
     client.do(Basic.Ack(1), "q")
     for number in range(2):
         client.publish("", "q", str(number).encode())
-        client.settle("q")
+        client.drain("q")

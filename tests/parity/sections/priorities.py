@@ -27,7 +27,7 @@ def publish(client: Client, *contents: tuple[bytes, int | None]) -> None:
             client.publish("", "q", content)
         else:
             client.publish("", "q", content, priority=priority)
-        client.settle("q")
+        client.drain("q")
 
 
 def get_all(client: Client, count: int) -> None:
@@ -141,6 +141,6 @@ def nothing_waits_while_a_consumer_is_ready(session: Session) -> None:
 def a_message_with_a_time_to_live_of_0_expires_in_any_priority(session: Session) -> None:
     client = with_priorities(session)
     client.publish("", "q", b"1", priority=5, expiration="0")
-    client.settle("q")
+    client.drain("q")
     publish(client, (b"2", 1))
     get_all(client, 1)

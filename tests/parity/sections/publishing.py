@@ -36,42 +36,42 @@ def confirming(session: Session) -> Client:
 def to_a_missing_exchange(session: Session) -> None:
     client = session.connect()
     client.publish("missing", "k", b"x")
-    client.settle()
+    client.drain()
 
 
 @scenario()
 def to_the_default_exchange_with_an_unknown_key(session: Session) -> None:
     client = session.connect()
     client.publish("", "missing", b"x")
-    client.settle()
+    client.drain()
 
 
 @scenario()
 def mandatory_to_the_default_exchange_with_an_unknown_key(session: Session) -> None:
     client = session.connect()
     client.publish("", "missing", b"x", mandatory=True)
-    client.settle()
+    client.drain()
 
 
 @scenario()
 def mandatory_and_routed_is_not_returned(session: Session) -> None:
     client = with_queue(session)
     client.publish("", "q", b"x", mandatory=True)
-    client.settle("q")
+    client.drain("q")
 
 
 @scenario()
 def mandatory_to_a_missing_exchange(session: Session) -> None:
     client = session.connect()
     client.publish("missing", "k", b"x", mandatory=True)
-    client.settle()
+    client.drain()
 
 
 @scenario()
 def immediate_is_not_implemented(session: Session) -> None:
     client = session.connect()
     client.publish("", "missing", b"x", immediate=True)
-    client.until_closed()
+    client.receive_until_closed()
 
 
 @scenario()
@@ -79,7 +79,7 @@ def returns_come_in_order_of_publishing(session: Session) -> None:
     client = session.connect()
     for number in range(3):
         client.publish("", "missing", str(number).encode(), mandatory=True)
-    client.settle()
+    client.drain()
 
 
 @scenario()
@@ -104,7 +104,7 @@ def a_return_carries_all_properties(session: Session) -> None:
         user_id="guest",
         app_id="app",
     )
-    client.settle()
+    client.drain()
 
 
 @scenario()
@@ -124,7 +124,7 @@ def header_values_of_every_type_come_back(session: Session) -> None:
         "bytes": bytearray(b"\x00\xff"),
     }
     client.publish("", "q", b"", headers=values)
-    client.settle("q")
+    client.drain("q")
     client.do(Basic.Get(0, "q", True))
 
 
@@ -133,7 +133,7 @@ def a_message_keeps_its_properties_and_route(session: Session) -> None:
     client = with_queue(session)
     client.do(Queue.Bind(0, "q", "amq.topic", "#"))
     client.publish("amq.topic", "a.b", b"x", content_type="text/plain", headers={"k": "v"})
-    client.settle("q")
+    client.drain("q")
     client.do(Basic.Get(0, "q", True))
 
 
@@ -141,7 +141,7 @@ def a_message_keeps_its_properties_and_route(session: Session) -> None:
 def an_empty_message(session: Session) -> None:
     client = with_queue(session)
     client.publish("", "q", b"")
-    client.settle("q")
+    client.drain("q")
     client.do(Basic.Get(0, "q", True))
 
 
@@ -149,7 +149,7 @@ def an_empty_message(session: Session) -> None:
 def the_users_own_user_id_is_accepted(session: Session) -> None:
     client = with_queue(session)
     client.publish("", "q", b"x", user_id="guest")
-    client.settle("q")
+    client.drain("q")
     client.do(Basic.Get(0, "q", True))
 
 
@@ -157,14 +157,14 @@ def the_users_own_user_id_is_accepted(session: Session) -> None:
 def another_users_user_id(session: Session) -> None:
     client = with_queue(session)
     client.publish("", "q", b"x", user_id="somebody")
-    client.settle("q")
+    client.drain("q")
 
 
 @scenario()
 def a_wrong_user_id_to_a_missing_exchange(session: Session) -> None:
     client = session.connect()
     client.publish("missing", "q", b"x", user_id="somebody")
-    client.settle()
+    client.drain()
 
 
 @scenario()
@@ -173,7 +173,7 @@ def expirations(session: Session) -> None:
     client.do(Queue.Declare(0, "q"))
     for text in ("60000", "abc", "-1", "10ms", " 10", "1.5", "4294967295", "1000000000000"):
         client.publish("", "q", b"x", expiration=text)
-        client.settle("q")
+        client.drain("q")
         client.reopen_if_closed()
 
 
@@ -181,7 +181,7 @@ def expirations(session: Session) -> None:
 def an_expiration_of_an_unroutable_message(session: Session) -> None:
     client = session.connect()
     client.publish("", "missing", b"x", expiration="abc")
-    client.settle()
+    client.drain()
 
 
 @scenario(
@@ -197,14 +197,14 @@ def a_size_beyond_the_limit(session: Session) -> None:
     client = with_queue(session)
     client.send(Basic.Publish(0, "", "q"))
     client.raw(raw_header(1, 60, 1_000_000_000_000))
-    client.settle()
+    client.drain()
 
 
 @scenario()
 def a_priority_above_9_is_carried(session: Session) -> None:
     client = with_queue(session)
     client.publish("", "q", b"x", priority=200)
-    client.settle("q")
+    client.drain("q")
     client.do(Basic.Get(0, "q", True))
 
 
@@ -213,7 +213,7 @@ def a_delivery_mode_that_is_neither_1_nor_2(session: Session) -> None:
     client = with_queue(session)
     client.send(Basic.Publish(0, "", "q"))
     client.raw(raw_header(1, 60, 0, b"\x10\x00\x07"))
-    client.settle("q")
+    client.drain("q")
     client.do(Basic.Get(0, "q", True))
 
 
@@ -222,7 +222,7 @@ def cc_adds_routes(session: Session) -> None:
     client = with_queue(session)
     client.do(Queue.Declare(0, "q2", exclusive=True))
     client.publish("", "q", b"x", headers={"CC": ["q2", "q"]})
-    client.settle("q", "q2")
+    client.drain("q", "q2")
     client.do(Basic.Get(0, "q", True))
     client.do(Basic.Get(0, "q", True))
     client.do(Basic.Get(0, "q2", True))
@@ -233,7 +233,7 @@ def bcc_adds_routes_and_is_taken_out(session: Session) -> None:
     client = with_queue(session)
     client.do(Queue.Declare(0, "q2", exclusive=True))
     client.publish("", "q", b"x", headers={"BCC": ["q2"], "other": 1})
-    client.settle("q", "q2")
+    client.drain("q", "q2")
     client.do(Basic.Get(0, "q", True))
     client.do(Basic.Get(0, "q2", True))
 
@@ -242,14 +242,14 @@ def bcc_adds_routes_and_is_taken_out(session: Session) -> None:
 def cc_that_is_no_array(session: Session) -> None:
     client = with_queue(session)
     client.publish("", "q", b"x", headers={"CC": "q"})
-    client.settle("q")
+    client.drain("q")
 
 
 @scenario()
 def cc_with_something_that_is_no_string(session: Session) -> None:
     client = with_queue(session)
     client.publish("", "q", b"x", headers={"CC": ["q", 1]})
-    client.settle("q")
+    client.drain("q")
 
 
 @scenario()
@@ -265,23 +265,23 @@ def each_publish_is_confirmed(session: Session) -> None:
     client = confirming(session)
     for number in range(3):
         client.publish("", "q", str(number).encode())
-        client.settle("q")
+        client.drain("q")
 
 
 @scenario()
 def an_unroutable_publish_is_confirmed(session: Session) -> None:
     client = confirming(session)
     client.publish("", "missing", b"x")
-    client.settle()
+    client.drain()
 
 
 @scenario()
 def a_return_comes_before_its_confirm(session: Session) -> None:
     client = confirming(session)
     client.publish("", "missing", b"x", mandatory=True)
-    client.settle()
+    client.drain()
     client.publish("amq.fanout", "", b"y", mandatory=True)
-    client.settle()
+    client.drain()
 
 
 @scenario()
@@ -290,7 +290,7 @@ def confirms_count_from_select_on(session: Session) -> None:
     client.publish("", "q", b"not counted")
     client.do(Confirm.Select(), "q")
     client.publish("", "q", b"counted")
-    client.settle("q")
+    client.drain("q")
 
 
 @scenario()
@@ -300,25 +300,25 @@ def confirms_are_counted_channel_by_channel(session: Session) -> None:
     client.do(Confirm.Select(), ch=2)
     for channel in (1, 2, 2):
         client.publish("", "q", b"x", ch=channel)
-        client.settle("q", ch=channel)
+        client.drain("q", ch=channel)
 
 
 @scenario()
 def a_publish_to_a_missing_exchange_is_not_confirmed(session: Session) -> None:
     client = confirming(session)
     client.publish("missing", "k", b"x")
-    client.settle()
+    client.drain()
     client.open(1)
     client.do(Confirm.Select())
     client.publish("", "q", b"x")
-    client.settle("q")
+    client.drain("q")
 
 
 @scenario()
 def a_persistent_message_in_a_transient_queue_is_confirmed(session: Session) -> None:
     client = confirming(session)
     client.publish("", "q", b"x", delivery_mode=2)
-    client.settle("q")
+    client.drain("q")
 
 
 @scenario()
@@ -335,7 +335,7 @@ def a_message_is_confirmed_without_being_acknowledged(session: Session) -> None:
     client = confirming(session)
     client.do(Basic.Consume(0, "q", "tag"))
     client.publish("", "q", b"x")
-    client.settle("q")
+    client.drain("q")
 
 
 @scenario(
@@ -348,5 +348,5 @@ def a_header_table_that_is_malformed(session: Session) -> None:
     client = with_queue(session)
     client.send(Basic.Publish(0, "", "q"))
     client.raw(raw_header(1, 60, 0, b"\x20\x00" + raw_table(("k", b"?", b""))))
-    client.settle("q")
+    client.drain("q")
     client.do(Basic.Get(0, "q", True))

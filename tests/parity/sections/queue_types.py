@@ -24,7 +24,7 @@ def a_quorum_queue_takes_and_gives_messages(session: Session) -> None:
     client = session.connect()
     client.ask(typed("quorum"), Queue.DeclareOk)
     client.publish("", "q", b"1", delivery_mode=2)
-    client.settle("q")
+    client.drain("q")
     client.ask(Queue.Purge(0, "q"), Queue.PurgeOk)
 
 
@@ -114,8 +114,8 @@ def a_stream(session: Session) -> None:
     client = session.connect()
     client.send(typed("stream"))
     client.receive_until(Queue.DeclareOk)
-    if client.gone:
-        client.until_closed()
+    if client.disconnected:
+        client.receive_until_closed()
 
 
 @scenario()

@@ -28,7 +28,7 @@ def fill(client: Client, queue: str, *contents: bytes) -> None:
     """Publish contents into a queue."""
     for content in contents:
         client.publish("", queue, content)
-    client.settle(queue)
+    client.drain(queue)
 
 
 @scenario()
@@ -78,7 +78,7 @@ def a_server_names_a_queue(session: Session) -> None:
     client.do(declare("", exclusive=True))
     client.do(declare("", passive=True))
     client.publish("", "nothing", b"")
-    client.settle()
+    client.drain()
 
 
 @scenario()
@@ -89,13 +89,13 @@ def an_empty_name_means_the_last_declared_queue(session: Session) -> None:
     client.do(Queue.Bind(0, "", "amq.direct", "k"))
     client.publish("amq.direct", "k", b"1")
     client.publish("amq.direct", "k", b"2")
-    client.settle("q")
+    client.drain("q")
     client.do(Basic.Get(0, "", True))
     client.do(Queue.Purge(0, ""))
     client.do(Basic.Consume(0, "", "tag"))
     client.do(Queue.Unbind(0, "", "amq.direct", "k"))
     client.do(Queue.Delete(0, ""))
-    client.settle()
+    client.drain()
     client.do(Queue.Purge(0, ""))
 
 
@@ -107,11 +107,11 @@ def an_empty_routing_key_means_the_last_declared_queue_when_its_name_is_left_out
     client.do(declare("q", exclusive=True))
     client.do(Queue.Bind(0, "", "amq.direct", ""))
     client.publish("amq.direct", "q", b"to q", mandatory=True)
-    client.settle("q")
+    client.drain("q")
     client.do(Basic.Get(0, "q", True))
     client.do(Queue.Unbind(0, "", "amq.direct", ""))
     client.publish("amq.direct", "q", b"to nobody", mandatory=True)
-    client.settle("q")
+    client.drain("q")
 
 
 @scenario()
@@ -121,7 +121,7 @@ def an_empty_routing_key_is_itself_when_the_queue_is_named(session: Session) -> 
     client.do(Queue.Bind(0, "q", "amq.direct", ""))
     client.publish("amq.direct", "", b"to q", mandatory=True)
     client.publish("amq.direct", "q", b"to nobody", mandatory=True)
-    client.settle("q")
+    client.drain("q")
 
 
 @scenario()
@@ -255,14 +255,14 @@ def a_reserved_name_passively(session: Session) -> None:
 def a_server_named_queue_redeclared_by_its_name(session: Session) -> None:
     client = session.connect()
     client.do(declare("", exclusive=True))
-    client.do(Queue.Declare(0, client.made_up_name, exclusive=True))
+    client.do(Queue.Declare(0, client.generated_name, exclusive=True))
 
 
 @scenario()
 def a_name_with_line_ends(session: Session) -> None:
     client = session.connect()
     client.raw(raw_method(1, 50, 10, b"\0\0" + short_string("q\r\n2") + b"\x04\0\0\0\0"))
-    client.settle()
+    client.drain()
     client.do(declare("q2", passive=True))
 
 
@@ -271,21 +271,21 @@ def a_name_beyond_ascii(session: Session) -> None:
     client = session.connect()
     name = short_string("café \U0001f407")
     client.raw(raw_method(1, 50, 10, b"\0\0" + name + b"\x04" + table({})))
-    client.settle()
+    client.drain()
 
 
 @scenario()
 def a_name_of_255_bytes(session: Session) -> None:
     client = session.connect()
     client.raw(raw_method(1, 50, 10, b"\0\0" + short_string("q" * 255) + b"\x04" + table({})))
-    client.settle()
+    client.drain()
 
 
 @scenario()
 def an_error_text_is_cut_to_255_bytes(session: Session) -> None:
     client = session.connect()
     client.raw(raw_method(1, 50, 10, b"\0\0" + short_string("q" * 255) + b"\x01" + table({})))
-    client.settle()
+    client.drain()
 
 
 @scenario()
@@ -325,7 +325,7 @@ def unbinding_another_connections_exclusive_queue(session: Session) -> None:
     other = session.connect("b")
     other.do(Queue.Unbind(0, "q", "amq.direct", "k"))
     other.publish("amq.direct", "k", b"", mandatory=True)
-    other.settle()
+    other.drain()
 
 
 @scenario()
@@ -334,8 +334,8 @@ def publishing_to_another_connections_exclusive_queue_succeeds(session: Session)
     owner.do(declare("q", exclusive=True))
     other = session.connect("b")
     other.publish("", "q", b"hello", mandatory=True)
-    other.settle()
-    owner.settle("q")
+    other.drain()
+    owner.drain("q")
     owner.do(Basic.Get(0, "q", True))
 
 
@@ -425,7 +425,7 @@ def purge_takes_ready_messages_only(session: Session) -> None:
     client.do(Basic.Get(0, "q"))
     client.do(Queue.Purge(0, "q"))
     client.do(Basic.Nack(1))
-    client.settle("q")
+    client.drain("q")
     client.do(Basic.Get(0, "q", True))
 
 
@@ -453,11 +453,11 @@ def bind_and_bind_again_and_unbind(session: Session) -> None:
     client.do(Queue.Bind(0, "q", "amq.direct", "other", nowait=True))
     client.publish("amq.direct", "k", b"1", mandatory=True)
     client.publish("amq.direct", "other", b"2", mandatory=True)
-    client.settle("q")
+    client.drain("q")
     client.do(Queue.Unbind(0, "q", "amq.direct", "k"))
     client.do(Queue.Unbind(0, "q", "amq.direct", "k"))
     client.publish("amq.direct", "k", b"3", mandatory=True)
-    client.settle("q")
+    client.drain("q")
     client.do(Queue.Delete(0, "q"))
 
 
@@ -515,10 +515,10 @@ def bindings_of_a_direct_exchange_differ_by_their_arguments(session: Session) ->
     client.do(Queue.Bind(0, "q", "amq.direct", "k"))
     client.do(Queue.Unbind(0, "q", "amq.direct", "k"))
     client.publish("amq.direct", "k", b"1", mandatory=True)
-    client.settle("q")
+    client.drain("q")
     client.do(Queue.Unbind(0, "q", "amq.direct", "k", {"a": 1}))
     client.publish("amq.direct", "k", b"2", mandatory=True)
-    client.settle("q")
+    client.drain("q")
 
 
 @scenario()
@@ -560,4 +560,4 @@ def deleting_a_queue_unbinds_it(session: Session) -> None:
     client.do(Queue.Delete(0, "q"))
     client.do(declare("q"))
     client.publish("amq.direct", "k", b"", mandatory=True)
-    client.settle("q")
+    client.drain("q")

@@ -37,7 +37,7 @@ def publish(client: Client, *contents: bytes) -> None:
     """Publish to the queue q, one after the other."""
     for content in contents:
         client.publish("", "q", content)
-        client.settle("q")
+        client.drain("q")
 
 
 def consume(client: Client, tag: str, ch: int, priority: int | None = None) -> None:
@@ -126,8 +126,8 @@ def what_a_closed_channel_held_comes_first(session: Session) -> None:
     consume(client, "two", 1)
     for content in (b"1", b"2", b"3"):
         client.publish("", "q", content)
-    client.settle("q")
-    client.settle(ch=2)
+    client.drain("q")
+    client.drain(ch=2)
     client.send(channel_close(), 2)
     client.receive_until(Channel.CloseOk, *[Basic.Deliver] * 3)
 

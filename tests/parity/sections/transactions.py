@@ -143,7 +143,7 @@ def closing_the_channel_rolls_back(session: Session) -> None:
 def mandatory_in_a_transaction_is_returned_at_commit(session: Session) -> None:
     client = transacting(session)
     client.publish("", "missing", b"1", mandatory=True)
-    client.settle()
+    client.drain()
     client.ask(Tx.Commit(), Tx.CommitOk)
 
 
@@ -159,7 +159,7 @@ def a_missing_exchange_in_a_transaction(session: Session) -> None:
     client = transacting(session)
     client.publish("", "q", b"1")
     client.publish("missing", "k", b"2")
-    client.settle()
+    client.drain()
 
 
 @scenario()
@@ -169,7 +169,7 @@ def an_exchange_deleted_before_commit(session: Session) -> None:
     client.do(Exchange.Declare(0, "x", "fanout"), ch=2)
     client.do(Queue.Bind(0, "q", "x"), ch=2)
     client.publish("x", "k", b"1", mandatory=True)
-    client.settle()
+    client.drain()
     client.do(Exchange.Delete(0, "x"), ch=2)
     client.ask(Tx.Commit(), Tx.CommitOk)
     client.do(Basic.Get(0, "q", True))
