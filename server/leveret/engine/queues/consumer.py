@@ -1,7 +1,7 @@
-"""A consumer as its queue sees it: somebody who may take a message now, or not.
+"""A consumer as its queue sees it: it accepts a message at the moment, or does not.
 
 The queue knows nothing of channels and frames. The protocol's consumer derives from this class
-and says when it can take a message and what taking one means.
+and says when it accepts a message and how it delivers one.
 """
 
 from abc import ABC, abstractmethod
@@ -12,37 +12,42 @@ from leveret.engine.values.message import Message
 
 
 class Consumer(ABC):
-    """One basic.consume: its place at a queue.
+    """One basic.consume.
 
-    A consumer that cannot take a message is suspended: it leaves the queue's ready ones, and comes
-    back through `Queue.resume` when whoever held it up gives it room again.
+    A consumer that does not accept a message is suspended: its queue does not ask it again until
+    `Queue.resume` is called. The consumer has that done when its prefetch, or the output buffer of
+    its connection, allows another message.
     """
 
     def __init__(self, tag: str, no_ack: bool, exclusive: bool, priority: i64) -> None:
         self.tag = tag
         self.no_ack = no_ack
+        """Whether a message that is delivered counts as acknowledged."""
         self.exclusive = exclusive
         self.priority = priority
-        """The higher is served first."""
+        """The highest is served first (RabbitMQ: Consumer Priorities)."""
         self.suspended = False
         self.active = True
         """False while it waits for its queue's single active consumer to leave."""
         self.following: Consumer | None = None
         self.preceding: Consumer | None = None
-        """Its neighbours in its ring (consumer_rings.py); None while it is in none."""
+        """Its neighbours in its ring (`consumer_rings.py`); None while it is in none."""
 
     @abstractmethod
-    def can_take(self) -> bool:
-        """Whether prefetch, flow and the connection's output leave room for one more message."""
+    def can_accept(self) -> bool:
+        """Whether prefetch and the connection's output buffer allow one more message."""
 
     @abstractmethod
     def deliver(self, message: Message, position: i64, redelivered: bool) -> None:
-        """Take one message; `position` is its place in the queue, to give it back to."""
+        """Deliver a message to the client.
+
+        :param position: its position in the queue, with which it is settled or requeued.
+        """
 
     @abstractmethod
     def on_suspend(self) -> None:
-        """Told that it was suspended, so that it can see to being resumed."""
+        """Called when it was suspended: it has to have `Queue.resume` called in time."""
 
     @abstractmethod
-    def cancelled(self) -> None:
-        """Told that its queue is gone."""
+    def on_queue_deleted(self) -> None:
+        """Called when its queue was deleted, which cancels it."""

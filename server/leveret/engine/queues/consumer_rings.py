@@ -27,7 +27,7 @@ class ConsumerRings:
         """
         consumer = self.first
         while consumer is not None:
-            if consumer.can_take():
+            if consumer.can_accept():
                 self.first = consumer.following
                 return consumer
             self.remove(consumer)

@@ -83,4 +83,4 @@ class ConsumerSet:
         for consumer in consumers:
             consumer.following = None
             consumer.preceding = None
-            consumer.cancelled()
+            consumer.on_queue_deleted()

@@ -219,7 +219,7 @@ class ChannelConsumer(Consumer):
         encoded = tag.encode("utf-8", "surrogateescape")
         self.wire_tag = bytes([len(encoded)]) + encoded
 
-    def can_take(self) -> bool:
+    def can_accept(self) -> bool:
         deliveries = self.deliveries
         if self.prefetch != 0 and self.unacknowledged >= self.prefetch:
             return False
@@ -235,7 +235,7 @@ class ChannelConsumer(Consumer):
     def reconsider(self) -> None:
         """Take turns again if it was suspended and has room again."""
         if self.suspended:
-            if self.can_take():
+            if self.can_accept():
                 self.queue.resume(self)
             else:
                 self.on_suspend()
@@ -277,7 +277,7 @@ class ChannelConsumer(Consumer):
         if self.queue.deleted:
             session.exclusive_queues.pop(self.queue.name, None)
 
-    def cancelled(self) -> None:
+    def on_queue_deleted(self) -> None:
         self.deliveries.session.suspended.pop(self, None)
         if self.timer is not None:
             self.timer.expect_no_more()

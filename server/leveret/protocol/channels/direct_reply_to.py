@@ -101,7 +101,7 @@ class ReplyConsumer(ChannelConsumer):
         )
         self._replies = replies
 
-    def can_take(self) -> bool:
+    def can_accept(self) -> bool:
         return self.deliveries.session.writable()
 
     def deliver(self, message: Message, position: i64, redelivered: bool) -> None:
