@@ -59,5 +59,19 @@ class UnknownMedium(StorageError):
     """A URL that names no medium of this program."""
 
 
-class UnknownVersion(StorageError):
-    """Written in a version of the format that this program does not know."""
+class UnknownFormat(StorageError):
+    """The bytes are what was written (their CRC is right), but this program does not know them: a
+    format version, a kind, a flag or a field. A newer program wrote them.
+
+    It is no damage, and nothing can be set aside: the caller stops before it changes anything.
+    """
+
+    def at(self, blob: str, offset: int) -> "UnknownFormat":
+        """The same, with the blob and the offset in it where the unknown bytes, or the record that
+        has them, begin."""
+        return UnknownFormat(f"{blob}: offset {offset}: {self}")
+
+
+def not_known(what: str) -> str:
+    """The text of an UnknownFormat, before it says where."""
+    return f"{what}, which this program does not know: a newer one wrote it"

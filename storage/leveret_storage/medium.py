@@ -125,7 +125,7 @@ class Medium(ABC):
     def read_head(self) -> tuple[int, bytes]:
         """Return the head's epoch and data; (0, b"") where none was ever written.
 
-        Raises ReadFailed, Damaged, UnknownVersion.
+        Raises ReadFailed, Damaged, UnknownFormat.
         """
 
     @abstractmethod
@@ -135,7 +135,7 @@ class Medium(ABC):
         `epoch` is `expected_epoch` where this handle is the owner already, else larger; `data` has
         at most HEAD_BYTES_MAX bytes. Durable when it returns, as is every creation and deletion
         before it. Raises LostEpoch (another epoch is there, the head is unchanged), MediumFull
-        (unchanged, may be tried again), Damaged, UnknownVersion, and MediumFailed: then power loss
+        (unchanged, may be tried again), Damaged, UnknownFormat, and MediumFailed: then power loss
         leaves either the old head or the new one.
         """
 

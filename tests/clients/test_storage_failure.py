@@ -16,7 +16,13 @@ from zlib import crc32
 import pytest
 from pamqp import commands
 
-from leveret_storage.format.file_header import CHECKED_BEFORE_CRC, FORMAT_VERSION, MAGIC, PRELUDE
+from leveret_storage.format.file_header import (
+    CHECKED_BEFORE_CRC,
+    FORMAT_VERSION,
+    MAGIC,
+    PRELUDE,
+    READABLE_VERSIONS,
+)
 from tests.clients.peers import MEGABYTE, Numbered, Peer, Peers, Sender, log_lines
 from tests.support.brokers import FEW_CONNECTIONS, BrokerError, Leveret, wait_until
 
@@ -312,8 +318,8 @@ class TestRefusals:
         line = refusal(data)
 
         assert line == (
-            f"{head}: written in format version {FORMAT_VERSION + 1};"
-            f" this program reads version {FORMAT_VERSION} only"
+            f"{head}: offset 8: written in format version {FORMAT_VERSION + 1};"
+            f" this program reads versions {' and '.join(map(str, READABLE_VERSIONS))} only"
         )
 
     def test_what_was_refused_is_left_as_it_was(self, data: Path) -> None:

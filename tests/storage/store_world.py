@@ -168,7 +168,7 @@ def read_out(medium: FaultyMedium, recovery: Recovery) -> Found:
         assert queue.count == len(found), f"queue {number}: {queue.count} for {len(found)}"
         messages[number] = dict(found)
     next_positions = {number: queue.next_position for number, queue in recovery.queues.items()}
-    return Found(list(recovery.definitions), messages, next_positions)
+    return Found([each.data for each in recovery.definitions], messages, next_positions)
 
 
 def kept_of(message: Stored) -> Kept:
@@ -302,7 +302,7 @@ class World:
         # Some disks are slow, and some event loops: what is under way piles up then.
         self.job_chance = self.random.choice((0.1, 0.5, 0.9, 0.9))
         self.deliver_chance = self.random.choice((0.1, 0.5, 0.9, 0.9))
-        self.definitions = list(recovery.definitions)
+        self.definitions = [each.data for each in recovery.definitions]
         self.open: Batch = []
         self.first_batch = len(self.batches)
         self.failures: list[StorageError] = []

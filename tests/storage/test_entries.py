@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from librt.strings import BytesWriter
 
-from leveret_storage.errors import Damaged
+from leveret_storage.errors import Damaged, UnknownFormat
 from leveret_storage.format import entries
 from leveret_storage.format.entries import Checkpoint, Entry, Stored
 
@@ -76,10 +76,18 @@ def test_an_entry_cut_anywhere_is_damaged(entry: Entry) -> None:
             entries.read_entries(whole[:size])
 
 
-def test_an_entry_of_no_kind_is_damaged() -> None:
+def test_an_entry_of_an_unknown_kind_is_no_damage() -> None:
     for kind in (0, *range(6, 256)):
-        with pytest.raises(Damaged, match=f"no kind of an entry: {kind}"):
+        with pytest.raises(UnknownFormat, match=f"an entry of kind {kind}, which this program"):
             entries.read_entries(bytes([kind]) + bytes(100))
+
+
+def test_a_message_with_an_unknown_flag_is_no_damage() -> None:
+    whole = bytearray(entries.run(0, [Stored(b"", b"", b"", True)]))
+    for flags in range(8, 256):
+        whole[entries.RUN_HEADER_BYTES] = flags
+        with pytest.raises(UnknownFormat, match=f"a message with flags {flags:#x}, which this"):
+            entries.read_run(bytes(whole))
 
 
 def test_a_message_with_flags_that_mean_nothing_is_damaged() -> None:

@@ -16,7 +16,7 @@ from leveret_storage.errors import (
     MediumFull,
     NoSuchBlob,
     ReadFailed,
-    UnknownVersion,
+    UnknownFormat,
 )
 from leveret_storage.media.filesystem import FilesystemMedium
 from tests.storage.owning import content, put, take
@@ -519,12 +519,14 @@ class TestDirectory:
 
     def test_a_head_of_a_later_version_is_refused_by_name(self, directory: Path) -> None:
         medium = opened(directory)
-        (directory / "head").write_bytes(HEAD_OF_VERSION_2)
-        with pytest.raises(UnknownVersion, match="data/head: written in format version 2; this"):
+        (directory / "head").write_bytes(HEAD_OF_VERSION_3)
+        with pytest.raises(
+            UnknownFormat, match="data/head: offset 8: written in format version 3;"
+        ):
             medium.read_head()
-        with pytest.raises(UnknownVersion):
+        with pytest.raises(UnknownFormat):
             medium.write_head(1, 1, b"")
-        assert (directory / "head").read_bytes() == HEAD_OF_VERSION_2
+        assert (directory / "head").read_bytes() == HEAD_OF_VERSION_3
         medium.close()
 
 
@@ -578,4 +580,4 @@ class TestReadOnly:
         assert list(tmp_path.iterdir()) == []
 
 
-HEAD_OF_VERSION_2 = bytes.fromhex("4c4556455245540a 0002 0019 4a5f3408 01 0000000000000001")
+HEAD_OF_VERSION_3 = bytes.fromhex("4c4556455245540a 0003 0019 d1fa7867 01 0000000000000001")

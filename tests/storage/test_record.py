@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import leveret_storage
-from leveret_storage.errors import NoSuchBlob, UnknownVersion
+from leveret_storage.errors import NoSuchBlob, UnknownFormat
 from leveret_storage.format.file_header import (
+    FORMAT_VERSION,
     IDENTITY_BYTES_MAX,
     MARK_BYTES,
     PAYLOAD_BYTES_MAX,
@@ -141,7 +142,8 @@ class TestFormat:
 
     def test_the_largest_header_can_be_read(self) -> None:
         identity = b"i" * IDENTITY_BYTES_MAX
-        assert Read(encode_blob_header(255, SALT, identity)).header == (255, SALT, identity, 1049)
+        header = Read(encode_blob_header(255, SALT, identity)).header
+        assert header == (FORMAT_VERSION, 255, SALT, identity, 1049)
 
     def test_two_salts_are_never_the_same(self) -> None:
         assert len({new_salt() for _ in range(1000)}) == 1000
@@ -231,8 +233,8 @@ class TestWholeBlobs:
             RecordReader(FaultyMedium(0), "a")
 
     def test_a_blob_of_a_later_version_is_refused_by_name(self) -> None:
-        header = bytes.fromhex("4c4556455245540a 0002 0019 ea5ec2c5 02 0011223344556677")
-        with pytest.raises(UnknownVersion, match=r"^a: written in format version 2; this program"):
+        header = bytes.fromhex("4c4556455245540a 0003 0019 71fb8eaa 02 0011223344556677")
+        with pytest.raises(UnknownFormat, match=r"^a: offset 8: written in format version 3; this"):
             Read(header)
 
 

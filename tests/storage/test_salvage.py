@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from leveret.engine.restore import rewritten
 from leveret_storage.errors import Damaged
 from leveret_storage.format.entries import read_run
 from leveret_storage.format.record_reader import Record, RecordReader
@@ -75,7 +76,7 @@ def test_a_sound_medium_is_left_as_it_is() -> None:
     before = medium.list()
     calls = medium.calls
 
-    done = salvage(medium)
+    done = salvage(medium, rewritten)
 
     assert done.lost == []
     assert medium.list() == before
@@ -104,7 +105,7 @@ def test_a_damaged_run_costs_its_own_messages_only() -> None:
     # Behind the last run of a segment there may be no mark.
     put_mark_behind(medium, blob)
 
-    done = salvage(medium)
+    done = salvage(medium, rewritten)
 
     (lost,) = done.lost
     assert (lost.damage.blob, lost.damage.offset) == (blob, offset)
@@ -143,7 +144,7 @@ class TestAnyDamage:
         of_queue = queue_numbers(blob)
         concerned = set(before) if of_queue is None else {of_queue[0]}
 
-        done = salvage(medium)
+        done = salvage(medium, rewritten)
 
         found = recover(medium)
         assert inspect(medium).damages == []
@@ -172,15 +173,15 @@ class TestAnyDamage:
 
         whole = damaged({})
         take(whole)
-        expected = messages(whole, salvage(whole).found)
+        expected = messages(whole, salvage(whole, rewritten).found)
         medium = damaged({call: Fault.CRASH})
 
         with suppress(Crashed):
             take(medium)
-            salvage(medium)
+            salvage(medium, rewritten)
         medium = medium.crash()
         take(medium)
-        again = salvage(medium)
+        again = salvage(medium, rewritten)
 
         assert messages(medium, again.found) == expected
 

@@ -34,7 +34,7 @@ class Owner:
         self.definitions: list[bytes] = []
         take(medium)
         self.recovery = recover(medium)
-        self.definitions += self.recovery.definitions
+        self.definitions += [each.data for each in self.recovery.definitions]
         self.store = Store(
             medium,
             self.writing,

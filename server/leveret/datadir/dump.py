@@ -10,29 +10,34 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-import msgspec
-
 from leveret.engine.lifecycle.exchanges import is_predeclared, predeclare
-from leveret.engine.persistence import definitions
+from leveret.engine.restore import restore
 from leveret.engine.routing.exchanges.base import Binding, Exchange
 from leveret.engine.routing.sink import Sink
 from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError
 from leveret.protocol.wire.methods import PROPERTIES, properties
-from leveret_storage.format.entries import Stored
+from leveret_storage.format.entries import Stored, StoredDefinition
 
 Plain = dict[str, Any]
 
 
-def restored(found: list[bytes]) -> tuple[dict[str, VirtualHost], dict[int, Sink]]:
-    """The virtual hosts that definitions make, and what takes messages there, by its number."""
+def restored(
+    found: list[StoredDefinition],
+) -> tuple[dict[str, VirtualHost], dict[int, Sink]]:
+    """The virtual hosts that definitions make, and what takes messages there, by its number.
+
+    :raises StorageError: UnknownFormat or Damaged, naming blob and offset.
+    """
     vhosts: dict[str, VirtualHost] = {}
-    for definition in found:
-        name = msgspec.msgpack.decode(definition)[1]
+
+    def find_vhost(name: str) -> VirtualHost:
         if name not in vhosts:
             vhosts[name] = VirtualHost(name)
             predeclare(vhosts[name])
-    made = definitions.restore(vhosts, found)
+        return vhosts[name]
+
+    made = restore(find_vhost, found)
     return vhosts, {number: sink for number, sink in made.items() if not sink.deleted}
 
 
@@ -92,7 +97,7 @@ def plain_message(vhost: str, queue: str, position: int, message: Stored) -> Pla
         "persistent": message.persistent,
         "size": len(message.body),
     }
-    for name, milliseconds in (("arrived", message.arrived), ("until", message.expires_at)):
+    for name, milliseconds in (("arrived", message.arrived), ("expires_at", message.expires_at)):
         if milliseconds:
             found[name] = _time(milliseconds)
     try:

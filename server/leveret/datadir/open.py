@@ -11,15 +11,17 @@ refused is written again until it takes it, and free disk counts as none meanwhi
 import asyncio
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import msgspec
 
 from leveret.config import Config
-from leveret.datadir.salvage import salvage_medium, set_head_aside
+from leveret.datadir.salvage import check_known, salvage_medium, set_head_aside
 from leveret.engine.broker import Broker
 from leveret.logging import get_logger
-from leveret_storage.errors import Damaged, StorageError
+from leveret_storage.errors import Damaged, StorageError, UnknownFormat, not_known
+from leveret_storage.format.file_header import HEAD_DATA_OFFSET
 from leveret_storage.media.executor import ThreadExecutor
 from leveret_storage.media.locations import directory_of, open_medium
 from leveret_storage.medium import Medium
@@ -62,25 +64,30 @@ class Storage:
         try:
             self.directory = directory_of(location)
             medium = open_medium(location)
+            node_name = config.server.node_name
             if salvage:
+                check_known(medium)
                 set_head_aside(medium)
-            _take(medium, config.server.node_name)
+            _check_owner(medium, node_name)
             if salvage:
+                _take(medium, node_name)
                 salvage_medium(medium)
             self._medium = medium
-            self._open(config, broker)
+            self._open(config, broker, None if salvage else partial(_take, medium, node_name))
         except (StorageError, StorageRefused) as error:
             if medium is not None:
                 medium.close()
             raise StorageRefused(f"storage.data_dir: {config.storage.data_dir}: {error}") from None
 
-    def _open(self, config: Config, broker: Broker) -> None:
+    def _open(self, config: Config, broker: Broker, take: Callable[[], None] | None) -> None:
         post = self._loop.call_soon_threadsafe
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         writing = ThreadExecutor("leveret-write", post, self._set_full)
         reading = ThreadExecutor("leveret-read", post)
         sync = config.storage.sync
-        hosted = broker.open_store(self._medium, writing, reading, self._fail, sync == "commit")
+        hosted = broker.open_store(
+            self._medium, writing, reading, self._fail, sync == "commit", take=take
+        )
         for line in hosted.torn:
             log.warning("torn end of a file left out", file=line)
         self._store = hosted.store
@@ -127,9 +134,13 @@ class Storage:
             self._tell_failed()
 
 
-def _take(medium: Medium, node_name: str) -> None:
-    """Become the owner of a medium, if it is this node's, or nobody's yet."""
-    epoch, data = medium.read_head()
+def _check_owner(medium: Medium, node_name: str) -> None:
+    """See that a medium has the data of this node, or none.
+
+    :raises StorageRefused: if it has another node's.
+    :raises StorageError: if its head cannot be read.
+    """
+    _, data = medium.read_head()
     if data:
         owner = _owner(data)
         if owner != node_name:
@@ -137,12 +148,21 @@ def _take(medium: Medium, node_name: str) -> None:
                 f"holds the data of the node {owner!r}, and this one is {node_name!r}"
                 " (server.node_name)"
             )
+
+
+def _take(medium: Medium, node_name: str) -> None:
+    """Become the owner of a medium. Before that nothing is written; the lock of the directory keeps
+    other processes away meanwhile."""
+    epoch, _ = medium.read_head()
     medium.write_head(epoch, epoch + 1, msgspec.msgpack.encode({NODE_NAME: node_name}))
 
 
 def _owner(data: bytes) -> object:
     try:
         head = msgspec.msgpack.decode(data, type=dict[str, object])
-        return head[NODE_NAME]
+        owner = head.pop(NODE_NAME)
     except (msgspec.DecodeError, KeyError):
-        raise Damaged("the head names no node") from None
+        raise Damaged("head: it names no node") from None
+    for name in head:
+        raise UnknownFormat(not_known(f"a field {name!r}")).at("head", HEAD_DATA_OFFSET)
+    return owner

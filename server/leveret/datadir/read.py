@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from leveret.datadir.dump import Plain, plain_definitions, plain_message, restored
 from leveret.engine.queues.priority_backlog import within_priority
 from leveret.engine.routing.sink import Sink
 from leveret.engine.vhost import VirtualHost
-from leveret_storage.errors import ReadFailed, StorageError
+from leveret_storage.errors import Damaged, ReadFailed, StorageError, UnknownFormat
 from leveret_storage.format.entries import read_run
 from leveret_storage.format.record_reader import Damage
 from leveret_storage.media.filesystem import FilesystemMedium
@@ -95,7 +93,8 @@ class Findings:
 def check(medium: Medium, directory: Path) -> Findings:
     """Read every byte of a directory.
 
-    :raises StorageError: if it cannot be read, or is of another version of the format.
+    :raises UnknownFormat: if a newer program wrote any of it.
+    :raises StorageError: if it cannot be read.
     """
     seen = inspect(medium)
     blobs = directory / "blobs"
@@ -109,8 +108,8 @@ def check(medium: Medium, directory: Path) -> Findings:
     definitions = recover(medium, lambda damage: None).definitions
     try:
         restored(definitions)
-    except (msgspec.MsgspecError, LookupError, TypeError, ValueError) as error:
-        problems.append(f"{blobs}: definitions that cannot be: {error}")
+    except Damaged as error:
+        problems.append(f"{blobs}/{error}")
     torn = [f"{blobs / end.blob}: torn at offset {end.offset}: {end.why}" for end in seen.torn]
     return Findings(problems, torn, seen)
 
@@ -135,6 +134,8 @@ def queue_messages(
                 contents.medium, item.segment.name, int(item.offset), int(item.size)
             )
             messages = read_run(payload)
+        except UnknownFormat as error:
+            raise error.at(item.segment.name, int(item.offset)) from None
         except StorageError as error:
             unread(error)
             continue

@@ -7,10 +7,12 @@ earlier attempt is replaced.
 from typing import Final
 
 from leveret.datadir.dump import restored
+from leveret.engine.restore import rewritten
 from leveret.logging import get_logger
 from leveret_storage.errors import Damaged
 from leveret_storage.medium import Medium
-from leveret_storage.recovery.recover import Recovery
+from leveret_storage.recovery.inspection import check_head, inspect
+from leveret_storage.recovery.recover import Recovery, recover
 from leveret_storage.recovery.salvage import salvage
 
 HEAD_SET_ASIDE: Final = "head-0.bin"
@@ -19,12 +21,24 @@ HEAD_SET_ASIDE: Final = "head-0.bin"
 log = get_logger()
 
 
+def check_known(medium: Medium) -> None:
+    """See that this program knows all that can be read of a medium, to the last byte. What it does
+    not know, a salvage would throw away.
+
+    :raises UnknownFormat: if a newer program wrote any of it.
+    :raises StorageError: if it cannot be read.
+    """
+    inspect(medium)
+    check_head(medium)
+    restored(recover(medium, lambda damage: None).definitions)
+
+
 def salvage_medium(medium: Medium) -> None:
     """Repair a medium that this process has taken.
 
     :raises StorageError: if the data cannot be read or written.
     """
-    done = salvage(medium)
+    done = salvage(medium, rewritten)
     for lost in done.lost:
         log.warning(
             "damage set aside",
@@ -46,7 +60,7 @@ def set_head_aside(medium: Medium) -> None:
 
     The directory's lock keeps other owners away, so that epochs can be counted anew.
 
-    :raises StorageError: UnknownVersion, ReadFailed, or why it cannot be set aside.
+    :raises StorageError: UnknownFormat, ReadFailed, or why it cannot be set aside.
     """
     try:
         medium.read_head()

@@ -53,17 +53,25 @@ class Broker:
         failed: Callable[[StorageError], None],
         sync: bool = True,
         vhosts: Iterable[str] | None = None,
+        take: Callable[[], None] | None = None,
     ) -> HostedStore:
         """Restore what a medium holds, and persist there what is durable from now on.
 
         :param sync: whether a batch is safe only once it is synced, or as soon as it is written.
         :param vhosts: the names of the virtual hosts that the store carries, each of which is in no
             other store; None for all there are.
+        :param take: takes the medium, as in `HostedStore`.
         :raises StorageError: if the medium cannot be read, or is damaged.
         """
         names = self.vhosts if vhosts is None else vhosts
         hosted = HostedStore(
-            {name: self.vhosts[name] for name in names}, medium, writing, reading, failed, sync
+            {name: self.vhosts[name] for name in names},
+            medium,
+            writing,
+            reading,
+            failed,
+            sync,
+            take,
         )
         self.stores.append(hosted)
         return hosted

@@ -7,10 +7,10 @@ with its own virtual hosts, definitions and commits.
 from collections.abc import Callable
 from functools import partial
 
-from leveret.engine.persistence import definitions
 from leveret.engine.persistence.definition_log import DefinitionLog
 from leveret.engine.queues.delayed_store import DelayedStore
 from leveret.engine.queues.queue import Queue
+from leveret.engine.restore import restore, snapshot
 from leveret.engine.vhost import VirtualHost
 from leveret.limits import RESTORED_BYTES_MAX
 from leveret_storage.errors import StorageError
@@ -33,20 +33,28 @@ class HostedStore:
         reading: Executor,
         failed: Callable[[StorageError], None],
         sync: bool = True,
+        take: Callable[[], None] | None = None,
     ) -> None:
         """Restore what the medium holds of these virtual hosts, and begin to write to it.
 
         :param sync: whether a batch is safe only once it is synced, or as soon as it is written.
+        :param take: takes the medium. It is called once all that is there was read and is known, so
+            that nothing was changed where a start is refused. None if the medium is taken.
+        :raises UnknownFormat: if a newer program wrote any of it.
         :raises StorageError: if the medium cannot be read, or is damaged.
         """
         self.vhosts = vhosts
-        found = recover(medium, spill_bytes=RESTORED_BYTES_MAX)
-        restored = definitions.restore(vhosts, found.definitions)
+        found = recover(medium, spill_bytes=RESTORED_BYTES_MAX, taken=take is None)
+        restored = restore(vhosts.get, found.definitions)
+        if take is not None:
+            take()
+            if not found.complete:
+                found = recover(medium, spill_bytes=RESTORED_BYTES_MAX)
         self.store = Store(
             medium,
             writing,
             reading,
-            snapshot=partial(definitions.snapshot, vhosts),
+            snapshot=partial(snapshot, vhosts),
             synced=self._synced,
             failed=failed,
             sync=sync,

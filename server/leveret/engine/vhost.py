@@ -8,8 +8,8 @@ in `lifecycle/`.
 from leveret.engine.flow.dead_letters import DeadLetters
 from leveret.engine.flow.publish import Publisher
 from leveret.engine.flow.release import release
-from leveret.engine.persistence import definition_log
 from leveret.engine.persistence.definition_log import DefinitionLog
+from leveret.engine.persistence.definitions import KeysSeen, MessageReturned, SortedRunBegun
 from leveret.engine.queues.delayed_store import DelayedStore
 from leveret.engine.queues.queue import Queue
 from leveret.engine.queues.queue_host import QueueHost
@@ -70,26 +70,21 @@ class VirtualHost(QueueHost):
 
     def note_key(self, queue: str, key: bytes, expires_at: int) -> None:
         if self.definition_log is not None:
-            self.definition_log.define(
-                definition_log.seen(self.name, False, queue, [(key, expires_at)])
-            )
+            self.definition_log.define(KeysSeen(self.name, queue, False, [(key, int(expires_at))]))
 
     def note_exchange_key(self, exchange: str, key: bytes, expires_at: int) -> None:
         """Persist the deduplication key of a persistent message in a durable exchange."""
         if self.definition_log is not None:
-            self.definition_log.define(
-                definition_log.seen(self.name, True, exchange, [(key, expires_at)])
-            )
+            seen = KeysSeen(self.name, exchange, True, [(key, int(expires_at))])
+            self.definition_log.define(seen)
 
     def note_delivery_counts(self, queue: str, position: int, counts: DeliveryCounts) -> None:
         if self.definition_log is not None:
-            self.definition_log.store.define(
-                definition_log.returned(self.name, queue, position, counts)
-            )
+            self.definition_log.note(MessageReturned(self.name, queue, int(position), *counts))
 
     def release(self, exchange: str, message: Message) -> bool:
         return release(self.publisher, self.router, exchange, message, self.clock.now)
 
     def note_sorted_run(self, exchange: str, first: int) -> None:
         if self.definition_log is not None:
-            self.definition_log.define(definition_log.sorted_run(self.name, exchange, first))
+            self.definition_log.define(SortedRunBegun(self.name, exchange, int(first)))

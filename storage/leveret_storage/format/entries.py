@@ -19,7 +19,7 @@ from librt.strings import (
 )
 from mypy_extensions import i16, i32, i64, mypyc_attr
 
-from leveret_storage.errors import Damaged
+from leveret_storage.errors import Damaged, UnknownFormat, not_known
 
 MESSAGE: Final = 1
 SETTLED: Final = 2
@@ -33,9 +33,12 @@ CHECKPOINT: Final = 17
 RUN: Final = 18
 """Kinds of records."""
 
+RECORD_KINDS: Final = (BATCH, CHECKPOINT, RUN)
+
 PERSISTENT: Final = 1
 TIMED: Final = 2
 LEFT_OUT: Final = 4
+FLAGS: Final = PERSISTENT | TIMED | LEFT_OUT
 """Flags of a message: it is to be there after a restart; it has a time of its owner's; it is left
 out of its run, so that nothing else follows."""
 
@@ -90,6 +93,17 @@ class RunHeader(NamedTuple):
     """Bytes of the bodies of the persistent messages."""
 
 
+class StoredDefinition(NamedTuple):
+    """A definition as it was read: bytes whose meaning is the owner's, and where they were."""
+
+    data: bytes
+    version: int
+    """The format version of the blob, which says how the owner has encoded it."""
+    blob: str
+    offset: int
+    """Where the record that has it begins."""
+
+
 class Entry(NamedTuple):
     """One entry of a batch, read: which fields have a meaning depends on the kind."""
 
@@ -102,6 +116,19 @@ class Entry(NamedTuple):
     message: Stored | None = None
     data: bytes = b""
     """DEFINITION: what it says."""
+
+
+def check_record_kind(kind: int, known: tuple[int, ...], where: str) -> None:
+    """See that a record is of one of the kinds that belong where it is.
+
+    :raises Damaged: if it is of a kind that belongs elsewhere.
+    :raises UnknownFormat: if its kind is not known at all.
+    """
+    if kind in known:
+        return
+    if kind in RECORD_KINDS:
+        raise Damaged(f"a record of kind {kind} in {where}")
+    raise UnknownFormat(not_known(f"a record of kind {kind}"))
 
 
 def begin_message(out: BytesWriter, places: i64) -> None:
@@ -256,7 +283,8 @@ def read_entries(payload: bytes, at: int = 0) -> list[Entry]:
 def read_other(reader: "Reader", kind: int) -> Entry:
     """An entry that is no message, whose kind was read.
 
-    :raises Damaged: if it cannot be.
+    :raises Damaged: if it is cut.
+    :raises UnknownFormat: if its kind is not known.
     """
     if kind == SETTLED:
         queue = reader.long()
@@ -265,7 +293,7 @@ def read_other(reader: "Reader", kind: int) -> Entry:
         return Entry(kind, [], data=reader.octets(reader.long()))
     if kind in (QUEUE, QUEUE_GONE):
         return Entry(kind, [(reader.long(), 0)])
-    raise Damaged(f"no kind of an entry: {kind}")
+    raise UnknownFormat(not_known(f"an entry of kind {kind}"))
 
 
 class Reader:
@@ -335,6 +363,8 @@ class Reader:
     def _flags(self) -> int:
         flags = self.octet()
         if flags > LEFT_OUT:
+            if flags & ~FLAGS:
+                raise UnknownFormat(not_known(f"a message with flags {flags:#x}"))
             raise Damaged(f"no flags of a message: {flags}")
         return flags
 

@@ -7,13 +7,20 @@ import struct
 from typing import Final, NamedTuple
 from zlib import crc32
 
-from leveret_storage.errors import Damaged, UnknownVersion
+from leveret_storage.errors import Damaged, UnknownFormat, not_known
 
 # --- what begins with a prelude: blobs and the head -----------------------------------------
 
 MAGIC: Final = b"LEVERET\n"
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+"""The version that is written."""
+
+READABLE_VERSIONS: Final = (1, 2)
+"""The versions that can be read. What differs between them is in FORMAT.md."""
+
+VERSION_OFFSET: Final = 8
+"""Where the version is in what begins with a prelude."""
 
 PRELUDE: Final = struct.Struct(">8sHHI")
 """Magic, version, bytes of prelude and body together, CRC. This much is the same in every
@@ -28,8 +35,14 @@ HEADER_BYTES_MAX: Final = 4096
 HEAD_KIND: Final = 1
 """The kind in the body of the head record."""
 
+KIND_OFFSET: Final = 16
+"""Where the kind is in what begins with a prelude."""
+
 HEAD_BODY: Final = struct.Struct(">BQ")
 """Kind and epoch; the owner's data follows."""
+
+HEAD_DATA_OFFSET: Final = 25
+"""Where the owner's data begins in the head."""
 
 BLOB_KIND_MIN: Final = 2
 """The smallest kind of a blob; what each means is its writer's."""
@@ -71,6 +84,9 @@ RECORD_KIND_MAX: Final = 255
 class BlobHeader(NamedTuple):
     """The beginning of a blob, read."""
 
+    version: int
+    """The format version of the blob, one of READABLE_VERSIONS."""
+
     kind: int
     salt: bytes
     identity: bytes
@@ -92,15 +108,15 @@ def encode_blob_header(kind: int, salt: bytes, identity: bytes) -> bytes:
 def decode_blob_header(data: bytes) -> BlobHeader:
     """Read a blob's header from its first HEADER_BYTES_MAX bytes, or all there are.
 
-    Raises Damaged, and UnknownVersion.
+    Raises Damaged, and UnknownFormat for a version that cannot be read.
     """
-    body = _behind_prelude(data)
+    version, body = _behind_prelude(data)
     if len(body) < BLOB_BODY.size:
         raise Damaged("the header of a blob is cut")
     kind, salt = BLOB_BODY.unpack_from(body)
     if kind < BLOB_KIND_MIN:
         raise Damaged(f"no kind of a blob: {kind}")
-    return BlobHeader(kind, salt, body[BLOB_BODY.size :], PRELUDE.size + len(body))
+    return BlobHeader(version, kind, salt, body[BLOB_BODY.size :], PRELUDE.size + len(body))
 
 
 def encode_head(epoch: int, data: bytes) -> bytes:
@@ -109,15 +125,15 @@ def encode_head(epoch: int, data: bytes) -> bytes:
 
 
 def decode_head(data: bytes) -> tuple[int, bytes]:
-    """Epoch and data of a head record. Raises Damaged, and UnknownVersion."""
-    body = _behind_prelude(data)
+    """Epoch and data of a head record. Raises Damaged, and UnknownFormat."""
+    _, body = _behind_prelude(data)
     if PRELUDE.size + len(body) != len(data):
         raise Damaged(f"{len(data) - PRELUDE.size - len(body)} bytes behind the head record")
     if len(body) < HEAD_BODY.size:
         raise Damaged("the head record is cut")
     kind, epoch = HEAD_BODY.unpack_from(body)
     if kind != HEAD_KIND:
-        raise Damaged(f"not a head record, but of kind {kind}")
+        raise UnknownFormat(f"offset {KIND_OFFSET}: {not_known(f'a head of kind {kind}')}")
     return epoch, body[HEAD_BODY.size :]
 
 
@@ -132,8 +148,8 @@ def _with_prelude(body: bytes) -> bytes:
     return PRELUDE.pack(MAGIC, FORMAT_VERSION, size, crc32(body, crc32(checked))) + body
 
 
-def _behind_prelude(data: bytes) -> bytes:
-    """The body, when all is as it was written in a version that is known."""
+def _behind_prelude(data: bytes) -> tuple[int, bytes]:
+    """The version and the body, when all is as it was written in a version that can be read."""
     if len(data) < PRELUDE.size:
         raise Damaged(f"{len(data)} bytes, where a header has {PRELUDE.size} at least")
     magic, version, size, crc = PRELUDE.unpack_from(data)
@@ -144,8 +160,10 @@ def _behind_prelude(data: bytes) -> bytes:
     body = data[PRELUDE.size : size]
     if crc32(body, crc32(data[:CHECKED_BEFORE_CRC])) != crc:
         raise Damaged("the CRC of the header is wrong")
-    if version != FORMAT_VERSION:
-        raise UnknownVersion(
-            f"written in format version {version}; this program reads version {FORMAT_VERSION} only"
+    if version not in READABLE_VERSIONS:
+        known = " and ".join(map(str, READABLE_VERSIONS))
+        raise UnknownFormat(
+            f"offset {VERSION_OFFSET}: written in format version {version}; "
+            f"this program reads versions {known} only"
         )
-    return body
+    return version, body

@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 from zlib import crc32
 
-from leveret_storage.errors import Damaged, UnknownVersion
+from leveret_storage.errors import Damaged, UnknownFormat
 from leveret_storage.format.file_header import (
     HEADER_BYTES_MAX,
     MARK_BYTES,
@@ -98,7 +98,7 @@ class RecordReader:
 
     `durable` is how much of the blob its reader knows to have been synced, from elsewhere: all of
     it, for one that was finished. `start` is where a record begins, the first that is wanted.
-    Raises, when made, NoSuchBlob, ReadFailed and UnknownVersion;
+    Raises, when made, NoSuchBlob, ReadFailed and UnknownFormat;
     when iterated, ReadFailed.
     """
 
@@ -296,8 +296,8 @@ class RecordReader:
             return decode_blob_header(data), ""
         except Damaged as error:
             return None, ZEROS if data and not data.strip(b"\0") else str(error)
-        except UnknownVersion as error:
-            raise UnknownVersion(f"{self._blob}: {error}") from None
+        except UnknownFormat as error:
+            raise UnknownFormat(f"{self._blob}: {error}") from None
 
     def _bad_header(self) -> Damage:
         """Judge a blob without a readable header: damage as a whole, or torn from its beginning."""

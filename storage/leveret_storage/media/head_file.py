@@ -10,7 +10,7 @@ blobs (salvaged_files.py).
 import os
 from typing import Final
 
-from leveret_storage.errors import Damaged, UnknownVersion
+from leveret_storage.errors import Damaged, UnknownFormat
 from leveret_storage.format.file_header import HEADER_BYTES_MAX, decode_head, encode_head
 from leveret_storage.media.io_errors import IoErrors, write_all
 
@@ -32,7 +32,7 @@ class HeadFile:
     def read(self) -> tuple[int, bytes]:
         """Return epoch and data; (0, b"") if there is no head.
 
-        :raises ReadFailed, Damaged, UnknownVersion:
+        :raises ReadFailed, Damaged, UnknownFormat:
         """
         data = self.read_bytes()
         if data is None:
@@ -41,8 +41,8 @@ class HeadFile:
             return decode_head(data)
         except Damaged as error:
             raise Damaged(f"{self._directory}/{HEAD_NAME}: {error}") from None
-        except UnknownVersion as error:
-            raise UnknownVersion(f"{self._directory}/{HEAD_NAME}: {error}") from None
+        except UnknownFormat as error:
+            raise UnknownFormat(f"{self._directory}/{HEAD_NAME}: {error}") from None
 
     def read_bytes(self) -> bytes | None:
         """Return the file's bytes, at most one more than a head can have; None if there is no file.

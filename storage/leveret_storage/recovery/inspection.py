@@ -5,12 +5,18 @@ A start reads of queue segments what it needs; here every record is read to its 
 
 from dataclasses import dataclass, field
 
-from leveret_storage.errors import Damaged, StorageError
+from leveret_storage.errors import Damaged, UnknownFormat
 from leveret_storage.format import entries
 from leveret_storage.format.file_header import RECORD_HEADER_BYTES
 from leveret_storage.format.record_reader import Damage, Record, RecordReader, Torn
 from leveret_storage.medium import Medium
-from leveret_storage.segments.segment_writer import LOG_KIND, QUEUE_KIND, log_number, queue_numbers
+from leveret_storage.segments.segment_writer import (
+    LOG_KIND,
+    QUEUE_KIND,
+    check_blob_kind,
+    log_number,
+    queue_numbers,
+)
 
 
 @dataclass
@@ -42,7 +48,8 @@ class Inspection:
 def inspect(medium: Medium) -> Inspection:
     """Read every blob of a medium.
 
-    :raises StorageError: if one cannot be read, or is of another version of the format.
+    :raises UnknownFormat: if a newer program wrote any of it.
+    :raises StorageError: if one cannot be read.
     """
     found = Inspection()
     names = sorted(medium.list(), key=lambda name: (log_number(name) is None, name))
@@ -56,10 +63,14 @@ def inspect(medium: Medium) -> Inspection:
 
 
 def check_head(medium: Medium) -> str:
-    """What is wrong with the head record, or nothing."""
+    """What is damaged in the head record, or nothing.
+
+    :raises UnknownFormat: if a newer program wrote it.
+    :raises ReadFailed: if it cannot be read.
+    """
     try:
         medium.read_head()
-    except StorageError as error:
+    except Damaged as error:
         return str(error)
     return ""
 
@@ -67,10 +78,11 @@ def check_head(medium: Medium) -> str:
 def _inspect_blob(medium: Medium, name: str) -> BlobReport:
     numbers = queue_numbers(name)
     report = BlobReport(name, None if numbers is None else numbers[0], medium.size(name))
+    reader = RecordReader(medium, name)
+    check_blob_kind(name, reader.header)
     if numbers is None and log_number(name) is None:
         report.damages.append(Damage(name, 0, report.size, "no blob of a store has such a name"))
         return report
-    reader = RecordReader(medium, name)
     expected = LOG_KIND if numbers is None else QUEUE_KIND
     if reader.header is not None and reader.header.kind != expected:
         why = f"a blob of kind {reader.header.kind}, where its name says {expected}"
@@ -85,6 +97,8 @@ def _inspect_blob(medium: Medium, name: str) -> BlobReport:
         except Damaged as error:
             end = record.offset + RECORD_HEADER_BYTES + len(record.payload)
             report.damages.append(Damage(name, record.offset, end, str(error)))
+        except UnknownFormat as error:
+            raise error.at(name, record.offset) from None
         report.records += 1
     report.torn = reader.torn
     return report
@@ -93,19 +107,18 @@ def _inspect_blob(medium: Medium, name: str) -> BlobReport:
 def _check(report: BlobReport, record: Record) -> None:
     """:raises Damaged: if the record cannot be where it is."""
     if report.queue is not None:
-        if record.kind != entries.RUN:
-            raise Damaged(f"no record of a queue segment: kind {record.kind}")
+        entries.check_record_kind(record.kind, (entries.RUN,), "a queue segment")
         _check_run(report, record.payload)
-    elif record.kind == entries.CHECKPOINT:
+        return
+    entries.check_record_kind(record.kind, (entries.BATCH, entries.CHECKPOINT), "a log segment")
+    if record.kind == entries.CHECKPOINT:
         state = entries.read_checkpoint(record.payload)
         _check_checkpoint(state)
         _check_batch(report, state.messages)
-    elif record.kind == entries.BATCH:
-        if report.records == 0:
-            raise Damaged("a segment of the log that does not begin with a checkpoint")
-        _check_batch(report, entries.read_entries(record.payload))
+    elif report.records == 0:
+        raise Damaged("a segment of the log that does not begin with a checkpoint")
     else:
-        raise Damaged(f"no record of a log: kind {record.kind}")
+        _check_batch(report, entries.read_entries(record.payload))
 
 
 def _check_run(report: BlobReport, payload: bytes) -> None:

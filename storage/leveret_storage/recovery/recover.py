@@ -14,8 +14,9 @@ written again, and those in a queue segment count as written only if a mark says
 from collections.abc import Callable
 from typing import NamedTuple, NoReturn
 
-from leveret_storage.errors import Damaged
+from leveret_storage.errors import Damaged, UnknownFormat
 from leveret_storage.format import entries
+from leveret_storage.format.entries import StoredDefinition
 from leveret_storage.format.record_reader import Damage, Record, RecordReader, Torn, told
 from leveret_storage.medium import Medium
 from leveret_storage.recovery.log_scan import scan_batch
@@ -27,6 +28,7 @@ from leveret_storage.segments.queue_journal import QueueSegment, Run
 from leveret_storage.segments.segment_writer import (
     QUEUE_KIND,
     SegmentWriter,
+    check_blob_kind,
     log_name,
     log_number,
     queue_name,
@@ -38,7 +40,7 @@ from leveret_storage.segments.segment_writer import (
 class Recovery(NamedTuple):
     """Everything that was found."""
 
-    definitions: list[bytes]
+    definitions: list[StoredDefinition]
     queues: dict[int, RecoveredQueue]
     next_queue: int
     next_blob: int
@@ -51,6 +53,9 @@ class Recovery(NamedTuple):
     unproven: list[entries.Entry]
     """Messages at the end of the log that no sync is known to have covered: the kernel may have
     dropped what it could not write, and show it until it forgets."""
+    complete: bool = True
+    """False if messages were left out, because memory was too small for them and nothing might be
+    written yet: see `recover`."""
 
 
 def refuse(damage: Damage) -> NoReturn:
@@ -67,6 +72,7 @@ def recover(
     *,
     thorough: bool = False,
     spill_bytes: int = 0,
+    taken: bool = True,
 ) -> Recovery:
     """Read everything that a start needs.
 
@@ -77,9 +83,13 @@ def recover(
         nothing is needed yet.
     :param spill_bytes: memory that those messages of one queue may take which only the log has,
         before they are put into a queue segment; 0 to keep all in memory, and write nothing.
+    :param taken: whether this owner has taken the medium. If not, nothing is written: messages that
+        take more than `spill_bytes` are dropped and the result is not `complete`, so that the
+        caller takes the medium and calls this again.
     :raises Damaged: as `damaged` does.
+    :raises UnknownFormat: for what a newer program wrote, naming blob and offset.
     """
-    return _Recoverer(medium, damaged, thorough, spill_bytes).run()
+    return _Recoverer(medium, damaged, thorough, spill_bytes, taken).run()
 
 
 class _FoundSegment(NamedTuple):
@@ -99,13 +109,16 @@ class _Recoverer:
         damaged: Callable[[Damage], None],
         thorough: bool,
         spill_bytes: int,
+        taken: bool,
     ) -> None:
         self._spill_bytes = spill_bytes
+        self._taken = taken
+        self._complete = True
         self._next_blob = 0
         self._thorough = thorough
         self._medium = medium
         self._damaged = damaged
-        self._definitions: list[bytes] = []
+        self._definitions: list[StoredDefinition] = []
         self._queues: dict[int, RecoveredQueue] = {}
         self._stray: list[str] = []
         self._next_queue = 1
@@ -128,6 +141,9 @@ class _Recoverer:
             self._read_runs(queue, number)
         for number in log:
             self._read_log(number)
+        for name in sorted(names):
+            if log_number(name) is None and queue_numbers(name) is None:
+                check_blob_kind(name, RecordReader(self._medium, name).header)
         self._attach_runs()
         for recovered in self._queues.values():
             recovered.arrange()
@@ -140,22 +156,28 @@ class _Recoverer:
             self._torn,
             self._stray,
             [entry for _, found in self._unproven for entry in found],
+            self._complete,
         )
 
     def _read_log(self, number: int) -> None:
         spans: dict[int, tuple[int, int]] = {}
         unproven: list[tuple[int, list[entries.Entry]]] = []
         durable = 0
-        reader = RecordReader(self._medium, log_name(number))
+        name = log_name(number)
+        reader = RecordReader(self._medium, name)
+        check_blob_kind(name, reader.header)
+        version = 0 if reader.header is None else reader.header.version
         for record in reader:
             if isinstance(record, Damage):
                 self._damaged(record)
                 continue
             try:
-                found = self._record(record, spans)
+                found = self._record(record, spans, name, version)
             except Damaged as error:
-                self._damaged(Damage(log_name(number), record.offset, reader.end, str(error)))
+                self._damaged(Damage(name, record.offset, reader.end, str(error)))
                 continue
+            except UnknownFormat as error:
+                raise error.at(name, record.offset) from None
             if reader.durable > durable:
                 durable = reader.durable
                 unproven = [one for one in unproven if one[0] >= durable]
@@ -171,29 +193,36 @@ class _Recoverer:
         self._unproven = unproven if reader.durable else self._unproven + unproven
         self._log.append((number, spans))
 
-    def _record(self, record: Record, spans: dict[int, tuple[int, int]]) -> list[entries.Entry]:
+    def _record(
+        self, record: Record, spans: dict[int, tuple[int, int]], blob: str, version: int
+    ) -> list[entries.Entry]:
         """Take what a record of the log says; the entries in it are returned, but for messages
         that are known to be durable elsewhere."""
+        entries.check_record_kind(record.kind, (entries.BATCH, entries.CHECKPOINT), "a log segment")
         fresh: dict[int, tuple[int, int]] = {}
         if record.kind == entries.CHECKPOINT:
             state = entries.read_checkpoint(record.payload)
             self._checkpoint(state)
+            self._definitions = [
+                StoredDefinition(data, version, blob, record.offset) for data in state.definitions
+            ]
             found = state.messages
             for entry in found:
                 for number, position in entry.queues:
                     first, end = fresh.get(number, (position, position))
                     fresh[number] = (min(first, position), max(end, position + 1))
-        elif record.kind == entries.BATCH:
-            found = scan_batch(record.payload, self._in_runs, fresh)
         else:
-            raise Damaged(f"no record of a log: kind {record.kind}")
+            found = scan_batch(record.payload, self._in_runs, fresh)
         for number, (first, end) in fresh.items():
             queue = self._queue(number)
             queue.next_position = max(queue.next_position, end)
             known = spans.get(number, (first, end))
             spans[number] = (min(first, known[0]), max(end, known[1]))
         for entry in found:
-            self._entry(entry)
+            if entry.kind == entries.DEFINITION:
+                self._definitions.append(StoredDefinition(entry.data, version, blob, record.offset))
+            else:
+                self._entry(entry)
         return found
 
     def _spill(self, unproven: list[entries.Entry]) -> None:
@@ -201,6 +230,12 @@ class _Recoverer:
         durable."""
         heavy = self._heavy
         self._heavy = {}
+        if not self._taken:
+            self._complete = False
+            for queue in heavy.values():
+                queue.logged = {}
+                queue.logged_bytes = 0
+            return
         for number, queue in heavy.items():
             kept = {at for entry in unproven for each, at in entry.queues if each == number}
             out = {at: message for at, message in queue.logged.items() if at not in kept}
@@ -217,7 +252,6 @@ class _Recoverer:
 
     def _checkpoint(self, state: entries.Checkpoint) -> None:
         self._next_queue = max(self._next_queue, state.next_queue)
-        self._definitions = list(state.definitions)
         known = {number for number, _ in state.queues}
         for number in [number for number in self._queues if number not in known]:
             self._forget(number)
@@ -236,8 +270,6 @@ class _Recoverer:
                         self._heavy[number] = queue
         elif entry.kind == entries.SETTLED:
             self._queue(entry.queues[0][0]).settle(entry.first, entry.end)
-        elif entry.kind == entries.DEFINITION:
-            self._definitions.append(entry.data)
         elif entry.kind == entries.QUEUE:
             self._queue(entry.queues[0][0])
         else:
@@ -265,17 +297,19 @@ class _Recoverer:
         for place in places:
             self._found_run(runs, segment, place, None)
         reader = RecordReader(self._medium, name, start=durable, durable=durable)
+        check_blob_kind(name, reader.header)
         for record in reader:
             if isinstance(record, Damage):
                 self._damaged(record)
                 continue
             try:
-                if record.kind != entries.RUN:
-                    raise Damaged(f"no record of a queue segment: kind {record.kind}")
+                entries.check_record_kind(record.kind, (entries.RUN,), "a queue segment")
                 header = entries.read_run_header(record.payload)
             except Damaged as error:
                 self._damaged(Damage(name, record.offset, reader.end, str(error)))
                 continue
+            except UnknownFormat as error:
+                raise error.at(name, record.offset) from None
             place = RunPlace(record.offset, reader.end - record.offset, header)
             self._found_run(runs, segment, place, record.payload)
         segment.size = reader.end
@@ -303,6 +337,8 @@ class _Recoverer:
                 end = place.offset + place.size
                 self._damaged(Damage(segment.name, place.offset, end, "not what was written"))
                 return
+            except UnknownFormat as error:
+                raise error.at(segment.name, place.offset) from None
         run = Run(segment, header.first, header.messages)
         run.offset, run.size, run.live = place.offset, place.size, live
         run.live_bytes = header.body_bytes

@@ -9,7 +9,7 @@ by whoever reads the run. What is behind the last mark is for the reader of reco
 from typing import Final, NamedTuple
 from zlib import crc32
 
-from leveret_storage.errors import Damaged, UnknownVersion
+from leveret_storage.errors import Damaged, UnknownFormat
 from leveret_storage.format import entries
 from leveret_storage.format.entries import RUN_HEADER_BYTES, RunHeader
 from leveret_storage.format.file_header import (
@@ -89,7 +89,7 @@ class _Finder:
         data = self._medium.read(self._name, 0, min(HEADER_BYTES_MAX, self._size))
         try:
             return decode_blob_header(data)
-        except (Damaged, UnknownVersion):
+        except (Damaged, UnknownFormat):
             # The reader of records says what there is to say.
             return None
 

@@ -10,14 +10,14 @@ What is new is synced before anything old is deleted, so a salvage that was inte
 again and finds what it found. After it the medium is sound, and a start is a start like any other.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from librt.strings import BytesWriter
 
-from leveret_storage.errors import Damaged
+from leveret_storage.errors import Damaged, UnknownFormat
 from leveret_storage.format import entries
-from leveret_storage.format.entries import Stored
+from leveret_storage.format.entries import Stored, StoredDefinition
 from leveret_storage.format.file_header import (
     MARK_BYTES,
     MARK_KIND,
@@ -37,6 +37,9 @@ from leveret_storage.segments.segment_writer import (
     queue_name,
     queue_numbers,
 )
+
+Rewrite = Callable[[list[StoredDefinition]], list[bytes]]
+"""Encodes definitions, which may be of older format versions, in the current one."""
 
 BATCH_BYTES: Final = 1024 * 1024
 """Bytes at which a batch of the new log segment is written."""
@@ -60,10 +63,11 @@ class Salvage(NamedTuple):
     """What is there now, without what was lost."""
 
 
-def salvage(medium: Medium) -> Salvage:
+def salvage(medium: Medium, rewrite: Rewrite) -> Salvage:
     """Bring a medium that this owner has taken into a state that a start accepts.
 
-    Changes nothing where nothing is damaged.
+    Changes nothing where nothing is damaged. The caller has seen to it with `inspect` that no newer
+    program wrote any of it: what is not known here would be lost.
 
     :raises StorageError: if the medium cannot be read or written.
     """
@@ -90,7 +94,7 @@ def salvage(medium: Medium) -> Salvage:
             blob += 1
     if any(log_number(name) is not None for name in damaged):
         replaced += [log_name(number) for number, _ in found.log]
-        _write_log(medium, log_name(blob), found)
+        _write_log(medium, log_name(blob), found, rewrite(found.definitions))
     for name in replaced:
         medium.delete(name)
     # Until the next head, power loss may bring back what was deleted.
@@ -116,13 +120,13 @@ def _is_run(record: Record) -> bool:
     return True
 
 
-def _write_log(medium: Medium, name: str, found: Recovery) -> None:
+def _write_log(medium: Medium, name: str, found: Recovery, definitions: list[bytes]) -> None:
     """Write a log segment that says all that was found in the log."""
     queues = sorted(found.queues.items())
     writer = SegmentWriter(medium, name, LOG_KIND)
     state = entries.Checkpoint(
         found.next_queue,
-        found.definitions,
+        definitions,
         [(number, queue.settled.ranges()) for number, queue in queues],
         [],
     )
@@ -185,7 +189,7 @@ def _told(damage: Damage, data: bytes) -> str:
             return "a checkpoint: all definitions up to there, unless a later one was read"
         if numbers is None and kind == entries.BATCH and payload:
             return _batch_told(entries.read_entries(payload))
-    except Damaged:
+    except (Damaged, UnknownFormat):
         return unknown
     return unknown
 

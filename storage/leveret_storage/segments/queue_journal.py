@@ -9,6 +9,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
+from leveret_storage.errors import UnknownFormat
 from leveret_storage.format.entries import ABSENT, Stored, read_run
 from leveret_storage.medium import Medium
 from leveret_storage.segments.position_ranges import RangeSet
@@ -136,7 +137,11 @@ def read_places(medium: Medium, run: Run, places: list[Run]) -> list[Stored]:
 
 
 def _read_place(medium: Medium, run: Run) -> list[Stored]:
-    return read_run(read_record(medium, run.segment.name, int(run.offset), int(run.size)))
+    payload = read_record(medium, run.segment.name, int(run.offset), int(run.size))
+    try:
+        return read_run(payload)
+    except UnknownFormat as error:
+        raise error.at(run.segment.name, int(run.offset)) from None
 
 
 class QueueJournal:

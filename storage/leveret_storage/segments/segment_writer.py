@@ -3,11 +3,13 @@
 from typing import Final
 from zlib import crc32
 
-from leveret_storage.errors import Damaged
+from leveret_storage.errors import Damaged, UnknownFormat, not_known
 from leveret_storage.format.file_header import (
     HEADER_BYTES_MAX,
+    KIND_OFFSET,
     RECORD_HEADER,
     RECORD_HEADER_BYTES,
+    BlobHeader,
     crc_seed,
     decode_blob_header,
     encode_blob_header,
@@ -46,6 +48,15 @@ def queue_numbers(name: str) -> tuple[int, int] | None:
     if name.startswith(_QUEUE_PREFIX) and dash and queue.isdigit() and number.isdigit():
         return int(queue), int(number)
     return None
+
+
+def check_blob_kind(name: str, header: BlobHeader | None) -> None:
+    """See that a blob whose header can be read is of a kind that this program knows.
+
+    :raises UnknownFormat: if it is not.
+    """
+    if header is not None and header.kind not in (LOG_KIND, QUEUE_KIND):
+        raise UnknownFormat(not_known(f"a blob of kind {header.kind}")).at(name, KIND_OFFSET)
 
 
 class SegmentWriter:

@@ -2,7 +2,8 @@
 
 from functools import partial
 
-from leveret.engine.persistence import definition_log
+from leveret.engine.lifecycle.records import delayed_store_created
+from leveret.engine.persistence.definition_log import DefinitionLog
 from leveret.engine.queues.delayed_store import DelayedStore
 from leveret.engine.routing.exchanges.base import Exchange
 from leveret.engine.routing.exchanges.deduplicating import DeduplicatingExchange
@@ -28,7 +29,7 @@ def attach(vhost: VirtualHost, exchange: Exchange) -> None:
 
 def _attach_store(
     vhost: VirtualHost,
-    log: definition_log.DefinitionLog,
+    log: DefinitionLog,
     delayed: DelayedStore,
     durable: bool,
 ) -> None:
@@ -38,7 +39,7 @@ def _attach_store(
         return
     delayed.attach_store(store, store.add_queue(True))
     delayed.sorted_runs.attach_store(store, store.add_queue(True))
-    log.define(definition_log.delays(vhost.name, delayed))
+    log.define(delayed_store_created(vhost.name, delayed))
 
 
 def deduplicating(exchange: Exchange | None) -> DeduplicatingExchange | None:

@@ -9,7 +9,8 @@ from leveret.engine.lifecycle.names import (
     find_queue,
     refuse_default_exchange,
 )
-from leveret.engine.persistence import definition_log
+from leveret.engine.lifecycle.records import bound, unbound
+from leveret.engine.persistence.definitions import Bound, Unbound
 from leveret.engine.routing.exchanges.base import Binding, Destination, Exchange
 from leveret.engine.values.field_table import Table
 from leveret.engine.values.message import Message, arriving
@@ -105,7 +106,7 @@ def _bind(
     arguments: Table,
 ) -> bool:
     if source.bind(destination, routing_key, arguments):
-        _changed(vhost, Binding(source, destination, routing_key, arguments), definition_log.bind)
+        _changed(vhost, Binding(source, destination, routing_key, arguments), bound)
         for message in source.recent():
             _publish_again(vhost, destination, message)
     return source.durable and destination.durable
@@ -119,7 +120,7 @@ def _unbind(
     arguments: Table,
 ) -> None:
     if source.unbind(destination, routing_key, arguments):
-        _changed(vhost, Binding(source, destination, routing_key, arguments), definition_log.unbind)
+        _changed(vhost, Binding(source, destination, routing_key, arguments), unbound)
         delete_if_unbound(vhost, source)
 
 
@@ -133,9 +134,9 @@ def _publish_again(vhost: VirtualHost, destination: Destination, message: Messag
 
 
 def _changed(
-    vhost: VirtualHost, binding: Binding, definition: Callable[[str, Binding], bytes]
+    vhost: VirtualHost, binding: Binding, record: Callable[[str, Binding], Bound | Unbound]
 ) -> None:
     """A binding came or went, which is kept if both its ends are durable."""
     vhost.router.invalidate()
     if vhost.definition_log is not None and binding.source.durable and binding.destination.durable:
-        vhost.definition_log.define(definition(vhost.name, binding))
+        vhost.definition_log.define(record(vhost.name, binding))

@@ -14,7 +14,8 @@ from leveret.engine.lifecycle.names import (
     refuse_reserved,
     the_exchange,
 )
-from leveret.engine.persistence import definition_log
+from leveret.engine.lifecycle.records import exchange_declared
+from leveret.engine.persistence.definitions import ExchangeDeleted
 from leveret.engine.routing.exchanges import create
 from leveret.engine.routing.exchanges.base import (
     ALTERNATE_EXCHANGE,
@@ -82,7 +83,7 @@ def declare_exchange(
         vhost.exchanges[name] = declared
         vhost.router.invalidate()
         if durable and vhost.definition_log is not None:
-            vhost.definition_log.define(definition_log.exchange(vhost.name, declared))
+            vhost.definition_log.define(exchange_declared(vhost.name, declared))
         attach(vhost, declared)
         return declared
     what = the_exchange(vhost, name)
@@ -152,7 +153,7 @@ def _remove(exchanges: list[Exchange], vhost: VirtualHost) -> None:
         if vhost.exchanges.get(exchange.name) is exchange:
             del vhost.exchanges[exchange.name]
             if exchange.durable and vhost.definition_log is not None:
-                vhost.definition_log.define(definition_log.exchange_gone(vhost.name, exchange.name))
+                vhost.definition_log.define(ExchangeDeleted(vhost.name, exchange.name))
             exchange.drop_all()
             detach(vhost, exchange)
             exchanges += _unbound_sources(vhost, exchange)

@@ -20,7 +20,8 @@ from leveret.engine.lifecycle.queue_arguments import (
     check_queue_arguments,
     is_quorum,
 )
-from leveret.engine.persistence import definition_log
+from leveret.engine.lifecycle.records import queue_arguments_changed, queue_declared
+from leveret.engine.persistence.definitions import QueueDeleted
 from leveret.engine.queues.consumer import Consumer
 from leveret.engine.queues.idle_expiry import QueueExpiry
 from leveret.engine.queues.queue import Queue
@@ -86,7 +87,7 @@ def _adopt(vhost: VirtualHost, queue: Queue, arguments: Arguments) -> None:
     """Let a living queue go by the arguments of a redeclaration."""
     change_arguments(vhost, queue, arguments)
     if queue.durable and vhost.definition_log is not None:
-        vhost.definition_log.define(definition_log.queue_changed(vhost.name, queue))
+        vhost.definition_log.define(queue_arguments_changed(vhost.name, queue))
 
 
 def change_arguments(vhost: VirtualHost, queue: Queue, arguments: Arguments) -> None:
@@ -160,7 +161,7 @@ def _create(
         journal = store.add_queue(True, queue.priority_levels - 1) if durable else None
         queue.attach_store(store, journal)
         if journal is not None:
-            vhost.definition_log.define(definition_log.queue(vhost.name, queue, journal.number))
+            vhost.definition_log.define(queue_declared(vhost.name, queue, journal.number))
     return queue
 
 
@@ -188,7 +189,7 @@ def remove_queue(vhost: VirtualHost, queue: Queue) -> None:
         return
     del vhost.queues[queue.name]
     if queue.durable and vhost.definition_log is not None:
-        vhost.definition_log.define(definition_log.queue_gone(vhost.name, queue.name))
+        vhost.definition_log.define(QueueDeleted(vhost.name, queue.name))
     unbind_everywhere(vhost, queue.destination)
     queue.delete()
 

@@ -1,258 +1,260 @@
-"""Definitions, read back: the exchanges, queues and bindings a start found, and all there are now.
+"""Definitions: the records of the log that say what was declared, bound, deleted or remembered.
 
-`keeper.py` writes what is read here. Whatever is found was accepted once, so it is made without the
-checks a client's declaration goes through.
+Each kind is one record class with named fields. A record is written as a msgpack map: `kind`, and
+each field that differs from its default. FORMAT.md of the storage has the rules by which kinds and
+fields may be added, and all kinds of all format versions; what is here is the same in Python.
+
+The records hold plain values: names, numbers and tables. What makes them of an exchange, a queue or
+a binding is in `engine/lifecycle/records.py`; what makes a virtual host of them again is in
+`engine/restore.py`.
 """
 
 from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
 
-from leveret.engine.lifecycle.attachment import attach, deduplicating
-from leveret.engine.lifecycle.exchanges import is_predeclared, remove_exchange
-from leveret.engine.lifecycle.queues import change_arguments, remove_queue, set_expiry
-from leveret.engine.persistence import definition_log
-from leveret.engine.persistence.field_values import from_plain
-from leveret.engine.queues.delayed_store import DelayedStore
-from leveret.engine.queues.queue import Queue
-from leveret.engine.queues.redelivery import DeliveryCounts
-from leveret.engine.routing.exchanges import create
-from leveret.engine.routing.exchanges.base import Destination
-from leveret.engine.values.arguments import Arguments
-from leveret.engine.values.deduplication import DeduplicationWindow
-from leveret.engine.vhost import VirtualHost
+from leveret.engine.persistence.field_values import from_extension, to_plain
+from leveret_storage.errors import Damaged, UnknownFormat, not_known
+from leveret_storage.format.entries import StoredDefinition
+
+KIND: Final = "kind"
+"""The key of a record's kind in its map."""
+
+IGNORABLE_PREFIX: Final = "_"
+"""Begins the name of a field that a program which does not know it may ignore."""
 
 
-def snapshot(vhosts: dict[str, VirtualHost]) -> list[bytes]:
-    """Every durable exchange, queue and binding, in an order in which they can be made."""
-    exchanges: list[bytes] = []
-    queues: list[bytes] = []
-    bindings: list[bytes] = []
-    returns: list[bytes] = []
-    seen: list[bytes] = []
-    for vhost in vhosts.values():
-        for exchange in vhost.exchanges.values():
-            if exchange.durable:
-                if not is_predeclared(exchange.name):
-                    exchanges.append(definition_log.exchange(vhost.name, exchange))
-                delayed = vhost.delayed_stores.get(exchange.name)
-                if delayed is not None:
-                    exchanges.append(definition_log.delays(vhost.name, delayed))
-                deduplicates = deduplicating(exchange)
-                if deduplicates is not None:
-                    keys = deduplicates.window.entries()
-                    seen.append(definition_log.seen(vhost.name, True, exchange.name, keys))
-                bindings += [
-                    definition_log.bind(vhost.name, binding)
-                    for binding in exchange.bindings()
-                    if binding.destination.durable
-                ]
-        queues += [
-            definition_log.queue(vhost.name, queue, queue.journal.number)
-            for queue in vhost.queues.values()
-            if queue.journal is not None
-        ]
-        for queue in vhost.queues.values():
-            if queue.journal is not None and queue.redeliveries is not None:
-                returns += [
-                    definition_log.returned(vhost.name, queue.name, position, each)
-                    for position, each in queue.redeliveries.counts.items()
-                ]
-            if queue.journal is not None and queue.deduplication_window is not None:
-                seen.append(
-                    definition_log.seen(
-                        vhost.name, False, queue.name, queue.deduplication_window.entries()
-                    )
-                )
-    return exchanges + queues + bindings + returns + seen
+class Definition(msgspec.Struct, frozen=True, tag_field=KIND, omit_defaults=True):
+    """What all kinds have. A default never changes: it is what an absent field means."""
+
+    vhost: str
 
 
-def restore(
-    vhosts: dict[str, VirtualHost], definitions: list[bytes]
-) -> dict[int, Queue | DelayedStore]:
-    """Make everything again.
+class ExchangeDeclared(Definition, frozen=True, tag="exchange_declared"):
+    """A durable exchange was declared."""
 
-    :returns: the queues, by the numbers the store has for them, one for each level of priority;
-        those deleted later, too, and those in which delayed messages wait.
-    """
-    numbers: dict[int, Queue | DelayedStore] = {}
-    for definition in definitions:
-        what, vhost_name, *rest = msgspec.msgpack.decode(definition)
-        vhost = vhosts.get(vhost_name)
-        if vhost is not None:
-            _RESTORERS[what](vhost, numbers, *[from_plain(item) for item in rest])
-    return numbers
+    name: str
+    type: str
+    auto_delete: bool = False
+    internal: bool = False
+    arguments: dict[str, Any] = {}
 
 
-def _exchange(
-    vhost: VirtualHost,
-    numbers: dict[int, Queue | DelayedStore],
-    name: str,
-    type_name: str,
-    auto_delete: bool,
-    internal: bool,
-    arguments: Any,
-) -> None:
-    exchange = create(type_name, name, True, auto_delete, internal, arguments, vhost.name)
-    vhost.exchanges[name] = exchange
-    attach(vhost, exchange)
+class ExchangeDeleted(Definition, frozen=True, tag="exchange_deleted"):
+    """A durable exchange was deleted, with all its bindings."""
+
+    name: str
 
 
-def _exchange_gone(vhost: VirtualHost, numbers: dict[int, Queue | DelayedStore], name: str) -> None:
-    exchange = vhost.exchanges.get(name)
-    if exchange is not None:
-        remove_exchange(vhost, exchange)
+class QueueDeclared(Definition, frozen=True, tag="queue_declared"):
+    """A durable queue was declared."""
+
+    name: str
+    number: int
+    """The number of its journal in the store. That of priority P is `number` + P."""
+    auto_delete: bool = False
+    arguments: dict[str, Any] = {}
+    argument_types: dict[str, str] = {}
+    """The AMQP type of each argument, as error texts name it."""
+    declared_by: str = ""
+    """The connection that declared it, for an operator to read."""
+    declared_at: int = 0
+    """Milliseconds since 1970."""
 
 
-def _delays(
-    vhost: VirtualHost,
-    numbers: dict[int, Queue | DelayedStore],
-    name: str,
-    number: int,
-    sorted_runs_number: int,
-    starts: list[int],
-) -> None:
-    delayed = vhost.delayed_stores.get(name)
-    if delayed is not None:
-        numbers[number] = delayed
-        numbers[sorted_runs_number] = delayed
-        delayed.sorted_runs.found(starts)
+class QueueArgumentsChanged(Definition, frozen=True, tag="queue_arguments_changed"):
+    """A durable queue was declared again with other arguments, which replace all it had."""
+
+    name: str
+    arguments: dict[str, Any] = {}
+    argument_types: dict[str, str] = {}
 
 
-def _sorted_run(
-    vhost: VirtualHost, numbers: dict[int, Queue | DelayedStore], name: str, first: int
-) -> None:
-    delayed = vhost.delayed_stores.get(name)
-    if delayed is not None:
-        delayed.sorted_runs.found([first])
+class QueueDeleted(Definition, frozen=True, tag="queue_deleted"):
+    """A durable queue was deleted, with all its bindings."""
+
+    name: str
 
 
-def _queue(
-    vhost: VirtualHost,
-    numbers: dict[int, Queue | DelayedStore],
-    name: str,
-    number: int,
-    auto_delete: bool,
-    arguments: Any,
-    types: dict[str, str],
-    declared_by: str,
-    declared_at: int,
-) -> None:
-    queue = Queue(
-        name,
-        durable=True,
-        auto_delete=auto_delete,
-        arguments=Arguments(arguments, types),
-        host=vhost,
+class Bound(Definition, frozen=True, tag="bound"):
+    """A binding between durable ends was made."""
+
+    source: str
+    destination: str
+    destination_is_exchange: bool = False
+    routing_key: str = ""
+    arguments: dict[str, Any] = {}
+
+
+class Unbound(Definition, frozen=True, tag="unbound"):
+    """A binding between durable ends was removed, and not because one of its ends was deleted."""
+
+    source: str
+    destination: str
+    destination_is_exchange: bool = False
+    routing_key: str = ""
+    arguments: dict[str, Any] = {}
+
+
+class DelayedStoreCreated(Definition, frozen=True, tag="delayed_store_created"):
+    """A durable delayed exchange has a place for the messages that are not due yet."""
+
+    exchange: str
+    number: int
+    """The number of the journal of those that came last."""
+    sorted_runs_number: int
+    """The number of the journal of the sorted runs."""
+    sorted_runs: list[int] = []
+    """The positions in that journal at which sorted runs begin."""
+
+
+class SortedRunBegun(Definition, frozen=True, tag="sorted_run_begun"):
+    """One more sorted run begins in the journal of a delayed exchange's sorted runs."""
+
+    exchange: str
+    first: int
+    """The position of its first message."""
+
+
+class KeysSeen(Definition, frozen=True, tag="keys_seen"):
+    """A queue or an exchange with deduplication has seen keys, in this order."""
+
+    name: str
+    by_exchange: bool = False
+    keys: list[tuple[bytes, int]] = []
+    """Each key, and when it expires, in milliseconds since 1970; 0 is never."""
+
+
+class MessageReturned(Definition, frozen=True, tag="message_returned"):
+    """How often a message came back to its queue; it replaces what was said of it before."""
+
+    queue: str
+    position: int
+    acquired: int = 0
+    """For any reason."""
+    failed: int = 0
+    """Because it was rejected, or its channel or connection ended."""
+    retry_at: int = 0
+    """When it may be delivered again, in milliseconds since 1970; 0 is at once."""
+
+
+KINDS: Final[dict[str, type[Definition]]] = {
+    str(each.__struct_config__.tag): each
+    for each in (
+        ExchangeDeclared,
+        ExchangeDeleted,
+        QueueDeclared,
+        QueueArgumentsChanged,
+        QueueDeleted,
+        Bound,
+        Unbound,
+        DelayedStoreCreated,
+        SortedRunBegun,
+        KeysSeen,
+        MessageReturned,
     )
-    queue.declared_by = declared_by
-    queue.declared_at = declared_at
-    set_expiry(vhost, queue)
-    vhost.queues[name] = queue
-    for level in range(queue.priority_levels):
-        numbers[number + level] = queue
+}
+
+_FIELDS: Final = {kind: {KIND, *each.__struct_fields__} for kind, each in KINDS.items()}
+
+_VERSION_1: Final[dict[str, tuple[type[Definition], tuple[str, ...]]]] = {
+    "exchange": (ExchangeDeclared, ("name", "type", "auto_delete", "internal", "arguments")),
+    "exchange gone": (ExchangeDeleted, ("name",)),
+    "queue": (
+        QueueDeclared,
+        (
+            "name",
+            "number",
+            "auto_delete",
+            "arguments",
+            "argument_types",
+            "declared_by",
+            "declared_at",
+        ),
+    ),
+    "queue changed": (QueueArgumentsChanged, ("name", "arguments", "argument_types")),
+    "queue gone": (QueueDeleted, ("name",)),
+    "bind": (
+        Bound,
+        ("source", "destination_is_exchange", "destination", "routing_key", "arguments"),
+    ),
+    "unbind": (
+        Unbound,
+        ("source", "destination_is_exchange", "destination", "routing_key", "arguments"),
+    ),
+    "delays": (
+        DelayedStoreCreated,
+        ("exchange", "number", "sorted_runs_number", "sorted_runs"),
+    ),
+    "strand": (SortedRunBegun, ("exchange", "first")),
+    "seen": (KeysSeen, ("by_exchange", "name", "keys")),
+    "returned": (MessageReturned, ("queue", "position", "acquired", "failed", "retry_at")),
+}
+"""The kinds of version 1, which is an array: kind, virtual host, and these fields in order."""
+
+_ENCODER: Final = msgspec.msgpack.Encoder()
+_DECODER: Final = msgspec.msgpack.Decoder(ext_hook=from_extension)
+_KEPT_TYPES: Final = (bytes, bytearray, datetime, Decimal)
 
 
-def _queue_changed(
-    vhost: VirtualHost,
-    numbers: dict[int, Queue | DelayedStore],
-    name: str,
-    arguments: Any,
-    types: dict[str, str],
-) -> None:
-    queue = vhost.queues.get(name)
-    if queue is not None:
-        change_arguments(vhost, queue, Arguments(arguments, types))
+def encode(record: Definition) -> bytes:
+    """A record in the current version."""
+    if not getattr(record, "arguments", None):
+        try:
+            return _ENCODER.encode(record)
+        except UnicodeEncodeError:
+            # A name that is not UTF-8.
+            pass
+    return _ENCODER.encode(to_plain(msgspec.to_builtins(record, builtin_types=_KEPT_TYPES)))
 
 
-def _returned(
-    vhost: VirtualHost,
-    numbers: dict[int, Queue | DelayedStore],
-    name: str,
-    position: int,
-    acquired: int,
-    failed: int,
-    due: int,
-) -> None:
-    queue = vhost.queues.get(name)
-    if queue is not None and queue.redeliveries is not None:
-        queue.redeliveries.counts[position] = DeliveryCounts(acquired, failed, due)
+def decode(stored: StoredDefinition) -> Definition:
+    """The record that a definition is, in whatever version it was written.
+
+    :raises UnknownFormat: if a newer program wrote it, naming blob and offset.
+    :raises Damaged: if it is no definition, naming the same.
+    """
+    try:
+        return _DECODERS[stored.version](stored.data)
+    except UnknownFormat as error:
+        raise error.at(stored.blob, stored.offset) from None
+    except msgspec.MsgspecError as error:
+        raise Damaged(
+            f"{stored.blob}: offset {stored.offset}: a definition that cannot be read: {error}"
+        ) from None
 
 
-def _seen(
-    vhost: VirtualHost,
-    numbers: dict[int, Queue | DelayedStore],
-    by_exchange: bool,
-    name: str,
-    keys: list[tuple[bytes, int]],
-) -> None:
-    window: DeduplicationWindow | None = None
-    if by_exchange:
-        exchange = deduplicating(vhost.exchanges.get(name))
-        window = None if exchange is None else exchange.window
-    else:
-        queue = vhost.queues.get(name)
-        window = None if queue is None else queue.deduplication_window
-    if window is not None:
-        for key, expires_at in keys:
-            window.put(key, expires_at)
+def _decode_version_1(data: bytes) -> Definition:
+    items = _DECODER.decode(data)
+    if not isinstance(items, list) or len(items) < 2:
+        raise msgspec.ValidationError("no array of a kind, a virtual host and more")
+    kind, vhost, *values = items
+    if kind not in _VERSION_1:
+        raise UnknownFormat(not_known(f"a definition of kind {kind!r}"))
+    record, fields = _VERSION_1[kind]
+    if len(values) != len(fields):
+        raise msgspec.ValidationError(f"{len(values)} values for {len(fields)} of kind {kind!r}")
+    named = dict(zip(fields, values, strict=True))
+    return msgspec.convert({KIND: record.__struct_config__.tag, "vhost": vhost, **named}, record)
 
 
-def _queue_gone(vhost: VirtualHost, numbers: dict[int, Queue | DelayedStore], name: str) -> None:
-    queue = vhost.queues.get(name)
-    if queue is not None:
-        remove_queue(vhost, queue)
+def _decode_version_2(data: bytes) -> Definition:
+    named = _DECODER.decode(data)
+    if not isinstance(named, dict):
+        raise msgspec.ValidationError("no map")
+    kind = named.get(KIND)
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise UnknownFormat(not_known(f"a definition of kind {kind!r}"))
+    for name in named.keys() - _FIELDS[kind]:
+        if not str(name).startswith(IGNORABLE_PREFIX):
+            raise UnknownFormat(not_known(f"a definition of kind {kind!r} with a field {name!r}"))
+    return msgspec.convert(named, KINDS[kind])
 
 
-def _ends(
-    vhost: VirtualHost, source: str, to_exchange: bool, destination: str
-) -> tuple[Any, Destination | None]:
-    found: Destination | None = vhost.exchanges.get(destination)
-    if not to_exchange:
-        queue = vhost.queues.get(destination)
-        found = None if queue is None else queue.destination
-    return vhost.exchanges.get(source), found
-
-
-def _bind(
-    vhost: VirtualHost,
-    numbers: dict[int, Queue | DelayedStore],
-    source_name: str,
-    to_exchange: bool,
-    destination_name: str,
-    routing_key: str,
-    arguments: Any,
-) -> None:
-    source, destination = _ends(vhost, source_name, to_exchange, destination_name)
-    if source is not None and destination is not None:
-        source.bind(destination, routing_key, arguments)
-
-
-def _unbind(
-    vhost: VirtualHost,
-    numbers: dict[int, Queue | DelayedStore],
-    source_name: str,
-    to_exchange: bool,
-    destination_name: str,
-    routing_key: str,
-    arguments: Any,
-) -> None:
-    source, destination = _ends(vhost, source_name, to_exchange, destination_name)
-    if source is not None and destination is not None:
-        source.unbind(destination, routing_key, arguments)
-
-
-_RESTORERS: Final[dict[str, Callable[..., None]]] = {
-    definition_log.EXCHANGE: _exchange,
-    definition_log.EXCHANGE_GONE: _exchange_gone,
-    definition_log.QUEUE: _queue,
-    definition_log.QUEUE_CHANGED: _queue_changed,
-    definition_log.QUEUE_GONE: _queue_gone,
-    definition_log.RETURNED: _returned,
-    definition_log.BIND: _bind,
-    definition_log.UNBIND: _unbind,
-    definition_log.DELAYS: _delays,
-    definition_log.SORTED_RUN: _sorted_run,
-    definition_log.SEEN: _seen,
+_DECODERS: Final[dict[int, Callable[[bytes], Definition]]] = {
+    1: _decode_version_1,
+    2: _decode_version_2,
 }

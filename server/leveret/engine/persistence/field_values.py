@@ -1,7 +1,7 @@
 """Field values in msgpack, and back, without losing a type.
 
-msgpack has no decimals, no bytes that differ from other bytes, and no text that is not UTF-8; those
-go as extensions.
+msgpack has no decimals, no byte arrays beside byte strings, and no text that is not UTF-8; those
+are written as extensions. Timestamps are msgpack's own extension, of type -1.
 """
 
 from decimal import Decimal
@@ -9,8 +9,10 @@ from typing import Any, Final
 
 from msgspec.msgpack import Ext
 
+from leveret_storage.errors import UnknownFormat, not_known
+
 _DECIMAL: Final = 1
-_BINARY: Final = 2
+_BYTE_ARRAY: Final = 2
 _TEXT: Final = 3
 
 
@@ -18,30 +20,29 @@ def to_plain(value: Any) -> Any:
     """A field value as msgpack can write it."""
     if isinstance(value, dict):
         return {name: to_plain(item) for name, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [to_plain(item) for item in value]
     if isinstance(value, Decimal):
         return Ext(_DECIMAL, str(value).encode())
     if isinstance(value, bytearray):
-        return Ext(_BINARY, bytes(value))
+        return Ext(_BYTE_ARRAY, bytes(value))
     if isinstance(value, str) and not _is_utf8(value):
         return Ext(_TEXT, value.encode("utf-8", "surrogateescape"))
     return value
 
 
-def from_plain(value: Any) -> Any:
-    """The field value that `to_plain` was given."""
-    if isinstance(value, dict):
-        return {name: from_plain(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [from_plain(item) for item in value]
-    if isinstance(value, Ext):
-        if value.code == _DECIMAL:
-            return Decimal(bytes(value.data).decode())
-        if value.code == _BINARY:
-            return bytearray(value.data)
-        return bytes(value.data).decode("utf-8", "surrogateescape")
-    return value
+def from_extension(code: int, data: memoryview) -> Any:
+    """The field value that was written as an extension.
+
+    :raises UnknownFormat: for a code that this program does not know.
+    """
+    if code == _DECIMAL:
+        return Decimal(bytes(data).decode())
+    if code == _BYTE_ARRAY:
+        return bytearray(data)
+    if code == _TEXT:
+        return bytes(data).decode("utf-8", "surrogateescape")
+    raise UnknownFormat(not_known(f"a definition with an extension of type {code}"))
 
 
 def _is_utf8(text: str) -> bool:

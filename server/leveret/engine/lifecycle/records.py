@@ -1,0 +1,82 @@
+"""The definitions that an exchange, a queue or a binding is written as."""
+
+from leveret.engine.persistence.definitions import (
+    Bound,
+    DelayedStoreCreated,
+    ExchangeDeclared,
+    QueueArgumentsChanged,
+    QueueDeclared,
+    Unbound,
+)
+from leveret.engine.queues.delayed_store import DelayedStore
+from leveret.engine.queues.queue import Queue
+from leveret.engine.routing.exchanges.base import Binding, Exchange
+
+
+def exchange_declared(vhost: str, exchange: Exchange) -> ExchangeDeclared:
+    """The record of a durable exchange."""
+    return ExchangeDeclared(
+        vhost,
+        exchange.name,
+        exchange.type,
+        exchange.auto_delete,
+        exchange.internal,
+        exchange.arguments,
+    )
+
+
+def queue_declared(vhost: str, queue: Queue, number: int) -> QueueDeclared:
+    """The record of a durable queue, whose journal has this number."""
+    arguments = queue.arguments
+    return QueueDeclared(
+        vhost,
+        queue.name,
+        number,
+        queue.auto_delete,
+        dict(arguments),
+        arguments.types,
+        queue.declared_by,
+        int(queue.declared_at),
+    )
+
+
+def queue_arguments_changed(vhost: str, queue: Queue) -> QueueArgumentsChanged:
+    """The record of the arguments that a durable queue has adopted."""
+    arguments = queue.arguments
+    return QueueArgumentsChanged(vhost, queue.name, dict(arguments), arguments.types)
+
+
+def delayed_store_created(vhost: str, delayed: DelayedStore) -> DelayedStoreCreated:
+    """The record of where the messages of a durable delayed exchange wait."""
+    journal, sorted_runs = delayed.journal, delayed.sorted_runs
+    return DelayedStoreCreated(
+        vhost,
+        delayed.exchange,
+        0 if journal is None else journal.number,
+        0 if sorted_runs.journal is None else sorted_runs.journal.number,
+        sorted_runs.starts(),
+    )
+
+
+def bound(vhost: str, binding: Binding) -> Bound:
+    """The record of a binding between durable ends."""
+    return Bound(
+        vhost,
+        binding.source.name,
+        binding.destination.name,
+        isinstance(binding.destination, Exchange),
+        binding.routing_key,
+        binding.arguments,
+    )
+
+
+def unbound(vhost: str, binding: Binding) -> Unbound:
+    """The record of a binding between durable ends that was removed by itself."""
+    return Unbound(
+        vhost,
+        binding.source.name,
+        binding.destination.name,
+        isinstance(binding.destination, Exchange),
+        binding.routing_key,
+        binding.arguments,
+    )

@@ -1,0 +1,243 @@
+"""Virtual hosts and their definitions: all there are now as records, and made of records again.
+
+`snapshot` is what a checkpoint of the log has, `restore` what a start, `leveret log` and a salvage
+make of what they find. What is found was accepted once, so it is made without the checks that a
+client's declaration goes through; but a value that could not have been accepted by this program was
+written by a newer one.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from leveret.engine.lifecycle import records
+from leveret.engine.lifecycle.attachment import attach, deduplicating
+from leveret.engine.lifecycle.exchanges import is_predeclared, remove_exchange
+from leveret.engine.lifecycle.names import the_queue
+from leveret.engine.lifecycle.queue_arguments import check_queue_arguments
+from leveret.engine.lifecycle.queues import change_arguments, remove_queue, set_expiry
+from leveret.engine.persistence.definitions import (
+    Bound,
+    Definition,
+    DelayedStoreCreated,
+    ExchangeDeclared,
+    ExchangeDeleted,
+    KeysSeen,
+    MessageReturned,
+    QueueArgumentsChanged,
+    QueueDeclared,
+    QueueDeleted,
+    SortedRunBegun,
+    Unbound,
+    decode,
+    encode,
+)
+from leveret.engine.queues.delayed_store import DelayedStore
+from leveret.engine.queues.queue import Queue
+from leveret.engine.queues.redelivery import DeliveryCounts
+from leveret.engine.routing.exchanges import create
+from leveret.engine.routing.exchanges.base import Destination, Exchange
+from leveret.engine.values.arguments import Arguments
+from leveret.engine.values.deduplication import DeduplicationWindow
+from leveret.engine.vhost import VirtualHost
+from leveret.errors import AmqpError
+from leveret_storage.errors import UnknownFormat, not_known
+from leveret_storage.format.entries import StoredDefinition
+
+Numbers = dict[int, Queue | DelayedStore]
+"""Queues, and the stores of delayed exchanges, by the numbers of their journals."""
+
+
+def snapshot(vhosts: dict[str, VirtualHost]) -> list[bytes]:
+    """The definitions of every durable exchange, queue and binding, in an order in which they can
+    be made."""
+    exchanges: list[Definition] = []
+    queues: list[Definition] = []
+    bindings: list[Definition] = []
+    returns: list[Definition] = []
+    seen: list[Definition] = []
+    for vhost in vhosts.values():
+        name = vhost.name
+        for exchange in vhost.exchanges.values():
+            if exchange.durable:
+                if not is_predeclared(exchange.name):
+                    exchanges.append(records.exchange_declared(name, exchange))
+                delayed = vhost.delayed_stores.get(exchange.name)
+                if delayed is not None:
+                    exchanges.append(records.delayed_store_created(name, delayed))
+                deduplicates = deduplicating(exchange)
+                if deduplicates is not None:
+                    seen.append(KeysSeen(name, exchange.name, True, deduplicates.window.entries()))
+                bindings += [
+                    records.bound(name, binding)
+                    for binding in exchange.bindings()
+                    if binding.destination.durable
+                ]
+        for queue in vhost.queues.values():
+            if queue.journal is None:
+                continue
+            queues.append(records.queue_declared(name, queue, queue.journal.number))
+            if queue.redeliveries is not None:
+                returns += [
+                    MessageReturned(name, queue.name, position, *each)
+                    for position, each in queue.redeliveries.counts.items()
+                ]
+            window = queue.deduplication_window
+            if window is not None:
+                seen.append(KeysSeen(name, queue.name, False, window.entries()))
+    return [encode(each) for each in exchanges + queues + bindings + returns + seen]
+
+
+def rewritten(found: list[StoredDefinition]) -> list[bytes]:
+    """The same definitions in the current version.
+
+    :raises StorageError: as `restore`.
+    """
+    return [encode(decode(each)) for each in found]
+
+
+def restore(
+    find_vhost: Callable[[str], VirtualHost | None], found: list[StoredDefinition]
+) -> Numbers:
+    """Make everything again, in the virtual hosts that `find_vhost` has; the others are left out.
+
+    :returns: the queues, by the numbers of their journals, one for each level of priority; those
+        that were deleted later, too, and the stores of delayed exchanges.
+    :raises UnknownFormat: if a newer program wrote any of it, naming blob and offset.
+    :raises Damaged: if any of it is no definition, naming the same.
+    """
+    numbers: Numbers = {}
+    for stored in found:
+        record = decode(stored)
+        vhost = find_vhost(record.vhost)
+        if vhost is None:
+            continue
+        try:
+            _RESTORERS[type(record)](vhost, numbers, record)
+        except AmqpError as error:
+            what = not_known(f"a definition that cannot be made ({error.text})")
+            raise UnknownFormat(what).at(stored.blob, stored.offset) from None
+    return numbers
+
+
+def _exchange_declared(vhost: VirtualHost, numbers: Numbers, record: ExchangeDeclared) -> None:
+    exchange = create(
+        record.type,
+        record.name,
+        True,
+        record.auto_delete,
+        record.internal,
+        record.arguments,
+        vhost.name,
+    )
+    vhost.exchanges[record.name] = exchange
+    attach(vhost, exchange)
+
+
+def _exchange_deleted(vhost: VirtualHost, numbers: Numbers, record: ExchangeDeleted) -> None:
+    exchange = vhost.exchanges.get(record.name)
+    if exchange is not None:
+        remove_exchange(vhost, exchange)
+
+
+def _delayed_store_created(
+    vhost: VirtualHost, numbers: Numbers, record: DelayedStoreCreated
+) -> None:
+    delayed = vhost.delayed_stores.get(record.exchange)
+    if delayed is not None:
+        numbers[record.number] = delayed
+        numbers[record.sorted_runs_number] = delayed
+        delayed.sorted_runs.found(record.sorted_runs)
+
+
+def _sorted_run_begun(vhost: VirtualHost, numbers: Numbers, record: SortedRunBegun) -> None:
+    delayed = vhost.delayed_stores.get(record.exchange)
+    if delayed is not None:
+        delayed.sorted_runs.found([record.first])
+
+
+def _queue_declared(vhost: VirtualHost, numbers: Numbers, record: QueueDeclared) -> None:
+    arguments = Arguments(record.arguments, record.argument_types)
+    check_queue_arguments(the_queue(vhost, record.name), arguments)
+    queue = Queue(
+        record.name, durable=True, auto_delete=record.auto_delete, arguments=arguments, host=vhost
+    )
+    queue.declared_by = record.declared_by
+    queue.declared_at = record.declared_at
+    set_expiry(vhost, queue)
+    vhost.queues[record.name] = queue
+    for level in range(queue.priority_levels):
+        numbers[record.number + level] = queue
+
+
+def _queue_arguments_changed(
+    vhost: VirtualHost, numbers: Numbers, record: QueueArgumentsChanged
+) -> None:
+    queue = vhost.queues.get(record.name)
+    if queue is not None:
+        arguments = Arguments(record.arguments, record.argument_types)
+        check_queue_arguments(the_queue(vhost, record.name), arguments)
+        change_arguments(vhost, queue, arguments)
+
+
+def _queue_deleted(vhost: VirtualHost, numbers: Numbers, record: QueueDeleted) -> None:
+    queue = vhost.queues.get(record.name)
+    if queue is not None:
+        remove_queue(vhost, queue)
+
+
+def _message_returned(vhost: VirtualHost, numbers: Numbers, record: MessageReturned) -> None:
+    queue = vhost.queues.get(record.queue)
+    if queue is not None and queue.redeliveries is not None:
+        queue.redeliveries.counts[record.position] = DeliveryCounts(
+            record.acquired, record.failed, record.retry_at
+        )
+
+
+def _keys_seen(vhost: VirtualHost, numbers: Numbers, record: KeysSeen) -> None:
+    window: DeduplicationWindow | None = None
+    if record.by_exchange:
+        exchange = deduplicating(vhost.exchanges.get(record.name))
+        window = None if exchange is None else exchange.window
+    else:
+        queue = vhost.queues.get(record.name)
+        window = None if queue is None else queue.deduplication_window
+    if window is not None:
+        for key, expires_at in record.keys:
+            window.put(key, expires_at)
+
+
+def _ends(
+    vhost: VirtualHost, record: Bound | Unbound
+) -> tuple[Exchange | None, Destination | None]:
+    destination: Destination | None = vhost.exchanges.get(record.destination)
+    if not record.destination_is_exchange:
+        queue = vhost.queues.get(record.destination)
+        destination = None if queue is None else queue.destination
+    return vhost.exchanges.get(record.source), destination
+
+
+def _bound(vhost: VirtualHost, numbers: Numbers, record: Bound) -> None:
+    source, destination = _ends(vhost, record)
+    if source is not None and destination is not None:
+        source.bind(destination, record.routing_key, record.arguments)
+
+
+def _unbound(vhost: VirtualHost, numbers: Numbers, record: Unbound) -> None:
+    source, destination = _ends(vhost, record)
+    if source is not None and destination is not None:
+        source.unbind(destination, record.routing_key, record.arguments)
+
+
+_RESTORERS: Final[dict[type[Definition], Callable[[VirtualHost, Numbers, Any], None]]] = {
+    ExchangeDeclared: _exchange_declared,
+    ExchangeDeleted: _exchange_deleted,
+    QueueDeclared: _queue_declared,
+    QueueArgumentsChanged: _queue_arguments_changed,
+    QueueDeleted: _queue_deleted,
+    Bound: _bound,
+    Unbound: _unbound,
+    DelayedStoreCreated: _delayed_store_created,
+    SortedRunBegun: _sorted_run_begun,
+    KeysSeen: _keys_seen,
+    MessageReturned: _message_returned,
+}
