@@ -1,7 +1,7 @@
-"""Delayed messages due at a steady rate: how late they come.
+"""The lateness of delayed messages that are due at a steady rate.
 
-A process publishes, and this one consumes: each message says when it is due, by the clock both
-share. Delays differ, so that messages are not due in the order in which they are published.
+One process publishes, and this one consumes. The body of a message is its due time, by the clock of
+the machine. Delays differ, so that messages are not due in the order of publishing.
 """
 
 import multiprocessing
@@ -21,13 +21,13 @@ PERSISTENT = 2
 DELAYS_MS = range(500, 1500)
 PAUSE_S = 0.001
 WARMUP_S = 2.0
-"""Seconds of publishing whose messages do not count."""
+"""Seconds of publishing before messages count."""
 
 
 def lateness_ms(broker: Running, rate: int, seconds: float) -> list[float]:
-    """How late each message was, in milliseconds, the least late first; early ones are negative.
+    """The lateness of each message in milliseconds, sorted; an early message has a negative one.
 
-    Raises NotMeasured when messages stop coming.
+    :raises NotMeasured: if messages are missing.
     """
     count = int(rate * (WARMUP_S + seconds))
     spawn = multiprocessing.get_context("spawn")
@@ -53,7 +53,7 @@ def lateness_ms(broker: Running, rate: int, seconds: float) -> list[float]:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which a share of sorted values lies."""
+    """The value that a share (0 to 1) of the sorted values is below."""
     return values[min(len(values) - 1, int(share * len(values)))]
 
 
@@ -83,6 +83,6 @@ def _consume(wire: Wire, count: int) -> list[float]:
             body = read_delivery(wire)
             late.append((time.time() - float(body)) * 1000)
     except (ClosedByServerError, TimeoutError):
-        gone = count - len(late)
-        raise NotMeasured(f"{gone} of {count} delayed messages did not come") from None
+        missing = count - len(late)
+        raise NotMeasured(f"{missing} of {count} delayed messages did not arrive") from None
     return late

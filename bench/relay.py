@@ -1,8 +1,8 @@
-"""A relay that only copies bytes from one socket to another: what uvloop costs without a broker.
+"""A relay that only copies bytes from one socket to another: the cost of uvloop without a broker.
 
-The first connection is paired with the second, the third with the fourth, and so on. A side that is
-written faster than it reads stops the other side's reading, so that the relay's memory is bounded.
-It prints `relay ready PORT` and serves until SIGTERM.
+It pairs the first connection with the second, the third with the fourth, and so on. If one side
+does not read, the relay stops reading the other side, so that its memory is bounded. It prints
+`relay ready PORT` and serves until SIGTERM.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ HOST = "127.0.0.1"
 
 
 class Side(asyncio.Protocol):
-    """One connection of a pair; `waiting` holds the side that has no peer yet."""
+    """One connection of a pair; `waiting` contains the side that has no peer yet."""
 
     def __init__(self, waiting: list["Side"]) -> None:
         self._waiting = waiting
@@ -25,7 +25,7 @@ class Side(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are asyncio.Transport in all but their base class.
+        # uvloop's transports implement asyncio.Transport without being subclasses.
         self._transport = cast("asyncio.Transport", transport)
         if self._waiting:
             self._peer = self._waiting.pop()
@@ -38,7 +38,7 @@ class Side(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._peer is None:
-            # uvloop begins to read after connection_made whether that paused it or not.
+            # uvloop starts to read after connection_made, even if that paused it.
             self._early += data
             self.pause()
         elif self._peer._transport:
@@ -53,12 +53,12 @@ class Side(asyncio.Protocol):
             self._peer.resume()
 
     def pause(self) -> None:
-        """Read no more until resume(), unless this side is gone."""
+        """Stop reading until resume(), unless this side is closed."""
         if self._transport:
             self._transport.pause_reading()
 
     def resume(self) -> None:
-        """Read on, unless this side is gone."""
+        """Read again, unless this side is closed."""
         if self._transport:
             self._transport.resume_reading()
 

@@ -1,21 +1,21 @@
-/* The receiving side of a connection: frames, deliveries, what is lost or double, and acks. */
+/* The receiving side of a connection: frames, deliveries, lost and duplicated messages, and acks. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "load.h"
 
-/* Check a message's number against its lane's, and note how long it took. */
+/* Check a message's number in its sequence, and record its latency. */
 static void account(struct worker *worker, struct consumer *consumer, const uint8_t *body, uint64_t arrived_ns) {
     struct load *load = worker->load;
     uint64_t words[2];
     memcpy(words, body, sizeof words);
-    uint64_t due = words[0], lane = words[1] >> LANE_SHIFT, number = words[1] & ((1ull << LANE_SHIFT) - 1);
-    if (lane >= (uint64_t)load->lane_count)
+    uint64_t due = words[0], sequence = words[1] >> SEQUENCE_SHIFT, number = words[1] & ((1ull << SEQUENCE_SHIFT) - 1);
+    if (sequence >= (uint64_t)load->sequence_count)
         fail("a body that was not published here");
-    if (number >= consumer->next[lane]) {
-        consumer->gaps += number - consumer->next[lane];
-        consumer->next[lane] = number + 1;
+    if (number >= consumer->next[sequence]) {
+        consumer->gaps += number - consumer->next[sequence];
+        consumer->next[sequence] = number + 1;
     } else {
         consumer->repeated++;
     }
@@ -31,7 +31,7 @@ static void acknowledge(const struct load *load, struct connection *connection, 
     consumer->acked = consumer->tag;
 }
 
-/* Whether a drain has got what it wanted: what comes beyond that is not looked at. */
+/* Whether a drain has received --count messages: further ones are ignored. */
 static bool is_enough(const struct worker *worker) {
     const struct options *options = &worker->load->options;
     return options->shape == SHAPE_DRAIN && worker->received >= options->count;
@@ -96,7 +96,7 @@ static void on_frame(struct worker *worker, struct connection *connection, const
     case FRAME_METHOD:
         method = read_u32(payload);
         if (method == BASIC_DELIVER && is_enough(worker))
-            consumer_of(connection, frame); /* it is left unacknowledged, and goes back to the queue */
+            consumer_of(connection, frame); /* it stays unacknowledged, and returns to the queue */
         else if (method == BASIC_DELIVER)
             consumer_of(connection, frame)->tag = read_u64(payload + 5 + payload[4]);
         else if (method != BASIC_PUBLISH || worker->load->options.shape != SHAPE_RELAY)

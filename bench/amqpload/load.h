@@ -1,12 +1,12 @@
-/* What one measurement consists of: lanes, connections, workers, and the phases they go through.
+/* The parts of one measurement: sequences, connections, workers, and the phases they go through.
  *
- * A lane is one stream of numbered messages: one channel, one exchange, one routing key. AMQP keeps a
- * lane's messages in order on their way to one consumer (specification 4.7), so a consumer finds a lost
+ * A sequence is one stream of numbered messages: one channel, one exchange, one routing key. AMQP keeps a
+ * sequence's messages in order on their way to one consumer (specification 4.7), so a consumer finds a lost
  * or duplicated message by the number alone. The first 16 bytes of a body are the stamp: the time the
- * message was due, and lane and number.
+ * message was due, and sequence and number.
  *
- * A worker is a thread with its connections and an epoll loop. What it counts for others to see while
- * it runs is atomic and has one writer; all the rest is read after the thread has been joined.
+ * A worker is a thread with its connections and an epoll loop. The counters that the main thread reads while
+ * it runs are atomic and have one writer; everything else is read after the thread has been joined.
  */
 #ifndef AMQPLOAD_LOAD_H
 #define AMQPLOAD_LOAD_H
@@ -20,15 +20,15 @@
 #include "wire.h"
 
 #define STAMP_SIZE 16
-#define LANE_SHIFT 44           /* a stamp's second word: lane << 44 | number of the message in its lane */
-#define BATCH_BYTES 65536       /* what a saturating publisher hands to one send() */
-#define INPUT_BYTES (256 << 10) /* what one recv() may return; more than any frame */
+#define SEQUENCE_SHIFT 44           /* a stamp's second word: sequence << 44 | number of the message in its sequence */
+#define BATCH_BYTES 65536       /* bytes of one send() of a saturating publisher */
+#define INPUT_BYTES (256 << 10) /* bytes of one recv(); more than any frame */
 #define NAME_SIZE 64
 #define PRIORITIES_MAX 255
 #define CHANNELS_MAX 64         /* of one connection here */
 #define CONSUMERS_MAX 10000     /* of one channel here */
 #define CONFIRM_SPAN (1 << 17)  /* tags between the oldest unconfirmed one and the newest */
-#define WORKERS 2               /* publishers' and consumers', as the load shares the machine with the broker */
+#define WORKERS 2               /* publishers' and consumers'; few, because load and broker share the machine */
 
 enum shape { SHAPE_QUEUE, SHAPE_FANOUT, SHAPE_TOPIC, SHAPE_CHANNELS, SHAPE_RELAY, SHAPE_PAIRS, SHAPE_FILL, SHAPE_DRAIN,
              SHAPE_LIMIT, SHAPE_DEAD };
@@ -44,21 +44,21 @@ struct options {
     int ack;            /* 0: auto-ack; 1: each delivery; N: one ack with multiple every N deliveries */
     int prefetch;
     int confirm_window; /* unconfirmed messages allowed; 0: no confirms */
-    int rate;           /* messages a second; 0: as fast as the broker takes them */
+    int rate;           /* messages a second; 0: as fast as the broker accepts them */
     int durable;        /* durable queues and persistent messages */
-    int priorities;     /* queue: so many, in turn; 0: none */
-    int consumers;      /* queue: so many, all on one channel */
-    int max_length;     /* limit: messages the queue keeps */
+    int priorities;     /* queue: number of priorities, in turn; 0: none */
+    int consumers;      /* queue: number of consumers, all on one channel */
+    int max_length;     /* limit: x-max-length of the queue */
     const char *expiration; /* milliseconds, of every message; NULL: none */
-    const char *queue;  /* fill, drain: its name; it stays */
+    const char *queue;  /* fill, drain: its name; it is not deleted */
     uint64_t count;     /* fill, drain: messages to publish, or to consume */
     uint64_t first;     /* fill, drain: the number of the first of them */
     double warmup_s, measured_s, drain_s;
-    uint64_t backlog;   /* undelivered messages at which publishers wait, so that no broker fills the memory */
-    pid_t broker_pid;   /* whose processor time is reported; 0: nobody's */
+    uint64_t backlog;   /* undelivered messages at which publishers wait, to bound the memory of any broker */
+    pid_t broker_pid;   /* process whose processor time is reported; 0: none */
 };
 
-struct lane {
+struct sequence {
     uint64_t sent;
     int copies; /* queues each of its messages reaches */
 };
@@ -73,8 +73,8 @@ struct publisher {
     uint8_t *batch;         /* encoded messages ("slots") of one size, sent again and again with new stamps */
     size_t stride, stamp_at;
     uint32_t slots, cursor; /* the next slot to send */
-    uint32_t *slot_lane;
-    size_t send_from, send_to; /* the bytes of the batch that are on their way */
+    uint32_t *slot_sequence;
+    size_t send_from, send_to; /* the bytes of the batch that are being sent */
     uint64_t sent;
     uint64_t due_ns, interval_ns; /* with a rate: when the next message is due */
     struct confirms confirms;
@@ -88,7 +88,7 @@ struct publisher {
 struct consumer {
     int channel;
     int count;              /* basic.consumes of the channel; they share what is counted here */
-    uint64_t *next;         /* of every lane: the number expected */
+    uint64_t *next;         /* of every sequence: the number expected */
     uint64_t gaps, repeated;
     uint64_t tag, acked;    /* the last delivery tag received, and acknowledged */
     uint64_t body_left;
@@ -115,7 +115,7 @@ struct worker {
     struct histogram latency;
     uint64_t confirmed;
     bool throttled;
-    /* Seen by the main thread while the worker runs. */
+    /* Read by the main thread while the worker runs. */
     _Atomic uint64_t published, copies_due, received, throttled_rounds;
     atomic_int publishers_open;
 };
@@ -124,8 +124,8 @@ enum phase { PHASE_RUN, PHASE_DRAIN, PHASE_CANCEL };
 
 struct load {
     struct options options;
-    struct lane *lanes;
-    int lane_count;
+    struct sequence *sequences;
+    int sequence_count;
     struct connection *connections;
     int connection_count;
     int control;            /* the socket that declares and deletes; -1 with a relay */
@@ -134,15 +134,15 @@ struct load {
     char (*queues)[NAME_SIZE];
     int queue_count;
     uint64_t window_begin_ns, window_end_ns; /* CLOCK_MONOTONIC; set before the workers start */
-    uint64_t give_up_ns;    /* when workers end without the broker's last answers; set before PHASE_CANCEL */
+    uint64_t give_up_ns;    /* when workers end without the broker's last replies; set before PHASE_CANCEL */
     struct worker workers[WORKERS];
     atomic_int phase;
 };
 
 uint64_t now_ns(void);
 
-/* topology.c: declare what the options ask for and connect; and the way back.
- * Returns the number of messages the deleted queues still held. */
+/* topology.c: declare and connect as the options say, and undo it.
+ * topology_remove returns the number of messages in the deleted queues. */
 void topology_build(struct load *load);
 uint64_t topology_remove(struct load *load);
 
@@ -152,12 +152,12 @@ bool connection_finished(const struct connection *connection);
 
 /* publishing.c: send what is due; called when the socket may take more. */
 void publisher_pump(struct worker *worker, struct connection *connection);
-/* Whether the publisher could send at once if its socket took it. */
+/* Whether the publisher could send now if its socket were writable. */
 bool publisher_ready(struct worker *worker, const struct publisher *publisher);
 void publisher_confirmed(struct worker *worker, struct publisher *publisher, uint64_t tag, bool multiple);
 bool publisher_settled(const struct load *load, const struct publisher *publisher);
 
-/* consuming.c: take apart what arrived in the connection's input. */
+/* consuming.c: parse the connection's input. */
 void connection_parse(struct worker *worker, struct connection *connection, uint64_t arrived_ns);
 /* The tag of one of a channel's consumers. */
 void consumer_tag(const struct consumer *consumer, int number, char tag[NAME_SIZE]);

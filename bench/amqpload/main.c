@@ -1,10 +1,10 @@
-/* amqpload: load an AMQP 0-9-1 broker over raw sockets, and print as one JSON object what it sustained.
+/* amqpload: load an AMQP 0-9-1 broker over raw sockets, and print the measured rates as one JSON object.
  *
- * The figure is what consumers received during the measured seconds, after a warm-up; what publishers sent is
- * printed beside it. With --rate, messages are due at fixed times whatever the broker does, and latency counts
- * from the time a message was due. Afterwards the publishers stop, the queues are drained (for --drain seconds
- * at most) and deleted, and every message is accounted for: received, left in a queue, lost or duplicated.
- * It declares what it needs and deletes it. Exit status 2 means that there is no result.
+ * The figure is the rate that consumers received during the measured seconds, after a warm-up; the publishers'
+ * rate is printed, too. With --rate, messages are due at fixed times whatever the broker does, and latency starts
+ * at the time a message was due. Afterwards the publishers stop, the queues are drained (for --drain seconds
+ * at most) and deleted, and every message is counted: received, left in a queue, lost or duplicated.
+ * The program declares its queues and exchanges and deletes them. Exit status 2 means that there is no result.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -18,9 +18,9 @@
 
 #include "load.h"
 
-#define QUIET_S 2.0    /* nothing received for so long while draining: nothing more will come */
-#define GIVE_UP_S 20.0 /* for the answers to the closing methods */
-#define STALLED_S 30.0 /* nothing done for so long while filling or draining */
+#define QUIET_S 2.0    /* draining ends after so long without a message */
+#define GIVE_UP_S 20.0 /* for the replies to the closing methods */
+#define STALLED_S 30.0 /* filling or draining fails after so long without progress */
 #define POLL_NS 20000000u
 #define COUNT_POLL_NS 2000000u
 
@@ -157,7 +157,7 @@ static struct options parse_options(int argc, char **argv) {
     return options;
 }
 
-/* Publishers to the first worker, consumers to the second; connections that do both are dealt out. */
+/* Publishers to the first worker, consumers to the second; connections that do both alternate. */
 static void assign(struct load *load) {
     for (int i = 0; i < load->connection_count; i++) {
         struct connection *connection = &load->connections[i];
@@ -195,7 +195,7 @@ static double process_cpu_s(pid_t pid) {
     return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
 }
 
-/* What all processors together spent on anything, stolen time included: the first line of /proc/stat (proc(5)). */
+/* The time that all processors spent busy, with stolen time: the first line of /proc/stat (proc(5)). */
 static double machine_cpu_s(void) {
     unsigned long long user, nice, system, idle, iowait, irq, softirq, steal;
     FILE *file = fopen("/proc/stat", "r");
@@ -226,7 +226,7 @@ static void sleep_until(uint64_t at_ns) {
         continue;
 }
 
-/* Wait until all that was published has come, or nothing comes any more, or the time for it is over. */
+/* Wait until everything published has arrived, nothing has arrived for QUIET_S, or the time is over. */
 static void drain(struct load *load, const pthread_t threads[WORKERS]) {
     double begun = (double)now_ns() / 1e9, heard = begun;
     uint64_t received = 0;
@@ -248,7 +248,7 @@ static void drain(struct load *load, const pthread_t threads[WORKERS]) {
     load->phase = PHASE_CANCEL;
 }
 
-/* Fill or drain: wait until it is done, or nothing has happened for STALLED_S. */
+/* Fill or drain: wait until it is done, or there was no progress for STALLED_S. */
 static struct sample await_count(struct load *load, const pthread_t threads[WORKERS]) {
     bool filling = load->options.shape == SHAPE_FILL;
     uint64_t done = 0;
@@ -272,18 +272,18 @@ static struct sample await_count(struct load *load, const pthread_t threads[WORK
 
 struct account {
     uint64_t due, received, repeated, gaps, left, confirmed;
-    bool complete; /* every channel answered its closing, so that nothing is on its way any more */
+    bool complete; /* every channel was closed by both sides, so no message is in flight */
 };
 
 static struct account settle(const struct load *load, uint64_t left, bool complete) {
     struct account account = {.left = left, .complete = complete};
-    for (int i = 0; i < load->lane_count; i++)
-        account.due += load->lanes[i].sent * (uint64_t)load->lanes[i].copies;
+    for (int i = 0; i < load->sequence_count; i++)
+        account.due += load->sequences[i].sent * (uint64_t)load->sequences[i].copies;
     if (load->options.shape == SHAPE_DRAIN)
         account.due = load->options.count;
     if (load->options.shape == SHAPE_LIMIT) {
         uint64_t most = (uint64_t)load->options.max_length;
-        account.due = load->lanes[0].sent < most ? load->lanes[0].sent : most;
+        account.due = load->sequences[0].sent < most ? load->sequences[0].sent : most;
     }
     for (int i = 0; i < WORKERS; i++) {
         account.received += load->workers[i].received;

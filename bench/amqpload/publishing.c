@@ -16,7 +16,7 @@ static uint64_t backlog(const struct load *load) {
     return due > received ? due - received : 0;
 }
 
-/* How many messages, in slots that follow each other in the batch, may be sent now. */
+/* The number of messages, in consecutive slots of the batch, that may be sent now. */
 static uint32_t messages_due(const struct load *load, const struct publisher *publisher) {
     uint32_t slots = publisher->slots - publisher->cursor;
     if (load->options.shape == SHAPE_FILL && load->options.count - publisher->sent < slots)
@@ -51,7 +51,7 @@ bool publisher_ready(struct worker *worker, const struct publisher *publisher) {
     return false;
 }
 
-/* Number and time the next `count` slots and put them on their way. */
+/* Stamp the next `count` slots with number and time, and start to send them. */
 static void stamp(struct worker *worker, struct publisher *publisher, uint32_t count) {
     struct load *load = worker->load;
     uint64_t due = publisher->interval_ns ? publisher->due_ns : now_ns(), copies = 0;
@@ -60,12 +60,12 @@ static void stamp(struct worker *worker, struct publisher *publisher, uint32_t c
     publisher->send_to = publisher->send_from + count * publisher->stride;
     at += publisher->stamp_at;
     for (uint32_t slot = publisher->cursor; slot < publisher->cursor + count; slot++) {
-        struct lane *lane = &load->lanes[publisher->slot_lane[slot]];
-        uint64_t words[2] = {due, (uint64_t)publisher->slot_lane[slot] << LANE_SHIFT | lane->sent++};
+        struct sequence *sequence = &load->sequences[publisher->slot_sequence[slot]];
+        uint64_t words[2] = {due, (uint64_t)publisher->slot_sequence[slot] << SEQUENCE_SHIFT | sequence->sent++};
         memcpy(at, words, sizeof words);
         at += publisher->stride;
         due += publisher->interval_ns;
-        copies += (uint64_t)lane->copies;
+        copies += (uint64_t)sequence->copies;
     }
     if (publisher->interval_ns)
         publisher->due_ns = due;

@@ -1,5 +1,5 @@
-/* The queues, exchanges, bindings and connections of each shape; names carry the process id, so that
- * two runs against one broker do not meet. */
+/* The queues, exchanges, bindings and connections of each shape; names contain the process id, so that
+ * two runs against one broker do not interfere. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,7 +41,7 @@ static void add_consumers(struct load *load, struct connection *connection, int 
     open_channel(load, connection, channel);
     consumer->channel = channel;
     consumer->count = count;
-    consumer->next = must(calloc((size_t)load->lane_count, sizeof *consumer->next));
+    consumer->next = must(calloc((size_t)load->sequence_count, sizeof *consumer->next));
     connection->consumers[channel] = consumer;
     connection->consumers_open += count;
     for (int i = 0; queue && i < count; i++) {
@@ -55,9 +55,9 @@ static void add_consumer(struct load *load, struct connection *connection, int c
     add_consumers(load, connection, channel, queue, 1);
 }
 
-/* Where one lane's messages go. */
+/* The route of one sequence's messages. */
 struct route {
-    int lane, channel;
+    int sequence, channel;
     int priority; /* with --priorities */
     char exchange[NAME_SIZE], key[NAME_SIZE];
 };
@@ -69,7 +69,7 @@ static struct message message_of(const struct load *load, const struct route *ro
                             .expiration = options->expiration};
 }
 
-/* Encode the publisher's batch: the routes in turn, until BATCH_BYTES are filled and every route had its turn. */
+/* Encode the publisher's batch: the routes in turn, until it has BATCH_BYTES and every route. */
 static void fill_batch(struct load *load, struct publisher *publisher, const struct route *routes, int count) {
     struct buffer batch = {0};
     struct message message = message_of(load, &routes[0]);
@@ -77,13 +77,13 @@ static void fill_batch(struct load *load, struct publisher *publisher, const str
     publisher->stride = batch.size;
     uint32_t rounds = (uint32_t)(BATCH_BYTES / publisher->stride / (size_t)count);
     publisher->slots = (rounds ? rounds : 1) * (uint32_t)count;
-    publisher->slot_lane = must(calloc(publisher->slots, sizeof *publisher->slot_lane));
+    publisher->slot_sequence = must(calloc(publisher->slots, sizeof *publisher->slot_sequence));
     batch.size = 0;
     for (uint32_t slot = 0; slot < publisher->slots; slot++) {
         const struct route *route = &routes[slot % (uint32_t)count];
         message = message_of(load, route);
         put_message(&batch, route->channel, &message);
-        publisher->slot_lane[slot] = (uint32_t)route->lane;
+        publisher->slot_sequence[slot] = (uint32_t)route->sequence;
         if (batch.size != (slot + 1) * publisher->stride)
             fail("the names of one connection's routes differ in length");
     }
@@ -112,11 +112,11 @@ static void declare_exchange(struct load *load, const char *type) {
     exchange_declare(load->control, load->exchange, type);
 }
 
-static void allocate(struct load *load, int lanes, int copies, int connections) {
-    load->lanes = must(calloc((size_t)lanes, sizeof *load->lanes));
-    load->lane_count = lanes;
-    for (int i = 0; i < lanes; i++)
-        load->lanes[i].copies = copies;
+static void allocate(struct load *load, int sequences, int copies, int connections) {
+    load->sequences = must(calloc((size_t)sequences, sizeof *load->sequences));
+    load->sequence_count = sequences;
+    for (int i = 0; i < sequences; i++)
+        load->sequences[i].copies = copies;
     load->connections = must(calloc((size_t)connections, sizeof *load->connections));
 }
 
@@ -130,24 +130,24 @@ static void connect_single_publisher(struct load *load, const struct route *rout
 }
 
 static void build_queue(struct load *load) {
-    int priorities = load->options.priorities, lanes = priorities ? priorities : 1;
+    int priorities = load->options.priorities, sequences = priorities ? priorities : 1;
     struct queue_arguments arguments = NO_ARGUMENTS;
     struct route routes[PRIORITIES_MAX] = {0};
     if (priorities)
         arguments.max_priority = priorities;
-    allocate(load, lanes, 1, 2);
+    allocate(load, sequences, 1, 2);
     declare_queues_with(load, 1, &arguments);
     /* Within one priority messages keep their order. */
-    for (int i = 0; i < lanes; i++) {
-        routes[i] = (struct route){.lane = i, .channel = 1, .priority = i};
+    for (int i = 0; i < sequences; i++) {
+        routes[i] = (struct route){.sequence = i, .channel = 1, .priority = i};
         strcpy(routes[i].key, load->queues[0]);
     }
-    connect_single_publisher(load, routes, lanes);
+    connect_single_publisher(load, routes, sequences);
 }
 
 static void build_limit(struct load *load) {
     struct queue_arguments arguments = NO_ARGUMENTS;
-    struct route route = {.lane = 0, .channel = 1};
+    struct route route = {.sequence = 0, .channel = 1};
     arguments.max_length = load->options.max_length;
     allocate(load, 1, 0, 1);
     declare_queues_with(load, 1, &arguments);
@@ -160,7 +160,7 @@ static void build_limit(struct load *load) {
 /* The second queue's messages expire at once, and the first gets its dead letters. */
 static void build_dead(struct load *load) {
     struct queue_arguments arguments = NO_ARGUMENTS;
-    struct route route = {.lane = 0, .channel = 1};
+    struct route route = {.sequence = 0, .channel = 1};
     allocate(load, 1, 1, 2);
     declare_queues(load, 1);
     arguments.message_ttl = 0;
@@ -172,7 +172,7 @@ static void build_dead(struct load *load) {
 }
 
 static void build_fanout(struct load *load) {
-    struct route route = {.lane = 0, .channel = 1};
+    struct route route = {.sequence = 0, .channel = 1};
     allocate(load, 1, load->options.queues, 1 + load->options.queues);
     declare_queues(load, load->options.queues);
     declare_exchange(load, "fanout");
@@ -182,7 +182,7 @@ static void build_fanout(struct load *load) {
     connect_single_publisher(load, &route, 1);
 }
 
-/* Binding number i, of four kinds in turn; the key of lane i, s<i>.eu.kern.k<i>, matches it and no other. */
+/* Binding number i, of four kinds in turn; the key of sequence i, s<i>.eu.kern.k<i>, matches it and no other. */
 static void topic_pattern(int i, char pattern[NAME_SIZE]) {
     switch (i % 4) {
     case 0: snprintf(pattern, NAME_SIZE, "s%04d.*.kern.#", i); break;
@@ -202,7 +202,7 @@ static void build_topic(struct load *load) {
         char pattern[NAME_SIZE];
         topic_pattern(i, pattern);
         queue_bind(load->control, load->queues[i % load->queue_count], load->exchange, pattern);
-        routes[i] = (struct route){.lane = i, .channel = 1};
+        routes[i] = (struct route){.sequence = i, .channel = 1};
         strcpy(routes[i].exchange, load->exchange);
         snprintf(routes[i].key, NAME_SIZE, "s%04d.eu.kern.k%04d", i, i);
     }
@@ -220,11 +220,11 @@ static void build_channels(struct load *load) {
         struct connection *connection = add_connection(load);
         struct route routes[CHANNELS_MAX] = {0};
         for (int p = 0; p < pairs; p++) {
-            int lane = c * pairs + p, consumed = (c + connections / 2) % connections * pairs + p;
+            int sequence = c * pairs + p, consumed = (c + connections / 2) % connections * pairs + p;
             add_publishing_channel(load, connection, 2 * p + 1);
             add_consumer(load, connection, 2 * p + 2, load->queues[consumed]);
-            routes[p] = (struct route){.lane = lane, .channel = 2 * p + 1};
-            strcpy(routes[p].key, load->queues[lane]);
+            routes[p] = (struct route){.sequence = sequence, .channel = 2 * p + 1};
+            strcpy(routes[p].key, load->queues[sequence]);
         }
         fill_batch(load, connection->publisher, routes, pairs);
     }
@@ -236,7 +236,7 @@ static void build_pairs(struct load *load) {
     allocate(load, pairs, 1, 2 * pairs);
     declare_queues(load, pairs);
     for (int i = 0; i < pairs; i++) {
-        struct route route = {.lane = i, .channel = 1};
+        struct route route = {.sequence = i, .channel = 1};
         strcpy(route.key, load->queues[i]);
         struct connection *publishing = add_connection(load);
         add_publishing_channel(load, publishing, 1);
@@ -245,7 +245,7 @@ static void build_pairs(struct load *load) {
     }
 }
 
-/* A queue that is there before and after, and whoever publishes to it or consumes from it, but not both. */
+/* A queue that exists before and after, and a publisher or a consumer, but not both. */
 static void name_queue(struct load *load) {
     allocate(load, 1, 0, 1);
     load->queues = must(calloc(1, sizeof *load->queues));
@@ -255,10 +255,10 @@ static void name_queue(struct load *load) {
 }
 
 static void build_fill(struct load *load) {
-    struct route route = {.lane = 0, .channel = 1};
+    struct route route = {.sequence = 0, .channel = 1};
     name_queue(load);
     strcpy(route.key, load->queues[0]);
-    load->lanes[0].sent = load->options.first;
+    load->sequences[0].sent = load->options.first;
     struct connection *publishing = add_connection(load);
     add_publishing_channel(load, publishing, 1);
     fill_batch(load, publishing->publisher, &route, 1);
@@ -273,7 +273,7 @@ static void build_drain(struct load *load) {
 
 /* The frames of build_queue without a broker: the relay pairs the first connection with the second. */
 static void build_relay(struct load *load) {
-    struct route route = {.lane = 0, .channel = 1};
+    struct route route = {.sequence = 0, .channel = 1};
     allocate(load, 1, 1, 2);
     snprintf(route.key, NAME_SIZE, "load.%07d.%04d", (int)getpid(), 0);
     struct connection *publishing = add_connection(load);

@@ -272,7 +272,7 @@ void amqp_disconnect(int socket) {
     close(socket);
 }
 
-/* Finish the method begun at `payload`, send it and wait for its answer. */
+/* Finish the method that starts at `payload`, send it and wait for its reply. */
 static const uint8_t *call(int socket, struct buffer *out, size_t payload, enum method expected) {
     frame_end(out, payload);
     const uint8_t *answer = request(socket, out, expected);

@@ -1,8 +1,7 @@
 /* AMQP 0-9-1 as a client writes and reads it: growing buffers, frames, and blocking requests.
  *
- * Everything here that cannot go on ends the program through fail(): a measurement that met an error
- * is not a measurement. Sockets passed to request() are blocking; the event loop of worker.c only
- * uses the encoders and the readers.
+ * Every error here ends the program through fail(), because a measurement with an error is invalid.
+ * request() takes blocking sockets; the event loop of worker.c uses the encoders and the readers only.
  */
 #ifndef AMQPLOAD_WIRE_H
 #define AMQPLOAD_WIRE_H
@@ -12,7 +11,7 @@
 
 #define FRAME_OVERHEAD 8    /* type 1, channel 2, size 4, end 1 (specification 4.2.3) */
 #define FRAME_HEADER 7
-#define FRAME_MAX 131072    /* what RabbitMQ proposes, and what tune-ok answers */
+#define FRAME_MAX 131072    /* RabbitMQ's proposal, and the value in tune-ok */
 #define FRAME_END 0xCE
 
 enum frame_type { FRAME_METHOD = 1, FRAME_CONTENT_HEADER = 2, FRAME_BODY = 3, FRAME_HEARTBEAT = 8 };
@@ -78,11 +77,11 @@ struct message {
 /* basic.publish, header and body frame; returns the offset of the body's first byte. */
 size_t put_message(struct buffer *out, int channel, const struct message *message);
 
-/* End the program when the method closes the connection or the channel, with the text it carries. */
+/* End the program with the reply text if the method closes the connection or the channel. */
 void refuse_close(uint32_t method, const uint8_t *payload);
 
-/* Send what `out` holds, empty it, and read until a method frame comes, which must be `expected`.
- * Its payload is in the returned buffer, valid until the next call. */
+/* Send and empty `out`, and read until a method frame arrives, which must be `expected`.
+ * The result is its payload, valid until the next call. */
 const uint8_t *request(int socket, struct buffer *out, enum method expected);
 
 struct endpoint {
@@ -91,14 +90,14 @@ struct endpoint {
 };
 
 int tcp_connect(const struct endpoint *endpoint);
-/* A connection past connection.open-ok, heartbeats off. */
+/* Open a connection without heartbeats. */
 int amqp_connect(const struct endpoint *endpoint);
 void amqp_disconnect(int socket);
 
 void channel_open(int socket, int channel);
 void exchange_declare(int socket, const char *name, const char *type);
 void exchange_delete(int socket, const char *name);
-/* What a queue is declared with; numbers below 0 and NULL leave an argument out. */
+/* The arguments of a declaration; numbers below 0 and NULL omit an argument. */
 struct queue_arguments {
     int message_ttl, max_length, max_priority;
     const char *dead_letter_key; /* through the default exchange */
@@ -106,7 +105,7 @@ struct queue_arguments {
 
 void queue_declare(int socket, const char *name, int durable, const struct queue_arguments *arguments);
 void queue_bind(int socket, const char *queue, const char *exchange, const char *key);
-uint32_t queue_delete(int socket, const char *name); /* the number of messages it still held */
+uint32_t queue_delete(int socket, const char *name); /* returns the number of its messages */
 void confirm_select(int socket, int channel);
 void consume(int socket, int channel, const char *queue, const char *consumer_tag, int prefetch, int auto_ack);
 

@@ -10,8 +10,8 @@
 #include "load.h"
 
 #define EVENTS 128
-#define PHASE_POLL_MS 10    /* how late a worker may notice that the phase changed */
-#define THROTTLE_POLL_MS 1  /* how late it may notice that the backlog has shrunk */
+#define PHASE_POLL_MS 10    /* delay at most until a worker notices a new phase */
+#define THROTTLE_POLL_MS 1  /* delay at most until it notices a smaller backlog */
 
 uint64_t now_ns(void) {
     struct timespec time;
@@ -60,7 +60,7 @@ static void send_control(struct connection *connection) {
         control->size = connection->control_sent = 0;
 }
 
-/* What the phase asks for once: publishers close their channels, consumers cancel. */
+/* Once a phase: publishers close their channels, consumers cancel. */
 static void follow_phase(struct worker *worker, struct connection *connection) {
     struct load *load = worker->load;
     int phase = atomic_load_explicit(&load->phase, memory_order_relaxed);
@@ -93,7 +93,7 @@ static void watch(struct worker *worker, struct connection *connection, int oper
         fail("epoll_ctl");
 }
 
-/* Methods go out between two messages, never inside one. */
+/* Methods are sent between two messages, never inside one. */
 static void advance(struct worker *worker, struct connection *connection) {
     follow_phase(worker, connection);
     if (control_pending(connection) && !message_pending(connection))
@@ -145,7 +145,7 @@ static bool finished(const struct worker *worker) {
     return true;
 }
 
-/* One turn of the loop. */
+/* One iteration of the loop. */
 static void turn(struct worker *worker) {
     struct epoll_event events[EVENTS];
     int count = epoll_wait(worker->epoll, events, EVENTS, worker->throttled ? THROTTLE_POLL_MS : PHASE_POLL_MS);
