@@ -76,7 +76,7 @@ class ReplySink(Sink):
                 self._dropped = True
                 deliveries = self._deliveries
                 deliveries.session.logger.warning(
-                    "replies dropped", channel=deliveries.number, reason="requester does not read"
+                    "replies dropped", channel=deliveries.channel, reason="requester does not read"
                 )
             return ACCEPTED
         self.waiting_bytes += cost(message)

@@ -1,6 +1,6 @@
-"""The properties of a published message that the broker itself answers for.
+"""The properties of a published message that the broker checks or acts on.
 
-They are user-id, expiration and delivery-mode, which have to be right, the headers CC and BCC,
+They are user-id, expiration and delivery-mode, which have to be valid, the headers CC and BCC,
 which are further routing keys (RabbitMQ: Sender-selected Distribution), and a reply-to that stands
 for the channel itself (RabbitMQ: Direct Reply-to). Everything else in the properties is between
 publisher and consumer.
@@ -34,11 +34,11 @@ _INTEGER: Final = re.compile(r"[+-]?[0-9]+")
 _ROUTING_HEADER_NAMES: Final = [bytes([len(name)]) + name.encode() for name in ROUTING_HEADERS]
 
 
-def is_to_be_examined(header: bytes, flags: int) -> bool:
-    """Whether a checked content header with these flags has anything for `examine`."""
+def needs_check(header: bytes, flags: int) -> bool:
+    """Whether a checked content header with these flags has properties for `check`."""
     if flags & encoded_table.EXPIRATION or asks_for_replies(header, flags):
         return True
-    return _is_to_be_decoded(header, flags)
+    return _needs_decoding(header, flags)
 
 
 def asks_for_replies(header: bytes, flags: int) -> bool:
@@ -51,8 +51,8 @@ def asks_for_replies(header: bytes, flags: int) -> bool:
     return header[at : at + len(_WIRE_REPLY_TO)] == _WIRE_REPLY_TO
 
 
-def _is_to_be_decoded(header: bytes, flags: int) -> bool:
-    """Whether there is anything that only the decoded properties tell."""
+def _needs_decoding(header: bytes, flags: int) -> bool:
+    """Whether the properties have to be decoded, which takes long, to be checked."""
     if flags & encoded_table.USER_ID:
         return True
     if flags & encoded_table.DELIVERY_MODE:
@@ -64,19 +64,19 @@ def _is_to_be_decoded(header: bytes, flags: int) -> bool:
     return False
 
 
-class Examined(NamedTuple):
-    """What came of examining a content header."""
+class CheckedProperties(NamedTuple):
+    """The result of a check."""
 
     header: bytes
-    """Without BCC, and with the name for replies."""
+    """The payload of the content header, without BCC, and with the name for replies."""
     keys: list[str]
     """The routing keys in CC and BCC."""
     ttl: int
     """The time to live in milliseconds, or `NONE`."""
 
 
-def examine(header: bytes, user: str, reply_to: bytes) -> Examined:
-    """See that the properties of a content header hold what they must.
+def check(header: bytes, user: str, reply_to: bytes) -> CheckedProperties:
+    """Check the properties of a content header.
 
     :param reply_to: the name by which replies reach the channel, empty if it consumes none.
     :raises AmqpError: PRECONDITION_FAILED for a request without a consumer of replies, a user-id
@@ -86,8 +86,8 @@ def examine(header: bytes, user: str, reply_to: bytes) -> Examined:
     flags = _flags(header)
     if asks_for_replies(header, flags):
         header = _with_reply_to(header, flags, reply_to)
-    if not _is_to_be_decoded(header, flags):
-        return Examined(header, [], _time_to_live(header))
+    if not _needs_decoding(header, flags):
+        return CheckedProperties(header, [], _time_to_live(header))
     properties = methods.properties(header)
     if properties.user_id is not None and properties.user_id != user:
         raise AmqpError(
@@ -102,7 +102,26 @@ def examine(header: bytes, user: str, reply_to: bytes) -> Examined:
     keys = _routing_keys(header, headers)
     if HIDDEN_HEADER in headers:
         header = with_headers(header, {HIDDEN_HEADER.encode(): None})
-    return Examined(header, keys, ttl)
+    return CheckedProperties(header, keys, ttl)
+
+
+class PropertyChecks:
+    """The checks of one channel. The last result is kept, as the next header mostly is the same."""
+
+    def __init__(self) -> None:
+        self._header = b""
+        self._reply_to = b""
+        self._checked: CheckedProperties | None = None
+
+    def check(self, header: bytes, user: str, reply_to: bytes) -> CheckedProperties:
+        """As the function `check`. A header that is the same object is not checked again."""
+        checked = self._checked
+        if checked is None or self._header is not header or self._reply_to != reply_to:
+            checked = check(header, user, reply_to)
+            self._checked = checked
+            self._header = header
+            self._reply_to = reply_to
+        return checked
 
 
 def _time_to_live(header: bytes) -> int:

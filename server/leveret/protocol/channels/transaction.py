@@ -1,27 +1,48 @@
 """A transaction: what a channel published and settled since its last commit.
 
-Nothing of it is seen by anybody until tx.commit; tx.rollback forgets the messages and makes the
-deliveries unacknowledged again (AMQP 0-9-1, section 1.9; RabbitMQ: Broker Semantics).
+Nothing of it takes effect before tx.commit. tx.rollback drops the messages and makes the deliveries
+unacknowledged again (AMQP 0-9-1, section 1.9; RabbitMQ: Broker Semantics).
 """
+
+from typing import TypeAlias
 
 from leveret.engine.routing.routes import Route
 from leveret.engine.values.message import Message
-from leveret.protocol.channels.deliveries import Delivery, Outcome
+from leveret.protocol.channels.deliveries import Deliveries
+from leveret.protocol.channels.delivery import Delivery, Outcome
+
+Publish: TypeAlias = tuple[Message, Route, bool]
+"""A message, where it goes, and whether it is mandatory."""
+
+Settling: TypeAlias = tuple[list[Delivery], Outcome]
 
 
 class Transaction:
-    """What is to happen at the next commit."""
+    """The transaction of one channel, which exists before tx.select, but defers nothing then."""
 
     def __init__(self) -> None:
-        self.published: list[tuple[Message, Route, bool]] = []
-        """Messages, where they go, and whether they are mandatory."""
-        self.settled: list[tuple[list[Delivery], Outcome]] = []
-        """Deliveries, and what becomes of them."""
+        self.selected = False
+        """Whether tx.select came."""
+        self._published: list[Publish] = []
+        self._settled: list[Settling] = []
 
     def publish(self, message: Message, route: Route, mandatory: bool) -> None:
-        """Publish at the commit."""
-        self.published.append((message, route, mandatory))
+        """Publish at the next commit."""
+        self._published.append((message, route, mandatory))
 
     def settle(self, deliveries: list[Delivery], outcome: Outcome) -> None:
-        """Have that become of them at the commit."""
-        self.settled.append((deliveries, outcome))
+        """Settle at the next commit."""
+        self._settled.append((deliveries, outcome))
+
+    def take(self) -> tuple[list[Publish], list[Settling]]:
+        """Take all that is to be committed. The next transaction begins empty."""
+        published, settled = self._published, self._settled
+        self._published = []
+        self._settled = []
+        return published, settled
+
+    def roll_back(self, deliveries: Deliveries) -> None:
+        """Drop what was published, and make what was settled unacknowledged again."""
+        _, settled = self.take()
+        if settled:
+            deliveries.restore([delivery for popped, _ in settled for delivery in popped])

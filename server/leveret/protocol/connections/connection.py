@@ -19,7 +19,8 @@ from leveret.engine.lifecycle.queues import remove_queue
 from leveret.engine.values.field_table import describe
 from leveret.errors import AmqpError, ReplyCode
 from leveret.limits import CLOSE_TIMEOUT_S, OUTPUT_REPLIES_BYTES_MAX, SILENT_CLOSE_DELAY_S
-from leveret.protocol.channels.channel import HEADER_BYTES_MIN, Channel
+from leveret.protocol.channels.channel import Channel
+from leveret.protocol.channels.content import HEADER_BYTES_MIN
 from leveret.protocol.channels.session import NO_VHOST, Session
 from leveret.protocol.connections import handshake
 from leveret.protocol.connections.keepalive import Keepalive
@@ -205,7 +206,7 @@ class Connection(FrameHandler):
             )
         if not channel.open:
             return
-        if channel.expecting != EXPECT_METHOD:
+        if channel.content.expecting != EXPECT_METHOD:
             self._frame_method = BASIC_PUBLISH
         if kind == FRAME_BODY:
             channel.body(data, start, stop)
@@ -214,18 +215,18 @@ class Connection(FrameHandler):
 
     def _channel_method(self, channel: Channel, data: bytes, start: i64, stop: i64) -> None:
         """Handle a method of an open channel."""
-        if channel.expecting != EXPECT_METHOD:
+        if channel.content.expecting != EXPECT_METHOD:
             self._frame_method = BASIC_PUBLISH
-            raise channel.unexpected()
+            raise channel.content.unexpected_frame()
         method = self._frame_method
         if method == BASIC_PUBLISH:
             channel.publish(data, start, stop)
         elif method == BASIC_ACK:
-            channel.ack(data, start, stop)
+            channel.settlement.ack(data, start, stop)
         elif method == BASIC_REJECT:
-            channel.reject(data, start, stop)
+            channel.settlement.reject(data, start, stop)
         elif method == BASIC_NACK:
-            channel.nack(data, start, stop)
+            channel.settlement.nack(data, start, stop)
         else:
             self._decoded_method(channel, data[start:stop])
 
@@ -237,7 +238,7 @@ class Connection(FrameHandler):
             raise AmqpError(ReplyCode.CHANNEL_ERROR, "second 'channel.open' seen")
         if method.index != CHANNEL_CLOSE:
             raise AmqpError(ReplyCode.COMMAND_INVALID, "unimplemented method")
-        channel.write_confirms()
+        channel.confirms.flush()
         channel.move(ChannelEvent.CLOSE)
         channel.discard()
         channel.send(ChannelMethods.CloseOk())
@@ -377,7 +378,7 @@ class Connection(FrameHandler):
             return
         class_id, method_id = divmod(int(self._frame_method), 0x10000)
         self._log_error(error, "channel closed", class_id, method_id)
-        channel.write_confirms()
+        channel.confirms.flush()
         channel.move(ChannelEvent.FAIL)
         channel.discard()
         channel.send(
@@ -468,7 +469,7 @@ class Connection(FrameHandler):
         queues = [queue for channel in channels.values() for queue in channel.end_consumers()]
         for channel in channels.values():
             if channel.open:
-                channel.write_confirms()
+                channel.confirms.flush()
                 channel.discard()
             channel.move(ChannelEvent.DISCONNECT)
         for queue in queues:

@@ -15,7 +15,8 @@ from leveret.engine.values.settings import NONE
 from leveret.errors import AmqpError, ReplyCode
 from leveret.protocol.channels import direct_reply_to
 from leveret.protocol.channels.channel import Channel
-from leveret.protocol.channels.deliveries import ChannelConsumer, Delivery
+from leveret.protocol.channels.deliveries import ChannelConsumer
+from leveret.protocol.channels.delivery import Delivery
 from leveret.protocol.channels.published_properties import REPLY_TO
 from leveret.protocol.handlers.queue import queue_name
 
@@ -34,11 +35,11 @@ def qos(channel: Channel, method: Basic.Qos) -> None:
     channel.send(Basic.QosOk())
     if method.global_:
         channel.deliveries.prefetch = method.prefetch_count
-        channel.deliveries.reconsider_consumers()
+        channel.deliveries.resume_consumers()
     else:
         channel.prefetch = method.prefetch_count
-        if channel.retunes:
-            channel.deliveries.retune(method.prefetch_count)
+        if channel.prefetch_changes_consumers:
+            channel.deliveries.set_consumer_prefetch(method.prefetch_count)
 
 
 def consume(channel: Channel, method: Basic.Consume) -> None:
@@ -78,17 +79,17 @@ def _make_consumer(channel: Channel, method: Basic.Consume, tag: str) -> Channel
         exclusive=method.exclusive,
         prefetch=channel.prefetch,
         arguments=arguments,
-        timeout=_timeout(channel, queue, arguments),
+        timeout_ms=_timeout_ms(channel, queue, arguments),
     )
 
 
-def _timeout(channel: Channel, queue: Queue, arguments: Arguments) -> int:
+def _timeout_ms(channel: Channel, queue: Queue, arguments: Arguments) -> int:
     """Milliseconds a consumer has to acknowledge: what it asks for, or its queue, or the broker."""
     own = arguments.get(CONSUMER_TIMEOUT)
     if isinstance(own, int):
         return own
     queues = queue.settings.consumer_timeout
-    return channel.consumer_timeout if queues == NONE else int(queues)
+    return channel.consumer_timeout_ms if queues == NONE else int(queues)
 
 
 def cancel(channel: Channel, method: Basic.Cancel) -> None:
@@ -123,7 +124,7 @@ def get(channel: Channel, method: Basic.Get) -> Frame | None:
     else:
         queue.unacknowledged += 1
         channel.deliveries.unacknowledged[tag] = delivery
-    channel.send_got(delivery, redelivered)
+    channel.send_get_ok(delivery, redelivered)
     return None
 
 
@@ -131,13 +132,13 @@ def recover(channel: Channel, method: Basic.Recover) -> None:
     """basic.recover: the reply, and then everything unacknowledged once more."""
     _refuse_recover_without_requeue(method.requeue)
     channel.send(Basic.RecoverOk())
-    channel.requeue(channel.deliveries.take_all(), failed=False)
+    channel.settlement.requeue(channel.deliveries.pop_all(), failed=False)
 
 
 def recover_async(channel: Channel, method: Basic.RecoverAsync) -> None:
     """basic.recover-async: as basic.recover, without a reply."""
     _refuse_recover_without_requeue(method.requeue)
-    channel.requeue(channel.deliveries.take_all(), failed=False)
+    channel.settlement.requeue(channel.deliveries.pop_all(), failed=False)
 
 
 def _refuse_recover_without_requeue(requeue: bool) -> None:

@@ -12,9 +12,9 @@ from leveret.protocol.channels.channel import Channel
 
 def select(channel: Channel, method: Confirm.Select) -> Frame:
     """confirm.select: publishes are counted from 1 and confirmed."""
-    if channel.transaction is not None:
+    if channel.transaction.selected:
         raise AmqpError(ReplyCode.PRECONDITION_FAILED, "cannot switch from tx to confirm mode")
-    channel.confirming = True
+    channel.confirms.enabled = True
     return Confirm.SelectOk()
 
 

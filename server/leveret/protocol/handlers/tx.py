@@ -7,6 +7,7 @@ from pamqp.base import Frame
 from pamqp.commands import Tx
 
 from leveret.engine.routing.routes import Route
+from leveret.engine.routing.sink import REFUSED
 from leveret.engine.values.message import arriving
 from leveret.errors import AmqpError, ReplyCode
 from leveret.protocol.channels.channel import Channel
@@ -14,27 +15,24 @@ from leveret.protocol.channels.transaction import Transaction
 
 
 def select(channel: Channel, method: Tx.Select) -> Frame:
-    """tx.select: from now on the channel's work waits for a commit."""
-    if channel.confirming:
+    """tx.select: publishes and acknowledgements wait for tx.commit from here on."""
+    if channel.confirms.enabled:
         raise AmqpError(ReplyCode.PRECONDITION_FAILED, "cannot switch from confirm to tx mode")
-    if channel.transaction is None:
-        channel.transaction = Transaction()
+    channel.transaction.selected = True
     return Tx.SelectOk()
 
 
 def commit(channel: Channel, method: Tx.Commit) -> Frame:
-    """tx.commit: publish and settle all that waits, and begin anew."""
-    transaction = _transaction(channel)
-    channel.transaction = None
+    """tx.commit: publish and settle all that waits, and begin a new transaction."""
+    published, settled = _transaction(channel).take()
     now = int(channel.vhost.clock.now)
     refused = False
-    for message, route, mandatory in transaction.published:
-        came = arriving(message, now)
-        if not channel.route_message(came, _without_deleted(route), mandatory):
+    for message, route, mandatory in published:
+        arrived = arriving(message, now)
+        if channel.route_message(arrived, _without_deleted(route), mandatory) & REFUSED:
             refused = True
-    for deliveries, outcome in transaction.settled:
-        channel.settle(deliveries, outcome)
-    channel.transaction = Transaction()
+    for deliveries, outcome in settled:
+        channel.settlement.settle(deliveries, outcome)
     channel.hold_until_committed()
     if refused:
         raise AmqpError(ReplyCode.PRECONDITION_FAILED, "partial tx completion")
@@ -42,7 +40,7 @@ def commit(channel: Channel, method: Tx.Commit) -> Frame:
 
 
 def _without_deleted(route: Route) -> Route:
-    """A route as it was when its message was published, but for the queues that are gone since."""
+    """The route a message had when it was published, without sinks that were deleted since."""
     if not any(sink.deleted for sink in route.sinks):
         return route
     sinks = [sink for sink in route.sinks if not sink.deleted]
@@ -50,14 +48,17 @@ def _without_deleted(route: Route) -> Route:
 
 
 def rollback(channel: Channel, method: Tx.Rollback) -> Frame:
-    """tx.rollback: forget all that waits, and begin anew."""
-    channel.rollback(_transaction(channel))
-    channel.transaction = Transaction()
+    """tx.rollback: forget all that waits, and begin a new transaction."""
+    _transaction(channel).roll_back(channel.deliveries)
     return Tx.RollbackOk()
 
 
 def _transaction(channel: Channel) -> Transaction:
-    if channel.transaction is None:
+    """The transaction of the channel.
+
+    :raises AmqpError: PRECONDITION_FAILED without tx.select.
+    """
+    if not channel.transaction.selected:
         raise AmqpError(ReplyCode.PRECONDITION_FAILED, "channel is not transactional")
     return channel.transaction
 

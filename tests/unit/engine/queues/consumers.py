@@ -37,14 +37,14 @@ class Recorder:
             exclusive=exclusive,
             prefetch=0,
             arguments={"x-priority": priority},
-            timeout=timeout,
+            timeout_ms=timeout,
         )
         self._deliveries.consumers[tag] = self.consumer
         self.has_room(room)
 
     def has_room(self, room: int) -> None:
         """Give it room for so many more, without telling the queue."""
-        self._deliveries.prefetch = self._deliveries.held + room
+        self._deliveries.prefetch = self._deliveries.outstanding + room
         self._session.write_paused = self._deliveries.prefetch == 0
 
     @property
@@ -65,7 +65,7 @@ class Recorder:
 
     def settles(self, tag: int) -> bool:
         """Settle a delivery; whether its message was still this consumer's to settle."""
-        delivery = self._deliveries.take(tag)
+        delivery = self._deliveries.pop(tag)
         if delivery is not None:
             delivery.acknowledge()
         return delivery is not None

@@ -15,7 +15,7 @@ from leveret.engine.values.encoded_table import (
 )
 from leveret.engine.values.settings import NONE
 from leveret.errors import AmqpError
-from leveret.protocol.channels.published_properties import examine, is_to_be_examined, time_to_live
+from leveret.protocol.channels.published_properties import check, needs_check, time_to_live
 from tests.unit.protocol.wire import octets
 
 FLAGS_AT = 12
@@ -40,20 +40,20 @@ def test_bcc_is_cut_out_and_no_other_octet_changes(
     before: list[tuple[bytes, bytes]], behind: list[tuple[bytes, bytes]]
 ) -> None:
     header = header_of(octets.table(*before, (b"BCC", BCC), *behind))
-    assert is_to_be_examined(header, flags_of(header))
-    assert examine(header, "guest", b"")[0] == header_of(octets.table(*before, *behind))
+    assert needs_check(header, flags_of(header))
+    assert check(header, "guest", b"")[0] == header_of(octets.table(*before, *behind))
 
 
 @given(entries)
 def test_what_has_no_routing_header_stays_as_it_is(written: list[tuple[bytes, bytes]]) -> None:
     header = header_of(octets.table(*written))
-    assert examine(header, "guest", b"") == (header, [], NONE)
+    assert check(header, "guest", b"") == (header, [], NONE)
 
 
 def test_a_routing_header_inside_another_table_is_none() -> None:
     inner = b"F" + octets.table((b"BCC", BCC))
     header = header_of(octets.table((b"inner", inner)))
-    assert examine(header, "guest", b"") == (header, [], NONE)
+    assert check(header, "guest", b"") == (header, [], NONE)
 
 
 def request_of(table: bytes, reply_to: bytes) -> bytes:
@@ -68,9 +68,9 @@ def test_the_name_for_replies_is_put_in_and_no_other_octet_changes(
     written: list[tuple[bytes, bytes]], name: bytes
 ) -> None:
     header = request_of(octets.table(*written), b"amq.rabbitmq.reply-to")
-    assert is_to_be_examined(header, flags_of(header))
-    examined = examine(header, "guest", name)
-    assert examined == (request_of(octets.table(*written), name), [], NONE)
+    assert needs_check(header, flags_of(header))
+    checked = check(header, "guest", name)
+    assert checked == (request_of(octets.table(*written), name), [], NONE)
 
 
 @given(entries)
@@ -78,8 +78,8 @@ def test_the_name_for_replies_is_put_in_where_bcc_is_cut_out(
     written: list[tuple[bytes, bytes]],
 ) -> None:
     header = request_of(octets.table((b"BCC", BCC), *written), b"amq.rabbitmq.reply-to")
-    examined = examine(header, "guest", b"mine")[0]
-    assert examined == request_of(octets.table(*written), b"mine")
+    checked = check(header, "guest", b"mine")[0]
+    assert checked == request_of(octets.table(*written), b"mine")
 
 
 @pytest.mark.parametrize(
@@ -87,14 +87,14 @@ def test_the_name_for_replies_is_put_in_where_bcc_is_cut_out(
 )
 def test_any_other_reply_to_stays_as_it_is(reply_to: bytes) -> None:
     header = request_of(octets.table(), reply_to)
-    assert not is_to_be_examined(header, flags_of(header))
-    assert examine(header, "guest", b"mine") == (header, [], NONE)
+    assert not needs_check(header, flags_of(header))
+    assert check(header, "guest", b"mine") == (header, [], NONE)
 
 
 def test_a_request_needs_a_consumer_of_replies() -> None:
     header = request_of(octets.table(), b"amq.rabbitmq.reply-to")
     with pytest.raises(AmqpError, match="fast reply consumer does not exist"):
-        examine(header, "guest", b"")
+        check(header, "guest", b"")
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_request_needs_a_consumer_of_replies() -> None:
 )
 def test_only_what_may_be_wrong_is_examined(properties: bytes, expected: bool) -> None:
     header = struct.pack(">HHQ", 60, 0, 0) + properties
-    assert is_to_be_examined(header, flags_of(header)) is expected
+    assert needs_check(header, flags_of(header)) is expected
 
 
 @given(st.integers(0, 315_360_000_000))

@@ -1,0 +1,107 @@
+"""Publisher confirms of one channel (RabbitMQ: Consumer Acknowledgements and Publisher Confirms).
+
+Publishes are counted from 1. A message that some queue persists is confirmed when the batch that
+has it is synced, any other one at the next flush; both as far as all publishes before it are. Many
+are confirmed by one basic.ack with `multiple`.
+
+A nack may overtake the acks of earlier publishes that still wait for their batch: it is about one
+publish, and the publisher has nothing to gain from waiting.
+"""
+
+from collections import deque
+
+from mypy_extensions import i16, i64
+
+from leveret.protocol.channels.session import ConfirmWriter, Session
+from leveret.protocol.wire.frames import write_ack, write_nack
+
+
+class PublisherConfirms(ConfirmWriter):
+    """What the publisher of one channel was told, and has yet to be told."""
+
+    def __init__(self, session: Session, wire_number: i16) -> None:
+        self.enabled = False
+        """Whether confirm.select came."""
+        self.closed = False
+        """Whether the channel is closed, so that nothing may be written any more."""
+        self._session = session
+        self._wire_number: i16 = wire_number
+        self._published: i64 = 0
+        self._confirmed: i64 = 0
+        """Publishes up to this one are acked or nacked."""
+        self._last_batch: i64 = 0
+        """The batch that the latest publishes wait for; 0 if none ever had to wait."""
+        self._unsynced: deque[tuple[int, int]] = deque()
+        """Publishes up to a number, and the batch they wait for, in order. Those behind the last
+        pair wait for `_last_batch`."""
+        self._refused: set[int] = set()
+        """Publishes that were nacked while earlier ones were not confirmed yet."""
+        self._awaits_flush = False
+        """Whether the session will call `write_confirms` before the next flush."""
+        self._awaits_sync = False
+        """Whether the session will do so before the first flush after the next commit. That one
+        covers later publishes, too, which cannot be confirmed before."""
+
+    def published(self, awaits_commit: bool) -> None:
+        """Count a publish that no queue refused.
+
+        :param awaits_commit: whether the confirm has to wait for the batch that is open.
+        """
+        store = self._session.store
+        if awaits_commit and store is not None and store.batch != self._last_batch:
+            if self._last_batch != 0:
+                self._unsynced.append((int(self._published), int(self._last_batch)))
+            self._last_batch = store.batch
+        self._published += 1
+        if not self._awaits_flush and not self._awaits_sync:
+            self._awaits_flush = True
+            self._session.confirm_at_flush(self)
+
+    def refused(self) -> None:
+        """Count a publish that a queue refused, and nack it at once.
+
+        The acks of earlier publishes are written before it, as far as their batches are synced.
+        """
+        self.flush()
+        self._published += 1
+        if self._confirmed == self._published - 1:
+            self._confirmed = self._published
+        else:
+            self._refused.add(int(self._published))
+        write_nack(self._session.output, self._wire_number, self._published)
+        self._session.request_flush()
+
+    def flush(self) -> None:
+        """Write the confirms that are due, before another frame of the channel is written."""
+        if self._awaits_flush or self._awaits_sync:
+            self._write()
+
+    def write_confirms(self) -> None:
+        self._awaits_flush = False
+        self._write()
+
+    def _write(self) -> None:
+        upto = self._published
+        store = self._session.store
+        synced: i64 = 0 if store is None else store.synced
+        if self._last_batch > synced:
+            upto = self._confirmed
+            unsynced = self._unsynced
+            while unsynced and unsynced[0][1] <= synced:
+                upto = unsynced.popleft()[0]
+            self._awaits_sync = True
+            self._session.confirm_at_sync(self)
+        else:
+            self._awaits_sync = False
+            self._unsynced.clear()
+        last = upto
+        if self._refused:
+            # A refused publish is not the one that an ack names.
+            while last > self._confirmed and int(last) in self._refused:
+                last -= 1
+            self._refused = {tag for tag in self._refused if tag > upto}
+        count = last - self._confirmed
+        if not self.closed:
+            if count != 0:
+                write_ack(self._session.output, self._wire_number, last, count != 1)
+            self._confirmed = upto

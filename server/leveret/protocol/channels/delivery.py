@@ -1,0 +1,74 @@
+"""A delivery: one message that a channel delivered and its client has not settled yet."""
+
+from abc import abstractmethod
+from typing import Final, TypeAlias
+
+from mypy_extensions import i64, mypyc_attr
+
+from leveret.engine.queues.consumer import Consumer
+from leveret.engine.queues.queue import Queue
+from leveret.engine.values.message import Message
+
+Outcome: TypeAlias = int
+ACKNOWLEDGED: Final = 0
+REJECTED: Final = 1
+REQUEUED: Final = 2
+FAILED: Final = 3
+"""How a delivery is settled. REQUEUED and FAILED both return the message to its queue; FAILED
+counts as a failed attempt to deliver it, which a delivery limit limits."""
+
+
+class DeliveryConsumer(Consumer):
+    """A consumer, as the deliveries made to it see it."""
+
+    @abstractmethod
+    def delivery_settled(self, delivery: "Delivery") -> None:
+        """Count a delivery as settled."""
+
+    @abstractmethod
+    def restart_timer(self, delivery: "Delivery") -> None:
+        """Give the client the whole consumer timeout again to settle a delivery."""
+
+    @abstractmethod
+    def requeue_overdue(self, deliveries: list["Delivery"]) -> None:
+        """Return the messages of deliveries that were not settled in time to the queue."""
+
+    @abstractmethod
+    def resume_if_able(self) -> None:
+        """Take messages again if it was suspended and no limit stops it any more."""
+
+
+@mypyc_attr(acyclic=True)
+class Delivery:
+    """One unsettled message of a channel.
+
+    `acyclic`, as for messages: all cycles it could be part of end when the channel closes.
+    """
+
+    def __init__(
+        self,
+        tag: i64,
+        message: Message,
+        position: i64,
+        queue: Queue,
+        consumer: DeliveryConsumer | None,
+    ) -> None:
+        self.tag = tag
+        self.message = message
+        self.position = position
+        """Its position in the queue, which it is requeued to."""
+        self.queue = queue
+        self.consumer = consumer
+        """None if basic.get fetched it."""
+
+    def acknowledge(self) -> None:
+        """Settle it as done: the queue need not keep the message."""
+        self.count_settled()
+        self.queue.settle(self.position)
+
+    def count_settled(self) -> None:
+        """Count it as settled with its queue and its consumer; the message is left alone."""
+        self.queue.unacknowledged -= 1
+        consumer = self.consumer
+        if consumer is not None:
+            consumer.delivery_settled(self)

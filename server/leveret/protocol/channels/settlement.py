@@ -1,0 +1,119 @@
+"""Settling deliveries: basic.ack, nack, reject, and what requeues.
+
+Each takes deliveries out of the channel's unacknowledged ones, settles their messages at once, or
+at tx.commit in a transaction, and resumes the consumers that get below their prefetch by it.
+"""
+
+from librt.strings import read_i64_be
+from mypy_extensions import i64
+
+from leveret.engine.queues.queue import Queue
+from leveret.protocol.channels.deliveries import Deliveries
+from leveret.protocol.channels.delivery import (
+    ACKNOWLEDGED,
+    FAILED,
+    REJECTED,
+    REQUEUED,
+    Delivery,
+    DeliveryConsumer,
+    Outcome,
+)
+from leveret.protocol.channels.transaction import Transaction
+from leveret.protocol.wire import methods
+
+
+class Settlement:
+    """Settles the deliveries of one channel."""
+
+    def __init__(self, deliveries: Deliveries, transaction: Transaction) -> None:
+        self._deliveries = deliveries
+        self._transaction = transaction
+
+    def ack(self, data: bytes, start: i64, stop: i64) -> None:
+        """basic.ack, whose payload is `data[start:stop]`."""
+        if stop - start != 13:
+            raise methods.undecodable(data[start:stop])
+        tag = read_i64_be(data, start + 4)
+        multiple = data[start + 12] & 1 != 0
+        if multiple or self._transaction.selected:
+            self._settle_or_defer(self._pop(tag, multiple), ACKNOWLEDGED)
+            return
+        delivery = self._deliveries.pop(tag)
+        if delivery is None:
+            return
+        delivery.acknowledge()
+        consumer = delivery.consumer
+        if consumer is not None and (consumer.suspended or self._deliveries.prefetch != 0):
+            self._resume(consumer)
+
+    def reject(self, data: bytes, start: i64, stop: i64) -> None:
+        """basic.reject, whose payload is `data[start:stop]`."""
+        if stop - start != 13:
+            raise methods.undecodable(data[start:stop])
+        tag = read_i64_be(data, start + 4)
+        self._settle_or_defer(self._pop(tag, False), FAILED if data[start + 12] & 1 else REJECTED)
+
+    def nack(self, data: bytes, start: i64, stop: i64) -> None:
+        """basic.nack, whose payload is `data[start:stop]`."""
+        if stop - start != 13:
+            raise methods.undecodable(data[start:stop])
+        tag = read_i64_be(data, start + 4)
+        bits = data[start + 12]
+        self._settle_or_defer(self._pop(tag, bits & 1 != 0), REQUEUED if bits & 2 else REJECTED)
+
+    def _pop(self, tag: i64, multiple: bool) -> list[Delivery]:
+        if multiple:
+            return self._deliveries.pop_through(tag)
+        delivery = self._deliveries.pop(tag)
+        return [] if delivery is None else [delivery]
+
+    def _settle_or_defer(self, deliveries: list[Delivery], outcome: Outcome) -> None:
+        if self._transaction.selected:
+            self._transaction.settle(deliveries, outcome)
+        else:
+            self.settle(deliveries, outcome)
+
+    def settle(self, deliveries: list[Delivery], outcome: Outcome) -> None:
+        """Settle deliveries that are no longer among the unacknowledged ones."""
+        if outcome == ACKNOWLEDGED:
+            for delivery in deliveries:
+                delivery.acknowledge()
+            self._resume_consumers(deliveries)
+        elif outcome == REJECTED:
+            for delivery in deliveries:
+                delivery.count_settled()
+                delivery.queue.reject(delivery.message, delivery.position)
+            self._resume_consumers(deliveries)
+        else:
+            self.requeue(deliveries, failed=outcome == FAILED)
+
+    def requeue(self, deliveries: list[Delivery], *, failed: bool) -> None:
+        """Return messages to their queues, each to its old position.
+
+        :param failed: whether each counts as a failed attempt to deliver the message.
+        """
+        queues: dict[Queue, None] = {}
+        for delivery in deliveries:
+            delivery.count_settled()
+            delivery.queue.requeue(delivery.message, delivery.position, failed)
+            queues[delivery.queue] = None
+        self._deliveries.resume_consumers()
+        for queue in queues:
+            queue.deliver_ready()
+
+    def _resume_consumers(self, settled: list[Delivery]) -> None:
+        """Resume the consumers of settled deliveries, which are below their prefetch again."""
+        if self._deliveries.prefetch != 0:
+            self._deliveries.resume_consumers()
+            return
+        for delivery in settled:
+            consumer = delivery.consumer
+            if consumer is not None and consumer.suspended:
+                consumer.resume_if_able()
+
+    def _resume(self, consumer: DeliveryConsumer) -> None:
+        """Resume a consumer; and all others, where they share the prefetch of the channel."""
+        if self._deliveries.prefetch != 0:
+            self._deliveries.resume_consumers()
+        else:
+            consumer.resume_if_able()
