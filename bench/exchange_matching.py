@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pamqp import encode
 
-from leveret.engine.routing.exchanges import Destination, Exchange, create
+from leveret.engine.routing.exchanges import Destination, Exchange, ExchangeDeclaration, create
 from leveret.engine.values.message import Message
 
 ROUNDS = 5
@@ -96,8 +96,10 @@ def measure_hash(
     queues: Sequence[Destination], keys: Sequence[str], numbered: Sequence[Message]
 ) -> dict[str, float]:
     """The figures of the consistent hash exchange."""
-    by_key = create("x-consistent-hash", "k", True, False, False, {})
-    by_header = create("x-consistent-hash", "h", True, False, False, {"hash-header": "id"})
+    by_key = create(ExchangeDeclaration("x-consistent-hash", "k", True, False, False, {}))
+    by_header = create(
+        ExchangeDeclaration("x-consistent-hash", "h", True, False, False, {"hash-header": "id"})
+    )
     bound = queues[:HASH_BINDINGS_MAX]
     bind, size = per_bind(by_key, bound, ["1"] * len(bound))
     per_bind(by_header, bound, ["1"] * len(bound))
@@ -113,7 +115,7 @@ def measure(bindings: int) -> dict[str, float]:
     """Nanoseconds of each operation with so many bindings, in the fastest of several rounds."""
 
     def made(kind: str) -> Exchange:
-        return create(kind, kind, True, False, False, {})
+        return create(ExchangeDeclaration(kind, kind, True, False, False, {}))
 
     queues = [Destination(f"q{index}") for index in range(bindings)]
     topic, direct, by_headers = made("topic"), made("direct"), made("headers")

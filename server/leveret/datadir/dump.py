@@ -14,6 +14,8 @@ from leveret.engine.lifecycle.exchanges import is_predeclared, predeclare
 from leveret.engine.restore import restore
 from leveret.engine.routing.exchanges.base import Binding, Exchange
 from leveret.engine.routing.sink import Sink
+from leveret.engine.values.message import exchange_and_key
+from leveret.engine.values.text import octets_of_text, text_of
 from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError
 from leveret.protocol.wire.methods import PROPERTIES, properties
@@ -85,14 +87,14 @@ def _plain_binding(vhost: str, binding: Binding) -> Plain:
 
 def plain_message(vhost: str, queue: str, position: int, message: Stored) -> Plain:
     """A message in its queue; its body as text where it is UTF-8, else in base64."""
-    length = message.route[0]
+    exchange, routing_key = exchange_and_key(message.route)
     found: Plain = {
         "kind": "message",
         "vhost": vhost,
         "queue": plain(queue),
         "position": position,
-        "exchange": plain(_text(message.route[1 : 1 + length])),
-        "routing_key": plain(_text(message.route[2 + length :])),
+        "exchange": plain(text_of(exchange)),
+        "routing_key": plain(text_of(routing_key)),
         "properties": _plain_properties(message.header),
         "persistent": message.persistent,
         "size": len(message.body),
@@ -129,10 +131,6 @@ def _time(milliseconds: int) -> str:
         return f"{milliseconds} ms since 1970"
 
 
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", "surrogateescape")
-
-
 def plain(value: Any) -> Any:
     """A field value as JSON can write it."""
     if isinstance(value, dict):
@@ -147,5 +145,5 @@ def plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, str):
         # Surrogates carry what is not UTF-8; a reader of JSON would choke on them.
-        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        return octets_of_text(value).decode("utf-8", "backslashreplace")
     return value

@@ -35,7 +35,7 @@ from leveret.engine.queues.delayed_store import DelayedStore
 from leveret.engine.queues.queue import Queue
 from leveret.engine.queues.redelivery import DeliveryCounts
 from leveret.engine.routing.exchanges import create
-from leveret.engine.routing.exchanges.base import Destination, Exchange
+from leveret.engine.routing.exchanges.base import Destination, Exchange, ExchangeDeclaration
 from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.deduplication import DeduplicationWindow
 from leveret.engine.vhost import VirtualHost
@@ -120,15 +120,15 @@ def restore(
 
 
 def _exchange_declared(vhost: VirtualHost, numbers: Numbers, record: ExchangeDeclared) -> None:
-    exchange = create(
+    declared = ExchangeDeclaration(
         record.type,
         record.name,
-        True,
-        record.auto_delete,
-        record.internal,
-        record.arguments,
-        vhost.name,
+        durable=True,
+        auto_delete=record.auto_delete,
+        internal=record.internal,
+        arguments=record.arguments,
     )
+    exchange = create(declared, vhost.name)
     vhost.exchanges[record.name] = exchange
     attach(vhost, exchange)
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from leveret.engine.lifecycle.queue_arguments import ADOPTABLE, CONSUMER_ARGUMENTS, QUEUE_ARGUMENTS
 from leveret.engine.routing.exchanges.exchange_arguments import EXCHANGE_ARGUMENTS
-from leveret.engine.values.arguments import About
+from leveret.engine.values.arguments import ArgumentDoc
 from leveret.reference.markdown import GeneratedSection, table
 
 DOCUMENT_PATH: Final = Path("docs/features.md")
@@ -25,16 +25,16 @@ def with_tables(document: str) -> str:
     adoptable = ", ".join(f"`{name}`" for name in QUEUE_ARGUMENTS if name in ADOPTABLE)
     queues = table(
         ("argument", *_COLUMNS),
-        ((f"`{name}`", *_cells(known.about)) for name, known in QUEUE_ARGUMENTS.items()),
+        ((f"`{name}`", *_cells(known.doc)) for name, known in QUEUE_ARGUMENTS.items()),
     )
     consumers = table(
         ("argument", *_COLUMNS),
-        ((f"`{name}`", *_cells(known.about)) for name, known in CONSUMER_ARGUMENTS.items()),
+        ((f"`{name}`", *_cells(known.doc)) for name, known in CONSUMER_ARGUMENTS.items()),
     )
     exchanges = table(
         ("argument", "of type", *_COLUMNS),
         (
-            (f"`{name}`", f"`{known.type}`" if known.type else "all", *_cells(known.about))
+            (f"`{name}`", f"`{known.type}`" if known.type else "all", *_cells(known.doc))
             for name, known in EXCHANGE_ARGUMENTS.items()
         ),
     )
@@ -47,8 +47,8 @@ def with_tables(document: str) -> str:
     )
 
 
-def _cells(about: About) -> tuple[str, ...]:
-    return about.accepts, about.default, about.origin, about.effect, about.differs or "none"
+def _cells(doc: ArgumentDoc) -> tuple[str, ...]:
+    return doc.accepts, doc.default, doc.origin, doc.effect, doc.differs or "none"
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from leveret.engine.hosted_store import HostedStore
 from leveret.engine.lifecycle.bindings import bind_queue
 from leveret.engine.lifecycle.exchanges import declare_exchange
 from leveret.engine.lifecycle.queues import declare_queue, remove_queue
+from leveret.engine.routing.exchanges.base import ExchangeDeclaration
 from leveret.engine.routing.sink import ACCEPTED, AWAITS_COMMIT
 from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.message import Message, short_strings
@@ -47,7 +48,10 @@ class Process:
         """Declare an exchange and a queue of the same names in a virtual host, and publish."""
         vhost = self.vhost(name)
         declare_exchange(
-            vhost, "x", "fanout", durable=True, auto_delete=False, internal=False, arguments={}
+            vhost,
+            ExchangeDeclaration(
+                "fanout", "x", durable=True, auto_delete=False, internal=False, arguments={}
+            ),
         )
         declare_queue(
             vhost,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from leveret.engine.lifecycle.exchanges import predeclare
 from leveret.engine.queues.queue import Queue
 from leveret.engine.routing.exchanges import create
-from leveret.engine.routing.exchanges.base import Destination
+from leveret.engine.routing.exchanges.base import Destination, ExchangeDeclaration
 from leveret.engine.values.field_table import Table
 from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError, ReplyCode
@@ -36,7 +36,9 @@ class Setting:
 
     def exchange(self, name: str, kind: str = "fanout", **arguments: str) -> None:
         table: Table = {key.replace("_", "-"): value for key, value in arguments.items()}
-        self.vhost.exchanges[name] = create(kind, name, False, False, False, table)
+        self.vhost.exchanges[name] = create(
+            ExchangeDeclaration(kind, name, False, False, False, table)
+        )
         self.vhost.router.invalidate()
 
     def bind(self, source: str, destination: str, key: str = "", **arguments: str) -> None:

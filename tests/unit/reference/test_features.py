@@ -15,6 +15,7 @@ from leveret.engine.lifecycle.queue_arguments import (
     check_arguments,
 )
 from leveret.engine.routing.exchanges import EXCHANGE_TYPES, create
+from leveret.engine.routing.exchanges.base import ExchangeDeclaration
 from leveret.engine.routing.exchanges.delayed import ROUTED_AS
 from leveret.engine.routing.exchanges.delayed import TYPE as DELAYED
 from leveret.engine.routing.exchanges.exchange_arguments import EXCHANGE_ARGUMENTS
@@ -75,7 +76,7 @@ if not loaded_from_shared_object("leveret.engine.routing.exchanges.base"):
         type_name: str,
     ) -> None:
         arguments = Watched(necessary(type_name))
-        create(type_name, "x", False, False, False, arguments)
+        create(ExchangeDeclaration(type_name, "x", False, False, False, arguments))
         of_type = {name for name, known in EXCHANGE_ARGUMENTS.items() if known.type == type_name}
         assert arguments.seen == OF_ALL_TYPES | of_type
 
@@ -84,14 +85,20 @@ if not loaded_from_shared_object("leveret.engine.routing.exchanges.base"):
 def test_an_argument_of_an_exchange_is_refused_if_it_is_no_single_value(name: str) -> None:
     type_name = EXCHANGE_ARGUMENTS[name].type or "direct"
     with pytest.raises(AmqpError, match=f"'{name}'") as refused:
-        create(type_name, "x", False, False, False, {**necessary(type_name), name: []})
+        create(
+            ExchangeDeclaration(
+                type_name, "x", False, False, False, {**necessary(type_name), name: []}
+            )
+        )
     assert refused.value.code == ReplyCode.PRECONDITION_FAILED
 
 
 @pytest.mark.parametrize("name", OF_ONE_TYPE)
 def test_an_argument_of_an_exchange_is_nothing_to_the_other_types(name: str) -> None:
     for other in TYPES - {EXCHANGE_ARGUMENTS[name].type}:
-        made = create(other, "x", False, False, False, {**necessary(other), name: []})
+        made = create(
+            ExchangeDeclaration(other, "x", False, False, False, {**necessary(other), name: []})
+        )
         assert made.arguments[name] == []
 
 

@@ -14,6 +14,7 @@ from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.deduplication import KEYS_MAX
 from leveret.engine.values.field_table import describe
 from leveret.engine.values.settings import OVERFLOWS, RETRY_TYPES
+from leveret.engine.values.text import octets_of_text
 from leveret.errors import AmqpError, ReplyCode
 from leveret.limits import SHORT_STRING_BYTES_MAX
 
@@ -96,7 +97,7 @@ def boolean(arguments: Arguments, name: str) -> str | None:
 def short_text(arguments: Arguments, name: str) -> str | None:
     """As `text`, for what becomes a short string in a method."""
     value = arguments[name]
-    size = len(value.encode("utf-8", "surrogateescape")) if isinstance(value, str) else 0
+    size = len(octets_of_text(value)) if isinstance(value, str) else 0
     if size > SHORT_STRING_BYTES_MAX:
         return f"{{max_value_exceeded,{size}}}"
     return text(arguments, name)

@@ -21,10 +21,10 @@ from leveret.engine.routing.exchanges.base import (
     ALTERNATE_EXCHANGE,
     Destination,
     Exchange,
+    ExchangeDeclaration,
     alternate_of,
 )
 from leveret.engine.routing.exchanges.types import check
-from leveret.engine.values.field_table import Table
 from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError, ReplyCode
 
@@ -47,7 +47,9 @@ def is_predeclared(name: str) -> bool:
 def predeclare(vhost: VirtualHost) -> None:
     """Give a new virtual host its exchanges (AMQP 0-9-1, section 3.1.3.1)."""
     for name, type_name, internal in PREDECLARED:
-        vhost.exchanges[name] = create(type_name, name, True, False, internal, {}, vhost.name)
+        vhost.exchanges[name] = create(
+            ExchangeDeclaration(type_name, name, True, False, internal, {}), vhost.name
+        )
 
 
 def check_exchange(vhost: VirtualHost, name: str) -> Exchange:
@@ -59,49 +61,48 @@ def check_exchange(vhost: VirtualHost, name: str) -> Exchange:
     return find_exchange(vhost, name)
 
 
-def declare_exchange(
-    vhost: VirtualHost,
-    name: str,
-    type_name: str,
-    *,
-    durable: bool,
-    auto_delete: bool,
-    internal: bool,
-    arguments: Table,
-) -> Exchange:
+def declare_exchange(vhost: VirtualHost, declared: ExchangeDeclaration) -> Exchange:
     """Make an exchange, or see that the one of that name is the same.
 
     :raises AmqpError: ACCESS_REFUSED for a reserved name, PRECONDITION_FAILED for an unknown
         type, a wrong argument, or a living exchange that differs.
     """
+    name = declared.name
     refuse_default_exchange(name)
     current = vhost.exchanges.get(name)
-    check(type_name, name, arguments, vhost.name)
+    check(declared, vhost.name)
     if current is None:
         refuse_reserved("exchange", name)
-        declared = create(type_name, name, durable, auto_delete, internal, arguments, vhost.name)
-        vhost.exchanges[name] = declared
+        exchange = create(declared, vhost.name)
+        vhost.exchanges[name] = exchange
         vhost.router.invalidate()
-        if durable and vhost.definition_log is not None:
-            vhost.definition_log.define(exchange_declared(vhost.name, declared))
-        attach(vhost, declared)
-        return declared
-    what = the_exchange(vhost, name)
-    if current.type != type_name:
-        raise inequivalent(what, "type", f"'{type_name}'", f"'{current.type}'")
+        if exchange.durable and vhost.definition_log is not None:
+            vhost.definition_log.define(exchange_declared(vhost.name, exchange))
+        attach(vhost, exchange)
+        return exchange
+    _check_same(the_exchange(vhost, name), declared, current)
+    return current
+
+
+def _check_same(what: str, declared: ExchangeDeclaration, current: Exchange) -> None:
+    """See that a declaration says what its exchange is.
+
+    :raises AmqpError: PRECONDITION_FAILED.
+    """
+    if current.type != declared.type:
+        raise inequivalent(what, "type", f"'{declared.type}'", f"'{current.type}'")
     for argument, received, present in (
-        ("durable", durable, current.durable),
-        ("auto_delete", auto_delete, current.auto_delete),
-        ("internal", internal, current.internal),
+        ("durable", declared.durable, current.durable),
+        ("auto_delete", declared.auto_delete, current.auto_delete),
+        ("internal", declared.internal, current.internal),
     ):
         if received != present:
             raise inequivalent(what, argument, flag(received), flag(present))
-    received_alternate = alternate_of(arguments)
+    received_alternate = alternate_of(declared.arguments)
     if received_alternate != current.alternate:
         raise inequivalent_argument(
             what, ALTERNATE_EXCHANGE, _typed(received_alternate), _typed(current.alternate)
         )
-    return current
 
 
 def _typed(alternate: str) -> Typed | None:

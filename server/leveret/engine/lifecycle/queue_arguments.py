@@ -21,7 +21,7 @@ from leveret.engine.values.arguments import (
     RABBITMQ,
     RABBITMQ_QUORUM,
     SINGLE_ACTIVE_CONSUMER,
-    About,
+    ArgumentDoc,
     Arguments,
     one_of,
 )
@@ -47,7 +47,7 @@ class Known:
     """An argument of the tables."""
 
     check: Check
-    about: About
+    doc: ArgumentDoc
     adoptable: bool = False
     """Whether a redeclaration may change it where the configuration lets it: it does not change
     the nature of a queue."""
@@ -56,7 +56,7 @@ class Known:
 QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
     "x-expires": Known(
         checks.expires,
-        About(
+        ArgumentDoc(
             "milliseconds, 1 to ten years",
             "The queue is deleted when it had no consumer, declaration or `basic.get` for so long.",
         ),
@@ -64,7 +64,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
     ),
     "x-message-ttl": Known(
         checks.milliseconds,
-        About(
+        ArgumentDoc(
             MILLISECONDS,
             "Messages expire so long after they came, or after their own `expiration` if that is"
             " sooner.",
@@ -73,7 +73,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
     ),
     DEAD_LETTER_EXCHANGE: Known(
         checks.short_text,
-        About(
+        ArgumentDoc(
             SHORT_TEXT,
             "The exchange that gets what expires, is rejected, is too many, or failed too often.",
             differs="no dead letter is lost or doubled by a crash",
@@ -82,7 +82,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
     ),
     "x-dead-letter-routing-key": Known(
         checks.routing_key,
-        About(
+        ArgumentDoc(
             f"{SHORT_TEXT}; only with `{DEAD_LETTER_EXCHANGE}`",
             "The routing key of dead letters.",
             default="their own",
@@ -91,7 +91,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
     ),
     "x-max-length": Known(
         checks.not_negative,
-        About(
+        ArgumentDoc(
             "number from 0",
             "Messages that may be ready.",
             differs="messages that are held back (delayed retry) count, too",
@@ -100,7 +100,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
     ),
     "x-max-length-bytes": Known(
         checks.not_negative,
-        About(
+        ArgumentDoc(
             "number from 0",
             "Bytes that the bodies of ready messages may have.",
             differs="as `x-max-length`",
@@ -109,7 +109,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
     ),
     "x-max-priority": Known(
         checks.max_priority,
-        About(
+        ArgumentDoc(
             f"number from 0 to {checks.PRIORITY_MAX}; not for a quorum queue",
             "The highest priority: messages of a higher `priority` are delivered first.",
             differs="messages expire in every priority, whatever waits above them",
@@ -117,7 +117,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
     ),
     "x-overflow": Known(
         checks.overflow,
-        About(
+        ArgumentDoc(
             one_of(OVERFLOWS),
             "What a full queue does: drop the oldest message, or refuse the new one"
             " (`basic.nack` to who asked for confirms), which may be a dead letter then.",
@@ -128,7 +128,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
     ),
     "x-queue-mode": Known(
         checks.queue_mode,
-        About(
+        ArgumentDoc(
             one_of(checks.QUEUE_MODES),
             "None: where messages are kept is the broker's affair.",
             differs="it has no effect",
@@ -136,11 +136,11 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
     ),
     "x-queue-version": Known(
         checks.queue_version,
-        About("1 or 2", "None, as with `x-queue-mode`.", differs="it has no effect"),
+        ArgumentDoc("1 or 2", "None, as with `x-queue-mode`.", differs="it has no effect"),
     ),
     SINGLE_ACTIVE_CONSUMER: Known(
         checks.boolean,
-        About(
+        ArgumentDoc(
             "truth value",
             "One consumer gets messages at a time.",
             default="false",
@@ -150,7 +150,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
     ),
     CONSUMER_TIMEOUT: Known(
         checks.milliseconds,
-        About(
+        ArgumentDoc(
             f"{MILLISECONDS}; 0 is no limit",
             "Time its consumers have to acknowledge.",
             default="`consumer.timeout`",
@@ -162,7 +162,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
     ),
     QUEUE_TYPE: Known(
         checks.queue_type,
-        About(
+        ArgumentDoc(
             one_of(checks.QUEUE_TYPES),
             "The type. A quorum queue must be durable, shared, named and not auto-delete.",
             default=f"`{checks.QUEUE_TYPES[0]}`",
@@ -171,7 +171,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
     ),
     "x-delivery-limit": Known(
         checks.integer,
-        About(
+        ArgumentDoc(
             "number; below 0 is no limit",
             "How often a message may fail before it is a dead letter.",
             origin=RABBITMQ_QUORUM,
@@ -181,7 +181,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
     ),
     "x-delayed-retry-type": Known(
         checks.retry_type,
-        About(
+        ArgumentDoc(
             one_of(RETRY_TYPES),
             "Which messages that come back are held back for a while.",
             default=f"`{RETRY_TYPES[0]}`, or `{RETRY_TYPES[1]}` with `x-delayed-retry-min`",
@@ -192,7 +192,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
     ),
     "x-delayed-retry-min": Known(
         checks.not_negative,
-        About(
+        ArgumentDoc(
             "milliseconds from 0",
             "The first delay. Without it nothing is held back.",
             origin=RABBITMQ_RETRY,
@@ -202,7 +202,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
     ),
     "x-delayed-retry-max": Known(
         checks.not_negative,
-        About(
+        ArgumentDoc(
             "milliseconds from 0",
             "The longest delay.",
             default="49 days",
@@ -213,7 +213,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
     ),
     "x-delayed-retry-multiplier": Known(
         checks.positive,
-        About(
+        ArgumentDoc(
             "number from 1",
             "How the delay grows: constant with 1, exponential from 2.",
             default="none: linear",
@@ -223,7 +223,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
     ),
     "x-message-deduplication": Known(
         checks.boolean,
-        About(
+        ArgumentDoc(
             "truth value",
             "A message with a key that the queue has seen lately is dropped.",
             default="false",
@@ -234,7 +234,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
     ),
     CACHE_SIZE: Known(
         checks.cache_size,
-        About(
+        ArgumentDoc(
             f"number from 1 to {KEYS_MAX:,}",
             "Keys that the queue remembers.",
             default=str(KEYS_DEFAULT),
@@ -243,7 +243,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
     ),
     CACHE_TTL: Known(
         checks.positive,
-        About(
+        ArgumentDoc(
             "milliseconds from 1",
             "For how long the queue remembers a key, if it has room.",
             default="none: for ever",
@@ -252,7 +252,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
     ),
     HEADER: Known(
         checks.text,
-        About(
+        ArgumentDoc(
             "name of a header",
             "The header of a message that has its key.",
             default=f"`{HEADER}`",
@@ -270,7 +270,7 @@ ADOPTABLE: Final = frozenset(name for name, known in QUEUE_ARGUMENTS.items() if 
 CONSUMER_ARGUMENTS: Final[Mapping[str, Known]] = {
     PRIORITY: Known(
         checks.integer,
-        About(
+        ArgumentDoc(
             "number",
             "The consumer with the highest that can take a message gets it; equal ones take turns.",
             default="0",
@@ -278,7 +278,7 @@ CONSUMER_ARGUMENTS: Final[Mapping[str, Known]] = {
     ),
     CONSUMER_TIMEOUT: Known(
         checks.milliseconds,
-        About(
+        ArgumentDoc(
             f"{MILLISECONDS}; 0 is no limit",
             "Time the consumer has to acknowledge.",
             default="that of the queue",

@@ -98,12 +98,18 @@ def change_arguments(vhost: VirtualHost, queue: Queue, arguments: Arguments) -> 
 
 
 def set_expiry(vhost: VirtualHost, queue: Queue) -> None:
-    """Begin the lease of a queue that expires, or end that of one that does not."""
+    """Let a queue expire when it is not used, if its settings say so, and only then."""
     if queue.expiry is not None:
-        queue.host.timers.stop(queue.expiry)
+        queue.expiry.stop()
         queue.expiry = None
     if queue.settings.expires != NONE:
-        queue.expiry = QueueExpiry(queue, partial(remove_queue, vhost, queue))
+        queue.expiry = QueueExpiry(
+            vhost.clock,
+            vhost.timers,
+            queue.settings.expires,
+            queue.is_consumed,
+            partial(remove_queue, vhost, queue),
+        )
 
 
 def _generated(arguments: Arguments) -> str:

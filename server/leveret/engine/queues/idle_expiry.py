@@ -1,41 +1,55 @@
-"""The lease of a queue that goes when nobody has used it for a while (RabbitMQ: Queue TTL).
+"""The expiry of a queue that nobody uses (RabbitMQ: Queue TTL, the argument `x-expires`).
 
-Used is a queue that has a consumer, or is declared again, or is asked for a message by basic.get.
-Being looked at, or published to, is no use. A start of the broker begins the lease anew.
+A queue is used by having a consumer, being declared again, and basic.get. Messages published to it,
+and a passive declaration, are no use. A start of the broker begins the time anew.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from mypy_extensions import i64
 
-from leveret.engine.values.timers import Timer
-
-if TYPE_CHECKING:
-    from leveret.engine.queues.queue import Queue
+from leveret.engine.values.clock import Clock
+from leveret.engine.values.timers import Timer, Timers
 
 
 class QueueExpiry(Timer):
-    """Ends one queue, which has the setting `expires`, once it was not used for that long."""
+    """Deletes one queue once it was not used for a time."""
 
-    def __init__(self, queue: "Queue", end: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        timers: Timers,
+        expires_ms: i64,
+        is_consumed: Callable[[], bool],
+        delete: Callable[[], None],
+    ) -> None:
+        """
+        :param is_consumed: whether the queue has a consumer.
+        :param delete: deletes the queue.
+        """
         super().__init__()
-        self._queue = queue
-        self._end = end
-        self._used: i64 = 0
+        self._clock = clock
+        self._timers = timers
+        self._expires_ms = expires_ms
+        self._is_consumed = is_consumed
+        self._delete = delete
+        self._last_used: i64 = 0
         self.renew()
 
     def renew(self) -> None:
-        """It is used now. The timer finds out when it rings."""
-        host = self._queue.host
-        self._used = host.clock.now
-        host.timers.set(self, self._used + self._queue.settings.expires)
+        """The queue is used now."""
+        # A timer that is set already rings too soon, and is set again then.
+        self._last_used = self._clock.now
+        self._timers.set(self, self._last_used + self._expires_ms)
+
+    def stop(self) -> None:
+        """Do not delete the queue: it is gone, or expires no more."""
+        self._timers.stop(self)
 
     def ring(self) -> None:
-        queue = self._queue
-        if queue.consumer_count != 0:
+        if self._is_consumed():
             self.renew()
-        elif queue.host.clock.now < self._used + queue.settings.expires:
-            queue.host.timers.set(self, self._used + queue.settings.expires)
+        elif self._clock.now < self._last_used + self._expires_ms:
+            self._timers.set(self, self._last_used + self._expires_ms)
         else:
-            self._end()
+            self._delete()

@@ -106,6 +106,10 @@ class Queue(Sink):
         """Whether only the connection that declared it may use it."""
         return self.owner is not None
 
+    def is_consumed(self) -> bool:
+        """Whether it has a consumer."""
+        return self._consumer_set.count > 0
+
     @property
     def priority_levels(self) -> int:
         """Number of priorities, each of which has a journal of its own in the store."""
@@ -183,7 +187,7 @@ class Queue(Sink):
         self.journal = None
         self.host.timers.stop(self._timer)
         if self.expiry is not None:
-            self.host.timers.stop(self.expiry)
+            self.expiry.stop()
             self.expiry = None
         self.deleted = True
         self._consumer_set.cancel_all()

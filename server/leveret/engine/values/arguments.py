@@ -1,6 +1,6 @@
 """The arguments of a declaration: as they were sent, and what is to be said of those that count.
 
-Which arguments count, and what `About` each of them there is to say, stands in the tables of
+Which arguments count, and what `ArgumentDoc` each of them there is to say, stands in the tables of
 `lifecycle/queue_arguments.py` and `routing/exchanges/exchange_arguments.py`.
 """
 
@@ -23,7 +23,7 @@ DEDUPLICATION_PLUGIN: Final = "plugin rabbitmq-message-deduplication"
 ANY_QUEUE: Final = "queues of every type take it"
 
 
-class About(NamedTuple):
+class ArgumentDoc(NamedTuple):
     """What documentation says of an argument. All of it is text of `docs/features.md`."""
 
     accepts: str

@@ -19,6 +19,7 @@ from pamqp import decode
 from pamqp.common import FieldTable, FieldValue
 
 from leveret.engine.values import encoded_table
+from leveret.engine.values.text import octets_of_text
 
 __all__ = [
     "FieldValue",
@@ -125,7 +126,7 @@ def type_name(value: FieldValue) -> str:
 def describe(value: FieldValue) -> str:
     """Write a field value as RabbitMQ's error texts do: the term of Erlang that holds it."""
     if isinstance(value, str):
-        return _describe_bytes(value.encode("utf-8", "surrogateescape"))
+        return _describe_bytes(octets_of_text(value))
     if isinstance(value, bytes | bytearray):
         return _describe_bytes(bytes(value))
     if isinstance(value, bool):

@@ -17,6 +17,7 @@ from leveret.engine.queues.queue import Queue
 from leveret.engine.values.arguments import PRIORITY
 from leveret.engine.values.field_table import Table
 from leveret.engine.values.message import Message
+from leveret.engine.values.text import octets_of_text
 from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError, ReplyCode
 from leveret.limits import OVERDUE_TAGS_MAX
@@ -214,7 +215,7 @@ class ChannelConsumer(DeliveryConsumer):
         """None if there is no consumer timeout."""
         if timeout_ms != 0 and not no_ack:
             self._timer = AcknowledgementTimer(queue.host, timeout_ms)
-        encoded = tag.encode("utf-8", "surrogateescape")
+        encoded = octets_of_text(tag)
         self.wire_tag = bytes([len(encoded)]) + encoded
 
     def can_accept(self) -> bool:

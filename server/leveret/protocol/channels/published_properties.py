@@ -15,6 +15,7 @@ from leveret.engine.lifecycle.argument_checks import expiry_error
 from leveret.engine.values import encoded_table
 from leveret.engine.values.properties import expiration, with_headers
 from leveret.engine.values.settings import NONE
+from leveret.engine.values.text import text_of
 from leveret.errors import AmqpError, ReplyCode
 from leveret.protocol.wire import methods
 
@@ -161,7 +162,7 @@ def _routing_keys(header: bytes, headers: FieldTable) -> list[str]:
 
 def _key(value: str | bytes) -> str:
     # A routing key may be any bytes; surrogates carry what is not UTF-8 through the engine.
-    return value if isinstance(value, str) else value.decode("utf-8", "surrogateescape")
+    return value if isinstance(value, str) else text_of(value)
 
 
 def _invalid_message(what: str) -> AmqpError:

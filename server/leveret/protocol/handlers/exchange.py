@@ -8,6 +8,7 @@ from pamqp.commands import Exchange
 
 from leveret.engine.lifecycle import bindings, exchanges
 from leveret.engine.lifecycle.names import clean
+from leveret.engine.routing.exchanges.base import ExchangeDeclaration
 from leveret.protocol.channels.channel import Channel
 
 
@@ -19,12 +20,14 @@ def declare(channel: Channel, method: Exchange.Declare) -> Frame:
     else:
         exchange = exchanges.declare_exchange(
             channel.vhost,
-            name,
-            method.exchange_type,
-            durable=method.durable,
-            auto_delete=method.auto_delete,
-            internal=method.internal,
-            arguments=method.arguments or {},
+            ExchangeDeclaration(
+                method.exchange_type,
+                name,
+                durable=method.durable,
+                auto_delete=method.auto_delete,
+                internal=method.internal,
+                arguments=method.arguments or {},
+            ),
         )
     if exchange.durable:
         channel.hold_until_defined()

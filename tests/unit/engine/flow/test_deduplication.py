@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pamqp.commands import Basic
 
+from leveret.engine.routing.exchanges.base import ExchangeDeclaration
 from leveret.engine.routing.exchanges.deduplicating import DeduplicatingExchange
 from leveret.engine.routing.exchanges.types import create
 from leveret.engine.values.arguments import Arguments
@@ -286,11 +287,15 @@ def test_a_delayed_exchange_can_deduplicate_what_is_due() -> None:
 )
 def test_arguments_that_cannot_be_are_refused(arguments: Table, text: str) -> None:
     with pytest.raises(AmqpError) as refused:
-        create("x-message-deduplication", "once", True, False, False, arguments)
+        create(
+            ExchangeDeclaration("x-message-deduplication", "once", True, False, False, arguments)
+        )
     assert refused.value.code == ReplyCode.PRECONDITION_FAILED
     assert str(refused.value.text).startswith(text)
 
 
 def test_a_size_may_be_text_as_the_plugin_takes_it() -> None:
     arguments: Table = {"x-cache-size": "5", "x-cache-persistence": "memory"}
-    assert create("x-message-deduplication", "once", True, False, False, arguments)
+    assert create(
+        ExchangeDeclaration("x-message-deduplication", "once", True, False, False, arguments)
+    )

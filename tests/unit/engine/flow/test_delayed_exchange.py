@@ -7,6 +7,7 @@ from pamqp.commands import Basic
 
 from leveret.engine.lifecycle.bindings import unbind_queue
 from leveret.engine.lifecycle.exchanges import delete_exchange
+from leveret.engine.routing.exchanges.base import ExchangeDeclaration
 from leveret.engine.routing.exchanges.types import create
 from leveret.engine.values.delay import DELAY_MS_MAX, delay_of, with_delay_over
 from leveret.engine.values.field_table import Table, headers_of
@@ -104,7 +105,7 @@ def test_a_message_that_has_waited_says_for_how_long(value: bytes, afterwards: b
 )
 def test_the_type_that_routes_has_to_be_there(arguments: Table) -> None:
     with pytest.raises(AmqpError) as refused:
-        create("x-delayed-message", "later", True, False, False, arguments)
+        create(ExchangeDeclaration("x-delayed-message", "later", True, False, False, arguments))
     assert refused.value.code == ReplyCode.PRECONDITION_FAILED
     assert str(refused.value.text) == (
         "Invalid argument, 'x-delayed-type' must be an existing exchange type"
@@ -113,7 +114,14 @@ def test_the_type_that_routes_has_to_be_there(arguments: Table) -> None:
 
 def test_a_binding_is_checked_as_the_type_that_routes_does() -> None:
     exchange = create(
-        "x-delayed-message", "later", True, False, False, {"x-delayed-type": "x-consistent-hash"}
+        ExchangeDeclaration(
+            "x-delayed-message",
+            "later",
+            True,
+            False,
+            False,
+            {"x-delayed-type": "x-consistent-hash"},
+        )
     )
     with pytest.raises(AmqpError):
         exchange.validate("not a weight", {})

@@ -7,6 +7,7 @@ from leveret.engine.lifecycle.bindings import bind_exchange, bind_queue, unbind_
 from leveret.engine.lifecycle.exchanges import declare_exchange, predeclare
 from leveret.engine.lifecycle.queues import declare_queue
 from leveret.engine.queues.queue import Queue
+from leveret.engine.routing.exchanges.base import ExchangeDeclaration
 from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.clock import Clock
 from leveret.engine.values.message import Message, short_strings
@@ -30,12 +31,9 @@ class Setting:
     def exchange(self, name: str, kind: str) -> None:
         declare_exchange(
             self.vhost,
-            name,
-            kind,
-            durable=False,
-            auto_delete=False,
-            internal=False,
-            arguments={},
+            ExchangeDeclaration(
+                kind, name, durable=False, auto_delete=False, internal=False, arguments={}
+            ),
         )
 
     def queue(self, name: str) -> Queue:

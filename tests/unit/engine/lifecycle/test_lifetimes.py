@@ -12,7 +12,7 @@ from leveret.engine.lifecycle.exchanges import (
     predeclare,
 )
 from leveret.engine.lifecycle.queues import declare_queue, remove_consumer, remove_queue
-from leveret.engine.routing.exchanges.base import Destination
+from leveret.engine.routing.exchanges.base import Destination, ExchangeDeclaration
 from leveret.engine.values.arguments import Arguments
 from leveret.engine.vhost import VirtualHost
 from tests.unit.engine.queues.consumers import Recorder
@@ -76,12 +76,9 @@ class Topology(RuleBasedStateMachine):
             return
         declare_exchange(
             self.vhost,
-            name,
-            "direct",
-            durable=False,
-            auto_delete=auto_delete,
-            internal=False,
-            arguments={},
+            ExchangeDeclaration(
+                "direct", name, durable=False, auto_delete=auto_delete, internal=False, arguments={}
+            ),
         )
         self.auto_delete[name] = auto_delete
 

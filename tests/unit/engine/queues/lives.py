@@ -11,6 +11,7 @@ from leveret.engine.lifecycle.exchanges import declare_exchange
 from leveret.engine.lifecycle.queues import declare_queue
 from leveret.engine.queues.queue import Queue
 from leveret.engine.queues.queue_host import DelayedStoreLimits
+from leveret.engine.routing.exchanges.base import ExchangeDeclaration
 from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.field_table import Table
 from leveret.engine.values.message import Message, short_strings
@@ -115,12 +116,14 @@ class Life:
         """Declare an exchange."""
         declare_exchange(
             self.vhost,
-            name,
-            type_name,
-            durable=durable,
-            auto_delete=False,
-            internal=False,
-            arguments=arguments,
+            ExchangeDeclaration(
+                type_name,
+                name,
+                durable=durable,
+                auto_delete=False,
+                internal=False,
+                arguments=arguments,
+            ),
         )
 
     def queue(

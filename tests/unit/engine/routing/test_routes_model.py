@@ -18,6 +18,7 @@ from leveret.engine.lifecycle.bindings import (
 from leveret.engine.lifecycle.exchanges import declare_exchange, predeclare
 from leveret.engine.lifecycle.queues import declare_queue, remove_queue
 from leveret.engine.routing.exchanges import EXCHANGE_TYPES
+from leveret.engine.routing.exchanges.base import ExchangeDeclaration
 from leveret.engine.routing.exchanges.hashing import hash_key, hash_octets
 from leveret.engine.routing.sink import Sink
 from leveret.engine.values.arguments import Arguments
@@ -107,12 +108,9 @@ class Routes(RuleBasedStateMachine):
     def declare(self, name: str, kind: str, arguments: Table) -> None:
         declare_exchange(
             self.vhost,
-            name,
-            kind,
-            durable=False,
-            auto_delete=False,
-            internal=False,
-            arguments=arguments,
+            ExchangeDeclaration(
+                kind, name, durable=False, auto_delete=False, internal=False, arguments=arguments
+            ),
         )
 
     def declare_queue(self, name: str) -> None:

@@ -13,7 +13,7 @@ whatever the number of bindings.
 
 from abc import abstractmethod
 from collections.abc import Hashable
-from typing import Final
+from typing import Final, NamedTuple
 
 from leveret.engine.routing.sink import Sink
 from leveret.engine.values.field_table import Table, freeze_table
@@ -52,6 +52,17 @@ class Binding:
         self.arguments = arguments
 
 
+class ExchangeDeclaration(NamedTuple):
+    """What a client declares of an exchange (exchange.declare)."""
+
+    type: str
+    name: str
+    durable: bool
+    auto_delete: bool
+    internal: bool
+    arguments: Table
+
+
 class Exchange(Destination):
     """What every exchange can do; `EXCHANGE_TYPES` has the classes that can be made.
 
@@ -62,15 +73,13 @@ class Exchange(Destination):
     may answer for one what it was asked of another.
     """
 
-    def __init__(
-        self, name: str, durable: bool, auto_delete: bool, internal: bool, arguments: Table
-    ) -> None:
-        super().__init__(name, durable)
-        self.type = ""
-        self.auto_delete = auto_delete
-        self.internal = internal
-        self.arguments = arguments
-        self.alternate = alternate_of(arguments)
+    def __init__(self, declared: ExchangeDeclaration) -> None:
+        super().__init__(declared.name, declared.durable)
+        self.type = declared.type
+        self.auto_delete = declared.auto_delete
+        self.internal = declared.internal
+        self.arguments = declared.arguments
+        self.alternate = alternate_of(declared.arguments)
         self.needs_message = False
         """Whether it has to see every message, so that no route over it is cached: the match
         depends on more than the routing key, or `intercept` or `record` are to be called."""

@@ -13,12 +13,18 @@ goes where one goes that has it empty. Numbers count by their value, however wid
 import re
 from typing import Final
 
-from leveret.engine.routing.exchanges.base import Binding, Destination, Exchange
+from leveret.engine.routing.exchanges.base import (
+    Binding,
+    Destination,
+    Exchange,
+    ExchangeDeclaration,
+)
 from leveret.engine.routing.exchanges.hashing import hash_key, hash_octets
 from leveret.engine.routing.exchanges.ring import Ring
 from leveret.engine.values import encoded_table, properties
 from leveret.engine.values.field_table import Table, describe, type_name
 from leveret.engine.values.message import Message
+from leveret.engine.values.text import octets_of_text
 from leveret.errors import AmqpError, ReplyCode
 from leveret.limits import HASH_WEIGHT_MAX
 
@@ -41,19 +47,16 @@ class ConsistentHashExchange(Exchange):
     Raises AmqpError(PRECONDITION_FAILED) for arguments it cannot have.
     """
 
-    def __init__(
-        self, name: str, durable: bool, auto_delete: bool, internal: bool, arguments: Table
-    ) -> None:
-        super().__init__(name, durable, auto_delete, internal, arguments)
-        self.type = "x-consistent-hash"
-        header = _text(arguments, HASH_HEADER)
-        property_name = _text(arguments, HASH_PROPERTY)
+    def __init__(self, declared: ExchangeDeclaration) -> None:
+        super().__init__(declared)
+        header = _text(declared.arguments, HASH_HEADER)
+        property_name = _text(declared.arguments, HASH_PROPERTY)
         if header is not None and property_name is not None:
             raise _refused(f"{HASH_HEADER} and {HASH_PROPERTY} are mutually exclusive")
         if property_name is not None and property_name not in PROPERTIES:
             raise _refused(f"Unsupported property: {property_name}")
         self.needs_message = header is not None or property_name is not None
-        self._header = None if header is None else header.encode("utf-8", "surrogateescape")
+        self._header = None if header is None else octets_of_text(header)
         self._property = 0 if property_name is None else PROPERTIES[property_name]
         self._ring = Ring()
         self._weights: dict[Destination, int] = {}

@@ -14,6 +14,7 @@ from leveret.engine.routing.exchanges.base import (
     Binding,
     Destination,
     Exchange,
+    ExchangeDeclaration,
     Targets,
     add_target,
     remove_target,
@@ -44,14 +45,11 @@ class DeduplicatingExchange(Exchange):
     Raises AmqpError(PRECONDITION_FAILED) for arguments it cannot have.
     """
 
-    def __init__(
-        self, name: str, durable: bool, auto_delete: bool, internal: bool, arguments: Table
-    ) -> None:
-        super().__init__(name, durable, auto_delete, internal, arguments)
-        self.type = TYPE
+    def __init__(self, declared: ExchangeDeclaration) -> None:
+        super().__init__(declared)
         self.needs_message = True
         self.records = True
-        self.window = _window(arguments)
+        self.window = _window(declared.arguments)
         self._clock: Clock | None = None
         self._persist_key: Callable[[bytes, int], None] | None = None
         self._discard = DuplicateDiscard(self.window)

@@ -17,7 +17,12 @@ Delays have 64 bits here, where the plugin routes at once what is to wait longer
 
 from typing import Final
 
-from leveret.engine.routing.exchanges.base import Binding, Destination, Exchange
+from leveret.engine.routing.exchanges.base import (
+    Binding,
+    Destination,
+    Exchange,
+    ExchangeDeclaration,
+)
 from leveret.engine.routing.sink import Sink
 from leveret.engine.values.delay import delay_of
 from leveret.engine.values.field_table import Table
@@ -31,18 +36,11 @@ ROUTED_AS: Final = "x-delayed-type"
 class DelayedExchange(Exchange):
     """The type `x-delayed-message`."""
 
-    def __init__(
-        self,
-        inner: Exchange,
-        name: str,
-        durable: bool,
-        auto_delete: bool,
-        internal: bool,
-        arguments: Table,
-    ) -> None:
-        """`inner` is an exchange of the type that routes, which nobody else knows."""
-        super().__init__(name, durable, auto_delete, internal, arguments)
-        self.type = TYPE
+    def __init__(self, inner: Exchange, declared: ExchangeDeclaration) -> None:
+        """
+        :param inner: an exchange of the type that routes, which nothing else refers to.
+        """
+        super().__init__(declared)
         self.needs_message = True
         self.uses_all_keys = inner.uses_all_keys
         self.records = inner.records

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from leveret.engine.routing.exchanges import consistent_hash, deduplicating, delayed, recent_history
 from leveret.engine.routing.exchanges.base import ALTERNATE_EXCHANGE
-from leveret.engine.values.arguments import DEDUPLICATION_PLUGIN, LAVINMQ, About, one_of
+from leveret.engine.values.arguments import DEDUPLICATION_PLUGIN, LAVINMQ, ArgumentDoc, one_of
 from leveret.engine.values.deduplication import (
     CACHE_SIZE,
     CACHE_TTL,
@@ -29,17 +29,17 @@ class KnownOfExchange(NamedTuple):
 
     type: str
     """The only type that looks at it; empty if all do."""
-    about: About
+    doc: ArgumentDoc
 
 
 EXCHANGE_ARGUMENTS: Final[Mapping[str, KnownOfExchange]] = {
     ALTERNATE_EXCHANGE: KnownOfExchange(
         "",
-        About("name of an exchange", "It gets what this exchange cannot route."),
+        ArgumentDoc("name of an exchange", "It gets what this exchange cannot route."),
     ),
     consistent_hash.HASH_HEADER: KnownOfExchange(
         "x-consistent-hash",
-        About(
+        ArgumentDoc(
             f"name of a header; not with `{consistent_hash.HASH_PROPERTY}`",
             "The header that is hashed.",
             default="none: the routing key is",
@@ -48,7 +48,7 @@ EXCHANGE_ARGUMENTS: Final[Mapping[str, KnownOfExchange]] = {
     ),
     consistent_hash.HASH_PROPERTY: KnownOfExchange(
         "x-consistent-hash",
-        About(
+        ArgumentDoc(
             one_of(tuple(consistent_hash.PROPERTIES)),
             "The property that is hashed.",
             default="none: the routing key is",
@@ -57,7 +57,7 @@ EXCHANGE_ARGUMENTS: Final[Mapping[str, KnownOfExchange]] = {
     ),
     recent_history.LENGTH: KnownOfExchange(
         "x-recent-history",
-        About(
+        ArgumentDoc(
             "number from 1",
             "Messages that the exchange keeps.",
             default=str(recent_history.LENGTH_DEFAULT),
@@ -67,7 +67,7 @@ EXCHANGE_ARGUMENTS: Final[Mapping[str, KnownOfExchange]] = {
     ),
     delayed.ROUTED_AS: KnownOfExchange(
         delayed.TYPE,
-        About(
+        ArgumentDoc(
             f"name of an exchange type, but `{delayed.TYPE}`",
             "The type that routes what is due.",
             default="none: it must be there",
@@ -76,7 +76,7 @@ EXCHANGE_ARGUMENTS: Final[Mapping[str, KnownOfExchange]] = {
     ),
     CACHE_SIZE: KnownOfExchange(
         deduplicating.TYPE,
-        About(
+        ArgumentDoc(
             f"number from 1 to {KEYS_MAX:,}, also as text",
             "Keys that the exchange remembers.",
             default=str(KEYS_DEFAULT),
@@ -86,7 +86,7 @@ EXCHANGE_ARGUMENTS: Final[Mapping[str, KnownOfExchange]] = {
     ),
     CACHE_TTL: KnownOfExchange(
         deduplicating.TYPE,
-        About(
+        ArgumentDoc(
             "milliseconds from 1, also as text",
             "For how long the exchange remembers a key, if it has room.",
             default="none: for ever",
@@ -95,7 +95,7 @@ EXCHANGE_ARGUMENTS: Final[Mapping[str, KnownOfExchange]] = {
     ),
     HEADER: KnownOfExchange(
         deduplicating.TYPE,
-        About(
+        ArgumentDoc(
             "name of a header",
             "The header of a message that has its key.",
             default=f"`{HEADER}`",
@@ -104,7 +104,7 @@ EXCHANGE_ARGUMENTS: Final[Mapping[str, KnownOfExchange]] = {
     ),
     deduplicating.PERSISTENCE: KnownOfExchange(
         deduplicating.TYPE,
-        About(
+        ArgumentDoc(
             "`disk`, `memory`",
             "None: what a durable exchange has seen of persistent messages is on disk.",
             origin=DEDUPLICATION_PLUGIN,

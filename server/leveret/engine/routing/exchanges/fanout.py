@@ -4,22 +4,19 @@ from leveret.engine.routing.exchanges.base import (
     Binding,
     Destination,
     Exchange,
+    ExchangeDeclaration,
     Targets,
     add_target,
     remove_target,
 )
-from leveret.engine.values.field_table import Table
 from leveret.engine.values.message import Message
 
 
 class FanoutExchange(Exchange):
     """AMQP 0-9-1, section 3.1.3.2."""
 
-    def __init__(
-        self, name: str, durable: bool, auto_delete: bool, internal: bool, arguments: Table
-    ) -> None:
-        super().__init__(name, durable, auto_delete, internal, arguments)
-        self.type = "fanout"
+    def __init__(self, declared: ExchangeDeclaration) -> None:
+        super().__init__(declared)
         self._targets: Targets = {}
 
     def match(self, routing_key: str, message: Message | None, into: list[Destination]) -> None:

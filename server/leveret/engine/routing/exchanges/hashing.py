@@ -8,6 +8,8 @@ from zlib import crc32
 
 from mypy_extensions import i64
 
+from leveret.engine.values.text import octets_of_text
+
 HASH_BITS: Final = 32
 
 _LOW_BITS: Final = 0xFFFFFFFF
@@ -28,4 +30,4 @@ def hash_octets(octets: bytes) -> i64:
 
 def hash_key(routing_key: str) -> i64:
     """The hash of a routing key, as the octets it came in."""
-    return hash_octets(routing_key.encode("utf-8", "surrogateescape"))
+    return hash_octets(octets_of_text(routing_key))

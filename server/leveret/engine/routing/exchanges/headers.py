@@ -19,6 +19,7 @@ from leveret.engine.routing.exchanges.base import (
     Binding,
     Destination,
     Exchange,
+    ExchangeDeclaration,
     Targets,
     add_target,
     remove_target,
@@ -49,11 +50,8 @@ class _Demand:
 class HeadersExchange(Exchange):
     """AMQP 0-9-1, section 3.1.3.4, with the `-with-x` kinds of RabbitMQ."""
 
-    def __init__(
-        self, name: str, durable: bool, auto_delete: bool, internal: bool, arguments: Table
-    ) -> None:
-        super().__init__(name, durable, auto_delete, internal, arguments)
-        self.type = "headers"
+    def __init__(self, declared: ExchangeDeclaration) -> None:
+        super().__init__(declared)
         self.needs_message = True
         self._names: dict[str, int] = {}
         self._always: Targets = {}

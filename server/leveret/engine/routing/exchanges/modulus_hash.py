@@ -10,20 +10,21 @@ whatever the order they were made in, also after a restart.
 
 from bisect import bisect_left, insort
 
-from leveret.engine.routing.exchanges.base import Binding, Destination, Exchange
+from leveret.engine.routing.exchanges.base import (
+    Binding,
+    Destination,
+    Exchange,
+    ExchangeDeclaration,
+)
 from leveret.engine.routing.exchanges.hashing import hash_key
-from leveret.engine.values.field_table import Table
 from leveret.engine.values.message import Message
 
 
 class ModulusHashExchange(Exchange):
     """The type `x-modulus-hash`."""
 
-    def __init__(
-        self, name: str, durable: bool, auto_delete: bool, internal: bool, arguments: Table
-    ) -> None:
-        super().__init__(name, durable, auto_delete, internal, arguments)
-        self.type = "x-modulus-hash"
+    def __init__(self, declared: ExchangeDeclaration) -> None:
+        super().__init__(declared)
         self._destinations: list[Destination] = []
         """The destination of each binding, in order."""
 

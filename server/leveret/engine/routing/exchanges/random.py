@@ -6,19 +6,20 @@ keys and that of the message are does not matter (RabbitMQ: Random Exchange Type
 
 from random import randrange
 
-from leveret.engine.routing.exchanges.base import Binding, Destination, Exchange
-from leveret.engine.values.field_table import Table
+from leveret.engine.routing.exchanges.base import (
+    Binding,
+    Destination,
+    Exchange,
+    ExchangeDeclaration,
+)
 from leveret.engine.values.message import Message
 
 
 class RandomExchange(Exchange):
     """The type `x-random`."""
 
-    def __init__(
-        self, name: str, durable: bool, auto_delete: bool, internal: bool, arguments: Table
-    ) -> None:
-        super().__init__(name, durable, auto_delete, internal, arguments)
-        self.type = "x-random"
+    def __init__(self, declared: ExchangeDeclaration) -> None:
+        super().__init__(declared)
         self.needs_message = True
         self._choices: list[Binding] = []
         self._places: dict[Binding, int] = {}

@@ -17,6 +17,7 @@ from leveret.engine.routing.exchanges.base import (
     Binding,
     Destination,
     Exchange,
+    ExchangeDeclaration,
     Targets,
     add_target,
     remove_target,
@@ -40,14 +41,11 @@ class RecentHistoryExchange(Exchange):
     Raises AmqpError(PRECONDITION_FAILED) for a length that is no positive integer.
     """
 
-    def __init__(
-        self, name: str, durable: bool, auto_delete: bool, internal: bool, arguments: Table
-    ) -> None:
-        super().__init__(name, durable, auto_delete, internal, arguments)
-        self.type = "x-recent-history"
+    def __init__(self, declared: ExchangeDeclaration) -> None:
+        super().__init__(declared)
         self.needs_message = True
         self.records = True
-        self._length = _length(arguments)
+        self._length = _length(declared.arguments)
         self._history: deque[Message] = deque()
         self._bytes = 0
         self._targets: Targets = {}

@@ -17,6 +17,7 @@ from mypy_extensions import i64
 
 from leveret.engine.routing.exchanges.base import Destination
 from leveret.engine.routing.exchanges.hashing import HASH_BITS
+from leveret.engine.values.text import octets_of_text
 
 POINTS_PER_UNIT: Final = 128
 """Points of a destination for each unit of its weight: enough for shares that are, mostly, within a
@@ -107,5 +108,5 @@ def places(label: str, unit: i64) -> list[int]:
     found: list[int] = []
     while len(found) < POINTS_PER_UNIT:
         text = f"{label} {unit} {len(found)}"
-        found.extend(_PLACES.unpack(blake2b(text.encode("utf-8", "surrogateescape")).digest()))
+        found.extend(_PLACES.unpack(blake2b(octets_of_text(text)).digest()))
     return found

@@ -18,11 +18,11 @@ from leveret.engine.routing.exchanges.base import (
     Binding,
     Destination,
     Exchange,
+    ExchangeDeclaration,
     Targets,
     add_target,
     remove_target,
 )
-from leveret.engine.values.field_table import Table
 from leveret.engine.values.message import Message
 from leveret.limits import TOPIC_CACHE_SLOTS_MAX
 
@@ -72,11 +72,8 @@ class _Node:
 class TopicExchange(Exchange):
     """AMQP 0-9-1, section 3.1.3.3; the empty routing key as in RabbitMQ."""
 
-    def __init__(
-        self, name: str, durable: bool, auto_delete: bool, internal: bool, arguments: Table
-    ) -> None:
-        super().__init__(name, durable, auto_delete, internal, arguments)
-        self.type = "topic"
+    def __init__(self, declared: ExchangeDeclaration) -> None:
+        super().__init__(declared)
         self.uses_all_keys = True
         self._literal: dict[str, Targets] = {}
         self._root = _Node()

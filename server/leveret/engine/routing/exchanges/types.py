@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from leveret.engine.routing.exchanges.base import ALTERNATE_EXCHANGE, Exchange
+from leveret.engine.routing.exchanges.base import ALTERNATE_EXCHANGE, Exchange, ExchangeDeclaration
 from leveret.engine.routing.exchanges.consistent_hash import ConsistentHashExchange
 from leveret.engine.routing.exchanges.deduplicating import DeduplicatingExchange
 from leveret.engine.routing.exchanges.delayed import ROUTED_AS, DelayedExchange
@@ -31,54 +31,46 @@ EXCHANGE_TYPES: Final[dict[str, type[Exchange]]] = {
 """What `exchange.declare` may ask for in its field `type`, and `x-delayed-type` in an argument."""
 
 
-def create(
-    type: str,
-    name: str,
-    durable: bool,
-    auto_delete: bool,
-    internal: bool,
-    arguments: Table,
-    vhost: str = "/",
-) -> Exchange:
+def create(declared: ExchangeDeclaration, vhost: str = "/") -> Exchange:
     """Make an exchange without bindings. `vhost` is only named in error texts.
 
-    Raises AmqpError(PRECONDITION_FAILED) for an unknown type, an `alternate-exchange` that is not
-    a string, and an argument that the type cannot take.
+    :raises AmqpError: PRECONDITION_FAILED for an unknown type, an `alternate-exchange` that is not
+        a string, and an argument that the type cannot take.
     """
-    check(type, name, arguments, vhost)
-    if type == DELAYED:
-        inner = _routing_type(arguments)(name, durable, auto_delete, internal, arguments)
-        return DelayedExchange(inner, name, durable, auto_delete, internal, arguments)
-    return EXCHANGE_TYPES[type](name, durable, auto_delete, internal, arguments)
+    check(declared, vhost)
+    if declared.type == DELAYED:
+        routed_as = _routing_type(declared.arguments)
+        inner = EXCHANGE_TYPES[routed_as](declared._replace(type=routed_as))
+        return DelayedExchange(inner, declared)
+    return EXCHANGE_TYPES[declared.type](declared)
 
 
-def check(type: str, name: str, arguments: Table, vhost: str) -> None:
+def check(declared: ExchangeDeclaration, vhost: str) -> None:
     """See that the type and the arguments of all types are right in any declaration.
 
     Those of one type only count when the exchange is made: RabbitMQ does not look at them where
     it is there already.
 
-    Raises AmqpError(PRECONDITION_FAILED).
+    :raises AmqpError: PRECONDITION_FAILED.
     """
-    if type not in EXCHANGE_TYPES and type != DELAYED:
-        raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"unknown exchange type '{type}'")
-    if ALTERNATE_EXCHANGE in arguments:
-        alternate = arguments[ALTERNATE_EXCHANGE]
+    if declared.type not in EXCHANGE_TYPES and declared.type != DELAYED:
+        raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"unknown exchange type '{declared.type}'")
+    if ALTERNATE_EXCHANGE in declared.arguments:
+        alternate = declared.arguments[ALTERNATE_EXCHANGE]
         if not isinstance(alternate, str):
             raise AmqpError(
                 ReplyCode.PRECONDITION_FAILED,
                 f"invalid type '{type_name(alternate)}' for arg '{ALTERNATE_EXCHANGE}' "
-                f"in exchange '{name}' in vhost '{vhost}'",
+                f"in exchange '{declared.name}' in vhost '{vhost}'",
             )
 
 
-def _routing_type(arguments: Table) -> type[Exchange]:
+def _routing_type(arguments: Table) -> str:
     """The type that routes for a delayed exchange, which cannot be a delayed one."""
     routed_as = arguments.get(ROUTED_AS)
-    found = EXCHANGE_TYPES.get(routed_as) if isinstance(routed_as, str) else None
-    if found is None:
+    if not isinstance(routed_as, str) or routed_as not in EXCHANGE_TYPES:
         raise AmqpError(
             ReplyCode.PRECONDITION_FAILED,
             f"Invalid argument, '{ROUTED_AS}' must be an existing exchange type",
         )
-    return found
+    return routed_as

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from pamqp.commands import Basic
 
 from leveret.engine.routing.exchanges import Binding, Destination, Exchange, create
+from leveret.engine.routing.exchanges.base import ExchangeDeclaration
 from leveret.engine.routing.exchanges.ring import places
 from leveret.engine.values.field_table import FieldValue, Table
 from leveret.engine.values.message import Message
@@ -14,7 +15,9 @@ from leveret.protocol.wire.methods import encode_header
 
 
 def exchange(kind: str, arguments: Table | None = None) -> Exchange:
-    return create(kind, f"an {kind} exchange", True, False, False, arguments or {})
+    return create(
+        ExchangeDeclaration(kind, f"an {kind} exchange", True, False, False, arguments or {})
+    )
 
 
 def message(headers: Table | None = None, body: bytes = b"", route: bytes = b"\0\0") -> Message:

@@ -3,6 +3,7 @@
 import pytest
 
 from leveret.engine.routing.exchanges import EXCHANGE_TYPES, Destination, create
+from leveret.engine.routing.exchanges.base import ExchangeDeclaration
 from leveret.engine.values.field_table import FieldValue, Table
 from leveret.errors import AmqpError, ReplyCode
 from tests.unit.engine.routing.exchanges.naive import bindings_to, exchange, matched, message
@@ -34,7 +35,7 @@ def test_the_types_are_those_of_the_protocol_and_of_plugins() -> None:
 @pytest.mark.parametrize("kind", ALL_TYPES)
 def test_an_exchange_is_made_as_it_was_declared(kind: str) -> None:
     arguments: Table = {"alternate-exchange": "other", "x-anything": [1]}
-    made = create(kind, "x", False, True, True, arguments)
+    made = create(ExchangeDeclaration(kind, "x", False, True, True, arguments))
     assert (made.type, made.name, made.alternate) == (kind, "x", "other")
     assert (made.durable, made.auto_delete, made.internal) == (False, True, True)
     assert made.arguments == arguments
@@ -45,7 +46,7 @@ def test_an_exchange_is_made_as_it_was_declared(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["", "Direct", "x-unheard-of"])
 def test_an_unknown_type_is_refused(kind: str) -> None:
     with pytest.raises(AmqpError) as refused:
-        create(kind, "x", True, False, False, {})
+        create(ExchangeDeclaration(kind, "x", True, False, False, {}))
     assert refused.value.code is ReplyCode.PRECONDITION_FAILED
     assert refused.value.text == f"unknown exchange type '{kind}'"
 
@@ -57,7 +58,12 @@ def test_an_alternate_exchange_that_is_no_string_is_refused(
     alternate: FieldValue, named: str
 ) -> None:
     with pytest.raises(AmqpError) as refused:
-        create("direct", "x", True, False, False, {"alternate-exchange": alternate}, "v")
+        create(
+            ExchangeDeclaration(
+                "direct", "x", True, False, False, {"alternate-exchange": alternate}
+            ),
+            "v",
+        )
     assert refused.value.code is ReplyCode.PRECONDITION_FAILED
     assert refused.value.text == (
         f"invalid type '{named}' for arg 'alternate-exchange' in exchange 'x' in vhost 'v'"
