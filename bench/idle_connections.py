@@ -28,12 +28,12 @@ def load_beside_idle_connections(
     try:
         quiet.open(IDLE_CONNECTIONS)
         with ThreadPoolExecutor(1) as pool:
-            kept = pool.submit(quiet.keep_until, stopped)
+            heartbeats = pool.submit(quiet.keep_until, stopped)
             try:
                 result = run_load(program, arguments, timing, broker)
             finally:
                 stopped.set()
-            kept.result()
+            heartbeats.result()
         return result
     finally:
         quiet.close()

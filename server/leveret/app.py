@@ -136,16 +136,16 @@ def _stop_at_signals() -> asyncio.Future[str]:
 
 def raise_descriptor_limit(connections: int) -> None:
     """Raise the limit of open files to one for each connection, as far as the hard limit allows."""
-    wanted = connections + DESCRIPTORS_RESERVED
+    needed = connections + DESCRIPTORS_RESERVED
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     infinite = resource.RLIM_INFINITY
-    if soft == infinite or soft >= wanted:
+    if soft == infinite or soft >= needed:
         return
-    allowed = wanted if hard == infinite else min(wanted, hard)
+    allowed = needed if hard == infinite else min(needed, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    if allowed < wanted:
+    if allowed < needed:
         logger.warning(
             "the limit of open files is too low for amqp.max_connections; raise it (ulimit -n)",
             limit=allowed,
-            needed=wanted,
+            needed=needed,
         )

@@ -19,8 +19,8 @@ EXIT_CANNOT_START: Final = 2
 EXIT_STORAGE_FAILED: Final = 3
 
 
-def _print_version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
-    if not wanted:
+def _print_version(context: click.Context, _parameter: click.Parameter, requested: bool) -> None:
+    if not requested:
         return
     from leveret.compiled import build_kind
 

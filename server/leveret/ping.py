@@ -42,7 +42,7 @@ def _read_start(connection: socket.socket) -> None:
         payload = _read(connection, size + 1)
         if len(payload) == size + 1 and payload.startswith(_CONNECTION_START):
             return
-    raise PingError("what listens there does not speak AMQP 0-9-1")
+    raise PingError("the listener does not speak AMQP 0-9-1")
 
 
 def _read(connection: socket.socket, size: int) -> bytes:

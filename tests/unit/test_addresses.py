@@ -1,4 +1,4 @@
-"""HOST:PORT, read and written."""
+"""HOST:PORT, parsed and printed."""
 
 import pytest
 
@@ -13,12 +13,12 @@ from leveret.addresses import Address, parse_address
         ("broker.example:0", Address("broker.example", 0)),
     ],
 )
-def test_an_address_is_written_as_it_was_read(text: str, address: Address) -> None:
+def test_an_address_is_printed_as_it_was_parsed(text: str, address: Address) -> None:
     assert parse_address(text) == address
     assert str(address) == text
 
 
-def test_no_host_is_every_interface() -> None:
+def test_an_empty_host_is_every_interface() -> None:
     assert parse_address(":5672") == Address("", 5672)
 
 

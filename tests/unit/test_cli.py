@@ -1,4 +1,4 @@
-"""The command line, as far as it needs no broker: versions, usage, refusals, an unanswered ping."""
+"""The command line without a broker: version, usage, refused starts, failed pings."""
 
 import platform
 import re
@@ -17,7 +17,7 @@ from tests.support.brokers import FEW_CONNECTIONS
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Run `leveret` with arguments, in an environment without keys that matter."""
+    """Run `leveret` with arguments, in an environment without relevant variables."""
     for name in ("LEVERET_CONFIG", "RABBITMQ_DEFAULT_USER"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(*FEW_CONNECTIONS)
@@ -26,7 +26,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
 
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
-    """A port somebody listens on who is no broker."""
+    """A listener that is no broker."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server
 
@@ -42,7 +42,7 @@ class TestVersion:
 
 
 class TestServe:
-    """What keeps a broker from starting is one line on stderr, and exit code 2."""
+    """A refused start is one line on stderr, and exit code 2."""
 
     def refusal(self, result: Result) -> str:
         assert result.exit_code == 2
@@ -108,7 +108,7 @@ class TestPing:
         return result.stderr.removeprefix(prefix)
 
     def answer(self, listener: socket.socket, data: bytes) -> threading.Thread:
-        """Answer the next connection with `data`, and close it when the peer has."""
+        """Answer the next connection with `data`, and close it after the peer."""
 
         def serve() -> None:
             connection, _ = listener.accept()
@@ -122,16 +122,20 @@ class TestPing:
         thread.start()
         return thread
 
-    def test_nobody_listens(self, run: Callable[..., Result], listener: socket.socket) -> None:
+    def test_without_a_listener_the_connection_is_refused(
+        self, run: Callable[..., Result], listener: socket.socket
+    ) -> None:
         port = listener.getsockname()[1]
         listener.close()
 
         assert self.ping(run, port) == "Connection refused\n"
 
-    def test_nobody_answers(self, run: Callable[..., Result], listener: socket.socket) -> None:
+    def test_a_silent_listener_times_out(
+        self, run: Callable[..., Result], listener: socket.socket
+    ) -> None:
         assert self.ping(run, listener.getsockname()[1], 0.2) == "no answer within 0.2 s\n"
 
-    def test_somebody_closes_without_an_answer(
+    def test_a_listener_that_closes_is_no_broker(
         self, run: Callable[..., Result], listener: socket.socket
     ) -> None:
         thread = self.answer(listener, b"")
@@ -153,13 +157,13 @@ class TestPing:
             b"\x01\x00\x00\xff\xff\xff\xff",
         ],
     )
-    def test_somebody_else_answers(
+    def test_a_listener_that_speaks_another_protocol_is_no_broker(
         self, run: Callable[..., Result], listener: socket.socket, data: bytes
     ) -> None:
         thread = self.answer(listener, data)
 
         assert self.ping(run, listener.getsockname()[1]) == (
-            "what listens there does not speak AMQP 0-9-1\n"
+            "the listener does not speak AMQP 0-9-1\n"
         )
         thread.join(60)
         assert not thread.is_alive()

@@ -1,4 +1,4 @@
-"""The compiled build does what its .py files say: same results, same exceptions, same sessions.
+"""The compiled build behaves as its .py files: same results, same exceptions, same sessions.
 
 Where the plain build is installed there is nothing to compare; there it is only seen to that the
 .py files are what runs.
@@ -45,7 +45,7 @@ def twin(module: ModuleType) -> ModuleType:
 
 
 def outcome(function: Any, *arguments: object) -> object:
-    """What a function returns, or the type and text of what it raises."""
+    """The result of a function, or the type and text of its exception."""
     try:
         return function(*arguments)
     except (ValueError, IndexError, OverflowError, TypeError) as error:
@@ -64,7 +64,7 @@ else:
     plain_frames = twin(frames)
 
     def damaged(good: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
-        """Some as they are, some with an octet changed, some cut."""
+        """Some unchanged, some with one octet changed, some truncated."""
         return st.one_of(
             good,
             st.tuples(good, st.integers(0, 10_000), st.integers(0, 255)).map(
@@ -79,7 +79,7 @@ else:
             ),
         )
 
-    def test_the_twins_are_what_they_are_called() -> None:
+    def test_the_twins_are_compiled_and_plain() -> None:
         assert loaded_from_shared_object(encoded_table.__name__)
         assert loaded_from_shared_object(frames.__name__)
         for module, plain in ((encoded_table, plain_tables), (frames, plain_frames)):
@@ -151,14 +151,14 @@ else:
             )
 
         def play(self, pieces: list[bytes]) -> str:
-            """What it answers to a session."""
+            """The replies to a session."""
             assert self.process.stdin is not None
             assert self.process.stdout is not None
             print(*(piece.hex() for piece in pieces), file=self.process.stdin, flush=True)
             return self.process.stdout.readline().rstrip("\n")
 
         def ends(self) -> None:
-            """It says at the end if anything in it was compiled after all."""
+            """End it, and check that nothing in it was compiled."""
             self.process.communicate()
             assert self.process.returncode == 0
 

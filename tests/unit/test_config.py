@@ -1,4 +1,4 @@
-"""The configuration: where values come from, what is refused and how, and its written forms."""
+"""The configuration: sources of values, refused values, and the generated files."""
 
 import tomllib
 from pathlib import Path
@@ -18,7 +18,7 @@ def refusal(
     environment: dict[str, str] | None = None,
     flags: dict[str, tuple[str, object]] | None = None,
 ) -> str:
-    """The one line with which a configuration is refused."""
+    """The one line of a refused configuration."""
     with pytest.raises(ConfigError) as refused:
         load_config(str(path) if path else None, environment, flags)
     text = str(refused.value)
@@ -28,7 +28,7 @@ def refusal(
 
 @pytest.fixture
 def write_toml(tmp_path: Path) -> Path:
-    """Where a test writes its configuration file."""
+    """The path of a test's configuration file."""
     return tmp_path / "leveret.toml"
 
 
@@ -36,7 +36,7 @@ class TestPrecedence:
     def test_without_any_source_every_key_has_its_default(self) -> None:
         assert load_config() == Config()
 
-    def test_each_source_beats_the_next(self, write_toml: Path) -> None:
+    def test_each_source_overrides_the_next(self, write_toml: Path) -> None:
         write_toml.write_text('[auth]\ndefault_user = "file"\n[log]\nlevel = "error"\n')
         path = str(write_toml)
         rabbitmq = {"RABBITMQ_DEFAULT_USER": "rabbitmq"}
@@ -99,7 +99,7 @@ class TestPrecedence:
             "PATH",
         ],
     )
-    def test_a_variable_of_somebody_else_is_left_alone(self, name: str) -> None:
+    def test_a_variable_of_another_program_is_ignored(self, name: str) -> None:
         assert load_config(environment={name: "x"}) == Config()
 
 
@@ -241,12 +241,12 @@ def test_a_configuration_cannot_be_changed() -> None:
 
 
 class TestWrittenForms:
-    def test_the_example_file_is_made_from_the_table(self) -> None:
+    def test_the_example_file_is_generated_from_the_table(self) -> None:
         written = (ROOT / configuration.TOML_PATH).read_text("utf-8")
 
         assert written == configuration.toml_text()
 
-    def test_the_documentation_is_made_from_the_table(self) -> None:
+    def test_the_documentation_is_generated_from_the_table(self) -> None:
         written = (ROOT / configuration.DOCUMENT_PATH).read_text("utf-8")
 
         assert written == configuration.with_tables(written)
@@ -260,12 +260,12 @@ class TestWrittenForms:
         )
         assert load_config(str(path)) == Config()
 
-    def test_a_document_without_its_marks_is_refused(self) -> None:
+    def test_a_document_without_marks_is_refused(self) -> None:
         with pytest.raises(ValueError, match="marks"):
             configuration.with_tables("# Configuration\n")
 
     @pytest.mark.parametrize("key", KEYS.values(), ids=lambda key: key.path)
-    def test_every_default_is_a_value_the_key_takes(self, key: Key, write_toml: Path) -> None:
+    def test_every_default_is_an_accepted_value(self, key: Key, write_toml: Path) -> None:
         default = msgspec.json.encode(key.default).decode()
         write_toml.write_text(f"[{key.section}]\n{key.name} = {default}\n")
 

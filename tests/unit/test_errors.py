@@ -1,4 +1,4 @@
-"""Reply codes: what each closes, and what the peer reads."""
+"""Reply codes: what each closes, and the reply text."""
 
 import pytest
 from hypothesis import given, settings
@@ -31,7 +31,8 @@ CLOSES_CONNECTION = {
     "NOT_IMPLEMENTED": 540,
     "INTERNAL_ERROR": 541,
 }
-"""The hard errors; 200 is no error, and closes nothing less than what it is said of."""
+"""The hard errors, and 200, which is no error: it closes the connection or channel it is sent
+for."""
 
 
 def test_the_codes_are_those_of_the_specification() -> None:
@@ -40,11 +41,11 @@ def test_the_codes_are_those_of_the_specification() -> None:
 
 
 @pytest.mark.parametrize("code", ReplyCode)
-def test_the_code_alone_says_what_is_closed(code: ReplyCode) -> None:
+def test_the_code_alone_decides_what_is_closed(code: ReplyCode) -> None:
     assert AmqpError(code, "").closes_connection == (code.name in CLOSES_CONNECTION)
 
 
-def test_the_peer_reads_the_name_of_the_code_and_the_text() -> None:
+def test_a_reply_text_has_the_name_of_the_code_and_the_text() -> None:
     error = AmqpError(ReplyCode.NOT_FOUND, "no queue 'q' in vhost '/'")
     assert error.reply_text == "NOT_FOUND - no queue 'q' in vhost '/'"
     assert str(error) == error.reply_text
@@ -53,7 +54,7 @@ def test_the_peer_reads_the_name_of_the_code_and_the_text() -> None:
 
 @settings(deadline=None)
 @given(st.sampled_from(ReplyCode), st.text(max_size=300))
-def test_a_reply_text_fits_a_short_string_and_is_cut_between_characters(
+def test_a_reply_text_fits_a_short_string_and_is_truncated_between_characters(
     code: ReplyCode, text: str
 ) -> None:
     full = f"{code.name} - {text}"

@@ -1,4 +1,4 @@
-"""Logs: one event a line, whatever a peer calls itself; levels; JSON."""
+"""Logs: one event a line, whatever a peer's name is; levels; JSON."""
 
 import json
 
@@ -31,7 +31,7 @@ def test_an_event_is_one_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> N
     assert rest == "info    connection opened peer=127.0.0.1:40312 channels=3"
 
 
-def test_what_a_peer_calls_itself_cannot_begin_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_name_of_a_peer_cannot_start_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(Log())
     get_logger().warning("login refused", user="a\n2026 info all well\x1b[2J", vhost="")
 
@@ -51,9 +51,9 @@ def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_events_below_the_level_are_not_written(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(Log(level="warning"))
-    log = get_logger()
-    log.info("quiet")
-    log.warning("loud")
+    logger = get_logger()
+    logger.info("quiet")
+    logger.warning("loud")
 
     (line,) = lines_of(capsys)
     assert "loud" in line
@@ -77,8 +77,8 @@ def test_an_error_of_the_broker_has_its_traceback(
 
 
 def test_the_logger_follows_a_later_configuration(capsys: pytest.CaptureFixture[str]) -> None:
-    log = get_logger()
+    logger = get_logger()
     configure_logging(Log(level="error"))
-    log.warning("quiet")
+    logger.warning("quiet")
 
     assert lines_of(capsys) == []

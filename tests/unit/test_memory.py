@@ -1,4 +1,4 @@
-"""How much memory there is, and what `memory.limit` makes of it."""
+"""The memory of the machine or container, and `memory.limit`."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ MIB = 1024 * 1024
 
 
 def total_with(tmp_path: Path, own_cgroups: str, limits: dict[str, str]) -> int:
-    """Memory in a container whose kernel shows these files."""
+    """The memory in a container with these files of the kernel."""
     root = tmp_path / "cgroup"
     for name, text in limits.items():
         file = root / name
@@ -50,12 +50,12 @@ def test_anything_else_is_refused(limit: int | str) -> None:
         parse_memory_limit(limit)
 
 
-def test_a_share_is_one_of_all_memory() -> None:
+def test_a_share_is_a_share_of_all_memory() -> None:
     assert memory_limit_bytes("50%") == memory_total_bytes() // 2
     assert memory_limit_bytes("2MiB") == 2 * MIB
 
 
-def test_without_a_control_group_the_machine_counts(tmp_path: Path) -> None:
+def test_without_a_control_group_the_limit_is_the_machine(tmp_path: Path) -> None:
     assert memory_total_bytes(tmp_path / "none", tmp_path / "none") == MACHINE_BYTES
 
 
@@ -71,7 +71,7 @@ def test_a_container_that_sees_its_group_as_the_root_is_limited(tmp_path: Path) 
     assert total == 64 * MIB
 
 
-def test_the_tightest_group_above_counts(tmp_path: Path) -> None:
+def test_the_smallest_limit_of_the_groups_above_counts(tmp_path: Path) -> None:
     limits = {"a/memory.max": f"{32 * MIB}\n", "a/b/memory.max": "max\n", "memory.max": "max\n"}
 
     assert total_with(tmp_path, "0::/a/b\n", limits) == 32 * MIB

@@ -8,7 +8,7 @@ import pytest
 from leveret.systemd import notify
 
 
-def test_nothing_is_sent_where_nobody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_sent_without_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     monkeypatch.setattr(socket, "socket", None)
 

@@ -33,7 +33,7 @@ class ConnectionTicks:
         self._handle: asyncio.Handle | None = None
 
     def start_pass(self) -> None:
-        """Tick every connection of this moment once. A pass that is not over just goes on."""
+        """Tick every open connection once. An unfinished pass continues instead."""
         if self._handle is None:
             self._remaining = list(self._connections)
             self._tick_slice()

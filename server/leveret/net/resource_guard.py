@@ -1,7 +1,7 @@
 """A resource guard: it measures whether a resource is short, and reports every change.
 
-It measures when it is told to, and after every so many received bytes, because a burst of messages
-must not use up the resource between two regular measurements.
+It measures when `check` is called, and after every so many received bytes, because a burst of
+messages must not use up the resource between two regular measurements.
 """
 
 from collections.abc import Callable

@@ -1,5 +1,5 @@
-"""docs/features.md says what the tables of arguments and of exchange types say, and the tables say
-what the code does."""
+"""docs/features.md agrees with the tables of arguments and of exchange types, and they with the
+code."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,7 +33,7 @@ OF_ALL_TYPES = {name for name, known in EXCHANGE_ARGUMENTS.items() if not known.
 
 
 class Watched(Table):
-    """Arguments that remember which of them were looked at."""
+    """Arguments that record which of them were read."""
 
     def __init__(self, arguments: Table) -> None:
         super().__init__(arguments)
@@ -49,15 +49,15 @@ class Watched(Table):
 
 
 def necessary(type_name: str) -> Table:
-    """The arguments without which an exchange of that type cannot be."""
+    """The required arguments of an exchange type."""
     return {ROUTED_AS: "fanout"} if type_name == DELAYED else {}
 
 
-def test_the_tables_of_the_page_are_made_from_those_of_the_code() -> None:
+def test_the_tables_of_the_page_are_generated_from_those_of_the_code() -> None:
     assert features.with_tables(PAGE) == PAGE, "python -m leveret.reference.features"
 
 
-def test_a_page_without_its_marks_is_refused() -> None:
+def test_a_page_without_marks_is_refused() -> None:
     with pytest.raises(ValueError, match="marks"):
         features.with_tables("# Features\n")
 
@@ -72,7 +72,7 @@ if not loaded_from_shared_object("leveret.engine.routing.exchanges.base"):
     # Compiled code looks into a dictionary without its methods, and so unwatched.
 
     @pytest.mark.parametrize("type_name", sorted(TYPES))
-    def test_an_exchange_looks_at_the_arguments_that_the_table_has_for_its_type(
+    def test_an_exchange_reads_the_arguments_in_the_table_of_its_type(
         type_name: str,
     ) -> None:
         arguments = Watched(necessary(type_name))
@@ -82,7 +82,7 @@ if not loaded_from_shared_object("leveret.engine.routing.exchanges.base"):
 
 
 @pytest.mark.parametrize("name", EXCHANGE_ARGUMENTS)
-def test_an_argument_of_an_exchange_is_refused_if_it_is_no_single_value(name: str) -> None:
+def test_an_exchange_argument_that_is_an_array_is_refused(name: str) -> None:
     type_name = EXCHANGE_ARGUMENTS[name].type or "direct"
     with pytest.raises(AmqpError, match=f"'{name}'") as refused:
         create(
@@ -94,7 +94,7 @@ def test_an_argument_of_an_exchange_is_refused_if_it_is_no_single_value(name: st
 
 
 @pytest.mark.parametrize("name", OF_ONE_TYPE)
-def test_an_argument_of_an_exchange_is_nothing_to_the_other_types(name: str) -> None:
+def test_an_exchange_argument_has_no_effect_on_other_types(name: str) -> None:
     for other in TYPES - {EXCHANGE_ARGUMENTS[name].type}:
         made = create(
             ExchangeDeclaration(other, "x", False, False, False, {**necessary(other), name: []})
@@ -106,7 +106,7 @@ def test_an_argument_of_an_exchange_is_nothing_to_the_other_types(name: str) -> 
     ("known", "name"),
     [(known, name) for known in (QUEUE_ARGUMENTS, CONSUMER_ARGUMENTS) for name in known],
 )
-def test_an_argument_of_a_queue_or_consumer_is_refused_if_it_is_no_single_value(
+def test_a_queue_or_consumer_argument_that_is_an_array_is_refused(
     known: Mapping[str, Known], name: str
 ) -> None:
     with pytest.raises(AmqpError, match=f"'{name}'") as refused:
