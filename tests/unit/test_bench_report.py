@@ -1,0 +1,47 @@
+"""The comparison of two builds in the report of the benchmarks."""
+
+import pytest
+
+from bench.contestants import LEVERET, OTHER_NAME, Contestant
+from bench.report import Outcome, text_table
+from bench.rows import Row, Sample, Tool
+
+
+def measure(tool: Tool, contestant: Contestant) -> Sample:
+    raise AssertionError("a report measures nothing")
+
+
+def outcome(own: list[float], other: list[float], lower_is_better: bool = False) -> Outcome:
+    row = Row("key", "title", "msg/s", measure, None, None, None, lower_is_better)
+    samples = {
+        LEVERET.name: [Sample(value) for value in own],
+        OTHER_NAME: [Sample(value) for value in other],
+    }
+    return Outcome(row, samples)
+
+
+def test_a_ratio_is_taken_in_each_round() -> None:
+    assert outcome([300.0, 100.0], [200.0, 50.0]).ratios_to_other() == [1.5, 2.0]
+
+
+def test_above_one_is_better_also_where_lower_figures_are() -> None:
+    assert outcome([10.0], [20.0], lower_is_better=True).ratios_to_other() == [2.0]
+
+
+def test_a_round_without_the_other_build_has_no_ratio() -> None:
+    assert outcome([10.0, 10.0], [10.0]).ratios_to_other() == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("own", "verdict"), [(97.0, "slower"), (99.0, "same"), (101.0, "same"), (103.0, "faster")]
+)
+def test_two_per_cent_are_no_difference(own: float, verdict: str) -> None:
+    table = text_table([outcome([own] * 3, [100.0] * 3)], beside_other=True)
+
+    assert table.splitlines()[1].split()[-1] == verdict
+
+
+def test_the_verdict_is_that_of_the_median_round() -> None:
+    table = text_table([outcome([100.0, 50.0, 100.0], [100.0] * 3)], beside_other=True)
+
+    assert table.splitlines()[1].split()[-4:] == ["1.000", "0.500", "1.000", "same"]
