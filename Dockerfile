@@ -1,4 +1,4 @@
-# Build: a wheel with the hot modules compiled, and the wheels of all it needs.
+# Build: a wheel with the hot modules compiled, and the wheels of its dependencies.
 FROM python:3.13 AS build
 WORKDIR /src
 COPY . .
@@ -9,7 +9,7 @@ RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
     pip install --no-cache-dir --no-index --find-links /wheels leveret \
     && useradd --system --uid 5672 --home-dir /var/lib/leveret --shell /usr/sbin/nologin leveret \
     && install --directory --owner leveret --group leveret --mode 0750 /var/lib/leveret
-# A container is reached from outside: all addresses, and guest from anywhere, as RabbitMQ's image has it.
+# Clients are outside the container: listen on all addresses, and let guest log in from anywhere, as RabbitMQ's image does.
 ENV LEVERET_AMQP_LISTEN=:5672 \
     LEVERET_AUTH_LOOPBACK_USERS= \
     LEVERET_STORAGE_DATA_DIR=/var/lib/leveret

@@ -1,4 +1,4 @@
-"""Leveret, an AMQP 0-9-1 broker. The tree is explained in docs/; `cli.py` is where a run begins."""
+"""Leveret, an AMQP 0-9-1 broker. docs/ describes the tree; a run starts in `cli.py`."""
 
 from typing import Final
 
