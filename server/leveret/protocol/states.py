@@ -1,7 +1,7 @@
-"""The states of a connection and of a channel, and every way from one to the next.
+"""The states of a connection and of a channel, and every transition between them.
 
-Everything that decides what a peer may do next is in these tables. A pair that is not in a table
-is illegal; `connection.py` and `channel.py` change state through `next_connection_state` and
+These tables decide what a peer may do next. A pair of state and event that is not in its table is
+illegal. `connection.py` and `channel.py` change state through `next_connection_state` and
 `next_channel_state` only.
 """
 
@@ -12,10 +12,10 @@ from leveret.errors import AmqpError, ReplyCode
 
 
 class ConnectionState(IntEnum):
-    """Where a connection is between its first byte and its last (AMQP 0-9-1, section 2.2.4)."""
+    """The states of a connection, from its first octet to its last (AMQP 0-9-1, section 2.2.4)."""
 
     HEADER = 0
-    """The protocol header has not come yet."""
+    """The protocol header is awaited."""
     START = 1
     """connection.start is sent; start-ok is awaited."""
     TUNE = 2
@@ -26,13 +26,14 @@ class ConnectionState(IntEnum):
     CLOSING = 5
     """connection.close is sent; all but close and close-ok is discarded."""
     REFUSED = 6
-    """The login failed and the client cannot be told: the socket is cut after a delay."""
+    """The login failed, and the client does not understand a refusal: after a delay the socket is
+    closed without one."""
     CLOSED = 7
-    """Nothing is read or sent any more."""
+    """Nothing is read any more; the socket is closed once the output is flushed."""
 
 
 class ConnectionEvent(IntEnum):
-    """What moves a connection on."""
+    """What changes the state of a connection."""
 
     HEADER = 0
     START_OK = 1
@@ -46,7 +47,7 @@ class ConnectionEvent(IntEnum):
     REFUSE = 7
     """The broker refuses a login without a frame."""
     DISCONNECT = 8
-    """The socket is gone, or is to be cut."""
+    """The socket is closed, or will be without connection.close."""
 
 
 _S = ConnectionState
@@ -78,19 +79,19 @@ STATE_NAMES: Final = {
     _S.OPENING: "opening",
     _S.OPEN: "running",
 }
-"""What RabbitMQ calls the states in which a peer can do something out of turn."""
+"""RabbitMQ's names of states, for error texts."""
 
 
 def unexpected_method(state: ConnectionState) -> AmqpError:
-    """The error of a method that is not expected in a state."""
+    """The error of a method that is not allowed in a state."""
     name = STATE_NAMES.get(state, state.name.lower())
     return AmqpError(ReplyCode.CHANNEL_ERROR, f"unexpected method in connection state {name}")
 
 
 def next_connection_state(state: ConnectionState, event: ConnectionEvent) -> ConnectionState:
-    """Where an event leads.
+    """The state after an event.
 
-    :raises AmqpError: CHANNEL_ERROR if it leads nowhere from there.
+    :raises AmqpError: CHANNEL_ERROR if the event is not allowed in this state.
     """
     after = CONNECTION_TRANSITIONS.get((state, event))
     if after is None:
@@ -99,7 +100,7 @@ def next_connection_state(state: ConnectionState, event: ConnectionEvent) -> Con
 
 
 class ChannelState(IntEnum):
-    """A channel that is known at all. One that is not, is closed."""
+    """The states of a channel that its connection knows. Any other number is a closed channel."""
 
     OPEN = 0
     CLOSING = 1
@@ -108,7 +109,7 @@ class ChannelState(IntEnum):
 
 
 class ChannelEvent(IntEnum):
-    """What moves a channel on."""
+    """What changes the state of a channel."""
 
     CLOSE = 0
     """The client sent channel.close."""
@@ -116,7 +117,7 @@ class ChannelEvent(IntEnum):
     FAIL = 2
     """The broker sends channel.close."""
     DISCONNECT = 3
-    """Its connection is gone."""
+    """Its connection has ended."""
 
 
 CHANNEL_TRANSITIONS: Final[dict[tuple[ChannelState, ChannelEvent], ChannelState]] = {
@@ -130,9 +131,9 @@ CHANNEL_TRANSITIONS: Final[dict[tuple[ChannelState, ChannelEvent], ChannelState]
 
 
 def next_channel_state(state: ChannelState, event: ChannelEvent) -> ChannelState:
-    """Where an event leads.
+    """The state after an event.
 
-    :raises AmqpError: UNEXPECTED_FRAME if it leads nowhere from there.
+    :raises AmqpError: UNEXPECTED_FRAME if the event is not allowed in this state.
     """
     after = CHANNEL_TRANSITIONS.get((state, event))
     if after is None:
@@ -146,5 +147,5 @@ def next_channel_state(state: ChannelState, event: ChannelEvent) -> ChannelState
 EXPECT_METHOD: Final = 0
 EXPECT_HEADER: Final = 1
 EXPECT_BODY: Final = 2
-"""What frame of a channel comes next: content is a method, a header and bodies in a row. Plain
-numbers, because they are asked and set three times a message."""
+"""The next frame of a channel: content is a method, a header and body frames in a row. Plain
+numbers rather than an enum, because they are read and set three times a message."""

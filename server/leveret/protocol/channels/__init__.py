@@ -1,1 +1,1 @@
-"""Channels: content, confirms, deliveries, transactions, and what they share in a connection."""
+"""Channels: content, confirms, deliveries, settling, transactions, and the session they share."""

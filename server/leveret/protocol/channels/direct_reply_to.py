@@ -1,13 +1,13 @@
-"""Direct reply-to: replies go straight to the channel that asked (RabbitMQ: Direct Reply-to).
+"""Direct reply-to: replies go straight to the requesting channel (RabbitMQ: Direct Reply-to).
 
-A channel that consumes from `amq.rabbitmq.reply-to` gets a name that nobody can guess; its requests
-carry it in place of that one (publishing.py), and whoever publishes to it through the default
-exchange reaches the channel. Behind the name is a queue that no other method knows, of this one
-consumer, and it is gone with the consumer.
+A channel that consumes from `amq.rabbitmq.reply-to` gets a generated name that cannot be guessed.
+Its requests carry that name as reply-to (published_properties.py), and the default exchange routes
+messages for it to the channel: to a sink that ends with the consumer, and that no other method
+reaches.
 
-Replies are not kept: a requester that does not read loses those beyond
-`limits.REPLIES_WAITING_BYTES_MAX`, and its log says so once. They are not held against who sends
-them, so that one requester cannot hold up the replies to all others.
+Replies are not persisted. A requester that does not read loses those beyond
+`limits.REPLIES_WAITING_BYTES_MAX`, which is logged once. A slow requester does not throttle the
+publishers of its replies, since they reply to others, too.
 """
 
 from typing import Final
@@ -29,22 +29,22 @@ NAME_PREFIX: Final = f"{REPLY_TO}."
 
 
 def is_name(queue: str) -> bool:
-    """Whether the name of a queue is one of direct reply-to, be there a consumer or not."""
+    """Whether a queue name belongs to direct reply-to, with or without a consumer."""
     return queue.startswith(REPLY_TO)
 
 
 def has_consumer(vhost: VirtualHost, name: str) -> bool:
-    """Whether a name of direct reply-to leads to a consumer; of `amq.rabbitmq.reply-to` itself it
-    is always said."""
+    """Whether a name of direct reply-to leads to a consumer; `amq.rabbitmq.reply-to` itself counts
+    as one that does."""
     return name == REPLY_TO or name in vhost.router.reply_routes
 
 
 def make_consumer(
     tag: str, vhost: VirtualHost, deliveries: Deliveries, *, no_ack: bool, arguments: Table
 ) -> "ReplyConsumer":
-    """The consumer of a channel's replies, reached from now on.
+    """Make the consumer of a channel's replies, and route replies to it.
 
-    :raises AmqpError: PRECONDITION_FAILED if it is to acknowledge, or the channel has one.
+    :raises AmqpError: PRECONDITION_FAILED unless `no_ack` is set, or if the channel has one.
     """
     if not no_ack:
         raise AmqpError(ReplyCode.PRECONDITION_FAILED, "reply consumer cannot acknowledge")
@@ -57,12 +57,12 @@ def make_consumer(
 
 
 class ReplySink(Sink):
-    """Takes the replies to one channel, and holds those that its connection cannot send yet."""
+    """Takes the replies to one channel, and queues those that its connection cannot send yet."""
 
     def __init__(self, name: str, deliveries: Deliveries) -> None:
         super().__init__(name)
         self.queue = Queue(name)
-        """Has the replies, and the channel's consumer for its only one."""
+        """The replies; its only consumer is the channel's."""
         self.waiting_bytes: i64 = 0
         """Bytes of the replies that wait to be sent."""
         self._deliveries = deliveries

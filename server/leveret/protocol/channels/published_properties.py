@@ -1,9 +1,8 @@
 """The properties of a published message that the broker checks or acts on.
 
 They are user-id, expiration and delivery-mode, which have to be valid, the headers CC and BCC,
-which are further routing keys (RabbitMQ: Sender-selected Distribution), and a reply-to that stands
-for the channel itself (RabbitMQ: Direct Reply-to). Everything else in the properties is between
-publisher and consumer.
+which are further routing keys (RabbitMQ: Sender-selected Distribution), and a reply-to that means
+the publishing channel (RabbitMQ: Direct Reply-to). All other properties are passed on unread.
 """
 
 import re
@@ -25,10 +24,10 @@ PERSISTENT: Final = 2
 
 ROUTING_HEADERS: Final = ("CC", "BCC")
 HIDDEN_HEADER: Final = "BCC"
-"""The one that receivers do not get to see."""
+"""The one that is removed before delivery."""
 
 REPLY_TO: Final = "amq.rabbitmq.reply-to"
-"""What a reply-to says for "this channel", and what a channel consumes from to get replies."""
+"""The reply-to that means the publishing channel; a channel consumes from it to get replies."""
 
 _WIRE_REPLY_TO: Final = bytes([len(REPLY_TO)]) + REPLY_TO.encode()
 _INTEGER: Final = re.compile(r"[+-]?[0-9]+")
@@ -43,7 +42,7 @@ def needs_check(header: bytes, flags: int) -> bool:
 
 
 def asks_for_replies(header: bytes, flags: int) -> bool:
-    """Whether the reply-to in a checked content header with these flags stands for the channel."""
+    """Whether the reply-to in a checked content header with these flags means the channel."""
     if not flags & encoded_table.REPLY_TO:
         return False
     at = encoded_table.property_offset(
@@ -148,7 +147,7 @@ def time_to_live(text: str) -> int:
 
 
 def _routing_keys(header: bytes, headers: FieldTable) -> list[str]:
-    """The keys in CC and BCC. What is no text in them is passed over, as by RabbitMQ."""
+    """The keys in CC and BCC. Values that are no text are ignored, as in RabbitMQ."""
     keys: list[str] = []
     for name in ROUTING_HEADERS:
         if name in headers:
@@ -176,7 +175,7 @@ def _flags(header: bytes) -> int:
 
 
 def _with_reply_to(header: bytes, flags: int, reply_to: bytes) -> bytes:
-    """A content header with a name for replies; all other octets stay as they came."""
+    """A content header with the name for replies as reply-to; all other octets are unchanged."""
     if not reply_to:
         raise AmqpError(ReplyCode.PRECONDITION_FAILED, "fast reply consumer does not exist")
     at = encoded_table.property_offset(
@@ -187,6 +186,6 @@ def _with_reply_to(header: bytes, flags: int, reply_to: bytes) -> bytes:
 
 
 def _headers_at(header: bytes) -> int:
-    """Where the table of headers begins in a content header that has one."""
+    """The offset of the table of headers in a content header that has one."""
     start = encoded_table.HEADER_PREFIX_BYTES
     return encoded_table.property_offset(header, start, _flags(header), encoded_table.HEADERS)

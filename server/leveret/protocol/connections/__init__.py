@@ -1,1 +1,1 @@
-"""Connections: frames found in the input, the handshake, channels opened and closed."""
+"""Connections: frames dispatched, the handshake, channels opened and closed, errors, heartbeats."""

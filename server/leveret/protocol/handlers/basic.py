@@ -1,4 +1,4 @@
-"""The class basic (AMQP 0-9-1, section 1.8), but for its hot methods, which `channel.py` parses."""
+"""The class basic (AMQP 0-9-1, section 1.8). `channels/` has publish, ack, reject and nack."""
 
 from collections.abc import Callable
 from typing import Any, Final, cast
@@ -26,9 +26,9 @@ GENERATED_TAG_PREFIX: Final = "amq.ctag-"
 def qos(channel: Channel, method: Basic.Qos) -> None:
     """basic.qos (RabbitMQ: Consumer Prefetch).
 
-    With `global` the limit is the channel's and holds at once, so the reply goes out before the
-    deliveries it makes room for; without, it is that of each consumer to come and, under the
-    configuration key `qos.retune`, of those that are here.
+    With `global` the limit is that of the channel and holds at once, so the reply is sent before
+    the deliveries that it allows. Without, it is that of each later consumer and, with the
+    configuration key `qos.retune`, of the present ones.
     """
     if method.prefetch_size:
         raise AmqpError(ReplyCode.NOT_IMPLEMENTED, f"prefetch_size!=0 ({method.prefetch_size})")
@@ -43,7 +43,7 @@ def qos(channel: Channel, method: Basic.Qos) -> None:
 
 
 def consume(channel: Channel, method: Basic.Consume) -> None:
-    """basic.consume: the reply goes out before the first delivery."""
+    """basic.consume: the reply is sent before the first delivery."""
     consumers = channel.deliveries.consumers
     tag = method.consumer_tag or generated(GENERATED_TAG_PREFIX)
     if tag in consumers:
@@ -60,7 +60,7 @@ def consume(channel: Channel, method: Basic.Consume) -> None:
 
 
 def _make_consumer(channel: Channel, method: Basic.Consume, tag: str) -> ChannelConsumer:
-    """A consumer of a queue, or of the channel's replies."""
+    """The consumer of a queue, or of the replies to the channel."""
     vhost = channel.vhost
     name = queue_name(channel, method.queue)
     arguments = cast("Arguments", method.arguments)
@@ -84,7 +84,7 @@ def _make_consumer(channel: Channel, method: Basic.Consume, tag: str) -> Channel
 
 
 def _timeout_ms(channel: Channel, queue: Queue, arguments: Arguments) -> int:
-    """Milliseconds a consumer has to acknowledge: what it asks for, or its queue, or the broker."""
+    """Milliseconds to settle a delivery: of the consumer, else its queue, else the configuration."""
     own = arguments.get(CONSUMER_TIMEOUT)
     if isinstance(own, int):
         return own
@@ -93,9 +93,9 @@ def _timeout_ms(channel: Channel, queue: Queue, arguments: Arguments) -> int:
 
 
 def cancel(channel: Channel, method: Basic.Cancel) -> None:
-    """basic.cancel; a tag that is not known is cancelled already.
+    """basic.cancel; an unknown tag counts as cancelled already.
 
-    The reply goes out before what the next consumer gets, where one was waiting to be active.
+    The reply is sent before deliveries to the consumer that becomes the single active one.
     """
     tag = method.consumer_tag or ""
     consumer = channel.deliveries.consumers.pop(tag, None)
@@ -108,7 +108,7 @@ def cancel(channel: Channel, method: Basic.Cancel) -> None:
 
 
 def get(channel: Channel, method: Basic.Get) -> Frame | None:
-    """basic.get: one message, whatever the prefetch says."""
+    """basic.get: one message, regardless of the prefetch."""
     queue = find_queue(channel.vhost, queue_name(channel, method.queue), channel.session)
     check_may_get(channel.vhost, queue)
     if queue.expiry is not None:
@@ -129,7 +129,7 @@ def get(channel: Channel, method: Basic.Get) -> Frame | None:
 
 
 def recover(channel: Channel, method: Basic.Recover) -> None:
-    """basic.recover: the reply, and then everything unacknowledged once more."""
+    """basic.recover: the reply, and then all unacknowledged messages again."""
     _refuse_recover_without_requeue(method.requeue)
     channel.send(Basic.RecoverOk())
     channel.settlement.requeue(channel.deliveries.pop_all(), failed=False)

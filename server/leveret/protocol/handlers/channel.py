@@ -1,4 +1,4 @@
-"""The classes channel and access, but for opening and closing, which the connection sees to."""
+"""The classes channel and access, without open and close, which the connection handles."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -11,18 +11,18 @@ from leveret.protocol.channels.channel import Channel
 from leveret.protocol.wire.methods import AccessRequest, AccessRequestOk
 
 TICKET: Final = 1
-"""The only ticket there is. Methods that carry one have it ignored."""
+"""The only ticket. Methods that carry one ignore it."""
 
 
 def flow(channel: Channel, method: ChannelMethods.Flow) -> Frame:
-    """channel.flow: deliveries always flow; they cannot be stopped this way, as in RabbitMQ."""
+    """channel.flow: deliveries cannot be stopped this way, as in RabbitMQ."""
     if not method.active:
         raise AmqpError(ReplyCode.NOT_IMPLEMENTED, "active=false")
     return ChannelMethods.FlowOk(active=True)
 
 
 def request(channel: Channel, method: AccessRequest) -> Frame:
-    """access.request: granted, since what a user may do is not asked for this way any more."""
+    """access.request: always granted, since permissions do not depend on tickets."""
     return AccessRequestOk(ticket=TICKET)
 
 

@@ -35,7 +35,7 @@ def declare(channel: Channel, method: Queue.Declare) -> Frame:
     session = channel.session
     name = clean(method.queue)
     if direct_reply_to.is_name(name):
-        return _declare_replies(channel, name)
+        return _declare_reply_name(channel, name)
     if method.passive:
         queue = find_queue(channel.vhost, name, session)
         if queue.expiry is not None:
@@ -56,7 +56,7 @@ def declare(channel: Channel, method: Queue.Declare) -> Frame:
             )
         except AmqpError as error:
             if error.code == ReplyCode.PRECONDITION_FAILED and not is_new:
-                _log_difference(session, channel.vhost, name, error.text)
+                _log_different_declaration(session, channel.vhost, name, error.text)
             raise
         if is_new and is_quorum(arguments):
             session.logger.info("quorum queue declared", queue=queue.name, copies=1)
@@ -72,8 +72,8 @@ def declare(channel: Channel, method: Queue.Declare) -> Frame:
     )
 
 
-def _log_difference(session: Session, vhost: VirtualHost, name: str, text: str) -> None:
-    """Say who made the queue that somebody wants to be another."""
+def _log_different_declaration(session: Session, vhost: VirtualHost, name: str, text: str) -> None:
+    """Log who declared the queue first that is declared with other arguments."""
     queue = vhost.queues[name]
     at = datetime.fromtimestamp(queue.declared_at / 1000, UTC)
     session.logger.warning(
@@ -85,8 +85,8 @@ def _log_difference(session: Session, vhost: VirtualHost, name: str, text: str) 
     )
 
 
-def _declare_replies(channel: Channel, name: str) -> Frame:
-    """A name of direct reply-to is declared by consuming only, so here it is there or it is not."""
+def _declare_reply_name(channel: Channel, name: str) -> Frame:
+    """Declare a name of direct reply-to, which exists if its channel consumes from it."""
     if not direct_reply_to.has_consumer(channel.vhost, name):
         raise no_queue(channel.vhost, name)
     channel.last_queue = name
@@ -123,12 +123,13 @@ def unbind(channel: Channel, method: Queue.Unbind) -> Frame:
 
 
 def _routing_key(channel: Channel, queue: str, routing_key: str) -> str:
-    """Both empty stand for the queue last declared (AMQP 0-9-1, section 1.7.2.3.4)."""
+    """The routing key of a binding: if queue and key are both empty, the name of the queue declared
+    last (AMQP 0-9-1, section 1.7.2.3.4)."""
     return channel.last_queue if not queue and not routing_key else routing_key
 
 
 def purge(channel: Channel, method: Queue.Purge) -> Frame:
-    """queue.purge: what is ready goes, what is unacknowledged stays."""
+    """queue.purge: drop the ready messages; unacknowledged ones stay."""
     name = queue_name(channel, method.queue)
     queue = find_queue(channel.vhost, name, channel.session)
     count = int(queue.purge())
@@ -137,7 +138,7 @@ def purge(channel: Channel, method: Queue.Purge) -> Frame:
 
 
 def delete(channel: Channel, method: Queue.Delete) -> None:
-    """queue.delete: the reply goes out before its consumers on the channel hear of it."""
+    """queue.delete: the reply is sent before consumers on the channel are told of the deletion."""
     name = queue_name(channel, method.queue)
     queue = queues.find_deletable(
         channel.vhost,

@@ -1,4 +1,4 @@
-"""The class tx (AMQP 0-9-1, section 1.9): publishes and acknowledgements, all or nothing."""
+"""The class tx (AMQP 0-9-1, section 1.9): publishes and acknowledgements at one commit."""
 
 from collections.abc import Callable
 from typing import Any, Final

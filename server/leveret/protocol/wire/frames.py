@@ -2,7 +2,7 @@
 
 A frame is type, channel and size, the payload, and the frame-end octet (AMQP 0-9-1, section
 4.2.3). Channel numbers come as `i16`, the way librt writes them: 32,768 and up are negative there,
-and `wire_number` makes one of the other. All other methods are written by `methods.py`.
+and `wire_number` converts them. All other methods are written by `methods.py`.
 """
 
 from typing import Final
@@ -67,7 +67,7 @@ def write_deliver(
 
 
 def write_content(out: BytesWriter, channel: i16, message: Message, frame_max: i64) -> None:
-    """Write the content header and the body, in as many frames as the peer's `frame_max` asks."""
+    """Write the content header, and the body in frames of at most the peer's `frame_max`."""
     header = message.header
     out.append(FRAME_HEADER)
     write_i16_be(out, channel)
@@ -76,15 +76,15 @@ def write_content(out: BytesWriter, channel: i16, message: Message, frame_max: i
     out.append(FRAME_END)
     body = message.body
     size: i64 = len(body)
-    most = frame_max - FRAME_OVERHEAD
-    if size <= most:
+    payload_max = frame_max - FRAME_OVERHEAD
+    if size <= payload_max:
         if size != 0:
             _write_body(out, channel, body)
         return
-    at: i64 = 0
-    while at < size:
-        _write_body(out, channel, body[at : at + most])
-        at += most
+    position: i64 = 0
+    while position < size:
+        _write_body(out, channel, body[position : position + payload_max])
+        position += payload_max
 
 
 def _write_body(out: BytesWriter, channel: i16, body: bytes) -> None:
@@ -110,7 +110,7 @@ def write_get_ok(
     message_count: i64,
     frame_max: i64,
 ) -> None:
-    """Write basic.get-ok with its content; `message_count` is how many are left."""
+    """Write basic.get-ok with its content; `message_count` is how many remain in the queue."""
     before = BytesWriter()
     write_i64_be(before, delivery_tag)
     before.append(1 if redelivered else 0)
@@ -124,7 +124,7 @@ def write_get_ok(
 def _write_routed(
     out: BytesWriter, channel: i16, method: i32, before: bytes, route: bytes, after: bytes
 ) -> None:
-    """Write a method that has exchange and routing key among its arguments, as they came."""
+    """Write a method with exchange and routing key among its arguments, as the message has them."""
     out.append(FRAME_METHOD)
     write_i16_be(out, channel)
     write_i32_be(out, i32(4 + len(before) + len(route) + len(after)))
@@ -147,7 +147,7 @@ def write_ack(out: BytesWriter, channel: i16, delivery_tag: i64, multiple: bool)
 
 
 def write_nack(out: BytesWriter, channel: i16, delivery_tag: i64) -> None:
-    """Write basic.nack, which says that one publish was refused (RabbitMQ: Publisher Confirms)."""
+    """Write basic.nack, which tells that one publish was refused (RabbitMQ: Publisher Confirms)."""
     out.append(FRAME_METHOD)
     write_i16_be(out, channel)
     write_i32_be(out, 13)

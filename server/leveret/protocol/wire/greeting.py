@@ -1,4 +1,4 @@
-"""The first octets of a connection: the protocol header, or what else they look like."""
+"""The first octets of a connection: the protocol header, or those of a foreign protocol."""
 
 from typing import Final
 
@@ -14,15 +14,15 @@ FOREIGN_HEADERS: Final = {
     b"\x16\x03\x03": "a TLS handshake",
     b"AMQP": "another version of AMQP",
 }
-"""First octets of what is sent to the wrong port, and what to call it in the log."""
+"""First octets of foreign protocols that are sent to the wrong port, and their names in the log."""
 
 
 def foreign_protocol(header: bytes) -> str:
-    """What the first octets of something that is no AMQP 0-9-1 look like; "" if like nothing."""
+    """The name of the foreign protocol that begins with these octets; empty if none is known."""
     for accepted in ACCEPTED_HEADERS:
         if accepted.startswith(header):
             return ""
-    for prefix, what in FOREIGN_HEADERS.items():
+    for prefix, name in FOREIGN_HEADERS.items():
         if header.startswith(prefix):
-            return what
+            return name
     return ""

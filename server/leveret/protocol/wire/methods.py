@@ -1,16 +1,18 @@
 """Method frames and content headers, through pamqp.
 
-Every method but the hot ones of frames.py is read and written here, and this is the only file that
-knows pamqp's machinery. pamqp says which methods and fields there are and turns octets into values
-and back. It trusts its input and judges its output, and a broker needs the reverse, so:
+Every method but the hot ones of frames.py is read and written here, and no other file knows how
+pamqp works inside. pamqp knows the methods and their fields, and converts octets to values and
+back. It trusts its input and validates its output; a broker needs the reverse, so:
 
-- Before pamqp decodes a method, its arguments are walked by pamqp's own field types: every length
-  in bounds, every table checked, not one octet left over. What RabbitMQ refuses is refused with its
-  reply code and text; only a malformed table is 502 here, where RabbitMQ drops the connection.
-- What RabbitMQ accepts is accepted. Where pamqp has no value for it, it reads softened: a timestamp
-  behind the year 9999 as the end of 9999, a name in a table or a text property that is not UTF-8
-  with `?` for its octets beyond ASCII. The octets a message carries are never changed by that.
-- pamqp's validation of method fields is left out: names of 255 octets in any script are legal.
+- Before pamqp decodes a method, its arguments are checked by pamqp's own field types: every length
+  is in bounds, every table is well-formed, and no octet is left over. What RabbitMQ refuses is
+  refused with its reply code and text; only a malformed table is 502 here, where RabbitMQ drops the
+  connection.
+- What RabbitMQ accepts is accepted. Where pamqp has no value for it, a near one is read: for a
+  timestamp after the year 9999 the end of 9999, for a name in a table or a text property that is
+  not UTF-8 the same with `?` for its octets beyond ASCII. The octets of a message never change by
+  that.
+- pamqp's validation of method fields is not used: names of 255 octets in any script are legal.
 - Tables are written with pamqp's encoders for single values but not its choice of types: it cuts
   names to 128 octets, floats to four, and refuses the `bytes` it decodes.
 """
@@ -64,7 +66,7 @@ class AccessRequest(Frame):
 
 
 class AccessRequestOk(Frame):
-    """access.request-ok: a ticket, which nothing ever looks at."""
+    """access.request-ok: a ticket, which no method checks."""
 
     __slots__: ClassVar[list[str]] = ["ticket"]
     frame_id: ClassVar[int] = 11
@@ -77,18 +79,18 @@ class AccessRequestOk(Frame):
 
 
 class QueueDeclareOk(Queue.DeclareOk):
-    """queue.declare-ok with the name as it is, which pamqp takes in a few ASCII characters only."""
+    """queue.declare-ok with any name; pamqp allows a few ASCII characters only."""
 
     def validate(self) -> None:
-        """Whatever was declared can be told."""
+        """Accept any name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What pamqp knows about a method: its class, its name, and how its arguments lie.
+    """What pamqp knows about a method: its class, its name, and the layout of its arguments.
 
-    `kinds` has one field type for each stretch of octets, so bits in a row, of which no method has
-    more than eight, are one octet; `fields` has pairs of attribute and field type.
+    `kinds` has one field type for each encoded field. Bits in a row, of which no method has more
+    than eight, are one octet; `fields` has pairs of attribute and field type.
     """
 
     method: type[Frame]
@@ -171,7 +173,7 @@ def _no_method(payload: bytes) -> AmqpError:
 
 
 def _erlang(octets: bytes) -> str:
-    """Octets as RabbitMQ prints them; a reply text has no room for more than the first 128."""
+    """Octets as RabbitMQ prints them; a reply text has space for no more than the first 128."""
     return f"<<{','.join(map(str, octets[:128]))}>>"
 
 
@@ -180,7 +182,7 @@ def _check_arguments(payload: bytes, layout: Layout) -> None:
     stop = len(payload)
     for kind in layout.kinds:
         start = pos
-        pos = _behind(payload, pos, kind)
+        pos = _end_of(payload, pos, kind)
         if pos > stop:
             break
         if kind == "table":
@@ -206,8 +208,8 @@ def _check_utf8(octets: bytes) -> None:
         raise AmqpError(ReplyCode.FRAME_ERROR, "Malformed UTF-8 in shortstr") from error
 
 
-def _behind(data: bytes, pos: int, kind: str) -> int:
-    """The position behind the field at `pos`, which may be behind the data."""
+def _end_of(data: bytes, pos: int, kind: str) -> int:
+    """The position after the field at `pos`, which may be after the end of the data."""
     size = FIXED_SIZES.get(kind)
     if size is not None:
         return pos + size
@@ -216,10 +218,10 @@ def _behind(data: bytes, pos: int, kind: str) -> int:
 
 
 def _softened(data: bytes, pos: int, kinds: tuple[str, ...]) -> bytes:
-    """The same fields, with another value of the same size for each that pamqp cannot represent."""
+    """The same fields, with a near value of the same size for each that pamqp cannot represent."""
     copy = bytearray(data)
     for kind in kinds:
-        end = _behind(data, pos, kind)
+        end = _end_of(data, pos, kind)
         if kind == "table":
             encoded_table.soften_values(data, copy, pos + 4, end, True)
         elif kind == "shortstr":
@@ -233,13 +235,13 @@ def _softened(data: bytes, pos: int, kinds: tuple[str, ...]) -> bytes:
 def argument_types(payload: bytes, method: Frame) -> dict[str, str]:
     """Name -> RabbitMQ's name of the type, for the `arguments` of the method `payload` held.
 
-    Empty for a method without `arguments`. The payload was decoded, so it is known to be sound.
+    Empty for a method without `arguments`. The payload was decoded, so it is well-formed.
     """
     pos = 4
     for kind in LAYOUTS[method.index].kinds:
         if kind == "table":
             return encoded_table.table_types(payload, pos)
-        pos = _behind(payload, pos, kind)
+        pos = _end_of(payload, pos, kind)
     return {}
 
 
@@ -304,7 +306,7 @@ def encode_table(table: FieldTable) -> bytes:
     """A field table with its length, in the order of the dict.
 
     Integers are `long`, floats `double`, `str` and `bytes` `longstr`: as RabbitMQ writes the values
-    it makes itself (`count` of `x-death`). Raises TypeError for a value no type letter fits.
+    it adds itself (`count` of `x-death`). Raises TypeError for a value no type letter fits.
     """
     body = b"".join(_short_string(name) + _table_value(value) for name, value in table.items())
     return struct.pack(">I", len(body)) + body
@@ -328,7 +330,7 @@ def _table_value(value: FieldValue) -> bytes:
 def properties(header: bytes) -> Properties:
     """The properties in the payload of a content header frame.
 
-    Raises AmqpError (502) for what `tables.check_properties` refuses, and nothing else.
+    Raises AmqpError (502) for what `encoded_table.check_properties` refuses, and nothing else.
     """
     try:
         flags = encoded_table.check_properties(
@@ -349,7 +351,7 @@ def properties(header: bytes) -> Properties:
 def encode_header(properties: Properties, body_size: int) -> bytes:
     """The payload of a content header frame of class basic, for a body of `body_size` octets.
 
-    A property of None is left out, and so is an empty `cluster_id`, which is how pamqp's are born.
+    A property of None is left out, and so is an empty `cluster_id`, which is pamqp's default.
     """
     flags = 0
     parts = []

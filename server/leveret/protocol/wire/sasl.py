@@ -1,4 +1,4 @@
-"""Login mechanisms: PLAIN and AMQPLAIN, each from the response to a name and a password.
+"""SASL mechanisms: PLAIN and AMQPLAIN, each a function from a response to credentials.
 
 (RabbitMQ: Authentication, Authorisation, Access Control.)
 """
@@ -13,7 +13,7 @@ from leveret.errors import AmqpError, ReplyCode
 
 
 class Credentials(NamedTuple):
-    """Who somebody says they are, and the proof."""
+    """The user name that a client gives, and its password."""
 
     user: str
     password: bytes
@@ -58,4 +58,4 @@ MECHANISMS: Final[dict[str, Callable[[bytes], Credentials]]] = {
     "PLAIN": plain,
     "AMQPLAIN": amqplain,
 }
-"""In the order connection.start offers them."""
+"""In the order in which connection.start offers them."""
