@@ -4,8 +4,8 @@ Publishes are counted from 1. A message that some queue persists is confirmed wh
 has it is synced, any other one at the next flush; both as far as all publishes before it are. Many
 are confirmed by one basic.ack with `multiple`.
 
-A nack may overtake the acks of earlier publishes that still wait for their batch: it is about one
-publish, and the publisher has nothing to gain from waiting.
+A nack may overtake the acks of earlier publishes that still wait for their batch: it names one
+publish only and promises nothing, so it has nothing to wait for.
 """
 
 from collections import deque
@@ -17,7 +17,7 @@ from leveret.protocol.wire.frames import write_ack, write_nack
 
 
 class PublisherConfirms(ConfirmWriter):
-    """What the publisher of one channel was told, and has yet to be told."""
+    """Counts the publishes of one channel, and writes their acks and nacks."""
 
     def __init__(self, session: Session, wire_number: i16) -> None:
         self.enabled = False
@@ -39,8 +39,9 @@ class PublisherConfirms(ConfirmWriter):
         self._awaits_flush = False
         """Whether the session will call `write_confirms` before the next flush."""
         self._awaits_sync = False
-        """Whether the session will do so before the first flush after the next commit. That one
-        covers later publishes, too, which cannot be confirmed before."""
+        """Whether the session will do so before the first flush after the next commit. Publishes
+        that follow meanwhile are confirmed then, too, since none is confirmed before an earlier
+        one; so no flush is requested for them."""
 
     def published(self, awaits_commit: bool) -> None:
         """Count a publish that no queue refused.

@@ -62,7 +62,7 @@ class Delivery:
         """None if basic.get fetched it."""
 
     def acknowledge(self) -> None:
-        """Settle it as done: the queue need not keep the message."""
+        """Settle it, and its message with it."""
         self.count_settled()
         self.queue.settle(self.position)
 

@@ -69,8 +69,8 @@ class ReplySink(Sink):
         self._dropped = False
 
     def publish(self, message: Message, targets: PersistTargets | None = None) -> i64:
-        """Send a reply, or drop it if too many wait. It is not persisted, and no requester can
-        throttle who replies to it."""
+        """Send a reply, or drop it if too many wait. It is not persisted, and never
+        throttles its publisher."""
         if self.waiting_bytes >= REPLIES_WAITING_BYTES_MAX:
             if not self._dropped:
                 self._dropped = True

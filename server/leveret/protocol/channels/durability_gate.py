@@ -3,7 +3,7 @@
 A reply such as queue.declare-ok says that something is durable. It leaves its connection once the
 batch with that definition or message is synced, and whatever its channel sends behind it leaves
 after it. Other channels are not held, and neither are heartbeats and connection.blocked on channel
-0, which promise nothing: a full or slow disk delays whoever asked for durability, and nobody else.
+0, which promise nothing: a full or slow disk delays those channels only that asked for durability.
 connection.close and connection.close-ok are the last a peer reads, so they wait for everything.
 
 Publisher confirms do not pass through the gate: they are written when their batch is synced

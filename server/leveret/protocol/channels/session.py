@@ -1,4 +1,4 @@
-"""What the channels of one connection share: who the peer is, and its output.
+"""What the channels of one connection share: the peer's identity, and the output to it.
 
 The session collects what is to be sent. The first octet after a flush wakes the transport, once;
 the transport flushes once an iteration of the event loop, so that many deliveries leave in one
@@ -37,7 +37,7 @@ class ConfirmWriter(ABC):
 
 
 def _no_transport() -> None:
-    """Wake nothing: the transport is gone."""
+    """Wake nothing: the socket is closed."""
 
 
 class Session(CommitWaiter):
@@ -70,7 +70,7 @@ class Session(CommitWaiter):
         """Whether it publishes faster than its queues are consumed. Set by a publish, and cleared
         by the transport, which then leaves the connection out for a moment."""
         self.write_paused = False
-        """Whether the socket takes no more: the peer does not read what was sent already."""
+        """Whether the write buffer of the socket is full: the peer does not read."""
         self.suspended: dict[Consumer, Queue] = {}
         """Consumers that wait for the output to drain."""
         self.sent_since_tick = False
@@ -95,7 +95,7 @@ class Session(CommitWaiter):
 
     @property
     def client_label(self) -> str:
-        """The client in log lines and in who declared a queue."""
+        """The client, as log lines and the declarations of queues name it."""
         return f"{self.user} from {self.peer}"
 
     def writable(self) -> bool:

@@ -187,7 +187,7 @@ class Connection(FrameHandler):
         elif channel != 0:
             self._frame_method = NO_METHOD
             raise unexpected_frame(kind, b"")
-        # A client that asks for much in one slice reads what it asked for before it may go on.
+        # Many requests in one slice may make more output than may wait; the rest waits instead.
         return len(self.session.output) <= OUTPUT_REPLIES_BYTES_MAX
 
     def _content(

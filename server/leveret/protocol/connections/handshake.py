@@ -1,4 +1,4 @@
-"""The decisions of the handshake: what is offered, who may log in, which limits and vhost hold.
+"""The decisions of the handshake: what is offered, the login, the limits, the virtual host.
 
 Functions without a state of their own: the order of the methods, and what a refusal does to the
 socket, belong to the connection (AMQP 0-9-1, section 1.4).

@@ -84,7 +84,7 @@ def _make_consumer(channel: Channel, method: Basic.Consume, tag: str) -> Channel
 
 
 def _timeout_ms(channel: Channel, queue: Queue, arguments: Arguments) -> int:
-    """Milliseconds to settle a delivery: of the consumer, else its queue, else the configuration."""
+    """Milliseconds to settle a delivery, as the consumer, its queue or the configuration says."""
     own = arguments.get(CONSUMER_TIMEOUT)
     if isinstance(own, int):
         return own
@@ -113,10 +113,10 @@ def get(channel: Channel, method: Basic.Get) -> Frame | None:
     check_may_get(channel.vhost, queue)
     if queue.expiry is not None:
         queue.expiry.renew()
-    taken = queue.take()
-    if taken is None:
+    popped = queue.take()
+    if popped is None:
         return Basic.GetEmpty()
-    message, position, redelivered = taken
+    message, position, redelivered = popped
     tag = channel.deliveries.next_tag()
     delivery = Delivery(tag, message, position, queue, None)
     if method.no_ack:
