@@ -1,4 +1,4 @@
-"""The table of all channel methods, and what they have in common: the reply, and what it waits for.
+"""The table of all channel methods, and what they share: the reply, and what it waits for.
 
 A handler takes the channel and the decoded method, and returns the reply, or None if there is none
 or if it sent the reply itself because something has to follow it. It ignores `nowait`.

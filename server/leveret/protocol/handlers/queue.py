@@ -138,7 +138,7 @@ def purge(channel: Channel, method: Queue.Purge) -> Frame:
 
 
 def delete(channel: Channel, method: Queue.Delete) -> None:
-    """queue.delete: the reply is sent before consumers on the channel are notified of the deletion."""
+    """queue.delete: the reply is sent before consumers on the channel are cancelled."""
     name = queue_name(channel, method.queue)
     queue = queues.find_deletable(
         channel.vhost,
