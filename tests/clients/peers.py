@@ -63,7 +63,7 @@ def log_lines(broker: Broker, text: str) -> list[str]:
 
 
 class Peer(Wire):
-    """A raw client whose socket can also be left alone, filled up, and reset."""
+    """A raw client whose socket can also be ignored, filled up, and reset."""
 
     @property
     def address(self) -> str:
@@ -82,7 +82,7 @@ class Peer(Wire):
         self._socket.close()
 
     def is_closed(self) -> bool:
-        """Whether the broker has closed the connection; what it sent is kept for reading."""
+        """Whether the broker has closed the connection; what it sent can still be read."""
         self._socket.setblocking(False)
         try:
             data = self._socket.recv(65_536)
@@ -190,7 +190,7 @@ class Peer(Wire):
 
 
 class Peers:
-    """The peers of one test, or one module, all gone when it is over."""
+    """The peers of one test, or one module; all are closed when it is over."""
 
     def __init__(self, broker: Broker, channel_max: int = 2047, buffer_bytes: int = 0) -> None:
         self.broker = broker
@@ -292,7 +292,7 @@ class Sender(Sending):
 
 
 class Watch(threading.Thread):
-    """Notes the most a figure came to, until it is stopped."""
+    """Notes the maximum of a figure, until it is stopped."""
 
     def __init__(self, figure: Callable[[], int]) -> None:
         super().__init__(daemon=True)

@@ -152,9 +152,9 @@ async def test_a_transaction_commits_or_rolls_back_as_a_whole(broker: Broker, na
         await channel.default_exchange.publish(Message(b"lost"), name)
         await abandoned.rollback()
         async with channel.transaction():
-            await channel.default_exchange.publish(Message(b"kept"), name)
+            await channel.default_exchange.publish(Message(b"requeued"), name)
 
-        assert (await queue.get(no_ack=True)).body == b"kept"
+        assert (await queue.get(no_ack=True)).body == b"requeued"
         assert await queue.get(no_ack=True, fail=False) is None
 
 

@@ -42,11 +42,11 @@ def test_a_declared_queue_is_named_published_to_got_from_and_deleted(
     declared = tools.run("amqp-declare-queue", "-d", "-q", name)
     tools.run("amqp-publish", "-r", name, "-p", "-b", "from C")
     got = tools.run("amqp-get", "-q", name)
-    left, _output, _errors = tools.attempt("amqp-get", "-q", name)
+    status, _output, _errors = tools.attempt("amqp-get", "-q", name)
     deleted = tools.run("amqp-delete-queue", "-q", name)
 
     assert (declared, got, deleted) == (name.encode() + b"\n", b"from C", b"0\n")
-    assert left == 2
+    assert status == 2
 
 
 def test_the_broker_names_a_queue_declared_without_a_name(tools: Tools) -> None:

@@ -59,7 +59,7 @@ class Deployment:
         app.conf.update(task_default_queue=self.queue, result_chord_retry_interval=0.1)
         yield app
         with contextlib.closing(app):
-            # Pools are kept by address: the next application is not to get a closed one.
+            # Pools are cached by address: the next application must not get a closed one.
             kombu.pools.reset()  # type: ignore[no-untyped-call]
             if isinstance(app.backend, RPCBackend):
                 app.backend.result_consumer.stop()

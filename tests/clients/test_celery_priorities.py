@@ -36,8 +36,8 @@ def ranking(ranking_worker: Running) -> Iterator[Running]:
     yield from telling(ranking_worker)
 
 
-class Held:
-    """The worker, kept busy with a task until it is let go."""
+class BusyWorker:
+    """The worker, busy with a task until it is released."""
 
     def __init__(self, worker: Running, directory: Path) -> None:
         self._directory = directory
@@ -46,36 +46,36 @@ class Held:
         started = directory / "started"
         wait_until(started.exists, RESULT_DEADLINE_S, "the task that keeps the worker busy")
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         (self._directory / "go").touch()
         assert self._holding.get(timeout=RESULT_DEADLINE_S) is False
 
 
 def test_tasks_that_wait_run_by_priority(ranking: Running, tmp_path: Path) -> None:
-    held = Held(ranking, tmp_path)
+    busy = BusyWorker(ranking, tmp_path)
     priorities = (0, 5, 9, 1, 5, None, 7)
     results = [
-        ranking.send("note", str(held.notes), f"{number}", priority=priority)
+        ranking.send("note", str(busy.notes), f"{number}", priority=priority)
         for number, priority in enumerate(priorities)
     ]
-    held.let_go()
+    busy.release()
     for result in results:
         result.get(timeout=RESULT_DEADLINE_S)
 
-    assert held.notes.read_text().split() == ["2", "6", "1", "4", "3", "0", "5"]
+    assert busy.notes.read_text().split() == ["2", "6", "1", "4", "3", "0", "5"]
 
 
 def test_a_task_whose_process_died_comes_back_before_those_of_its_priority(
     ranking: Running, tmp_path: Path
 ) -> None:
-    held = Held(ranking, tmp_path)
+    busy = BusyWorker(ranking, tmp_path)
     results = [
-        ranking.send("note", str(held.notes), "low", priority=1),
-        ranking.send("die_once", str(held.notes), "came back", priority=5),
-        ranking.send("note", str(held.notes), "younger", priority=5),
+        ranking.send("note", str(busy.notes), "low", priority=1),
+        ranking.send("die_once", str(busy.notes), "came back", priority=5),
+        ranking.send("note", str(busy.notes), "younger", priority=5),
     ]
-    held.let_go()
+    busy.release()
     for result in results:
         result.get(timeout=RESULT_DEADLINE_S)
 
-    assert held.notes.read_text().splitlines() == ["came back", "younger", "low"]
+    assert busy.notes.read_text().splitlines() == ["came back", "younger", "low"]

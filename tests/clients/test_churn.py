@@ -22,7 +22,7 @@ GROWTH_MAX = 2 * MEGABYTE
 """How much memory may grow by so many rounds of the same: 2 KiB for each."""
 
 TIMES_MAX = 5
-"""How often the rounds are done: what is kept for ever grows every time, what an allocator needs
+"""How often the rounds are done: a leak grows every time, what an allocator needs
 more of does not."""
 
 
@@ -133,19 +133,19 @@ def test_channels_consumers_and_queues_that_come_and_go_leave_nothing(
 def test_the_broker_out_of_descriptors_keeps_who_it_has_and_takes_others_later(
     peers: Peers, broker: Leveret
 ) -> None:
-    kept = peers.log_in()
-    kept.declare("kept")
+    declaring = peers.log_in()
+    declaring.declare("durable")
     limit = descriptors(broker) + 10
     resource.prlimit(broker.pid, resource.RLIMIT_NOFILE, (limit, limit))
 
     refused = [peers.connect() for _ in range(30)]
     wait_until(lambda: sum(peer.is_closed() for peer in refused) >= 15, what="some being refused")
-    assert kept.count("kept") == 0
+    assert declaring.count("durable") == 0
     for peer in refused:
         peer.close_socket()
     wait_until(lambda: descriptors(broker) < limit - 5, what="descriptors closed")
 
-    peers.log_in().declare("kept")
+    peers.log_in().declare("durable")
     assert "Traceback" not in broker.log_text()
 
 

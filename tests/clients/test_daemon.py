@@ -1,4 +1,4 @@
-"""`leveret serve` as a process: ready, refusals, signals, and what clients and systemd are told."""
+"""`leveret serve` as a process: ready, refusals, signals, and what it tells clients and systemd."""
 
 import json
 import os

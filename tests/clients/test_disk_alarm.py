@@ -114,10 +114,10 @@ class TestFullDisk:
         sender = Sender(publisher, queue, self.SIZE, self.COUNT, PERSISTENT)
         return publisher, sender
 
-    def confirmed(self, publisher: Peer, until: type) -> int:
+    def confirmed(self, publisher: Peer, closing: type) -> int:
         """Read confirms until another method comes; how many messages are confirmed."""
         last = 0
-        while not isinstance(method := publisher.read().frame, until):
+        while not isinstance(method := publisher.read().frame, closing):
             assert isinstance(method, commands.Basic.Ack)
             last = method.delivery_tag
         return last
@@ -158,7 +158,7 @@ class TestFullDisk:
             self.confirmed(publisher, commands.Connection.Blocked)
             waiting = peers.log_in(heartbeat=6)
             waiting.call(commands.Channel.Open(), commands.Channel.OpenOk, 2)
-            waiting.send(commands.Queue.Declare(queue=f"{name}-kept", durable=True), 1)
+            waiting.send(commands.Queue.Declare(queue=f"{name}-durable", durable=True), 1)
             waiting.send(commands.Queue.Declare(queue=f"{name}-mine", exclusive=True), 2)
             heard = [waiting.read(), waiting.read()]
             limit_files(broker, resource.RLIM_INFINITY)

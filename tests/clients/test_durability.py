@@ -180,13 +180,13 @@ def test_transient_messages_end_with_the_process(
     with start() as broker:
         with opened(broker) as channel:
             channel.queue_declare("work", durable=True)
-            publish(channel, "work", [b"kept 1"])
+            publish(channel, "work", [b"confirmed 1"])
             publish(channel, "work", [b"lost"], TRANSIENT)
-            publish(channel, "work", [b"kept 2"])
+            publish(channel, "work", [b"confirmed 2"])
         end(broker)
 
     with start() as broker, opened(broker) as channel:
-        assert drain(channel, "work") == [b"kept 1", b"kept 2"]
+        assert drain(channel, "work") == [b"confirmed 1", b"confirmed 2"]
 
 
 def test_transient_and_exclusive_queues_end_with_the_process(
@@ -220,7 +220,7 @@ def test_what_was_deleted_unbound_or_purged_does_not_come_back(
             channel.queue_purge("bound")
             channel.queue_unbind("unbound", "logs")
             channel.queue_delete("gone")
-            # What is confirmed later was also kept later than all this.
+            # What is confirmed later was also synced later than all this.
             publish(channel, "bound", [b"last"])
         end(broker)
 

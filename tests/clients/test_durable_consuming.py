@@ -1,4 +1,4 @@
-"""What a queue says of its consumers holds after kill -9, for what it says is kept with it."""
+"""The consumers' rules of a durable queue hold after kill -9: its arguments are persistent."""
 
 from pathlib import Path
 

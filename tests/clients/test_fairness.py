@@ -25,7 +25,7 @@ starved client would wait as long as the flood goes on."""
 
 @pytest.fixture
 def broker() -> Iterator[Leveret]:
-    """A broker of each test's own: the flood is gone with it."""
+    """A broker of each test's own: the flood ends with it."""
     with Leveret() as leveret:
         yield leveret
 
@@ -49,7 +49,7 @@ class Flood(Sending):
 def bytes_beside(ask: Callable[[], object], *floods: Flood) -> int:
     """What the broker reads of the floods between a question and its answer: the most, but for one
     of a hundred questions."""
-    taken: list[float] = []
+    latencies: list[float] = []
     beside: list[int] = []
 
     def sent() -> int:
@@ -60,11 +60,11 @@ def bytes_beside(ask: Callable[[], object], *floods: Flood) -> int:
         start, before = time.perf_counter(), sent()
         ask()
         beside.append(sent() - before)
-        taken.append(time.perf_counter() - start)
+        latencies.append(time.perf_counter() - start)
     assert all(flood.is_alive() for flood in floods)
-    taken.sort()
+    latencies.sort()
     beside.sort()
-    print(f"p50 {taken[ROUNDS // 2] * 1000:.2f} ms, p99 {taken[-2] * 1000:.2f} ms")
+    print(f"p50 {latencies[ROUNDS // 2] * 1000:.2f} ms, p99 {latencies[-2] * 1000:.2f} ms")
     print(f"p50 {beside[ROUNDS // 2]} bytes, p99 {beside[-2]} bytes of the flood beside it")
     return beside[-2]
 

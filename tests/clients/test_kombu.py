@@ -26,16 +26,16 @@ def connection(broker: Broker) -> Iterator[Connection]:
 
 def consume(connection: Connection, queue: Queue, count: int, **options: Any) -> list[Any]:
     """Take `count` messages from a queue and acknowledge them; returns them with their bodies."""
-    taken: list[Any] = []
+    received: list[Any] = []
 
     def on_message(body: Any, message: Any) -> None:
-        taken.append((body, message))
+        received.append((body, message))
         message.ack()
 
     with Consumer(connection, [queue], callbacks=[on_message], **options):
-        while len(taken) < count:
+        while len(received) < count:
             connection.drain_events(timeout=EVENT_DEADLINE_S)
-    return taken
+    return received
 
 
 def test_a_producer_declares_and_a_consumer_receives(connection: Connection, name: str) -> None:
@@ -117,9 +117,9 @@ def test_a_priority_and_a_queue_with_priorities_are_accepted(
     for priority in (1, 9):
         producer.publish(priority, routing_key=name, declare=[queue], priority=priority)
 
-    taken = consume(connection, queue, 2)
+    received = consume(connection, queue, 2)
 
-    assert {body: message.properties["priority"] for body, message in taken} == {1: 1, 9: 9}
+    assert {body: message.properties["priority"] for body, message in received} == {1: 1, 9: 9}
 
 
 @pytest.mark.parametrize("apply_global", [False, True])

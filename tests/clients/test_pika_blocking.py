@@ -150,34 +150,34 @@ def test_recover_redelivers_what_was_not_acknowledged(channel: BlockingChannel, 
 def test_unacknowledged_messages_of_a_closed_connection_are_redelivered(
     connect: Connect, name: str
 ) -> None:
-    doomed = connect()
-    taker = doomed.channel()
-    fill(taker, name, b"kept")
-    taker.basic_get(name)
+    closing = connect()
+    receiver = closing.channel()
+    fill(receiver, name, b"requeued")
+    receiver.basic_get(name)
 
-    doomed.close()
+    closing.close()
 
     method, _properties, body = connect().channel().basic_get(name, auto_ack=True)
-    assert (body, method.redelivered) == (b"kept", True)
+    assert (body, method.redelivered) == (b"requeued", True)
 
 
 def test_prefetch_bounds_what_is_delivered_unacknowledged(
     channel: BlockingChannel, name: str
 ) -> None:
     fill(channel, name, *[b"x"] * 10)
-    held: list[int] = []
+    outstanding: list[int] = []
     channel.basic_qos(prefetch_count=3)
-    channel.basic_consume(name, lambda _c, method, _p, _b: held.append(method.delivery_tag))
-    while len(held) < 3:
+    channel.basic_consume(name, lambda _c, method, _p, _b: outstanding.append(method.delivery_tag))
+    while len(outstanding) < 3:
         channel.connection.process_data_events(time_limit=INACTIVITY_S)
 
     waiting = channel.queue_declare(name, passive=True).method.message_count
-    channel.basic_ack(held[-1], multiple=True)
-    while len(held) < 6:
+    channel.basic_ack(outstanding[-1], multiple=True)
+    while len(outstanding) < 6:
         channel.connection.process_data_events(time_limit=INACTIVITY_S)
 
     assert waiting == 7
-    assert held == [1, 2, 3, 4, 5, 6]
+    assert outstanding == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_consumer_is_told_when_its_queue_is_deleted(connect: Connect, name: str) -> None:

@@ -40,7 +40,7 @@ class Worker:
         wait_until(lambda: self._served() >= count, what=f"{count} messages")
 
     def waits_until_cancelled(self) -> None:
-        """Serve its connection until it is told that its queue is gone."""
+        """Serve its connection until it is notified that its queue was deleted."""
         wait_until(lambda: self._served() >= 0 and self.cancelled, what="a cancelled consumer")
 
     def acknowledges(self) -> None:

@@ -33,8 +33,8 @@ class Server:
 
     def answers(self, count: int) -> None:
         """Answer that many requests."""
-        until = self._answered + count
-        while self._answered < until:
+        wanted = self._answered + count
+        while self._answered < wanted:
             self._channel.connection.process_data_events(None)
 
 

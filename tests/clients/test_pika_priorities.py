@@ -38,7 +38,7 @@ def opened(broker: Leveret) -> Iterator[BlockingChannel]:
 
 
 def publish(channel: BlockingChannel, numbers: range) -> None:
-    """Publish persistent messages, of every priority in turn, and wait until they are safe."""
+    """Publish persistent messages, cycling through the priorities, and wait for their confirms."""
     channel.tx_select()
     for number in numbers:
         properties = pika.BasicProperties(delivery_mode=2, priority=number % LEVELS)
@@ -83,16 +83,16 @@ def test_messages_outlive_the_process_with_their_priorities_in_order(
         assert drain(channel) == in_order(iter(range(COUNT + LEVELS)))
 
 
-def test_what_was_acknowledged_is_gone_and_what_was_held_is_back_in_its_place(
+def test_acknowledged_messages_are_removed_and_outstanding_ones_are_back_in_their_place(
     tmp_path: Path, end: Callable[[Leveret], int | None]
 ) -> None:
     with Leveret(data_dir=tmp_path) as broker:
         with opened(broker) as channel:
             channel.queue_declare("ranked", durable=True, arguments=ARGUMENTS)
             publish(channel, range(40))
-            taken = [channel.basic_get("ranked") for _ in range(15)]
-            acknowledged = [int(body.split()[0]) for _, _, body in taken[1::2]]
-            for method, _, _ in taken[1::2]:
+            delivered = [channel.basic_get("ranked") for _ in range(15)]
+            acknowledged = [int(body.split()[0]) for _, _, body in delivered[1::2]]
+            for method, _, _ in delivered[1::2]:
                 channel.basic_ack(method.delivery_tag)
             # The reply says that the acknowledgements have arrived and are written.
             channel.tx_select()

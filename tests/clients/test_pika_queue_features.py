@@ -58,7 +58,7 @@ def test_a_queue_that_nobody_uses_goes(connect: Connect, name: str) -> None:
     channel = connect().channel()
     channel.queue_declare(name, arguments={"x-expires": 50})
 
-    def gone() -> bool:
+    def is_deleted() -> bool:
         other = connect().channel()
         try:
             other.queue_bind(name, "amq.direct", "to-see")
@@ -66,7 +66,7 @@ def test_a_queue_that_nobody_uses_goes(connect: Connect, name: str) -> None:
             return bool(error.reply_code == 404)
         return False
 
-    wait_until(gone, what="the queue going")
+    wait_until(is_deleted, what="the queue going")
 
 
 def test_a_full_queue_drops_its_head(channel: BlockingChannel, name: str) -> None:

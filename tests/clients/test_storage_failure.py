@@ -141,7 +141,7 @@ class TestFailingSync:
         assert str(broker.data_dir / "blobs") in line
         assert EIO in line
 
-    def test_a_declaration_that_is_not_kept_is_not_answered(
+    def test_a_declaration_that_is_not_durable_is_not_answered(
         self, broker: Leveret, sign: Path
     ) -> None:
         with Peers(broker) as peers:
@@ -273,9 +273,9 @@ class TestReading:
         self.damage(deep)
         with Leveret("--salvage", data_dir=deep) as broker, Peers(broker) as peers:
             peer = peers.log_in()
-            left = declare(peer)
+            ready = declare(peer)
             peer.consume("work")
-            assert [Numbered.number(peer.read_content()) for _ in range(left)] == list(range(200))
+            assert [Numbered.number(peer.read_content()) for _ in range(ready)] == list(range(200))
 
     def test_basic_get_of_what_cannot_be_read_ends_it_as_well(self, deep: Path) -> None:
         blob, _ = self.damage(deep)
@@ -322,7 +322,7 @@ class TestRefusals:
             f" this program reads versions {' and '.join(map(str, READABLE_VERSIONS))} only"
         )
 
-    def test_what_was_refused_is_left_as_it_was(self, data: Path) -> None:
+    def test_a_refused_directory_is_not_changed(self, data: Path) -> None:
         before = {path: path.read_bytes() for path in data.rglob("*") if path.is_file()}
         refusal(data, LEVERET_SERVER_NODE_NAME="second")
         after = {path: path.read_bytes() for path in data.rglob("*") if path.is_file()}

@@ -114,10 +114,10 @@ def test_a_busy_worker_is_passed_over(lessons: Lessons, name: str) -> None:
 
     lessons.run("new_task", name, *tasks)
 
-    kept = busy.next_line().removeprefix("got ")
+    first = busy.next_line().removeprefix("got ")
     done = [line.removeprefix("done ") for line in idle.next_lines(10) if line.startswith("done")]
-    assert sorted([kept, *done]) == tasks
-    assert busy.lines == ["ready", f"got {kept}"]
+    assert sorted([first, *done]) == tasks
+    assert busy.lines == ["ready", f"got {first}"]
 
 
 def test_fanout_reaches_every_server_named_queue(lessons: Lessons, name: str) -> None:

@@ -36,7 +36,7 @@ def main(count: int, seed: str) -> int:
     for line in wrong:
         print(f"WRONG in round {results[-1].seed}: {line}")
     if wrong:
-        print(f"the data are kept in {directory}")
+        print(f"the data are in {directory}")
         return 1
     shutil.rmtree(directory)
     return 0

@@ -7,7 +7,8 @@ Rules an audit holds the broker to:
 - what was confirmed, and not acknowledged, is there; nothing else than what was sent is, once, with
   the body it was sent with;
 - each publisher's messages are in the order they were published in;
-- what was gone at the last audit, or acknowledged in a transaction that was answered, stays away;
+- what was settled at the last audit, or acknowledged in an answered transaction, does not come
+  back;
 - other acknowledged messages may come back when they were acknowledged shortly before the kill;
 - a transaction is there as a whole or not at all, answered or not.
 """
@@ -55,7 +56,7 @@ class Ledger:
         self.confirmed: set[Id] = set()
         self.acked: dict[Id, float] = {}
         """When it was acknowledged, by time.monotonic()."""
-        self.gone: set[Id] = set()
+        self.settled: set[Id] = set()
         """Acknowledged in a transaction that was answered."""
 
     def audit(self, found: list[Id | None], killed_at: float) -> tuple[list[str], int, float]:
@@ -70,9 +71,9 @@ class Ledger:
             self._complain(wrong, "have a body nobody sent", found.count(None))
         if len(there) + found.count(None) != len(found):
             self._complain(wrong, "are there twice", _twice(found))
-        self._complain(wrong, "were never sent, or gone before", there - self.sent.keys())
-        self._complain(wrong, "came back after an answered tx.commit", there & self.gone)
-        settled = self.acked.keys() | self.gone
+        self._complain(wrong, "were never sent, or settled before", there - self.sent.keys())
+        self._complain(wrong, "came back after an answered tx.commit", there & self.settled)
+        settled = self.acked.keys() | self.settled
         self._complain(wrong, "were confirmed and are lost", self.confirmed - settled - there)
         back = {message: killed_at - self.acked[message] for message in there & self.acked.keys()}
         late = {message for message, age in back.items() if age > UNSETTLED_S}
@@ -92,7 +93,7 @@ class Ledger:
         self.sent = dict.fromkeys(there)
         self.confirmed = set(there)
         self.acked = {}
-        self.gone = set()
+        self.settled = set()
 
     def _complain(self, wrong: list[str], what: str, messages: set[Id] | int) -> None:
         if isinstance(messages, int):
@@ -115,7 +116,7 @@ class Move(NamedTuple):
     """A transaction: messages acknowledged in one queue, and published to others."""
 
     source: str
-    taken: list[Id]
+    acknowledged: list[Id]
     put: list[tuple[str, Id]]
 
 
@@ -169,10 +170,10 @@ class Account:
     def committed(self, client: int) -> None:
         """The commit was answered."""
         move = self.unanswered.pop(client)
-        self.ledger(move.source).gone.update(move.taken)
+        self.ledger(move.source).settled.update(move.acknowledged)
         for queue, message in move.put:
             self.ledger(queue).confirmed.add(message)
-        self.moved += len(move.taken)
+        self.moved += len(move.acknowledged)
 
     def audit_moves(self, found: dict[str, set[Id | None]]) -> list[str]:
         """What is wrong with the transactions whose commit was not answered.
@@ -181,17 +182,18 @@ class Account:
         """
         wrong: list[str] = []
         for client, move in self.unanswered.items():
-            left = sum(message in found[move.source] for message in move.taken)
+            remaining = sum(message in found[move.source] for message in move.acknowledged)
             came = sum(message in found[queue] for queue, message in move.put)
-            everything = left == 0 and came == len(move.put)
+            everything = remaining == 0 and came == len(move.put)
             # If nothing of it happened, a message may be missing that was delivered before it was
             # confirmed; one that was confirmed counts as lost in the audit of its queue.
             if came != 0 and not everything:
                 wrong.append(
-                    f"transaction of {client} is there in part: {left} of {len(move.taken)} "
-                    f"taken are still in {move.source}, {came} of {len(move.put)} were put"
+                    f"transaction of {client} is there in part: "
+                    f"{remaining} of {len(move.acknowledged)} acknowledged are still in {move.source}, "
+                    f"{came} of {len(move.put)} were put"
                 )
             elif everything:
-                self.ledger(move.source).gone.update(move.taken)
+                self.ledger(move.source).settled.update(move.acknowledged)
         self.unanswered.clear()
         return wrong

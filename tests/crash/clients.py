@@ -1,4 +1,4 @@
-"""Clients that work until their broker is killed, and tell the account what they do.
+"""Clients that work until their broker is killed, and record in the account what they do.
 
 Each is a thread with a connection of its own. What it sends is in the account before it is sent,
 what it was answered as soon as it has read that; so whatever the instant of the kill, the account
@@ -155,7 +155,7 @@ class Receiver(Client):
 
     def prepare(self) -> None:
         self.last: dict[int, int] = {}
-        self.held: list[tuple[int, Id]] = []
+        self.outstanding: list[tuple[int, Id]] = []
         self.wire.call(commands.Basic.Qos(prefetch_count=self.prefetch), commands.Basic.QosOk)
         self.wire.call(commands.Basic.Consume(queue=self.queue), commands.Basic.ConsumeOk)
 
@@ -169,13 +169,13 @@ class Receiver(Client):
         if message is None:
             raise ValueError(f"{self.queue}: a body nobody sent")
         ledger = self.account.ledger(self.queue)
-        if message not in ledger.sent or message in ledger.acked or message in ledger.gone:
+        if message not in ledger.sent or message in ledger.acked or message in ledger.settled:
             raise ValueError(f"{self.queue}: {message} may not be delivered (again)")
         if not deliver.redelivered:
             if message.number <= self.last.get(message.publisher, -1):
                 raise ValueError(f"{self.queue}: {message} behind a later one")
             self.last[message.publisher] = message.number
-        self.held.append((deliver.delivery_tag or 0, message))
+        self.outstanding.append((deliver.delivery_tag or 0, message))
 
 
 class Consumer(Receiver):
@@ -185,16 +185,16 @@ class Consumer(Receiver):
         self.receive()
         chance = self.random.random()
         if chance < 0.05:
-            tag, _ = self.held.pop(self.random.randrange(len(self.held)))
+            tag, _ = self.outstanding.pop(self.random.randrange(len(self.outstanding)))
             self.wire.send(commands.Basic.Nack(tag, False, True), 1)
         elif chance < 0.5:
-            tag, message = self.held.pop(self.random.randrange(len(self.held)))
+            tag, message = self.outstanding.pop(self.random.randrange(len(self.outstanding)))
             self.account.ack(message, self.queue)
             self.wire.send(commands.Basic.Ack(tag, False), 1)
-        elif chance < 0.55 or len(self.held) >= self.prefetch:
-            upto = self.random.randrange(len(self.held))
-            settled = sorted(self.held)[: upto + 1]
-            self.held = sorted(self.held)[upto + 1 :]
+        elif chance < 0.55 or len(self.outstanding) >= self.prefetch:
+            upto = self.random.randrange(len(self.outstanding))
+            settled = sorted(self.outstanding)[: upto + 1]
+            self.outstanding = sorted(self.outstanding)[upto + 1 :]
             for _, message in settled:
                 self.account.ack(message, self.queue)
             self.wire.send(commands.Basic.Ack(settled[-1][0], True), 1)
@@ -222,11 +222,11 @@ class Mover(Receiver):
 
     def work(self) -> None:
         wanted = self.random.choice((1, 3, 30, 120))
-        while len(self.held) < wanted:
+        while len(self.outstanding) < wanted:
             self.receive()
         put: list[tuple[str, Id]] = []
         frames: list[bytes] = []
-        for _ in self.held:
+        for _ in self.outstanding:
             for target in self.targets:
                 message = self.numbers.next(self.who)
                 put.append((target, message))
@@ -234,19 +234,19 @@ class Mover(Receiver):
                 frames.append(publish_bytes("", target, content))
         if self.random.random() < 0.1:
             self.wire.send_bytes(b"".join(frames))
-            self._read_until(commands.Tx.Rollback(), commands.Tx.RollbackOk)
+            self._call(commands.Tx.Rollback(), commands.Tx.RollbackOk)
             return
-        move = Move(self.queue, [message for _, message in self.held], put)
-        last_tag = self.held[-1][0]
-        self.held = []
+        move = Move(self.queue, [message for _, message in self.outstanding], put)
+        last_tag = self.outstanding[-1][0]
+        self.outstanding = []
         self.wire.send_bytes(b"".join(frames))
         self.wire.send(commands.Basic.Ack(last_tag, True), 1)
         self.account.commit(self.who, move)
-        self._read_until(commands.Tx.Commit(), commands.Tx.CommitOk)
+        self._call(commands.Tx.Commit(), commands.Tx.CommitOk)
         self.account.committed(self.who)
 
-    def _read_until(self, method: Frame, reply: type[Frame]) -> None:
-        """Call a method; deliveries may come before its reply, and are held."""
+    def _call(self, method: Frame, reply: type[Frame]) -> None:
+        """Call a method; deliveries may come before its reply, and are outstanding then."""
         self.wire.send(method, 1)
         while True:
             arrived = self.wire.read().frame

@@ -42,7 +42,7 @@ QUEUES = (*DIRECT_QUEUES, *TOPIC_QUEUES, MOVE_FROM, *MOVE_TO, DEEP)
 WORK_S = (0.1, 1.2)
 """Seconds of work before the kill: at least and at most."""
 
-KEPT_MESSAGES_MAX = 6000
+BACKLOG_MESSAGES_MAX = 6000
 """Messages in a queue beyond which an audit takes them all out."""
 
 
@@ -118,7 +118,7 @@ class Rounds:
         return result
 
     def _restart(self) -> None:
-        """Stop the broker if it runs, and start it on what it left."""
+        """Stop the broker if it runs, and start it on the data of the last run."""
         self._broker.stop()
         begun = time.monotonic()
         self._broker = self._start()
@@ -167,7 +167,7 @@ class Rounds:
         for queue in QUEUES:
             ledger = self.account.ledger(queue)
             ledger.go_on(found[queue])
-            if len(found[queue]) > KEPT_MESSAGES_MAX or random.random() < 0.4:
+            if len(found[queue]) > BACKLOG_MESSAGES_MAX or random.random() < 0.4:
                 self._drain(broker, queue, random)
 
     def _drain(self, broker: Leveret, queue: str, random: Random) -> None:

@@ -41,14 +41,14 @@ def test_an_audit_sees_each_kind_of_wrong() -> None:
         ledger.sent = dict.fromkeys((first, second, third))
         ledger.confirmed = {first, second}
         ledger.acked = {first: 1.0}
-        ledger.gone = {third}
+        ledger.settled = {third}
         return "; ".join(ledger.audit(found, killed_at)[0])
 
     assert audit([second]) == ""
     assert audit([first, second], killed_at=2.0) == ""
     assert "confirmed and are lost: 1.1" in audit([])
     assert "are there twice: 1.1" in audit([second, second])
-    assert "never sent, or gone before: 2.0" in audit([second, Id(2, 0)])
+    assert "never sent, or settled before: 2.0" in audit([second, Id(2, 0)])
     assert "a body nobody sent" in audit([second, None])
     assert "Id(publisher=1, number=0) is behind" in audit([second, first], killed_at=2.0)
     assert "acknowledged more than 2 s ago: 1.0" in audit([first, second], killed_at=4.0)
@@ -56,20 +56,20 @@ def test_an_audit_sees_each_kind_of_wrong() -> None:
 
 
 def test_an_audit_sees_a_transaction_that_is_there_in_part() -> None:
-    taken, put, other = Id(1, 0), Id(2, 0), Id(2, 1)
+    acknowledged, put, other = Id(1, 0), Id(2, 0), Id(2, 1)
 
     def audit(source: list[Id | None], target: list[Id | None]) -> str:
         account = Account()
-        account.sent(taken, ["source"])
-        account.confirm(taken, ["source"])
-        account.commit(21, Move("source", [taken], [("target", put), ("target", other)]))
+        account.sent(acknowledged, ["source"])
+        account.confirm(acknowledged, ["source"])
+        account.commit(21, Move("source", [acknowledged], [("target", put), ("target", other)]))
         wrong = account.audit_moves({"source": set(source), "target": set(target)})
         wrong += account.ledger("source").audit(source, 0.0)[0]
         return "; ".join(wrong)
 
-    assert audit([taken], []) == ""
+    assert audit([acknowledged], []) == ""
     assert audit([], [put, other]) == ""
-    assert "there in part" in audit([taken], [put, other])
+    assert "there in part" in audit([acknowledged], [put, other])
     assert "there in part" in audit([], [put])
     assert "confirmed and are lost: 1.0" in audit([], [])
 

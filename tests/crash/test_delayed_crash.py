@@ -49,7 +49,7 @@ def message(number: int, delay: int) -> bytes:
 
 
 class Publisher:
-    """Publishes until its broker is gone."""
+    """Publishes until its broker has been killed."""
 
     def __init__(self, chance: Random) -> None:
         self.chance = chance

@@ -144,14 +144,14 @@ def audit(account: Account, wire: Wire, died: Counter[str]) -> list[str]:
     :param died: gets the dead letters of each queue added.
     """
     wrong: list[str] = []
-    # What is left at its place is so for good: it is not to expire while it is looked at.
+    # What remains at its place must not expire while it is read.
     wait_until(lambda: count(wire, "expires") == 0, DRAINED_S, "all of it expiring")
     for name in SOURCES:
         ledger = account.ledger(name)
         letters = read_all(wire, dead(name))
         died[name] += len(letters)
-        left = [message for message, _ in read_all(wire, name)]
-        places = Counter([*left, *(message for message, _ in letters)])
+        remaining = [message for message, _ in read_all(wire, name)]
+        places = Counter([*remaining, *(message for message, _ in letters)])
         twice = sorted(message for message, times in places.items() if times > 1)
         lost = sorted(ledger.confirmed - places.keys())
         wrong += [f"{name}: {len(twice)} in two places: {twice[:5]}"] if twice else []
@@ -167,7 +167,7 @@ def audit(account: Account, wire: Wire, died: Counter[str]) -> list[str]:
 
 
 def wait_until_not_held(wire: Wire) -> None:
-    """Wait until nothing is held back: then all that is there is ready, or with nobody."""
+    """Wait until no retry is delayed: every message is ready then, and none outstanding."""
     deadline = time.monotonic() + DRAINED_S
     while time.monotonic() < deadline:
         before = {name: count(wire, name) for name in SOURCES}
@@ -184,7 +184,7 @@ def wait_until_confirmed(account: Account) -> None:
 
 
 LATER: common.FieldTable = {"x-message-ttl": 300}
-"""Of a queue that tells when longer has passed than any message is held back."""
+"""A queue that shows when more time has passed than any retry is delayed."""
 
 
 @pytest.mark.timeout(300)
@@ -223,7 +223,7 @@ def test_a_dead_letter_is_neither_lost_nor_doubled_when_the_broker_is_killed(
 
 
 def publish_confirmed(wire: Wire) -> None:
-    """Publish a persistent message to q, and wait until it is kept."""
+    """Publish a persistent message to q, and wait until it is confirmed."""
     publish = Basic.Publish(exchange="", routing_key="q")
     wire.send_content(publish, 1, b"", Basic.Properties(delivery_mode=2))
     wire.read_one(Basic.Ack)

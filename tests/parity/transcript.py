@@ -3,8 +3,8 @@
 When a message died is not shown, and of its deaths not what only brokers newer than 3.10 tell.
 A refused publish is shown with its number only: RabbitMQ calls it several where there is one.
 Names a server makes up (amq.gen-…, amq.ctag-…, amq.rabbitmq.reply-to.…) are numbered in their
-order of appearance. Of the server properties only the capabilities are kept.
-Body frames of one content are one line: how a broker cuts a body is its own affair.
+order of appearance. Of the server properties only the capabilities are shown.
+Body frames of one content are one line: how a broker splits a body is not compared.
 """
 
 import re

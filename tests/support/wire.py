@@ -94,7 +94,7 @@ class Wire:
     def send_bytes(self, data: bytes) -> None:
         """Send `data` as it is.
 
-        Raises ClosedByServerError when the connection is gone, TimeoutError when nothing is read
+        Raises ClosedByServerError when the connection is closed, TimeoutError when nothing is read
         at the other end.
         """
         rest = memoryview(data)
@@ -136,9 +136,9 @@ class Wire:
             if not data:
                 raise ClosedByServerError
             self._buffer += data
-        taken = bytes(self._buffer[:count])
+        data = bytes(self._buffer[:count])
         del self._buffer[:count]
-        return taken
+        return data
 
     def read_until_closed(self) -> bytes:
         """All bytes up to the end of the connection."""
@@ -148,9 +148,9 @@ class Wire:
             except ConnectionError:
                 data = b""
             if not data:
-                taken = bytes(self._buffer)
+                data = bytes(self._buffer)
                 self._buffer.clear()
-                return taken
+                return data
             self._buffer += data
 
     def read(self) -> Arrived:
@@ -257,8 +257,8 @@ def marshal_content(
     frame_max: int = FRAME_MAX_DEFAULT,
 ) -> bytes:
     """The frames of a method with content, in one piece."""
-    room = frame_max - FRAME_OVERHEAD_BYTES
-    chunks = [content[at : at + room] for at in range(0, len(content), room)]
+    chunk_size = frame_max - FRAME_OVERHEAD_BYTES
+    chunks = [content[at : at + chunk_size] for at in range(0, len(content), chunk_size)]
     head = header.ContentHeader(body_size=len(content), properties=properties)
     bodies = [frame.marshal(body.ContentBody(chunk), channel) for chunk in chunks]
     return b"".join([frame.marshal(method, channel), frame.marshal(head, channel), *bodies])

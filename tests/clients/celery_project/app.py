@@ -73,7 +73,7 @@ def hold(self: Any, directory: str) -> bool:
     deadline = time.monotonic() + HOLD_MAX_S
     while not (Path(directory) / "go").exists():
         if time.monotonic() > deadline:
-            raise TimeoutError("was never let go")
+            raise TimeoutError("was never released")
         time.sleep(POLL_INTERVAL_S)
     return bool(self.request.delivery_info["redelivered"])
 
