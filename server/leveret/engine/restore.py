@@ -146,13 +146,13 @@ def _delayed_store_created(
     if delayed is not None:
         numbers[record.number] = delayed
         numbers[record.sorted_runs_number] = delayed
-        delayed.sorted_runs.found(record.sorted_runs)
+        delayed.sorted_runs.add_starts(record.sorted_runs)
 
 
 def _sorted_run_begun(vhost: VirtualHost, numbers: Numbers, record: SortedRunBegun) -> None:
     delayed = vhost.delayed_stores.get(record.exchange)
     if delayed is not None:
-        delayed.sorted_runs.found([record.first])
+        delayed.sorted_runs.add_starts([record.first])
 
 
 def _queue_declared(vhost: VirtualHost, numbers: Numbers, record: QueueDeclared) -> None:

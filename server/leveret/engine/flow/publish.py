@@ -31,31 +31,27 @@ class Publisher:
             if, and only if, the confirm has to wait for the batch of the store that is open now.
             Without sinks, none is set.
         """
-        outcome = self._give(message, sinks)
+        targets = self._targets
+        outcome: i64 = 0
+        for sink in sinks:
+            outcome |= sink.publish(message, targets)
+        if targets.count != 0 or outcome & AWAITS_COMMIT != 0:
+            outcome = self._persist(message, outcome)
         if self._dead_letters.pending:
             self.pass_on_dead_letters()
         return outcome
 
     def pass_on_dead_letters(self) -> None:
-        """Publish all dead letters that are pending, and those that this makes."""
+        """Publish all dead letters that are pending, and those that this makes, one by one."""
         if self._passing_on:
             return
         self._passing_on = True
         dead_letters = self._dead_letters
         while dead_letters.pending:
             dead_letter = dead_letters.next()
-            if self._give(dead_letter.message, dead_letter.sinks) & ACCEPTED == 0:
+            if self.publish(dead_letter.message, dead_letter.sinks) & ACCEPTED == 0:
                 dead_letters.add_lost(dead_letter.queue)
         self._passing_on = False
-
-    def _give(self, message: Message, sinks: list[Sink]) -> i64:
-        targets = self._targets
-        outcome: i64 = 0
-        for sink in sinks:
-            outcome |= sink.publish(message, targets)
-        if targets.count != 0 or outcome & AWAITS_COMMIT != 0:
-            return self._persist(message, outcome)
-        return outcome
 
     def _persist(self, message: Message, outcome: i64) -> i64:
         """Write a message to the open batch for the sinks that keep it, if there are any."""

@@ -1,18 +1,20 @@
-"""Where the messages of a delayed exchange wait until they are due.
+"""The store of a delayed exchange: a log-structured merge tree, ordered by when messages are due.
 
-To whoever publishes it is one more queue: it takes a message, and keeps it as a durable queue does
-where its exchange is durable. It has no name that anybody could use, and no consumers.
+It is a sink: it takes a message, has it persisted as a durable queue does if its exchange is
+durable, and releases it when it is due. No client can name it or consume from it.
 
-What is due soonest is found in one of these places:
+The next message that is due is in one of these places:
 
-- A heap of what came last, up to a few thousand messages. When it is full it becomes a stack, which
-  is sorted, and the next heap begins.
-- Stacks. When there are enough of them, they are moved to disk, merged, a slice at a time.
-- Strands, which are sorted, too, and on disk (`strands.py`).
+- The memtable: a heap of the messages that came last, up to a few thousand. When it is full it is
+  sorted and becomes immutable, and the next one begins.
+- Immutable memtables. When there are enough of them they are merged and flushed to a sorted run, a
+  few blocks at a time.
+- Sorted runs, which are on disk (`sorted_runs.py`).
 
-So what is in memory is bounded, however many wait. A message that is moved to a strand, or is due
-and goes to its queues, is settled in one log and kept in another in one turn: both are in one
-batch, so that whatever happens in between, it is in one place, and only there.
+So the memory it takes is bounded, however many messages it holds. A message that is flushed is
+settled in the journal of the memtables and added to that of the sorted runs; one that is released
+is settled here and added to the journals of its queues. Either is one slice of work, so one batch
+of the log has both: after a crash the message is in one place, and only there.
 """
 
 from heapq import heappop, heappush, heapreplace
@@ -31,15 +33,20 @@ from leveret_storage.recovery.recovered_queue import LoggedMessages, RecoveredQu
 from leveret_storage.segments.queue_journal import QueueJournal
 from leveret_storage.store.store import Store
 
-BEHIND_MS: Final = 5
-"""Milliseconds until it is seen again whether the disk keeps up."""
+BACKPRESSURE_RETRY_MS: Final = 5
+"""Milliseconds to wait for the disk before the next release or flush."""
 
 Entry = tuple[int, int, Message]
 """When a message is due, its position, and itself."""
 
 
+Memtable = tuple[int, int, list[Entry]]
+"""An immutable memtable behind the time and the position of its next message, which is the last of
+the list: memtables in a heap are in the order of their next messages."""
+
+
 class DelayedStore(Sink):
-    """What waits for one exchange, which owns it."""
+    """The delayed messages of one exchange, which owns it."""
 
     def __init__(self, exchange: str, host: QueueHost) -> None:
         super().__init__()
@@ -56,20 +63,22 @@ class DelayedStore(Sink):
         self._next: i64 = 0
         self._memtable: list[Entry] = []
         self._memtable_bytes: i64 = 0
-        self._immutable_memtables: list[tuple[int, int, list[Entry]]] = []
-        """A heap of stacks that are being filled up to a number, each by its next entry."""
-        self._flushing: list[tuple[int, int, list[Entry]]] = []
-        """The same, of those that are moved to a strand."""
+        self._immutable_memtables: list[Memtable] = []
+        """A heap of those that wait until there are enough of them."""
+        self._flushing: list[Memtable] = []
+        """A heap of those that are being flushed."""
         self._sorted_run: SortedRun | None = None
-        """The strand they are moved to, once it has begun."""
-        self._here: i64 = 0
-        """Messages in memory that are in no strand."""
+        """The sorted run that they are flushed to, once it has begun."""
+        self._memtables_count: i64 = 0
+        """Messages in all memtables."""
         self._timer = _DelayTimer(self)
 
     def message_count(self) -> i64:
-        return self._here + self.sorted_runs.count
+        """Messages that are not due yet, or not released yet."""
+        return self._memtables_count + self.sorted_runs.count
 
     def attach_store(self, store: Store, journal: QueueJournal | None) -> None:
+        """Flush to a store, and persist what is durable if there is a journal."""
         self.journal = journal
         self._store = store
         if journal is None:
@@ -82,7 +91,7 @@ class DelayedStore(Sink):
         :returns: `THROTTLE` if memtables wait to be flushed, or the disk does not keep up.
         """
         if self.deleted:
-            # A transaction published to it that commits only now.
+            # A transaction that was published to it commits only now.
             return ACCEPTED
         position = self._next
         self._next += 1
@@ -95,33 +104,38 @@ class DelayedStore(Sink):
         store = self._store
         if store is None:
             return ACCEPTED
-        is_full = len(self._immutable_memtables) >= self._limits.memtables_max
-        return ACCEPTED | THROTTLE if is_full or store.needs_backpressure() else ACCEPTED
+        if self._has_enough_memtables() or store.needs_backpressure():
+            return ACCEPTED | THROTTLE
+        return ACCEPTED
 
     def _add(self, entry: Entry) -> None:
-        heap = self._memtable
-        heappush(heap, entry)
-        self._here += 1
+        memtable = self._memtable
+        heappush(memtable, entry)
+        self._memtables_count += 1
         self._memtable_bytes += len(entry[2].header) + len(entry[2].body)
         limits = self._limits
-        if len(heap) >= limits.memtable_messages or self._memtable_bytes >= limits.memtable_bytes:
-            heap.sort(reverse=True)
-            _push(self._immutable_memtables, heap)
+        if (
+            len(memtable) >= limits.memtable_messages
+            or self._memtable_bytes >= limits.memtable_bytes
+        ):
+            memtable.sort(reverse=True)
+            _push(self._immutable_memtables, memtable)
             self._memtable = []
             self._memtable_bytes = 0
-            if (
-                self._store is not None
-                and len(self._immutable_memtables) >= self._limits.memtables_max
-            ):
-                # At a restart nobody has turned the clock yet.
+            if self._store is not None and self._has_enough_memtables():
+                # While a start restores, the clock is at 0, which would not set the timer.
                 self.host.timers.set(self._timer, max(self.host.clock.now, 1))
 
+    def _has_enough_memtables(self) -> bool:
+        """Whether there are as many immutable memtables as are flushed at once."""
+        return len(self._immutable_memtables) >= self._limits.memtables_max
+
     def delete(self) -> None:
-        """Drop all that waits."""
+        """Drop all messages, and what the store has of them: the exchange is deleted."""
         self._memtable = []
         self._immutable_memtables = []
         self._flushing = []
-        self._here = 0
+        self._memtables_count = 0
         self.sorted_runs.clear()
         self.host.timers.stop(self._timer)
         self.deleted = True
@@ -130,97 +144,102 @@ class DelayedStore(Sink):
         self.journal = None
 
     def restore(self, store: Store, found: list[tuple[QueueJournal, RecoveredQueue]]) -> None:
-        """Take in what a start found of what came last, and of the strands."""
-        journal, waiting = found[0]
+        """Restore what a start found: of the memtables, then of the sorted runs."""
+        journal, memtables = found[0]
         self.attach_store(store, journal)
-        self._next = waiting.next_position
-        for item in waiting.contents:
+        self._next = memtables.next_position
+        for item in memtables.contents:
             if isinstance(item, LoggedMessages):
-                self._restore(item.first, item.messages)
+                self._restore_messages(item.first, item.messages)
             else:
                 messages = store.read_run_blocking(item)
                 for first, end in item.live:
                     start = first - int(item.first)
-                    self._restore(first, messages[start : start + end - first])
+                    self._restore_messages(first, messages[start : start + end - first])
         sorted_runs_journal, sorted_runs = found[1]
         self.sorted_runs.restore(store, sorted_runs_journal, sorted_runs)
 
-    def _restore(self, first: int, messages: list[Message]) -> None:
-        for at, message in enumerate(messages):
-            self._add((int(due_of(message)), first + at, message))
+    def _restore_messages(self, first: int, messages: list[Message]) -> None:
+        for position, message in enumerate(messages, first):
+            self._add((int(due_of(message)), position, message))
 
-    # --- what is due --------------------------------------------------------------------------
+    # --- releasing ------------------------------------------------------------------------------
 
     def ring(self) -> None:
-        """Something may be due, or is to be moved or read."""
+        """Release what is due, flush what is to be flushed, and read what is due soon."""
         if self.deleted:
             return
         now = self.host.clock.now
         store = self._store
         if store is not None and store.needs_backpressure():
-            self.host.timers.set(self._timer, now + BEHIND_MS)
+            self.host.timers.set(self._timer, now + BACKPRESSURE_RETRY_MS)
             return
         self.sorted_runs.read_ahead(now)
         left: i64 = RELEASE_SLICE_MESSAGES
         while left > 0 and self._release_next(now):
             left -= 1
-        full = store is not None and len(self._immutable_memtables) >= self._limits.memtables_max
-        if full and not self._flushing:
+        if store is not None and self._has_enough_memtables() and not self._flushing:
             self._flushing, self._immutable_memtables = self._immutable_memtables, []
         if self._flushing:
             self._flush()
-        again = now if left == 0 or self._flushing else self._wake_at(now)
-        if again != 0:
-            self.host.timers.set(self._timer, again)
+        next_ring = now if left == 0 or self._flushing else self._next_ring(now)
+        if next_ring != 0:
+            self.host.timers.set(self._timer, next_ring)
 
-    def _wake_at(self, now: i64) -> i64:
-        """When there is something to do next; 0 is never, or when what is being read is there."""
+    def _next_ring(self, now: i64) -> i64:
+        """When to ring next, in milliseconds since the epoch; 0 if there is nothing to do before a
+        block that is being read has arrived."""
         sorted_runs = self.sorted_runs
-        to_read = sorted_runs.wake_at()
-        here = self._soonest_here()
-        if here == 0 or (here <= now and 0 < sorted_runs.due <= here):
-            return to_read
-        return to_read if 0 < to_read < here else here
+        runs_next = sorted_runs.next_action_at()
+        due = self._memtables_due()
+        if due == 0 or (due <= now and 0 < sorted_runs.due <= due):
+            return runs_next
+        return runs_next if 0 < runs_next < due else due
 
-    def _soonest_here(self) -> i64:
-        """When the next message in memory is due; 0 if there is none."""
-        at: i64 = self._memtable[0][0] if self._memtable else 0
-        if self._immutable_memtables and (at == 0 or self._immutable_memtables[0][0] < at):
-            at = self._immutable_memtables[0][0]
-        if self._flushing and (at == 0 or self._flushing[0][0] < at):
-            at = self._flushing[0][0]
-        return at
+    def _memtables_due(self) -> i64:
+        """When the next message in a memtable is due; 0 if there is none."""
+        due: i64 = self._memtable[0][0] if self._memtable else 0
+        if self._immutable_memtables and (due == 0 or self._immutable_memtables[0][0] < due):
+            due = self._immutable_memtables[0][0]
+        if self._flushing and (due == 0 or self._flushing[0][0] < due):
+            due = self._flushing[0][0]
+        return due
 
     def _release_next(self, now: i64) -> bool:
-        """Pass on the next message, if it is due."""
-        here = self._soonest_here()
+        """Release the next message, if it is due.
+
+        :returns: whether it was.
+        """
+        due = self._memtables_due()
         sorted_runs = self.sorted_runs
         if sorted_runs.count != 0:
             available = sorted_runs.available(now)
-            if sorted_runs.due <= now and (here == 0 or sorted_runs.due <= here):
+            if sorted_runs.due <= now and (due == 0 or sorted_runs.due <= due):
                 if not available:
-                    # It is being read. What is due later waits for it.
+                    # Its block is being read. What is due later comes after it.
                     return False
                 position, message = sorted_runs.pop()
                 if sorted_runs.journal is not None:
                     sorted_runs.journal.settle(position)
                 self._release(message)
                 return True
-        if here == 0 or here > now:
+        if due == 0 or due > now:
             return False
-        _, at, message = self._pop_here(here)
+        _, memtable_position, message = self._pop_from_memtables(due)
         if self.journal is not None:
-            self.journal.settle(at)
+            self.journal.settle(memtable_position)
         self._release(message)
         return True
 
     def _release(self, message: Message) -> None:
+        """Route a message that was taken out."""
         if not self.host.release(self.exchange, message):
             self.unrouted_count += 1
 
-    def _pop_here(self, due: i64) -> Entry:
-        self._here -= 1
-        # Of what is due at once, the oldest is the first.
+    def _pop_from_memtables(self, due: i64) -> Entry:
+        """Take the next message of all memtables, which is due then."""
+        self._memtables_count -= 1
+        # Of messages that are due at the same time, the oldest comes first.
         if self._flushing and self._flushing[0][0] == due:
             return _pop(self._flushing)
         if self._immutable_memtables and self._immutable_memtables[0][0] == due:
@@ -229,10 +248,10 @@ class DelayedStore(Sink):
         self._memtable_bytes -= len(entry[2].header) + len(entry[2].body)
         return entry
 
-    # --- what waits long ----------------------------------------------------------------------
+    # --- flushing -------------------------------------------------------------------------------
 
     def _flush(self) -> None:
-        """Move some of the stacks' messages to a strand, those that are due soonest first."""
+        """Flush a few blocks, the messages that are due first before the others."""
         for _ in range(self._limits.blocks_flushed):
             if not self._flushing:
                 break
@@ -245,14 +264,18 @@ class DelayedStore(Sink):
         if store is None:
             return
         entries: list[Entry] = []
-        size: i64 = 0
-        most, most_bytes = self._limits.block_messages, self._limits.block_bytes
-        while self._flushing and len(entries) < most and size < most_bytes:
+        body_bytes: i64 = 0
+        limits = self._limits
+        while (
+            self._flushing
+            and len(entries) < limits.block_messages
+            and body_bytes < limits.block_bytes
+        ):
             entry = _pop(self._flushing)
-            size += len(entry[2].body)
+            body_bytes += len(entry[2].body)
             entries.append(entry)
         due, last_due = entries[0][0], entries[-1][0]
-        self._here -= len(entries)
+        self._memtables_count -= len(entries)
         sorted_run = self._sorted_run or self._begin_sorted_run(due)
         messages = [entry[2] for entry in entries]
         first = int(self.sorted_runs.append(sorted_run, messages, due, last_due))
@@ -261,12 +284,12 @@ class DelayedStore(Sink):
             return
         for at, message in enumerate(messages):
             if message.persistent:
-                store.add_message([sorted_runs_journal], [first + at], message)
+                store.add_message_to_one(sorted_runs_journal, first + at, message)
         for position in sorted([entry[1] for entry in entries]):
             journal.settle(position)
 
     def _begin_sorted_run(self, due: i64) -> SortedRun:
-        """The strand for what is due from `due` on: the last one, or one behind it."""
+        """The sorted run for messages due from `due` on: the last one, or a new one behind it."""
         sorted_run = self.sorted_runs.last(due)
         if sorted_run is None:
             sorted_run = self.sorted_runs.begin()
@@ -276,27 +299,28 @@ class DelayedStore(Sink):
         return sorted_run
 
 
-def _push(memtables: list[tuple[int, int, list[Entry]]], memtable: list[Entry]) -> None:
-    heappush(memtables, (memtable[-1][0], memtable[-1][1], memtable))
+def _push(memtables: list[Memtable], entries: list[Entry]) -> None:
+    """Add an immutable memtable, whose entries are sorted, the next one last."""
+    heappush(memtables, (entries[-1][0], entries[-1][1], entries))
 
 
-def _pop(memtables: list[tuple[int, int, list[Entry]]]) -> Entry:
-    """Take the next entry of all stacks."""
-    memtable = memtables[0][2]
-    entry = memtable.pop()
-    if memtable:
-        heapreplace(memtables, (memtable[-1][0], memtable[-1][1], memtable))
+def _pop(memtables: list[Memtable]) -> Entry:
+    """Take the next entry of all memtables."""
+    entries = memtables[0][2]
+    entry = entries.pop()
+    if entries:
+        heapreplace(memtables, (entries[-1][0], entries[-1][1], entries))
     else:
         heappop(memtables)
     return entry
 
 
 class _DelayTimer(Timer):
-    """Rings when something is due, or is to be moved or read."""
+    """Rings when a delayed store has something to do."""
 
-    def __init__(self, queue: DelayedStore) -> None:
+    def __init__(self, delayed_store: DelayedStore) -> None:
         super().__init__()
-        self._queue = queue
+        self._delayed_store = delayed_store
 
     def ring(self) -> None:
-        self._queue.ring()
+        self._delayed_store.ring()

@@ -1,13 +1,13 @@
-"""Strands: messages on disk in the order in which they are due.
+"""Sorted runs: the part of a delayed exchange's merge tree that is on disk (`delayed_store.py`).
 
-What waits long is written in strands. The messages of one strand are sorted by when they are due,
-and have consecutive positions in one log, that of all strands; one strand begins where the one
-before ends. So a strand is read from its beginning on, a piece at a time, and the next message of
-all is at the beginning of one of them. A piece is read a little before any of its messages is due:
-what is due much later costs a few bytes of memory a piece, and none a message.
+The messages of one sorted run are sorted by when they are due, and have consecutive positions in
+the one journal of all runs; a run begins where the one before it ends. So a run is read from its
+beginning, a block at a time, and the next message of all is at the beginning of one of them. A
+block is read a little before any of its messages is due. A block that is due much later costs a few
+bytes of memory; none are kept for each message.
 
-Where strands begin is kept as definitions. When pieces are due is not: after a restart, none is
-known to be due later than the one before it, until that is read.
+Where runs begin is persisted as definitions. When blocks are due is not: a block that a start finds
+counts as due no later than the one before it, until it is read.
 """
 
 from bisect import bisect_right
@@ -24,37 +24,39 @@ from leveret_storage.recovery.recovered_queue import LoggedMessages, RecoveredQu
 from leveret_storage.segments.queue_journal import QueueJournal, Run
 from leveret_storage.store.store import Store
 
-AHEAD_MS: Final = 1000
-"""Milliseconds before it may be due that a piece is read: far more than a read takes."""
+READ_AHEAD_MS: Final = 1000
+"""Milliseconds before it may be due that a block is read: far more than a read takes."""
 
 BLOCKS_IN_MEMORY: Final = 2
-"""Pieces of one strand that are in memory at most."""
+"""Blocks of one sorted run that are in memory at most."""
 
 
 class Block:
-    """A part of a strand: messages with consecutive positions, on disk or in memory."""
+    """A part of a sorted run: messages with consecutive positions, on disk or in memory."""
 
     def __init__(
         self, first: i64, end: i64, due: i64, run: Run | None, messages: list[Message] | None
     ) -> None:
-        """`messages`, if they are here, begin with the last one."""
+        """
+        :param messages: the messages if they are in memory, the last one first.
+        """
         self.first = first
         self.end = end
         self.due = due
-        """None of its messages is due before that."""
+        """None of its messages is due before this time."""
         self.run = run
         self.messages = messages
         self.reading = False
 
-    def in_hand(self) -> bool:
-        """Whether its messages are in memory, be it only because their write is not done."""
+    def is_in_memory(self) -> bool:
+        """Whether its messages are in memory. They are, too, while they are being written."""
         run = self.run
         if self.messages is None and run is not None and run.messages is not None:
             self.take(run.messages)
         return self.messages is not None
 
     def take(self, messages: list[Message]) -> None:
-        """Its messages are among those of its run, which are here now."""
+        """Take its messages from those of the whole run of the store."""
         run = self.run
         if run is not None:
             start = int(self.first - run.first)
@@ -70,51 +72,52 @@ class SortedRun:
         """The position at which it begins."""
         self.blocks: deque[Block] = deque()
         self.last_due: i64 = 0
-        """When its last message is due; 0 if nobody knows, or it never had one."""
+        """When its last message is due; 0 if that is not known, or it never had one."""
         self.listed = False
-        """Whether it is among those whose next message is looked at."""
+        """Whether it is in the heap of runs that have messages."""
 
 
 class SortedRuns:
-    """All strands of one exchange. The owner asks `available` before it pops."""
+    """All sorted runs of one exchange. The owner calls `available` before it pops."""
 
     def __init__(self, loaded: Callable[[], None]) -> None:
         self.count: i64 = 0
         """Messages in all of them."""
         self.due: i64 = 0
-        """The next message is not due before that; 0 if there is none."""
+        """The next message is not due before this time; 0 if there is none."""
         self.journal: QueueJournal | None = None
         self.deleted = False
         self._store: Store | None = None
         self._loaded = loaded
-        """Told when messages that were waited for are there."""
+        """Called when a block was read."""
         self._next: i64 = 0
         self._sorted_runs: list[SortedRun] = []
         self._order: list[tuple[int, int, SortedRun]] = []
-        """A heap of those that have messages, by when their next one may be due."""
+        """A heap of the runs that have messages, by when their next message may be due."""
         self._entries = 0
+        """Entries put into the heap so far: a number for each, as runs do not compare."""
         self._read_at: i64 = 0
-        """When there may be something to read; 0 is never."""
+        """When a block may have to be read; 0 is never."""
 
     def attach_store(self, store: Store, journal: QueueJournal | None) -> None:
-        """Use a store, and `log` for what is durable."""
+        """Write to a store, with the journal of a durable exchange."""
         self._store = store
         self.journal = journal
 
     def begin(self) -> SortedRun:
-        """Begin a strand behind the last."""
+        """Begin a run behind the last."""
         sorted_run = SortedRun(self._next)
         self._sorted_runs = [known for known in self._sorted_runs if known.blocks]
         self._sorted_runs.append(sorted_run)
         return sorted_run
 
     def last(self, due: i64) -> SortedRun | None:
-        """The strand that messages due from `due` on can be appended to, if there is one."""
+        """The run that messages due from `due` on can be appended to, if there is one."""
         sorted_run = self._sorted_runs[-1] if self._sorted_runs else None
         return sorted_run if sorted_run is not None and 0 < sorted_run.last_due <= due else None
 
     def starts(self) -> list[int]:
-        """The positions at which those that are not empty begin."""
+        """The positions at which the runs begin, but for empty ones before the last."""
         return [
             int(sorted_run.first)
             for sorted_run in self._sorted_runs
@@ -122,7 +125,7 @@ class SortedRuns:
         ]
 
     def in_memory(self) -> int:
-        """How many messages of all strands are in memory for their turn."""
+        """Messages of all runs that are in memory, those that are only being written left out."""
         return sum(
             len(block.messages)
             for sorted_run in self._sorted_runs
@@ -133,13 +136,15 @@ class SortedRuns:
     def append(
         self, sorted_run: SortedRun, messages: list[Message], due: i64, last_due: i64
     ) -> i64:
-        """Put messages on disk, at the end of the last strand.
+        """Write a block at the end of the last run.
 
-        :returns: the position of the first.
+        :param due: when the first message is due.
+        :param last_due: when the last message is due.
+        :returns: the position of the first message.
         """
         store = self._store
         if store is None:
-            raise ValueError("strands need a store")
+            raise ValueError("sorted runs need a store")
         if self.journal is None:
             self.journal = store.add_queue(False)
         first = self._next
@@ -150,22 +155,22 @@ class SortedRuns:
         self.count += len(messages)
         if not sorted_run.listed:
             self._list(sorted_run, due)
-        self._plan(sorted_run)
+        self._schedule_read(sorted_run)
         return first
 
     def available(self, now: i64) -> bool:
-        """Whether the next message is due, and in memory."""
+        """Whether the next message is due and in memory."""
         order = self._order
         while order:
             due, entry, sorted_run = order[0]
             self.due = due
             block = sorted_run.blocks[0]
-            if due > now or not block.in_hand() or not block.messages:
+            if due > now or not block.is_in_memory() or not block.messages:
                 return False
-            real = due_of(block.messages[-1])
-            if real <= due:
+            exact_due = due_of(block.messages[-1])
+            if exact_due <= due:
                 return True
-            heapreplace(order, (int(real), entry, sorted_run))
+            heapreplace(order, (int(exact_due), entry, sorted_run))
         self.due = 0
         return False
 
@@ -189,7 +194,7 @@ class SortedRuns:
                 return position, message
             following = sorted_run.blocks[0]
             following.due = max(following.due, due)
-            self._plan(sorted_run)
+            self._schedule_read(sorted_run)
             heapreplace(self._order, (int(following.due), entry, sorted_run))
         self.due = self._order[0][0]
         return position, message
@@ -208,9 +213,9 @@ class SortedRuns:
 
     # --- reading ------------------------------------------------------------------------------
 
-    def wake_at(self) -> i64:
-        """When to call `read_ahead`, or to pop; 0 is never, or when something that is being read
-        is there."""
+    def next_action_at(self) -> i64:
+        """When to call `read_ahead`, or to pop; 0 if there is nothing to do before a block that is
+        being read has arrived."""
         in_memory = bool(self._order) and self._order[0][2].blocks[0].messages is not None
         due = self.due if in_memory else 0
         if self._read_at != 0 and (due == 0 or self._read_at < due):
@@ -218,7 +223,7 @@ class SortedRuns:
         return due
 
     def read_ahead(self, now: i64) -> None:
-        """Begin to read what may be due soon."""
+        """Begin to read the blocks that may be due soon."""
         if self._read_at == 0 or now < self._read_at:
             return
         self._read_at = 0
@@ -227,17 +232,17 @@ class SortedRuns:
                 block = sorted_run.blocks[at]
                 if block.reading:
                     break
-                if block.in_hand():
+                if block.is_in_memory():
                     continue
-                # What the next piece is due at least follows from this one.
-                if block.due <= now + AHEAD_MS:
+                # When the next block is due at the earliest follows from this one.
+                if block.due <= now + READ_AHEAD_MS:
                     self._read(sorted_run, block)
                 else:
                     self._read_later(block)
                 break
 
-    def _plan(self, sorted_run: SortedRun) -> None:
-        """Have the first pieces of a strand read in time."""
+    def _schedule_read(self, sorted_run: SortedRun) -> None:
+        """Have the first blocks of a run read in time."""
         for at in range(min(len(sorted_run.blocks), BLOCKS_IN_MEMORY)):
             block = sorted_run.blocks[at]
             if block.messages is None:
@@ -246,7 +251,8 @@ class SortedRuns:
                 return
 
     def _read_later(self, block: Block) -> None:
-        at = max(1, block.due - AHEAD_MS)
+        """Have a block read a little before it is due."""
+        at = max(1, block.due - READ_AHEAD_MS)
         if self._read_at == 0 or at < self._read_at:
             self._read_at = at
 
@@ -254,10 +260,10 @@ class SortedRuns:
         run, store = block.run, self._store
         if run is not None and store is not None:
             block.reading = True
-            store.read_run(run, _Arrival(self, sorted_run, block).arrived)
+            store.read_run(run, _BlockRead(self, sorted_run, block).arrived)
 
     def arrived(self, sorted_run: SortedRun, block: Block, messages: list[Message]) -> None:
-        """A piece was read."""
+        """A block was read."""
         if self.deleted:
             return
         block.reading = False
@@ -265,7 +271,7 @@ class SortedRuns:
         if len(sorted_run.blocks) > 1 and sorted_run.blocks[0] is block and block.messages:
             following = sorted_run.blocks[1]
             following.due = max(following.due, due_of(block.messages[0]))
-        self._plan(sorted_run)
+        self._schedule_read(sorted_run)
         self._loaded()
 
     def _list(self, sorted_run: SortedRun, due: i64) -> None:
@@ -277,54 +283,56 @@ class SortedRuns:
 
     # --- a restart ----------------------------------------------------------------------------
 
-    def found(self, starts: list[int]) -> None:
-        """Strands begin at these positions, as a start found."""
+    def add_starts(self, starts: list[int]) -> None:
+        """Note the positions at which runs begin, of those that a start found."""
         for start in starts:
             self._sorted_runs.append(SortedRun(start))
 
     def restore(self, store: Store, journal: QueueJournal, found: RecoveredQueue) -> None:
-        """Take in what a start found, once it is known where the strands begin."""
+        """Restore the messages that a start found, once `add_starts` was called for all runs."""
         self.attach_store(store, journal)
-        # Where nobody knows, as definitions were lost with what was damaged, all is one strand.
+        # What is before the first known start is one run: a salvage may have lost definitions.
         self._sorted_runs.insert(0, SortedRun(0))
         starts = [int(sorted_run.first) for sorted_run in self._sorted_runs]
         self._next = max(found.next_position, *starts, 0)
         for item in found.contents:
             if isinstance(item, LoggedMessages):
-                self._put(starts, item.first, item.first + len(item.messages), None, item.messages)
+                self._add_blocks(
+                    starts, item.first, item.first + len(item.messages), None, item.messages
+                )
             else:
                 for first, end in item.live or [(int(item.first), item.end)]:
-                    self._put(starts, first, end, item, [])
+                    self._add_blocks(starts, first, end, item, [])
         self._sorted_runs = [sorted_run for sorted_run in self._sorted_runs if sorted_run.blocks]
         for sorted_run in self._sorted_runs:
             self._list(sorted_run, sorted_run.blocks[0].due)
-            self._plan(sorted_run)
+            self._schedule_read(sorted_run)
 
-    def _put(
+    def _add_blocks(
         self, starts: list[int], first: int, end: int, run: Run | None, messages: list[Message]
     ) -> None:
-        """Divide messages among the strands they are in."""
+        """Add messages to the runs that they are in, as blocks."""
         self.count += end - first
         at = first
         while at < end:
             index = bisect_right(starts, at)
             stop = min(end, starts[index]) if index < len(starts) else end
-            here = None if run is not None else messages[at - first : stop - first]
+            in_block = None if run is not None else messages[at - first : stop - first]
             due: i64 = 1
-            if here is not None:
-                due = due_of(here[0])
-                here.reverse()
-            self._sorted_runs[index - 1].blocks.append(Block(at, stop, due, run, here))
+            if in_block is not None:
+                due = due_of(in_block[0])
+                in_block.reverse()
+            self._sorted_runs[index - 1].blocks.append(Block(at, stop, due, run, in_block))
             at = stop
 
 
-class _Arrival:
-    """What to do when a piece has been read."""
+class _BlockRead:
+    """Takes the block that was read."""
 
     def __init__(self, sorted_runs: SortedRuns, sorted_run: SortedRun, block: Block) -> None:
         self._sorted_runs = sorted_runs
         self._sorted_run = sorted_run
-        self._piece = block
+        self._block = block
 
     def arrived(self, messages: list[Message]) -> None:
-        self._sorted_runs.arrived(self._sorted_run, self._piece, messages)
+        self._sorted_runs.arrived(self._sorted_run, self._block, messages)

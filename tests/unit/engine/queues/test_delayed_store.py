@@ -15,7 +15,7 @@ from tests.storage.faulty import FaultyMedium
 from tests.unit.engine.queues.lives import START, Life
 
 FEW = DelayedStoreLimits(memtable_messages=4, memtables_max=3, block_messages=3, blocks_flushed=1)
-"""So little in memory that a dozen of messages makes a strand."""
+"""So little in memory that a dozen of messages makes a sorted run."""
 
 DELAYS = st.one_of(st.integers(1, 30), st.integers(1, 3000), st.just(500))
 
