@@ -190,8 +190,8 @@ class Account:
             if came != 0 and not everything:
                 wrong.append(
                     f"transaction of {client} is there in part: "
-                    f"{remaining} of {len(move.acknowledged)} acknowledged are still in {move.source}, "
-                    f"{came} of {len(move.put)} were put"
+                    f"{remaining} of {len(move.acknowledged)} acknowledged "
+                    f"are still in {move.source}, {came} of {len(move.put)} were put"
                 )
             elif everything:
                 self.ledger(move.source).settled.update(move.acknowledged)
