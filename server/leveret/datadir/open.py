@@ -14,20 +14,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-import msgspec
-
 from leveret.config import Config
+from leveret.datadir.head import encode_head_data, read_node_name
 from leveret.datadir.salvage import check_known, salvage_medium, set_head_aside
 from leveret.engine.broker import Broker
 from leveret.logging import get_logger
-from leveret_storage.errors import Damaged, StorageError, UnknownFormat, not_known
-from leveret_storage.format.file_header import HEAD_DATA_OFFSET
+from leveret_storage.errors import StorageError
 from leveret_storage.media.executor import ThreadExecutor
 from leveret_storage.media.locations import directory_of, open_medium
 from leveret_storage.medium import Medium
-
-NODE_NAME: Final = "node"
-"""Key of the node's name in the head, a msgpack map."""
 
 SWITCH_INTERVAL_S: Final = 0.0001
 """Seconds a thread waits for the interpreter until whoever has it gives it up at the next chance.
@@ -140,29 +135,16 @@ def _check_owner(medium: Medium, node_name: str) -> None:
     :raises StorageRefused: if it has another node's.
     :raises StorageError: if its head cannot be read.
     """
-    _, data = medium.read_head()
-    if data:
-        owner = _owner(data)
-        if owner != node_name:
-            raise StorageRefused(
-                f"holds the data of the node {owner!r}, and this one is {node_name!r}"
-                " (server.node_name)"
-            )
+    owner = read_node_name(medium)
+    if owner not in (None, node_name):
+        raise StorageRefused(
+            f"holds the data of the node {owner!r}, and this one is {node_name!r}"
+            " (server.node_name)"
+        )
 
 
 def _take(medium: Medium, node_name: str) -> None:
     """Become the owner of a medium. Before that nothing is written; the lock of the directory keeps
     other processes away meanwhile."""
     epoch, _ = medium.read_head()
-    medium.write_head(epoch, epoch + 1, msgspec.msgpack.encode({NODE_NAME: node_name}))
-
-
-def _owner(data: bytes) -> object:
-    try:
-        head = msgspec.msgpack.decode(data, type=dict[str, object])
-        owner = head.pop(NODE_NAME)
-    except (msgspec.DecodeError, KeyError):
-        raise Damaged("head: it names no node") from None
-    for name in head:
-        raise UnknownFormat(not_known(f"a field {name!r}")).at("head", HEAD_DATA_OFFSET)
-    return owner
+    medium.write_head(epoch, epoch + 1, encode_head_data(node_name))

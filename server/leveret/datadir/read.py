@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from leveret.datadir.dump import Plain, plain_definitions, plain_message, restored
+from leveret.datadir.head import check_head
 from leveret.engine.queues.priority_backlog import within_priority
 from leveret.engine.routing.sink import Sink
 from leveret.engine.vhost import VirtualHost
@@ -19,7 +20,7 @@ from leveret_storage.format.record_reader import Damage
 from leveret_storage.media.filesystem import FilesystemMedium
 from leveret_storage.medium import Medium
 from leveret_storage.recovery.directory_snapshot import DirectorySnapshot
-from leveret_storage.recovery.inspection import Inspection, check_head, inspect
+from leveret_storage.recovery.inspection import Inspection, inspect
 from leveret_storage.recovery.recover import recover
 from leveret_storage.recovery.recovered_queue import LoggedMessages, RecoveredQueue
 from leveret_storage.segments.segment_writer import log_number, queue_numbers, read_record
@@ -72,6 +73,7 @@ def read_contents(medium: Medium, damaged: Told) -> Contents:
 
     :raises StorageError: if it cannot be read.
     """
+    check_head(medium)
     found = recover(medium, damaged)
     vhosts, sinks = restored(found.definitions)
     log = [number for number, _ in found.log]

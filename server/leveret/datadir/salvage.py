@@ -7,11 +7,12 @@ earlier attempt is replaced.
 from typing import Final
 
 from leveret.datadir.dump import restored
+from leveret.datadir.head import check_head
 from leveret.engine.restore import rewritten
 from leveret.logging import get_logger
 from leveret_storage.errors import Damaged
 from leveret_storage.medium import Medium
-from leveret_storage.recovery.inspection import check_head, inspect
+from leveret_storage.recovery.inspection import inspect
 from leveret_storage.recovery.recover import Recovery, recover
 from leveret_storage.recovery.salvage import salvage
 

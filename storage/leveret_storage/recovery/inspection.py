@@ -62,19 +62,6 @@ def inspect(medium: Medium) -> Inspection:
     return found
 
 
-def check_head(medium: Medium) -> str:
-    """What is damaged in the head record, or nothing.
-
-    :raises UnknownFormat: if a newer program wrote it.
-    :raises ReadFailed: if it cannot be read.
-    """
-    try:
-        medium.read_head()
-    except Damaged as error:
-        return str(error)
-    return ""
-
-
 def _inspect_blob(medium: Medium, name: str) -> BlobReport:
     numbers = queue_numbers(name)
     report = BlobReport(name, None if numbers is None else numbers[0], medium.size(name))
