@@ -21,7 +21,7 @@ from leveret.engine.values.properties import (
 from leveret.errors import AmqpError
 from leveret.limits import X_DEATH_ENTRIES_MAX
 from tests.support.wire import long_string, raw_table
-from tests.unit.engine.queues.lives import Life, arguments, leading_to
+from tests.unit.engine.queues.broker_run import BrokerRun, arguments, leading_to
 
 DEEP = (CHUNKS_IN_MEMORY + 4) * CHUNK_MESSAGES
 
@@ -45,16 +45,18 @@ def bodies(messages: list[Message]) -> list[bytes]:
 
 
 @pytest.fixture
-def life() -> Life:
-    return Life()
+def run() -> BrokerRun:
+    return BrokerRun()
 
 
-def test_what_is_written_on_a_dead_letter_has_the_types_that_rabbitmq_gives_it(life: Life) -> None:
-    queue = life.queue("q", arguments=leading_to("dead"))
-    life.queue("dead")
-    life.publishes("", "q", b"1", Basic.Properties(expiration="60000"))
+def test_what_is_written_on_a_dead_letter_has_the_types_that_rabbitmq_gives_it(
+    run: BrokerRun,
+) -> None:
+    queue = run.queue("q", arguments=leading_to("dead"))
+    run.queue("dead")
+    run.publish("", "q", b"1", Basic.Properties(expiration="60000"))
     reject_one(queue)
-    (dead,) = life.takes("dead")
+    (dead,) = run.take_all("dead")
     (death,) = deaths(dead)
     assert {name: value[:1] for name, value in death.items()} == {
         b"count": b"l",
@@ -65,21 +67,21 @@ def test_what_is_written_on_a_dead_letter_has_the_types_that_rabbitmq_gives_it(l
         b"routing-keys": b"A",
         b"original-expiration": b"S",
     }
-    assert int.from_bytes(death[b"time"][1:], "big") == life.now // 1000
+    assert int.from_bytes(death[b"time"][1:], "big") == run.now // 1000
     for name, value in ((b"reason", b"rejected"), (b"queue", b"q"), (b"exchange", b"")):
         for which in (b"first", b"last"):
             told = header_value(dead.header, b"x-%s-death-%s" % (which, name))
             assert told == b"S" + long_string(value)
 
 
-def test_the_last_death_is_another_than_the_first(life: Life) -> None:
-    first = life.queue("q", arguments=leading_to("p"))
-    second = life.queue("p", arguments=leading_to("dead", max_length=0))
-    life.queue("dead")
-    life.publishes("", "q", b"1")
+def test_the_last_death_is_another_than_the_first(run: BrokerRun) -> None:
+    first = run.queue("q", arguments=leading_to("p"))
+    second = run.queue("p", arguments=leading_to("dead", max_length=0))
+    run.queue("dead")
+    run.publish("", "q", b"1")
     reject_one(first)
     assert second.message_count() == 0
-    (dead,) = life.takes("dead")
+    (dead,) = run.take_all("dead")
     told = {
         (which, what): string_octets(
             header_value(dead.header, b"x-%s-death-%s" % (which, what)) or b""
@@ -96,26 +98,28 @@ def test_the_last_death_is_another_than_the_first(life: Life) -> None:
     assert [string_octets(death[b"queue"]) for death in deaths(dead)] == [b"p", b"q"]
 
 
-def test_a_dead_letter_does_not_say_how_often_it_came_back_to_the_queue_it_left(life: Life) -> None:
-    queue = life.queue("q", arguments=leading_to("dead", delivery_limit=1))
-    life.queue("dead")
-    life.publishes("", "q", b"1")
+def test_a_dead_letter_does_not_say_how_often_it_came_back_to_the_queue_it_left(
+    run: BrokerRun,
+) -> None:
+    queue = run.queue("q", arguments=leading_to("dead", delivery_limit=1))
+    run.queue("dead")
+    run.publish("", "q", b"1")
     for _ in range(2):
         taken = queue.take()
         assert taken is not None
         queue.requeue(taken[0], taken[1], True)
-    (dead,) = life.takes("dead")
+    (dead,) = run.take_all("dead")
     assert string_octets(deaths(dead)[0][b"reason"]) == b"delivery_limit"
     assert header_value(dead.header, b"x-delivery-count") is None
     assert header_value(dead.header, b"x-acquired-count") is None
 
 
 def test_a_message_of_a_queue_that_is_deleted_is_no_dead_letter_when_it_is_rejected(
-    life: Life,
+    run: BrokerRun,
 ) -> None:
-    queue = life.queue("q", arguments=leading_to("dead"))
-    dead = life.queue("dead")
-    life.publishes("", "q", b"1")
+    queue = run.queue("q", arguments=leading_to("dead"))
+    dead = run.queue("dead")
+    run.publish("", "q", b"1")
     taken = queue.take()
     assert taken is not None
     queue.delete()
@@ -125,134 +129,132 @@ def test_a_message_of_a_queue_that_is_deleted_is_no_dead_letter_when_it_is_rejec
 
 @pytest.mark.parametrize("name", ["dead_letter_exchange", "dead_letter_routing_key"])
 def test_a_name_that_fits_into_no_method_is_refused_when_a_queue_is_declared(
-    life: Life, name: str
+    run: BrokerRun, name: str
 ) -> None:
     fits = {"dead_letter_exchange": "", "dead_letter_routing_key": "", name: "é" * 127 + "x"}
-    life.queue("q", arguments=arguments(**fits))
+    run.queue("q", arguments=arguments(**fits))
     with pytest.raises(AmqpError, match=r"invalid arg 'x-dead-letter-.*max_value_exceeded,256"):
-        life.queue("p", arguments=arguments(**{**fits, name: "é" * 128}))
+        run.queue("p", arguments=arguments(**{**fits, name: "é" * 128}))
 
 
 # --- many queues -----------------------------------------------------------------------------
 
 
-def test_one_message_pushes_three_thousand_others_a_queue_further(life: Life) -> None:
+def test_one_message_pushes_three_thousand_others_a_queue_further(run: BrokerRun) -> None:
     count = 3_000
     for number in range(count):
-        life.queue(
-            f"q{number}", durable=False, arguments=leading_to(f"q{number + 1}", max_length=1)
-        )
-    last = life.queue(f"q{count}", durable=False)
+        run.queue(f"q{number}", durable=False, arguments=leading_to(f"q{number + 1}", max_length=1))
+    last = run.queue(f"q{count}", durable=False)
     for number in range(count):
-        life.publishes("", f"q{number}", b"%d" % number, persistent=False)
-    life.publishes("", "q0", b"new", persistent=False)
+        run.publish("", f"q{number}", b"%d" % number, persistent=False)
+    run.publish("", "q0", b"new", persistent=False)
     assert last.message_count() == 1
-    assert bodies(life.takes(f"q{count}")) == [b"%d" % (count - 1)]
-    assert bodies(life.takes("q0")) == [b"new"]
-    assert bodies(life.takes("q1500")) == [b"1499"]
+    assert bodies(run.take_all(f"q{count}")) == [b"%d" % (count - 1)]
+    assert bodies(run.take_all("q0")) == [b"new"]
+    assert bodies(run.take_all("q1500")) == [b"1499"]
 
 
-def chain(life: Life, count: int) -> Queue:
+def chain(run: BrokerRun, count: int) -> Queue:
     """So many queues that pass on all they get, and one at the end."""
     for number in range(count):
-        life.queue(
-            f"q{number}", durable=False, arguments=leading_to(f"q{number + 1}", max_length=0)
-        )
-    return life.queue(f"q{count}", durable=False)
+        run.queue(f"q{number}", durable=False, arguments=leading_to(f"q{number + 1}", max_length=0))
+    return run.queue(f"q{count}", durable=False)
 
 
-def test_a_message_may_die_as_often_as_the_limit_says(life: Life) -> None:
-    last = chain(life, X_DEATH_ENTRIES_MAX)
-    life.publishes("", "q0", b"1", persistent=False)
+def test_a_message_may_die_as_often_as_the_limit_says(run: BrokerRun) -> None:
+    last = chain(run, X_DEATH_ENTRIES_MAX)
+    run.publish("", "q0", b"1", persistent=False)
     assert last.message_count() == 1
-    (dead,) = life.takes(f"q{X_DEATH_ENTRIES_MAX}")
+    (dead,) = run.take_all(f"q{X_DEATH_ENTRIES_MAX}")
     assert len(deaths(dead)) == X_DEATH_ENTRIES_MAX
     assert string_octets(deaths(dead)[0][b"queue"]) == b"q%d" % (X_DEATH_ENTRIES_MAX - 1)
-    assert life.vhost.dead_letters.lost == {}
+    assert run.vhost.dead_letters.lost == {}
 
 
-def test_a_message_that_died_more_often_than_the_limit_says_is_dropped(life: Life) -> None:
-    last = chain(life, X_DEATH_ENTRIES_MAX + 1)
-    life.publishes("", "q0", b"1", persistent=False)
+def test_a_message_that_died_more_often_than_the_limit_says_is_dropped(run: BrokerRun) -> None:
+    last = chain(run, X_DEATH_ENTRIES_MAX + 1)
+    run.publish("", "q0", b"1", persistent=False)
     assert last.message_count() == 0
-    assert life.vhost.dead_letters.lost == {f"q{X_DEATH_ENTRIES_MAX}": 1}
+    assert run.vhost.dead_letters.lost == {f"q{X_DEATH_ENTRIES_MAX}": 1}
 
 
-def test_a_circle_of_queues_that_keep_nothing_ends_where_it_began(life: Life) -> None:
+def test_a_circle_of_queues_that_keep_nothing_ends_where_it_began(run: BrokerRun) -> None:
     for number in range(10):
         following = (number + 1) % 10
-        life.queue(f"q{number}", arguments=leading_to(f"q{following}", max_length=0))
-    life.publishes("", "q3", b"1")
-    assert life.vhost.dead_letters.lost == {"q2": 1}
+        run.queue(f"q{number}", arguments=leading_to(f"q{following}", max_length=0))
+    run.publish("", "q3", b"1")
+    assert run.vhost.dead_letters.lost == {"q2": 1}
 
 
-def test_a_dead_letter_that_a_full_queue_refuses_is_counted_as_lost(life: Life) -> None:
-    queue = life.queue("q", arguments=leading_to("full"))
-    full = life.queue("full", arguments=arguments(max_length=1, overflow="reject-publish"))
-    life.publishes("", "full", b"there")
+def test_a_dead_letter_that_a_full_queue_refuses_is_counted_as_lost(run: BrokerRun) -> None:
+    queue = run.queue("q", arguments=leading_to("full"))
+    full = run.queue("full", arguments=arguments(max_length=1, overflow="reject-publish"))
+    run.publish("", "full", b"there")
     for body in (b"1", b"2"):
-        life.publishes("", "q", body)
+        run.publish("", "q", body)
         reject_one(queue)
     assert full.message_count() == 1
-    assert life.vhost.dead_letters.lost == {"q": 2}
+    assert run.vhost.dead_letters.lost == {"q": 2}
 
 
 # --- restarts --------------------------------------------------------------------------------
 
 
 def test_a_message_and_the_dead_letter_it_makes_where_it_went_are_both_there_after_a_restart(
-    life: Life,
+    run: BrokerRun,
 ) -> None:
-    life.exchange("x", "fanout", {})
-    life.queue("b", "x")
-    life.queue("a", "x", arguments=leading_to("b", max_length=1))
+    run.exchange("x", "fanout", {})
+    run.queue("b", "x")
+    run.queue("a", "x", arguments=leading_to("b", max_length=1))
     for body in (b"1", b"2", b"3"):
-        life.publishes("x", "", body)
-    life.works()
-    life = life.dies()
-    assert bodies(life.takes("a")) == [b"3"]
-    assert bodies(life.takes("b")) == [b"1", b"2", b"1", b"3", b"2"]
+        run.publish("x", "", body)
+    run.run_all()
+    run = run.restart()
+    assert bodies(run.take_all("a")) == [b"3"]
+    assert bodies(run.take_all("b")) == [b"1", b"2", b"1", b"3", b"2"]
 
 
-def test_a_dead_letter_is_in_the_log_as_soon_as_its_message_is_settled(life: Life) -> None:
-    queue = life.queue("q", arguments=leading_to("dead"))
-    life.queue("dead")
+def test_a_dead_letter_is_in_the_log_as_soon_as_its_message_is_settled(run: BrokerRun) -> None:
+    queue = run.queue("q", arguments=leading_to("dead"))
+    run.queue("dead")
     for number in range(10):
-        life.publishes("", "q", b"%d" % number)
+        run.publish("", "q", b"%d" % number)
     for _ in range(4):
         reject_one(queue)
-    life.works()
-    life = life.dies(power=True)
-    assert bodies(life.takes("q")) == [b"%d" % number for number in range(4, 10)]
-    dead = life.takes("dead")
+    run.run_all()
+    run = run.restart(power=True)
+    assert bodies(run.take_all("q")) == [b"%d" % number for number in range(4, 10)]
+    dead = run.take_all("dead")
     assert bodies(dead) == [b"%d" % number for number in range(4)]
     assert all(string_octets(deaths(each)[0][b"queue"]) == b"q" for each in dead)
 
 
-def test_what_a_quorum_queue_has_is_persistent_and_so_are_its_dead_letters(life: Life) -> None:
-    queue = life.queue("q", arguments=leading_to("dead", queue_type="quorum"))
-    life.queue("dead")
+def test_what_a_quorum_queue_has_is_persistent_and_so_are_its_dead_letters(run: BrokerRun) -> None:
+    queue = run.queue("q", arguments=leading_to("dead", queue_type="quorum"))
+    run.queue("dead")
     for body in (b"1", b"2"):
-        life.publishes("", "q", body, persistent=False)
+        run.publish("", "q", body, persistent=False)
     reject_one(queue)
-    life.works()
-    life = life.dies()
-    assert bodies(life.takes("q")) == [b"2"]
-    assert bodies(life.takes("dead")) == [b"1"]
+    run.run_all()
+    run = run.restart()
+    assert bodies(run.take_all("q")) == [b"2"]
+    assert bodies(run.take_all("dead")) == [b"1"]
 
 
-def test_what_expires_in_a_queue_that_is_on_disk_comes_to_the_other_in_order(life: Life) -> None:
-    queue = life.queue("q", arguments=leading_to("dead", message_ttl=1_000))
-    life.queue("dead")
+def test_what_expires_in_a_queue_that_is_on_disk_comes_to_the_other_in_order(
+    run: BrokerRun,
+) -> None:
+    queue = run.queue("q", arguments=leading_to("dead", message_ttl=1_000))
+    run.queue("dead")
     for number in range(DEEP):
-        life.publishes("", "q", b"%d" % number, persistent=number % 3 != 0)
-    life.works()
-    life.passes_to(life.now + 999)
+        run.publish("", "q", b"%d" % number, persistent=number % 3 != 0)
+    run.run_all()
+    run.advance_to(run.now + 999)
     assert queue.message_count() == DEEP
-    life.passes_to(life.now + 1)
+    run.advance_to(run.now + 1)
     assert queue.message_count() == 0
-    life = life.dies()
-    assert bodies(life.takes("dead")) == [b"%d" % number for number in range(DEEP) if number % 3]
+    run = run.restart()
+    assert bodies(run.take_all("dead")) == [b"%d" % number for number in range(DEEP) if number % 3]
 
 
 # --- what clients write ----------------------------------------------------------------------
@@ -289,15 +291,15 @@ values = st.recursive(
 def test_whatever_a_client_writes_for_deaths_a_message_dies_and_says_of_what(
     written: bytes, copied: bytes
 ) -> None:
-    life = Life()
-    queue = life.queue("q", durable=False, arguments=arguments(dead_letter_exchange="x"))
-    life.exchange("x", "fanout", {}, durable=False)
-    life.queue("dead", "x", durable=False)
+    run = BrokerRun()
+    queue = run.queue("q", durable=False, arguments=arguments(dead_letter_exchange="x"))
+    run.exchange("x", "fanout", {}, durable=False)
+    run.queue("dead", "x", durable=False)
     table = raw_table(("x-death", written[:1], written[1:]), ("CC", copied[:1], copied[1:]))
     header = b"\0\x3c\0\0" + bytes(8) + b"\x20\0" + table
-    queue.publish(Message(b"\0\1q", header, b"", False, life.now))
+    queue.publish(Message(b"\0\1q", header, b"", False, run.now))
     reject_one(queue)
-    (dead,) = life.takes("dead")
+    (dead,) = run.take_all("dead")
     check_properties(dead.header, HEADER_PREFIX_BYTES, len(dead.header))
     newest = deaths(dead)[0]
     assert string_octets(newest[b"queue"]) == b"q"

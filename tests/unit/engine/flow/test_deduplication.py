@@ -16,7 +16,7 @@ from leveret.engine.values.field_table import Table
 from leveret.engine.values.properties import long_integer, long_string
 from leveret.errors import AmqpError, ReplyCode
 from leveret.protocol.wire.methods import encode_header
-from tests.unit.engine.queues.lives import START, Life
+from tests.unit.engine.queues.broker_run import START, BrokerRun
 
 HEADER = "x-deduplication-header"
 
@@ -48,7 +48,7 @@ class Place:
     """Something that deduplicates, and a queue to look at."""
 
     def __init__(self, kind: str, **arguments: object) -> None:
-        self.life = Life()
+        self.run = BrokerRun()
         self.exchange = "amq.fanout"
         if kind == "exchange":
             values: Table = {
@@ -56,25 +56,25 @@ class Place:
                 for name, value in arguments.items()
             }
             self.exchange = "once"
-            self.life.exchange("once", "x-message-deduplication", values)
-            self.life.queue("q", "once")
+            self.run.exchange("once", "x-message-deduplication", values)
+            self.run.queue("q", "once")
         else:
-            self.life.queue("q", "amq.fanout", arguments=queue_arguments(**arguments))
+            self.run.queue("q", "amq.fanout", arguments=queue_arguments(**arguments))
 
-    def publishes(self, key: object, body: bytes = b"", **headers: object) -> bool:
+    def publish(self, key: object, body: bytes = b"", **headers: object) -> bool:
         """Publish a message with a key; whether it was routed."""
-        return self.life.publishes(self.exchange, "", body, keyed(key, **headers))
+        return self.run.publish(self.exchange, "", body, keyed(key, **headers))
 
     def count(self) -> int:
         """Messages in the queue, which is empty then."""
-        return len(self.life.takes("q"))
+        return len(self.run.take_all("q"))
 
     def window(self) -> DeduplicationWindow:
         """What it has seen."""
-        exchange = self.life.vhost.exchanges[self.exchange]
+        exchange = self.run.vhost.exchanges[self.exchange]
         if isinstance(exchange, DeduplicatingExchange):
             return exchange.window
-        window = self.life.vhost.queues["q"].deduplication_window
+        window = self.run.vhost.queues["q"].deduplication_window
         assert window is not None
         return window
 
@@ -148,59 +148,59 @@ class TestPlaces:
     @KINDS
     def test_a_duplicate_is_taken_once_and_counted(self, kind: str) -> None:
         place = Place(kind)
-        assert place.publishes("a")
-        assert place.publishes("a"), "it counts as routed"
-        assert place.publishes("b")
+        assert place.publish("a")
+        assert place.publish("a"), "it counts as routed"
+        assert place.publish("b")
         assert place.count() == 2
         assert place.window().duplicates == 1
 
     @KINDS
     def test_a_key_counts_when_its_message_is_gone(self, kind: str) -> None:
         place = Place(kind)
-        place.publishes("a")
+        place.publish("a")
         assert place.count() == 1
-        place.publishes("a")
+        place.publish("a")
         assert place.count() == 0
 
     @KINDS
     def test_messages_without_a_key_are_all_taken(self, kind: str) -> None:
         place = Place(kind)
         for _ in range(3):
-            place.life.publishes(place.exchange, "", b"", Basic.Properties(headers={"a": 1}))
+            place.run.publish(place.exchange, "", b"", Basic.Properties(headers={"a": 1}))
         assert place.count() == 3
 
     @KINDS
     def test_the_oldest_key_goes_first(self, kind: str) -> None:
         place = Place(kind, cache_size=2)
         for key in ("a", "b", "c", "b", "a"):
-            place.publishes(key)
+            place.publish(key)
         assert place.count() == 4
 
     @KINDS
     def test_a_window_has_so_many_keys_where_nobody_says(self, kind: str) -> None:
         place = Place(kind)
         for key in range(KEYS_DEFAULT + 1):
-            place.publishes(key)
+            place.publish(key)
         assert place.count() == KEYS_DEFAULT + 1
-        place.publishes(1)
+        place.publish(1)
         assert place.count() == 0
-        place.publishes(0)
+        place.publish(0)
         assert place.count() == 1
 
     @KINDS
     def test_a_key_counts_for_so_long(self, kind: str) -> None:
         place = Place(kind, cache_ttl=1000)
-        place.publishes("a")
-        place.publishes("b", x_cache_ttl=5000)
-        place.life.passes_to(START + 999)
-        place.publishes("a")
+        place.publish("a")
+        place.publish("b", x_cache_ttl=5000)
+        place.run.advance_to(START + 999)
+        place.publish("a")
         assert place.count() == 2
-        place.life.passes_to(START + 1000)
-        place.publishes("a")
-        place.publishes("b")
+        place.run.advance_to(START + 1000)
+        place.publish("a")
+        place.publish("b")
         assert place.count() == 1
-        place.life.passes_to(START + 5000)
-        place.publishes("b")
+        place.run.advance_to(START + 5000)
+        place.publish("b")
         assert place.count() == 1
 
     @KINDS
@@ -208,7 +208,7 @@ class TestPlaces:
         place = Place(kind, deduplication_header="id")
         for number in (1, 1, 2):
             properties = Basic.Properties(headers={"id": number, HEADER: "same"})
-            place.life.publishes(place.exchange, "", b"", properties)
+            place.run.publish(place.exchange, "", b"", properties)
         assert place.count() == 2
 
     @KINDS
@@ -216,61 +216,61 @@ class TestPlaces:
     def test_what_was_seen_is_known_after_a_crash(self, kind: str, power: bool) -> None:
         place = Place(kind, cache_size=3, cache_ttl=10_000)
         for key in ("gone", "a", 5, "c"):
-            place.publishes(key)
+            place.publish(key)
         assert place.count() == 4
-        place.life.works()
-        place.life = place.life.dies(power=power)
-        # Twice, as the next life knows it from a checkpoint.
-        place.life.works()
-        place.life = place.life.dies(power=power)
+        place.run.run_all()
+        place.run = place.run.restart(power=power)
+        # Twice, as the next run knows it from a checkpoint.
+        place.run.run_all()
+        place.run = place.run.restart(power=power)
         for key in ("a", 5, "c"):
-            place.publishes(key)
+            place.publish(key)
         assert place.count() == 0
-        place.publishes("gone")
+        place.publish("gone")
         assert place.count() == 1
-        place.life.passes_to(START + 10_000)
-        place.publishes("c")
+        place.run.advance_to(START + 10_000)
+        place.publish("c")
         assert place.count() == 1
 
     @KINDS
     def test_the_key_of_a_message_that_was_not_kept_is_not_kept(self, kind: str) -> None:
         place = Place(kind)
-        place.life.publishes(place.exchange, "", b"", keyed("a"), persistent=False)
-        place.life.works()
-        place.life = place.life.dies()
-        place.publishes("a")
+        place.run.publish(place.exchange, "", b"", keyed("a"), persistent=False)
+        place.run.run_all()
+        place.run = place.run.restart()
+        place.publish("a")
         assert place.count() == 1
 
 
 def test_a_message_that_a_full_queue_refused_was_not_seen() -> None:
     place = Place("queue", max_length=1, overflow="reject-publish")
-    place.publishes("a")
-    place.publishes("b")
+    place.publish("a")
+    place.publish("b")
     assert place.count() == 1
-    place.publishes("b")
+    place.publish("b")
     assert place.count() == 1
 
 
 def test_a_duplicate_goes_to_no_alternate_exchange() -> None:
-    life = Life()
-    life.exchange("once", "x-message-deduplication", {"alternate-exchange": "amq.fanout"})
-    life.queue("stray", "amq.fanout")
-    life.publishes("once", "", b"", keyed("a"))
-    life.publishes("once", "", b"", keyed("a"))
-    assert len(life.takes("stray")) == 1
+    run = BrokerRun()
+    run.exchange("once", "x-message-deduplication", {"alternate-exchange": "amq.fanout"})
+    run.queue("stray", "amq.fanout")
+    run.publish("once", "", b"", keyed("a"))
+    run.publish("once", "", b"", keyed("a"))
+    assert len(run.take_all("stray")) == 1
 
 
 def test_a_delayed_exchange_can_deduplicate_what_is_due() -> None:
-    life = Life()
-    life.exchange("later", "x-delayed-message", {"x-delayed-type": "x-message-deduplication"})
-    life.queue("q", "later")
+    run = BrokerRun()
+    run.exchange("later", "x-delayed-message", {"x-delayed-type": "x-message-deduplication"})
+    run.queue("q", "later")
     for _ in range(2):
-        life.publishes("later", "", b"", keyed("a", x_delay=10))
-    life.passes_to(START + 20)
-    assert len(life.takes("q")) == 1
-    again = life.dies()
-    again.publishes("later", "", b"", keyed("a"))
-    assert again.takes("q") == []
+        run.publish("later", "", b"", keyed("a", x_delay=10))
+    run.advance_to(START + 20)
+    assert len(run.take_all("q")) == 1
+    again = run.restart()
+    again.publish("later", "", b"", keyed("a"))
+    assert again.take_all("q") == []
 
 
 @pytest.mark.parametrize(

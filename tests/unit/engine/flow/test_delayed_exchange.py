@@ -14,7 +14,7 @@ from leveret.engine.values.field_table import Table, headers_of
 from leveret.engine.values.properties import header_value, long_integer, long_string
 from leveret.errors import AmqpError, ReplyCode
 from leveret.protocol.wire.methods import encode_header
-from tests.unit.engine.queues.lives import START, Life
+from tests.unit.engine.queues.broker_run import START, BrokerRun
 
 
 def delayed(delay: object, **properties: object) -> Basic.Properties:
@@ -29,16 +29,16 @@ def with_value(value: bytes) -> bytes:
 
 
 @pytest.fixture
-def life() -> Life:
-    life = Life()
-    life.exchange("later", "x-delayed-message", {"x-delayed-type": "direct"})
-    life.queue("q", "later", "key")
-    return life
+def run() -> BrokerRun:
+    run = BrokerRun()
+    run.exchange("later", "x-delayed-message", {"x-delayed-type": "direct"})
+    run.queue("q", "later", "key")
+    return run
 
 
-def bodies(life: Life, queue: str = "q") -> list[bytes]:
+def bodies(run: BrokerRun, queue: str = "q") -> list[bytes]:
     """The bodies of all that is in a queue, which is empty then."""
-    return [message.body for message in life.takes(queue)]
+    return [message.body for message in run.take_all(queue)]
 
 
 @pytest.mark.parametrize(
@@ -128,150 +128,152 @@ def test_a_binding_is_checked_as_the_type_that_routes_does() -> None:
 
 
 class TestWaiting:
-    def test_a_message_is_routed_when_it_is_due_and_not_before(self, life: Life) -> None:
-        assert life.publishes("later", "key", b"a", delayed(1000))
-        life.passes_to(START + 1000)
-        assert bodies(life) == [], "the millisecond it came in is not over"
-        life.passes_to(START + 1001)
-        assert bodies(life) == [b"a"]
+    def test_a_message_is_routed_when_it_is_due_and_not_before(self, run: BrokerRun) -> None:
+        assert run.publish("later", "key", b"a", delayed(1000))
+        run.advance_to(START + 1000)
+        assert bodies(run) == [], "the millisecond it came in is not over"
+        run.advance_to(START + 1001)
+        assert bodies(run) == [b"a"]
 
-    def test_messages_come_in_the_order_in_which_they_are_due(self, life: Life) -> None:
+    def test_messages_come_in_the_order_in_which_they_are_due(self, run: BrokerRun) -> None:
         for delay in (500, 100, 300, 200, 100, 400):
-            life.publishes("later", "key", b"%d" % delay, delayed(delay))
-        life.passes_to(START + 600)
-        assert bodies(life) == [b"100", b"100", b"200", b"300", b"400", b"500"]
+            run.publish("later", "key", b"%d" % delay, delayed(delay))
+        run.advance_to(START + 600)
+        assert bodies(run) == [b"100", b"100", b"200", b"300", b"400", b"500"]
 
-    def test_messages_due_at_once_come_in_the_order_of_their_arrival(self, life: Life) -> None:
+    def test_messages_due_at_once_come_in_the_order_of_their_arrival(self, run: BrokerRun) -> None:
         sent = [b"%d" % number for number in range(5000)]
         for body in sent:
-            life.publishes("later", "key", body, delayed(100))
-        life.passes_to(START + 101)
-        assert bodies(life) == sent
+            run.publish("later", "key", body, delayed(100))
+        run.advance_to(START + 101)
+        assert bodies(run) == sent
 
     @pytest.mark.parametrize("delay", [0, -1, "soon", None])
-    def test_a_message_without_a_delay_is_routed_at_once(self, life: Life, delay: object) -> None:
-        life.publishes("later", "key", b"a", delayed(delay))
-        assert bodies(life) == [b"a"]
+    def test_a_message_without_a_delay_is_routed_at_once(
+        self, run: BrokerRun, delay: object
+    ) -> None:
+        run.publish("later", "key", b"a", delayed(delay))
+        assert bodies(run) == [b"a"]
 
-    def test_a_message_that_has_waited_says_so(self, life: Life) -> None:
-        life.publishes("later", "key", b"a", delayed(50))
-        life.passes_to(START + 51)
-        [message] = life.takes("q")
+    def test_a_message_that_has_waited_says_so(self, run: BrokerRun) -> None:
+        run.publish("later", "key", b"a", delayed(50))
+        run.advance_to(START + 51)
+        [message] = run.take_all("q")
         assert headers_of(message.header) == {"x-delay": -50}
 
-    def test_only_the_bindings_of_the_time_it_is_due_count(self, life: Life) -> None:
-        life.publishes("later", "key", b"a", delayed(50))
-        life.publishes("later", "other", b"b", delayed(50))
-        unbind_queue(life.vhost, "q", "later", "key", {}, None)
-        life.queue("p", "later", "other")
-        life.passes_to(START + 51)
-        assert bodies(life) == []
-        assert bodies(life, "p") == [b"b"]
+    def test_only_the_bindings_of_the_time_it_is_due_count(self, run: BrokerRun) -> None:
+        run.publish("later", "key", b"a", delayed(50))
+        run.publish("later", "other", b"b", delayed(50))
+        unbind_queue(run.vhost, "q", "later", "key", {}, None)
+        run.queue("p", "later", "other")
+        run.advance_to(START + 51)
+        assert bodies(run) == []
+        assert bodies(run, "p") == [b"b"]
 
-    def test_it_counts_as_routed_while_it_waits(self, life: Life) -> None:
-        assert life.publishes("later", "nowhere", b"a", delayed(50))
-        assert not life.publishes("later", "nowhere", b"a")
-        delayed_store = life.vhost.delayed_stores["later"]
+    def test_it_counts_as_routed_while_it_waits(self, run: BrokerRun) -> None:
+        assert run.publish("later", "nowhere", b"a", delayed(50))
+        assert not run.publish("later", "nowhere", b"a")
+        delayed_store = run.vhost.delayed_stores["later"]
         assert delayed_store.message_count() == 1
-        life.passes_to(START + 51)
+        run.advance_to(START + 51)
         assert delayed_store.message_count() == 0
         assert delayed_store.unrouted_count == 1
 
-    def test_what_has_nowhere_to_go_goes_to_the_alternate_exchange(self, life: Life) -> None:
-        life.exchange(
+    def test_what_has_nowhere_to_go_goes_to_the_alternate_exchange(self, run: BrokerRun) -> None:
+        run.exchange(
             "other",
             "x-delayed-message",
             {"x-delayed-type": "direct", "alternate-exchange": "amq.fanout"},
         )
-        life.queue("stray", "amq.fanout")
-        life.publishes("other", "key", b"a", delayed(50))
-        assert bodies(life, "stray") == []
-        life.passes_to(START + 51)
-        assert bodies(life, "stray") == [b"a"]
+        run.queue("stray", "amq.fanout")
+        run.publish("other", "key", b"a", delayed(50))
+        assert bodies(run, "stray") == []
+        run.advance_to(START + 51)
+        assert bodies(run, "stray") == [b"a"]
 
-    def test_its_time_to_live_begins_when_it_is_in_its_queue(self, life: Life) -> None:
-        life.publishes("later", "key", b"a", delayed(1000, expiration="100"))
-        life.passes_to(START + 1001)
-        [message] = life.takes("q")
+    def test_its_time_to_live_begins_when_it_is_in_its_queue(self, run: BrokerRun) -> None:
+        run.publish("later", "key", b"a", delayed(1000, expiration="100"))
+        run.advance_to(START + 1001)
+        [message] = run.take_all("q")
         assert message.expires_at == START + 1001 + 100
 
-    def test_further_keys_in_cc_count_when_it_is_due(self, life: Life) -> None:
+    def test_further_keys_in_cc_count_when_it_is_due(self, run: BrokerRun) -> None:
         properties = Basic.Properties(headers={"x-delay": 10, "CC": ["key"]})
-        life.publishes("later", "nowhere", b"a", properties)
-        life.passes_to(START + 11)
-        assert bodies(life) == [b"a"]
+        run.publish("later", "nowhere", b"a", properties)
+        run.advance_to(START + 11)
+        assert bodies(run) == [b"a"]
 
-    def test_it_does_not_wait_again_at_the_next_delayed_exchange(self, life: Life) -> None:
-        life.exchange("first", "x-delayed-message", {"x-delayed-type": "fanout"})
-        life.vhost.exchanges["first"].bind(life.vhost.exchanges["later"], "", {})
-        life.vhost.router.invalidate()
-        life.publishes("first", "key", b"a", delayed(10))
-        life.passes_to(START + 11)
-        assert bodies(life) == [b"a"]
+    def test_it_does_not_wait_again_at_the_next_delayed_exchange(self, run: BrokerRun) -> None:
+        run.exchange("first", "x-delayed-message", {"x-delayed-type": "fanout"})
+        run.vhost.exchanges["first"].bind(run.vhost.exchanges["later"], "", {})
+        run.vhost.router.invalidate()
+        run.publish("first", "key", b"a", delayed(10))
+        run.advance_to(START + 11)
+        assert bodies(run) == [b"a"]
 
-    def test_it_waits_where_another_exchange_leads_to(self, life: Life) -> None:
-        life.exchange("front", "fanout", {})
-        life.vhost.exchanges["front"].bind(life.vhost.exchanges["later"], "", {})
-        life.vhost.router.invalidate()
-        life.publishes("front", "key", b"a", delayed(10))
-        assert bodies(life) == []
-        life.passes_to(START + 11)
-        [message] = life.takes("q")
+    def test_it_waits_where_another_exchange_leads_to(self, run: BrokerRun) -> None:
+        run.exchange("front", "fanout", {})
+        run.vhost.exchanges["front"].bind(run.vhost.exchanges["later"], "", {})
+        run.vhost.router.invalidate()
+        run.publish("front", "key", b"a", delayed(10))
+        assert bodies(run) == []
+        run.advance_to(START + 11)
+        [message] = run.take_all("q")
         assert message.route == b"\x05front\x03key"
 
     @pytest.mark.parametrize("type_name", ["topic", "fanout", "headers", "x-consistent-hash"])
-    def test_any_type_routes(self, life: Life, type_name: str) -> None:
-        life.exchange("any", "x-delayed-message", {"x-delayed-type": type_name})
-        life.queue("p", "any", "1")
-        life.publishes("any", "1", b"a", delayed(10))
-        life.passes_to(START + 11)
-        assert bodies(life, "p") == [b"a"]
+    def test_any_type_routes(self, run: BrokerRun, type_name: str) -> None:
+        run.exchange("any", "x-delayed-message", {"x-delayed-type": type_name})
+        run.queue("p", "any", "1")
+        run.publish("any", "1", b"a", delayed(10))
+        run.advance_to(START + 11)
+        assert bodies(run, "p") == [b"a"]
 
-    def test_what_waits_goes_with_its_exchange(self, life: Life) -> None:
-        life.publishes("later", "key", b"a", delayed(10))
-        life.works()
-        delete_exchange(life.vhost, "later", if_unused=False)
-        life.passes_to(START + 11)
-        assert bodies(life) == []
-        again = life.dies()
-        again.passes_to(START + 1000)
+    def test_what_waits_goes_with_its_exchange(self, run: BrokerRun) -> None:
+        run.publish("later", "key", b"a", delayed(10))
+        run.run_all()
+        delete_exchange(run.vhost, "later", if_unused=False)
+        run.advance_to(START + 11)
+        assert bodies(run) == []
+        again = run.restart()
+        again.advance_to(START + 1000)
         assert bodies(again) == []
         assert "later" not in again.vhost.exchanges
 
 
 class TestRestart:
     @pytest.mark.parametrize("power", [False, True])
-    def test_what_waits_waits_on_after_a_crash(self, life: Life, power: bool) -> None:
-        life.publishes("later", "key", b"b", delayed(2000))
-        life.publishes("later", "key", b"a", delayed(1000))
-        life.publishes("later", "key", b"gone", delayed(1000), persistent=False)
-        life.works()
-        again = life.dies(power=power)
+    def test_what_waits_waits_on_after_a_crash(self, run: BrokerRun, power: bool) -> None:
+        run.publish("later", "key", b"b", delayed(2000))
+        run.publish("later", "key", b"a", delayed(1000))
+        run.publish("later", "key", b"gone", delayed(1000), persistent=False)
+        run.run_all()
+        again = run.restart(power=power)
         assert bodies(again) == []
-        again.passes_to(START + 1000)
+        again.advance_to(START + 1000)
         assert bodies(again) == []
-        again.passes_to(START + 2001)
+        again.advance_to(START + 2001)
         assert bodies(again) == [b"a", b"b"]
 
-    def test_what_was_due_while_nobody_lived_comes_at_once(self, life: Life) -> None:
-        life.publishes("later", "key", b"a", delayed(10))
-        life.works()
-        again = Life(life.medium.kill(), START + 5000)
+    def test_what_was_due_while_nobody_lived_comes_at_once(self, run: BrokerRun) -> None:
+        run.publish("later", "key", b"a", delayed(10))
+        run.run_all()
+        again = BrokerRun(run.medium.kill(), START + 5000)
         assert bodies(again) == [b"a"]
 
-    def test_what_was_routed_is_not_routed_again(self, life: Life) -> None:
-        life.publishes("later", "key", b"a", delayed(10))
-        life.passes_to(START + 11)
-        again = life.dies()
-        again.passes_to(START + 1000)
+    def test_what_was_routed_is_not_routed_again(self, run: BrokerRun) -> None:
+        run.publish("later", "key", b"a", delayed(10))
+        run.advance_to(START + 11)
+        again = run.restart()
+        again.advance_to(START + 1000)
         assert bodies(again) == [b"a"]
 
     def test_what_waits_in_an_exchange_that_is_not_durable_is_gone(self) -> None:
-        life = Life()
-        life.exchange("brief", "x-delayed-message", {"x-delayed-type": "fanout"}, durable=False)
-        life.queue("q", "brief")
-        life.publishes("brief", "", b"a", delayed(10))
-        life.works()
-        again = life.dies()
-        again.passes_to(START + 1000)
+        run = BrokerRun()
+        run.exchange("brief", "x-delayed-message", {"x-delayed-type": "fanout"}, durable=False)
+        run.queue("q", "brief")
+        run.publish("brief", "", b"a", delayed(10))
+        run.run_all()
+        again = run.restart()
+        again.advance_to(START + 1000)
         assert bodies(again) == []

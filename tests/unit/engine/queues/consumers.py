@@ -1,4 +1,4 @@
-"""A consumer for tests of queues: a real one, since compiled classes have no subclasses here."""
+"""A consumer for tests of queues: the protocol's, as compiled classes have no subclasses here."""
 
 import structlog
 
@@ -9,20 +9,20 @@ from leveret.protocol.channels.session import Session
 
 
 def message(body: bytes = b"") -> Message:
-    """A message with a body, which is all that tells it from others."""
+    """A message that differs from others by its body only."""
     header = b"\0\x3c\0\0" + len(body).to_bytes(8, "big") + b"\0\0"
     return Message(b"\x00\x01q", header, body, False)
 
 
 class Recorder:
-    """A consumer with as much room as a test gives it, by itself on a channel without a peer."""
+    """A consumer that accepts as many messages as a test allows, on a channel without a client."""
 
     def __init__(
         self,
         queue: Queue,
         tag: str = "c",
         *,
-        room: int = 1_000_000,
+        capacity: int = 1_000_000,
         exclusive: bool = False,
         priority: int = 0,
         timeout: int = 0,
@@ -40,31 +40,34 @@ class Recorder:
             timeout_ms=timeout,
         )
         self._deliveries.consumers[tag] = self.consumer
-        self.has_room(room)
+        self.set_capacity(capacity)
 
-    def has_room(self, room: int) -> None:
-        """Give it room for so many more, without telling the queue."""
-        self._deliveries.prefetch = self._deliveries.outstanding + room
+    def set_capacity(self, capacity: int) -> None:
+        """Let it accept so many more messages, and do not resume it."""
+        self._deliveries.prefetch = self._deliveries.outstanding + capacity
         self._session.write_paused = self._deliveries.prefetch == 0
 
     @property
     def bodies(self) -> list[bytes]:
-        """The bodies of what it took."""
+        """The bodies of its unacknowledged messages."""
         return [each.message.body for each in self._deliveries.unacknowledged.values()]
 
     @property
     def positions(self) -> list[int]:
-        """The positions of what it took."""
+        """The positions of its unacknowledged messages."""
         return [int(each.position) for each in self._deliveries.unacknowledged.values()]
 
     @property
     def tags(self) -> dict[bytes, int]:
-        """The delivery tags of what it took, by the body."""
+        """The delivery tags of its unacknowledged messages, by the body."""
         taken = self._deliveries.unacknowledged
         return {each.message.body: tag for tag, each in taken.items()}
 
-    def settles(self, tag: int) -> bool:
-        """Settle a delivery; whether its message was still this consumer's to settle."""
+    def settle(self, tag: int) -> bool:
+        """Acknowledge a delivery.
+
+        :returns: whether it was unacknowledged still.
+        """
         delivery = self._deliveries.pop(tag)
         if delivery is not None:
             delivery.acknowledge()
@@ -72,10 +75,10 @@ class Recorder:
 
     @property
     def suspended(self) -> bool:
-        """Whether the queue asks it no more."""
+        """Whether the queue does not ask it until it is resumed."""
         return self.consumer.suspended
 
     @property
     def cancelled(self) -> bool:
-        """Whether it was told that its queue is gone."""
+        """Whether it was cancelled because its queue was deleted."""
         return not self._deliveries.consumers

@@ -12,7 +12,7 @@ from pamqp.commands import Basic
 from leveret.engine.queues.delayed_store import DelayedStore
 from leveret.engine.queues.queue_host import DelayedStoreLimits
 from tests.storage.faulty import FaultyMedium
-from tests.unit.engine.queues.lives import START, Life
+from tests.unit.engine.queues.broker_run import START, BrokerRun
 
 FEW = DelayedStoreLimits(memtable_messages=4, memtables_max=3, block_messages=3, blocks_flushed=1)
 """So little in memory that a dozen of messages makes a sorted run."""
@@ -20,22 +20,22 @@ FEW = DelayedStoreLimits(memtable_messages=4, memtables_max=3, block_messages=3,
 DELAYS = st.one_of(st.integers(1, 30), st.integers(1, 3000), st.just(500))
 
 
-def waiting(life: Life) -> DelayedStore:
+def waiting(run: BrokerRun) -> DelayedStore:
     """Where the messages wait."""
-    return life.vhost.delayed_stores["later"]
+    return run.vhost.delayed_stores["later"]
 
 
-def begin(medium: FaultyMedium | None = None, *, durable: bool = True) -> Life:
+def begin(medium: FaultyMedium | None = None, *, durable: bool = True) -> BrokerRun:
     """A broker with a delayed exchange that keeps few messages in memory."""
-    life = Life(medium, waiting=FEW)
-    life.exchange("later", "x-delayed-message", {"x-delayed-type": "fanout"}, durable=durable)
-    life.queue("q", "later")
-    return life
+    run = BrokerRun(medium, waiting=FEW)
+    run.exchange("later", "x-delayed-message", {"x-delayed-type": "fanout"}, durable=durable)
+    run.queue("q", "later")
+    return run
 
 
-def publish(life: Life, number: int, delay: int, *, persistent: bool = True) -> None:
+def publish(run: BrokerRun, number: int, delay: int, *, persistent: bool = True) -> None:
     properties = Basic.Properties(headers={"x-delay": delay})
-    life.publishes("later", "", b"%d" % number, properties, persistent=persistent)
+    run.publish("later", "", b"%d" % number, properties, persistent=persistent)
 
 
 class Waiting(RuleBasedStateMachine):
@@ -43,7 +43,7 @@ class Waiting(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.life = begin()
+        self.run = begin()
         self.number = 0
         self.kept: list[tuple[int, int]] = []
         """When a message is due, and its number, of those that survive a crash."""
@@ -54,36 +54,36 @@ class Waiting(RuleBasedStateMachine):
     def publish(self, delays: list[int], persistent: bool) -> None:
         for delay in delays:
             self.number += 1
-            publish(self.life, self.number, delay, persistent=persistent)
-            due = self.life.now + delay + 1
+            publish(self.run, self.number, delay, persistent=persistent)
+            due = self.run.now + delay + 1
             (self.kept if persistent else self.brief).append((due, self.number))
 
     @rule(passed=st.one_of(st.integers(1, 50), st.integers(1, 3000)))
     def let_time_pass(self, passed: int) -> None:
-        self.life.passes_to(self.life.now + passed)
+        self.run.advance_to(self.run.now + passed)
 
     @rule()
     def work(self) -> None:
-        self.life.works()
+        self.run.run_all()
 
     @precondition(lambda self: self.number)
     @rule(power=st.booleans())
     def crash(self, power: bool) -> None:
-        self.life.works()
+        self.run.run_all()
         self._compare()
-        self.life = self.life.dies(power=power)
+        self.run = self.run.restart(power=power)
         self.brief = []
 
     @rule()
     def compare(self) -> None:
-        self.life.works()
+        self.run.run_all()
         self._compare()
 
     def _compare(self) -> None:
         """What is in the queue is what is due, in order; what waits is all the rest."""
-        now = self.life.now
+        now = self.run.now
         due = sorted(each for each in self.kept + self.brief if each[0] <= now)
-        found = [int(message.body) for message in self.life.takes("q")]
+        found = [int(message.body) for message in self.run.take_all("q")]
         assert sorted(found) == sorted(number for _, number in due)
         when = {number: at for at, number in due}
         assert [when[number] for number in found] == [at for at, _ in due]
@@ -92,8 +92,8 @@ class Waiting(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_early(self) -> None:
-        waits = waiting(self.life).message_count()
-        early = sum(due > self.life.now for due, _ in self.kept + self.brief)
+        waits = waiting(self.run).message_count()
+        early = sum(due > self.run.now for due, _ in self.kept + self.brief)
         assert waits >= early
 
 
@@ -102,58 +102,58 @@ TestWaiting.settings = settings(max_examples=30, stateful_step_count=20, deadlin
 
 
 def test_messages_on_disk_come_in_the_order_in_which_they_are_due() -> None:
-    life = begin()
+    run = begin()
     delays = [(number * 7919) % 1000 + 1 for number in range(300)]
     for number, delay in enumerate(delays):
-        publish(life, number, delay)
-    life.works()
-    assert waiting(life).sorted_runs.count > 200
+        publish(run, number, delay)
+    run.run_all()
+    assert waiting(run).sorted_runs.count > 200
     order: list[int] = []
     for now in range(START, START + 1100, 10):
-        life.passes_to(now)
-        order += [int(message.body) for message in life.takes("q")]
+        run.advance_to(now)
+        order += [int(message.body) for message in run.take_all("q")]
     assert order == [number for _, number in sorted(zip(delays, range(300), strict=True))]
 
 
 def test_equal_delays_make_one_lane_however_many_wait() -> None:
-    life = begin()
+    run = begin()
     for number in range(300):
-        publish(life, number, 1000)
-        life.passes_to(life.now + 1)
-    assert waiting(life).sorted_runs.count > 200
-    assert len(waiting(life).sorted_runs.starts()) == 1
+        publish(run, number, 1000)
+        run.advance_to(run.now + 1)
+    assert waiting(run).sorted_runs.count > 200
+    assert len(waiting(run).sorted_runs.starts()) == 1
 
 
 def test_what_waits_long_is_not_in_memory() -> None:
-    life = begin()
+    run = begin()
     for number in range(500):
-        publish(life, number, 60_000 + (number * 7919) % 1000)
-        life.works()
-    sorted_runs = waiting(life).sorted_runs
+        publish(run, number, 60_000 + (number * 7919) % 1000)
+        run.run_all()
+    sorted_runs = waiting(run).sorted_runs
     assert sorted_runs.count > 400
     assert sorted_runs.in_memory() == 0
-    life.passes_to(START + 59_999)
+    run.advance_to(START + 59_999)
     assert 0 < sorted_runs.in_memory() <= 2 * FEW.block_messages * len(sorted_runs.starts())
 
 
 def test_what_waits_in_an_exchange_that_is_not_durable_is_on_disk_too() -> None:
-    life = begin(durable=False)
+    run = begin(durable=False)
     for number in range(100):
-        publish(life, number, 1000)
-    life.works()
-    assert waiting(life).sorted_runs.count > 50
-    life.passes_to(START + 2000)
-    assert [int(message.body) for message in life.takes("q")] == list(range(100))
+        publish(run, number, 1000)
+    run.run_all()
+    assert waiting(run).sorted_runs.count > 50
+    run.advance_to(START + 2000)
+    assert [int(message.body) for message in run.take_all("q")] == list(range(100))
 
 
 def test_disk_is_given_back_when_nothing_waits_any_more() -> None:
-    life = begin()
+    run = begin()
     for number in range(300):
-        publish(life, number, (number * 7919) % 1000 + 1)
-    life.works()
-    life.passes_to(START + 2000)
-    life.takes("q")
-    again = life.dies()
+        publish(run, number, (number * 7919) % 1000 + 1)
+    run.run_all()
+    run.advance_to(START + 2000)
+    run.take_all("q")
+    again = run.restart()
     assert waiting(again).message_count() == 0
     assert waiting(again).sorted_runs.starts() == []
 
@@ -161,28 +161,28 @@ def test_disk_is_given_back_when_nothing_waits_any_more() -> None:
 @pytest.mark.parametrize("seed", range(16))
 def test_nothing_is_lost_or_doubled_if_the_broker_dies_in_the_middle(seed: int) -> None:
     chance = Random(seed)
-    life = begin()
+    run = begin()
     published: dict[int, int] = {}
     confirmed: set[int] = set()
     for _ in range(4):
-        life.works()
-        definition_log = life.vhost.definition_log
+        run.run_all()
+        definition_log = run.vhost.definition_log
         assert definition_log is not None
         kept_in: dict[int, int] = {}
         for number in range(len(published), len(published) + 60):
             delay = chance.randrange(1, 400)
-            publish(life, number, delay)
-            published[number] = life.now + delay + 1
+            publish(run, number, delay)
+            published[number] = run.now + delay + 1
             kept_in[number] = int(definition_log.store.batch)
             for _ in range(chance.randrange(8)):
-                life.takes_a_step(chance)
-            life.broker.clock.advance_to(life.now + chance.randrange(5))
+                run.run_step(chance)
+            run.broker.clock.advance_to(run.now + chance.randrange(5))
         confirmed |= {
             number for number, batch in kept_in.items() if batch <= definition_log.store.synced
         }
-        life = life.dies(power=chance.random() < 0.5)
-    life.passes_to(life.now + 500)
-    came = [int(message.body) for message in life.takes("q")]
+        run = run.restart(power=chance.random() < 0.5)
+    run.advance_to(run.now + 500)
+    came = [int(message.body) for message in run.take_all("q")]
     assert len(came) == len(set(came))
     assert confirmed <= set(came), seed
-    assert waiting(life).message_count() == 0
+    assert waiting(run).message_count() == 0

@@ -1,8 +1,5 @@
 """The backlog of a queue against a list, in memory and with its middle on disk."""
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +12,7 @@ from leveret_storage.errors import StorageError
 from leveret_storage.recovery.recovered_queue import RecoveredQueue
 from leveret_storage.store.store import Store
 from tests.storage.faulty import FaultyMedium
+from tests.storage.store_world import StepExecutor
 from tests.unit.engine.queues.consumers import message
 
 DEEP = (CHUNKS_IN_MEMORY + 4) * CHUNK_MESSAGES
@@ -25,30 +23,8 @@ counts = st.one_of(
 )
 
 
-def nobody_waits() -> None:
-    """For a backlog whose owner looks for itself."""
-
-
-class LaterExecutor:
-    """Runs jobs when the test says so."""
-
-    def __init__(self) -> None:
-        self._jobs: list[tuple[Callable[[], Any], Callable[[Any], None]]] = []
-
-    def submit(self, job: Callable[[], Any], done: Callable[[Any], None]) -> None:
-        self._jobs.append((job, done))
-
-    def submit_freeing(self, job: Callable[[], Any], done: Callable[[Any], None]) -> None:
-        self.submit(job, done)
-
-    def run(self) -> None:
-        """Run all that was submitted, and what comes of it."""
-        while self._jobs:
-            job, done = self._jobs.pop(0)
-            done(job())
-
-    def close(self) -> None:
-        self.run()
+def ignore() -> None:
+    """A callback that does nothing."""
 
 
 class Disk:
@@ -57,32 +33,41 @@ class Disk:
     def __init__(self) -> None:
         self.medium = FaultyMedium(0)
         self.medium.write_head(0, 1, b"")
-        self.writing, self.reading = LaterExecutor(), LaterExecutor()
+        self.writing, self.reading = StepExecutor(), StepExecutor()
         self.errors: list[StorageError] = []
         self.store = Store(
             self.medium,
             self.writing,
             self.reading,
             snapshot=list,
-            synced=nobody_waits,
+            synced=ignore,
             failed=self.errors.append,
         )
+
+
+def run_all(executor: StepExecutor) -> None:
+    """Run all jobs, and those that follow from their results."""
+    while executor.jobs or executor.results:
+        if executor.jobs:
+            executor.run_one()
+        if executor.results:
+            executor.deliver_one()
 
 
 def popped(backlog: Backlog, disk: Disk | None) -> Message:
     """The next message, once it is there."""
     if not backlog.available() and disk is not None:
-        disk.writing.run()
-        disk.reading.run()
+        run_all(disk.writing)
+        run_all(disk.reading)
     return backlog.pop()
 
 
 @pytest.mark.parametrize("on_disk", [False, True])
 @given(st.lists(st.tuples(st.sampled_from(["append", "append", "pop", "pop", "clear"]), counts)))
 @settings(deadline=None, max_examples=25)
-def test_it_does_what_a_list_does(on_disk: bool, steps: list[tuple[str, int]]) -> None:
+def test_a_backlog_does_what_a_list_does(on_disk: bool, steps: list[tuple[str, int]]) -> None:
     disk = Disk() if on_disk else None
-    backlog, model = FifoBacklog(nobody_waits), list[bytes]()
+    backlog, model = FifoBacklog(ignore), list[bytes]()
     if disk is not None:
         backlog.attach_store(disk.store, None)
     position = 0
@@ -106,15 +91,15 @@ def test_it_does_what_a_list_does(on_disk: bool, steps: list[tuple[str, int]]) -
     assert backlog.count == 0
 
 
-def test_nothing_comes_out_of_an_empty_one() -> None:
-    backlog = FifoBacklog(nobody_waits)
+def test_popping_from_an_empty_backlog_fails() -> None:
+    backlog = FifoBacklog(ignore)
     assert not backlog.available()
     with pytest.raises(IndexError):
         backlog.pop()
 
 
-def test_the_middle_of_a_deep_one_is_not_in_memory() -> None:
-    disk, backlog = Disk(), FifoBacklog(nobody_waits)
+def test_the_middle_of_a_deep_backlog_is_not_in_memory() -> None:
+    disk, backlog = Disk(), FifoBacklog(ignore)
     backlog.attach_store(disk.store, None)
     bodies = [Traced(str(number).encode()) for number in range(DEEP)]
     living = len(bodies)
@@ -123,7 +108,7 @@ def test_the_middle_of_a_deep_one_is_not_in_memory() -> None:
         backlog.append(message(body))
     bodies.clear()
     del body
-    disk.writing.run()
+    run_all(disk.writing)
 
     assert living - (Traced.ended - ended) <= (CHUNKS_IN_MEMORY + 1) * CHUNK_MESSAGES
 
@@ -137,31 +122,31 @@ class Traced(bytes):
         Traced.ended += 1
 
 
-def test_who_waits_for_the_disk_is_told_when_messages_are_there() -> None:
-    told: list[int] = []
+def test_the_owner_is_called_when_messages_were_read() -> None:
+    calls: list[int] = []
     disk = Disk()
-    backlog = FifoBacklog(lambda: told.append(1))
+    backlog = FifoBacklog(lambda: calls.append(1))
     backlog.attach_store(disk.store, None)
     for number in range(DEEP):
         backlog.append(message(str(number).encode()))
-    disk.writing.run()
+    run_all(disk.writing)
     while backlog.available():
         backlog.pop()
     assert backlog.count
-    assert not told
+    assert not calls
 
-    disk.reading.run()
+    run_all(disk.reading)
 
-    assert told
+    assert calls
     assert backlog.available()
 
 
-def test_a_reader_that_cannot_wait_waits_for_the_disk() -> None:
-    disk, backlog = Disk(), FifoBacklog(nobody_waits)
+def test_load_blocking_reads_the_next_message() -> None:
+    disk, backlog = Disk(), FifoBacklog(ignore)
     backlog.attach_store(disk.store, None)
     for number in range(DEEP):
         backlog.append(message(str(number).encode()))
-    disk.writing.run()
+    run_all(disk.writing)
 
     for number in range(DEEP):
         backlog.load_blocking()
@@ -176,12 +161,12 @@ def restored(*live: tuple[int, int]) -> tuple[Backlog, Disk]:
     journal = disk.store.restore_queue(1, found)
     run = disk.store.write_run(journal, 0, [message(bytes(position)) for position in range(100)])
     disk.store.commit(urgent=True)
-    disk.writing.run()
+    run_all(disk.writing)
     run.live = list(live)
     run.live_bytes = sum(range(100)) if live == ((0, 100),) else -1
     found.contents = [run]
     found.next_position = 100
-    backlog = FifoBacklog(nobody_waits)
+    backlog = FifoBacklog(ignore)
     backlog.attach_store(disk.store, journal)
     backlog.restore(journal, found)
     return backlog, disk
@@ -190,17 +175,17 @@ def restored(*live: tuple[int, int]) -> tuple[Backlog, Disk]:
 def test_the_bytes_of_a_whole_run_on_disk_are_known_before_it_is_read() -> None:
     backlog, disk = restored((0, 100))
     assert (backlog.count, backlog.bytes) == (100, sum(range(100)))
-    disk.reading.run()
+    run_all(disk.reading)
     assert (backlog.count, backlog.bytes) == (100, sum(range(100)))
     for _ in range(100):
         backlog.pop()
     assert backlog.bytes == 0
 
 
-def test_the_bytes_of_what_is_left_of_a_run_on_disk_are_known_when_it_is_read() -> None:
+def test_the_bytes_of_a_partly_settled_run_are_known_when_it_is_read() -> None:
     backlog, disk = restored((0, 10), (50, 60))
     assert (backlog.count, backlog.bytes) == (20, 0)
-    disk.reading.run()
+    run_all(disk.reading)
     assert backlog.bytes == sum(range(10)) + sum(range(50, 60))
     for _ in range(20):
         backlog.pop()

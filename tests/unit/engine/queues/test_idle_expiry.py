@@ -1,4 +1,4 @@
-"""Queues with the argument x-expires, by a clock that the test turns."""
+"""Queues with the argument x-expires, with a clock that the test advances."""
 
 import pytest
 
@@ -12,7 +12,7 @@ from tests.unit.engine.queues.consumers import Recorder, message
 START = 1_000_000
 
 
-class World:
+class ExpiringQueue:
     """A virtual host with a queue that expires after a second."""
 
     def __init__(self) -> None:
@@ -32,8 +32,8 @@ class World:
             arguments=Arguments({"x-expires": expires}, {"x-expires": "signedint"}),
         )
 
-    def passes(self, now: int) -> None:
-        """Let time pass up to `now` milliseconds behind the start."""
+    def advance_to(self, now: int) -> None:
+        """Advance the clock to `now` milliseconds after the start."""
         self.broker.clock.advance_to(START + now)
         self.broker.timers.run(START + now)
 
@@ -42,53 +42,55 @@ class World:
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
+def case() -> ExpiringQueue:
+    return ExpiringQueue()
 
 
-def test_a_queue_that_nobody_uses_goes_when_its_time_is_over_and_not_before(world: World) -> None:
-    world.passes(999)
-    assert world.is_there()
-    world.passes(1_000)
-    assert not world.is_there()
-    assert world.queue.deleted
-
-
-def test_declaring_it_again_is_use(world: World) -> None:
-    world.passes(900)
-    assert world.declare() is world.queue
-    world.passes(1_899)
-    assert world.is_there()
-    world.passes(1_900)
-    assert not world.is_there()
-
-
-def test_publishing_to_it_is_no_use(world: World) -> None:
-    world.passes(900)
-    world.queue.publish(message())
-    world.passes(1_000)
-    assert not world.is_there()
-
-
-def test_it_stays_while_it_has_a_consumer_and_its_time_begins_when_that_leaves(
-    world: World,
+def test_an_unused_queue_is_deleted_when_its_time_is_over(
+    case: ExpiringQueue,
 ) -> None:
-    consumer = Recorder(world.queue).consumer
-    world.queue.add_consumer(consumer)
+    case.advance_to(999)
+    assert case.is_there()
+    case.advance_to(1_000)
+    assert not case.is_there()
+    assert case.queue.deleted
+
+
+def test_declaring_a_queue_again_is_use(case: ExpiringQueue) -> None:
+    case.advance_to(900)
+    assert case.declare() is case.queue
+    case.advance_to(1_899)
+    assert case.is_there()
+    case.advance_to(1_900)
+    assert not case.is_there()
+
+
+def test_publishing_to_a_queue_is_no_use(case: ExpiringQueue) -> None:
+    case.advance_to(900)
+    case.queue.publish(message())
+    case.advance_to(1_000)
+    assert not case.is_there()
+
+
+def test_the_time_begins_when_the_last_consumer_leaves(
+    case: ExpiringQueue,
+) -> None:
+    consumer = Recorder(case.queue).consumer
+    case.queue.add_consumer(consumer)
     for now in (1_000, 2_000, 5_500):
-        world.passes(now)
-        assert world.is_there()
-    remove_consumer(world.vhost, world.queue, consumer)
-    world.passes(6_499)
-    assert world.is_there()
-    world.passes(6_500)
-    assert not world.is_there()
+        case.advance_to(now)
+        assert case.is_there()
+    remove_consumer(case.vhost, case.queue, consumer)
+    case.advance_to(6_499)
+    assert case.is_there()
+    case.advance_to(6_500)
+    assert not case.is_there()
 
 
-def test_a_queue_deleted_before_its_time_leaves_a_later_one_of_its_name_alone(
-    world: World,
+def test_a_deleted_queue_does_not_delete_a_later_one_of_its_name(
+    case: ExpiringQueue,
 ) -> None:
-    world.vhost.queues.pop("q").delete()
-    later = world.declare(expires=10_000)
-    world.passes(5_000)
-    assert world.vhost.queues["q"] is later
+    case.vhost.queues.pop("q").delete()
+    later = case.declare(expires=10_000)
+    case.advance_to(5_000)
+    assert case.vhost.queues["q"] is later

@@ -1,4 +1,4 @@
-"""Queues with priorities, against plain lists, by a clock that the test turns."""
+"""Queues with priorities, against plain lists, with a clock that the test advances."""
 
 from dataclasses import dataclass, field
 
@@ -6,20 +6,16 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from pamqp.common import FieldValue
 
 from leveret.engine.queues.chunks import CHUNK_MESSAGES, CHUNKS_AHEAD, CHUNKS_IN_MEMORY
 from leveret.engine.queues.priority_backlog import MEMORY_DIVISOR, PriorityBacklog
-from leveret.engine.queues.queue import Queue
 from leveret.engine.routing.sink import REFUSED
-from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.message import Message
-from leveret.engine.vhost import VirtualHost
 from tests.unit.engine.queues.consumers import Recorder
-from tests.unit.engine.queues.test_fifo_backlog import Disk, Traced, nobody_waits, popped
+from tests.unit.engine.queues.queue_in_vhost import QueueInVhost
+from tests.unit.engine.queues.test_fifo_backlog import Disk, Traced, ignore, popped, run_all
 
 MAX_PRIORITY = 3
-START = 1_000_000
 LEVEL_CHUNK = CHUNK_MESSAGES // MEMORY_DIVISOR
 DEEP = (CHUNKS_IN_MEMORY + 4) * LEVEL_CHUNK
 
@@ -36,50 +32,19 @@ def message(
     return Message(b"\x00\x01q", header, body, False, arrived, expires_at)
 
 
-class World:
-    """A virtual host with a queue q with priorities, and one that gets its dead letters."""
+class PriorityQueue(QueueInVhost):
+    """A queue with priorities."""
 
     def __init__(self, **values: int | str) -> None:
-        self.vhost = VirtualHost("v")
-        self.vhost.clock.advance_to(START)
-        self.dead = Queue("dead", host=self.vhost)
-        self.vhost.queues["dead"] = self.dead
-        table: dict[str, FieldValue] = {
-            "x-max-priority": MAX_PRIORITY,
-            "x-dead-letter-exchange": "",
-            "x-dead-letter-routing-key": "dead",
-            **{f"x-{name.replace('_', '-')}": value for name, value in values.items()},
-        }
-        self.queue = Queue("q", arguments=Arguments(table, {}), host=self.vhost)
-        self.now = START
+        super().__init__(**{"max_priority": MAX_PRIORITY, **values})
 
-    def publish(self, body: bytes, priority: int | None = None, ttl: int | None = None) -> int:
-        """Publish a message that arrives now, with a time to live of its own or without."""
+    def publish_body(self, body: bytes, priority: int | None = None, ttl: int | None = None) -> int:
+        """Publish a message that arrives now, with a time to live of its own or without.
+
+        :returns: the outcome.
+        """
         expires_at = 0 if ttl is None else self.now + ttl
-        outcome = self.queue.publish(message(body, priority, self.now, expires_at))
-        self.vhost.pass_on_dead_letters()
-        return int(outcome)
-
-    def passes(self, milliseconds: int) -> None:
-        """Let time pass."""
-        self.now += milliseconds
-        self.vhost.clock.advance_to(self.now)
-        self.vhost.timers.run(self.now)
-
-    def contents(self) -> list[bytes]:
-        """Take everything out."""
-        return taken_from(self.queue)
-
-    def died(self) -> list[bytes]:
-        """Take every dead letter out, in the order in which they died."""
-        return taken_from(self.dead)
-
-
-def taken_from(queue: Queue) -> list[bytes]:
-    found = []
-    while (taken := queue.take()) is not None:
-        found.append(taken[0].body)
-    return found
+        return self.publish(message(body, priority, self.now, expires_at))
 
 
 @dataclass(order=True)
@@ -101,7 +66,7 @@ class PriorityModel(RuleBasedStateMachine):
         if most is not None:
             arguments["max_length"] = most
         self.ttl, self.most = ttl, most
-        self.world = World(**arguments)
+        self.case = PriorityQueue(**arguments)
         self.ready: list[Entry] = []
         self.taken: list[tuple[Message, int, Entry]] = []
         self.died: list[bytes] = []
@@ -111,15 +76,15 @@ class PriorityModel(RuleBasedStateMachine):
     def publish(self, priority: int | None, ttl: int | None) -> None:
         number = self.published
         self.published += 1
-        self.world.publish(b"%d" % number, priority, ttl)
+        self.case.publish_body(b"%d" % number, priority, ttl)
         ttls = [each for each in (self.ttl, ttl) if each is not None]
-        due = self.world.now + min(ttls) if ttls else None
+        due = self.case.now + min(ttls) if ttls else None
         self.ready.append(Entry((-min(priority or 0, MAX_PRIORITY), number), due))
-        self.tend()
+        self.enforce_limits()
 
     @rule()
     def take(self) -> None:
-        taken = self.world.queue.take()
+        taken = self.case.queue.take()
         if not self.ready:
             assert taken is None
             return
@@ -128,47 +93,47 @@ class PriorityModel(RuleBasedStateMachine):
         assert taken[0].body == b"%d" % entry.place[1]
         assert taken[2] == entry.back
         self.taken.append((taken[0], taken[1], entry))
-        self.tend()
+        self.enforce_limits()
 
     @precondition(lambda self: self.taken)
     @rule(data=st.data(), back=st.booleans())
     def settle(self, data: st.DataObject, back: bool) -> None:
         taken, position, entry = self.taken.pop(data.draw(st.integers(0, len(self.taken) - 1)))
         if back:
-            self.world.queue.requeue(taken, position)
-            self.world.queue.deliver_ready()
+            self.case.queue.requeue(taken, position)
+            self.case.queue.deliver_ready()
             entry.back = True
             self.ready.append(entry)
-            self.tend()
+            self.enforce_limits()
         else:
-            self.world.queue.settle(position)
+            self.case.queue.settle(position)
 
     @rule(milliseconds=st.sampled_from([1, 10, 49, 50, 100]))
     def time_passes(self, milliseconds: int) -> None:
-        self.world.passes(milliseconds)
-        self.tend()
+        self.case.advance(milliseconds)
+        self.enforce_limits()
 
     @rule()
     def purge(self) -> None:
-        assert self.world.queue.purge() == len(self.ready)
+        assert self.case.queue.purge() == len(self.ready)
         self.ready.clear()
 
-    def tend(self) -> None:
+    def enforce_limits(self) -> None:
         """What has expired at the head of its priority dies, then what is too much."""
         self.ready.sort()
         for entry in list(self.ready):
             level = [each for each in self.ready if each.place[0] == entry.place[0]]
-            expired = entry.due is not None and entry.due <= self.world.now
+            expired = entry.due is not None and entry.due <= self.case.now
             if level[0] is entry and expired:
                 self.ready.remove(entry)
         while self.most is not None and len(self.ready) > self.most:
             self.ready.pop(0)
-            self.tend()
+            self.enforce_limits()
 
     @invariant()
     def counts_agree(self) -> None:
         if self.published:
-            assert self.world.queue.message_count() == len(self.ready)
+            assert self.case.queue.message_count() == len(self.ready)
 
     def teardown(self) -> None:
         while self.ready:
@@ -180,97 +145,97 @@ TestPriorityModel = PriorityModel.TestCase
 TestPriorityModel.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
 
 
-def test_positions_are_in_the_order_in_which_messages_leave() -> None:
-    world = World()
+def test_positions_are_in_the_order_of_delivery() -> None:
+    case = PriorityQueue()
     for number, priority in enumerate([0, 3, None, 3, 1, 2]):
-        world.publish(b"%d" % number, priority)
+        case.publish_body(b"%d" % number, priority)
     positions = []
-    while (taken := world.queue.take()) is not None:
+    while (taken := case.queue.take()) is not None:
         positions.append(taken[1])
     assert positions == sorted(positions)
     assert len(set(positions)) == 6
 
 
-def test_a_ready_consumer_gets_a_message_of_any_priority_straight_away() -> None:
-    world = World()
-    consumer = Recorder(world.queue)
-    world.queue.add_consumer(consumer.consumer)
+def test_a_ready_consumer_gets_a_message_of_any_priority_at_once() -> None:
+    case = PriorityQueue()
+    consumer = Recorder(case.queue)
+    case.queue.add_consumer(consumer.consumer)
     for number, priority in enumerate([0, 3, 1]):
-        world.publish(b"%d" % number, priority)
+        case.publish_body(b"%d" % number, priority)
     assert consumer.bodies == [b"0", b"1", b"2"]
-    assert world.queue.message_count() == 0
+    assert case.queue.message_count() == 0
 
 
-def test_what_expires_in_a_low_priority_does_not_wait_for_the_higher_ones() -> None:
-    world = World()
-    world.publish(b"high", 3)
-    world.publish(b"low", 0, ttl=100)
-    world.publish(b"middle", 1, ttl=50)
-    world.passes(50)
-    assert world.died() == [b"middle"]
-    world.passes(49)
-    assert world.died() == []
-    world.passes(1)
-    assert world.died() == [b"low"]
-    assert world.contents() == [b"high"]
+def test_a_message_of_low_priority_expires_before_higher_ones_are_delivered() -> None:
+    case = PriorityQueue()
+    case.publish_body(b"high", 3)
+    case.publish_body(b"low", 0, ttl=100)
+    case.publish_body(b"middle", 1, ttl=50)
+    case.advance(50)
+    assert case.take_dead_letters() == [b"middle"]
+    case.advance(49)
+    assert case.take_dead_letters() == []
+    case.advance(1)
+    assert case.take_dead_letters() == [b"low"]
+    assert case.take_all() == [b"high"]
 
 
-def test_what_came_back_expires_in_a_low_priority_too() -> None:
-    world = World()
-    world.publish(b"low", 0, ttl=100)
-    taken = world.queue.take()
+def test_a_requeued_message_of_low_priority_expires() -> None:
+    case = PriorityQueue()
+    case.publish_body(b"low", 0, ttl=100)
+    taken = case.queue.take()
     assert taken is not None
-    world.publish(b"high", 3)
-    world.queue.requeue(taken[0], taken[1])
-    world.queue.deliver_ready()
-    world.passes(100)
-    assert world.died() == [b"low"]
-    assert world.contents() == [b"high"]
+    case.publish_body(b"high", 3)
+    case.queue.requeue(taken[0], taken[1])
+    case.queue.deliver_ready()
+    case.advance(100)
+    assert case.take_dead_letters() == [b"low"]
+    assert case.take_all() == [b"high"]
 
 
-def test_a_message_that_is_alone_at_the_head_of_its_priority_after_a_get_expires_in_time() -> None:
-    world = World()
-    world.publish(b"1")
-    world.publish(b"2", ttl=100)
-    assert world.queue.take() is not None
-    world.passes(100)
-    assert world.died() == [b"2"]
+def test_a_message_that_a_get_leaves_at_the_head_of_its_priority_expires_in_time() -> None:
+    case = PriorityQueue()
+    case.publish_body(b"1")
+    case.publish_body(b"2", ttl=100)
+    assert case.queue.take() is not None
+    case.advance(100)
+    assert case.take_dead_letters() == [b"2"]
 
 
 def test_a_full_queue_drops_the_highest_priority_as_a_dead_letter() -> None:
-    world = World(max_length=2)
+    case = PriorityQueue(max_length=2)
     for body, priority in ((b"1", 1), (b"2", 2), (b"3", 2), (b"4", 0)):
-        world.publish(body, priority)
-    assert world.died() == [b"2", b"3"]
-    assert world.contents() == [b"1", b"4"]
+        case.publish_body(body, priority)
+    assert case.take_dead_letters() == [b"2", b"3"]
+    assert case.take_all() == [b"1", b"4"]
 
 
-def test_a_queue_full_of_bytes_drops_until_there_is_room() -> None:
-    world = World(max_length_bytes=10)
+def test_a_queue_over_its_length_in_bytes_drops_until_it_is_not() -> None:
+    case = PriorityQueue(max_length_bytes=10)
     for body, priority in ((b"1111", 1), (b"2222", 2), (b"333", 1)):
-        world.publish(body, priority)
-    assert world.died() == [b"2222"]
-    assert world.contents() == [b"1111", b"333"]
+        case.publish_body(body, priority)
+    assert case.take_dead_letters() == [b"2222"]
+    assert case.take_all() == [b"1111", b"333"]
 
 
 def test_a_full_queue_that_rejects_refuses_every_priority() -> None:
-    world = World(max_length=1, overflow="reject-publish")
-    world.publish(b"1", 0)
-    assert world.publish(b"2", 3) == REFUSED
-    assert world.contents() == [b"1"]
+    case = PriorityQueue(max_length=1, overflow="reject-publish")
+    case.publish_body(b"1", 0)
+    assert case.publish_body(b"2", 3) == REFUSED
+    assert case.take_all() == [b"1"]
 
 
 @pytest.mark.parametrize("maximum", [0, 1, 255])
-def test_the_maximum_says_how_many_priorities_there_are(maximum: int) -> None:
-    world = World(max_priority=maximum)
+def test_priorities_above_the_maximum_count_as_the_maximum(maximum: int) -> None:
+    case = PriorityQueue(max_priority=maximum)
     for priority in (0, 1, 254, 255):
-        world.publish(b"%d" % priority, priority)
+        case.publish_body(b"%d" % priority, priority)
     ranked = sorted((0, 1, 254, 255), key=lambda each: -min(each, maximum))
-    assert world.contents() == [b"%d" % each for each in ranked]
+    assert case.take_all() == [b"%d" % each for each in ranked]
 
 
-def test_a_deep_queue_comes_back_from_disk_by_priority() -> None:
-    disk, backlog = Disk(), PriorityBacklog(nobody_waits, MAX_PRIORITY)
+def test_a_deep_queue_is_read_from_disk_by_priority() -> None:
+    disk, backlog = Disk(), PriorityBacklog(ignore, MAX_PRIORITY)
     backlog.attach_store(disk.store, None)
     for number in range(DEEP * (MAX_PRIORITY + 1)):
         backlog.append(message(b"%d" % number, number % (MAX_PRIORITY + 1)))
@@ -285,7 +250,7 @@ def test_a_deep_queue_comes_back_from_disk_by_priority() -> None:
 
 
 def test_the_middle_of_each_priority_is_not_in_memory() -> None:
-    disk, backlog = Disk(), PriorityBacklog(nobody_waits, MAX_PRIORITY)
+    disk, backlog = Disk(), PriorityBacklog(ignore, MAX_PRIORITY)
     backlog.attach_store(disk.store, None)
     levels = MAX_PRIORITY + 1
     bodies = [Traced(b"%d" % number) for number in range(DEEP * levels)]
@@ -294,34 +259,32 @@ def test_the_middle_of_each_priority_is_not_in_memory() -> None:
         backlog.append(message(body, number % levels))
     bodies.clear()
     del body
-    disk.writing.run()
+    run_all(disk.writing)
 
     in_memory = living - (Traced.ended - ended)
     assert in_memory <= (CHUNKS_IN_MEMORY + 1) * LEVEL_CHUNK * levels
 
 
-def test_what_has_expired_on_disk_dies_when_it_is_read() -> None:
-    world, disk = World(), Disk()
-    world.queue.attach_store(disk.store, None)
-    world.publish(b"high", 3)
+def test_a_message_that_expired_on_disk_is_a_dead_letter_when_it_is_read() -> None:
+    case, disk = PriorityQueue(), Disk()
+    case.queue.attach_store(disk.store, None)
+    case.publish_body(b"high", 3)
     for number in range(DEEP):
-        world.publish(b"%d" % number, 1, ttl=100)
-    world.passes(100)
+        case.publish_body(b"%d" % number, 1, ttl=100)
+    case.advance(100)
     for _ in range(DEEP // LEVEL_CHUNK * (CHUNKS_AHEAD + 1)):
-        disk.writing.run()
-        disk.reading.run()
-        world.passes(0)
-    assert world.queue.message_count() == 1
-    assert len(world.died()) == DEEP
+        run_all(disk.writing)
+        run_all(disk.reading)
+        case.advance(0)
+    assert case.queue.message_count() == 1
+    assert len(case.take_dead_letters()) == DEEP
 
 
 def test_a_deleted_queue_leaves_nothing_in_the_store() -> None:
-    world, disk = World(), Disk()
-    world.queue.attach_store(
-        disk.store, disk.store.add_queue(True, world.queue.priority_levels - 1)
-    )
+    case, disk = PriorityQueue(), Disk()
+    case.queue.attach_store(disk.store, disk.store.add_queue(True, case.queue.priority_levels - 1))
     for priority in range(MAX_PRIORITY + 1):
-        world.publish(b"1", priority)
+        case.publish_body(b"1", priority)
     assert len(disk.store.queues) == MAX_PRIORITY + 1
-    world.queue.delete()
+    case.queue.delete()
     assert not disk.store.queues

@@ -1,4 +1,4 @@
-"""A queue by itself: order, turns, and consumers that are full."""
+"""A queue by itself: order, round-robin, suspended consumers, throttled publishers."""
 
 import pytest
 from hypothesis import given, settings
@@ -18,8 +18,8 @@ def filled(*bodies: bytes) -> Queue:
     return queue
 
 
-def consume(queue: Queue, tag: str = "c", room: int = 1_000_000) -> Recorder:
-    recorder = Recorder(queue, tag, room=room)
+def consume(queue: Queue, tag: str = "c", capacity: int = 1_000_000) -> Recorder:
+    recorder = Recorder(queue, tag, capacity=capacity)
     queue.add_consumer(recorder.consumer)
     queue.deliver_ready()
     return recorder
@@ -39,14 +39,14 @@ def contents(queue: Queue) -> list[tuple[bytes, bool]]:
     return found
 
 
-def test_messages_leave_in_the_order_they_came() -> None:
+def test_messages_are_delivered_in_the_order_of_publishing() -> None:
     queue = filled(b"1", b"2", b"3")
     assert queue.message_count() == 3
     assert contents(queue) == [(b"1", False), (b"2", False), (b"3", False)]
     assert queue.take() is None
 
 
-def test_positions_count_up_whichever_way_messages_leave() -> None:
+def test_positions_ascend_for_deliveries_and_gets() -> None:
     queue = filled(b"1", b"2")
     positions = [take(queue)[1]]
     consumer = consume(queue)
@@ -56,7 +56,7 @@ def test_positions_count_up_whichever_way_messages_leave() -> None:
     assert len(positions) == 3
 
 
-def test_a_ready_consumer_gets_a_message_straight_away() -> None:
+def test_a_ready_consumer_gets_a_message_at_once() -> None:
     queue = Queue("q")
     consumer = consume(queue)
     assert queue.publish(message(b"1")) == ACCEPTED
@@ -66,36 +66,40 @@ def test_a_ready_consumer_gets_a_message_straight_away() -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 8), min_size=1, max_size=5), st.integers(0, 40))
-def test_consumers_share_by_turns_as_far_as_they_have_room(rooms: list[int], count: int) -> None:
+def test_consumers_are_served_round_robin_while_they_accept_messages(
+    capacities: list[int], count: int
+) -> None:
     queue = Queue("q")
-    consumers = [consume(queue, str(n), room) for n, room in enumerate(rooms)]
+    consumers = [consume(queue, str(n), capacity) for n, capacity in enumerate(capacities)]
     for number in range(count):
         queue.publish(message(b"%d" % number))
     taken = [len(consumer.bodies) for consumer in consumers]
-    assert sum(taken) == min(count, sum(rooms))
+    assert sum(taken) == min(count, sum(capacities))
     assert queue.message_count() == count - sum(taken)
-    for consumer, room in zip(consumers, rooms, strict=True):
-        if len(consumer.bodies) < room:
-            assert len(consumer.bodies) >= max(taken) - 1, "nobody with room is passed over"
+    for consumer, capacity in zip(consumers, capacities, strict=True):
+        if len(consumer.bodies) < capacity:
+            assert len(consumer.bodies) >= max(taken) - 1, (
+                "no consumer that accepts messages is passed over"
+            )
     numbers = sorted(int(body) for consumer in consumers for body in consumer.bodies)
     assert numbers == list(range(sum(taken)))
 
 
-def test_who_is_full_is_suspended_and_asked_no_more() -> None:
+def test_a_full_consumer_is_suspended_until_it_is_resumed() -> None:
     queue = Queue("q")
-    full = consume(queue, room=0)
+    full = consume(queue, capacity=0)
     for number in range(5):
         queue.publish(message(b"%d" % number))
     assert full.suspended
-    full.has_room(2)
+    full.set_capacity(2)
     queue.publish(message(b"5"))
-    assert full.bodies == [], "nobody said that it has room"
+    assert full.bodies == [], "it was not resumed"
     queue.resume(full.consumer)
     assert full.bodies == [b"0", b"1"]
     assert full.suspended
 
 
-def test_resuming_who_is_not_suspended_changes_nothing() -> None:
+def test_resuming_a_ready_consumer_changes_nothing() -> None:
     queue = Queue("q")
     consumer, other = consume(queue, "a"), consume(queue, "b")
     queue.resume(consumer.consumer)
@@ -104,7 +108,7 @@ def test_resuming_who_is_not_suspended_changes_nothing() -> None:
     assert (len(consumer.bodies), len(other.bodies)) == (2, 2)
 
 
-def test_what_comes_back_lies_before_what_has_not_left() -> None:
+def test_requeued_messages_precede_those_never_delivered() -> None:
     queue = filled(b"1", b"2", b"3", b"4")
     first, second, third = take(queue), take(queue), take(queue)
     queue.requeue(third[0], third[1])
@@ -115,7 +119,7 @@ def test_what_comes_back_lies_before_what_has_not_left() -> None:
     assert contents(queue) == [(b"2", True)]
 
 
-def test_a_new_message_does_not_overtake_what_came_back() -> None:
+def test_a_new_message_does_not_overtake_a_requeued_one() -> None:
     queue = filled(b"1")
     back = take(queue)
     queue.requeue(back[0], back[1])
@@ -128,7 +132,7 @@ def test_a_new_message_does_not_overtake_what_came_back() -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(["publish", "take", "back", "purge"]), max_size=60), st.data())
-def test_any_coming_and_going_keeps_the_order(steps: list[str], data: st.DataObject) -> None:
+def test_any_sequence_of_operations_keeps_the_order(steps: list[str], data: st.DataObject) -> None:
     queue = Queue("q")
     ready: list[int] = []
     out: dict[int, tuple[Message, int, bool]] = {}
@@ -158,7 +162,7 @@ def test_any_coming_and_going_keeps_the_order(steps: list[str], data: st.DataObj
     assert contents(queue) == [(b"%d" % number, number in delivered) for number in ready]
 
 
-def test_who_leaves_gets_no_more() -> None:
+def test_a_removed_consumer_gets_no_more_messages() -> None:
     queue = Queue("q")
     stays, leaves = consume(queue, "a"), consume(queue, "b")
     queue.publish(message(b"1"))
@@ -169,34 +173,34 @@ def test_who_leaves_gets_no_more() -> None:
     assert queue.consumers == [stays.consumer]
 
 
-def test_who_leaves_while_suspended_is_not_suspended_any_more() -> None:
+def test_a_removed_consumer_is_not_suspended() -> None:
     queue = filled(b"1")
-    recorder = consume(queue, room=0)
+    recorder = consume(queue, capacity=0)
     queue.remove_consumer(recorder.consumer)
     assert not recorder.suspended
-    recorder.has_room(1)
+    recorder.set_capacity(1)
     queue.resume(recorder.consumer)
     assert recorder.bodies == []
 
 
-def test_a_deleted_queue_takes_nothing_back_and_tells_its_consumers() -> None:
+def test_a_deleted_queue_ignores_requeues_and_cancels_its_consumers() -> None:
     queue = filled(b"1", b"2")
     back = take(queue)
-    full = consume(queue, "a", room=0)
+    full = consume(queue, "a", capacity=0)
     ready = Recorder(queue, "b")
     queue.add_consumer(ready.consumer)
     queue.delete()
     assert (ready.cancelled, full.cancelled) == (True, True)
     queue.requeue(back[0], back[1])
     queue.deliver_ready()
-    full.has_room(1)
+    full.set_capacity(1)
     queue.resume(full.consumer)
     assert (queue.deleted, queue.message_count(), queue.consumers) == (True, 0, [])
     assert full.bodies == []
 
 
 @pytest.mark.parametrize(("exclusive", "expected"), [(True, True), (False, False)])
-def test_a_queue_is_exclusively_consumed_by_who_asked_for_it(
+def test_a_queue_is_exclusively_consumed_by_an_exclusive_consumer(
     exclusive: bool, expected: bool
 ) -> None:
     queue = Queue("q")
@@ -205,19 +209,19 @@ def test_a_queue_is_exclusively_consumed_by_who_asked_for_it(
     assert queue.exclusively_consumed == expected
 
 
-def test_a_queue_is_exclusive_if_somebody_owns_it() -> None:
+def test_a_queue_is_exclusive_if_it_has_an_owner() -> None:
     assert Queue("q", owner=object()).exclusive
     assert not Queue("q").exclusive
 
 
-class TestTooFast:
-    def test_without_consumers_nobody_is_too_fast(self) -> None:
+class TestThrottling:
+    def test_without_consumers_no_publisher_is_throttled(self) -> None:
         queue = Queue("q")
         assert all(
             queue.publish(message()) == ACCEPTED for _ in range(THROTTLED_BACKLOG_MESSAGES + 100)
         )
 
-    def test_many_that_wait_while_some_leave_are_too_fast(self) -> None:
+    def test_a_publisher_is_throttled_if_many_messages_are_ready_and_some_were_popped(self) -> None:
         queue = Queue("q")
         for _ in range(THROTTLED_BACKLOG_MESSAGES - 1):
             assert queue.publish(message()) == ACCEPTED
@@ -225,7 +229,7 @@ class TestTooFast:
         assert queue.publish(message()) == ACCEPTED, "still fewer than the limit"
         assert queue.publish(message()) == ACCEPTED | THROTTLE
 
-    def test_it_is_said_once_for_each_time_that_something_left(self) -> None:
+    def test_a_publisher_is_throttled_once_for_each_popped_message(self) -> None:
         queue = Queue("q")
         for _ in range(THROTTLED_BACKLOG_MESSAGES + 10):
             queue.publish(message())

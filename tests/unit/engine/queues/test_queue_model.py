@@ -1,4 +1,4 @@
-"""One durable queue with whatever settings, against plain lists, by a turned clock and restarts."""
+"""One durable queue with any settings against plain lists, over time and restarts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from leveret.engine.values.properties import (
     string_octets,
     table_entries,
 )
-from tests.unit.engine.queues.lives import Life, leading_to
+from tests.unit.engine.queues.broker_run import BrokerRun, leading_to
 
 MAX_PRIORITY = 2
 
@@ -31,7 +31,7 @@ class Entry:
     expires: int | None
     acquired: int = 0
     failed: int = 0
-    held_until: int = 0
+    retry_at: int = 0
     message: Message | None = field(default=None, repr=False)
     position: int = 0
 
@@ -51,7 +51,7 @@ class Reference:
         self.values = values
         self.now = now
         self.ready: list[Entry] = []
-        self.held_back: list[Entry] = []
+        self.retry_delayed: list[Entry] = []
         self.dead: list[tuple[bytes, str]] = []
 
     def number(self, name: str) -> int | None:
@@ -59,7 +59,7 @@ class Reference:
         return value if isinstance(value, int) else None
 
     def count(self) -> int:
-        return len(self.ready) + len(self.held_back)
+        return len(self.ready) + len(self.retry_delayed)
 
     def publish(self, entry: Entry) -> None:
         limit, overflow = self.number("max_length"), self.values.get("overflow", "drop-head")
@@ -68,7 +68,7 @@ class Reference:
                 self.dead.append((entry.body, "maxlen"))
             return
         self.put(entry)
-        self.tend()
+        self.enforce_limits()
 
     def put(self, entry: Entry) -> None:
         self.ready = sorted([*self.ready, entry], key=place_of)
@@ -77,7 +77,7 @@ class Reference:
         while self.drop():
             pass
         taken = self.ready.pop(0) if self.ready else None
-        self.tend()
+        self.enforce_limits()
         return taken
 
     def requeue(self, entry: Entry, *, failed: bool) -> None:
@@ -86,31 +86,31 @@ class Reference:
             entry.acquired += 1
             entry.failed += failed
             times = entry.failed if failed else entry.acquired
-            entry.held_until = 0 if delay is None else self.now + delay * times
+            entry.retry_at = 0 if delay is None else self.now + delay * times
         if limit is not None and entry.failed > limit:
             self.dead.append((entry.body, "delivery_limit"))
-        elif entry.held_until:
-            self.held_back.append(entry)
+        elif entry.retry_at:
+            self.retry_delayed.append(entry)
         else:
             self.put(entry)
-        self.tend()
+        self.enforce_limits()
 
-    def tend(self) -> None:
-        while self.take_back() or self.drop():
+    def enforce_limits(self) -> None:
+        while self.requeue_due() or self.drop():
             pass
 
-    def take_back(self) -> bool:
-        """Put one that is held back no longer where it was."""
-        due = [entry for entry in self.held_back if entry.held_until <= self.now]
-        for entry in sorted(due, key=lambda each: (each.held_until, each.place))[:1]:
-            self.held_back.remove(entry)
+    def requeue_due(self) -> bool:
+        """Requeue a message whose retry delay is over."""
+        due = [entry for entry in self.retry_delayed if entry.retry_at <= self.now]
+        for entry in sorted(due, key=lambda each: (each.retry_at, each.place))[:1]:
+            self.retry_delayed.remove(entry)
             self.put(entry)
         return bool(due)
 
     def drop(self) -> bool:
         """Drop one that has expired at the head of its priority, or is too much."""
-        if self.ready and self.ready[0].held_until > self.now:
-            self.held_back.append(self.ready.pop(0))
+        if self.ready and self.ready[0].retry_at > self.now:
+            self.retry_delayed.append(self.ready.pop(0))
             return True
         heads = [self.head(priority) for priority in range(MAX_PRIORITY, -1, -1)]
         expired = [head for head in heads if head and (head.expires or self.now + 1) <= self.now]
@@ -162,10 +162,10 @@ class QueueModel(RuleBasedStateMachine):
     @initialize(drawn=values)
     def begin(self, drawn: tuple[Values, ...]) -> None:
         chosen = {name: value for each in drawn for name, value in each.items()}
-        self.life = Life()
-        self.life.queue("q", arguments=leading_to("dead", **chosen))
-        self.life.queue("dead")
-        self.reference = Reference(chosen, self.life.now)
+        self.run = BrokerRun()
+        self.run.queue("q", arguments=leading_to("dead", **chosen))
+        self.run.queue("dead")
+        self.reference = Reference(chosen, self.run.now)
         self.taken: list[Entry] = []
         self.published = 0
 
@@ -180,11 +180,11 @@ class QueueModel(RuleBasedStateMachine):
         level = 0
         if "max_priority" in self.reference.values:
             level = min(priority, MAX_PRIORITY)
-        lives = [each for each in (ttl, self.reference.number("message_ttl")) if each is not None]
-        expires = self.life.now + min(lives) if lives else None
+        ttls = [each for each in (ttl, self.reference.number("message_ttl")) if each is not None]
+        expires = self.run.now + min(ttls) if ttls else None
         entry = Entry((-level, self.published), expires)
         properties = Basic.Properties(priority=priority, expiration=expiration)
-        self.life.publishes("", "q", entry.body, properties)
+        self.run.publish("", "q", entry.body, properties)
         self.reference.publish(entry)
 
     @rule(count=st.integers(1, 3))
@@ -193,21 +193,21 @@ class QueueModel(RuleBasedStateMachine):
             self.take()
 
     def take(self) -> None:
-        queue = self.life.vhost.queues["q"]
+        queue = self.run.vhost.queues["q"]
         got, expected = queue.take(), self.reference.take()
         assert (got and got[0].body) == (expected and expected.body)
         if got is None or expected is None:
             return
         expected.message, expected.position = got[0], got[1]
         count = header_value(got[0].header, b"x-delivery-count")
-        told = None if count is None else integer_of(count)
-        assert told == (expected.failed if expected.acquired else None)
+        counted = None if count is None else integer_of(count)
+        assert counted == (expected.failed if expected.acquired else None)
         self.taken.append(expected)
 
     @precondition(lambda self: self.taken)
     @rule(data=st.data(), how=st.sampled_from(["fail", "return", "reject", "ack"]))
     def settle(self, data: st.DataObject, how: str) -> None:
-        queue = self.life.vhost.queues["q"]
+        queue = self.run.vhost.queues["q"]
         entry = data.draw(st.sampled_from(self.taken))
         self.taken.remove(entry)
         assert entry.message is not None
@@ -224,47 +224,47 @@ class QueueModel(RuleBasedStateMachine):
     @rule(milliseconds=st.sampled_from([1, 10, 30, 50, 100]))
     def time_passes(self, milliseconds: int) -> None:
         self.reference.now += milliseconds
-        self.life.passes_to(self.reference.now)
-        self.reference.tend()
+        self.run.advance_to(self.reference.now)
+        self.reference.enforce_limits()
 
     @rule(chance=st.integers(1, SELDOM))
     def purge(self, chance: int) -> None:
         if chance != SELDOM:
             return
-        assert self.life.vhost.queues["q"].purge() == self.reference.count()
+        assert self.run.vhost.queues["q"].purge() == self.reference.count()
         self.reference.ready.clear()
-        self.reference.held_back.clear()
+        self.reference.retry_delayed.clear()
 
     @rule(power=st.booleans(), milliseconds=st.sampled_from([0, 0, 40]), chance=st.integers(1, 2))
     def restart(self, power: bool, milliseconds: int, chance: int) -> None:
         if chance == 1:
             return
-        self.life.broker.commit(urgent=True)
-        self.life.works()
-        self.life = self.life.dies(power=power)
+        self.run.broker.commit(urgent=True)
+        self.run.run_all()
+        self.run = self.run.restart(power=power)
         self.reference.now += milliseconds
-        self.life.passes_to(self.reference.now)
-        for entry in [*self.taken, *self.reference.held_back]:
+        self.run.advance_to(self.reference.now)
+        for entry in [*self.taken, *self.reference.retry_delayed]:
             self.reference.put(entry)
         self.taken.clear()
-        self.reference.held_back.clear()
-        self.reference.tend()
+        self.reference.retry_delayed.clear()
+        self.reference.enforce_limits()
 
     @invariant()
     def counts_agree(self) -> None:
-        queue, dead = self.life.vhost.queues["q"], self.life.vhost.queues["dead"]
+        queue, dead = self.run.vhost.queues["q"], self.run.vhost.queues["dead"]
         assert queue.message_count() == len(self.reference.ready)
-        assert queue.retry_delayed_count() == len(self.reference.held_back)
+        assert queue.retry_delayed_count() == len(self.reference.retry_delayed)
         assert dead.message_count() == len(self.reference.dead)
 
     def teardown(self) -> None:
-        if not hasattr(self, "life"):
+        if not hasattr(self, "run"):
             return
         while self.reference.ready:
             self.take()
-        assert self.life.vhost.queues["q"].take() is None
+        assert self.run.vhost.queues["q"].take() is None
         died = []
-        for message in self.life.takes("dead"):
+        for message in self.run.take_all("dead"):
             deaths = array_values(header_value(message.header, b"x-death") or b"")
             newest = dict(table_entries(deaths[0]))
             died.append((message.body, string_octets(newest[b"reason"]).decode()))

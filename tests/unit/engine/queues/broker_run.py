@@ -1,4 +1,4 @@
-"""A broker that lives on a simulated disk, with a clock and executors that the test turns."""
+"""A broker on a simulated disk, with a clock and executors that the test advances."""
 
 from random import Random
 
@@ -23,7 +23,7 @@ from tests.storage.owning import take
 from tests.storage.store_world import StepExecutor
 
 START: int = 1_700_000_000_000
-"""When the first life begins, in milliseconds since the epoch."""
+"""When the first run begins, in milliseconds since the epoch."""
 
 
 def arguments(**values: str | int) -> Arguments:
@@ -44,8 +44,8 @@ def _failed(error: StorageError) -> None:
     raise error
 
 
-class Life:
-    """One life of a broker, from a start to a crash."""
+class BrokerRun:
+    """One run of a broker, from a start to a crash."""
 
     def __init__(
         self,
@@ -62,20 +62,20 @@ class Life:
         self.broker.vhosts["/"].delayed_limits = self._waiting
         self.broker.open_store(self.medium, self.writing, self.reading, _failed)
         self.vhost: VirtualHost = self.broker.vhosts["/"]
-        self.passes_to(now)
+        self.advance_to(now)
 
     @property
     def now(self) -> int:
         """The time, in milliseconds since the epoch."""
         return int(self.broker.clock.now)
 
-    def passes_to(self, now: int) -> None:
-        """Let time come, and do all that is due then."""
+    def advance_to(self, now: int) -> None:
+        """Advance the clock, and do all that is due then."""
         self.broker.clock.advance_to(now)
-        self.works()
+        self.run_all()
 
-    def works(self) -> None:
-        """Do everything there is to do now."""
+    def run_all(self) -> None:
+        """Run every job and timer until there is none."""
         timers = self.broker.timers
         while True:
             self.broker.commit()
@@ -90,8 +90,8 @@ class Life:
             elif not (self.writing.jobs or self.reading.jobs):
                 return
 
-    def takes_a_step(self, chance: Random) -> None:
-        """Do something of what there is to do now."""
+    def run_step(self, chance: Random) -> None:
+        """Run one job or timer, chosen at random."""
         timers = self.broker.timers
         executor = chance.choice((self.writing, self.reading))
         due = timers.next_due()
@@ -105,10 +105,13 @@ class Life:
         elif what == 3 and due != 0 and due <= self.now:
             timers.run(self.now)
 
-    def dies(self, *, power: bool = False) -> "Life":
-        """The process dies, with the machine or without it: the next life."""
+    def restart(self, *, power: bool = False) -> "BrokerRun":
+        """Kill the process, or cut the power of the machine, and start again.
+
+        :returns: the next run.
+        """
         medium = self.medium.crash() if power else self.medium.kill()
-        return Life(medium, self.now, self._waiting)
+        return BrokerRun(medium, self.now, self._waiting)
 
     def exchange(
         self, name: str, type_name: str, arguments: Table, *, durable: bool = True
@@ -149,7 +152,7 @@ class Life:
             bind_queue(self.vhost, name, source, key, {}, None)
         return queue
 
-    def publishes(
+    def publish(
         self,
         exchange: str,
         key: str,
@@ -158,7 +161,10 @@ class Life:
         *,
         persistent: bool = True,
     ) -> bool:
-        """Publish a message as a channel does. Whether any queue is to get it, or has it."""
+        """Publish a message as a channel does.
+
+        :returns: whether it was routed to a queue.
+        """
         properties = properties or Basic.Properties()
         message = Message(
             short_strings(exchange.encode(), key.encode()),
@@ -175,7 +181,7 @@ class Life:
         self.vhost.publisher.publish(message, sinks)
         return bool(sinks)
 
-    def takes(self, name: str) -> list[Message]:
+    def take_all(self, name: str) -> list[Message]:
         """Fetch and acknowledge all messages of a queue."""
         queue = self.vhost.queues[name]
         taken: list[Message] = []
@@ -184,5 +190,5 @@ class Life:
             queue.settle(position)
             taken.append(message)
         self.broker.commit(urgent=True)
-        self.works()
+        self.run_all()
         return taken
