@@ -132,7 +132,7 @@ class FifoBacklog(Backlog):
             self.journal = None
 
     def clear(self) -> None:
-        """Drop every message, and tell the store nothing of it."""
+        """Drop every message, and settle none in the store."""
         self.count = 0
         self.bytes = 0
         self._requeued = []

@@ -301,7 +301,7 @@ class Queue(Sink):
     def _throttles(self) -> bool:
         """Whether a publisher is to slow down because many messages are ready.
 
-        Not while nobody consumes: it is throttled once for each time that a message was popped.
+        At most once for each message that was popped: without consumers nobody is throttled.
         """
         backlog = self._backlog
         if (

@@ -24,7 +24,7 @@ DELIVERY_COUNT: Final = b"x-delivery-count"
 ACQUIRED_COUNT: Final = b"x-acquired-count"
 
 RETRY_MS_MAX: Final = 2**32 - 1
-"""Milliseconds of a retry delay at most, whatever the multiplier makes of it."""
+"""Milliseconds of a retry delay at most, however large the multiplier makes it."""
 
 
 class DeliveryCounts(NamedTuple):
