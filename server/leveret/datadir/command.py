@@ -9,13 +9,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
-if TYPE_CHECKING:
-    from leveret_storage.format.record_reader import Damage
-    from leveret_storage.medium import Medium
+from leveret_storage.format.record_reader import Damage
+from leveret_storage.medium import Medium
 
 EXIT_DAMAGED: Final = 1
 EXIT_CANNOT_READ: Final = 2
@@ -40,7 +39,7 @@ def _directory(command: Command) -> Command:
 
 
 @contextmanager
-def _opened(directory: Path, read_only: bool) -> "Iterator[Medium]":
+def _opened(directory: Path, read_only: bool) -> Iterator[Medium]:
     from leveret.datadir.read import open_directory
     from leveret_storage.errors import DirectoryLocked, StorageError
 
@@ -67,7 +66,7 @@ class _Problems:
     def __init__(self) -> None:
         self.count = 0
 
-    def damaged(self, damage: "Damage") -> None:
+    def damaged(self, damage: Damage) -> None:
         self.say(
             f"{damage.blob}: damaged from offset {damage.offset} to {damage.end}: {damage.why}"
         )
