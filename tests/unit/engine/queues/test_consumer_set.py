@@ -103,6 +103,49 @@ class TestPriorities:
                     assert not pairs & passed_over
                     passed_over |= pairs
 
+    @settings(deadline=None)
+    @given(st.data())
+    def test_consumers_are_served_in_the_order_of_a_sorted_list(self, data: st.DataObject) -> None:
+        """Against a list sorted by priority, in which a served consumer moves behind its equals."""
+        queue = Queue("q")
+        capacities: dict[str, int] = {}
+        recorders: dict[str, Recorder] = {}
+        ready: list[str] = []
+
+        def add(tag: str) -> None:
+            ready.append(tag)
+            ready.sort(key=lambda each: -recorders[each].consumer.priority)
+
+        for number in range(data.draw(st.integers(1, 60))):
+            step = data.draw(st.sampled_from(["add", "remove", "resume", "publish", "publish"]))
+            tag = data.draw(st.sampled_from(sorted(recorders))) if recorders else ""
+            if step == "add":
+                priority, capacity = data.draw(st.integers(-2, 2)), data.draw(st.integers(1, 3))
+                tag = str(number)
+                recorders[tag] = Recorder(queue, tag, priority=priority, capacity=capacity)
+                capacities[tag] = capacity
+                queue.add_consumer(recorders[tag].consumer)
+                add(tag)
+            elif step == "remove" and tag:
+                queue.remove_consumer(recorders.pop(tag).consumer)
+                ready = [each for each in ready if each != tag]
+            elif step == "resume" and tag and tag not in ready:
+                recorders[tag].set_capacity(2)
+                capacities[tag] = 2
+                queue.resume(recorders[tag].consumer)
+                add(tag)
+            elif step == "publish":
+                while ready and capacities[ready[0]] == 0:
+                    del ready[0]
+                before = {each: len(recorders[each].bodies) for each in recorders}
+                publish(queue, b"%d" % number)
+                served = [each for each in recorders if len(recorders[each].bodies) > before[each]]
+                assert served == ready[:1]
+                for each in served:
+                    capacities[each] -= 1
+                    add(ready.pop(0))
+                queue.purge()
+
 
 class TestSingleActive:
     def test_the_first_consumer_gets_every_message(self) -> None:
