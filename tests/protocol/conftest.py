@@ -1,26 +1,26 @@
-"""Every test of the protocol plays on a broker of its own, which has to be left empty."""
+"""Every test of the protocol has a broker of its own, which has to be left empty."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.protocol.playbook import Client, Play
+from tests.protocol.harness import Client, Harness
 
 
 @pytest.fixture
-def play() -> Iterator[Play]:
-    play = Play()
-    yield play
-    play.ends()
+def harness() -> Iterator[Harness]:
+    harness = Harness()
+    yield harness
+    harness.close()
 
 
 @pytest.fixture
-def alice(play: Play) -> Client:
+def alice(harness: Harness) -> Client:
     """A client with channel 1 open."""
-    return play.opens(1)
+    return harness.open_client(1)
 
 
 @pytest.fixture
-def bob(play: Play) -> Client:
+def bob(harness: Harness) -> Client:
     """Another client with channel 1 open."""
-    return play.opens(1)
+    return harness.open_client(1)

@@ -1,19 +1,19 @@
 """The arguments of a queue: all known ones are kept, and a quorum queue says what it is."""
 
 from leveret.engine.lifecycle.queue_arguments import QUEUE_ARGUMENTS
-from tests.protocol.playbook import Play
+from tests.protocol.harness import Harness
 
 
-def test_a_quorum_queue_says_once_that_it_is_one_copy(play: Play) -> None:
-    client = play.opens(1)
+def test_a_quorum_queue_says_once_that_it_is_one_copy(harness: Harness) -> None:
+    client = harness.open_client(1)
     for _ in range(2):
-        client.declares(1, "q", durable=True, arguments={"x-queue-type": "quorum"})
-    client.declares(1, "plain", durable=True, arguments={"x-queue-type": "classic"})
+        client.declare(1, "q", durable=True, arguments={"x-queue-type": "quorum"})
+    client.declare(1, "plain", durable=True, arguments={"x-queue-type": "classic"})
     assert client.log.of("quorum queue declared") == {"queue": "q", "copies": 1}
 
 
-def test_every_known_argument_is_kept(play: Play) -> None:
-    client = play.opens(1)
+def test_every_known_argument_is_kept(harness: Harness) -> None:
+    client = harness.open_client(1)
     values = {
         "x-dead-letter-exchange": "dlx",
         "x-dead-letter-routing-key": "k",
@@ -26,5 +26,5 @@ def test_every_known_argument_is_kept(play: Play) -> None:
         "x-deduplication-header": "id",
     }
     arguments = {name: values.get(name, 2) for name in QUEUE_ARGUMENTS}
-    client.declares(1, "q", arguments=arguments)
-    assert play.queue("q").arguments == arguments
+    client.declare(1, "q", arguments=arguments)
+    assert harness.queue("q").arguments == arguments

@@ -10,7 +10,7 @@ from pamqp.common import FieldValue
 from leveret.config import Config, Consumer
 from leveret.errors import ReplyCode
 from leveret.limits import OVERDUE_TAGS_MAX
-from tests.protocol.playbook import Client, Play, got
+from tests.protocol.harness import Client, Harness, got
 
 TIMEOUT = 1000
 EVENT = "deliveries not acknowledged in time"
@@ -18,40 +18,40 @@ EVENT = "deliveries not acknowledged in time"
 
 def begins(client: Client, tag: str = "c", *, prefetch: int = 0, timeout: int = TIMEOUT) -> None:
     """Consume with a timeout."""
-    client.does(1, Basic.Qos(prefetch_count=prefetch), Basic.QosOk)
-    client.consumes(1, "q", tag, arguments={"x-consumer-timeout": timeout})
+    client.call(1, Basic.Qos(prefetch_count=prefetch), Basic.QosOk)
+    client.consume(1, "q", tag, arguments={"x-consumer-timeout": timeout})
 
 
 @pytest.fixture
-def slow(play: Play, alice: Client) -> Client:
+def slow(harness: Harness, alice: Client) -> Client:
     """Alice, who consumes with a timeout, two at a time, and holds two."""
-    alice.declares(1, "q")
+    alice.declare(1, "q")
     begins(alice, prefetch=2)
-    alice.publishes(1, "q", b"1", b"2")
-    alice.gets(1, "c", 1, b"1")
-    alice.gets(1, "c", 2, b"2")
+    alice.publish(1, "q", b"1", b"2")
+    alice.expect_delivery(1, "c", 1, b"1")
+    alice.expect_delivery(1, "c", 2, b"2")
     return alice
 
 
 def test_what_is_overdue_goes_to_another_consumer_and_all_else_stays(
-    play: Play, slow: Client, bob: Client
+    harness: Harness, slow: Client, bob: Client
 ) -> None:
-    slow.says(1, Basic.Ack(1))
-    play.waits(TIMEOUT - 1)
-    slow.publishes(1, "q", b"3")
-    slow.gets(1, "c", 3, b"3")
-    bob.consumes(1, "q", "b")
-    play.waits(1)
-    bob.gets(1, "b", 1, b"2", redelivered=True)
-    slow.hears_nothing()
-    slow.says(1, Basic.Ack(3))
-    slow.does(1, Basic.Qos(), Basic.QosOk)
-    assert play.queue("q").unacknowledged == 1
+    slow.send(1, Basic.Ack(1))
+    harness.advance_clock(TIMEOUT - 1)
+    slow.publish(1, "q", b"3")
+    slow.expect_delivery(1, "c", 3, b"3")
+    bob.consume(1, "q", "b")
+    harness.advance_clock(1)
+    bob.expect_delivery(1, "b", 1, b"2", redelivered=True)
+    slow.expect_nothing()
+    slow.send(1, Basic.Ack(3))
+    slow.call(1, Basic.Qos(), Basic.QosOk)
+    assert harness.queue("q").unacknowledged == 1
 
 
-def test_it_is_one_line_in_the_log_however_many_they_are(play: Play, slow: Client) -> None:
-    play.waits(TIMEOUT)
-    play.waits(TIMEOUT)
+def test_it_is_one_line_in_the_log_however_many_they_are(harness: Harness, slow: Client) -> None:
+    harness.advance_clock(TIMEOUT)
+    harness.advance_clock(TIMEOUT)
     assert slow.log.of(EVENT) == {
         "channel": 1,
         "consumer_tag": "c",
@@ -65,85 +65,85 @@ def test_it_is_one_line_in_the_log_however_many_they_are(play: Play, slow: Clien
     "settle", [Basic.Ack(1), Basic.Nack(1, False, True), Basic.Nack(1, False, False)]
 )
 def test_settling_late_is_no_error_and_concerns_nobody_else(
-    play: Play, slow: Client, bob: Client, settle: Frame
+    harness: Harness, slow: Client, bob: Client, settle: Frame
 ) -> None:
-    play.waits(TIMEOUT)
-    bob.consumes(1, "q", "b")
-    bob.gets(1, "b", 1, b"1", redelivered=True)
-    bob.gets(1, "b", 2, b"2", redelivered=True)
-    slow.says(1, settle)
-    slow.says(1, Basic.Reject(2, True))
-    assert (play.queue("q").unacknowledged, play.queue("q").message_count()) == (2, 0)
-    slow.says(1, Basic.Ack(1))
-    slow.is_refused(1, ReplyCode.PRECONDITION_FAILED, "unknown delivery tag 1", Basic.Ack)
+    harness.advance_clock(TIMEOUT)
+    bob.consume(1, "q", "b")
+    bob.expect_delivery(1, "b", 1, b"1", redelivered=True)
+    bob.expect_delivery(1, "b", 2, b"2", redelivered=True)
+    slow.send(1, settle)
+    slow.send(1, Basic.Reject(2, True))
+    assert (harness.queue("q").unacknowledged, harness.queue("q").message_count()) == (2, 0)
+    slow.send(1, Basic.Ack(1))
+    slow.expect_error(1, ReplyCode.PRECONDITION_FAILED, "unknown delivery tag 1", Basic.Ack)
 
 
 @pytest.mark.parametrize(
     "settle", [Basic.Ack(2, True), Basic.Ack(0, True), Basic.Nack(2, True, False)]
 )
 def test_settling_many_settles_those_that_are_overdue_too(
-    play: Play, slow: Client, settle: Frame
+    harness: Harness, slow: Client, settle: Frame
 ) -> None:
-    slow.says(1, Basic.Ack(1))
-    play.waits(TIMEOUT - 1)
-    slow.publishes(1, "q", b"3")
-    slow.gets(1, "c", 3, b"3")
-    play.waits(1)
-    slow.says(1, settle)
-    slow.gets(1, "c", 4, b"2", redelivered=True)
-    slow.says(1, Basic.Ack(4, True))
-    assert play.queue("q").unacknowledged == 0
-    slow.says(1, Basic.Ack(2))
-    slow.is_refused(1, ReplyCode.PRECONDITION_FAILED, "unknown delivery tag 2", Basic.Ack)
+    slow.send(1, Basic.Ack(1))
+    harness.advance_clock(TIMEOUT - 1)
+    slow.publish(1, "q", b"3")
+    slow.expect_delivery(1, "c", 3, b"3")
+    harness.advance_clock(1)
+    slow.send(1, settle)
+    slow.expect_delivery(1, "c", 4, b"2", redelivered=True)
+    slow.send(1, Basic.Ack(4, True))
+    assert harness.queue("q").unacknowledged == 0
+    slow.send(1, Basic.Ack(2))
+    slow.expect_error(1, ReplyCode.PRECONDITION_FAILED, "unknown delivery tag 2", Basic.Ack)
 
 
-def test_until_it_is_settled_it_counts_against_the_prefetch(play: Play, slow: Client) -> None:
-    play.waits(TIMEOUT)
-    slow.hears_nothing()
-    assert play.queue("q").message_count() == 2
-    slow.says(1, Basic.Ack(2))
-    slow.gets(1, "c", 3, b"1", redelivered=True)
-    slow.says(1, Basic.Ack(1))
-    slow.gets(1, "c", 4, b"2", redelivered=True)
+def test_until_it_is_settled_it_counts_against_the_prefetch(harness: Harness, slow: Client) -> None:
+    harness.advance_clock(TIMEOUT)
+    slow.expect_nothing()
+    assert harness.queue("q").message_count() == 2
+    slow.send(1, Basic.Ack(2))
+    slow.expect_delivery(1, "c", 3, b"1", redelivered=True)
+    slow.send(1, Basic.Ack(1))
+    slow.expect_delivery(1, "c", 4, b"2", redelivered=True)
 
 
-def test_it_counts_against_the_channels_prefetch_too(play: Play, alice: Client) -> None:
-    alice.declares(1, "q")
-    alice.does(1, Basic.Qos(prefetch_count=1, global_=True), Basic.QosOk)
-    alice.consumes(1, "q", "a", arguments={"x-consumer-timeout": TIMEOUT})
-    alice.consumes(1, "q", "b")
-    alice.publishes(1, "q", b"1")
-    alice.gets(1, "a", 1, b"1")
-    play.waits(TIMEOUT)
-    alice.hears_nothing()
-    alice.says(1, Basic.Ack(1))
-    alice.gets(1, "b", 2, b"1", redelivered=True)
+def test_it_counts_against_the_channels_prefetch_too(harness: Harness, alice: Client) -> None:
+    alice.declare(1, "q")
+    alice.call(1, Basic.Qos(prefetch_count=1, global_=True), Basic.QosOk)
+    alice.consume(1, "q", "a", arguments={"x-consumer-timeout": TIMEOUT})
+    alice.consume(1, "q", "b")
+    alice.publish(1, "q", b"1")
+    alice.expect_delivery(1, "a", 1, b"1")
+    harness.advance_clock(TIMEOUT)
+    alice.expect_nothing()
+    alice.send(1, Basic.Ack(1))
+    alice.expect_delivery(1, "b", 2, b"1", redelivered=True)
 
 
-def test_a_redelivery_has_the_whole_time_again(play: Play, alice: Client) -> None:
-    alice.declares(1, "q")
+def test_a_redelivery_has_the_whole_time_again(harness: Harness, alice: Client) -> None:
+    alice.declare(1, "q")
     begins(alice)
-    alice.publishes(1, "q", b"1")
-    alice.gets(1, "c", 1, b"1")
+    alice.publish(1, "q", b"1")
+    alice.expect_delivery(1, "c", 1, b"1")
     for tag in (2, 3):
-        play.waits(TIMEOUT - 1)
-        alice.hears_nothing()
-        play.waits(1)
-        alice.gets(1, "c", tag, b"1", redelivered=True)
-    alice.says(1, Basic.Ack(3))
-    play.waits(TIMEOUT)
-    assert play.queue("q").message_count() == 0
+        harness.advance_clock(TIMEOUT - 1)
+        alice.expect_nothing()
+        harness.advance_clock(1)
+        alice.expect_delivery(1, "c", tag, b"1", redelivered=True)
+    alice.send(1, Basic.Ack(3))
+    harness.advance_clock(TIMEOUT)
+    assert harness.queue("q").message_count() == 0
 
 
 # --- whose time it is ------------------------------------------------------------------------
 
 
 @pytest.fixture
-def impatient() -> Iterator[Play]:
+def impatient() -> Iterator[Harness]:
     """A broker with a timeout of its own."""
-    play = Play(Config(consumer=Consumer(timeout=500)))
-    yield play
-    play.ends()
+    harness = Harness(Config(consumer=Consumer(timeout=500)))
+    yield harness
+    harness.close()
 
 
 @pytest.mark.parametrize(
@@ -151,49 +151,49 @@ def impatient() -> Iterator[Play]:
     [(None, None, 500), (None, 300, 300), (700, 300, 700), (700, None, 700)],
 )
 def test_the_consumers_own_goes_before_its_queues_and_that_before_the_brokers(
-    impatient: Play, own: int | None, of_the_queue: int | None, expected: int
+    impatient: Harness, own: int | None, of_the_queue: int | None, expected: int
 ) -> None:
-    client = impatient.opens(1)
+    client = impatient.open_client(1)
     arguments = {} if of_the_queue is None else {"x-consumer-timeout": of_the_queue}
-    client.declares(1, "q", arguments=arguments)
-    client.consumes(1, "q", "c", arguments={} if own is None else {"x-consumer-timeout": own})
-    client.publishes(1, "q", b"1")
-    client.gets(1, "c", 1, b"1")
-    impatient.waits(expected - 1)
-    client.hears_nothing()
-    impatient.waits(1)
-    client.gets(1, "c", 2, b"1", redelivered=True)
+    client.declare(1, "q", arguments=arguments)
+    client.consume(1, "q", "c", arguments={} if own is None else {"x-consumer-timeout": own})
+    client.publish(1, "q", b"1")
+    client.expect_delivery(1, "c", 1, b"1")
+    impatient.advance_clock(expected - 1)
+    client.expect_nothing()
+    impatient.advance_clock(1)
+    client.expect_delivery(1, "c", 2, b"1", redelivered=True)
 
 
 @pytest.mark.parametrize("level", ["consumer", "queue"])
-def test_0_is_no_limit_and_goes_before_one(impatient: Play, level: str) -> None:
-    client = impatient.opens(1)
+def test_0_is_no_limit_and_goes_before_one(impatient: Harness, level: str) -> None:
+    client = impatient.open_client(1)
     none = {"x-consumer-timeout": 0}
-    client.declares(1, "q", arguments=none if level == "queue" else {})
-    client.consumes(1, "q", "c", arguments=none if level == "consumer" else {})
-    client.publishes(1, "q", b"1")
-    client.gets(1, "c", 1, b"1")
-    impatient.waits(10**9)
+    client.declare(1, "q", arguments=none if level == "queue" else {})
+    client.consume(1, "q", "c", arguments=none if level == "consumer" else {})
+    client.publish(1, "q", b"1")
+    client.expect_delivery(1, "c", 1, b"1")
+    impatient.advance_clock(10**9)
 
 
-def test_what_is_fetched_or_needs_no_acknowledgement_never_runs_out(impatient: Play) -> None:
-    client = impatient.opens(1)
-    client.declares(1, "q", "r")
-    client.publishes(1, "q", b"1")
-    client.says(1, Basic.Get(queue="q"))
-    client.hears(1, got(1, b"1"))
-    client.consumes(1, "r", "c", no_ack=True)
-    client.publishes(1, "r", b"2")
-    client.gets(1, "c", 2, b"2", key="r")
+def test_what_is_fetched_or_needs_no_acknowledgement_never_runs_out(impatient: Harness) -> None:
+    client = impatient.open_client(1)
+    client.declare(1, "q", "r")
+    client.publish(1, "q", b"1")
+    client.send(1, Basic.Get(queue="q"))
+    client.expect(1, got(1, b"1"))
+    client.consume(1, "r", "c", no_ack=True)
+    client.publish(1, "r", b"2")
+    client.expect_delivery(1, "c", 2, b"2", key="r")
     assert impatient.broker.timers.next_due() == 0
 
 
-def test_without_a_timeout_nothing_runs_out(play: Play, alice: Client) -> None:
-    alice.declares(1, "q")
-    alice.consumes(1, "q", "c")
-    alice.publishes(1, "q", b"1")
-    alice.gets(1, "c", 1, b"1")
-    assert play.broker.timers.next_due() == 0
+def test_without_a_timeout_nothing_runs_out(harness: Harness, alice: Client) -> None:
+    alice.declare(1, "q")
+    alice.consume(1, "q", "c")
+    alice.publish(1, "q", b"1")
+    alice.expect_delivery(1, "c", 1, b"1")
+    assert harness.broker.timers.next_due() == 0
 
 
 @pytest.mark.parametrize(
@@ -207,95 +207,97 @@ def test_without_a_timeout_nothing_runs_out(play: Play, alice: Client) -> None:
 def test_a_timeout_is_milliseconds(alice: Client, value: FieldValue, wrong: str) -> None:
     arguments = {"x-consumer-timeout": value}
     text = f"invalid arg 'x-consumer-timeout' for queue 'q' in vhost '/': {wrong}"
-    alice.says(1, Queue.Declare(queue="q", arguments={**arguments}))
-    alice.is_refused(1, ReplyCode.PRECONDITION_FAILED, text, Queue.Declare)
-    alice.opens_again(1)
-    alice.declares(1, "q")
-    alice.says(1, Basic.Consume(queue="q", arguments={**arguments}))
-    alice.is_refused(1, ReplyCode.PRECONDITION_FAILED, text, Basic.Consume)
+    alice.send(1, Queue.Declare(queue="q", arguments={**arguments}))
+    alice.expect_error(1, ReplyCode.PRECONDITION_FAILED, text, Queue.Declare)
+    alice.reopen_channel(1)
+    alice.declare(1, "q")
+    alice.send(1, Basic.Consume(queue="q", arguments={**arguments}))
+    alice.expect_error(1, ReplyCode.PRECONDITION_FAILED, text, Basic.Consume)
 
 
 # --- in the middle of something else ---------------------------------------------------------
 
 
-def test_what_a_transaction_has_settled_does_not_run_out(play: Play, slow: Client) -> None:
-    slow.does(1, Tx.Select(), Tx.SelectOk)
-    slow.says(1, Basic.Ack(1))
-    play.waits(TIMEOUT)
-    assert play.queue("q").message_count() == 1
-    slow.says(1, Tx.Commit())
-    slow.gets(1, "c", 3, b"2", redelivered=True)
-    slow.hears(1, Tx.CommitOk())
-    assert (play.queue("q").message_count(), play.queue("q").unacknowledged) == (0, 1)
+def test_what_a_transaction_has_settled_does_not_run_out(harness: Harness, slow: Client) -> None:
+    slow.call(1, Tx.Select(), Tx.SelectOk)
+    slow.send(1, Basic.Ack(1))
+    harness.advance_clock(TIMEOUT)
+    assert harness.queue("q").message_count() == 1
+    slow.send(1, Tx.Commit())
+    slow.expect_delivery(1, "c", 3, b"2", redelivered=True)
+    slow.expect(1, Tx.CommitOk())
+    assert (harness.queue("q").message_count(), harness.queue("q").unacknowledged) == (0, 1)
 
 
-def test_what_a_transaction_rolled_back_gets_the_whole_time_again(play: Play, slow: Client) -> None:
-    slow.does(1, Tx.Select(), Tx.SelectOk)
-    slow.says(1, Basic.Ack(2, True))
-    play.waits(TIMEOUT)
-    slow.does(1, Tx.Rollback(), Tx.RollbackOk)
-    play.waits(TIMEOUT - 1)
-    assert play.queue("q").unacknowledged == 2
-    play.waits(1)
-    assert play.queue("q").message_count() == 2
+def test_what_a_transaction_rolled_back_gets_the_whole_time_again(
+    harness: Harness, slow: Client
+) -> None:
+    slow.call(1, Tx.Select(), Tx.SelectOk)
+    slow.send(1, Basic.Ack(2, True))
+    harness.advance_clock(TIMEOUT)
+    slow.call(1, Tx.Rollback(), Tx.RollbackOk)
+    harness.advance_clock(TIMEOUT - 1)
+    assert harness.queue("q").unacknowledged == 2
+    harness.advance_clock(1)
+    assert harness.queue("q").message_count() == 2
 
 
-def test_what_a_cancelled_consumer_holds_runs_out_still(play: Play, slow: Client) -> None:
-    slow.does(1, Basic.Cancel("c"), Basic.CancelOk)
-    play.waits(TIMEOUT)
-    assert play.queue("q").message_count() == 2
-    slow.says(1, Basic.Ack(2, True))
-    assert play.broker.timers.next_due() == 0
+def test_what_a_cancelled_consumer_holds_runs_out_still(harness: Harness, slow: Client) -> None:
+    slow.call(1, Basic.Cancel("c"), Basic.CancelOk)
+    harness.advance_clock(TIMEOUT)
+    assert harness.queue("q").message_count() == 2
+    slow.send(1, Basic.Ack(2, True))
+    assert harness.broker.timers.next_due() == 0
 
 
-def test_recovering_redelivers_what_is_not_overdue(play: Play, alice: Client) -> None:
-    alice.declares(1, "q")
+def test_recovering_redelivers_what_is_not_overdue(harness: Harness, alice: Client) -> None:
+    alice.declare(1, "q")
     begins(alice, prefetch=3)
-    alice.publishes(1, "q", b"1")
-    alice.gets(1, "c", 1, b"1")
-    play.waits(TIMEOUT // 2)
-    alice.publishes(1, "q", b"2")
-    alice.gets(1, "c", 2, b"2")
-    play.waits(TIMEOUT // 2)
-    alice.gets(1, "c", 3, b"1", redelivered=True)
-    alice.says(1, Basic.Recover(True))
-    alice.hears(1, Basic.RecoverOk())
-    alice.gets(1, "c", 4, b"1", redelivered=True)
-    alice.gets(1, "c", 5, b"2", redelivered=True)
+    alice.publish(1, "q", b"1")
+    alice.expect_delivery(1, "c", 1, b"1")
+    harness.advance_clock(TIMEOUT // 2)
+    alice.publish(1, "q", b"2")
+    alice.expect_delivery(1, "c", 2, b"2")
+    harness.advance_clock(TIMEOUT // 2)
+    alice.expect_delivery(1, "c", 3, b"1", redelivered=True)
+    alice.send(1, Basic.Recover(True))
+    alice.expect(1, Basic.RecoverOk())
+    alice.expect_delivery(1, "c", 4, b"1", redelivered=True)
+    alice.expect_delivery(1, "c", 5, b"2", redelivered=True)
 
 
 @pytest.mark.parametrize("end", ["channel", "connection", "queue", "settled"])
-def test_nothing_is_left_to_ring_when_all_is_gone(play: Play, slow: Client, end: str) -> None:
-    assert play.broker.timers.next_due() != 0
+def test_nothing_is_left_to_ring_when_all_is_gone(harness: Harness, slow: Client, end: str) -> None:
+    assert harness.broker.timers.next_due() != 0
     if end == "channel":
-        slow.closes(1)
+        slow.close_channels(1)
     elif end == "connection":
-        slow.loses_its_socket()
+        slow.lose_socket()
     elif end == "queue":
-        slow.does(1, Queue.Delete(queue="q"), Queue.DeleteOk)
-        slow.hears(1, Basic.Cancel("c", True))
-        slow.says(1, Basic.Ack(2, True))
+        slow.call(1, Queue.Delete(queue="q"), Queue.DeleteOk)
+        slow.expect(1, Basic.Cancel("c", True))
+        slow.send(1, Basic.Ack(2, True))
     else:
-        slow.does(1, Basic.Cancel("c"), Basic.CancelOk)
-        slow.says(1, Basic.Ack(2, True))
-    assert play.broker.timers.next_due() == 0
+        slow.call(1, Basic.Cancel("c"), Basic.CancelOk)
+        slow.send(1, Basic.Ack(2, True))
+    assert harness.broker.timers.next_due() == 0
 
 
-def test_what_runs_out_when_its_queue_is_gone_is_gone(play: Play, slow: Client) -> None:
-    slow.does(1, Queue.Delete(queue="q"), Queue.DeleteOk)
-    slow.hears(1, Basic.Cancel("c", True))
-    play.waits(TIMEOUT)
-    slow.says(1, Basic.Ack(2, True))
+def test_what_runs_out_when_its_queue_is_gone_is_gone(harness: Harness, slow: Client) -> None:
+    slow.call(1, Queue.Delete(queue="q"), Queue.DeleteOk)
+    slow.expect(1, Basic.Cancel("c", True))
+    harness.advance_clock(TIMEOUT)
+    slow.send(1, Basic.Ack(2, True))
 
 
-def test_of_very_many_the_oldest_are_forgotten(play: Play, alice: Client) -> None:
-    alice.declares(1, "q")
+def test_of_very_many_the_oldest_are_forgotten(harness: Harness, alice: Client) -> None:
+    alice.declare(1, "q")
     begins(alice)
-    alice.publishes(1, "q", *[b""] * (OVERDUE_TAGS_MAX + 1))
-    alice.hears_all()
-    play.waits(TIMEOUT)
-    alice.hears_all()
-    alice.says(1, Basic.Ack(2))
-    alice.hears_nothing()
-    alice.says(1, Basic.Ack(1))
-    alice.is_refused(1, ReplyCode.PRECONDITION_FAILED, "unknown delivery tag 1", Basic.Ack)
+    alice.publish(1, "q", *[b""] * (OVERDUE_TAGS_MAX + 1))
+    alice.receive_all()
+    harness.advance_clock(TIMEOUT)
+    alice.receive_all()
+    alice.send(1, Basic.Ack(2))
+    alice.expect_nothing()
+    alice.send(1, Basic.Ack(1))
+    alice.expect_error(1, ReplyCode.PRECONDITION_FAILED, "unknown delivery tag 1", Basic.Ack)

@@ -1,6 +1,6 @@
 """What declaring, binding and deleting is refused for: code, text, scope, and the method named.
 
-Every refusal is heard on channel 1, and channel 2 of the same connection goes on.
+Every refusal is received on channel 1, and channel 2 of the same connection goes on.
 """
 
 import pytest
@@ -9,7 +9,7 @@ from pamqp.commands import Basic, Channel, Connection, Exchange, Queue
 
 from leveret.errors import ReplyCode
 from tests.protocol import wire
-from tests.protocol.playbook import Client, Play
+from tests.protocol.harness import Client, Harness
 
 DEFAULT_EXCHANGE = "operation not permitted on the default exchange"
 LOCKED = (
@@ -20,9 +20,9 @@ LOCKED = (
 
 
 @pytest.fixture
-def client(play: Play) -> Client:
+def client(harness: Harness) -> Client:
     """A client with an exchange of every kind of interest, and queues `q` and `full`."""
-    client = play.opens(1, 2)
+    client = harness.open_client(1, 2)
     for exchange in (
         Exchange.Declare(exchange="x", exchange_type="direct"),
         Exchange.Declare(exchange="inner", exchange_type="fanout", internal=True),
@@ -31,19 +31,19 @@ def client(play: Play) -> Client:
         ),
         Exchange.Declare(exchange="bound", exchange_type="topic", durable=True, auto_delete=True),
     ):
-        client.does(2, exchange, Exchange.DeclareOk)
-    client.declares(2, "q", durable=True)
-    client.declares(2, "full", arguments={"x-message-ttl": 20_000})
-    client.publishes(2, "full", b"1")
-    client.does(2, Queue.Bind(queue="q", exchange="bound", routing_key="#"), Queue.BindOk)
+        client.call(2, exchange, Exchange.DeclareOk)
+    client.declare(2, "q", durable=True)
+    client.declare(2, "full", arguments={"x-message-ttl": 20_000})
+    client.publish(2, "full", b"1")
+    client.call(2, Queue.Bind(queue="q", exchange="bound", routing_key="#"), Queue.BindOk)
     return client
 
 
 def goes_on(client: Client) -> None:
     """Channel 2 is untouched, and 1 can be opened again."""
-    client.says(2, Queue.Declare(queue="q", passive=True))
-    client.hears_a(2, Queue.DeclareOk)
-    client.opens_again(1)
+    client.send(2, Queue.Declare(queue="q", passive=True))
+    client.expect_method(2, Queue.DeclareOk)
+    client.reopen_channel(1)
 
 
 def exchange(name: str, kind: str = "direct", **how: object) -> Exchange.Declare:
@@ -139,8 +139,8 @@ EXCHANGES: list[tuple[Frame, ReplyCode, str]] = [
 def test_an_exchange_method_is_refused_on_its_channel(
     client: Client, method: Frame, code: ReplyCode, text: str
 ) -> None:
-    client.says(1, method)
-    client.is_refused(1, code, text, type(method))
+    client.send(1, method)
+    client.expect_error(1, code, text, type(method))
     goes_on(client)
 
 
@@ -250,15 +250,15 @@ QUEUES: list[tuple[Frame, ReplyCode, str]] = [
 def test_a_queue_method_is_refused_on_its_channel(
     client: Client, method: Frame, code: ReplyCode, text: str
 ) -> None:
-    client.says(1, method)
-    client.is_refused(1, code, text.replace("'mine'", "'q'"), type(method))
+    client.send(1, method)
+    client.expect_error(1, code, text.replace("'mine'", "'q'"), type(method))
     goes_on(client)
 
 
 def test_a_queue_in_use_is_not_deleted_if_unused(client: Client) -> None:
-    client.consumes(2, "q", "c")
-    client.says(1, Queue.Delete(queue="q", if_unused=True))
-    client.is_refused(
+    client.consume(2, "q", "c")
+    client.send(1, Queue.Delete(queue="q", if_unused=True))
+    client.expect_error(
         1, ReplyCode.PRECONDITION_FAILED, "queue 'q' in vhost '/' in use", Queue.Delete
     )
     goes_on(client)
@@ -277,20 +277,22 @@ def test_a_queue_in_use_is_not_deleted_if_unused(client: Client) -> None:
     ],
     ids=lambda method: method.name,
 )
-def test_an_exclusive_queue_is_locked_to_others(play: Play, bob: Client, method: Frame) -> None:
-    bob.declares(1, "mine", exclusive=True)
-    client = play.opens(1)
-    client.says(1, method)
-    client.is_refused(1, ReplyCode.RESOURCE_LOCKED, LOCKED, type(method))
-    bob.says(1, queue("mine", passive=True))
-    bob.hears(1, Queue.DeclareOk("mine", 0, 0))
+def test_an_exclusive_queue_is_locked_to_others(
+    harness: Harness, bob: Client, method: Frame
+) -> None:
+    bob.declare(1, "mine", exclusive=True)
+    client = harness.open_client(1)
+    client.send(1, method)
+    client.expect_error(1, ReplyCode.RESOURCE_LOCKED, LOCKED, type(method))
+    bob.send(1, queue("mine", passive=True))
+    bob.expect(1, Queue.DeclareOk("mine", 0, 0))
 
 
 def test_anybody_may_publish_to_an_exclusive_queue(alice: Client, bob: Client) -> None:
-    bob.declares(1, "mine", exclusive=True)
-    alice.publishes(1, "mine", b"for bob")
-    bob.consumes(1, "mine", "c", no_ack=True)
-    bob.gets(1, "c", 1, b"for bob", key="mine")
+    bob.declare(1, "mine", exclusive=True)
+    alice.publish(1, "mine", b"for bob")
+    bob.consume(1, "mine", "c", no_ack=True)
+    bob.expect_delivery(1, "c", 1, b"for bob", key="mine")
 
 
 # --- what is no error ------------------------------------------------------------------------
@@ -323,8 +325,8 @@ def test_anybody_may_publish_to_an_exclusive_queue(alice: Client, bob: Client) -
 def test_a_request_that_changes_nothing_or_may_is_answered(
     client: Client, method: Frame, reply: Frame
 ) -> None:
-    client.says(1, method)
-    client.hears(1, reply)
+    client.send(1, method)
+    client.expect(1, reply)
 
 
 @pytest.mark.parametrize(
@@ -344,198 +346,208 @@ def test_a_request_that_changes_nothing_or_may_is_answered(
     ids=lambda method: method.name,
 )
 def test_nowait_is_not_answered_but_done(client: Client, method: Frame) -> None:
-    client.says(1, method)
-    client.hears_nothing()
+    client.send(1, method)
+    client.expect_nothing()
 
 
-def test_nowait_has_its_effect(play: Play, alice: Client) -> None:
-    alice.says(1, exchange("y", nowait=True), queue("new", nowait=True))
-    alice.says(1, Queue.Bind(queue="new", exchange="y", routing_key="k", nowait=True))
-    alice.publishes(1, "k", b"1", exchange="y")
-    assert play.queue("new").message_count() == 1
-    alice.says(1, Queue.Purge(queue="new", nowait=True))
-    assert play.queue("new").message_count() == 0
-    alice.says(1, Queue.Delete(queue="new", nowait=True))
-    alice.says(1, Exchange.Delete(exchange="y", nowait=True))
-    assert not play.has_queue("new")
-    assert not play.has_exchange("y")
+def test_nowait_has_its_effect(harness: Harness, alice: Client) -> None:
+    alice.send(1, exchange("y", nowait=True), queue("new", nowait=True))
+    alice.send(1, Queue.Bind(queue="new", exchange="y", routing_key="k", nowait=True))
+    alice.publish(1, "k", b"1", exchange="y")
+    assert harness.queue("new").message_count() == 1
+    alice.send(1, Queue.Purge(queue="new", nowait=True))
+    assert harness.queue("new").message_count() == 0
+    alice.send(1, Queue.Delete(queue="new", nowait=True))
+    alice.send(1, Exchange.Delete(exchange="y", nowait=True))
+    assert not harness.has_queue("new")
+    assert not harness.has_exchange("y")
 
 
 def test_nowait_is_refused_all_the_same(client: Client) -> None:
-    client.says(1, queue("none", passive=True, nowait=True))
-    client.is_refused(1, ReplyCode.NOT_FOUND, NO_QUEUE, Queue.Declare)
+    client.send(1, queue("none", passive=True, nowait=True))
+    client.expect_error(1, ReplyCode.NOT_FOUND, NO_QUEUE, Queue.Declare)
 
 
 # --- names -----------------------------------------------------------------------------------
 
 
 def test_a_queue_without_a_name_is_given_one(alice: Client) -> None:
-    alice.says(1, queue(""), queue(""))
-    names = [alice.hears_a(1, Queue.DeclareOk).queue or "" for _ in range(2)]
+    alice.send(1, queue(""), queue(""))
+    names = [alice.expect_method(1, Queue.DeclareOk).queue or "" for _ in range(2)]
     assert all(name.startswith("amq.gen-") and len(name) == 30 for name in names)
     assert names[0] != names[1]
-    alice.says(1, queue(names[0], passive=True))
-    alice.hears(1, Queue.DeclareOk(names[0], 0, 0))
-    alice.says(1, Queue.Delete(queue=names[0]), Queue.Delete(queue=names[1]))
-    alice.hears(1, Queue.DeleteOk(0), Queue.DeleteOk(0))
+    alice.send(1, queue(names[0], passive=True))
+    alice.expect(1, Queue.DeclareOk(names[0], 0, 0))
+    alice.send(1, Queue.Delete(queue=names[0]), Queue.Delete(queue=names[1]))
+    alice.expect(1, Queue.DeleteOk(0), Queue.DeleteOk(0))
 
 
-def test_an_empty_name_is_the_queue_declared_last_on_the_channel(play: Play) -> None:
-    client = play.opens(1, 2)
-    client.declares(1, "first", "last")
-    client.declares(2, "of another channel")
-    client.publishes(1, "last", b"1", b"2")
-    client.says(1, Basic.Get(queue="", no_ack=True))
-    assert client.hears_a_content(1).body == b"1"
-    client.says(1, Queue.Bind(queue="", exchange="amq.direct", routing_key="k"))
-    client.hears(1, Queue.BindOk())
-    client.publishes(1, "k", b"3", exchange="amq.direct")
-    client.says(1, Queue.Purge(queue=""))
-    client.hears(1, Queue.PurgeOk(2))
-    client.consumes(1, "", "c")
-    client.says(1, queue("first", passive=True))
-    client.hears(1, Queue.DeclareOk("first", 0, 0))
-    client.says(1, Queue.Delete(queue=""))
-    client.hears(1, Queue.DeleteOk(0))
-    assert not play.has_queue("first")
-    client.says(1, Queue.Purge(queue=""))
-    client.is_refused(1, ReplyCode.NOT_FOUND, "no queue 'first' in vhost '/'", Queue.Purge)
+def test_an_empty_name_is_the_queue_declared_last_on_the_channel(harness: Harness) -> None:
+    client = harness.open_client(1, 2)
+    client.declare(1, "first", "last")
+    client.declare(2, "of another channel")
+    client.publish(1, "last", b"1", b"2")
+    client.send(1, Basic.Get(queue="", no_ack=True))
+    assert client.expect_content(1).body == b"1"
+    client.send(1, Queue.Bind(queue="", exchange="amq.direct", routing_key="k"))
+    client.expect(1, Queue.BindOk())
+    client.publish(1, "k", b"3", exchange="amq.direct")
+    client.send(1, Queue.Purge(queue=""))
+    client.expect(1, Queue.PurgeOk(2))
+    client.consume(1, "", "c")
+    client.send(1, queue("first", passive=True))
+    client.expect(1, Queue.DeclareOk("first", 0, 0))
+    client.send(1, Queue.Delete(queue=""))
+    client.expect(1, Queue.DeleteOk(0))
+    assert not harness.has_queue("first")
+    client.send(1, Queue.Purge(queue=""))
+    client.expect_error(1, ReplyCode.NOT_FOUND, "no queue 'first' in vhost '/'", Queue.Purge)
 
 
-def test_a_binding_of_the_last_queue_without_a_key_has_its_name_as_the_key(play: Play) -> None:
-    client = play.opens(1)
-    client.declares(1, "last")
-    client.does(1, Queue.Bind(queue="", exchange="amq.direct", routing_key=""), Queue.BindOk)
-    client.publishes(1, "last", b"1", exchange="amq.direct")
-    client.publishes(1, "", b"2", exchange="amq.direct")
-    assert play.queue("last").message_count() == 1
-    client.does(1, Queue.Unbind(queue="", exchange="amq.direct", routing_key=""), Queue.UnbindOk)
-    client.publishes(1, "last", b"3", exchange="amq.direct")
-    assert play.queue("last").message_count() == 1
+def test_a_binding_of_the_last_queue_without_a_key_has_its_name_as_the_key(
+    harness: Harness,
+) -> None:
+    client = harness.open_client(1)
+    client.declare(1, "last")
+    client.call(1, Queue.Bind(queue="", exchange="amq.direct", routing_key=""), Queue.BindOk)
+    client.publish(1, "last", b"1", exchange="amq.direct")
+    client.publish(1, "", b"2", exchange="amq.direct")
+    assert harness.queue("last").message_count() == 1
+    client.call(1, Queue.Unbind(queue="", exchange="amq.direct", routing_key=""), Queue.UnbindOk)
+    client.publish(1, "last", b"3", exchange="amq.direct")
+    assert harness.queue("last").message_count() == 1
 
 
-def test_line_ends_are_left_out_of_names(play: Play, alice: Client) -> None:
-    alice.says(1, wire.unvalidated(Queue.Declare, queue="\nq\r\nq\r"))
-    alice.hears(1, Queue.DeclareOk("qq", 0, 0))
-    alice.does(
+def test_line_ends_are_left_out_of_names(harness: Harness, alice: Client) -> None:
+    alice.send(1, wire.unvalidated(Queue.Declare, queue="\nq\r\nq\r"))
+    alice.expect(1, Queue.DeclareOk("qq", 0, 0))
+    alice.call(
         1,
         wire.unvalidated(Exchange.Declare, exchange="x\n", exchange_type="direct"),
         Exchange.DeclareOk,
     )
-    assert play.has_exchange("x")
+    assert harness.has_exchange("x")
 
 
 @pytest.mark.parametrize(
     "name", ["ж" * 127 + "x", "[1]{2}*?&%$", "a\tb", "\x00", "line\u2028end", "q" * 255]
 )
 def test_a_name_may_be_any_255_octets_of_text(alice: Client, name: str) -> None:
-    alice.says(1, wire.unvalidated(Queue.Declare, queue=name))
-    alice.hears(1, wire.unvalidated(Queue.DeclareOk, queue=name, message_count=0, consumer_count=0))
-    alice.publishes(1, name, b"1")
-    alice.consumes(1, name, name, no_ack=True)
-    alice.gets(1, name, 1, b"1", key=name)
+    alice.send(1, wire.unvalidated(Queue.Declare, queue=name))
+    alice.expect(
+        1, wire.unvalidated(Queue.DeclareOk, queue=name, message_count=0, consumer_count=0)
+    )
+    alice.publish(1, name, b"1")
+    alice.consume(1, name, name, no_ack=True)
+    alice.expect_delivery(1, name, 1, b"1", key=name)
 
 
 def test_a_reply_text_is_cut_to_what_fits(alice: Client) -> None:
     name = "n" * 255
-    alice.says(1, queue(name, passive=True))
-    text = alice.hears_a(1, Channel.Close).reply_text
+    alice.send(1, queue(name, passive=True))
+    text = alice.expect_method(1, Channel.Close).reply_text
     assert text == f"NOT_FOUND - no queue '{name}"[:252] + "..."
 
 
 # --- exclusive and auto-delete ---------------------------------------------------------------
 
 
-def test_exclusive_queues_are_gone_before_close_is_answered(play: Play, bob: Client) -> None:
-    client = play.opens(1)
-    client.declares(1, "mine", exclusive=True)
-    client.publishes(1, "mine", b"1")
+def test_exclusive_queues_are_gone_before_close_is_answered(harness: Harness, bob: Client) -> None:
+    client = harness.open_client(1)
+    client.declare(1, "mine", exclusive=True)
+    client.publish(1, "mine", b"1")
     client.reads = False
-    client.says(0, Connection.Close(200, "", 0, 0))
-    bob.declares(1, "mine", exclusive=True)
+    client.send(0, Connection.Close(200, "", 0, 0))
+    bob.declare(1, "mine", exclusive=True)
     client.reads = True
-    client.hears(0, Connection.CloseOk())
-    client.is_cut_off()
-    assert play.queue("mine").message_count() == 0
-    assert not play.queue("mine").deleted, "the queue of that name is bob's now"
+    client.expect(0, Connection.CloseOk())
+    client.expect_socket_closed()
+    assert harness.queue("mine").message_count() == 0
+    assert not harness.queue("mine").deleted, "the queue of that name is bob's now"
 
 
-def test_exclusive_queues_go_with_the_socket(play: Play, alice: Client) -> None:
-    alice.declares(1, "mine", exclusive=True)
-    alice.does(1, Queue.Bind(queue="mine", exchange="amq.fanout"), Queue.BindOk)
-    alice.loses_its_socket()
-    assert not play.has_queue("mine")
-    assert not play.broker.vhosts["/"].exchanges["amq.fanout"].is_bound()
+def test_exclusive_queues_go_with_the_socket(harness: Harness, alice: Client) -> None:
+    alice.declare(1, "mine", exclusive=True)
+    alice.call(1, Queue.Bind(queue="mine", exchange="amq.fanout"), Queue.BindOk)
+    alice.lose_socket()
+    assert not harness.has_queue("mine")
+    assert not harness.broker.vhosts["/"].exchanges["amq.fanout"].is_bound()
 
 
-def test_exclusive_queues_outlive_their_channel(play: Play, alice: Client) -> None:
-    alice.declares(1, "mine", exclusive=True)
-    alice.closes(1)
-    assert play.has_queue("mine")
+def test_exclusive_queues_outlive_their_channel(harness: Harness, alice: Client) -> None:
+    alice.declare(1, "mine", exclusive=True)
+    alice.close_channels(1)
+    assert harness.has_queue("mine")
 
 
 @pytest.mark.parametrize("how", ["deleted", "auto-deleted", "left by its channel"])
-def test_exclusive_queues_that_are_gone_are_forgotten(play: Play, how: str) -> None:
+def test_exclusive_queues_that_are_gone_are_forgotten(harness: Harness, how: str) -> None:
     """Who makes a queue for each answer it waits for must not grow with their number."""
-    client = play.opens(1)
+    client = harness.open_client(1)
     for _ in range(3):
-        client.opens(2)
-        client.declares(2, "mine", exclusive=True, auto_delete=True)
+        client.open_channels(2)
+        client.declare(2, "mine", exclusive=True, auto_delete=True)
         if how == "deleted":
-            client.does(1, Queue.Delete(queue="mine"), Queue.DeleteOk)
+            client.call(1, Queue.Delete(queue="mine"), Queue.DeleteOk)
         else:
-            client.consumes(2, "mine", "c")
+            client.consume(2, "mine", "c")
             if how == "auto-deleted":
-                client.does(2, Basic.Cancel(consumer_tag="c"), Basic.CancelOk)
-        client.closes(2)
-    assert not play.has_queue("mine")
+                client.call(2, Basic.Cancel(consumer_tag="c"), Basic.CancelOk)
+        client.close_channels(2)
+    assert not harness.has_queue("mine")
     assert client.connection.session.exclusive_queues == {}
 
 
-def test_an_auto_delete_queue_goes_with_its_last_consumer(play: Play) -> None:
-    client = play.opens(1, 2, 3)
-    client.declares(1, "q", auto_delete=True)
-    client.consumes(1, "q", "first")
-    client.consumes(2, "q", "second")
-    client.consumes(3, "q", "third")
-    client.does(1, Basic.Cancel(consumer_tag="first"), Basic.CancelOk)
-    client.closes(2)
-    assert play.has_queue("q")
-    client.closes(3)
-    assert not play.has_queue("q")
+def test_an_auto_delete_queue_goes_with_its_last_consumer(harness: Harness) -> None:
+    client = harness.open_client(1, 2, 3)
+    client.declare(1, "q", auto_delete=True)
+    client.consume(1, "q", "first")
+    client.consume(2, "q", "second")
+    client.consume(3, "q", "third")
+    client.call(1, Basic.Cancel(consumer_tag="first"), Basic.CancelOk)
+    client.close_channels(2)
+    assert harness.has_queue("q")
+    client.close_channels(3)
+    assert not harness.has_queue("q")
 
 
-def test_an_auto_delete_queue_that_was_never_consumed_stays(play: Play, alice: Client) -> None:
-    alice.declares(1, "q", auto_delete=True)
-    alice.says(1, Basic.Get(queue="q"))
-    alice.hears_a(1, Basic.GetEmpty)
-    alice.loses_its_socket()
-    assert play.has_queue("q")
+def test_an_auto_delete_queue_that_was_never_consumed_stays(
+    harness: Harness, alice: Client
+) -> None:
+    alice.declare(1, "q", auto_delete=True)
+    alice.send(1, Basic.Get(queue="q"))
+    alice.expect_method(1, Basic.GetEmpty)
+    alice.lose_socket()
+    assert harness.has_queue("q")
 
 
-def test_an_auto_delete_exchange_goes_with_its_last_binding(play: Play, alice: Client) -> None:
-    alice.declares(1, "q", "r")
-    alice.does(1, exchange("x", auto_delete=True), Exchange.DeclareOk)
+def test_an_auto_delete_exchange_goes_with_its_last_binding(
+    harness: Harness, alice: Client
+) -> None:
+    alice.declare(1, "q", "r")
+    alice.call(1, exchange("x", auto_delete=True), Exchange.DeclareOk)
     for name in ("q", "r"):
-        alice.does(1, Queue.Bind(queue=name, exchange="x", routing_key="k"), Queue.BindOk)
-    alice.does(1, Queue.Unbind(queue="q", exchange="x", routing_key="k"), Queue.UnbindOk)
-    assert play.has_exchange("x")
-    alice.does(1, Queue.Delete(queue="r"), Queue.DeleteOk)
-    assert not play.has_exchange("x")
+        alice.call(1, Queue.Bind(queue=name, exchange="x", routing_key="k"), Queue.BindOk)
+    alice.call(1, Queue.Unbind(queue="q", exchange="x", routing_key="k"), Queue.UnbindOk)
+    assert harness.has_exchange("x")
+    alice.call(1, Queue.Delete(queue="r"), Queue.DeleteOk)
+    assert not harness.has_exchange("x")
 
 
-def test_auto_deletion_climbs_up_bindings_of_exchanges(play: Play, alice: Client) -> None:
-    alice.declares(1, "q")
+def test_auto_deletion_climbs_up_bindings_of_exchanges(harness: Harness, alice: Client) -> None:
+    alice.declare(1, "q")
     for name in ("top", "middle", "bottom"):
-        alice.does(1, exchange(name, "fanout", auto_delete=True), Exchange.DeclareOk)
+        alice.call(1, exchange(name, "fanout", auto_delete=True), Exchange.DeclareOk)
     for destination, source in (("middle", "top"), ("bottom", "middle")):
-        alice.does(1, Exchange.Bind(destination=destination, source=source), Exchange.BindOk)
-    alice.does(1, Queue.Bind(queue="q", exchange="bottom"), Queue.BindOk)
-    alice.does(1, Queue.Delete(queue="q"), Queue.DeleteOk)
-    assert not any(play.has_exchange(name) for name in ("top", "middle", "bottom"))
+        alice.call(1, Exchange.Bind(destination=destination, source=source), Exchange.BindOk)
+    alice.call(1, Queue.Bind(queue="q", exchange="bottom"), Queue.BindOk)
+    alice.call(1, Queue.Delete(queue="q"), Queue.DeleteOk)
+    assert not any(harness.has_exchange(name) for name in ("top", "middle", "bottom"))
 
 
-def test_an_auto_delete_exchange_that_was_never_bound_stays(play: Play, alice: Client) -> None:
-    alice.does(1, exchange("x", auto_delete=True), Exchange.DeclareOk)
-    alice.loses_its_socket()
-    assert play.has_exchange("x")
+def test_an_auto_delete_exchange_that_was_never_bound_stays(
+    harness: Harness, alice: Client
+) -> None:
+    alice.call(1, exchange("x", auto_delete=True), Exchange.DeclareOk)
+    alice.lose_socket()
+    assert harness.has_exchange("x")

@@ -14,7 +14,7 @@ from leveret.limits import (
 )
 from leveret.protocol.channels.direct_reply_to import ReplySink
 from tests.protocol import wire
-from tests.protocol.playbook import Client, Play, delivery, returned
+from tests.protocol.harness import Client, Harness, delivery, returned
 from tests.protocol.wire import Content
 
 REPLY_TO: Final = "amq.rabbitmq.reply-to"
@@ -24,16 +24,16 @@ ASKING: Final = Basic.Properties(reply_to=REPLY_TO)
 @pytest.fixture
 def alice(alice: Client) -> Client:
     """A client that consumes replies, and has the queue `q` for requests."""
-    alice.declares(1, "q")
-    alice.consumes(1, REPLY_TO, "replies", no_ack=True)
+    alice.declare(1, "q")
+    alice.consume(1, REPLY_TO, "replies", no_ack=True)
     return alice
 
 
 def asks(requester: Client, server: Client, channel: int = 1) -> str:
     """A request goes to the server, who learns the name for replies."""
-    requester.publishes(channel, "q", b"request", properties=ASKING)
-    server.says(1, Basic.Get(queue="q", no_ack=True))
-    request = server.hears_a_content(1)
+    requester.publish(channel, "q", b"request", properties=ASKING)
+    server.send(1, Basic.Get(queue="q", no_ack=True))
+    request = server.expect_content(1)
     assert request.body == b"request"
     return request.properties.reply_to or ""
 
@@ -48,33 +48,33 @@ def reply(number: int, body: bytes, name: str) -> Content:
 
 def test_a_reply_comes_from_another_connection(alice: Client, bob: Client) -> None:
     name = asks(alice, bob)
-    bob.publishes(1, name, b"1", b"2", properties=Basic.Properties(correlation_id="7"))
+    bob.publish(1, name, b"1", b"2", properties=Basic.Properties(correlation_id="7"))
     for number, body in ((1, b"1"), (2, b"2")):
         properties = Basic.Properties(correlation_id="7")
-        alice.hears(1, delivery("replies", number, body, key=name, properties=properties))
+        alice.expect(1, delivery("replies", number, body, key=name, properties=properties))
 
 
 def test_a_channel_answers_itself(alice: Client) -> None:
     name = asks(alice, alice)
-    alice.publishes(1, name, b"1")
-    alice.hears(1, reply(2, b"1", name))
+    alice.publish(1, name, b"1")
+    alice.expect(1, reply(2, b"1", name))
 
 
 def test_the_name_cannot_be_guessed_and_stays_the_same(alice: Client, bob: Client) -> None:
-    bob.consumes(1, REPLY_TO, "replies", no_ack=True)
+    bob.consume(1, REPLY_TO, "replies", no_ack=True)
     names = [asks(client, bob) for client in (alice, alice, bob)]
     assert names[0] == names[1] != names[2]
     assert all(name.startswith(f"{REPLY_TO}.") and len(name) == 44 for name in names)
 
 
-def test_each_channel_has_replies_of_its_own(play: Play, alice: Client, bob: Client) -> None:
-    alice.opens(2)
-    alice.consumes(2, REPLY_TO, "replies", no_ack=True)
+def test_each_channel_has_replies_of_its_own(harness: Harness, alice: Client, bob: Client) -> None:
+    alice.open_channels(2)
+    alice.consume(2, REPLY_TO, "replies", no_ack=True)
     for channel in (2, 1):
         name = asks(alice, bob, channel)
-        bob.publishes(1, name, b"1")
-        alice.hears(channel, reply(1, b"1", name))
-    assert len(play.broker.vhosts["/"].router.reply_routes) == 2
+        bob.publish(1, name, b"1")
+        alice.expect(channel, reply(1, b"1", name))
+    assert len(harness.broker.vhosts["/"].router.reply_routes) == 2
 
 
 def test_only_the_reply_to_of_a_request_changes(alice: Client, bob: Client) -> None:
@@ -88,18 +88,18 @@ def test_only_the_reply_to_of_a_request_changes(alice: Client, bob: Client) -> N
         properties = b"\x03a/b" + table + b"\x01c" + bytes([len(octets)]) + octets + b"\x01a"
         return wire.frame(wire.HEADER, 1, b"\0\x3c\0\0" + bytes(8) + flags + properties)
 
-    alice.feeds(wire.says(1, Basic.Publish(routing_key="q")) + header(REPLY_TO))
+    alice.feed(wire.method_frames(1, Basic.Publish(routing_key="q")) + header(REPLY_TO))
     bob.decodes = False
-    bob.says(1, Basic.Get(queue="q", no_ack=True))
-    bob.listens()
+    bob.send(1, Basic.Get(queue="q", no_ack=True))
+    bob.receive()
     assert bob.frames[1:] == [header(name)]
 
 
 def test_a_reply_goes_beside_its_route_to_who_is_in_copy(alice: Client, bob: Client) -> None:
     name = asks(alice, bob)
     for header in ("CC", "BCC"):
-        bob.publishes(1, "nowhere", b"1", properties=Basic.Properties(headers={header: [name]}))
-    assert [content.body for content in (alice.hears_a_content(1), alice.hears_a_content(1))] == [
+        bob.publish(1, "nowhere", b"1", properties=Basic.Properties(headers={header: [name]}))
+    assert [content.body for content in (alice.expect_content(1), alice.expect_content(1))] == [
         b"1",
         b"1",
     ]
@@ -107,23 +107,23 @@ def test_a_reply_goes_beside_its_route_to_who_is_in_copy(alice: Client, bob: Cli
 
 def test_the_prefetch_of_the_channel_does_not_hold_replies_up(alice: Client, bob: Client) -> None:
     name = asks(alice, bob)
-    alice.does(1, Basic.Qos(prefetch_count=1, global_=True), Basic.QosOk)
-    alice.consumes(1, "q", "c")
-    bob.publishes(1, "q", b"held")
-    bob.publishes(1, name, b"1", b"2")
-    alice.gets(1, "c", 1, b"held")
-    alice.hears(1, reply(2, b"1", name), reply(3, b"2", name))
+    alice.call(1, Basic.Qos(prefetch_count=1, global_=True), Basic.QosOk)
+    alice.consume(1, "q", "c")
+    bob.publish(1, "q", b"held")
+    bob.publish(1, name, b"1", b"2")
+    alice.expect_delivery(1, "c", 1, b"held")
+    alice.expect(1, reply(2, b"1", name), reply(3, b"2", name))
 
 
 def test_a_reply_in_a_transaction_waits_for_the_commit(alice: Client, bob: Client) -> None:
     name = asks(alice, bob)
-    bob.does(1, Tx.Select(), Tx.SelectOk)
-    bob.publishes(1, name, b"never")
-    bob.does(1, Tx.Rollback(), Tx.RollbackOk)
-    bob.publishes(1, name, b"1")
-    alice.hears_nothing()
-    bob.does(1, Tx.Commit(), Tx.CommitOk)
-    alice.hears(1, reply(1, b"1", name))
+    bob.call(1, Tx.Select(), Tx.SelectOk)
+    bob.publish(1, name, b"never")
+    bob.call(1, Tx.Rollback(), Tx.RollbackOk)
+    bob.publish(1, name, b"1")
+    alice.expect_nothing()
+    bob.call(1, Tx.Commit(), Tx.CommitOk)
+    alice.expect(1, reply(1, b"1", name))
 
 
 # --- the end of a name --------------------------------------------------------------------------
@@ -135,59 +135,59 @@ def test_a_reply_in_a_transaction_waits_for_the_commit(alice: Client, bob: Clien
     ids=["cancel", "channel close"],
 )
 def test_the_name_ends_with_its_consumer(
-    play: Play, alice: Client, bob: Client, end: Frame
+    harness: Harness, alice: Client, bob: Client, end: Frame
 ) -> None:
     name = asks(alice, bob)
-    bob.publishes(1, name, b"there", mandatory=True)
-    alice.hears(1, reply(1, b"there", name))
-    alice.says(1, end)
-    alice.hears_all()
-    bob.publishes(1, name, b"gone", mandatory=True)
-    bob.hears(1, returned(b"gone", key=name))
-    assert not play.broker.vhosts["/"].router.reply_routes
+    bob.publish(1, name, b"there", mandatory=True)
+    alice.expect(1, reply(1, b"there", name))
+    alice.send(1, end)
+    alice.receive_all()
+    bob.publish(1, name, b"gone", mandatory=True)
+    bob.expect(1, returned(b"gone", key=name))
+    assert not harness.broker.vhosts["/"].router.reply_routes
 
 
 def test_the_name_ends_with_a_connection_that_is_lost(alice: Client, bob: Client) -> None:
     name = asks(alice, bob)
-    alice.loses_its_socket()
-    bob.publishes(1, name, b"gone", mandatory=True)
-    bob.hears(1, returned(b"gone", key=name))
+    alice.lose_socket()
+    bob.publish(1, name, b"gone", mandatory=True)
+    bob.expect(1, returned(b"gone", key=name))
 
 
 def test_a_transaction_that_outlives_the_name_has_its_reply_returned(
     alice: Client, bob: Client
 ) -> None:
     name = asks(alice, bob)
-    bob.does(1, Tx.Select(), Tx.SelectOk)
-    bob.publishes(1, name, b"late", mandatory=True)
-    alice.does(1, Basic.Cancel(consumer_tag="replies"), Basic.CancelOk)
-    bob.says(1, Tx.Commit())
-    bob.hears(1, returned(b"late", key=name), Tx.CommitOk())
+    bob.call(1, Tx.Select(), Tx.SelectOk)
+    bob.publish(1, name, b"late", mandatory=True)
+    alice.call(1, Basic.Cancel(consumer_tag="replies"), Basic.CancelOk)
+    bob.send(1, Tx.Commit())
+    bob.expect(1, returned(b"late", key=name), Tx.CommitOk())
 
 
 def test_a_consumer_that_begins_again_has_another_name(alice: Client, bob: Client) -> None:
     first = asks(alice, bob)
-    alice.does(1, Basic.Cancel(consumer_tag="replies"), Basic.CancelOk)
-    alice.consumes(1, REPLY_TO, "replies", no_ack=True)
+    alice.call(1, Basic.Cancel(consumer_tag="replies"), Basic.CancelOk)
+    alice.consume(1, REPLY_TO, "replies", no_ack=True)
     second = asks(alice, bob)
-    bob.publishes(1, first, b"lost")
-    bob.publishes(1, second, b"1")
-    alice.hears(1, reply(1, b"1", second))
+    bob.publish(1, first, b"lost")
+    bob.publish(1, second, b"1")
+    alice.expect(1, reply(1, b"1", second))
 
 
-def test_the_name_leads_nowhere_in_another_virtual_host(play: Play, alice: Client) -> None:
-    play.broker.add_vhost("other")
-    stranger = play.opens(1, vhost="other")
+def test_the_name_leads_nowhere_in_another_virtual_host(harness: Harness, alice: Client) -> None:
+    harness.broker.add_vhost("other")
+    stranger = harness.open_client(1, vhost="other")
     name = asks(alice, alice)
-    stranger.publishes(1, name, b"1", mandatory=True)
-    stranger.hears(1, returned(b"1", key=name))
+    stranger.publish(1, name, b"1", mandatory=True)
+    stranger.expect(1, returned(b"1", key=name))
 
 
 # --- a requester that does not read -------------------------------------------------------------
 
 
 def test_a_requester_that_does_not_read_loses_what_is_too_much(
-    play: Play, alice: Client, bob: Client
+    harness: Harness, alice: Client, bob: Client
 ) -> None:
     name = asks(alice, bob)
     size = 64 * 1024
@@ -195,49 +195,49 @@ def test_a_requester_that_does_not_read_loses_what_is_too_much(
     count = waiting + 2 * OUTPUT_HIGH_WATER_BYTES // size
     alice.reads = False
     for number in range(2 * count):
-        bob.publishes(1, name, number.to_bytes(2, "big") * (size // 2), mandatory=True)
-    [replies] = play.broker.vhosts["/"].router.reply_routes[name].sinks
+        bob.publish(1, name, number.to_bytes(2, "big") * (size // 2), mandatory=True)
+    [replies] = harness.broker.vhosts["/"].router.reply_routes[name].sinks
     assert isinstance(replies, ReplySink)
     assert replies.queue.message_count() <= waiting + 1
     assert alice.log.of("replies dropped") == {"channel": 1, "reason": "requester does not read"}
 
     alice.reads = True
-    alice.listens()
-    heard = [content for _, content in alice.hears_all() if isinstance(content, Content)]
-    numbers = [int.from_bytes(content.body[:2], "big") for content in heard]
+    alice.receive()
+    received = [content for _, content in alice.receive_all() if isinstance(content, Content)]
+    numbers = [int.from_bytes(content.body[:2], "big") for content in received]
     assert waiting <= len(numbers) < count
     assert numbers == list(range(len(numbers)))
 
-    bob.publishes(1, name, b"heard again")
-    alice.hears(1, reply(len(numbers) + 1, b"heard again", name))
+    bob.publish(1, name, b"heard again")
+    alice.expect(1, reply(len(numbers) + 1, b"heard again", name))
 
 
 def test_a_requester_that_does_not_read_is_nobody_elses_trouble(
-    play: Play, alice: Client, bob: Client
+    harness: Harness, alice: Client, bob: Client
 ) -> None:
-    carol = play.opens(1)
-    carol.consumes(1, REPLY_TO, "replies", no_ack=True)
+    carol = harness.open_client(1)
+    carol.consume(1, REPLY_TO, "replies", no_ack=True)
     to_alice, to_carol = asks(alice, bob), asks(carol, bob)
     alice.reads = False
     for number in range(1, 200):
-        bob.publishes(1, to_alice, bytes(64 * 1024))
-        bob.publishes(1, to_carol, b"1")
-        carol.hears(1, reply(number, b"1", to_carol))
+        bob.publish(1, to_alice, bytes(64 * 1024))
+        bob.publish(1, to_carol, b"1")
+        carol.expect(1, reply(number, b"1", to_carol))
     assert not bob.connection.session.throttled
-    alice.loses_its_socket()
+    alice.lose_socket()
 
 
 def test_what_waits_for_a_requester_goes_with_its_consumer(alice: Client, bob: Client) -> None:
     name = asks(alice, bob)
     alice.reads = False
     for _ in range(10):
-        bob.publishes(1, name, bytes(64 * 1024))
-    alice.feeds_unheard(wire.says(1, Basic.Cancel(consumer_tag="replies")))
+        bob.publish(1, name, bytes(64 * 1024))
+    alice.feed_unchecked(wire.method_frames(1, Basic.Cancel(consumer_tag="replies")))
     alice.reads = True
-    alice.listens()
-    heard = [each for _, each in alice.hears_all()]
-    assert len(heard) < 10
-    assert isinstance(heard[-1], Basic.CancelOk)
+    alice.receive()
+    received = [each for _, each in alice.receive_all()]
+    assert len(received) < 10
+    assert isinstance(received[-1], Basic.CancelOk)
 
 
 # --- refusals -----------------------------------------------------------------------------------
@@ -248,29 +248,29 @@ def test_what_waits_for_a_requester_goes_with_its_consumer(alice: Client, bob: C
     [(False, "reply consumer cannot acknowledge"), (True, "reply consumer already set")],
 )
 def test_a_second_consumer_of_replies_is_refused(
-    play: Play, alice: Client, bob: Client, no_ack: bool, text: str
+    harness: Harness, alice: Client, bob: Client, no_ack: bool, text: str
 ) -> None:
-    alice.says(1, Basic.Consume(queue=REPLY_TO, consumer_tag="more", no_ack=no_ack))
-    alice.is_refused(1, ReplyCode.PRECONDITION_FAILED, text, Basic.Consume)
-    assert not play.broker.vhosts["/"].router.reply_routes
-    alice.opens_again(1)
-    alice.consumes(1, REPLY_TO, "replies", no_ack=True)
+    alice.send(1, Basic.Consume(queue=REPLY_TO, consumer_tag="more", no_ack=no_ack))
+    alice.expect_error(1, ReplyCode.PRECONDITION_FAILED, text, Basic.Consume)
+    assert not harness.broker.vhosts["/"].router.reply_routes
+    alice.reopen_channel(1)
+    alice.consume(1, REPLY_TO, "replies", no_ack=True)
     name = asks(alice, bob)
-    bob.publishes(1, name, b"1")
-    alice.hears(1, reply(1, b"1", name))
+    bob.publish(1, name, b"1")
+    alice.expect(1, reply(1, b"1", name))
 
 
 def test_a_request_without_a_consumer_is_refused_on_its_channel(alice: Client) -> None:
-    alice.opens(2)
-    alice.publishes(2, "q", b"request", properties=ASKING)
-    alice.is_refused(
+    alice.open_channels(2)
+    alice.publish(2, "q", b"request", properties=ASKING)
+    alice.expect_error(
         2,
         ReplyCode.PRECONDITION_FAILED,
         "fast reply consumer does not exist",
         Basic.Publish,
     )
-    alice.says(1, Basic.Get(queue="q"))
-    alice.hears(1, Basic.GetEmpty())
+    alice.send(1, Basic.Get(queue="q"))
+    alice.expect(1, Basic.GetEmpty())
 
 
 @pytest.mark.parametrize("passive", [False, True])
@@ -279,8 +279,8 @@ def test_a_name_is_there_to_be_declared_as_long_as_its_consumer(
 ) -> None:
     name = asks(alice, bob)
     for queue in (REPLY_TO, name):
-        bob.says(1, Queue.Declare(queue=queue, passive=passive))
-        bob.hears(1, Queue.DeclareOk(queue, 0, 1))
-    alice.does(1, Basic.Cancel(consumer_tag="replies"), Basic.CancelOk)
-    bob.says(1, Queue.Declare(queue=name, passive=passive))
-    bob.is_refused(1, ReplyCode.NOT_FOUND, f"no queue '{name}' in vhost '/'", Queue.Declare)
+        bob.send(1, Queue.Declare(queue=queue, passive=passive))
+        bob.expect(1, Queue.DeclareOk(queue, 0, 1))
+    alice.call(1, Basic.Cancel(consumer_tag="replies"), Basic.CancelOk)
+    bob.send(1, Queue.Declare(queue=name, passive=passive))
+    bob.expect_error(1, ReplyCode.NOT_FOUND, f"no queue '{name}' in vhost '/'", Queue.Declare)

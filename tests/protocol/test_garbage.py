@@ -6,8 +6,8 @@ from pamqp.commands import Basic, Channel, Connection
 
 from leveret.errors import ReplyCode
 from tests.protocol import wire
-from tests.protocol.playbook import Play
-from tests.protocol.scripts import HANDSHAKE, SESSION
+from tests.protocol.harness import Harness
+from tests.protocol.sessions import HANDSHAKE, SESSION
 
 BEGUN = len(HANDSHAKE) + 1
 """Frames of the session up to the first open channel."""
@@ -17,29 +17,29 @@ HARD = {code for code in ReplyCode if code >= ReplyCode.FRAME_ERROR} | {ReplyCod
 
 def plays_along(octets: list[bytes], slice_bytes: int) -> None:
     """A peer sends octets beside another who works; then its socket goes, and all with it."""
-    play = Play()
-    other = play.opens(1)
-    other.declares(1, "mine", exclusive=True)
-    other.consumes(1, "mine", "c")
-    stranger = play.dials()
+    harness = Harness()
+    other = harness.open_client(1)
+    other.declare(1, "mine", exclusive=True)
+    other.consume(1, "mine", "c")
+    stranger = harness.connect()
     stranger.decodes = False
     for each in octets:
-        stranger.feeds_unheard(each, slice_bytes)
+        stranger.feed_unchecked(each, slice_bytes)
     answers_as_amqp(stranger.frames)
-    other.publishes(1, "mine", b"still here")
-    other.gets(1, "c", 1, b"still here", key="mine")
-    other.says(1, Basic.Ack(1))
-    other.hears_nothing()
-    play.all_sockets_go()
+    other.publish(1, "mine", b"still here")
+    other.expect_delivery(1, "c", 1, b"still here", key="mine")
+    other.send(1, Basic.Ack(1))
+    other.expect_nothing()
+    harness.disconnect_all()
 
 
 def answers_as_amqp(frames: list[bytes]) -> None:
-    """What it heard is frames, with one connection.close at most, and no more behind it."""
+    """What it received is frames, with one connection.close at most, and no more behind it."""
     indexes = [wire.method_of(octets) for octets in frames]
     closes = [number for number, index in enumerate(indexes) if index == Connection.Close.index]
     assert len(closes) <= 1
     for number in closes:
-        ((_, close),) = wire.heard_in(frames[number])
+        ((_, close),) = wire.decode(frames[number])
         assert isinstance(close, Connection.Close)
         code = ReplyCode(close.reply_code or 0)
         assert code != ReplyCode.INTERNAL_ERROR
@@ -47,7 +47,7 @@ def answers_as_amqp(frames: list[bytes]) -> None:
         assert set(indexes[number + 1 :]) <= {Connection.CloseOk.index}
     for octets, index in zip(frames, indexes, strict=True):
         if index == Channel.Close.index:
-            ((_, closed),) = wire.heard_in(octets)
+            ((_, closed),) = wire.decode(octets)
             assert isinstance(closed, Channel.Close)
             assert ReplyCode(closed.reply_code or 0) not in HARD
 
@@ -154,10 +154,10 @@ def test_frames_of_a_session_over_and_over(frames: list[bytes], slice_bytes: int
 
 def test_the_session_itself_is_no_garbage() -> None:
     """Otherwise the tests above would not come far."""
-    play = Play()
-    client = play.dials()
-    client.feeds_unheard(b"".join(SESSION[:-1]), 10_000)
-    answers = [value for _, value in client.hears_all()]
+    harness = Harness()
+    client = harness.connect()
+    client.feed_unchecked(b"".join(SESSION[:-1]), 10_000)
+    answers = [value for _, value in client.receive_all()]
     assert not any(isinstance(value, Connection.Close) for value in answers)
     assert any(isinstance(value, wire.Content) for value in answers)
-    play.all_sockets_go()
+    harness.disconnect_all()

@@ -9,7 +9,7 @@ from leveret import __version__
 from leveret.config import Amqp, Config, Server
 from leveret.errors import ReplyCode
 from tests.protocol import wire
-from tests.protocol.playbook import Client, Play, start_ok
+from tests.protocol.harness import Client, Harness, start_ok
 
 OUT_OF_TURN = {ReplyCode.COMMAND_INVALID, ReplyCode.CHANNEL_ERROR, ReplyCode.UNEXPECTED_FRAME}
 """The hard errors that say a method came when it must not."""
@@ -17,44 +17,44 @@ OUT_OF_TURN = {ReplyCode.COMMAND_INVALID, ReplyCode.CHANNEL_ERROR, ReplyCode.UNE
 STEPS = ("dialled", "greeted", "logged in", "tuned", "open")
 
 
-def client_at(play: Play, step: str) -> Client:
+def client_at(harness: Harness, step: str) -> Client:
     """A client that has come as far as a step of the handshake."""
-    client = play.dials()
+    client = harness.connect()
     reached = STEPS.index(step)
     if reached >= 1:
-        client.feeds(wire.PROTOCOL_HEADER)
-        client.hears_a(0, Connection.Start)
+        client.feed(wire.PROTOCOL_HEADER)
+        client.expect_method(0, Connection.Start)
     if reached >= 2:
-        client.does(0, start_ok(), Connection.Tune)
+        client.call(0, start_ok(), Connection.Tune)
     if reached >= 3:
-        client.says(0, Connection.TuneOk(2047, 131_072, 0))
+        client.send(0, Connection.TuneOk(2047, 131_072, 0))
     if reached >= 4:
-        client.does(0, Connection.Open("/"), Connection.OpenOk)
+        client.call(0, Connection.Open("/"), Connection.OpenOk)
     return client
 
 
-def test_the_legal_order_opens_a_connection(play: Play) -> None:
-    client = play.dials()
-    client.feeds(wire.PROTOCOL_HEADER)
-    start = client.hears_a(0, Connection.Start)
+def test_the_legal_order_opens_a_connection(harness: Harness) -> None:
+    client = harness.connect()
+    client.feed(wire.PROTOCOL_HEADER)
+    start = client.expect_method(0, Connection.Start)
     assert (start.version_major, start.version_minor) == (0, 9)
     assert (start.mechanisms, start.locales) == ("PLAIN AMQPLAIN", "en_US")
-    client.says(0, start_ok(name="the shop"))
-    client.hears(0, Connection.Tune(2047, 131_072, 60))
-    client.says(0, Connection.TuneOk(2047, 131_072, 0))
-    client.hears_nothing()
-    assert play.broker.connections_open == 0
-    client.says(0, Connection.Open("/"))
-    client.hears(0, Connection.OpenOk())
-    assert play.broker.connections_open == 1
+    client.send(0, start_ok(name="the shop"))
+    client.expect(0, Connection.Tune(2047, 131_072, 60))
+    client.send(0, Connection.TuneOk(2047, 131_072, 0))
+    client.expect_nothing()
+    assert harness.broker.connections_open == 0
+    client.send(0, Connection.Open("/"))
+    client.expect(0, Connection.OpenOk())
+    assert harness.broker.connections_open == 1
     assert client.log.of("connection opened") == {"user": "guest", "vhost": "/", "name": "the shop"}
 
 
 def test_start_names_the_broker_and_what_it_can_do() -> None:
-    play = Play(Config(server=Server(product="Hare", cluster_name="c@h")))
-    client = play.dials()
-    client.feeds(wire.PROTOCOL_HEADER)
-    properties = client.hears_a(0, Connection.Start).server_properties
+    harness = Harness(Config(server=Server(product="Hare", cluster_name="c@h")))
+    client = harness.connect()
+    client.feed(wire.PROTOCOL_HEADER)
+    properties = client.expect_method(0, Connection.Start).server_properties
     assert properties["product"] == "Hare"
     assert properties["cluster_name"] == "c@h"
     assert properties["version"] == __version__
@@ -69,22 +69,22 @@ def test_start_names_the_broker_and_what_it_can_do() -> None:
         "per_consumer_qos": True,
         "publisher_confirms": True,
     }
-    play.ends()
+    harness.close()
 
 
-def test_the_header_of_0_9_is_answered_as_0_9_1(play: Play) -> None:
-    client = play.dials()
-    client.feeds(b"AMQP\x01\x01\x00\x09")
-    client.hears_a(0, Connection.Start)
+def test_the_header_of_0_9_is_answered_as_0_9_1(harness: Harness) -> None:
+    client = harness.connect()
+    client.feed(b"AMQP\x01\x01\x00\x09")
+    client.expect_method(0, Connection.Start)
 
 
 @pytest.mark.parametrize("header", [wire.PROTOCOL_HEADER, b"AMQP\x01\x01\x00\x09"])
-def test_a_header_may_come_octet_by_octet(play: Play, header: bytes) -> None:
-    client = play.dials()
+def test_a_header_may_come_octet_by_octet(harness: Harness, header: bytes) -> None:
+    client = harness.connect()
     for at in range(8):
-        client.hears_nothing()
-        client.feeds(header[at : at + 1])
-    client.hears_a(0, Connection.Start)
+        client.expect_nothing()
+        client.feed(header[at : at + 1])
+    client.expect_method(0, Connection.Start)
 
 
 @pytest.mark.parametrize(
@@ -105,12 +105,12 @@ def test_a_header_may_come_octet_by_octet(play: Play, header: bytes) -> None:
     ],
 )
 def test_what_is_no_amqp_is_told_the_right_header_and_cut_off(
-    play: Play, header: bytes, what: str
+    harness: Harness, header: bytes, what: str
 ) -> None:
-    client = play.dials()
-    client.feeds(header)
-    client.hears(0, "header")
-    client.is_cut_off()
+    client = harness.connect()
+    client.feed(header)
+    client.expect(0, "header")
+    client.expect_socket_closed()
     received = client.log.of("wrong protocol")["received"]
     assert isinstance(received, str)
     assert received.startswith(what)
@@ -128,28 +128,30 @@ def test_what_is_no_amqp_is_told_the_right_header_and_cut_off(
     ],
 )
 def test_a_method_out_of_turn_closes_the_connection(
-    play: Play, step: str, belongs_to: str, method: Frame
+    harness: Harness, step: str, belongs_to: str, method: Frame
 ) -> None:
     if step == belongs_to:
-        client = client_at(play, step)
-        client.says(0, method)
+        client = client_at(harness, step)
+        client.send(0, method)
         assert not client.connection.finished
-        assert all(not isinstance(heard, Connection.Close) for _, heard in client.hears_all())
+        assert all(
+            not isinstance(received, Connection.Close) for _, received in client.receive_all()
+        )
         return
-    client = client_at(play, step)
-    client.says(0, method)
-    close = client.hears_a(0, Connection.Close)
+    client = client_at(harness, step)
+    client.send(0, method)
+    close = client.expect_method(0, Connection.Close)
     assert close.reply_code in OUT_OF_TURN
     assert (close.class_id, close.method_id) == divmod(method.index, 0x10000)
-    client.says(0, Connection.CloseOk())
-    client.is_cut_off()
+    client.send(0, Connection.CloseOk())
+    client.expect_socket_closed()
 
 
 @pytest.mark.parametrize("step", STEPS[1:4])
-def test_a_channel_cannot_be_opened_before_the_connection(play: Play, step: str) -> None:
-    client = client_at(play, step)
-    client.says(1, Channel.Open())
-    assert client.hears_a(0, Connection.Close).reply_code in OUT_OF_TURN
+def test_a_channel_cannot_be_opened_before_the_connection(harness: Harness, step: str) -> None:
+    client = client_at(harness, step)
+    client.send(1, Channel.Open())
+    assert client.expect_method(0, Connection.Close).reply_code in OUT_OF_TURN
 
 
 @pytest.mark.parametrize(
@@ -158,56 +160,56 @@ def test_a_channel_cannot_be_opened_before_the_connection(play: Play, step: str)
 def test_a_method_that_is_not_for_channel_0_closes_the_connection(
     alice: Client, method: Frame
 ) -> None:
-    alice.says(0, method)
-    close = alice.hears_a(0, Connection.Close)
+    alice.send(0, method)
+    close = alice.expect_method(0, Connection.Close)
     assert close.reply_code in OUT_OF_TURN
     assert (close.class_id, close.method_id) == divmod(method.index, 0x10000)
 
 
 @pytest.mark.parametrize("step", STEPS[1:])
-def test_close_is_answered_at_every_step(play: Play, step: str) -> None:
-    client = client_at(play, step)
-    client.says(0, Connection.Close(200, "changed my mind", 0, 0))
-    client.hears(0, Connection.CloseOk())
-    client.is_cut_off()
-    assert play.broker.connections_open == 0
+def test_close_is_answered_at_every_step(harness: Harness, step: str) -> None:
+    client = client_at(harness, step)
+    client.send(0, Connection.Close(200, "changed my mind", 0, 0))
+    client.expect(0, Connection.CloseOk())
+    client.expect_socket_closed()
+    assert harness.broker.connections_open == 0
 
 
-def test_after_a_refusal_all_is_ignored_but_close_and_close_ok(play: Play) -> None:
-    client = client_at(play, "open")
-    client.opens(1, 2)
-    client.says(2, commands.Basic.Consume(queue="q", consumer_tag="c"), Channel.Flow(False))
-    client.is_refused(2, ReplyCode.NOT_FOUND, "no queue 'q' in vhost '/'", commands.Basic.Consume)
-    client.says(1, Channel.Flow(False))
-    client.is_refused(0, ReplyCode.NOT_IMPLEMENTED, "active=false", Channel.Flow)
-    client.says(1, Queue.Declare(queue="q"))
-    client.says(0, Connection.Open("/"))
-    client.publishes(1, "q", b"in flight while the error came")
-    client.publishes(7, "q", b"in flight while the error came")
-    client.feeds(wire.HEARTBEAT)
-    client.hears_nothing()
+def test_after_a_refusal_all_is_ignored_but_close_and_close_ok(harness: Harness) -> None:
+    client = client_at(harness, "open")
+    client.open_channels(1, 2)
+    client.send(2, commands.Basic.Consume(queue="q", consumer_tag="c"), Channel.Flow(False))
+    client.expect_error(2, ReplyCode.NOT_FOUND, "no queue 'q' in vhost '/'", commands.Basic.Consume)
+    client.send(1, Channel.Flow(False))
+    client.expect_error(0, ReplyCode.NOT_IMPLEMENTED, "active=false", Channel.Flow)
+    client.send(1, Queue.Declare(queue="q"))
+    client.send(0, Connection.Open("/"))
+    client.publish(1, "q", b"in flight while the error came")
+    client.publish(7, "q", b"in flight while the error came")
+    client.feed(wire.HEARTBEAT)
+    client.expect_nothing()
     assert not client.connection.finished, "there is no close-ok yet"
-    client.says(0, Connection.CloseOk())
-    client.is_cut_off()
-    assert not play.has_queue("q")
+    client.send(0, Connection.CloseOk())
+    client.expect_socket_closed()
+    assert not harness.has_queue("q")
 
 
 def test_a_close_that_crosses_the_brokers_close_is_answered(alice: Client) -> None:
-    alice.says(1, Channel.Flow(False))
-    alice.is_refused(0, ReplyCode.NOT_IMPLEMENTED, "active=false", Channel.Flow)
-    alice.says(0, Connection.Close(200, "", 0, 0))
-    alice.hears(0, Connection.CloseOk())
-    alice.is_cut_off()
+    alice.send(1, Channel.Flow(False))
+    alice.expect_error(0, ReplyCode.NOT_IMPLEMENTED, "active=false", Channel.Flow)
+    alice.send(0, Connection.Close(200, "", 0, 0))
+    alice.expect(0, Connection.CloseOk())
+    alice.expect_socket_closed()
 
 
-def test_whatever_comes_behind_close_is_not_looked_at(play: Play, alice: Client) -> None:
-    close = wire.says(0, Connection.Close(200, "", 0, 0))
-    alice.feeds(close + wire.says(1, Queue.Declare(queue="q")) + b"no frame at all, by far")
-    alice.hears(0, Connection.CloseOk())
-    alice.is_cut_off()
-    alice.feeds(wire.says(1, Queue.Declare(queue="q")))
-    alice.is_cut_off()
-    assert not play.has_queue("q")
+def test_whatever_comes_behind_close_is_not_looked_at(harness: Harness, alice: Client) -> None:
+    close = wire.method_frames(0, Connection.Close(200, "", 0, 0))
+    alice.feed(close + wire.method_frames(1, Queue.Declare(queue="q")) + b"no frame at all, by far")
+    alice.expect(0, Connection.CloseOk())
+    alice.expect_socket_closed()
+    alice.feed(wire.method_frames(1, Queue.Declare(queue="q")))
+    alice.expect_socket_closed()
+    assert not harness.has_queue("q")
 
 
 @pytest.mark.parametrize(
@@ -236,77 +238,77 @@ def test_whatever_comes_behind_close_is_not_looked_at(play: Play, alice: Client)
     ],
 )
 def test_a_limit_beyond_what_was_proposed_is_refused(
-    play: Play, tuned: Connection.TuneOk, text: str
+    harness: Harness, tuned: Connection.TuneOk, text: str
 ) -> None:
-    client = client_at(play, "logged in")
-    client.says(0, tuned)
-    client.is_refused(0, ReplyCode.NOT_ALLOWED, text, Connection.TuneOk)
+    client = client_at(harness, "logged in")
+    client.send(0, tuned)
+    client.expect_error(0, ReplyCode.NOT_ALLOWED, text, Connection.TuneOk)
 
 
 @pytest.mark.parametrize(("channels", "frame_max"), [(1, 4096), (2047, 131_072)])
 def test_a_limit_within_what_was_proposed_is_the_clients_word(
-    play: Play, channels: int, frame_max: int
+    harness: Harness, channels: int, frame_max: int
 ) -> None:
-    client = play.opens(1, channel_max=channels, frame_max=frame_max)
+    client = harness.open_client(1, channel_max=channels, frame_max=frame_max)
     assert client.connection.session.frame_max == frame_max
 
 
 @pytest.mark.parametrize("vhost", ["nowhere", ""])
-def test_an_unknown_virtual_host_is_refused(play: Play, vhost: str) -> None:
-    client = client_at(play, "tuned")
-    client.says(0, Connection.Open(vhost))
-    client.is_refused(0, ReplyCode.NOT_ALLOWED, f"vhost {vhost} not found", Connection.Open)
+def test_an_unknown_virtual_host_is_refused(harness: Harness, vhost: str) -> None:
+    client = client_at(harness, "tuned")
+    client.send(0, Connection.Open(vhost))
+    client.expect_error(0, ReplyCode.NOT_ALLOWED, f"vhost {vhost} not found", Connection.Open)
 
 
 def test_a_connection_beyond_the_limit_is_refused_until_one_has_gone() -> None:
-    play = Play(Config(amqp=Amqp(max_connections=1)))
-    first = play.opens()
-    second = client_at(play, "tuned")
-    second.says(0, Connection.Open("/"))
-    second.is_refused(
+    harness = Harness(Config(amqp=Amqp(max_connections=1)))
+    first = harness.open_client()
+    second = client_at(harness, "tuned")
+    second.send(0, Connection.Open("/"))
+    second.expect_error(
         0,
         ReplyCode.NOT_ALLOWED,
         "connection refused: node connection limit (1) is reached",
         Connection.Open,
     )
-    first.says(0, Connection.Close(200, "", 0, 0))
-    first.hears(0, Connection.CloseOk())
-    play.opens()
-    play.ends()
+    first.send(0, Connection.Close(200, "", 0, 0))
+    first.expect(0, Connection.CloseOk())
+    harness.open_client()
+    harness.close()
 
 
 def test_the_limits_of_the_configuration_are_proposed() -> None:
-    play = Play(Config(amqp=Amqp(channel_max=7, frame_max=8192, heartbeat=5)))
-    client = client_at(play, "greeted")
-    client.says(0, start_ok())
-    client.hears(0, Connection.Tune(7, 8192, 5))
-    play.ends()
+    harness = Harness(Config(amqp=Amqp(channel_max=7, frame_max=8192, heartbeat=5)))
+    client = client_at(harness, "greeted")
+    client.send(0, start_ok())
+    client.expect(0, Connection.Tune(7, 8192, 5))
+    harness.close()
 
 
 def test_a_new_secret_is_taken(alice: Client) -> None:
-    alice.says(0, Connection.UpdateSecret("secret", "it ran out"))
-    alice.hears(0, Connection.UpdateSecretOk())
+    alice.send(0, Connection.UpdateSecret("secret", "it ran out"))
+    alice.expect(0, Connection.UpdateSecretOk())
 
 
 def test_an_internal_error_closes_only_its_connection(alice: Client, bob: Client) -> None:
     alice.connection.internal_error()
-    alice.is_refused(0, ReplyCode.INTERNAL_ERROR, "the broker failed to handle a frame")
-    bob.declares(1, "q")
+    alice.expect_error(0, ReplyCode.INTERNAL_ERROR, "the broker failed to handle a frame")
+    bob.declare(1, "q")
 
 
-def test_a_forced_close_gives_its_reason(play: Play, alice: Client) -> None:
+def test_a_forced_close_gives_its_reason(harness: Harness, alice: Client) -> None:
     alice.connection.force_close("broker forced connection closure with reason 'shutdown'")
-    alice.is_refused(
+    alice.expect_error(
         0,
         ReplyCode.CONNECTION_FORCED,
         "broker forced connection closure with reason 'shutdown'",
     )
-    assert play.broker.connections_open == 0
-    alice.says(0, Connection.CloseOk())
-    alice.is_cut_off()
+    assert harness.broker.connections_open == 0
+    alice.send(0, Connection.CloseOk())
+    alice.expect_socket_closed()
 
 
-def test_a_forced_close_before_amqp_was_spoken_just_cuts_the_socket(play: Play) -> None:
-    client = play.dials()
+def test_a_forced_close_before_amqp_was_spoken_just_cuts_the_socket(harness: Harness) -> None:
+    client = harness.connect()
     client.connection.force_close("shutdown")
-    client.is_cut_off()
+    client.expect_socket_closed()

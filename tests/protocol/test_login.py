@@ -8,7 +8,7 @@ from leveret.config import Auth, Config
 from leveret.errors import ReplyCode
 from leveret.limits import SILENT_CLOSE_DELAY_S
 from tests.protocol import wire
-from tests.protocol.playbook import Client, Play, start_ok
+from tests.protocol.harness import Client, Harness, start_ok
 
 
 def amqplain(**fields: str) -> str:
@@ -16,10 +16,10 @@ def amqplain(**fields: str) -> str:
     return encode.field_table(dict(fields))[4:].decode()
 
 
-def greeted(play: Play, *, from_loopback: bool = True) -> Client:
-    client = play.dials(from_loopback=from_loopback)
-    client.feeds(wire.PROTOCOL_HEADER)
-    client.hears_a(0, Connection.Start)
+def greeted(harness: Harness, *, from_loopback: bool = True) -> Client:
+    client = harness.connect(from_loopback=from_loopback)
+    client.feed(wire.PROTOCOL_HEADER)
+    client.expect_method(0, Connection.Start)
     return client
 
 
@@ -39,10 +39,10 @@ def refusal(mechanism: str) -> str:
         ("AMQPLAIN", amqplain(PASSWORD="guest", LOGIN="guest", MORE="x")),
     ],
 )
-def test_the_right_password_logs_in(play: Play, mechanism: str, response: str) -> None:
-    client = greeted(play)
-    client.says(0, start_ok(mechanism=mechanism, response=response))
-    client.hears_a(0, Connection.Tune)
+def test_the_right_password_logs_in(harness: Harness, mechanism: str, response: str) -> None:
+    client = greeted(harness)
+    client.send(0, start_ok(mechanism=mechanism, response=response))
+    client.expect_method(0, Connection.Tune)
     assert client.connection.session.user == "guest"
 
 
@@ -57,53 +57,53 @@ WRONG = [
 
 @pytest.mark.parametrize(("mechanism", "response"), WRONG)
 def test_a_wrong_login_is_told_to_who_can_read_it(
-    play: Play, mechanism: str, response: str
+    harness: Harness, mechanism: str, response: str
 ) -> None:
-    client = greeted(play)
-    client.says(0, start_ok(mechanism=mechanism, response=response))
-    client.is_refused(0, ReplyCode.ACCESS_REFUSED, refusal(mechanism))
+    client = greeted(harness)
+    client.send(0, start_ok(mechanism=mechanism, response=response))
+    client.expect_error(0, ReplyCode.ACCESS_REFUSED, refusal(mechanism))
     assert client.log.of("login refused")["reason"] == "wrong user or password"
-    client.says(0, Connection.CloseOk())
-    client.is_cut_off()
+    client.send(0, Connection.CloseOk())
+    client.expect_socket_closed()
 
 
 @pytest.mark.parametrize(("mechanism", "response"), WRONG)
 def test_a_wrong_login_is_met_by_silence_and_then_the_end_otherwise(
-    play: Play, mechanism: str, response: str
+    harness: Harness, mechanism: str, response: str
 ) -> None:
-    client = greeted(play)
-    client.passes(5.0)
-    client.says(0, start_ok(mechanism=mechanism, response=response, capabilities=()))
-    client.passes(5.0 + SILENT_CLOSE_DELAY_S - 0.1)
-    client.hears_nothing()
+    client = greeted(harness)
+    client.advance_to(5.0)
+    client.send(0, start_ok(mechanism=mechanism, response=response, capabilities=()))
+    client.advance_to(5.0 + SILENT_CLOSE_DELAY_S - 0.1)
+    client.expect_nothing()
     assert not client.connection.finished
-    client.passes(5.0 + SILENT_CLOSE_DELAY_S)
-    client.is_cut_off()
+    client.advance_to(5.0 + SILENT_CLOSE_DELAY_S)
+    client.expect_socket_closed()
 
 
 @pytest.mark.parametrize(
     "more",
     [
-        wire.says(0, start_ok()),
-        wire.says(0, Connection.Close(200, "", 0, 0)),
+        wire.method_frames(0, start_ok()),
+        wire.method_frames(0, Connection.Close(200, "", 0, 0)),
         wire.PROTOCOL_HEADER,
         b"\xff" * 100,
     ],
 )
-def test_who_was_refused_in_silence_is_not_listened_to(play: Play, more: bytes) -> None:
-    client = greeted(play)
-    refused = wire.says(0, start_ok(response="\0guest\0wrong", capabilities=()))
-    client.feeds(refused + more)
-    client.feeds(more)
-    client.hears_nothing()
+def test_who_was_refused_in_silence_is_not_listened_to(harness: Harness, more: bytes) -> None:
+    client = greeted(harness)
+    refused = wire.method_frames(0, start_ok(response="\0guest\0wrong", capabilities=()))
+    client.feed(refused + more)
+    client.feed(more)
+    client.expect_nothing()
     assert not client.connection.finished, "the wait makes guessing slow"
-    client.passes(SILENT_CLOSE_DELAY_S)
-    client.is_cut_off()
+    client.advance_to(SILENT_CLOSE_DELAY_S)
+    client.expect_socket_closed()
 
 
 @pytest.mark.parametrize("capability", ["false", "a text", "absent"])
-def test_a_capability_counts_only_if_it_is_true(play: Play, capability: str) -> None:
-    client = greeted(play)
+def test_a_capability_counts_only_if_it_is_true(harness: Harness, capability: str) -> None:
+    client = greeted(harness)
     method = start_ok(response="\0guest\0wrong", capabilities=())
     if capability == "false":
         method.client_properties["capabilities"] = {"authentication_failure_close": False}
@@ -111,38 +111,38 @@ def test_a_capability_counts_only_if_it_is_true(play: Play, capability: str) -> 
         method.client_properties["capabilities"] = "authentication_failure_close"
     else:
         del method.client_properties["capabilities"]
-    client.says(0, method)
-    client.hears_nothing()
+    client.send(0, method)
+    client.expect_nothing()
 
 
-def test_guest_logs_in_from_loopback_only(play: Play) -> None:
-    client = greeted(play, from_loopback=False)
-    client.says(0, start_ok())
-    client.is_refused(0, ReplyCode.ACCESS_REFUSED, refusal("PLAIN"))
+def test_guest_logs_in_from_loopback_only(harness: Harness) -> None:
+    client = greeted(harness, from_loopback=False)
+    client.send(0, start_ok())
+    client.expect_error(0, ReplyCode.ACCESS_REFUSED, refusal("PLAIN"))
     assert client.log.of("login refused")["reason"] == "user may log in from loopback only"
 
 
 def test_another_user_logs_in_from_anywhere() -> None:
-    play = Play(Config(auth=Auth(default_user="shop", default_pass="s3cret")))
-    client = greeted(play, from_loopback=False)
-    client.says(0, start_ok(response="\0shop\0s3cret"))
-    client.hears_a(0, Connection.Tune)
-    play.ends()
+    harness = Harness(Config(auth=Auth(default_user="shop", default_pass="s3cret")))
+    client = greeted(harness, from_loopback=False)
+    client.send(0, start_ok(response="\0shop\0s3cret"))
+    client.expect_method(0, Connection.Tune)
+    harness.close()
 
 
 def test_guest_logs_in_from_anywhere_where_the_configuration_says_so() -> None:
-    play = Play(Config(auth=Auth(loopback_users=())))
-    client = greeted(play, from_loopback=False)
-    client.says(0, start_ok())
-    client.hears_a(0, Connection.Tune)
-    play.ends()
+    harness = Harness(Config(auth=Auth(loopback_users=())))
+    client = greeted(harness, from_loopback=False)
+    client.send(0, start_ok())
+    client.expect_method(0, Connection.Tune)
+    harness.close()
 
 
 @pytest.mark.parametrize("mechanism", ["MAGIC", "plain", "EXTERNAL", "ANONYMOUS", ""])
-def test_an_unknown_mechanism_is_refused(play: Play, mechanism: str) -> None:
-    client = greeted(play)
-    client.says(0, start_ok(mechanism=mechanism))
-    client.is_refused(
+def test_an_unknown_mechanism_is_refused(harness: Harness, mechanism: str) -> None:
+    client = greeted(harness)
+    client.send(0, start_ok(mechanism=mechanism))
+    client.expect_error(
         0,
         ReplyCode.COMMAND_INVALID,
         f"unknown authentication mechanism '{mechanism}'",
@@ -163,11 +163,11 @@ def test_an_unknown_mechanism_is_refused(play: Play, mechanism: str) -> None:
     ],
 )
 def test_a_malformed_response_is_refused_without_repeating_it(
-    play: Play, mechanism: str, response: str
+    harness: Harness, mechanism: str, response: str
 ) -> None:
-    client = greeted(play)
-    client.says(0, start_ok(mechanism=mechanism, response=response))
-    client.is_refused(
+    client = greeted(harness)
+    client.send(0, start_ok(mechanism=mechanism, response=response))
+    client.expect_error(
         0,
         ReplyCode.SYNTAX_ERROR,
         "response of the login mechanism is invalid",
@@ -175,18 +175,18 @@ def test_a_malformed_response_is_refused_without_repeating_it(
     )
 
 
-def test_no_password_is_ever_logged(play: Play) -> None:
-    client = greeted(play)
-    client.says(0, start_ok(response="\0guest\0hunter2"))
-    client.hears_a(0, Connection.Close)
+def test_no_password_is_ever_logged(harness: Harness) -> None:
+    client = greeted(harness)
+    client.send(0, start_ok(response="\0guest\0hunter2"))
+    client.expect_method(0, Connection.Close)
     assert "hunter2" not in repr(client.log.events)
     assert client.log.of("login refused")["user"] == "guest"
 
 
-def test_a_name_that_is_no_text_is_left_out(play: Play) -> None:
-    client = greeted(play)
+def test_a_name_that_is_no_text_is_left_out(harness: Harness) -> None:
+    client = greeted(harness)
     method = start_ok()
     method.client_properties["connection_name"] = 7
-    client.says(0, method)
-    client.hears_a(0, Connection.Tune)
+    client.send(0, method)
+    client.expect_method(0, Connection.Tune)
     assert client.connection.name == ""

@@ -7,167 +7,167 @@ from pamqp.commands import Basic
 
 from leveret.config import Config, Qos
 from leveret.errors import ReplyCode
-from tests.protocol.playbook import Client, Play
+from tests.protocol.harness import Client, Harness
 
 
 def qos(client: Client, channel: int, count: int, *, shared: bool = False) -> None:
-    client.does(channel, Basic.Qos(prefetch_count=count, global_=shared), Basic.QosOk)
+    client.call(channel, Basic.Qos(prefetch_count=count, global_=shared), Basic.QosOk)
 
 
 def test_a_consumer_holds_no_more_than_its_prefetch(alice: Client) -> None:
-    alice.declares(1, "q")
+    alice.declare(1, "q")
     qos(alice, 1, 2)
-    alice.consumes(1, "q", "c")
-    alice.publishes(1, "q", b"1", b"2", b"3", b"4")
-    alice.gets(1, "c", 1, b"1")
-    alice.gets(1, "c", 2, b"2")
-    alice.hears_nothing()
-    alice.says(1, Basic.Ack(1))
-    alice.gets(1, "c", 3, b"3")
-    alice.says(1, Basic.Ack(3, True))
-    alice.gets(1, "c", 4, b"4")
+    alice.consume(1, "q", "c")
+    alice.publish(1, "q", b"1", b"2", b"3", b"4")
+    alice.expect_delivery(1, "c", 1, b"1")
+    alice.expect_delivery(1, "c", 2, b"2")
+    alice.expect_nothing()
+    alice.send(1, Basic.Ack(1))
+    alice.expect_delivery(1, "c", 3, b"3")
+    alice.send(1, Basic.Ack(3, True))
+    alice.expect_delivery(1, "c", 4, b"4")
 
 
 @pytest.mark.parametrize(
     "settle", [Basic.Ack(2, True), Basic.Nack(2, True, False), Basic.Ack(0, True)]
 )
 def test_room_for_many_is_used_at_once(alice: Client, settle: Basic.Ack) -> None:
-    alice.declares(1, "q")
+    alice.declare(1, "q")
     qos(alice, 1, 2)
-    alice.publishes(1, "q", b"1", b"2", b"3", b"4")
-    alice.consumes(1, "q", "c")
-    alice.gets(1, "c", 1, b"1")
-    alice.gets(1, "c", 2, b"2")
-    alice.says(1, settle)
-    alice.gets(1, "c", 3, b"3")
-    alice.gets(1, "c", 4, b"4")
+    alice.publish(1, "q", b"1", b"2", b"3", b"4")
+    alice.consume(1, "q", "c")
+    alice.expect_delivery(1, "c", 1, b"1")
+    alice.expect_delivery(1, "c", 2, b"2")
+    alice.send(1, settle)
+    alice.expect_delivery(1, "c", 3, b"3")
+    alice.expect_delivery(1, "c", 4, b"4")
 
 
 def test_prefetch_is_of_consumers_to_come(alice: Client) -> None:
-    alice.declares(1, "q", "r")
-    alice.consumes(1, "q", "free")
+    alice.declare(1, "q", "r")
+    alice.consume(1, "q", "free")
     qos(alice, 1, 1)
-    alice.consumes(1, "r", "bound")
+    alice.consume(1, "r", "bound")
     qos(alice, 1, 2)
-    alice.publishes(1, "q", b"1", b"2")
-    alice.gets(1, "free", 1, b"1")
-    alice.gets(1, "free", 2, b"2")
-    alice.publishes(1, "r", b"3", b"4")
-    alice.gets(1, "bound", 3, b"3", key="r")
-    alice.hears_nothing()
+    alice.publish(1, "q", b"1", b"2")
+    alice.expect_delivery(1, "free", 1, b"1")
+    alice.expect_delivery(1, "free", 2, b"2")
+    alice.publish(1, "r", b"3", b"4")
+    alice.expect_delivery(1, "bound", 3, b"3", key="r")
+    alice.expect_nothing()
 
 
 @pytest.fixture
 def retuning() -> Iterator[Client]:
     """A client with channels 1 and 2 of a broker that lets basic.qos retune."""
-    play = Play(Config(qos=Qos(retune=True)))
-    yield play.opens(1, 2)
-    play.ends()
+    harness = Harness(Config(qos=Qos(retune=True)))
+    yield harness.open_client(1, 2)
+    harness.close()
 
 
 class TestRetuning:
     def test_a_raised_prefetch_makes_room_at_once_behind_the_reply(self, retuning: Client) -> None:
-        retuning.declares(1, "q")
+        retuning.declare(1, "q")
         qos(retuning, 1, 1)
-        retuning.consumes(1, "q", "c")
-        retuning.publishes(1, "q", b"1", b"2", b"3", b"4")
-        retuning.gets(1, "c", 1, b"1")
-        retuning.says(1, Basic.Qos(prefetch_count=3))
-        retuning.hears(1, Basic.QosOk())
-        retuning.gets(1, "c", 2, b"2")
-        retuning.gets(1, "c", 3, b"3")
-        retuning.hears_nothing()
-        retuning.says(1, Basic.Qos(prefetch_count=0))
-        retuning.hears(1, Basic.QosOk())
-        retuning.gets(1, "c", 4, b"4")
+        retuning.consume(1, "q", "c")
+        retuning.publish(1, "q", b"1", b"2", b"3", b"4")
+        retuning.expect_delivery(1, "c", 1, b"1")
+        retuning.send(1, Basic.Qos(prefetch_count=3))
+        retuning.expect(1, Basic.QosOk())
+        retuning.expect_delivery(1, "c", 2, b"2")
+        retuning.expect_delivery(1, "c", 3, b"3")
+        retuning.expect_nothing()
+        retuning.send(1, Basic.Qos(prefetch_count=0))
+        retuning.expect(1, Basic.QosOk())
+        retuning.expect_delivery(1, "c", 4, b"4")
 
     def test_a_lowered_prefetch_holds_when_enough_is_settled(self, retuning: Client) -> None:
-        retuning.declares(1, "q")
-        retuning.consumes(1, "q", "c")
-        retuning.publishes(1, "q", b"1", b"2", b"3")
+        retuning.declare(1, "q")
+        retuning.consume(1, "q", "c")
+        retuning.publish(1, "q", b"1", b"2", b"3")
         for number in (1, 2, 3):
-            retuning.gets(1, "c", number, b"%d" % number)
+            retuning.expect_delivery(1, "c", number, b"%d" % number)
         qos(retuning, 1, 1)
-        retuning.publishes(1, "q", b"4", b"5")
-        retuning.says(1, Basic.Ack(2, True))
-        retuning.hears_nothing()
-        retuning.says(1, Basic.Ack(3))
-        retuning.gets(1, "c", 4, b"4")
+        retuning.publish(1, "q", b"4", b"5")
+        retuning.send(1, Basic.Ack(2, True))
+        retuning.expect_nothing()
+        retuning.send(1, Basic.Ack(3))
+        retuning.expect_delivery(1, "c", 4, b"4")
 
     def test_other_channels_and_automatic_acknowledgement_are_left_alone(
         self, retuning: Client
     ) -> None:
-        retuning.declares(1, "q", "r")
-        retuning.consumes(1, "q", "automatic", no_ack=True)
-        retuning.consumes(2, "r", "other")
+        retuning.declare(1, "q", "r")
+        retuning.consume(1, "q", "automatic", no_ack=True)
+        retuning.consume(2, "r", "other")
         qos(retuning, 1, 1)
-        retuning.publishes(1, "q", b"1", b"2")
-        retuning.gets(1, "automatic", 1, b"1")
-        retuning.gets(1, "automatic", 2, b"2")
-        retuning.publishes(1, "r", b"3", b"4")
-        retuning.gets(2, "other", 1, b"3", key="r")
-        retuning.gets(2, "other", 2, b"4", key="r")
+        retuning.publish(1, "q", b"1", b"2")
+        retuning.expect_delivery(1, "automatic", 1, b"1")
+        retuning.expect_delivery(1, "automatic", 2, b"2")
+        retuning.publish(1, "r", b"3", b"4")
+        retuning.expect_delivery(2, "other", 1, b"3", key="r")
+        retuning.expect_delivery(2, "other", 2, b"4", key="r")
 
     def test_the_channels_own_limit_holds_besides(self, retuning: Client) -> None:
-        retuning.declares(1, "q")
+        retuning.declare(1, "q")
         qos(retuning, 1, 1)
         qos(retuning, 1, 2, shared=True)
-        retuning.consumes(1, "q", "c")
-        retuning.publishes(1, "q", b"1", b"2", b"3")
-        retuning.gets(1, "c", 1, b"1")
-        retuning.says(1, Basic.Qos(prefetch_count=5))
-        retuning.hears(1, Basic.QosOk())
-        retuning.gets(1, "c", 2, b"2")
+        retuning.consume(1, "q", "c")
+        retuning.publish(1, "q", b"1", b"2", b"3")
+        retuning.expect_delivery(1, "c", 1, b"1")
+        retuning.send(1, Basic.Qos(prefetch_count=5))
+        retuning.expect(1, Basic.QosOk())
+        retuning.expect_delivery(1, "c", 2, b"2")
 
 
 def test_prefetch_is_of_each_consumer_by_itself(alice: Client) -> None:
-    alice.declares(1, "q")
+    alice.declare(1, "q")
     qos(alice, 1, 1)
-    alice.consumes(1, "q", "a")
-    alice.consumes(1, "q", "b")
-    alice.publishes(1, "q", b"1", b"2", b"3")
-    alice.gets(1, "a", 1, b"1")
-    alice.gets(1, "b", 2, b"2")
-    alice.hears_nothing()
+    alice.consume(1, "q", "a")
+    alice.consume(1, "q", "b")
+    alice.publish(1, "q", b"1", b"2", b"3")
+    alice.expect_delivery(1, "a", 1, b"1")
+    alice.expect_delivery(1, "b", 2, b"2")
+    alice.expect_nothing()
 
 
 def test_what_needs_no_acknowledgement_is_not_limited(alice: Client) -> None:
-    alice.declares(1, "q")
+    alice.declare(1, "q")
     qos(alice, 1, 1)
     qos(alice, 1, 1, shared=True)
-    alice.consumes(1, "q", "c", no_ack=True)
-    alice.publishes(1, "q", b"1", b"2", b"3")
+    alice.consume(1, "q", "c", no_ack=True)
+    alice.publish(1, "q", b"1", b"2", b"3")
     for number in (1, 2, 3):
-        alice.gets(1, "c", number, b"%d" % number)
+        alice.expect_delivery(1, "c", number, b"%d" % number)
 
 
 def test_a_shared_limit_is_of_all_consumers_of_the_channel(alice: Client) -> None:
-    alice.declares(1, "q")
-    alice.consumes(1, "q", "a")
-    alice.consumes(1, "q", "b")
+    alice.declare(1, "q")
+    alice.consume(1, "q", "a")
+    alice.consume(1, "q", "b")
     qos(alice, 1, 3, shared=True)
-    alice.publishes(1, "q", b"1", b"2", b"3", b"4", b"5")
+    alice.publish(1, "q", b"1", b"2", b"3", b"4", b"5")
     for number, tag in enumerate(("a", "b", "a"), 1):
-        alice.gets(1, tag, number, b"%d" % number)
-    alice.hears_nothing()
-    alice.says(1, Basic.Ack(2))
-    assert alice.hears_a_content(1).body == b"4"
-    alice.hears_nothing()
+        alice.expect_delivery(1, tag, number, b"%d" % number)
+    alice.expect_nothing()
+    alice.send(1, Basic.Ack(2))
+    assert alice.expect_content(1).body == b"4"
+    alice.expect_nothing()
 
 
 def test_room_under_a_shared_limit_is_for_any_queue(alice: Client) -> None:
     """Who gave the room back may have nothing more to take."""
-    alice.declares(1, "q", "r")
+    alice.declare(1, "q", "r")
     qos(alice, 1, 2, shared=True)
-    alice.publishes(1, "q", b"1", b"2")
-    alice.publishes(1, "r", b"3")
-    alice.consumes(1, "q", "a")
-    alice.gets(1, "a", 1, b"1")
-    alice.gets(1, "a", 2, b"2")
-    alice.consumes(1, "r", "b")
-    alice.hears_nothing()
-    alice.says(1, Basic.Ack(1))
-    alice.gets(1, "b", 3, b"3", key="r")
+    alice.publish(1, "q", b"1", b"2")
+    alice.publish(1, "r", b"3")
+    alice.consume(1, "q", "a")
+    alice.expect_delivery(1, "a", 1, b"1")
+    alice.expect_delivery(1, "a", 2, b"2")
+    alice.consume(1, "r", "b")
+    alice.expect_nothing()
+    alice.send(1, Basic.Ack(1))
+    alice.expect_delivery(1, "b", 3, b"3", key="r")
 
 
 @pytest.mark.parametrize(
@@ -177,133 +177,133 @@ def test_room_under_a_shared_limit_is_for_any_queue(alice: Client) -> None:
 def test_a_cancelled_consumer_gives_room_back_to_the_others(
     alice: Client, settle: Basic.Ack
 ) -> None:
-    alice.declares(1, "q", "r")
+    alice.declare(1, "q", "r")
     qos(alice, 1, 1, shared=True)
-    alice.publishes(1, "q", b"1")
-    alice.publishes(1, "r", b"2")
-    alice.consumes(1, "q", "a")
-    alice.gets(1, "a", 1, b"1")
-    alice.consumes(1, "r", "b")
-    alice.does(1, Basic.Cancel(consumer_tag="a"), Basic.CancelOk)
-    alice.hears_nothing()
-    alice.says(1, settle)
-    alice.gets(1, "b", 2, b"2", key="r")
+    alice.publish(1, "q", b"1")
+    alice.publish(1, "r", b"2")
+    alice.consume(1, "q", "a")
+    alice.expect_delivery(1, "a", 1, b"1")
+    alice.consume(1, "r", "b")
+    alice.call(1, Basic.Cancel(consumer_tag="a"), Basic.CancelOk)
+    alice.expect_nothing()
+    alice.send(1, settle)
+    alice.expect_delivery(1, "b", 2, b"2", key="r")
 
 
 def test_a_shared_limit_used_up_holds_what_needs_no_acknowledgement_too(alice: Client) -> None:
-    alice.declares(1, "q", "r")
+    alice.declare(1, "q", "r")
     qos(alice, 1, 1, shared=True)
-    alice.consumes(1, "q", "acknowledges")
-    alice.consumes(1, "r", "does not", no_ack=True)
-    alice.publishes(1, "r", b"1", b"2")
-    alice.gets(1, "does not", 1, b"1", key="r")
-    alice.gets(1, "does not", 2, b"2", key="r")
-    alice.publishes(1, "q", b"3")
-    alice.gets(1, "acknowledges", 3, b"3")
-    alice.publishes(1, "r", b"4")
-    alice.hears_nothing()
-    alice.says(1, Basic.Ack(3))
-    alice.gets(1, "does not", 4, b"4", key="r")
+    alice.consume(1, "q", "acknowledges")
+    alice.consume(1, "r", "does not", no_ack=True)
+    alice.publish(1, "r", b"1", b"2")
+    alice.expect_delivery(1, "does not", 1, b"1", key="r")
+    alice.expect_delivery(1, "does not", 2, b"2", key="r")
+    alice.publish(1, "q", b"3")
+    alice.expect_delivery(1, "acknowledges", 3, b"3")
+    alice.publish(1, "r", b"4")
+    alice.expect_nothing()
+    alice.send(1, Basic.Ack(3))
+    alice.expect_delivery(1, "does not", 4, b"4", key="r")
 
 
 @pytest.mark.parametrize("queues", [("q", "q", "q"), ("q", "r", "s")])
 def test_consumers_under_a_shared_limit_take_turns(
     alice: Client, bob: Client, queues: tuple[str, str, str]
 ) -> None:
-    alice.declares(1, *sorted(set(queues)))
+    alice.declare(1, *sorted(set(queues)))
     qos(alice, 1, 1, shared=True)
     for tag, queue in zip("abc", queues, strict=True):
-        alice.consumes(1, queue, tag)
+        alice.consume(1, queue, tag)
     for queue in queues:
-        bob.publishes(1, queue, b"1", b"2")
+        bob.publish(1, queue, b"1", b"2")
     for number, tag in enumerate("abcabc", 1):
-        deliver = alice.hears_a_content(1).method
+        deliver = alice.expect_content(1).method
         assert isinstance(deliver, Basic.Deliver)
         assert deliver.consumer_tag == tag
-        alice.says(1, Basic.Ack(number))
+        alice.send(1, Basic.Ack(number))
 
 
 def test_both_limits_hold_at_once(alice: Client) -> None:
-    alice.declares(1, "q")
+    alice.declare(1, "q")
     qos(alice, 1, 2)
     qos(alice, 1, 3, shared=True)
-    alice.consumes(1, "q", "a")
-    alice.publishes(1, "q", b"1", b"2", b"3", b"4")
-    alice.gets(1, "a", 1, b"1")
-    alice.gets(1, "a", 2, b"2")
-    alice.hears_nothing()
-    alice.consumes(1, "q", "b")
-    alice.gets(1, "b", 3, b"3")
-    alice.hears_nothing()
-    alice.says(1, Basic.Ack(3))
-    alice.gets(1, "b", 4, b"4")
+    alice.consume(1, "q", "a")
+    alice.publish(1, "q", b"1", b"2", b"3", b"4")
+    alice.expect_delivery(1, "a", 1, b"1")
+    alice.expect_delivery(1, "a", 2, b"2")
+    alice.expect_nothing()
+    alice.consume(1, "q", "b")
+    alice.expect_delivery(1, "b", 3, b"3")
+    alice.expect_nothing()
+    alice.send(1, Basic.Ack(3))
+    alice.expect_delivery(1, "b", 4, b"4")
 
 
 def test_a_shared_limit_that_is_raised_or_lifted_holds_at_once(alice: Client) -> None:
-    alice.declares(1, "q")
+    alice.declare(1, "q")
     qos(alice, 1, 1, shared=True)
-    alice.consumes(1, "q", "c")
-    alice.publishes(1, "q", b"1", b"2", b"3", b"4")
-    alice.gets(1, "c", 1, b"1")
-    alice.says(1, Basic.Qos(prefetch_count=2, global_=True))
-    assert {type(heard).__name__ for _, heard in alice.hears_all()} == {"Content", "QosOk"}
-    alice.says(1, Basic.Qos(prefetch_count=0, global_=True))
-    assert len(alice.hears_all()) == 3
+    alice.consume(1, "q", "c")
+    alice.publish(1, "q", b"1", b"2", b"3", b"4")
+    alice.expect_delivery(1, "c", 1, b"1")
+    alice.send(1, Basic.Qos(prefetch_count=2, global_=True))
+    assert {type(received).__name__ for _, received in alice.receive_all()} == {"Content", "QosOk"}
+    alice.send(1, Basic.Qos(prefetch_count=0, global_=True))
+    assert len(alice.receive_all()) == 3
 
 
-def test_limits_are_of_their_channel(play: Play) -> None:
-    client = play.opens(1, 2)
-    client.declares(1, "q")
+def test_limits_are_of_their_channel(harness: Harness) -> None:
+    client = harness.open_client(1, 2)
+    client.declare(1, "q")
     qos(client, 1, 1, shared=True)
-    client.consumes(1, "q", "one")
-    client.consumes(2, "q", "two")
-    client.publishes(1, "q", b"1", b"2", b"3")
-    client.gets(1, "one", 1, b"1")
-    client.gets(2, "two", 1, b"2")
-    client.gets(2, "two", 2, b"3")
+    client.consume(1, "q", "one")
+    client.consume(2, "q", "two")
+    client.publish(1, "q", b"1", b"2", b"3")
+    client.expect_delivery(1, "one", 1, b"1")
+    client.expect_delivery(2, "two", 1, b"2")
+    client.expect_delivery(2, "two", 2, b"3")
 
 
 def test_a_message_that_goes_back_makes_room(alice: Client, bob: Client) -> None:
-    alice.declares(1, "q")
+    alice.declare(1, "q")
     qos(alice, 1, 1)
-    alice.publishes(1, "q", b"1", b"2")
-    alice.consumes(1, "q", "c")
-    alice.gets(1, "c", 1, b"1")
-    bob.consumes(1, "q", "d")
-    bob.gets(1, "d", 1, b"2")
-    alice.says(1, Basic.Reject(1, True))
-    heard = [*alice.hears_all(), *bob.hears_all()]
-    assert len(heard) == 1, "it goes to exactly one of those with room"
+    alice.publish(1, "q", b"1", b"2")
+    alice.consume(1, "q", "c")
+    alice.expect_delivery(1, "c", 1, b"1")
+    bob.consume(1, "q", "d")
+    bob.expect_delivery(1, "d", 1, b"2")
+    alice.send(1, Basic.Reject(1, True))
+    received = [*alice.receive_all(), *bob.receive_all()]
+    assert len(received) == 1, "it goes to exactly one of those with room"
 
 
 def test_a_prefetch_in_octets_is_not_implemented(alice: Client) -> None:
-    alice.says(1, Basic.Qos(prefetch_size=4096))
-    alice.is_refused(0, ReplyCode.NOT_IMPLEMENTED, "prefetch_size!=0 (4096)", Basic.Qos)
+    alice.send(1, Basic.Qos(prefetch_size=4096))
+    alice.expect_error(0, ReplyCode.NOT_IMPLEMENTED, "prefetch_size!=0 (4096)", Basic.Qos)
 
 
 # --- turns -----------------------------------------------------------------------------------
 
 
-def test_consumers_take_turns(play: Play) -> None:
-    clients = [play.opens(1) for _ in range(3)]
-    clients[0].declares(1, "q")
+def test_consumers_take_turns(harness: Harness) -> None:
+    clients = [harness.open_client(1) for _ in range(3)]
+    clients[0].declare(1, "q")
     for client in clients:
-        client.consumes(1, "q", "c", no_ack=True)
-    clients[0].publishes(1, "q", *(b"%d" % number for number in range(7)))
+        client.consume(1, "q", "c", no_ack=True)
+    clients[0].publish(1, "q", *(b"%d" % number for number in range(7)))
     for number in range(7):
-        clients[number % 3].gets(1, "c", number // 3 + 1, b"%d" % number)
+        clients[number % 3].expect_delivery(1, "c", number // 3 + 1, b"%d" % number)
 
 
 def test_who_is_full_is_skipped_and_comes_back_behind_the_others(alice: Client) -> None:
-    alice.declares(1, "q")
+    alice.declare(1, "q")
     qos(alice, 1, 1)
-    alice.consumes(1, "q", "one")
+    alice.consume(1, "q", "one")
     qos(alice, 1, 0)
-    alice.consumes(1, "q", "two")
-    alice.publishes(1, "q", b"1", b"2", b"3", b"4")
+    alice.consume(1, "q", "two")
+    alice.publish(1, "q", b"1", b"2", b"3", b"4")
     for number, tag in enumerate(("one", "two", "two", "two"), 1):
-        alice.gets(1, tag, number, b"%d" % number)
-    alice.says(1, Basic.Ack(1))
-    alice.publishes(1, "q", b"5", b"6")
-    alice.gets(1, "two", 5, b"5")
-    alice.gets(1, "one", 6, b"6")
+        alice.expect_delivery(1, tag, number, b"%d" % number)
+    alice.send(1, Basic.Ack(1))
+    alice.publish(1, "q", b"5", b"6")
+    alice.expect_delivery(1, "two", 5, b"5")
+    alice.expect_delivery(1, "one", 6, b"6")

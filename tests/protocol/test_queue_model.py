@@ -9,7 +9,7 @@ from pamqp.base import Frame
 from pamqp.commands import Basic, Queue, Tx
 
 from tests.protocol import wire
-from tests.protocol.playbook import Client, Play
+from tests.protocol.harness import Client, Harness
 
 CANCELLED = ""
 """The consumer of what is held still when its consumer is gone."""
@@ -64,9 +64,9 @@ class QueueModel(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.play = Play()
-        self.sides = [Side(self.play.opens(1)) for _ in range(2)]
-        self.sides[0].client.declares(1, "q")
+        self.harness = Harness()
+        self.sides = [Side(self.harness.open_client(1)) for _ in range(2)]
+        self.sides[0].client.declare(1, "q")
         self.ready: list[int] = []
         self.back: set[int] = set()
         """Numbers that were delivered before."""
@@ -81,7 +81,7 @@ class QueueModel(RuleBasedStateMachine):
         side = self.sides[which]
         numbers = range(self.published, self.published + count)
         self.published += count
-        side.client.publishes(1, "q", *(b"%d" % number for number in numbers))
+        side.client.publish(1, "q", *(b"%d" % number for number in numbers))
         if side.transaction is not None:
             side.transaction[0].extend(numbers)
         else:
@@ -93,15 +93,15 @@ class QueueModel(RuleBasedStateMachine):
         side = self.sides[which]
         if tag in side.consumers:
             return
-        side.client.does(1, Basic.Qos(prefetch_count=prefetch), Basic.QosOk)
-        side.client.consumes(1, "q", tag, no_ack=no_ack)
+        side.client.call(1, Basic.Qos(prefetch_count=prefetch), Basic.QosOk)
+        side.client.consume(1, "q", tag, no_ack=no_ack)
         side.consumers[tag] = (prefetch, no_ack)
         self.settle_deliveries()
 
     @rule(which=sides, tag=consumer_tags)
     def cancel(self, which: int, tag: str) -> None:
         side = self.sides[which]
-        side.client.does(1, Basic.Cancel(consumer_tag=tag), Basic.CancelOk)
+        side.client.call(1, Basic.Cancel(consumer_tag=tag), Basic.CancelOk)
         side.consumers.pop(tag, None)
         for held in side.held.values():
             if held.consumer == tag:
@@ -111,17 +111,17 @@ class QueueModel(RuleBasedStateMachine):
     def share(self, which: int, count: int) -> None:
         side = self.sides[which]
         side.shared = count
-        side.client.says(1, Basic.Qos(prefetch_count=count, global_=True))
+        side.client.send(1, Basic.Qos(prefetch_count=count, global_=True))
         self.settle_deliveries(reply=Basic.QosOk)
 
     @rule(which=sides, no_ack=st.booleans())
     def get(self, which: int, no_ack: bool) -> None:
         side = self.sides[which]
-        side.client.says(1, Basic.Get(queue="q", no_ack=no_ack))
+        side.client.send(1, Basic.Get(queue="q", no_ack=no_ack))
         if not self.ready:
-            side.client.hears(1, Basic.GetEmpty())
+            side.client.expect(1, Basic.GetEmpty())
             return
-        content = side.client.hears_a_content(1)
+        content = side.client.expect_content(1)
         assert isinstance(content.method, Basic.GetOk)
         number = self.ready.pop(0)
         side.tag += 1
@@ -142,11 +142,11 @@ class QueueModel(RuleBasedStateMachine):
         if multiple and tags == list(side.unsettled()) and data.draw(st.booleans()):
             tag = 0
         if how == "ack":
-            side.client.says(1, Basic.Ack(tag, multiple))
+            side.client.send(1, Basic.Ack(tag, multiple))
         elif how == "nack":
-            side.client.says(1, Basic.Nack(tag, multiple, back))
+            side.client.send(1, Basic.Nack(tag, multiple, back))
         else:
-            side.client.says(1, Basic.Reject(tag, back))
+            side.client.send(1, Basic.Reject(tag, back))
         if side.transaction is not None:
             side.transaction[1].append((tags, back and how != "ack"))
         else:
@@ -156,7 +156,7 @@ class QueueModel(RuleBasedStateMachine):
     @rule(which=sides)
     def select(self, which: int) -> None:
         side = self.sides[which]
-        side.client.does(1, Tx.Select(), Tx.SelectOk)
+        side.client.call(1, Tx.Select(), Tx.SelectOk)
         side.transaction = side.transaction or ([], [])
 
     @precondition(lambda self: any(side.transaction for side in self.sides))
@@ -168,26 +168,26 @@ class QueueModel(RuleBasedStateMachine):
         published, settled = side.transaction
         side.transaction = ([], [])
         if commit:
-            side.client.says(1, Tx.Commit())
+            side.client.send(1, Tx.Commit())
             self.arrive(published)
             for tags, back in settled:
                 self.settled(side, tags, back)
             nothing_back = not any(back for _, back in settled)
             self.settle_deliveries(reply=Tx.CommitOk, from_the_front=nothing_back)
         else:
-            side.client.does(1, Tx.Rollback(), Tx.RollbackOk)
+            side.client.call(1, Tx.Rollback(), Tx.RollbackOk)
 
     @rule(which=sides)
     def recover(self, which: int) -> None:
         side = self.sides[which]
-        side.client.says(1, Basic.Recover(True))
+        side.client.send(1, Basic.Recover(True))
         self.settled(side, list(side.unsettled()), True)
         self.settle_deliveries(reply=Basic.RecoverOk)
 
     @rule(which=sides)
     def purge(self, which: int) -> None:
-        self.sides[which].client.says(1, Queue.Purge(queue="q"))
-        self.sides[which].client.hears(1, Queue.PurgeOk(len(self.ready)))
+        self.sides[which].client.send(1, Queue.Purge(queue="q"))
+        self.sides[which].client.expect(1, Queue.PurgeOk(len(self.ready)))
         self.ready.clear()
 
     @rule(which=sides, how=st.sampled_from(["channel", "refused", "socket"]))
@@ -195,15 +195,15 @@ class QueueModel(RuleBasedStateMachine):
         side = self.sides[which]
         client = side.client
         if how == "channel":
-            client.closes(1)
-            client.opens(1)
+            client.close_channels(1)
+            client.open_channels(1)
         elif how == "refused":
-            client.says(1, Basic.Ack(10**9))
-            assert len(client.hears_all()) == 1
-            client.opens_again(1)
+            client.send(1, Basic.Ack(10**9))
+            assert len(client.receive_all()) == 1
+            client.reopen_channel(1)
         else:
-            client.loses_its_socket()
-            client = self.play.opens(1)
+            client.lose_socket()
+            client = self.harness.open_client(1)
         self.sides[which] = Side(client)
         self.settled(side, list(side.held), True)
         self.settle_deliveries()
@@ -232,12 +232,12 @@ class QueueModel(RuleBasedStateMachine):
         came: list[tuple[int, Side, wire.Content]] = []
         replies = 0
         for side in self.sides:
-            for _, heard in side.client.hears_all():
-                if isinstance(heard, wire.Content):
-                    came.append((int(heard.body), side, heard))
+            for _, received in side.client.receive_all():
+                if isinstance(received, wire.Content):
+                    came.append((int(received.body), side, received))
                 else:
                     assert reply is not None
-                    assert isinstance(heard, reply)
+                    assert isinstance(received, reply)
                     replies += 1
         assert replies == (reply is not None)
         delivered = sorted((number for number, _, _ in came), key=self.arrived.index)
@@ -262,7 +262,7 @@ class QueueModel(RuleBasedStateMachine):
 
     @invariant()
     def counts_agree(self) -> None:
-        queue = self.play.queue("q")
+        queue = self.harness.queue("q")
         assert queue.message_count() == len(self.ready)
         assert queue.unacknowledged == sum(len(side.held) for side in self.sides)
         assert len(queue.consumers) == sum(len(side.consumers) for side in self.sides)
@@ -274,18 +274,20 @@ class QueueModel(RuleBasedStateMachine):
                 assert not any(side.takes(tag) for tag in side.consumers)
 
     def teardown(self) -> None:
-        reader = self.play.opens(1)
+        reader = self.harness.open_client(1)
         for side in self.sides:
             for consumer in side.consumers:
-                side.client.does(1, Basic.Cancel(consumer_tag=consumer), Basic.CancelOk)
+                side.client.call(1, Basic.Cancel(consumer_tag=consumer), Basic.CancelOk)
         for side in self.sides:
             self.settled(side, list(side.held), True)
-            side.client.loses_its_socket()
-        reader.consumes(1, "q", "reader", no_ack=True)
+            side.client.lose_socket()
+        reader.consume(1, "q", "reader", no_ack=True)
         for tag, number in enumerate(self.ready, 1):
-            reader.gets(1, "reader", tag, b"%d" % number, redelivered=number in self.back)
-        reader.hears_nothing()
-        self.play.all_sockets_go()
+            reader.expect_delivery(
+                1, "reader", tag, b"%d" % number, redelivered=number in self.back
+            )
+        reader.expect_nothing()
+        self.harness.disconnect_all()
 
 
 TestQueueModel = QueueModel.TestCase

@@ -4,32 +4,34 @@ import pytest
 from pamqp.commands import Basic, Channel, Queue
 
 from leveret.errors import ReplyCode
-from tests.protocol.playbook import Client, Play, got
+from tests.protocol.harness import Client, Harness, got
 
 IN_EXCLUSIVE_USE = "queue 'q' in vhost '/' in exclusive use"
 SINGLE_ACTIVE = {"x-single-active-consumer": True}
 
 
 def declares(client: Client, **how: object) -> None:
-    client.declares(1, "q", arguments={**SINGLE_ACTIVE}, **how)
+    client.declare(1, "q", arguments={**SINGLE_ACTIVE}, **how)
 
 
 def two_consumers(alice: Client, bob: Client) -> None:
     """Alice's consumer is active and takes two at a time; Bob's waits."""
     declares(alice)
-    alice.does(1, Basic.Qos(prefetch_count=2), Basic.QosOk)
-    alice.consumes(1, "q", "a")
-    bob.consumes(1, "q", "b")
+    alice.call(1, Basic.Qos(prefetch_count=2), Basic.QosOk)
+    alice.consume(1, "q", "a")
+    bob.consume(1, "q", "b")
 
 
-def test_one_gets_everything_and_the_other_nothing(play: Play, alice: Client, bob: Client) -> None:
+def test_one_gets_everything_and_the_other_nothing(
+    harness: Harness, alice: Client, bob: Client
+) -> None:
     two_consumers(alice, bob)
-    alice.publishes(1, "q", b"1", b"2", b"3")
-    alice.gets(1, "a", 1, b"1")
-    alice.gets(1, "a", 2, b"2")
-    bob.hears_nothing()
-    assert play.queue("q").message_count() == 1
-    assert alice.does(1, Queue.Declare(queue="q", passive=True), Queue.DeclareOk).consumer_count
+    alice.publish(1, "q", b"1", b"2", b"3")
+    alice.expect_delivery(1, "a", 1, b"1")
+    alice.expect_delivery(1, "a", 2, b"2")
+    bob.expect_nothing()
+    assert harness.queue("q").message_count() == 1
+    assert alice.call(1, Queue.Declare(queue="q", passive=True), Queue.DeclareOk).consumer_count
 
 
 @pytest.mark.parametrize("nowait", [False, True])
@@ -37,43 +39,43 @@ def test_cancelled_it_keeps_what_it_holds_and_the_next_one_gets_what_waits(
     alice: Client, bob: Client, nowait: bool
 ) -> None:
     two_consumers(alice, bob)
-    alice.publishes(1, "q", b"1", b"2", b"3")
-    alice.gets(1, "a", 1, b"1")
-    alice.gets(1, "a", 2, b"2")
-    alice.says(1, Basic.Cancel("a", nowait))
+    alice.publish(1, "q", b"1", b"2", b"3")
+    alice.expect_delivery(1, "a", 1, b"1")
+    alice.expect_delivery(1, "a", 2, b"2")
+    alice.send(1, Basic.Cancel("a", nowait))
     if not nowait:
-        alice.hears(1, Basic.CancelOk("a"))
-    bob.gets(1, "b", 1, b"3")
-    alice.says(1, Basic.Ack(1), Basic.Reject(2, True))
-    bob.gets(1, "b", 2, b"2", redelivered=True)
+        alice.expect(1, Basic.CancelOk("a"))
+    bob.expect_delivery(1, "b", 1, b"3")
+    alice.send(1, Basic.Ack(1), Basic.Reject(2, True))
+    bob.expect_delivery(1, "b", 2, b"2", redelivered=True)
 
 
 def test_the_reply_to_cancel_comes_before_what_the_next_consumer_gets(alice: Client) -> None:
     two_consumers(alice, alice)
-    alice.publishes(1, "q", b"1", b"2", b"3")
-    alice.gets(1, "a", 1, b"1")
-    alice.gets(1, "a", 2, b"2")
-    alice.says(1, Basic.Cancel("a"))
-    alice.hears(1, Basic.CancelOk("a"))
-    alice.gets(1, "b", 3, b"3")
+    alice.publish(1, "q", b"1", b"2", b"3")
+    alice.expect_delivery(1, "a", 1, b"1")
+    alice.expect_delivery(1, "a", 2, b"2")
+    alice.send(1, Basic.Cancel("a"))
+    alice.expect(1, Basic.CancelOk("a"))
+    alice.expect_delivery(1, "b", 3, b"3")
 
 
 @pytest.mark.parametrize("end", ["channel closed", "channel failed", "connection lost"])
 def test_when_it_is_gone_what_it_held_comes_first(alice: Client, bob: Client, end: str) -> None:
     two_consumers(alice, bob)
-    alice.publishes(1, "q", b"1", b"2", b"3")
-    alice.gets(1, "a", 1, b"1")
-    alice.gets(1, "a", 2, b"2")
+    alice.publish(1, "q", b"1", b"2", b"3")
+    alice.expect_delivery(1, "a", 1, b"1")
+    alice.expect_delivery(1, "a", 2, b"2")
     if end == "channel closed":
-        alice.closes(1)
+        alice.close_channels(1)
     elif end == "channel failed":
-        alice.says(1, Basic.Ack(9))
-        alice.hears_a(1, Channel.Close)
+        alice.send(1, Basic.Ack(9))
+        alice.expect_method(1, Channel.Close)
     else:
-        alice.loses_its_socket()
-    bob.gets(1, "b", 1, b"1", redelivered=True)
-    bob.gets(1, "b", 2, b"2", redelivered=True)
-    bob.gets(1, "b", 3, b"3")
+        alice.lose_socket()
+    bob.expect_delivery(1, "b", 1, b"1", redelivered=True)
+    bob.expect_delivery(1, "b", 2, b"2", redelivered=True)
+    bob.expect_delivery(1, "b", 3, b"3")
 
 
 def test_gone_without_holding_anything_it_leaves_what_waits_to_the_next(
@@ -81,49 +83,51 @@ def test_gone_without_holding_anything_it_leaves_what_waits_to_the_next(
 ) -> None:
     two_consumers(alice, bob)
     alice.connection.session.write_paused = True
-    bob.publishes(1, "q", b"1")
-    bob.hears_nothing()
-    alice.loses_its_socket()
-    bob.gets(1, "b", 1, b"1")
+    bob.publish(1, "q", b"1")
+    bob.expect_nothing()
+    alice.lose_socket()
+    bob.expect_delivery(1, "b", 1, b"1")
 
 
-def test_a_lost_connection_hands_nothing_to_its_own_other_channels(play: Play, bob: Client) -> None:
+def test_a_lost_connection_hands_nothing_to_its_own_other_channels(
+    harness: Harness, bob: Client
+) -> None:
     """What has never left must not come redelivered to who lives."""
-    alice = play.opens(1, 2)
+    alice = harness.open_client(1, 2)
     declares(alice)
-    alice.does(1, Basic.Qos(prefetch_count=1), Basic.QosOk)
-    alice.consumes(1, "q", "a")
-    alice.consumes(2, "q", "a")
-    bob.consumes(1, "q", "b")
-    alice.publishes(1, "q", b"1", b"2")
-    alice.gets(1, "a", 1, b"1")
-    alice.loses_its_socket()
-    bob.gets(1, "b", 1, b"1", redelivered=True)
-    bob.gets(1, "b", 2, b"2")
+    alice.call(1, Basic.Qos(prefetch_count=1), Basic.QosOk)
+    alice.consume(1, "q", "a")
+    alice.consume(2, "q", "a")
+    bob.consume(1, "q", "b")
+    alice.publish(1, "q", b"1", b"2")
+    alice.expect_delivery(1, "a", 1, b"1")
+    alice.lose_socket()
+    bob.expect_delivery(1, "b", 1, b"1", redelivered=True)
+    bob.expect_delivery(1, "b", 2, b"2")
 
 
 @pytest.mark.parametrize("first", ["nobody", "somebody"])
 def test_no_consumer_may_be_exclusive(alice: Client, bob: Client, first: str) -> None:
     declares(alice)
     if first == "somebody":
-        alice.consumes(1, "q", "a")
-    bob.says(1, Basic.Consume(queue="q", exclusive=True))
-    bob.is_refused(1, ReplyCode.ACCESS_REFUSED, IN_EXCLUSIVE_USE, Basic.Consume)
+        alice.consume(1, "q", "a")
+    bob.send(1, Basic.Consume(queue="q", exclusive=True))
+    bob.expect_error(1, ReplyCode.ACCESS_REFUSED, IN_EXCLUSIVE_USE, Basic.Consume)
 
 
 def test_get_goes_beside_it(alice: Client, bob: Client) -> None:
     two_consumers(alice, bob)
-    alice.publishes(1, "q", b"1", b"2", b"3")
-    alice.gets(1, "a", 1, b"1")
-    alice.gets(1, "a", 2, b"2")
-    bob.says(1, Basic.Get(queue="q"))
-    bob.hears(1, got(1, b"3"))
+    alice.publish(1, "q", b"1", b"2", b"3")
+    alice.expect_delivery(1, "a", 1, b"1")
+    alice.expect_delivery(1, "a", 2, b"2")
+    bob.send(1, Basic.Get(queue="q"))
+    bob.expect(1, got(1, b"3"))
 
 
 def test_get_is_refused_for_a_quorum_queue(alice: Client) -> None:
-    alice.declares(1, "q", durable=True, arguments={"x-queue-type": "quorum", **SINGLE_ACTIVE})
-    alice.says(1, Basic.Get(queue="q"))
-    alice.is_refused(
+    alice.declare(1, "q", durable=True, arguments={"x-queue-type": "quorum", **SINGLE_ACTIVE})
+    alice.send(1, Basic.Get(queue="q"))
+    alice.expect_error(
         1,
         ReplyCode.RESOURCE_LOCKED,
         "cannot obtain access to locked queue 'q' in vhost '/'. basic.get operations are not "
@@ -133,19 +137,19 @@ def test_get_is_refused_for_a_quorum_queue(alice: Client) -> None:
 
 
 def test_an_auto_delete_queue_goes_with_the_last_one(
-    play: Play, alice: Client, bob: Client
+    harness: Harness, alice: Client, bob: Client
 ) -> None:
     declares(alice, auto_delete=True)
-    alice.consumes(1, "q", "a")
-    bob.consumes(1, "q", "b")
-    alice.does(1, Basic.Cancel("a"), Basic.CancelOk)
-    assert play.has_queue("q")
-    bob.does(1, Basic.Cancel("b"), Basic.CancelOk)
-    assert not play.has_queue("q")
+    alice.consume(1, "q", "a")
+    bob.consume(1, "q", "b")
+    alice.call(1, Basic.Cancel("a"), Basic.CancelOk)
+    assert harness.has_queue("q")
+    bob.call(1, Basic.Cancel("b"), Basic.CancelOk)
+    assert not harness.has_queue("q")
 
 
 def test_all_are_told_that_the_queue_is_deleted(alice: Client, bob: Client) -> None:
     two_consumers(alice, bob)
-    alice.does(1, Queue.Delete(queue="q"), Queue.DeleteOk)
-    alice.hears(1, Basic.Cancel("a", True))
-    bob.hears(1, Basic.Cancel("b", True))
+    alice.call(1, Queue.Delete(queue="q"), Queue.DeleteOk)
+    alice.expect(1, Basic.Cancel("a", True))
+    bob.expect(1, Basic.Cancel("b", True))

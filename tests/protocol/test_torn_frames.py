@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from pamqp.commands import Basic
 
 from tests.protocol import wire
-from tests.protocol.playbook import Client, Play
-from tests.protocol.scripts import SESSION
+from tests.protocol.harness import Client, Harness
+from tests.protocol.sessions import SESSION
 
 OCTETS = b"".join(SESSION)
 EVERYTHING = 10_000_000
@@ -20,15 +20,15 @@ def answer_to(pieces: list[bytes], slices: list[int]) -> list[str]:
     How many confirms one ack holds, and so where it stands among the deliveries, is a matter of
     how much is worked through between two flushes; what it confirms is not.
     """
-    play = Play()
-    client = play.dials()
+    harness = Harness()
+    client = harness.connect()
     for number, piece in enumerate(pieces):
-        client.feeds_unheard(piece, slices[number % len(slices)])
-    heard = client.hears_all()
-    client.is_cut_off()
-    play.all_sockets_go()
-    return [wire.text_of(*each) for each in heard if not isinstance(each[1], Basic.Ack)] + [
-        wire.text_of(*each) for each in heard if isinstance(each[1], Basic.Ack)
+        client.feed_unchecked(piece, slices[number % len(slices)])
+    received = client.receive_all()
+    client.expect_socket_closed()
+    harness.disconnect_all()
+    return [wire.text_of(*each) for each in received if not isinstance(each[1], Basic.Ack)] + [
+        wire.text_of(*each) for each in received if isinstance(each[1], Basic.Ack)
     ][-1:]
 
 
@@ -72,14 +72,14 @@ def test_a_session_in_any_pieces_and_slices_says_the_same(
 
 
 def test_frames_that_wait_for_their_turn_are_kept_behind_newer_input(
-    alice: Client, play: Play
+    alice: Client, harness: Harness
 ) -> None:
-    alice.declares(1, "q")
+    alice.declare(1, "q")
     octets = b"".join(wire.publish(1, "q", b"%d" % number) for number in range(20))
     alice.connection.feed(octets[:200], 0)
     alice.connection.feed(octets[200:500], 0)
-    alice.feeds(octets[500:], 50)
-    assert play.queue("q").message_count() == 20
+    alice.feed(octets[500:], 50)
+    assert harness.queue("q").message_count() == 20
     for number in range(20):
-        alice.says(1, Basic.Get(queue="q", no_ack=True))
-        assert alice.hears_a_content(1).body == b"%d" % number
+        alice.send(1, Basic.Get(queue="q", no_ack=True))
+        assert alice.expect_content(1).body == b"%d" % number

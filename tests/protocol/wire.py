@@ -1,7 +1,7 @@
 """Octets of frames as a client writes them, and what a broker wrote as values to compare.
 
-pamqp encodes and decodes here, so that the broker's own codec is held against another one. Frames
-that no honest client would send are put together with `frame`.
+pamqp encodes and decodes here, so that the broker's own codec is compared with another one. Frames
+that no correct client would send are made with `frame`.
 """
 
 import struct
@@ -47,8 +47,8 @@ class Content:
     """Payload sizes of its body frames. What is expected leaves it empty."""
 
 
-Heard: TypeAlias = Frame | Content | str
-"""What a client hears: `"heartbeat"` and `"header"` are texts."""
+Received: TypeAlias = Frame | Content | str
+"""What a client receives: `"heartbeat"` and `"header"` are texts."""
 
 
 def frame(kind: int, channel: int, payload: bytes, end: int = FRAME_END) -> bytes:
@@ -61,23 +61,23 @@ def method_frame(channel: int, index: int, arguments: bytes = b"") -> bytes:
     return frame(METHOD, channel, struct.pack(">I", index) + arguments)
 
 
-def says(channel: int, *methods: Frame) -> bytes:
+def method_frames(channel: int, *methods: Frame) -> bytes:
     """The frames of methods, as pamqp writes them."""
     return b"".join(pamqp_frame.marshal(method, channel) for method in methods)
 
 
 def channel_close(channel: int) -> bytes:
     """A client's channel.close."""
-    return says(channel, Channel.Close(200, "done", 0, 0))
+    return method_frames(channel, Channel.Close(200, "done", 0, 0))
 
 
 def connection_close() -> bytes:
     """A client's connection.close."""
-    return says(0, Connection.Close(200, "done", 0, 0))
+    return method_frames(0, Connection.Close(200, "done", 0, 0))
 
 
 def unvalidated(kind: type[FrameT], **values: object) -> FrameT:
-    """A method with values that a broker takes and pamqp does not, such as names in any script."""
+    """A method with values that a broker accepts and pamqp refuses, as names in any script."""
     loose = type(kind.__name__, (kind,), {"validate": lambda method: None})
     method: FrameT = loose(**values)
     return method
@@ -108,7 +108,7 @@ def publish(
 ) -> bytes:
     """The frames of a whole message; a body frame holds at most `cut_at` octets."""
     method = Basic.Publish(exchange=exchange, routing_key=routing_key, mandatory=mandatory)
-    parts = [says(channel, method), content_header(channel, len(body), properties)]
+    parts = [method_frames(channel, method), content_header(channel, len(body), properties)]
     for at in range(0, len(body), cut_at):
         parts.append(content_body(channel, body[at : at + cut_at]))  # noqa: PERF401
     return b"".join(parts)
@@ -131,8 +131,8 @@ def method_of(octets: bytes) -> int:
     return int.from_bytes(octets[7:11], "big") if octets[0] == METHOD else 0
 
 
-def heard_in(data: bytes) -> Iterator[tuple[int, Heard]]:
-    """Decode octets of the server: channel and what was said on it, contents as a whole."""
+def decode(data: bytes) -> Iterator[tuple[int, Received]]:
+    """Decode octets of the broker: channels and what was received on them, contents as a whole."""
     frames = frames_in(data)
     for octets in frames:
         if octets == PROTOCOL_HEADER:
@@ -164,14 +164,14 @@ def _content(channel: int, method: Frame, frames: Iterator[bytes]) -> Content:
     return Content(method, body, header.properties, tuple(sizes))
 
 
-def text_of(channel: int, heard: Heard) -> str:
-    """A line of the transcript: equal lines mean that the same was said."""
-    if isinstance(heard, str):
-        return f"{channel} {heard}"
-    if isinstance(heard, Frame):
-        return f"{channel} {_method_text(heard)}"
-    properties = {name: value for name, value in heard.properties if value not in (None, "")}
-    return f"{channel} {_method_text(heard.method)} {properties} {_body_text(heard.body)}"
+def text_of(channel: int, received: Received) -> str:
+    """A line of the transcript: equal lines mean equal frames."""
+    if isinstance(received, str):
+        return f"{channel} {received}"
+    if isinstance(received, Frame):
+        return f"{channel} {_method_text(received)}"
+    properties = {name: value for name, value in received.properties if value not in (None, "")}
+    return f"{channel} {_method_text(received.method)} {properties} {_body_text(received.body)}"
 
 
 def _method_text(method: Frame) -> str:

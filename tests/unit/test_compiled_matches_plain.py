@@ -24,8 +24,8 @@ from leveret.compiled import COMPILED, build_kind, loaded_from_shared_object
 from leveret.engine.values import encoded_table
 from leveret.engine.values.message import Message
 from leveret.protocol.wire import frames
-from tests.protocol.player import PLAIN, play
-from tests.protocol.scripts import HANDSHAKE, SESSION
+from tests.protocol.replay import PLAIN, replay
+from tests.protocol.sessions import HANDSHAKE, SESSION
 from tests.unit.protocol.wire import octets
 
 ROOT = Path(__file__).parents[2]
@@ -138,39 +138,39 @@ else:
             written.append(out.getvalue())
         assert written[0] == written[1]
 
-    class PlainPlayer:
+    class PlainReplay:
         """Another process, in which nothing is compiled."""
 
         def __init__(self) -> None:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.protocol.player", PLAIN],
+                [sys.executable, "-m", "tests.protocol.replay", PLAIN],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
                 cwd=ROOT,
             )
 
-        def play(self, pieces: list[bytes]) -> str:
+        def replay(self, pieces: list[bytes]) -> str:
             """The replies to a session."""
             assert self.process.stdin is not None
             assert self.process.stdout is not None
             print(*(piece.hex() for piece in pieces), file=self.process.stdin, flush=True)
             return self.process.stdout.readline().rstrip("\n")
 
-        def ends(self) -> None:
+        def end(self) -> None:
             """End it, and check that nothing in it was compiled."""
             self.process.communicate()
             assert self.process.returncode == 0
 
     @pytest.fixture(scope="module")
-    def plain() -> Iterator[PlainPlayer]:
-        player = PlainPlayer()
-        yield player
-        player.ends()
+    def plain() -> Iterator[PlainReplay]:
+        plain_replay = PlainReplay()
+        yield plain_replay
+        plain_replay.end()
 
-    def test_a_session_is_answered_alike(plain: PlainPlayer) -> None:
-        answer = play([b"".join(SESSION)])
-        assert answer == plain.play([b"".join(SESSION)])
+    def test_a_session_is_answered_alike(plain: PlainReplay) -> None:
+        answer = replay([b"".join(SESSION)])
+        assert answer == plain.replay([b"".join(SESSION)])
         assert len(answer) > 1000
 
     @given(
@@ -183,17 +183,17 @@ else:
     )
     @settings(max_examples=300, deadline=None)
     def test_a_damaged_session_is_answered_alike(
-        plain: PlainPlayer, changes: list[tuple[int, int, int]]
+        plain: PlainReplay, changes: list[tuple[int, int, int]]
     ) -> None:
         pieces = list(SESSION)
         for number, place, change in changes:
             piece = bytearray(pieces[number])
             piece[place % len(piece)] ^= change
             pieces[number] = bytes(piece)
-        assert play(pieces) == plain.play(pieces)
+        assert replay(pieces) == plain.replay(pieces)
 
     @given(st.permutations(range(len(HANDSHAKE) + 1, len(SESSION))))
     @settings(max_examples=100, deadline=None)
-    def test_a_session_in_any_order_is_answered_alike(plain: PlainPlayer, order: list[int]) -> None:
+    def test_a_session_in_any_order_is_answered_alike(plain: PlainReplay, order: list[int]) -> None:
         pieces = [*SESSION[: len(HANDSHAKE) + 1], *(SESSION[number] for number in order)]
-        assert play(pieces) == plain.play(pieces)
+        assert replay(pieces) == plain.replay(pieces)

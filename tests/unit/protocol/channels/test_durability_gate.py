@@ -8,9 +8,9 @@ from leveret.protocol.channels.durability_gate import DurabilityGate
 from leveret.protocol.wire.frames import HEARTBEAT
 from tests.protocol import wire
 
-OPEN_OK = wire.says(1, Channel.OpenOk())
-BLOCKED = wire.says(0, Connection.Blocked("disk"))
-CLOSE_OK = wire.says(0, Connection.CloseOk())
+OPEN_OK = wire.method_frames(1, Channel.OpenOk())
+BLOCKED = wire.method_frames(0, Connection.Blocked("disk"))
+CLOSE_OK = wire.method_frames(0, Connection.CloseOk())
 
 frames = st.tuples(st.sampled_from([1, 2, 40_000]), st.binary(max_size=3))
 """A channel, and a payload."""
@@ -86,7 +86,7 @@ def test_a_close_passes_where_nothing_waits_any_more() -> None:
 def test_what_will_never_be_safe_is_dropped_and_nothing_else() -> None:
     gate = DurabilityGate()
     gate.hold_until(5, 1, 0)
-    other = wire.says(2, Channel.OpenOk())
+    other = wire.method_frames(2, Channel.OpenOk())
     assert gate.discard(4, OPEN_OK + other) == other
     assert gate.is_empty()
     assert gate.held_bytes == 0

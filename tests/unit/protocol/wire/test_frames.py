@@ -49,7 +49,7 @@ def sizes(body: bytes, frame_max: int) -> tuple[int, ...]:
 
 
 def only_content(octets: bytes, channel: int) -> Content:
-    ((number, content),) = wire.heard_in(octets)
+    ((number, content),) = wire.decode(octets)
     assert number == channel
     assert isinstance(content, Content)
     assert content.properties == PROPERTIES
@@ -156,7 +156,7 @@ def test_a_return_is_read_as_it_was_written(
 @given(tags, st.booleans(), numbers)
 def test_a_confirm_is_read_as_it_was_written(tag: int, multiple: bool, channel: int) -> None:
     octets = written(lambda out: frames.write_ack(out, frames.wire_number(channel), tag, multiple))
-    assert octets == wire.says(channel, Basic.Ack(tag, multiple))
+    assert octets == wire.method_frames(channel, Basic.Ack(tag, multiple))
 
 
 def test_the_heartbeat_is_that_of_the_specification() -> None:

@@ -1,8 +1,8 @@
-"""Plays octets to a fresh broker, line by line: `python -m tests.protocol.player [--plain]`.
+"""Feeds octets to a new broker, line by line: `python -m tests.protocol.replay [--plain]`.
 
 A line of input is the octets of a session in hexadecimal, in pieces with blanks between; a line of
-output is what `play` returns for it. With `--plain` every module runs from its .py file, whatever
-shared objects lie beside it, so that one process can be held against another.
+output is what `replay` returns for it. With `--plain` every module runs from its .py file, whatever
+shared objects are beside it, so that one process can be compared with another.
 """
 
 import sys
@@ -30,21 +30,21 @@ class PlainFinder:
         return found
 
 
-def play(pieces: list[bytes]) -> str:
+def replay(pieces: list[bytes]) -> str:
     """What the broker answers, in hexadecimal, and how it ended."""
-    from tests.protocol.playbook import Play
+    from tests.protocol.harness import Harness
 
-    play = Play()
-    client = play.dials()
+    harness = Harness()
+    client = harness.connect()
     client.decodes = False
     for piece in pieces:
-        client.feeds_unheard(piece)
+        client.feed_unchecked(piece)
     finished = client.connection.finished
     queues = sorted(
         (name, int(queue.message_count()), int(queue.unacknowledged), len(queue.consumers))
-        for name, queue in play.broker.vhosts["/"].queues.items()
+        for name, queue in harness.broker.vhosts["/"].queues.items()
     )
-    play.all_sockets_go()
+    harness.disconnect_all()
     return f"{b''.join(client.frames).hex()} {finished} {queues}"
 
 
@@ -55,7 +55,7 @@ def main() -> None:
     from leveret.compiled import COMPILED
 
     for line in sys.stdin:
-        print(play([bytes.fromhex(piece) for piece in line.split()]), flush=True)
+        print(replay([bytes.fromhex(piece) for piece in line.split()]), flush=True)
     shared = [name for name in COMPILED if not _from_source(name)]
     if PLAIN in sys.argv and shared:
         raise SystemExit(f"not from their .py files: {shared}")

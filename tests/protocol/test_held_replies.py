@@ -14,7 +14,7 @@ from leveret_storage.errors import StorageError
 from leveret_storage.media.executor import Done, InlineExecutor, Job
 from leveret_storage.media.filesystem import FilesystemMedium
 from tests.protocol import wire
-from tests.protocol.playbook import Client, Play, delivery
+from tests.protocol.harness import Client, Harness, delivery
 from tests.protocol.wire import Content
 from tests.storage.owning import take
 
@@ -24,10 +24,10 @@ PERSISTENT = Basic.Properties(delivery_mode=2)
 class Disk:
     """Writes when the test says so."""
 
-    def __init__(self, play: Play, medium: FilesystemMedium) -> None:
+    def __init__(self, harness: Harness, medium: FilesystemMedium) -> None:
         self._jobs: deque[tuple[Job, Done]] = deque()
-        self._broker = play.broker
-        play.broker.open_store(medium, self, InlineExecutor(), self._failed)
+        self._broker = harness.broker
+        harness.broker.open_store(medium, self, InlineExecutor(), self._failed)
         self.catches_up()
 
     def submit(self, job: Job, done: Done) -> None:
@@ -61,11 +61,11 @@ class Disk:
 
 
 @pytest.fixture
-def disk(play: Play, tmp_path: Path) -> Iterator[Disk]:
+def disk(harness: Harness, tmp_path: Path) -> Iterator[Disk]:
     """What the broker of `play` writes to; ask for it before any client."""
     medium = FilesystemMedium(tmp_path)
     take(medium)
-    disk = Disk(play, medium)
+    disk = Disk(harness, medium)
     yield disk
     disk.catches_up()
     medium.close()
@@ -90,19 +90,19 @@ DURABLE = Queue.Declare(queue="q", durable=True)
 
 
 def test_a_declaration_is_answered_when_it_is_safe(alice: Client, disk: Disk) -> None:
-    alice.says(1, DURABLE)
-    alice.hears_nothing()
+    alice.send(1, DURABLE)
+    alice.expect_nothing()
     disk.begins()
-    alice.hears_nothing()
+    alice.expect_nothing()
     disk.ends_a_batch()
-    alice.hears(1, Queue.DeclareOk("q", 0, 0))
+    alice.expect(1, Queue.DeclareOk("q", 0, 0))
 
 
 def test_what_is_not_durable_waits_for_nothing(alice: Client) -> None:
-    alice.declares(1, "q")
-    alice.does(1, Queue.Bind(queue="q", exchange="amq.fanout"), Queue.BindOk)
-    alice.does(1, Queue.Purge(queue="q"), Queue.PurgeOk)
-    alice.does(1, Queue.Delete(queue="q"), Queue.DeleteOk)
+    alice.declare(1, "q")
+    alice.call(1, Queue.Bind(queue="q", exchange="amq.fanout"), Queue.BindOk)
+    alice.call(1, Queue.Purge(queue="q"), Queue.PurgeOk)
+    alice.call(1, Queue.Delete(queue="q"), Queue.DeleteOk)
 
 
 @pytest.mark.parametrize(
@@ -131,16 +131,16 @@ def test_what_is_not_durable_waits_for_nothing(alice: Client) -> None:
 def test_what_another_client_did_a_moment_ago_is_waited_for_too(
     alice: Client, bob: Client, disk: Disk, asked: Frame, reply: Frame
 ) -> None:
-    alice.says(1, Queue.Declare(queue="gone", durable=True))
+    alice.send(1, Queue.Declare(queue="gone", durable=True))
     disk.catches_up()
-    alice.hears(1, Queue.DeclareOk("gone", 0, 0))
+    alice.expect(1, Queue.DeclareOk("gone", 0, 0))
     replies: list[Frame] = [
         Exchange.DeclareOk(),
         Queue.DeclareOk("q", 0, 0),
         Queue.BindOk(),
         Queue.DeleteOk(0),
     ]
-    alice.says(
+    alice.send(
         1,
         Exchange.Declare(exchange="x", durable=True),
         DURABLE,
@@ -148,180 +148,180 @@ def test_what_another_client_did_a_moment_ago_is_waited_for_too(
         Queue.Delete(queue="gone"),
     )
     disk.begins()
-    bob.says(1, asked)
-    bob.hears_nothing()
+    bob.send(1, asked)
+    bob.expect_nothing()
     disk.catches_up()
-    bob.hears(1, reply)
-    alice.hears(1, *replies)
-    bob.says(1, asked)
-    bob.hears(1, reply)
+    bob.expect(1, reply)
+    alice.expect(1, *replies)
+    bob.send(1, asked)
+    bob.expect(1, reply)
 
 
 def test_commits_that_follow_each_other_are_answered_as_each_is_safe(
     alice: Client, disk: Disk
 ) -> None:
-    alice.says(1, DURABLE)
+    alice.send(1, DURABLE)
     disk.catches_up()
-    alice.hears(1, Queue.DeclareOk("q", 0, 0))
-    alice.does(1, Tx.Select(), Tx.SelectOk)
-    commit = wire.publish(1, "q", b"1", properties=PERSISTENT) + wire.says(1, Tx.Commit())
-    alice.feeds(commit)
+    alice.expect(1, Queue.DeclareOk("q", 0, 0))
+    alice.call(1, Tx.Select(), Tx.SelectOk)
+    commit = wire.publish(1, "q", b"1", properties=PERSISTENT) + wire.method_frames(1, Tx.Commit())
+    alice.feed(commit)
     disk.begins()
     for _ in range(10):
-        alice.feeds(commit)
+        alice.feed(commit)
         disk.ends_a_batch()
-        alice.hears(1, Tx.CommitOk())
-        alice.hears_nothing()
+        alice.expect(1, Tx.CommitOk())
+        alice.expect_nothing()
     disk.catches_up()
-    alice.hears(1, Tx.CommitOk())
+    alice.expect(1, Tx.CommitOk())
 
 
 def test_a_purge_is_answered_when_it_is_safe(alice: Client, disk: Disk) -> None:
-    alice.says(1, DURABLE)
-    alice.feeds(wire.publish(1, "q", b"1", properties=PERSISTENT))
+    alice.send(1, DURABLE)
+    alice.feed(wire.publish(1, "q", b"1", properties=PERSISTENT))
     disk.catches_up()
-    alice.hears(1, Queue.DeclareOk("q", 0, 0))
-    alice.says(1, Queue.Purge(queue="q"))
-    alice.hears_nothing()
+    alice.expect(1, Queue.DeclareOk("q", 0, 0))
+    alice.send(1, Queue.Purge(queue="q"))
+    alice.expect_nothing()
     disk.catches_up()
-    alice.hears(1, Queue.PurgeOk(1))
+    alice.expect(1, Queue.PurgeOk(1))
 
 
 def test_nobody_waits_for_what_another_does_to_get_at_what_is_not_durable(
     alice: Client, bob: Client, disk: Disk
 ) -> None:
-    alice.says(1, DURABLE)
-    bob.declares(1, "t")
-    bob.does(1, Queue.Declare(queue="t", passive=True), Queue.DeclareOk)
-    bob.does(1, Exchange.Declare(exchange="u"), Exchange.DeclareOk)
-    bob.does(1, Queue.Bind(queue="t", exchange="amq.topic"), Queue.BindOk)
-    bob.does(1, Exchange.Bind(destination="u", source="amq.topic"), Exchange.BindOk)
-    bob.does(1, Queue.Delete(queue="t"), Queue.DeleteOk)
+    alice.send(1, DURABLE)
+    bob.declare(1, "t")
+    bob.call(1, Queue.Declare(queue="t", passive=True), Queue.DeclareOk)
+    bob.call(1, Exchange.Declare(exchange="u"), Exchange.DeclareOk)
+    bob.call(1, Queue.Bind(queue="t", exchange="amq.topic"), Queue.BindOk)
+    bob.call(1, Exchange.Bind(destination="u", source="amq.topic"), Exchange.BindOk)
+    bob.call(1, Queue.Delete(queue="t"), Queue.DeleteOk)
     disk.catches_up()
-    alice.hears(1, Queue.DeclareOk("q", 0, 0))
+    alice.expect(1, Queue.DeclareOk("q", 0, 0))
 
 
 # --- what does not ------------------------------------------------------------------------------
 
 
 def test_the_channel_waits_in_order_and_the_others_go_on(
-    play: Play, disk: Disk, bob: Client
+    harness: Harness, disk: Disk, bob: Client
 ) -> None:
-    alice = play.opens(1, 2)
-    bob.declares(1, "t")
-    alice.consumes(1, "t", "one", no_ack=True)
-    alice.consumes(2, "t", "two", no_ack=True)
-    alice.says(1, DURABLE)
-    bob.publishes(1, "t", b"1", b"2")
-    alice.hears(2, delivery("two", 1, b"2", key="t"))
-    alice.hears_nothing()
+    alice = harness.open_client(1, 2)
+    bob.declare(1, "t")
+    alice.consume(1, "t", "one", no_ack=True)
+    alice.consume(2, "t", "two", no_ack=True)
+    alice.send(1, DURABLE)
+    bob.publish(1, "t", b"1", b"2")
+    alice.expect(2, delivery("two", 1, b"2", key="t"))
+    alice.expect_nothing()
     disk.catches_up()
-    alice.hears(1, Queue.DeclareOk("q", 0, 0), delivery("one", 1, b"1", key="t"))
+    alice.expect(1, Queue.DeclareOk("q", 0, 0), delivery("one", 1, b"1", key="t"))
 
 
-def test_confirms_of_another_channel_go_on(play: Play, disk: Disk) -> None:
-    alice = play.opens(1, 2)
-    alice.does(2, Confirm.Select(), Confirm.SelectOk)
-    alice.says(1, DURABLE)
-    alice.publishes(2, "nowhere", b"1")
-    alice.hears(2, Basic.Ack(1))
+def test_confirms_of_another_channel_go_on(harness: Harness, disk: Disk) -> None:
+    alice = harness.open_client(1, 2)
+    alice.call(2, Confirm.Select(), Confirm.SelectOk)
+    alice.send(1, DURABLE)
+    alice.publish(2, "nowhere", b"1")
+    alice.expect(2, Basic.Ack(1))
     disk.catches_up()
-    alice.hears(1, Queue.DeclareOk("q", 0, 0))
+    alice.expect(1, Queue.DeclareOk("q", 0, 0))
 
 
-def test_heartbeats_and_alarms_pass(play: Play, disk: Disk) -> None:
-    alice = play.dials()
-    alice.logs_in(heartbeat=10)
-    alice.opens(1)
-    alice.says(1, DURABLE)
-    alice.passes(1.0)
-    alice.passes(7.0)
-    alice.hears(0, "heartbeat")
+def test_heartbeats_and_alarms_pass(harness: Harness, disk: Disk) -> None:
+    alice = harness.connect()
+    alice.log_in(heartbeat=10)
+    alice.open_channels(1)
+    alice.send(1, DURABLE)
+    alice.advance_to(1.0)
+    alice.advance_to(7.0)
+    alice.expect(0, "heartbeat")
     alice.connection.block("low on disk")
-    alice.hears(0, Connection.Blocked("low on disk"))
+    alice.expect(0, Connection.Blocked("low on disk"))
     alice.connection.unblock()
-    alice.hears(0, Connection.Unblocked())
+    alice.expect(0, Connection.Unblocked())
     disk.catches_up()
-    alice.hears(1, Queue.DeclareOk("q", 0, 0))
+    alice.expect(1, Queue.DeclareOk("q", 0, 0))
 
 
 def test_a_connection_closes_behind_all_that_waits(alice: Client, disk: Disk) -> None:
-    alice.opens(2)
-    alice.says(1, DURABLE)
-    alice.says(2, Queue.Declare(queue="r", durable=True))
-    alice.feeds(wire.connection_close())
-    alice.hears_nothing()
+    alice.open_channels(2)
+    alice.send(1, DURABLE)
+    alice.send(2, Queue.Declare(queue="r", durable=True))
+    alice.feed(wire.connection_close())
+    alice.expect_nothing()
     assert alice.connection.session.holds_output()
     disk.catches_up()
-    alice.hears(1, Queue.DeclareOk("q", 0, 0))
-    alice.hears(2, Queue.DeclareOk("r", 0, 0))
-    alice.hears(0, Connection.CloseOk())
+    alice.expect(1, Queue.DeclareOk("q", 0, 0))
+    alice.expect(2, Queue.DeclareOk("r", 0, 0))
+    alice.expect(0, Connection.CloseOk())
     assert not alice.connection.session.holds_output()
-    alice.is_cut_off()
+    alice.expect_socket_closed()
 
 
 def test_a_channel_closes_behind_what_it_waits_for(alice: Client, disk: Disk) -> None:
-    alice.says(1, DURABLE)
-    alice.feeds(wire.channel_close(1))
-    alice.says(1, Channel.Open())
-    alice.hears_nothing()
+    alice.send(1, DURABLE)
+    alice.feed(wire.channel_close(1))
+    alice.send(1, Channel.Open())
+    alice.expect_nothing()
     disk.catches_up()
-    alice.hears(1, Queue.DeclareOk("q", 0, 0), Channel.CloseOk(), Channel.OpenOk())
+    alice.expect(1, Queue.DeclareOk("q", 0, 0), Channel.CloseOk(), Channel.OpenOk())
 
 
 # --- its ends -----------------------------------------------------------------------------------
 
 
 def test_what_will_not_be_kept_is_not_said(alice: Client) -> None:
-    alice.says(1, DURABLE)
+    alice.send(1, DURABLE)
     session = alice.connection.session
     session.discard_held()
     alice.connection.force_close("the storage failed")
-    alice.is_refused(0, ReplyCode.CONNECTION_FORCED, "the storage failed")
+    alice.expect_error(0, ReplyCode.CONNECTION_FORCED, "the storage failed")
 
 
 def test_a_connection_that_is_lost_has_nothing_left_to_say(alice: Client, disk: Disk) -> None:
-    alice.says(1, DURABLE)
-    alice.loses_its_socket()
+    alice.send(1, DURABLE)
+    alice.lose_socket()
     assert not alice.connection.session.holds_output()
     disk.catches_up()
-    alice.hears_nothing()
+    alice.expect_nothing()
 
 
 def test_deliveries_behind_a_reply_that_waits_are_bounded(
-    play: Play, alice: Client, bob: Client, disk: Disk
+    harness: Harness, alice: Client, bob: Client, disk: Disk
 ) -> None:
-    bob.declares(1, "t")
-    alice.consumes(1, "t", "c", no_ack=True)
-    alice.says(1, DURABLE)
+    bob.declare(1, "t")
+    alice.consume(1, "t", "c", no_ack=True)
+    alice.send(1, DURABLE)
     size = OUTPUT_HIGH_WATER_BYTES // 4
     for number in range(20):
-        bob.publishes(1, "t", bytes([number]) * size)
-        alice.hears_nothing()
-    assert play.queue("t").message_count() >= 15
+        bob.publish(1, "t", bytes([number]) * size)
+        alice.expect_nothing()
+    assert harness.queue("t").message_count() >= 15
     disk.catches_up()
-    alice.hears(1, Queue.DeclareOk("q", 0, 0))
-    heard = [content for _, content in alice.hears_all() if isinstance(content, Content)]
-    assert [content.body[0] for content in heard] == list(range(20))
+    alice.expect(1, Queue.DeclareOk("q", 0, 0))
+    received = [content for _, content in alice.receive_all() if isinstance(content, Content)]
+    assert [content.body[0] for content in received] == list(range(20))
 
 
-def test_a_client_whose_answers_wait_is_not_read_for_ever(play: Play, disk: Disk) -> None:
+def test_a_client_whose_answers_wait_is_not_read_for_ever(harness: Harness, disk: Disk) -> None:
     """Nor is it taken for dead because nothing is read of it."""
-    alice = play.dials()
-    alice.logs_in(heartbeat=10)
-    alice.opens(1)
+    alice = harness.connect()
+    alice.log_in(heartbeat=10)
+    alice.open_channels(1)
     session = alice.connection.session
-    alice.says(1, DURABLE)
+    alice.send(1, DURABLE)
     count = 0
     while not session.holds_too_much():
-        alice.publishes(1, "nowhere", bytes(OUTPUT_HIGH_WATER_BYTES // 4), mandatory=True)
+        alice.publish(1, "nowhere", bytes(OUTPUT_HIGH_WATER_BYTES // 4), mandatory=True)
         count += 1
     assert count == OUTPUT_REPLIES_BYTES_MAX // (OUTPUT_HIGH_WATER_BYTES // 4)
     for now in (10.0, 20.0, 30.0, 40.0):
-        alice.passes(now)
-        alice.listens()
+        alice.advance_to(now)
+        alice.receive()
     disk.catches_up()
-    heard = [said for channel, said in alice.hears_all() if channel == 1]
-    assert len(heard) == 1 + count
+    received = [said for channel, said in alice.receive_all() if channel == 1]
+    assert len(received) == 1 + count
     assert not session.holds_too_much()
     assert not alice.connection.finished

@@ -4,13 +4,13 @@ from pamqp.base import Frame
 from pamqp.commands import Basic, Channel, Confirm, Connection, Exchange, Queue, Tx
 
 from tests.protocol import wire
-from tests.protocol.playbook import start_ok
+from tests.protocol.harness import start_ok
 
 HANDSHAKE = [
     wire.PROTOCOL_HEADER,
-    wire.says(0, start_ok()),
-    wire.says(0, Connection.TuneOk(2047, 4096, 0)),
-    wire.says(0, Connection.Open("/")),
+    wire.method_frames(0, start_ok()),
+    wire.method_frames(0, Connection.TuneOk(2047, 4096, 0)),
+    wire.method_frames(0, Connection.Open("/")),
 ]
 
 PROPERTIES = Basic.Properties(
@@ -19,7 +19,7 @@ PROPERTIES = Basic.Properties(
 
 
 def _on(channel: int, *methods: Frame) -> list[bytes]:
-    return [wire.says(channel, method) for method in methods]
+    return [wire.method_frames(channel, method) for method in methods]
 
 
 def _message(channel: int, key: str, body: bytes, **how: object) -> list[bytes]:
