@@ -25,9 +25,9 @@ def bind_queue(
     arguments: Table,
     owner: object,
 ) -> bool:
-    """Bind a queue; a binding that is there already is no error.
+    """Bind a queue; a binding that exists already is no error.
 
-    :returns: whether the binding is there after a restart.
+    :returns: whether the binding survives a restart.
     :raises AmqpError: NOT_FOUND, RESOURCE_LOCKED, ACCESS_REFUSED for the default exchange,
         PRECONDITION_FAILED for arguments the exchange's type refuses.
     """
@@ -45,7 +45,7 @@ def unbind_queue(
     arguments: Table,
     owner: object,
 ) -> None:
-    """Unbind a queue. What is not there, be it queue, exchange or binding, is no error.
+    """Unbind a queue. If the queue, the exchange or the binding does not exist, that is no error.
 
     :raises AmqpError: RESOURCE_LOCKED for a binding of another connection's exclusive queue,
         ACCESS_REFUSED for the default exchange.
@@ -89,7 +89,7 @@ def unbind_exchange(
     routing_key: str,
     arguments: Table,
 ) -> None:
-    """Unbind an exchange from another; what is not there is no error."""
+    """Unbind an exchange from another; a binding that does not exist is no error."""
     refuse_default_exchange(source_name)
     refuse_default_exchange(destination_name)
     source = vhost.exchanges.get(source_name)
@@ -125,9 +125,9 @@ def _unbind(
 
 
 def _publish_again(vhost: VirtualHost, destination: Destination, message: Message) -> None:
-    """Publish a message of an exchange's history where a new binding leads.
+    """Publish a message of an exchange's history to the destination of a new binding.
 
-    It arrives anew, so it has all the time to live that it had.
+    It is published anew, so it has all the time to live that it had.
     """
     again = arriving(message, int(vhost.clock.now))
     vhost.publisher.publish(again, vhost.router.sinks_behind(destination, again))
@@ -136,7 +136,7 @@ def _publish_again(vhost: VirtualHost, destination: Destination, message: Messag
 def _changed(
     vhost: VirtualHost, binding: Binding, record: Callable[[str, Binding], Bound | Unbound]
 ) -> None:
-    """A binding came or went, which is kept if both its ends are durable."""
+    """Note that a binding was made or removed; it is persisted if both ends are durable."""
     vhost.router.invalidate()
     if vhost.definition_log is not None and binding.source.durable and binding.destination.durable:
         vhost.definition_log.define(record(vhost.name, binding))

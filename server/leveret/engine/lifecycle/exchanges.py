@@ -1,4 +1,4 @@
-"""Exchanges: declared, deleted, and gone by themselves when their last binding goes."""
+"""Exchanges: declaring, deleting, and auto-delete with the last binding."""
 
 from typing import Final
 
@@ -36,16 +36,16 @@ PREDECLARED: Final = (
     ("amq.match", "headers", False),
     ("amq.rabbitmq.trace", "topic", True),
 )
-"""Name, type, and whether it is internal, of the exchanges every virtual host is born with."""
+"""Name, type, and whether it is internal, of the exchanges of every new virtual host."""
 
 
 def is_predeclared(name: str) -> bool:
-    """Whether every virtual host is born with an exchange of that name."""
+    """Whether every new virtual host has an exchange of that name."""
     return name.startswith(RESERVED_PREFIX)
 
 
 def predeclare(vhost: VirtualHost) -> None:
-    """Give a new virtual host its exchanges (AMQP 0-9-1, section 3.1.3.1)."""
+    """Create the exchanges of a new virtual host (AMQP 0-9-1, section 3.1.3.1)."""
     for name, type_name, internal in PREDECLARED:
         vhost.exchanges[name] = create(
             ExchangeDeclaration(type_name, name, True, False, internal, {}), vhost.name
@@ -53,7 +53,7 @@ def predeclare(vhost: VirtualHost) -> None:
 
 
 def check_exchange(vhost: VirtualHost, name: str) -> Exchange:
-    """A passive declaration: the exchange must be there.
+    """A passive declaration: the exchange must exist.
 
     :raises AmqpError: NOT_FOUND.
     """
@@ -62,10 +62,10 @@ def check_exchange(vhost: VirtualHost, name: str) -> Exchange:
 
 
 def declare_exchange(vhost: VirtualHost, declared: ExchangeDeclaration) -> Exchange:
-    """Make an exchange, or see that the one of that name is the same.
+    """Create an exchange, or see that the one of that name is the same.
 
     :raises AmqpError: ACCESS_REFUSED for a reserved name, PRECONDITION_FAILED for an unknown
-        type, a wrong argument, or a living exchange that differs.
+        type, a wrong argument, or an existing exchange that differs.
     """
     name = declared.name
     refuse_default_exchange(name)
@@ -111,7 +111,7 @@ def _typed(alternate: str) -> Typed | None:
 
 
 def delete_exchange(vhost: VirtualHost, name: str, *, if_unused: bool) -> None:
-    """Delete an exchange with all its bindings; one that is not there is no error.
+    """Delete an exchange with all its bindings; one that does not exist is no error.
 
     :raises AmqpError: ACCESS_REFUSED for a reserved name, PRECONDITION_FAILED for one in use with
         `if_unused`.
@@ -131,23 +131,23 @@ def delete_exchange(vhost: VirtualHost, name: str, *, if_unused: bool) -> None:
 
 
 def remove_exchange(vhost: VirtualHost, exchange: Exchange) -> None:
-    """Take an exchange out of its virtual host, with the bindings to and from it."""
+    """Remove an exchange from its virtual host, with the bindings to and from it."""
     _remove([exchange], vhost)
 
 
 def unbind_everywhere(vhost: VirtualHost, destination: Destination) -> None:
-    """Drop every binding to what is being deleted; sources that auto-delete may follow it."""
+    """Drop every binding to what is being deleted, and delete the sources that auto-delete."""
     _remove(_unbound_sources(vhost, destination), vhost)
 
 
 def delete_if_unbound(vhost: VirtualHost, exchange: Exchange) -> None:
-    """An auto-delete exchange goes when its last binding is gone (never if it had none)."""
-    if _is_to_go(vhost, exchange):
+    """Delete an auto-delete exchange that has lost its last binding."""
+    if _is_to_be_deleted(vhost, exchange):
         remove_exchange(vhost, exchange)
 
 
 def _remove(exchanges: list[Exchange], vhost: VirtualHost) -> None:
-    """Remove exchanges, and those that auto-delete for it: a chain of any length."""
+    """Remove exchanges, and those that auto-delete because of it: a chain of any length."""
     vhost.router.invalidate()
     while exchanges:
         exchange = exchanges.pop()
@@ -161,13 +161,16 @@ def _remove(exchanges: list[Exchange], vhost: VirtualHost) -> None:
 
 
 def _unbound_sources(vhost: VirtualHost, destination: Destination) -> list[Exchange]:
-    """Drop every binding to a destination; the exchanges that are to go because of it."""
+    """Drop every binding to a destination.
+
+    :returns: the exchanges that are to be deleted because of it.
+    """
     vhost.router.invalidate()
     sources = destination.sources()
     for source in sources:
         source.drop(destination)
-    return [source for source in sources if _is_to_go(vhost, source)]
+    return [source for source in sources if _is_to_be_deleted(vhost, source)]
 
 
-def _is_to_go(vhost: VirtualHost, exchange: Exchange) -> bool:
+def _is_to_be_deleted(vhost: VirtualHost, exchange: Exchange) -> bool:
     return exchange.auto_delete and not exchange.is_bound() and exchange.name in vhost.exchanges

@@ -1,4 +1,4 @@
-"""How exchanges and queues are named, and how errors name them."""
+"""The names of exchanges and queues, and how error texts quote them."""
 
 import secrets
 from base64 import urlsafe_b64encode
@@ -19,7 +19,7 @@ def clean(name: str) -> str:
 
 
 def generated(prefix: str) -> str:
-    """A name nobody else has: the prefix and 22 characters of URL-safe base64."""
+    """A unique name: the prefix and 22 characters of URL-safe base64."""
     random = urlsafe_b64encode(secrets.token_bytes(GENERATED_BYTES)).decode()
     return prefix + random.rstrip("=")
 
@@ -46,7 +46,7 @@ def find_exchange(vhost: VirtualHost, name: str) -> Exchange:
 
 
 def no_queue(vhost: VirtualHost, name: str) -> AmqpError:
-    """The error of a queue that is not there."""
+    """The error of a queue that does not exist."""
     return AmqpError(ReplyCode.NOT_FOUND, f"no {the_queue(vhost, name)}")
 
 
@@ -72,7 +72,7 @@ def check_owner(vhost: VirtualHost, queue: Queue, owner: object) -> None:
 
 
 def locked(vhost: VirtualHost, name: str) -> AmqpError:
-    """The error of who may not use a queue because it is exclusive, or asks for it so."""
+    """The error of using another connection's exclusive queue, or of asking for it exclusively."""
     return AmqpError(
         ReplyCode.RESOURCE_LOCKED,
         f"cannot obtain exclusive access to locked {the_queue(vhost, name)}. It could be "
@@ -82,7 +82,7 @@ def locked(vhost: VirtualHost, name: str) -> AmqpError:
 
 
 def refuse_reserved(kind: str, name: str) -> None:
-    """See that a name to be created is not one of the broker's own.
+    """See that the name of a new queue or exchange is not reserved for the broker.
 
     :raises AmqpError: ACCESS_REFUSED.
     """
@@ -94,7 +94,7 @@ def refuse_reserved(kind: str, name: str) -> None:
 
 
 def refuse_default_exchange(name: str) -> None:
-    """See that an operation does not concern the default exchange.
+    """See that an operation is not on the default exchange.
 
     :raises AmqpError: ACCESS_REFUSED.
     """
@@ -117,13 +117,13 @@ Typed = tuple[str, str]
 def inequivalent_argument(
     what: str, argument: str, received: Typed | None, current: Typed | None
 ) -> AmqpError:
-    """The error of a redeclaration with an argument that differs, or that one of the two lacks."""
+    """The error of a redeclaration with an argument that differs, or is missing on one side."""
     if received is not None and current is not None:
         return inequivalent(what, argument, f"'{received[0]}'", f"'{current[0]}'")
-    return inequivalent(what, argument, _told(received), _told(current))
+    return inequivalent(what, argument, _described(received), _described(current))
 
 
-def _told(value: Typed | None) -> str:
+def _described(value: Typed | None) -> str:
     return "none" if value is None else f"the value '{value[0]}' of type '{value[1]}'"
 
 

@@ -1,8 +1,8 @@
 """The arguments of a queue and of a consumer: what each accepts, and when two sets are the same.
 
 Two tables, `QUEUE_ARGUMENTS` and `CONSUMER_ARGUMENTS`. Texts are RabbitMQ's (RabbitMQ: Queues,
-Optional Arguments). What is not in a table is accepted and kept, and plays no part in a
-redeclaration. The tables of `docs/features.md` are made from these (`reference/features.py`).
+Optional Arguments). Arguments that are not in a table are accepted and stored, and not compared in
+a redeclaration. The tables of `docs/features.md` are made from these (`reference/features.py`).
 """
 
 from collections.abc import Mapping
@@ -49,8 +49,8 @@ class Known:
     check: Check
     doc: ArgumentDoc
     adoptable: bool = False
-    """Whether a redeclaration may change it where the configuration lets it: it does not change
-    the nature of a queue."""
+    """Whether a redeclaration may change it, if the configuration allows it: it is a setting, and
+    not the type of the queue."""
 
 
 QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
@@ -94,7 +94,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
         ArgumentDoc(
             "number from 0",
             "Messages that may be ready.",
-            differs="messages that are held back (delayed retry) count, too",
+            differs="messages in a delayed retry count, too",
         ),
         adoptable=True,
     ),
@@ -112,7 +112,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
         ArgumentDoc(
             f"number from 0 to {checks.PRIORITY_MAX}; not for a quorum queue",
             "The highest priority: messages of a higher `priority` are delivered first.",
-            differs="messages expire in every priority, whatever waits above them",
+            differs="messages expire in every priority, also behind messages of a higher one",
         ),
     ),
     "x-overflow": Known(
@@ -130,7 +130,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
         checks.queue_mode,
         ArgumentDoc(
             one_of(checks.QUEUE_MODES),
-            "None: where messages are kept is the broker's affair.",
+            "None: the broker decides where it stores messages.",
             differs="it has no effect",
         ),
     ),
@@ -183,7 +183,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
         checks.retry_type,
         ArgumentDoc(
             one_of(RETRY_TYPES),
-            "Which messages that come back are held back for a while.",
+            "Which requeued messages are delayed before they are delivered again.",
             default=f"`{RETRY_TYPES[0]}`, or `{RETRY_TYPES[1]}` with `x-delayed-retry-min`",
             origin=RABBITMQ_RETRY,
             differs=ANY_QUEUE,
@@ -194,7 +194,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
         checks.not_negative,
         ArgumentDoc(
             "milliseconds from 0",
-            "The first delay. Without it nothing is held back.",
+            "The first delay. Without it no message is delayed.",
             origin=RABBITMQ_RETRY,
             differs=ANY_QUEUE,
         ),
@@ -245,7 +245,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
         checks.positive,
         ArgumentDoc(
             "milliseconds from 1",
-            "For how long the queue remembers a key, if it has room.",
+            "Time for which the queue remembers a key, unless newer keys push it out.",
             default="none: for ever",
             origin=LAVINMQ,
         ),
@@ -260,19 +260,20 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
         ),
     ),
 }
-"""In the order in which RabbitMQ compares them: a redeclaration is told of the first that differs.
-`x-queue-mode` and `x-queue-version` say how RabbitMQ keeps messages, which is no affair of a client
+"""In the order in which RabbitMQ compares them: the error of a redeclaration names the first that
+differs. `x-queue-mode` and `x-queue-version` say how RabbitMQ stores messages; they have no effect
 here."""
 
 ADOPTABLE: Final = frozenset(name for name, known in QUEUE_ARGUMENTS.items() if known.adoptable)
-"""What a redeclaration may change where the configuration lets it."""
+"""The arguments that a redeclaration may change, if the configuration allows it."""
 
 CONSUMER_ARGUMENTS: Final[Mapping[str, Known]] = {
     PRIORITY: Known(
         checks.integer,
         ArgumentDoc(
             "number",
-            "The consumer with the highest that can take a message gets it; equal ones take turns.",
+            "The consumer with the highest priority that can accept a message gets it; "
+            "equal ones take turns.",
             default="0",
         ),
     ),

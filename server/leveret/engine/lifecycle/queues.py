@@ -1,4 +1,4 @@
-"""Queues: declared, deleted, and gone with their last consumer or their connection."""
+"""Queues: declaring, deleting, expiry, and auto-delete with the last consumer."""
 
 from functools import partial
 from typing import Final
@@ -46,14 +46,14 @@ def declare_queue(
     arguments: Arguments,
     declared_by: str = "",
 ) -> Queue:
-    """Make a queue, or see that the one of that name is the same.
+    """Create a queue, or see that the one of that name is the same.
 
-    :param owner: the connection an exclusive queue is to belong to, else None. An exclusive
+    :param owner: the connection that an exclusive queue belongs to, else None. An exclusive
         queue does not outlive its connection, so it is never durable.
     :param connection: the connection that declares.
     :param declared_by: who that is, for an operator to read.
     :raises AmqpError: ACCESS_REFUSED for a reserved name, RESOURCE_LOCKED for another's exclusive
-        queue, PRECONDITION_FAILED for wrong arguments or a living queue that differs.
+        queue, PRECONDITION_FAILED for wrong arguments or an existing queue that differs.
     """
     if name:
         refuse_reserved("queue", name)
@@ -84,7 +84,7 @@ def declare_queue(
 
 
 def _adopt(vhost: VirtualHost, queue: Queue, arguments: Arguments) -> None:
-    """Let a living queue go by the arguments of a redeclaration."""
+    """Apply the arguments of a redeclaration to an existing queue."""
     change_arguments(vhost, queue, arguments)
     if queue.durable and vhost.definition_log is not None:
         vhost.definition_log.define(queue_arguments_changed(vhost.name, queue))
@@ -174,7 +174,7 @@ def _create(
 def find_deletable(
     vhost: VirtualHost, name: str, *, if_unused: bool, if_empty: bool, connection: object
 ) -> Queue | None:
-    """The queue that may be deleted; one that is not there is no error.
+    """The queue that may be deleted; one that does not exist is no error.
 
     :raises AmqpError: RESOURCE_LOCKED, or PRECONDITION_FAILED for one not empty with `if_empty`, or
         in use with `if_unused`.
@@ -190,7 +190,7 @@ def find_deletable(
 
 
 def remove_queue(vhost: VirtualHost, queue: Queue) -> None:
-    """Take a queue out of its virtual host, with its bindings, messages and consumers."""
+    """Remove a queue from its virtual host, with its bindings, messages and consumers."""
     if queue.deleted:
         return
     del vhost.queues[queue.name]
@@ -201,7 +201,7 @@ def remove_queue(vhost: VirtualHost, queue: Queue) -> None:
 
 
 def remove_consumer(vhost: VirtualHost, queue: Queue, consumer: Consumer) -> None:
-    """End a consumer; an auto-delete queue goes with its last one."""
+    """Remove a consumer; an auto-delete queue is deleted with its last one."""
     if queue.deleted:
         return
     queue.remove_consumer(consumer)
@@ -212,10 +212,9 @@ def remove_consumer(vhost: VirtualHost, queue: Queue, consumer: Consumer) -> Non
 
 
 def check_may_consume(vhost: VirtualHost, queue: Queue, exclusive: bool) -> None:
-    """See that another consumer may join, and an exclusive one be alone.
+    """See that a consumer may be added: an exclusive one must be the only one.
 
-    Who is alone and who is active are two answers to one question, so a queue with a single active
-    consumer takes no exclusive one.
+    An exclusive consumer and a single active consumer exclude each other.
 
     :raises AmqpError: ACCESS_REFUSED.
     """

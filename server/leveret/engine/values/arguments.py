@@ -1,6 +1,6 @@
-"""The arguments of a declaration: as they were sent, and what is to be said of those that count.
+"""The arguments of a declaration as they were sent, and what documentation says of an argument.
 
-Which arguments count, and what `ArgumentDoc` each of them there is to say, stands in the tables of
+The arguments that have an effect, each with its `ArgumentDoc`, are in the tables of
 `lifecycle/queue_arguments.py` and `routing/exchanges/exchange_arguments.py`.
 """
 
@@ -18,7 +18,7 @@ RABBITMQ: Final = "RabbitMQ"
 RABBITMQ_QUORUM: Final = "RabbitMQ, quorum queues"
 LAVINMQ: Final = "LavinMQ"
 DEDUPLICATION_PLUGIN: Final = "plugin rabbitmq-message-deduplication"
-"""Where arguments come from."""
+"""The origins of arguments."""
 
 ANY_QUEUE: Final = "queues of every type take it"
 
@@ -31,7 +31,7 @@ class ArgumentDoc(NamedTuple):
     default: str = "none"
     origin: str = RABBITMQ
     differs: str = ""
-    """Where it is otherwise than at its origin; empty if nowhere."""
+    """How it differs from its origin; empty if it does not."""
 
 
 class Arguments(dict[str, FieldValue]):

@@ -1,7 +1,7 @@
-"""The time as the engine sees it: a number that somebody else turns.
+"""The time of the engine: a number that is advanced from outside.
 
-The engine asks no clock of the machine. Whoever gives it work sets `now` first, once a turn of the
-event loop; a test sets it as it likes.
+The engine does not read the machine's clock. The event loop advances `now` before it gives the
+engine work, once an iteration; a test advances it as it likes.
 """
 
 from mypy_extensions import i64
@@ -14,6 +14,7 @@ class Clock:
         self.now: i64 = now
 
     def advance_to(self, now: i64) -> None:
-        """It is `now`; a clock of the machine that was set back is waited for."""
+        """Advance to `now`. If the machine's clock was set back, the time stands still until it has
+        caught up."""
         if now > self.now:
             self.now = now

@@ -6,7 +6,7 @@ Lately is the window: so many keys, the oldest goes first, and each for so long,
 has the same arguments). A key may be any single value; integers are equal by value, however wide
 they were sent, and nothing else is equal to what has another type.
 
-The keys of persistent messages are kept in the log, in the batch that has the message.
+The keys of persistent messages are persisted, in the batch of the log that has the message.
 """
 
 from collections import OrderedDict
@@ -27,7 +27,7 @@ HEADER: Final = "x-deduplication-header"
 """Arguments, by the names they have on an exchange and on a queue."""
 
 KEYS_DEFAULT: Final = 128
-"""Keys of a window whose size nobody set, as in LavinMQ."""
+"""Keys of a window whose size is not set, as in LavinMQ."""
 
 KEYS_MAX: Final = 1_000_000
 """Keys a window can have: each costs some hundred bytes, in memory and in every log segment."""
@@ -52,7 +52,7 @@ class DeduplicationWindow:
         self._ttl: i64 = ttl
         self._header = octets_of_text(header or HEADER)
         self._keys: OrderedDict[bytes, int] = OrderedDict()
-        """Until when each counts, in milliseconds since the epoch; 0 is for ever. Oldest first."""
+        """When each expires, in milliseconds since the epoch; 0 is never. The oldest is first."""
 
     def key_of(self, header: bytes) -> bytes | None:
         """The key of a message with this content header; None if it has none."""
@@ -73,7 +73,7 @@ class DeduplicationWindow:
     def add(self, key: bytes, header: bytes, now: i64) -> i64:
         """See a key that is not in the window, in a message with this content header.
 
-        :returns: until when it counts, in milliseconds since the epoch; 0 is for ever.
+        :returns: when it expires, in milliseconds since the epoch; 0 is never.
         """
         ttl = self._ttl
         own = properties.header_value(header, _MESSAGE_TTL)
@@ -84,7 +84,7 @@ class DeduplicationWindow:
         return expires_at
 
     def put(self, key: bytes, expires_at: i64) -> None:
-        """Have a key count from now on."""
+        """Add a key as the newest."""
         keys = self._keys
         # A key that has expired, and is seen again, is the newest.
         keys.pop(key, None)
@@ -93,7 +93,7 @@ class DeduplicationWindow:
             keys.popitem(last=False)
 
     def entries(self) -> list[tuple[bytes, int]]:
-        """All keys, the oldest first, and until when each counts."""
+        """All keys, the oldest first, and when each expires."""
         return list(self._keys.items())
 
     def copy_from(self, before: "DeduplicationWindow") -> None:

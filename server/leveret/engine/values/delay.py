@@ -1,4 +1,4 @@
-"""The delay of a message: for how long its publisher wants it to wait (header `x-delay`).
+"""The delay of a message, which its publisher asks for with the header `x-delay`.
 
 Written as the community plugin `rabbitmq_delayed_message_exchange` reads and writes it; the rules
 are in `routing/exchanges/delayed.py`.
@@ -20,7 +20,7 @@ _NUMBER_OCTETS_MAX: Final = 24
 
 
 def delay_of(header: bytes) -> i64:
-    """For how many milliseconds a message with this content header is to wait; 0 is not at all."""
+    """The delay in milliseconds that a content header asks for; 0 is none."""
     value = properties.header_value(header, DELAY)
     if value is None:
         return 0

@@ -1,7 +1,7 @@
 """Field tables and property lists, read where they lie.
 
-What a client sends is verified once, completely, before anything else looks at it: whoever holds a
-checked table or property list may read it without a bound in mind. Nothing is decoded here; a
+What a client sends is verified once, completely, before anything else reads it: a checked table or
+property list may be read without a check of bounds. Nothing is decoded here; a
 message's properties stay the bytes that came, and methods.py decodes them for the few that need it.
 
 Rules of this file:
@@ -111,13 +111,13 @@ def _behind_long(data: bytes, start: i64, stop: i64) -> i64:
     return end
 
 
-def _check_values(data: bytes, pos: i64, end: i64, named: bool, depth: i64, room: i64) -> i64:
-    """Verify the entries of a table (`named`) or array; return for how many more there is room."""
+def _check_values(data: bytes, pos: i64, end: i64, named: bool, depth: i64, left: i64) -> i64:
+    """Verify the entries of a table (`named`) or array; return how many more are allowed."""
     if depth > TABLE_DEPTH_MAX:
         raise ValueError(f"field table nested deeper than {TABLE_DEPTH_MAX}")
     while pos < end:
-        room -= 1
-        if room < 0:
+        left -= 1
+        if left < 0:
             raise ValueError(f"field table with more than {TABLE_ENTRIES_MAX} entries")
         if named:
             pos += 1 + i64(data[pos])
@@ -132,10 +132,10 @@ def _check_values(data: bytes, pos: i64, end: i64, named: bool, depth: i64, room
             start = pos + 5
             pos = _behind_long(data, pos + 1, end)
             if size != LONG_STRING:
-                room = _check_values(data, start, pos, size == TABLE, depth + 1, room)
+                left = _check_values(data, start, pos, size == TABLE, depth + 1, left)
     if pos > end:
         raise ValueError("value out of bounds in field table")
-    return room
+    return left
 
 
 def check_properties(data: bytes, start: i64, stop: i64) -> int:

@@ -4,7 +4,7 @@ A table is a `dict[str, FieldValue]`. Two of them are the same when `freeze` mak
 them: type for type and value for value, in any order of their entries. Integers of all widths are
 one type here, because pamqp does not tell them apart.
 
-The functions follow nested tables by recursion. Whoever decodes a table lets it be at most
+The functions follow nested tables by recursion: a table is decoded only if it is at most
 `limits.TABLE_DEPTH_MAX` deep.
 """
 

@@ -6,7 +6,7 @@ key as two short strings, the tail of basic.deliver; `header` the payload of the
 frame; `body` the whole body, however it was cut into frames.
 
 A message is shared by every queue it was routed to and never changes. What differs from queue to
-queue (its position, whether it was delivered before) is kept by the queue and by the delivery.
+queue (its position, whether it was delivered before) is a matter of the queue and the delivery.
 """
 
 from leveret_storage.format.entries import Stored as Message
@@ -26,7 +26,7 @@ def exchange_and_key(route: bytes) -> tuple[bytes, bytes]:
 
 
 def arriving(message: Message, now: int) -> Message:
-    """The same message as it comes now, with all the time to live that it had."""
+    """The same message, published now, with all the time to live that it had."""
     expires_at = now + message.expires_at - message.arrived if message.expires_at else 0
     return Message(message.route, message.header, message.body, message.persistent, now, expires_at)
 

@@ -1,10 +1,8 @@
 """The properties of a message, read and changed in the bytes they came in.
 
-A message carries its content header as it came, and most of it is between publisher and consumer.
-Where the broker has something to add (how a message died, how often it was delivered) or to take
-away (its expiration), it does so here, and every octet that does not concern it stays: decoded and
-encoded again, a value could change its type. Whatever is passed in was checked when it was
-published.
+A message carries its content header as it came. The broker adds (how a message died, how often it
+was delivered) and removes (the expiration) here, and leaves every other octet as it is: decoded and
+encoded again, a value could change its type. All headers were checked when they were published.
 """
 
 from typing import Final
@@ -85,13 +83,13 @@ def copy_keys(header: bytes) -> list[bytes]:
 def with_headers(header: bytes, changes: dict[bytes, bytes | None]) -> bytes:
     """The same content header with other values in its table of headers.
 
-    :param changes: values by name, type letter first; None takes one out. What is new goes behind
+    :param changes: values by name, type letter first; None removes one. New ones come behind
         all others.
     """
     flags = flags_of(header)
     start = property_offset(header, HEADER_PREFIX_BYTES, flags, encoded_table.HEADERS)
     end = start
-    kept = bytearray()
+    entries = bytearray()
     if flags & encoded_table.HEADERS:
         end = start + 4 + (i64(read_i32_be(header, start)) & 0xFFFFFFFF)
         at = start + 4
@@ -99,14 +97,14 @@ def with_headers(header: bytes, changes: dict[bytes, bytes | None]) -> bytes:
             value = at + 1 + header[at]
             behind = behind_value(header, value)
             if header[at + 1 : value] not in changes:
-                kept += header[at:behind]
+                entries += header[at:behind]
             at = behind
     for name, new in changes.items():
         if new is not None:
-            kept.append(len(name))
-            kept += name
-            kept += new
-    table = len(kept).to_bytes(4, "big") + bytes(kept)
+            entries.append(len(name))
+            entries += name
+            entries += new
+    table = len(entries).to_bytes(4, "big") + bytes(entries)
     properties = header[LIST_AT:start] + table + header[end:]
     return _with_flags(header, flags | encoded_table.HEADERS, properties)
 

@@ -1,9 +1,9 @@
-"""What a queue goes by, computed in one place from whatever has a say in it.
+"""The settings of a queue, computed from its arguments and, in time, from policies.
 
-A setting has one name wherever it comes from: the argument `x-message-ttl` says `message-ttl`, and
-so would a policy. Sources are asked in order and the first that names a setting decides, but for
-limits, where the smallest of all holds (RabbitMQ: Parameters and Policies, "Combining Policy
-Definitions"). Settings can change while the queue lives: compute them anew, and give them to it.
+A setting has one name wherever it comes from: the argument `x-message-ttl` sets `message-ttl`, and
+so would a policy. The first source that has a setting decides, but for limits, where the smallest
+value of all sources applies (RabbitMQ: Parameters and Policies, "Combining Policy Definitions").
+Settings can change while the queue exists: compute them anew, and apply them.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from pamqp.common import FieldValue
 ARGUMENT_PREFIX: Final = "x-"
 
 NONE: Final = -1
-"""The value of a number that nobody set."""
+"""The value of a number that is not set."""
 
 OVERFLOWS: Final = ("drop-head", "reject-publish", "reject-publish-dlx")
 """What a full queue does (RabbitMQ: Queue Length Limit)."""
@@ -23,8 +23,8 @@ OVERFLOWS: Final = ("drop-head", "reject-publish", "reject-publish-dlx")
 REJECT_PUBLISH_DLX: Final = OVERFLOWS[2]
 
 RETRY_TYPES: Final = ("disabled", "all", "failed", "returned")
-"""Which messages that come back are held back for a while (RabbitMQ: Quorum Queues, "Delayed
-Retry"): none, all, those that failed, or those that were only returned."""
+"""Which requeued messages are delayed before they are delivered again (RabbitMQ: Quorum Queues,
+"Delayed Retry"): none, all, those that failed, or those that were only returned."""
 
 LIMITS: Final = frozenset(
     {
@@ -35,11 +35,11 @@ LIMITS: Final = frozenset(
         "delivery-limit",
     }
 )
-"""Settings of which the smallest value holds."""
+"""Settings of which the smallest value applies."""
 
 
 class Source(NamedTuple):
-    """Somebody who has a say in what a queue goes by."""
+    """A source of settings."""
 
     name: str
     """As an operator reads it: `arguments`, or a policy."""
@@ -48,7 +48,7 @@ class Source(NamedTuple):
 
 
 class QueueSettings:
-    """What one queue goes by. Times are milliseconds, numbers that are not set `NONE`."""
+    """The settings of one queue. Times are in milliseconds; numbers that are not set are `NONE`."""
 
     def __init__(self) -> None:
         self.message_ttl: i64 = NONE
@@ -110,7 +110,7 @@ def arguments_source(arguments: Mapping[str, FieldValue]) -> Source:
 
 
 def compute(sources: list[Source]) -> QueueSettings:
-    """What a queue goes by that these sources have a say in, the first one before the others."""
+    """The settings that these sources make, the first source before the others."""
     decided: dict[str, FieldValue] = {}
     origins: dict[str, str] = {}
     for source in sources:

@@ -1,8 +1,8 @@
-"""What is to happen at a time: one heap for the whole broker.
+"""Timers: one heap for the whole broker.
 
-A timer stands in the heap once, however often it is set, and whoever it rings for looks at what is
-due, all of it, and sets it again for the rest. So a queue of a million messages that expire has one
-entry, that for the message at its head.
+A timer counts once, however often it is set. When it rings, its owner handles everything that is
+due, and sets it again for the rest. So a queue of a million messages that expire has one timer, set
+for the message at its head.
 """
 
 from abc import ABC, abstractmethod
@@ -13,11 +13,12 @@ from typing import Final
 from mypy_extensions import i64
 
 STALE_ENTRIES_MAX: Final = 64
-"""Entries of timers that were stopped, or set anew, which are kept whatever their share."""
+"""Stale entries, of timers that were stopped or set anew, up to which the heap is not cleaned,
+whatever their share."""
 
 
 class Timer(ABC):
-    """Something that may ring. It belongs to whoever made it."""
+    """Calls `ring` when it is due."""
 
     def __init__(self) -> None:
         self.due: i64 = 0
@@ -25,25 +26,25 @@ class Timer(ABC):
 
     @abstractmethod
     def ring(self) -> None:
-        """It is due, and no longer set."""
+        """The timer is due, and no longer set."""
 
 
-def _nobody() -> None:
-    """Nobody runs the timers."""
+def _ignore() -> None:
+    """The change is of no interest: nothing runs the timers."""
 
 
 class Timers:
-    """All timers of a broker. `changed` is told when the next one to ring is another."""
+    """All timers of a broker. `changed` is called when another timer is the next to ring."""
 
     def __init__(self) -> None:
-        self.changed: Callable[[], None] = _nobody
+        self.changed: Callable[[], None] = _ignore
         self._heap: list[tuple[int, int, Timer]] = []
         self._entries = 0
         self._stale = 0
-        """Entries in the heap that do not count any more."""
+        """Entries in the heap that no longer count."""
 
     def set(self, timer: Timer, due: i64) -> None:
-        """Have a timer ring at `due`, or when it is due already, if that is sooner."""
+        """Have a timer ring at `due`, or at the time it is set for already if that is earlier."""
         if timer.due != 0 and timer.due <= due:
             return
         if timer.due != 0:
@@ -57,7 +58,7 @@ class Timers:
             self.changed()
 
     def stop(self, timer: Timer) -> None:
-        """Let a timer not ring."""
+        """Have a timer not ring."""
         if timer.due != 0:
             timer.due = 0
             self._stale += 1
@@ -75,8 +76,8 @@ class Timers:
         return 0
 
     def run(self, now: i64) -> None:
-        """Ring every timer that is due. One that is set again for a time that has come is left to
-        the next run, so that there is an end."""
+        """Ring every timer that is due. A timer that is set again for a time that is over rings in
+        the next run, so that this one ends."""
         rung: list[Timer] = []
         while self._heap and self._heap[0][0] <= now:
             due, _, timer = heappop(self._heap)
@@ -89,7 +90,7 @@ class Timers:
             timer.ring()
 
     def _clean(self) -> None:
-        """Drop the entries that do not count, once they are the most."""
+        """Drop the stale entries, once they are more than the others."""
         if self._stale <= STALE_ENTRIES_MAX or self._stale * 2 <= len(self._heap):
             return
         self._heap = [entry for entry in self._heap if entry[2].due == entry[0]]

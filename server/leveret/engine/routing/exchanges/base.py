@@ -1,14 +1,12 @@
-"""What all exchange types share: bindings, where they lead, and how they are found again.
+"""What all exchange types share: their declaration, and bindings with their destinations.
 
-A binding is known by its source, its destination, its routing key and its arguments; binding the
-same again changes nothing. It is filed at both ends: the exchange has all that leave it, in the
-order they were made, and the destination has those that reach it, by the exchange they come from.
-So a destination that is being deleted finds its bindings without a walk over the exchanges, and
-an exchange drops them without a walk over its other bindings.
+A binding is identified by its source, destination, routing key and arguments; binding the same
+again changes nothing. It is indexed at both ends: at the exchange in the order of making, and at
+the destination by exchange. So deleting a destination takes no walk over all exchanges, and an
+exchange drops the bindings to it without a walk over its others.
 
-An exchange type adds what it needs to match quickly, in `_add` and `_remove`. How often a binding
-is made or removed says nothing about how many there are, so both take about the same time
-whatever the number of bindings.
+An exchange type adds an index of its own, in `_add` and `_remove`. Both take about the same time
+whatever the number of bindings, because bindings may come and go often in a large set.
 """
 
 from abc import abstractmethod
@@ -41,7 +39,7 @@ class Destination:
 
 
 class Binding:
-    """One way for a message from an exchange to a destination."""
+    """A binding of a destination to an exchange."""
 
     def __init__(
         self, source: "Exchange", destination: Destination, routing_key: str, arguments: Table
@@ -66,11 +64,7 @@ class ExchangeDeclaration(NamedTuple):
 class Exchange(Destination):
     """What every exchange can do; `EXCHANGE_TYPES` has the classes that can be made.
 
-    `alternate` names the exchange that gets what this one cannot route, from the argument
-    `alternate-exchange`; "" is none.
-
-    It is abstract, but no `ABC`: compiled classes that are share one cache, so that `isinstance`
-    may answer for one what it was asked of another.
+    It is abstract, but no `ABC`, for the reason that `Sink` gives.
     """
 
     def __init__(self, declared: ExchangeDeclaration) -> None:
@@ -80,20 +74,22 @@ class Exchange(Destination):
         self.internal = declared.internal
         self.arguments = declared.arguments
         self.alternate = alternate_of(declared.arguments)
+        """The name of the exchange that gets what this one cannot route; "" is none."""
         self.needs_message = False
         """Whether it has to see every message, so that no route over it is cached: the match
         depends on more than the routing key, or `intercept` or `record` are to be called."""
         self.records = False
         """Whether `record` is to be called."""
         self.uses_all_keys = False
-        """Whether a message with several routing keys goes where any of them leads; otherwise only
-        the one it was published with counts."""
+        """Whether a message with several routing keys is matched with each of them; otherwise only
+        with the one it was published with."""
         self._bindings: dict[Binding, None] = {}
 
     def bind(self, destination: Destination, routing_key: str, arguments: Table) -> bool:
-        """Add a binding. False when this very one exists: same destination, key and arguments.
+        """Add a binding.
 
-        Raises AmqpError(PRECONDITION_FAILED) when the exchange type cannot take it.
+        :returns: False if there is one with this destination, key and arguments already.
+        :raises AmqpError: PRECONDITION_FAILED if the exchange type cannot take it.
         """
         self.validate(routing_key, arguments)
         identity = _identity(routing_key, arguments)
@@ -115,7 +111,10 @@ class Exchange(Destination):
         return known is not None and _identity(routing_key, arguments) in known
 
     def unbind(self, destination: Destination, routing_key: str, arguments: Table) -> bool:
-        """Remove a binding. False when there was none with this destination, key and arguments."""
+        """Remove a binding.
+
+        :returns: False if there is none with this destination, key and arguments.
+        """
         known = destination.incoming.get(self)
         if known is None:
             return False
@@ -157,7 +156,8 @@ class Exchange(Destination):
     def match(self, routing_key: str, message: Message | None, into: list[Destination]) -> None:
         """Append every destination a message goes to. One may be appended more than once.
 
-        It has no effect that a client could see: `record` is told of messages.
+        It has no effect that a client could see; what a type remembers of messages, it takes from
+        `record`.
 
         :param message: None where a route is to be cached; never None for an exchange that
             `needs_message`.
@@ -174,19 +174,23 @@ class Exchange(Destination):
         """A message was published to this exchange, and matched: for a type that `records`."""
 
     def recent(self) -> list[Message]:
-        """What a new binding's destination gets at once, oldest first: nothing, for most types."""
+        """The messages that the destination of a new binding gets at once, the oldest first: none,
+        for most types."""
         return []
 
     def validate(self, routing_key: str, arguments: Table) -> None:
-        """Refuse, with AmqpError, a binding that the exchange type cannot take."""
+        """See that the exchange type can take a binding.
+
+        :raises AmqpError: PRECONDITION_FAILED.
+        """
 
     @abstractmethod
     def _add(self, binding: Binding) -> None:
-        """Make a new binding match."""
+        """Add a new binding to the index of the type."""
 
     @abstractmethod
     def _remove(self, binding: Binding) -> None:
-        """Make a binding that is no longer filed match no more."""
+        """Remove a binding from the index of the type."""
 
 
 def alternate_of(arguments: Table) -> str:
@@ -196,7 +200,7 @@ def alternate_of(arguments: Table) -> str:
 
 
 Targets = dict[Destination, int]
-"""Destinations with the number of bindings that lead to each, for what is filed under one key."""
+"""The destinations of bindings with one key, and the number of bindings to each."""
 
 
 def add_target(targets: Targets, destination: Destination) -> None:
@@ -205,7 +209,7 @@ def add_target(targets: Targets, destination: Destination) -> None:
 
 
 def remove_target(targets: Targets, destination: Destination) -> None:
-    """Count one binding less to a destination, which is gone with the last one."""
+    """Count one binding less to a destination, and remove it with the last one."""
     count = targets[destination] - 1
     if count:
         targets[destination] = count

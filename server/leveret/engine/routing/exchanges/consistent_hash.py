@@ -1,13 +1,13 @@
-"""The consistent hash exchange: each message goes to one of the bindings, equals to the same one.
+"""The consistent hash exchange: a message goes to one binding, equal routing keys to the same one.
 
-What is hashed is the routing key or, as the exchange's arguments say, a header (`hash-header`) or a
-property (`hash-property`) of the message. The key of a binding is a number, its weight: a share of
-what comes, to that of the others (RabbitMQ: Consistent Hash Exchange Type). A binding that comes or
-goes moves its own share of keys and no other; the ring is in `ring.py`.
+The exchange hashes the routing key or, if its arguments say so, a header (`hash-header`) or a
+property (`hash-property`) of the message. The key of a binding is a number, its weight: the share
+of the messages that it gets (RabbitMQ: Consistent Hash Exchange Type). Making or removing a binding
+moves its own share of keys and no other; the ring is in `ring.py`.
 
-Where a destination is bound with several weights, they add up, so that one can be replaced by
-another without a gap; RabbitMQ acts upon the first only. A message without the header or property
-goes where one goes that has it empty. Numbers count by their value, however wide they were sent.
+If a destination is bound with several weights, they add up, so that one can be replaced by another
+without a gap; RabbitMQ uses the first only. A message without the header or property is routed as
+if it were empty. Numbers are equal by value, however wide they were sent.
 """
 
 import re
@@ -44,7 +44,7 @@ _INTEGER: Final = re.compile(r"[+-]?[0-9]+")
 class ConsistentHashExchange(Exchange):
     """The type `x-consistent-hash`.
 
-    Raises AmqpError(PRECONDITION_FAILED) for arguments it cannot have.
+    :raises AmqpError: PRECONDITION_FAILED for arguments it cannot have.
     """
 
     def __init__(self, declared: ExchangeDeclaration) -> None:
@@ -77,7 +77,10 @@ class ConsistentHashExchange(Exchange):
         return b"" if value is None else _octets(value)
 
     def validate(self, routing_key: str, arguments: Table) -> None:
-        """Raise AmqpError(PRECONDITION_FAILED) for a key that is no weight."""
+        """See that the key is a weight.
+
+        :raises AmqpError: PRECONDITION_FAILED.
+        """
         if not _INTEGER.fullmatch(routing_key):
             raise _refused(f"The binding key must be an integer: {describe(routing_key)}")
         weight = int(routing_key)
@@ -125,7 +128,7 @@ def _label(destination: Destination) -> str:
 
 
 def _octets(value: bytes) -> bytes:
-    """What is hashed of a value as it stands in a table, its type letter first."""
+    """The octets to hash of a value as it is encoded in a table, its type letter first."""
     letter = value[:1]
     if letter in properties.INTEGERS:
         return str(properties.integer_of(value)).encode()

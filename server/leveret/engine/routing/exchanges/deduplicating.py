@@ -35,14 +35,14 @@ from leveret.errors import AmqpError, ReplyCode
 
 TYPE: Final = "x-message-deduplication"
 PERSISTENCE: Final = "x-cache-persistence"
-"""An argument of the plugin's, which is checked and has no effect here: what a durable exchange has
-seen of persistent messages is kept."""
+"""An argument of the plugin, which is checked and has no effect: a durable exchange persists the
+keys of persistent messages."""
 
 
 class DeduplicatingExchange(Exchange):
     """The type `x-message-deduplication`.
 
-    Raises AmqpError(PRECONDITION_FAILED) for arguments it cannot have.
+    :raises AmqpError: PRECONDITION_FAILED for arguments it cannot have.
     """
 
     def __init__(self, declared: ExchangeDeclaration) -> None:

@@ -1,18 +1,19 @@
 """The delayed message exchange: what is published with a header `x-delay` is routed later.
 
-The header says for how many milliseconds a message is to wait. The argument `x-delayed-type` names
-the exchange type that routes it then, with the bindings there are then. Until it is due it lies
-where no queue's consumers see it, in the sink `delayed`.
+The header is a delay in milliseconds. The argument `x-delayed-type` names the exchange type that
+routes the message when it is due, with the bindings there are then. Until it is due it is in the
+sink `delayed`, where no consumer sees it.
 
 The type is that of the community plugin `rabbitmq_delayed_message_exchange`, with its rules:
 
 - `x-delay` may be an integer of any width, a fraction, which is cut, or text with a number in it. A
   message without it, or with anything else, or with a number below 1, is routed at once.
-- A message that has waited carries its delay as a negative number. That is how a consumer can tell,
-  and why it does not wait again on its further way.
-- It counts as routed while it waits, so it is not returned, though it be `mandatory`.
+- A message whose delay is over carries it as a negative number. So a consumer can tell, and another
+  delayed exchange does not delay the message again.
+- A delayed message counts as routed, so it is not returned even if it is `mandatory`.
 
-Delays have 64 bits here, where the plugin routes at once what is to wait longer than 49 days.
+Delays have 64 bits here, where the plugin routes a message with a delay of more than 49 days at
+once.
 """
 
 from typing import Final
@@ -30,7 +31,7 @@ from leveret.engine.values.message import Message
 
 TYPE: Final = "x-delayed-message"
 ROUTED_AS: Final = "x-delayed-type"
-"""The argument that names the type that routes what is due."""
+"""The argument that names the type that routes messages when they are due."""
 
 
 class DelayedExchange(Exchange):

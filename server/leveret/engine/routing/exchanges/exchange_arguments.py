@@ -1,8 +1,8 @@
-"""The arguments of an exchange: which type each belongs to, and what is to be said of it.
+"""The arguments of an exchange: which type each belongs to, and what documentation says of it.
 
-What an argument may be is checked by its exchange type, when such an exchange is made; RabbitMQ
-does not look at it where the exchange is there already, but for `alternate-exchange`, which counts
-for all types. Arguments that are not in the table are accepted and kept.
+The exchange type checks the value of an argument when an exchange is made. As in RabbitMQ, a
+redeclaration does not check it, but for `alternate-exchange`, which all types have. Arguments that
+are not in the table are accepted and stored.
 """
 
 from collections.abc import Mapping
@@ -24,20 +24,20 @@ DELAY_PLUGIN: Final = "plugin rabbitmq_delayed_message_exchange"
 HISTORY_PLUGIN: Final = "plugin rabbitmq_recent_history_exchange"
 
 
-class KnownOfExchange(NamedTuple):
+class ExchangeArgument(NamedTuple):
     """An argument of the table."""
 
     type: str
-    """The only type that looks at it; empty if all do."""
+    """The only type that has it; empty if all do."""
     doc: ArgumentDoc
 
 
-EXCHANGE_ARGUMENTS: Final[Mapping[str, KnownOfExchange]] = {
-    ALTERNATE_EXCHANGE: KnownOfExchange(
+EXCHANGE_ARGUMENTS: Final[Mapping[str, ExchangeArgument]] = {
+    ALTERNATE_EXCHANGE: ExchangeArgument(
         "",
         ArgumentDoc("name of an exchange", "It gets what this exchange cannot route."),
     ),
-    consistent_hash.HASH_HEADER: KnownOfExchange(
+    consistent_hash.HASH_HEADER: ExchangeArgument(
         "x-consistent-hash",
         ArgumentDoc(
             f"name of a header; not with `{consistent_hash.HASH_PROPERTY}`",
@@ -46,7 +46,7 @@ EXCHANGE_ARGUMENTS: Final[Mapping[str, KnownOfExchange]] = {
             origin=HASH_PLUGIN,
         ),
     ),
-    consistent_hash.HASH_PROPERTY: KnownOfExchange(
+    consistent_hash.HASH_PROPERTY: ExchangeArgument(
         "x-consistent-hash",
         ArgumentDoc(
             one_of(tuple(consistent_hash.PROPERTIES)),
@@ -55,26 +55,26 @@ EXCHANGE_ARGUMENTS: Final[Mapping[str, KnownOfExchange]] = {
             origin=HASH_PLUGIN,
         ),
     ),
-    recent_history.LENGTH: KnownOfExchange(
+    recent_history.LENGTH: ExchangeArgument(
         "x-recent-history",
         ArgumentDoc(
             "number from 1",
-            "Messages that the exchange keeps.",
+            "Length of the history, in messages.",
             default=str(recent_history.LENGTH_DEFAULT),
             origin=HISTORY_PLUGIN,
             differs="at most the last 16 MiB of them",
         ),
     ),
-    delayed.ROUTED_AS: KnownOfExchange(
+    delayed.ROUTED_AS: ExchangeArgument(
         delayed.TYPE,
         ArgumentDoc(
             f"name of an exchange type, but `{delayed.TYPE}`",
-            "The type that routes what is due.",
+            "The type that routes messages when they are due.",
             default="none: it must be there",
             origin=DELAY_PLUGIN,
         ),
     ),
-    CACHE_SIZE: KnownOfExchange(
+    CACHE_SIZE: ExchangeArgument(
         deduplicating.TYPE,
         ArgumentDoc(
             f"number from 1 to {KEYS_MAX:,}, also as text",
@@ -84,16 +84,16 @@ EXCHANGE_ARGUMENTS: Final[Mapping[str, KnownOfExchange]] = {
             differs="the plugin has no default and no maximum",
         ),
     ),
-    CACHE_TTL: KnownOfExchange(
+    CACHE_TTL: ExchangeArgument(
         deduplicating.TYPE,
         ArgumentDoc(
             "milliseconds from 1, also as text",
-            "For how long the exchange remembers a key, if it has room.",
-            default="none: for ever",
+            "Time for which the exchange remembers a key, unless newer keys push it out.",
+            default="none: keys do not expire",
             origin=f"{DEDUPLICATION_PLUGIN}; {LAVINMQ}",
         ),
     ),
-    HEADER: KnownOfExchange(
+    HEADER: ExchangeArgument(
         deduplicating.TYPE,
         ArgumentDoc(
             "name of a header",
@@ -102,11 +102,11 @@ EXCHANGE_ARGUMENTS: Final[Mapping[str, KnownOfExchange]] = {
             origin=LAVINMQ,
         ),
     ),
-    deduplicating.PERSISTENCE: KnownOfExchange(
+    deduplicating.PERSISTENCE: ExchangeArgument(
         deduplicating.TYPE,
         ArgumentDoc(
             "`disk`, `memory`",
-            "None: what a durable exchange has seen of persistent messages is on disk.",
+            "None: a durable exchange always persists the keys of persistent messages.",
             origin=DEDUPLICATION_PLUGIN,
             differs="it has no effect",
         ),

@@ -1,6 +1,6 @@
-"""A hash that says the same in every process, on every machine and in every release.
+"""A hash that is the same in every process, on every machine and in every release.
 
-Where a key leads must not change with a restart, so Python's own hash, which does, will not do.
+A key must lead to the same queue after a restart. Python's own hash differs from one to the next.
 """
 
 from typing import Final

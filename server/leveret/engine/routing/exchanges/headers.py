@@ -1,16 +1,16 @@
-"""The headers exchange: a binding's arguments say what the headers of a message must be.
+"""The headers exchange: the arguments of a binding are conditions on the headers of a message.
 
-The argument `x-match` says how many of the others must hold: `all` (the default) or `any`. Both
-leave out arguments whose name starts with `x-`; `all-with-x` and `any-with-x` leave out only
-`x-match` itself. An argument without a value holds when the message has a header of that name,
-any other when the message has that header with the same value of the same type, where numbers are
-all of one type. With nothing to hold, `all` matches every message and `any` none (RabbitMQ,
-"Exchanges", headers exchange).
+The argument `x-match` says how many of the others must match: `all` (the default) or `any`. Both
+ignore arguments whose name starts with `x-`; `all-with-x` and `any-with-x` ignore only `x-match`
+itself. An argument without a value matches if the message has a header of that name, any other if
+the message has that header with the same value of the same type; all numbers are of one type.
+Without conditions, `all` matches every message and `any` none (RabbitMQ, "Exchanges", headers
+exchange).
 
-Each such condition is a criterion: the name of a header, or a name with a frozen value. A message
-is turned into the set of criteria it meets, of those that any binding asks for. A binding of the
-`any` kinds is filed under each of its criteria, one of the `all` kinds under the one that fewest
-others were filed under, so a message is compared only with bindings that share a criterion with it.
+Each condition is a criterion: the name of a header, or a name with a frozen value. A message is
+turned into the set of criteria it meets, of those that any binding has. A binding of the `any`
+kinds is indexed by each of its criteria, one of the `all` kinds by the one that has the fewest
+bindings, so a message is compared only with bindings that share a criterion with it.
 """
 
 from collections.abc import Hashable
@@ -36,14 +36,14 @@ from leveret.engine.values.message import Message
 from leveret.errors import AmqpError, ReplyCode
 
 
-class _Demand:
-    """What a binding of an `all` kind asks for, and the criterion it is filed under."""
+class _AllKindEntry:
+    """The criteria of a binding of an `all` kind, and the one that it is indexed by."""
 
     def __init__(
-        self, destination: Destination, filed_under: Hashable, criteria: list[Hashable]
+        self, destination: Destination, index_criterion: Hashable, criteria: list[Hashable]
     ) -> None:
         self.destination = destination
-        self.filed_under = filed_under
+        self.index_criterion = index_criterion
         self.criteria = criteria
 
 
@@ -56,8 +56,8 @@ class HeadersExchange(Exchange):
         self._names: dict[str, int] = {}
         self._always: Targets = {}
         self._any: dict[Hashable, Targets] = {}
-        self._all: dict[Hashable, dict[Binding, _Demand]] = {}
-        self._demands: dict[Binding, _Demand] = {}
+        self._all: dict[Hashable, dict[Binding, _AllKindEntry]] = {}
+        self._entries: dict[Binding, _AllKindEntry] = {}
 
     def match(self, routing_key: str, message: Message | None, into: list[Destination]) -> None:
         into.extend(self._always)
@@ -73,12 +73,17 @@ class HeadersExchange(Exchange):
             targets = self._any.get(criterion)
             if targets is not None:
                 into.extend(targets)
-            demands = self._all.get(criterion)
-            if demands is not None:
-                into.extend([d.destination for d in demands.values() if met.issuperset(d.criteria)])
+            candidates = self._all.get(criterion)
+            if candidates is not None:
+                into.extend(
+                    [d.destination for d in candidates.values() if met.issuperset(d.criteria)]
+                )
 
     def validate(self, routing_key: str, arguments: Table) -> None:
-        """Raise AmqpError(PRECONDITION_FAILED) for an `x-match` that is not one of the four."""
+        """See that `x-match` is one of the four.
+
+        :raises AmqpError: PRECONDITION_FAILED.
+        """
         kind = arguments.get("x-match", "all")
         if not isinstance(kind, str | bytes):
             raise AmqpError(
@@ -109,13 +114,13 @@ class HeadersExchange(Exchange):
         elif not criteria:
             add_target(self._always, destination)
         else:
-            demand = _Demand(destination, self._least_used(criteria), criteria)
-            self._demands[binding] = demand
-            filed = self._all.get(demand.filed_under)
-            if filed is None:
-                filed = {}
-                self._all[demand.filed_under] = filed
-            filed[binding] = demand
+            entry = _AllKindEntry(destination, self._least_used(criteria), criteria)
+            self._entries[binding] = entry
+            indexed = self._all.get(entry.index_criterion)
+            if indexed is None:
+                indexed = {}
+                self._all[entry.index_criterion] = indexed
+            indexed[binding] = entry
 
     def _remove(self, binding: Binding) -> None:
         destination = binding.destination
@@ -134,11 +139,11 @@ class HeadersExchange(Exchange):
         elif not criteria:
             remove_target(self._always, destination)
         else:
-            demand = self._demands.pop(binding)
-            filed = self._all[demand.filed_under]
-            del filed[binding]
-            if not filed:
-                del self._all[demand.filed_under]
+            entry = self._entries.pop(binding)
+            indexed = self._all[entry.index_criterion]
+            del indexed[binding]
+            if not indexed:
+                del self._all[entry.index_criterion]
 
     def _least_used(self, criteria: list[Hashable]) -> Hashable:
         best = criteria[0]

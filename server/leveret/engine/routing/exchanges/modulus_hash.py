@@ -1,11 +1,11 @@
-"""The modulus hash exchange: the hash of the routing key modulo the number of bindings says which.
+"""The modulus hash exchange: the hash of the key, modulo the number of bindings, chooses one.
 
-A key leads to the same queue for as long as the bindings are the same; one more or less and most
-keys move, which is what the consistent hash exchange is for. A queue bound twice counts twice; what
-the keys of bindings are does not matter (RabbitMQ: Modulus Hash Exchange).
+A key leads to the same queue as long as the bindings are the same. A binding more or less moves
+most keys, which the consistent hash exchange avoids. A queue bound twice counts twice; the keys of
+bindings do not matter (RabbitMQ: Modulus Hash Exchange).
 
-Bindings are numbered in the order of the names they lead to, so where a key leads is the same
-whatever the order they were made in, also after a restart.
+Bindings are in the order of the names of their destinations, so a key leads to the same queue
+whatever the order in which they were made, and after a restart.
 """
 
 from bisect import bisect_left, insort

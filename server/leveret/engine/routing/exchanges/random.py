@@ -1,7 +1,7 @@
-"""The random exchange: each message goes to one of the bindings, whichever it be.
+"""The random exchange: each message goes to one binding, chosen at random.
 
-All bindings are as likely, so a queue bound twice is twice as likely as one bound once; what their
-keys and that of the message are does not matter (RabbitMQ: Random Exchange Type).
+All bindings are equally likely, so a queue bound twice is twice as likely as one bound once.
+Routing keys do not matter (RabbitMQ: Random Exchange Type).
 """
 
 from random import randrange
@@ -23,7 +23,7 @@ class RandomExchange(Exchange):
         self.needs_message = True
         self._choices: list[Binding] = []
         self._places: dict[Binding, int] = {}
-        """Where each binding is among the choices."""
+        """The index of each binding in the choices."""
 
     def match(self, routing_key: str, message: Message | None, into: list[Destination]) -> None:
         if self._choices:

@@ -1,13 +1,13 @@
 """The recent history exchange: a fanout whose last messages go to every new binding, too.
 
-The argument `x-recent-history-length` says how many messages it keeps, 20 without it. Whatever is
-bound gets them at once, the oldest first; so does what is bound again with another key or other
-arguments. A message with the header `x-recent-history-no-store` being true is not kept (RabbitMQ:
-Recent History Exchange).
+The argument `x-recent-history-length` is the length of the history, 20 messages without it. A new
+binding gets the history at once, the oldest message first; so does a binding of the same queue with
+another key or other arguments. A message whose header `x-recent-history-no-store` is true is not
+added (RabbitMQ: Recent History Exchange).
 
-The history is kept in memory, as RabbitMQ keeps it: after a restart it begins anew. It is bounded
-in bytes, too (`limits.HISTORY_BYTES_MAX`), where RabbitMQ's may take any memory: what does not fit
-goes early, the oldest first, but for the last message.
+As in RabbitMQ, the history is in memory and begins anew after a restart. It is bounded in bytes,
+too (`limits.HISTORY_BYTES_MAX`), where RabbitMQ's is not: the oldest messages are dropped early,
+but never the last one.
 """
 
 from collections import deque
@@ -38,7 +38,7 @@ _TRUE: Final = b"t\x01"
 class RecentHistoryExchange(Exchange):
     """The type `x-recent-history`.
 
-    Raises AmqpError(PRECONDITION_FAILED) for a length that is no positive integer.
+    :raises AmqpError: PRECONDITION_FAILED for a length that is no positive integer.
     """
 
     def __init__(self, declared: ExchangeDeclaration) -> None:

@@ -1,12 +1,13 @@
-"""The ring of consistent hashing: points around a circle, each of which leads somewhere.
+"""The ring of consistent hashing: points on a circle, each of which leads to a destination.
 
-Every destination has points at places that follow from its name and nothing else, and whatever
-hashes to a place belongs to the next point from there on. So a point that comes takes from one
-other what lies before it, a point that goes leaves it to one other, and nothing else ever moves;
-and the same destinations make the same ring whatever the order they came in, also after a restart.
+The places of the points of a destination follow from its name alone. A hash is a place, too, and
+belongs to the next point from there on. So a new point takes the places before it from one other
+point, a point that is removed leaves them to one other, and no other place changes. The same
+destinations make the same ring in whatever order they were added, and after a restart.
 
 The circle is cut into segments of equal length, one for every one to four points, and a segment
-has its points in order: to add, remove and find takes about the same time however many there are.
+has its points in order: adding, removing and finding take about the same time however many there
+are.
 """
 
 from hashlib import blake2b

@@ -3,15 +3,15 @@
 In a pattern `*` stands for exactly one word and `#` for any number of them, none included. A word
 may be empty ("a..b" has three), but the empty routing key has no word at all.
 
-Patterns without a wildcard are looked up whole. The others are in a trie with one word a step, and
-a routing key follows, word by word, only what has matched so far: the number of bindings says
-nothing about the time. Patterns made up to be slow (`#.*.#.*.#`) are not: what stands behind a `#`
-is followed at most once from each word, so a key never takes more steps than it has words, times
-the nodes of the trie.
+Patterns without a wildcard are looked up whole. The others are in a trie with one word a node, and
+a routing key follows, word by word, only the nodes that have matched so far: the time does not
+depend on the number of bindings. Patterns like `#.*.#.*.#` cannot make it slow: what is behind a
+`#` is followed at most once from each word, so the steps of a match are at most the words of the
+key times the nodes of the trie.
 
 A match recurses at most once for each word of a pattern, so 256 deep: patterns are short strings.
 
-What recent routing keys led to is remembered, until a binding comes or goes.
+The matches of recent routing keys are cached until a binding is made or removed.
 """
 
 from leveret.engine.routing.exchanges.base import (
@@ -28,9 +28,9 @@ from leveret.limits import TOPIC_CACHE_SLOTS_MAX
 
 
 class _Node:
-    """A place in the trie: all patterns that begin with the same words.
+    """A node of the trie: all patterns that begin with the same words.
 
-    `match` is the number of the last match that came to this node, kept where it is a `#`.
+    `match` is the number of the last match that reached this node, if it is a `#`.
     """
 
     def __init__(self) -> None:
@@ -78,11 +78,11 @@ class TopicExchange(Exchange):
         self._literal: dict[str, Targets] = {}
         self._root = _Node()
         self._matches = 0
-        self._recent: dict[str, list[Destination]] = {}
-        self._recent_slots = 0
+        self._cache: dict[str, list[Destination]] = {}
+        self._cache_slots = 0
 
     def match(self, routing_key: str, message: Message | None, into: list[Destination]) -> None:
-        found = self._recent.get(routing_key)
+        found = self._cache.get(routing_key)
         if found is None:
             found = []
             targets = self._literal.get(routing_key)
@@ -90,7 +90,7 @@ class TopicExchange(Exchange):
                 found.extend(targets)
             if not self._root.is_empty():
                 self._match_patterns(routing_key, found)
-            self._remember(routing_key, found)
+            self._cache_match(routing_key, found)
         into.extend(found)
 
     def _match_patterns(self, routing_key: str, found: list[Destination]) -> None:
@@ -98,20 +98,20 @@ class TopicExchange(Exchange):
         self._matches += 1
         _follow(self._root, words, 0, self._matches, found)
 
-    def _remember(self, routing_key: str, found: list[Destination]) -> None:
+    def _cache_match(self, routing_key: str, found: list[Destination]) -> None:
         slots = 1 + len(found)
-        if self._recent_slots + slots > TOPIC_CACHE_SLOTS_MAX:
-            self._forget()
-        self._recent[routing_key] = found
-        self._recent_slots += slots
+        if self._cache_slots + slots > TOPIC_CACHE_SLOTS_MAX:
+            self._clear_cache()
+        self._cache[routing_key] = found
+        self._cache_slots += slots
 
-    def _forget(self) -> None:
-        if self._recent_slots:
-            self._recent.clear()
-            self._recent_slots = 0
+    def _clear_cache(self) -> None:
+        if self._cache_slots:
+            self._cache.clear()
+            self._cache_slots = 0
 
     def _add(self, binding: Binding) -> None:
-        self._forget()
+        self._clear_cache()
         pattern = _split(binding.routing_key)
         if not _has_wildcard(pattern):
             targets = self._literal.get(binding.routing_key)
@@ -127,7 +127,7 @@ class TopicExchange(Exchange):
         add_target(node.targets, binding.destination)
 
     def _remove(self, binding: Binding) -> None:
-        self._forget()
+        self._clear_cache()
         pattern = _split(binding.routing_key)
         if not _has_wildcard(pattern):
             targets = self._literal[binding.routing_key]
@@ -150,7 +150,7 @@ class TopicExchange(Exchange):
 def _follow(
     node: _Node, words: list[str], position: int, match: int, found: list[Destination]
 ) -> None:
-    """Add what the patterns from this node on lead to, for the words from a position on."""
+    """Add the destinations of the patterns from this node on, for the words from a position on."""
     while True:
         if node.hash is not None:
             _repeat(node.hash, words, position, match, found)
@@ -176,8 +176,8 @@ def _repeat(
 ) -> None:
     """Let a `#` stand for no word, for one, and so on for all that are left.
 
-    Words are tried in ascending order everywhere, so a `#` is come to at its earliest word first,
-    and what can be found from a later one has been found by then.
+    Words are tried in ascending order everywhere, so a `#` is reached at its earliest word first,
+    and everything that can be found from a later word has been found by then.
     """
     if node.match == match:
         return
