@@ -1,0 +1,623 @@
+"""A reader of data directories that was written from FORMAT.md alone, with the standard library.
+
+`python tests/storage/independent_reader.py DIRECTORY` prints what `leveret log dump` prints: every
+definition and every message as JSON, one a line, in the form that docs/log.md describes. It shares
+no code with the broker, so what both read the same is what FORMAT.md says.
+"""
+
+import base64
+import json
+import struct
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+MAGIC = b"LEVERET\n"
+PRELUDE = struct.Struct(">8sHHI")
+RECORD = struct.Struct(">IIB")
+PAYLOAD_BYTES_MAX = 2**30
+MARK, BATCH, CHECKPOINT, RUN = 1, 16, 17, 18
+PERSISTENT, EXPIRES, LEFT_OUT = 1, 2, 4
+PRIORITY_SHIFT = 48
+
+
+class Unknown(Exception):
+    """A newer program wrote this."""
+
+
+class Broken(Exception):
+    """This is damaged."""
+
+
+class Cursor:
+    """Reads one field after the other."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.at = 0
+
+    def take(self, size: int) -> bytes:
+        if self.at + size > len(self.data):
+            raise Broken(f"{size} bytes at {self.at} of {len(self.data)}")
+        self.at += size
+        return self.data[self.at - size : self.at]
+
+    def number(self, size: int) -> int:
+        return int.from_bytes(self.take(size), "big")
+
+    def unpack(self, code: str) -> Any:
+        return struct.unpack(f">{code}", self.take(struct.calcsize(code)))[0]
+
+    def short_string(self) -> bytes:
+        return self.take(self.number(1))
+
+    @property
+    def done(self) -> bool:
+        return self.at == len(self.data)
+
+
+# --- files and records ------------------------------------------------------------------------
+
+
+def body_of(data: bytes, name: str) -> tuple[int, bytes]:
+    """Version and body of what begins with a prelude."""
+    magic, version, size, crc = PRELUDE.unpack_from(data)
+    body = data[PRELUDE.size : size]
+    if magic != MAGIC or crc32(body, crc32(data[:12])) != crc:
+        raise Broken(f"{name}: no prelude, or a wrong CRC")
+    if version not in (1, 2):
+        raise Unknown(f"{name}: version {version}")
+    return version, body
+
+
+class Blob:
+    """A blob, and its records but for the marks."""
+
+    def __init__(self, path: Path, kind: int) -> None:
+        self.name = path.name
+        self.data = path.read_bytes()
+        self.version, body = body_of(self.data, self.name)
+        if body[0] not in (2, 3):
+            raise Unknown(f"{self.name}: blob of kind {body[0]}")
+        if body[0] != kind:
+            raise Broken(f"{self.name}: blob of kind {body[0]}")
+        self.salt = body[1:9]
+        self.start = PRELUDE.size + len(body)
+
+    def record_at(self, offset: int) -> tuple[int, bytes] | None:
+        """Kind and payload of the valid record at an offset, if there is one."""
+        if offset + RECORD.size > len(self.data):
+            return None
+        length, crc, kind = RECORD.unpack_from(self.data, offset)
+        begin = offset + RECORD.size
+        if length > PAYLOAD_BYTES_MAX or begin + length > len(self.data) or kind == 0:
+            return None
+        payload = self.data[begin : begin + length]
+        if crc32(payload, crc32(bytes([kind]), crc32(self.salt))) != crc:
+            return None
+        if kind == MARK and (length != 16 or int.from_bytes(payload[8:], "big") > offset):
+            return None
+        return kind, payload
+
+    def was_durable(self, offset: int) -> bool:
+        """Whether a mark anywhere says that this offset was durable."""
+        at = self.data.find(bytes([MARK]) + self.salt)
+        while at >= 0:
+            found = self.record_at(at - 8)
+            if found is not None and int.from_bytes(found[1][8:], "big") > offset:
+                return True
+            at = self.data.find(bytes([MARK]) + self.salt, at + 1)
+        return False
+
+    def records(self) -> Iterator[tuple[int, bytes]]:
+        offset = self.start
+        while offset < len(self.data):
+            found = self.record_at(offset)
+            if found is None:
+                if self.was_durable(offset):
+                    raise Broken(f"{self.name}: offset {offset}")
+                return
+            if found[0] != MARK:
+                yield found
+            offset += RECORD.size + len(found[1])
+
+
+# --- msgpack ----------------------------------------------------------------------------------
+
+
+def msgpack(cursor: Cursor) -> Any:
+    """One value."""
+    code = cursor.number(1)
+    if code < 0x80:
+        return code
+    if code < 0x90:
+        return msgpack_map(cursor, code & 0x0F)
+    if code < 0xA0:
+        return [msgpack(cursor) for _ in range(code & 0x0F)]
+    if code < 0xC0:
+        return cursor.take(code & 0x1F).decode()
+    if code >= 0xE0:
+        return code - 0x100
+    simple = {0xC0: None, 0xC2: False, 0xC3: True}
+    if code in simple:
+        return simple[code]
+    numbers = {0xCA: "f", 0xCB: "d", 0xCC: "B", 0xCD: "H", 0xCE: "I", 0xCF: "Q"}
+    numbers |= {0xD0: "b", 0xD1: "h", 0xD2: "i", 0xD3: "q"}
+    if code in numbers:
+        return cursor.unpack(numbers[code])
+    if 0xC4 <= code <= 0xC6:
+        return cursor.take(cursor.number(1 << code - 0xC4))
+    if 0xC7 <= code <= 0xC9:
+        return extension(cursor, cursor.number(1 << code - 0xC7))
+    if 0xD4 <= code <= 0xD8:
+        return extension(cursor, 1 << code - 0xD4)
+    if 0xD9 <= code <= 0xDB:
+        return cursor.take(cursor.number(1 << code - 0xD9)).decode()
+    if code in (0xDC, 0xDD):
+        return [msgpack(cursor) for _ in range(cursor.number(2 << code - 0xDC))]
+    if code in (0xDE, 0xDF):
+        return msgpack_map(cursor, cursor.number(2 << code - 0xDE))
+    raise Broken(f"msgpack has no type {code:#x}")
+
+
+def msgpack_map(cursor: Cursor, size: int) -> dict[Any, Any]:
+    found = {}
+    for _ in range(size):
+        key = msgpack(cursor)
+        found[key] = msgpack(cursor)
+    return found
+
+
+def extension(cursor: Cursor, size: int) -> Any:
+    code = cursor.unpack("b")
+    data = cursor.take(size)
+    if code == 1:
+        return Decimal(data.decode("ascii"))
+    if code == 2:
+        return data
+    if code == 3:
+        return data.decode("utf-8", "surrogateescape")
+    if code == -1:
+        return timestamp(data)
+    raise Unknown(f"extension of type {code}")
+
+
+def timestamp(data: bytes) -> datetime:
+    """msgpack's timestamp, of 4, 8 or 12 bytes, in whole seconds as AMQP has them."""
+    number = int.from_bytes(data[-8:], "big", signed=len(data) == 12)
+    return datetime.fromtimestamp(number & 2**34 - 1 if len(data) == 8 else number, UTC)
+
+
+# --- AMQP -------------------------------------------------------------------------------------
+
+NUMBERS = {"b": "b", "B": "B", "s": "h", "u": "H", "I": "i", "i": "I", "l": "q", "L": "q"}
+NUMBERS |= {"f": "f", "d": "d"}
+
+PROPERTIES = (
+    ("content_type", "short"),
+    ("content_encoding", "short"),
+    ("headers", "table"),
+    ("delivery_mode", "octet"),
+    ("priority", "octet"),
+    ("correlation_id", "short"),
+    ("reply_to", "short"),
+    ("expiration", "short"),
+    ("message_id", "short"),
+    ("timestamp", "timestamp"),
+    ("message_type", "short"),
+    ("user_id", "short"),
+    ("app_id", "short"),
+    ("cluster_id", "short"),
+)
+
+
+def properties(header: bytes) -> dict[str, Any]:
+    """The properties in a content header."""
+    cursor = Cursor(header)
+    cursor.take(12)
+    flags = cursor.number(2)
+    found: dict[str, Any] = {}
+    for bit, (name, kind) in enumerate(PROPERTIES):
+        if flags & 0x8000 >> bit:
+            if kind == "short":
+                found[name] = cursor.short_string().decode("utf-8", "surrogateescape")
+            elif kind == "table":
+                found[name] = table(cursor)
+            elif kind == "octet":
+                found[name] = cursor.number(1)
+            else:
+                found[name] = datetime.fromtimestamp(cursor.number(8), UTC)
+    return found
+
+
+def table(cursor: Cursor) -> dict[str, Any]:
+    inner = Cursor(cursor.take(cursor.number(4)))
+    found = {}
+    while not inner.done:
+        name = inner.short_string().decode()
+        found[name] = field(inner)
+    return found
+
+
+def field(cursor: Cursor) -> Any:
+    kind = chr(cursor.number(1))
+    if kind in NUMBERS:
+        return cursor.unpack(NUMBERS[kind])
+    if kind == "t":
+        return cursor.number(1) != 0
+    if kind == "V":
+        return None
+    if kind == "D":
+        scale = cursor.number(1)
+        return Decimal(cursor.unpack("i")).scaleb(-scale)
+    if kind == "T":
+        return datetime.fromtimestamp(cursor.number(8), UTC)
+    if kind == "F":
+        return table(cursor)
+    data = cursor.take(cursor.number(4))
+    if kind == "x":
+        return data
+    if kind == "A":
+        inner, values = Cursor(data), []
+        while not inner.done:
+            values.append(field(inner))
+        return values
+    if kind != "S":
+        raise Broken(f"AMQP has no field type {kind}")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
+
+
+# --- what is stored ---------------------------------------------------------------------------
+
+
+class Message:
+    """A stored message; `flags` alone for one that is left out."""
+
+    def __init__(self, cursor: Cursor) -> None:
+        self.flags = cursor.number(1)
+        if self.flags & ~(PERSISTENT | EXPIRES | LEFT_OUT):
+            raise Unknown(f"flags {self.flags:#x}")
+        if self.flags == LEFT_OUT:
+            return
+        self.arrived = cursor.number(8)
+        self.expires = cursor.number(8) if self.flags & EXPIRES else 0
+        route, header, body = cursor.number(2), cursor.number(4), cursor.number(4)
+        self.route = cursor.take(route)
+        self.header = cursor.take(header)
+        self.body = cursor.take(body)
+
+
+class Journal:
+    """The messages of a journal, and its settled positions."""
+
+    def __init__(self) -> None:
+        self.messages: dict[int, Message] = {}
+        self.settled: list[tuple[int, int]] = []
+
+    def left(self) -> list[tuple[int, Message]]:
+        return [
+            (position, message)
+            for position, message in sorted(self.messages.items())
+            if not any(first <= position < end for first, end in self.settled)
+        ]
+
+
+class Store:
+    """What the log and the queue segments of a directory say."""
+
+    def __init__(self, directory: Path) -> None:
+        self.definitions: list[dict[str, Any]] = []
+        self.journals: dict[int, Journal] = {}
+        _, head = body_of((directory / "head").read_bytes(), "head")
+        if head[0] != 1:
+            raise Unknown(f"head of kind {head[0]}")
+        owner = msgpack(Cursor(head[9:]))
+        if set(owner) != {"node"}:
+            raise Unknown(f"fields of the head: {sorted(owner)}")
+        self.node = owner["node"]
+        blobs = sorted((directory / "blobs").iterdir())
+        for path in blobs:
+            if path.name.startswith("log-"):
+                self.read_log(Blob(path, 2))
+        for path in blobs:
+            if path.name.startswith("queue-"):
+                journal = self.journals.get(int(path.name.split("-")[1]))
+                for kind, payload in Blob(path, 3).records():
+                    if kind != RUN:
+                        raise Unknown(f"{path.name}: record of kind {kind}")
+                    self.read_run(Cursor(payload), journal)
+
+    def journal(self, number: int) -> Journal:
+        return self.journals.setdefault(number, Journal())
+
+    def read_log(self, blob: Blob) -> None:
+        for kind, payload in blob.records():
+            cursor = Cursor(payload)
+            if kind == CHECKPOINT:
+                self.read_checkpoint(cursor, blob.version)
+            elif kind != BATCH:
+                raise Unknown(f"{blob.name}: record of kind {kind}")
+            while not cursor.done:
+                self.read_entry(cursor, blob.version)
+
+    def read_checkpoint(self, cursor: Cursor, version: int) -> None:
+        cursor.number(4)
+        count = cursor.number(4)
+        self.definitions = [
+            definition(cursor.take(cursor.number(4)), version) for _ in range(count)
+        ]
+        named = set()
+        for _ in range(cursor.number(4)):
+            number = cursor.number(4)
+            named.add(number)
+            for _ in range(cursor.number(4)):
+                self.journal(number).settled.append((cursor.number(8), cursor.number(8)))
+            self.journal(number)
+        self.journals = {each: self.journals[each] for each in self.journals if each in named}
+
+    def read_entry(self, cursor: Cursor, version: int) -> None:
+        kind = cursor.number(1)
+        if kind == 1:
+            places = [(cursor.number(4), cursor.number(8)) for _ in range(cursor.number(2))]
+            message = Message(cursor)
+            for number, position in places:
+                self.journal(number).messages[position] = message
+        elif kind == 2:
+            number = cursor.number(4)
+            self.journal(number).settled.append((cursor.number(8), cursor.number(8)))
+        elif kind == 3:
+            self.definitions.append(definition(cursor.take(cursor.number(4)), version))
+        elif kind == 4:
+            self.journals.pop(cursor.number(4), None)
+        elif kind == 5:
+            self.journal(cursor.number(4))
+        else:
+            raise Unknown(f"entry of kind {kind}")
+
+    def read_run(self, cursor: Cursor, journal: Journal | None) -> None:
+        first, count, persistent = cursor.number(8), cursor.number(4), cursor.number(4)
+        body_bytes = cursor.number(8)
+        if crc32(cursor.data[:24]) != cursor.number(4):
+            raise Broken("a wrong CRC at the beginning of a run")
+        for position in range(first, first + count):
+            message = Message(cursor)
+            if message.flags & PERSISTENT:
+                persistent -= 1
+                body_bytes -= len(message.body)
+                if journal is not None:
+                    journal.messages.setdefault(position, message)
+        if persistent or body_bytes or not cursor.done:
+            raise Broken("a run that does not have what it says")
+
+
+# --- definitions ------------------------------------------------------------------------------
+
+REQUIRED: dict[str, tuple[str, ...]] = {
+    "exchange_declared": ("name", "type"),
+    "exchange_deleted": ("name",),
+    "queue_declared": ("name", "number"),
+    "queue_arguments_changed": ("name",),
+    "queue_deleted": ("name",),
+    "bound": ("source", "destination"),
+    "unbound": ("source", "destination"),
+    "delayed_store_created": ("exchange", "number", "sorted_runs_number"),
+    "sorted_run_begun": ("exchange", "first"),
+    "keys_seen": ("name",),
+    "message_returned": ("queue", "position"),
+}
+
+BINDING_DEFAULTS: dict[str, Any] = {
+    "destination_is_exchange": False,
+    "routing_key": "",
+    "arguments": {},
+}
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "exchange_declared": {"auto_delete": False, "internal": False, "arguments": {}},
+    "queue_declared": {
+        "auto_delete": False,
+        "arguments": {},
+        "argument_types": {},
+        "declared_by": "",
+        "declared_at": 0,
+    },
+    "queue_arguments_changed": {"arguments": {}, "argument_types": {}},
+    "bound": BINDING_DEFAULTS,
+    "unbound": BINDING_DEFAULTS,
+    "delayed_store_created": {"sorted_runs": []},
+    "keys_seen": {"by_exchange": False, "keys": []},
+    "message_returned": {"acquired": 0, "failed": 0, "retry_at": 0},
+}
+
+BINDING_1 = "source destination_is_exchange destination routing_key arguments"
+VERSION_1: dict[str, tuple[str, str]] = {
+    "exchange": ("exchange_declared", "name type auto_delete internal arguments"),
+    "exchange gone": ("exchange_deleted", "name"),
+    "queue": (
+        "queue_declared",
+        "name number auto_delete arguments argument_types declared_by declared_at",
+    ),
+    "queue changed": ("queue_arguments_changed", "name arguments argument_types"),
+    "queue gone": ("queue_deleted", "name"),
+    "bind": ("bound", BINDING_1),
+    "unbind": ("unbound", BINDING_1),
+    "delays": ("delayed_store_created", "exchange number sorted_runs_number sorted_runs"),
+    "strand": ("sorted_run_begun", "exchange first"),
+    "seen": ("keys_seen", "by_exchange name keys"),
+    "returned": ("message_returned", "queue position acquired failed retry_at"),
+}
+
+
+def definition(data: bytes, version: int) -> dict[str, Any]:
+    """A definition of either version as the map of version 2, with all its fields."""
+    found = msgpack(Cursor(data))
+    if version == 1:
+        if found[0] not in VERSION_1:
+            raise Unknown(f"definition of kind {found[0]}")
+        kind, names = VERSION_1[found[0]]
+        fields = zip(names.split(), found[2:], strict=True)
+        return {"kind": kind, "vhost": found[1], **dict(fields)}
+    kind = found["kind"]
+    if kind not in REQUIRED:
+        raise Unknown(f"definition of kind {kind}")
+    defaults = DEFAULTS.get(kind, {})
+    known = {"kind", "vhost", *REQUIRED[kind], *defaults}
+    for name in found:
+        if name not in known and not name.startswith("_"):
+            raise Unknown(f"field {name} of a definition of kind {kind}")
+    for name in ("vhost", *REQUIRED[kind]):
+        if name not in found:
+            raise Broken(f"a definition of kind {kind} without {name}")
+    return {**defaults, **{name: value for name, value in found.items() if name in known}}
+
+
+class VirtualHost:
+    """What the definitions of a virtual host make."""
+
+    def __init__(self) -> None:
+        self.exchanges: dict[str, dict[str, Any]] = {}
+        self.queues: dict[str, dict[str, Any]] = {}
+        self.bindings: list[dict[str, Any]] = []
+        self.delayed: dict[str, dict[str, Any]] = {}
+
+    def apply(self, given: dict[str, Any]) -> None:
+        kind = given["kind"]
+        if kind == "exchange_declared":
+            self.exchanges[given["name"]] = given
+        elif kind == "exchange_deleted":
+            self.exchanges.pop(given["name"], None)
+            self.delayed.pop(given["name"], None)
+            self.unbind_all(given["name"], is_exchange=True)
+        elif kind == "queue_declared":
+            self.queues[given["name"]] = given
+        elif kind == "queue_arguments_changed" and given["name"] in self.queues:
+            changed = {"arguments": given["arguments"]}
+            self.queues[given["name"]] = self.queues[given["name"]] | changed
+        elif kind == "queue_deleted":
+            self.queues.pop(given["name"], None)
+            self.unbind_all(given["name"], is_exchange=False)
+        elif kind == "bound":
+            self.bindings.append(given)
+        elif kind == "unbound":
+            gone = given | {"kind": "bound"}
+            self.bindings = [each for each in self.bindings if each != gone]
+        elif kind == "delayed_store_created":
+            self.delayed[given["exchange"]] = given
+
+    def unbind_all(self, name: str, *, is_exchange: bool) -> None:
+        self.bindings = [
+            each
+            for each in self.bindings
+            if not (is_exchange and each["source"] == name)
+            and (each["destination"], each["destination_is_exchange"]) != (name, is_exchange)
+        ]
+
+
+# --- as `leveret log dump` prints it ------------------------------------------------------------
+
+
+def dump(directory: Path) -> Iterator[dict[str, Any]]:
+    """Every definition, then every message."""
+    store = Store(directory)
+    vhosts: dict[str, VirtualHost] = {}
+    for given in store.definitions:
+        vhosts.setdefault(given["vhost"], VirtualHost()).apply(given)
+    for name, vhost in vhosts.items():
+        yield from shown_definitions(name, vhost)
+    for name, vhost in vhosts.items():
+        for queue in vhost.queues.values():
+            highest = queue["arguments"].get("x-max-priority", 0)
+            for priority in range(highest, -1, -1):
+                journal = store.journals.get(queue["number"] + priority, Journal())
+                first = highest - priority << PRIORITY_SHIFT
+                for position, message in journal.left():
+                    if not first <= position < first + (1 << PRIORITY_SHIFT):
+                        raise Broken(f"position {position} in priority {priority}")
+                    yield shown_message(name, queue["name"], position, message)
+        for delayed in vhost.delayed.values():
+            for number in (delayed["sorted_runs_number"], delayed["number"]):
+                for position, message in store.journals.get(number, Journal()).left():
+                    yield shown_message(name, delayed["exchange"], position, message)
+
+
+def shown_definitions(name: str, vhost: VirtualHost) -> Iterator[dict[str, Any]]:
+    for each in vhost.exchanges.values():
+        yield {
+            "kind": "exchange",
+            "vhost": name,
+            "name": shown(each["name"]),
+            "type": each["type"],
+            "auto_delete": each["auto_delete"],
+            "internal": each["internal"],
+            "arguments": shown(each["arguments"]),
+        }
+    for each in vhost.queues.values():
+        yield {
+            "kind": "queue",
+            "vhost": name,
+            "name": shown(each["name"]),
+            "auto_delete": each["auto_delete"],
+            "arguments": shown(each["arguments"]),
+        }
+    for each in vhost.bindings:
+        yield {
+            "kind": "binding",
+            "vhost": name,
+            "source": shown(each["source"]),
+            "destination_type": "exchange" if each["destination_is_exchange"] else "queue",
+            "destination": shown(each["destination"]),
+            "routing_key": shown(each["routing_key"]),
+            "arguments": shown(each["arguments"]),
+        }
+
+
+def shown_message(vhost: str, queue: str, position: int, message: Message) -> dict[str, Any]:
+    route = Cursor(message.route)
+    found = {
+        "kind": "message",
+        "vhost": vhost,
+        "queue": shown(queue),
+        "position": position,
+        "exchange": route.short_string().decode("utf-8", "backslashreplace"),
+        "routing_key": route.short_string().decode("utf-8", "backslashreplace"),
+        "properties": shown(properties(message.header)),
+        "persistent": message.flags & PERSISTENT != 0,
+        "size": len(message.body),
+    }
+    for name, time in (("arrived", message.arrived), ("expires_at", message.expires)):
+        if time:
+            at = datetime.fromtimestamp(time // 1000, UTC)
+            found[name] = f"{at:%Y-%m-%dT%H:%M:%S}.{time % 1000:03}+00:00"
+    try:
+        found["body"] = message.body.decode()
+    except UnicodeDecodeError:
+        found["body_base64"] = base64.b64encode(message.body).decode()
+    return found
+
+
+def shown(value: Any) -> Any:
+    """A value as JSON can have it."""
+    if isinstance(value, dict):
+        return {shown(name): shown(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [shown(item) for item in value]
+    if isinstance(value, bytes):
+        return {"base64": base64.b64encode(value).decode()}
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return value
+
+
+if __name__ == "__main__":
+    for line in dump(Path(sys.argv[1])):
+        sys.stdout.write(f"{json.dumps(line, ensure_ascii=False)}\n")

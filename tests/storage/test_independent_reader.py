@@ -1,0 +1,110 @@
+"""A reader that was written from FORMAT.md alone finds what `leveret log dump` finds."""
+
+import ast
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pika
+import pytest
+from click.testing import CliRunner
+
+from leveret.cli import main
+from leveret.datadir.read import open_directory
+from leveret.engine.persistence.definitions import decode
+from leveret_storage.format.file_header import HEAD_DATA_OFFSET
+from leveret_storage.recovery.recover import recover
+from tests.storage import independent_reader
+from tests.storage.test_golden import DIRECTORIES
+from tests.support.brokers import Leveret
+
+Item = dict[str, Any]
+
+
+def sorted_out(items: list[Item]) -> tuple[list[str], dict[str, list[Item]]]:
+    """Definitions in any order, and the messages of each queue in theirs."""
+    definitions: list[str] = []
+    messages: dict[str, list[Item]] = {}
+    for item in items:
+        if item["kind"] == "message":
+            messages.setdefault(f"{item['vhost']} {item['queue']}", []).append(item)
+        else:
+            definitions.append(json.dumps(item, sort_keys=True))
+    return sorted(definitions), messages
+
+
+def assert_agrees(directory: Path) -> None:
+    result = CliRunner().invoke(main, ["log", "dump", str(directory), "--read-only"])
+    assert (result.exit_code, result.stderr) == (0, "")
+    dumped = [json.loads(line) for line in result.stdout.splitlines()]
+    read = [json.loads(json.dumps(item)) for item in independent_reader.dump(directory)]
+
+    assert sorted_out(read) == sorted_out(dumped)
+    assert any(item["kind"] == "message" for item in read)
+
+
+@pytest.mark.parametrize("directory", DIRECTORIES, ids=lambda path: path.name)
+def test_it_agrees_on_every_golden_directory(directory: Path) -> None:
+    assert_agrees(directory)
+
+
+@pytest.mark.parametrize("directory", DIRECTORIES, ids=lambda path: path.name)
+def test_it_reads_the_fields_of_every_definition(directory: Path) -> None:
+    found = recover(open_directory(directory, read_only=True)).definitions
+    read = independent_reader.Store(directory).definitions
+
+    assert len(read) == len(found) > 0
+    for fields, stored in zip(read, found, strict=True):
+        record = decode(stored)
+        assert fields["kind"] == record.__struct_config__.tag
+        for name in record.__struct_fields__:
+            expected = getattr(record, name)
+            if name == "keys":
+                expected = [list(each) for each in expected]
+            assert fields[name] == expected, fields
+
+
+def test_it_agrees_on_what_a_broker_has_just_written() -> None:
+    with (
+        Leveret() as broker,
+        pika.BlockingConnection(pika.URLParameters(broker.url)) as connection,
+    ):
+        channel = connection.channel()
+        channel.confirm_delivery()
+        channel.exchange_declare("events", "topic", durable=True)
+        channel.queue_declare("ranked", durable=True, arguments={"x-max-priority": 3})
+        channel.queue_declare("deep", durable=True)
+        channel.queue_bind("ranked", "events", "a.#", {"why": [1, "two", None]})
+        channel.queue_bind("deep", "events", "#")
+        for number in range(3000):
+            properties = pika.BasicProperties(
+                delivery_mode=2, priority=number % 5, headers={"number": number}
+            )
+            key = "a.b" if number % 3 else "b"
+            channel.basic_publish("events", key, b"%d" % number * 20, properties)
+        for _ in range(500):
+            channel.basic_get("deep", auto_ack=True)
+        channel.basic_publish("", "ranked", b"last", pika.BasicProperties(delivery_mode=2))
+        assert_agrees(broker.data_dir)
+
+
+def test_the_head_names_the_node() -> None:
+    for directory in DIRECTORIES:
+        assert independent_reader.Store(directory).node == "golden"
+        assert (directory / "head").read_bytes()[HEAD_DATA_OFFSET:].endswith(b"golden")
+
+
+def test_it_imports_nothing_but_the_standard_library() -> None:
+    tree = ast.parse(Path(independent_reader.__file__).read_text("utf-8"))
+    names = {
+        name.split(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (
+            [each.name for each in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+        )
+    }
+    assert names <= sys.stdlib_module_names
