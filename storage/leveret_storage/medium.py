@@ -30,6 +30,12 @@ LostEpoch, from the next one on, and nothing of it is kept.
 After MediumFailed every call that writes raises MediumFailed; calls that read go on, but what they
 see of bytes not synced is no proof that the disk has them. MediumFull alone is no failure.
 
+Several commits in flight: `append_synced_later` begins an append and returns; up to
+`commits_in_flight_max` of them may be under way. What is appended lies in the order in which the
+calls began. The medium answers them in any order, and each answer is about its own bytes alone, as
+if each were the only one a `sync` covered: a crash may keep a later append and lose an earlier one.
+`sync` of a blob returns when all appends to it that began before are answered and durable.
+
 Calls block, and may be made from any thread. Of those that change one blob (append, append_synced,
 sync, delete) one at a time; on different blobs at the same time. `preallocate` runs beside all but
 `delete`. `write_head` one at a time. Calls that read run
@@ -38,7 +44,10 @@ beside everything, and see each append that returned before, and of one under wa
 
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Final
+
+from leveret_storage.errors import StorageError
 
 NAME_BYTES_MAX: Final = 100
 """Bytes of a blob's name: room for two numbers of 20 digits and words around them, and far from the
@@ -58,6 +67,10 @@ _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 class Medium(ABC):
     """A handle of one owner, or of a reader; see the module for what every call has in common."""
+
+    commits_in_flight_max: int = 1
+    """Calls of `append_synced_later` that may be under way at one time, from 1. Where it is 1, a
+    caller does as well with `append_synced`."""
 
     @abstractmethod
     def create(self, name: str) -> None:
@@ -88,6 +101,19 @@ class Medium(ABC):
     @abstractmethod
     def append_synced(self, name: str, data: bytes) -> int:
         """`append`, then `sync`, with less waiting than two calls cost. Raises what they raise."""
+
+    def append_synced_later(
+        self, name: str, data: bytes, answer: Callable[[StorageError | None], None]
+    ) -> int:
+        """Begin `append_synced` of `data`, and return the offset it begins at.
+
+        `answer` is called once, from any thread, possibly before this returns: with None when the
+        bytes are durable, or with MediumFailed or LostEpoch. Raises what `append` raises; then
+        nothing was begun, and `answer` is not called.
+        """
+        offset = self.append_synced(name, data)
+        answer(None)
+        return offset
 
     @abstractmethod
     def preallocate(self, name: str, size: int) -> None:

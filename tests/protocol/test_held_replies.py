@@ -1,6 +1,5 @@
 """Replies that say that something is kept: they wait until it is, and hold up nothing else."""
 
-from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,12 +10,13 @@ from pamqp.commands import Basic, Channel, Confirm, Connection, Exchange, Queue,
 from leveret.errors import ReplyCode
 from leveret.limits import OUTPUT_HIGH_WATER_BYTES, OUTPUT_REPLIES_BYTES_MAX
 from leveret_storage.errors import StorageError
-from leveret_storage.media.executor import Done, InlineExecutor, Job
+from leveret_storage.media.executor import InlineExecutor
 from leveret_storage.media.filesystem import FilesystemMedium
 from tests.protocol import wire
 from tests.protocol.harness import Client, Harness, delivery
 from tests.protocol.wire import Content
 from tests.storage.owning import take
+from tests.support.executors import StepExecutor
 
 PERSISTENT = Basic.Properties(delivery_mode=2)
 
@@ -25,19 +25,10 @@ class Disk:
     """Writes when the test says so."""
 
     def __init__(self, harness: Harness, medium: FilesystemMedium) -> None:
-        self._jobs: deque[tuple[Job, Done]] = deque()
+        self._executor = StepExecutor()
         self._broker = harness.broker
-        harness.broker.open_store(medium, self, InlineExecutor(), self._failed)
+        harness.broker.open_store(medium, self._executor, InlineExecutor(), self._failed)
         self.catches_up()
-
-    def submit(self, job: Job, done: Done) -> None:
-        self._jobs.append((job, done))
-
-    def submit_freeing(self, job: Job, done: Done) -> None:
-        self.submit(job, done)
-
-    def close(self) -> None:
-        """Nothing runs by itself."""
 
     def begins(self) -> None:
         """A turn ends: what is open is a batch, if none is under way."""
@@ -45,14 +36,13 @@ class Disk:
 
     def ends_a_batch(self) -> None:
         """The batch under way is safe, and the next one begins."""
-        for _ in range(len(self._jobs)):
-            job, done = self._jobs.popleft()
-            done(job())
+        for _ in range(len(self._executor.jobs)):
+            self._executor.step()
 
     def catches_up(self) -> None:
         """All there is to write becomes safe."""
         self.begins()
-        while self._jobs:
+        while self._executor.jobs:
             self.ends_a_batch()
 
     @staticmethod

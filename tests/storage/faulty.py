@@ -10,8 +10,10 @@ What it does without being asked, at `crash()`, which is power loss:
   that show the old contents of a block are not in use under databases.
 - An append that was refused with ENOSPC may have left bytes, which lay behind the blob's end and
   are found there, until a later sync of the blob.
-- Behind the bytes of a blob that had room set aside zeros are found, up to where they were written
-  ahead.
+- Behind the bytes of a blob with a preallocated tail zeros are found, up to where they were
+  written.
+- Of several commits in flight those that `answer` was called for are durable, whatever became of
+  the ones before them.
 - A created blob not synced may be gone. A deleted one may be back, until a head was written. Each
   name stops at any of its changes, whatever the others do: a directory is synced as a whole or its
   entries in any order.
@@ -37,11 +39,11 @@ in which it can. `capacity_bytes` makes the medium fill up, `flip()` changes a b
 another owner take the medium. It is for one thread at a time: with two there would be no seed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from enum import Enum
 from random import Random
-from typing import Final
+from typing import Final, NamedTuple
 
 from leveret_storage.errors import (
     BlobExists,
@@ -50,6 +52,7 @@ from leveret_storage.errors import (
     MediumFull,
     NoSuchBlob,
     ReadFailed,
+    StorageError,
 )
 from leveret_storage.medium import Medium, check_head, check_name, check_range
 
@@ -68,8 +71,8 @@ class Crashed(BaseException):
     """The process is dead: no code of it runs on, so nothing that handles errors may catch this."""
 
 
-class Stretch:
-    """Bytes of a blob that no sync has covered: one append."""
+class UnsyncedAppend:
+    """Bytes of a blob that no sync has covered."""
 
     def __init__(self, offset: int, data: bytes) -> None:
         self.offset = offset
@@ -82,48 +85,63 @@ class Stretch:
         return self.offset + len(self.data)
 
 
+class BegunAppend(NamedTuple):
+    """An append that is durable when the test says so."""
+
+    name: str
+    append: UnsyncedAppend
+    answer: Callable[[StorageError | None], None]
+
+
 class Inode:
     """A blob's bytes, as they are read and as they are on the disk."""
 
     def __init__(self) -> None:
         self.content = bytearray()
         self.size_synced = 0
-        self.room_end = 0
+        self.zeros_end = 0
         """Up to where zeros were written ahead, and synced."""
-        self.unsynced: list[Stretch] = []
-        self.refused: list[Stretch] = []
+        self.unsynced: list[UnsyncedAppend] = []
+        self.refused: list[UnsyncedAppend] = []
 
     def append(self, data: bytes) -> None:
-        self.unsynced.append(Stretch(len(self.content), data))
+        self.unsynced.append(UnsyncedAppend(len(self.content), data))
         self.content += data
 
     def sync(self) -> None:
         self.size_synced = len(self.content)
-        self.unsynced = [stretch for stretch in self.unsynced if stretch.dropped]
+        self.unsynced = [append for append in self.unsynced if append.dropped]
         self.refused = []
+
+    def sync_one(self, append: UnsyncedAppend) -> None:
+        """Make one append durable, which says nothing of those before it."""
+        if not append.dropped:
+            self.size_synced = max(self.size_synced, append.end)
+            self.unsynced.remove(append)
+            self.refused = [each for each in self.refused if each.offset >= append.end]
 
     def lose_power(self, random: Random) -> None:
         """Keep what was synced, and any part of what was not."""
         disk = bytearray(self.content)
-        for stretch in self.unsynced:
-            disk[stretch.offset : stretch.end] = bytes(len(stretch.data))
+        for append in self.unsynced:
+            disk[append.offset : append.end] = bytes(len(append.data))
         kept_to = self.size_synced
-        for stretch in (*self.refused, *self.unsynced):
-            for start, end in _kept_parts(len(stretch.data), random):
-                disk += bytes(max(0, stretch.offset + end - len(disk)))
-                disk[stretch.offset + start : stretch.offset + end] = stretch.data[start:end]
-                kept_to = max(kept_to, stretch.offset + end)
+        for append in (*self.refused, *self.unsynced):
+            for start, end in _kept_parts(len(append.data), random):
+                disk += bytes(max(0, append.offset + end - len(disk)))
+                disk[append.offset + start : append.offset + end] = append.data[start:end]
+                kept_to = max(kept_to, append.offset + end)
         # The size is one more thing not synced: zeros may follow what was kept.
         if random.random() < 0.3:
             kept_to = random.randint(kept_to, max(kept_to, len(self.content)))
         self.content = disk[:kept_to]
         self.unsynced, self.refused = [], []
         self.size_synced = kept_to
-        self.show_room()
+        self.show_zeros()
 
-    def show_room(self) -> None:
+    def show_zeros(self) -> None:
         """The process is gone that knew where the bytes end."""
-        self.content += bytes(max(0, self.room_end - len(self.content)))
+        self.content += bytes(max(0, self.zeros_end - len(self.content)))
 
 
 class State:
@@ -151,9 +169,9 @@ class State:
         self.names_durable = dict(self.names)
         self.changes = []
 
-    def show_room(self) -> None:
+    def show_zeros(self) -> None:
         for inode in self.names.values():
-            inode.show_room()
+            inode.show_zeros()
 
     def lose_power(self, random: Random) -> None:
         for name in sorted({name for name, _ in self.changes}):
@@ -177,7 +195,10 @@ class FaultyMedium(Medium):
         faults: Mapping[int, Fault] | None = None,
         capacity_bytes: int = PETABYTE,
         state: State | None = None,
+        commits_in_flight_max: int = 1,
     ) -> None:
+        self.commits_in_flight_max = commits_in_flight_max
+        self._begun: list[BegunAppend] = []
         self.calls = 0
         self.capacity_bytes = capacity_bytes
         self._random = Random(seed)
@@ -201,8 +222,36 @@ class FaultyMedium(Medium):
         """The process dies, the machine does not: what the next process finds."""
         self._dead = True
         state = deepcopy(self._state)
-        state.show_room()
+        state.show_zeros()
         return self._next(state, faults)
+
+    def fail_next(self, fault: Fault) -> None:
+        """Have the next call fail that can."""
+        self._faults[self.calls + 1] = fault
+
+    def begun(self) -> int:
+        """How many appends were begun and are not answered."""
+        return len(self._begun)
+
+    def answer(self, which: int) -> None:
+        """Make one of them durable, and say so; or fail, if that is the fault of this call."""
+        begun = self._begun.pop(which)
+        if self._failure:
+            begun.answer(MediumFailed(self._failure))
+            return
+        fault = self._fault(Fault.CRASH, Fault.EIO)
+        inode = self._state.names[begun.name]
+        if fault is Fault.EIO:
+            begun.append.dropped = self._random.random() < 0.5
+        elif fault is None or self._random.random() < 0.5:
+            inode.sync_one(begun.append)
+            self._state.sync_name(begun.name)
+        try:
+            self._end(fault, "sync", begun.name)
+        except MediumFailed as error:
+            begun.answer(error)
+        else:
+            begun.answer(None)
 
     def salvaged(self) -> dict[str, bytes]:
         """What was set aside, by name."""
@@ -240,7 +289,7 @@ class FaultyMedium(Medium):
         fault = self._fault(Fault.CRASH, Fault.ENOSPC, Fault.EIO)
         offset = len(inode.content)
         if fault is Fault.ENOSPC or len(data) > self.free_bytes():
-            inode.refused.append(Stretch(offset, data[: self._random.randint(0, len(data))]))
+            inode.refused.append(UnsyncedAppend(offset, data[: self._random.randint(0, len(data))]))
             raise MediumFull(f"no room to append {len(data)} bytes to {name}")
         if fault is Fault.EIO:
             data = data[: self._random.randint(0, len(data))]
@@ -252,10 +301,13 @@ class FaultyMedium(Medium):
         check_name(name)
         self._check_writable()
         inode = self._inode(name)
+        while name in (names := [begun.name for begun in self._begun]):
+            self.answer(names.index(name))
+            self._check_writable()
         fault = self._fault(Fault.CRASH, Fault.ENOSPC, Fault.EIO)
         if fault in (Fault.ENOSPC, Fault.EIO):
-            for stretch in inode.unsynced:
-                stretch.dropped = stretch.dropped or self._random.random() < 0.5
+            for append in inode.unsynced:
+                append.dropped = append.dropped or self._random.random() < 0.5
         elif fault is None or self._random.random() < 0.5:
             inode.sync()
             if fault is None or self._random.random() < 0.5:
@@ -267,6 +319,14 @@ class FaultyMedium(Medium):
         self.sync(name)
         return offset
 
+    def append_synced_later(
+        self, name: str, data: bytes, answer: Callable[[StorageError | None], None]
+    ) -> int:
+        assert len(self._begun) < self.commits_in_flight_max
+        offset = self.append(name, data)
+        self._begun.append(BegunAppend(name, self._inode(name).unsynced[-1], answer))
+        return offset
+
     def preallocate(self, name: str, size: int) -> None:
         check_name(name)
         self._check_writable()
@@ -275,7 +335,7 @@ class FaultyMedium(Medium):
         wanted = len(inode.content) + size
         if fault is not None:
             wanted = self._random.randint(len(inode.content), wanted)
-        inode.room_end = max(inode.room_end, wanted)
+        inode.zeros_end = max(inode.zeros_end, wanted)
         self._end(fault, "write ahead in", name)
 
     def read(self, name: str, offset: int, size: int) -> bytes:
@@ -363,7 +423,13 @@ class FaultyMedium(Medium):
 
     def _next(self, state: State, faults: Mapping[int, Fault] | None) -> "FaultyMedium":
         seed = self._random.getrandbits(64)
-        return FaultyMedium(seed, faults=faults, capacity_bytes=self.capacity_bytes, state=state)
+        return FaultyMedium(
+            seed,
+            faults=faults,
+            capacity_bytes=self.capacity_bytes,
+            state=state,
+            commits_in_flight_max=self.commits_in_flight_max,
+        )
 
     def _fault(self, *possible: Fault) -> Fault | None:
         """Count a call, and say what is to happen in it."""

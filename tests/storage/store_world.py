@@ -11,7 +11,7 @@ the medium stops it. Then what `recover` finds is compared with what may be ther
 What a failed assertion says begins with the seed, and the seed is all it takes to see it again.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from itertools import accumulate
 from random import Random
@@ -19,56 +19,20 @@ from typing import Any, NamedTuple, TypeAlias
 
 from leveret_storage.errors import MediumFull, StorageError
 from leveret_storage.format.entries import Stored, read_run
-from leveret_storage.media.executor import Done, Job
 from leveret_storage.recovery.recover import Recovery, recover
 from leveret_storage.recovery.recovered_queue import LoggedMessages
 from leveret_storage.segments.queue_journal import QueueJournal, Run
 from leveret_storage.segments.segment_writer import read_record
-from leveret_storage.store.store import Limits, Store
+from leveret_storage.store.limits import StoreLimits
+from leveret_storage.store.store import Store
 from tests.storage.faulty import Crashed, Fault, FaultyMedium
 from tests.storage.owning import take
+from tests.support.executors import StepExecutor
 
 Operation: TypeAlias = tuple[Any, ...]
 Batch: TypeAlias = list[Operation]
 Kept: TypeAlias = tuple[bytes, int, int]
 """What is told apart of a message: its body, when it arrived, its owner's time."""
-
-
-class StepExecutor:
-    """Runs its jobs, and hands back what became of them, one at a time and when told to."""
-
-    def __init__(self) -> None:
-        self.jobs: deque[tuple[Job, Done]] = deque()
-        self.results: deque[tuple[Done, Any]] = deque()
-        self._error: StorageError | None = None
-
-    def submit(self, job: Job, done: Done) -> None:
-        self.jobs.append((job, done))
-
-    def submit_freeing(self, job: Job, done: Done) -> None:
-        self.jobs.appendleft((job, done))
-
-    def run_one(self) -> None:
-        """Run the next job; one that finds the medium full stays the next."""
-        job, done = self.jobs[0]
-        result: Any = self._error
-        if result is None:
-            try:
-                result = job()
-            except MediumFull:
-                return
-            except StorageError as error:
-                result = self._error = error
-        self.jobs.popleft()
-        self.results.append((done, result))
-
-    def deliver_one(self) -> None:
-        done, result = self.results.popleft()
-        done(result)
-
-    def close(self) -> None:
-        while self.jobs:
-            self.run_one()
 
 
 class QueueState:
@@ -201,11 +165,13 @@ class World:
         deep: bool = False,
         sync: bool = True,
         interval: bool = False,
+        in_flight: int = 1,
     ) -> None:
         """In a `deep` one queues fill, and most of what is in them is settled, so that few messages
         keep the queue segments. Without `sync` a batch is told when it is written, and with
         `interval` all is synced from time to time; then nothing is put into runs, which may outlast
-        the batch that is before them."""
+        the batch that is before them. So many commits as `in_flight` says may be under way, which
+        the medium answers in any order."""
         self.seed = seed
         self.deep = deep
         self.sync = sync
@@ -216,8 +182,9 @@ class World:
         self.log_segment_bytes = log_segment_bytes or choose((1, 200, 600, 3000, 10**6))
         self.queue_segment_bytes = queue_segment_bytes or choose((1, 150, 500, 10**6))
         self.log_segments_max = choose((2, 3, 10**6))
-        self.room_bytes = (1, 100, 1000)[seed % 3]
-        self.medium = FaultyMedium(seed, faults=self._faults())
+        self.preallocation_bytes = (1, 100, 1000)[seed % 3]
+        self.medium = FaultyMedium(seed, faults=self._faults(), commits_in_flight_max=in_flight)
+        self.in_flight = in_flight
         self.base = State()
         self.batches: list[Batch] = []
         """Those behind `base`, of all lives; what was lost is taken out."""
@@ -237,7 +204,7 @@ class World:
 
     def _weighted_steps(self, interval: bool) -> list[tuple[int, Callable[[], None]]]:
         """What can be done next, and how often each is chosen."""
-        deep = self.deep
+        deep, several = self.deep, self.in_flight > 1
         return [
             (12, self._publish),
             (6, self._settle_in_order),
@@ -252,9 +219,10 @@ class World:
             (1 + 3 * deep, self._settle_most),
             (4 * deep, self._fill),
             (2 + 8 * deep, self._tidy),
-            (8, self._commit),
+            (8 + 8 * several, self._commit),
             (12 + 60 * deep, self._run_job),
             (12 + 60 * deep, self._deliver),
+            (4 * several, self._answer),
         ]
 
     # --- a life -----------------------------------------------------------------------------
@@ -314,11 +282,11 @@ class World:
             synced=self._synced,
             failed=self.failures.append,
             sync=self.sync,
-            limits=Limits(
+            limits=StoreLimits(
                 self.log_segment_bytes,
                 self.queue_segment_bytes,
                 self.log_segments_max,
-                self.room_bytes,
+                self.preallocation_bytes,
             ),
         )
         for number, recovered in recovery.queues.items():
@@ -416,7 +384,7 @@ class World:
         assert not full, f"{self._where()}: {self.failures}"
         self._count("failed")
         for _ in range(self.random.randint(0, 20)):
-            self.random.choice((self._run_job, self._deliver, self._commit))()
+            self.random.choice((self._run_job, self._answer, self._deliver, self._commit))()
         assert len(self.failures) == 1, f"{self._where()}: {self.failures}"
         self.alive = False
 
@@ -550,7 +518,7 @@ class World:
             self.store.compact()
 
     def _commit(self) -> None:
-        self.store.commit(urgent=self.random.random() < 0.3)
+        self.store.commit(force=self.random.random() < 0.3)
         self._note()
 
     def _run_job(self) -> None:
@@ -558,13 +526,20 @@ class World:
             if executor.jobs and self.random.random() < self.job_chance:
                 executor.run_one()
 
+    def _answer(self) -> None:
+        """The medium answers one of the commits in flight."""
+        if self.medium.begun():
+            if self.medium.begun() > 1:
+                self._count("several in flight")
+            self.medium.answer(self.random.randrange(self.medium.begun()))
+
     def _deliver(self) -> None:
         segments = [each for queue in self.queues.values() for each in queue.log.segments]
         for executor in (self.writing, self.reading):
             if executor.results and self.random.random() < self.deliver_chance:
                 executor.deliver_one()
                 self._note()
-        if any(segment.moved for segment in segments):
+        if any(segment.copied_to for segment in segments):
             self._count("moved")
 
 

@@ -35,7 +35,7 @@ def test_damage_in_the_last_record_of_a_finished_segment_is_damage() -> None:
     medium = FaultyMedium(1)
     writer = written(medium)
     offset, size = writer.append(entries.RUN, b"and one more")
-    writer.finish()
+    writer.sync_and_mark()
     medium.flip(NAME, offset + size - 1, 0)
 
     assert read(medium) == (PAYLOADS, ["a wrong CRC"], False)
@@ -53,7 +53,7 @@ def test_a_segment_that_was_only_synced_looks_torn_there() -> None:
 
 def test_a_finished_segment_survives_power_loss() -> None:
     medium = FaultyMedium(1)
-    written(medium).finish()
+    written(medium).sync_and_mark()
 
     assert read(medium.crash())[0] == PAYLOADS
 
@@ -61,10 +61,10 @@ def test_a_finished_segment_survives_power_loss() -> None:
 def test_finishing_twice_writes_nothing_more() -> None:
     medium = FaultyMedium(1)
     writer = written(medium)
-    writer.finish()
+    writer.sync_and_mark()
     size = medium.size(NAME)
 
-    writer.finish()
+    writer.sync_and_mark()
 
     assert medium.size(NAME) == size
 
@@ -72,9 +72,9 @@ def test_finishing_twice_writes_nothing_more() -> None:
 def test_a_finished_segment_goes_on() -> None:
     medium = FaultyMedium(1)
     writer = written(medium)
-    writer.finish()
+    writer.sync_and_mark()
     offset, size = writer.append(entries.RUN, b"later")
-    writer.finish()
+    writer.sync_and_mark()
 
     assert read(medium) == ([*PAYLOADS, b"later"], [], False)
     assert medium.read(NAME, offset, size).endswith(b"later")

@@ -10,10 +10,12 @@ from leveret_storage.media.executor import ThreadExecutor
 from leveret_storage.recovery.recover import Recovery, recover
 from leveret_storage.recovery.recovered_queue import LoggedMessages
 from leveret_storage.segments.queue_journal import QueueJournal, Run
-from leveret_storage.store.store import LOG_SEGMENTS_MAX, Limits, Store
+from leveret_storage.store.limits import LOG_SEGMENTS_MAX, StoreLimits
+from leveret_storage.store.store import Store
 from tests.storage.faulty import Fault, FaultyMedium
 from tests.storage.owning import take
-from tests.storage.store_world import StepExecutor, read_out
+from tests.storage.store_world import read_out
+from tests.support.executors import StepExecutor
 
 
 class Owner:
@@ -42,7 +44,7 @@ class Owner:
             snapshot=lambda: list(self.definitions),
             synced=lambda: self.told.append(int(self.store.synced)),
             failed=self.failures.append,
-            limits=Limits(log_segment_bytes, queue_segment_bytes, log_segments_max, 1000),
+            limits=StoreLimits(log_segment_bytes, queue_segment_bytes, log_segments_max, 1000),
         )
         for number, found in self.recovery.queues.items():
             self.store.restore_queue(number, found)
@@ -65,7 +67,7 @@ class Owner:
         return False
 
     def commit(self) -> None:
-        self.store.commit(urgent=True)
+        self.store.commit(force=True)
         self.run()
 
     def publish(self, queue: QueueJournal, first: int, count: int, body: bytes = b"x" * 50) -> None:
@@ -344,7 +346,7 @@ def test_a_log_segment_is_not_deleted_while_it_is_read_to_be_emptied() -> None:
     assert owner.reading.jobs
     queue.settle_range(0, 3)
     for _ in range(2):
-        owner.store.commit(urgent=True)
+        owner.store.commit(force=True)
         while owner.writing.jobs or owner.writing.results:
             owner.writing.run_one() if owner.writing.jobs else owner.writing.deliver_one()
     assert "log-000000000001" in owner.log_blobs()
@@ -390,7 +392,7 @@ def test_disk_that_is_not_needed_is_given_back_while_a_write_waits_for_room() ->
     owner.store.write_run(old, 0, stored(200))
     owner.commit()
     old.settle_range(0, 200)
-    owner.store.commit(urgent=True)
+    owner.store.commit(force=True)
     owner.writing.run_one()
     medium.capacity_bytes = owner.used_bytes()
     owner.store.write_run(busy, 0, stored(100))

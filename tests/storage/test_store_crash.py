@@ -21,6 +21,9 @@ DEEP_WORLDS = 30
 UNSYNCED_WORLDS = 40
 """Worlds of each setting that does not sync every batch."""
 
+IN_FLIGHT = 4
+"""Commits that may be under way in the worlds that have several."""
+
 LIVES = 25
 """Lives of a world: each ends in a crash point, and the next one finds what is left."""
 
@@ -52,6 +55,23 @@ def test_the_same_is_found_where_few_messages_keep_a_segment_and_are_moved() -> 
         moved += world.kinds["moved"]
     print(f"{DEEP_WORLDS * LIVES} crash points, {moved} segments compacted")
     assert moved > 10
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_the_same_is_found_where_several_commits_are_in_flight(deep: bool) -> None:
+    kinds: Counter[str] = Counter()
+    lost = 0
+    count = DEEP_WORLDS if deep else WORLDS
+    for seed in range(count):
+        world = World(seed, in_flight=IN_FLIGHT, deep=deep, crash_within=150 if deep else 60)
+        for _ in range(LIVES):
+            world.live()
+        kinds.update(world.kinds)
+        lost += world.lost
+    print(f"{count * LIVES} crash points, {lost} batches lost that were not told; {dict(kinds)}")
+    assert lost > count * LIVES / 10
+    assert kinds["several in flight"] > count * LIVES / 10
+    assert kinds["failed"] > count
 
 
 @pytest.mark.parametrize("interval", [True, False])

@@ -7,7 +7,8 @@ from leveret_storage.recovery.recover import recover
 from leveret_storage.recovery.recovered_queue import LoggedMessages
 from leveret_storage.segments.queue_journal import QueueJournal
 from leveret_storage.segments.segment_writer import log_number, read_record
-from leveret_storage.store.store import LOG_SEGMENT_BYTES, LOG_SEGMENTS_MAX, Store
+from leveret_storage.store.limits import LOG_SEGMENT_BYTES, LOG_SEGMENTS_MAX
+from leveret_storage.store.store import Store
 from tests.storage.faulty import FaultyMedium
 
 BODY_BYTES = LOG_SEGMENT_BYTES // 2
@@ -92,6 +93,6 @@ def test_the_log_goes_when_all_of_it_is_settled() -> None:
         owner.publish(owner.busy, bytes(BODY_BYTES))
     for position in range(MESSAGES):
         owner.busy.settle(position)
-    owner.store.commit(urgent=True)
+    owner.store.commit(force=True)
     assert owner.log_segments() == 1
     assert _bodies(owner, owner.busy) == []

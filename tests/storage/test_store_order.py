@@ -4,33 +4,11 @@ from collections.abc import Callable
 
 from leveret_storage.errors import StorageError
 from leveret_storage.format.entries import Stored
-from leveret_storage.media.executor import Done, Job
 from leveret_storage.recovery.recover import recover
 from leveret_storage.segments.queue_journal import QueueJournal
 from leveret_storage.store.store import Store
 from tests.storage.faulty import FaultyMedium
-
-
-class StepExecutor:
-    """Does a job when it is told to."""
-
-    def __init__(self) -> None:
-        self.jobs: list[tuple[Job, Done]] = []
-
-    def submit(self, job: Job, done: Done) -> None:
-        self.jobs.append((job, done))
-
-    def submit_freeing(self, job: Job, done: Done) -> None:
-        self.submit(job, done)
-
-    def step(self) -> None:
-        """Do the oldest job."""
-        job, done = self.jobs.pop(0)
-        done(job())
-
-    def close(self) -> None:
-        while self.jobs:
-            self.step()
+from tests.support.executors import StepExecutor
 
 
 class Owner:
@@ -52,7 +30,7 @@ class Owner:
         self.store.start(recover(self.medium))
         self.queue: QueueJournal = self.store.add_queue(durable)
         self.store.commit()
-        self.writing.close()
+        self.writing.run()
         self.told = 0
 
     def _synced(self) -> None:
@@ -82,7 +60,7 @@ def test_a_batch_is_there_as_a_whole_though_a_part_of_it_goes_to_a_queue_segment
     while not done:
         owner = Owner(durable=True)
         owner.publish(0, 1)
-        owner.writing.close()
+        owner.writing.run()
         owner.publish(1, 10)
         for _ in counts:
             owner.writing.step()

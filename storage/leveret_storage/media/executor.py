@@ -1,6 +1,6 @@
-"""The threads that wait for the medium, so that nobody else does.
+"""Executors: the threads that wait for the medium, so that the event loop does not.
 
-One writes, in the order it was asked to; another reads. What a job returned, or the StorageError
+A store has one that writes, in order, and one that reads. The result of a job, or the StorageError
 it raised, is handed back through `post`, which takes a callable from any thread and runs it where
 the store lives (an event loop's call_soon_threadsafe).
 """
@@ -16,50 +16,53 @@ from leveret_storage.errors import MediumFull, StorageError
 Job: TypeAlias = Callable[[], Any]
 Done: TypeAlias = Callable[[Any], None]
 Post: TypeAlias = Callable[[Callable[[], None]], object]
-Full: TypeAlias = Callable[[str], None]
+OnFull: TypeAlias = Callable[[str], None]
 
 FULL_RETRY_S: Final = 0.5
-"""Seconds between two attempts to write to a medium that has no room."""
+"""Seconds between two attempts to write to a full medium."""
 
 
-def _nothing() -> None:
-    """Is done where only room is to be made."""
+def _do_nothing() -> None:
+    """The job of FREEING."""
 
 
-FREEING: Final[tuple[Job, Done]] = (_nothing, lambda _result: None)
-"""Stands among the jobs for one that makes room."""
+FREEING: Final[tuple[Job, Done]] = (_do_nothing, lambda _result: None)
+"""Stands in the queue of jobs for one that was given to `submit_freeing`."""
 
 
 class Executor(Protocol):
-    """Runs jobs one after the other and hands back what became of them.
+    """Runs jobs one after the other and hands back their results.
 
-    After one that raised a StorageError none is run: what follows may build on what was not done.
-    Their callers are handed the same error.
+    After a job that raised a StorageError none is run, since later ones may build on what it did
+    not do: their callers get the same error.
     """
 
     def submit(self, job: Job, done: Done) -> None:
-        """Run a job; `done` gets what it returned, or the StorageError it raised."""
+        """Run a job; `done` gets its result, or the StorageError it raised."""
 
     def submit_freeing(self, job: Job, done: Done) -> None:
-        """The same for a job that makes room, and needs nothing of those before it: it is run
-        before them where they wait for room, and may be elsewhere."""
+        """The same for a job that frees space, and depends on no job before it: it is run before
+        them while one of them waits for space, and possibly at other times."""
+
+    def post(self, done: Done, result: Any) -> None:
+        """Hand back a result that came from elsewhere than a job's return. From any thread."""
 
     def close(self) -> None:
         """Wait until every job has run, and run no more."""
 
 
-def _nobody(refusal: str) -> None:
-    """Is told of a full medium, and lets it pass: the job is tried again in any case."""
+def _ignore_full(refusal: str) -> None:
+    """Does nothing about a full medium: the job is tried again in any case."""
 
 
 class ThreadExecutor:
     """An executor with a thread of its own."""
 
-    def __init__(self, name: str, post: Post, full: Full = _nobody) -> None:
-        """`full` is told, through `post`, what the medium has no room for when it refuses a job,
-        and "" when it took it at last."""
+    def __init__(self, name: str, post: Post, on_full: OnFull = _ignore_full) -> None:
+        """`on_full` is called, through `post`, with the text of MediumFull when the medium refuses
+        a job, and with "" when it has taken it at last."""
         self._post = post
-        self._full = full
+        self._on_full = on_full
         self._jobs: SimpleQueue[tuple[Job, Done] | None] = SimpleQueue()
         self._freeing: SimpleQueue[tuple[Job, Done]] = SimpleQueue()
         self._closing = Event()
@@ -74,6 +77,9 @@ class ThreadExecutor:
         self._freeing.put((job, done))
         self._jobs.put(FREEING)
 
+    def post(self, done: Done, result: Any) -> None:
+        self._post(partial(done, result))
+
     def close(self) -> None:
         self._closing.set()
         self._jobs.put(None)
@@ -87,7 +93,7 @@ class ThreadExecutor:
                 self._post(partial(done, self._attempt(job)))
 
     def _free(self) -> None:
-        """Run the jobs that make room."""
+        """Run the jobs that free space."""
         while not self._freeing.empty():
             job, done = self._freeing.get()
             result: Any = self._error
@@ -104,10 +110,10 @@ class ThreadExecutor:
             try:
                 result = job()
             except MediumFull as error:
-                # Nothing of it was done, so it is done again when there is room.
+                # Nothing of it was done, so it can be done again when there is space.
                 if not refused:
                     refused = True
-                    self._post(partial(self._full, str(error)))
+                    self._post(partial(self._on_full, str(error)))
                 if self._closing.wait(FULL_RETRY_S):
                     self._error = error
                 self._free()
@@ -115,13 +121,13 @@ class ThreadExecutor:
                 self._error = error
             else:
                 if refused:
-                    self._post(partial(self._full, ""))
+                    self._post(partial(self._on_full, ""))
                 return result
         return self._error
 
 
 class InlineExecutor:
-    """An executor for tests and tools: every job is done when `submit` returns."""
+    """An executor for tests and tools: every job has run when `submit` returns."""
 
     def __init__(self) -> None:
         self._error: StorageError | None = None
@@ -137,6 +143,9 @@ class InlineExecutor:
 
     def submit_freeing(self, job: Job, done: Done) -> None:
         self.submit(job, done)
+
+    def post(self, done: Done, result: Any) -> None:
+        done(result)
 
     def close(self) -> None:
         """There is nothing to wait for."""

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, NoReturn
 from leveret_storage.errors import LostEpoch, NoSuchBlob, ReadFailed
 from leveret_storage.media.filesystem import FilesystemMedium
 from leveret_storage.medium import Medium
-from leveret_storage.segments.log_segment import ROOM_BYTES
+from leveret_storage.segments.log_segment import PREALLOCATION_BYTES
 from leveret_storage.segments.segment_writer import log_number
 
 ATTEMPTS_MAX: Final = 100
@@ -24,7 +24,7 @@ ATTEMPTS_MAX: Final = 100
 millisecond, and an owner deletes some a second at most."""
 
 
-CHANGING_BYTES_MAX: Final = 2 * ROOM_BYTES
+CHANGING_BYTES_MAX: Final = 2 * PREALLOCATION_BYTES
 """Bytes at the end of a log segment that its owner may still change: more than it writes ahead."""
 
 

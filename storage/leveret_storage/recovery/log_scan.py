@@ -1,20 +1,15 @@
 """Reading the commit log without what is of no use: most messages in it are settled, or in a queue
 segment as well, and to make nothing of those is what lets a start be quick."""
 
-from typing import Final
-
 from mypy_extensions import i64
 
 from leveret_storage.errors import Damaged
 from leveret_storage.format import entries
-from leveret_storage.format.entries import Entry, Reader, Stored
+from leveret_storage.format.entries import Entry, Reader
 from leveret_storage.format.record_reader import Damage, RecordReader, told
 from leveret_storage.medium import Medium
 from leveret_storage.segments.position_ranges import RangeSet
-
-STRETCH_MESSAGES: Final = 1024
-STRETCH_BYTES: Final = 256 * 1024
-"""Messages, and bytes of their bodies, at which a stretch ends, as a chunk of a backlog does."""
+from leveret_storage.segments.run_buffer import RunBuffer
 
 
 def scan_batch(
@@ -66,28 +61,28 @@ def scan_batch(
     return found
 
 
-class Stretch:
-    """Messages of one queue with consecutive positions."""
+class LoggedRun:
+    """Messages of one queue with consecutive positions, to be copied out of the log as one run."""
 
-    def __init__(self, queue: int, first: int) -> None:
+    def __init__(self, queue: int, buffer: RunBuffer) -> None:
         self.queue = queue
-        self.first = first
-        self.messages: list[Stored] = []
-        self.size: i64 = 0
+        self.first = int(buffer.first)
+        self.messages = buffer.messages
 
 
-def read_stretches(medium: Medium, blob: str, known: dict[int, RangeSet]) -> list[Stretch]:
-    """The messages a log segment has of the queues in `known`, but for those at known positions.
+def read_logged_runs(medium: Medium, blob: str, not_needed: dict[int, RangeSet]) -> list[LoggedRun]:
+    """The messages that a log segment has of the queues in `not_needed`, but for those at the
+    positions given there.
 
     :raises StorageError: if it cannot be read, or is damaged.
     """
-    stretches: list[Stretch] = []
-    open_ones: dict[int, Stretch] = {}
+    runs: list[LoggedRun] = []
+    buffers: dict[int, RunBuffer] = {}
     for record in RecordReader(medium, blob):
         if isinstance(record, Damage):
             raise Damaged(told(record))
         if record.kind == entries.BATCH:
-            found = scan_batch(record.payload, known, {})
+            found = scan_batch(record.payload, not_needed, {})
         else:
             found = entries.read_checkpoint(record.payload).messages
         for entry in found:
@@ -95,18 +90,12 @@ def read_stretches(medium: Medium, blob: str, known: dict[int, RangeSet]) -> lis
             if message is None:
                 continue
             for queue, position in entry.queues:
-                if queue not in known or position in known[queue]:
+                if queue not in not_needed or position in not_needed[queue]:
                     continue
-                stretch = open_ones.get(queue)
-                if (
-                    stretch is None
-                    or stretch.first + len(stretch.messages) != position
-                    or len(stretch.messages) >= STRETCH_MESSAGES
-                    or stretch.size >= STRETCH_BYTES
-                ):
-                    stretch = Stretch(queue, position)
-                    open_ones[queue] = stretch
-                    stretches.append(stretch)
-                stretch.messages.append(message)
-                stretch.size += len(message.body)
-    return stretches
+                buffer = buffers.get(queue)
+                if buffer is None or not buffer.takes(position):
+                    buffer = RunBuffer(position)
+                    buffers[queue] = buffer
+                    runs.append(LoggedRun(queue, buffer))
+                buffer.append(message)
+    return runs

@@ -291,7 +291,7 @@ class _Recoverer:
         name = queue_name(number, blob)
         in_runs = self._in_runs.setdefault(number, RangeSet())
         segment = QueueSegment(SegmentWriter(self._medium, name, QUEUE_KIND))
-        segment.finished = True
+        segment.sealed = True
         runs: list[Run] = []
         places, durable = ([], 0) if self._thorough else find_runs(self._medium, name)
         for place in places:
@@ -360,7 +360,7 @@ class _Recoverer:
                 (queue.runs if proven else queue.runs_unproven).append(run)
                 for first, end in run.live:
                     if proven:
-                        queue.written.add(first, end)
+                        queue.flushed.add(first, end)
                 queue.next_position = max(queue.next_position, run.end)
 
 

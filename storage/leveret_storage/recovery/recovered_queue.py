@@ -30,7 +30,7 @@ class RecoveredQueue:
         """About what they take in memory, those included that were settled meanwhile."""
         self.logged_bytes_max = 0
         """Where they are to be looked at again."""
-        self.written = RangeSet()
+        self.flushed = RangeSet()
         """Positions of the runs that a sync is known to have covered."""
         self.runs: list[Run] = []
         """Runs in queue segments that a sync is known to have covered."""

@@ -109,7 +109,7 @@ def _copy_runs(medium: Medium, name: str, copy: str) -> None:
     for record in RecordReader(medium, name):
         if isinstance(record, Record) and _is_run(record):
             writer.append(record.kind, record.payload)
-    writer.finish()
+    writer.sync_and_mark()
 
 
 def _is_run(record: Record) -> bool:
@@ -143,7 +143,7 @@ def _write_log(medium: Medium, name: str, found: Recovery, definitions: list[byt
             out.truncate(0)
     if len(out):
         writer.append(entries.BATCH, out.getvalue())
-    writer.finish()
+    writer.sync_and_mark()
 
 
 def _loose(

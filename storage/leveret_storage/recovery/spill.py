@@ -12,8 +12,8 @@ from leveret_storage.errors import MediumFull
 from leveret_storage.format import entries
 from leveret_storage.format.entries import Stored
 from leveret_storage.medium import Medium
-from leveret_storage.recovery.log_scan import STRETCH_BYTES, STRETCH_MESSAGES
 from leveret_storage.segments.queue_journal import QueueSegment, Run
+from leveret_storage.segments.run_buffer import RunBuffer
 from leveret_storage.segments.segment_writer import QUEUE_KIND, SegmentWriter, queue_name
 
 
@@ -24,18 +24,19 @@ def spill(medium: Medium, queue: int, blob: int, messages: dict[int, Stored]) ->
     :raises StorageError: if it fails otherwise.
     """
     segment = QueueSegment(SegmentWriter(medium, queue_name(queue, blob), QUEUE_KIND))
-    segment.finished = True
+    segment.sealed = True
     runs: list[Run] = []
     try:
-        for first, part in _stretches(messages):
+        for buffer in _cut_into_runs(messages):
+            first, part = int(buffer.first), buffer.messages
             run = Run(segment, first, len(part))
             run.offset, run.size = segment.writer.append(entries.RUN, entries.run(first, part))
             run.live = [(first, run.end)]
-            run.live_bytes = sum([len(message.body) for message in part])
+            run.live_bytes = buffer.body_bytes
             segment.add(run.live, len(part))
             segment.size += run.size
             runs.append(run)
-        segment.writer.finish()
+        segment.writer.sync_and_mark()
     except MediumFull:
         if segment.name in medium.list():
             medium.delete(segment.name)
@@ -43,22 +44,11 @@ def spill(medium: Medium, queue: int, blob: int, messages: dict[int, Stored]) ->
     return runs
 
 
-def _stretches(messages: dict[int, Stored]) -> list[tuple[int, list[Stored]]]:
-    """The messages in order, in runs of consecutive positions."""
-    found: list[tuple[int, list[Stored]]] = []
-    size = 0
+def _cut_into_runs(messages: dict[int, Stored]) -> list[RunBuffer]:
+    """The messages in order of position."""
+    runs: list[RunBuffer] = []
     for position in sorted(messages):
-        message = messages[position]
-        last = found[-1] if found else None
-        if (
-            last is None
-            or last[0] + len(last[1]) != position
-            or len(last[1]) >= STRETCH_MESSAGES
-            or size >= STRETCH_BYTES
-        ):
-            last = (position, [])
-            found.append(last)
-            size = 0
-        last[1].append(message)
-        size += len(message.body)
-    return found
+        if not runs or not runs[-1].takes(position):
+            runs.append(RunBuffer(position))
+        runs[-1].append(messages[position])
+    return runs

@@ -1,4 +1,4 @@
-"""A segment of the commit log, as the store that writes it knows it, and room behind its end."""
+"""A segment of the commit log, as the store that writes it knows it, and its preallocated tail."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -10,12 +10,12 @@ from leveret_storage.medium import Medium
 from leveret_storage.segments.queue_journal import QueueJournal, Run
 from leveret_storage.segments.segment_writer import LOG_KIND, SegmentWriter, log_name
 
-ROOM_BYTES: Final = 2 * 1024 * 1024
-"""Bytes of room kept behind the end of the log, so that a batch is synced quickly."""
+PREALLOCATION_BYTES: Final = 2 * 1024 * 1024
+"""Bytes preallocated behind the end of the log, so that a batch is synced quickly."""
 
-ROOMY_BATCH_BYTES_MAX: Final = 128 * 1024
-"""Bytes of a batch up to which this pays: larger ones take longer to write than to sync, and room
-is written twice."""
+PREALLOCATED_BATCH_BYTES_MAX: Final = 128 * 1024
+"""Mean bytes of a batch up to which this pays: larger batches take longer to write than to sync,
+and what is preallocated is written twice."""
 
 
 class LogSegment:
@@ -25,61 +25,64 @@ class LogSegment:
         self.number = number
         self.writer = SegmentWriter(medium, log_name(number), LOG_KIND)
         self.size: i64 = 0
-        self.begun = False
-        """Whether the blob is there."""
+        self.created = False
+        """Whether the blob exists."""
         self.spans: dict[QueueJournal, tuple[int, int]] = {}
-        """The positions of each queue's messages in it, as a half-open range around them."""
-        self.blocker: QueueJournal | None = None
-        """A queue that had messages nowhere else when it was last looked at."""
+        """A half-open range around the positions of each queue's messages in it."""
+        self.blocking_queue: QueueJournal | None = None
+        """A queue that needed the segment when that was checked last."""
         self.copies: dict[QueueJournal, list[Run]] | None = None
-        """The runs to which all live messages of it were copied that were nowhere else; None before
-        that began."""
+        """The runs to which its live messages were copied; None before that was done."""
 
     def include(self, queue: QueueJournal, first: int, end: int) -> None:
-        """Messages of a queue are put into it."""
+        """Messages of a queue are written to it, at positions in a half-open range."""
         known = self.spans.get(queue, (first, end))
         self.spans[queue] = (min(first, known[0]), max(end, known[1]))
 
 
-class LogRoom:
-    """Keeps room behind the end of the log, while its batches are not too large."""
+class LogPreallocation:
+    """Preallocates behind the end of the log, while its batches are small enough for that to pay.
+
+    The reading executor does it: the writing one would make batches wait.
+    """
 
     def __init__(self, medium: Medium, reading: Executor, size: int) -> None:
-        """Room is set aside by the executor that reads: the other one has no time."""
+        """`size` is how many bytes are preallocated."""
         self._medium = medium
         self._reading = reading
         self._size: i64 = size
         self._batches: i64 = 0
         self._bytes: i64 = 0
-        self.coming = False
-        """Whether room is being set aside: the segment must not be deleted meanwhile."""
+        """Batches, and their bytes, since the last preallocation."""
+        self.under_way = False
+        """Whether a preallocation is under way: the segment must not be deleted meanwhile."""
 
-    def used(self, log: LogSegment, size: int, done: Callable[[Any], None]) -> None:
-        """A batch goes into the last segment; `done` is for `keep`, if there is to be more room."""
+    def add_batch(self, segment: LogSegment, size: int, done: Callable[[Any], None]) -> None:
+        """A batch of `size` bytes was appended. Preallocate if a quarter of the tail is used."""
         self._batches += 1
         self._bytes += size
         if self._bytes * 4 >= self._size:
-            self.keep(log, done)
+            self.extend(segment, done)
 
-    def keep(self, log: LogSegment, done: Callable[[Any], None]) -> None:
-        """See to it that there is room behind the last segment, if there is use for it.
+    def extend(self, segment: LogSegment, done: Callable[[Any], None]) -> None:
+        """Preallocate behind the end of a segment, if it exists and that pays.
 
-        `done` gets the StorageError that came of it, if any.
+        `done` gets None, or the StorageError that was raised.
         """
-        if self.coming or not log.begun:
+        if self.under_way or not segment.created:
             return
-        too_large = self._bytes > self._batches * ROOMY_BATCH_BYTES_MAX
+        too_large = self._bytes > self._batches * PREALLOCATED_BATCH_BYTES_MAX
         self._batches = self._bytes = 0
         if too_large:
             return
-        self.coming = True
-        name, size = log.writer.name, int(self._size)
+        self.under_way = True
+        name, size = segment.writer.name, int(self._size)
 
-        def reserve() -> None:
+        def preallocate() -> None:
             self._medium.preallocate(name, size)
 
-        def reserved(result: Any) -> None:
-            self.coming = False
+        def preallocated(result: Any) -> None:
+            self.under_way = False
             done(result)
 
-        self._reading.submit(reserve, reserved)
+        self._reading.submit(preallocate, preallocated)

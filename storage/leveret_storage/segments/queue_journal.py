@@ -1,4 +1,4 @@
-"""What the store keeps of one queue: which positions are settled, and the runs it has on disk.
+"""The journal of one queue in the store: which positions are settled, and its runs on disk.
 
 A run is some hundred messages with consecutive positions, written as one record to a segment of
 the queue's own, so that a deep queue costs a few bytes of memory a run and none a message. A
@@ -18,10 +18,12 @@ from leveret_storage.segments.segment_writer import SegmentWriter, read_record
 QUEUE_SEGMENT_BYTES: Final = 16 * 1024 * 1024
 """Bytes of a queue segment after which the next one begins: what one stuck message can keep."""
 
-
 BRIDGED_MESSAGES: Final = 64
-"""Settled messages that are copied with live ones around them, or stand there as left out, to keep
-the runs long: less octets, and less memory for whoever holds the runs, than another run costs."""
+"""Settled messages between live ones that are copied with them, or left out as absent ones, so that
+the live ones stay one run: that costs fewer octets, and less memory, than another run."""
+
+SPARSE_DIVISOR: Final = 3
+"""A segment is sparse if less than one of so many messages in it is live."""
 
 
 class QueueSegment:
@@ -35,33 +37,32 @@ class QueueSegment:
         self.ranges: RangeSet = RangeSet()
         """Positions whose messages are in it."""
         self.messages: i64 = 0
-        """How many were put into it."""
+        """How many were written to it."""
         self.live: i64 = 0
-        """How many are left: not fewer, and mostly no more, until `recount`."""
+        """How many of them are live; after settlements possibly too many, until `recount`."""
         self.first: i64 = 0
         self.end: i64 = 0
         """A half-open range around the positions."""
-        self.pending: i64 = 0
-        """Runs of it that are being written."""
-        self.finished = False
-        """Whether nothing more is to be put into it: another process began it, or it is copied."""
-        self.before: QueueSegment | None = None
-        """The one before it, which is to be sealed when the first run is put into this one."""
+        self.pending_runs: i64 = 0
+        """Runs of it that are not written yet."""
+        self.sealed = False
+        """Whether no more runs are written to it: another process began it, or it is compacted."""
+        self.previous: QueueSegment | None = None
+        """The full segment before it, to be synced when the first run is written to this one."""
         self.readers = 0
-        """Reads of it under way, for which it is kept."""
-        self.gone = False
-        """Whether it is to be deleted when they have ended."""
-        self.noted = False
-        self.live_noted: i64 = 0
-        """Whether it was found sparse, and what was left of it at the last look, -1 before: see
-        compaction.py."""
-        self.moved: dict[int, list[Run]] | None = None
-        """Where the live messages of each of its runs are now, by the offset of the run; None while
-        it is needed."""
+        """Reads of it under way; it is not deleted before they have ended."""
+        self.obsolete = False
+        """Whether it is deleted as soon as nothing reads it."""
+        self.is_candidate = False
+        """Whether it was found sparse, so that compaction checks it again."""
+        self.live_at_check: i64 = 0
+        """Live messages at the last such check; -1 before the first."""
+        self.copied_to: dict[int, list[Run]] | None = None
+        """By offset of each of its runs, the runs that have its live messages instead; None while
+        the segment itself has them."""
 
     def add(self, ranges: list[tuple[int, int]], messages: int) -> None:
-        """Note that the messages at some positions, as half-open ranges, are in it, and how many
-        messages it has more by that."""
+        """A run is written to it, with so many messages, live at half-open ranges of positions."""
         for first, end in ranges:
             if self.end == 0 or first < self.first:
                 self.first = first
@@ -71,20 +72,25 @@ class QueueSegment:
         self.messages += messages
 
     def settle(self, first: int, end: int) -> None:
-        """Positions are done with; some may have been before."""
+        """A range of positions is settled, some of it possibly for the second time."""
         if first < self.end and self.first < end:
             self.live -= self.ranges.count(first, end)
 
     def recount(self, settled: RangeSet) -> None:
-        """Have the exact number of messages that are left."""
+        """Count the live messages anew."""
         live = 0
         for first, end in self.ranges.ranges():
             live += end - first - settled.count(first, end)
         self.live = live
 
 
+def is_sparse(segment: QueueSegment) -> bool:
+    """Whether less than one of three messages in it is live."""
+    return segment.live * SPARSE_DIVISOR < segment.messages
+
+
 class Run:
-    """Messages with consecutive positions that are, or are about to be, on disk."""
+    """Messages with consecutive positions that are on disk, or are being written."""
 
     def __init__(self, segment: QueueSegment, first: int, count: int) -> None:
         self.segment = segment
@@ -95,9 +101,9 @@ class Run:
         self.size: i64 = 0
         """Bytes of its record."""
         self.messages: list[Stored] | None = None
-        """The messages, while they are in memory, too."""
+        """The messages while they are not written, else None."""
         self.live: list[tuple[int, int]] = []
-        """For one found at a start: the positions that are in the queue still. Empty: all."""
+        """For a run that a start found: positions still in the queue. Empty: all."""
         self.live_bytes: i64 = -1
         """Bytes of the bodies of these messages; -1 if that is not known before it is read."""
 
@@ -106,37 +112,37 @@ class Run:
         """The position behind its last message."""
         return int(self.first + self.count)
 
-    def places(self) -> "list[Run]":
-        """The runs that have its messages now, but for those that were settled: itself, unless its
-        segment is not needed any more."""
+    def locations(self) -> "list[Run]":
+        """The runs that have its live messages: itself, or those that compaction copied them to."""
         found: list[Run] = []
-        left = [self]
-        while left:
-            run = left.pop()
-            moved = run.segment.moved
-            if moved is None:
+        to_follow = [self]
+        while to_follow:
+            run = to_follow.pop()
+            copied_to = run.segment.copied_to
+            if copied_to is None:
                 found.append(run)
             else:
-                left += moved.get(int(run.offset), [])
+                to_follow += copied_to.get(int(run.offset), [])
         return found
 
 
-def read_places(medium: Medium, run: Run, places: list[Run]) -> list[Stored]:
-    """The messages of a run from where they are now; ABSENT for one that is not there any more.
+def read_messages(medium: Medium, run: Run, locations: list[Run]) -> list[Stored]:
+    """The messages of a run from its locations, one for each position; ABSENT where the message was
+    settled and left out.
 
     :raises StorageError: if they cannot be read, or are damaged.
     """
-    if len(places) == 1 and places[0] is run:
-        return _read_place(medium, run)
+    if len(locations) == 1 and locations[0] is run:
+        return _read_record(medium, run)
     found = [ABSENT] * int(run.count)
-    for place in places:
-        for position, message in enumerate(_read_place(medium, place), int(place.first)):
+    for location in locations:
+        for position, message in enumerate(_read_record(medium, location), int(location.first)):
             if run.first <= position < run.end and message is not ABSENT:
                 found[position - int(run.first)] = message
     return found
 
 
-def _read_place(medium: Medium, run: Run) -> list[Stored]:
+def _read_record(medium: Medium, run: Run) -> list[Stored]:
     payload = read_record(medium, run.segment.name, int(run.offset), int(run.size))
     try:
         return read_run(payload)
@@ -145,75 +151,78 @@ def _read_place(medium: Medium, run: Run) -> list[Stored]:
 
 
 class QueueJournal:
-    """One queue of the store."""
+    """What one queue has in the store."""
 
-    def __init__(self, number: int, durable: bool, dirty: "list[QueueJournal]") -> None:
+    def __init__(self, number: int, durable: bool, changed_queues: "list[QueueJournal]") -> None:
+        """`changed_queues` is the store's list of journals to be examined at the next commit."""
         self.number = number
-        """What it is called in the log; never used for another queue."""
+        """Its number in the log; never used for another queue."""
         self.durable = durable
-        """Whether it is there after a restart: if not, nothing of it is in the commit log."""
+        """Whether it survives a restart; if not, nothing of it is in the commit log."""
         self.settled = RangeSet()
-        self.written = RangeSet()
-        """Positions that are in a queue segment."""
+        self.flushed = RangeSet()
+        """Positions whose messages are in a queue segment."""
         self.segments: list[QueueSegment] = []
-        self.fresh: list[tuple[int, int]] = []
-        """What was settled since the last commit."""
-        self.dirty = False
-        """Whether it is among the store's queues to look at, which are in `_dirty`."""
+        self.changed = False
+        """Whether it is in the store's list of changed queues."""
         self.open_first: i64 = 0
         self.open_end: i64 = -1
-        """Around its messages in the open batch, a half-open range; the end is -1 for none."""
-        self._dirty = dirty
+        """A half-open range around the positions of its messages in the open batch; the end is -1
+        if there are none."""
+        self._changed_queues = changed_queues
+        self._uncommitted: list[tuple[int, int]] = []
+        """Ranges settled since the last commit, but for the open one."""
         self._first: i64 = 0
         self._end: i64 = 0
+        """The open range: consecutive positions settled last."""
 
     def settle(self, position: i64) -> None:
-        """A message is done with: acknowledged, dropped, or delivered for good."""
+        """A message is settled: acknowledged, dropped, or delivered without acknowledgement."""
         if position != self._end:
-            self._flush()
+            self._close_range()
             self._first = position
         self._end = position + 1
-        self.look_again()
+        self.mark_changed()
 
     def settle_range(self, first: i64, end: i64) -> None:
-        """As `settle`, for all positions of a half-open range."""
-        self._flush()
+        """Settle all positions of a half-open range."""
+        self._close_range()
         self._first = first
         self._end = end
-        self.look_again()
+        self.mark_changed()
 
-    def look_again(self) -> None:
-        """Have the store look at it at the next commit."""
-        if not self.dirty:
-            self.dirty = True
-            self._dirty.append(self)
+    def mark_changed(self) -> None:
+        """Have the store examine it at the next commit."""
+        if not self.changed:
+            self.changed = True
+            self._changed_queues.append(self)
 
-    def _flush(self) -> None:
+    def _close_range(self) -> None:
         if self._first < self._end:
             self.settled.add(self._first, self._end)
-            self.fresh.append((int(self._first), int(self._end)))
+            self._uncommitted.append((int(self._first), int(self._end)))
             self._first = self._end
 
-    def take_fresh(self) -> list[tuple[int, int]]:
-        """The ranges settled since the last time, which are the caller's to write down."""
-        self._flush()
-        fresh = self.fresh
-        self.fresh = []
-        self.dirty = False
-        return fresh
+    def take_uncommitted(self) -> list[tuple[int, int]]:
+        """Take out the ranges settled since the last call; the caller puts them into a batch."""
+        self._close_range()
+        uncommitted = self._uncommitted
+        self._uncommitted = []
+        self.changed = False
+        return uncommitted
 
     def is_settled(self, position: i64) -> bool:
-        """Whether a position is done with."""
+        """Whether a position is settled."""
         return self._first <= position < self._end or position in self.settled
 
-    def kept_elsewhere(self, end: int) -> RangeSet:
-        """The positions, up to `end`, whose messages are settled or in a queue segment, so that
-        nobody needs the log for them.
+    def not_only_in_log(self, end: int) -> RangeSet:
+        """The positions, up to `end`, whose messages are settled or in a queue segment.
 
-        Short stretches of them are left out, as a run for each message between would cost more.
+        Short ranges of them between others are left out: a run for each message in between would
+        cost more than to copy them too.
         """
         known = RangeSet()
-        for source in (self.settled, self.written):
+        for source in (self.settled, self.flushed):
             for first, stop in source.ranges():
                 known.add(first, stop)
         result = RangeSet()

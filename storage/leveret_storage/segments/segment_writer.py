@@ -1,9 +1,10 @@
 """The blobs of a store: how they are named, and how they are begun and continued."""
 
+from collections.abc import Callable
 from typing import Final
 from zlib import crc32
 
-from leveret_storage.errors import Damaged, UnknownFormat, not_known
+from leveret_storage.errors import Damaged, StorageError, UnknownFormat, not_known
 from leveret_storage.format.file_header import (
     HEADER_BYTES_MAX,
     KIND_OFFSET,
@@ -17,6 +18,7 @@ from leveret_storage.format.file_header import (
 from leveret_storage.format.record_reader import Damage, told
 from leveret_storage.format.record_writer import RecordWriter, encode_record, new_salt
 from leveret_storage.medium import Medium
+from leveret_storage.segments.appends_in_flight import AppendsInFlight
 
 LOG_KIND: Final = 2
 QUEUE_KIND: Final = 3
@@ -60,9 +62,9 @@ def check_blob_kind(name: str, header: BlobHeader | None) -> None:
 
 
 class SegmentWriter:
-    """Appends records to a blob, which it makes with the first. Used by the writing thread.
+    """Appends records to a blob, which it creates with the first. Used by the writing executor.
 
-    An append that found the medium full was not made, and the same call may be tried again.
+    An append for which the medium was full was not made, and the same call may be tried again.
     """
 
     def __init__(self, medium: Medium, name: str, kind: int) -> None:
@@ -73,29 +75,32 @@ class SegmentWriter:
         self._salt = new_salt()
         self._deleted = False
         self._records: RecordWriter | None = None
-        self._refused = b""
-        """What the medium had no room for: the next append writes it."""
-        self._finished = 0
-        """Bytes of the blob when it was finished last."""
+        self._to_append = b""
+        """Bytes that the medium has not taken yet: the next append begins with them."""
+        self._marked_size = 0
+        """Bytes of the blob when a mark was put at its end last."""
+        self._in_flight = AppendsInFlight()
+        self._marked = 0
+        """Bytes that a mark calls durable on the strength of appends that were in flight."""
 
     def encode(self, kind: int, payload: bytes) -> bytes:
-        """A record for this blob, from any thread: the CRC of a long one is no work for who is
-        waited for."""
+        """A record for this blob, from any thread: the writing one is not to compute the CRC of a
+        long batch while others wait for it."""
         return encode_record(kind, payload, crc_seed(self._salt))
 
     def append(self, kind: int, payload: bytes) -> tuple[int, int]:
         """Write a record.
 
-        :returns: where it begins, and its bytes.
+        :returns: its offset, and its bytes.
         :raises StorageError: MediumFull, or MediumFailed.
         """
         return self.append_encoded(self.encode(kind, payload))
 
     def append_encoded(self, record: bytes) -> tuple[int, int]:
-        """The same, of a record made by `encode`."""
+        """Write a record made by `encode`, as `append` does."""
         records = self._add(record)
-        self._medium.append(self.name, self._refused)
-        self._refused = b""
+        self._medium.append(self.name, self._to_append)
+        self._to_append = b""
         return records.taken - len(record), len(record)
 
     def append_synced(self, record: bytes) -> None:
@@ -104,41 +109,79 @@ class SegmentWriter:
         :raises StorageError: MediumFull, or MediumFailed.
         """
         records = self._add(record)
-        self._medium.append_synced(self.name, self._refused)
-        self._refused = b""
+        self._medium.append_synced(self.name, self._to_append)
+        self._to_append = b""
         records.mark(records.taken)
 
+    def append_synced_later(
+        self, record: bytes, answer: Callable[[StorageError | None], None]
+    ) -> None:
+        """Begin to write a record made by `encode`.
+
+        `answer` is called from any thread, once: with None when the record is durable, which says
+        nothing of those before it, or with the error.
+
+        :raises StorageError: MediumFull, or MediumFailed: `answer` is not called.
+        """
+        records = self._records
+        if records is not None and not self._to_append and self._in_flight.durable > self._marked:
+            self._marked = self._in_flight.durable
+            records.mark(self._marked)
+        records = self._add(record)
+        in_flight, end = self._in_flight, records.taken
+
+        def answered(error: StorageError | None) -> None:
+            if error is None:
+                in_flight.answer(end)
+            answer(error)
+
+        in_flight.begin(end)
+        try:
+            self._medium.append_synced_later(self.name, self._to_append, answered)
+        except StorageError:
+            in_flight.forget_begun(end)
+            raise
+        self._to_append = b""
+
+    def await_appends(self) -> None:
+        """Wait until all that was begun by `append_synced_later` is durable.
+
+        :raises StorageError: MediumFailed.
+        """
+        if self._in_flight.any():
+            self._medium.sync(self.name)
+
     def _add(self, record: bytes) -> RecordWriter:
-        """See to it that the record is what is to be appended next."""
+        """Make the record the next bytes to append, unless an attempt before did."""
         records = self._records or self._begin()
-        if not self._refused:
+        if not self._to_append:
             records.add_encoded(record)
-            self._refused = records.take()
+            self._to_append = records.take()
         return records
 
     def sync(self) -> None:
-        """Make durable all that was appended, and say so in front of the next record."""
+        """Make durable all that was appended; a mark says so in front of the next record."""
         records = self._records
         if records is not None:
             self._medium.sync(self.name)
             if not records.waiting:
                 records.mark(records.taken)
 
-    def finish(self) -> None:
-        """Make durable all that was appended, and say so at the end: no record may ever follow, and
-        without a mark behind it what is damaged later would look like a torn end."""
+    def sync_and_mark(self) -> None:
+        """Make durable all that was appended, and put a mark at the end: no record may ever follow,
+        and without a mark behind it later damage would look like a torn tail."""
         records = self._records
-        if records is None or records.taken == self._finished or self._deleted:
+        if records is None or records.taken == self._marked_size or self._deleted:
             return
-        if not self._refused:
+        if not self._to_append:
             self.sync()
-            self._refused = records.take()
-        self._medium.append(self.name, self._refused)
-        self._refused = b""
-        self._finished = records.taken
+            self._to_append = records.take()
+        self._medium.append(self.name, self._to_append)
+        self._to_append = b""
+        self._marked_size = records.taken
 
     def delete(self) -> None:
-        """Delete the blob, to which nothing is to be appended any more."""
+        """Delete the blob, to which nothing may be appended any more."""
         self._deleted = True
         self._medium.delete(self.name)
 

@@ -1,18 +1,20 @@
-"""Giving back the disk that a few messages of a queue segment keep.
+"""Compaction: giving back the disk of a queue segment with few live messages.
 
-A segment with less than a third of its messages left is sparse. One that is so at two looks in a
-row, and is not simply being consumed, is read, its live messages are put into the queue's current
-segment as runs, and when these are durable it is deleted. So a byte that is copied has given two
-back, one segment is worked on at a time, and memory holds a third of one at most.
+A segment with less than a third of its messages live is sparse, and a candidate for compaction. One
+that is sparse at two checks in a row, and is not being consumed in order, is read; its live
+messages are written to the queue's current segment as runs, and when these are durable it is
+deleted. So a byte that is copied gives two back, one segment is compacted at a time, and memory
+holds a third of one at most.
 
-Positions between live messages that are close together stay in a run as settled ones of one octet.
-Whoever holds a run of the old segment finds its messages through what `QueueSegment.moved` says.
+Positions between live messages that are close together stay in a run as absent messages of one
+octet. A run of the old segment finds its messages through `QueueSegment.copied_to`.
 
-A segment that is damaged or cannot be read stays: whoever needs what is in it is told.
+A segment that is damaged or cannot be read stays: the read of a message in it will say so.
 """
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import Any
 
 from mypy_extensions import i64
 
@@ -20,39 +22,36 @@ from leveret_storage.errors import Damaged, StorageError
 from leveret_storage.format import entries
 from leveret_storage.format.entries import ABSENT, Stored
 from leveret_storage.format.record_reader import Damage, RecordReader, told
+from leveret_storage.media.executor import Executor
 from leveret_storage.medium import Medium
-from leveret_storage.recovery.log_scan import STRETCH_BYTES, STRETCH_MESSAGES
 from leveret_storage.segments.position_ranges import RangeSet
-from leveret_storage.segments.queue_journal import BRIDGED_MESSAGES, QueueJournal, QueueSegment, Run
+from leveret_storage.segments.queue_journal import (
+    BRIDGED_MESSAGES,
+    QueueJournal,
+    QueueSegment,
+    Run,
+    is_sparse,
+)
+from leveret_storage.segments.run_buffer import RunBuffer
+from leveret_storage.store.open_batch import OpenBatch
+from leveret_storage.store.queue_runs import QueueRuns
 
-if TYPE_CHECKING:
-    from leveret_storage.store.store import Store
 
-SPARSE: Final = 3
-"""A segment is sparse if not one of so many messages in it is left."""
-
-
-class Moved:
-    """Live messages of a segment that become one run."""
+class LiveRun:
+    """Live messages of a segment that become one run, with absent ones between them."""
 
     def __init__(self, first: int) -> None:
-        self.first = first
-        self.messages: list[Stored] = []
-        self.bytes: i64 = 0
+        self.buffer = RunBuffer(first)
         self.offsets: list[int] = []
-        """Where the runs begin that they were in."""
-
-    @property
-    def end(self) -> int:
-        return self.first + len(self.messages)
+        """Offsets of the runs that they were in."""
 
 
-def read_live(medium: Medium, name: str, settled: RangeSet) -> list[Moved]:
+def read_live(medium: Medium, name: str, settled: RangeSet) -> list[LiveRun]:
     """The messages of a queue segment whose positions are not settled.
 
     :raises StorageError: if it cannot be read, or is damaged.
     """
-    found: list[Moved] = []
+    found: list[LiveRun] = []
     for record in RecordReader(medium, name):
         if isinstance(record, Damage):
             raise Damaged(told(record))
@@ -67,142 +66,159 @@ def read_live(medium: Medium, name: str, settled: RangeSet) -> list[Moved]:
 
 
 def _gather(
-    found: list[Moved], offset: int, first: int, messages: list[Stored], settled: RangeSet
+    found: list[LiveRun], offset: int, first: int, messages: list[Stored], settled: RangeSet
 ) -> None:
-    """Put messages with consecutive positions behind those found last, or begin with them anew."""
+    """Append messages with consecutive positions to the last run, or to a new one."""
     for position, message in enumerate(messages, first):
         if message is ABSENT:
             continue
         last = found[-1] if found else None
         if (
             last is None
-            or not last.end <= position <= last.end + BRIDGED_MESSAGES
-            or position - last.first >= STRETCH_MESSAGES
-            or last.bytes >= STRETCH_BYTES
-            or not settled.covers(last.end, position)
+            or not last.buffer.takes(position, BRIDGED_MESSAGES)
+            or not settled.covers(last.buffer.end(), position)
         ):
-            last = Moved(position)
+            last = LiveRun(position)
             found.append(last)
-        last.messages += [ABSENT] * (position - last.end)
-        last.messages.append(message)
-        last.bytes += len(message.body)
+        last.buffer.fill(position)
+        last.buffer.append(message)
         if not last.offsets or last.offsets[-1] != offset:
             last.offsets.append(offset)
 
 
 class Compaction:
-    """A segment being copied."""
+    """The compaction of one segment."""
 
     def __init__(self, queue: QueueJournal, segment: QueueSegment) -> None:
         self.queue = queue
         self.segment = segment
         self.runs: list[Run] = []
-        self.moved: dict[int, list[Run]] = {}
+        self.copied_to: dict[int, list[Run]] = {}
 
 
 class Compactor:
-    """Knows which segments are sparse, and copies one at a time. Belongs to a store."""
+    """Knows which segments of a store are sparse, and compacts one at a time."""
 
-    def __init__(self, store: "Store") -> None:
-        self._store = store
-        self._noted: list[tuple[QueueJournal, QueueSegment]] = []
-        """Those found sparse, to be looked at again."""
+    def __init__(
+        self,
+        medium: Medium,
+        reading: Executor,
+        runs: QueueRuns,
+        batch: OpenBatch,
+        segment_bytes_min: int,
+        commit: Callable[[], None],
+    ) -> None:
+        """`segment_bytes_min` is the size from which a segment is compacted."""
+        self._medium = medium
+        self._reading = reading
+        self._runs = runs
+        self._batch = batch
+        self._segment_bytes_min: i64 = segment_bytes_min
+        self._commit = commit
+        self._candidates: list[tuple[QueueJournal, QueueSegment]] = []
+        """Segments found sparse, to be checked again."""
         self._waiting: deque[tuple[QueueJournal, QueueSegment]] = deque()
-        self._at_work: Compaction | None = None
+        self._current: Compaction | None = None
 
-    def note(self, queue: QueueJournal, segment: QueueSegment) -> None:
-        """A segment may be sparse."""
-        if not segment.noted:
-            segment.noted = True
-            segment.live_noted = -1
-            self._noted.append((queue, segment))
-
-    def look(self) -> None:
-        """Begin to copy what was sparse at the last look and has not lost half of it since."""
-        noted = self._noted
-        self._noted = []
-        for queue, segment in noted:
-            if not _is_kept(queue, segment):
+    def examine(self, queue: QueueJournal) -> None:
+        """Messages of a queue were settled: find its segments that are obsolete or sparse."""
+        obsolete: list[QueueSegment] = []
+        for segment in queue.segments:
+            if segment.pending_runs or not is_sparse(segment):
                 continue
-            # One that is being consumed in order will be empty before long.
-            if 0 < segment.live_noted < segment.live * 2 and not segment.pending:
+            if segment.live <= 0:
+                segment.recount(queue.settled)
+            if segment.live == 0:
+                segment.copied_to = {}
+                obsolete.append(segment)
+            elif segment.size >= self._segment_bytes_min and not segment.is_candidate:
+                segment.is_candidate = True
+                segment.live_at_check = -1
+                self._candidates.append((queue, segment))
+        if obsolete:
+            self._batch.obsolete += obsolete
+            queue.segments = [segment for segment in queue.segments if segment not in obsolete]
+
+    def check(self) -> None:
+        """Begin to compact the candidates that had not lost half of their messages since the last
+        check."""
+        candidates = self._candidates
+        self._candidates = []
+        for queue, segment in candidates:
+            if segment not in queue.segments:
+                continue
+            # A segment that is consumed in order will be empty before long.
+            if 0 < segment.live_at_check < segment.live * 2 and not segment.pending_runs:
                 self._waiting.append((queue, segment))
             else:
-                segment.live_noted = segment.live
-                self._noted.append((queue, segment))
+                segment.live_at_check = segment.live
+                self._candidates.append((queue, segment))
         self._begin()
 
     def _begin(self) -> None:
-        while self._at_work is None and self._waiting:
+        while self._current is None and self._waiting:
             queue, segment = self._waiting.popleft()
-            if _is_kept(queue, segment):
+            if segment in queue.segments:
                 segment.recount(queue.settled)
-                if segment.live and not segment.pending and is_sparse(segment):
+                if segment.live and not segment.pending_runs and is_sparse(segment):
                     self._read(Compaction(queue, segment))
                 else:
-                    segment.noted = False
+                    segment.is_candidate = False
 
-    def _read(self, work: Compaction) -> None:
-        self._at_work = work
-        segment = work.segment
-        # Nothing more may be put into it.
-        segment.finished = True
+    def _read(self, compaction: Compaction) -> None:
+        self._current = compaction
+        segment = compaction.segment
+        segment.sealed = True
         segment.readers += 1
-        medium, settled = self._store.medium, work.queue.settled.copy()
+        medium, settled = self._medium, compaction.queue.settled.copy()
 
-        def read() -> list[Moved] | None:
+        def read() -> list[LiveRun] | None:
             try:
                 return read_live(medium, segment.name, settled)
             except StorageError:
                 return None
 
         def got(result: Any) -> None:
-            self._store.end_read(segment)
-            if result is None or not _is_kept(work.queue, segment):
-                self._at_work = None
+            self._runs.end_read(segment)
+            if result is None or segment not in compaction.queue.segments:
+                self._current = None
                 self._begin()
             elif not isinstance(result, StorageError):
-                self._write(work, result)
+                self._write(compaction, result)
 
-        self._store.reading.submit(read, got)
+        self._reading.submit(read, got)
 
-    def _write(self, work: Compaction, found: list[Moved]) -> None:
-        for each in found:
-            run = self._store.write_run(work.queue, each.first, each.messages)
-            work.runs.append(run)
-            for offset in each.offsets:
-                work.moved.setdefault(offset, []).append(run)
-        if work.runs:
-            self._store.commit()
+    def _write(self, compaction: Compaction, found: list[LiveRun]) -> None:
+        for live in found:
+            buffer = live.buffer
+            run = self._runs.write(compaction.queue, int(buffer.first), buffer.messages)
+            compaction.runs.append(run)
+            for offset in live.offsets:
+                compaction.copied_to.setdefault(offset, []).append(run)
+        if compaction.runs:
+            self._commit()
         else:
-            self._end(work)
+            self._end(compaction)
 
-    def written(self, run: Run) -> None:
-        """A run is on disk. They get there in order."""
-        work = self._at_work
-        if work is not None and work.runs and run is work.runs[-1]:
-            segments = [each.segment for each in work.runs if not each.segment.gone]
+    def run_written(self, run: Run) -> None:
+        """A run of the store is written. Runs are written in order."""
+        compaction = self._current
+        if compaction is not None and compaction.runs and run is compaction.runs[-1]:
+            segments = [each.segment for each in compaction.runs if not each.segment.obsolete]
 
             def end() -> None:
-                self._end(work)
+                self._end(compaction)
 
-            self._store.make_durable(segments if work.queue.durable else [], end)
+            self._runs.make_durable(segments if compaction.queue.durable else [], end)
 
-    def _end(self, work: Compaction) -> None:
-        """The copies are as safe as the segment, which nobody needs any more."""
-        self._at_work = None
-        segment = work.segment
-        if _is_kept(work.queue, segment):
-            segment.moved = work.moved
-            work.queue.segments.remove(segment)
-            self._store.doom(segment)
+    def _end(self, compaction: Compaction) -> None:
+        """The copies are as durable as the segment was."""
+        self._current = None
+        segment = compaction.segment
+        if segment in compaction.queue.segments:
+            segment.copied_to = compaction.copied_to
+            compaction.queue.segments.remove(segment)
+            self._batch.obsolete.append(segment)
+            self._batch.awaited = True
+            self._commit()
         self._begin()
-
-
-def is_sparse(segment: QueueSegment) -> bool:
-    """Whether not one of three messages in it is left."""
-    return segment.live * SPARSE < segment.messages
-
-
-def _is_kept(queue: QueueJournal, segment: QueueSegment) -> bool:
-    return segment in queue.segments

@@ -55,6 +55,7 @@ def serve(directory: str) -> None:
     from leveret.cli import main
     from leveret.engine.queues import chunks, fifo_backlog, queue_host
     from leveret_storage.store import store
+    from leveret_storage.store.limits import StoreLimits
 
     limits = queue_host.DelayedStoreLimits(memtable_messages=3, memtables_max=2, block_messages=2)
     for module, name, value in (
@@ -62,10 +63,7 @@ def serve(directory: str) -> None:
         (fifo_backlog, "CHUNK_MESSAGES", 4),
         (chunks, "CHUNKS_IN_MEMORY", 1),
         (queue_host, "DelayedStoreLimits", lambda: limits),
-        (store, "LOG_SEGMENT_BYTES", 3000),
-        (store, "LOG_SEGMENTS_MAX", 2),
-        (store, "QUEUE_SEGMENT_BYTES", 1200),
-        (store, "ROOM_BYTES", 0),
+        (store, "DEFAULT_LIMITS", StoreLimits(3000, 1200, 2, 0)),
     ):
         setattr(module, name, value)
     main(["serve", "--listen", "127.0.0.1:0", "--data-dir", directory])

@@ -14,9 +14,10 @@ from leveret.engine.broker import Broker
 from leveret.limits import INPUT_SLICE_BYTES, OUTPUT_REPLIES_BYTES_MAX
 from leveret.net.loop_scheduler import LoopScheduler
 from leveret.net.transport import AmqpTransport
-from leveret_storage.media.executor import Done, InlineExecutor, Job
+from leveret_storage.media.executor import InlineExecutor
 from leveret_storage.media.filesystem import FilesystemMedium
 from tests.storage.owning import take
+from tests.support.executors import StepExecutor
 from tests.support.wire import PROTOCOL_HEADER, make_start_ok, marshal_content
 
 HANDSHAKE = b"".join(
@@ -265,28 +266,6 @@ def test_a_lost_connection_is_freed_without_the_garbage_collector(
     assert not left
 
 
-class StepExecutor:
-    """An executor whose jobs the test runs."""
-
-    def __init__(self) -> None:
-        self._jobs: list[tuple[Job, Done]] = []
-
-    def submit(self, job: Job, done: Done) -> None:
-        self._jobs.append((job, done))
-
-    def submit_freeing(self, job: Job, done: Done) -> None:
-        self.submit(job, done)
-
-    def run(self) -> None:
-        """Run all jobs, and those that they submit."""
-        while self._jobs:
-            job, done = self._jobs.pop(0)
-            done(job())
-
-    def close(self) -> None:
-        self.run()
-
-
 @pytest.fixture
 def disk(broker: Broker, tmp_path: Path) -> Iterator[StepExecutor]:
     """The broker's writing executor; request it before a client."""
@@ -296,7 +275,7 @@ def disk(broker: Broker, tmp_path: Path) -> Iterator[StepExecutor]:
     broker.open_store(medium, disk, InlineExecutor(), lambda error: None)
     disk.run()
     yield disk
-    disk.close()
+    disk.run()
     medium.close()
 
 

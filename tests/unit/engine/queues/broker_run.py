@@ -20,7 +20,7 @@ from leveret.protocol.wire.methods import encode_header
 from leveret_storage.errors import StorageError
 from tests.storage.faulty import FaultyMedium
 from tests.storage.owning import take
-from tests.storage.store_world import StepExecutor
+from tests.support.executors import StepExecutor
 
 START: int = 1_700_000_000_000
 """When the first run begins, in milliseconds since the epoch."""

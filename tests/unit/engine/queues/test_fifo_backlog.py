@@ -12,7 +12,7 @@ from leveret_storage.errors import StorageError
 from leveret_storage.recovery.recovered_queue import RecoveredQueue
 from leveret_storage.store.store import Store
 from tests.storage.faulty import FaultyMedium
-from tests.storage.store_world import StepExecutor
+from tests.support.executors import StepExecutor
 from tests.unit.engine.queues.consumers import message
 
 DEEP = (CHUNKS_IN_MEMORY + 4) * CHUNK_MESSAGES
@@ -160,8 +160,8 @@ def restored(*live: tuple[int, int]) -> tuple[Backlog, Disk]:
     found = RecoveredQueue(1)
     journal = disk.store.restore_queue(1, found)
     run = disk.store.write_run(journal, 0, [message(bytes(position)) for position in range(100)])
-    disk.store.commit(urgent=True)
-    run_all(disk.writing)
+    disk.store.commit(force=True)
+    disk.writing.run()
     run.live = list(live)
     run.live_bytes = sum(range(100)) if live == ((0, 100),) else -1
     found.contents = [run]

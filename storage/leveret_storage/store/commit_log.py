@@ -1,0 +1,239 @@
+"""The segments of the commit log: begun with a checkpoint, appended to, and deleted when obsolete.
+
+A checkpoint has all definitions and all settled positions, so that an older segment is only needed
+for its messages. The oldest segment is deleted when all its messages are settled or in a queue
+segment as well.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from mypy_extensions import i64
+
+from leveret_storage.format import entries
+from leveret_storage.format.entries import Entry
+from leveret_storage.media.executor import Executor
+from leveret_storage.medium import Medium
+from leveret_storage.segments.log_segment import LogPreallocation, LogSegment
+from leveret_storage.segments.position_ranges import in_either
+from leveret_storage.segments.queue_journal import QueueJournal, QueueSegment
+from leveret_storage.store.failure import StoreFailure
+from leveret_storage.store.limits import StoreLimits
+from leveret_storage.store.numbers import Numbers
+from leveret_storage.store.open_batch import OpenBatch
+
+
+class CommitLog:
+    """The log segments of a store, oldest first."""
+
+    def __init__(
+        self,
+        medium: Medium,
+        writing: Executor,
+        reading: Executor,
+        limits: StoreLimits,
+        batch: OpenBatch,
+        queues: dict[int, QueueJournal],
+        numbers: Numbers,
+        failure: StoreFailure,
+        snapshot: Callable[[], list[bytes]],
+        sync: bool,
+    ) -> None:
+        """`snapshot` returns all definitions. Without `sync`, appends are not synced."""
+        self.segments: list[LogSegment] = []
+        self.unsynced = False
+        """Whether a batch was written without a sync, and none followed."""
+        self.oldest_in_use = False
+        """Whether the oldest segment is being read, so that it must not be deleted."""
+        self._medium = medium
+        self._writing = writing
+        self._segment_bytes: i64 = limits.log_segment_bytes
+        self._segments_max: i64 = limits.log_segments_max
+        self._batch = batch
+        self._queues = queues
+        self._numbers = numbers
+        self._failure = failure
+        self._snapshot = snapshot
+        self._sync = sync
+        self._preallocation = LogPreallocation(medium, reading, limits.preallocation_bytes)
+        self._answers_later = sync and medium.commits_in_flight_max > 1
+
+    def append(
+        self, payload: bytes, queues: list[QueueJournal], done: Callable[[Any], None]
+    ) -> None:
+        """Append a batch. `queues` are those with messages in it; `done` gets None when it is
+        durable, or a StorageError."""
+        segment = self.segments[-1]
+        for queue in queues:
+            if queue.number in self._queues:
+                segment.include(queue, int(queue.open_first), int(queue.open_end))
+            queue.open_end = -1
+        segment.size += len(payload)
+        writer = segment.writer
+        record = writer.encode(entries.BATCH, payload)
+        self.unsynced = not self._sync
+        if self._answers_later:
+            self._append_later(segment, record, done)
+        elif self._sync:
+
+            def append_synced() -> None:
+                writer.append_synced(record)
+
+            self._writing.submit(append_synced, done)
+        else:
+
+            def append() -> None:
+                writer.append_encoded(record)
+
+            self._writing.submit(append, done)
+
+    def _append_later(
+        self, segment: LogSegment, record: bytes, done: Callable[[Any], None]
+    ) -> None:
+        """Append a batch on a medium that has several commits in flight."""
+        writing, writer = self._writing, segment.writer
+
+        def answered(error: Any) -> None:
+            writing.post(done, error)
+
+        def begin() -> None:
+            writer.append_synced_later(record, answered)
+
+        def begun(result: Any) -> None:
+            # Nothing is to come if it could not begin.
+            if result is not None:
+                done(result)
+
+        writing.submit(begin, begun)
+
+    def await_appends(self) -> None:
+        """Have the writing executor wait for the appends that the medium has not answered."""
+        self._writing.submit(self.segments[-1].writer.await_appends, self._failure.check)
+
+    def sync_written(self) -> None:
+        """Make durable what was written without a sync."""
+        if self.unsynced and not self._failure.failed:
+            self.unsynced = False
+            self._writing.submit(self.segments[-1].writer.sync, self._failure.check)
+
+    def is_segment_full(self) -> bool:
+        """Whether a new segment should begin."""
+        return self.segments[-1].size >= self._segment_bytes
+
+    def has_too_many_segments(self) -> bool:
+        """Whether the oldest segment should be emptied."""
+        return len(self.segments) > self._segments_max
+
+    def preallocate(self, size: int) -> None:
+        """A batch of `size` bytes was appended: preallocate more where that pays."""
+        if self._sync:
+            self._preallocation.add_batch(self.segments[-1], size, self._preallocated)
+
+    def _preallocated(self, result: Any) -> None:
+        self._failure.check(result)
+        self.trim()
+
+    def begin_segment(self, messages: list[Entry]) -> None:
+        """Begin the next segment with a checkpoint. The open batch must be empty.
+
+        `messages` are repeated in the checkpoint: those that may not be durable where they are.
+        """
+        previous = self.segments[-1].writer if self.segments else None
+        segment = LogSegment(self._medium, self._numbers.take_blob())
+        # The checkpoint must not be durable without the batches before it.
+        self.sync_written()
+        self.segments.append(segment)
+        payload = self._checkpoint(segment, messages)
+        segment.size = len(payload)
+        writer = segment.writer
+
+        def begin() -> None:
+            if previous is not None:
+                previous.sync_and_mark()
+            writer.append_synced(writer.encode(entries.CHECKPOINT, payload))
+
+        def begun(result: Any) -> None:
+            self._failure.check(result)
+            segment.created = True
+            if self._sync:
+                self._preallocation.extend(self.segments[-1], self._preallocated)
+
+        self._writing.submit(begin, begun)
+        self.trim()
+
+    def _checkpoint(self, segment: LogSegment, messages: list[Entry]) -> bytes:
+        repeated: list[Entry] = []
+        for entry in messages:
+            targets: list[tuple[int, int]] = []
+            for number, position in entry.queues:
+                queue = self._queues.get(number)
+                if queue is not None and position not in queue.settled:
+                    targets.append((number, position))
+                    segment.include(queue, position, position + 1)
+            if targets:
+                repeated.append(entry._replace(queues=targets))
+        queues = [queue for queue in self._queues.values() if queue.durable]
+        return entries.write_checkpoint(
+            entries.Checkpoint(
+                int(self._numbers.next_queue),
+                self._snapshot(),
+                [(queue.number, queue.settled.ranges()) for queue in queues],
+                repeated,
+            )
+        )
+
+    def forget_queue(self, queue: QueueJournal) -> None:
+        """A queue was deleted: its messages are needed no more."""
+        for segment in self.segments:
+            segment.spans.pop(queue, None)
+
+    def trim(self) -> None:
+        """Delete the oldest segments while none of their messages is live in the log alone.
+
+        Does nothing while the open batch has changes: the settlements in it may never be durable.
+        Nor while the oldest segment is being read, or a preallocation is under way.
+        """
+        if self._batch.has_changes() or self.oldest_in_use or self._preallocation.under_way:
+            return
+        while len(self.segments) > 1 and not self._failure.failed:
+            oldest = self.segments[0]
+            blocking = oldest.blocking_queue
+            if blocking is not None and self.needs(oldest, blocking):
+                return
+            oldest.blocking_queue = None
+            queue_segments: list[QueueSegment] = []
+            for queue, (first, end) in oldest.spans.items():
+                if queue.settled.covers(first, end):
+                    continue
+                if self.needs(oldest, queue):
+                    oldest.blocking_queue = queue
+                    return
+                queue_segments += queue.segments
+            del self.segments[0]
+            self._delete(oldest, queue_segments)
+
+    def needs(self, segment: LogSegment, queue: QueueJournal) -> bool:
+        """Whether a queue has live messages in a log segment that are not on disk elsewhere."""
+        if queue not in segment.spans:
+            return False
+        if segment.copies is not None:
+            # Not every position is in them: transient messages are not in the log.
+            return any(run.messages is not None for run in segment.copies.get(queue, ()))
+        first, end = segment.spans[queue]
+        return not in_either(first, end, queue.settled, queue.flushed)
+
+    def _delete(self, segment: LogSegment, queue_segments: list[QueueSegment]) -> None:
+        """Make the queue segments durable that have the messages, then delete a log segment."""
+        # The settlements of its messages are in later segments, and have to be durable first.
+        self.sync_written()
+        current = self.segments[-1].writer
+        writers = [each.writer for each in dict.fromkeys(queue_segments)]
+        name = segment.writer.name
+
+        def delete() -> None:
+            current.await_appends()
+            for writer in writers:
+                writer.sync_and_mark()
+            self._medium.delete(name)
+
+        self._writing.submit(delete, self._failure.check)

@@ -1,0 +1,33 @@
+"""Sizes at which a store begins new segments, empties old ones, and asks for backpressure."""
+
+from typing import Final, NamedTuple
+
+from leveret_storage.segments.log_segment import PREALLOCATION_BYTES
+from leveret_storage.segments.queue_journal import QUEUE_SEGMENT_BYTES
+
+LOG_SEGMENT_BYTES: Final = 32 * 1024 * 1024
+"""Bytes of a log segment after which the next one begins."""
+
+LOG_SEGMENTS_MAX: Final = 3
+"""Log segments beyond which the oldest is emptied. Times the size of one, what a start reads."""
+
+COMPACTION_SHARE: Final = 64
+"""The smallest segment that is compacted is this part of a full one: a file costs more than a block
+of a backlog, which has this size."""
+
+UNWRITTEN_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Bytes that wait to be written, above which publishers should be throttled."""
+
+
+class StoreLimits(NamedTuple):
+    """The sizes that tests make small."""
+
+    log_segment_bytes: int = LOG_SEGMENT_BYTES
+    queue_segment_bytes: int = QUEUE_SEGMENT_BYTES
+    log_segments_max: int = LOG_SEGMENTS_MAX
+    """From 2."""
+    preallocation_bytes: int = PREALLOCATION_BYTES
+
+
+DEFAULT_LIMITS: Final = StoreLimits()
+"""The limits of a broker's store."""

@@ -1,0 +1,72 @@
+"""Emptying the oldest log segment: its live messages are copied to queue segments.
+
+That keeps the log short, however long a message stays: a start reads the log from its oldest
+segment on.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from leveret_storage.errors import StorageError
+from leveret_storage.media.executor import Executor
+from leveret_storage.medium import Medium
+from leveret_storage.recovery.log_scan import LoggedRun, read_logged_runs
+from leveret_storage.segments.queue_journal import QueueJournal, Run
+from leveret_storage.store.commit_log import CommitLog
+from leveret_storage.store.failure import StoreFailure
+from leveret_storage.store.queue_runs import QueueRuns
+
+
+class LogEmptier:
+    """Copies what is live in the oldest log segment and on disk nowhere else."""
+
+    def __init__(
+        self,
+        medium: Medium,
+        reading: Executor,
+        log: CommitLog,
+        runs: QueueRuns,
+        queues: dict[int, QueueJournal],
+        failure: StoreFailure,
+        commit: Callable[[], None],
+    ) -> None:
+        self._medium = medium
+        self._reading = reading
+        self._log = log
+        self._runs = runs
+        self._queues = queues
+        self._failure = failure
+        self._commit = commit
+
+    def empty_oldest(self) -> None:
+        """Begin to copy, unless the oldest segment is being copied or was, or may not be whole."""
+        oldest, following = self._log.segments[0], self._log.segments[1]
+        # A segment is created when all of the one before is durable.
+        if self._log.oldest_in_use or oldest.copies is not None or not following.created:
+            return
+        self._log.oldest_in_use = True
+        not_needed = {
+            queue.number: queue.not_only_in_log(span[1])
+            for queue, span in oldest.spans.items()
+            if self._log.needs(oldest, queue)
+        }
+
+        def read() -> list[LoggedRun]:
+            return read_logged_runs(self._medium, oldest.writer.name, not_needed)
+
+        def got(result: Any) -> None:
+            if isinstance(result, StorageError):
+                self._failure.fail(result)
+                return
+            self._log.oldest_in_use = False
+            copies: dict[QueueJournal, list[Run]] = {}
+            for logged in result:
+                queue = self._queues.get(logged.queue)
+                if queue is not None:
+                    run = self._runs.write(queue, logged.first, logged.messages)
+                    copies.setdefault(queue, []).append(run)
+            oldest.copies = copies
+            self._log.trim()
+            self._commit()
+
+        self._reading.submit(read, got)

@@ -1,0 +1,113 @@
+"""The open batch: the entries of the next group commit, encoded as they come.
+
+It is filled while earlier batches are written and synced. The store takes it out as one payload,
+which becomes one record of the commit log.
+"""
+
+from librt.strings import BytesWriter
+from mypy_extensions import i64
+
+from leveret_storage.format import entries
+from leveret_storage.format.entries import Stored
+from leveret_storage.segments.queue_journal import QueueJournal, QueueSegment
+
+
+class OpenBatch:
+    """What was added since the last batch was taken out."""
+
+    def __init__(self) -> None:
+        self.out = BytesWriter()
+        self.awaited = False
+        """Whether anything waits for the batch to be durable."""
+        self.changed: list[QueueJournal] = []
+        """Queues with settlements that are not in a batch yet, or with a segment to be examined;
+        shared with the journals, which add themselves."""
+        self.obsolete: list[QueueSegment] = []
+        """Queue segments that are not needed once the batch is durable."""
+        self._with_messages: list[QueueJournal] = []
+
+    def has_changes(self) -> bool:
+        """Whether there is anything in it, or was settled since the last."""
+        return len(self.out) > 0 or bool(self.changed)
+
+    def add_message(
+        self, queues: list[QueueJournal], positions: list[int], message: Stored
+    ) -> None:
+        """Add a message that went to `queues`, at `positions`."""
+        most = entries.TARGETS_MAX
+        if len(queues) > most:
+            self.add_message(queues[:most], positions[:most], message)
+            self.add_message(queues[most:], positions[most:], message)
+            return
+        out = self.out
+        entries.begin_message(out, len(queues))
+        at: i64 = 0
+        while at < len(queues):
+            self._write_place(queues[at], positions[at])
+            at += 1
+        entries.write_stored(out, message)
+        self.awaited = True
+
+    def add_message_to_one(self, queue: QueueJournal, position: i64, message: Stored) -> None:
+        """Add a message that went to one queue."""
+        out = self.out
+        entries.begin_message(out, 1)
+        self._write_place(queue, position)
+        entries.write_stored(out, message)
+        self.awaited = True
+
+    def _write_place(self, queue: QueueJournal, position: i64) -> None:
+        entries.write_place(self.out, queue.number, position)
+        if queue.open_end < 0:
+            queue.open_first = position
+            self._with_messages.append(queue)
+        if position < queue.open_first:
+            queue.open_first = position
+        if position >= queue.open_end:
+            queue.open_end = position + 1
+
+    def add_definition(self, data: bytes) -> None:
+        """Add a definition."""
+        entries.write_definition(self.out, data)
+        self.awaited = True
+
+    def add_queue(self, number: int) -> None:
+        """Add the creation of a queue."""
+        entries.write_queue(self.out, number)
+        self.awaited = True
+
+    def add_queue_deletion(self, number: int) -> None:
+        """Add the deletion of a queue."""
+        entries.write_queue_gone(self.out, number)
+        self.awaited = True
+
+    def add_settled(self, queue: QueueJournal, ranges: list[tuple[int, int]]) -> None:
+        """Add the settlement of half-open ranges of positions."""
+        for first, end in ranges:
+            entries.write_settled(self.out, queue.number, first, end)
+
+    def take_payload(self) -> bytes:
+        """Take the entries out; b"" if there are none."""
+        payload = self.out.getvalue()
+        if payload:
+            self.out.truncate(0)
+        return payload
+
+    def take_changed(self) -> list[QueueJournal]:
+        """Take out the queues in `changed`."""
+        changed = self.changed[:]
+        self.changed.clear()
+        return changed
+
+    def take_obsolete(self) -> list[QueueSegment]:
+        """Take out the obsolete segments."""
+        obsolete = self.obsolete
+        self.obsolete = []
+        return obsolete
+
+    def take_queues_with_messages(self) -> list[QueueJournal]:
+        """Take out the queues that have messages in the entries, around whose positions they have
+        `open_first` and `open_end`; the caller resets these."""
+        queues = self._with_messages
+        self._with_messages = []
+        return queues

@@ -1,0 +1,213 @@
+"""Runs of messages in queue segments: written, synced, read, and deleted with their segment.
+
+The runs of a durable queue are written after the batch that has their messages: the other way
+round, a crash in between would leave a part of a batch, which has to be there as a whole or not at
+all. A segment that is read is deleted after the read has ended.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from mypy_extensions import i64
+
+from leveret_storage.errors import StorageError
+from leveret_storage.format import entries
+from leveret_storage.format.entries import Stored
+from leveret_storage.media.executor import Executor
+from leveret_storage.medium import Medium
+from leveret_storage.segments.queue_journal import (
+    QueueJournal,
+    QueueSegment,
+    Run,
+    is_sparse,
+    read_messages,
+)
+from leveret_storage.segments.segment_writer import QUEUE_KIND, SegmentWriter, queue_name
+from leveret_storage.store.commit_log import CommitLog
+from leveret_storage.store.failure import StoreFailure
+from leveret_storage.store.numbers import Numbers
+from leveret_storage.store.open_batch import OpenBatch
+
+
+class WaitingRun:
+    """A run that is written when the batch that has its messages is durable."""
+
+    def __init__(self, queue: QueueJournal, run: Run, payload: bytes) -> None:
+        self.queue = queue
+        self.run = run
+        self.payload = payload
+
+
+class QueueRuns:
+    """All runs of a store."""
+
+    def __init__(
+        self,
+        medium: Medium,
+        writing: Executor,
+        reading: Executor,
+        segment_bytes: int,
+        log: CommitLog,
+        batch: OpenBatch,
+        numbers: Numbers,
+        failure: StoreFailure,
+        on_written: Callable[[Run], None],
+    ) -> None:
+        """`on_written` is called with each run that is written, in order."""
+        self.unwritten_bytes: i64 = 0
+        """Bytes of runs that are not written yet."""
+        self._medium = medium
+        self._writing = writing
+        self._reading = reading
+        self._segment_bytes: i64 = segment_bytes
+        self._log = log
+        self._batch = batch
+        self._numbers = numbers
+        self._failure = failure
+        self._on_written = on_written
+        self._waiting: list[WaitingRun] = []
+        """Runs that wait for the open batch."""
+
+    def write(self, queue: QueueJournal, first: int, messages: list[Stored]) -> Run:
+        """Write messages with consecutive positions as a run, which has them in memory until they
+        are written. A run of a durable queue waits for the open batch."""
+        segment = self._segment_of(queue)
+        run = Run(segment, first, len(messages))
+        run.messages = messages
+        payload = entries.run(first, messages)
+        segment.size += len(payload)
+        live = queue.settled.gaps(first, first + len(messages))
+        segment.add(live, sum([end - start for start, end in live]))
+        segment.pending_runs += 1
+        self.unwritten_bytes += len(payload)
+        if queue.durable:
+            self._waiting.append(WaitingRun(queue, run, payload))
+            self._batch.awaited = True
+        else:
+            self._write(queue, run, payload)
+        return run
+
+    def take_waiting(self) -> list[WaitingRun]:
+        """Take out the runs that wait for the open batch."""
+        waiting = self._waiting
+        self._waiting = []
+        return waiting
+
+    def write_waiting(self, runs: list[WaitingRun]) -> None:
+        """Write runs whose batch is durable."""
+        for waiting in runs:
+            self._write(waiting.queue, waiting.run, waiting.payload)
+
+    def _write(self, queue: QueueJournal, run: Run, payload: bytes) -> None:
+        writer = run.segment.writer
+        previous = run.segment.previous
+        run.segment.previous = None
+        full = previous.writer if previous is not None and not previous.obsolete else None
+
+        # Neither function may refer to another one here: they and what they hold would form a
+        # cycle, which only the garbage collector frees.
+        def write() -> tuple[int, int]:
+            if full is not None:
+                # A start reads the log only for messages of segments without a mark at the end.
+                full.sync_and_mark()
+            return writer.append(entries.RUN, payload)
+
+        def written(result: Any) -> None:
+            self.unwritten_bytes -= len(payload)
+            if isinstance(result, StorageError):
+                self._failure.fail(result)
+                return
+            run.offset, run.size = result
+            run.segment.pending_runs -= 1
+            if run.segment.pending_runs == 0 and is_sparse(run.segment):
+                queue.mark_changed()
+            queue.flushed.add(run.first, run.end)
+            run.messages = None
+            self._on_written(run)
+
+        self._writing.submit(write, written)
+
+    def _segment_of(self, queue: QueueJournal) -> QueueSegment:
+        """The segment that the next run of a queue is written to."""
+        last = queue.segments[-1] if queue.segments else None
+        if last is not None and not (last.sealed or self._is_full(last)):
+            return last
+        name = queue_name(queue.number, self._numbers.take_blob())
+        segment = QueueSegment(SegmentWriter(self._medium, name, QUEUE_KIND))
+        if last is not None and queue.durable and not last.sealed:
+            segment.previous = last
+        queue.segments.append(segment)
+        return segment
+
+    def _is_full(self, segment: QueueSegment) -> bool:
+        return segment.size >= self._segment_bytes
+
+    def make_durable(self, segments: list[QueueSegment], done: Callable[[], None]) -> None:
+        """Sync segments, then call `done`."""
+        writers = [segment.writer for segment in dict.fromkeys(segments)]
+
+        def sync() -> None:
+            for writer in writers:
+                writer.sync_and_mark()
+
+        def synced(result: Any) -> None:
+            if isinstance(result, StorageError):
+                self._failure.fail(result)
+            else:
+                done()
+
+        self._writing.submit(sync, synced)
+
+    def read(self, run: Run, done: Callable[[list[Stored]], None]) -> None:
+        """Read a run from disk. `done` gets one message for each of its positions, ABSENT where the
+        message was settled and left out."""
+        locations = run.locations()
+        for location in locations:
+            location.segment.readers += 1
+
+        def read() -> list[Stored]:
+            return read_messages(self._medium, run, locations)
+
+        def got(result: Any) -> None:
+            for location in locations:
+                self.end_read(location.segment)
+            if isinstance(result, StorageError):
+                self._failure.fail(result)
+            else:
+                done(result)
+
+        self._reading.submit(read, got)
+
+    def read_blocking(self, run: Run) -> list[Stored]:
+        """Read a run as `read` does, and wait for it.
+
+        :raises StorageError: if it cannot be read.
+        """
+        if run.messages is not None:
+            return run.messages
+        return read_messages(self._medium, run, run.locations())
+
+    def end_read(self, segment: QueueSegment) -> None:
+        """A read of a segment has ended."""
+        segment.readers -= 1
+        if segment.obsolete and segment.readers == 0:
+            self.delete([segment])
+
+    def delete(self, segments: list[QueueSegment]) -> None:
+        """Delete segments that are not needed any more, each when no read of it is under way."""
+        writers = [segment.writer for segment in segments if segment.readers == 0]
+        for segment in segments:
+            segment.obsolete = True
+        if not writers:
+            return
+
+        def delete() -> None:
+            for writer in writers:
+                writer.delete()
+
+        if self._log.unsynced or any(segment.pending_runs for segment in segments):
+            # The batch that makes them obsolete has to be durable before they are gone.
+            self._log.sync_written()
+            self._writing.submit(delete, self._failure.check)
+        else:
+            self._writing.submit_freeing(delete, self._failure.check)
