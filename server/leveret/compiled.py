@@ -90,6 +90,7 @@ COMPILED: Final = (
     "leveret_storage.recovery.recover",
     "leveret_storage.recovery.recovered_queue",
     "leveret_storage.recovery.run_finder",
+    "leveret_storage.recovery.segment_scan",
     "leveret_storage.recovery.spill",
     "leveret_storage.store.store",
 )

@@ -44,7 +44,7 @@ def test_a_flipped_bit_in_what_was_durable_stops_the_start_or_who_reads_it_and_i
     for seed in range(WORLDS):
         world = ended_world(seed)
         medium = world.medium
-        stray = set(recover(medium).stray)
+        stray = set(recover(medium).orphaned)
         durable = {name: durable_bytes(medium, name) for name in sorted(medium.list() - stray)}
         names = [name for name, size in durable.items() if size]
         if not names:

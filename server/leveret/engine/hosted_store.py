@@ -63,7 +63,7 @@ class HostedStore:
         sinks = {number: sink for number, sink in restored.items() if not sink.deleted}
         _restore_messages(self.store, sinks, found)
         for orphan in found.queues.values():
-            found.stray.extend(segment.name for segment in orphan.segments)
+            found.orphaned.extend(segment.name for segment in orphan.segments)
         self.torn = found.torn
         """The files whose torn end was left out."""
         self.store.start(found._replace(next_queue=max(found.next_queue, *restored, 0) + 1))

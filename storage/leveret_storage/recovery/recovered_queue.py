@@ -12,7 +12,7 @@ OBJECT_BYTES: Final = 300
 
 
 class LoggedMessages(NamedTuple):
-    """Messages with consecutive positions that are in memory: only the commit log has them."""
+    """Messages with consecutive positions that only the commit log has; they are in memory."""
 
     first: int
     messages: list[Stored]
@@ -27,9 +27,9 @@ class RecoveredQueue:
         self.logged: dict[int, Stored] = {}
         """Messages that the commit log has, by position."""
         self.logged_bytes = 0
-        """About what they take in memory, those included that were settled meanwhile."""
+        """Bytes of memory they take, about; settled ones are not taken off."""
         self.logged_bytes_max = 0
-        """Where they are to be looked at again."""
+        """The bytes at which they may have to be spilled."""
         self.flushed = RangeSet()
         """Positions of the runs that a sync is known to have covered."""
         self.runs: list[Run] = []
@@ -44,7 +44,7 @@ class RecoveredQueue:
         """How many messages that is."""
 
     def settle(self, first: int, end: int) -> None:
-        """Positions that are done with."""
+        """A half-open range of positions is settled."""
         self.settled.add(first, end)
         self.next_position = max(self.next_position, end)
         logged = self.logged
@@ -54,42 +54,56 @@ class RecoveredQueue:
         elif logged:
             self.logged = {at: logged[at] for at in logged if not first <= at < end}
 
-    def log(self, position: int, message: Stored) -> None:
+    def add_logged(self, position: int, message: Stored) -> None:
         """The commit log has a message."""
         self.logged[position] = message
         self.logged_bytes += memory_bytes(message)
 
-    def arrange(self) -> None:
-        """Bring what was found into order: each message once, those settled left out.
+    def add_segment(self, segment: QueueSegment, runs: list[Run], durable: int) -> None:
+        """A queue segment has runs; a sync is known to have covered its first `durable` bytes."""
+        self.segments.append(segment)
+        for run in runs:
+            if run.offset < durable:
+                self.runs.append(run)
+                for first, end in run.live:
+                    self.flushed.add(first, end)
+            else:
+                self.runs_unproven.append(run)
+            self.next_position = max(self.next_position, run.end)
 
-        What is not a live message then counts as settled, be it a transient message that died with
-        the process or a position that was never used, so that ranges close.
+    def arrange(self) -> None:
+        """Put what was found into order: each message once, without those settled.
+
+        Every position without a live message then counts as settled, be it of a transient message
+        that died with the process or one that was never used, so that ranges meet.
         """
         live = RangeSet()
         parts: list[tuple[int, int, Run]] = []
-        loose: list[LoggedMessages] = []
-        self._take(self.runs, live, parts)
+        logged: list[LoggedMessages] = []
+        self._take_live(self.runs, live, parts)
         for position in sorted(self.logged):
             if position in self.settled or position in live:
                 continue
             live.add(position, position + 1)
-            last = loose[-1] if loose else None
+            last = logged[-1] if logged else None
             message = self.logged[position]
             if last is not None and last.first + len(last.messages) == position:
                 last.messages.append(message)
             else:
-                loose.append(LoggedMessages(position, [message]))
-        self._take(self.runs_unproven, live, parts)
+                logged.append(LoggedMessages(position, [message]))
+        self._take_live(self.runs_unproven, live, parts)
         self.logged = {}
-        self.contents = _in_order(loose, parts)
+        self.contents = _in_order(logged, parts)
         settled = RangeSet()
         for first, end in live.gaps(0, self.next_position):
             settled.add(first, end)
         self.settled = settled
         self.count = sum(end - first for first, end in live.ranges())
 
-    def _take(self, runs: list[Run], live: RangeSet, parts: list[tuple[int, int, Run]]) -> None:
-        """Find the parts of runs that are in the queue and not in `live`, which has them then."""
+    def _take_live(
+        self, runs: list[Run], live: RangeSet, parts: list[tuple[int, int, Run]]
+    ) -> None:
+        """Add the parts of runs that are neither settled nor in `live` to `parts` and `live`."""
         for run in sorted(runs, key=lambda run: (run.first, -run.end)):
             for run_first, run_end in run.live:
                 for unsettled_first, unsettled_end in self.settled.gaps(run_first, run_end):
@@ -99,33 +113,33 @@ class RecoveredQueue:
 
 
 def _in_order(
-    loose: list[LoggedMessages], parts: list[tuple[int, int, Run]]
+    logged: list[LoggedMessages], parts: list[tuple[int, int, Run]]
 ) -> list[LoggedMessages | Run]:
-    """Messages and parts of runs in order; those of one run together, unless something else of the
-    queue stands between them."""
-    places: list[tuple[int, int, LoggedMessages | Run]] = [(item.first, 0, item) for item in loose]
+    """Messages and parts of runs in order. Adjacent parts of one run become one run."""
+    places: list[tuple[int, int, LoggedMessages | Run]] = [(item.first, 0, item) for item in logged]
     places += parts
     places.sort(key=itemgetter(0))
     contents: list[LoggedMessages | Run] = []
-    pieces: list[tuple[Run, Run]] = []
-    before: LoggedMessages | Run | None = None
-    piece: Run | None = None
+    copies: list[tuple[Run, Run]] = []
+    previous: LoggedMessages | Run | None = None
+    copy: Run | None = None
     for first, end, item in places:
         if isinstance(item, LoggedMessages):
             contents.append(item)
-        elif item is before and piece is not None:
-            piece.live.append((first, end))
+        elif item is previous and copy is not None:
+            copy.live.append((first, end))
         else:
-            piece = Run(item.segment, int(item.first), int(item.count))
-            piece.offset, piece.size, piece.live = item.offset, item.size, [(first, end)]
-            contents.append(piece)
-            pieces.append((piece, item))
-        before = item
-    for piece, whole in pieces:
-        if piece.live == whole.live:
-            piece.live_bytes = whole.live_bytes
+            copy = Run(item.segment, int(item.first), int(item.count))
+            copy.offset, copy.size, copy.live = item.offset, item.size, [(first, end)]
+            contents.append(copy)
+            copies.append((copy, item))
+        previous = item
+    for copy, whole in copies:
+        if copy.live == whole.live:
+            copy.live_bytes = whole.live_bytes
     return contents
 
 
 def memory_bytes(message: Stored) -> int:
+    """Bytes of memory that a message takes, about."""
     return len(message.route) + len(message.header) + len(message.body) + OBJECT_BYTES

@@ -24,7 +24,7 @@ from leveret_storage.format.file_header import (
 )
 from leveret_storage.medium import Medium
 
-PIECE_BYTES: Final = 4096
+READ_BYTES: Final = 4096
 """Bytes of one read: short runs share one, long ones cost a page each."""
 
 HEADERS_BYTES: Final = RECORD_HEADER_BYTES + RUN_HEADER_BYTES
@@ -57,8 +57,8 @@ class _Finder:
         self._medium = medium
         self._name = name
         self._size = medium.size(name)
-        self._piece = b""
-        self._piece_offset = 0
+        self._read_data = b""
+        self._read_offset = 0
         self._seed = 0
         self.places: list[RunPlace] = []
         self.durable = 0
@@ -116,8 +116,8 @@ class _Finder:
 
     def _read(self, offset: int, size: int) -> bytes:
         """Bytes of the segment; fewer where it ends."""
-        at = offset - self._piece_offset
-        if not 0 <= at <= len(self._piece) - size:
-            self._piece = self._medium.read(self._name, offset, PIECE_BYTES)
-            self._piece_offset, at = offset, 0
-        return self._piece[at : at + size]
+        at = offset - self._read_offset
+        if not 0 <= at <= len(self._read_data) - size:
+            self._read_data = self._medium.read(self._name, offset, READ_BYTES)
+            self._read_offset, at = offset, 0
+        return self._read_data[at : at + size]

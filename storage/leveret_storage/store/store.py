@@ -139,14 +139,14 @@ class Store:
                 if queue_number in self.queues:
                     segment.spans[self.queues[queue_number]] = span
             self._log.segments.append(segment)
-        found_blobs = sorted(self._medium.list() - set(recovery.stray))
+        found_blobs = sorted(self._medium.list() - set(recovery.orphaned))
 
         def sync_found() -> None:
             for name in found_blobs:
                 self._medium.sync(name)
 
-        def delete_stray() -> None:
-            for name in recovery.stray:
+        def delete_orphaned() -> None:
+            for name in recovery.orphaned:
                 self._medium.delete(name)
 
         begun = Commit(0, [], [])
@@ -154,7 +154,7 @@ class Store:
         self._writing.submit(sync_found, self._failure.check)
         self._begin_segment(recovery.unproven)
         # The deletion of their queues is durable with the checkpoint, not before.
-        self._writing.submit(delete_stray, partial(self._answered, begun))
+        self._writing.submit(delete_orphaned, partial(self._answered, begun))
         for queue in self.queues.values():
             self._compactor.examine(queue)
 
