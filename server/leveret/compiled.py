@@ -82,6 +82,7 @@ COMPILED: Final = (
     "leveret_storage.store.failure",
     "leveret_storage.store.numbers",
     "leveret_storage.store.open_batch",
+    "leveret_storage.store.context",
     "leveret_storage.store.commits_in_flight",
     "leveret_storage.store.commit_log",
     "leveret_storage.store.queue_runs",

@@ -12,32 +12,17 @@ from mypy_extensions import i64
 
 from leveret_storage.format import entries
 from leveret_storage.format.entries import Entry
-from leveret_storage.media.executor import Executor
-from leveret_storage.medium import Medium
 from leveret_storage.segments.log_segment import LogPreallocation, LogSegment
 from leveret_storage.segments.position_ranges import in_either
 from leveret_storage.segments.queue_journal import QueueJournal, QueueSegment
-from leveret_storage.store.failure import StoreFailure
-from leveret_storage.store.limits import StoreLimits
-from leveret_storage.store.numbers import Numbers
-from leveret_storage.store.open_batch import OpenBatch
+from leveret_storage.store.context import StoreContext
 
 
 class CommitLog:
     """The log segments of a store, oldest first."""
 
     def __init__(
-        self,
-        medium: Medium,
-        writing: Executor,
-        reading: Executor,
-        limits: StoreLimits,
-        batch: OpenBatch,
-        queues: dict[int, QueueJournal],
-        numbers: Numbers,
-        failure: StoreFailure,
-        snapshot: Callable[[], list[bytes]],
-        sync: bool,
+        self, context: StoreContext, snapshot: Callable[[], list[bytes]], sync: bool
     ) -> None:
         """`snapshot` returns all definitions. Without `sync`, appends are not synced."""
         self.segments: list[LogSegment] = []
@@ -45,18 +30,21 @@ class CommitLog:
         """Whether a batch was written without a sync, and none followed."""
         self.oldest_in_use = False
         """Whether the oldest segment is being read, so that it must not be deleted."""
-        self._medium = medium
-        self._writing = writing
+        limits = context.limits
+        self._medium = context.medium
+        self._writing = context.writing
         self._segment_bytes: i64 = limits.log_segment_bytes
         self._segments_max: i64 = limits.log_segments_max
-        self._batch = batch
-        self._queues = queues
-        self._numbers = numbers
-        self._failure = failure
+        self._batch = context.batch
+        self._queues = context.queues
+        self._numbers = context.numbers
+        self._failure = context.failure
         self._snapshot = snapshot
         self._sync = sync
-        self._preallocation = LogPreallocation(medium, reading, limits.preallocation_bytes)
-        self._answers_later = sync and medium.commits_in_flight_max > 1
+        self._preallocation = LogPreallocation(
+            context.medium, context.reading, limits.preallocation_bytes
+        )
+        self._answers_later = sync and context.medium.commits_in_flight_max > 1
 
     def append(
         self, payload: bytes, queues: list[QueueJournal], done: Callable[[Any], None]

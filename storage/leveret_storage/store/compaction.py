@@ -22,7 +22,6 @@ from leveret_storage.errors import Damaged, StorageError
 from leveret_storage.format import entries
 from leveret_storage.format.entries import ABSENT, Stored
 from leveret_storage.format.record_reader import Damage, RecordReader, told
-from leveret_storage.media.executor import Executor
 from leveret_storage.medium import Medium
 from leveret_storage.segments.position_ranges import RangeSet
 from leveret_storage.segments.queue_journal import (
@@ -33,7 +32,8 @@ from leveret_storage.segments.queue_journal import (
     is_sparse,
 )
 from leveret_storage.segments.run_buffer import RunBuffer
-from leveret_storage.store.open_batch import OpenBatch
+from leveret_storage.store.context import StoreContext
+from leveret_storage.store.limits import COMPACTION_SHARE
 from leveret_storage.store.queue_runs import QueueRuns
 
 
@@ -99,21 +99,12 @@ class Compaction:
 class Compactor:
     """Knows which segments of a store are sparse, and compacts one at a time."""
 
-    def __init__(
-        self,
-        medium: Medium,
-        reading: Executor,
-        runs: QueueRuns,
-        batch: OpenBatch,
-        segment_bytes_min: int,
-        commit: Callable[[], None],
-    ) -> None:
-        """`segment_bytes_min` is the size from which a segment is compacted."""
-        self._medium = medium
-        self._reading = reading
+    def __init__(self, context: StoreContext, runs: QueueRuns, commit: Callable[[], None]) -> None:
+        self._medium = context.medium
+        self._reading = context.reading
         self._runs = runs
-        self._batch = batch
-        self._segment_bytes_min: i64 = segment_bytes_min
+        self._batch = context.batch
+        self._segment_bytes_min: i64 = context.limits.queue_segment_bytes // COMPACTION_SHARE
         self._commit = commit
         self._candidates: list[tuple[QueueJournal, QueueSegment]] = []
         """Segments found sparse, to be checked again."""

@@ -8,12 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from leveret_storage.errors import StorageError
-from leveret_storage.media.executor import Executor
-from leveret_storage.medium import Medium
 from leveret_storage.recovery.log_scan import LoggedRun, read_logged_runs
 from leveret_storage.segments.queue_journal import QueueJournal, Run
 from leveret_storage.store.commit_log import CommitLog
-from leveret_storage.store.failure import StoreFailure
+from leveret_storage.store.context import StoreContext
 from leveret_storage.store.queue_runs import QueueRuns
 
 
@@ -21,21 +19,14 @@ class LogEmptier:
     """Copies what is live in the oldest log segment and on disk nowhere else."""
 
     def __init__(
-        self,
-        medium: Medium,
-        reading: Executor,
-        log: CommitLog,
-        runs: QueueRuns,
-        queues: dict[int, QueueJournal],
-        failure: StoreFailure,
-        commit: Callable[[], None],
+        self, context: StoreContext, log: CommitLog, runs: QueueRuns, commit: Callable[[], None]
     ) -> None:
-        self._medium = medium
-        self._reading = reading
+        self._medium = context.medium
+        self._reading = context.reading
         self._log = log
         self._runs = runs
-        self._queues = queues
-        self._failure = failure
+        self._queues = context.queues
+        self._failure = context.failure
         self._commit = commit
 
     def empty_oldest(self) -> None:

@@ -13,8 +13,6 @@ from mypy_extensions import i64
 from leveret_storage.errors import StorageError
 from leveret_storage.format import entries
 from leveret_storage.format.entries import Stored
-from leveret_storage.media.executor import Executor
-from leveret_storage.medium import Medium
 from leveret_storage.segments.queue_journal import (
     QueueJournal,
     QueueSegment,
@@ -24,9 +22,7 @@ from leveret_storage.segments.queue_journal import (
 )
 from leveret_storage.segments.segment_writer import QUEUE_KIND, SegmentWriter, queue_name
 from leveret_storage.store.commit_log import CommitLog
-from leveret_storage.store.failure import StoreFailure
-from leveret_storage.store.numbers import Numbers
-from leveret_storage.store.open_batch import OpenBatch
+from leveret_storage.store.context import StoreContext
 
 
 class WaitingRun:
@@ -42,28 +38,19 @@ class QueueRuns:
     """All runs of a store."""
 
     def __init__(
-        self,
-        medium: Medium,
-        writing: Executor,
-        reading: Executor,
-        segment_bytes: int,
-        log: CommitLog,
-        batch: OpenBatch,
-        numbers: Numbers,
-        failure: StoreFailure,
-        on_written: Callable[[Run], None],
+        self, context: StoreContext, log: CommitLog, on_written: Callable[[Run], None]
     ) -> None:
         """`on_written` is called with each run that is written, in order."""
         self.unwritten_bytes: i64 = 0
         """Bytes of runs that are not written yet."""
-        self._medium = medium
-        self._writing = writing
-        self._reading = reading
-        self._segment_bytes: i64 = segment_bytes
+        self._medium = context.medium
+        self._writing = context.writing
+        self._reading = context.reading
+        self._segment_bytes: i64 = context.limits.queue_segment_bytes
         self._log = log
-        self._batch = batch
-        self._numbers = numbers
-        self._failure = failure
+        self._batch = context.batch
+        self._numbers = context.numbers
+        self._failure = context.failure
         self._on_written = on_written
         self._waiting: list[WaitingRun] = []
         """Runs that wait for the open batch."""

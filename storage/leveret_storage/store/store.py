@@ -29,16 +29,9 @@ from leveret_storage.segments.queue_journal import QueueJournal, Run
 from leveret_storage.store.commit_log import CommitLog
 from leveret_storage.store.commits_in_flight import Commit, CommitsInFlight
 from leveret_storage.store.compaction import Compactor
-from leveret_storage.store.failure import StoreFailure
-from leveret_storage.store.limits import (
-    COMPACTION_SHARE,
-    DEFAULT_LIMITS,
-    UNWRITTEN_BYTES_MAX,
-    StoreLimits,
-)
+from leveret_storage.store.context import StoreContext
+from leveret_storage.store.limits import DEFAULT_LIMITS, UNWRITTEN_BYTES_MAX, StoreLimits
 from leveret_storage.store.log_emptier import LogEmptier
-from leveret_storage.store.numbers import Numbers
-from leveret_storage.store.open_batch import OpenBatch
 from leveret_storage.store.queue_runs import QueueRuns
 
 
@@ -65,51 +58,27 @@ class Store:
         :param sync: whether a batch is synced before it counts as durable. If not, it counts when
             it is written, and the owner calls `sync_written`.
         """
-        limits = DEFAULT_LIMITS if limits is None else limits
+        context = StoreContext(
+            medium, writing, reading, DEFAULT_LIMITS if limits is None else limits, failed
+        )
         self.batch: i64 = 1
         """The number of the open batch."""
         self.synced: i64 = 0
         """Every batch up to this one is durable."""
-        self.queues: dict[int, QueueJournal] = {}
+        self.queues = context.queues
         self._medium = medium
         self._writing = writing
         self._reading = reading
         self._on_synced = synced
         self._closed = False
-        self._failure = StoreFailure(failed)
-        self._numbers = Numbers()
-        self._open = OpenBatch()
+        self._failure = context.failure
+        self._numbers = context.numbers
+        self._open = context.batch
         self._in_flight = CommitsInFlight(medium.commits_in_flight_max if sync else 1)
-        self._log = CommitLog(
-            medium,
-            writing,
-            reading,
-            limits,
-            self._open,
-            self.queues,
-            self._numbers,
-            self._failure,
-            snapshot,
-            sync,
-        )
-        self._runs = QueueRuns(
-            medium,
-            writing,
-            reading,
-            limits.queue_segment_bytes,
-            self._log,
-            self._open,
-            self._numbers,
-            self._failure,
-            self._run_written,
-        )
-        self._emptier = LogEmptier(
-            medium, reading, self._log, self._runs, self.queues, self._failure, self.commit
-        )
-        compacted_min = limits.queue_segment_bytes // COMPACTION_SHARE
-        self._compactor = Compactor(
-            medium, reading, self._runs, self._open, compacted_min, self.commit
-        )
+        self._log = CommitLog(context, snapshot, sync)
+        self._runs = QueueRuns(context, self._log, self._run_written)
+        self._emptier = LogEmptier(context, self._log, self._runs, self.commit)
+        self._compactor = Compactor(context, self._runs, self.commit)
 
     # --- what a start found -----------------------------------------------------------------
 

@@ -45,20 +45,11 @@ class Disk:
         )
 
 
-def run_all(executor: StepExecutor) -> None:
-    """Run all jobs, and those that follow from their results."""
-    while executor.jobs or executor.results:
-        if executor.jobs:
-            executor.run_one()
-        if executor.results:
-            executor.deliver_one()
-
-
 def popped(backlog: Backlog, disk: Disk | None) -> Message:
     """The next message, once it is there."""
     if not backlog.available() and disk is not None:
-        run_all(disk.writing)
-        run_all(disk.reading)
+        disk.writing.run()
+        disk.reading.run()
     return backlog.pop()
 
 
@@ -108,7 +99,7 @@ def test_the_middle_of_a_deep_backlog_is_not_in_memory() -> None:
         backlog.append(message(body))
     bodies.clear()
     del body
-    run_all(disk.writing)
+    disk.writing.run()
 
     assert living - (Traced.ended - ended) <= (CHUNKS_IN_MEMORY + 1) * CHUNK_MESSAGES
 
@@ -129,13 +120,13 @@ def test_the_owner_is_called_when_messages_were_read() -> None:
     backlog.attach_store(disk.store, None)
     for number in range(DEEP):
         backlog.append(message(str(number).encode()))
-    run_all(disk.writing)
+    disk.writing.run()
     while backlog.available():
         backlog.pop()
     assert backlog.count
     assert not calls
 
-    run_all(disk.reading)
+    disk.reading.run()
 
     assert calls
     assert backlog.available()
@@ -146,7 +137,7 @@ def test_load_blocking_reads_the_next_message() -> None:
     backlog.attach_store(disk.store, None)
     for number in range(DEEP):
         backlog.append(message(str(number).encode()))
-    run_all(disk.writing)
+    disk.writing.run()
 
     for number in range(DEEP):
         backlog.load_blocking()
@@ -175,7 +166,7 @@ def restored(*live: tuple[int, int]) -> tuple[Backlog, Disk]:
 def test_the_bytes_of_a_whole_run_on_disk_are_known_before_it_is_read() -> None:
     backlog, disk = restored((0, 100))
     assert (backlog.count, backlog.bytes) == (100, sum(range(100)))
-    run_all(disk.reading)
+    disk.reading.run()
     assert (backlog.count, backlog.bytes) == (100, sum(range(100)))
     for _ in range(100):
         backlog.pop()
@@ -185,7 +176,7 @@ def test_the_bytes_of_a_whole_run_on_disk_are_known_before_it_is_read() -> None:
 def test_the_bytes_of_a_partly_settled_run_are_known_when_it_is_read() -> None:
     backlog, disk = restored((0, 10), (50, 60))
     assert (backlog.count, backlog.bytes) == (20, 0)
-    run_all(disk.reading)
+    disk.reading.run()
     assert backlog.bytes == sum(range(10)) + sum(range(50, 60))
     for _ in range(20):
         backlog.pop()

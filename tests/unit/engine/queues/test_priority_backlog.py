@@ -13,7 +13,7 @@ from leveret.engine.routing.sink import REFUSED
 from leveret.engine.values.message import Message
 from tests.unit.engine.queues.consumers import Recorder
 from tests.unit.engine.queues.queue_in_vhost import QueueInVhost
-from tests.unit.engine.queues.test_fifo_backlog import Disk, Traced, ignore, popped, run_all
+from tests.unit.engine.queues.test_fifo_backlog import Disk, Traced, ignore, popped
 
 MAX_PRIORITY = 3
 LEVEL_CHUNK = CHUNK_MESSAGES // MEMORY_DIVISOR
@@ -259,7 +259,7 @@ def test_the_middle_of_each_priority_is_not_in_memory() -> None:
         backlog.append(message(body, number % levels))
     bodies.clear()
     del body
-    run_all(disk.writing)
+    disk.writing.run()
 
     in_memory = living - (Traced.ended - ended)
     assert in_memory <= (CHUNKS_IN_MEMORY + 1) * LEVEL_CHUNK * levels
@@ -273,8 +273,8 @@ def test_a_message_that_expired_on_disk_is_a_dead_letter_when_it_is_read() -> No
         case.publish_body(b"%d" % number, 1, ttl=100)
     case.advance(100)
     for _ in range(DEEP // LEVEL_CHUNK * (CHUNKS_AHEAD + 1)):
-        run_all(disk.writing)
-        run_all(disk.reading)
+        disk.writing.run()
+        disk.reading.run()
         case.advance(0)
     assert case.queue.message_count() == 1
     assert len(case.take_dead_letters()) == DEEP
