@@ -8,7 +8,7 @@ from bench.contestants import LEVERET, OTHER_NAME, Contestant
 from bench.rows import Row, Sample
 
 HEADINGS = ("", "Leveret", "peer", "figure", "at least", "aim", "")
-OTHER_HEADINGS = ("", "Leveret", "other", "of other", "lowest", "highest", "")
+OTHER_HEADINGS = ("", "Leveret", "other", "of other", "lowest", "highest", "cpu", "")
 
 WITHIN = 0.02
 """The difference from the other build that counts as none: 2 %."""
@@ -37,6 +37,15 @@ class Outcome:
         if self.row.lower_is_better:
             return [theirs / ours for ours, theirs in rounds if ours]
         return [ours / theirs for ours, theirs in rounds if theirs]
+
+    def cpu_ratios_to_other(self) -> list[float]:
+        """The other build's processor time a message over Leveret's, round by round.
+
+        Other processes change it less than they change the rate. Empty for a row without a load.
+        """
+        own, other = self.samples.get(LEVERET.name, []), self.samples.get(OTHER_NAME, [])
+        rounds = [(_cpu_s(a), _cpu_s(b)) for a, b in zip(own, other, strict=False)]
+        return [theirs / ours for ours, theirs in rounds if ours and theirs]
 
     def figure(self) -> float | None:
         """The value to compare with the bounds: Leveret's figure, or its ratio to `against`."""
@@ -70,6 +79,15 @@ class Outcome:
             notes += [f"{name}: {remark}" for remark in remarks]
             notes += _details(name, samples)
         return notes
+
+
+def _cpu_s(sample: Sample) -> float:
+    """Processor time of the broker for a message, in seconds; 0 if it was not measured."""
+    details = sample.details
+    if not details:
+        return 0.0
+    rate = float(str(details["received_per_s"])) or float(str(details["published_per_s"]))
+    return float(str(details["broker_cpu"])) / rate if rate else 0.0
 
 
 LATENCY = "p50 {p50_us:.0f}, p99 {p99_us:.0f}, p99.9 {p999_us:.0f}, max {max_us:.0f} us"
@@ -142,10 +160,12 @@ def _cells_beside_other(outcome: Outcome) -> tuple[str, ...]:
     its = statistics.median(sample.value for sample in other) if other else None
     ratios = sorted(outcome.ratios_to_other())
     if not ratios:
-        return (row.title, _figure(own, row.unit), _figure(its, row.unit), "", "", "", "")
+        return (row.title, _figure(own, row.unit), _figure(its, row.unit), "", "", "", "", "")
     ratio = statistics.median(ratios)
     verdict = "slower" if ratio < 1 - WITHIN else "faster" if ratio > 1 + WITHIN else "same"
     shown = [f"{each:.3f}" for each in (ratio, ratios[0], ratios[-1])]
+    cpu = outcome.cpu_ratios_to_other()
+    shown.append(f"{statistics.median(cpu):.3f}" if cpu else "")
     return (row.title, _figure(own, row.unit), _figure(its, row.unit), *shown, verdict)
 
 
@@ -187,6 +207,7 @@ def as_json(outcomes: Iterable[Outcome], facts: Mapping[str, str]) -> dict[str, 
             "aim": outcome.row.aim,
             "figure": outcome.figure(),
             "ratios_to_other": outcome.ratios_to_other(),
+            "cpu_ratios_to_other": outcome.cpu_ratios_to_other(),
             "verdict": outcome.verdict(),
             "samples": {
                 name: [asdict(sample) for sample in samples]

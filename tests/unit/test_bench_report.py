@@ -45,3 +45,12 @@ def test_the_verdict_is_that_of_the_median_round() -> None:
     table = text_table([outcome([100.0, 50.0, 100.0], [100.0] * 3)], beside_other=True)
 
     assert table.splitlines()[1].split()[-4:] == ["1.000", "0.500", "1.000", "same"]
+
+
+def test_the_processor_time_of_a_message_is_compared() -> None:
+    compared = outcome([100.0], [50.0])
+    loads = {"published_per_s": 0.0, "broker_cpu": 0.5}
+    compared.samples[LEVERET.name] = [Sample(100.0, {**loads, "received_per_s": 100.0})]
+    compared.samples[OTHER_NAME] = [Sample(50.0, {**loads, "received_per_s": 50.0})]
+
+    assert compared.cpu_ratios_to_other() == [2.0]
