@@ -16,7 +16,7 @@ from leveret_storage.medium import Medium
 
 
 class Broker:
-    """Everything connections share. It knows no socket and no frame."""
+    """What all connections share. It knows nothing of sockets and frames."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -32,13 +32,13 @@ class Broker:
         self.connections_open = 0
         """Connections behind connection.open, which `amqp.max_connections` limits."""
         self.alarm = ""
-        """Why publishers are blocked, as connection.blocked tells them; "" while they are not."""
+        """Why publishers are blocked, the reason in connection.blocked; "" while they are not."""
         self.product = config.server.product
         self.version = config.server.version or __version__
         self.cluster_name = config.server.cluster_name
 
     def add_vhost(self, name: str) -> VirtualHost:
-        """Make a virtual host with the exchanges it is born with."""
+        """Create a virtual host with its predeclared exchanges."""
         vhost = VirtualHost(name, self.clock, self.timers)
         vhost.adopts_redeclared = self.config.queues.redeclare == "adopt"
         predeclare(vhost)

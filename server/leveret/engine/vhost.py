@@ -50,9 +50,9 @@ class VirtualHost(QueueHost):
         """The store of the definition log."""
 
     def attach_store(self, log: DefinitionLog) -> None:
-        """Write what is durable to a store from now on.
+        """Persist what is durable in a store from now on.
 
-        What a start restores is attached before, so that it is not written again.
+        A start calls it after everything is restored, so that nothing is written again.
         """
         self.definition_log = log
         self.store = log.store

@@ -28,7 +28,7 @@ class DroppedDeadLetterReport:
             key: at for key, at in self._reported_at.items() if now - at < INTERVAL_S
         }
         for vhost in self._broker.vhosts.values():
-            lost = vhost.dead_letters.lost
+            lost = vhost.dead_letters.dropped
             for queue in [name for name in lost if (vhost.name, name) not in self._reported_at]:
                 self._reported_at[vhost.name, queue] = now
                 logger.warning(

@@ -14,7 +14,7 @@ def broker() -> Broker:
 
 
 def drop(broker: Broker, queue: str, count: int) -> None:
-    lost = broker.vhosts["/"].dead_letters.lost
+    lost = broker.vhosts["/"].dead_letters.dropped
     lost[queue] = lost.get(queue, 0) + count
 
 

@@ -66,7 +66,7 @@ class DeadLetterRewrite:
             keys = [octets_of_text(new_key)]
             changes[b"CC"] = None
         if settings.counts_deliveries:
-            # They say how often it came back to the queue that it leaves.
+            # They count deliveries from the queue that it leaves.
             changes[DELIVERY_COUNT] = None
             changes[ACQUIRED_COUNT] = None
         self.keys = keys

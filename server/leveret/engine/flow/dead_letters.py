@@ -1,18 +1,17 @@
 """Dead letters: messages that a queue drops, and that go on to an exchange.
 
 RabbitMQ: Dead Letter Exchanges. The message is settled in its queue and published to the others in
-one slice of work, so that both are in one batch of the log: whatever happens in between, the
-message is in one place, and only there. A dead letter is dropped where no queue takes it, as on
-RabbitMQ, and where it would go round for ever: it does not go back to a queue that it left for
-another reason than that a consumer rejected it.
+one slice of work, so that one batch of the log has both: after a crash it is in one place, and only
+there. As in RabbitMQ, a dead letter is dropped if no queue takes it, and if it would go round for
+ever: it does not return to a queue where it died for another reason than a consumer's reject.
 
-A publish may make a dead letter of one message because another arrives. It is pending until that
-one is written to the log, as it may go to a queue that the other one went to, too. A dead letter
-that makes others where it arrives leaves these pending in the same way, so a long chain of queues
-is no deep recursion.
+A publish may make a dead letter of another message. The dead letter is pending until the published
+message is written to the log, because both may go to the same queue. A dead letter that makes
+others when it is published leaves them pending, too, so a long chain of queues is no deep
+recursion.
 
-`publish.py` publishes what is pending; here stands what is written on a dead letter and where it
-goes (`dead_letter_rewrite.py`).
+`dead_letter_rewrite.py` has the headers and the route of a dead letter, and `publish.py` publishes
+what is pending.
 """
 
 from collections import deque
@@ -30,9 +29,9 @@ class DeadLetters:
     """The dead letters of one virtual host that are still to be published."""
 
     def __init__(self, router: Router, clock: Clock) -> None:
-        self.lost: dict[str, int] = {}
-        """How many no queue took, by the name of the queue that they came from, since the last
-        report, which empties it."""
+        self.dropped: dict[str, int] = {}
+        """Number of dead letters that no queue took since the last report, which clears it, by the
+        name of the queue that they came from."""
         self.pending = False
         """Whether there are any to publish."""
         self._router = router
@@ -45,12 +44,12 @@ class DeadLetters:
         self._pending.append(DeadLetter(queue, settings, message, reason))
         self.pending = True
 
-    def add_lost(self, queue: str) -> None:
-        """Count a dead letter that no queue took."""
-        self.lost[queue] = self.lost.get(queue, 0) + 1
+    def count_dropped(self, queue: str) -> None:
+        """Count a dead letter that no queue took: it is dropped."""
+        self.dropped[queue] = self.dropped.get(queue, 0) + 1
 
     def next(self) -> DeadLetter:
-        """The next pending one, as it is to be published."""
+        """Remove the next pending one, and rewrite it for its publish."""
         dead_letter = self._pending.popleft()
         self.pending = len(self._pending) != 0
         message, now = dead_letter.message, self._clock.now

@@ -1,9 +1,10 @@
 """Publishing: give a message to each sink, write it to the log once, pass on dead letters.
 
-Everything that publishes does it here: channels, transactions when they commit, dead letters,
-delayed messages that are due, and the history that a new binding gets.
+Every publish goes through here: that of a channel, of a transaction that commits, of a dead letter,
+of a delayed message that is due, and of the history that a new binding gets.
 
-All that one publish causes is in one batch of the log, the dead letters that it makes included.
+Everything that a publish causes is in one batch of the log, the dead letters that it makes
+included.
 """
 
 from mypy_extensions import i64
@@ -50,11 +51,11 @@ class Publisher:
         while dead_letters.pending:
             dead_letter = dead_letters.next()
             if self.publish(dead_letter.message, dead_letter.sinks) & ACCEPTED == 0:
-                dead_letters.add_lost(dead_letter.queue)
+                dead_letters.count_dropped(dead_letter.queue)
         self._passing_on = False
 
     def _persist(self, message: Message, outcome: i64) -> i64:
-        """Write a message to the open batch for the sinks that keep it, if there are any."""
+        """Write a message to the open batch for the sinks that persist it, if any do."""
         store = self.store
         if store is None:
             self._targets.count = 0

@@ -64,7 +64,7 @@ class DelayedStore(Sink):
         self._memtable: list[Entry] = []
         self._memtable_bytes: i64 = 0
         self._immutable_memtables: list[Memtable] = []
-        """A heap of those that wait until there are enough of them."""
+        """A heap of those that are not being flushed yet."""
         self._flushing: list[Memtable] = []
         """A heap of those that are being flushed."""
         self._sorted_run: SortedRun | None = None
@@ -88,7 +88,7 @@ class DelayedStore(Sink):
     def publish(self, message: Message, targets: PersistTargets | None = None) -> i64:
         """Hold a message until it is due.
 
-        :returns: `THROTTLE` if memtables wait to be flushed, or the disk does not keep up.
+        :returns: `THROTTLE` if memtables wait to be flushed, or the disk is slower.
         """
         if self.deleted:
             # A transaction that was published to it commits only now.
@@ -232,7 +232,7 @@ class DelayedStore(Sink):
         return True
 
     def _release(self, message: Message) -> None:
-        """Route a message that was taken out."""
+        """Route a message that was removed."""
         if not self.host.release(self.exchange, message):
             self.unrouted_count += 1
 

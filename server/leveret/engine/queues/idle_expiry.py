@@ -1,4 +1,4 @@
-"""The expiry of a queue that nobody uses (RabbitMQ: Queue TTL, the argument `x-expires`).
+"""The expiry of an unused queue (RabbitMQ: Queue TTL, the argument `x-expires`).
 
 A queue is used by having a consumer, being declared again, and basic.get. Messages published to it,
 and a passive declaration, are no use. A start of the broker begins the time anew.
@@ -43,7 +43,7 @@ class QueueExpiry(Timer):
         self._timers.set(self, self._last_used + self._expires_ms)
 
     def stop(self) -> None:
-        """Do not delete the queue: it is gone, or expires no more."""
+        """Stop: the queue is deleted, or its settings have no expiry any more."""
         self._timers.stop(self)
 
     def ring(self) -> None:

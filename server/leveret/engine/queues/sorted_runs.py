@@ -4,7 +4,7 @@ The messages of one sorted run are sorted by when they are due, and have consecu
 the one journal of all runs; a run begins where the one before it ends. So a run is read from its
 beginning, a block at a time, and the next message of all is at the beginning of one of them. A
 block is read a little before any of its messages is due. A block that is due much later costs a few
-bytes of memory; none are kept for each message.
+bytes of memory, however many messages it has.
 
 Where runs begin is persisted as definitions. When blocks are due is not: a block that a start finds
 counts as due no later than the one before it, until it is read.

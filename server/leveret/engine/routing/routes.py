@@ -1,9 +1,9 @@
 """Routes: from an exchange and a routing key to the sinks that take the message.
 
 Routing walks exchanges from the one published to: exchange-to-exchange bindings are followed,
-cycles are cut, a sink is found once however many ways lead to it, and an exchange that leads
-nowhere hands over to its alternate exchange (RabbitMQ: Exchange to Exchange Bindings, Alternate
-Exchanges). Where a key leads is cached until anything that routing depends on changes.
+cycles are cut, a sink is found once however many paths lead to it, and a message that an exchange
+does not match goes to its alternate exchange (RabbitMQ: Exchange to Exchange Bindings, Alternate
+Exchanges). Routes are cached until anything that routing depends on changes.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ class Route:
     """Where messages of one exchange and routing key go.
 
     `raw` is the key it is cached by, exchange and routing key as two short strings; messages share
-    this one object instead of keeping the slice they came with.
+    this one object instead of the slices that they came with.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Route:
 class Router:
     """The exchanges and queues of one virtual host by name, and where messages go.
 
-    Whoever changes `exchanges`, `queues` or a binding calls `invalidate`.
+    Call `invalidate` after a change of `exchanges`, `queues` or a binding.
     """
 
     def __init__(self, vhost: str, queues: Mapping[str, Sink]) -> None:
@@ -74,7 +74,7 @@ class Router:
         self.reply_routes.pop(sink.name).stale = True
 
     def route(self, raw: bytes) -> Route:
-        """Where a message of a client goes, by its exchange and routing key as two short strings.
+        """The route of a client's message, by exchange and routing key as two short strings.
 
         :raises AmqpError: NOT_FOUND for an unknown exchange, ACCESS_REFUSED for an internal one.
         """
@@ -95,7 +95,7 @@ class Router:
         return route
 
     def sinks_for(self, exchange: str, routing_keys: list[str], message: Message) -> list[Sink]:
-        """Where a message goes whose route is not cached: it depends on more than one key.
+        """The sinks of one message, where no route is cached: they depend on more than one key.
 
         :param routing_keys: the one it was published with, and those in CC and BCC.
         """
@@ -106,7 +106,7 @@ class Router:
     def sinks_of_broker(
         self, exchange: bytes, routing_keys: list[bytes], message: Message
     ) -> list[Sink]:
-        """Where a message goes that the broker publishes: nowhere if there is no such exchange."""
+        """The sinks of a message that the broker publishes: none if there is no such exchange."""
         if len(routing_keys) == 1:
             raw = short_strings(exchange, routing_keys[0])
             route = self._broker_routes.get(raw)
@@ -120,7 +120,7 @@ class Router:
         return self.sinks_for(text_of(exchange), [text_of(key) for key in routing_keys], message)
 
     def sinks_behind(self, destination: Destination, message: Message) -> list[Sink]:
-        """Where a message goes that is given to the destination of a binding."""
+        """The sinks of a message that is given to the destination of a binding."""
         if isinstance(destination, Exchange):
             key = exchange_and_key(message.route)[1]
             return self.sinks_for(destination.name, [text_of(key)], message)
@@ -141,7 +141,7 @@ class Router:
             )
 
     def _find_route(self, raw: bytes, exchange: str, routing_key: str) -> Route:
-        """The route from an exchange, which leads nowhere if there is no such exchange."""
+        """The route from an exchange; without sinks if there is no such exchange."""
         reached: dict[Sink, None] = {}
         if self._walk(exchange, [routing_key], None, reached):
             return Route(raw, exchange, routing_key, list(reached), False)

@@ -1,8 +1,8 @@
 """A sink: what a route leads to, and what takes a message that is published.
 
-A queue is one; so are the store of a delayed exchange, the discard of duplicates and the replies of
-a direct reply-to consumer. A sink takes messages, and nothing more is known of it here: what can be
-bound to an exchange is a `Destination`.
+Sinks are queues, the store of a delayed exchange, the discard of duplicates, and the replies of a
+direct reply-to consumer. A sink takes messages and nothing else: what can be bound to an exchange
+is a `Destination`.
 
 Publishing to several sinks writes the message to the log once. So a sink does not write: it adds
 its journal and position to the `PersistTargets` that it is given, and the publisher
@@ -20,16 +20,17 @@ from leveret_storage.store.store import Store
 ACCEPTED: Final = 1
 """The sink took the message."""
 THROTTLE: Final = 2
-"""It asks the publisher to slow down: consumers, or the disk, do not keep up."""
+"""It asks the publisher to slow down: its consumers or the disk are slower."""
 REFUSED: Final = 4
 """It is full and refuses what is published (RabbitMQ: `reject-publish`)."""
 AWAITS_COMMIT: Final = 8
 """The confirm of a persistent message has to wait for the open batch, though this sink does not
-keep the message: what it is a duplicate of, or the dead letter it became, is in that batch."""
+persist it: the message that it is a duplicate of, or the dead letter that it became, is in that
+batch."""
 
 
 class PersistTargets:
-    """The journals that keep one message, with its position in each.
+    """The journals that one message is persisted in, with its position in each.
 
     One object is used for all messages of a virtual host: the sinks of a publish fill it, and the
     publisher writes and empties it. With one target, which is by far the most frequent case,
@@ -85,7 +86,7 @@ class Sink:
     def publish(self, message: Message, targets: PersistTargets | None = None) -> i64:
         """Take a message.
 
-        :param targets: where to add the journal that is to keep it; None if it is not persisted.
+        :param targets: where to add the journal that persists it; None if nothing is persisted.
         :returns: `ACCEPTED` or `REFUSED`, with `THROTTLE` and `AWAITS_COMMIT` where they apply.
             The outcome of a publish is the union of those of its sinks.
         """

@@ -1,7 +1,7 @@
 """Field tables and property lists, read where they lie.
 
 What a client sends is verified once, completely, before anything else reads it: a checked table or
-property list may be read without a check of bounds. Nothing is decoded here; a
+property list may be read without a check of bounds. Nothing is decoded in this file; a
 message's properties stay the bytes that came, and methods.py decodes them for the few that need it.
 
 Rules of this file:

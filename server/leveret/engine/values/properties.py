@@ -1,7 +1,7 @@
 """The properties of a message, read and changed in the bytes they came in.
 
 A message carries its content header as it came. The broker adds (how a message died, how often it
-was delivered) and removes (the expiration) here, and leaves every other octet as it is: decoded and
+was delivered) and removes (the expiration) here, and does not change any other octet: decoded and
 encoded again, a value could change its type. All headers were checked when they were published.
 """
 

@@ -168,14 +168,14 @@ def test_a_message_may_die_as_often_as_the_limit_says(run: BrokerRun) -> None:
     (dead,) = run.take_all(f"q{X_DEATH_ENTRIES_MAX}")
     assert len(deaths(dead)) == X_DEATH_ENTRIES_MAX
     assert string_octets(deaths(dead)[0][b"queue"]) == b"q%d" % (X_DEATH_ENTRIES_MAX - 1)
-    assert run.vhost.dead_letters.lost == {}
+    assert run.vhost.dead_letters.dropped == {}
 
 
 def test_a_message_that_died_more_often_than_the_limit_says_is_dropped(run: BrokerRun) -> None:
     last = chain(run, X_DEATH_ENTRIES_MAX + 1)
     run.publish("", "q0", b"1", persistent=False)
     assert last.message_count() == 0
-    assert run.vhost.dead_letters.lost == {f"q{X_DEATH_ENTRIES_MAX}": 1}
+    assert run.vhost.dead_letters.dropped == {f"q{X_DEATH_ENTRIES_MAX}": 1}
 
 
 def test_a_circle_of_queues_that_keep_nothing_ends_where_it_began(run: BrokerRun) -> None:
@@ -183,7 +183,7 @@ def test_a_circle_of_queues_that_keep_nothing_ends_where_it_began(run: BrokerRun
         following = (number + 1) % 10
         run.queue(f"q{number}", arguments=leading_to(f"q{following}", max_length=0))
     run.publish("", "q3", b"1")
-    assert run.vhost.dead_letters.lost == {"q2": 1}
+    assert run.vhost.dead_letters.dropped == {"q2": 1}
 
 
 def test_a_dead_letter_that_a_full_queue_refuses_is_counted_as_lost(run: BrokerRun) -> None:
@@ -194,7 +194,7 @@ def test_a_dead_letter_that_a_full_queue_refuses_is_counted_as_lost(run: BrokerR
         run.publish("", "q", body)
         reject_one(queue)
     assert full.message_count() == 1
-    assert run.vhost.dead_letters.lost == {"q": 2}
+    assert run.vhost.dead_letters.dropped == {"q": 2}
 
 
 # --- restarts --------------------------------------------------------------------------------

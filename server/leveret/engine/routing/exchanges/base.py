@@ -145,11 +145,11 @@ class Exchange(Destination):
         return bindings
 
     def bindings(self) -> list[Binding]:
-        """Every binding that leaves this exchange, oldest first."""
+        """Every binding of a destination to this exchange, the oldest first."""
         return list(self._bindings)
 
     def is_bound(self) -> bool:
-        """Whether any binding leaves this exchange."""
+        """Whether anything is bound to this exchange."""
         return len(self._bindings) > 0
 
     @abstractmethod

@@ -2,7 +2,7 @@
 
 The places of the points of a destination follow from its name alone. A hash is a place, too, and
 belongs to the next point from there on. So a new point takes the places before it from one other
-point, a point that is removed leaves them to one other, and no other place changes. The same
+point, a point that is removed gives them to one other, and no other place changes. The same
 destinations make the same ring in whatever order they were added, and after a restart.
 
 The circle is cut into segments of equal length, one for every one to four points, and a segment

@@ -202,7 +202,7 @@ def _has_wildcard(pattern: list[str]) -> bool:
 
 
 def _simplify(pattern: list[str]) -> list[str]:
-    """Leave one of several `#` in a row, which stands for the same words as all of them.
+    """Reduce several `#` in a row to one, which stands for the same words.
 
     A `#` of the trie so never has another for its child.
     """
