@@ -70,8 +70,8 @@ def test_what_is_written_on_a_dead_letter_has_the_types_that_rabbitmq_gives_it(
     assert int.from_bytes(death[b"time"][1:], "big") == run.now // 1000
     for name, value in ((b"reason", b"rejected"), (b"queue", b"q"), (b"exchange", b"")):
         for which in (b"first", b"last"):
-            told = header_value(dead.header, b"x-%s-death-%s" % (which, name))
-            assert told == b"S" + long_string(value)
+            died = header_value(dead.header, b"x-%s-death-%s" % (which, name))
+            assert died == b"S" + long_string(value)
 
 
 def test_the_last_death_is_another_than_the_first(run: BrokerRun) -> None:
@@ -82,14 +82,14 @@ def test_the_last_death_is_another_than_the_first(run: BrokerRun) -> None:
     reject_one(first)
     assert second.message_count() == 0
     (dead,) = run.take_all("dead")
-    told = {
+    died = {
         (which, what): string_octets(
             header_value(dead.header, b"x-%s-death-%s" % (which, what)) or b""
         )
         for which in (b"first", b"last")
         for what in (b"queue", b"reason")
     }
-    assert told == {
+    assert died == {
         (b"first", b"queue"): b"q",
         (b"first", b"reason"): b"rejected",
         (b"last", b"queue"): b"p",

@@ -127,20 +127,20 @@ def test_a_window_is_a_list_of_the_last_keys(
     seen: list[tuple[int, int]], size: int, ttl: int
 ) -> None:
     window = DeduplicationWindow(size, ttl)
-    kept: OrderedDict[int, int] = OrderedDict()
+    added_at: OrderedDict[int, int] = OrderedDict()
     now = START
     for number, passed in seen:
         now += passed
         key = window.key_of(header(long_integer(number)))
         assert key is not None
-        if number in kept and ttl != -1 and kept[number] + ttl <= now:
-            del kept[number]
-        assert window.has(key, now) == (number in kept)
-        if number not in kept:
+        if number in added_at and ttl != -1 and added_at[number] + ttl <= now:
+            del added_at[number]
+        assert window.has(key, now) == (number in added_at)
+        if number not in added_at:
             window.add(key, header(long_integer(number)), now)
-            kept[number] = now
-            if len(kept) > size:
-                kept.popitem(last=False)
+            added_at[number] = now
+            if len(added_at) > size:
+                added_at.popitem(last=False)
     assert len(window.entries()) <= size
 
 

@@ -1,4 +1,4 @@
-"""What goes with what: queues, exchanges and bindings that take others along and leave no trace."""
+"""Deleting queues, exchanges and bindings deletes what depends on them, and nothing else."""
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -175,18 +175,18 @@ class Topology(RuleBasedStateMachine):
                 assert reached == self.reachable(source, key)
 
     def reachable(self, source: str, key: str) -> set[str]:
-        seen, waiting, found = {source}, [source], set()
-        while waiting:
-            here = waiting.pop()
+        seen, to_visit, found = {source}, [source], set()
+        while to_visit:
+            visited = to_visit.pop()
             for start, destination, bound in self.bindings:
                 kind, name = destination.split(":")
-                if (start, bound) != (here, key):
+                if (start, bound) != (visited, key):
                     continue
                 if kind == "q":
                     found.add(name)
                 elif name not in seen:
                     seen.add(name)
-                    waiting.append(name)
+                    to_visit.append(name)
         return found
 
 

@@ -1,4 +1,4 @@
-"""What waits long is moved to disk and back, through crashes, and none of it is lost, doubled,
+"""Messages with long delays go to disk and back, through crashes, and none is lost, duplicated,
 early or out of order."""
 
 from random import Random
@@ -20,8 +20,8 @@ FEW = DelayedStoreLimits(memtable_messages=4, memtables_max=3, block_messages=3,
 DELAYS = st.one_of(st.integers(1, 30), st.integers(1, 3000), st.just(500))
 
 
-def waiting(run: BrokerRun) -> DelayedStore:
-    """Where the messages wait."""
+def delayed_store(run: BrokerRun) -> DelayedStore:
+    """The store of the exchange."""
     return run.vhost.delayed_stores["later"]
 
 
@@ -39,15 +39,15 @@ def publish(run: BrokerRun, number: int, delay: int, *, persistent: bool = True)
 
 
 class Waiting(RuleBasedStateMachine):
-    """A delayed exchange, and a list of what waits in it."""
+    """A delayed exchange, and a list of its messages."""
 
     def __init__(self) -> None:
         super().__init__()
         self.run = begin()
         self.number = 0
-        self.kept: list[tuple[int, int]] = []
+        self.persistent: list[tuple[int, int]] = []
         """When a message is due, and its number, of those that survive a crash."""
-        self.brief: list[tuple[int, int]] = []
+        self.transient: list[tuple[int, int]] = []
         """The same, of those that do not."""
 
     @rule(delays=st.lists(DELAYS, min_size=1, max_size=40), persistent=st.booleans())
@@ -56,7 +56,7 @@ class Waiting(RuleBasedStateMachine):
             self.number += 1
             publish(self.run, self.number, delay, persistent=persistent)
             due = self.run.now + delay + 1
-            (self.kept if persistent else self.brief).append((due, self.number))
+            (self.persistent if persistent else self.transient).append((due, self.number))
 
     @rule(passed=st.one_of(st.integers(1, 50), st.integers(1, 3000)))
     def let_time_pass(self, passed: int) -> None:
@@ -72,7 +72,7 @@ class Waiting(RuleBasedStateMachine):
         self.run.run_all()
         self._compare()
         self.run = self.run.restart(power=power)
-        self.brief = []
+        self.transient = []
 
     @rule()
     def compare(self) -> None:
@@ -80,21 +80,21 @@ class Waiting(RuleBasedStateMachine):
         self._compare()
 
     def _compare(self) -> None:
-        """What is in the queue is what is due, in order; what waits is all the rest."""
+        """The queue has the messages that are due, in order, and the store has all others."""
         now = self.run.now
-        due = sorted(each for each in self.kept + self.brief if each[0] <= now)
+        due = sorted(each for each in self.persistent + self.transient if each[0] <= now)
         found = [int(message.body) for message in self.run.take_all("q")]
         assert sorted(found) == sorted(number for _, number in due)
         when = {number: at for at, number in due}
         assert [when[number] for number in found] == [at for at, _ in due]
-        self.kept = [each for each in self.kept if each[0] > now]
-        self.brief = [each for each in self.brief if each[0] > now]
+        self.persistent = [each for each in self.persistent if each[0] > now]
+        self.transient = [each for each in self.transient if each[0] > now]
 
     @invariant()
     def nothing_is_early(self) -> None:
-        waits = waiting(self.run).message_count()
-        early = sum(due > self.run.now for due, _ in self.kept + self.brief)
-        assert waits >= early
+        in_store = delayed_store(self.run).message_count()
+        early = sum(due > self.run.now for due, _ in self.persistent + self.transient)
+        assert in_store >= early
 
 
 TestWaiting = Waiting.TestCase
@@ -107,7 +107,7 @@ def test_messages_on_disk_come_in_the_order_in_which_they_are_due() -> None:
     for number, delay in enumerate(delays):
         publish(run, number, delay)
     run.run_all()
-    assert waiting(run).sorted_runs.count > 200
+    assert delayed_store(run).sorted_runs.count > 200
     order: list[int] = []
     for now in range(START, START + 1100, 10):
         run.advance_to(now)
@@ -120,8 +120,8 @@ def test_equal_delays_make_one_lane_however_many_wait() -> None:
     for number in range(300):
         publish(run, number, 1000)
         run.advance_to(run.now + 1)
-    assert waiting(run).sorted_runs.count > 200
-    assert len(waiting(run).sorted_runs.starts()) == 1
+    assert delayed_store(run).sorted_runs.count > 200
+    assert len(delayed_store(run).sorted_runs.starts()) == 1
 
 
 def test_what_waits_long_is_not_in_memory() -> None:
@@ -129,7 +129,7 @@ def test_what_waits_long_is_not_in_memory() -> None:
     for number in range(500):
         publish(run, number, 60_000 + (number * 7919) % 1000)
         run.run_all()
-    sorted_runs = waiting(run).sorted_runs
+    sorted_runs = delayed_store(run).sorted_runs
     assert sorted_runs.count > 400
     assert sorted_runs.in_memory() == 0
     run.advance_to(START + 59_999)
@@ -141,7 +141,7 @@ def test_what_waits_in_an_exchange_that_is_not_durable_is_on_disk_too() -> None:
     for number in range(100):
         publish(run, number, 1000)
     run.run_all()
-    assert waiting(run).sorted_runs.count > 50
+    assert delayed_store(run).sorted_runs.count > 50
     run.advance_to(START + 2000)
     assert [int(message.body) for message in run.take_all("q")] == list(range(100))
 
@@ -154,8 +154,8 @@ def test_disk_is_given_back_when_nothing_waits_any_more() -> None:
     run.advance_to(START + 2000)
     run.take_all("q")
     again = run.restart()
-    assert waiting(again).message_count() == 0
-    assert waiting(again).sorted_runs.starts() == []
+    assert delayed_store(again).message_count() == 0
+    assert delayed_store(again).sorted_runs.starts() == []
 
 
 @pytest.mark.parametrize("seed", range(16))
@@ -185,4 +185,4 @@ def test_nothing_is_lost_or_doubled_if_the_broker_dies_in_the_middle(seed: int) 
     came = [int(message.body) for message in run.take_all("q")]
     assert len(came) == len(set(came))
     assert confirmed <= set(came), seed
-    assert waiting(run).message_count() == 0
+    assert delayed_store(run).message_count() == 0

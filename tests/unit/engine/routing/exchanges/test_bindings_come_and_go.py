@@ -75,11 +75,11 @@ class Routing(RuleBasedStateMachine):
 
     @rule(number=destinations)
     def delete_a_destination(self, number: int) -> None:
-        gone = self.destinations[number]
-        kept = [entry for entry in self.expected if entry[0] is not gone]
-        assert self.exchange.drop(gone) == len(self.expected) - len(kept)
-        assert gone.sources() == []
-        self.expected = kept
+        deleted = self.destinations[number]
+        remaining = [entry for entry in self.expected if entry[0] is not deleted]
+        assert self.exchange.drop(deleted) == len(self.expected) - len(remaining)
+        assert deleted.sources() == []
+        self.expected = remaining
 
     @rule()
     def delete_the_exchange(self) -> None:

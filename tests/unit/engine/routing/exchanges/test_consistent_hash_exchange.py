@@ -240,10 +240,10 @@ def test_a_ring_finds_the_next_point_of_all(
     destinations = {name: Destination(name) for name, _ in units}
     for name, unit in units:
         ring.add(destinations[name], name, unit)
-    gone = data.draw(st.integers(0, len(units)))
-    for name, unit in units[:gone]:
+    removed = data.draw(st.integers(0, len(units)))
+    for name, unit in units[:removed]:
         ring.remove(destinations[name], name, unit)
-    left = units[gone:]
+    left = units[removed:]
     for place in wanted:
         found = ring.find(place)
         assert (found.name if found else None) == next_on_ring(left, place)

@@ -1,4 +1,4 @@
-"""The modulus hash exchange: a key leads one way while the bindings are the same."""
+"""The modulus hash exchange: a key leads to one queue while the bindings are the same."""
 
 from collections import Counter
 

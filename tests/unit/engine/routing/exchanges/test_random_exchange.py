@@ -31,7 +31,7 @@ def test_what_was_unbound_gets_nothing() -> None:
     queues = [Destination(f"q{number}") for number in range(5)]
     for queue in queues:
         source.bind(queue, "k", {})
-    for gone in (0, 4, 2):
-        assert source.unbind(queues[gone], "k", {})
+    for unbound in (0, 4, 2):
+        assert source.unbind(queues[unbound], "k", {})
     left = {matched(source, "k")[0].name for _ in range(MESSAGES)}
     assert left == {"q1", "q3"}

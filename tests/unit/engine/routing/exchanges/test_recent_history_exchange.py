@@ -1,4 +1,4 @@
-"""The recent history exchange: the last messages, for whoever comes later."""
+"""The recent history exchange: the last messages, for new bindings."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def publish(source: Exchange, *bodies: bytes, **headers: FieldValue) -> None:
         source.record(message({name.replace("_", "-"): headers[name] for name in headers}, body))
 
 
-def kept(source: Exchange) -> list[bytes]:
+def history(source: Exchange) -> list[bytes]:
     return [each.body for each in source.recent()]
 
 
@@ -36,9 +36,9 @@ def test_the_last_messages_are_kept_in_order(arguments: dict[str, FieldValue], l
     source = exchange(KIND, arguments)
     bodies = [b"%d" % number for number in range(25)]
     publish(source, *bodies[:2])
-    assert kept(source) == bodies[:2]
+    assert history(source) == bodies[:2]
     publish(source, *bodies[2:])
-    assert kept(source) == bodies[-length:]
+    assert history(source) == bodies[-length:]
 
 
 @pytest.mark.parametrize("value", [False, None, "true", 1, 0])
@@ -47,25 +47,25 @@ def test_only_a_true_header_keeps_a_message_from_being_kept(value: FieldValue) -
     publish(source, b"one", x_recent_history_no_store=value)
     publish(source, b"two", x_recent_history_no_store=True)
     publish(source, b"three")
-    assert kept(source) == [b"one", b"three"]
+    assert history(source) == [b"one", b"three"]
 
 
 def test_other_types_keep_nothing() -> None:
     source = exchange("fanout")
     publish(source, b"one")
-    assert kept(source) == []
+    assert history(source) == []
 
 
 def test_the_bytes_of_what_is_kept_are_bounded() -> None:
     source = exchange(KIND, {"x-recent-history-length": 10**12})
     large = bytes(HISTORY_BYTES_MAX // 3)
     publish(source, b"first", *[large] * 5)
-    assert kept(source) == [large] * 2
+    assert history(source) == [large] * 2
     huge = bytes(HISTORY_BYTES_MAX + 1)
     publish(source, huge)
-    assert kept(source) == [huge], "the last message is kept whatever its size"
+    assert history(source) == [huge], "the last message is kept whatever its size"
     publish(source, b"small")
-    assert kept(source) == [b"small"]
+    assert history(source) == [b"small"]
     publish(source, *[b""] * 100_000)
     assert 10_000 < len(source.recent()) < 100_000, "messages without a body cost, too"
 

@@ -1,4 +1,4 @@
-"""Routing: from an exchange to queues, once each, however the way winds."""
+"""Routing: a message reaches each queue once, however many paths lead to it."""
 
 import pytest
 from hypothesis import given, settings
@@ -96,12 +96,12 @@ def test_every_queue_that_can_be_reached_is_reached_once(
         setting.bind(f"x{source}", f"x{destination}")
     for source, destination in ends:
         setting.bind(f"x{source}", f"q{destination}")
-    reached, waiting = {start}, [start]
-    while waiting:
-        here = waiting.pop()
-        found = {to for source, to in onward if source == here} - reached
+    reached, to_visit = {start}, [start]
+    while to_visit:
+        visited = to_visit.pop()
+        found = {to for source, to in onward if source == visited} - reached
         reached |= found
-        waiting.extend(found)
+        to_visit.extend(found)
     expected = sorted({f"q{queue}" for source, queue in ends if source in reached})
     assert setting.route(f"x{start}") == expected
 
@@ -216,7 +216,7 @@ def test_replies_come_and_go_without_a_route_being_forgotten() -> None:
     found = setting.vhost.router.route(raw("", "replies"))
     assert found.sinks == [queue]
     assert found.raw == raw("", "replies")
-    assert setting.vhost.router.sinks_for("", ["nowhere", "replies"], message()) == [queue]
+    assert setting.vhost.router.sinks_for("", ["unknown", "replies"], message()) == [queue]
 
     setting.vhost.router.remove_reply_sink(queue)
     assert found.stale
