@@ -11,6 +11,9 @@ Queue = commands.Queue
 Tx = commands.Tx
 
 SOON_MS = 50
+IDLE_MS = 250
+"""Long enough to use a queue, or to get a message, before it expires, however busy the machine."""
+
 LATE_MS = 3_600_000
 
 
@@ -126,9 +129,9 @@ def a_message_that_comes_back_keeps_its_time(session: Session) -> None:
 @scenario()
 def a_message_with_a_client_does_not_expire(session: Session) -> None:
     client = with_queues(session)
-    publish(client, b"1", SOON_MS)
+    publish(client, b"1", IDLE_MS)
     client.do(Basic.Get(0, "q"))
-    publish(client, b"2", SOON_MS)
+    publish(client, b"2", 2 * IDLE_MS)
     see_dead(client, 1)
     client.do(Basic.Ack(1), "q")
     client.do(Queue.Declare(0, "dead", passive=True))
@@ -195,7 +198,7 @@ def a_consumer_that_comes_late_gets_what_did_not_expire(session: Session) -> Non
 @scenario()
 def a_queue_that_nobody_uses_goes(session: Session) -> None:
     client = session.connect()
-    client.do(Queue.Declare(0, "q", arguments={"x-expires": SOON_MS}))
+    client.do(Queue.Declare(0, "q", arguments={"x-expires": IDLE_MS}))
     publish(client, b"1")
     client.wait_for_deletion("q")
     client.do(Basic.Get(0, "q"))
@@ -203,7 +206,7 @@ def a_queue_that_nobody_uses_goes(session: Session) -> None:
 
 @scenario()
 def dead_letters_are_not_made_of_what_a_queue_has_that_goes(session: Session) -> None:
-    client = with_queues(session, {"x-expires": SOON_MS})
+    client = with_queues(session, {"x-expires": IDLE_MS})
     publish(client, b"1")
     client.wait_for_deletion("q")
     client.do(Queue.Declare(0, "dead", passive=True))
@@ -222,9 +225,9 @@ def dead_letters_are_not_made_of_what_is_purged_or_deleted(session: Session) -> 
 @scenario()
 def a_queue_with_a_consumer_does_not_go(session: Session) -> None:
     client = session.connect()
-    client.do(Queue.Declare(0, "q", arguments={"x-expires": SOON_MS}))
+    client.do(Queue.Declare(0, "q", arguments={"x-expires": IDLE_MS}))
     client.do(Basic.Consume(0, "q", "tag"))
-    client.do(Queue.Declare(0, "other", arguments={"x-expires": 4 * SOON_MS}))
+    client.do(Queue.Declare(0, "other", arguments={"x-expires": 4 * IDLE_MS}))
     client.wait_for_deletion("other")
     client.do(Queue.Declare(0, "q", passive=True))
     client.do(Basic.Cancel("tag"))
@@ -235,7 +238,7 @@ def a_queue_with_a_consumer_does_not_go(session: Session) -> None:
 @scenario()
 def a_message_unacknowledged_does_not_keep_a_queue(session: Session) -> None:
     client = session.connect()
-    client.do(Queue.Declare(0, "q", arguments={"x-expires": SOON_MS}))
+    client.do(Queue.Declare(0, "q", arguments={"x-expires": IDLE_MS}))
     publish(client, b"1")
     client.do(Basic.Get(0, "q"))
     client.wait_for_deletion("q")
