@@ -18,7 +18,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "leveret",
     ),
     "leveret_storage": (
-        "errors medium",
+        "errors",
+        "medium",
         "format",
         "media",
         "segments",
@@ -167,9 +168,17 @@ def test_an_import_is_judged_by_the_layers(importer: str, imported: str, allowed
     assert is_allowed(importer, imported) == allowed
 
 
+def test_there_is_no_circle() -> None:
+    assert cycle_in(our_imports()) == []
+
+
 def test_a_circle_is_found() -> None:
     assert cycle_in({"a": {"b"}, "b": {"c"}, "c": set()}) == []
     assert set(cycle_in({"a": {"b"}, "b": {"c"}, "c": {"b"}})) == {"b", "c"}
+
+
+def test_nothing_is_imported_for_a_type_checker_only() -> None:
+    assert [name for name, path in MODULES.items() if names_type_checking(syntax_tree(path))] == []
 
 
 def test_an_import_for_a_type_checker_is_found() -> None:
