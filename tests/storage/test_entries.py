@@ -23,7 +23,7 @@ SETTLED = st.builds(
     Entry, st.just(entries.SETTLED), ONE_QUEUE, POSITION, POSITION, st.none(), NOTHING
 )
 DEFINITION = st.builds(Entry, st.just(entries.DEFINITION), st.just([]), ZERO, ZERO, st.none(), DATA)
-OF_A_QUEUE = st.sampled_from([entries.QUEUE, entries.QUEUE_GONE])
+OF_A_QUEUE = st.sampled_from([entries.QUEUE, entries.QUEUE_DELETED])
 ABOUT_QUEUE = st.builds(Entry, OF_A_QUEUE, ONE_QUEUE, ZERO, ZERO, st.none(), NOTHING)
 ENTRIES = st.lists(MESSAGE | SETTLED | DEFINITION | ABOUT_QUEUE, max_size=6)
 
@@ -43,7 +43,7 @@ def written(batch: list[Entry]) -> bytes:
         elif entry.kind == entries.QUEUE:
             entries.write_queue(out, entry.queues[0][0])
         else:
-            entries.write_queue_gone(out, entry.queues[0][0])
+            entries.write_queue_deleted(out, entry.queues[0][0])
     return out.getvalue()
 
 

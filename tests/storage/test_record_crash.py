@@ -81,7 +81,7 @@ def new_salt_of(random: Random) -> bytes:
 def read(medium: FaultyMedium, durable: int = 0) -> tuple[list[Record], list[Damage]]:
     if "log" not in medium.list():
         return [], []
-    found = list(RecordReader(medium, "log", durable=durable, piece_bytes=200))
+    found = list(RecordReader(medium, "log", durable=durable, block_bytes=200))
     return (
         [each for each in found if isinstance(each, Record)],
         [each for each in found if isinstance(each, Damage)],

@@ -109,7 +109,7 @@ def test_a_damaged_run_costs_its_own_messages_only() -> None:
 
     (lost,) = done.lost
     assert (lost.damage.blob, lost.damage.offset) == (blob, offset)
-    assert re.match(rf"a run of queue {DEEP}: by its own account 4 messages", lost.what)
+    assert re.match(rf"a run of queue {DEEP}: according to its header 4 messages", lost.what)
     assert len(medium.salvaged()[lost.file]) == 9 + size
     after = messages(medium, done.found)
     gone = set(before[DEEP]) - set(after[DEEP])

@@ -1,7 +1,7 @@
 """`leveret log`: check, dump and stats of a data directory, offline.
 
-Exit codes: 0 done, or sound; 1 damaged; 2 the directory is in use, or cannot be read. Damage and
-torn ends are said on stderr by dump and stats, which go on without them.
+Exit codes: 0 done, or sound; 1 damaged; 2 the directory is in use, cannot be read, or was written
+by a newer version. dump and stats report damage on stderr, and go on without what is damaged.
 """
 
 import json
@@ -24,16 +24,16 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 @click.group("log")
 def log_group() -> None:
-    """Look into the data directory of a broker that does not run."""
+    """Inspect the data directory of a broker that does not run."""
 
 
 def _directory(command: Command) -> Command:
-    """What every command takes."""
+    """Add the parameters that every command has."""
     argument = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
     option = click.option(
         "--read-only",
         is_flag=True,
-        help="Write, make and lock nothing; for a directory in use: see it as of now.",
+        help="Write and lock nothing: read a directory in use as it is at this instant.",
     )
     return argument(option(command))
 
@@ -50,7 +50,7 @@ def _opened(directory: Path, read_only: bool) -> Iterator[Medium]:
         finally:
             medium.close()
     except DirectoryLocked as error:
-        _cannot_read(f"{error}; with --read-only it is looked at as it is now")
+        _cannot_read(f"{error}; with --read-only it is read as it is at this instant")
     except StorageError as error:
         _cannot_read(str(error))
 
@@ -61,21 +61,21 @@ def _cannot_read(reason: str) -> None:
 
 
 class _Problems:
-    """Says what is wrong on stderr, and counts."""
+    """Reports problems on stderr, and counts them."""
 
     def __init__(self) -> None:
         self.count = 0
 
     def damaged(self, damage: Damage) -> None:
-        self.say(
+        self.report(
             f"{damage.blob}: damaged from offset {damage.offset} to {damage.end}: {damage.why}"
         )
 
-    def say(self, problem: object) -> None:
+    def report(self, problem: object) -> None:
         self.count += 1
         click.echo(f"leveret: {problem}", err=True)
 
-    def leave(self) -> None:
+    def exit_if_any(self) -> None:
         if self.count:
             raise SystemExit(EXIT_DAMAGED)
 
@@ -83,9 +83,9 @@ class _Problems:
 @log_group.command()
 @_directory
 def check(directory: Path, read_only: bool) -> None:
-    """Read every byte: exit with 0 if all is as it was written, with 1 if not.
+    """Read every byte: exit with 0 if all is sound, with 1 if something is damaged.
 
-    One line for each problem, and for each torn end, which is no damage.
+    One line for each problem, and for each torn end, which is not damage.
     """
     from leveret.datadir import read
 
@@ -131,7 +131,7 @@ def dump(
         if queue is not None and not known:
             _cannot_read(f"no queue {queue!r} in {directory}")
         items = read.dump(
-            contents, definitions=definitions, queue=queue, vhost=vhost, unread=problems.say
+            contents, definitions=definitions, queue=queue, vhost=vhost, unread=problems.report
         )
         # click.echo would flush every line.
         out = sys.stdout
@@ -144,7 +144,7 @@ def dump(
             written += 1
             out.write(f"{json.dumps(item, ensure_ascii=False)}\n")
         out.flush()
-    problems.leave()
+    problems.exit_if_any()
 
 
 @log_group.command()
@@ -159,7 +159,7 @@ def stats(directory: Path, read_only: bool, as_json: bool) -> None:
         found = read.stats(read.read_contents(medium, problems.damaged))
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False))
-        problems.leave()
+        problems.exit_if_any()
         return
     log, runs = found["log"], found["queue_segments"]
     click.echo(f"{found['bytes']} bytes in all, epoch {found['epoch']}")
@@ -176,4 +176,4 @@ def stats(directory: Path, read_only: bool, as_json: bool) -> None:
         )
     for line in found["torn"]:
         click.echo(f"torn: {line}")
-    problems.leave()
+    problems.exit_if_any()

@@ -1,7 +1,6 @@
-"""What a data directory holds, for people: definitions and messages as plain objects for JSON.
+"""Definitions and messages of a data directory as plain objects for JSON.
 
-Values that JSON has not are written as what they look like: a decimal and a timestamp as text,
-bytes as {"base64": TEXT}.
+Values for which JSON has no type are text (decimals, timestamps) or {"base64": TEXT} (bytes).
 """
 
 import base64

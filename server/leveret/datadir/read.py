@@ -1,7 +1,7 @@
-"""A data directory read without a broker: what `leveret log` shows.
+"""Reads a data directory without a broker, for `leveret log`.
 
-Without `read_only` the directory is locked while it is read, so that no broker begins to work on
-it; with it nothing in it is touched, and what is seen is the log up to one instant.
+Without `read_only` the directory is locked while it is read, so that no broker can start on it.
+With it nothing is written or locked, and the log is read up to one instant.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ from leveret_storage.recovery.recover import recover
 from leveret_storage.recovery.recovered_queue import LoggedMessages, RecoveredQueue
 from leveret_storage.segments.segment_writer import log_number, queue_numbers, read_record
 
-Told = Callable[[Damage], None]
+ReportDamage = Callable[[Damage], None]
 
 
 def open_directory(directory: Path, read_only: bool) -> Medium:
@@ -62,15 +62,17 @@ class Contents:
             sinks: list[tuple[str, Sink]] = [*vhost.queues.items(), *vhost.delayed_stores.items()]
             for name, sink in sinks:
                 if sink not in numbers:
-                    # Of an exchange that is not durable nothing is persisted.
+                    # An exchange that is not durable persists nothing.
                     continue
                 levels = [self.found.get(each) or RecoveredQueue(each) for each in numbers[sink]]
                 yield vhost.name, name, levels
 
 
-def read_contents(medium: Medium, damaged: Told) -> Contents:
-    """Read what a start would find; `damaged` is told of what it would stop at.
+def read_contents(medium: Medium, damaged: ReportDamage) -> Contents:
+    """Read what a start would find.
 
+    :param damaged: called with all damage, at which a start would stop.
+    :raises UnknownFormat: if a newer program wrote any of it.
     :raises StorageError: if it cannot be read.
     """
     check_head(medium)
@@ -85,7 +87,7 @@ def read_contents(medium: Medium, damaged: Told) -> Contents:
 
 @dataclass
 class Findings:
-    """What `check` has to say: one line each."""
+    """What `check` reports: a line for each problem, and for each torn end."""
 
     problems: list[str]
     torn: list[str]
@@ -124,7 +126,7 @@ def queue_messages(
 ) -> Iterator[Plain]:
     """The messages of a queue, or one level of its priorities, that a start would find, in order.
 
-    A run that cannot be read is told to `unread`, as a StorageError, and left out.
+    A run that cannot be read is left out, and `unread` is called with the StorageError.
     """
     for item in found.contents:
         if isinstance(item, LoggedMessages):

@@ -17,14 +17,14 @@ from leveret_storage.recovery.recover import Recovery, recover
 from leveret_storage.recovery.salvage import salvage
 
 HEAD_SET_ASIDE: Final = "head-0.bin"
-"""What the bytes of a head that was set aside are called."""
+"""The name of the file with a damaged head."""
 
 log = get_logger()
 
 
 def check_known(medium: Medium) -> None:
-    """See that this program knows all that can be read of a medium, to the last byte. What it does
-    not know, a salvage would throw away.
+    """Check that this program knows everything that can be read of a medium. A salvage would throw
+    away what it does not know.
 
     :raises UnknownFormat: if a newer program wrote any of it.
     :raises StorageError: if it cannot be read.
@@ -51,7 +51,7 @@ def salvage_medium(medium: Medium) -> None:
             lost=lost.what,
         )
     if done.lost:
-        _tell_orphans(done.found)
+        _log_orphans(done.found)
     else:
         log.info("nothing to salvage: no damage was found")
 
@@ -70,8 +70,8 @@ def set_head_aside(medium: Medium) -> None:
         log.warning("damage set aside", why=str(error), file=file, lost="the node's name")
 
 
-def _tell_orphans(found: Recovery) -> None:
-    """Messages whose queue was declared in what is lost are in no queue any more."""
+def _log_orphans(found: Recovery) -> None:
+    """Log the messages that are lost because the declaration of their queue is."""
     _, numbers = restored(found.definitions)
     for number, queue in found.queues.items():
         if number not in numbers and queue.count:

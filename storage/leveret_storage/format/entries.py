@@ -1,8 +1,7 @@
-"""What stands in the records of the commit log, and in those of queue segments.
+"""The payloads of records: batches and checkpoints of the write-ahead log, runs of queue segments.
 
-A record of the commit log holds everything of one group commit, so that it is there as a whole or
-not at all; what it holds are entries, one behind the other. A record of a queue segment holds a run
-of messages of one queue. FORMAT.md has both byte for byte.
+A batch is one group commit, a sequence of entries, so that it is durable as a whole or not at all.
+A run is a sequence of messages of one queue. FORMAT.md describes both byte for byte.
 """
 
 from typing import Final, NamedTuple
@@ -24,7 +23,7 @@ from leveret_storage.errors import Damaged, UnknownFormat, not_known
 MESSAGE: Final = 1
 SETTLED: Final = 2
 DEFINITION: Final = 3
-QUEUE_GONE: Final = 4
+QUEUE_DELETED: Final = 4
 QUEUE: Final = 5
 """Kinds of entries."""
 
@@ -39,25 +38,25 @@ PERSISTENT: Final = 1
 TIMED: Final = 2
 LEFT_OUT: Final = 4
 FLAGS: Final = PERSISTENT | TIMED | LEFT_OUT
-"""Flags of a message: it is to be there after a restart; it has a time of its owner's; it is left
-out of its run, so that nothing else follows."""
+"""Flags of a message: it is persistent; it has the time at which it expires; it is left out of its
+run, so that nothing else follows."""
 
 RUN_HEADER_BYTES: Final = 28
-"""First position, messages, and persistent messages of a run, the bytes of their bodies, and a CRC
-of all that."""
+"""Bytes of the fields before the messages of a run: its first position, its messages, its
+persistent messages, the bytes of their bodies, and a CRC of these."""
 
 RUN_CHECKED_BYTES: Final = 24
-"""What that CRC covers."""
+"""Bytes that this CRC covers."""
 
 TARGETS_MAX: Final = 0x7FFF
-"""Queues one entry can name; a message for more has several entries."""
+"""Queues that one entry can name. A message to more queues has several entries."""
 
 
 @mypyc_attr(acyclic=True)
 class Stored:
-    """A message as the log keeps it: three strings of bytes whose meaning is the owner's.
+    """A message as it is stored: three strings of bytes that the store gives no meaning.
 
-    Its times are milliseconds since the epoch, not negative.
+    Times are milliseconds since 1970, not negative.
     """
 
     def __init__(
@@ -76,15 +75,15 @@ class Stored:
         self.arrived = arrived
         """When it came into its queues."""
         self.expires_at = expires_at
-        """A time its owner attached to it, such as when it expires; 0 is none."""
+        """When it expires; 0 is never."""
 
 
 ABSENT: Final = Stored(b"", b"", b"", False)
-"""Stands in a run for each message that was settled and is left out."""
+"""Stands in a run for a message that was settled and is left out."""
 
 
 class RunHeader(NamedTuple):
-    """What a run says of itself before its messages."""
+    """The fields of a run before its messages."""
 
     first: int
     messages: int
@@ -105,17 +104,17 @@ class StoredDefinition(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One entry of a batch, read: which fields have a meaning depends on the kind."""
+    """One entry of a batch. Which fields have a meaning depends on the kind."""
 
     kind: int
     queues: list[tuple[int, int]]
-    """MESSAGE: queues and the position in each. The others, of one queue: it, and 0."""
+    """MESSAGE: each queue and its position there. SETTLED and QUEUE...: the queue, and 0."""
     first: int = 0
     end: int = 0
     """SETTLED: the range of positions, half open."""
     message: Stored | None = None
     data: bytes = b""
-    """DEFINITION: what it says."""
+    """DEFINITION: its bytes."""
 
 
 def check_record_kind(kind: int, known: tuple[int, ...], where: str) -> None:
@@ -132,13 +131,13 @@ def check_record_kind(kind: int, known: tuple[int, ...], where: str) -> None:
 
 
 def begin_message(out: BytesWriter, places: i64) -> None:
-    """Begin the entry of a message; so many places follow, then the message."""
+    """Begin the entry of a message. `places` calls of `write_place` follow, then `write_stored`."""
     out.append(MESSAGE)
     write_i16_be(out, i16(places))
 
 
 def write_place(out: BytesWriter, queue: i64, position: i64) -> None:
-    """Write where a message went."""
+    """Write one queue of a message, and its position there."""
     write_i32_be(out, i32(queue))
     write_i64_be(out, position)
 
@@ -176,14 +175,14 @@ def write_queue(out: BytesWriter, queue: i64) -> None:
     write_i32_be(out, i32(queue))
 
 
-def write_queue_gone(out: BytesWriter, queue: i64) -> None:
-    """Write the entry of a queue that is no more."""
-    out.append(QUEUE_GONE)
+def write_queue_deleted(out: BytesWriter, queue: i64) -> None:
+    """Write the entry of a deleted queue."""
+    out.append(QUEUE_DELETED)
     write_i32_be(out, i32(queue))
 
 
 def write_stored(out: BytesWriter, message: Stored) -> None:
-    """Write a message, without where it went."""
+    """Write a message, without its places."""
     route, header, body, expires_at = (
         message.route,
         message.header,
@@ -204,9 +203,9 @@ def write_stored(out: BytesWriter, message: Stored) -> None:
 
 
 def read_run_header(payload: bytes) -> RunHeader:
-    """The beginning of a run.
+    """The fields of a run before its messages.
 
-    :raises Damaged: if the payload has no room for one, or it is not as it was written.
+    :raises Damaged: if they are cut, or their CRC is wrong.
     """
     if len(payload) < RUN_HEADER_BYTES:
         raise Damaged("a run of messages is cut")
@@ -225,9 +224,10 @@ def _run_check(header: bytes) -> bytes:
 
 
 def read_run(payload: bytes) -> list[Stored]:
-    """The messages of a run, in order.
+    """The messages of a run, in order; ABSENT for one that is left out.
 
     :raises Damaged: if they do not end where the payload does.
+    :raises UnknownFormat: if one has a flag that is not known.
     """
     count = read_run_header(payload).messages
     found: list[Stored] = []
@@ -241,10 +241,11 @@ def read_run(payload: bytes) -> list[Stored]:
 
 
 def persistent_positions(payload: bytes) -> tuple[list[tuple[int, int]], int]:
-    """Where the persistent messages of a run are, as half-open ranges in order, and how many
-    messages are left out of it.
+    """The positions of the persistent messages of a run, as half-open ranges in order, and the
+    number of messages that are left out.
 
-    :raises Damaged: if the run is not whole.
+    :raises Damaged: if the run is cut.
+    :raises UnknownFormat: if a message has a flag that is not known.
     """
     header = read_run_header(payload)
     left_out = 0
@@ -266,7 +267,8 @@ def persistent_positions(payload: bytes) -> tuple[list[tuple[int, int]], int]:
 def read_entries(payload: bytes, at: int = 0) -> list[Entry]:
     """The entries of a batch, in order, from an offset in it.
 
-    :raises Damaged: for an entry that cannot be.
+    :raises Damaged: if one is cut, or has impossible fields.
+    :raises UnknownFormat: for a kind or a flag that is not known.
     """
     entries: list[Entry] = []
     reader = Reader(payload, at)
@@ -281,7 +283,7 @@ def read_entries(payload: bytes, at: int = 0) -> list[Entry]:
 
 
 def read_other(reader: "Reader", kind: int) -> Entry:
-    """An entry that is no message, whose kind was read.
+    """An entry other than a message, whose kind was read already.
 
     :raises Damaged: if it is cut.
     :raises UnknownFormat: if its kind is not known.
@@ -291,13 +293,13 @@ def read_other(reader: "Reader", kind: int) -> Entry:
         return Entry(kind, [(queue, 0)], reader.longlong(), reader.longlong())
     if kind == DEFINITION:
         return Entry(kind, [], data=reader.octets(reader.long()))
-    if kind in (QUEUE, QUEUE_GONE):
+    if kind in (QUEUE, QUEUE_DELETED):
         return Entry(kind, [(reader.long(), 0)])
     raise UnknownFormat(not_known(f"an entry of kind {kind}"))
 
 
 class Reader:
-    """Reads fields one behind the other. Every method raises Damaged where the data ends."""
+    """Reads one field after the other. Every method raises Damaged where the data ends."""
 
     def __init__(self, data: bytes, at: int) -> None:
         self.data = data
@@ -327,12 +329,12 @@ class Reader:
         return int(read_i64_be(self.data, self._advance(8)))
 
     def octets(self, size: int) -> bytes:
-        """So many octets."""
+        """`size` octets."""
         at = self._advance(size)
         return self.data[at : at + size]
 
     def message(self) -> Stored:
-        """A message: its flags, its times, and its three parts, lengths first."""
+        """A message; ABSENT for one that is left out."""
         flags = self._flags()
         if flags & LEFT_OUT:
             return ABSENT
@@ -349,7 +351,7 @@ class Reader:
         )
 
     def skip_message(self) -> int:
-        """Go behind a message without reading more of it than its flags, which are returned."""
+        """Skip a message, and return its flags."""
         flags = self._flags()
         if flags & LEFT_OUT:
             return flags
@@ -370,8 +372,7 @@ class Reader:
 
 
 def run(first: i64, messages: list[Stored]) -> bytes:
-    """The payload of a run of messages with consecutive positions; ABSENT stands for one that is
-    left out."""
+    """The payload of a run: messages with consecutive positions, ABSENT for those left out."""
     persistent = 0
     body_bytes: i64 = 0
     for message in messages:
@@ -394,15 +395,15 @@ def run(first: i64, messages: list[Stored]) -> bytes:
 
 
 class Checkpoint(NamedTuple):
-    """The state of a store at the beginning of a log segment."""
+    """The first record of a log segment: the state of the store there."""
 
     next_queue: int
-    """The number of the next queue to be made."""
+    """Above the number of every queue that ever existed."""
     definitions: list[bytes]
     queues: list[tuple[int, list[tuple[int, int]]]]
     """Each durable queue's number, and its settled positions as half-open ranges."""
     messages: list[Entry]
-    """Messages at the end of the log before, which no sync is known to have covered."""
+    """Messages at the end of the segment before that no mark says to be durable."""
 
 
 def write_checkpoint(checkpoint: Checkpoint) -> bytes:
@@ -432,7 +433,8 @@ def write_checkpoint(checkpoint: Checkpoint) -> bytes:
 def read_checkpoint(payload: bytes) -> Checkpoint:
     """The state in a checkpoint.
 
-    :raises Damaged: if it is not one.
+    :raises Damaged: if it is cut, or has impossible fields.
+    :raises UnknownFormat: for a kind or a flag that is not known.
     """
     reader = Reader(payload, 0)
     next_queue = reader.long()

@@ -1,6 +1,6 @@
-"""The format's constants and its fixed parts, shared by whoever writes and whoever reads.
+"""The constants of the format and its fixed parts, for writers and readers.
 
-FORMAT.md beside this file is the description; what is here is the same in Python.
+FORMAT.md beside this file is the description; this file is the same in Python.
 """
 
 import struct
@@ -39,22 +39,22 @@ KIND_OFFSET: Final = 16
 """Where the kind is in what begins with a prelude."""
 
 HEAD_BODY: Final = struct.Struct(">BQ")
-"""Kind and epoch; the owner's data follows."""
+"""Kind and epoch; the data of the owner follows."""
 
 HEAD_DATA_OFFSET: Final = 25
 """Where the owner's data begins in the head."""
 
 BLOB_KIND_MIN: Final = 2
-"""The smallest kind of a blob; what each means is its writer's."""
+"""The smallest kind of a blob. The kinds are in `segments/segment_writer.py`."""
 
 BLOB_BODY: Final = struct.Struct(">B8s")
-"""Kind and salt; what identifies the blob follows."""
+"""Kind and salt; the identity of the blob follows."""
 
 SALT_BYTES: Final = 8
-"""Bytes of a blob's salt: chosen at random, and not to be guessed by who writes payloads."""
+"""Bytes of a blob's salt: random, so that a publisher cannot guess it and forge a record."""
 
 IDENTITY_BYTES_MAX: Final = 1024
-"""Bytes that say what a blob is of: two names of 255, twice escaped, and numbers."""
+"""Bytes of the identity of a blob: enough for two names of 255 bytes, escaped, and numbers."""
 
 # --- records --------------------------------------------------------------------------------
 
@@ -64,11 +64,12 @@ RECORD_HEADER: Final = struct.Struct(">IIB")
 RECORD_HEADER_BYTES: Final = 9
 
 PAYLOAD_BYTES_MAX: Final = 2**30
-"""Bytes of a payload: twice the largest message RabbitMQ can be told to take (512 MiB). A length
-above it is damage, whatever the size of the blob."""
+"""Bytes of a payload: twice the largest message that RabbitMQ can be configured to accept
+(512 MiB).
+A length above it is damage, whatever the size of the blob."""
 
 MARK_KIND: Final = 1
-"""The kind of a mark: how much of the blob is known to be durable."""
+"""The kind of a mark, which says how many bytes of the blob were durable."""
 
 MARK_PAYLOAD: Final = struct.Struct(">8sQ")
 """The blob's salt, which makes marks findable, and the offset up to which a sync had returned."""
@@ -76,13 +77,13 @@ MARK_PAYLOAD: Final = struct.Struct(">8sQ")
 MARK_BYTES: Final = RECORD_HEADER_BYTES + 16
 
 RECORD_KIND_MIN: Final = 2
-"""The smallest kind of a record of the store's; 0 is no kind, so that zeros are no record."""
+"""The smallest kind of a record of the store. 0 is never used, so that zeros are no record."""
 
 RECORD_KIND_MAX: Final = 255
 
 
 class BlobHeader(NamedTuple):
-    """The beginning of a blob, read."""
+    """The header of a blob."""
 
     version: int
     """The format version of the blob, one of READABLE_VERSIONS."""
@@ -97,7 +98,7 @@ class BlobHeader(NamedTuple):
 def encode_blob_header(kind: int, salt: bytes, identity: bytes) -> bytes:
     """The first bytes of a blob."""
     if not BLOB_KIND_MIN <= kind <= 255:
-        raise ValueError(f"no kind of a blob: {kind}")
+        raise ValueError(f"a blob of kind {kind}")
     if len(salt) != SALT_BYTES:
         raise ValueError(f"a salt has {SALT_BYTES} bytes, not {len(salt)}")
     if len(identity) > IDENTITY_BYTES_MAX:
@@ -106,16 +107,17 @@ def encode_blob_header(kind: int, salt: bytes, identity: bytes) -> bytes:
 
 
 def decode_blob_header(data: bytes) -> BlobHeader:
-    """Read a blob's header from its first HEADER_BYTES_MAX bytes, or all there are.
+    """Read a blob's header from its first HEADER_BYTES_MAX bytes, or all that it has.
 
-    Raises Damaged, and UnknownFormat for a version that cannot be read.
+    :raises Damaged: if it is cut, or its CRC is wrong.
+    :raises UnknownFormat: for a version that cannot be read.
     """
     version, body = _behind_prelude(data)
     if len(body) < BLOB_BODY.size:
         raise Damaged("the header of a blob is cut")
     kind, salt = BLOB_BODY.unpack_from(body)
     if kind < BLOB_KIND_MIN:
-        raise Damaged(f"no kind of a blob: {kind}")
+        raise Damaged(f"a blob of kind {kind}")
     return BlobHeader(version, kind, salt, body[BLOB_BODY.size :], PRELUDE.size + len(body))
 
 
@@ -125,7 +127,11 @@ def encode_head(epoch: int, data: bytes) -> bytes:
 
 
 def decode_head(data: bytes) -> tuple[int, bytes]:
-    """Epoch and data of a head record. Raises Damaged, and UnknownFormat."""
+    """Epoch and data of a head.
+
+    :raises Damaged: if it is cut, or its CRC is wrong.
+    :raises UnknownFormat: for a version or a kind that is not known.
+    """
     _, body = _behind_prelude(data)
     if PRELUDE.size + len(body) != len(data):
         raise Damaged(f"{len(data) - PRELUDE.size - len(body)} bytes behind the head record")
@@ -149,7 +155,11 @@ def _with_prelude(body: bytes) -> bytes:
 
 
 def _behind_prelude(data: bytes) -> tuple[int, bytes]:
-    """The version and the body, when all is as it was written in a version that can be read."""
+    """The version and the body of what begins with a prelude.
+
+    :raises Damaged: if it is cut, or its CRC is wrong.
+    :raises UnknownFormat: for a version that cannot be read.
+    """
     if len(data) < PRELUDE.size:
         raise Damaged(f"{len(data)} bytes, where a header has {PRELUDE.size} at least")
     magic, version, size, crc = PRELUDE.unpack_from(data)

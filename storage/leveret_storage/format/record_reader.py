@@ -1,24 +1,24 @@
-"""Reading the records of a blob, and saying exactly what is wrong where something is.
+"""Reads the records of a blob, and says exactly what is wrong where something is.
 
-A blob is read in large pieces from its header to the end it has when reading begins. Where no valid
-record is, that is, where one is cut, has a length that cannot be, or a wrong CRC, there are three
+A blob is read in large blocks, from its header to the end that it has when reading begins. At an
+offset without a valid record (it is cut, has an impossible length, or a wrong CRC) there are three
 cases:
 
-- **Room**: zeros up to the end of the blob, which nothing says to have been anything else. That is
-  where it ends.
-- **Torn**: nothing says that a sync covered these bytes. They are what a crash leaves of the last
-  appends, holes and survivors behind holes included. Reading ends there, `torn` says where and why,
-  and all from there on is to be forgotten: none of it was ever promised.
-- **Damaged**: a mark further on, or the caller, says that a sync had covered them. They were
-  promised and are not there. The reader hands out a Damage with the stretch that cannot be read and
-  goes on behind it. What to do is the caller's decision.
+- **The end**: zeros up to the end of the file, and nothing says that this offset was durable. The
+  rest is preallocated.
+- **Torn**: nothing says that a sync covered this offset. The rest is what a crash leaves of the
+  last appends. Reading ends, `torn` has the offset and the reason, and the rest is ignored, records
+  that are valid included: none of it was confirmed.
+- **Damaged**: a mark further on, or the caller, says that a sync had covered this offset. The
+  reader returns a Damage with the range that cannot be read, and goes on behind it. The caller
+  decides what to do.
 
-Where it goes on: at the record the bad one's length points to, if that is valid, or at the next
-mark, whichever comes first; else nowhere, and the stretch ends with the blob. Marks are found by
-the blob's salt, so the search takes time in proportion to the bytes, and no payload can pretend to
-be one.
+Reading goes on at the record to which the bad one's length points, if that is valid, or at the next
+mark, whichever comes first; else the range ends with the blob. Marks are found by the blob's salt,
+so the search takes time in proportion to the bytes, and no payload can be taken for a mark.
 
-A blob whose header is unreadable is torn or damaged as a whole, by the same rule.
+A blob whose header cannot be read is torn or damaged as a whole, by the same rule. Payloads are not
+looked into: that is for the callers (`entries.py`).
 """
 
 import re
@@ -41,9 +41,9 @@ from leveret_storage.format.file_header import (
 )
 from leveret_storage.medium import Medium
 
-PIECE_BYTES: Final = 1024 * 1024
-"""Bytes of one read: on disks, most of the speed of larger ones, and a bound on what a reader
-holds, but for a record that is larger itself."""
+BLOCK_BYTES: Final = 1024 * 1024
+"""Bytes of one read: on disks, most of the speed of larger ones. It bounds the buffer of a reader,
+unless a record is larger itself."""
 
 MARK_OF_ANY_SALT: Final = re.compile(
     MARK_PAYLOAD.size.to_bytes(4, "big") + b"(?=[\x00-\xff]{4}" + bytes([MARK_KIND]) + b")"
@@ -52,11 +52,11 @@ MARK_OF_ANY_SALT: Final = re.compile(
 CRC."""
 
 ZEROS: Final = "zeros"
-"""Why there is no record where nothing was written, or it was lost."""
+"""The reason where nothing was written, or what was written is lost."""
 
 
 class Record(NamedTuple):
-    """A record of the store's, valid."""
+    """A valid record that is not a mark."""
 
     offset: int
     kind: int
@@ -64,7 +64,7 @@ class Record(NamedTuple):
 
 
 class Damage(NamedTuple):
-    """Bytes of a blob that were durable and cannot be read: from `offset`, up to `end`."""
+    """Bytes of a blob that were durable and cannot be read: from `offset` up to, without, `end`."""
 
     blob: str
     offset: int
@@ -72,11 +72,11 @@ class Damage(NamedTuple):
     why: str
 
 
-def told(damage: Damage) -> str:
-    """Where damage is, and what to do, for who meets it."""
+def describe(damage: Damage) -> str:
+    """Where damage is and what an operator can do, as one line."""
     return (
         f"{damage.blob}: damaged from offset {damage.offset} to {damage.end}: {damage.why}; "
-        "start with --salvage to set this stretch aside and go on without it"
+        "start with --salvage to set this range aside and start without it"
     )
 
 
@@ -94,12 +94,14 @@ class _Mark(NamedTuple):
 
 
 class RecordReader:
-    """Iterates over Records and Damages, for one thread; then `torn` and `end` are what is said.
+    """Iterates over Records and Damages, in one thread. `torn` and `end` are set when it has ended.
 
-    `durable` is how much of the blob its reader knows to have been synced, from elsewhere: all of
-    it, for one that was finished. `start` is where a record begins, the first that is wanted.
-    Raises, when made, NoSuchBlob, ReadFailed and UnknownFormat;
-    when iterated, ReadFailed.
+    `durable` is how many bytes of the blob the caller knows to have been synced. `start` is the
+    offset of the first record to read.
+
+    :raises NoSuchBlob: when made.
+    :raises UnknownFormat: when made, for a blob of a version that cannot be read.
+    :raises ReadFailed: when made, and when iterated.
     """
 
     def __init__(
@@ -109,11 +111,11 @@ class RecordReader:
         *,
         start: int = 0,
         durable: int = 0,
-        piece_bytes: int = PIECE_BYTES,
+        block_bytes: int = BLOCK_BYTES,
     ) -> None:
         self._medium: Final = medium
         self._blob: Final = blob
-        self._piece_bytes: Final = piece_bytes
+        self._block_bytes: Final = block_bytes
         self._size: Final = medium.size(blob)
         self._durable = durable
         self._buffer = b""
@@ -127,14 +129,14 @@ class RecordReader:
         self.torn: Torn | None = None
         """Where reading ended before the blob's end, once it ended."""
         self.end = max(start, header.size) if header is not None else 0
-        """Where the next record begins: all before is read, or handed out as damage."""
+        """Where the next record begins: everything before was returned."""
         salt = header.salt if header is not None else b""
         self._salt: Final = salt
         self._seeds: Final = [crc32(kind.to_bytes(1, "big"), crc_seed(salt)) for kind in range(256)]
 
     @property
     def durable(self) -> int:
-        """How much of the blob is known to have been synced, from what was read until now."""
+        """How many bytes of the blob are known to have been synced, from what was read so far."""
         return self._durable
 
     def __iter__(self) -> Iterator[Record | Damage]:
@@ -163,19 +165,19 @@ class RecordReader:
     # --- one record -------------------------------------------------------------------------
 
     def _problem_at(self, offset: int) -> str:
-        """Why there is no valid record at `offset`, with all its bytes in the buffer; or
-        nothing."""
+        """Why there is no valid record at `offset`; "" if there is one, which is in the buffer
+        then."""
         left = self._size - offset
         if left < RECORD_HEADER_BYTES:
             return f"a record cut after {left} bytes"
-        self._hold(offset, RECORD_HEADER_BYTES)
+        self._fill(offset, RECORD_HEADER_BYTES)
         at = offset - self._buffer_offset
         length, crc, kind = RECORD_HEADER.unpack_from(self._buffer, at)
         if length > PAYLOAD_BYTES_MAX:
-            return f"a length that cannot be: {length}"
+            return f"an impossible length: {length}"
         if RECORD_HEADER_BYTES + length > left:
             return f"a record of {RECORD_HEADER_BYTES + length} bytes cut after {left}"
-        self._hold(offset, RECORD_HEADER_BYTES + length)
+        self._fill(offset, RECORD_HEADER_BYTES + length)
         at = offset - self._buffer_offset + RECORD_HEADER_BYTES
         payload = self._buffer[at : at + length]
         if length == crc == kind == 0:
@@ -187,25 +189,28 @@ class RecordReader:
         if kind == MARK_KIND and (
             length != MARK_PAYLOAD.size or MARK_PAYLOAD.unpack(payload)[1] > offset
         ):
-            return "a mark that cannot be"
+            return "an impossible mark"
         return ""
 
-    def _hold(self, offset: int, size: int) -> None:
-        """Have these bytes, which the blob has, in the buffer."""
+    def _fill(self, offset: int, size: int) -> None:
+        """Read into the buffer until it has these bytes, which the blob has."""
         have = self._buffer_offset + len(self._buffer)
         if self._buffer_offset <= offset and offset + size <= have:
             return
-        kept = b""
+        buffered = b""
         if self._buffer_offset <= offset < have:
-            kept = self._buffer[offset - self._buffer_offset :]
-        wanted = min(max(size, self._piece_bytes), self._size - offset) - len(kept)
-        self._buffer = kept + self._medium.read(self._blob, offset + len(kept), wanted)
+            buffered = self._buffer[offset - self._buffer_offset :]
+        wanted = min(max(size, self._block_bytes), self._size - offset) - len(buffered)
+        self._buffer = buffered + self._medium.read(self._blob, offset + len(buffered), wanted)
         self._buffer_offset = offset
 
     # --- where there is none ----------------------------------------------------------------
 
     def _bad_record(self, why: str) -> Damage:
-        """Judge the bytes at `end`: the damage they are; or the end of reading."""
+        """What the bytes at `end` are: damage, or the end of reading.
+
+        :raises StopIteration: if they are torn, or nothing was written there.
+        """
         offset = self.end
         if not self._was_durable(offset):
             if why == ZEROS and self._only_zeros_from(offset):
@@ -227,14 +232,14 @@ class RecordReader:
         return True
 
     def _only_zeros_from(self, offset: int) -> bool:
-        """Whether nothing was written from `offset` on: what is there is room set aside."""
+        """Whether the file is only preallocated from `offset` on."""
         while offset < self._size:
-            piece = self._medium.read(
-                self._blob, offset, min(self._piece_bytes, self._size - offset)
+            block = self._medium.read(
+                self._blob, offset, min(self._block_bytes, self._size - offset)
             )
-            if piece.strip(b"\0") or not piece:
+            if block.strip(b"\0") or not block:
                 return False
-            offset += len(piece)
+            offset += len(block)
         return True
 
     def _resume(self, bad: int) -> int:
@@ -242,7 +247,7 @@ class RecordReader:
         mark = self._next_mark(bad)
         at = mark.offset if mark is not None else self._size
         if self._size - bad >= RECORD_HEADER_BYTES:
-            self._hold(bad, RECORD_HEADER_BYTES)
+            self._fill(bad, RECORD_HEADER_BYTES)
             length = RECORD_HEADER.unpack_from(self._buffer, bad - self._buffer_offset)[0]
             following = bad + RECORD_HEADER_BYTES + length
             if following < at and not self._problem_at(following):
@@ -250,42 +255,42 @@ class RecordReader:
         return at
 
     def _next_mark(self, offset: int) -> _Mark | None:
-        """The first valid mark behind `offset`; what was found last is remembered."""
-        expires_at = self._mark.offset if self._mark is not None else self._size
-        if not self._mark_is_behind <= offset < expires_at:
+        """The first valid mark behind `offset`. The last one found is cached."""
+        found_at = self._mark.offset if self._mark is not None else self._size
+        if not self._mark_is_behind <= offset < found_at:
             self._mark = self._search_mark(offset + 1)
             self._mark_is_behind = offset
         return self._mark
 
     def _search_mark(self, start: int) -> _Mark | None:
-        """The first valid mark at or behind `start`, of any salt where the blob's is not known."""
+        """The first valid mark at or behind `start`; of any salt if the blob's is not known."""
         pattern, before = MARK_OF_ANY_SALT, 0
         if self._salt:
-            # What is the same in all marks of the blob, and nowhere else, stands behind the CRC.
+            # Only the marks of this blob have these bytes, behind their CRC.
             pattern = re.compile(re.escape(bytes([MARK_KIND]) + self._salt))
             before = RECORD_HEADER_BYTES - 1
-        piece_bytes = max(self._piece_bytes, 2 * MARK_BYTES)
+        block_bytes = max(self._block_bytes, 2 * MARK_BYTES)
         while self._size - start >= MARK_BYTES:
-            piece = self._medium.read(self._blob, start, min(piece_bytes, self._size - start))
-            for found in pattern.finditer(piece):
-                mark = self._mark_at(piece, found.start() - before, start)
+            block = self._medium.read(self._blob, start, min(block_bytes, self._size - start))
+            for found in pattern.finditer(block):
+                mark = self._mark_at(block, found.start() - before, start)
                 if mark is not None:
                     return mark
             # The last bytes may be the beginning of a mark.
-            start += max(1, len(piece) - MARK_BYTES + 1)
+            start += max(1, len(block) - MARK_BYTES + 1)
         return None
 
-    def _mark_at(self, piece: bytes, at: int, piece_offset: int) -> _Mark | None:
-        """The mark at a place of a piece, if it is one and whole."""
-        if at < 0 or at + MARK_BYTES > len(piece):
+    def _mark_at(self, block: bytes, at: int, block_offset: int) -> _Mark | None:
+        """The mark at an index of a block, if a whole and valid one is there."""
+        if at < 0 or at + MARK_BYTES > len(block):
             return None
-        length, crc, kind = RECORD_HEADER.unpack_from(piece, at)
-        payload = piece[at + RECORD_HEADER_BYTES : at + MARK_BYTES]
+        length, crc, kind = RECORD_HEADER.unpack_from(block, at)
+        payload = block[at + RECORD_HEADER_BYTES : at + MARK_BYTES]
         salt, durable = MARK_PAYLOAD.unpack(payload)
         right = crc32(payload, crc32(bytes([kind]), crc_seed(salt))) == crc
-        if length != len(payload) or not right or durable > piece_offset + at:
+        if length != len(payload) or not right or durable > block_offset + at:
             return None
-        return _Mark(piece_offset + at, durable)
+        return _Mark(block_offset + at, durable)
 
     # --- the header -------------------------------------------------------------------------
 
@@ -300,7 +305,10 @@ class RecordReader:
             raise UnknownFormat(f"{self._blob}: {error}") from None
 
     def _bad_header(self) -> Damage:
-        """Judge a blob without a readable header: damage as a whole, or torn from its beginning."""
+        """What a blob without a readable header is: damaged as a whole, or torn.
+
+        :raises StopIteration: if it is torn.
+        """
         why, self._header_problem = self._header_problem, ""
         durable = self._durable > 0
         if not durable:

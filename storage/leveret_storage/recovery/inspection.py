@@ -1,6 +1,7 @@
-"""Looking at a store without opening it: is everything as it was written, and what is there.
+"""Checks a medium without opening a store: every record is read to its last byte, and its contents
+are checked.
 
-A start reads of queue segments what it needs; here every record is read to its last byte.
+A start reads only the beginnings of runs; `leveret log check` and a salvage need all of them.
 """
 
 from dataclasses import dataclass, field
@@ -25,24 +26,24 @@ class BlobReport:
 
     name: str
     queue: int | None
-    """The queue it is of, or None for a segment of the log."""
+    """The number of the journal it is of; None for a segment of the log."""
     size: int
     records: int = 0
     messages: int = 0
-    """Messages in its records, each once however many queues it went to."""
+    """Messages in its records. One that went to several queues counts once."""
     damages: list[Damage] = field(default_factory=list)
     torn: Torn | None = None
 
 
 @dataclass
 class Inspection:
-    """What was found in all blobs, those of the log first, in order."""
+    """What was found in all blobs: first those of the log, each kind in order."""
 
     blobs: list[BlobReport] = field(default_factory=list)
     damages: list[Damage] = field(default_factory=list)
-    """Everything that is not as it was written, or cannot be."""
+    """All damage: wrong CRCs, and contents that no store writes."""
     torn: list[Torn] = field(default_factory=list)
-    """Ends that were never promised; no damage."""
+    """Torn ends, which are not damage: none of it was confirmed."""
 
 
 def inspect(medium: Medium) -> Inspection:
@@ -68,7 +69,7 @@ def _inspect_blob(medium: Medium, name: str) -> BlobReport:
     reader = RecordReader(medium, name)
     check_blob_kind(name, reader.header)
     if numbers is None and log_number(name) is None:
-        report.damages.append(Damage(name, 0, report.size, "no blob of a store has such a name"))
+        report.damages.append(Damage(name, 0, report.size, "no blob has such a name"))
         return report
     expected = LOG_KIND if numbers is None else QUEUE_KIND
     if reader.header is not None and reader.header.kind != expected:
@@ -92,7 +93,11 @@ def _inspect_blob(medium: Medium, name: str) -> BlobReport:
 
 
 def _check(report: BlobReport, record: Record) -> None:
-    """:raises Damaged: if the record cannot be where it is."""
+    """Check the contents of a record.
+
+    :raises Damaged: if no store writes them there.
+    :raises UnknownFormat: if a newer program wrote them.
+    """
     if report.queue is not None:
         entries.check_record_kind(record.kind, (entries.RUN,), "a queue segment")
         _check_run(report, record.payload)

@@ -6,7 +6,7 @@ from mypy_extensions import i64
 from leveret_storage.errors import Damaged
 from leveret_storage.format import entries
 from leveret_storage.format.entries import Entry, Reader
-from leveret_storage.format.record_reader import Damage, RecordReader, told
+from leveret_storage.format.record_reader import Damage, RecordReader, describe
 from leveret_storage.medium import Medium
 from leveret_storage.segments.position_ranges import RangeSet
 from leveret_storage.segments.run_buffer import RunBuffer
@@ -80,7 +80,7 @@ def read_logged_runs(medium: Medium, blob: str, not_needed: dict[int, RangeSet])
     buffers: dict[int, RunBuffer] = {}
     for record in RecordReader(medium, blob):
         if isinstance(record, Damage):
-            raise Damaged(told(record))
+            raise Damaged(describe(record))
         if record.kind == entries.BATCH:
             found = scan_batch(record.payload, not_needed, {})
         else:

@@ -19,7 +19,7 @@ from typing import NamedTuple, NoReturn
 from leveret_storage.errors import Damaged, UnknownFormat
 from leveret_storage.format import entries
 from leveret_storage.format.entries import Entry, StoredDefinition
-from leveret_storage.format.record_reader import Damage, Record, RecordReader, Torn, told
+from leveret_storage.format.record_reader import Damage, Record, RecordReader, Torn, describe
 from leveret_storage.medium import Medium
 from leveret_storage.recovery.log_scan import scan_batch
 from leveret_storage.recovery.recovered_queue import RecoveredQueue, memory_bytes
@@ -60,7 +60,7 @@ def refuse(damage: Damage) -> NoReturn:
 
     :raises Damaged: naming blob and offset, and what to do.
     """
-    raise Damaged(told(damage))
+    raise Damaged(describe(damage))
 
 
 def recover(

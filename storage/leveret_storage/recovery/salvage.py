@@ -1,13 +1,13 @@
-"""Going on without what is damaged: set it aside, and write what is left anew.
+"""Salvage: set damaged bytes aside, and write the rest to new segments.
 
-Nothing is written in place, so a segment with a bad stretch is replaced:
+Nothing is written in place, so a segment with damage is replaced:
 
-- Of a damaged queue segment, the runs that can be read are copied to a new one.
-- If any log segment is damaged, all of them are replaced by one, which begins with a checkpoint of
-  what was found and has every message that only the log has.
+- The runs of a damaged queue segment that can be read are copied to a new one.
+- If any log segment is damaged, all of them are replaced by one. It begins with a checkpoint of
+  what was found, and has every message that only the log has.
 
-What is new is synced before anything old is deleted, so a salvage that was interrupted is done
-again and finds what it found. After it the medium is sound, and a start is a start like any other.
+New segments are synced before old ones are deleted, so a salvage that was interrupted can be
+repeated and finds the same. Afterwards the medium is sound, and an ordinary start accepts it.
 """
 
 from collections.abc import Callable, Iterator
@@ -46,28 +46,30 @@ BATCH_BYTES: Final = 1024 * 1024
 
 
 class Lost(NamedTuple):
-    """A stretch that was set aside."""
+    """Damage that was set aside."""
 
     damage: Damage
     file: str
-    """Where its bytes are now."""
+    """Where its bytes were written."""
     what: str
-    """What was in it, as far as can be told."""
+    """What was in it, as far as that can be known."""
 
 
 class Salvage(NamedTuple):
-    """What a salvage has done."""
+    """The result of a salvage."""
 
     lost: list[Lost]
     found: Recovery
-    """What is there now, without what was lost."""
+    """What is on the medium afterwards."""
 
 
 def salvage(medium: Medium, rewrite: Rewrite) -> Salvage:
     """Bring a medium that this owner has taken into a state that a start accepts.
 
-    Changes nothing where nothing is damaged. The caller has seen to it with `inspect` that no newer
+    If nothing is damaged, nothing is changed. The caller has checked with `inspect` that no newer
     program wrote any of it: what is not known here would be lost.
+
+    :param rewrite: encodes the definitions that are found in the current version.
 
     :raises StorageError: if the medium cannot be read or written.
     """
@@ -79,8 +81,8 @@ def salvage(medium: Medium, rewrite: Rewrite) -> Salvage:
     for damage in damages:
         data = medium.read(damage.blob, damage.offset, damage.end - damage.offset)
         file = medium.set_aside(f"{damage.blob}-{damage.offset}.bin", data)
-        lost.append(Lost(damage, file, _told(damage, data)))
-    # What a process that died had appended may not be durable, and is built on from here.
+        lost.append(Lost(damage, file, _contents_of(damage, data)))
+    # What a process had appended before it died may not be durable, and the new segments need it.
     for name in sorted(medium.list()):
         medium.sync(name)
     blob = found.next_blob
@@ -104,7 +106,7 @@ def salvage(medium: Medium, rewrite: Rewrite) -> Salvage:
 
 
 def _copy_runs(medium: Medium, name: str, copy: str) -> None:
-    """Copy what can be read of a queue segment."""
+    """Copy the runs of a queue segment that can be read."""
     writer = SegmentWriter(medium, copy, QUEUE_KIND)
     for record in RecordReader(medium, name):
         if isinstance(record, Record) and _is_run(record):
@@ -121,7 +123,7 @@ def _is_run(record: Record) -> bool:
 
 
 def _write_log(medium: Medium, name: str, found: Recovery, definitions: list[bytes]) -> None:
-    """Write a log segment that says all that was found in the log."""
+    """Write a log segment with everything that was found in the log."""
     queues = sorted(found.queues.items())
     writer = SegmentWriter(medium, name, LOG_KIND)
     state = entries.Checkpoint(
@@ -163,8 +165,8 @@ def _loose(
 # --- what was lost --------------------------------------------------------------------------
 
 
-def _told(damage: Damage, data: bytes) -> str:
-    """What a damaged stretch had in it, if its first record is still one in its outer form."""
+def _contents_of(damage: Damage, data: bytes) -> str:
+    """What was in a damaged range, if it begins with a record whose length is right."""
     numbers = queue_numbers(damage.blob)
     if damage.offset == 0:
         return "all of the log segment" if numbers is None else f"a segment of queue {numbers[0]}"
@@ -176,25 +178,25 @@ def _told(damage: Damage, data: bytes) -> str:
         if length == len(data) - RECORD_HEADER_BYTES:
             payload = data[RECORD_HEADER_BYTES:]
     if kind == MARK_KIND and len(data) == MARK_BYTES:
-        return "by its length and kind a mark, so nothing"
-    unknown = f"{len(data)} bytes of which nothing can be told"
+        return "a mark, to judge by its length and kind: nothing is lost"
+    unknown = f"{len(data)} bytes of unknown contents"
     try:
         if numbers is not None and kind == entries.RUN:
             run = entries.read_run_header(payload)
             return (
-                f"a run of queue {numbers[0]}: by its own account {run.messages} messages, "
+                f"a run of queue {numbers[0]}: according to its header {run.messages} messages, "
                 f"{run.persistent} persistent, from position {run.first}"
             )
         if numbers is None and kind == entries.CHECKPOINT and payload:
             return "a checkpoint: all definitions up to there, unless a later one was read"
         if numbers is None and kind == entries.BATCH and payload:
-            return _batch_told(entries.read_entries(payload))
+            return _batch_contents_of(entries.read_entries(payload))
     except (Damaged, UnknownFormat):
         return unknown
     return unknown
 
 
-def _batch_told(found: list[entries.Entry]) -> str:
+def _batch_contents_of(found: list[entries.Entry]) -> str:
     counts: dict[str, int] = {}
     for entry in found:
         if entry.kind == entries.MESSAGE:
@@ -207,4 +209,4 @@ def _batch_told(found: list[entries.Entry]) -> str:
         elif entry.kind == entries.DEFINITION:
             counts["definitions"] = counts.get("definitions", 0) + 1
     parts = ", ".join(f"{count} {what}" for what, count in counts.items())
-    return f"one commit, by its own account {parts}"
+    return f"one commit, to judge by what is left of it: {parts}"

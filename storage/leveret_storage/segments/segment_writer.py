@@ -15,7 +15,7 @@ from leveret_storage.format.file_header import (
     decode_blob_header,
     encode_blob_header,
 )
-from leveret_storage.format.record_reader import Damage, told
+from leveret_storage.format.record_reader import Damage, describe
 from leveret_storage.format.record_writer import RecordWriter, encode_record, new_salt
 from leveret_storage.medium import Medium
 from leveret_storage.segments.appends_in_flight import AppendsInFlight
@@ -208,4 +208,4 @@ def read_record(medium: Medium, name: str, offset: int, size: int) -> bytes:
         payload = data[RECORD_HEADER_BYTES:]
         if length == len(payload) and crc == crc32(payload, crc32(kind.to_bytes(1, "big"), seed)):
             return payload
-    raise Damaged(told(Damage(name, offset, offset + size, "a wrong CRC")))
+    raise Damaged(describe(Damage(name, offset, offset + size, "a wrong CRC")))

@@ -21,7 +21,7 @@ from mypy_extensions import i64
 from leveret_storage.errors import Damaged, StorageError
 from leveret_storage.format import entries
 from leveret_storage.format.entries import ABSENT, Stored
-from leveret_storage.format.record_reader import Damage, RecordReader, told
+from leveret_storage.format.record_reader import Damage, RecordReader, describe
 from leveret_storage.medium import Medium
 from leveret_storage.segments.position_ranges import RangeSet
 from leveret_storage.segments.queue_journal import (
@@ -54,7 +54,7 @@ def read_live(medium: Medium, name: str, settled: RangeSet) -> list[LiveRun]:
     found: list[LiveRun] = []
     for record in RecordReader(medium, name):
         if isinstance(record, Damage):
-            raise Damaged(told(record))
+            raise Damaged(describe(record))
         header = entries.read_run_header(record.payload)
         live = settled.gaps(header.first, header.first + header.messages)
         if live:

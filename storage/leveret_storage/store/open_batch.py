@@ -78,7 +78,7 @@ class OpenBatch:
 
     def add_queue_deletion(self, number: int) -> None:
         """Add the deletion of a queue."""
-        entries.write_queue_gone(self.out, number)
+        entries.write_queue_deleted(self.out, number)
         self.awaited = True
 
     def add_settled(self, queue: QueueJournal, ranges: list[tuple[int, int]]) -> None:
