@@ -28,7 +28,8 @@ class ConsumerRings:
         consumer = self.first
         while consumer is not None:
             if consumer.can_accept():
-                self.first = consumer.following
+                if consumer.following is not consumer:
+                    self.first = consumer.following
                 return consumer
             self.remove(consumer)
             consumer.suspended = True

@@ -58,7 +58,10 @@ class QueueContents:
 
     def total_count(self) -> i64:
         """Number of messages, ready or retry-delayed."""
-        return self.backlog.count + self.retry_delayed_count()
+        redeliveries = self.redeliveries
+        if redeliveries is None:
+            return self.backlog.count
+        return self.backlog.count + redeliveries.delayed_count()
 
     def total_bytes(self) -> i64:
         """Bytes of the bodies of all messages, ready or retry-delayed."""

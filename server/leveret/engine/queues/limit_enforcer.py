@@ -14,7 +14,7 @@ from mypy_extensions import i64
 
 from leveret.engine.queues.contents import QueueContents
 from leveret.engine.queues.queue_host import EXPIRED, MAX_LENGTH, QueueHost
-from leveret.engine.values.settings import NONE
+from leveret.engine.values.settings import NONE, QueueSettings
 from leveret.engine.values.timers import Timer
 from leveret.limits import DROP_SLICE_MESSAGES
 
@@ -27,6 +27,16 @@ class LimitEnforcer:
         self._contents: Final = contents
         self._host: Final = host
         self._timer: Final = timer
+        self._rejects = False
+        self._max_length: i64 = NONE
+        self._max_length_bytes: i64 = NONE
+        self.apply(contents.settings)
+
+    def apply(self, settings: QueueSettings) -> None:
+        """Use the limits of other settings."""
+        self._rejects = settings.rejects
+        self._max_length = settings.max_length
+        self._max_length_bytes = settings.max_length_bytes
 
     def enforce(self) -> bool:
         """Drop what has expired or exceeds a limit, and requeue what was delayed long enough.
@@ -34,16 +44,20 @@ class LimitEnforcer:
         :returns: False if some is left because a slice of work was done; the timer is set for it.
         """
         contents, host = self._contents, self._host
+        redeliveries = contents.redeliveries
         left: i64 = DROP_SLICE_MESSAGES
-        while left > 0 and (contents.requeue_due() or self.drop_head()):
-            left -= 1
+        if redeliveries is None:
+            while left > 0 and self._drop_head():
+                left -= 1
+        else:
+            while left > 0 and (contents.requeue_due() or self.drop_head()):
+                left -= 1
+            if redeliveries.delayed_count() != 0:
+                host.timers.set(self._timer, redeliveries.next_due())
         now = host.clock.now
         again_at = now if left == 0 else contents.backlog.next_expiry(now)
         if again_at != 0:
             host.timers.set(self._timer, again_at)
-        redeliveries = contents.redeliveries
-        if redeliveries is not None and redeliveries.delayed_count() != 0:
-            host.timers.set(self._timer, redeliveries.next_due())
         return left > 0
 
     def drop_head(self) -> bool:
@@ -51,42 +65,39 @@ class LimitEnforcer:
 
         :returns: False if it stays, or there is none in memory.
         """
+        return self._contents.delay_head() or self._drop_head()
+
+    def refuses(self, size: i64) -> bool:
+        """Whether the queue is too full for a body of `size` bytes and refuses it for that."""
+        if not self._rejects:
+            return False
         contents = self._contents
-        if contents.delay_head():
+        if self._max_length != NONE and contents.total_count() >= self._max_length:
             return True
+        most = self._max_length_bytes
+        return most != NONE and contents.total_bytes() + size > most
+
+    def _drop_head(self) -> bool:
+        """Drop the next message if it has expired or is one too many."""
+        contents = self._contents
         backlog = contents.backlog
         now = self._host.clock.now
         expiry = backlog.next_expiry(now)
         if expiry != 0 and expiry <= now:
             message, position, _ = contents.pop_expired()
-            reason = EXPIRED
-        elif self._exceeds_length() and backlog.available():
-            message, position, _ = contents.pop()
-            reason = MAX_LENGTH
-        else:
-            return False
-        contents.drop(message, position, reason)
-        return True
-
-    def refuses(self, size: i64) -> bool:
-        """Whether the queue is too full for a body of `size` bytes and refuses it for that."""
-        contents = self._contents
-        settings = contents.settings
-        if not settings.rejects:
-            return False
-        if settings.max_length != NONE and contents.total_count() >= settings.max_length:
+            contents.drop(message, position, EXPIRED)
             return True
-        most = settings.max_length_bytes
-        return most != NONE and contents.total_bytes() + size > most
+        if self._exceeds_length() and backlog.available():
+            message, position, _ = contents.pop()
+            contents.drop(message, position, MAX_LENGTH)
+            return True
+        return False
 
     def _exceeds_length(self) -> bool:
-        contents = self._contents
-        settings = contents.settings
-        if settings.rejects:
+        if self._rejects:
             # A message that is requeued is taken, however full the queue is.
             return False
-        if settings.max_length != NONE and contents.total_count() > settings.max_length:
+        if self._max_length != NONE and self._contents.total_count() > self._max_length:
             return True
-        return (
-            settings.max_length_bytes != NONE and contents.total_bytes() > settings.max_length_bytes
-        )
+        most = self._max_length_bytes
+        return most != NONE and self._contents.total_bytes() > most

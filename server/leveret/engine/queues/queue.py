@@ -172,6 +172,7 @@ class Queue(Sink):
         """Use other settings."""
         self.settings = settings
         self._contents.apply(settings)
+        self._limits.apply(settings)
         if settings.deduplicates:
             window = self._new_window()
             if self.deduplication_window is not None:
@@ -381,7 +382,11 @@ class Queue(Sink):
 
     def settle(self, position: i64) -> None:
         """Note that a message that was delivered is acknowledged, and need not be kept."""
-        self._contents.settle(position)
+        # As `QueueContents.settle`, without a call: this is done for every message.
+        self._backlog.settle(position)
+        redeliveries = self._contents.redeliveries
+        if redeliveries is not None:
+            redeliveries.counts.pop(position, None)
 
     def reject(self, message: Message, position: i64) -> None:
         """Settle a message that was rejected without requeue: it is a dead letter."""
