@@ -60,7 +60,7 @@ class VirtualHost(QueueHost):
 
     # --- as the host of its queues ------------------------------------------------------------
 
-    def dead_letter(
+    def add_dead_letter(
         self, queue: str, settings: QueueSettings, message: Message, reason: bytes
     ) -> None:
         self.dead_letters.add(queue, settings, message, reason)
@@ -68,23 +68,23 @@ class VirtualHost(QueueHost):
     def pass_on_dead_letters(self) -> None:
         self.publisher.pass_on_dead_letters()
 
-    def note_key(self, queue: str, key: bytes, expires_at: int) -> None:
+    def persist_key(self, queue: str, key: bytes, expires_at: int) -> None:
         if self.definition_log is not None:
             self.definition_log.define(KeysSeen(self.name, queue, False, [(key, int(expires_at))]))
 
-    def note_exchange_key(self, exchange: str, key: bytes, expires_at: int) -> None:
+    def persist_exchange_key(self, exchange: str, key: bytes, expires_at: int) -> None:
         """Persist the deduplication key of a persistent message in a durable exchange."""
         if self.definition_log is not None:
             seen = KeysSeen(self.name, exchange, True, [(key, int(expires_at))])
             self.definition_log.define(seen)
 
-    def note_delivery_counts(self, queue: str, position: int, counts: DeliveryCounts) -> None:
+    def persist_delivery_counts(self, queue: str, position: int, counts: DeliveryCounts) -> None:
         if self.definition_log is not None:
             self.definition_log.note(MessageReturned(self.name, queue, int(position), *counts))
 
     def release(self, exchange: str, message: Message) -> bool:
         return release(self.publisher, self.router, exchange, message, self.clock.now)
 
-    def note_sorted_run(self, exchange: str, first: int) -> None:
+    def persist_sorted_run(self, exchange: str, first: int) -> None:
         if self.definition_log is not None:
             self.definition_log.define(SortedRunBegun(self.name, exchange, int(first)))

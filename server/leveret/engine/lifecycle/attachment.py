@@ -18,7 +18,7 @@ def attach(vhost: VirtualHost, exchange: Exchange) -> None:
     """
     deduplicates = deduplicating(exchange)
     if deduplicates is not None:
-        deduplicates.attach(vhost.clock, partial(vhost.note_exchange_key, exchange.name))
+        deduplicates.attach(vhost.clock, partial(vhost.persist_exchange_key, exchange.name))
     if isinstance(exchange, DelayedExchange):
         delayed = DelayedStore(exchange.name, vhost)
         exchange.delayed = delayed

@@ -93,7 +93,7 @@ class QueueContents:
         """
         self.settle(position)
         if self.dead_letters:
-            self._host.dead_letter(self._queue_name, self.settings, message, reason)
+            self._host.add_dead_letter(self._queue_name, self.settings, message, reason)
 
     def pass_on_dead_letters(self) -> None:
         """Publish the dead letters that were added."""
@@ -117,7 +117,7 @@ class QueueContents:
             return
         message = with_counts(message, counts)
         if self.persists_counts and message.persistent:
-            host.note_delivery_counts(self._queue_name, int(position), counts)
+            host.persist_delivery_counts(self._queue_name, int(position), counts)
         if counts.retry_at:
             redeliveries.delay(int(position), message)
         else:

@@ -294,7 +294,7 @@ class DelayedStore(Sink):
         if sorted_run is None:
             sorted_run = self.sorted_runs.begin()
             if self.journal is not None:
-                self.host.note_sorted_run(self.exchange, int(sorted_run.first))
+                self.host.persist_sorted_run(self.exchange, int(sorted_run.first))
         self._sorted_run = sorted_run
         return sorted_run
 

@@ -262,7 +262,7 @@ class Queue(Sink):
             return outcome
         if self._limits.refuses(len(message.body)):
             if self.settings.overflow == REJECT_PUBLISH_DLX and self._contents.dead_letters:
-                self.host.dead_letter(self.name, self.settings, message, MAX_LENGTH)
+                self.host.add_dead_letter(self.name, self.settings, message, MAX_LENGTH)
             return REFUSED
         if self.persists and not message.persistent:
             message = persistent(message)
@@ -323,7 +323,7 @@ class Queue(Sink):
         """Have the next message with this key be a duplicate, after a restart too if persistent."""
         expires_at = window.add(key, message.header, self.host.clock.now)
         if message.persistent and self.journal is not None:
-            self.host.note_key(self.name, key, int(expires_at))
+            self.host.persist_key(self.name, key, int(expires_at))
 
     # --- messages out -------------------------------------------------------------------------
 

@@ -43,7 +43,7 @@ class QueueHost(ABC):
         self.delayed_limits = DelayedStoreLimits()
 
     @abstractmethod
-    def dead_letter(
+    def add_dead_letter(
         self, queue: str, settings: QueueSettings, message: Message, reason: bytes
     ) -> None:
         """Add a message that a queue has settled, and that goes to its dead-letter exchange.
@@ -56,11 +56,11 @@ class QueueHost(ABC):
         """Publish the dead letters that were added."""
 
     @abstractmethod
-    def note_key(self, queue: str, key: bytes, expires_at: int) -> None:
+    def persist_key(self, queue: str, key: bytes, expires_at: int) -> None:
         """Persist the deduplication key of a persistent message in a durable queue."""
 
     @abstractmethod
-    def note_delivery_counts(self, queue: str, position: int, counts: DeliveryCounts) -> None:
+    def persist_delivery_counts(self, queue: str, position: int, counts: DeliveryCounts) -> None:
         """Persist how often a persistent message of a durable queue came back."""
 
     @abstractmethod
@@ -71,14 +71,14 @@ class QueueHost(ABC):
         """
 
     @abstractmethod
-    def note_sorted_run(self, exchange: str, first: int) -> None:
+    def persist_sorted_run(self, exchange: str, first: int) -> None:
         """Persist that a sorted run of a durable delayed exchange begins at a position."""
 
 
 class NullHost(QueueHost):
     """The host of a queue that is in no virtual host: dead letters are dropped."""
 
-    def dead_letter(
+    def add_dead_letter(
         self, queue: str, settings: QueueSettings, message: Message, reason: bytes
     ) -> None:
         pass
@@ -86,16 +86,16 @@ class NullHost(QueueHost):
     def pass_on_dead_letters(self) -> None:
         pass
 
-    def note_key(self, queue: str, key: bytes, expires_at: int) -> None:
+    def persist_key(self, queue: str, key: bytes, expires_at: int) -> None:
         pass
 
-    def note_delivery_counts(self, queue: str, position: int, counts: DeliveryCounts) -> None:
+    def persist_delivery_counts(self, queue: str, position: int, counts: DeliveryCounts) -> None:
         pass
 
     def release(self, exchange: str, message: Message) -> bool:
         return False
 
-    def note_sorted_run(self, exchange: str, first: int) -> None:
+    def persist_sorted_run(self, exchange: str, first: int) -> None:
         pass
 
 

@@ -4,6 +4,9 @@ import pytest
 
 from leveret.engine.routing.exchanges import EXCHANGE_TYPES, Destination, create
 from leveret.engine.routing.exchanges.base import ExchangeDeclaration
+from leveret.engine.routing.exchanges.deduplicating import DeduplicatingExchange
+from leveret.engine.routing.sink import ACCEPTED
+from leveret.engine.values.clock import Clock
 from leveret.engine.values.field_table import FieldValue, Table
 from leveret.errors import AmqpError, ReplyCode
 from tests.unit.engine.routing.exchanges.naive import bindings_to, exchange, matched, message
@@ -146,3 +149,33 @@ def test_a_match_appends_to_what_was_found_before(kind: str) -> None:
     into = [before]
     source.match("1", message(), into)
     assert into == [before, queue]
+
+
+def test_a_match_remembers_nothing() -> None:
+    """Deduplication and history take what they remember from `record` alone."""
+    seen: Table = {"x-deduplication-header": "a key"}
+    deduplicating = exchange("x-message-deduplication")
+    assert isinstance(deduplicating, DeduplicatingExchange)
+    deduplicating.attach(Clock(1), lambda key, expires_at: None)
+    history = exchange("x-recent-history")
+    for source in (deduplicating, history):
+        source.match("k", message(seen), [])
+    assert deduplicating.intercept(message(seen)) is None
+    assert history.recent() == []
+    for source in (deduplicating, history):
+        source.record(message(seen))
+    assert deduplicating.intercept(message(seen)) is not None
+    assert deduplicating.window.duplicates == 0, "only what is dropped counts"
+    assert len(history.recent()) == 1
+
+
+def test_what_takes_a_duplicate_counts_it() -> None:
+    source = exchange("x-message-deduplication")
+    assert isinstance(source, DeduplicatingExchange)
+    source.attach(Clock(1), lambda key, expires_at: None)
+    duplicate = message({"x-deduplication-header": "a key"})
+    source.record(duplicate)
+    discard = source.intercept(duplicate)
+    assert discard is not None
+    assert discard.publish(duplicate) == ACCEPTED
+    assert source.window.duplicates == 1
