@@ -83,3 +83,19 @@ def test_a_disk_without_room_leaves_them_in_memory() -> None:
         assert read_out(medium, found).messages[1] == EXPECTED
         segments = {each.name for each in found.queues[1].segments}
         assert medium.list() == before | segments
+
+
+def test_nothing_is_written_before_the_medium_is_taken() -> None:
+    medium = killed()
+    before = {name: medium.size(name) for name in medium.list()}
+
+    found = recover(medium, spill_bytes=SPILL_BYTES, taken=False)
+
+    assert not found.complete
+    assert {name: medium.size(name) for name in medium.list()} == before
+    assert found.definitions == recover(medium).definitions
+
+    complete = recover(medium, spill_bytes=10 * COUNT * OBJECT_BYTES, taken=False)
+
+    assert complete.complete
+    assert read_out(medium, complete).messages[1] == EXPECTED

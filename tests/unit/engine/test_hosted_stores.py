@@ -3,6 +3,7 @@
 import pytest
 
 from leveret.config import Config
+from leveret.engine import hosted_store
 from leveret.engine.broker import Broker
 from leveret.engine.hosted_store import HostedStore
 from leveret.engine.lifecycle.bindings import bind_queue
@@ -129,3 +130,31 @@ def test_a_deletion_in_one_store_leaves_the_same_name_in_the_other(process: Proc
     after = process.restarted()
     assert after.vhost("b").queues == {}
     assert after.bodies("a") == [b"a 0", b"a 1", b"a 2"]
+
+
+@pytest.mark.parametrize("memory_bytes", [1, 10**6])
+def test_a_medium_is_taken_when_all_of_it_was_read(
+    memory_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start that has to write while it reads, because memory is small, reads twice."""
+    monkeypatch.setattr(hosted_store, "RESTORED_BYTES_MAX", memory_bytes)
+    process = Process([FaultyMedium(1), FaultyMedium(2)])
+    process.fill("/")
+    process.broker.commit(urgent=True)
+    medium = process.media[0].kill()
+    before = {name: medium.size(name) for name in medium.list()}
+    broker = Broker(Config())
+    broker.add_vhost("a")
+    taken: list[bool] = []
+
+    def take_now() -> None:
+        taken.append({name: medium.size(name) for name in medium.list()} == before)
+        taken.append("q" in broker.vhosts["/"].queues)
+        take(medium)
+
+    broker.open_store(medium, InlineExecutor(), InlineExecutor(), failed, take=take_now)
+
+    assert taken == [True, True]
+    queue = broker.vhosts["/"].queues["q"]
+    bodies = [taken_one[0].body for _ in range(3) if (taken_one := queue.take()) is not None]
+    assert bodies == [b"/ 0", b"/ 1", b"/ 2"]
