@@ -44,7 +44,7 @@ class Channel:
         self.state = ChannelState.OPEN
         self.open = True
         """Whether the state is OPEN, which is asked for every frame."""
-        self.content = IncomingContent(config.amqp.max_message_size)
+        self.content = IncomingContent(session, config.amqp.max_message_size)
         self.confirms = PublisherConfirms(session, wire_number(number))
         self.deliveries = Deliveries(session, number)
         self.transaction = Transaction()
@@ -79,25 +79,8 @@ class Channel:
 
     # --- publishing -------------------------------------------------------------------------
 
-    def publish(self, data: bytes, start: i64, stop: i64) -> None:
-        """basic.publish, whose payload is `data[start:stop]`."""
-        self.content.begin(data, start, stop)
-        self.session.has_published = True
-
-    def header(self, data: bytes, start: i64, stop: i64) -> None:
-        """A content header frame, whose payload is `data[start:stop]`."""
-        body = self.content.add_header(data, start, stop)
-        if body is not None:
-            self._publish(body)
-
-    def body(self, data: bytes, start: i64, stop: i64) -> None:
-        """A content body frame, whose payload is `data[start:stop]`."""
-        body = self.content.add_body(data, start, stop)
-        if body is not None:
-            self._publish(body)
-
-    def _publish(self, body: bytes) -> None:
-        """Publish the content that is complete, at once or at tx.commit."""
+    def publish(self, body: bytes) -> None:
+        """Publish the content that is complete with this body, at once or at tx.commit."""
         content = self.content
         route = self._route
         if route.stale or route.raw != content.raw_route:
@@ -119,11 +102,12 @@ class Channel:
             self.transaction.publish(message, route, content.mandatory)
             return
         outcome = self.route_message(message, route, content.mandatory)
-        if self.confirms.enabled:
+        confirms = self.confirms
+        if confirms.enabled:
             if outcome & REFUSED:
-                self.confirms.refused()
+                confirms.refused()
             else:
-                self.confirms.published(outcome & AWAITS_COMMIT != 0)
+                confirms.published(outcome & AWAITS_COMMIT != 0)
 
     def route_message(self, message: Message, route: Route, mandatory: bool) -> i64:
         """Publish a message to every sink of its route, or return it.

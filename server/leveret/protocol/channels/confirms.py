@@ -25,6 +25,7 @@ class PublisherConfirms(ConfirmWriter):
         self.closed = False
         """Whether the channel is closed, so that nothing may be written any more."""
         self._session = session
+        self._store = session.store
         self._wire_number: i16 = wire_number
         self._published: i64 = 0
         self._confirmed: i64 = 0
@@ -48,15 +49,23 @@ class PublisherConfirms(ConfirmWriter):
 
         :param awaits_commit: whether the confirm has to wait for the batch that is open.
         """
-        store = self._session.store
-        if awaits_commit and store is not None and store.batch != self._last_batch:
-            if self._last_batch != 0:
-                self._unsynced.append((int(self._published), int(self._last_batch)))
-            self._last_batch = store.batch
+        if awaits_commit:
+            self._await_batch()
         self._published += 1
         if not self._awaits_flush and not self._awaits_sync:
             self._awaits_flush = True
             self._session.confirm_at_flush(self)
+
+    def _await_batch(self) -> None:
+        """Have the publish that is not counted yet, and those that follow, wait for the open batch.
+
+        Earlier publishes wait for the batch that they waited for.
+        """
+        store = self._store
+        if store is not None and store.batch != self._last_batch:
+            if self._last_batch != 0:
+                self._unsynced.append((int(self._published), int(self._last_batch)))
+            self._last_batch = store.batch
 
     def refused(self) -> None:
         """Count a publish that a queue refused, and nack it at once.
@@ -83,7 +92,7 @@ class PublisherConfirms(ConfirmWriter):
 
     def _write(self) -> None:
         upto = self._published
-        store = self._session.store
+        store = self._store
         synced: i64 = 0 if store is None else store.synced
         if self._last_batch > synced:
             upto = self._confirmed

@@ -13,6 +13,7 @@ from mypy_extensions import i32, i64
 from leveret.engine.values.encoded_table import HEADER_PREFIX_BYTES, check_properties, delivery_mode
 from leveret.errors import AmqpError, ReplyCode
 from leveret.protocol.channels.published_properties import PERSISTENT, needs_check
+from leveret.protocol.channels.session import Session
 from leveret.protocol.states import EXPECT_BODY, EXPECT_HEADER, EXPECT_METHOD
 from leveret.protocol.wire import methods
 
@@ -24,7 +25,7 @@ HEADER_BYTES_MIN: Final = 14
 class IncomingContent:
     """The content that a channel receives. Its attributes describe the last one when complete."""
 
-    def __init__(self, message_bytes_max: i64) -> None:
+    def __init__(self, session: Session, message_bytes_max: i64) -> None:
         self.expecting: i32 = EXPECT_METHOD
         """The frame that has to come next: one of the constants in `states.py`."""
         self.raw_route = b""
@@ -35,6 +36,7 @@ class IncomingContent:
         self.persistent = False
         self.needs_check = False
         """Whether the header has properties that the broker must check before it routes."""
+        self._session = session
         self._parts: list[bytes] = []
         self._missing: i64 = 0
         """Octets of the body that have not arrived."""
@@ -52,6 +54,7 @@ class IncomingContent:
             raise AmqpError(ReplyCode.NOT_IMPLEMENTED, "immediate=true")
         self.raw_route = data[exchange:bits]
         self.mandatory = (flags & 1) != 0
+        self._session.has_published = True
         self.expecting = EXPECT_HEADER
 
     def add_header(self, data: bytes, start: i64, stop: i64) -> bytes | None:

@@ -206,12 +206,15 @@ class Connection(FrameHandler):
             )
         if not channel.open:
             return
-        if channel.content.expecting != EXPECT_METHOD:
+        content = channel.content
+        if content.expecting != EXPECT_METHOD:
             self._frame_method = BASIC_PUBLISH
         if kind == FRAME_BODY:
-            channel.body(data, start, stop)
+            body = content.add_body(data, start, stop)
         else:
-            channel.header(data, start, stop)
+            body = content.add_header(data, start, stop)
+        if body is not None:
+            channel.publish(body)
 
     def _channel_method(self, channel: Channel, data: bytes, start: i64, stop: i64) -> None:
         """Handle a method of an open channel."""
@@ -220,7 +223,7 @@ class Connection(FrameHandler):
             raise channel.content.unexpected_frame()
         method = self._frame_method
         if method == BASIC_PUBLISH:
-            channel.publish(data, start, stop)
+            channel.content.begin(data, start, stop)
         elif method == BASIC_ACK:
             channel.settlement.ack(data, start, stop)
         elif method == BASIC_REJECT:
