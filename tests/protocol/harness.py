@@ -171,21 +171,21 @@ class Client:
         self.receive()
         for each in expected:
             assert self._received, self._mismatch(wire.text_of(channel, each), "nothing")
-            came = wire.text_of(*self._received.popleft())
+            arrived = wire.text_of(*self._received.popleft())
             wanted = wire.text_of(channel, each)
-            assert came == wanted, self._mismatch(wanted, came)
-            self.transcript.append(f"  received {came}"[:200])
+            assert arrived == wanted, self._mismatch(wanted, arrived)
+            self.transcript.append(f"  received {arrived}"[:200])
 
     def expect_method(self, channel: int, kind: type[FrameT]) -> FrameT:
         """Expect a method of a class next, with any arguments, and return it."""
         self.receive()
         assert self._received, self._mismatch(kind.name, "nothing")
-        number, came = self._received.popleft()
-        line = wire.text_of(number, came)
-        assert isinstance(came, kind), self._mismatch(kind.name, line)
+        number, arrived = self._received.popleft()
+        line = wire.text_of(number, arrived)
+        assert isinstance(arrived, kind), self._mismatch(kind.name, line)
         assert number == channel, self._mismatch(f"{channel} {kind.name}", line)
         self.transcript.append(f"  received {line}"[:200])
-        return came
+        return arrived
 
     def expect_nothing(self) -> None:
         """Expect nothing more."""
@@ -196,20 +196,20 @@ class Client:
     def receive_all(self) -> list[tuple[int, Received]]:
         """Everything that was received, for a test that is not about its order."""
         self.receive()
-        came = list(self._received)
+        arrived = list(self._received)
         self._received.clear()
-        return came
+        return arrived
 
     def expect_content(self, channel: int) -> Content:
         """Expect any message next, and return it."""
         self.receive()
         assert self._received, self._mismatch("a content", "nothing")
-        number, came = self._received.popleft()
-        line = wire.text_of(number, came)
-        assert isinstance(came, Content), self._mismatch("a content", line)
+        number, arrived = self._received.popleft()
+        line = wire.text_of(number, arrived)
+        assert isinstance(arrived, Content), self._mismatch("a content", line)
         assert number == channel, self._mismatch(f"{channel} a content", line)
         self.transcript.append(f"  received {line}"[:200])
-        return came
+        return arrived
 
     def expect_delivery(self, channel: int, tag: str, number: int, body: bytes, **how: Any) -> None:
         """Expect a delivery to a consumer next; `number` is the delivery tag."""
@@ -253,9 +253,9 @@ class Client:
     def _note_sent(self, *lines: str) -> None:
         self.transcript.extend(f"sent {line}"[:200] for line in lines)
 
-    def _mismatch(self, wanted: str, came: str) -> str:
+    def _mismatch(self, wanted: str, arrived: str) -> str:
         so_far = "\n".join(self.transcript[-20:])
-        return f"so far:\n{so_far}\n  not: {wanted}\n  but: {came}"
+        return f"so far:\n{so_far}\n  not: {wanted}\n  but: {arrived}"
 
 
 class Harness:

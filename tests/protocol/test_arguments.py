@@ -1,4 +1,4 @@
-"""The arguments of a queue: all known ones are kept, and a quorum queue says what it is."""
+"""The arguments of a queue: all known ones are accepted, and a quorum queue is reported as one."""
 
 from leveret.engine.lifecycle.queue_arguments import QUEUE_ARGUMENTS
 from tests.protocol.harness import Harness

@@ -1,4 +1,4 @@
-"""Deliveries that are not settled in time, over the wire, with a clock that the test turns."""
+"""Deliveries that are not settled in time, over the wire, with a clock that the test sets."""
 
 from collections.abc import Iterator
 

@@ -137,7 +137,7 @@ def test_no_local_is_ignored(alice: Client) -> None:
     alice.expect_delivery(1, "c", 1, b"1")
 
 
-# --- the queue goes --------------------------------------------------------------------------
+# --- the queue is deleted --------------------------------------------------------------------
 
 
 def test_a_consumer_is_told_that_its_queue_is_gone(alice: Client, bob: Client) -> None:

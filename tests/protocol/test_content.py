@@ -1,4 +1,4 @@
-"""Content: a method, a header, and as many body frames as somebody likes."""
+"""Content: a method, a header, and any number of body frames."""
 
 import pytest
 from hypothesis import given, settings

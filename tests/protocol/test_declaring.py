@@ -1,6 +1,6 @@
 """What declaring, binding and deleting is refused for: code, text, scope, and the method named.
 
-Every refusal is received on channel 1, and channel 2 of the same connection goes on.
+Every refusal closes channel 1, and channel 2 of the same connection goes on.
 """
 
 import pytest

@@ -1,4 +1,4 @@
-"""Direct reply-to: replies without a queue, from whoever was asked to the channel that asked."""
+"""Direct reply-to: replies without a queue, from a server to the requesting channel."""
 
 from typing import Final
 
@@ -30,7 +30,7 @@ def alice(alice: Client) -> Client:
 
 
 def asks(requester: Client, server: Client, channel: int = 1) -> str:
-    """A request goes to the server, who learns the name for replies."""
+    """Send a request to the server, and return the name for replies that it reads."""
     requester.publish(channel, "q", b"request", properties=ASKING)
     server.send(1, Basic.Get(queue="q", no_ack=True))
     request = server.expect_content(1)

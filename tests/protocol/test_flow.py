@@ -1,4 +1,4 @@
-"""Who is too slow or too fast: nobody else waits, memory is bounded, and nothing is lost."""
+"""Slow consumers and fast publishers: others do not wait, memory is bounded, nothing is lost."""
 
 import pytest
 from pamqp.commands import Basic, Confirm, Connection, Queue, Tx
@@ -18,9 +18,9 @@ MESSAGE_BYTES = len(wire.publish(1, "q", KILOBYTE)) + 64
 
 
 def bodies_heard(client: Client) -> list[bytes]:
-    came = [received for _, received in client.receive_all()]
-    assert all(isinstance(received, wire.Content) for received in came)
-    return [received.body for received in came if isinstance(received, wire.Content)]
+    contents = [received for _, received in client.receive_all()]
+    assert all(isinstance(received, wire.Content) for received in contents)
+    return [received.body for received in contents if isinstance(received, wire.Content)]
 
 
 def numbered(count: int, size: int = 1024) -> list[bytes]:
@@ -183,19 +183,19 @@ def test_a_publisher_is_held_while_consumers_work_on_a_long_backlog(harness: Har
     publisher, worker = harness.open_client(1), harness.open_client(1)
     publisher.declare(1, "q")
 
-    def held() -> bool:
+    def throttled() -> bool:
         was = publisher.connection.session.throttled
         publisher.connection.session.throttled = False
         return was
 
     publisher.publish(1, "q", *[b"x"] * (THROTTLED_BACKLOG_MESSAGES + 10))
-    assert not held(), "where nobody consumes, holding helps nobody"
+    assert not throttled(), "without consumers, throttling is of no use"
     worker.send(1, Basic.Get(queue="q", no_ack=True))
     worker.expect_content(1)
     publisher.publish(1, "q", b"x")
-    assert held()
+    assert throttled()
     publisher.publish(1, "q", b"x")
-    assert not held(), "nothing has left since"
+    assert not throttled(), "no message has left since"
 
 
 def test_a_blocked_publisher_is_told_why_and_when_it_is_over(alice: Client) -> None:

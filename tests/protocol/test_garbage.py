@@ -1,4 +1,4 @@
-"""Whatever a peer sends, it gets the answer of AMQP or none, and nobody else notices."""
+"""Whatever a peer sends, it gets the answer of AMQP or none, and no other peer is affected."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +16,7 @@ HARD = {code for code in ReplyCode if code >= ReplyCode.FRAME_ERROR} | {ReplyCod
 
 
 def plays_along(octets: list[bytes], slice_bytes: int) -> None:
-    """A peer sends octets beside another who works; then its socket goes, and all with it."""
+    """A peer sends octets beside a working one; then all it used is released."""
     harness = Harness()
     other = harness.open_client(1)
     other.declare(1, "mine", exclusive=True)

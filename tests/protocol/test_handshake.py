@@ -12,7 +12,7 @@ from tests.protocol import wire
 from tests.protocol.harness import Client, Harness, start_ok
 
 OUT_OF_TURN = {ReplyCode.COMMAND_INVALID, ReplyCode.CHANNEL_ERROR, ReplyCode.UNEXPECTED_FRAME}
-"""The hard errors that say a method came when it must not."""
+"""The hard errors of a method that is not allowed in the state."""
 
 STEPS = ("dialled", "greeted", "logged in", "tuned", "open")
 

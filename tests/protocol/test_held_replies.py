@@ -1,4 +1,4 @@
-"""Replies that say that something is kept: they wait until it is, and hold up nothing else."""
+"""Replies that promise durability: they wait for their commit, and delay nothing else."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,28 +22,28 @@ PERSISTENT = Basic.Properties(delivery_mode=2)
 
 
 class Disk:
-    """Writes when the test says so."""
+    """Writes when the test tells it to."""
 
     def __init__(self, harness: Harness, medium: FilesystemMedium) -> None:
         self._executor = StepExecutor()
         self._broker = harness.broker
         harness.broker.open_store(medium, self._executor, InlineExecutor(), self._failed)
-        self.catches_up()
+        self.catch_up()
 
-    def begins(self) -> None:
-        """A turn ends: what is open is a batch, if none is under way."""
+    def commit(self) -> None:
+        """Commit the open batch, if no commit is in flight."""
         self._broker.commit()
 
-    def ends_a_batch(self) -> None:
-        """The batch under way is safe, and the next one begins."""
+    def finish_batch(self) -> None:
+        """Finish the commit in flight, and begin the next one."""
         for _ in range(len(self._executor.jobs)):
             self._executor.step()
 
-    def catches_up(self) -> None:
-        """All there is to write becomes safe."""
-        self.begins()
+    def catch_up(self) -> None:
+        """Commit all that is written."""
+        self.commit()
         while self._executor.jobs:
-            self.ends_a_batch()
+            self.finish_batch()
 
     @staticmethod
     def _failed(error: StorageError) -> None:
@@ -52,12 +52,12 @@ class Disk:
 
 @pytest.fixture
 def disk(harness: Harness, tmp_path: Path) -> Iterator[Disk]:
-    """What the broker of `play` writes to; ask for it before any client."""
+    """The executor of the broker of `harness`; request this fixture before any client."""
     medium = FilesystemMedium(tmp_path)
     take(medium)
     disk = Disk(harness, medium)
     yield disk
-    disk.catches_up()
+    disk.catch_up()
     medium.close()
 
 
@@ -82,9 +82,9 @@ DURABLE = Queue.Declare(queue="q", durable=True)
 def test_a_declaration_is_answered_when_it_is_safe(alice: Client, disk: Disk) -> None:
     alice.send(1, DURABLE)
     alice.expect_nothing()
-    disk.begins()
+    disk.commit()
     alice.expect_nothing()
-    disk.ends_a_batch()
+    disk.finish_batch()
     alice.expect(1, Queue.DeclareOk("q", 0, 0))
 
 
@@ -118,11 +118,11 @@ def test_what_is_not_durable_waits_for_nothing(alice: Client) -> None:
         "exchange delete",
     ],
 )
-def test_what_another_client_did_a_moment_ago_is_waited_for_too(
+def test_a_definition_that_another_client_just_wrote_is_waited_for_too(
     alice: Client, bob: Client, disk: Disk, asked: Frame, reply: Frame
 ) -> None:
     alice.send(1, Queue.Declare(queue="gone", durable=True))
-    disk.catches_up()
+    disk.catch_up()
     alice.expect(1, Queue.DeclareOk("gone", 0, 0))
     replies: list[Frame] = [
         Exchange.DeclareOk(),
@@ -137,10 +137,10 @@ def test_what_another_client_did_a_moment_ago_is_waited_for_too(
         Queue.Bind(queue="q", exchange="x"),
         Queue.Delete(queue="gone"),
     )
-    disk.begins()
+    disk.commit()
     bob.send(1, asked)
     bob.expect_nothing()
-    disk.catches_up()
+    disk.catch_up()
     bob.expect(1, reply)
     alice.expect(1, *replies)
     bob.send(1, asked)
@@ -151,33 +151,33 @@ def test_commits_that_follow_each_other_are_answered_as_each_is_safe(
     alice: Client, disk: Disk
 ) -> None:
     alice.send(1, DURABLE)
-    disk.catches_up()
+    disk.catch_up()
     alice.expect(1, Queue.DeclareOk("q", 0, 0))
     alice.call(1, Tx.Select(), Tx.SelectOk)
     commit = wire.publish(1, "q", b"1", properties=PERSISTENT) + wire.method_frames(1, Tx.Commit())
     alice.feed(commit)
-    disk.begins()
+    disk.commit()
     for _ in range(10):
         alice.feed(commit)
-        disk.ends_a_batch()
+        disk.finish_batch()
         alice.expect(1, Tx.CommitOk())
         alice.expect_nothing()
-    disk.catches_up()
+    disk.catch_up()
     alice.expect(1, Tx.CommitOk())
 
 
 def test_a_purge_is_answered_when_it_is_safe(alice: Client, disk: Disk) -> None:
     alice.send(1, DURABLE)
     alice.feed(wire.publish(1, "q", b"1", properties=PERSISTENT))
-    disk.catches_up()
+    disk.catch_up()
     alice.expect(1, Queue.DeclareOk("q", 0, 0))
     alice.send(1, Queue.Purge(queue="q"))
     alice.expect_nothing()
-    disk.catches_up()
+    disk.catch_up()
     alice.expect(1, Queue.PurgeOk(1))
 
 
-def test_nobody_waits_for_what_another_does_to_get_at_what_is_not_durable(
+def test_what_is_not_durable_is_reached_without_waiting_for_another_client(
     alice: Client, bob: Client, disk: Disk
 ) -> None:
     alice.send(1, DURABLE)
@@ -187,7 +187,7 @@ def test_nobody_waits_for_what_another_does_to_get_at_what_is_not_durable(
     bob.call(1, Queue.Bind(queue="t", exchange="amq.topic"), Queue.BindOk)
     bob.call(1, Exchange.Bind(destination="u", source="amq.topic"), Exchange.BindOk)
     bob.call(1, Queue.Delete(queue="t"), Queue.DeleteOk)
-    disk.catches_up()
+    disk.catch_up()
     alice.expect(1, Queue.DeclareOk("q", 0, 0))
 
 
@@ -205,7 +205,7 @@ def test_the_channel_waits_in_order_and_the_others_go_on(
     bob.publish(1, "t", b"1", b"2")
     alice.expect(2, delivery("two", 1, b"2", key="t"))
     alice.expect_nothing()
-    disk.catches_up()
+    disk.catch_up()
     alice.expect(1, Queue.DeclareOk("q", 0, 0), delivery("one", 1, b"1", key="t"))
 
 
@@ -215,7 +215,7 @@ def test_confirms_of_another_channel_go_on(harness: Harness, disk: Disk) -> None
     alice.send(1, DURABLE)
     alice.publish(2, "nowhere", b"1")
     alice.expect(2, Basic.Ack(1))
-    disk.catches_up()
+    disk.catch_up()
     alice.expect(1, Queue.DeclareOk("q", 0, 0))
 
 
@@ -231,7 +231,7 @@ def test_heartbeats_and_alarms_pass(harness: Harness, disk: Disk) -> None:
     alice.expect(0, Connection.Blocked("low on disk"))
     alice.connection.unblock()
     alice.expect(0, Connection.Unblocked())
-    disk.catches_up()
+    disk.catch_up()
     alice.expect(1, Queue.DeclareOk("q", 0, 0))
 
 
@@ -242,7 +242,7 @@ def test_a_connection_closes_behind_all_that_waits(alice: Client, disk: Disk) ->
     alice.feed(wire.connection_close())
     alice.expect_nothing()
     assert alice.connection.session.holds_output()
-    disk.catches_up()
+    disk.catch_up()
     alice.expect(1, Queue.DeclareOk("q", 0, 0))
     alice.expect(2, Queue.DeclareOk("r", 0, 0))
     alice.expect(0, Connection.CloseOk())
@@ -255,14 +255,14 @@ def test_a_channel_closes_behind_what_it_waits_for(alice: Client, disk: Disk) ->
     alice.feed(wire.channel_close(1))
     alice.send(1, Channel.Open())
     alice.expect_nothing()
-    disk.catches_up()
+    disk.catch_up()
     alice.expect(1, Queue.DeclareOk("q", 0, 0), Channel.CloseOk(), Channel.OpenOk())
 
 
 # --- its ends -----------------------------------------------------------------------------------
 
 
-def test_what_will_not_be_kept_is_not_said(alice: Client) -> None:
+def test_replies_whose_commit_will_never_come_are_not_sent(alice: Client) -> None:
     alice.send(1, DURABLE)
     session = alice.connection.session
     session.discard_held()
@@ -270,11 +270,11 @@ def test_what_will_not_be_kept_is_not_said(alice: Client) -> None:
     alice.expect_error(0, ReplyCode.CONNECTION_FORCED, "the storage failed")
 
 
-def test_a_connection_that_is_lost_has_nothing_left_to_say(alice: Client, disk: Disk) -> None:
+def test_a_lost_connection_sends_nothing_more(alice: Client, disk: Disk) -> None:
     alice.send(1, DURABLE)
     alice.lose_socket()
     assert not alice.connection.session.holds_output()
-    disk.catches_up()
+    disk.catch_up()
     alice.expect_nothing()
 
 
@@ -289,7 +289,7 @@ def test_deliveries_behind_a_reply_that_waits_are_bounded(
         bob.publish(1, "t", bytes([number]) * size)
         alice.expect_nothing()
     assert harness.queue("t").message_count() >= 15
-    disk.catches_up()
+    disk.catch_up()
     alice.expect(1, Queue.DeclareOk("q", 0, 0))
     received = [content for _, content in alice.receive_all() if isinstance(content, Content)]
     assert [content.body[0] for content in received] == list(range(20))
@@ -310,8 +310,8 @@ def test_a_client_whose_answers_wait_is_not_read_for_ever(harness: Harness, disk
     for now in (10.0, 20.0, 30.0, 40.0):
         alice.advance_to(now)
         alice.receive()
-    disk.catches_up()
-    received = [said for channel, said in alice.receive_all() if channel == 1]
+    disk.catch_up()
+    received = [frame for channel, frame in alice.receive_all() if channel == 1]
     assert len(received) == 1 + count
     assert not session.holds_too_much()
     assert not alice.connection.finished

@@ -1,4 +1,4 @@
-"""Who may log in: mechanisms, refusals that are said and refusals that are not."""
+"""Who may log in: mechanisms, refusals in a frame and silent ones."""
 
 import pytest
 from pamqp import encode

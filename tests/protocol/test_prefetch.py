@@ -1,4 +1,4 @@
-"""How much a consumer, and a channel, may hold; and whose turn it is."""
+"""How much a consumer, and a channel, may have outstanding; and which consumer is served next."""
 
 from collections.abc import Iterator
 
@@ -156,7 +156,7 @@ def test_a_shared_limit_is_of_all_consumers_of_the_channel(alice: Client) -> Non
 
 
 def test_room_under_a_shared_limit_is_for_any_queue(alice: Client) -> None:
-    """Who gave the room back may have nothing more to take."""
+    """The consumer that gets below the limit may have no more messages to take."""
     alice.declare(1, "q", "r")
     qos(alice, 1, 2, shared=True)
     alice.publish(1, "q", b"1", b"2")
@@ -273,7 +273,7 @@ def test_a_message_that_goes_back_makes_room(alice: Client, bob: Client) -> None
     bob.expect_delivery(1, "d", 1, b"2")
     alice.send(1, Basic.Reject(1, True))
     received = [*alice.receive_all(), *bob.receive_all()]
-    assert len(received) == 1, "it goes to exactly one of those with room"
+    assert len(received) == 1, "it goes to exactly one of those below their limits"
 
 
 def test_a_prefetch_in_octets_is_not_implemented(alice: Client) -> None:
@@ -281,7 +281,7 @@ def test_a_prefetch_in_octets_is_not_implemented(alice: Client) -> None:
     alice.expect_error(0, ReplyCode.NOT_IMPLEMENTED, "prefetch_size!=0 (4096)", Basic.Qos)
 
 
-# --- turns -----------------------------------------------------------------------------------
+# --- fairness --------------------------------------------------------------------------------
 
 
 def test_consumers_take_turns(harness: Harness) -> None:

@@ -12,11 +12,11 @@ from tests.protocol import wire
 from tests.protocol.harness import Client, Harness
 
 CANCELLED = ""
-"""The consumer of what is held still when its consumer is gone."""
+"""The consumer of what is outstanding still after its consumer was cancelled."""
 
 
 @dataclass
-class Held:
+class Outstanding:
     """A message with a client, as the model sees it."""
 
     number: int
@@ -29,7 +29,7 @@ class Side:
     """One client, as the model sees it."""
 
     client: Client
-    held: dict[int, Held] = field(default_factory=dict)
+    outstanding: dict[int, Outstanding] = field(default_factory=dict)
     """Delivery tag -> what is unacknowledged."""
     tag: int = 0
     """The last delivery tag."""
@@ -40,19 +40,25 @@ class Side:
     transaction: tuple[list[int], list[tuple[list[int], bool]]] | None = None
     """Numbers published, and tags settled with whether they go back."""
 
-    def unsettled(self) -> dict[int, Held]:
+    def unsettled(self) -> dict[int, Outstanding]:
         """What the client may still settle, in a transaction as outside."""
         _, waiting = self.transaction or ([], [])
         settled = {tag for tags, _ in waiting for tag in tags}
-        return {tag: held for tag, held in self.held.items() if tag not in settled}
+        return {
+            tag: outstanding for tag, outstanding in self.outstanding.items() if tag not in settled
+        }
 
     def takes(self, consumer: str) -> bool:
-        """Whether a consumer has room for one more message."""
+        """Whether a consumer may take one more message."""
         prefetch, no_ack = self.consumers[consumer]
-        holds = [held.consumer for held in self.held.values() if held.consumer is not None]
-        if self.shared and len(holds) >= self.shared:
+        counted = [
+            outstanding.consumer
+            for outstanding in self.outstanding.values()
+            if outstanding.consumer is not None
+        ]
+        if self.shared and len(counted) >= self.shared:
             return False
-        return no_ack or not prefetch or holds.count(consumer) < prefetch
+        return no_ack or not prefetch or counted.count(consumer) < prefetch
 
 
 sides = st.sampled_from([0, 1])
@@ -60,7 +66,7 @@ consumer_tags = st.sampled_from(["a", "b"])
 
 
 class QueueModel(RuleBasedStateMachine):
-    """The model says what there is and in which order; whose turn it is, it leaves to the queue."""
+    """The model knows the messages and their order; the queue chooses the consumers."""
 
     @initialize()
     def begin(self) -> None:
@@ -103,9 +109,9 @@ class QueueModel(RuleBasedStateMachine):
         side = self.sides[which]
         side.client.call(1, Basic.Cancel(consumer_tag=tag), Basic.CancelOk)
         side.consumers.pop(tag, None)
-        for held in side.held.values():
-            if held.consumer == tag:
-                held.consumer = CANCELLED
+        for outstanding in side.outstanding.values():
+            if outstanding.consumer == tag:
+                outstanding.consumer = CANCELLED
 
     @rule(which=sides, count=st.integers(0, 3))
     def share(self, which: int, count: int) -> None:
@@ -130,7 +136,7 @@ class QueueModel(RuleBasedStateMachine):
         assert content.method.redelivered == (number in self.back)
         assert content.method.message_count == len(self.ready)
         if not no_ack:
-            side.held[side.tag] = Held(number, None)
+            side.outstanding[side.tag] = Outstanding(number, None)
 
     @precondition(lambda self: any(side.unsettled() for side in self.sides))
     @rule(data=st.data(), how=st.sampled_from(["ack", "nack", "reject"]), back=st.booleans())
@@ -205,14 +211,14 @@ class QueueModel(RuleBasedStateMachine):
             client.lose_socket()
             client = self.harness.open_client(1)
         self.sides[which] = Side(client)
-        self.settled(side, list(side.held), True)
+        self.settled(side, list(side.outstanding), True)
         self.settle_deliveries()
 
     # --- what has to come of it --------------------------------------------------------------
 
     def settled(self, side: Side, tags: list[int], back: bool) -> None:
         """The queue learns of what was settled."""
-        numbers = [side.held.pop(tag).number for tag in tags]
+        numbers = [side.outstanding.pop(tag).number for tag in tags]
         if back:
             self.back.update(numbers)
             self.ready = sorted(numbers + self.ready, key=self.arrived.index)
@@ -225,27 +231,27 @@ class QueueModel(RuleBasedStateMachine):
     def settle_deliveries(
         self, reply: type[Frame] | None = None, *, from_the_front: bool = True
     ) -> None:
-        """Hear what was delivered: the front of the queue, each to somebody who had room.
+        """Receive what was delivered: the front of the queue, each to a consumer below its limits.
 
         A commit publishes before it gives anything back, so what it published may overtake.
         """
-        came: list[tuple[int, Side, wire.Content]] = []
+        arrivals: list[tuple[int, Side, wire.Content]] = []
         replies = 0
         for side in self.sides:
             for _, received in side.client.receive_all():
                 if isinstance(received, wire.Content):
-                    came.append((int(received.body), side, received))
+                    arrivals.append((int(received.body), side, received))
                 else:
                     assert reply is not None
                     assert isinstance(received, reply)
                     replies += 1
         assert replies == (reply is not None)
-        delivered = sorted((number for number, _, _ in came), key=self.arrived.index)
+        delivered = sorted((number for number, _, _ in arrivals), key=self.arrived.index)
         if from_the_front:
-            assert delivered == self.ready[: len(came)]
+            assert delivered == self.ready[: len(arrivals)]
         assert set(delivered) <= set(self.ready), "nothing is invented"
         assert len(set(delivered)) == len(delivered), "nothing is delivered twice"
-        for number, side, content in came:
+        for number, side, content in arrivals:
             method = content.method
             assert isinstance(method, Basic.Deliver)
             side.tag += 1
@@ -254,17 +260,17 @@ class QueueModel(RuleBasedStateMachine):
             assert method.consumer_tag is not None
             assert side.takes(method.consumer_tag)
             if not side.consumers[method.consumer_tag][1]:
-                side.held[side.tag] = Held(number, method.consumer_tag)
+                side.outstanding[side.tag] = Outstanding(number, method.consumer_tag)
         for side in self.sides:
-            order = [self.arrived.index(number) for number, other, _ in came if other is side]
-            assert order == sorted(order) or not from_the_front, "in order for everybody"
+            order = [self.arrived.index(number) for number, other, _ in arrivals if other is side]
+            assert order == sorted(order) or not from_the_front, "in order for each consumer"
         self.ready = [number for number in self.ready if number not in delivered]
 
     @invariant()
     def counts_agree(self) -> None:
         queue = self.harness.queue("q")
         assert queue.message_count() == len(self.ready)
-        assert queue.unacknowledged == sum(len(side.held) for side in self.sides)
+        assert queue.unacknowledged == sum(len(side.outstanding) for side in self.sides)
         assert len(queue.consumers) == sum(len(side.consumers) for side in self.sides)
 
     @invariant()
@@ -279,7 +285,7 @@ class QueueModel(RuleBasedStateMachine):
             for consumer in side.consumers:
                 side.client.call(1, Basic.Cancel(consumer_tag=consumer), Basic.CancelOk)
         for side in self.sides:
-            self.settled(side, list(side.held), True)
+            self.settled(side, list(side.outstanding), True)
             side.client.lose_socket()
         reader.consume(1, "q", "reader", no_ack=True)
         for tag, number in enumerate(self.ready, 1):

@@ -1,4 +1,4 @@
-"""Heartbeats and deadlines, with a clock that the test turns."""
+"""Heartbeats and deadlines, with a clock that the test sets."""
 
 import pytest
 from pamqp.commands import Channel, Connection, Queue
@@ -11,13 +11,13 @@ from tests.protocol.harness import Client, Harness, start_ok
 
 
 def heartbeats_heard(client: Client, start: float, seconds: float) -> list[float]:
-    """When the client hears a heartbeat while the clock ticks on, twice a second."""
+    """When the client receives a heartbeat, while the connection is ticked twice a second."""
     received = []
     for tick in range(1, int(seconds * 2) + 1):
         client.advance_to(start + tick / 2)
-        came = client.receive_all()
-        assert came in ([], [(0, "heartbeat")])
-        received.extend([client.now] * len(came))
+        arrived = client.receive_all()
+        assert arrived in ([], [(0, "heartbeat")])
+        received.extend([client.now] * len(arrived))
         client.feed(wire.HEARTBEAT)
     return received
 

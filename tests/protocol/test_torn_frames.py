@@ -1,4 +1,4 @@
-"""TCP cuts where it likes: a session says the same however its octets arrive."""
+"""A session is answered the same, wherever TCP cuts its octets."""
 
 from itertools import pairwise
 
@@ -15,7 +15,7 @@ EVERYTHING = 10_000_000
 
 
 def answer_to(pieces: list[bytes], slices: list[int]) -> list[str]:
-    """What a session hears whose octets come in these pieces; slices are used in turn.
+    """What a session receives whose octets arrive in these pieces; slices are used in rotation.
 
     How many confirms one ack holds, and so where it stands among the deliveries, is a matter of
     how much is worked through between two flushes; what it confirms is not.

@@ -1,4 +1,4 @@
-"""Output that waits for the store: what leaves, when, and in which order."""
+"""Frames that wait for their commit: which leave, when, and in which order."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +15,7 @@ CLOSE_OK = wire.method_frames(0, Connection.CloseOk())
 frames = st.tuples(st.sampled_from([1, 2, 40_000]), st.binary(max_size=3))
 """A channel, and a payload."""
 
-turns = st.lists(
+flush_rounds = st.lists(
     st.tuples(
         st.lists(st.tuples(frames, st.integers(0, 2))),
         st.integers(0, 2),
@@ -23,42 +23,42 @@ turns = st.lists(
     max_size=8,
 )
 """For each flush: frames, each with the number of batches that it and its channel have to wait for
-(0 for none), and how many become safe before it."""
+(0 for none), and how many are synced before it."""
 
 
-@given(turns)
-def test_a_channel_says_everything_in_order_and_nothing_before_it_is_safe(
+@given(flush_rounds)
+def test_all_frames_of_a_channel_leave_in_order_and_none_before_its_batch_is_synced(
     flushes: list[tuple[list[tuple[tuple[int, bytes], int]], int]],
 ) -> None:
     gate = DurabilityGate()
-    said: dict[int, list[bytes]] = {}
+    sent: dict[int, list[bytes]] = {}
     left: dict[int, list[bytes]] = {}
-    safe_at: dict[bytes, int] = {}
+    batch_of: dict[bytes, int] = {}
     batch, synced, number = 1, 0, 0
-    for said_now, further in [*flushes, ([], 1000)]:
+    for written, further in [*flushes, ([], 1000)]:
         output = b""
-        for (channel, payload), ahead in said_now:
+        for (channel, payload), ahead in written:
             number += 1
             frame = wire.frame(wire.BODY, channel, payload + number.to_bytes(2, "big"))
             if ahead:
                 batch = max(batch, synced + ahead)
                 gate.hold_until(batch, channel, len(output))
-                safe_at[frame] = batch
+                batch_of[frame] = batch
             output += frame
-            said.setdefault(channel, []).append(frame)
+            sent.setdefault(channel, []).append(frame)
         synced = max(synced, min(synced + further, batch))
         for frame in wire.frames_in(gate.release(synced, output)):
-            assert safe_at.get(frame, 0) <= synced
+            assert batch_of.get(frame, 0) <= synced
             channel = int.from_bytes(frame[1:3], "big")
             left.setdefault(channel, []).append(frame)
-        waiting = sum(len(frame) for channel in said for frame in said[channel])
+        waiting = sum(len(frame) for channel in sent for frame in sent[channel])
         waiting -= sum(len(frame) for channel in left for frame in left[channel])
         assert gate.held_bytes == waiting
-    assert left == said
+    assert left == sent
     assert gate.is_empty()
 
 
-def test_a_channel_that_has_nothing_to_wait_for_goes_on() -> None:
+def test_a_channel_without_held_frames_is_not_delayed() -> None:
     gate = DurabilityGate()
     one, two = wire.frame(wire.BODY, 1, b"1"), wire.frame(wire.BODY, 2, b"2")
     gate.hold_until(5, 1, len(one))
@@ -68,7 +68,7 @@ def test_a_channel_that_has_nothing_to_wait_for_goes_on() -> None:
     assert gate.is_empty()
 
 
-def test_what_promises_nothing_passes_and_a_close_is_last() -> None:
+def test_frames_without_a_promise_pass_and_connection_close_is_last() -> None:
     gate = DurabilityGate()
     gate.hold_until(5, 1, 0)
     output = OPEN_OK + HEARTBEAT + BLOCKED + CLOSE_OK + HEARTBEAT
@@ -76,14 +76,14 @@ def test_what_promises_nothing_passes_and_a_close_is_last() -> None:
     assert gate.release(5, b"") == OPEN_OK + CLOSE_OK + HEARTBEAT
 
 
-def test_a_close_passes_where_nothing_waits_any_more() -> None:
+def test_connection_close_passes_once_nothing_is_held() -> None:
     gate = DurabilityGate()
     gate.hold_until(5, 1, 0)
     assert gate.release(5, OPEN_OK + CLOSE_OK) == OPEN_OK + CLOSE_OK
     assert gate.is_empty()
 
 
-def test_what_will_never_be_safe_is_dropped_and_nothing_else() -> None:
+def test_frames_whose_batch_will_never_be_synced_are_dropped_and_no_others() -> None:
     gate = DurabilityGate()
     gate.hold_until(5, 1, 0)
     other = wire.method_frames(2, Channel.OpenOk())

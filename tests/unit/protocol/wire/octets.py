@@ -1,6 +1,6 @@
 """What a peer may send, as hypothesis strategies over raw octets: the grammar, written once more.
 
-Nothing here uses the broker or pamqp, so that both can be held against it.
+Nothing here uses the broker or pamqp, so that both can be compared with it.
 """
 
 import struct

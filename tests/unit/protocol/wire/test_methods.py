@@ -186,13 +186,13 @@ class TestRoundTrip:
         assert read.queue == name
 
     @pytest.mark.parametrize(
-        ("text", "kept"), [("x" * 300, 255), ("ü" * 200, 127), ("队" * 90, 85)]
+        ("text", "cut_at"), [("x" * 300, 255), ("ü" * 200, 127), ("队" * 90, 85)]
     )
-    def test_a_longer_short_string_is_cut_between_characters(self, text: str, kept: int) -> None:
+    def test_a_longer_short_string_is_cut_between_characters(self, text: str, cut_at: int) -> None:
         close = Channel.Close(reply_code=404, reply_text=text, class_id=60, method_id=40)
         read = methods.decode(payload_of(close))
         assert isinstance(read, Channel.Close)
-        assert read.reply_text == text[:kept]
+        assert read.reply_text == text[:cut_at]
 
     def test_what_was_left_out_is_written_empty(self) -> None:
         read = methods.decode(payload_of(Connection.Secure()))
