@@ -1,4 +1,4 @@
-"""What can go wrong below the broker, one class for each thing a caller does about it.
+"""The errors of the storage, one class for each thing that a caller does about it.
 
 A mistake of the calling code (a name outside the alphabet, a negative offset, a closed medium) is a
 ValueError, not one of these.
@@ -7,36 +7,36 @@ ValueError, not one of these.
 import errno
 from typing import Final
 
-NO_ROOM: Final = frozenset(
+FULL_ERRNOS: Final = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 )
-"""Errors of the system that say that something is used up, and nothing about what is there
-already."""
+"""Errors of the operating system that say that a resource is used up. They say nothing about the
+data that are there already."""
 
 
 class StorageError(Exception):
-    """Anything of the disk's, or of what lies on it; its text is one line for the log."""
+    """An error of the disk, or of the data on it. Its text is one line for the log."""
 
 
 class MediumFull(StorageError):
-    """There is no room now. Nothing of the call is to be seen, and it may be tried again later."""
+    """The medium is full. The call had no effect, and may be repeated later."""
 
 
 class MediumFailed(StorageError):
     """A write or a sync failed, and what is durable is not known any more.
 
-    The medium refuses every further change. The only way on is another process that recovers from
-    what it finds: the kernel drops what it could not write and tells of it once, so a second sync
-    of the same bytes succeeds and proves nothing.
+    The medium refuses every further change. Only another process can recover, from what it finds:
+    the kernel drops what it could not write and reports that once, so a second sync of the same
+    bytes succeeds and proves nothing.
     """
 
 
 class ReadFailed(StorageError):
-    """Bytes that are there could not be read. The medium goes on."""
+    """Bytes could not be read. The medium can still be used."""
 
 
 class LostEpoch(StorageError):
-    """This owner may not write: another one took the medium, or it never took it itself."""
+    """This owner may not write: another one has taken the medium, or it never took it itself."""
 
 
 class NoSuchBlob(StorageError):
@@ -48,11 +48,11 @@ class BlobExists(StorageError):
 
 
 class DirectoryLocked(StorageError):
-    """Another process works on this directory; the text names it."""
+    """Another process uses this directory. The text names it."""
 
 
 class Damaged(StorageError):
-    """Bytes are not what was written: a bad CRC, or fields that cannot be."""
+    """Bytes are not what was written: a wrong CRC, or impossible fields."""
 
 
 class UnknownMedium(StorageError):

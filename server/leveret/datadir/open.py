@@ -1,11 +1,11 @@
-"""The broker's store on its data directory: opened, watched, closed.
+"""Opens the store of a broker on its data directory, supervises it, and closes it.
 
-Opening takes the directory's lock and its head, which holds the name of the broker whose data it
-is, and reads what is there. Whatever speaks against using it is told before anything is changed.
+Opening locks the directory, checks in its head whose data it is, reads everything, and takes the
+directory last: where a start is refused, nothing was changed.
 
 When a write or a sync fails, nothing is confirmed any more, and the process ends: only a new one,
-which reads what is really there, knows what is kept. A medium without room is no failure: what it
-refused is written again until it takes it, and free disk counts as none meanwhile.
+which reads what is on the disk, knows what is durable. A full medium is no failure: what it refused
+is written again until that succeeds, and the free space counts as 0 meanwhile.
 """
 
 import asyncio
@@ -25,8 +25,8 @@ from leveret_storage.media.locations import directory_of, open_medium
 from leveret_storage.medium import Medium
 
 SWITCH_INTERVAL_S: Final = 0.0001
-"""Seconds a thread waits for the interpreter until whoever has it gives it up at the next chance.
-Python's 5 ms are many times what the disk takes, and each batch is waited for."""
+"""Seconds after which a thread that waits for the interpreter lock requests it. Python's default of
+5 ms is many times the duration of a write, and every batch is waited for."""
 
 log = get_logger()
 
@@ -36,23 +36,23 @@ class StorageRefused(Exception):
 
 
 class Storage:
-    """What a broker keeps, and the threads that wait for the disk."""
+    """The store of a broker on its medium, and the threads that wait for the disk."""
 
     def __init__(
         self, config: Config, broker: Broker, failed: Callable[[], None], *, salvage: bool = False
     ) -> None:
-        """Open the directory, and take what it holds into the broker.
+        """Open the directory, and restore what it has into the broker.
 
         :param failed: called once if the storage fails later.
-        :param salvage: set aside what is damaged, and go on without it.
-        :raises StorageRefused: if the directory cannot be had or read, or its data is another
-            broker's, or damaged.
+        :param salvage: set damaged bytes aside, and start without them.
+        :raises StorageRefused: if the directory is in use or cannot be read, or its data is another
+            broker's, damaged, or written by a newer version.
         """
         self.failed = False
         self._loop = asyncio.get_running_loop()
         self._tell_failed = failed
         self.full = ""
-        """What the medium said when it had no room; "" while it has."""
+        """The error of the medium while it is full, else ""."""
         self._timer: asyncio.TimerHandle | None = None
         location = config.storage.data_dir
         medium: Medium | None = None
@@ -91,7 +91,7 @@ class Storage:
             self._sync()
 
     def free_bytes(self) -> int:
-        """Free disk; none while the medium refuses what is written, whatever else it says."""
+        """Free bytes of the disk; 0 while the medium is full, whatever the file system reports."""
         if self.full:
             return 0
         try:
@@ -116,7 +116,7 @@ class Storage:
         if refusal:
             log.warning("the disk is full: writing is tried again", error=refusal)
         else:
-            log.warning("the disk has room again")
+            log.warning("the disk is not full any more")
 
     def _fail(self, error: StorageError) -> None:
         if not self.failed:
@@ -130,7 +130,7 @@ class Storage:
 
 
 def _check_owner(medium: Medium, node_name: str) -> None:
-    """See that a medium has the data of this node, or none.
+    """Check that a medium has the data of this node, or none.
 
     :raises StorageRefused: if it has another node's.
     :raises StorageError: if its head cannot be read.
@@ -144,7 +144,6 @@ def _check_owner(medium: Medium, node_name: str) -> None:
 
 
 def _take(medium: Medium, node_name: str) -> None:
-    """Become the owner of a medium. Before that nothing is written; the lock of the directory keeps
-    other processes away meanwhile."""
+    """Become the owner of a medium. It was read before, while its lock excluded other processes."""
     epoch, _ = medium.read_head()
     medium.write_head(epoch, epoch + 1, encode_head_data(node_name))

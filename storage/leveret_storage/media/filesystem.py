@@ -29,7 +29,7 @@ from threading import Lock
 from typing import Final
 
 from leveret_storage.errors import (
-    NO_ROOM,
+    FULL_ERRNOS,
     BlobExists,
     DirectoryLocked,
     LostEpoch,
@@ -126,7 +126,7 @@ class FilesystemMedium(Medium):
         try:
             file.append(data)
         except OSError as error:
-            if error.errno in NO_ROOM:
+            if error.errno in FULL_ERRNOS:
                 self._cut_failed_append(name, file.cut)
             raise self._errors.undone("append to", _blob_path(name), error) from error
         return offset
@@ -140,7 +140,7 @@ class FilesystemMedium(Medium):
                 if written < len(data):
                     write_all(descriptor.fd, memoryview(data)[written:])
             except OSError as error:
-                if error.errno in NO_ROOM:
+                if error.errno in FULL_ERRNOS:
                     self._cut_failed_append(name, partial(os.ftruncate, descriptor.fd, offset))
                 raise
         return offset
@@ -174,7 +174,7 @@ class FilesystemMedium(Medium):
         except FileNotFoundError:
             raise NoSuchBlob(f"{self._path(name)} does not exist") from None
         except OSError as error:
-            if error.errno not in NO_ROOM:
+            if error.errno not in FULL_ERRNOS:
                 raise self._errors.failed("write ahead in", path, error) from error
 
     def _preallocated_file(self, name: str) -> PreallocatedFile:

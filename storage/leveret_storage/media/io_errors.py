@@ -7,7 +7,7 @@ something raises the same MediumFailed.
 import os
 from threading import Lock
 
-from leveret_storage.errors import NO_ROOM, MediumFailed, MediumFull, ReadFailed
+from leveret_storage.errors import FULL_ERRNOS, MediumFailed, MediumFull, ReadFailed
 
 
 class IoErrors:
@@ -33,7 +33,7 @@ class IoErrors:
 
     def undone(self, verb: str, path: str, error: OSError) -> MediumFull | MediumFailed:
         """The error of a call that left nothing behind: MediumFull if something is used up."""
-        if error.errno in NO_ROOM:
+        if error.errno in FULL_ERRNOS:
             return MediumFull(f"no room to {verb} {self._directory}/{path}: {error.strerror}")
         return self.failed(verb, path, error)
 

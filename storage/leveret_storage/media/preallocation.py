@@ -15,7 +15,7 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Final
 
-from leveret_storage.errors import NO_ROOM
+from leveret_storage.errors import FULL_ERRNOS
 
 ZEROS_BYTES: Final = 256 * 1024
 """Bytes of zeros written at a time: a sync on the same disk waits no longer than for these."""
@@ -96,7 +96,7 @@ class PreallocatedFile:
                 try:
                     _write(fd, zeros, self._zeros_end)
                 except OSError as error:
-                    if error.errno not in NO_ROOM:
+                    if error.errno not in FULL_ERRNOS:
                         raise
                     os.ftruncate(fd, self._zeros_end)
                     return
