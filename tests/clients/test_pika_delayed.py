@@ -68,10 +68,11 @@ def exchange(channel: BlockingChannel, name: str) -> Iterator[str]:
 def test_messages_come_in_the_order_in_which_they_are_due(
     channel: BlockingChannel, exchange: str
 ) -> None:
-    for delay in (500, 100, 300, 200, 100, 400):
+    # Apart by more than a busy machine takes to publish them.
+    for delay in (1500, 300, 900, 600, 300, 1200):
         channel.basic_publish(exchange, "", b"%d" % delay, delayed(delay))
     came = [body for _, body in consume(channel, exchange, 6)]
-    assert came == [b"100", b"100", b"200", b"300", b"400", b"500"]
+    assert came == [b"300", b"300", b"600", b"900", b"1200", b"1500"]
 
 
 @pytest.mark.parametrize("delay", [200, "200", Decimal("200.7"), 2**31 - 1, 2**40])

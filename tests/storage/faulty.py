@@ -2,10 +2,10 @@
 
 What it does without being asked, at `crash()`, which is power loss:
 
-- Of the bytes appended to a blob since its last sync any part is kept, byte for byte, and any part
+- Of the bytes appended to a blob since its last sync any part survives, byte for byte, and any part
   lost: whole appends, in any order, or torn at any byte, at both ends. POSIX promises nothing
   between write and fsync, file systems write back pages in an order of their own, and sizes apart
-  from contents. Where lost bytes have kept ones behind them, they read as zeros (a hole); otherwise
+  from contents. Where surviving bytes follow lost ones, they read as zeros (a hole); otherwise
   the blob ends before them. Bytes of something never appended there are not made up: file systems
   that show the old contents of a block are not in use under databases.
 - An append that was refused with ENOSPC may have left bytes, which lay behind the blob's end and
@@ -131,7 +131,7 @@ class Inode:
                 disk += bytes(max(0, append.offset + end - len(disk)))
                 disk[append.offset + start : append.offset + end] = append.data[start:end]
                 kept_to = max(kept_to, append.offset + end)
-        # The size is one more thing not synced: zeros may follow what was kept.
+        # The size is one more thing not synced: zeros may follow the bytes that survived.
         if random.random() < 0.3:
             kept_to = random.randint(kept_to, max(kept_to, len(self.content)))
         self.content = disk[:kept_to]
@@ -176,9 +176,9 @@ class State:
     def lose_power(self, random: Random) -> None:
         for name in sorted({name for name, _ in self.changes}):
             changes = [inode for changed, inode in self.changes if changed == name]
-            kept = random.randint(0, len(changes))
-            if kept:
-                _change(self.names_durable, name, changes[kept - 1])
+            surviving = random.randint(0, len(changes))
+            if surviving:
+                _change(self.names_durable, name, changes[surviving - 1])
         self.names = self.names_durable
         self.sync_names()
         for name in sorted(self.names):

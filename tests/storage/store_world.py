@@ -31,7 +31,7 @@ from tests.support.executors import StepExecutor
 
 Operation: TypeAlias = tuple[Any, ...]
 Batch: TypeAlias = list[Operation]
-Kept: TypeAlias = tuple[bytes, int, int]
+StoredMessage: TypeAlias = tuple[bytes, int, int]
 """What is told apart of a message: its body, when it arrived, its owner's time."""
 
 
@@ -39,7 +39,7 @@ class QueueState:
     """What has to be there of a durable queue."""
 
     def __init__(self) -> None:
-        self.messages: dict[int, Kept] = {}
+        self.messages: dict[int, StoredMessage] = {}
         self.known_end = 0
         """The position behind all that anything was said of."""
 
@@ -66,9 +66,9 @@ class State:
     def apply(self, batch: Batch) -> None:
         for operation in batch:
             match operation:
-                case ("message", number, position, kept):
+                case ("message", number, position, stored):
                     if number in self.queues:
-                        self.queues[number].messages[position] = kept
+                        self.queues[number].messages[position] = stored
                         self._known(number, position + 1)
                 case ("settle", number, first, end):
                     if number in self.queues:
@@ -109,24 +109,26 @@ class Found(NamedTuple):
     """What recovery found, read out."""
 
     definitions: list[bytes]
-    messages: dict[int, dict[int, Kept]]
+    messages: dict[int, dict[int, StoredMessage]]
     next_positions: dict[int, int]
 
 
 def read_out(medium: FaultyMedium, recovery: Recovery) -> Found:
     """Everything in the queues, each checked for order and count."""
-    messages: dict[int, dict[int, Kept]] = {}
+    messages: dict[int, dict[int, StoredMessage]] = {}
     for number, queue in recovery.queues.items():
-        found: list[tuple[int, Kept]] = []
+        found: list[tuple[int, StoredMessage]] = []
         for part in queue.contents:
             if isinstance(part, LoggedMessages):
-                found += [(at, kept_of(each)) for at, each in enumerate(part.messages, part.first)]
+                found += [
+                    (at, stored_message(each)) for at, each in enumerate(part.messages, part.first)
+                ]
                 continue
             name, offset, size = part.segment.name, int(part.offset), int(part.size)
             stored = read_run(read_record(medium, name, offset, size))
             for first, end in part.live:
                 pieces = stored[first - int(part.first) : end - int(part.first)]
-                found += [(at, kept_of(each)) for at, each in enumerate(pieces, first)]
+                found += [(at, stored_message(each)) for at, each in enumerate(pieces, first)]
         positions = [position for position, _ in found]
         assert positions == sorted(set(positions)), f"queue {number}: positions {positions}"
         assert queue.count == len(found), f"queue {number}: {queue.count} for {len(found)}"
@@ -135,7 +137,7 @@ def read_out(medium: FaultyMedium, recovery: Recovery) -> Found:
     return Found([each.data for each in recovery.definitions], messages, next_positions)
 
 
-def kept_of(message: Stored) -> Kept:
+def stored_message(message: Stored) -> StoredMessage:
     """What is told apart of a message."""
     return message.body, int(message.arrived), int(message.expires_at)
 
@@ -409,7 +411,7 @@ class World:
             if persistent and queue.log.durable:
                 targets.append(queue)
                 positions.append(position)
-                self.open.append(("message", number, position, kept_of(message)))
+                self.open.append(("message", number, position, stored_message(message)))
         if targets:
             logs = [queue.log for queue in targets]
             self.store.add_message(logs, positions, message)
@@ -504,12 +506,12 @@ class World:
         if not wanted:
             queue.runs.remove(run)
             return
-        expected = {position: kept_of(queue.messages[position]) for position in wanted}
+        expected = {position: stored_message(queue.messages[position]) for position in wanted}
 
         def done(messages: list[Stored]) -> None:
-            for position, kept in expected.items():
-                read = kept_of(messages[position - int(run.first)])
-                assert read == kept, f"{self._where()}: position {position}"
+            for position, stored in expected.items():
+                read = stored_message(messages[position - int(run.first)])
+                assert read == stored, f"{self._where()}: position {position}"
 
         self.store.read_run(run, done)
 

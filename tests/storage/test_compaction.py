@@ -34,9 +34,9 @@ def fill(owner: Owner, queue: QueueJournal, *, persistent: bool = True) -> list[
     return runs
 
 
-def settle_all_but(owner: Owner, queue: QueueJournal, kept: list[int]) -> None:
+def settle_all_but(owner: Owner, queue: QueueJournal, outstanding: list[int]) -> None:
     at = 0
-    for position in [*kept, COUNT]:
+    for position in [*outstanding, COUNT]:
         queue.settle_range(at, position)
         at = position + 1
     owner.commit()

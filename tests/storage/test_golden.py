@@ -76,8 +76,10 @@ def test_messages_are_those_that_were_confirmed_in_their_order(directory: Path) 
 
     expected = expected_of(directory)["messages"]
     delayed = expected_of(directory).get("delayed", {})
-    kept = {name for _, name, levels in contents.named() if any(one.count for one in levels)}
-    assert kept == {*expected, *delayed}
+    with_messages = {
+        name for _, name, levels in contents.named() if any(one.count for one in levels)
+    }
+    assert with_messages == {*expected, *delayed}
     for vhost, queue, levels in contents.named():
         messages = []
         for found in levels:
@@ -125,13 +127,13 @@ def test_keys_seen_are_those_that_were_published(directory: Path) -> None:
 
 def without_places(message: dict[str, Any]) -> dict[str, Any]:
     """A dumped message as the JSON beside the directory has it."""
-    kept = ("position", "exchange", "routing_key", "properties", "size")
+    fields = ("position", "exchange", "routing_key", "properties", "size")
     body = (
         message["body"].encode()
         if "body" in message
         else base64.b64decode(message["body_base64"], validate=True)
     )
-    return {name: message[name] for name in kept} | {"body_hex": body.hex()}
+    return {name: message[name] for name in fields} | {"body_hex": body.hex()}
 
 
 def test_a_broker_delivers_them(directory: Path, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ class MediumMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.blobs: dict[str, bytes] = {}
-        self.roomy: set[str] = set()
+        self.preallocated: set[str] = set()
         """Those with room set aside by this process."""
         self.head = (0, b"")
 
@@ -74,11 +74,11 @@ class MediumMachine(RuleBasedStateMachine):
     @rule(data=st.binary(max_size=30))
     def next_process(self, data: bytes) -> None:
         self.medium = self.restart()
-        for name in self.roomy:
+        for name in self.preallocated:
             # What the last process wrote ahead is a part of the blob for this one.
             written = len(self.blobs[name])
             self.blobs[name] += bytes(self.medium.size(name) - written)
-        self.roomy.clear()
+        self.preallocated.clear()
         self.compare()
         self.take(data)
 
@@ -113,7 +113,7 @@ class MediumMachine(RuleBasedStateMachine):
     def preallocate(self, name: str, size: int) -> None:
         if name in self.blobs:
             self.medium.preallocate(name, size)
-            self.roomy.add(name)
+            self.preallocated.add(name)
         else:
             with pytest.raises(NoSuchBlob):
                 self.medium.preallocate(name, size)
@@ -140,7 +140,7 @@ class MediumMachine(RuleBasedStateMachine):
         if name in self.blobs:
             self.medium.delete(name)
             del self.blobs[name]
-            self.roomy.discard(name)
+            self.preallocated.discard(name)
         else:
             with pytest.raises(NoSuchBlob):
                 self.medium.delete(name)

@@ -1,4 +1,4 @@
-"""Salvage: what is damaged is set aside and told, what is left is kept, and a start accepts it."""
+"""Salvage: damaged bytes are set aside and reported, the rest stays, and a start accepts it."""
 
 import json
 import re
@@ -150,13 +150,13 @@ class TestAnyDamage:
         assert inspect(medium).damages == []
         assert len(medium.salvaged()) == len(done.lost)
         after = messages(medium, found)
-        for number, kept in after.items():
-            assert kept == sorted(kept)
+        for number, recovered in after.items():
+            assert recovered == sorted(recovered)
             # What has a position it had before is the same message.
             known = {each[0]: each for each in before.get(number, [])}
-            assert [known.get(each[0], each) for each in kept] == kept
+            assert [known.get(each[0], each) for each in recovered] == recovered
             if not done.lost or number not in concerned:
-                assert kept == before.get(number, [])
+                assert recovered == before.get(number, [])
         if not blob.startswith("log-"):
             assert found.definitions == recover(golden_medium()).definitions
 

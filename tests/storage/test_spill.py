@@ -5,7 +5,7 @@ from leveret_storage.recovery.recover import Recovery, recover
 from leveret_storage.recovery.recovered_queue import OBJECT_BYTES, LoggedMessages
 from tests.storage.faulty import FaultyMedium
 from tests.storage.owning import take
-from tests.storage.store_world import kept_of, read_out
+from tests.storage.store_world import read_out, stored_message
 from tests.storage.test_store import Owner
 
 COUNT = 300
@@ -32,7 +32,7 @@ def killed() -> FaultyMedium:
     return medium
 
 
-EXPECTED = {at: kept_of(message(at)) for at in range(COUNT) if not 40 <= at < 50}
+EXPECTED = {at: stored_message(message(at)) for at in range(COUNT) if not 40 <= at < 50}
 
 
 def loose(found: Recovery) -> int:

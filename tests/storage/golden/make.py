@@ -141,11 +141,11 @@ SHOWN_RAW: Final = "gr\\xfcn"
 
 
 class Model:
-    """What the client expects to be kept."""
+    """What the client expects to be stored."""
 
     def __init__(self) -> None:
         self.queues: dict[str, dict[int, dict[str, Any] | None]] = {}
-        """The messages by position, in order; None for one that is not kept."""
+        """The messages by position, in order; None for one that is not stored."""
         self.delayed: dict[str, list[dict[str, Any]]] = {}
         """By exchange, the messages that wait."""
 
@@ -158,7 +158,7 @@ class Model:
         body: bytes,
         **properties: Any,
     ) -> None:
-        """Publish with a confirm; only what is persistent is kept."""
+        """Publish with a confirm; only a persistent one is stored."""
         message = self._published(run, exchange, routing_key, body, properties)
         for queue in queues:
             messages = self.queues.setdefault(queue, {})
@@ -203,7 +203,7 @@ class Model:
         """Acknowledge messages by their places among those that are ready."""
         run.settle(queue, places)
         messages = self.queues[queue]
-        ready = [position for position, kept in messages.items() if kept is not None]
+        ready = [position for position, stored in messages.items() if stored is not None]
         for place in places:
             messages[ready[place]] = None
 
