@@ -1,4 +1,4 @@
-"""What a queue holds: ready messages, retry-delayed messages, and delivery counts.
+"""The contents of a queue: ready messages, retry-delayed messages, and delivery counts.
 
 It says how a message enters and leaves these: popped, settled, requeued, dropped. When a message is
 dropped because of a limit, and which one, is elsewhere (`limit_enforcer.py`); so is which consumer
