@@ -1,6 +1,6 @@
 """The errors of the storage, one class for each thing that a caller does about it.
 
-A mistake of the calling code (a name outside the alphabet, a negative offset, a closed medium) is a
+An error of the calling code (a name outside the alphabet, a negative offset, a closed medium) is a
 ValueError, not one of these.
 """
 
@@ -23,7 +23,7 @@ class MediumFull(StorageError):
 
 
 class MediumFailed(StorageError):
-    """A write or a sync failed, and what is durable is not known any more.
+    """A write or a sync failed: it is not known any more what is durable.
 
     The medium refuses every further change. Only another process can recover, from what it finds:
     the kernel drops what it could not write and reports that once, so a second sync of the same

@@ -1,34 +1,34 @@
-"""The medium: the few calls behind which everything a store keeps lies.
+"""The medium: the interface to where a store's data lie.
 
 A medium holds **blobs**, which only grow at their end, and one **head**, a small record that is
 replaced as a whole. Nothing is written in place, nothing live is renamed, the order of names means
-nothing. The local directory (filesystem.py) and the faulty one of the tests stand behind these
-calls; an engine that keeps every blob on several machines can, so the rules are no stronger than it
-needs.
+nothing. The local directory (media/filesystem.py) and the faulty medium of the tests implement it.
+A replicated engine can, too: the rules are no stronger than a store needs.
 
-What is durable, that is, still there after power was lost at any instant:
+Everything of a store on disk goes through this interface, also what a salvage sets aside.
+
+What is durable, that is, present after power loss at any instant:
 
 - Of a blob: the bytes, and the existence, that a later `sync` of this blob covered. Nothing else.
-  Of the bytes appended since, any part may be there or not: later ones where earlier ones are
-  missing, cut at any byte, and where bytes are missing before others that are there, zeros are
-  read.
+  Of the bytes appended since, any part may be present or lost: later ones where earlier ones are
+  lost, cut at any byte. Where bytes are lost before others that are present, zeros are read.
 - Behind the bytes of a blob with a preallocated tail (`preallocate`) the next process may find
   zeros: at most as many as were preallocated, whether power was lost or not.
-- Of names: a blob created and never synced may be gone. One that was deleted may be back, until a
-  later `write_head` returned. So a name is used once: what is found under a name used twice may be
-  the first blob.
-- The head: the last one that `write_head` returned for, or the one it was about to write. Whoever
-  finds a head finds every blob gone that was deleted before it was written.
-- The death of the process alone takes nothing away, and makes nothing durable either: what is read
-  after a start has to be synced before anything is built on it.
+- Of names: a blob created and never synced may be lost. A deleted one may be present again, until
+  a later `write_head` returned. So a name is used once: what is found under a name used twice may
+  be the first blob.
+- The head: the last one that `write_head` returned for, or the one it was writing. A process that
+  finds a head does not find any blob that was deleted before that head was written.
+- The death of the process alone loses nothing, and makes nothing durable: what is read after a
+  start has to be synced before anything depends on it.
 
-Owners and epochs: a medium is written by one owner, named by its epoch, a number that only grows. A
+Owners and epochs: a medium is written by one owner, known by its epoch, a number that only grows. A
 handle takes the medium with its first `write_head` (expected: the epoch read; new: a larger one)
-and may write nothing before. When another owner has taken it since, every call that writes raises
-LostEpoch, from the next one on, and nothing of it is kept.
+and may write nothing before. After another owner has taken it, every call that writes raises
+LostEpoch, and has no effect.
 
-After MediumFailed every call that writes raises MediumFailed; calls that read go on, but what they
-see of bytes not synced is no proof that the disk has them. MediumFull alone is no failure.
+After MediumFailed every call that writes raises MediumFailed. Calls that read still work, but bytes
+that they return and that were not synced may not be on the disk. MediumFull is no failure.
 
 Several commits in flight: `append_synced_later` begins an append and returns; up to
 `commits_in_flight_max` of them may be under way. What is appended lies in the order in which the
@@ -38,8 +38,8 @@ if each were the only one a `sync` covered: a crash may keep a later append and 
 
 Calls block, and may be made from any thread. Of those that change one blob (append, append_synced,
 sync, delete) one at a time; on different blobs at the same time. `preallocate` runs beside all but
-`delete`. `write_head` one at a time. Calls that read run
-beside everything, and see each append that returned before, and of one under way any part.
+`delete`. `write_head` one at a time. Calls that read run beside everything; they see each append
+that returned before, and any part of one under way.
 """
 
 import re
@@ -50,23 +50,23 @@ from typing import Final
 from leveret_storage.errors import StorageError
 
 NAME_BYTES_MAX: Final = 100
-"""Bytes of a blob's name: room for two numbers of 20 digits and words around them, and far from the
-255 of any file system."""
+"""Bytes of a blob's name: enough for two numbers of 20 digits and words around them, and far below
+the 255 of any file system."""
 
 HEAD_BYTES_MAX: Final = 4000
-"""Bytes of the head's data: framed it fits one 4 KiB block. What is larger belongs in a blob that
+"""Bytes of the head's data: framed it fits into one 4 KiB block. Larger data belong in a blob that
 the head names."""
 
 EPOCH_MAX: Final = 2**63 - 1
 """The largest epoch: what a signed column of 64 bits holds."""
 
-# No capitals: some file systems do not tell them from small letters. No leading dot or dash: tools
-# do special things with such names.
+# No capitals: some file systems do not distinguish them from small letters. No leading dot or dash:
+# tools treat such names specially.
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
 class Medium(ABC):
-    """A handle of one owner, or of a reader; see the module for what every call has in common."""
+    """A handle of one owner, or of a reader. The module says what holds for every call."""
 
     commits_in_flight_max: int = 1
     """Calls of `append_synced_later` that may be under way at one time, from 1. Where it is 1, a
@@ -74,7 +74,7 @@ class Medium(ABC):
 
     @abstractmethod
     def create(self, name: str) -> None:
-        """Make an empty blob.
+        """Create an empty blob.
 
         Not durable before the first `sync` of it. Raises BlobExists, MediumFull (no blob was made),
         MediumFailed, LostEpoch.
@@ -82,17 +82,17 @@ class Medium(ABC):
 
     @abstractmethod
     def append(self, name: str, data: bytes) -> int:
-        """Put all of `data` at the end of the blob, and return the offset it begins at.
+        """Append all of `data` to the blob, and return the offset it begins at.
 
         Not durable before a later `sync`. Raises NoSuchBlob, LostEpoch, MediumFailed, and
-        MediumFull: then the blob is as it was before and the append may be tried again; after power
-        loss bytes of the refused data may be found where it would have been, as of any append not
+        MediumFull: then the blob is as it was before and the append may be tried again. After power
+        loss bytes of the refused data may be found where they would have been, as of any append not
         synced.
         """
 
     @abstractmethod
     def sync(self, name: str) -> None:
-        """Make durable what was appended before this call, by whomever, and the blob's existence.
+        """Make durable what was appended before this call, by any owner, and the blob's existence.
 
         Raises NoSuchBlob, LostEpoch, and MediumFailed for every failure, a full disk included: some
         of the bytes may be durable, any may be lost, and no later call can tell.
@@ -100,7 +100,7 @@ class Medium(ABC):
 
     @abstractmethod
     def append_synced(self, name: str, data: bytes) -> int:
-        """`append`, then `sync`, with less waiting than two calls cost. Raises what they raise."""
+        """`append`, then `sync`, in less time than two calls take. Raises what they raise."""
 
     def append_synced_later(
         self, name: str, data: bytes, answer: Callable[[StorageError | None], None]
@@ -126,7 +126,7 @@ class Medium(ABC):
 
     @abstractmethod
     def read(self, name: str, offset: int, size: int) -> bytes:
-        """Return `size` bytes from `offset`; fewer only where the blob ends, none behind its end.
+        """Return `size` bytes from `offset`: fewer where the blob ends, none behind its end.
 
         Raises NoSuchBlob, ReadFailed.
         """
@@ -141,26 +141,26 @@ class Medium(ABC):
 
     @abstractmethod
     def delete(self, name: str) -> None:
-        """Remove the blob. A `read` of it that has begun ends as it would have.
+        """Delete the blob. A `read` of it that has begun is not affected.
 
-        Not durable before a later `write_head`: until then power loss may bring the blob back, with
+        Not durable before a later `write_head`: until then power loss may restore the blob, with
         all that was synced of it. Raises NoSuchBlob, LostEpoch, MediumFailed.
         """
 
     @abstractmethod
     def read_head(self) -> tuple[int, bytes]:
-        """Return the head's epoch and data; (0, b"") where none was ever written.
+        """Return the head's epoch and data; (0, b"") if there is none.
 
         Raises ReadFailed, Damaged, UnknownFormat.
         """
 
     @abstractmethod
     def write_head(self, expected_epoch: int, epoch: int, data: bytes) -> None:
-        """Replace the head if its epoch is the expected one, and be the owner from then on.
+        """Replace the head if its epoch is the expected one, and become the owner.
 
-        `epoch` is `expected_epoch` where this handle is the owner already, else larger; `data` has
-        at most HEAD_BYTES_MAX bytes. Durable when it returns, as is every creation and deletion
-        before it. Raises LostEpoch (another epoch is there, the head is unchanged), MediumFull
+        `epoch` is `expected_epoch` if this handle is the owner already, else larger; `data` has at
+        most HEAD_BYTES_MAX bytes. Durable when it returns, as is every creation and deletion before
+        it. Raises LostEpoch (the head has another epoch, and is unchanged), MediumFull
         (unchanged, may be tried again), Damaged, UnknownFormat, and MediumFailed: then power loss
         leaves either the old head or the new one.
         """
@@ -185,32 +185,32 @@ class Medium(ABC):
 
     @abstractmethod
     def free_bytes(self) -> int:
-        """Return how many bytes may still be appended, as far as is known. Raises ReadFailed."""
+        """Return how many bytes can still be appended, as far as is known. Raises ReadFailed."""
 
     @abstractmethod
     def close(self) -> None:
-        """Give everything back. Makes nothing durable; the handle is of no use any more."""
+        """Release all resources. Makes nothing durable; every later call raises ValueError."""
 
 
 def check_name(name: str) -> None:
-    """Raise ValueError unless `name` may be a blob's."""
+    """Raise ValueError if `name` is not a valid name of a blob."""
     if not is_name(name):
         raise ValueError(f"not the name of a blob: {name!r}")
 
 
 def is_name(name: str) -> bool:
-    """Whether a blob may be called so: a-z, 0-9, and inside also . _ -, at most NAME_BYTES_MAX."""
+    """Whether a name is valid: a-z, 0-9, behind the first also . _ -, at most NAME_BYTES_MAX."""
     return len(name) <= NAME_BYTES_MAX and _NAME.fullmatch(name) is not None
 
 
 def check_range(offset: int, size: int) -> None:
-    """Raise ValueError unless a blob can have these bytes."""
+    """Raise ValueError if `offset` or `size` is negative."""
     if offset < 0 or size < 0:
         raise ValueError(f"no range of a blob: {size} bytes from {offset}")
 
 
 def check_head(expected_epoch: int, epoch: int, data: bytes) -> None:
-    """Raise ValueError unless this can be given to `write_head`."""
+    """Raise ValueError if these are no valid arguments of `write_head`."""
     if not 0 <= expected_epoch <= epoch <= EPOCH_MAX or epoch == 0:
         raise ValueError(f"epochs only grow: {epoch} after {expected_epoch}")
     if len(data) > HEAD_BYTES_MAX:

@@ -197,4 +197,4 @@ class TestFullDisk:
             assert broker.wait() == 3
 
         (failure,) = [line for line in broker.log_text().splitlines() if "storage failed" in line]
-        assert "no room" in failure
+        assert "no space" in failure

@@ -28,7 +28,7 @@ from 1, every call but free_bytes and close that has not been refused for what i
 
 - CRASH: the call is begun, has any part of its effect, and raises Crashed, as does every later
   call.
-- ENOSPC: the call raises MediumFull and has no effect to be seen. A sync that finds no room is a
+- ENOSPC: the call raises MediumFull and has no effect to be seen. A sync that finds no space is a
   failed sync: delayed allocation.
 - EIO: reading raises ReadFailed. Writing raises MediumFailed, after any part of the effect. A sync
   that failed is the cruel case: the kernel may drop the pages and call them clean, so the bytes are
@@ -277,7 +277,7 @@ class FaultyMedium(Medium):
             raise BlobExists(f"{name} exists already")
         fault = self._fault(Fault.CRASH, Fault.ENOSPC, Fault.EIO)
         if fault is Fault.ENOSPC:
-            raise MediumFull(f"no room to create {name}")
+            raise MediumFull(f"no space to create {name}")
         if fault is None or self._random.random() < 0.5:
             self._state.set_name(name, Inode())
         self._end(fault, "create", name)
@@ -290,7 +290,7 @@ class FaultyMedium(Medium):
         offset = len(inode.content)
         if fault is Fault.ENOSPC or len(data) > self.free_bytes():
             inode.refused.append(UnsyncedAppend(offset, data[: self._random.randint(0, len(data))]))
-            raise MediumFull(f"no room to append {len(data)} bytes to {name}")
+            raise MediumFull(f"no space to append {len(data)} bytes to {name}")
         if fault is Fault.EIO:
             data = data[: self._random.randint(0, len(data))]
         inode.append(data)
@@ -382,7 +382,7 @@ class FaultyMedium(Medium):
             raise LostEpoch(f"the owner has epoch {self._state.epoch}, not {expected_epoch}")
         fault = self._fault(Fault.CRASH, Fault.ENOSPC, Fault.EIO)
         if fault is Fault.ENOSPC:
-            raise MediumFull("no room to write the head")
+            raise MediumFull("no space to write the head")
         if fault is None or self._random.random() < 0.5:
             self._state.sync_names()
             if fault is None or self._random.random() < 0.5:
@@ -406,7 +406,7 @@ class FaultyMedium(Medium):
     def _set_aside(self, name: str, data: bytes) -> str:
         fault = self._fault(Fault.CRASH, Fault.ENOSPC, Fault.EIO)
         if fault is Fault.ENOSPC:
-            raise MediumFull(f"no room to set {name} aside")
+            raise MediumFull(f"no space to set {name} aside")
         if fault is None or self._random.random() < 0.5:
             self._state.salvaged[name] = data
         self._end(fault, "set aside", name)

@@ -15,131 +15,18 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import accumulate
 from random import Random
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 from leveret_storage.errors import MediumFull, StorageError
-from leveret_storage.format.entries import Stored, read_run
-from leveret_storage.recovery.recover import Recovery, recover
-from leveret_storage.recovery.recovered_queue import LoggedMessages
+from leveret_storage.format.entries import Stored
+from leveret_storage.recovery.recover import recover
 from leveret_storage.segments.queue_journal import QueueJournal, Run
-from leveret_storage.segments.segment_writer import read_record
 from leveret_storage.store.limits import StoreLimits
 from leveret_storage.store.store import Store
 from tests.storage.faulty import Crashed, Fault, FaultyMedium
 from tests.storage.owning import take
+from tests.storage.store_model import Batch, Found, State, kept_of, read_out
 from tests.support.executors import StepExecutor
-
-Operation: TypeAlias = tuple[Any, ...]
-Batch: TypeAlias = list[Operation]
-StoredMessage: TypeAlias = tuple[bytes, int, int]
-"""What is told apart of a message: its body, when it arrived, its owner's time."""
-
-
-class QueueState:
-    """What has to be there of a durable queue."""
-
-    def __init__(self) -> None:
-        self.messages: dict[int, StoredMessage] = {}
-        self.known_end = 0
-        """The position behind all that anything was said of."""
-
-    def copy(self) -> "QueueState":
-        other = QueueState()
-        other.messages = dict(self.messages)
-        other.known_end = self.known_end
-        return other
-
-
-class State:
-    """What has to be there after some number of batches."""
-
-    def __init__(self) -> None:
-        self.definitions: list[bytes] = []
-        self.queues: dict[int, QueueState] = {}
-
-    def copy(self) -> "State":
-        other = State()
-        other.definitions = list(self.definitions)
-        other.queues = {number: queue.copy() for number, queue in self.queues.items()}
-        return other
-
-    def apply(self, batch: Batch) -> None:
-        for operation in batch:
-            match operation:
-                case ("message", number, position, stored):
-                    if number in self.queues:
-                        self.queues[number].messages[position] = stored
-                        self._known(number, position + 1)
-                case ("settle", number, first, end):
-                    if number in self.queues:
-                        for position in range(first, end):
-                            self.queues[number].messages.pop(position, None)
-                        self._known(number, end)
-                case ("define", data):
-                    self.definitions.append(data)
-                case ("add", number):
-                    self.queues[number] = QueueState()
-                case ("drop", number):
-                    del self.queues[number]
-                case _:
-                    raise AssertionError(operation)
-
-    def _known(self, number: int, end: int) -> None:
-        queue = self.queues[number]
-        queue.known_end = max(queue.known_end, end)
-
-    def difference(self, found: "Found") -> str:
-        """How what was found differs from this, in one line; or nothing."""
-        if found.definitions != self.definitions:
-            return f"definitions {found.definitions}, not {self.definitions}"
-        if found.messages.keys() != self.queues.keys():
-            return f"queues {sorted(found.messages)}, not {sorted(self.queues)}"
-        for number, queue in self.queues.items():
-            there, wanted = found.messages[number], queue.messages
-            if there != wanted:
-                lost = sorted(wanted.keys() - there.keys())
-                more = sorted(there.keys() - wanted.keys())
-                return f"queue {number}: without positions {lost}, and with {more}"
-            if found.next_positions[number] < queue.known_end:
-                return f"queue {number}: would use {found.next_positions[number]} again"
-        return ""
-
-
-class Found(NamedTuple):
-    """What recovery found, read out."""
-
-    definitions: list[bytes]
-    messages: dict[int, dict[int, StoredMessage]]
-    next_positions: dict[int, int]
-
-
-def read_out(medium: FaultyMedium, recovery: Recovery) -> Found:
-    """Everything in the queues, each checked for order and count."""
-    messages: dict[int, dict[int, StoredMessage]] = {}
-    for number, queue in recovery.queues.items():
-        found: list[tuple[int, StoredMessage]] = []
-        for part in queue.contents:
-            if isinstance(part, LoggedMessages):
-                found += [
-                    (at, stored_message(each)) for at, each in enumerate(part.messages, part.first)
-                ]
-                continue
-            name, offset, size = part.segment.name, int(part.offset), int(part.size)
-            stored = read_run(read_record(medium, name, offset, size))
-            for first, end in part.live:
-                pieces = stored[first - int(part.first) : end - int(part.first)]
-                found += [(at, stored_message(each)) for at, each in enumerate(pieces, first)]
-        positions = [position for position, _ in found]
-        assert positions == sorted(set(positions)), f"queue {number}: positions {positions}"
-        assert queue.count == len(found), f"queue {number}: {queue.count} for {len(found)}"
-        messages[number] = dict(found)
-    next_positions = {number: queue.next_position for number, queue in recovery.queues.items()}
-    return Found([each.data for each in recovery.definitions], messages, next_positions)
-
-
-def stored_message(message: Stored) -> StoredMessage:
-    """What is told apart of a message."""
-    return message.body, int(message.arrived), int(message.expires_at)
 
 
 class OwnedQueue:
@@ -263,7 +150,7 @@ class World:
         return faults
 
     def _begin(self) -> None:
-        take_until_room(self.medium)
+        take_when_not_full(self.medium)
         spill_bytes = self.random.choice((0, 0, 0, 1000) if self.deep else (0, 1, 1000))
         recovery = recover(self.medium, spill_bytes=spill_bytes)
         found = read_out(self.medium, recovery)
@@ -381,7 +268,7 @@ class World:
 
     def _after_failure(self) -> None:
         """The owner exits; what was under way may come to its end before that."""
-        full = any("room" in str(failure) for failure in self.failures)
+        full = any("no space" in str(failure) for failure in self.failures)
         assert self.planned, f"{self._where()}: {self.failures}"
         assert not full, f"{self._where()}: {self.failures}"
         self._count("failed")
@@ -545,8 +432,8 @@ class World:
             self._count("moved")
 
 
-def take_until_room(medium: FaultyMedium) -> None:
-    """Become the owner, as soon as the medium has room for that."""
+def take_when_not_full(medium: FaultyMedium) -> None:
+    """Become the owner, as soon as the medium is not full."""
     while True:
         try:
             take(medium)

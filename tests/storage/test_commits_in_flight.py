@@ -8,7 +8,7 @@ from leveret_storage.store.limits import StoreLimits
 from leveret_storage.store.store import Store
 from tests.storage.faulty import Fault, FaultyMedium
 from tests.storage.owning import take
-from tests.storage.test_store import stored
+from tests.storage.store_owner import stored
 from tests.support.executors import StepExecutor
 
 IN_FLIGHT = 4

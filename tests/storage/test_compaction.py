@@ -9,8 +9,8 @@ from leveret_storage.recovery.inspection import inspect
 from leveret_storage.recovery.recover import recover
 from leveret_storage.segments.queue_journal import QueueJournal, Run
 from tests.storage.faulty import FaultyMedium
-from tests.storage.store_world import read_out
-from tests.storage.test_store import Owner, after_power_loss
+from tests.storage.store_model import read_out
+from tests.storage.store_owner import Owner, after_power_loss
 
 SEGMENT_BYTES = 6000
 COUNT = 600

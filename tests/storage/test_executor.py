@@ -1,4 +1,4 @@
-"""The writing thread: order, a medium without room, and what comes behind a job that failed."""
+"""The writing thread: order, a full medium, and the jobs after one that failed."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -14,7 +14,7 @@ from leveret_storage.media.executor import Executor, InlineExecutor, ThreadExecu
 DEADLINE_S = 60.0
 
 
-class QueueHost:
+class Caller:
     """Where the store lives: it runs what the thread posts, one by one, when a test asks."""
 
     def __init__(self) -> None:
@@ -29,8 +29,8 @@ class QueueHost:
 
 
 @pytest.fixture
-def host() -> Iterator[QueueHost]:
-    made = QueueHost()
+def host() -> Iterator[Caller]:
+    made = Caller()
     yield made
     made.executor.close()
 
@@ -42,7 +42,7 @@ def fail(error: StorageError) -> Callable[[], None]:
     return job
 
 
-def test_jobs_are_done_in_order_on_another_thread(host: QueueHost) -> None:
+def test_jobs_are_done_in_order_on_another_thread(host: Caller) -> None:
     def job(number: int) -> tuple[int, str]:
         return number, current_thread().name
 
@@ -54,61 +54,61 @@ def test_jobs_are_done_in_order_on_another_thread(host: QueueHost) -> None:
     assert host.results == [(number, "writing") for number in range(20)]
 
 
-def test_what_finds_no_room_is_done_again_until_there_is_some(host: QueueHost) -> None:
-    room = Event()
+def test_a_job_on_a_full_medium_is_retried_until_there_is_space(host: Caller) -> None:
+    space = Event()
     attempts: list[bool] = []
 
     def job() -> str:
-        attempts.append(room.is_set())
-        if not room.is_set():
-            raise MediumFull("no room")
+        attempts.append(space.is_set())
+        if not space.is_set():
+            raise MediumFull("no space")
         return "done"
 
     host.executor.submit(job, host.results.append)
     host.turn()
-    assert (host.told, host.results) == (["no room"], [])
+    assert (host.told, host.results) == (["no space"], [])
 
-    room.set()
+    space.set()
     host.turn()
     host.turn()
 
-    assert (host.told, host.results) == (["no room", ""], ["done"])
+    assert (host.told, host.results) == (["no space", ""], ["done"])
     assert attempts[0] is False
     assert attempts[-1] is True
 
 
-def test_what_makes_room_is_done_while_another_job_waits_for_room(host: QueueHost) -> None:
-    room = Event()
+def test_a_freeing_job_runs_while_another_one_waits_for_space(host: Caller) -> None:
+    space = Event()
 
     def fill() -> str:
-        if not room.is_set():
-            raise MediumFull("no room")
+        if not space.is_set():
+            raise MediumFull("no space")
         return "filled"
 
     def free() -> str:
-        room.set()
+        space.set()
         return "freed"
 
     host.executor.submit(fill, host.results.append)
     host.turn()
-    assert host.told == ["no room"]
+    assert host.told == ["no space"]
 
     host.executor.submit_freeing(free, host.results.append)
     for _ in range(3):
         host.turn()
 
-    assert (host.told, host.results) == (["no room", ""], ["freed", "filled"])
+    assert (host.told, host.results) == (["no space", ""], ["freed", "filled"])
 
 
-def test_what_makes_room_is_done_where_nothing_waits(host: QueueHost) -> None:
+def test_a_freeing_job_runs_where_none_waits(host: Caller) -> None:
     host.executor.submit_freeing(lambda: "freed", host.results.append)
     host.turn()
 
     assert host.results == ["freed"]
 
 
-def test_closing_gives_up_what_finds_no_room(host: QueueHost) -> None:
-    full = MediumFull("no room")
+def test_closing_gives_up_a_job_on_a_full_medium(host: Caller) -> None:
+    full = MediumFull("no space")
     behind: list[str] = []
     host.executor.submit(fail(full), host.results.append)
     host.executor.submit(lambda: behind.append("ran"), host.results.append)
@@ -121,7 +121,7 @@ def test_closing_gives_up_what_finds_no_room(host: QueueHost) -> None:
     assert behind == []
 
 
-@pytest.mark.parametrize("make", [lambda: QueueHost().executor, InlineExecutor])
+@pytest.mark.parametrize("make", [lambda: Caller().executor, InlineExecutor])
 @pytest.mark.parametrize("error", [MediumFailed("bad"), ReadFailed("bad")])
 def test_nothing_is_run_behind_a_job_that_failed(
     make: Callable[[], Executor], error: StorageError

@@ -4,19 +4,14 @@ import errno
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from leveret_storage.errors import (
-    Damaged,
-    LostEpoch,
     MediumFailed,
     MediumFull,
-    NoSuchBlob,
     ReadFailed,
-    UnknownFormat,
 )
 from leveret_storage.media.filesystem import FilesystemMedium
 from tests.storage.owning import content, put, take
@@ -100,7 +95,7 @@ class TestDurability:
         medium.close()
 
     @needs_write_and_sync_in_one
-    def test_what_fits_into_room_is_written_and_synced_in_one_call(
+    def test_what_fits_into_the_preallocated_tail_is_written_and_synced_in_one_call(
         self, directory: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         medium = opened(directory)
@@ -119,14 +114,14 @@ class TestDurability:
         assert calls.take() == ["fdatasync blobs/a"]
         medium.append_synced("a", b"7890")
         assert calls.take() == ["write and sync blobs/a"]
-        medium.append_synced("a", b"there is no room for this")
+        medium.append_synced("a", b"this does not fit into it")
         assert calls.take() == ["fdatasync blobs/a"]
         assert (
-            content(medium, "a") == b"1not all was synced before1234567890there is no room for this"
+            content(medium, "a") == b"1not all was synced before1234567890this does not fit into it"
         )
         medium.close()
 
-    def test_room_in_a_blob_that_was_never_synced_does_not_make_its_name_durable(
+    def test_preallocation_in_a_blob_never_synced_does_not_make_its_name_durable(
         self, directory: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         medium = opened(directory)
@@ -220,7 +215,7 @@ class TestFailure:
         assert medium.read_head() == (1, b"")
         medium.close()
 
-    def test_a_sync_that_fails_while_making_room_ends_the_medium(self, directory: Path) -> None:
+    def test_a_failed_sync_of_an_evicted_descriptor_ends_the_medium(self, directory: Path) -> None:
         medium = opened(directory, descriptors_max=1)
         put(medium, "a", b"1")
         os.mkfifo(directory / "blobs" / "pipe")
@@ -231,7 +226,7 @@ class TestFailure:
         assert content(medium, "a") == b"1"
         medium.close()
 
-    def test_an_append_is_not_made_when_making_room_for_it_failed(self, directory: Path) -> None:
+    def test_an_append_is_not_made_when_the_eviction_for_it_failed(self, directory: Path) -> None:
         medium = opened(directory, descriptors_max=1)
         put(medium, "a", b"1")
         os.mkfifo(directory / "blobs" / "pipe")
@@ -262,7 +257,7 @@ class TestFailure:
             medium.append_synced("a", b"3")
         medium.close()
 
-    def test_room_that_cannot_be_synced_ends_the_medium(
+    def test_a_preallocation_that_cannot_be_synced_ends_the_medium(
         self, directory: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         medium = opened(directory)
@@ -279,7 +274,7 @@ class TestFailure:
             medium.append("a", b"2")
         medium.close()
 
-    def test_where_there_is_no_room_none_is_set_aside_and_appends_go_on(
+    def test_on_a_full_disk_nothing_is_preallocated_and_appends_go_on(
         self, directory: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         medium = opened(directory)
@@ -307,7 +302,7 @@ class TestFailure:
         medium.close()
 
     @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
-    def test_a_head_without_room_leaves_the_old_one(
+    def test_a_head_on_a_full_disk_leaves_the_old_one(
         self, directory: Path, monkeypatch: pytest.MonkeyPatch, number: int
     ) -> None:
         medium = opened(directory)
@@ -364,7 +359,7 @@ medium.sync("a")
 
 
 class TestFullDisk:
-    def test_a_refused_append_leaves_nothing_and_goes_through_once_there_is_room(
+    def test_a_refused_append_leaves_nothing_and_succeeds_once_there_is_space(
         self, directory: Path
     ) -> None:
         """Nothing simulated: the kernel takes a part of the append and refuses the rest."""
@@ -372,212 +367,9 @@ class TestFullDisk:
             [sys.executable, "-c", FILL_UP, str(directory)], capture_output=True, text=True
         )
         assert done.stderr == ""
-        full = f"no room to append to {directory}/blobs/a: File too large"
+        full = f"no space to append to {directory}/blobs/a: File too large"
         assert done.stdout.splitlines() == [full, "9000", full, "9000", "9500"]
         medium = FilesystemMedium(directory)
         parts = (b"\0" * 4_000, b"\1" * 4_000, b"x" * 1_000, b"z" * 500, b"y" * 4_000)
         assert content(medium, "a") == b"".join(parts)
         medium.close()
-
-
-class TestDescriptors:
-    def files_open(self) -> int:
-        return len(os.listdir("/proc/self/fd"))
-
-    def test_many_blobs_are_written_and_read_through_few_descriptors(self, directory: Path) -> None:
-        medium = opened(directory, descriptors_max=4)
-        before = self.files_open()
-        names = [f"blob-{number}" for number in range(50)]
-        for name in names:
-            medium.create(name)
-        most = 0
-        for turn in (b"one", b"two"):
-            for name in names:
-                medium.append(name, name.encode() + turn)
-                most = max(most, self.files_open())
-        for name in names:
-            assert content(medium, name) == f"{name}one{name}two".encode()
-            medium.sync(name)
-            most = max(most, self.files_open())
-        assert most <= before + 4
-        medium.close()
-
-    def test_unsynced_bytes_are_synced_before_their_descriptor_is_closed(
-        self, directory: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        medium = opened(directory, descriptors_max=1)
-        medium.create("a")
-        calls = SyncCalls(monkeypatch, directory)
-        medium.append("a", b"1")
-        medium.create("b")
-        assert calls.take() == ["fdatasync blobs/a"]
-        medium.create("c")
-        assert calls.take() == []
-        medium.close()
-
-    def test_more_readers_than_descriptors_all_get_their_bytes(self, directory: Path) -> None:
-        medium = opened(directory, descriptors_max=2)
-        names = [f"blob-{number}" for number in range(12)]
-        for name in names:
-            put(medium, name, name.encode() * 1000)
-        before = self.files_open()
-
-        def read_all(turn: int) -> int:
-            for number in range(200):
-                name = names[(number * turn) % len(names)]
-                assert content(medium, name) == name.encode() * 1000
-            return self.files_open()
-
-        with ThreadPoolExecutor(max_workers=6) as readers:
-            open_then = list(readers.map(read_all, range(1, 7)))
-        # Each thread also has the listing of the directory open while it counts.
-        assert max(open_then) <= before + 6
-        medium.close()
-
-    def test_deleting_gives_the_descriptor_back(self, directory: Path) -> None:
-        medium = opened(directory)
-        before = self.files_open()
-        put(medium, "a", b"1")
-        assert self.files_open() == before + 1
-        medium.delete("a")
-        assert self.files_open() == before
-        medium.close()
-
-    def test_deleting_and_closing_give_back_the_descriptors_of_room(self, directory: Path) -> None:
-        before = self.files_open()
-        medium = opened(directory)
-        for name in ("a", "b"):
-            put(medium, name, b"1")
-            medium.preallocate(name, 10)
-        medium.delete("a")
-        medium.close()
-        assert self.files_open() == before
-
-    def test_closing_gives_everything_back(self, directory: Path) -> None:
-        before = self.files_open()
-        medium = opened(directory)
-        put(medium, "a", b"1")
-        medium.close()
-        assert self.files_open() == before
-
-    def test_a_failed_opening_gives_everything_back(self, tmp_path: Path) -> None:
-        before = self.files_open()
-        (tmp_path / "lock").mkdir()
-        with pytest.raises(MediumFailed, match="no lock file"):
-            FilesystemMedium(tmp_path)
-        with pytest.raises(ReadFailed):
-            FilesystemMedium(tmp_path / "nowhere", read_only=True)
-        assert self.files_open() == before
-
-
-class TestDirectory:
-    def test_files_that_are_no_blobs_are_left_alone(self, directory: Path) -> None:
-        medium = opened(directory)
-        foreign = directory / "blobs" / ".nfs0001"
-        foreign.write_text("not ours")
-        put(medium, "a", b"1")
-        assert medium.list() == {"a"}
-        assert foreign.read_text() == "not ours"
-        medium.close()
-
-    def test_what_is_in_it_is_for_its_owner_alone(self, directory: Path) -> None:
-        medium = opened(directory)
-        put(medium, "a", b"1")
-        medium.close()
-        for path in (directory, *directory.rglob("*")):
-            assert path.stat().st_mode & 0o077 == 0, path
-
-    def test_a_directory_that_cannot_be_made_is_named(self, tmp_path: Path) -> None:
-        (tmp_path / "file").write_text("")
-        with pytest.raises(MediumFailed, match="file/data cannot be made: Not a directory"):
-            FilesystemMedium(tmp_path / "file" / "data")
-
-    def test_a_head_begun_and_not_finished_does_not_count(self, directory: Path) -> None:
-        medium = opened(directory)
-        medium.write_head(1, 1, b"good")
-        medium.close()
-        (directory / "head.new").write_bytes(b"LEVERET\n\0\1 and then the power went")
-        medium = FilesystemMedium(directory)
-        assert medium.read_head() == (1, b"good")
-        take(medium, b"next")
-        assert medium.read_head() == (2, b"next")
-        medium.close()
-
-    def test_every_flipped_bit_and_every_cut_of_a_head_is_found(self, directory: Path) -> None:
-        medium = opened(directory)
-        medium.write_head(1, 1, b"data")
-        path = directory / "head"
-        good = path.read_bytes()
-        spoilt = [good[:size] for size in range(len(good))] + [good + b"\0"]
-        number = int.from_bytes(good, "big")
-        spoilt += [(number ^ 1 << bit).to_bytes(len(good), "big") for bit in range(8 * len(good))]
-        for data in spoilt:
-            path.write_bytes(data)
-            with pytest.raises(Damaged, match="data/head: "):
-                medium.read_head()
-        medium.close()
-
-    def test_a_head_of_a_later_version_is_refused_by_name(self, directory: Path) -> None:
-        medium = opened(directory)
-        (directory / "head").write_bytes(HEAD_OF_VERSION_3)
-        with pytest.raises(
-            UnknownFormat, match="data/head: offset 8: written in format version 3;"
-        ):
-            medium.read_head()
-        with pytest.raises(UnknownFormat):
-            medium.write_head(1, 1, b"")
-        assert (directory / "head").read_bytes() == HEAD_OF_VERSION_3
-        medium.close()
-
-
-class TestSetAside:
-    def test_what_was_set_aside_is_in_a_file_of_its_own(self, directory: Path) -> None:
-        medium = opened(directory)
-        where = medium.set_aside("a-7.bin", b"damaged")
-        assert where == f"{directory}/salvaged/a-7.bin"
-        assert Path(where).read_bytes() == b"damaged"
-        medium.close()
-
-    def test_a_head_that_cannot_be_read_can_be_set_aside_by_who_has_not_taken_it(
-        self, directory: Path
-    ) -> None:
-        opened(directory).close()
-        (directory / "head").write_bytes(b"no head")
-        medium = FilesystemMedium(directory)
-        where = medium.set_head_aside("head-0.bin")
-        assert Path(where).read_bytes() == b"no head"
-        assert not (directory / "head").exists()
-        assert take(medium) == 1
-        medium.close()
-
-
-class TestReadOnly:
-    def test_a_directory_in_use_can_be_read_and_not_written(self, directory: Path) -> None:
-        owner = opened(directory)
-        put(owner, "a", b"1")
-        reader = FilesystemMedium(directory, read_only=True)
-        owner.append("a", b"2")
-        assert content(reader, "a") == b"12"
-        assert reader.read_head() == (1, b"")
-        for change in (
-            lambda: reader.append("a", b"3"),
-            lambda: reader.create("b"),
-            lambda: reader.sync("a"),
-            lambda: reader.delete("a"),
-            lambda: reader.write_head(1, 2, b""),
-        ):
-            with pytest.raises(LostEpoch, match="opened for reading only"):
-                change()
-        owner.delete("a")
-        with pytest.raises(NoSuchBlob):
-            reader.size("a")
-        reader.close()
-        owner.close()
-
-    def test_nothing_is_made_for_a_reader(self, tmp_path: Path) -> None:
-        with pytest.raises(ReadFailed, match="No such file"):
-            FilesystemMedium(tmp_path / "data", read_only=True)
-        assert list(tmp_path.iterdir()) == []
-
-
-HEAD_OF_VERSION_3 = bytes.fromhex("4c4556455245540a 0003 0019 d1fa7867 01 0000000000000001")

@@ -85,19 +85,19 @@ class TestBlobs:
         assert medium.append_synced("a", b"three") == 6
         assert content(medium, "a") == b"onetwothree"
 
-    def test_room_changes_nothing_of_what_a_blob_holds(self, medium: Medium) -> None:
+    def test_preallocation_changes_nothing_of_what_a_blob_holds(self, medium: Medium) -> None:
         put(medium, "a", b"one")
         medium.preallocate("a", 8)
         assert content(medium, "a") == b"one"
         assert medium.read("a", 2, 100) == b"e"
         assert medium.append_synced("a", b"two") == 3
-        assert medium.append("a", b"longer than the room") == 6
+        assert medium.append("a", b"longer than the tail") == 6
         medium.sync("a")
         medium.preallocate("a", 100)
         assert medium.append_synced("a", b"three") == 26
-        assert content(medium, "a") == b"onetwolonger than the roomthree"
+        assert content(medium, "a") == b"onetwolonger than the tailthree"
 
-    def test_behind_a_blob_with_room_the_next_process_finds_zeros(self, disk: Disk) -> None:
+    def test_behind_a_preallocated_blob_the_next_process_finds_zeros(self, disk: Disk) -> None:
         take(disk.medium)
         put(disk.medium, "a", b"one")
         disk.medium.preallocate("a", 100)
@@ -106,7 +106,7 @@ class TestBlobs:
         assert content(medium, "a").rstrip(b"\0") == b"onetwo"
         assert medium.size("a") <= 103
 
-    def test_a_name_may_be_used_again_by_a_blob_without_room(self, medium: Medium) -> None:
+    def test_a_name_may_be_used_again_by_a_blob_without_preallocation(self, medium: Medium) -> None:
         put(medium, "a", b"one")
         medium.preallocate("a", 100)
         medium.delete("a")
@@ -166,7 +166,7 @@ class TestBlobs:
             with pytest.raises(ValueError, match="no range"):
                 medium.read("a", offset, size)
 
-    def test_there_is_room_for_a_small_blob(self, medium: Medium) -> None:
+    def test_a_small_blob_fits(self, medium: Medium) -> None:
         assert medium.free_bytes() > 1000
 
 

@@ -39,7 +39,7 @@ class MediumMachine(RuleBasedStateMachine):
         super().__init__()
         self.blobs: dict[str, bytes] = {}
         self.preallocated: set[str] = set()
-        """Those with room set aside by this process."""
+        """Those that this process has preallocated behind."""
         self.head = (0, b"")
 
     def open(self) -> Medium:

@@ -5,8 +5,8 @@ from leveret_storage.recovery.recover import Recovery, recover
 from leveret_storage.recovery.recovered_queue import OBJECT_BYTES, LoggedMessages
 from tests.storage.faulty import FaultyMedium
 from tests.storage.owning import take
-from tests.storage.store_world import read_out, stored_message
-from tests.storage.test_store import Owner
+from tests.storage.store_model import kept_of, read_out
+from tests.storage.store_owner import Owner
 
 COUNT = 300
 SPILL_BYTES = 5000
@@ -71,11 +71,11 @@ def test_it_is_found_again_whenever_the_power_goes() -> None:
     assert read_out(medium, again).messages[1] == EXPECTED
 
 
-def test_a_disk_without_room_leaves_them_in_memory() -> None:
-    for room in (0, 10, 100, 1000):
+def test_on_a_full_disk_they_stay_in_memory() -> None:
+    for space in (0, 10, 100, 1000):
         medium = killed()
         before = medium.list()
-        medium.capacity_bytes = sum(medium.size(name) for name in before) + room
+        medium.capacity_bytes = sum(medium.size(name) for name in before) + space
 
         found = recover(medium, spill_bytes=SPILL_BYTES)
 

@@ -7,89 +7,12 @@ from functools import partial
 from leveret_storage.errors import MediumFull, StorageError
 from leveret_storage.format.entries import Stored
 from leveret_storage.media.executor import ThreadExecutor
-from leveret_storage.recovery.recover import Recovery, recover
+from leveret_storage.recovery.recover import recover
 from leveret_storage.recovery.recovered_queue import LoggedMessages
-from leveret_storage.segments.queue_journal import QueueJournal, Run
-from leveret_storage.store.limits import LOG_SEGMENTS_MAX, StoreLimits
-from leveret_storage.store.store import Store
+from leveret_storage.segments.queue_journal import Run
 from tests.storage.faulty import Fault, FaultyMedium
-from tests.storage.owning import take
-from tests.storage.store_world import read_out
-from tests.support.executors import StepExecutor
-
-
-class Owner:
-    """Who uses a store: its callbacks, and executors that run when told to."""
-
-    def __init__(
-        self,
-        medium: FaultyMedium,
-        *,
-        log_segment_bytes: int = 10**6,
-        queue_segment_bytes: int = 10**6,
-        log_segments_max: int = LOG_SEGMENTS_MAX,
-    ) -> None:
-        self.medium = medium
-        self.writing, self.reading = StepExecutor(), StepExecutor()
-        self.told: list[int] = []
-        self.failures: list[StorageError] = []
-        self.definitions: list[bytes] = []
-        take(medium)
-        self.recovery = recover(medium)
-        self.definitions += [each.data for each in self.recovery.definitions]
-        self.store = Store(
-            medium,
-            self.writing,
-            self.reading,
-            snapshot=lambda: list(self.definitions),
-            synced=lambda: self.told.append(int(self.store.synced)),
-            failed=self.failures.append,
-            limits=StoreLimits(log_segment_bytes, queue_segment_bytes, log_segments_max, 1000),
-        )
-        for number, found in self.recovery.queues.items():
-            self.store.restore_queue(number, found)
-        self.store.start(self.recovery)
-
-    def run(self) -> None:
-        """Do all there is to do, what that leads to included."""
-        while self.step():
-            continue
-
-    def step(self) -> bool:
-        """Do one thing of those there are to do; whether there was any."""
-        for each in (self.writing, self.reading):
-            if each.results:
-                each.deliver_one()
-                return True
-            if each.jobs:
-                each.run_one()
-                return True
-        return False
-
-    def commit(self) -> None:
-        self.store.commit(force=True)
-        self.run()
-
-    def publish(self, queue: QueueJournal, first: int, count: int, body: bytes = b"x" * 50) -> None:
-        for position, message in enumerate(stored(count, body), first):
-            self.store.add_message([queue], [position], message)
-
-    def used_bytes(self) -> int:
-        return sum(self.medium.size(name) for name in self.medium.list())
-
-    def queue_blobs(self) -> list[str]:
-        return sorted(name for name in self.medium.list() if name.startswith("queue-"))
-
-    def log_blobs(self) -> list[str]:
-        return sorted(name for name in self.medium.list() if name.startswith("log-"))
-
-
-def stored(count: int, body: bytes = b"x" * 50, persistent: bool = True) -> list[Stored]:
-    return [Stored(b"r", b"h", body, persistent) for _ in range(count)]
-
-
-def after_power_loss(medium: FaultyMedium) -> Recovery:
-    return recover(deepcopy(medium).crash())
+from tests.storage.store_model import read_out
+from tests.storage.store_owner import Owner, after_power_loss, stored
 
 
 def test_synced_is_told_of_each_batch_once_and_in_order_after_its_sync() -> None:
@@ -385,7 +308,7 @@ def test_a_full_disk_at_any_call_loses_nothing_and_is_no_failure_but_in_a_sync()
     assert refused > 10
 
 
-def test_disk_that_is_not_needed_is_given_back_while_a_write_waits_for_room() -> None:
+def test_obsolete_segments_are_deleted_while_a_write_waits_for_space() -> None:
     medium = FaultyMedium(1)
     owner = Owner(medium, queue_segment_bytes=1)
     old, busy = owner.store.add_queue(True), owner.store.add_queue(True)
@@ -443,11 +366,11 @@ class TestThreadExecutor:
         assert results == [error, error]
         assert ran == []
 
-    def test_a_job_without_room_is_given_up_at_the_end_with_all_behind_it(self) -> None:
+    def test_a_job_on_a_full_medium_is_given_up_at_the_end_with_all_after_it(self) -> None:
         executor = ThreadExecutor("writing", run_now)
         results: list[object] = []
         attempts: list[int] = []
-        error = MediumFull("no room")
+        error = MediumFull("no space")
 
         def fill() -> None:
             attempts.append(1)

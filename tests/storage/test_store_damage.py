@@ -9,8 +9,9 @@ from leveret_storage.format.file_header import MARK_BYTES
 from leveret_storage.format.record_reader import RecordReader
 from leveret_storage.recovery.recover import recover
 from tests.storage.faulty import FaultyMedium
-from tests.storage.store_world import World, read_out
-from tests.storage.test_store import Owner, stored
+from tests.storage.store_model import read_out
+from tests.storage.store_owner import Owner, stored
+from tests.storage.store_world import World
 
 WORLDS = 150
 

@@ -11,7 +11,7 @@ from leveret_storage.recovery.recover import recover
 from leveret_storage.segments.queue_journal import QueueJournal
 from leveret_storage.store.store import Store
 from tests.storage.owning import take
-from tests.storage.test_store import stored
+from tests.storage.store_owner import stored
 
 
 class Owner:

@@ -50,7 +50,7 @@ class Storage:
         """
         self.failed = False
         self._loop = asyncio.get_running_loop()
-        self._tell_failed = failed
+        self._on_failed = failed
         self.full = ""
         """The error of the medium while it is full, else ""."""
         self._timer: asyncio.TimerHandle | None = None
@@ -84,7 +84,7 @@ class Storage:
             self._medium, writing, reading, self._fail, sync == "commit", take=take
         )
         for line in hosted.torn:
-            log.warning("torn end of a file left out", file=line)
+            log.warning("torn tail cut", file=line)
         self._store = hosted.store
         if sync == "interval":
             self._interval_s = config.storage.sync_interval / 1000
@@ -101,7 +101,7 @@ class Storage:
             return 0
 
     def close(self) -> None:
-        """Write and sync what is open, and give the directory back."""
+        """Write and sync the open batch, and release the medium."""
         if self._timer is not None:
             self._timer.cancel()
         self._store.close()
@@ -114,7 +114,7 @@ class Storage:
     def _set_full(self, refusal: str) -> None:
         self.full = refusal
         if refusal:
-            log.warning("the disk is full: writing is tried again", error=refusal)
+            log.warning("disk full: the write is retried", error=refusal)
         else:
             log.warning("the disk is not full any more")
 
@@ -126,7 +126,7 @@ class Storage:
                 error=str(error),
                 data_dir=str(self.directory),
             )
-            self._tell_failed()
+            self._on_failed()
 
 
 def _check_owner(medium: Medium, node_name: str) -> None:

@@ -1,1 +1,1 @@
-"""The media that a store can lie on, and the threads that wait for them."""
+"""The media that a store can use, and the executors that wait for them."""

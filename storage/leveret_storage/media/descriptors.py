@@ -1,9 +1,8 @@
-"""Open descriptors of a directory's files: the most recently used ones, and never more than a
-bound.
+"""A bounded cache of the open descriptors of a directory's files, least recently used first out.
 
-A descriptor with bytes not synced is synced before it is closed to make room. An error in writing
-those bytes back is told to the descriptors that are open when it happens; told to none, it would be
-lost, and a later sync through a new descriptor would succeed.
+A descriptor with unsynced bytes is synced before it is evicted. The kernel reports an error in
+writing those bytes back to the descriptors that are open when it happens; if none is open the error
+is lost, and a later sync through a new descriptor succeeds.
 """
 
 import os
@@ -28,7 +27,7 @@ class Descriptors:
     """Descriptors by name, for any number of threads; each thread borrows one at a time.
 
     `sync` makes a descriptor's bytes durable, or remembers that it could not. It is called outside
-    the lock, and does not raise, since who needs room may only want to read.
+    the lock, and does not raise, as the thread that evicts may only want to read.
     """
 
     def __init__(
@@ -46,7 +45,7 @@ class Descriptors:
 
     @contextmanager
     def borrow(self, name: str, *, create: bool = False) -> Generator[Descriptor, None, None]:
-        """The descriptor of a file, opened (or the file made, if there is none) where needed.
+        """The descriptor of a file, opened if necessary; with `create` the file is created.
 
         Waits while all descriptors are in use. Raises OSError as open does.
         """
@@ -57,7 +56,7 @@ class Descriptors:
             self._release(descriptor)
 
     def drop(self, name: str) -> None:
-        """Forget a file that was deleted; whoever uses its descriptor finishes first."""
+        """Close the descriptor of a file that was deleted, after its users have released it."""
         with self._changed:
             descriptor = self._by_name.pop(name, None)
             if descriptor is not None:
@@ -66,7 +65,7 @@ class Descriptors:
                     self._close(descriptor)
 
     def close(self) -> None:
-        """Close all, syncing nothing. Nobody may be using one."""
+        """Close all, syncing nothing. None may be in use."""
         with self._changed:
             while self._by_name:
                 self._close(self._by_name.popitem()[1])
@@ -81,7 +80,7 @@ class Descriptors:
                     return found
                 if self._open < self._limit:
                     return self._open_file(name, create)
-                self._make_room()
+                self._evict_one()
 
     def _open_file(self, name: str, create: bool) -> Descriptor:
         flags = self._flags | (os.O_CREAT | os.O_EXCL if create else 0)
@@ -91,8 +90,8 @@ class Descriptors:
         self._open += 1
         return descriptor
 
-    def _make_room(self) -> None:
-        """Close or sync the idle descriptor used longest ago, or wait; the caller looks again."""
+    def _evict_one(self) -> None:
+        """Close or sync the idle descriptor used longest ago, or wait; the caller tries again."""
         unused = [each for each in self._by_name.values() if each.users == 0]
         idle = next((each for each in unused if not each.unsynced), unused[0] if unused else None)
         if idle is None:

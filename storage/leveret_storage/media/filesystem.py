@@ -13,7 +13,7 @@ How it becomes durable:
 - The file of a blob with a preallocated tail (preallocation.py) is longer than the blob, and is
   written to in place.
 - Nothing is mapped: reading a mapped file on a failing disk is SIGBUS, not an error.
-- A call that finds no room (ENOSPC, EDQUOT, EFBIG, no descriptor) leaves nothing and raises
+- A call that finds no space (ENOSPC, EDQUOT, EFBIG, no descriptor) leaves nothing and raises
   MediumFull; an append cuts off what it had written. Every other error in writing, and every error
   of a sync, ends the medium (io_errors.py).
 
@@ -355,7 +355,7 @@ class FilesystemMedium(Medium):
             raise self._errors.undone(verb, _blob_path(name), error) from error
 
     def _cut_failed_append(self, name: str, cut: Callable[[], None]) -> None:
-        """Remove what an append had written before it found no room."""
+        """Remove what an append had written before it found no space."""
         try:
             cut()
         except OSError as error:

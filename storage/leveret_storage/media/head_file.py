@@ -65,7 +65,7 @@ class HeadFile:
     def replace(self, epoch: int, data: bytes) -> None:
         """Write a head, durable when this returns.
 
-        :raises MediumFull: if there is no room; the old head stays.
+        :raises MediumFull: if the medium is full; the old head stays.
         :raises MediumFailed:
         """
         self._write_new(encode_head(epoch, data))

@@ -1,9 +1,9 @@
 """The lock on a data directory, so that two processes never write to one.
 
-It is `flock` on the file `lock`, which the kernel lets go of when the holder dies, however it dies.
-What the file says (process id and host name) is there to name the holder to whoever comes second,
-and decides nothing: after kill -9 it is stale, and the next holder writes over it. The file is
-never deleted, because then two processes could each hold a lock on a file of that name.
+It is `flock` on the file `lock`, which the kernel releases when the holder dies, however it dies.
+The file's content (process id and host name) only names the holder in the error of the next
+process: after kill -9 it is stale, and the next holder overwrites it. The file is never deleted,
+because then two processes could each hold a lock on a file of that name.
 """
 
 import fcntl
@@ -40,7 +40,7 @@ class DirectoryLock:
             raise MediumFailed(f"{directory}: cannot be locked: {error.strerror}") from error
 
     def close(self) -> None:
-        """Let go."""
+        """Release the lock."""
         os.close(self._fd)
 
     def _write_holder(self) -> None:
@@ -49,7 +49,7 @@ class DirectoryLock:
         os.pwrite(self._fd, line, 0)
 
     def _read_holder(self) -> str:
-        """Who holds it, from the file; in the instant before the holder has written it, nobody."""
+        """The holder as the file names it; it may not have written the file yet."""
         text = os.pread(self._fd, HOLDER_BYTES_MAX, 0).decode("utf-8", "replace")
         pid, _, host = text.strip().partition(" ")
         if not pid.isdigit():

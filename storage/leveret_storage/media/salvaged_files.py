@@ -18,7 +18,7 @@ def write_salvaged(directory_fd: int, errors: IoErrors, name: str, data: bytes) 
     """Write a file of `salvaged/`, replacing one of the same name; durable, name included.
 
     :returns: its path, relative to the data directory.
-    :raises MediumFull: if there is no room.
+    :raises MediumFull: if the medium is full.
     :raises MediumFailed:
     """
     path = f"{SALVAGED_NAME}/{name}"

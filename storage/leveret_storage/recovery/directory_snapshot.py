@@ -1,12 +1,11 @@
-"""A data directory as it is at one instant, for readers that must not disturb its owner.
+"""A snapshot of a data directory, for readers that must not disturb its owner.
 
-Nothing is written, made or locked. Every blob is opened at the beginning, so that its bytes stay
-readable when the owner deletes it, and has the size it had then: what the owner appends later is
-not seen. Into the zeros that a log segment has written ahead it puts bytes without making the blob
-longer, so the end of every log segment is read at the beginning, too. The sizes of queue segments
-are taken before those of log segments, and those of later log segments before those of earlier
-ones, so what is seen of the log is a prefix of it, and every message that has moved to a queue
-segment is seen in the one or the other.
+Nothing is written, created or locked. Every blob is opened at once, so that its bytes stay readable
+when the owner deletes it, and has the size that it had then: what the owner appends later is not
+seen. Appends to the preallocated tail of a log segment do not make its file longer, so the end of
+every log segment is read at once, too. Queue segments are opened before log segments, and later log
+segments before earlier ones: so the log is seen up to one instant, and every message that was
+flushed to a queue segment is seen in one of the two.
 """
 
 import os
@@ -20,12 +19,12 @@ from leveret_storage.segments.log_segment import PREALLOCATION_BYTES
 from leveret_storage.segments.segment_writer import log_number
 
 ATTEMPTS_MAX: Final = 100
-"""How often the blobs are opened anew because one was deleted meanwhile; each takes about a
-millisecond, and an owner deletes some a second at most."""
+"""Attempts to open all blobs before one of them is deleted. An attempt takes about a millisecond,
+and an owner deletes a few a second at most."""
 
 
 CHANGING_BYTES_MAX: Final = 2 * PREALLOCATION_BYTES
-"""Bytes at the end of a log segment that its owner may still change: more than it writes ahead."""
+"""Bytes at the end of a log segment that its owner may still change: more than it preallocates."""
 
 
 class _Opened(NamedTuple):
@@ -51,13 +50,13 @@ class DirectorySnapshot(Medium):
             for _ in range(ATTEMPTS_MAX):
                 if self._open_all():
                     return
-            raise ReadFailed(f"{directory}: its files come and go too fast to read them together")
+            raise ReadFailed(f"{directory}: its files change too fast to be opened together")
         except ReadFailed:
             self.close()
             raise
 
     def _open_all(self) -> bool:
-        """Open every blob; False if one is gone since they were listed."""
+        """Open every blob; False if one was deleted since they were listed."""
         self._close_files()
         names = sorted(self._under.list(), key=_is_log_then_name, reverse=True)
         for name in names:
@@ -86,13 +85,13 @@ class DirectorySnapshot(Medium):
         end_at = length - len(end)
         if offset >= end_at:
             return end[offset - end_at : stop - end_at]
-        left = min(stop, end_at) - offset
+        remaining = min(stop, end_at) - offset
         parts = []
         try:
-            while left > 0 and (part := os.pread(fd, left, offset)):
+            while remaining > 0 and (part := os.pread(fd, remaining, offset)):
                 parts.append(part)
                 offset += len(part)
-                left -= len(part)
+                remaining -= len(part)
         except OSError as error:
             raise ReadFailed(f"cannot read {self._blobs}/{name}: {error.strerror}") from error
         return b"".join((*parts, end[: max(0, stop - end_at)]))
@@ -119,7 +118,7 @@ class DirectorySnapshot(Medium):
             raise NoSuchBlob(f"{self._blobs}/{name} does not exist")
         return found
 
-    # --- what a reader may not do -----------------------------------------------------------
+    # --- calls that write -------------------------------------------------------------------
 
     def create(self, name: str) -> None:
         self._refuse()

@@ -1,5 +1,5 @@
-"""Reading the commit log without what is of no use: most messages in it are settled, or in a queue
-segment as well, and to make nothing of those is what lets a start be quick."""
+"""Reading the commit log without the messages that are not needed: most of them are settled, or in
+a queue segment as well. Skipping them makes a start quick."""
 
 from mypy_extensions import i64
 
@@ -17,17 +17,17 @@ def scan_batch(
 ) -> list[Entry]:
     """The entries of a batch as `read_entries` reads them, but for messages at known positions.
 
-    :param known: by queue, the positions whose messages are not asked for.
-    :param spans: by queue, a half-open range around the positions of its messages, which is made
-        to hold all of the batch, the known ones included.
-    :raises Damaged: for an entry that cannot be.
+    :param known: by queue, the positions whose messages are skipped.
+    :param spans: by queue, a half-open range around the positions of its messages; it is extended
+        by all of the batch, those skipped included.
+    :raises Damaged: for an impossible entry.
     """
     found: list[Entry] = []
     reader = Reader(payload, 0)
     size = len(payload)
-    nothing = RangeSet()
+    empty = RangeSet()
     queue = -1
-    ranges = nothing
+    ranges = empty
     first: i64 = 0
     end: i64 = 0
     while reader.at < size:
@@ -36,15 +36,15 @@ def scan_batch(
             found.append(entries.read_other(reader, kind))
             continue
         targets: list[tuple[int, int]] = []
-        left: i64 = reader.short()
-        while left > 0:
-            left -= 1
+        remaining: i64 = reader.short()
+        while remaining > 0:
+            remaining -= 1
             number, position = reader.long(), reader.longlong()
             if number != queue:
                 if queue >= 0:
                     spans[queue] = (int(first), int(end))
                 queue = number
-                ranges = known.get(queue, nothing)
+                ranges = known.get(queue, empty)
                 first, end = spans.get(queue, (position, position))
             if position < first:
                 first = position

@@ -1,9 +1,9 @@
-"""Finding the runs of a queue segment without reading what is in them.
+"""Finding the runs of a queue segment without reading their messages.
 
-From the header of a record the next one is a known distance away, and the beginning of a run has a
-CRC of its own, so a few octets of each are enough to know which positions are where. That holds for
-what a mark says to be durable: it was written as it had to be, and whether it still is so is seen
-by whoever reads the run. What is behind the last mark is for the reader of records to judge.
+The header of a record says where the next one begins, and the header of a run has a CRC of its own,
+so a few octets of each are enough to know which positions are where. That holds for the part that a
+mark calls durable: it was written completely, and damage to it since is found when the run is read.
+The part behind the last mark has to be read record by record.
 """
 
 from typing import Final, NamedTuple
@@ -25,13 +25,13 @@ from leveret_storage.format.file_header import (
 from leveret_storage.medium import Medium
 
 READ_BYTES: Final = 4096
-"""Bytes of one read: short runs share one, long ones cost a page each."""
+"""Bytes of one read: several short runs are in one, a long run costs one page."""
 
 HEADERS_BYTES: Final = RECORD_HEADER_BYTES + RUN_HEADER_BYTES
 
 
 class RunPlace(NamedTuple):
-    """A run, as its beginning tells it."""
+    """A run, as its header describes it."""
 
     offset: int
     size: int
@@ -40,10 +40,10 @@ class RunPlace(NamedTuple):
 
 
 def find_runs(medium: Medium, name: str) -> tuple[list[RunPlace], int]:
-    """The runs in the part of a queue segment that a mark says to be durable, and how many bytes
-    that part has: where a reader of records has to go on.
+    """The runs in the part of a queue segment that a mark calls durable, and the bytes of that
+    part, where a RecordReader has to go on.
 
-    Where something is not as it has to be, the part ends at the last mark before.
+    At anything unexpected the part ends at the last mark before.
 
     :raises StorageError: NoSuchBlob, or ReadFailed.
     """
@@ -90,7 +90,7 @@ class _Finder:
         try:
             return decode_blob_header(data)
         except (Damaged, UnknownFormat):
-            # The reader of records says what there is to say.
+            # RecordReader reports it.
             return None
 
     def _take_mark(self, offset: int, length: int, crc: int, payload: bytes, salt: bytes) -> bool:
@@ -115,7 +115,7 @@ class _Finder:
         return True
 
     def _read(self, offset: int, size: int) -> bytes:
-        """Bytes of the segment; fewer where it ends."""
+        """Bytes of the segment, fewer at its end."""
         at = offset - self._read_offset
         if not 0 <= at <= len(self._read_data) - size:
             self._read_data = self._medium.read(self._name, offset, READ_BYTES)

@@ -1,11 +1,11 @@
-"""Messages a start finds in the log alone, put on disk when they are too many for memory.
+"""Spilling messages that a start finds in the log alone, when they take too much memory.
 
-A queue's last segment may have been written and not synced when the process died: then the log is
-what counts, with up to a hundred megabytes of messages. Those of a queue that pass a bound become
-runs in a queue segment of their own while the log is read, as the store would have made of them.
+A queue's last segment may have been written and not synced when the process died: then the log
+counts, with up to a hundred megabytes of messages. Those of one queue that take more than a limit
+are written to a queue segment of their own while the log is read, as runs.
 
-Only messages that a sync is known to have covered are taken: a batch is there as a whole or not at
-all, and no part of one that is not may outlive it elsewhere.
+Only messages that a sync is known to have covered are spilled: a batch survives as a whole or not
+at all, so no part of one that may be lost may become durable elsewhere.
 """
 
 from leveret_storage.errors import MediumFull
@@ -20,7 +20,7 @@ from leveret_storage.segments.segment_writer import QUEUE_KIND, SegmentWriter, q
 def spill(medium: Medium, queue: int, blob: int, messages: dict[int, Stored]) -> list[Run]:
     """Write a queue's messages, by position, to a new segment, and make it durable.
 
-    :returns: their runs; none if there is no room for them.
+    :returns: their runs; none if the medium is full.
     :raises StorageError: if it fails otherwise.
     """
     segment = QueueSegment(SegmentWriter(medium, queue_name(queue, blob), QUEUE_KIND))

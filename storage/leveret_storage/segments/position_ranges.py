@@ -1,7 +1,7 @@
-"""Positions of a queue that are settled, as ranges: in order they are one number.
+"""A set of positions of a queue, stored as ranges.
 
-Messages are mostly settled in the order they came, so nearly all that is settled lies below one
-position. What was settled out of order lies above it as ranges, joined when they meet.
+Messages are mostly settled in order, so nearly all settled positions are below one number. Those
+settled out of order are ranges above it, which are joined when they meet.
 """
 
 from bisect import bisect_right
@@ -45,14 +45,14 @@ class RangeSet:
         ends[at:stop] = [end]
 
     def _absorb(self) -> None:
-        """Let go of the ranges that the part below has reached."""
-        gone = 0
-        while gone < len(self._starts) and self._starts[gone] <= self.below:
-            self.below = max(self.below, self._ends[gone])
-            gone += 1
-        if gone:
-            del self._starts[:gone]
-            del self._ends[:gone]
+        """Remove the ranges that `below` has reached."""
+        absorbed = 0
+        while absorbed < len(self._starts) and self._starts[absorbed] <= self.below:
+            self.below = max(self.below, self._ends[absorbed])
+            absorbed += 1
+        if absorbed:
+            del self._starts[:absorbed]
+            del self._ends[:absorbed]
 
     def __contains__(self, position: int) -> bool:
         if position < self.below:

@@ -1,4 +1,4 @@
-"""The blobs of a store: how they are named, and how they are begun and continued."""
+"""The blobs of a store: their names, and appending records to them."""
 
 from collections.abc import Callable
 from typing import Final

@@ -1,0 +1,123 @@
+"""The model of a store: what has to be found after a crash, and what was found.
+
+The state after some number of batches is the model's; `read_out` brings what `recover` found into
+the same form.
+"""
+
+from typing import Any, NamedTuple, TypeAlias
+
+from leveret_storage.format.entries import Stored, read_run
+from leveret_storage.recovery.recover import Recovery
+from leveret_storage.recovery.recovered_queue import LoggedMessages
+from leveret_storage.segments.segment_writer import read_record
+from tests.storage.faulty import FaultyMedium
+
+Operation: TypeAlias = tuple[Any, ...]
+Batch: TypeAlias = list[Operation]
+Kept: TypeAlias = tuple[bytes, int, int]
+"""What is told apart of a message: its body, when it arrived, its owner's time."""
+
+
+class QueueState:
+    """What has to be there of a durable queue."""
+
+    def __init__(self) -> None:
+        self.messages: dict[int, Kept] = {}
+        self.known_end = 0
+        """The position behind all that anything was said of."""
+
+    def copy(self) -> "QueueState":
+        other = QueueState()
+        other.messages = dict(self.messages)
+        other.known_end = self.known_end
+        return other
+
+
+class State:
+    """What has to be there after some number of batches."""
+
+    def __init__(self) -> None:
+        self.definitions: list[bytes] = []
+        self.queues: dict[int, QueueState] = {}
+
+    def copy(self) -> "State":
+        other = State()
+        other.definitions = list(self.definitions)
+        other.queues = {number: queue.copy() for number, queue in self.queues.items()}
+        return other
+
+    def apply(self, batch: Batch) -> None:
+        for operation in batch:
+            match operation:
+                case ("message", number, position, kept):
+                    if number in self.queues:
+                        self.queues[number].messages[position] = kept
+                        self._known(number, position + 1)
+                case ("settle", number, first, end):
+                    if number in self.queues:
+                        for position in range(first, end):
+                            self.queues[number].messages.pop(position, None)
+                        self._known(number, end)
+                case ("define", data):
+                    self.definitions.append(data)
+                case ("add", number):
+                    self.queues[number] = QueueState()
+                case ("drop", number):
+                    del self.queues[number]
+                case _:
+                    raise AssertionError(operation)
+
+    def _known(self, number: int, end: int) -> None:
+        queue = self.queues[number]
+        queue.known_end = max(queue.known_end, end)
+
+    def difference(self, found: "Found") -> str:
+        """How what was found differs from this, in one line; or nothing."""
+        if found.definitions != self.definitions:
+            return f"definitions {found.definitions}, not {self.definitions}"
+        if found.messages.keys() != self.queues.keys():
+            return f"queues {sorted(found.messages)}, not {sorted(self.queues)}"
+        for number, queue in self.queues.items():
+            there, wanted = found.messages[number], queue.messages
+            if there != wanted:
+                lost = sorted(wanted.keys() - there.keys())
+                more = sorted(there.keys() - wanted.keys())
+                return f"queue {number}: without positions {lost}, and with {more}"
+            if found.next_positions[number] < queue.known_end:
+                return f"queue {number}: would use {found.next_positions[number]} again"
+        return ""
+
+
+class Found(NamedTuple):
+    """What recovery found, read out."""
+
+    definitions: list[bytes]
+    messages: dict[int, dict[int, Kept]]
+    next_positions: dict[int, int]
+
+
+def read_out(medium: FaultyMedium, recovery: Recovery) -> Found:
+    """Everything in the queues, each checked for order and count."""
+    messages: dict[int, dict[int, Kept]] = {}
+    for number, queue in recovery.queues.items():
+        found: list[tuple[int, Kept]] = []
+        for part in queue.contents:
+            if isinstance(part, LoggedMessages):
+                found += [(at, kept_of(each)) for at, each in enumerate(part.messages, part.first)]
+                continue
+            name, offset, size = part.segment.name, int(part.offset), int(part.size)
+            stored = read_run(read_record(medium, name, offset, size))
+            for first, end in part.live:
+                pieces = stored[first - int(part.first) : end - int(part.first)]
+                found += [(at, kept_of(each)) for at, each in enumerate(pieces, first)]
+        positions = [position for position, _ in found]
+        assert positions == sorted(set(positions)), f"queue {number}: positions {positions}"
+        assert queue.count == len(found), f"queue {number}: {queue.count} for {len(found)}"
+        messages[number] = dict(found)
+    next_positions = {number: queue.next_position for number, queue in recovery.queues.items()}
+    return Found([each.data for each in recovery.definitions], messages, next_positions)
+
+
+def kept_of(message: Stored) -> Kept:
+    """What is told apart of a message."""
+    return message.body, int(message.arrived), int(message.expires_at)

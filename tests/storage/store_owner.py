@@ -1,0 +1,87 @@
+"""The owner of a store in the tests of stores: its callbacks, and executors that step."""
+
+from copy import deepcopy
+
+from leveret_storage.errors import StorageError
+from leveret_storage.format.entries import Stored
+from leveret_storage.recovery.recover import Recovery, recover
+from leveret_storage.segments.queue_journal import QueueJournal
+from leveret_storage.store.limits import LOG_SEGMENTS_MAX, StoreLimits
+from leveret_storage.store.store import Store
+from tests.storage.faulty import FaultyMedium
+from tests.storage.owning import take
+from tests.support.executors import StepExecutor
+
+
+class Owner:
+    """Who uses a store: its callbacks, and executors that run when told to."""
+
+    def __init__(
+        self,
+        medium: FaultyMedium,
+        *,
+        log_segment_bytes: int = 10**6,
+        queue_segment_bytes: int = 10**6,
+        log_segments_max: int = LOG_SEGMENTS_MAX,
+    ) -> None:
+        self.medium = medium
+        self.writing, self.reading = StepExecutor(), StepExecutor()
+        self.told: list[int] = []
+        self.failures: list[StorageError] = []
+        self.definitions: list[bytes] = []
+        take(medium)
+        self.recovery = recover(medium)
+        self.definitions += [each.data for each in self.recovery.definitions]
+        self.store = Store(
+            medium,
+            self.writing,
+            self.reading,
+            snapshot=lambda: list(self.definitions),
+            synced=lambda: self.told.append(int(self.store.synced)),
+            failed=self.failures.append,
+            limits=StoreLimits(log_segment_bytes, queue_segment_bytes, log_segments_max, 1000),
+        )
+        for number, found in self.recovery.queues.items():
+            self.store.restore_queue(number, found)
+        self.store.start(self.recovery)
+
+    def run(self) -> None:
+        """Do all there is to do, what that leads to included."""
+        while self.step():
+            continue
+
+    def step(self) -> bool:
+        """Do one thing of those there are to do; whether there was any."""
+        for each in (self.writing, self.reading):
+            if each.results:
+                each.deliver_one()
+                return True
+            if each.jobs:
+                each.run_one()
+                return True
+        return False
+
+    def commit(self) -> None:
+        self.store.commit(force=True)
+        self.run()
+
+    def publish(self, queue: QueueJournal, first: int, count: int, body: bytes = b"x" * 50) -> None:
+        for position, message in enumerate(stored(count, body), first):
+            self.store.add_message([queue], [position], message)
+
+    def used_bytes(self) -> int:
+        return sum(self.medium.size(name) for name in self.medium.list())
+
+    def queue_blobs(self) -> list[str]:
+        return sorted(name for name in self.medium.list() if name.startswith("queue-"))
+
+    def log_blobs(self) -> list[str]:
+        return sorted(name for name in self.medium.list() if name.startswith("log-"))
+
+
+def stored(count: int, body: bytes = b"x" * 50, persistent: bool = True) -> list[Stored]:
+    return [Stored(b"r", b"h", body, persistent) for _ in range(count)]
+
+
+def after_power_loss(medium: FaultyMedium) -> Recovery:
+    return recover(deepcopy(medium).crash())
