@@ -14,7 +14,7 @@ from tests.support.executors import StepExecutor
 
 
 class Owner:
-    """Who uses a store: its callbacks, and executors that run when told to."""
+    """A store with its callbacks, and executors that step."""
 
     def __init__(
         self,
@@ -26,7 +26,7 @@ class Owner:
     ) -> None:
         self.medium = medium
         self.writing, self.reading = StepExecutor(), StepExecutor()
-        self.told: list[int] = []
+        self.synced: list[int] = []
         self.failures: list[StorageError] = []
         self.definitions: list[bytes] = []
         take(medium)
@@ -37,7 +37,7 @@ class Owner:
             self.writing,
             self.reading,
             snapshot=lambda: list(self.definitions),
-            synced=lambda: self.told.append(int(self.store.synced)),
+            synced=lambda: self.synced.append(int(self.store.synced)),
             failed=self.failures.append,
             limits=StoreLimits(log_segment_bytes, queue_segment_bytes, log_segments_max, 1000),
         )
@@ -46,12 +46,12 @@ class Owner:
         self.store.start(self.recovery)
 
     def run(self) -> None:
-        """Do all there is to do, what that leads to included."""
+        """Run all jobs and hand back their results, and what follows from them."""
         while self.step():
             continue
 
     def step(self) -> bool:
-        """Do one thing of those there are to do; whether there was any."""
+        """Hand back one result or run one job; False if there is none."""
         for each in (self.writing, self.reading):
             if each.results:
                 each.deliver_one()

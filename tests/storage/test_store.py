@@ -23,7 +23,7 @@ def test_synced_is_told_of_each_batch_once_and_in_order_after_its_sync() -> None
         owner.publish(queue, number, 1)
         owner.commit()
         assert after_power_loss(owner.medium).queues[1].count == number
-    assert owner.told == [1, 2, 3, 4, 5]
+    assert owner.synced == [1, 2, 3, 4, 5]
 
 
 def test_while_a_batch_is_under_way_the_next_one_fills_and_goes_when_it_is_done() -> None:
@@ -38,7 +38,7 @@ def test_while_a_batch_is_under_way_the_next_one_fills_and_goes_when_it_is_done(
     assert owner.store.batch == 2
     assert len(owner.writing.jobs) == 1
     owner.run()
-    assert owner.told == [1, 2]
+    assert owner.synced == [1, 2]
 
 
 def test_a_settlement_alone_waits_for_the_next_batch_unless_that_is_urgent() -> None:
@@ -50,7 +50,7 @@ def test_a_settlement_alone_waits_for_the_next_batch_unless_that_is_urgent() -> 
     owner.store.commit()
     assert owner.store.batch == 2
     owner.commit()
-    assert owner.told == [1, 2]
+    assert owner.synced == [1, 2]
     assert after_power_loss(owner.medium).queues[1].count == 1
 
 
@@ -148,7 +148,7 @@ def test_a_queue_that_is_not_durable_gives_its_disk_back_though_nothing_else_is_
     queue.settle_range(0, 5)
     owner.commit()
     assert owner.queue_blobs() == []
-    assert owner.told == []
+    assert owner.synced == []
 
 
 def test_a_run_is_read_though_its_queue_is_dropped_meanwhile() -> None:
@@ -298,7 +298,7 @@ def test_a_full_disk_at_any_call_loses_nothing_and_is_no_failure_but_in_a_sync()
             assert str(owner.failures[0]).startswith("cannot sync"), call
             continue
         refused += medium.calls > call
-        assert owner.told[-1] == owner.store.batch - 1
+        assert owner.synced[-1] == owner.store.batch - 1
         calls = medium.calls
         medium = medium.crash()
         found = read_out(medium, recover(medium))

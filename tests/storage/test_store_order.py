@@ -1,43 +1,24 @@
-"""In which order the store does things, and whom it lets wait."""
+"""In which order the store does things, and what waits for a batch."""
 
 from collections.abc import Callable
 
-from leveret_storage.errors import StorageError
 from leveret_storage.format.entries import Stored
 from leveret_storage.recovery.recover import recover
 from leveret_storage.segments.queue_journal import QueueJournal
-from leveret_storage.store.store import Store
 from tests.storage.faulty import FaultyMedium
-from tests.support.executors import StepExecutor
+from tests.storage.store_owner import Owner
 
 
-class Owner:
-    """A store on a medium, with one queue."""
+class OneQueue:
+    """A store with one queue."""
 
     def __init__(self, durable: bool) -> None:
-        self.medium = FaultyMedium(1)
-        self.medium.write_head(0, 1, b"")
-        self.writing = StepExecutor()
-        self.told = 0
-        self.store = Store(
-            self.medium,
-            self.writing,
-            StepExecutor(),
-            snapshot=list,
-            synced=self._synced,
-            failed=self._failed,
-        )
-        self.store.start(recover(self.medium))
+        self.owner = Owner(FaultyMedium(1))
+        self.store, self.writing = self.owner.store, self.owner.writing
         self.queue: QueueJournal = self.store.add_queue(durable)
         self.store.commit()
-        self.writing.run()
-        self.told = 0
-
-    def _synced(self) -> None:
-        self.told += 1
-
-    def _failed(self, error: StorageError) -> None:
-        raise error
+        self.owner.run()
+        self.owner.synced.clear()
 
     def publish(self, first: int, count: int) -> None:
         """Put messages into the open batch, and some of them into a run."""
@@ -50,7 +31,7 @@ class Owner:
 
     def found(self) -> int:
         """How many messages there are after a kill at this moment."""
-        queues = recover(self.medium.kill()).queues
+        queues = recover(self.owner.medium.kill()).queues
         return queues[self.queue.number].count if self.queue.number in queues else 0
 
 
@@ -58,14 +39,14 @@ def test_a_batch_is_there_as_a_whole_though_a_part_of_it_goes_to_a_queue_segment
     counts: list[int] = []
     done = False
     while not done:
-        owner = Owner(durable=True)
-        owner.publish(0, 1)
-        owner.writing.run()
-        owner.publish(1, 10)
+        one = OneQueue(durable=True)
+        one.publish(0, 1)
+        one.writing.run()
+        one.publish(1, 10)
         for _ in counts:
-            owner.writing.step()
-        done = not owner.writing.jobs
-        counts.append(owner.found())
+            one.writing.step()
+        done = not one.writing.jobs
+        counts.append(one.found())
     assert len(counts) > 2
     assert set(counts) == {1, 11}
 
@@ -80,13 +61,13 @@ def settle_one(queue: QueueJournal) -> None:
 
 def is_told(durable: bool, settle: Callable[[QueueJournal], None]) -> bool:
     """Whether who waits for the open batch is told, without the disk, and before the next one."""
-    owner = Owner(durable)
-    settle(owner.queue)
-    assert owner.store.has_uncommitted()
-    batch = owner.store.batch
-    owner.store.request_commit()
-    owner.store.commit()
-    return owner.told > 0 and owner.store.synced >= batch
+    one = OneQueue(durable)
+    settle(one.queue)
+    assert one.store.has_uncommitted()
+    batch = one.store.batch
+    one.store.request_commit()
+    one.store.commit()
+    return len(one.owner.synced) > 0 and one.store.synced >= batch
 
 
 def test_nobody_waits_for_a_batch_of_which_nothing_is_kept() -> None:

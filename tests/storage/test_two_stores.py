@@ -14,7 +14,7 @@ from tests.storage.owning import take
 from tests.storage.store_owner import stored
 
 
-class Owner:
+class ThreadedStore:
     """A store with one durable queue, whose callbacks run in `run_until_synced`."""
 
     def __init__(self, directory: Path) -> None:
@@ -58,7 +58,7 @@ class Owner:
 
 
 def test_each_store_has_its_own_messages_batches_and_files(tmp_path: Path) -> None:
-    one, other = Owner(tmp_path / "one"), Owner(tmp_path / "other")
+    one, other = ThreadedStore(tmp_path / "one"), ThreadedStore(tmp_path / "other")
     batches = [one.publish(position, b"one %d" % position) for position in range(3)]
     batch = other.publish(0, b"other")
     other.run_until_synced(batch)
@@ -74,7 +74,7 @@ def test_each_store_has_its_own_messages_batches_and_files(tmp_path: Path) -> No
 
 
 def test_a_store_that_fails_takes_no_other_with_it(tmp_path: Path) -> None:
-    one, other = Owner(tmp_path / "one"), Owner(tmp_path / "other")
+    one, other = ThreadedStore(tmp_path / "one"), ThreadedStore(tmp_path / "other")
     one.store.fail(StorageError("failed"))
     batch = other.publish(0, b"other")
     other.run_until_synced(batch)

@@ -28,7 +28,7 @@ SWITCH_INTERVAL_S: Final = 0.0001
 """Seconds after which a thread that waits for the interpreter lock requests it. Python's default of
 5 ms is many times the duration of a write, and every batch is waited for."""
 
-log = get_logger()
+logger = get_logger()
 
 
 class StorageRefused(Exception):
@@ -84,7 +84,7 @@ class Storage:
             self._medium, writing, reading, self._fail, sync == "commit", take=take
         )
         for line in hosted.torn:
-            log.warning("torn tail cut", file=line)
+            logger.warning("torn tail cut", file=line)
         self._store = hosted.store
         if sync == "interval":
             self._interval_s = config.storage.sync_interval / 1000
@@ -114,14 +114,14 @@ class Storage:
     def _set_full(self, refusal: str) -> None:
         self.full = refusal
         if refusal:
-            log.warning("disk full: the write is retried", error=refusal)
+            logger.warning("disk full: the write is retried", error=refusal)
         else:
             log.warning("the disk is not full any more")
 
     def _fail(self, error: StorageError) -> None:
         if not self.failed:
             self.failed = True
-            log.error(
+            logger.error(
                 "storage failed: nothing is confirmed any more",
                 error=str(error),
                 data_dir=str(self.directory),
