@@ -3,7 +3,7 @@
 What it does without being asked, at `crash()`, which is power loss:
 
 - Of the bytes appended to a blob since its last sync any part survives, byte for byte, and any part
-  lost: whole appends, in any order, or torn at any byte, at both ends. POSIX promises nothing
+  is lost: whole appends, in any order, or torn at any byte, at both ends. POSIX promises nothing
   between write and fsync, file systems write back pages in an order of their own, and sizes apart
   from contents. Where surviving bytes follow lost ones, they read as zeros (a hole); otherwise
   the blob ends before them. Bytes of something never appended there are not made up: file systems
@@ -23,7 +23,7 @@ What it does without being asked, at `crash()`, which is power loss:
 `kill()` is the death of the process alone: all is as the process saw it, and what was not synced
 can still be lost to a later power loss.
 
-What it does when told to, through `faults` (number of a call -> what happens in it; `calls` counts,
+What it does on request, through `faults` (number of a call -> what happens in it; `calls` counts,
 from 1, every call but free_bytes and close that has not been refused for what it asks):
 
 - CRASH: the call is begun, has any part of its effect, and raises Crashed, as does every later
@@ -140,7 +140,7 @@ class Inode:
         self.show_zeros()
 
     def show_zeros(self) -> None:
-        """The process is gone that knew where the bytes end."""
+        """The process has died that knew where the bytes end."""
         self.content += bytes(max(0, self.zeros_end - len(self.content)))
 
 

@@ -14,15 +14,15 @@ from tests.storage.faulty import FaultyMedium
 
 Operation: TypeAlias = tuple[Any, ...]
 Batch: TypeAlias = list[Operation]
-Kept: TypeAlias = tuple[bytes, int, int]
-"""What is told apart of a message: its body, when it arrived, its owner's time."""
+MessageFields: TypeAlias = tuple[bytes, int, int]
+"""What is compared of a message: its body, when it arrived, its owner's time."""
 
 
 class QueueState:
     """What has to be there of a durable queue."""
 
     def __init__(self) -> None:
-        self.messages: dict[int, Kept] = {}
+        self.messages: dict[int, MessageFields] = {}
         self.known_end = 0
         """The position behind all that anything was said of."""
 
@@ -49,9 +49,9 @@ class State:
     def apply(self, batch: Batch) -> None:
         for operation in batch:
             match operation:
-                case ("message", number, position, kept):
+                case ("message", number, position, fields):
                     if number in self.queues:
-                        self.queues[number].messages[position] = kept
+                        self.queues[number].messages[position] = fields
                         self._known(number, position + 1)
                 case ("settle", number, first, end):
                     if number in self.queues:
@@ -92,24 +92,26 @@ class Found(NamedTuple):
     """What recovery found, read out."""
 
     definitions: list[bytes]
-    messages: dict[int, dict[int, Kept]]
+    messages: dict[int, dict[int, MessageFields]]
     next_positions: dict[int, int]
 
 
 def read_out(medium: FaultyMedium, recovery: Recovery) -> Found:
     """Everything in the queues, each checked for order and count."""
-    messages: dict[int, dict[int, Kept]] = {}
+    messages: dict[int, dict[int, MessageFields]] = {}
     for number, queue in recovery.queues.items():
-        found: list[tuple[int, Kept]] = []
+        found: list[tuple[int, MessageFields]] = []
         for part in queue.contents:
             if isinstance(part, LoggedMessages):
-                found += [(at, kept_of(each)) for at, each in enumerate(part.messages, part.first)]
+                found += [
+                    (at, fields_of(each)) for at, each in enumerate(part.messages, part.first)
+                ]
                 continue
             name, offset, size = part.segment.name, int(part.offset), int(part.size)
             stored = read_run(read_record(medium, name, offset, size))
             for first, end in part.live:
-                pieces = stored[first - int(part.first) : end - int(part.first)]
-                found += [(at, kept_of(each)) for at, each in enumerate(pieces, first)]
+                part_messages = stored[first - int(part.first) : end - int(part.first)]
+                found += [(at, fields_of(each)) for at, each in enumerate(part_messages, first)]
         positions = [position for position, _ in found]
         assert positions == sorted(set(positions)), f"queue {number}: positions {positions}"
         assert queue.count == len(found), f"queue {number}: {queue.count} for {len(found)}"
@@ -118,6 +120,6 @@ def read_out(medium: FaultyMedium, recovery: Recovery) -> Found:
     return Found([each.data for each in recovery.definitions], messages, next_positions)
 
 
-def kept_of(message: Stored) -> Kept:
-    """What is told apart of a message."""
+def fields_of(message: Stored) -> MessageFields:
+    """What is compared of a message."""
     return message.body, int(message.arrived), int(message.expires_at)

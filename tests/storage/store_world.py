@@ -1,10 +1,10 @@
 """A store, its owner and its disk under one seed: what may be found after each crash is known.
 
-A World lives many lives on one FaultyMedium. In each the owner recovers, adopts what is there, and
-does random things while the executors run jobs and hand back results when the world says so, until
-the medium stops it. Then what `recover` finds is compared with what may be there:
+A World has many lives on one FaultyMedium. In each the owner recovers, starts a store from that,
+and does random things while the executors run jobs and hand back results when the world says so,
+until the medium stops it. Then what `recover` finds is compared with what may be there:
 
-- the state after some whole number of batches, none skipped, and at least of those `synced` told;
+- the state after a whole number of batches, none skipped, all that `synced` reported included;
 - of each queue the persistent messages in order of position, none twice, none invented;
 - no position in use or to be used again that anything was known of.
 
@@ -25,7 +25,7 @@ from leveret_storage.store.limits import StoreLimits
 from leveret_storage.store.store import Store
 from tests.storage.faulty import Crashed, Fault, FaultyMedium
 from tests.storage.owning import take
-from tests.storage.store_model import Batch, Found, State, kept_of, read_out
+from tests.storage.store_model import Batch, Found, State, fields_of, read_out
 from tests.support.executors import StepExecutor
 
 
@@ -57,7 +57,7 @@ class World:
         in_flight: int = 1,
     ) -> None:
         """In a `deep` one queues fill, and most of what is in them is settled, so that few messages
-        keep the queue segments. Without `sync` a batch is told when it is written, and with
+        keep the queue segments. Without `sync` a batch is reported when it is written, and with
         `interval` all is synced from time to time; then nothing is put into runs, which may outlast
         the batch that is before them. So many commits as `in_flight` says may be under way, which
         the medium answers in any order."""
@@ -77,7 +77,7 @@ class World:
         self.base = State()
         self.batches: list[Batch] = []
         """Those behind `base`, of all lives; what was lost is taken out."""
-        self.batches_told = 0
+        self.batches_durable = 0
         """How many of them are to be found whatever happens."""
         self.batches_written = 0
         """How many are to be found if only the process ends: no fewer."""
@@ -107,7 +107,7 @@ class World:
             (3, self._read_run),
             (1 + 3 * deep, self._settle_most),
             (4 * deep, self._fill),
-            (2 + 8 * deep, self._tidy),
+            (2 + 8 * deep, self._compact),
             (8 + 8 * several, self._commit),
             (12 + 60 * deep, self._run_job),
             (12 + 60 * deep, self._deliver),
@@ -134,7 +134,7 @@ class World:
             self._count("failed start")
         power_lost = self.random.random() < 0.6
         if power_lost:
-            self.batches_written = self.batches_told
+            self.batches_written = self.batches_durable
         faults = self._faults()
         self.medium = self.medium.crash(faults) if power_lost else self.medium.kill(faults)
         self._count("power lost" if power_lost else "killed")
@@ -213,11 +213,11 @@ class World:
         raise AssertionError("\n".join([self._where(), *differences, *self.trace]))
 
     def _fold(self) -> None:
-        for batch in self.batches[: self.batches_told]:
+        for batch in self.batches[: self.batches_durable]:
             self.base.apply(batch)
-        del self.batches[: self.batches_told]
-        self.batches_written -= self.batches_told
-        self.batches_told = 0
+        del self.batches[: self.batches_durable]
+        self.batches_written -= self.batches_durable
+        self.batches_durable = 0
 
     def _where(self) -> str:
         return f"seed {self.seed}, life {self.lives}, call {self.medium.calls}"
@@ -230,24 +230,24 @@ class World:
     def _synced(self) -> None:
         self._note()
         assert not self.failures, f"{self._where()}: synced after {self.failures}"
-        told = self.first_batch + int(self.store.synced)
-        assert told <= len(self.batches), f"{self._where()}: told too much"
-        self.batches_written = max(self.batches_written, told)
-        # What was found is durable before anything is told.
-        self._is_durable(told if self.sync else self.first_batch)
+        synced = self.first_batch + int(self.store.synced)
+        assert synced <= len(self.batches), f"{self._where()}: too many batches reported"
+        self.batches_written = max(self.batches_written, synced)
+        # What was found is durable before anything is reported.
+        self._is_durable(synced if self.sync else self.first_batch)
 
     def _is_durable(self, batches: int) -> None:
-        self.batches_told = max(self.batches_told, batches)
+        self.batches_durable = max(self.batches_durable, batches)
 
     def _sync_written(self) -> None:
         if len(self.writing.jobs) + len(self.writing.results) > 3:
             return
-        told = self.first_batch + int(self.store.synced)
+        written = self.first_batch + int(self.store.synced)
         self.store.sync_written()
 
         def synced(result: Any) -> None:
             if not isinstance(result, StorageError) and self.store.synced:
-                self._is_durable(told)
+                self._is_durable(written)
 
         self.writing.submit(lambda: None, synced)
 
@@ -298,7 +298,7 @@ class World:
             if persistent and queue.log.durable:
                 targets.append(queue)
                 positions.append(position)
-                self.open.append(("message", number, position, stored_message(message)))
+                self.open.append(("message", number, position, fields_of(message)))
         if targets:
             logs = [queue.log for queue in targets]
             self.store.add_message(logs, positions, message)
@@ -393,16 +393,16 @@ class World:
         if not wanted:
             queue.runs.remove(run)
             return
-        expected = {position: stored_message(queue.messages[position]) for position in wanted}
+        expected = {position: fields_of(queue.messages[position]) for position in wanted}
 
         def done(messages: list[Stored]) -> None:
-            for position, stored in expected.items():
-                read = stored_message(messages[position - int(run.first)])
-                assert read == stored, f"{self._where()}: position {position}"
+            for position, fields in expected.items():
+                read = fields_of(messages[position - int(run.first)])
+                assert read == fields, f"{self._where()}: position {position}"
 
         self.store.read_run(run, done)
 
-    def _tidy(self) -> None:
+    def _compact(self) -> None:
         for _ in range(2 if self.deep else 1):
             self.store.compact()
 

@@ -1,4 +1,4 @@
-"""A queue segment that few messages keep is replaced, and they are found where they are then."""
+"""Compaction: a queue segment with few live messages is replaced; they are found in the copy."""
 
 from copy import deepcopy
 
@@ -22,7 +22,7 @@ def numbered(first: int, count: int, persistent: bool = True) -> list[Stored]:
 
 
 def fill(owner: Owner, queue: QueueJournal, *, persistent: bool = True) -> list[Run]:
-    """Keep messages in the log and in runs."""
+    """Persist messages in the log and in runs."""
     runs = []
     for first in range(0, COUNT, 20):
         messages = numbered(first, 20, persistent)
@@ -34,17 +34,17 @@ def fill(owner: Owner, queue: QueueJournal, *, persistent: bool = True) -> list[
     return runs
 
 
-def settle_all_but(owner: Owner, queue: QueueJournal, outstanding: list[int]) -> None:
+def settle_all_but(owner: Owner, queue: QueueJournal, live: list[int]) -> None:
     at = 0
-    for position in [*outstanding, COUNT]:
+    for position in [*live, COUNT]:
         queue.settle_range(at, position)
         at = position + 1
     owner.commit()
     owner.commit()
 
 
-def tidy(owner: Owner) -> None:
-    """Look twice, and do what that leads to."""
+def compact(owner: Owner) -> None:
+    """Check the candidates twice, and run what follows."""
     for _ in range(2):
         owner.store.compact()
         owner.commit()
@@ -60,7 +60,7 @@ def owner_of(queue_segment_bytes: int = SEGMENT_BYTES) -> Owner:
     )
 
 
-KEPT = list(range(7, COUNT, 100))
+LIVE = list(range(7, COUNT, 100))
 
 
 @pytest.mark.parametrize("durable", [True, False])
@@ -69,10 +69,10 @@ def test_disk_comes_near_to_zero_when_one_message_of_a_hundred_is_stuck(durable:
     queue = owner.store.add_queue(durable)
     fill(owner, queue, persistent=durable)
     full = queue_bytes(owner)
-    settle_all_but(owner, queue, KEPT)
+    settle_all_but(owner, queue, LIVE)
     assert queue_bytes(owner) > full / 2
 
-    tidy(owner)
+    compact(owner)
 
     assert queue_bytes(owner) < full / 20
     assert owner.failures == []
@@ -82,23 +82,23 @@ def test_what_is_left_is_found_after_the_power_went() -> None:
     owner = owner_of()
     queue = owner.store.add_queue(True)
     fill(owner, queue)
-    settle_all_but(owner, queue, KEPT)
-    tidy(owner)
+    settle_all_but(owner, queue, LIVE)
+    compact(owner)
 
     medium = deepcopy(owner.medium).crash()
     found = read_out(medium, recover(medium))
 
     bodies = {position: body for position, (body, _, _) in found.messages[1].items()}
-    assert bodies == {position: b"%060d" % position for position in KEPT}
+    assert bodies == {position: b"%060d" % position for position in LIVE}
     assert inspect(medium).damages == []
 
 
-def test_who_holds_a_run_reads_what_is_left_of_it() -> None:
+def test_a_run_whose_segment_was_compacted_still_reads_its_live_messages() -> None:
     owner = owner_of()
     queue = owner.store.add_queue(True)
     runs = fill(owner, queue)
-    settle_all_but(owner, queue, KEPT)
-    tidy(owner)
+    settle_all_but(owner, queue, LIVE)
+    compact(owner)
     read: list[list[Stored]] = []
 
     for run in runs:
@@ -110,8 +110,8 @@ def test_who_holds_a_run_reads_what_is_left_of_it() -> None:
 
     found = [message for messages in read for message in messages]
     assert len(found) == COUNT
-    assert [at for at in range(COUNT) if found[at] is not ABSENT] == KEPT
-    assert [found[at].body for at in KEPT] == [b"%060d" % at for at in KEPT]
+    assert [at for at in range(COUNT) if found[at] is not ABSENT] == LIVE
+    assert [found[at].body for at in LIVE] == [b"%060d" % at for at in LIVE]
     assert owner.failures == []
 
 
@@ -120,10 +120,10 @@ def test_messages_are_moved_again_when_few_of_those_that_were_moved_are_left() -
     queue = owner.store.add_queue(True)
     runs = fill(owner, queue)
     settle_all_but(owner, queue, [at for at in range(COUNT) if at % 4 == 0])
-    tidy(owner)
+    compact(owner)
     once = queue_bytes(owner)
     settle_all_but(owner, queue, [300])
-    tidy(owner)
+    compact(owner)
 
     assert queue_bytes(owner) < once / 10
     for run in runs:
@@ -136,16 +136,16 @@ def test_a_start_goes_on_with_what_is_sparse() -> None:
     owner = owner_of()
     queue = owner.store.add_queue(True)
     fill(owner, queue)
-    settle_all_but(owner, queue, KEPT)
+    settle_all_but(owner, queue, LIVE)
     owner.store.close()
     full = queue_bytes(owner)
 
     again = Owner(owner.medium.kill(), queue_segment_bytes=SEGMENT_BYTES)
     again.run()
-    tidy(again)
+    compact(again)
 
     assert queue_bytes(again) < full / 10
-    assert after_power_loss(again.medium).queues[1].count == len(KEPT)
+    assert after_power_loss(again.medium).queues[1].count == len(LIVE)
 
 
 def test_what_is_consumed_in_order_is_not_copied() -> None:
@@ -166,11 +166,11 @@ def test_a_damaged_segment_stays_and_stops_nothing() -> None:
     owner = owner_of()
     queue = owner.store.add_queue(True)
     fill(owner, queue)
-    settle_all_but(owner, queue, KEPT)
+    settle_all_but(owner, queue, LIVE)
     damaged = owner.queue_blobs()[0]
     owner.medium.flip(damaged, 200, 1)
 
-    tidy(owner)
+    compact(owner)
 
     assert damaged in owner.queue_blobs()
     assert len(owner.queue_blobs()) == 2
@@ -185,7 +185,7 @@ def test_nothing_is_lost_wherever_a_crash_ends_it() -> None:
         owner = owner_of()
         queue = owner.store.add_queue(True)
         fill(owner, queue)
-        settle_all_but(owner, queue, KEPT)
+        settle_all_but(owner, queue, LIVE)
         owner.store.compact()
         owner.store.compact()
         done = False
@@ -193,7 +193,7 @@ def test_nothing_is_lost_wherever_a_crash_ends_it() -> None:
             done = not owner.step()
         for medium in (owner.medium.kill(), deepcopy(owner.medium).crash()):
             found = read_out(medium, recover(medium))
-            assert sorted(found.messages[1]) == KEPT, steps
+            assert sorted(found.messages[1]) == LIVE, steps
         steps += 1
     assert steps > 10
 
@@ -205,7 +205,7 @@ def test_a_queue_dropped_while_a_segment_is_copied_leaves_nothing() -> None:
         owner = owner_of()
         queue = owner.store.add_queue(True)
         fill(owner, queue)
-        settle_all_but(owner, queue, KEPT)
+        settle_all_but(owner, queue, LIVE)
         owner.store.compact()
         owner.store.compact()
         done = False

@@ -20,8 +20,8 @@ class Caller:
     def __init__(self) -> None:
         self._posted: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self.results: list[Any] = []
-        self.told: list[str] = []
-        self.executor = ThreadExecutor("writing", self._posted.put, self.told.append)
+        self.full: list[str] = []
+        self.executor = ThreadExecutor("writing", self._posted.put, self.full.append)
 
     def turn(self) -> None:
         """Run what is posted next."""
@@ -29,7 +29,7 @@ class Caller:
 
 
 @pytest.fixture
-def host() -> Iterator[Caller]:
+def caller() -> Iterator[Caller]:
     made = Caller()
     yield made
     made.executor.close()
@@ -42,19 +42,19 @@ def fail(error: StorageError) -> Callable[[], None]:
     return job
 
 
-def test_jobs_are_done_in_order_on_another_thread(host: Caller) -> None:
+def test_jobs_are_done_in_order_on_another_thread(caller: Caller) -> None:
     def job(number: int) -> tuple[int, str]:
         return number, current_thread().name
 
     for number in range(20):
-        host.executor.submit(partial(job, number), host.results.append)
+        caller.executor.submit(partial(job, number), caller.results.append)
     for _ in range(20):
-        host.turn()
+        caller.turn()
 
-    assert host.results == [(number, "writing") for number in range(20)]
+    assert caller.results == [(number, "writing") for number in range(20)]
 
 
-def test_a_job_on_a_full_medium_is_retried_until_there_is_space(host: Caller) -> None:
+def test_a_job_on_a_full_medium_is_retried_until_there_is_space(caller: Caller) -> None:
     space = Event()
     attempts: list[bool] = []
 
@@ -64,20 +64,20 @@ def test_a_job_on_a_full_medium_is_retried_until_there_is_space(host: Caller) ->
             raise MediumFull("no space")
         return "done"
 
-    host.executor.submit(job, host.results.append)
-    host.turn()
-    assert (host.told, host.results) == (["no space"], [])
+    caller.executor.submit(job, caller.results.append)
+    caller.turn()
+    assert (caller.full, caller.results) == (["no space"], [])
 
     space.set()
-    host.turn()
-    host.turn()
+    caller.turn()
+    caller.turn()
 
-    assert (host.told, host.results) == (["no space", ""], ["done"])
+    assert (caller.full, caller.results) == (["no space", ""], ["done"])
     assert attempts[0] is False
     assert attempts[-1] is True
 
 
-def test_a_freeing_job_runs_while_another_one_waits_for_space(host: Caller) -> None:
+def test_a_freeing_job_runs_while_another_one_waits_for_space(caller: Caller) -> None:
     space = Event()
 
     def fill() -> str:
@@ -89,35 +89,35 @@ def test_a_freeing_job_runs_while_another_one_waits_for_space(host: Caller) -> N
         space.set()
         return "freed"
 
-    host.executor.submit(fill, host.results.append)
-    host.turn()
-    assert host.told == ["no space"]
+    caller.executor.submit(fill, caller.results.append)
+    caller.turn()
+    assert caller.full == ["no space"]
 
-    host.executor.submit_freeing(free, host.results.append)
+    caller.executor.submit_freeing(free, caller.results.append)
     for _ in range(3):
-        host.turn()
+        caller.turn()
 
-    assert (host.told, host.results) == (["no space", ""], ["freed", "filled"])
-
-
-def test_a_freeing_job_runs_where_none_waits(host: Caller) -> None:
-    host.executor.submit_freeing(lambda: "freed", host.results.append)
-    host.turn()
-
-    assert host.results == ["freed"]
+    assert (caller.full, caller.results) == (["no space", ""], ["freed", "filled"])
 
 
-def test_closing_gives_up_a_job_on_a_full_medium(host: Caller) -> None:
+def test_a_freeing_job_runs_where_none_waits(caller: Caller) -> None:
+    caller.executor.submit_freeing(lambda: "freed", caller.results.append)
+    caller.turn()
+
+    assert caller.results == ["freed"]
+
+
+def test_closing_gives_up_a_job_on_a_full_medium(caller: Caller) -> None:
     full = MediumFull("no space")
     behind: list[str] = []
-    host.executor.submit(fail(full), host.results.append)
-    host.executor.submit(lambda: behind.append("ran"), host.results.append)
-    host.turn()
-    host.executor.close()
-    host.turn()
-    host.turn()
+    caller.executor.submit(fail(full), caller.results.append)
+    caller.executor.submit(lambda: behind.append("ran"), caller.results.append)
+    caller.turn()
+    caller.executor.close()
+    caller.turn()
+    caller.turn()
 
-    assert host.results == [full, full]
+    assert caller.results == [full, full]
     assert behind == []
 
 

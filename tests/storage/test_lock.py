@@ -1,4 +1,4 @@
-"""One process works on a directory; a second one is told which."""
+"""One process works on a directory; the error of a second one names it."""
 
 import os
 import signal
@@ -34,7 +34,7 @@ sys.stdin.readline()
 
 @contextmanager
 def process(directory: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that opens the directory, says what came of it, and waits to be told."""
+    """Another process that opens the directory, prints the result, and waits for input."""
     started = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(directory)],
         stdin=subprocess.PIPE,

@@ -5,7 +5,7 @@ from leveret_storage.recovery.recover import Recovery, recover
 from leveret_storage.recovery.recovered_queue import OBJECT_BYTES, LoggedMessages
 from tests.storage.faulty import FaultyMedium
 from tests.storage.owning import take
-from tests.storage.store_model import kept_of, read_out
+from tests.storage.store_model import fields_of, read_out
 from tests.storage.store_owner import Owner
 
 COUNT = 300
@@ -32,10 +32,10 @@ def killed() -> FaultyMedium:
     return medium
 
 
-EXPECTED = {at: stored_message(message(at)) for at in range(COUNT) if not 40 <= at < 50}
+EXPECTED = {at: fields_of(message(at)) for at in range(COUNT) if not 40 <= at < 50}
 
 
-def loose(found: Recovery) -> int:
+def logged(found: Recovery) -> int:
     return sum(
         len(part.messages) for part in found.queues[1].contents if isinstance(part, LoggedMessages)
     )
@@ -43,11 +43,11 @@ def loose(found: Recovery) -> int:
 
 def test_few_messages_are_in_memory_and_all_are_there() -> None:
     medium = killed()
-    assert loose(recover(medium)) == len(EXPECTED)
+    assert logged(recover(medium)) == len(EXPECTED)
 
     found = recover(medium, spill_bytes=SPILL_BYTES)
 
-    assert 0 < loose(found) * OBJECT_BYTES < 2 * SPILL_BYTES
+    assert 0 < logged(found) * OBJECT_BYTES < 2 * SPILL_BYTES
     assert read_out(medium, found).messages[1] == EXPECTED
 
 
@@ -79,7 +79,7 @@ def test_on_a_full_disk_they_stay_in_memory() -> None:
 
         found = recover(medium, spill_bytes=SPILL_BYTES)
 
-        assert loose(found) > len(EXPECTED) * 0.7
+        assert logged(found) > len(EXPECTED) * 0.7
         assert read_out(medium, found).messages[1] == EXPECTED
         segments = {each.name for each in found.queues[1].segments}
         assert medium.list() == before | segments

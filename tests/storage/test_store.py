@@ -1,4 +1,4 @@
-"""What a store keeps on its medium, when it lets go of it, and what it tells."""
+"""What a store has on its medium, when it deletes it, and which batches it reports."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -15,7 +15,7 @@ from tests.storage.store_model import read_out
 from tests.storage.store_owner import Owner, after_power_loss, stored
 
 
-def test_synced_is_told_of_each_batch_once_and_in_order_after_its_sync() -> None:
+def test_synced_is_reported_for_each_batch_once_and_in_order_after_its_sync() -> None:
     owner = Owner(FaultyMedium(1))
     queue = owner.store.add_queue(True)
     for number in range(1, 6):
@@ -55,7 +55,7 @@ def test_a_settlement_alone_waits_for_the_next_batch_unless_that_is_urgent() -> 
 
 
 def test_the_disk_is_nearly_empty_when_a_queue_is_drained() -> None:
-    """Each batch trims, so nobody has to wait for the log to grow."""
+    """Each batch trims, so the log need not grow first."""
     owner = Owner(FaultyMedium(1), log_segment_bytes=4000, queue_segment_bytes=4000)
     owner.commit()
     empty = owner.used_bytes()
@@ -204,7 +204,7 @@ def test_positions_settled_are_not_used_again() -> None:
     assert (found.count, found.next_position) == (0, 10)
 
 
-def test_contents_are_loose_messages_and_runs_in_order() -> None:
+def test_contents_are_logged_messages_and_runs_in_order() -> None:
     owner = Owner(FaultyMedium(1), log_segment_bytes=1)
     queue = owner.store.add_queue(True)
     owner.publish(queue, 10, 10)
@@ -218,13 +218,13 @@ def test_contents_are_loose_messages_and_runs_in_order() -> None:
     owner.commit()
     owner.store.close()
     found = recover(owner.medium.kill()).queues[1]
-    told: list[object] = []
+    contents: list[object] = []
     for part in found.contents:
         if isinstance(part, Run):
-            told.append((int(part.first), int(part.count), part.live))
+            contents.append((int(part.first), int(part.count), part.live))
         else:
-            told.append((part.first, len(part.messages)))
-    assert told == [(0, 10), (10, 10, [(10, 12), (13, 20)]), (20, 5), (26, 4)]
+            contents.append((part.first, len(part.messages)))
+    assert contents == [(0, 10), (10, 10, [(10, 12), (13, 20)]), (20, 5), (26, 4)]
     assert found.count == 28
 
 
@@ -355,7 +355,7 @@ class TestThreadExecutor:
         executor = ThreadExecutor("writing", run_now)
         results: list[object] = []
         ran: list[int] = []
-        error = StorageError("gone")
+        error = StorageError("failed")
 
         def fail() -> None:
             raise error

@@ -29,7 +29,9 @@ LIVES = 25
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_what_was_told_is_found_after_each_crash_and_the_rest_in_whole_batches(part: int) -> None:
+def test_what_was_reported_is_found_after_each_crash_and_the_rest_in_whole_batches(
+    part: int,
+) -> None:
     kinds: Counter[str] = Counter()
     lives = lost = 0
     for seed in range(part * WORLDS, (part + 1) * WORLDS):
@@ -39,14 +41,14 @@ def test_what_was_told_is_found_after_each_crash_and_the_rest_in_whole_batches(p
         kinds.update(world.kinds)
         lives += world.lives
         lost += world.lost
-    print(f"{lives} crash points, {lost} batches lost that were not told; {dict(kinds)}")
+    print(f"{lives} crash points, {lost} batches lost, not reported; {dict(kinds)}")
     assert lives * PARTS >= 10_000
     assert lost > lives / 10
     for kind in ("crash", "failed", "power lost", "killed"):
         assert kinds[kind] > lives / 20, kind
 
 
-def test_the_same_is_found_where_few_messages_keep_a_segment_and_are_moved() -> None:
+def test_the_same_is_found_where_segments_are_compacted() -> None:
     moved = 0
     for seed in range(DEEP_WORLDS):
         world = World(seed, deep=True, crash_within=300)
@@ -68,7 +70,7 @@ def test_the_same_is_found_where_several_commits_are_in_flight(deep: bool) -> No
             world.live()
         kinds.update(world.kinds)
         lost += world.lost
-    print(f"{count * LIVES} crash points, {lost} batches lost that were not told; {dict(kinds)}")
+    print(f"{count * LIVES} crash points, {lost} batches lost, not reported; {dict(kinds)}")
     assert lost > count * LIVES / 10
     assert kinds["several in flight"] > count * LIVES / 10
     assert kinds["failed"] > count

@@ -34,10 +34,10 @@ def durable_bytes(medium: FaultyMedium, name: str) -> int:
 
 
 def assert_located(error: Damaged, name: str, offset: int) -> None:
-    """The text of an error names the blob, and a stretch of it with this offset."""
-    told = re.match(rf"{name}: damaged from offset (\d+) to (\d+): ", str(error))
-    assert told, error
-    assert int(told[1]) <= offset < int(told[2]), (offset, error)
+    """The text of an error names the blob, and a range of offsets that has this one."""
+    match = re.match(rf"{name}: damaged from offset (\d+) to (\d+): ", str(error))
+    assert match, error
+    assert int(match[1]) <= offset < int(match[2]), (offset, error)
 
 
 def test_a_flipped_bit_in_what_was_durable_stops_the_start_or_who_reads_it_and_is_located() -> None:

@@ -1,4 +1,4 @@
-"""How much of the commit log is kept, and that nothing is lost when segments of it go."""
+"""How long the commit log gets, and that nothing is lost when segments of it are deleted."""
 
 from leveret_storage.format.entries import Stored, read_run
 from leveret_storage.recovery.recover import recover

@@ -59,8 +59,8 @@ def settle_one(queue: QueueJournal) -> None:
     queue.settle(0)
 
 
-def is_told(durable: bool, settle: Callable[[QueueJournal], None]) -> bool:
-    """Whether who waits for the open batch is told, without the disk, and before the next one."""
+def is_reported(durable: bool, settle: Callable[[QueueJournal], None]) -> bool:
+    """Whether the open batch is reported as durable without a write, and before the next one."""
     one = OneQueue(durable)
     settle(one.queue)
     assert one.store.has_uncommitted()
@@ -70,7 +70,7 @@ def is_told(durable: bool, settle: Callable[[QueueJournal], None]) -> bool:
     return len(one.owner.synced) > 0 and one.store.synced >= batch
 
 
-def test_nobody_waits_for_a_batch_of_which_nothing_is_kept() -> None:
-    assert is_told(True, settle_nothing)
-    assert is_told(False, settle_one)
-    assert not is_told(True, settle_one)
+def test_a_batch_without_entries_is_reported_at_once() -> None:
+    assert is_reported(True, settle_nothing)
+    assert is_reported(False, settle_one)
+    assert not is_reported(True, settle_one)
