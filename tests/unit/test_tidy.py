@@ -22,8 +22,6 @@ LONGER_FILES = {
     "tests/protocol/test_declaring.py": "declaring, binding, deleting",
     "tests/storage/faulty.py": "a medium that fails",
     "tests/storage/golden/make.py": "the golden data directories",
-    "tests/storage/store_world.py": "the model of a store",
-    "tests/storage/test_filesystem.py": "the local directory as a medium",
 }
 """Files of more than the usual number of lines, each with the one subject that it has."""
 
