@@ -116,7 +116,7 @@ class Storage:
         if refusal:
             logger.warning("disk full: the write is retried", error=refusal)
         else:
-            log.warning("the disk is not full any more")
+            logger.warning("the disk is not full any more")
 
     def _fail(self, error: StorageError) -> None:
         if not self.failed:

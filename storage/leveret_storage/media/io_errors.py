@@ -34,7 +34,7 @@ class IoErrors:
     def undone(self, verb: str, path: str, error: OSError) -> MediumFull | MediumFailed:
         """The error of a call that left nothing behind: MediumFull if something is used up."""
         if error.errno in FULL_ERRNOS:
-            return MediumFull(f"no room to {verb} {self._directory}/{path}: {error.strerror}")
+            return MediumFull(f"no space to {verb} {self._directory}/{path}: {error.strerror}")
         return self.failed(verb, path, error)
 
     def unread(self, path: str, error: OSError) -> ReadFailed:
