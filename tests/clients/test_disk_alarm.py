@@ -148,7 +148,7 @@ class TestFullDisk:
             arrived = [Numbered.number(consumer.read_content()) for _ in range(self.COUNT)]
 
         assert arrived == list(range(self.COUNT))
-        assert log_lines(broker, "room")
+        assert log_lines(broker, "the disk is not full any more")
 
     def test_who_waits_for_the_disk_hears_heartbeats_and_its_other_channels(
         self, broker: Leveret, name: str
