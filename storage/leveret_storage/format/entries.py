@@ -118,7 +118,7 @@ class Entry(NamedTuple):
 
 
 def check_record_kind(kind: int, known: tuple[int, ...], where: str) -> None:
-    """See that a record is of one of the kinds that belong where it is.
+    """Check that a record is of one of the kinds that belong where it is.
 
     :raises Damaged: if it is of a kind that belongs elsewhere.
     :raises UnknownFormat: if its kind is not known at all.

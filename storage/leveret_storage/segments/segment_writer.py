@@ -53,7 +53,7 @@ def queue_numbers(name: str) -> tuple[int, int] | None:
 
 
 def check_blob_kind(name: str, header: BlobHeader | None) -> None:
-    """See that a blob whose header can be read is of a kind that this program knows.
+    """Check that a blob whose header can be read is of a kind that this program knows.
 
     :raises UnknownFormat: if it is not.
     """

@@ -62,7 +62,7 @@ def check_exchange(vhost: VirtualHost, name: str) -> Exchange:
 
 
 def declare_exchange(vhost: VirtualHost, declared: ExchangeDeclaration) -> Exchange:
-    """Create an exchange, or see that the one of that name is the same.
+    """Create an exchange, or check that the one of that name is the same.
 
     :raises AmqpError: ACCESS_REFUSED for a reserved name, PRECONDITION_FAILED for an unknown
         type, a wrong argument, or an existing exchange that differs.
@@ -85,7 +85,7 @@ def declare_exchange(vhost: VirtualHost, declared: ExchangeDeclaration) -> Excha
 
 
 def _check_same(what: str, declared: ExchangeDeclaration, current: Exchange) -> None:
-    """See that a declaration says what its exchange is.
+    """Check that a declaration says what its exchange is.
 
     :raises AmqpError: PRECONDITION_FAILED.
     """

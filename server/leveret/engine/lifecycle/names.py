@@ -63,7 +63,7 @@ def find_queue(vhost: VirtualHost, name: str, owner: object) -> Queue:
 
 
 def check_owner(vhost: VirtualHost, queue: Queue, owner: object) -> None:
-    """See that an exclusive queue is used by its own connection.
+    """Check that an exclusive queue is used by its own connection.
 
     :raises AmqpError: RESOURCE_LOCKED.
     """
@@ -82,7 +82,7 @@ def locked(vhost: VirtualHost, name: str) -> AmqpError:
 
 
 def refuse_reserved(kind: str, name: str) -> None:
-    """See that the name of a new queue or exchange is not reserved for the broker.
+    """Check that the name of a new queue or exchange is not reserved for the broker.
 
     :raises AmqpError: ACCESS_REFUSED.
     """
@@ -94,7 +94,7 @@ def refuse_reserved(kind: str, name: str) -> None:
 
 
 def refuse_default_exchange(name: str) -> None:
-    """See that an operation is not on the default exchange.
+    """Check that an operation is not on the default exchange.
 
     :raises AmqpError: ACCESS_REFUSED.
     """

@@ -291,7 +291,7 @@ CONSUMER_ARGUMENTS: Final[Mapping[str, Known]] = {
 
 
 def check_queue_arguments(what: str, arguments: Arguments) -> None:
-    """See that the known arguments of a new queue have values they can have.
+    """Check that the known arguments of a new queue have values they can have.
 
     :raises AmqpError: PRECONDITION_FAILED, in RabbitMQ's words.
     """
@@ -307,7 +307,7 @@ def check_queue_arguments(what: str, arguments: Arguments) -> None:
 
 
 def check_arguments(what: str, arguments: Arguments, table: Mapping[str, Known]) -> None:
-    """See that every known argument has a value it can have.
+    """Check that every known argument has a value it can have.
 
     :raises AmqpError: PRECONDITION_FAILED, in RabbitMQ's words.
     """
@@ -325,7 +325,7 @@ def _check(what: str, arguments: Arguments, name: str, known: Known) -> None:
 def check_equivalent(
     what: str, received: Arguments, current: Arguments, adopted: frozenset[str] = frozenset()
 ) -> bool:
-    """See that a redeclaration has the same known arguments; integers compare by value.
+    """Check that a redeclaration has the same known arguments; integers compare by value.
 
     :param adopted: those that may differ.
     :returns: whether any of these does.

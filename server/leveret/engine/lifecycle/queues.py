@@ -46,7 +46,7 @@ def declare_queue(
     arguments: Arguments,
     declared_by: str = "",
 ) -> Queue:
-    """Create a queue, or see that the one of that name is the same.
+    """Create a queue, or check that the one of that name is the same.
 
     :param owner: the connection that an exclusive queue belongs to, else None. An exclusive
         queue does not outlive its connection, so it is never durable.
@@ -124,7 +124,7 @@ def _generated(arguments: Arguments) -> str:
 def _check_quorum(
     what: str, arguments: Arguments, durable: bool, auto_delete: bool, owner: object | None
 ) -> None:
-    """See that a quorum queue is what such a queue must be (RabbitMQ: Quorum Queues).
+    """Check that a quorum queue is what such a queue must be (RabbitMQ: Quorum Queues).
 
     :raises AmqpError: PRECONDITION_FAILED.
     """
@@ -212,7 +212,7 @@ def remove_consumer(vhost: VirtualHost, queue: Queue, consumer: Consumer) -> Non
 
 
 def check_may_consume(vhost: VirtualHost, queue: Queue, exclusive: bool) -> None:
-    """See that a consumer may be added: an exclusive one must be the only one.
+    """Check that a consumer may be added: an exclusive one must be the only one.
 
     An exclusive consumer and a single active consumer exclude each other.
 
@@ -226,7 +226,7 @@ def check_may_consume(vhost: VirtualHost, queue: Queue, exclusive: bool) -> None
 
 
 def check_may_get(vhost: VirtualHost, queue: Queue) -> None:
-    """See that single messages may be fetched.
+    """Check that single messages may be fetched.
 
     :raises AmqpError: RESOURCE_LOCKED.
     """

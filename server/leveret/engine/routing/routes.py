@@ -34,7 +34,7 @@ class Route:
         self.routing_key = routing_key
         self.sinks = sinks
         self.stale = False
-        """Whether what routing depends on has changed since: find the route anew."""
+        """Whether routing has changed since: the route has to be found anew."""
         self.needs_message = needs_message
         """Whether the sinks depend on the message: ask `Router.sinks_for` for each."""
 
@@ -55,7 +55,7 @@ class Router:
         self._queues = queues
         self._routes: dict[bytes, Route] = {}
         self._broker_routes: dict[bytes, Route] = {}
-        """Routes of what the broker publishes: no exchange is refused to it."""
+        """Routes of messages that the broker publishes, to internal exchanges too."""
 
     def invalidate(self) -> None:
         """Drop all cached routes: something that routing depends on has changed."""
@@ -65,12 +65,12 @@ class Router:
         self._broker_routes.clear()
 
     def add_reply_sink(self, sink: Sink) -> None:
-        """Route to a sink of replies, by a name that was never used before."""
+        """Add the route to a sink of replies, whose name was never used before."""
         raw = short_strings(b"", octets_of_text(sink.name))
         self.reply_routes[sink.name] = Route(raw, DEFAULT_EXCHANGE, sink.name, [sink], False)
 
     def remove_reply_sink(self, sink: Sink) -> None:
-        """Route to a sink of replies no more."""
+        """Remove the route to a sink of replies."""
         self.reply_routes.pop(sink.name).stale = True
 
     def route(self, raw: bytes) -> Route:
@@ -128,7 +128,10 @@ class Router:
         return [] if sink is None else [sink]
 
     def _check_exchange(self, name: str) -> None:
-        """See that clients may publish to an exchange."""
+        """Check that clients may publish to an exchange.
+
+        :raises AmqpError: NOT_FOUND for an unknown exchange, ACCESS_REFUSED for an internal one.
+        """
         if name == DEFAULT_EXCHANGE:
             return
         exchange = self.exchanges.get(name)
@@ -156,7 +159,7 @@ class Router:
     ) -> bool:
         """Add every sink that is reached from an exchange.
 
-        :returns: False if that takes a message and there is none.
+        :returns: False if the sinks depend on the message, and there is none.
         """
         if start == DEFAULT_EXCHANGE:
             self._add_named(routing_keys, reached)

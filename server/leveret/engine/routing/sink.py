@@ -18,9 +18,9 @@ from leveret_storage.segments.queue_journal import QueueJournal
 from leveret_storage.store.store import Store
 
 ACCEPTED: Final = 1
-"""The sink took the message."""
+"""The sink accepted the message."""
 THROTTLE: Final = 2
-"""It asks the publisher to slow down: its consumers or the disk are slower."""
+"""The publisher should slow down: the consumers or the disk do not keep up."""
 REFUSED: Final = 4
 """It is full and refuses what is published (RabbitMQ: `reject-publish`)."""
 AWAITS_COMMIT: Final = 8
@@ -44,10 +44,10 @@ class PersistTargets:
         """The only target, while there is one."""
         self._journals: list[QueueJournal] = []
         self._positions: list[int] = []
-        """All targets, if there are several; else what an earlier message left."""
+        """All targets, if there are several; else stale."""
 
     def add(self, journal: QueueJournal, position: i64) -> None:
-        """Have the message written for one more queue."""
+        """Add a journal, and the position of the message in it."""
         if self.count == 0:
             self._journal = journal
             self._position = position
@@ -71,20 +71,20 @@ class PersistTargets:
 
 
 class Sink:
-    """Takes messages.
+    """What accepts the messages of a route.
 
-    It is abstract, but no `ABC`: compiled classes that are share one cache, so that `isinstance`
-    may answer for one what it was asked of another.
+    It is abstract, but no `ABC`: all compiled classes that are an `ABC` share one cache, so that
+    `isinstance` may return the answer for another class.
     """
 
     def __init__(self, queue_name: str = "") -> None:
         self.name = queue_name
         """The name of the queue; empty if the sink is none."""
         self.deleted = False
-        """Whether it takes no more messages."""
+        """Whether it was deleted, and accepts no more messages."""
 
     def publish(self, message: Message, targets: PersistTargets | None = None) -> i64:
-        """Take a message.
+        """Accept or refuse a message.
 
         :param targets: where to add the journal that persists it; None if nothing is persisted.
         :returns: `ACCEPTED` or `REFUSED`, with `THROTTLE` and `AWAITS_COMMIT` where they apply.

@@ -1,10 +1,10 @@
 """Deduplication: which messages an exchange or a queue has seen before.
 
-A message carries a key in a header, and what carries the key of one seen lately is a duplicate.
-Lately is the window: so many keys, the oldest goes first, and each for so long, if there is a time
-(semantics of LavinMQ: Message Deduplication; the community plugin `rabbitmq-message-deduplication`
-has the same arguments). A key may be any single value; integers are equal by value, however wide
-they were sent, and nothing else is equal to what has another type.
+A message carries a key in a header. It is a duplicate if its key is in the window. The window has a
+maximum number of keys, beyond which the oldest is dropped, and may have a time after which a key
+expires (semantics of LavinMQ: Message Deduplication; the community plugin
+`rabbitmq-message-deduplication` has the same arguments). A key may be any single value. Integers are
+equal by value, however wide they were sent; other values of different types are never equal.
 
 The keys of persistent messages are persisted, in the batch of the log that has the message.
 """
@@ -38,21 +38,21 @@ KEY_OCTETS_MAX: Final = 64
 _MESSAGE_TTL: Final = b"x-cache-ttl"
 _INTEGERS: Final = b"bBsuIilL"
 _NO_KEYS: Final = b"VFA"
-"""Type letters of values that are no key: nothing, tables and arrays."""
+"""Type letters of values that are no key: void, tables and arrays."""
 
 
 class DeduplicationWindow:
-    """Keys that were seen lately."""
+    """The keys of recent messages."""
 
     def __init__(self, size: i64 = NONE, ttl: i64 = NONE, header: str | None = None) -> None:
-        """`ttl` is milliseconds. What is `NONE` is as if it was not set."""
+        """`ttl` is milliseconds. `NONE` means not set."""
         self.duplicates: i64 = 0
         """Messages that were dropped as duplicates; counted by the owner."""
         self._size: i64 = KEYS_DEFAULT if size == NONE else size
         self._ttl: i64 = ttl
         self._header = octets_of_text(header or HEADER)
         self._keys: OrderedDict[bytes, int] = OrderedDict()
-        """When each expires, in milliseconds since the epoch; 0 is never. The oldest is first."""
+        """Each key with its expiry, in milliseconds since the epoch; 0 is never. The oldest is first."""
 
     def key_of(self, header: bytes) -> bytes | None:
         """The key of a message with this content header; None if it has none."""
@@ -71,7 +71,7 @@ class DeduplicationWindow:
         return expires_at is not None and (expires_at == 0 or expires_at > now)
 
     def add(self, key: bytes, header: bytes, now: i64) -> i64:
-        """See a key that is not in the window, in a message with this content header.
+        """Add the key, not in the window yet, of a message with this content header.
 
         :returns: when it expires, in milliseconds since the epoch; 0 is never.
         """
@@ -96,16 +96,16 @@ class DeduplicationWindow:
         """All keys, the oldest first, and when each expires."""
         return list(self._keys.items())
 
-    def copy_from(self, before: "DeduplicationWindow") -> None:
-        """Go on from another window, whose place it takes."""
-        for key, expires_at in before.entries():
+    def copy_from(self, replaced: "DeduplicationWindow") -> None:
+        """Take over the keys and the count of the window that this one replaces."""
+        for key, expires_at in replaced.entries():
             self.put(key, expires_at)
-        self.duplicates = before.duplicates
+        self.duplicates = replaced.duplicates
 
 
 def number(arguments: Mapping[str, FieldValue], name: str) -> int | None:
-    """A number from 1 in the arguments of an exchange, or text with one in it, as the plugin takes
-    it; `NONE` if there is none, and None if it is not a number it can be."""
+    """The value of an argument of an exchange that is a number from 1, or such a number as text, as
+    in the plugin; `NONE` without the argument, and None if the value is invalid."""
     value = arguments.get(name)
     if value is None and name not in arguments:
         return NONE

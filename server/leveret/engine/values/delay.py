@@ -1,6 +1,6 @@
-"""The delay of a message, which its publisher asks for with the header `x-delay`.
+"""The delay of a message, which its publisher sets with the header `x-delay`.
 
-Written as the community plugin `rabbitmq_delayed_message_exchange` reads and writes it; the rules
+Read and written as the community plugin `rabbitmq_delayed_message_exchange` does; the rules
 are in `routing/exchanges/delayed.py`.
 """
 
@@ -14,13 +14,13 @@ from leveret.engine.values.message import Message
 
 DELAY: Final = b"x-delay"
 DELAY_MS_MAX: Final = 0x3FFFFFFFFFFFFFFF
-"""Milliseconds beyond which a delay is as good as this one, so that no sum leaves 64 bits."""
+"""Milliseconds. A longer delay counts as this one, so that a due time fits into 64 bits."""
 
 _NUMBER_OCTETS_MAX: Final = 24
 
 
 def delay_of(header: bytes) -> i64:
-    """The delay in milliseconds that a content header asks for; 0 is none."""
+    """The delay in milliseconds in a content header; 0 is none."""
     value = properties.header_value(header, DELAY)
     if value is None:
         return 0
@@ -31,8 +31,8 @@ def delay_of(header: bytes) -> i64:
 def due_of(message: Message) -> i64:
     """When a delayed message is due, in milliseconds since the epoch.
 
-    When it arrived is known to a whole millisecond, which counts as over only at its end: no
-    message is early by a part of one.
+    The time of its arrival is rounded down to a millisecond. One is added, so that no message is
+    released early.
     """
     return message.arrived + delay_of(message.header) + 1
 
@@ -56,7 +56,7 @@ def _number(value: bytes) -> int:
         return int(text) if digits.isdigit() and len(text) <= _NUMBER_OCTETS_MAX else 0
     if letter in (b"f", b"d"):
         number: float = struct.unpack(">f" if letter == b"f" else ">d", value[1:])[0]
-        # Neither infinite nor no number at all.
+        # Neither infinite nor NaN.
         return int(number) if abs(number) <= DELAY_MS_MAX else 0
     if letter == b"D":
         return int.from_bytes(value[2:], "big", signed=True) // int(10 ** value[1])

@@ -1,13 +1,13 @@
-"""Field tables and property lists, read where they lie.
+"""Encoded field tables and property lists: checked and searched without decoding them.
 
 What a client sends is verified once, completely, before anything else reads it: a checked table or
-property list may be read without a check of bounds. Nothing is decoded in this file; a
-message's properties stay the bytes that came, and methods.py decodes them for the few that need it.
+property list may be read without a check of bounds. Nothing is decoded in this file; the properties
+of a message stay in their encoded form, and `protocol/wire/methods.py` decodes them where needed.
 
 Rules of this file:
 - Positions count from the start of `data`; `stop` is the position behind the last octet that may
   be read and never exceeds `len(data)`: that is the caller's duty.
-- Whatever is malformed raises ValueError with a text for the peer to read.
+- Malformed input raises ValueError with a text for the peer to read.
 - Recursion and the number of entries are bounded by limits.py.
 
 The grammar is that of AMQP 0-9-1, section 4.2.5, with the type letters RabbitMQ reads (RabbitMQ:
@@ -63,7 +63,8 @@ FIELD_TYPES: Final = {
     "F": (-2, "table"),
     "A": (-3, "array"),
 }
-"""Type letter -> octets of a value, or how its length is found, and RabbitMQ's name of the type."""
+"""Type letter -> octets of a value, and RabbitMQ's name of the type. Negative octets mean that the
+value begins with its length: -1 a string, -2 a table, -3 an array."""
 
 LONG_STRING: Final = 253
 TABLE: Final = 254
@@ -91,7 +92,7 @@ VALUE_SIZES: Final = _value_sizes()
 def check_table(data: bytes, start: i64, stop: i64) -> i64:
     """Verify the field table whose four-octet length is at `start`; return the position behind it.
 
-    Raises ValueError for a length that leaves its surroundings, an unknown type letter, nesting
+    Raises ValueError for a length beyond `stop` or the enclosing table, an unknown type letter, nesting
     deeper than TABLE_DEPTH_MAX or more entries than TABLE_ENTRIES_MAX, nested ones included.
     Names and strings may hold any octets, as RabbitMQ takes them.
     """
@@ -111,13 +112,16 @@ def _behind_long(data: bytes, start: i64, stop: i64) -> i64:
     return end
 
 
-def _check_values(data: bytes, pos: i64, end: i64, named: bool, depth: i64, left: i64) -> i64:
-    """Verify the entries of a table (`named`) or array; return how many more are allowed."""
+def _check_values(data: bytes, pos: i64, end: i64, named: bool, depth: i64, allowed: i64) -> i64:
+    """Verify the entries of a table (`named`) or array; return how many more are allowed.
+
+    :param allowed: how many entries are allowed, nested ones included.
+    """
     if depth > TABLE_DEPTH_MAX:
         raise ValueError(f"field table nested deeper than {TABLE_DEPTH_MAX}")
     while pos < end:
-        left -= 1
-        if left < 0:
+        allowed -= 1
+        if allowed < 0:
             raise ValueError(f"field table with more than {TABLE_ENTRIES_MAX} entries")
         if named:
             pos += 1 + i64(data[pos])
@@ -132,10 +136,10 @@ def _check_values(data: bytes, pos: i64, end: i64, named: bool, depth: i64, left
             start = pos + 5
             pos = _behind_long(data, pos + 1, end)
             if size != LONG_STRING:
-                left = _check_values(data, start, pos, size == TABLE, depth + 1, left)
+                allowed = _check_values(data, start, pos, size == TABLE, depth + 1, allowed)
     if pos > end:
         raise ValueError("value out of bounds in field table")
-    return left
+    return allowed
 
 
 def check_properties(data: bytes, start: i64, stop: i64) -> int:
@@ -227,9 +231,10 @@ def behind_value(data: bytes, pos: i64) -> i64:
 
 
 def name_text(octets: bytes) -> str:
-    """The octets of a name as text of as many octets: one not UTF-8 has `?` for what is not ASCII.
+    """The octets of a name as text; in a name that is not UTF-8, `?` replaces octets not in ASCII.
 
-    RabbitMQ takes names of any octets in a table and in properties; this is how they show here.
+    The text has as many octets as the name. RabbitMQ accepts names of any octets in a table and in
+    properties.
     """
     try:
         return octets.decode()
@@ -238,9 +243,11 @@ def name_text(octets: bytes) -> str:
 
 
 def soften_values(data: bytes, copy: bytearray, pos: i64, end: i64, named: bool) -> None:
-    """Let `copy` of the checked entries `data[pos:end]` have only values that pamqp can represent.
+    """Replace in `copy`, a copy of `data`, the values of the checked entries `data[pos:end]` that
+    pamqp cannot represent.
 
-    Names read as in `name_text`, a timestamp behind the year 9999 as its end; no size changes.
+    Names are replaced as in `name_text`, a timestamp after the year 9999 by the end of that year;
+    no size changes.
     """
     while pos < end:
         if named:
@@ -257,6 +264,6 @@ def soften_values(data: bytes, copy: bytearray, pos: i64, end: i64, named: bool)
 
 
 def soften_timestamp(copy: bytearray, pos: i64) -> None:
-    """Let a timestamp be none that pamqp cannot represent."""
+    """Replace a timestamp after the year 9999 by the last one that pamqp can represent."""
     seconds = int.from_bytes(copy[pos : pos + 8], "big")
     copy[pos : pos + 8] = min(seconds, TIMESTAMP_MAX).to_bytes(8, "big")

@@ -54,7 +54,7 @@ _ESCAPES: Final[dict[int, bytes]] = {
 def headers_of(header: bytes) -> Table:
     """The headers of a message, from its content header, which was checked; {} without any.
 
-    What pamqp cannot represent reads softened, as `tables.soften_values` says.
+    Values that pamqp cannot represent are replaced as `encoded_table.soften_values` says.
     """
     start = encoded_table.HEADER_PREFIX_BYTES
     flags = i64(read_i16_be(header, start)) & 0xFFFF
@@ -73,9 +73,9 @@ def headers_of(header: bytes) -> Table:
 def freeze(value: FieldValue) -> Hashable:
     """Make a hashable key of a field value; equal keys mean equal types and equal values.
 
-    Python finds `True`, `1` and `1.0` equal, AMQP does not, so what is neither a string nor an
-    integer is paired with its type. NaN becomes a key that equals itself: a binding that has it
-    in its arguments can then be found again.
+    Python finds `True`, `1` and `1.0` equal, AMQP does not, so a value that is neither a string nor
+    an integer is paired with its type. NaN becomes a key that equals itself, so that a binding with
+    NaN in its arguments can be looked up.
     """
     if isinstance(value, str):
         return value
@@ -124,7 +124,7 @@ def type_name(value: FieldValue) -> str:
 
 
 def describe(value: FieldValue) -> str:
-    """Write a field value as RabbitMQ's error texts do: the term of Erlang that holds it."""
+    """Write a field value as RabbitMQ's error texts do, as an Erlang term."""
     if isinstance(value, str):
         return _describe_bytes(octets_of_text(value))
     if isinstance(value, bytes | bytearray):
@@ -152,7 +152,7 @@ def describe(value: FieldValue) -> str:
 
 
 def _describe_bytes(value: bytes) -> str:
-    """Quote what Erlang takes for text, octet by octet; anything else is a list of octets."""
+    """Write octets as Erlang prints a binary: quoted if all are printable, else as numbers."""
     text = bytearray()
     for octet in value:
         escape = _ESCAPES.get(octet)

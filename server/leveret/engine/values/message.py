@@ -1,12 +1,12 @@
-"""A message: what was published, as it came.
+"""A message: what was published, in its encoded form.
 
-It is the store's own kind of message, three strings of bytes and whether they outlive a restart, so
-that nothing is converted on the way to disk and back. To the engine `route` is exchange and routing
+It is the store's own class, three byte strings and whether they are persistent, so that nothing is
+converted on the way to disk and back. To the engine `route` is exchange and routing
 key as two short strings, the tail of basic.deliver; `header` the payload of the content header
 frame; `body` the whole body, however it was cut into frames.
 
 A message is shared by every queue it was routed to and never changes. What differs from queue to
-queue (its position, whether it was delivered before) is a matter of the queue and the delivery.
+queue (its position, whether it was delivered before) is stored by the queue and the delivery.
 """
 
 from leveret_storage.format.entries import Stored as Message
@@ -32,7 +32,7 @@ def arriving(message: Message, now: int) -> Message:
 
 
 def persistent(message: Message) -> Message:
-    """The same message, to be there after a restart."""
+    """The same message, marked as persistent."""
     return Message(
         message.route, message.header, message.body, True, message.arrived, message.expires_at
     )

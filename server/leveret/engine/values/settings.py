@@ -82,12 +82,12 @@ class QueueSettings:
 
     @property
     def counts_deliveries(self) -> bool:
-        """Whether it matters how often a message came back."""
+        """Whether the queue counts how often a message was requeued."""
         return self.quorum or self.delivery_limit != NONE or self.retry_type != RETRY_TYPES[0]
 
     @property
     def needs_checks(self) -> bool:
-        """Whether the queue is anything more than first in, first out."""
+        """Whether each message has to be checked: the queue is more than first in, first out."""
         return (
             self.message_ttl != NONE
             or self.max_length != NONE
@@ -139,7 +139,7 @@ def _settings(values: Mapping[str, FieldValue], origins: dict[str, str]) -> Queu
     made.single_active_consumer = values.get("single-active-consumer") is True
     made.delivery_limit = _number(values, "delivery-limit")
     made.retry_min = _number(values, "delayed-retry-min")
-    # A smallest delay alone says enough, as on LavinMQ.
+    # A minimum delay without a type enables the retry, as on LavinMQ.
     default = RETRY_TYPES[0] if made.retry_min == NONE else "all"
     made.retry_type = _text(values, "delayed-retry-type") or default
     made.retry_max = _number(values, "delayed-retry-max")

@@ -1,6 +1,6 @@
 """Timers: one heap for the whole broker.
 
-A timer counts once, however often it is set. When it rings, its owner handles everything that is
+A timer has at most one due time, however often it is set. When it rings, its owner handles everything that is
 due, and sets it again for the rest. So a queue of a million messages that expire has one timer, set
 for the message at its head.
 """
@@ -30,7 +30,7 @@ class Timer(ABC):
 
 
 def _ignore() -> None:
-    """The change is of no interest: nothing runs the timers."""
+    """The default of `Timers.changed`, where no event loop runs the timers."""
 
 
 class Timers:
@@ -44,7 +44,7 @@ class Timers:
         """Entries in the heap that no longer count."""
 
     def set(self, timer: Timer, due: i64) -> None:
-        """Have a timer ring at `due`, or at the time it is set for already if that is earlier."""
+        """Set a timer to ring at `due`, unless it is set for an earlier time already."""
         if timer.due != 0 and timer.due <= due:
             return
         if timer.due != 0:
@@ -58,7 +58,7 @@ class Timers:
             self.changed()
 
     def stop(self, timer: Timer) -> None:
-        """Have a timer not ring."""
+        """Stop a timer, if it is set."""
         if timer.due != 0:
             timer.due = 0
             self._stale += 1
@@ -90,7 +90,7 @@ class Timers:
             timer.ring()
 
     def _clean(self) -> None:
-        """Drop the stale entries, once they are more than the others."""
+        """Drop the stale entries once they outnumber the others."""
         if self._stale <= STALE_ENTRIES_MAX or self._stale * 2 <= len(self._heap):
             return
         self._heap = [entry for entry in self._heap if entry[2].due == entry[0]]

@@ -30,7 +30,7 @@ class Destination:
     def __init__(self, name: str, durable: bool = False) -> None:
         self.name = name
         self.durable = durable
-        """Whether it is there after a restart."""
+        """Whether it survives a restart."""
         self.incoming: dict[Exchange, dict[Hashable, Binding]] = {}
 
     def sources(self) -> list["Exchange"]:
@@ -156,7 +156,7 @@ class Exchange(Destination):
     def match(self, routing_key: str, message: Message | None, into: list[Destination]) -> None:
         """Append every destination a message goes to. One may be appended more than once.
 
-        It has no effect that a client could see; what a type remembers of messages, it takes from
+        It has no effect that a client could see; a type that remembers messages does so in
         `record`.
 
         :param message: None where a route is to be cached; never None for an exchange that
@@ -166,12 +166,12 @@ class Exchange(Destination):
     def intercept(self, message: Message) -> Sink | None:
         """The sink that takes a message in place of what it matches; None for most messages.
 
-        Asked of an exchange that `needs_message` only. It has no effect that a client could see.
+        Called only if the exchange `needs_message`. It has no effect that a client could see.
         """
         return None
 
     def record(self, message: Message) -> None:
-        """A message was published to this exchange, and matched: for a type that `records`."""
+        """Note a message that was published to this exchange; called only if the type `records`."""
 
     def recent(self) -> list[Message]:
         """The messages that the destination of a new binding gets at once, the oldest first: none,
@@ -179,7 +179,7 @@ class Exchange(Destination):
         return []
 
     def validate(self, routing_key: str, arguments: Table) -> None:
-        """See that the exchange type can take a binding.
+        """Check that the exchange type can take a binding.
 
         :raises AmqpError: PRECONDITION_FAILED.
         """

@@ -77,7 +77,7 @@ class ConsistentHashExchange(Exchange):
         return b"" if value is None else _octets(value)
 
     def validate(self, routing_key: str, arguments: Table) -> None:
-        """See that the key is a weight.
+        """Check that the key is a weight.
 
         :raises AmqpError: PRECONDITION_FAILED.
         """

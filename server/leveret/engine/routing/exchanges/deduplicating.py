@@ -1,8 +1,8 @@
-"""The deduplicating exchange: a fanout that passes on what it has not seen before.
+"""The deduplicating exchange: a fanout that drops duplicates.
 
-`deduplication.py` says what a duplicate is. A duplicate is dropped, counted and confirmed: it
-counts as routed, so it is not returned, though it be `mandatory`, and goes to no alternate
-exchange. A message without a key is always passed on.
+`values/deduplication.py` says what a duplicate is. A duplicate is dropped, counted and confirmed: it
+counts as routed, so it is not returned even if it is `mandatory`, and does not go to the alternate
+exchange. A message without a key is never a duplicate.
 """
 
 from collections.abc import Callable
@@ -91,7 +91,7 @@ class DeduplicatingExchange(Exchange):
 
 
 class DuplicateDiscard(Sink):
-    """Takes duplicates, counts them and drops them."""
+    """Counts duplicates and drops them."""
 
     def __init__(self, window: DeduplicationWindow) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The delayed message exchange: what is published with a header `x-delay` is routed later.
+"""The delayed message exchange: a message with the header `x-delay` is routed later.
 
 The header is a delay in milliseconds. The argument `x-delayed-type` names the exchange type that
 routes the message when it is due, with the bindings there are then. Until it is due it is in the
@@ -46,7 +46,7 @@ class DelayedExchange(Exchange):
         self.uses_all_keys = inner.uses_all_keys
         self.records = inner.records
         self.delayed: Sink | None = None
-        """Takes what is delayed; None while the exchange is in no virtual host."""
+        """The sink of delayed messages; None while the exchange is in no virtual host."""
         self.inner = inner
 
     def match(self, routing_key: str, message: Message | None, into: list[Destination]) -> None:

@@ -19,8 +19,8 @@ _FACTOR: Final = 0x45D9F3B
 def hash_octets(octets: bytes) -> i64:
     """A number of `HASH_BITS` bits.
 
-    A checksum tells keys apart, but those that look alike get numbers that do; multiplying spreads
-    them over all numbers, and loses none.
+    CRC-32 gives similar keys similar numbers. The multiplications
+    spread these over all numbers, and keep different ones different.
     """
     number: i64 = crc32(octets)
     number = ((number >> 16) ^ number) * _FACTOR & _LOW_BITS

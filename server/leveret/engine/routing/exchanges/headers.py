@@ -80,7 +80,7 @@ class HeadersExchange(Exchange):
                 )
 
     def validate(self, routing_key: str, arguments: Table) -> None:
-        """See that `x-match` is one of the four.
+        """Check that `x-match` is one of the four.
 
         :raises AmqpError: PRECONDITION_FAILED.
         """

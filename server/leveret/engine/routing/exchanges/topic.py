@@ -174,7 +174,7 @@ def _follow(
 def _repeat(
     node: _Node, words: list[str], position: int, match: int, found: list[Destination]
 ) -> None:
-    """Let a `#` stand for no word, for one, and so on for all that are left.
+    """Match a `#` with no word, with one, and so on up to all that remain.
 
     Words are tried in ascending order everywhere, so a `#` is reached at its earliest word first,
     and everything that can be found from a later word has been found by then.

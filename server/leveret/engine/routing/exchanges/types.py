@@ -1,4 +1,4 @@
-"""The exchange types by name, and the making of an exchange from what a client declares."""
+"""The exchange types by name, and making an exchange from its declaration."""
 
 from typing import Final
 
@@ -28,7 +28,8 @@ EXCHANGE_TYPES: Final[dict[str, type[Exchange]]] = {
     "x-random": RandomExchange,
     "x-recent-history": RecentHistoryExchange,
 }
-"""What `exchange.declare` may ask for in its field `type`, and `x-delayed-type` in an argument."""
+"""By name: the values of the field `type` of exchange.declare and of the argument
+`x-delayed-type`. `x-delayed-message` is a value of the first only, and made by `create`."""
 
 
 def create(declared: ExchangeDeclaration, vhost: str = "/") -> Exchange:
@@ -46,10 +47,10 @@ def create(declared: ExchangeDeclaration, vhost: str = "/") -> Exchange:
 
 
 def check(declared: ExchangeDeclaration, vhost: str) -> None:
-    """See that the type and the arguments of all types are right in any declaration.
+    """Check the type of a declaration, and the arguments that every type has.
 
-    Those of one type only count when the exchange is made: RabbitMQ does not look at them where
-    it is there already.
+    The arguments of one type are checked when the exchange is made: RabbitMQ does not check them in
+    a redeclaration.
 
     :raises AmqpError: PRECONDITION_FAILED.
     """
