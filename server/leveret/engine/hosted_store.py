@@ -23,7 +23,7 @@ from leveret_storage.store.store import Store
 
 
 class HostedStore:
-    """One store of a broker, and the virtual hosts whose durable things are in it."""
+    """One store of a broker, and the virtual hosts whose definitions and messages are in it."""
 
     def __init__(
         self,
@@ -38,8 +38,9 @@ class HostedStore:
         """Restore what the medium holds of these virtual hosts, and begin to write to it.
 
         :param sync: whether a batch is safe only once it is synced, or as soon as it is written.
-        :param take: takes the medium. It is called once all that is there was read and is known, so
-            that nothing was changed where a start is refused. None if the medium is taken.
+        :param take: takes the medium. It is called when everything has been read and found to be
+            known, so that a start that is refused has changed nothing. None if this process has
+            taken the medium already.
         :raises UnknownFormat: if a newer program wrote any of it.
         :raises StorageError: if the medium cannot be read, or is damaged.
         """

@@ -1,9 +1,9 @@
-"""Virtual hosts and their definitions: all there are now as records, and made of records again.
+"""Virtual hosts and their definitions: definitions of virtual hosts, and back.
 
-`snapshot` is what a checkpoint of the log has, `restore` what a start, `leveret log` and a salvage
-make of what they find. What is found was accepted once, so it is made without the checks that a
-client's declaration goes through; but a value that could not have been accepted by this program was
-written by a newer one.
+`snapshot` makes the definitions of a checkpoint. `restore` makes exchanges, queues and bindings of
+the definitions that a start, `leveret log` or a salvage has read. These were accepted when they
+were declared, so most checks of a declaration are not repeated; a value that this program would
+refuse was written by a newer one.
 """
 
 from collections.abc import Callable
@@ -49,7 +49,7 @@ Numbers = dict[int, Queue | DelayedStore]
 
 def snapshot(vhosts: dict[str, VirtualHost]) -> list[bytes]:
     """The definitions of every durable exchange, queue and binding, in an order in which they can
-    be made."""
+    be restored."""
     exchanges: list[Definition] = []
     queues: list[Definition] = []
     bindings: list[Definition] = []
@@ -98,10 +98,11 @@ def rewritten(found: list[StoredDefinition]) -> list[bytes]:
 def restore(
     find_vhost: Callable[[str], VirtualHost | None], found: list[StoredDefinition]
 ) -> Numbers:
-    """Make everything again, in the virtual hosts that `find_vhost` has; the others are left out.
+    """Restore exchanges, queues and bindings in the virtual hosts that `find_vhost` has;
+    definitions of other virtual hosts are skipped.
 
-    :returns: the queues, by the numbers of their journals, one for each level of priority; those
-        that were deleted later, too, and the stores of delayed exchanges.
+    :returns: queues and delayed stores by the numbers of their journals, of which a queue has one
+        for each priority; those that were deleted by a later definition are included.
     :raises UnknownFormat: if a newer program wrote any of it, naming blob and offset.
     :raises Damaged: if any of it is no definition, naming the same.
     """

@@ -1,8 +1,8 @@
-"""A virtual host: its exchanges, queues and bindings, and what its messages go through.
+"""A virtual host: its exchanges, queues and bindings, its router and its publisher.
 
-It composes the router, which finds where a message goes, and the publisher, which takes it there,
-and is the host of its queues. Declaring, binding and deleting, with all that may be refused, are
-in `lifecycle/`.
+The router finds the sinks of a message, and the publisher publishes to them. The virtual host is
+the host of its queues (`queues/queue_host.py`). Declaring, binding and deleting, with all reasons
+to refuse it, are in `lifecycle/`.
 """
 
 from leveret.engine.flow.dead_letters import DeadLetters

@@ -11,7 +11,7 @@ from leveret.compiled import loaded_from_shared_object
 from leveret.engine.lifecycle.queue_arguments import (
     CONSUMER_ARGUMENTS,
     QUEUE_ARGUMENTS,
-    Known,
+    CheckedArgument,
     check_arguments,
 )
 from leveret.engine.routing.exchanges import EXCHANGE_TYPES, create
@@ -107,7 +107,7 @@ def test_an_exchange_argument_has_no_effect_on_other_types(name: str) -> None:
     [(known, name) for known in (QUEUE_ARGUMENTS, CONSUMER_ARGUMENTS) for name in known],
 )
 def test_a_queue_or_consumer_argument_that_is_an_array_is_refused(
-    known: Mapping[str, Known], name: str
+    known: Mapping[str, CheckedArgument], name: str
 ) -> None:
     with pytest.raises(AmqpError, match=f"'{name}'") as refused:
         check_arguments("queue 'q'", Arguments({name: []}, {name: "array"}), known)

@@ -1,6 +1,6 @@
-"""What is written on a dead letter, and where it goes (RabbitMQ: Dead Letter Exchanges).
+"""The rewrite of a dead letter: its headers and its route (RabbitMQ: Dead Letter Exchanges).
 
-Its headers say how it died: `x-death` counts deaths by queue and reason, the newest first;
+The headers say how it died: `x-death` counts deaths by queue and reason, the newest first;
 `x-first-death-*` and `x-last-death-*` name the first and the last. Everything else in its content
 header stays as it is, but for the expiration, which is removed.
 """
@@ -20,7 +20,7 @@ from leveret.engine.values.text import octets_of_text, text_of
 DEATHS: Final = b"x-death"
 
 COUNT_MAX: Final = 2**63 - 1
-"""The largest count that a header can say. One that a client wrote may say that already."""
+"""The largest count that fits into a header. A client may have written one that large."""
 
 
 class DeadLetter:
@@ -35,7 +35,7 @@ class DeadLetter:
         self.message = message
         self.reason = reason
         self.sinks: list[Sink] = []
-        """Where it goes, once that is known."""
+        """The sinks that it is published to, once it is rewritten."""
 
 
 class DeadLetterRewrite:
@@ -57,16 +57,16 @@ class DeadLetterRewrite:
         keys = [key, *properties.copy_keys(message.header)]
         changes, path = _deaths(dead_letter, exchange, keys, int(now_s))
         self.deaths = len(path)
-        """How many pairs of queue and reason are written on it."""
+        """Number of entries in `x-death`."""
         self.queues_not_to_revisit = _queues_since_rejected(path)
-        """The names of the queues that it may not come back to, so that it does not go round for
-        ever."""
+        """The names of the queues that it must not be published to again, so that it does not
+        cycle."""
         new_key = settings.dead_letter_routing_key
         if new_key is not None:
             keys = [octets_of_text(new_key)]
             changes[b"CC"] = None
         if settings.counts_deliveries:
-            # They count deliveries from the queue that it leaves.
+            # These counts are of the queue in which it died.
             changes[DELIVERY_COUNT] = None
             changes[ACQUIRED_COUNT] = None
         self.keys = keys
@@ -76,7 +76,7 @@ class DeadLetterRewrite:
         self.new_header = properties.with_headers(header, changes)
 
     def matches(self, dead_letter: DeadLetter, now_s: i64) -> bool:
-        """Whether it is that of another dead letter, too."""
+        """Whether another dead letter is rewritten to the same header and route."""
         return (
             self._now_s == now_s
             and self._header == dead_letter.message.header
@@ -147,7 +147,7 @@ def _first_of_its_kind(
 
 
 def _queues_since_rejected(path: list[tuple[bytes, bytes]]) -> set[str]:
-    """The queues that a message left since a consumer last rejected it."""
+    """The queues in which a message died since a consumer last rejected it."""
     queues: set[str] = set()
     for queue, reason in path:
         if reason == REJECTED:

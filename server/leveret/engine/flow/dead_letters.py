@@ -1,13 +1,13 @@
-"""Dead letters: messages that a queue drops, and that go on to an exchange.
+"""Dead letters: messages that a queue drops and that are published to another exchange.
 
 RabbitMQ: Dead Letter Exchanges. The message is settled in its queue and published to the others in
 one slice of work, so that one batch of the log has both: after a crash it is in one place, and only
-there. As in RabbitMQ, a dead letter is dropped if no queue takes it, and if it would go round for
-ever: it does not return to a queue where it died for another reason than a consumer's reject.
+there. As in RabbitMQ, a dead letter is dropped if no queue takes it, and if it would cycle: it
+does not return to a queue where it died for another reason than a consumer's reject.
 
 A publish may make a dead letter of another message. The dead letter is pending until the published
 message is written to the log, because both may go to the same queue. A dead letter that makes
-others when it is published leaves them pending, too, so a long chain of queues is no deep
+others when it is published adds them to the pending ones, so a long chain of queues is no deep
 recursion.
 
 `dead_letter_rewrite.py` has the headers and the route of a dead letter, and `publish.py` publishes

@@ -1,8 +1,8 @@
-"""What is wrong with the value of an argument of a queue or a consumer, in RabbitMQ's words.
+"""Checks of the arguments of queues and consumers, with RabbitMQ's error texts.
 
-A check takes all arguments and the name of the one it looks at, and says what is wrong with it as a
-term of RabbitMQ's, or None (RabbitMQ: Queues, Optional Arguments). Which argument has which check
-is in the tables of `arguments.py`.
+A check takes all arguments and the name of the one to check. It returns the error, as RabbitMQ
+writes it, or None (RabbitMQ: Queues, Optional Arguments). Which argument has which check is in the
+tables of `queue_arguments.py`.
 """
 
 from collections.abc import Callable
@@ -33,11 +33,11 @@ DEAD_LETTER_EXCHANGE: Final = "x-dead-letter-exchange"
 QUEUE_TYPE: Final = "x-queue-type"
 
 Check = Callable[[Arguments, str], str | None]
-"""Takes arguments and the name of one of them; what is wrong with it, as a term of RabbitMQ's."""
+"""Takes all arguments and the name of the one to check; returns the error, or None."""
 
 
 def expiry_error(milliseconds: int) -> str | None:
-    """What is wrong with a time to live, as a term of RabbitMQ's."""
+    """The error of a time to live, in milliseconds; None if it is valid."""
     if milliseconds < 0:
         return f"{{value_negative,{milliseconds}}}"
     if milliseconds > EXPIRY_MS_MAX:
@@ -95,7 +95,7 @@ def boolean(arguments: Arguments, name: str) -> str | None:
 
 
 def short_text(arguments: Arguments, name: str) -> str | None:
-    """As `text`, for what becomes a short string in a method."""
+    """As `text`, for a value that becomes a short string in a method."""
     value = arguments[name]
     size = len(octets_of_text(value)) if isinstance(value, str) else 0
     if size > SHORT_STRING_BYTES_MAX:

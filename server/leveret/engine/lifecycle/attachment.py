@@ -1,4 +1,8 @@
-"""Attaching an exchange to its virtual host: what its type needs there, if anything."""
+"""Attaching an exchange to its virtual host, and detaching it.
+
+A deduplicating exchange gets the clock and a function that persists keys, a delayed exchange a
+delayed store; other types need nothing.
+"""
 
 from functools import partial
 
@@ -12,9 +16,9 @@ from leveret.engine.vhost import VirtualHost
 
 
 def attach(vhost: VirtualHost, exchange: Exchange) -> None:
-    """Give an exchange what it needs in its virtual host.
+    """Give an exchange what its type needs in its virtual host.
 
-    What of it is durable is persisted, behind the definition of the exchange itself.
+    If the exchange is durable, its own definition has to be written before.
     """
     deduplicates = deduplicating(exchange)
     if deduplicates is not None:
@@ -50,7 +54,7 @@ def deduplicating(exchange: Exchange | None) -> DeduplicatingExchange | None:
 
 
 def detach(vhost: VirtualHost, exchange: Exchange) -> None:
-    """Drop what an exchange had in its virtual host, which it has left."""
+    """Delete the delayed store of an exchange that was removed, if it has one."""
     delayed = vhost.delayed_stores.pop(exchange.name, None)
     if delayed is not None:
         delayed.delete()

@@ -85,7 +85,7 @@ def declare_exchange(vhost: VirtualHost, declared: ExchangeDeclaration) -> Excha
 
 
 def _check_same(what: str, declared: ExchangeDeclaration, current: Exchange) -> None:
-    """Check that a declaration says what its exchange is.
+    """Check that a declaration is equivalent to the exchange that exists.
 
     :raises AmqpError: PRECONDITION_FAILED.
     """

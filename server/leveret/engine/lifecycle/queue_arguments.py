@@ -1,8 +1,9 @@
-"""The arguments of a queue and of a consumer: what each accepts, and when two sets are the same.
+"""The arguments of queues and of consumers: the values of each, and when two sets are equivalent.
 
-Two tables, `QUEUE_ARGUMENTS` and `CONSUMER_ARGUMENTS`. Texts are RabbitMQ's (RabbitMQ: Queues,
-Optional Arguments). Arguments that are not in a table are accepted and stored, and not compared in
-a redeclaration. The tables of `docs/features.md` are made from these (`reference/features.py`).
+There are two tables, `QUEUE_ARGUMENTS` and `CONSUMER_ARGUMENTS`. Texts are RabbitMQ's (RabbitMQ:
+Queues, Optional Arguments). Arguments that are not in a table are accepted and stored, and not
+compared in a redeclaration. The tables of `docs/features.md` are made from these
+(`reference/features.py`).
 """
 
 from collections.abc import Mapping
@@ -43,8 +44,8 @@ RABBITMQ_TIMEOUT: Final = f"{RABBITMQ}, from 3.11.15"
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """An argument of the tables."""
+class CheckedArgument:
+    """An argument, with the check of its values."""
 
     check: Check
     doc: ArgumentDoc
@@ -53,8 +54,8 @@ class Known:
     not the type of the queue."""
 
 
-QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
-    "x-expires": Known(
+QUEUE_ARGUMENTS: Final[Mapping[str, CheckedArgument]] = {
+    "x-expires": CheckedArgument(
         checks.expires,
         ArgumentDoc(
             "milliseconds, 1 to ten years",
@@ -62,7 +63,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
         ),
         adoptable=True,
     ),
-    "x-message-ttl": Known(
+    "x-message-ttl": CheckedArgument(
         checks.milliseconds,
         ArgumentDoc(
             MILLISECONDS,
@@ -71,7 +72,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
         ),
         adoptable=True,
     ),
-    DEAD_LETTER_EXCHANGE: Known(
+    DEAD_LETTER_EXCHANGE: CheckedArgument(
         checks.short_text,
         ArgumentDoc(
             SHORT_TEXT,
@@ -80,7 +81,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
         ),
         adoptable=True,
     ),
-    "x-dead-letter-routing-key": Known(
+    "x-dead-letter-routing-key": CheckedArgument(
         checks.routing_key,
         ArgumentDoc(
             f"{SHORT_TEXT}; only with `{DEAD_LETTER_EXCHANGE}`",
@@ -89,7 +90,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
         ),
         adoptable=True,
     ),
-    "x-max-length": Known(
+    "x-max-length": CheckedArgument(
         checks.not_negative,
         ArgumentDoc(
             "number from 0",
@@ -98,7 +99,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
         ),
         adoptable=True,
     ),
-    "x-max-length-bytes": Known(
+    "x-max-length-bytes": CheckedArgument(
         checks.not_negative,
         ArgumentDoc(
             "number from 0",
@@ -107,7 +108,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
         ),
         adoptable=True,
     ),
-    "x-max-priority": Known(
+    "x-max-priority": CheckedArgument(
         checks.max_priority,
         ArgumentDoc(
             f"number from 0 to {checks.PRIORITY_MAX}; not for a quorum queue",
@@ -115,7 +116,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
             differs="messages expire in every priority, also behind messages of a higher one",
         ),
     ),
-    "x-overflow": Known(
+    "x-overflow": CheckedArgument(
         checks.overflow,
         ArgumentDoc(
             one_of(OVERFLOWS),
@@ -126,7 +127,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
         ),
         adoptable=True,
     ),
-    "x-queue-mode": Known(
+    "x-queue-mode": CheckedArgument(
         checks.queue_mode,
         ArgumentDoc(
             one_of(checks.QUEUE_MODES),
@@ -134,11 +135,11 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
             differs="it has no effect",
         ),
     ),
-    "x-queue-version": Known(
+    "x-queue-version": CheckedArgument(
         checks.queue_version,
         ArgumentDoc("1 or 2", "None, as with `x-queue-mode`.", differs="it has no effect"),
     ),
-    SINGLE_ACTIVE_CONSUMER: Known(
+    SINGLE_ACTIVE_CONSUMER: CheckedArgument(
         checks.boolean,
         ArgumentDoc(
             "truth value",
@@ -148,7 +149,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
             " once what waited for one that was full",
         ),
     ),
-    CONSUMER_TIMEOUT: Known(
+    CONSUMER_TIMEOUT: CheckedArgument(
         checks.milliseconds,
         ArgumentDoc(
             f"{MILLISECONDS}; 0 is no limit",
@@ -160,7 +161,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
         ),
         adoptable=True,
     ),
-    QUEUE_TYPE: Known(
+    QUEUE_TYPE: CheckedArgument(
         checks.queue_type,
         ArgumentDoc(
             one_of(checks.QUEUE_TYPES),
@@ -169,7 +170,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
             differs="a quorum queue is one copy; `stream` is refused with 540",
         ),
     ),
-    "x-delivery-limit": Known(
+    "x-delivery-limit": CheckedArgument(
         checks.integer,
         ArgumentDoc(
             "number; below 0 is no limit",
@@ -179,7 +180,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
         ),
         adoptable=True,
     ),
-    "x-delayed-retry-type": Known(
+    "x-delayed-retry-type": CheckedArgument(
         checks.retry_type,
         ArgumentDoc(
             one_of(RETRY_TYPES),
@@ -190,7 +191,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
         ),
         adoptable=True,
     ),
-    "x-delayed-retry-min": Known(
+    "x-delayed-retry-min": CheckedArgument(
         checks.not_negative,
         ArgumentDoc(
             "milliseconds from 0",
@@ -200,7 +201,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
         ),
         adoptable=True,
     ),
-    "x-delayed-retry-max": Known(
+    "x-delayed-retry-max": CheckedArgument(
         checks.not_negative,
         ArgumentDoc(
             "milliseconds from 0",
@@ -211,7 +212,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
         ),
         adoptable=True,
     ),
-    "x-delayed-retry-multiplier": Known(
+    "x-delayed-retry-multiplier": CheckedArgument(
         checks.positive,
         ArgumentDoc(
             "number from 1",
@@ -221,7 +222,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
         ),
         adoptable=True,
     ),
-    "x-message-deduplication": Known(
+    "x-message-deduplication": CheckedArgument(
         checks.boolean,
         ArgumentDoc(
             "truth value",
@@ -232,7 +233,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
             " after a crash",
         ),
     ),
-    CACHE_SIZE: Known(
+    CACHE_SIZE: CheckedArgument(
         checks.cache_size,
         ArgumentDoc(
             f"number from 1 to {KEYS_MAX:,}",
@@ -241,7 +242,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
             origin=LAVINMQ,
         ),
     ),
-    CACHE_TTL: Known(
+    CACHE_TTL: CheckedArgument(
         checks.positive,
         ArgumentDoc(
             "milliseconds from 1",
@@ -250,7 +251,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, Known]] = {
             origin=LAVINMQ,
         ),
     ),
-    HEADER: Known(
+    HEADER: CheckedArgument(
         checks.text,
         ArgumentDoc(
             "name of a header",
@@ -267,8 +268,8 @@ here."""
 ADOPTABLE: Final = frozenset(name for name, known in QUEUE_ARGUMENTS.items() if known.adoptable)
 """The arguments that a redeclaration may change, if the configuration allows it."""
 
-CONSUMER_ARGUMENTS: Final[Mapping[str, Known]] = {
-    PRIORITY: Known(
+CONSUMER_ARGUMENTS: Final[Mapping[str, CheckedArgument]] = {
+    PRIORITY: CheckedArgument(
         checks.integer,
         ArgumentDoc(
             "number",
@@ -277,7 +278,7 @@ CONSUMER_ARGUMENTS: Final[Mapping[str, Known]] = {
             default="0",
         ),
     ),
-    CONSUMER_TIMEOUT: Known(
+    CONSUMER_TIMEOUT: CheckedArgument(
         checks.milliseconds,
         ArgumentDoc(
             f"{MILLISECONDS}; 0 is no limit",
@@ -306,7 +307,7 @@ def check_queue_arguments(what: str, arguments: Arguments) -> None:
     check_arguments(what, arguments, QUEUE_ARGUMENTS)
 
 
-def check_arguments(what: str, arguments: Arguments, table: Mapping[str, Known]) -> None:
+def check_arguments(what: str, arguments: Arguments, table: Mapping[str, CheckedArgument]) -> None:
     """Check that every known argument has a value it can have.
 
     :raises AmqpError: PRECONDITION_FAILED, in RabbitMQ's words.
@@ -316,7 +317,7 @@ def check_arguments(what: str, arguments: Arguments, table: Mapping[str, Known])
             _check(what, arguments, name, known)
 
 
-def _check(what: str, arguments: Arguments, name: str, known: Known) -> None:
+def _check(what: str, arguments: Arguments, name: str, known: CheckedArgument) -> None:
     wrong = known.check(arguments, name)
     if wrong is not None:
         raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"invalid arg '{name}' for {what}: {wrong}")

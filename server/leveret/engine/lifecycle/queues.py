@@ -51,7 +51,7 @@ def declare_queue(
     :param owner: the connection that an exclusive queue belongs to, else None. An exclusive
         queue does not outlive its connection, so it is never durable.
     :param connection: the connection that declares.
-    :param declared_by: who that is, for an operator to read.
+    :param declared_by: the name of this connection for operators.
     :raises AmqpError: ACCESS_REFUSED for a reserved name, RESOURCE_LOCKED for another's exclusive
         queue, PRECONDITION_FAILED for wrong arguments or an existing queue that differs.
     """
@@ -91,14 +91,14 @@ def _adopt(vhost: VirtualHost, queue: Queue, arguments: Arguments) -> None:
 
 
 def change_arguments(vhost: VirtualHost, queue: Queue, arguments: Arguments) -> None:
-    """Give a queue other arguments, which were checked."""
+    """Replace the arguments of a queue by others, which were checked."""
     queue.arguments = arguments
     queue.apply(compute([arguments_source(arguments)]))
     set_expiry(vhost, queue)
 
 
 def set_expiry(vhost: VirtualHost, queue: Queue) -> None:
-    """Let a queue expire when it is not used, if its settings say so, and only then."""
+    """Set or stop the expiry timer of a queue, as its settings say."""
     if queue.expiry is not None:
         queue.expiry.stop()
         queue.expiry = None
@@ -124,7 +124,7 @@ def _generated(arguments: Arguments) -> str:
 def _check_quorum(
     what: str, arguments: Arguments, durable: bool, auto_delete: bool, owner: object | None
 ) -> None:
-    """Check that a quorum queue is what such a queue must be (RabbitMQ: Quorum Queues).
+    """Check the properties that a quorum queue must have (RabbitMQ: Quorum Queues).
 
     :raises AmqpError: PRECONDITION_FAILED.
     """
@@ -174,7 +174,7 @@ def _create(
 def find_deletable(
     vhost: VirtualHost, name: str, *, if_unused: bool, if_empty: bool, connection: object
 ) -> Queue | None:
-    """The queue that may be deleted; one that does not exist is no error.
+    """The queue of that name, if it may be deleted; None if it does not exist.
 
     :raises AmqpError: RESOURCE_LOCKED, or PRECONDITION_FAILED for one not empty with `if_empty`, or
         in use with `if_unused`.

@@ -1,4 +1,4 @@
-"""The definitions that an exchange, a queue or a binding is written as."""
+"""Makes the definitions of exchanges, queues, bindings and delayed stores."""
 
 from leveret.engine.persistence.definitions import (
     Bound,
@@ -47,7 +47,7 @@ def queue_arguments_changed(vhost: str, queue: Queue) -> QueueArgumentsChanged:
 
 
 def delayed_store_created(vhost: str, delayed: DelayedStore) -> DelayedStoreCreated:
-    """The record of where the messages of a durable delayed exchange wait."""
+    """The record of the delayed store of a durable exchange."""
     journal, sorted_runs = delayed.journal, delayed.sorted_runs
     return DelayedStoreCreated(
         vhost,

@@ -1,6 +1,7 @@
-"""Writes definitions to the store, and tells those who wait for a commit.
+"""Writes definitions to the store, and calls the waiters of a commit.
 
-What may be written is in `definitions.py`. Only what is durable is: of a binding, both ends.
+The kinds of definitions are in `definitions.py`. Callers write durable objects only: a binding if
+both of its ends are durable.
 """
 
 from abc import ABC, abstractmethod
@@ -12,7 +13,7 @@ from leveret_storage.store.store import Store
 
 
 class CommitWaiter(ABC):
-    """What waits for a batch of the store."""
+    """Waits for the next batch of the store to be durable."""
 
     @abstractmethod
     def store_synced(self) -> None:
@@ -25,8 +26,8 @@ class DefinitionLog:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.definitions: i64 = 0
-        """How many definitions were written whose replies wait: a caller that sees it change waits
-        for the batch `defined`."""
+        """Number of definitions written by `define`. If it changed while a method was handled, the
+        reply has to wait for the batch `defined`."""
         self.defined: i64 = 0
         """The batch of the last such definition. Until it is durable, no client may learn that
         something durable exists or was deleted, whichever client did it."""
@@ -44,7 +45,7 @@ class DefinitionLog:
             waiter.store_synced()
 
     def define(self, record: Definition) -> None:
-        """Write a definition, for whose batch the reply to the client waits."""
+        """Write a definition. The reply of the method that caused it waits for its batch."""
         self.definitions += 1
         self.store.define(encode(record))
         self.defined = self.store.batch

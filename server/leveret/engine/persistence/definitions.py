@@ -4,9 +4,8 @@ Each kind is one record class with named fields. A record is written as a msgpac
 each field that differs from its default. FORMAT.md of the storage has the rules by which kinds and
 fields may be added, and all kinds of all format versions; what is here is the same in Python.
 
-The records hold plain values: names, numbers and tables. What makes them of an exchange, a queue or
-a binding is in `engine/lifecycle/records.py`; what makes a virtual host of them again is in
-`engine/restore.py`.
+The records have plain values: names, numbers and tables. `engine/lifecycle/records.py` makes them
+of exchanges, queues and bindings; `engine/restore.py` restores virtual hosts from them.
 """
 
 from collections.abc import Callable
@@ -28,7 +27,7 @@ IGNORABLE_PREFIX: Final = "_"
 
 
 class Definition(msgspec.Struct, frozen=True, tag_field=KIND, omit_defaults=True):
-    """What all kinds have. A default never changes: it is what an absent field means."""
+    """The base of all kinds. A default never changes: it is what an absent field means."""
 
     vhost: str
 
@@ -60,13 +59,13 @@ class QueueDeclared(Definition, frozen=True, tag="queue_declared"):
     argument_types: dict[str, str] = {}
     """The AMQP type of each argument, as error texts name it."""
     declared_by: str = ""
-    """The connection that declared it, for an operator to read."""
+    """The name of the connection that declared it, for operators."""
     declared_at: int = 0
     """Milliseconds since 1970."""
 
 
 class QueueArgumentsChanged(Definition, frozen=True, tag="queue_arguments_changed"):
-    """A durable queue was declared again with other arguments, which replace all it had."""
+    """A durable queue was redeclared with other arguments, which replace all it had."""
 
     name: str
     arguments: dict[str, Any] = {}
@@ -100,11 +99,11 @@ class Unbound(Definition, frozen=True, tag="unbound"):
 
 
 class DelayedStoreCreated(Definition, frozen=True, tag="delayed_store_created"):
-    """A durable delayed exchange has a place for the messages that are not due yet."""
+    """The delayed store of a durable delayed exchange was created."""
 
     exchange: str
     number: int
-    """The number of the journal of those that came last."""
+    """The number of the journal of the memtables."""
     sorted_runs_number: int
     """The number of the journal of the sorted runs."""
     sorted_runs: list[int] = []
@@ -129,7 +128,7 @@ class KeysSeen(Definition, frozen=True, tag="keys_seen"):
 
 
 class MessageReturned(Definition, frozen=True, tag="message_returned"):
-    """How often a message came back to its queue; it replaces what was said of it before."""
+    """How often a message was requeued; it replaces the earlier record of the same message."""
 
     queue: str
     position: int
@@ -197,7 +196,7 @@ _VERSION_1: Final[dict[str, tuple[type[Definition], tuple[str, ...]]]] = {
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder(ext_hook=from_extension)
-_KEPT_TYPES: Final = (bytes, bytearray, datetime, Decimal)
+_NATIVE_TYPES: Final = (bytes, bytearray, datetime, Decimal)
 
 
 def encode(record: Definition) -> bytes:
@@ -206,9 +205,9 @@ def encode(record: Definition) -> bytes:
         try:
             return _ENCODER.encode(record)
         except UnicodeEncodeError:
-            # A name that is not UTF-8.
+            # A name that is not UTF-8 has to be written as an extension.
             pass
-    return _ENCODER.encode(to_plain(msgspec.to_builtins(record, builtin_types=_KEPT_TYPES)))
+    return _ENCODER.encode(to_plain(msgspec.to_builtins(record, builtin_types=_NATIVE_TYPES)))
 
 
 def decode(stored: StoredDefinition) -> Definition:

@@ -155,7 +155,7 @@ class Chunks:
             at += 1
 
     def _fill(self, chunk: Chunk, messages: list[Message]) -> int:
-        """Replace a chunk by its messages that are in the queue still, now that they were read.
+        """Replace a chunk that was read by chunks of its live messages.
 
         :returns: bytes of their bodies, if they were not known before, else 0.
         """

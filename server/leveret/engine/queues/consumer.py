@@ -15,8 +15,8 @@ class Consumer(ABC):
     """One basic.consume.
 
     A consumer that does not accept a message is suspended: its queue does not ask it again until
-    `Queue.resume` is called. The consumer has that done when its prefetch, or the output buffer of
-    its connection, allows another message.
+    `Queue.resume` is called. The protocol calls it when the prefetch and the output buffer of the
+    connection allow another message.
     """
 
     def __init__(self, tag: str, no_ack: bool, exclusive: bool, priority: i64) -> None:
@@ -28,7 +28,7 @@ class Consumer(ABC):
         """The highest is served first (RabbitMQ: Consumer Priorities)."""
         self.suspended = False
         self.active = True
-        """False while it waits for its queue's single active consumer to leave."""
+        """False while another consumer is the single active one of its queue."""
         self.following: Consumer | None = None
         self.preceding: Consumer | None = None
         """Its neighbours in its ring (`consumer_rings.py`); None while it is in none."""
@@ -46,7 +46,7 @@ class Consumer(ABC):
 
     @abstractmethod
     def on_suspend(self) -> None:
-        """Called when it was suspended: it has to have `Queue.resume` called in time."""
+        """Called when it was suspended: it has to see to it that `Queue.resume` is called later."""
 
     @abstractmethod
     def on_queue_deleted(self) -> None:

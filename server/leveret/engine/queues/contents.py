@@ -35,7 +35,7 @@ class QueueContents:
         )
         """The ready messages."""
         self.redeliveries: Redeliveries | None = None
-        """The messages that came back, if deliveries are counted."""
+        """Delivery counts and retry delays, if deliveries are counted."""
         self.dead_letters = False
         """Whether messages that are dropped or rejected go to a dead-letter exchange."""
         self.persists_counts = False
@@ -101,7 +101,7 @@ class QueueContents:
             self._host.pass_on_dead_letters()
 
     def requeue(self, message: Message, position: i64, failed: bool) -> None:
-        """Take a message back that was popped: ready, retry-delayed, or a dead letter.
+        """Requeue a message that was popped: it is then ready, retry-delayed, or a dead letter.
 
         :param failed: whether this counts towards the delivery limit.
         """
@@ -181,5 +181,5 @@ class QueueContents:
         redeliveries = self.redeliveries
         if redeliveries is None or backlog.redelivered or position not in redeliveries.counts:
             return message, position, backlog.redelivered
-        # It came back before a restart, and its headers do not say so.
+        # It was requeued before a restart, and its headers lack the counts.
         return with_counts(message, redeliveries.counts[position]), position, True

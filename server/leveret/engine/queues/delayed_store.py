@@ -1,17 +1,17 @@
 """The store of a delayed exchange: a log-structured merge tree, ordered by when messages are due.
 
-It is a sink: it takes a message, has it persisted as a durable queue does if its exchange is
-durable, and releases it when it is due. No client can name it or consume from it.
+It is a sink: it accepts a message, persists it as a durable queue does if its exchange is durable,
+and releases it when it is due. No client can name it or consume from it.
 
 The next message that is due is in one of these places:
 
-- The memtable: a heap of the messages that came last, up to a few thousand. When it is full it is
+- The memtable: a heap of the latest messages, up to a few thousand. When it is full it is
   sorted and becomes immutable, and the next one begins.
 - Immutable memtables. When there are enough of them they are merged and flushed to a sorted run, a
   few blocks at a time.
 - Sorted runs, which are on disk (`sorted_runs.py`).
 
-So the memory it takes is bounded, however many messages it holds. A message that is flushed is
+So its memory is bounded, however many messages it has. A message that is flushed is
 settled in the journal of the memtables and added to that of the sorted runs; one that is released
 is settled here and added to the journals of its queues. Either is one slice of work, so one batch
 of the log has both: after a crash the message is in one place, and only there.
@@ -41,8 +41,9 @@ Entry = tuple[int, int, Message]
 
 
 Memtable = tuple[int, int, list[Entry]]
-"""An immutable memtable behind the time and the position of its next message, which is the last of
-the list: memtables in a heap are in the order of their next messages."""
+"""The due time and the position of the next message of an immutable memtable, and its entries in
+descending order, so that the next one is the last. A heap of these is ordered by the next
+message."""
 
 
 class DelayedStore(Sink):
@@ -86,12 +87,12 @@ class DelayedStore(Sink):
         self.host.timers.set(self._timer, 1)
 
     def publish(self, message: Message, targets: PersistTargets | None = None) -> i64:
-        """Hold a message until it is due.
+        """Accept a message, to be released when it is due.
 
         :returns: `THROTTLE` if memtables wait to be flushed, or the disk is slower.
         """
         if self.deleted:
-            # A transaction that was published to it commits only now.
+            # A transaction routed the message before the exchange was deleted, and commits now.
             return ACCEPTED
         position = self._next
         self._next += 1
@@ -131,7 +132,7 @@ class DelayedStore(Sink):
         return len(self._immutable_memtables) >= self._limits.memtables_max
 
     def delete(self) -> None:
-        """Drop all messages, and what the store has of them: the exchange is deleted."""
+        """Drop all messages, in the store too, because the exchange is deleted."""
         self._memtable = []
         self._immutable_memtables = []
         self._flushing = []
@@ -166,7 +167,7 @@ class DelayedStore(Sink):
     # --- releasing ------------------------------------------------------------------------------
 
     def ring(self) -> None:
-        """Release what is due, flush what is to be flushed, and read what is due soon."""
+        """Release the messages that are due, flush full memtables, and read blocks due soon."""
         if self.deleted:
             return
         now = self.host.clock.now
@@ -175,14 +176,14 @@ class DelayedStore(Sink):
             self.host.timers.set(self._timer, now + BACKPRESSURE_RETRY_MS)
             return
         self.sorted_runs.read_ahead(now)
-        left: i64 = RELEASE_SLICE_MESSAGES
-        while left > 0 and self._release_next(now):
-            left -= 1
+        allowed: i64 = RELEASE_SLICE_MESSAGES
+        while allowed > 0 and self._release_next(now):
+            allowed -= 1
         if store is not None and self._has_enough_memtables() and not self._flushing:
             self._flushing, self._immutable_memtables = self._immutable_memtables, []
         if self._flushing:
             self._flush()
-        next_ring = now if left == 0 or self._flushing else self._next_ring(now)
+        next_ring = now if allowed == 0 or self._flushing else self._next_ring(now)
         if next_ring != 0:
             self.host.timers.set(self._timer, next_ring)
 
@@ -237,7 +238,10 @@ class DelayedStore(Sink):
             self.unrouted_count += 1
 
     def _pop_from_memtables(self, due: i64) -> Entry:
-        """Take the next message of all memtables, which is due then."""
+        """Remove and return the next entry of all memtables.
+
+        :param due: when it is due.
+        """
         self._memtables_count -= 1
         # Of messages that are due at the same time, the oldest comes first.
         if self._flushing and self._flushing[0][0] == due:
@@ -251,7 +255,7 @@ class DelayedStore(Sink):
     # --- flushing -------------------------------------------------------------------------------
 
     def _flush(self) -> None:
-        """Flush a few blocks, the messages that are due first before the others."""
+        """Flush a few blocks, in the order in which messages are due."""
         for _ in range(self._limits.blocks_flushed):
             if not self._flushing:
                 break
@@ -305,7 +309,7 @@ def _push(memtables: list[Memtable], entries: list[Entry]) -> None:
 
 
 def _pop(memtables: list[Memtable]) -> Entry:
-    """Take the next entry of all memtables."""
+    """Remove and return the next entry of all memtables."""
     entries = memtables[0][2]
     entry = entries.pop()
     if entries:

@@ -1,7 +1,7 @@
 """The expiry of an unused queue (RabbitMQ: Queue TTL, the argument `x-expires`).
 
-A queue is used by having a consumer, being declared again, and basic.get. Messages published to it,
-and a passive declaration, are no use. A start of the broker begins the time anew.
+A queue is used while it has a consumer, and whenever it is declared, passively too, or read with
+basic.get. Publishing to it does not count. A start of the broker restarts the time.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from leveret.engine.values.timers import Timer, Timers
 
 
 class QueueExpiry(Timer):
-    """Deletes one queue once it was not used for a time."""
+    """The timer that deletes one queue when it was not used for `expires_ms` milliseconds."""
 
     def __init__(
         self,
@@ -37,13 +37,13 @@ class QueueExpiry(Timer):
         self.renew()
 
     def renew(self) -> None:
-        """The queue is used now."""
+        """Restart the time, because the queue is used now."""
         # A timer that is set already rings too soon, and is set again then.
         self._last_used = self._clock.now
         self._timers.set(self, self._last_used + self._expires_ms)
 
     def stop(self) -> None:
-        """Stop: the queue is deleted, or its settings have no expiry any more."""
+        """Stop, because the queue is deleted or its settings have changed."""
         self._timers.stop(self)
 
     def ring(self) -> None:

@@ -2,8 +2,8 @@
 
 RabbitMQ: Time-To-Live and Expiration, Queue Length Limit. A message is dropped when it is at the
 head and has expired, or when the queue has more messages or bytes than it may. It is then a dead
-letter. So a queue with limits looks at its head whenever a message comes or leaves, and sets a
-timer for the time at which the head expires, or a retry delay ends.
+letter. So a queue with limits checks its head whenever a message is added or removed, and sets a
+timer for the time at which the head expires or a retry delay ends.
 
 Queues without limits never call this (`Queue.publish`).
 """
@@ -39,31 +39,31 @@ class LimitEnforcer:
         self._max_length_bytes = settings.max_length_bytes
 
     def enforce(self) -> bool:
-        """Drop what has expired or exceeds a limit, and requeue what was delayed long enough.
+        """Drop messages that have expired or exceed a limit, and requeue those whose delay is over.
 
-        :returns: False if some is left because a slice of work was done; the timer is set for it.
+        :returns: False if there may be more because the slice of work is used up; the timer is set.
         """
         contents, host = self._contents, self._host
         redeliveries = contents.redeliveries
-        left: i64 = DROP_SLICE_MESSAGES
+        allowed: i64 = DROP_SLICE_MESSAGES
         if redeliveries is None:
-            while left > 0 and self._drop_head():
-                left -= 1
+            while allowed > 0 and self._drop_head():
+                allowed -= 1
         else:
-            while left > 0 and (contents.requeue_due() or self.drop_head()):
-                left -= 1
+            while allowed > 0 and (contents.requeue_due() or self.drop_head()):
+                allowed -= 1
             if redeliveries.delayed_count() != 0:
                 host.timers.set(self._timer, redeliveries.next_due())
         now = host.clock.now
-        again_at = now if left == 0 else contents.backlog.next_expiry(now)
+        again_at = now if allowed == 0 else contents.backlog.next_expiry(now)
         if again_at != 0:
             host.timers.set(self._timer, again_at)
-        return left > 0
+        return allowed > 0
 
     def drop_head(self) -> bool:
-        """Take the next message out if it has expired, is one too many, or is retry-delayed.
+        """Remove the next message if it has expired, exceeds a limit, or is retry-delayed.
 
-        :returns: False if it stays, or there is none in memory.
+        :returns: False if it is not removed, or there is none in memory.
         """
         return self._contents.delay_head() or self._drop_head()
 
@@ -78,7 +78,7 @@ class LimitEnforcer:
         return most != NONE and contents.total_bytes() + size > most
 
     def _drop_head(self) -> bool:
-        """Drop the next message if it has expired or is one too many."""
+        """Drop the next message if it has expired or exceeds a limit."""
         contents = self._contents
         backlog = contents.backlog
         now = self._host.clock.now
@@ -95,7 +95,7 @@ class LimitEnforcer:
 
     def _exceeds_length(self) -> bool:
         if self._rejects:
-            # A message that is requeued is taken, however full the queue is.
+            # A requeued message is accepted, however full the queue is.
             return False
         if self._max_length != NONE and self._contents.total_count() > self._max_length:
             return True

@@ -44,7 +44,7 @@ class PriorityBacklog(Backlog):
         self._loaded = loaded
         self._max_priority = max_priority
         self._by_priority: list[FifoBacklog | None] = [None] * (int(max_priority) + 1)
-        """None for a priority that had no message yet."""
+        """The backlogs by priority; None before its first message."""
         self._levels: list[FifoBacklog] = []
         """The backlogs that exist, the highest priority first."""
         self._top: FifoBacklog | None = None
@@ -53,7 +53,8 @@ class PriorityBacklog(Backlog):
         self._earliest_expiry: i64 = 0
         """A time before which the next message of no priority expires; 0 if none does."""
         self._expiring: FifoBacklog | None = None
-        """The priority whose next message expires first, when `next_expiry` last looked at all."""
+        """The priority whose next message expires first, as of the last call of `next_expiry` that
+        compared all."""
 
     def attach_store(self, store: Store, journal: QueueJournal | None) -> None:
         self.store = store

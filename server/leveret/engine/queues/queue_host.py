@@ -1,4 +1,4 @@
-"""The virtual host as its queues see it: clock, timers, dead letters, what is persisted."""
+"""The interface of the virtual host to its queues: clock, timers, dead letters, definitions."""
 
 from abc import ABC, abstractmethod
 from typing import Final, NamedTuple
@@ -17,7 +17,7 @@ DELIVERY_LIMIT: Final = b"delivery_limit"
 
 
 class DelayedStoreLimits(NamedTuple):
-    """How much of what a delayed exchange holds is in memory (`delayed_store.py`)."""
+    """How many messages of a delayed exchange are in memory (`delayed_store.py`)."""
 
     memtable_messages: int = 2048
     memtable_bytes: int = 1024 * 1024
@@ -35,7 +35,7 @@ class DelayedStoreLimits(NamedTuple):
 
 
 class QueueHost(ABC):
-    """What queues and the stores of delayed exchanges need of their virtual host."""
+    """What queues and delayed stores need of their virtual host."""
 
     def __init__(self, clock: Clock, timers: Timers) -> None:
         self.clock = clock
@@ -48,7 +48,7 @@ class QueueHost(ABC):
     ) -> None:
         """Add a message that a queue has settled, and that goes to its dead-letter exchange.
 
-        It is published by `pass_on_dead_letters`, at the end of what the queue was asked to do.
+        It is published by `pass_on_dead_letters`, at the end of the operation.
         """
 
     @abstractmethod
@@ -61,7 +61,7 @@ class QueueHost(ABC):
 
     @abstractmethod
     def persist_delivery_counts(self, queue: str, position: int, counts: DeliveryCounts) -> None:
-        """Persist how often a persistent message of a durable queue came back."""
+        """Persist how often a persistent message of a durable queue was requeued."""
 
     @abstractmethod
     def release(self, exchange: str, message: Message) -> bool:

@@ -1,7 +1,7 @@
-"""Delivery counts and delayed retry: how often messages came back, and which are retry-delayed.
+"""Delivery counts and delayed retry: how often messages were requeued, and which are retry-delayed.
 
 RabbitMQ: Quorum Queues, "Poison Message Handling" and "Delayed Retry"; here for every queue that
-has a delivery limit or a delayed retry. A message that comes back because of basic.reject, or
+has a delivery limit or a delayed retry. A message that is requeued because of basic.reject, or
 because its channel or connection ended, has failed; basic.nack and basic.recover only return it.
 Failures count towards the delivery limit. Every redelivery carries both counts: `x-delivery-count`
 failures and `x-acquired-count` returns of any kind.
@@ -28,7 +28,7 @@ RETRY_MS_MAX: Final = 2**32 - 1
 
 
 class DeliveryCounts(NamedTuple):
-    """How often one message came back."""
+    """How often one message was requeued."""
 
     acquired: int
     """Returns of any kind."""
@@ -39,7 +39,7 @@ class DeliveryCounts(NamedTuple):
 
 
 class Redeliveries:
-    """The messages of one queue that came back and are not settled, by position."""
+    """The messages of one queue that were requeued and are not settled, by position."""
 
     def __init__(self) -> None:
         self.counts: dict[int, DeliveryCounts] = {}
@@ -51,7 +51,7 @@ class Redeliveries:
     def add_return(
         self, position: int, settings: QueueSettings, failed: bool, now: i64
     ) -> DeliveryCounts:
-        """Count that a message came back once more.
+        """Count that a message was requeued once more.
 
         :returns: its counts, and whether it is to be delayed.
         """
@@ -114,7 +114,7 @@ def exceeds_limit(counts: DeliveryCounts, settings: QueueSettings) -> bool:
 
 
 def retry_delay(settings: QueueSettings, failed: bool, times: int) -> int:
-    """The retry delay, in milliseconds, of a message that came back `times` times; 0 for none.
+    """The retry delay, in milliseconds, of a message that was requeued `times` times; 0 for none.
 
     Without a multiplier it is linear in `times`, constant with 1, exponential with 2 and more.
     """

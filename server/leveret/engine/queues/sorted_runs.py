@@ -78,7 +78,7 @@ class SortedRun:
 
 
 class SortedRuns:
-    """All sorted runs of one exchange. The owner calls `available` before it pops."""
+    """All sorted runs of one exchange. Call `available` before `pop`."""
 
     def __init__(self, loaded: Callable[[], None]) -> None:
         self.count: i64 = 0
@@ -125,7 +125,7 @@ class SortedRuns:
         ]
 
     def in_memory(self) -> int:
-        """Messages of all runs that are in memory, those that are only being written left out."""
+        """Number of messages in memory, but for those that are only being written."""
         return sum(
             len(block.messages)
             for sorted_run in self._sorted_runs
@@ -175,7 +175,7 @@ class SortedRuns:
         return False
 
     def pop(self) -> tuple[i64, Message]:
-        """Take the next message, which must be available, and its position."""
+        """Remove and return the next message, which must be available, and its position."""
         due, entry, sorted_run = self._order[0]
         block = sorted_run.blocks[0]
         messages = block.messages
@@ -291,7 +291,7 @@ class SortedRuns:
     def restore(self, store: Store, journal: QueueJournal, found: RecoveredQueue) -> None:
         """Restore the messages that a start found, once `add_starts` was called for all runs."""
         self.attach_store(store, journal)
-        # What is before the first known start is one run: a salvage may have lost definitions.
+        # Messages before the first known start are one run: a salvage may have lost definitions.
         self._sorted_runs.insert(0, SortedRun(0))
         starts = [int(sorted_run.first) for sorted_run in self._sorted_runs]
         self._next = max(found.next_position, *starts, 0)

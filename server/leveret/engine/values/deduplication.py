@@ -3,8 +3,8 @@
 A message carries a key in a header. It is a duplicate if its key is in the window. The window has a
 maximum number of keys, beyond which the oldest is dropped, and may have a time after which a key
 expires (semantics of LavinMQ: Message Deduplication; the community plugin
-`rabbitmq-message-deduplication` has the same arguments). A key may be any single value. Integers are
-equal by value, however wide they were sent; other values of different types are never equal.
+`rabbitmq-message-deduplication` has the same arguments). A key may be any single value. Integers
+are equal by value, however wide they were sent; other values of different types are never equal.
 
 The keys of persistent messages are persisted, in the batch of the log that has the message.
 """
@@ -52,7 +52,8 @@ class DeduplicationWindow:
         self._ttl: i64 = ttl
         self._header = octets_of_text(header or HEADER)
         self._keys: OrderedDict[bytes, int] = OrderedDict()
-        """Each key with its expiry, in milliseconds since the epoch; 0 is never. The oldest is first."""
+        """Each key with its expiry, in milliseconds since the epoch; 0 is never. The oldest is
+        first."""
 
     def key_of(self, header: bytes) -> bytes | None:
         """The key of a message with this content header; None if it has none."""

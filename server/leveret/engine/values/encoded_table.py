@@ -92,9 +92,9 @@ VALUE_SIZES: Final = _value_sizes()
 def check_table(data: bytes, start: i64, stop: i64) -> i64:
     """Verify the field table whose four-octet length is at `start`; return the position behind it.
 
-    Raises ValueError for a length beyond `stop` or the enclosing table, an unknown type letter, nesting
-    deeper than TABLE_DEPTH_MAX or more entries than TABLE_ENTRIES_MAX, nested ones included.
-    Names and strings may hold any octets, as RabbitMQ takes them.
+    Raises ValueError for a length beyond `stop` or the enclosing table, an unknown type letter,
+    nesting deeper than TABLE_DEPTH_MAX or more entries than TABLE_ENTRIES_MAX, nested ones
+    included. Names and strings may hold any octets, as RabbitMQ takes them.
     """
     end = _behind_long(data, start, stop)
     if end > start + 4:

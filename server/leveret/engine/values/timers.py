@@ -1,8 +1,8 @@
 """Timers: one heap for the whole broker.
 
-A timer has at most one due time, however often it is set. When it rings, its owner handles everything that is
-due, and sets it again for the rest. So a queue of a million messages that expire has one timer, set
-for the message at its head.
+A timer has at most one due time, however often it is set. When it rings, its owner handles
+everything that is due, and sets it again for the rest. So a queue of a million messages that expire
+has one timer, set for the message at its head.
 """
 
 from abc import ABC, abstractmethod

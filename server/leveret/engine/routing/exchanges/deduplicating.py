@@ -1,8 +1,8 @@
 """The deduplicating exchange: a fanout that drops duplicates.
 
-`values/deduplication.py` says what a duplicate is. A duplicate is dropped, counted and confirmed: it
-counts as routed, so it is not returned even if it is `mandatory`, and does not go to the alternate
-exchange. A message without a key is never a duplicate.
+`values/deduplication.py` says what a duplicate is. A duplicate is dropped, counted and confirmed:
+it counts as routed, so it is not returned even if it is `mandatory`, and does not go to the
+alternate exchange. A message without a key is never a duplicate.
 """
 
 from collections.abc import Callable

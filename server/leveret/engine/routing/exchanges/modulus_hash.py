@@ -1,8 +1,8 @@
 """The modulus hash exchange: the hash of the key, modulo the number of bindings, chooses one.
 
-A key leads to the same queue as long as the bindings are the same. Adding or removing a binding moves
-most keys, which the consistent hash exchange avoids. A queue bound twice counts twice; the keys of
-bindings do not matter (RabbitMQ: Modulus Hash Exchange).
+A key leads to the same queue as long as the bindings are the same. Adding or removing a binding
+moves most keys, which the consistent hash exchange avoids. A queue bound twice counts twice; the
+keys of bindings do not matter (RabbitMQ: Modulus Hash Exchange).
 
 Bindings are in the order of the names of their destinations, so a key leads to the same queue
 whatever the order in which they were made, and after a restart.
