@@ -1,1 +1,1 @@
-"""The log that keeps durable queues: bytes in, bytes out, and nothing of AMQP."""
+"""The write-ahead log of durable queues, and its media. It knows bytes, and nothing of AMQP."""

@@ -10,8 +10,8 @@ from typing import Final
 FULL_ERRNOS: Final = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 )
-"""Errors of the operating system that say that a resource is used up. They say nothing about the
-data that are there already."""
+"""Errors of the operating system that mean that a resource is used up. They say nothing about the
+data that were written before."""
 
 
 class StorageError(Exception):
@@ -23,7 +23,7 @@ class MediumFull(StorageError):
 
 
 class MediumFailed(StorageError):
-    """A write or a sync failed: it is not known any more what is durable.
+    """A write or a sync failed, so it is unknown what is durable.
 
     The medium refuses every further change. Only another process can recover, from what it finds:
     the kernel drops what it could not write and reports that once, so a second sync of the same
@@ -67,8 +67,8 @@ class UnknownFormat(StorageError):
     """
 
     def at(self, blob: str, offset: int) -> "UnknownFormat":
-        """The same, with the blob and the offset in it where the unknown bytes, or the record that
-        has them, begin."""
+        """The same error, with the blob, and the offset at which the unknown bytes, or their
+        record, begin."""
         return UnknownFormat(f"{blob}: offset {offset}: {self}")
 
 

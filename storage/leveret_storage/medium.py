@@ -66,7 +66,8 @@ _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
 class Medium(ABC):
-    """A handle of one owner, or of a reader. The module says what holds for every call."""
+    """A handle of one owner, or of a reader. The rules for all calls are in the module
+    docstring."""
 
     commits_in_flight_max: int = 1
     """Calls of `append_synced_later` that may be under way at one time, from 1. Where it is 1, a
@@ -177,9 +178,9 @@ class Medium(ABC):
     def set_head_aside(self, name: str) -> str:
         """Do the same with the bytes of a head that is Damaged, and remove the head, durably.
 
-        Afterwards the medium is one without a head, of epoch 0, and taken by nobody. Counting
-        epochs anew is safe only while no other owner can have it open: the caller has to know that,
-        as the holder of a directory's lock does. Raises MediumFull (the head is still there),
+        Afterwards the medium has no head, epoch 0, and no owner. Counting epochs anew is safe only
+        while no other owner can have it open: the caller has to ensure that, as the holder of a
+        directory's lock does. Raises MediumFull (the head is still there),
         ReadFailed, MediumFailed, and LostEpoch if the medium was opened for reading only.
         """
 

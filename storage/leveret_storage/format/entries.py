@@ -93,11 +93,11 @@ class RunHeader(NamedTuple):
 
 
 class StoredDefinition(NamedTuple):
-    """A definition as it was read: bytes whose meaning is the owner's, and where they were."""
+    """A definition as it was read: bytes that the owner of the store decodes, and their place."""
 
     data: bytes
     version: int
-    """The format version of the blob, which says how the owner has encoded it."""
+    """The format version of the blob, by which the owner decodes it."""
     blob: str
     offset: int
     """Where the record that has it begins."""
@@ -308,7 +308,7 @@ class Reader:
     def _advance(self, size: i64) -> i64:
         at = self.at
         if size < 0 or at + size > len(self.data):
-            raise Damaged("a field is longer than what is left")
+            raise Damaged("a field is longer than the bytes that remain")
         self.at = at + size
         return at
 

@@ -9,7 +9,7 @@ from zlib import crc32
 
 from leveret_storage.errors import Damaged, UnknownFormat, not_known
 
-# --- what begins with a prelude: blobs and the head -----------------------------------------
+# --- the prelude of blobs and of the head -----------------------------------------
 
 MAGIC: Final = b"LEVERET\n"
 
@@ -20,7 +20,7 @@ READABLE_VERSIONS: Final = (1, 2)
 """The versions that can be read. What differs between them is in FORMAT.md."""
 
 VERSION_OFFSET: Final = 8
-"""Where the version is in what begins with a prelude."""
+"""Offset of the version in a prelude."""
 
 PRELUDE: Final = struct.Struct(">8sHHI")
 """Magic, version, bytes of prelude and body together, CRC. This much is the same in every
@@ -36,13 +36,13 @@ HEAD_KIND: Final = 1
 """The kind in the body of the head record."""
 
 KIND_OFFSET: Final = 16
-"""Where the kind is in what begins with a prelude."""
+"""Offset of the kind in the body behind a prelude."""
 
 HEAD_BODY: Final = struct.Struct(">BQ")
 """Kind and epoch; the data of the owner follows."""
 
 HEAD_DATA_OFFSET: Final = 25
-"""Where the owner's data begins in the head."""
+"""Offset of the owner's data in the head."""
 
 BLOB_KIND_MIN: Final = 2
 """The smallest kind of a blob. The kinds are in `segments/segment_writer.py`."""
@@ -144,7 +144,7 @@ def decode_head(data: bytes) -> tuple[int, bytes]:
 
 
 def crc_seed(salt: bytes) -> int:
-    """Where the CRC of each record in a blob begins."""
+    """The initial value of the CRC of each record in a blob."""
     return crc32(salt)
 
 
@@ -155,7 +155,7 @@ def _with_prelude(body: bytes) -> bytes:
 
 
 def _behind_prelude(data: bytes) -> tuple[int, bytes]:
-    """The version and the body of what begins with a prelude.
+    """The version and the body of data that begin with a prelude.
 
     :raises Damaged: if it is cut, or its CRC is wrong.
     :raises UnknownFormat: for a version that cannot be read.

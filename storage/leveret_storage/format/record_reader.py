@@ -1,12 +1,12 @@
-"""Reads the records of a blob, and says exactly what is wrong where something is.
+"""Reads the records of a blob, and reports exactly where and how one is invalid.
 
 A blob is read in large blocks, from its header to the end that it has when reading begins. At an
 offset without a valid record (it is cut, has an impossible length, or a wrong CRC) there are three
 cases:
 
-- **The end**: zeros up to the end of the file, and nothing says that this offset was durable. The
+- **The end**: zeros up to the end of the file, and nothing proves that this offset was durable. The
   rest is preallocated.
-- **Torn**: nothing says that a sync covered this offset. The rest is what a crash leaves of the
+- **Torn**: nothing proves that a sync covered this offset. The rest is what a crash leaves of the
   last appends. Reading ends, `torn` has the offset and the reason, and the rest is ignored, records
   that are valid included: none of it was confirmed.
 - **Damaged**: a mark further on, or the caller, says that a sync had covered this offset. The
@@ -125,7 +125,7 @@ class RecordReader:
         self._mark_is_behind = self._size
         header, self._header_problem = self._read_header()
         self.header: Final = header
-        """What the blob says of itself, if it can be read."""
+        """The header of the blob; None if it cannot be read."""
         self.torn: Torn | None = None
         """Where reading ended before the blob's end, once it ended."""
         self.end = max(start, header.size) if header is not None else 0
@@ -167,16 +167,16 @@ class RecordReader:
     def _problem_at(self, offset: int) -> str:
         """Why there is no valid record at `offset`; "" if there is one, which is in the buffer
         then."""
-        left = self._size - offset
-        if left < RECORD_HEADER_BYTES:
-            return f"a record cut after {left} bytes"
+        remaining = self._size - offset
+        if remaining < RECORD_HEADER_BYTES:
+            return f"a record cut after {remaining} bytes"
         self._fill(offset, RECORD_HEADER_BYTES)
         at = offset - self._buffer_offset
         length, crc, kind = RECORD_HEADER.unpack_from(self._buffer, at)
         if length > PAYLOAD_BYTES_MAX:
             return f"an impossible length: {length}"
-        if RECORD_HEADER_BYTES + length > left:
-            return f"a record of {RECORD_HEADER_BYTES + length} bytes cut after {left}"
+        if RECORD_HEADER_BYTES + length > remaining:
+            return f"a record of {RECORD_HEADER_BYTES + length} bytes cut after {remaining}"
         self._fill(offset, RECORD_HEADER_BYTES + length)
         at = offset - self._buffer_offset + RECORD_HEADER_BYTES
         payload = self._buffer[at : at + length]
@@ -204,12 +204,12 @@ class RecordReader:
         self._buffer = buffered + self._medium.read(self._blob, offset + len(buffered), wanted)
         self._buffer_offset = offset
 
-    # --- where there is none ----------------------------------------------------------------
+    # --- an offset without a valid record ---------------------------------------------------
 
     def _bad_record(self, why: str) -> Damage:
-        """What the bytes at `end` are: damage, or the end of reading.
+        """The damage at `end`, where there is no valid record.
 
-        :raises StopIteration: if they are torn, or nothing was written there.
+        :raises StopIteration: if the bytes are torn, or nothing was written there: reading ends.
         """
         offset = self.end
         if not self._was_durable(offset):
@@ -221,7 +221,7 @@ class RecordReader:
         return Damage(self._blob, offset, self.end, why)
 
     def _was_durable(self, offset: int) -> bool:
-        """Whether something says that a sync covered the byte at `offset`."""
+        """Whether a mark, or the caller, proves that a sync covered the byte at `offset`."""
         searched = offset
         while self._durable <= offset:
             mark = self._next_mark(searched)
@@ -305,7 +305,7 @@ class RecordReader:
             raise UnknownFormat(f"{self._blob}: {error}") from None
 
     def _bad_header(self) -> Damage:
-        """What a blob without a readable header is: damaged as a whole, or torn.
+        """The damage of a blob without a readable header.
 
         :raises StopIteration: if it is torn.
         """

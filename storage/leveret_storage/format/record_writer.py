@@ -76,11 +76,11 @@ class RecordWriter:
         self.add_encoded(encode_mark(self._salt, durable))
 
     def peek(self) -> bytes:
-        """Everything that was added and not taken, for an append that a full medium may refuse."""
+        """All bytes that were added and not taken, for an append that a full medium may refuse."""
         return b"".join(self._parts)
 
     def take(self) -> bytes:
-        """The same, when it is appended: it counts as part of the blob from here on."""
+        """The same bytes, once they are appended: they are part of the blob from then on."""
         data = self.peek()
         self._parts.clear()
         self.taken += self.waiting

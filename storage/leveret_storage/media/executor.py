@@ -33,8 +33,8 @@ FREEING: Final[tuple[Job, Done]] = (_do_nothing, lambda _result: None)
 class Executor(Protocol):
     """Runs jobs one after the other and hands back their results.
 
-    After a job that raised a StorageError none is run, since later ones may build on what it did
-    not do: their callers get the same error.
+    After a job that raised a StorageError no other is run, since it may depend on the failed one:
+    its caller gets the same error.
     """
 
     def submit(self, job: Job, done: Done) -> None:
@@ -45,14 +45,14 @@ class Executor(Protocol):
         them while one of them waits for space, and possibly at other times."""
 
     def post(self, done: Done, result: Any) -> None:
-        """Hand back a result that came from elsewhere than a job's return. From any thread."""
+        """Hand back a result that no job returned, but the medium, say. From any thread."""
 
     def close(self) -> None:
         """Wait until every job has run, and run no more."""
 
 
 def _ignore_full(refusal: str) -> None:
-    """Does nothing about a full medium: the job is tried again in any case."""
+    """The default of `on_full`: the job is tried again in any case."""
 
 
 class ThreadExecutor:
@@ -110,7 +110,7 @@ class ThreadExecutor:
             try:
                 result = job()
             except MediumFull as error:
-                # Nothing of it was done, so it can be done again when there is space.
+                # The job had no effect, so it can be run again when there is space.
                 if not refused:
                     refused = True
                     self._post(partial(self._on_full, str(error)))

@@ -13,7 +13,7 @@ How it becomes durable:
 - The file of a blob with a preallocated tail (preallocation.py) is longer than the blob, and is
   written to in place.
 - Nothing is mapped: reading a mapped file on a failing disk is SIGBUS, not an error.
-- A call that finds no space (ENOSPC, EDQUOT, EFBIG, no descriptor) leaves nothing and raises
+- A call that finds no space (ENOSPC, EDQUOT, EFBIG, no descriptor) has no effect and raises
   MediumFull; an append cuts off what it had written. Every other error in writing, and every error
   of a sync, ends the medium (io_errors.py).
 
@@ -47,8 +47,9 @@ from leveret_storage.media.salvaged_files import write_salvaged
 from leveret_storage.medium import Medium, check_head, check_name, check_range, is_name
 
 DESCRIPTORS_MAX: Final = 256
-"""Files held open: of the 1,024 a process often may have, three quarters stay for connections. It
-is far above what is appended to at one time, and opening a file again costs some microseconds."""
+"""Files open at one time: of the 1,024 that a process often may open, three quarters remain for
+connections. Far fewer are appended to at one time, and opening one again costs some
+microseconds."""
 
 _DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -300,8 +301,8 @@ class FilesystemMedium(Medium):
     # --- the directory ----------------------------------------------------------------------
 
     def free_bytes(self) -> int:
-        """What the file system leaves to this user; a quota or a limit of file sizes may be
-        nearer."""
+        """The free bytes of the file system for this user; a quota or a limit of file sizes may be
+        lower."""
         self._check_open()
         try:
             status = os.fstatvfs(self._root_fd)
@@ -325,7 +326,7 @@ class FilesystemMedium(Medium):
             self._lock.close()
 
     def _make_directories(self, directory: Path) -> None:
-        """Make what is missing of the path; each name is durable before the next one is made."""
+        """Make the missing directories of the path, each durable before the next one is made."""
         blobs = directory / BLOBS_NAME
         missing = [path for path in (blobs, *blobs.parents) if not path.exists()]
         for path in reversed(missing):
@@ -371,7 +372,7 @@ class FilesystemMedium(Medium):
             self._errors.failed("sync", _blob_path(descriptor.name), error)
 
     def _path(self, name: str) -> str:
-        """Where an operator finds a blob."""
+        """The path of a blob for operators."""
         return f"{self._directory}/{_blob_path(name)}"
 
     def _check_open(self) -> None:

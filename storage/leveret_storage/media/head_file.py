@@ -1,7 +1,7 @@
 """The head record as a file: `head`, and `head.new` while the next one is being written.
 
 The next head is written to a new file, synced, renamed over the old one, and the directory synced.
-Nothing but its name refers to the file, so after power loss it is the old head or the new one.
+After power loss the name `head` therefore refers to the old head or to the new one.
 
 A head that cannot be read is moved to DIRECTORY/salvaged, together with what a salvage cuts out of
 blobs (salvaged_files.py).

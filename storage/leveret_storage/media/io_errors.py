@@ -1,4 +1,4 @@
-"""What an error of the operating system means for the local directory.
+"""Turns errors of the operating system into errors of the medium, for the local directory.
 
 The first failed write or sync is remembered: it ends the medium, and every later call that changes
 something raises the same MediumFailed.
@@ -32,7 +32,7 @@ class IoErrors:
             return MediumFailed(self.failure)
 
     def undone(self, verb: str, path: str, error: OSError) -> MediumFull | MediumFailed:
-        """The error of a call that left nothing behind: MediumFull if something is used up."""
+        """The error of a call that had no effect: MediumFull if a resource is used up."""
         if error.errno in FULL_ERRNOS:
             return MediumFull(f"no space to {verb} {self._directory}/{path}: {error.strerror}")
         return self.failed(verb, path, error)

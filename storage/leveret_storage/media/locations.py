@@ -1,4 +1,4 @@
-"""The one place that chooses a medium, by what `storage.data_dir` or a command line names.
+"""The one place that chooses a medium, by the location in `storage.data_dir` or a command line.
 
 A location is a path, or a URL: `file:PATH` is the directory PATH. A path that begins as a URL does,
 with a word, a colon and a slash, has to be written `./PATH`.

@@ -6,7 +6,8 @@ disk this was measured on (ext4, virtio), 0.1 ms instead of 0.3 for 20 KB. Block
 allocated (fallocate) gain a third of that, since the journal has to note what was written to.
 
 Zeros are written by another thread than the one that appends. Bytes that do not fit into the
-preallocated tail are appended as to any file. Errors are raised as OSError: the caller judges them.
+preallocated tail are appended as to any file. Errors are raised as OSError; the caller turns them
+into StorageErrors.
 """
 
 import errno
@@ -22,7 +23,7 @@ ZEROS_BYTES: Final = 256 * 1024
 
 _ZEROS: Final = bytes(ZEROS_BYTES)
 _DSYNC_UNSUPPORTED: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS})
-"""What a system answers that cannot write and sync in one call (Linux before 4.7, gVisor)."""
+"""The errors of systems that cannot write and sync in one call (Linux before 4.7, gVisor)."""
 
 
 class PreallocatedFile:

@@ -1,4 +1,4 @@
-"""A snapshot of a data directory, for readers that must not disturb its owner.
+"""A snapshot of a data directory, for readers beside the process that owns it.
 
 Nothing is written, created or locked. Every blob is opened at once, so that its bytes stay readable
 when the owner deletes it, and has the size that it had then: what the owner appends later is not

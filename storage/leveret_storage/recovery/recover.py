@@ -1,16 +1,16 @@
-"""What a start finds on a medium: definitions, and every queue's messages in order.
+"""Recovery: reads from a medium the definitions, and every queue's messages in order.
 
 The log is read from its oldest segment on. A checkpoint has all definitions and all settled
-positions, so it replaces what was gathered of them before; messages add up. Of the queue segments
+positions, so it replaces those that were read before; messages add up. Of the queue segments
 the runs are found (segment_scan.py), and read when a consumer needs them. Messages that only the
 log has are written to queue segments when they take too much memory (spill.py).
 
-What no mark calls durable may be torn, and is cut. Damage anywhere else stops the start, unless the
-caller goes on without what is damaged.
+Bytes that no mark proves durable may be torn, and are cut. Damage anywhere else ends the start,
+unless the caller goes on without the damaged range.
 
-What can be read may not be durable: after a sync that failed, the kernel shows what it has dropped.
-So the messages at the end of the log are written again, and a run in a queue segment counts as
-written only if a mark proves it.
+Bytes that can be read may not be durable: after a sync that failed, the kernel still returns what
+it could not write. So the messages at the end of the log are written again, and a run in a queue
+segment counts as written only if a mark proves it.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ from leveret_storage.segments.segment_writer import (
 
 
 class Recovery(NamedTuple):
-    """Everything that was found."""
+    """The result of a recovery."""
 
     definitions: list[StoredDefinition]
     queues: dict[int, RecoveredQueue]
@@ -73,10 +73,10 @@ def recover(
 ) -> Recovery:
     """Read everything that a start needs.
 
-    `damaged` gets each damaged part; where it returns, reading goes on behind it.
+    `damaged` is called with each damaged range; if it returns, reading goes on behind the range.
 
-    :param thorough: read everything to the last byte, and so find damage where nothing is needed
-        yet.
+    :param thorough: read every record to its last byte, so that all damage is found, also in runs
+        that a start reads later.
     :param spill_bytes: memory that messages of one queue may take which only the log has, before
         they are written to a queue segment; 0 to keep all in memory, and write nothing.
     :param taken: whether this owner has taken the medium. If not, nothing is written: messages that
@@ -185,7 +185,7 @@ class _Recoverer:
         if reader.torn is not None:
             self._torn.append(_torn_line(reader.torn))
         # A log segment is begun when all of the one before is durable, or repeated in its first
-        # record: so what proves any of it proves all before.
+        # record: so a mark that proves any of it proves all before.
         self._unproven = unproven if reader.durable else self._unproven + unproven
         self._log.append((number, spans))
 
@@ -284,7 +284,7 @@ class _Recoverer:
         self._queues.pop(number, None)
 
     def _attach_segments(self) -> None:
-        """Give the segments to their queues: the log has said which there are."""
+        """Give the segments to their queues, which are known once the log was read."""
         for found in self._segments:
             queue = self._queues.get(found.queue)
             if queue is not None:

@@ -19,7 +19,7 @@ class LoggedMessages(NamedTuple):
 
 
 class RecoveredQueue:
-    """A durable queue, as it was found."""
+    """A durable queue, and the messages that recovery found."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -39,12 +39,12 @@ class RecoveredQueue:
         self.segments: list[QueueSegment] = []
         self.next_position = 0
         self.contents: list[LoggedMessages | Run] = []
-        """What is in the queue, in order; set by `arrange`."""
+        """The messages of the queue, in order; set by `arrange`."""
         self.count = 0
-        """How many messages that is."""
+        """Number of messages in `contents`."""
 
     def settle(self, first: int, end: int) -> None:
-        """A half-open range of positions is settled."""
+        """Note that a half-open range of positions is settled."""
         self.settled.add(first, end)
         self.next_position = max(self.next_position, end)
         logged = self.logged
@@ -55,12 +55,13 @@ class RecoveredQueue:
             self.logged = {at: logged[at] for at in logged if not first <= at < end}
 
     def add_logged(self, position: int, message: Stored) -> None:
-        """The commit log has a message."""
+        """Add a message that the commit log has."""
         self.logged[position] = message
         self.logged_bytes += memory_bytes(message)
 
     def add_segment(self, segment: QueueSegment, runs: list[Run], durable: int) -> None:
-        """A queue segment has runs; a sync is known to have covered its first `durable` bytes."""
+        """Add a queue segment and its runs; a sync is known to have covered the first `durable`
+        bytes."""
         self.segments.append(segment)
         for run in runs:
             if run.offset < durable:
@@ -72,10 +73,10 @@ class RecoveredQueue:
             self.next_position = max(self.next_position, run.end)
 
     def arrange(self) -> None:
-        """Put what was found into order: each message once, without those settled.
+        """Make `contents`: each message once, in order, without those settled.
 
-        Every position without a live message then counts as settled, be it of a transient message
-        that died with the process or one that was never used, so that ranges meet.
+        Every position without a live message then counts as settled, also those of transient
+        messages and those that were never used, so that there are few ranges.
         """
         live = RangeSet()
         parts: list[tuple[int, int, Run]] = []

@@ -2,8 +2,8 @@
 
 The header of a record says where the next one begins, and the header of a run has a CRC of its own,
 so a few octets of each are enough to know which positions are where. That holds for the part that a
-mark calls durable: it was written completely, and damage to it since is found when the run is read.
-The part behind the last mark has to be read record by record.
+mark proves durable: it was written completely, and later damage to it is found when the run is
+read. The part behind the last mark has to be read record by record.
 """
 
 from typing import Final, NamedTuple
@@ -40,7 +40,7 @@ class RunPlace(NamedTuple):
 
 
 def find_runs(medium: Medium, name: str) -> tuple[list[RunPlace], int]:
-    """The runs in the part of a queue segment that a mark calls durable, and the bytes of that
+    """The runs in the part of a queue segment that a mark proves durable, and the bytes of that
     part, where a RecordReader has to go on.
 
     At anything unexpected the part ends at the last mark before.

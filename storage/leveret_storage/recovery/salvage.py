@@ -50,9 +50,9 @@ class Lost(NamedTuple):
 
     damage: Damage
     file: str
-    """Where its bytes were written."""
+    """The path of the file that has its bytes now."""
     what: str
-    """What was in it, as far as that can be known."""
+    """Its contents, as far as they can be known, for the operator."""
 
 
 class Salvage(NamedTuple):
@@ -60,14 +60,14 @@ class Salvage(NamedTuple):
 
     lost: list[Lost]
     found: Recovery
-    """What is on the medium afterwards."""
+    """The contents of the medium afterwards."""
 
 
 def salvage(medium: Medium, rewrite: Rewrite) -> Salvage:
     """Bring a medium that this owner has taken into a state that a start accepts.
 
     If nothing is damaged, nothing is changed. The caller has checked with `inspect` that no newer
-    program wrote any of it: what is not known here would be lost.
+    program wrote any of the data: records unknown to this program would be lost.
 
     :param rewrite: encodes the definitions that are found in the current version.
 
@@ -82,7 +82,7 @@ def salvage(medium: Medium, rewrite: Rewrite) -> Salvage:
         data = medium.read(damage.blob, damage.offset, damage.end - damage.offset)
         file = medium.set_aside(f"{damage.blob}-{damage.offset}.bin", data)
         lost.append(Lost(damage, file, _contents_of(damage, data)))
-    # What a process had appended before it died may not be durable, and the new segments need it.
+    # Appends of the process before may not be durable, and the new segments depend on them.
     for name in sorted(medium.list()):
         medium.sync(name)
     blob = found.next_blob
@@ -162,11 +162,12 @@ def _loose(
     yield from places.values()
 
 
-# --- what was lost --------------------------------------------------------------------------
+# --- contents of damaged ranges -------------------------------------------------------------
 
 
 def _contents_of(damage: Damage, data: bytes) -> str:
-    """What was in a damaged range, if it begins with a record whose length is right."""
+    """The contents of a damaged range, for the operator: known if it begins with a record whose
+    length is right."""
     numbers = queue_numbers(damage.blob)
     if damage.offset == 0:
         return "all of the log segment" if numbers is None else f"a segment of queue {numbers[0]}"

@@ -1,8 +1,8 @@
 """Reading a queue segment at a start: which runs it has, and which of their messages are live.
 
-Only the headers of the runs are read, as far as a mark says that they are durable. The messages are
-read when a consumer needs them; before that only those of a run that has transient messages too,
-as these died with the process that wrote them.
+Only the headers of the runs are read, as far as a mark proves that they are durable. The messages
+are read when a consumer needs them. A run with transient messages, too, is read at the start, since
+these did not survive the process that wrote them.
 """
 
 from collections.abc import Callable
@@ -44,7 +44,7 @@ def scan_segment(
 ) -> FoundSegment:
     """Read the segment of a queue with a number.
 
-    `on_damage` gets each damaged part; where it returns, reading goes on behind it.
+    `on_damage` is called with each damaged range; if it returns, reading goes on behind the range.
 
     :param thorough: read every record to its last byte.
     :raises UnknownFormat: for what a newer program wrote.

@@ -1,11 +1,11 @@
 """Spilling messages that a start finds in the log alone, when they take too much memory.
 
-A queue's last segment may have been written and not synced when the process died: then the log
-counts, with up to a hundred megabytes of messages. Those of one queue that take more than a limit
-are written to a queue segment of their own while the log is read, as runs.
+A queue's last segment may have been written and not synced when the process died. Its messages are
+then taken from the log, up to a hundred megabytes of them. Those of one queue that take more than a
+limit are written to a queue segment of their own while the log is read, as runs.
 
-Only messages that a sync is known to have covered are spilled: a batch survives as a whole or not
-at all, so no part of one that may be lost may become durable elsewhere.
+Only messages that a sync is known to have covered are spilled. A batch survives as a whole or not
+at all, so no part of a batch that may be lost may become durable elsewhere.
 """
 
 from leveret_storage.errors import MediumFull

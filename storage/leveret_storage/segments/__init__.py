@@ -1,1 +1,1 @@
-"""Segments of the commit log and of queues, as the store that writes them sees them."""
+"""Segments of the commit log and of queues, and the journal of a queue."""

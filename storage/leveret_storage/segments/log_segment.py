@@ -1,4 +1,4 @@
-"""A segment of the commit log, as the store that writes it knows it, and its preallocated tail."""
+"""A segment of the commit log, with the queues that have messages in it, and its preallocation."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -19,7 +19,7 @@ and what is preallocated is written twice."""
 
 
 class LogSegment:
-    """A blob of the commit log, and what it has of each queue."""
+    """A blob of the commit log, and the positions of each queue's messages in it."""
 
     def __init__(self, medium: Medium, number: int) -> None:
         self.number = number
@@ -30,7 +30,8 @@ class LogSegment:
         self.spans: dict[QueueJournal, tuple[int, int]] = {}
         """A half-open range around the positions of each queue's messages in it."""
         self.blocking_queue: QueueJournal | None = None
-        """A queue that needed the segment when that was checked last."""
+        """A queue that had live messages in the segment at the last check, so that it is checked
+        first."""
         self.copies: dict[QueueJournal, list[Run]] | None = None
         """The runs to which its live messages were copied; None before that was done."""
 

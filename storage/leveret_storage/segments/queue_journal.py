@@ -16,7 +16,8 @@ from leveret_storage.segments.position_ranges import RangeSet
 from leveret_storage.segments.segment_writer import SegmentWriter, read_record
 
 QUEUE_SEGMENT_BYTES: Final = 16 * 1024 * 1024
-"""Bytes of a queue segment after which the next one begins: what one stuck message can keep."""
+"""Bytes of a queue segment after which the next one begins: disk space that one message which is
+never settled can occupy."""
 
 BRIDGED_MESSAGES: Final = 64
 """Settled messages between live ones that are copied with them, or left out as absent ones, so that
@@ -151,7 +152,7 @@ def _read_record(medium: Medium, run: Run) -> list[Stored]:
 
 
 class QueueJournal:
-    """What one queue has in the store."""
+    """The settled positions of one queue, and its segments."""
 
     def __init__(self, number: int, durable: bool, changed_queues: "list[QueueJournal]") -> None:
         """`changed_queues` is the store's list of journals to be examined at the next commit."""

@@ -152,7 +152,7 @@ class SegmentWriter:
             self._medium.sync(self.name)
 
     def _add(self, record: bytes) -> RecordWriter:
-        """Make the record the next bytes to append, unless an attempt before did."""
+        """Make the record the next bytes to append, unless an attempt that was refused did."""
         records = self._records or self._begin()
         if not self._to_append:
             records.add_encoded(record)

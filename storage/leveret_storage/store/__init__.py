@@ -1,1 +1,1 @@
-"""The store: group commit, segments, and the disk space that is given back."""
+"""The store: group commit, log and queue segments, compaction."""

@@ -88,7 +88,7 @@ class CommitLog:
             writer.append_synced_later(record, answered)
 
         def begun(result: Any) -> None:
-            # Nothing is to come if it could not begin.
+            # An append that could not begin is not answered.
             if result is not None:
                 done(result)
 
@@ -171,7 +171,7 @@ class CommitLog:
         )
 
     def forget_queue(self, queue: QueueJournal) -> None:
-        """A queue was deleted: its messages are needed no more."""
+        """Note that a queue was deleted, so that its messages are not live any more."""
         for segment in self.segments:
             segment.spans.pop(queue, None)
 

@@ -1,8 +1,8 @@
 """Group commits that were given to the medium, in order, until each is durable with all before it.
 
 A medium may answer several commits in any order. A commit is complete only when all earlier ones
-are: a crash keeps a prefix of the batches, so nothing may be reported, started or deleted on the
-strength of a batch whose predecessor may be lost.
+are. After a crash a prefix of the batches is found, so nothing may be reported, begun or deleted
+because of a batch while one before it may be lost.
 """
 
 from collections import deque
@@ -14,7 +14,7 @@ from leveret_storage.store.queue_runs import WaitingRun
 
 
 class Commit:
-    """One batch under way, and what is to be done when it is durable."""
+    """One batch under way, and the segments to delete and runs to write when it is durable."""
 
     def __init__(self, batch: i64, obsolete: list[QueueSegment], runs: list[WaitingRun]) -> None:
         self.batch = batch

@@ -1,15 +1,16 @@
-"""Compaction: giving back the disk of a queue segment with few live messages.
+"""Compaction: freeing the disk space of a queue segment with few live messages.
 
 A segment with less than a third of its messages live is sparse, and a candidate for compaction. One
 that is sparse at two checks in a row, and is not being consumed in order, is read; its live
 messages are written to the queue's current segment as runs, and when these are durable it is
-deleted. So a byte that is copied gives two back, one segment is compacted at a time, and memory
-holds a third of one at most.
+deleted. So a byte that is copied frees at least two. One segment is compacted at a time, and at
+most a third of it is in memory.
 
 Positions between live messages that are close together stay in a run as absent messages of one
 octet. A run of the old segment finds its messages through `QueueSegment.copied_to`.
 
-A segment that is damaged or cannot be read stays: the read of a message in it will say so.
+A segment that is damaged or cannot be read is not compacted: a read of a message in it reports the
+error.
 """
 
 from collections import deque
@@ -61,11 +62,11 @@ def read_live(medium: Medium, name: str, settled: RangeSet) -> list[LiveRun]:
             messages = entries.read_run(record.payload)
             for first, end in live:
                 part = messages[first - header.first : end - header.first]
-                _gather(found, record.offset, first, part, settled)
+                _append_live(found, record.offset, first, part, settled)
     return found
 
 
-def _gather(
+def _append_live(
     found: list[LiveRun], offset: int, first: int, messages: list[Stored], settled: RangeSet
 ) -> None:
     """Append messages with consecutive positions to the last run, or to a new one."""

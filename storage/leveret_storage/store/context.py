@@ -1,4 +1,4 @@
-"""What the parts of one store share."""
+"""The objects that the parts of one store share."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ from leveret_storage.store.open_batch import OpenBatch
 
 
 class StoreContext:
-    """One for each store: no part of it is shared by two."""
+    """Medium, executors, limits and state of one store. Two stores share none of them."""
 
     def __init__(
         self,

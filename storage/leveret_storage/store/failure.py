@@ -14,7 +14,7 @@ class StoreFailure:
         self._on_failed = on_failed
 
     def fail(self, error: StorageError) -> None:
-        """Something failed."""
+        """Note a failure, and report it if it is the first."""
         if not self.failed:
             self.failed = True
             self._on_failed(error)

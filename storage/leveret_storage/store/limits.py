@@ -1,4 +1,4 @@
-"""Sizes at which a store begins new segments, empties old ones, and asks for backpressure."""
+"""Sizes at which a store begins new segments, empties old ones, and needs backpressure."""
 
 from typing import Final, NamedTuple
 
@@ -9,7 +9,8 @@ LOG_SEGMENT_BYTES: Final = 32 * 1024 * 1024
 """Bytes of a log segment after which the next one begins."""
 
 LOG_SEGMENTS_MAX: Final = 3
-"""Log segments beyond which the oldest is emptied. Times the size of one, what a start reads."""
+"""Log segments beyond which the oldest is emptied. A start reads about so many times the size of
+one."""
 
 COMPACTION_SHARE: Final = 64
 """The smallest segment that is compacted is this part of a full one: a file costs more than a block

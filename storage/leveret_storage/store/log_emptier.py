@@ -16,7 +16,7 @@ from leveret_storage.store.queue_runs import QueueRuns
 
 
 class LogEmptier:
-    """Copies what is live in the oldest log segment and on disk nowhere else."""
+    """Copies the messages that are live in the oldest log segment and on disk nowhere else."""
 
     def __init__(
         self, context: StoreContext, log: CommitLog, runs: QueueRuns, commit: Callable[[], None]

@@ -13,7 +13,7 @@ from leveret_storage.segments.queue_journal import QueueJournal, QueueSegment
 
 
 class OpenBatch:
-    """What was added since the last batch was taken out."""
+    """The entries that were added since the last batch was taken out."""
 
     def __init__(self) -> None:
         self.out = BytesWriter()
@@ -27,7 +27,7 @@ class OpenBatch:
         self._with_messages: list[QueueJournal] = []
 
     def has_changes(self) -> bool:
-        """Whether there is anything in it, or was settled since the last."""
+        """Whether it has entries, or positions were settled since the last batch."""
         return len(self.out) > 0 or bool(self.changed)
 
     def add_message(

@@ -91,8 +91,8 @@ class QueueRuns:
         run.segment.previous = None
         full = previous.writer if previous is not None and not previous.obsolete else None
 
-        # Neither function may refer to another one here: they and what they hold would form a
-        # cycle, which only the garbage collector frees.
+        # Neither function may refer to another one here: the functions and their variables would
+        # form a reference cycle, which only the garbage collector frees.
         def write() -> tuple[int, int]:
             if full is not None:
                 # A start reads the log only for messages of segments without a mark at the end.
@@ -193,7 +193,7 @@ class QueueRuns:
                 writer.delete()
 
         if self._log.unsynced or any(segment.pending_runs for segment in segments):
-            # The batch that makes them obsolete has to be durable before they are gone.
+            # The batch that makes them obsolete has to be durable before they are deleted.
             self._log.sync_written()
             self._writing.submit(delete, self._failure.check)
         else:

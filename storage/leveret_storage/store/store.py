@@ -54,7 +54,7 @@ class Store:
 
         :param snapshot: returns all definitions there are, for a checkpoint.
         :param synced: called when `synced` has advanced.
-        :param failed: called once, with the first failure; nothing is durable any more.
+        :param failed: called once, with the first failure; nothing is reported as durable any more.
         :param sync: whether a batch is synced before it counts as durable. If not, it counts when
             it is written, and the owner calls `sync_written`.
         """
@@ -80,10 +80,10 @@ class Store:
         self._emptier = LogEmptier(context, self._log, self._runs, self.commit)
         self._compactor = Compactor(context, self._runs, self.commit)
 
-    # --- what a start found -----------------------------------------------------------------
+    # --- after a recovery -------------------------------------------------------------------
 
     def restore_queue(self, number: int, found: RecoveredQueue) -> QueueJournal:
-        """Take over a durable queue that a start found. To be called before `start`."""
+        """Make the journal of a durable queue that recovery found. To be called before `start`."""
         queue = QueueJournal(number, True, self._open.changed)
         queue.settled = found.settled
         queue.flushed = found.flushed
@@ -94,10 +94,10 @@ class Store:
         return queue
 
     def start(self, recovery: Recovery) -> None:
-        """Go on from what was found, with a new log segment.
+        """Begin a new log segment, after the recovery.
 
-        No batch counts as durable before everything that was found is: after the death of a process
-        alone, it may not be.
+        No batch counts as durable before everything that recovery found is durable: what a killed
+        process has appended can be read, and may not be synced.
         """
         self._numbers.next_queue = recovery.next_queue
         self._numbers.next_blob = recovery.next_blob
@@ -130,7 +130,7 @@ class Store:
     # --- the open batch ---------------------------------------------------------------------
 
     def has_uncommitted(self) -> bool:
-        """Whether anything is in the open batch, or was settled since the last."""
+        """Whether the open batch has entries, or positions were settled since the last batch."""
         return self._open.has_changes()
 
     def needs_backpressure(self) -> bool:
@@ -138,7 +138,7 @@ class Store:
         return self._runs.unwritten_bytes + len(self._open.out) > UNWRITTEN_BYTES_MAX
 
     def request_commit(self) -> None:
-        """Something waits for the open batch: the next `commit` commits it."""
+        """Have the next `commit` commit the open batch, because a confirm waits for it."""
         self._open.awaited = True
 
     def add_message(
@@ -152,7 +152,7 @@ class Store:
         self._open.add_message_to_one(queue, position, message)
 
     def define(self, data: bytes) -> None:
-        """Persist a definition. What it says is known to the owner alone."""
+        """Persist a definition, bytes that only the owner decodes."""
         self._open.add_definition(data)
 
     def add_queue(self, durable: bool, reserved: int = 0) -> QueueJournal:
@@ -220,7 +220,7 @@ class Store:
         return commit
 
     def _pass_empty_batch(self) -> None:
-        """Nothing in the open batch has to be written: it is durable when those before it are."""
+        """Pass over an open batch without entries: it is durable when those before it are."""
         if self._open.awaited:
             self._begin_commit().answered = True
             self._complete()
@@ -237,7 +237,8 @@ class Store:
             self.commit()
 
     def _complete(self) -> None:
-        """Do what waited for the commits that are durable, with all before them."""
+        """Write the runs, delete the segments and call the owner that waited for commits which are
+        durable now, with all before them."""
         complete = self._in_flight.take_complete()
         if not complete:
             return
@@ -249,7 +250,8 @@ class Store:
             self._on_synced()
 
     def _add_settlements(self) -> None:
-        """Add what was settled since the last batch, and find segments that are not needed."""
+        """Add the settlements since the last batch, and find segments that are obsolete or
+        sparse."""
         for queue in self._open.take_changed():
             settled = queue.take_uncommitted()
             if queue.number not in self.queues:
@@ -300,7 +302,8 @@ class Store:
     # --- the end ----------------------------------------------------------------------------
 
     def fail(self, error: StorageError) -> None:
-        """Something failed: nothing is durable any more. The first failure is reported, once."""
+        """Note a failure: nothing is reported as durable any more. The first one is reported,
+        once."""
         self._failure.fail(error)
 
     def close(self) -> None:
