@@ -25,8 +25,7 @@ class Broker:
         self.clock = Clock()
         self.timers = Timers()
         self.stores: list[HostedStore] = []
-        """What is durable of each virtual host is in one of them; none if nothing outlives the
-        process."""
+        """The stores, each with some of the virtual hosts; none if nothing is persisted."""
         self.vhosts: dict[str, VirtualHost] = {}
         self.add_vhost(auth.default_vhost)
         self.connections_open = 0
@@ -55,7 +54,7 @@ class Broker:
         vhosts: Iterable[str] | None = None,
         take: Callable[[], None] | None = None,
     ) -> HostedStore:
-        """Restore what a medium holds, and persist there what is durable from now on.
+        """Restore virtual hosts from a medium, and persist them there from now on.
 
         :param sync: whether a batch is safe only once it is synced, or as soon as it is written.
         :param vhosts: the names of the virtual hosts that the store carries, each of which is in no

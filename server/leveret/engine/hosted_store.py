@@ -66,10 +66,10 @@ class HostedStore:
         for orphan in found.queues.values():
             found.orphaned.extend(segment.name for segment in orphan.segments)
         self.torn = found.torn
-        """The files whose torn end was left out."""
+        """A line for each torn end that was cut: the file, the offset and the reason."""
         self.store.start(found._replace(next_queue=max(found.next_queue, *restored, 0) + 1))
         for vhost in vhosts.values():
-            # Only now, so that what was restored is not written again.
+            # Not before: restored definitions would be written again.
             vhost.attach_store(self.definition_log)
 
     def _synced(self) -> None:

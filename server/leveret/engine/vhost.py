@@ -45,12 +45,12 @@ class VirtualHost(QueueHost):
         self.adopts_redeclared = False
         """Whether a queue that is declared with other arguments than before adopts them."""
         self.definition_log: DefinitionLog | None = None
-        """Where what is durable is written; None where nothing outlives the process."""
+        """Where definitions are written; None without a store."""
         self.store: Store | None = None
         """The store of the definition log."""
 
     def attach_store(self, log: DefinitionLog) -> None:
-        """Persist what is durable in a store from now on.
+        """Persist definitions and messages in a store from now on.
 
         A start calls it after everything is restored, so that nothing is written again.
         """

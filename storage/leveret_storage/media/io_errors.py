@@ -44,7 +44,7 @@ class IoErrors:
     def sync_file(self, path: str, fd: int) -> None:
         """Make a file's bytes and size durable.
 
-        :raises MediumFailed: for every error, as it says nothing about what is durable.
+        :raises MediumFailed: for every error, since it is unknown then what is durable.
         """
         try:
             os.fdatasync(fd)

@@ -56,7 +56,7 @@ class PreallocatedFile:
         """The same, durable when it returns. False, and nothing is done, if the bytes do not fit
         into the preallocated tail or earlier ones are not synced.
 
-        A failed write cannot be told from a failed sync.
+        A failed write cannot be distinguished from a failed sync.
         """
         if self.unsynced or self.end + len(data) > self._zeros_end or not self._dsync_supported:
             return False

@@ -1,1 +1,1 @@
-"""Finding what a medium holds: at a start, after damage, or to look at it."""
+"""Reading a medium: at a start, for a salvage, for an inspection."""

@@ -51,8 +51,8 @@ class Recovery(NamedTuple):
     unproven: list[Entry]
     """Messages at the end of the log that no sync is known to have covered."""
     complete: bool = True
-    """False if messages were left out, because memory was too small for them and nothing might be
-    written yet: see `recover`."""
+    """False if messages were dropped because of `spill_bytes` and the medium was not taken: see
+    `recover`."""
 
 
 def refuse(damage: Damage) -> NoReturn:

@@ -99,7 +99,7 @@ def salvage(medium: Medium, rewrite: Rewrite) -> Salvage:
         _write_log(medium, log_name(blob), found, rewrite(found.definitions))
     for name in replaced:
         medium.delete(name)
-    # Until the next head, power loss may bring back what was deleted.
+    # Until the next head, power loss may restore the deleted blobs.
     epoch, data = medium.read_head()
     medium.write_head(epoch, epoch, data)
     return Salvage(lost, recover(medium))
@@ -210,4 +210,4 @@ def _batch_contents_of(found: list[entries.Entry]) -> str:
         elif entry.kind == entries.DEFINITION:
             counts["definitions"] = counts.get("definitions", 0) + 1
     parts = ", ".join(f"{count} {what}" for what, count in counts.items())
-    return f"one commit, to judge by what is left of it: {parts}"
+    return f"one commit, to judge by the bytes that can be read: {parts}"

@@ -15,7 +15,7 @@ PREALLOCATION_BYTES: Final = 2 * 1024 * 1024
 
 PREALLOCATED_BATCH_BYTES_MAX: Final = 128 * 1024
 """Mean bytes of a batch up to which this pays: larger batches take longer to write than to sync,
-and what is preallocated is written twice."""
+and preallocated bytes are written twice."""
 
 
 class LogSegment:

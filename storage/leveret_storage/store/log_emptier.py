@@ -1,6 +1,6 @@
 """Emptying the oldest log segment: its live messages are copied to queue segments.
 
-That keeps the log short, however long a message stays: a start reads the log from its oldest
+That keeps the log short, however long a message is live: a start reads the log from its oldest
 segment on.
 """
 

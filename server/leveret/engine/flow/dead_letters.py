@@ -11,7 +11,7 @@ others when it is published adds them to the pending ones, so a long chain of qu
 recursion.
 
 `dead_letter_rewrite.py` has the headers and the route of a dead letter, and `publish.py` publishes
-what is pending.
+the pending ones.
 """
 
 from collections import deque

@@ -136,7 +136,8 @@ def remove_exchange(vhost: VirtualHost, exchange: Exchange) -> None:
 
 
 def unbind_everywhere(vhost: VirtualHost, destination: Destination) -> None:
-    """Drop every binding to what is being deleted, and delete the sources that auto-delete."""
+    """Drop every binding to a destination that is deleted, and delete the sources that
+    auto-delete."""
     _remove(_unbound_sources(vhost, destination), vhost)
 
 

@@ -121,7 +121,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, CheckedArgument]] = {
         ArgumentDoc(
             one_of(OVERFLOWS),
             "What a full queue does: drop the oldest message, or refuse the new one"
-            " (`basic.nack` to who asked for confirms), which may be a dead letter then.",
+            " (`basic.nack` to publishers with confirms), which may be a dead letter then.",
             default=f"`{OVERFLOWS[0]}`",
             differs="a quorum queue does as all three say",
         ),
@@ -229,8 +229,8 @@ QUEUE_ARGUMENTS: Final[Mapping[str, CheckedArgument]] = {
             "A message with a key that the queue has seen lately is dropped.",
             default="false",
             origin=f"{DEDUPLICATION_PLUGIN}; {LAVINMQ}",
-            differs="a key counts, too, when its message has left the queue (as with LavinMQ), and"
-            " after a crash",
+            differs="a key counts, too, when its message is not in the queue any more (as with"
+            " LavinMQ), and after a crash",
         ),
     ),
     CACHE_SIZE: CheckedArgument(
@@ -247,7 +247,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, CheckedArgument]] = {
         ArgumentDoc(
             "milliseconds from 1",
             "Time for which the queue remembers a key, unless newer keys push it out.",
-            default="none: for ever",
+            default="none: keys do not expire",
             origin=LAVINMQ,
         ),
     ),
@@ -274,7 +274,7 @@ CONSUMER_ARGUMENTS: Final[Mapping[str, CheckedArgument]] = {
         ArgumentDoc(
             "number",
             "The consumer with the highest priority that can accept a message gets it; "
-            "equal ones take turns.",
+            "equal ones are served round-robin.",
             default="0",
         ),
     ),

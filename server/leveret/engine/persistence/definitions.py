@@ -2,7 +2,7 @@
 
 Each kind is one record class with named fields. A record is written as a msgpack map: `kind`, and
 each field that differs from its default. FORMAT.md of the storage has the rules by which kinds and
-fields may be added, and all kinds of all format versions; what is here is the same in Python.
+fields may be added, and all kinds of all format versions; this file is the same in Python.
 
 The records have plain values: names, numbers and tables. `engine/lifecycle/records.py` makes them
 of exchanges, queues and bindings; `engine/restore.py` restores virtual hosts from them.

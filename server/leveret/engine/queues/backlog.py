@@ -7,8 +7,8 @@ The queue reads the fields directly, as it does so for every message.
 Each message has a position, which says where it is in the order of delivery. The position is given
 when the message is published, and stays: a message that is requeued returns to its place.
 
-Delivery counts and delayed retries are elsewhere (`redelivery.py`), and so is what is dropped and
-when (`limit_enforcer.py`).
+Deliberately elsewhere: delivery counts and delayed retries (`redelivery.py`), and which messages
+are dropped when (`limit_enforcer.py`).
 """
 
 from abc import ABC, abstractmethod
@@ -22,7 +22,7 @@ from leveret_storage.store.store import Store
 
 
 class Backlog(ABC):
-    """Messages in order of delivery. Never ask for it with `isinstance`: it is abstract."""
+    """Messages in order of delivery. Never use it in `isinstance`: it is a compiled `ABC`."""
 
     def __init__(self, first_position: i64) -> None:
         self.count: i64 = 0
@@ -37,11 +37,12 @@ class Backlog(ABC):
         """Whether the message popped last had been requeued."""
         self.store: Store | None = None
         self.journal: QueueJournal | None = None
-        """Its journal in the store; None while nothing of it is in the store."""
+        """Its journal in the store; None while it has none."""
 
     @abstractmethod
     def attach_store(self, store: Store, journal: QueueJournal | None) -> None:
-        """Write what does not fit into memory to a store, and, with a journal, what is durable."""
+        """Write messages beyond the memory limit to a store; with a journal, persist
+        settlements."""
 
     @abstractmethod
     def append(self, message: Message) -> i64:

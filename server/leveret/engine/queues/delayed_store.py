@@ -79,7 +79,7 @@ class DelayedStore(Sink):
         return self._memtables_count + self.sorted_runs.count
 
     def attach_store(self, store: Store, journal: QueueJournal | None) -> None:
-        """Flush to a store, and persist what is durable if there is a journal."""
+        """Flush to a store, and, with a journal, persist persistent messages."""
         self.journal = journal
         self._store = store
         if journal is None:

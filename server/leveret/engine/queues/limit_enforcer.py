@@ -1,4 +1,4 @@
-"""The limits of a queue: what is dropped from its head, when, and whether a publish is refused.
+"""The limits of a queue: when messages are dropped from its head, and when a publish is refused.
 
 RabbitMQ: Time-To-Live and Expiration, Queue Length Limit. A message is dropped when it is at the
 head and has expired, or when the queue has more messages or bytes than it may. It is then a dead

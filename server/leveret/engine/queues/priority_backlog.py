@@ -4,8 +4,8 @@ RabbitMQ: Priority Queue Support. The positions of a priority begin at a number 
 lower the higher the priority, so that positions are in the order of delivery. The backlog of a
 priority exists from its first message on.
 
-In a durable queue every priority has a journal of its own in the store, because what is settled in
-one says nothing of another. The journal's number is that of the queue plus the priority.
+In a durable queue every priority has a journal of its own in the store, because each settles its
+positions in an order of its own. The journal's number is that of the queue plus the priority.
 """
 
 from collections.abc import Callable

@@ -22,7 +22,7 @@ ACCEPTED: Final = 1
 THROTTLE: Final = 2
 """The publisher should slow down: the consumers or the disk do not keep up."""
 REFUSED: Final = 4
-"""It is full and refuses what is published (RabbitMQ: `reject-publish`)."""
+"""The sink is full and refused the message (RabbitMQ: `reject-publish`)."""
 AWAITS_COMMIT: Final = 8
 """The confirm of a persistent message has to wait for the open batch, though this sink does not
 persist it: the message that it is a duplicate of, or the dead letter that it became, is in that

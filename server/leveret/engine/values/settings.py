@@ -77,7 +77,7 @@ class QueueSettings:
 
     @property
     def rejects(self) -> bool:
-        """Whether a full queue refuses what is published."""
+        """Whether a full queue refuses messages that are published."""
         return self.overflow != OVERFLOWS[0]
 
     @property

@@ -5,8 +5,8 @@ may be empty ("a..b" has three), but the empty routing key has no word at all.
 
 Patterns without a wildcard are looked up whole. The others are in a trie with one word a node, and
 a routing key follows, word by word, only the nodes that have matched so far: the time does not
-depend on the number of bindings. Patterns like `#.*.#.*.#` cannot make it slow: what is behind a
-`#` is followed at most once from each word, so the steps of a match are at most the words of the
+depend on the number of bindings. Patterns like `#.*.#.*.#` cannot make it slow: the nodes below a
+`#` are followed at most once from each word, so the steps of a match are at most the words of the
 key times the nodes of the trie.
 
 A match recurses at most once for each word of a pattern, so 256 deep: patterns are short strings.
