@@ -6,7 +6,7 @@ the same form.
 
 from typing import Any, NamedTuple, TypeAlias
 
-from leveret_storage.format.entries import Stored, read_run
+from leveret_storage.format.entries import StoredMessage, read_run
 from leveret_storage.recovery.recover import Recovery
 from leveret_storage.recovery.recovered_queue import LoggedMessages
 from leveret_storage.segments.segment_writer import read_record
@@ -120,6 +120,6 @@ def read_out(medium: FaultyMedium, recovery: Recovery) -> Found:
     return Found([each.data for each in recovery.definitions], messages, next_positions)
 
 
-def fields_of(message: Stored) -> MessageFields:
+def fields_of(message: StoredMessage) -> MessageFields:
     """What is compared of a message."""
     return message.body, int(message.arrived), int(message.expires_at)

@@ -3,7 +3,7 @@
 from copy import deepcopy
 
 from leveret_storage.errors import StorageError
-from leveret_storage.format.entries import Stored
+from leveret_storage.format.entries import StoredMessage
 from leveret_storage.recovery.recover import Recovery, recover
 from leveret_storage.segments.queue_journal import QueueJournal
 from leveret_storage.store.limits import LOG_SEGMENTS_MAX, StoreLimits
@@ -79,8 +79,8 @@ class Owner:
         return sorted(name for name in self.medium.list() if name.startswith("log-"))
 
 
-def stored(count: int, body: bytes = b"x" * 50, persistent: bool = True) -> list[Stored]:
-    return [Stored(b"r", b"h", body, persistent) for _ in range(count)]
+def stored(count: int, body: bytes = b"x" * 50, persistent: bool = True) -> list[StoredMessage]:
+    return [StoredMessage(b"r", b"h", body, persistent) for _ in range(count)]
 
 
 def after_power_loss(medium: FaultyMedium) -> Recovery:

@@ -18,7 +18,7 @@ from random import Random
 from typing import Any
 
 from leveret_storage.errors import MediumFull, StorageError
-from leveret_storage.format.entries import Stored
+from leveret_storage.format.entries import StoredMessage
 from leveret_storage.recovery.recover import recover
 from leveret_storage.segments.queue_journal import QueueJournal, Run
 from leveret_storage.store.limits import StoreLimits
@@ -35,7 +35,7 @@ class OwnedQueue:
     def __init__(self, log: QueueJournal, next_position: int) -> None:
         self.log = log
         self.next_position = next_position
-        self.messages: dict[int, Stored] = {}
+        self.messages: dict[int, StoredMessage] = {}
         self.in_run: set[int] = set()
         self.runs: list[Run] = []
 
@@ -185,7 +185,9 @@ class World:
         for number, recovered in recovery.queues.items():
             queue = OwnedQueue(self.store.queues[number], recovered.next_position)
             for position, (body, arrived, expires_at) in found.messages[number].items():
-                queue.messages[position] = Stored(b"r", b"h", body, True, arrived, expires_at)
+                queue.messages[position] = StoredMessage(
+                    b"r", b"h", body, True, arrived, expires_at
+                )
             for part in recovered.contents:
                 if isinstance(part, Run):
                     queue.runs.append(part)
@@ -286,7 +288,7 @@ class World:
         persistent = self.random.random() < 0.75
         body = self.random.randbytes(self.random.choice((0, 3, 10, 40)))
         arrived, expires_at = self.random.choice(((0, 0), (1, 0), (2**40, 2**41)))
-        message = Stored(b"r", b"h", body, persistent, arrived, expires_at)
+        message = StoredMessage(b"r", b"h", body, persistent, arrived, expires_at)
         count = min(len(self.queues), self.random.choice((1, 1, 1, 2, 3)))
         targets: list[OwnedQueue] = []
         positions: list[int] = []
@@ -395,7 +397,7 @@ class World:
             return
         expected = {position: fields_of(queue.messages[position]) for position in wanted}
 
-        def done(messages: list[Stored]) -> None:
+        def done(messages: list[StoredMessage]) -> None:
             for position, fields in expected.items():
                 read = fields_of(messages[position - int(run.first)])
                 assert read == fields, f"{self._where()}: position {position}"

@@ -4,7 +4,7 @@ from copy import deepcopy
 
 import pytest
 
-from leveret_storage.format.entries import ABSENT, Stored
+from leveret_storage.format.entries import ABSENT, StoredMessage
 from leveret_storage.recovery.inspection import inspect
 from leveret_storage.recovery.recover import recover
 from leveret_storage.segments.queue_journal import QueueJournal, Run
@@ -17,8 +17,10 @@ COUNT = 600
 """Messages of a queue, which are about ten segments."""
 
 
-def numbered(first: int, count: int, persistent: bool = True) -> list[Stored]:
-    return [Stored(b"r", b"h", b"%060d" % at, persistent) for at in range(first, first + count)]
+def numbered(first: int, count: int, persistent: bool = True) -> list[StoredMessage]:
+    return [
+        StoredMessage(b"r", b"h", b"%060d" % at, persistent) for at in range(first, first + count)
+    ]
 
 
 def fill(owner: Owner, queue: QueueJournal, *, persistent: bool = True) -> list[Run]:
@@ -99,7 +101,7 @@ def test_a_run_whose_segment_was_compacted_still_reads_its_live_messages() -> No
     runs = fill(owner, queue)
     settle_all_but(owner, queue, LIVE)
     compact(owner)
-    read: list[list[Stored]] = []
+    read: list[list[StoredMessage]] = []
 
     for run in runs:
         owner.store.read_run(run, read.append)

@@ -7,13 +7,13 @@ from librt.strings import BytesWriter
 
 from leveret_storage.errors import Damaged, UnknownFormat
 from leveret_storage.format import entries
-from leveret_storage.format.entries import Checkpoint, Entry, Stored
+from leveret_storage.format.entries import Checkpoint, Entry, StoredMessage
 
 QUEUE = st.integers(0, 2**31 - 1)
 POSITION = st.integers(0, 2**63 - 1)
 DATA = st.binary(max_size=20)
 TIME = st.just(0) | POSITION
-STORED = st.builds(Stored, DATA, DATA, DATA, st.booleans(), TIME, TIME)
+STORED = st.builds(StoredMessage, DATA, DATA, DATA, st.booleans(), TIME, TIME)
 TARGETS = st.lists(st.tuples(QUEUE, POSITION), max_size=5)
 NOTHING = st.just(b"")
 ZERO = st.just(0)
@@ -52,7 +52,7 @@ def plain(batch: list[Entry]) -> list[object]:
     return [(*each._replace(message=None), each.message and parts(each.message)) for each in batch]
 
 
-def parts(message: Stored) -> object:
+def parts(message: StoredMessage) -> object:
     return (
         message.route,
         message.header,
@@ -83,7 +83,7 @@ def test_an_entry_of_an_unknown_kind_is_no_damage() -> None:
 
 
 def test_a_message_with_an_unknown_flag_is_no_damage() -> None:
-    whole = bytearray(entries.run(0, [Stored(b"", b"", b"", True)]))
+    whole = bytearray(entries.run(0, [StoredMessage(b"", b"", b"", True)]))
     for flags in range(8, 256):
         whole[entries.RUN_HEADER_BYTES] = flags
         with pytest.raises(UnknownFormat, match=f"a message with flags {flags:#x}, which this"):
@@ -91,7 +91,7 @@ def test_a_message_with_an_unknown_flag_is_no_damage() -> None:
 
 
 def test_a_message_with_flags_that_mean_nothing_is_damaged() -> None:
-    whole = bytearray(entries.run(0, [Stored(b"", b"", b"", True)]))
+    whole = bytearray(entries.run(0, [StoredMessage(b"", b"", b"", True)]))
     whole[entries.RUN_HEADER_BYTES] = 5
     with pytest.raises(Damaged, match="no flags of a message: 5"):
         entries.read_run(bytes(whole))
@@ -99,7 +99,7 @@ def test_a_message_with_flags_that_mean_nothing_is_damaged() -> None:
 
 @given(POSITION, st.lists(STORED, max_size=6))
 def test_a_run_is_read_as_it_was_written_and_cut_anywhere_is_damaged(
-    first: int, messages: list[Stored]
+    first: int, messages: list[StoredMessage]
 ) -> None:
     payload = entries.run(first, messages)
     header = entries.read_run_header(payload)

@@ -1,6 +1,6 @@
 """A start with more messages in the log than memory is to hold puts them on disk as it goes."""
 
-from leveret_storage.format.entries import Stored
+from leveret_storage.format.entries import StoredMessage
 from leveret_storage.recovery.recover import Recovery, recover
 from leveret_storage.recovery.recovered_queue import OBJECT_BYTES, LoggedMessages
 from tests.storage.faulty import FaultyMedium
@@ -13,8 +13,8 @@ SPILL_BYTES = 5000
 BATCH = 10
 
 
-def message(position: int) -> Stored:
-    return Stored(b"r", b"h", b"%030d" % position, True, position, position + 1)
+def message(position: int) -> StoredMessage:
+    return StoredMessage(b"r", b"h", b"%030d" % position, True, position, position + 1)
 
 
 def killed() -> FaultyMedium:

@@ -5,7 +5,7 @@ from copy import deepcopy
 from functools import partial
 
 from leveret_storage.errors import MediumFull, StorageError
-from leveret_storage.format.entries import Stored
+from leveret_storage.format.entries import StoredMessage
 from leveret_storage.media.executor import ThreadExecutor
 from leveret_storage.recovery.recover import recover
 from leveret_storage.recovery.recovered_queue import LoggedMessages
@@ -157,7 +157,7 @@ def test_a_run_is_read_though_its_queue_is_dropped_meanwhile() -> None:
     queue = owner.store.add_queue(True)
     run = owner.store.write_run(queue, 0, stored(5))
     owner.commit()
-    read: list[list[Stored]] = []
+    read: list[list[StoredMessage]] = []
     owner.store.read_run(run, read.append)
     owner.store.delete_queue(queue)
     owner.store.commit()

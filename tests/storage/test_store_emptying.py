@@ -1,6 +1,6 @@
 """How long the commit log gets, and that nothing is lost when segments of it are deleted."""
 
-from leveret_storage.format.entries import Stored, read_run
+from leveret_storage.format.entries import StoredMessage, read_run
 from leveret_storage.recovery.recover import recover
 from leveret_storage.recovery.recovered_queue import LoggedMessages
 from leveret_storage.segments.queue_journal import QUEUE_SEGMENT_BYTES, QueueJournal
@@ -29,7 +29,9 @@ class TwoQueues:
 
     def publish(self, queue: QueueJournal, body: bytes) -> None:
         """Persist a message, in the log alone."""
-        self.store.add_message([queue], [self.next[queue]], Stored(b"route", b"header", body, True))
+        self.store.add_message(
+            [queue], [self.next[queue]], StoredMessage(b"route", b"header", body, True)
+        )
         self.next[queue] += 1
         self.store.commit()
         self.owner.run()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from leveret_storage.format.entries import Stored
+from leveret_storage.format.entries import StoredMessage
 from leveret_storage.recovery.recover import recover
 from leveret_storage.segments.queue_journal import QueueJournal
 from tests.storage.faulty import FaultyMedium
@@ -22,7 +22,7 @@ class OneQueue:
 
     def publish(self, first: int, count: int) -> None:
         """Put messages into the open batch, and some of them into a run."""
-        messages = [Stored(b"route", b"header", b"%d" % at, True) for at in range(count)]
+        messages = [StoredMessage(b"route", b"header", b"%d" % at, True) for at in range(count)]
         if count > 1:
             self.store.write_run(self.queue, first, messages[: count // 2])
         for position, message in enumerate(messages, first):

@@ -16,7 +16,7 @@ from leveret.cli import main
 from leveret.engine.persistence.definitions import KINDS, QueueDeclared, decode, encode
 from leveret_storage.errors import Damaged, UnknownFormat
 from leveret_storage.format import entries
-from leveret_storage.format.entries import Stored, StoredDefinition
+from leveret_storage.format.entries import StoredDefinition, StoredMessage
 from leveret_storage.format.file_header import (
     FORMAT_VERSION,
     HEADER_BYTES_MAX,
@@ -242,7 +242,7 @@ def test_it_ends_every_command_and_changes_nothing(data: Path, case: Callable[[P
 def test_a_flag_in_a_run_is_found_by_everything_that_reads_the_run(data: Path) -> None:
     """A start does not read it, so FORMAT.md has a new version for a new flag."""
     path = newest_run_segment(data)
-    payload = bytearray(entries.run(10**6, [Stored(b"\0\0", bytes(14), b"", True)]))
+    payload = bytearray(entries.run(10**6, [StoredMessage(b"\0\0", bytes(14), b"", True)]))
     payload[entries.RUN_HEADER_BYTES] = 0x41
     offset = append(path, entries.RUN, bytes(payload))
     before = state_of(data)

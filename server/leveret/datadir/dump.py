@@ -18,7 +18,7 @@ from leveret.engine.values.text import octets_of_text, text_of
 from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError
 from leveret.protocol.wire.methods import PROPERTIES, properties
-from leveret_storage.format.entries import Stored, StoredDefinition
+from leveret_storage.format.entries import StoredDefinition, StoredMessage
 
 Plain = dict[str, Any]
 
@@ -84,7 +84,7 @@ def _plain_binding(vhost: str, binding: Binding) -> Plain:
     }
 
 
-def plain_message(vhost: str, queue: str, position: int, message: Stored) -> Plain:
+def plain_message(vhost: str, queue: str, position: int, message: StoredMessage) -> Plain:
     """A message in its queue; its body as text where it is UTF-8, else in base64."""
     exchange, routing_key = exchange_and_key(message.route)
     found: Plain = {

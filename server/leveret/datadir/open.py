@@ -84,7 +84,7 @@ class Storage:
             self._medium, writing, reading, self._fail, sync == "commit", take=take
         )
         for line in hosted.torn:
-            logger.warning("torn tail cut", file=line)
+            logger.warning("torn end cut", file=line)
         self._store = hosted.store
         if sync == "interval":
             self._interval_s = config.storage.sync_interval / 1000

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from leveret.engine.lifecycle import records
-from leveret.engine.lifecycle.attachment import attach, deduplicating
+from leveret.engine.lifecycle.attachment import attach, deduplicating_part
 from leveret.engine.lifecycle.exchanges import is_predeclared, remove_exchange
 from leveret.engine.lifecycle.names import the_queue
 from leveret.engine.lifecycle.queue_arguments import check_queue_arguments
@@ -43,8 +43,8 @@ from leveret.errors import AmqpError
 from leveret_storage.errors import UnknownFormat, not_known
 from leveret_storage.format.entries import StoredDefinition
 
-Numbers = dict[int, Queue | DelayedStore]
-"""Queues, and the stores of delayed exchanges, by the numbers of their journals."""
+SinksByNumber = dict[int, Queue | DelayedStore]
+"""Queues and delayed stores by the numbers of their journals."""
 
 
 def snapshot(vhosts: dict[str, VirtualHost]) -> list[bytes]:
@@ -64,9 +64,9 @@ def snapshot(vhosts: dict[str, VirtualHost]) -> list[bytes]:
                 delayed = vhost.delayed_stores.get(exchange.name)
                 if delayed is not None:
                     exchanges.append(records.delayed_store_created(name, delayed))
-                deduplicates = deduplicating(exchange)
-                if deduplicates is not None:
-                    seen.append(KeysSeen(name, exchange.name, True, deduplicates.window.entries()))
+                part = deduplicating_part(exchange)
+                if part is not None:
+                    seen.append(KeysSeen(name, exchange.name, True, part.window.entries()))
                 bindings += [
                     records.bound(name, binding)
                     for binding in exchange.bindings()
@@ -97,7 +97,7 @@ def rewritten(found: list[StoredDefinition]) -> list[bytes]:
 
 def restore(
     find_vhost: Callable[[str], VirtualHost | None], found: list[StoredDefinition]
-) -> Numbers:
+) -> SinksByNumber:
     """Restore exchanges, queues and bindings in the virtual hosts that `find_vhost` has;
     definitions of other virtual hosts are skipped.
 
@@ -106,21 +106,21 @@ def restore(
     :raises UnknownFormat: if a newer program wrote any of it, naming blob and offset.
     :raises Damaged: if any of it is no definition, naming the same.
     """
-    numbers: Numbers = {}
+    sinks: SinksByNumber = {}
     for stored in found:
         record = decode(stored)
         vhost = find_vhost(record.vhost)
         if vhost is None:
             continue
         try:
-            _RESTORERS[type(record)](vhost, numbers, record)
+            _RESTORERS[type(record)](vhost, sinks, record)
         except AmqpError as error:
             what = not_known(f"a definition that cannot be made ({error.text})")
             raise UnknownFormat(what).at(stored.blob, stored.offset) from None
-    return numbers
+    return sinks
 
 
-def _exchange_declared(vhost: VirtualHost, numbers: Numbers, record: ExchangeDeclared) -> None:
+def _exchange_declared(vhost: VirtualHost, sinks: SinksByNumber, record: ExchangeDeclared) -> None:
     declared = ExchangeDeclaration(
         record.type,
         record.name,
@@ -134,29 +134,29 @@ def _exchange_declared(vhost: VirtualHost, numbers: Numbers, record: ExchangeDec
     attach(vhost, exchange)
 
 
-def _exchange_deleted(vhost: VirtualHost, numbers: Numbers, record: ExchangeDeleted) -> None:
+def _exchange_deleted(vhost: VirtualHost, sinks: SinksByNumber, record: ExchangeDeleted) -> None:
     exchange = vhost.exchanges.get(record.name)
     if exchange is not None:
         remove_exchange(vhost, exchange)
 
 
 def _delayed_store_created(
-    vhost: VirtualHost, numbers: Numbers, record: DelayedStoreCreated
+    vhost: VirtualHost, sinks: SinksByNumber, record: DelayedStoreCreated
 ) -> None:
     delayed = vhost.delayed_stores.get(record.exchange)
     if delayed is not None:
-        numbers[record.number] = delayed
-        numbers[record.sorted_runs_number] = delayed
+        sinks[record.number] = delayed
+        sinks[record.sorted_runs_number] = delayed
         delayed.sorted_runs.add_starts(record.sorted_runs)
 
 
-def _sorted_run_begun(vhost: VirtualHost, numbers: Numbers, record: SortedRunBegun) -> None:
+def _sorted_run_begun(vhost: VirtualHost, sinks: SinksByNumber, record: SortedRunBegun) -> None:
     delayed = vhost.delayed_stores.get(record.exchange)
     if delayed is not None:
         delayed.sorted_runs.add_starts([record.first])
 
 
-def _queue_declared(vhost: VirtualHost, numbers: Numbers, record: QueueDeclared) -> None:
+def _queue_declared(vhost: VirtualHost, sinks: SinksByNumber, record: QueueDeclared) -> None:
     arguments = Arguments(record.arguments, record.argument_types)
     check_queue_arguments(the_queue(vhost, record.name), arguments)
     queue = Queue(
@@ -167,11 +167,11 @@ def _queue_declared(vhost: VirtualHost, numbers: Numbers, record: QueueDeclared)
     set_expiry(vhost, queue)
     vhost.queues[record.name] = queue
     for level in range(queue.priority_levels):
-        numbers[record.number + level] = queue
+        sinks[record.number + level] = queue
 
 
 def _queue_arguments_changed(
-    vhost: VirtualHost, numbers: Numbers, record: QueueArgumentsChanged
+    vhost: VirtualHost, sinks: SinksByNumber, record: QueueArgumentsChanged
 ) -> None:
     queue = vhost.queues.get(record.name)
     if queue is not None:
@@ -180,13 +180,13 @@ def _queue_arguments_changed(
         change_arguments(vhost, queue, arguments)
 
 
-def _queue_deleted(vhost: VirtualHost, numbers: Numbers, record: QueueDeleted) -> None:
+def _queue_deleted(vhost: VirtualHost, sinks: SinksByNumber, record: QueueDeleted) -> None:
     queue = vhost.queues.get(record.name)
     if queue is not None:
         remove_queue(vhost, queue)
 
 
-def _message_returned(vhost: VirtualHost, numbers: Numbers, record: MessageReturned) -> None:
+def _message_returned(vhost: VirtualHost, sinks: SinksByNumber, record: MessageReturned) -> None:
     queue = vhost.queues.get(record.queue)
     if queue is not None and queue.redeliveries is not None:
         queue.redeliveries.counts[record.position] = DeliveryCounts(
@@ -194,10 +194,10 @@ def _message_returned(vhost: VirtualHost, numbers: Numbers, record: MessageRetur
         )
 
 
-def _keys_seen(vhost: VirtualHost, numbers: Numbers, record: KeysSeen) -> None:
+def _keys_seen(vhost: VirtualHost, sinks: SinksByNumber, record: KeysSeen) -> None:
     window: DeduplicationWindow | None = None
     if record.by_exchange:
-        exchange = deduplicating(vhost.exchanges.get(record.name))
+        exchange = deduplicating_part(vhost.exchanges.get(record.name))
         window = None if exchange is None else exchange.window
     else:
         queue = vhost.queues.get(record.name)
@@ -217,19 +217,19 @@ def _ends(
     return vhost.exchanges.get(record.source), destination
 
 
-def _bound(vhost: VirtualHost, numbers: Numbers, record: Bound) -> None:
+def _bound(vhost: VirtualHost, sinks: SinksByNumber, record: Bound) -> None:
     source, destination = _ends(vhost, record)
     if source is not None and destination is not None:
         source.bind(destination, record.routing_key, record.arguments)
 
 
-def _unbound(vhost: VirtualHost, numbers: Numbers, record: Unbound) -> None:
+def _unbound(vhost: VirtualHost, sinks: SinksByNumber, record: Unbound) -> None:
     source, destination = _ends(vhost, record)
     if source is not None and destination is not None:
         source.unbind(destination, record.routing_key, record.arguments)
 
 
-_RESTORERS: Final[dict[type[Definition], Callable[[VirtualHost, Numbers, Any], None]]] = {
+_RESTORERS: Final[dict[type[Definition], Callable[[VirtualHost, SinksByNumber, Any], None]]] = {
     ExchangeDeclared: _exchange_declared,
     ExchangeDeleted: _exchange_deleted,
     QueueDeclared: _queue_declared,

@@ -53,7 +53,7 @@ TARGETS_MAX: Final = 0x7FFF
 
 
 @mypyc_attr(acyclic=True)
-class Stored:
+class StoredMessage:
     """A message as it is stored: three strings of bytes that the store gives no meaning.
 
     Times are milliseconds since 1970, not negative.
@@ -78,7 +78,7 @@ class Stored:
         """When it expires; 0 is never."""
 
 
-ABSENT: Final = Stored(b"", b"", b"", False)
+ABSENT: Final = StoredMessage(b"", b"", b"", False)
 """Stands in a run for a message that was settled and is left out."""
 
 
@@ -112,7 +112,7 @@ class Entry(NamedTuple):
     first: int = 0
     end: int = 0
     """SETTLED: the range of positions, half open."""
-    message: Stored | None = None
+    message: StoredMessage | None = None
     data: bytes = b""
     """DEFINITION: its bytes."""
 
@@ -143,7 +143,7 @@ def write_place(out: BytesWriter, queue: i64, position: i64) -> None:
 
 
 def write_message(
-    out: BytesWriter, queues: list[int], positions: list[int], message: Stored
+    out: BytesWriter, queues: list[int], positions: list[int], message: StoredMessage
 ) -> None:
     """Write the entry of a message that went to `queues`, at `positions`."""
     begin_message(out, len(queues))
@@ -181,7 +181,7 @@ def write_queue_deleted(out: BytesWriter, queue: i64) -> None:
     write_i32_be(out, i32(queue))
 
 
-def write_stored(out: BytesWriter, message: Stored) -> None:
+def write_stored(out: BytesWriter, message: StoredMessage) -> None:
     """Write a message, without its places."""
     route, header, body, expires_at = (
         message.route,
@@ -223,14 +223,14 @@ def _run_check(header: bytes) -> bytes:
     return crc32(header).to_bytes(4, "big")
 
 
-def read_run(payload: bytes) -> list[Stored]:
+def read_run(payload: bytes) -> list[StoredMessage]:
     """The messages of a run, in order; ABSENT for one that is left out.
 
     :raises Damaged: if they do not end where the payload does.
     :raises UnknownFormat: if one has a flag that is not known.
     """
     count = read_run_header(payload).messages
-    found: list[Stored] = []
+    found: list[StoredMessage] = []
     reader = Reader(payload, RUN_HEADER_BYTES)
     while count > 0:
         count -= 1
@@ -333,7 +333,7 @@ class Reader:
         at = self._advance(size)
         return self.data[at : at + size]
 
-    def message(self) -> Stored:
+    def message(self) -> StoredMessage:
         """A message; ABSENT for one that is left out."""
         flags = self._flags()
         if flags & LEFT_OUT:
@@ -341,7 +341,7 @@ class Reader:
         arrived = self.longlong()
         expires_at = self.longlong() if flags & TIMED else 0
         route, header, body = self.short(), self.long(), self.long()
-        return Stored(
+        return StoredMessage(
             self.octets(route),
             self.octets(header),
             self.octets(body),
@@ -371,7 +371,7 @@ class Reader:
         return flags
 
 
-def run(first: i64, messages: list[Stored]) -> bytes:
+def run(first: i64, messages: list[StoredMessage]) -> bytes:
     """The payload of a run: messages with consecutive positions, ABSENT for those left out."""
     persistent = 0
     body_bytes: i64 = 0

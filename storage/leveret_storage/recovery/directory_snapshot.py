@@ -43,7 +43,7 @@ class DirectorySnapshot(Medium):
     """
 
     def __init__(self, directory: Path) -> None:
-        self._under: Final = FilesystemMedium(directory, read_only=True)
+        self._medium: Final = FilesystemMedium(directory, read_only=True)
         self._files: dict[str, _Opened] = {}
         self._blobs = str(directory / "blobs")
         try:
@@ -58,7 +58,7 @@ class DirectorySnapshot(Medium):
     def _open_all(self) -> bool:
         """Open every blob; False if one was deleted since they were listed."""
         self._close_files()
-        names = sorted(self._under.list(), key=_is_log_then_name, reverse=True)
+        names = sorted(self._medium.list(), key=_is_log_then_name, reverse=True)
         for name in names:
             try:
                 fd = os.open(f"{self._blobs}/{name}", os.O_RDONLY | os.O_CLOEXEC)
@@ -103,14 +103,14 @@ class DirectorySnapshot(Medium):
         return frozenset(self._files)
 
     def read_head(self) -> tuple[int, bytes]:
-        return self._under.read_head()
+        return self._medium.read_head()
 
     def free_bytes(self) -> int:
-        return self._under.free_bytes()
+        return self._medium.free_bytes()
 
     def close(self) -> None:
         self._close_files()
-        self._under.close()
+        self._medium.close()
 
     def _file(self, name: str) -> _Opened:
         found = self._files.get(name)

@@ -45,7 +45,7 @@ class Recovery(NamedTuple):
     """Each log segment's number, and by queue a half-open range around the positions of the
     messages in it."""
     torn: list[str]
-    """A line for each torn tail that was cut."""
+    """A line for each torn end that was cut."""
     orphaned: list[str]
     """Queue segments whose queue does not exist any more."""
     unproven: list[Entry]
@@ -233,8 +233,8 @@ class _Recoverer:
                 queue.logged_bytes = 0
             return
         for number, queue in over_limit.items():
-            stay = {at for entry in unproven for each, at in entry.queues if each == number}
-            messages = {at: queue.logged[at] for at in queue.logged if at not in stay}
+            unproven_at = {at for entry in unproven for each, at in entry.queues if each == number}
+            messages = {at: queue.logged[at] for at in queue.logged if at not in unproven_at}
             if sum(map(memory_bytes, messages.values())) > self._spill_bytes:
                 runs = spill(self._medium, number, self._next_blob, messages)
                 self._next_blob += 1
@@ -242,7 +242,9 @@ class _Recoverer:
                     segment = runs[0].segment
                     durable = int(segment.size) + 1
                     self._segments.append(FoundSegment(number, segment, runs, durable))
-                    queue.logged = {at: queue.logged[at] for at in queue.logged if at in stay}
+                    queue.logged = {
+                        at: queue.logged[at] for at in queue.logged if at in unproven_at
+                    }
             queue.logged_bytes = sum(map(memory_bytes, queue.logged.values()))
             queue.logged_bytes_max = 2 * queue.logged_bytes + self._spill_bytes
 

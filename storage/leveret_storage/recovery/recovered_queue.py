@@ -3,7 +3,7 @@
 from operator import itemgetter
 from typing import Final, NamedTuple
 
-from leveret_storage.format.entries import Stored
+from leveret_storage.format.entries import StoredMessage
 from leveret_storage.segments.position_ranges import RangeSet
 from leveret_storage.segments.queue_journal import QueueSegment, Run
 
@@ -15,7 +15,7 @@ class LoggedMessages(NamedTuple):
     """Messages with consecutive positions that only the commit log has; they are in memory."""
 
     first: int
-    messages: list[Stored]
+    messages: list[StoredMessage]
 
 
 class RecoveredQueue:
@@ -24,7 +24,7 @@ class RecoveredQueue:
     def __init__(self, number: int) -> None:
         self.number = number
         self.settled = RangeSet()
-        self.logged: dict[int, Stored] = {}
+        self.logged: dict[int, StoredMessage] = {}
         """Messages that the commit log has, by position."""
         self.logged_bytes = 0
         """Bytes of memory they take, about; settled ones are not taken off."""
@@ -54,7 +54,7 @@ class RecoveredQueue:
         elif logged:
             self.logged = {at: logged[at] for at in logged if not first <= at < end}
 
-    def add_logged(self, position: int, message: Stored) -> None:
+    def add_logged(self, position: int, message: StoredMessage) -> None:
         """Add a message that the commit log has."""
         self.logged[position] = message
         self.logged_bytes += memory_bytes(message)
@@ -141,6 +141,6 @@ def _in_order(
     return contents
 
 
-def memory_bytes(message: Stored) -> int:
+def memory_bytes(message: StoredMessage) -> int:
     """Bytes of memory that a message takes, about."""
     return len(message.route) + len(message.header) + len(message.body) + OBJECT_BYTES

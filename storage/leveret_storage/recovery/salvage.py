@@ -17,7 +17,7 @@ from librt.strings import BytesWriter
 
 from leveret_storage.errors import Damaged, UnknownFormat
 from leveret_storage.format import entries
-from leveret_storage.format.entries import Stored, StoredDefinition
+from leveret_storage.format.entries import StoredDefinition, StoredMessage
 from leveret_storage.format.file_header import (
     MARK_BYTES,
     MARK_KIND,
@@ -134,7 +134,7 @@ def _write_log(medium: Medium, name: str, found: Recovery, definitions: list[byt
     )
     writer.append(entries.CHECKPOINT, entries.write_checkpoint(state))
     out = BytesWriter()
-    for message, places in _loose(queues):
+    for message, places in _only_in_log(queues):
         numbers = [number for number, _ in places]
         positions = [position for _, position in places]
         for at in range(0, len(places), entries.TARGETS_MAX):
@@ -148,11 +148,11 @@ def _write_log(medium: Medium, name: str, found: Recovery, definitions: list[byt
     writer.sync_and_mark()
 
 
-def _loose(
+def _only_in_log(
     queues: list[tuple[int, RecoveredQueue]],
-) -> Iterator[tuple[Stored, list[tuple[int, int]]]]:
+) -> Iterator[tuple[StoredMessage, list[tuple[int, int]]]]:
     """Each message that only the log has, and its places, once for all queues it is in."""
-    places: dict[int, tuple[Stored, list[tuple[int, int]]]] = {}
+    places: dict[int, tuple[StoredMessage, list[tuple[int, int]]]] = {}
     for number, queue in queues:
         for item in queue.contents:
             if isinstance(item, LoggedMessages):

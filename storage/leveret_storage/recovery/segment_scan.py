@@ -32,7 +32,7 @@ class FoundSegment(NamedTuple):
     durable: int
     """Bytes at its beginning that a sync is known to have covered."""
     torn: Torn | None = None
-    """Its torn tail, if it has one."""
+    """Its torn end, if it has one."""
 
 
 def scan_segment(

@@ -10,14 +10,14 @@ at all, so no part of a batch that may be lost may become durable elsewhere.
 
 from leveret_storage.errors import MediumFull
 from leveret_storage.format import entries
-from leveret_storage.format.entries import Stored
+from leveret_storage.format.entries import StoredMessage
 from leveret_storage.medium import Medium
 from leveret_storage.segments.queue_journal import QueueSegment, Run
 from leveret_storage.segments.run_buffer import RunBuffer
 from leveret_storage.segments.segment_writer import QUEUE_KIND, SegmentWriter, queue_name
 
 
-def spill(medium: Medium, queue: int, blob: int, messages: dict[int, Stored]) -> list[Run]:
+def spill(medium: Medium, queue: int, blob: int, messages: dict[int, StoredMessage]) -> list[Run]:
     """Write a queue's messages, by position, to a new segment, and make it durable.
 
     :returns: their runs; none if the medium is full.
@@ -44,7 +44,7 @@ def spill(medium: Medium, queue: int, blob: int, messages: dict[int, Stored]) ->
     return runs
 
 
-def _cut_into_runs(messages: dict[int, Stored]) -> list[RunBuffer]:
+def _cut_into_runs(messages: dict[int, StoredMessage]) -> list[RunBuffer]:
     """The messages in order of position."""
     runs: list[RunBuffer] = []
     for position in sorted(messages):

@@ -10,7 +10,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from leveret_storage.errors import UnknownFormat
-from leveret_storage.format.entries import ABSENT, Stored, read_run
+from leveret_storage.format.entries import ABSENT, StoredMessage, read_run
 from leveret_storage.medium import Medium
 from leveret_storage.segments.position_ranges import RangeSet
 from leveret_storage.segments.segment_writer import SegmentWriter, read_record
@@ -101,7 +101,7 @@ class Run:
         """Where its record begins in the segment; -1 while it is being written."""
         self.size: i64 = 0
         """Bytes of its record."""
-        self.messages: list[Stored] | None = None
+        self.messages: list[StoredMessage] | None = None
         """The messages while they are not written, else None."""
         self.live: list[tuple[int, int]] = []
         """For a run that a start found: positions still in the queue. Empty: all."""
@@ -127,7 +127,7 @@ class Run:
         return found
 
 
-def read_messages(medium: Medium, run: Run, locations: list[Run]) -> list[Stored]:
+def read_messages(medium: Medium, run: Run, locations: list[Run]) -> list[StoredMessage]:
     """The messages of a run from its locations, one for each position; ABSENT where the message was
     settled and left out.
 
@@ -143,7 +143,7 @@ def read_messages(medium: Medium, run: Run, locations: list[Run]) -> list[Stored
     return found
 
 
-def _read_record(medium: Medium, run: Run) -> list[Stored]:
+def _read_record(medium: Medium, run: Run) -> list[StoredMessage]:
     payload = read_record(medium, run.segment.name, int(run.offset), int(run.size))
     try:
         return read_run(payload)
@@ -216,7 +216,7 @@ class QueueJournal:
         """Whether a position is settled."""
         return self._first <= position < self._end or position in self.settled
 
-    def not_only_in_log(self, end: int) -> RangeSet:
+    def not_needed_from_log(self, end: int) -> RangeSet:
         """The positions, up to `end`, whose messages are settled or in a queue segment.
 
         Short ranges of them between others are left out: a run for each message in between would

@@ -4,11 +4,11 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from leveret_storage.format.entries import ABSENT, Stored
+from leveret_storage.format.entries import ABSENT, StoredMessage
 
 RUN_MESSAGES_MAX: Final = 1024
 RUN_BYTES_MAX: Final = 256 * 1024
-"""Messages, and bytes of their bodies, at which a run ends, as a block of a backlog does."""
+"""Messages, and bytes of their bodies, at which a run ends, as a chunk of a backlog does."""
 
 
 class RunBuffer:
@@ -16,7 +16,7 @@ class RunBuffer:
 
     def __init__(self, first: i64) -> None:
         self.first = first
-        self.messages: list[Stored] = []
+        self.messages: list[StoredMessage] = []
         self.body_bytes: i64 = 0
 
     def end(self) -> int:
@@ -40,7 +40,7 @@ class RunBuffer:
             self.messages.append(ABSENT)
             gap -= 1
 
-    def append(self, message: Stored) -> None:
+    def append(self, message: StoredMessage) -> None:
         """Put a message at the end."""
         self.messages.append(message)
         self.body_bytes += len(message.body)

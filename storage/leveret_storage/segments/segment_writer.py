@@ -169,7 +169,7 @@ class SegmentWriter:
 
     def sync_and_mark(self) -> None:
         """Make durable all that was appended, and put a mark at the end: no record may ever follow,
-        and without a mark behind it later damage would look like a torn tail."""
+        and without a mark behind it later damage would look like a torn end."""
         records = self._records
         if records is None or records.taken == self._marked_size or self._deleted:
             return

@@ -21,7 +21,7 @@ from mypy_extensions import i64
 
 from leveret_storage.errors import Damaged, StorageError
 from leveret_storage.format import entries
-from leveret_storage.format.entries import ABSENT, Stored
+from leveret_storage.format.entries import ABSENT, StoredMessage
 from leveret_storage.format.record_reader import Damage, RecordReader, describe
 from leveret_storage.medium import Medium
 from leveret_storage.segments.position_ranges import RangeSet
@@ -67,7 +67,7 @@ def read_live(medium: Medium, name: str, settled: RangeSet) -> list[LiveRun]:
 
 
 def _append_live(
-    found: list[LiveRun], offset: int, first: int, messages: list[Stored], settled: RangeSet
+    found: list[LiveRun], offset: int, first: int, messages: list[StoredMessage], settled: RangeSet
 ) -> None:
     """Append messages with consecutive positions to the last run, or to a new one."""
     for position, message in enumerate(messages, first):

@@ -13,7 +13,7 @@ LOG_SEGMENTS_MAX: Final = 3
 one."""
 
 COMPACTION_SHARE: Final = 64
-"""The smallest segment that is compacted is this part of a full one: a file costs more than a block
+"""The smallest segment that is compacted is this part of a full one: a file costs more than a chunk
 of a backlog, which has this size."""
 
 UNWRITTEN_BYTES_MAX: Final = 16 * 1024 * 1024

@@ -37,7 +37,7 @@ class LogEmptier:
             return
         self._log.oldest_in_use = True
         not_needed = {
-            queue.number: queue.not_only_in_log(span[1])
+            queue.number: queue.not_needed_from_log(span[1])
             for queue, span in oldest.spans.items()
             if self._log.needs(oldest, queue)
         }

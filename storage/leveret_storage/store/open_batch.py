@@ -8,7 +8,7 @@ from librt.strings import BytesWriter
 from mypy_extensions import i64
 
 from leveret_storage.format import entries
-from leveret_storage.format.entries import Stored
+from leveret_storage.format.entries import StoredMessage
 from leveret_storage.segments.queue_journal import QueueJournal, QueueSegment
 
 
@@ -31,7 +31,7 @@ class OpenBatch:
         return len(self.out) > 0 or bool(self.changed)
 
     def add_message(
-        self, queues: list[QueueJournal], positions: list[int], message: Stored
+        self, queues: list[QueueJournal], positions: list[int], message: StoredMessage
     ) -> None:
         """Add a message that went to `queues`, at `positions`."""
         most = entries.TARGETS_MAX
@@ -48,7 +48,9 @@ class OpenBatch:
         entries.write_stored(out, message)
         self.awaited = True
 
-    def add_message_to_one(self, queue: QueueJournal, position: i64, message: Stored) -> None:
+    def add_message_to_one(
+        self, queue: QueueJournal, position: i64, message: StoredMessage
+    ) -> None:
         """Add a message that went to one queue."""
         out = self.out
         entries.begin_message(out, 1)

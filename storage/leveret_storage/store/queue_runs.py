@@ -12,7 +12,7 @@ from mypy_extensions import i64
 
 from leveret_storage.errors import StorageError
 from leveret_storage.format import entries
-from leveret_storage.format.entries import Stored
+from leveret_storage.format.entries import StoredMessage
 from leveret_storage.segments.queue_journal import (
     QueueJournal,
     QueueSegment,
@@ -55,7 +55,7 @@ class QueueRuns:
         self._waiting: list[WaitingRun] = []
         """Runs that wait for the open batch."""
 
-    def write(self, queue: QueueJournal, first: int, messages: list[Stored]) -> Run:
+    def write(self, queue: QueueJournal, first: int, messages: list[StoredMessage]) -> Run:
         """Write messages with consecutive positions as a run, which has them in memory until they
         are written. A run of a durable queue waits for the open batch."""
         segment = self._segment_of(queue)
@@ -145,14 +145,14 @@ class QueueRuns:
 
         self._writing.submit(sync, synced)
 
-    def read(self, run: Run, done: Callable[[list[Stored]], None]) -> None:
+    def read(self, run: Run, done: Callable[[list[StoredMessage]], None]) -> None:
         """Read a run from disk. `done` gets one message for each of its positions, ABSENT where the
         message was settled and left out."""
         locations = run.locations()
         for location in locations:
             location.segment.readers += 1
 
-        def read() -> list[Stored]:
+        def read() -> list[StoredMessage]:
             return read_messages(self._medium, run, locations)
 
         def got(result: Any) -> None:
@@ -165,7 +165,7 @@ class QueueRuns:
 
         self._reading.submit(read, got)
 
-    def read_blocking(self, run: Run) -> list[Stored]:
+    def read_blocking(self, run: Run) -> list[StoredMessage]:
         """Read a run as `read` does, and wait for it.
 
         :raises StorageError: if it cannot be read.

@@ -19,7 +19,7 @@ from typing import Any
 from mypy_extensions import i64
 
 from leveret_storage.errors import StorageError
-from leveret_storage.format.entries import Entry, Stored
+from leveret_storage.format.entries import Entry, StoredMessage
 from leveret_storage.media.executor import Executor
 from leveret_storage.medium import Medium
 from leveret_storage.recovery.recover import Recovery
@@ -142,12 +142,14 @@ class Store:
         self._open.awaited = True
 
     def add_message(
-        self, queues: list[QueueJournal], positions: list[int], message: Stored
+        self, queues: list[QueueJournal], positions: list[int], message: StoredMessage
     ) -> None:
         """Persist a message that went to `queues`, at `positions`."""
         self._open.add_message(queues, positions, message)
 
-    def add_message_to_one(self, queue: QueueJournal, position: i64, message: Stored) -> None:
+    def add_message_to_one(
+        self, queue: QueueJournal, position: i64, message: StoredMessage
+    ) -> None:
         """Persist a message that went to one queue, without a list."""
         self._open.add_message_to_one(queue, position, message)
 
@@ -275,17 +277,17 @@ class Store:
 
     # --- runs of messages on disk -----------------------------------------------------------
 
-    def write_run(self, queue: QueueJournal, first: int, messages: list[Stored]) -> Run:
+    def write_run(self, queue: QueueJournal, first: int, messages: list[StoredMessage]) -> Run:
         """Write messages with consecutive positions to a queue segment. The run has them in memory
         until they are written."""
         return self._runs.write(queue, first, messages)
 
-    def read_run(self, run: Run, done: Callable[[list[Stored]], None]) -> None:
+    def read_run(self, run: Run, done: Callable[[list[StoredMessage]], None]) -> None:
         """Read a run. `done` gets one message for each of its positions, ABSENT where the message
         was settled and left out."""
         self._runs.read(run, done)
 
-    def read_run_blocking(self, run: Run) -> list[Stored]:
+    def read_run_blocking(self, run: Run) -> list[StoredMessage]:
         """Read a run as `read_run` does, and wait for it.
 
         :raises StorageError: if it cannot be read.

@@ -1,13 +1,15 @@
 """What a data directory holds is shown as plain values."""
 
 from leveret.datadir.dump import plain_message
-from leveret_storage.format.entries import Stored
+from leveret_storage.format.entries import StoredMessage
 
 HEADER = bytes(14)
 
 
 def shown(arrived: int, expires_at: int) -> dict[str, object]:
-    return plain_message("/", "q", 7, Stored(b"\0\1q", HEADER, b"body", True, arrived, expires_at))
+    return plain_message(
+        "/", "q", 7, StoredMessage(b"\0\1q", HEADER, b"body", True, arrived, expires_at)
+    )
 
 
 def test_the_times_of_a_message_are_shown_to_the_millisecond() -> None:

@@ -20,9 +20,9 @@ def attach(vhost: VirtualHost, exchange: Exchange) -> None:
 
     If the exchange is durable, its own definition has to be written before.
     """
-    deduplicates = deduplicating(exchange)
-    if deduplicates is not None:
-        deduplicates.attach(vhost.clock, partial(vhost.persist_exchange_key, exchange.name))
+    part = deduplicating_part(exchange)
+    if part is not None:
+        part.attach(vhost.clock, partial(vhost.persist_exchange_key, exchange.name))
     if isinstance(exchange, DelayedExchange):
         delayed = DelayedStore(exchange.name, vhost)
         exchange.delayed = delayed
@@ -46,8 +46,8 @@ def _attach_store(
     log.define(delayed_store_created(vhost.name, delayed))
 
 
-def deduplicating(exchange: Exchange | None) -> DeduplicatingExchange | None:
-    """The part of an exchange that deduplicates: itself, or what routes for a delayed one."""
+def deduplicating_part(exchange: Exchange | None) -> DeduplicatingExchange | None:
+    """The deduplicating part of an exchange: itself, or the inner exchange of a delayed one."""
     if isinstance(exchange, DelayedExchange):
         exchange = exchange.inner
     return exchange if isinstance(exchange, DeduplicatingExchange) else None

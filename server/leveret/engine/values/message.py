@@ -9,7 +9,7 @@ A message is shared by every queue it was routed to and never changes. What diff
 queue (its position, whether it was delivered before) is stored by the queue and the delivery.
 """
 
-from leveret_storage.format.entries import Stored as Message
+from leveret_storage.format.entries import StoredMessage as Message
 
 __all__ = ["Message", "arriving", "exchange_and_key", "persistent", "short_strings"]
 

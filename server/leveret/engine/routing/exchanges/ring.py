@@ -5,7 +5,7 @@ belongs to the next point from there on. So a new point takes the places before 
 point, a point that is removed gives them to one other, and no other place changes. The same
 destinations make the same ring in whatever order they were added, and after a restart.
 
-The circle is cut into segments of equal length, one for every one to four points, and a segment
+The circle is cut into buckets of equal length, one for every one to four points, and a bucket
 has its points in order: adding, removing and finding take about the same time however many there
 are.
 """
@@ -24,8 +24,8 @@ POINTS_PER_UNIT: Final = 128
 """Points of a destination for each unit of its weight: enough for shares that are, mostly, within a
 tenth of what the weights say."""
 
-SEGMENT_POINTS_MAX: Final = 4
-"""Points a segment has on average, at which segments become twice as many."""
+BUCKET_POINTS_MAX: Final = 4
+"""Points a bucket has on average, at which buckets become twice as many."""
 
 _PLACES: Final = Struct(">16I")
 """The places in a digest, of `HASH_BITS` bits each."""
@@ -49,57 +49,57 @@ class Ring:
     def __init__(self) -> None:
         self._points: i64 = 0
         self._bits: i64 = 0
-        """There are two to the power of this many segments."""
-        self._segments: list[list[_Point]] = [[]]
+        """There are two to the power of this many buckets."""
+        self._buckets: list[list[_Point]] = [[]]
 
     def add(self, destination: Destination, label: str, unit: i64) -> None:
         """Add the points of one unit of weight; units count from 0."""
         for place in places(label, unit):
             self._insert(_Point(place, label, destination))
             self._points += 1
-        while self._points > SEGMENT_POINTS_MAX * len(self._segments):
+        while self._points > BUCKET_POINTS_MAX * len(self._buckets):
             self._cut(self._bits + 1)
 
     def remove(self, destination: Destination, label: str, unit: i64) -> None:
         """Remove the points that `add` added for these."""
         for place in places(label, unit):
-            segment = self._segments[place >> (HASH_BITS - self._bits)]
-            for at, point in enumerate(segment):
+            bucket = self._buckets[place >> (HASH_BITS - self._bits)]
+            for at, point in enumerate(bucket):
                 if point.place == place and point.destination is destination:
-                    del segment[at]
+                    del bucket[at]
                     self._points -= 1
                     break
-        while self._bits > 0 and self._points < len(self._segments):
+        while self._bits > 0 and self._points < len(self._buckets):
             self._cut(self._bits - 1)
 
     def find(self, place: i64) -> Destination | None:
         """The destination of the next point from a place on; None where there are no points."""
         if self._points == 0:
             return None
-        segments = self._segments
+        buckets = self._buckets
         number = place >> (HASH_BITS - self._bits)
-        for point in segments[number]:
+        for point in buckets[number]:
             if point.place >= place:
                 return point.destination
         while True:
             number += 1
-            if number == len(segments):
+            if number == len(buckets):
                 number = 0
-            if segments[number]:
-                return segments[number][0].destination
+            if buckets[number]:
+                return buckets[number][0].destination
 
     def _insert(self, point: _Point) -> None:
-        segment = self._segments[point.place >> (HASH_BITS - self._bits)]
-        at = len(segment)
-        while at > 0 and point.is_before(segment[at - 1]):
+        bucket = self._buckets[point.place >> (HASH_BITS - self._bits)]
+        at = len(bucket)
+        while at > 0 and point.is_before(bucket[at - 1]):
             at -= 1
-        segment.insert(at, point)
+        bucket.insert(at, point)
 
     def _cut(self, bits: i64) -> None:
-        """Cut the circle into another number of segments."""
-        points = [point for segment in self._segments for point in segment]
+        """Cut the circle into another number of buckets."""
+        points = [point for bucket in self._buckets for point in bucket]
         self._bits = bits
-        self._segments = [[] for _ in range(1 << bits)]
+        self._buckets = [[] for _ in range(1 << bits)]
         for point in points:
             self._insert(point)
 
