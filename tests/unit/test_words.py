@@ -31,6 +31,7 @@ WHOLE_NAMES = {
     "Home": "QueueHost",
     "Kept": "persistent",
     "NOWHERE": "NULL_HOST",
+    "Stored": "StoredMessage",
     "Stretch": "a run, a range",
     "TAKEN": "a publish outcome",
     "Turn": "LoopScheduler",
@@ -51,6 +52,7 @@ PROSE = {
     "kept.py": "a file that was renamed",
     "salvaged.py": "a file that was renamed",
     "table_log.py": "a file that was renamed",
+    "torn tail": "torn end",
     "what came of": "the result of",
 }
 

@@ -46,7 +46,7 @@ class Consumer(ABC):
 
     @abstractmethod
     def on_suspend(self) -> None:
-        """Called when it was suspended: it has to see to it that `Queue.resume` is called later."""
+        """Called when it was suspended: from now on the protocol has to call `Queue.resume`."""
 
     @abstractmethod
     def on_queue_deleted(self) -> None:
