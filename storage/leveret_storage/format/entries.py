@@ -54,7 +54,7 @@ TARGETS_MAX: Final = 0x7FFF
 
 @mypyc_attr(acyclic=True)
 class StoredMessage:
-    """A message as it is stored: three strings of bytes that the store gives no meaning.
+    """A message in the store: three byte strings without a meaning for the store.
 
     Times are milliseconds since 1970, not negative.
     """

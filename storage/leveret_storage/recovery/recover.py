@@ -293,7 +293,7 @@ class _Recoverer:
                 queue.add_segment(found.segment, found.runs, found.durable)
                 continue
             self._orphaned.append(found.segment.name)
-            # Power loss may bring a deleted segment back: no other queue may get its number.
+            # Power loss may restore a deleted segment, so no other queue may have its number.
             self._next_queue = max(self._next_queue, found.queue + 1)
 
 

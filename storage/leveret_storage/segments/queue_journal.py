@@ -24,7 +24,7 @@ BRIDGED_MESSAGES: Final = 64
 the live ones stay one run: that costs fewer octets, and less memory, than another run."""
 
 SPARSE_DIVISOR: Final = 3
-"""A segment is sparse if less than one of so many messages in it is live."""
+"""A segment is sparse if less than this part of its messages, here a third, is live."""
 
 
 class QueueSegment:
@@ -86,7 +86,7 @@ class QueueSegment:
 
 
 def is_sparse(segment: QueueSegment) -> bool:
-    """Whether less than one of three messages in it is live."""
+    """Whether less than a third of the messages in a segment are live."""
     return segment.live * SPARSE_DIVISOR < segment.messages
 
 

@@ -72,9 +72,9 @@ class Backlog(ABC):
 
     @abstractmethod
     def set_ttl(self, ttl: i64) -> None:
-        """Have messages expire so many milliseconds after they arrived, or earlier if they say so.
+        """Have messages expire `ttl` milliseconds after they arrived, or at their own expiry if earlier.
 
-        :param ttl: `NONE` for messages that expire only when they say so.
+        :param ttl: `NONE` if messages expire at their own expiry only.
         """
 
     @abstractmethod

@@ -26,7 +26,7 @@ PRIORITY_SHIFT: Final = 48
 """Bits of a position that count the messages of one priority; the others are the priority."""
 
 MEMORY_DIVISOR: Final = 4
-"""The chunks of a priority are so many times smaller than those of a queue without priorities, as
+"""By how much the chunks of a priority are smaller than those of a queue without priorities, as
 several priorities are in use, but rarely all."""
 
 

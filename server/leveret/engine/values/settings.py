@@ -1,4 +1,4 @@
-"""The settings of a queue, computed from its arguments and, in time, from policies.
+"""The settings of a queue, computed from sources: its arguments, and policies once there are any.
 
 A setting has one name wherever it comes from: the argument `x-message-ttl` sets `message-ttl`, and
 so would a policy. The first source that has a setting decides, but for limits, where the smallest
