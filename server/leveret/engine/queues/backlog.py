@@ -72,7 +72,7 @@ class Backlog(ABC):
 
     @abstractmethod
     def set_ttl(self, ttl: i64) -> None:
-        """Have messages expire `ttl` milliseconds after they arrived, or at their own expiry if earlier.
+        """Have messages expire `ttl` milliseconds after arrival, or earlier at their own expiry.
 
         :param ttl: `NONE` if messages expire at their own expiry only.
         """
