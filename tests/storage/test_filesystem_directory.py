@@ -133,6 +133,9 @@ class TestDirectory:
 
     def test_a_directory_that_cannot_be_made_is_named(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
+        long = "x" * 300
+        with pytest.raises(MediumFailed, match=f"{long} cannot be reached: File name too long"):
+            FilesystemMedium(tmp_path / long)
         with pytest.raises(MediumFailed, match="file/data cannot be made: Not a directory"):
             FilesystemMedium(tmp_path / "file" / "data")
 

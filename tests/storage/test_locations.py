@@ -36,6 +36,8 @@ def test_a_location_names_a_directory(location: str, directory: str) -> None:
         ),
         ("file://host/data", "file://host/data is on the host 'host', not on this one"),
         ("file:", "file: names no directory"),
+        ("file:/data%00", "'file:/data%00' has a null character"),
+        ("data\0", "'data\\x00' has a null character"),
     ],
 )
 def test_a_url_that_names_none_is_refused_in_one_line(location: str, text: str) -> None:

@@ -2,6 +2,7 @@
 line, and nothing is changed."""
 
 import hashlib
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -295,6 +296,8 @@ class TestDefinitions:
             msgspec.msgpack.encode([1]),
             msgspec.msgpack.encode({"kind": "queue_deleted", "vhost": "/"}),
             msgspec.msgpack.encode({"kind": "queue_deleted", "vhost": "/", "name": 5}),
+            msgspec.msgpack.encode({"kind": "queue_deleted", "vhost": Ext(1, b"1.5.0")}),
+            msgspec.msgpack.encode({"kind": "queue_deleted", "vhost": Ext(1, b"\xff")}),
         ],
     )
     def test_what_no_version_can_have_written_is_damaged(self, data: bytes) -> None:
@@ -306,10 +309,26 @@ class TestDefinitions:
         expected = QueueDeclared("/", "q", 3, True, {"a": 1}, {"a": "long"}, "c", 5)
         assert decode(self.stored(data, 1)) == expected
 
-    def test_a_kind_that_version_1_did_not_have_is_unknown(self) -> None:
-        data = msgspec.msgpack.encode(["queue_declared", "/", "q"])
-        with pytest.raises(UnknownFormat, match="a definition of kind 'queue_declared'"):
+    @pytest.mark.parametrize("kind", ["queue_declared", ["queue"], None])
+    def test_a_kind_that_version_1_did_not_have_is_unknown(self, kind: object) -> None:
+        data = msgspec.msgpack.encode([kind, "/", "q"])
+        with pytest.raises(UnknownFormat, match=re.escape(f"a definition of kind {kind!r}")):
             decode(self.stored(data, 1))
+
+
+def test_an_argument_without_its_type_is_damage(data: Path) -> None:
+    payload = definition(
+        kind="queue_declared", vhost="/", name="q", number=900, arguments={"x-max-length": 5}
+    )
+    offset = append(newest_log(data), entries.BATCH, payload)
+    before = state_of(data)
+
+    result = CliRunner().invoke(main, ["log", "check", str(data)])
+    assert result.exit_code == 1
+    for line in (*result.stdout.splitlines()[:1], refusal(data), refusal(data, "--salvage")):
+        assert f"{newest_log(data).name}: offset {offset}: a definition that cannot be read" in line
+        assert "no type of the argument 'x-max-length'" in line
+    assert state_of(data) == before
 
 
 def _needed(record_type: type[msgspec.Struct]) -> int:

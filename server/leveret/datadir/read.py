@@ -33,7 +33,11 @@ def open_directory(directory: Path, read_only: bool) -> Medium:
 
     :raises StorageError: DirectoryLocked if it is in use, ReadFailed if it cannot be read.
     """
-    if not (directory / "blobs").is_dir():
+    try:
+        is_data_directory = (directory / "blobs").is_dir()
+    except OSError as error:
+        raise ReadFailed(f"{directory} cannot be read: {error.strerror}") from None
+    if not is_data_directory:
         raise ReadFailed(f"{directory} is no data directory: it has no blobs/")
     return DirectorySnapshot(directory) if read_only else FilesystemMedium(directory)
 

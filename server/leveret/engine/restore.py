@@ -40,7 +40,7 @@ from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.deduplication import DeduplicationWindow
 from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError
-from leveret_storage.errors import UnknownFormat, not_known
+from leveret_storage.errors import Damaged, UnknownFormat, not_known
 from leveret_storage.format.entries import StoredDefinition
 
 SinksByNumber = dict[int, Queue | DelayedStore]
@@ -117,7 +117,20 @@ def restore(
         except AmqpError as error:
             what = not_known(f"a definition that cannot be made ({error.text})")
             raise UnknownFormat(what).at(stored.blob, stored.offset) from None
+        except Damaged as error:
+            raise Damaged(f"{stored.blob}: offset {stored.offset}: {error}") from None
     return sinks
+
+
+def _arguments_of(record: QueueDeclared | QueueArgumentsChanged) -> Arguments:
+    """The arguments of a queue.
+
+    :raises Damaged: if the type of one is missing.
+    """
+    for name in record.arguments:
+        if name not in record.argument_types:
+            raise Damaged(f"a definition that cannot be read: no type of the argument {name!r}")
+    return Arguments(record.arguments, record.argument_types)
 
 
 def _exchange_declared(vhost: VirtualHost, sinks: SinksByNumber, record: ExchangeDeclared) -> None:
@@ -157,7 +170,7 @@ def _sorted_run_begun(vhost: VirtualHost, sinks: SinksByNumber, record: SortedRu
 
 
 def _queue_declared(vhost: VirtualHost, sinks: SinksByNumber, record: QueueDeclared) -> None:
-    arguments = Arguments(record.arguments, record.argument_types)
+    arguments = _arguments_of(record)
     check_queue_arguments(the_queue(vhost, record.name), arguments)
     queue = Queue(
         record.name, durable=True, auto_delete=record.auto_delete, arguments=arguments, host=vhost
@@ -175,7 +188,7 @@ def _queue_arguments_changed(
 ) -> None:
     queue = vhost.queues.get(record.name)
     if queue is not None:
-        arguments = Arguments(record.arguments, record.argument_types)
+        arguments = _arguments_of(record)
         check_queue_arguments(the_queue(vhost, record.name), arguments)
         change_arguments(vhost, queue, arguments)
 

@@ -328,7 +328,10 @@ class FilesystemMedium(Medium):
     def _make_directories(self, directory: Path) -> None:
         """Make the missing directories of the path, each durable before the next one is made."""
         blobs = directory / BLOBS_NAME
-        missing = [path for path in (blobs, *blobs.parents) if not path.exists()]
+        try:
+            missing = [path for path in (blobs, *blobs.parents) if not path.exists()]
+        except OSError as error:
+            raise MediumFailed(f"{directory} cannot be reached: {error.strerror}") from error
         for path in reversed(missing):
             try:
                 path.mkdir(mode=0o700, exist_ok=True)

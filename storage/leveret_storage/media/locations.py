@@ -32,6 +32,8 @@ def directory_of(location: str) -> Path:
 
     :raises UnknownMedium: if it is a URL that names none.
     """
+    if "\0" in unquote(location):
+        raise UnknownMedium(f"{location!r} has a null character")
     url = _URL.fullmatch(location)
     if url is None:
         return Path(location).absolute()

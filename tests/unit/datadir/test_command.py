@@ -135,6 +135,14 @@ class TestCheck:
 
         assert result.exit_code == 2
         assert "is no data directory" in result.stderr
+
+    @pytest.mark.parametrize("option", [[], ["--read-only"]])
+    def test_refuses_what_cannot_be_reached(self, tmp_path: Path, option: list[str]) -> None:
+        directory = tmp_path / ("x" * 300)
+        result = run("check", directory, *option)
+
+        assert result.exit_code == 2
+        assert result.stderr == f"leveret: {directory} cannot be read: File name too long\n"
         assert list(tmp_path.iterdir()) == []
 
     def test_refuses_another_version_by_name(self, data: Path) -> None:

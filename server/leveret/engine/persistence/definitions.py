@@ -231,7 +231,7 @@ def _decode_version_1(data: bytes) -> Definition:
     if not isinstance(items, list) or len(items) < 2:
         raise msgspec.ValidationError("no array of a kind, a virtual host and more")
     kind, vhost, *values = items
-    if kind not in _VERSION_1:
+    if not isinstance(kind, str) or kind not in _VERSION_1:
         raise UnknownFormat(not_known(f"a definition of kind {kind!r}"))
     record, fields = _VERSION_1[kind]
     if len(values) != len(fields):

@@ -4,9 +4,10 @@ msgpack has no decimals, no byte arrays beside byte strings, and no text that is
 are written as extensions. Timestamps are msgpack's own extension, of type -1.
 """
 
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
+from msgspec import ValidationError
 from msgspec.msgpack import Ext
 
 from leveret_storage.errors import UnknownFormat, not_known
@@ -35,9 +36,13 @@ def from_extension(code: int, data: memoryview) -> Any:
     """The field value that was written as an extension.
 
     :raises UnknownFormat: for a code that this program does not know.
+    :raises ValidationError: for a decimal that is none.
     """
     if code == _DECIMAL:
-        return Decimal(bytes(data).decode())
+        try:
+            return Decimal(bytes(data).decode("ascii"))
+        except (InvalidOperation, UnicodeDecodeError):
+            raise ValidationError(f"no decimal: {bytes(data)!r}") from None
     if code == _BYTE_ARRAY:
         return bytearray(data)
     if code == _TEXT:
