@@ -15,7 +15,7 @@ from pamqp.base import Frame
 from leveret.config import Config
 from leveret.engine.queues.queue import Queue
 from leveret.engine.routing.routes import Route
-from leveret.engine.routing.sink import AWAITS_COMMIT, REFUSED, THROTTLE
+from leveret.engine.routing.sink import ACCEPTED, AWAITS_COMMIT, REFUSED, THROTTLE
 from leveret.engine.values.message import Message
 from leveret.engine.values.settings import NONE
 from leveret.engine.vhost import VirtualHost
@@ -40,7 +40,7 @@ class Channel:
     def __init__(self, session: Session, number: int, config: Config) -> None:
         self.session = session
         self.vhost: VirtualHost = session.vhost
-        self.number = number
+        self.number: i64 = number
         self.state = ChannelState.OPEN
         self.open = True
         """Whether the state is OPEN, which is asked for every frame."""
@@ -118,6 +118,8 @@ class Channel:
         if route.needs_message:
             sinks = self._router.sinks_for(route.exchange, [route.routing_key], message)
         outcome = self._publisher.publish(message, sinks)
+        if outcome == ACCEPTED:
+            return outcome
         if outcome & THROTTLE:
             self.session.throttled = True
         if mandatory and not sinks:

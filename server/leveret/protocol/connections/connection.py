@@ -181,6 +181,8 @@ class Connection(FrameHandler):
                 self._other_method(target, channel, data[start:stop])
         elif kind == FRAME_BODY or kind == FRAME_HEADER:  # noqa: SIM109 - compiled, a tuple is built
             self._content(target, kind, data, start, stop)
+            # The method that began the content is followed by the check of the output below.
+            return True
         elif kind != FRAME_HEARTBEAT or stop != start:
             self._frame_method = NO_METHOD
             raise malformed_frame(kind, data[start:stop], "unknown_frame")
