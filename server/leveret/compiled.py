@@ -52,7 +52,7 @@ COMPILED: Final = (
     "leveret.engine.values.timers",
     "leveret.engine.values.settings",
     "leveret.engine.queues.queue_host",
-    "leveret.engine.queues.idle_expiry",
+    "leveret.engine.queues.queue_expiry",
     "leveret.engine.queues.redelivery",
     "leveret.engine.flow.publish",
     "leveret.engine.flow.release",

@@ -70,21 +70,23 @@ class VirtualHost(QueueHost):
 
     def persist_key(self, queue: str, key: bytes, expires_at: int) -> None:
         if self.definition_log is not None:
-            self.definition_log.define(KeysSeen(self.name, queue, False, [(key, int(expires_at))]))
+            self.definition_log.write(KeysSeen(self.name, queue, False, [(key, int(expires_at))]))
 
     def persist_exchange_key(self, exchange: str, key: bytes, expires_at: int) -> None:
         """Persist the deduplication key of a persistent message in a durable exchange."""
         if self.definition_log is not None:
             seen = KeysSeen(self.name, exchange, True, [(key, int(expires_at))])
-            self.definition_log.define(seen)
+            self.definition_log.write(seen)
 
     def persist_delivery_counts(self, queue: str, position: int, counts: DeliveryCounts) -> None:
         if self.definition_log is not None:
-            self.definition_log.note(MessageReturned(self.name, queue, int(position), *counts))
+            self.definition_log.write_unawaited(
+                MessageReturned(self.name, queue, int(position), *counts)
+            )
 
     def release(self, exchange: str, message: Message) -> bool:
         return release(self.publisher, self.router, exchange, message, self.clock.now)
 
     def persist_sorted_run(self, exchange: str, first: int) -> None:
         if self.definition_log is not None:
-            self.definition_log.define(SortedRunBegun(self.name, exchange, int(first)))
+            self.definition_log.write(SortedRunBegun(self.name, exchange, int(first)))

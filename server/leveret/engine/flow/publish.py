@@ -20,7 +20,7 @@ class Publisher:
 
     def __init__(self, dead_letters: DeadLetters) -> None:
         self.store: Store | None = None
-        """Where messages are persisted; None where nothing outlives the process."""
+        """Where messages are persisted; None without a store."""
         self._dead_letters = dead_letters
         self._passing_on = False
         self._targets = PersistTargets()

@@ -43,7 +43,7 @@ def _attach_store(
         return
     delayed.attach_store(store, store.add_queue(True))
     delayed.sorted_runs.attach_store(store, store.add_queue(True))
-    log.define(delayed_store_created(vhost.name, delayed))
+    log.write(delayed_store_created(vhost.name, delayed))
 
 
 def deduplicating_part(exchange: Exchange | None) -> DeduplicatingExchange | None:

@@ -139,4 +139,4 @@ def _changed(
     """Note that a binding was made or removed; it is persisted if both ends are durable."""
     vhost.router.invalidate()
     if vhost.definition_log is not None and binding.source.durable and binding.destination.durable:
-        vhost.definition_log.define(record(vhost.name, binding))
+        vhost.definition_log.write(record(vhost.name, binding))

@@ -77,7 +77,7 @@ def declare_exchange(vhost: VirtualHost, declared: ExchangeDeclaration) -> Excha
         vhost.exchanges[name] = exchange
         vhost.router.invalidate()
         if exchange.durable and vhost.definition_log is not None:
-            vhost.definition_log.define(exchange_declared(vhost.name, exchange))
+            vhost.definition_log.write(exchange_declared(vhost.name, exchange))
         attach(vhost, exchange)
         return exchange
     _check_same(the_exchange(vhost, name), declared, current)
@@ -155,7 +155,7 @@ def _remove(exchanges: list[Exchange], vhost: VirtualHost) -> None:
         if vhost.exchanges.get(exchange.name) is exchange:
             del vhost.exchanges[exchange.name]
             if exchange.durable and vhost.definition_log is not None:
-                vhost.definition_log.define(ExchangeDeleted(vhost.name, exchange.name))
+                vhost.definition_log.write(ExchangeDeleted(vhost.name, exchange.name))
             exchange.drop_all()
             detach(vhost, exchange)
             exchanges += _unbound_sources(vhost, exchange)

@@ -23,8 +23,8 @@ from leveret.engine.lifecycle.queue_arguments import (
 from leveret.engine.lifecycle.records import queue_arguments_changed, queue_declared
 from leveret.engine.persistence.definitions import QueueDeleted
 from leveret.engine.queues.consumer import Consumer
-from leveret.engine.queues.idle_expiry import QueueExpiry
 from leveret.engine.queues.queue import Queue
+from leveret.engine.queues.queue_expiry import QueueExpiry
 from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.settings import NONE, arguments_source, compute
 from leveret.engine.vhost import VirtualHost
@@ -87,7 +87,7 @@ def _adopt(vhost: VirtualHost, queue: Queue, arguments: Arguments) -> None:
     """Apply the arguments of a redeclaration to an existing queue."""
     change_arguments(vhost, queue, arguments)
     if queue.durable and vhost.definition_log is not None:
-        vhost.definition_log.define(queue_arguments_changed(vhost.name, queue))
+        vhost.definition_log.write(queue_arguments_changed(vhost.name, queue))
 
 
 def change_arguments(vhost: VirtualHost, queue: Queue, arguments: Arguments) -> None:
@@ -167,7 +167,7 @@ def _create(
         journal = store.add_queue(True, queue.priority_levels - 1) if durable else None
         queue.attach_store(store, journal)
         if journal is not None:
-            vhost.definition_log.define(queue_declared(vhost.name, queue, journal.number))
+            vhost.definition_log.write(queue_declared(vhost.name, queue, journal.number))
     return queue
 
 
@@ -195,7 +195,7 @@ def remove_queue(vhost: VirtualHost, queue: Queue) -> None:
         return
     del vhost.queues[queue.name]
     if queue.durable and vhost.definition_log is not None:
-        vhost.definition_log.define(QueueDeleted(vhost.name, queue.name))
+        vhost.definition_log.write(QueueDeleted(vhost.name, queue.name))
     unbind_everywhere(vhost, queue.destination)
     queue.delete()
 

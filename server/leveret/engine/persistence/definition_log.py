@@ -25,10 +25,10 @@ class DefinitionLog:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.definitions: i64 = 0
-        """Number of definitions written by `define`. If it changed while a method was handled, the
-        reply has to wait for the batch `defined`."""
-        self.defined: i64 = 0
+        self.awaited_count: i64 = 0
+        """Number of definitions written by `write`. If it changed while a method was handled, the
+        reply has to wait for the batch `awaited_batch`."""
+        self.awaited_batch: i64 = 0
         """The batch of the last such definition. Until it is durable, no client may learn that
         something durable exists or was deleted, whichever client did it."""
         self._waiters: list[CommitWaiter] = []
@@ -44,12 +44,12 @@ class DefinitionLog:
         for waiter in waiters:
             waiter.store_synced()
 
-    def define(self, record: Definition) -> None:
+    def write(self, record: Definition) -> None:
         """Write a definition. The reply of the method that caused it waits for its batch."""
-        self.definitions += 1
+        self.awaited_count += 1
         self.store.define(encode(record))
-        self.defined = self.store.batch
+        self.awaited_batch = self.store.batch
 
-    def note(self, record: Definition) -> None:
+    def write_unawaited(self, record: Definition) -> None:
         """Write a definition that no reply waits for."""
         self.store.define(encode(record))

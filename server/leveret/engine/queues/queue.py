@@ -19,8 +19,8 @@ from mypy_extensions import i64
 from leveret.engine.queues.consumer import Consumer
 from leveret.engine.queues.consumer_set import ConsumerSet
 from leveret.engine.queues.contents import QueueContents
-from leveret.engine.queues.idle_expiry import QueueExpiry
 from leveret.engine.queues.limit_enforcer import LimitEnforcer
+from leveret.engine.queues.queue_expiry import QueueExpiry
 from leveret.engine.queues.queue_host import MAX_LENGTH, NULL_HOST, REJECTED, QueueHost
 from leveret.engine.queues.redelivery import Redeliveries
 from leveret.engine.routing.exchanges.base import Destination
@@ -64,7 +64,7 @@ class Queue(Sink):
     ) -> None:
         super().__init__(name)
         self.durable = durable
-        """Whether it is there after a restart."""
+        """Whether it survives a restart."""
         self.destination = Destination(name, durable)
         """What bindings to it lead to."""
         self.auto_delete = auto_delete
@@ -86,7 +86,7 @@ class Queue(Sink):
         self.expiry: QueueExpiry | None = None
         """The timer that deletes it when it is unused, if it has the setting `expires`."""
         self.declared_by = ""
-        """Who declared it, as an operator reads it; empty if that is not known."""
+        """The connection that declared it, as an operator reads it; empty if that is not known."""
         self.declared_at: i64 = host.clock.now
         """When it was declared, in milliseconds since the epoch."""
         self._needs_checks = self.settings.needs_checks
@@ -99,7 +99,7 @@ class Queue(Sink):
         self._throttled_at: i64 = -1
         """`popped_position` of the backlog when a publisher was last throttled."""
 
-    # --- what it is ---------------------------------------------------------------------------
+    # --- properties ----------------------------------------------------------------------------
 
     @property
     def exclusive(self) -> bool:
@@ -117,7 +117,7 @@ class Queue(Sink):
 
     @property
     def redeliveries(self) -> Redeliveries | None:
-        """The messages that came back, if deliveries are counted."""
+        """Delivery counts and retry delays, if deliveries are counted."""
         return self._contents.redeliveries
 
     @property
@@ -300,9 +300,9 @@ class Queue(Sink):
         return AWAITS_COMMIT if self._contents.dead_letters else 0
 
     def _throttles(self) -> bool:
-        """Whether a publisher is to slow down because many messages are ready.
+        """Whether a publisher should slow down because many messages are ready.
 
-        At most once for each message that was popped: without consumers nobody is throttled.
+        At most once for each message that was popped: without consumers no publisher is throttled.
         """
         backlog = self._backlog
         if (
@@ -381,7 +381,7 @@ class Queue(Sink):
         return taken
 
     def settle(self, position: i64) -> None:
-        """Note that a message that was delivered is acknowledged, and need not be kept."""
+        """Note that a message that was delivered is acknowledged: the store may drop it."""
         # As `QueueContents.settle`, without a call: this is done for every message.
         self._backlog.settle(position)
         redeliveries = self._contents.redeliveries

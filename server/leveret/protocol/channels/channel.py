@@ -163,7 +163,7 @@ class Channel:
         definition_log = self.session.definition_log
         if definition_log is not None:
             offset = len(self.session.output)
-            self.session.hold_until(definition_log.defined, self.number, offset)
+            self.session.hold_until(definition_log.awaited_batch, self.number, offset)
 
     def hold_until_committed(self) -> None:
         """Hold what is sent from here on until everything done so far is synced."""

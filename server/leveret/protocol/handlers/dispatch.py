@@ -44,11 +44,11 @@ def handle(channel: Channel, method: Any) -> bool:
         return False
     session = channel.session
     definition_log = session.definition_log
-    written = 0 if definition_log is None else definition_log.definitions
+    written = 0 if definition_log is None else definition_log.awaited_count
     offset = len(session.output)
     reply = handler(channel, method)
     if reply is not None and not getattr(method, "nowait", False):
         channel.send(reply)
-    if definition_log is not None and definition_log.definitions != written:
-        session.hold_until(definition_log.defined, channel.number, offset)
+    if definition_log is not None and definition_log.awaited_count != written:
+        session.hold_until(definition_log.awaited_batch, channel.number, offset)
     return True
