@@ -14,7 +14,9 @@ from click.testing import CliRunner
 from msgspec.msgpack import Ext
 
 from leveret.cli import main
+from leveret.datadir.read import read_contents
 from leveret.engine.persistence.definitions import KINDS, QueueDeclared, decode, encode
+from leveret.engine.queues.delayed_store import DelayedStore
 from leveret_storage.errors import Damaged, UnknownFormat
 from leveret_storage.format import entries
 from leveret_storage.format.entries import StoredDefinition, StoredMessage
@@ -26,6 +28,8 @@ from leveret_storage.format.file_header import (
     decode_head,
 )
 from leveret_storage.format.record_writer import encode_record
+from leveret_storage.recovery.directory_snapshot import DirectorySnapshot
+from leveret_storage.recovery.recover import refuse
 from tests.support.brokers import BrokerError, Leveret
 
 GOLDEN = Path(__file__).parent / "golden" / f"version-{FORMAT_VERSION}"
@@ -256,6 +260,21 @@ def test_a_flag_in_a_run_is_found_by_everything_that_reads_the_run(data: Path) -
 
     assert len(found) == 3
     for line in found:
+        assert f"{path.name}: offset {offset}: a message with flags 0x41" in line
+    assert state_of(data) == before
+
+
+def test_a_flag_in_a_run_of_a_delayed_store_changes_nothing(data: Path) -> None:
+    """A start reads these runs, once it has read all else."""
+    sinks = read_contents(DirectorySnapshot(data), refuse).sinks
+    number = min(each for each, sink in sinks.items() if isinstance(sink, DelayedStore))
+    path = max((data / "blobs").glob(f"queue-{number:010}-*"))
+    payload = bytearray(entries.run(10**6, [StoredMessage(b"\0\0", bytes(14), b"", True)]))
+    payload[entries.RUN_HEADER_BYTES] = 0x41
+    offset = append(path, entries.RUN, bytes(payload))
+    before = state_of(data)
+
+    for line in (refusal(data), refusal(data, "--salvage")):
         assert f"{path.name}: offset {offset}: a message with flags 0x41" in line
     assert state_of(data) == before
 

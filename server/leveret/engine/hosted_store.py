@@ -47,10 +47,10 @@ class HostedStore:
         self.vhosts = vhosts
         found = recover(medium, spill_bytes=RESTORED_BYTES_MAX, taken=take is None)
         restored = restore(vhosts.get, found.definitions)
-        if take is not None:
+        if take is not None and not found.complete:
             take()
-            if not found.complete:
-                found = recover(medium, spill_bytes=RESTORED_BYTES_MAX)
+            take = None
+            found = recover(medium, spill_bytes=RESTORED_BYTES_MAX)
         self.store = Store(
             medium,
             writing,
@@ -63,6 +63,9 @@ class HostedStore:
         self.definition_log = DefinitionLog(self.store)
         sinks = {number: sink for number, sink in restored.items() if not sink.deleted}
         _restore_messages(self.store, sinks, found)
+        if take is not None:
+            # Not before: the runs of delayed stores are read only here.
+            take()
         for orphan in found.queues.values():
             found.orphaned.extend(segment.name for segment in orphan.segments)
         self.torn = found.torn
