@@ -2,11 +2,17 @@
 
 On CI a skipped test is a failed one, with its reason. No example of hypothesis is too slow, however
 busy the machine, and CI draws the same examples every time: what it finds is never by chance.
+
+Where several processes run the tests (`make test JOBS=2`), a test marked `alone` runs while no
+other does: it measures what a busy machine would change.
 """
 
+import fcntl
 import os
-from collections.abc import Generator
-from typing import TypeVar
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Final, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -14,6 +20,11 @@ from hypothesis import HealthCheck, settings
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 CI = os.environ.get("CI") == "true"
+
+SEVERAL_PROCESSES: Final = "PYTEST_XDIST_WORKER" in os.environ
+QUEUE_LOCK: Final = Path(__file__)
+RUNNING_LOCK: Final = Path(__file__).with_name("__init__.py")
+"""Two files whose locks (flock) all processes of a run share; nothing is written to them."""
 
 settings.register_profile(
     "leveret",
@@ -24,6 +35,27 @@ settings.register_profile(
     database=None if CI else settings.get_profile("default").database,
 )
 settings.load_profile("leveret")
+
+
+@contextmanager
+def permission_to_run(alone: bool) -> Iterator[None]:
+    """Wait until a test may run: beside others, or alone.
+
+    A test that waits to run alone holds the queue's lock, so no other test overtakes it. The locks
+    end with their descriptors.
+    """
+    with RUNNING_LOCK.open("rb") as running:
+        with QUEUE_LOCK.open("rb") as queue:
+            fcntl.flock(queue, fcntl.LOCK_EX)
+            fcntl.flock(running, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    alone = item.get_closest_marker("alone") is not None
+    with permission_to_run(alone) if SEVERAL_PROCESSES else nullcontext():
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -15,6 +15,8 @@ from tests.clients.peers import MEGABYTE, Peer, Peers, Sending
 from tests.support.brokers import Broker, Leveret, wait_until
 from tests.support.wire import marshal_content
 
+pytestmark = pytest.mark.alone
+
 ROUNDS = 100
 """Questions, all of which have to be answered while the flood goes on."""
 
