@@ -317,6 +317,13 @@ class TestDefinitions:
             msgspec.msgpack.encode({"kind": "queue_deleted", "vhost": "/", "name": 5}),
             msgspec.msgpack.encode({"kind": "queue_deleted", "vhost": Ext(1, b"1.5.0")}),
             msgspec.msgpack.encode({"kind": "queue_deleted", "vhost": Ext(1, b"\xff")}),
+            msgspec.msgpack.encode({"kind": "queue_deleted", "vhost": Ext(1, b"NaN")}),
+            *(
+                msgspec.msgpack.encode(
+                    {"kind": "queue_declared", "vhost": "/", "name": "q", "number": number}
+                )
+                for number in (-1, 2**31 - 1, 2**64 - 1)
+            ),
         ],
     )
     def test_what_no_version_can_have_written_is_damaged(self, data: bytes) -> None:

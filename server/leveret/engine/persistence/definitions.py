@@ -11,7 +11,7 @@ of exchanges, queues and bindings; `engine/restore.py` restores virtual hosts fr
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -24,6 +24,10 @@ KIND: Final = "kind"
 
 IGNORABLE_PREFIX: Final = "_"
 """Begins the name of a field that a program which does not know it may ignore."""
+
+
+JournalNumber = Annotated[int, msgspec.Meta(ge=0, lt=2**31 - 512)]
+"""The number of a journal: the store has 31 bits for it, and a queue has up to 256 journals."""
 
 
 class Definition(msgspec.Struct, frozen=True, tag_field=KIND, omit_defaults=True):
@@ -52,7 +56,7 @@ class QueueDeclared(Definition, frozen=True, tag="queue_declared"):
     """A durable queue was declared."""
 
     name: str
-    number: int
+    number: JournalNumber
     """The number of its journal in the store. That of priority P is `number` + P."""
     auto_delete: bool = False
     arguments: dict[str, Any] = {}
@@ -102,9 +106,9 @@ class DelayedStoreCreated(Definition, frozen=True, tag="delayed_store_created"):
     """The delayed store of a durable delayed exchange was created."""
 
     exchange: str
-    number: int
+    number: JournalNumber
     """The number of the journal of the memtables."""
-    sorted_runs_number: int
+    sorted_runs_number: JournalNumber
     """The number of the journal of the sorted runs."""
     sorted_runs: list[int] = []
     """The positions in that journal at which sorted runs begin."""

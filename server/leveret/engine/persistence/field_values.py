@@ -40,9 +40,12 @@ def from_extension(code: int, data: memoryview) -> Any:
     """
     if code == _DECIMAL:
         try:
-            return Decimal(bytes(data).decode("ascii"))
+            value = Decimal(bytes(data).decode("ascii"))
         except (InvalidOperation, UnicodeDecodeError):
-            raise ValidationError(f"no decimal: {bytes(data)!r}") from None
+            value = Decimal("NaN")
+        if not value.is_finite():
+            raise ValidationError(f"no decimal: {bytes(data)!r}")
+        return value
     if code == _BYTE_ARRAY:
         return bytearray(data)
     if code == _TEXT:
