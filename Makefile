@@ -48,7 +48,7 @@ coverage:
 coverage-report:
 	@$(bin)/coverage report | tail -n 1
 	@echo "The files with the lowest coverage:"
-	@$(bin)/coverage report --sort=cover --skip-covered | head -n 22
+	@$(bin)/coverage report --sort=cover --skip-covered | sed -n 1,22p
 
 crash: $(installed) $(tools)
 	$(bin)/python -m tests.crash $(ROUNDS) $(SEED)
