@@ -11,6 +11,7 @@ from leveret.engine.persistence.definitions import (
 from leveret.engine.queues.delayed_store import DelayedStore
 from leveret.engine.queues.queue import Queue
 from leveret.engine.routing.exchanges.base import Binding, Exchange
+from leveret.engine.values.field_table import Table
 
 
 def exchange_declared(vhost: str, exchange: Exchange) -> ExchangeDeclared:
@@ -60,20 +61,17 @@ def delayed_store_created(vhost: str, delayed: DelayedStore) -> DelayedStoreCrea
 
 def bound(vhost: str, binding: Binding) -> Bound:
     """The record of a binding between durable ends."""
-    return Bound(
-        vhost,
-        binding.source.name,
-        binding.destination.name,
-        isinstance(binding.destination, Exchange),
-        binding.routing_key,
-        binding.arguments,
-    )
+    return Bound(vhost, *_fields(binding))
 
 
 def unbound(vhost: str, binding: Binding) -> Unbound:
     """The record of a binding between durable ends that was removed by itself."""
-    return Unbound(
-        vhost,
+    return Unbound(vhost, *_fields(binding))
+
+
+def _fields(binding: Binding) -> tuple[str, str, bool, str, Table]:
+    """What both records say of a binding, in the order of their fields."""
+    return (
         binding.source.name,
         binding.destination.name,
         isinstance(binding.destination, Exchange),
