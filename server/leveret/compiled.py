@@ -50,6 +50,8 @@ COMPILED: Final = (
     "leveret.engine.queues.delayed_store",
     "leveret.engine.values.clock",
     "leveret.engine.values.timers",
+    "leveret.engine.values.time_slice",
+    "leveret.engine.values.work",
     "leveret.engine.values.settings",
     "leveret.engine.queues.queue_host",
     "leveret.engine.queues.queue_expiry",

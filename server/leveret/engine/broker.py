@@ -8,7 +8,9 @@ from leveret.engine.access.accounts import Accounts
 from leveret.engine.hosted_store import HostedStore
 from leveret.engine.lifecycle.exchanges import predeclare
 from leveret.engine.values.clock import Clock
+from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.timers import Timers
+from leveret.engine.values.work import WorkQueue
 from leveret.engine.vhost import VirtualHost
 from leveret_storage.errors import StorageError
 from leveret_storage.media.executor import Executor
@@ -24,6 +26,8 @@ class Broker:
         self.accounts = Accounts({auth.default_user: auth.default_pass}, auth.loopback_users)
         self.clock = Clock()
         self.timers = Timers()
+        self.time_slice = TimeSlice()
+        self.work = WorkQueue()
         self.stores: list[HostedStore] = []
         """The stores, each with some of the virtual hosts; none if nothing is persisted."""
         self.vhosts: dict[str, VirtualHost] = {}
@@ -38,7 +42,7 @@ class Broker:
 
     def add_vhost(self, name: str) -> VirtualHost:
         """Create a virtual host with its predeclared exchanges."""
-        vhost = VirtualHost(name, self.clock, self.timers)
+        vhost = VirtualHost(name, self.clock, self.timers, self.time_slice, self.work)
         vhost.adopts_redeclared = self.config.queues.redeclare == "adopt"
         predeclare(vhost)
         self.vhosts[name] = vhost

@@ -19,7 +19,9 @@ from leveret.engine.routing.routes import Router
 from leveret.engine.values.clock import Clock
 from leveret.engine.values.message import Message
 from leveret.engine.values.settings import QueueSettings
+from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.timers import Timers
+from leveret.engine.values.work import WorkQueue
 from leveret_storage.store.store import Store
 
 
@@ -32,8 +34,12 @@ class VirtualHost(QueueHost):
         name: str,
         clock: Clock | None = None,
         timers: Timers | None = None,
+        time_slice: TimeSlice | None = None,
+        work: WorkQueue | None = None,
     ) -> None:
-        super().__init__(clock or Clock(), timers or Timers())
+        super().__init__(
+            clock or Clock(), timers or Timers(), time_slice or TimeSlice(), work or WorkQueue()
+        )
         self.name = name
         self.queues: dict[str, Queue] = {}
         self.delayed_stores: dict[str, DelayedStore] = {}

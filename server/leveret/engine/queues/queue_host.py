@@ -7,7 +7,9 @@ from leveret.engine.queues.redelivery import DeliveryCounts
 from leveret.engine.values.clock import Clock
 from leveret.engine.values.message import Message
 from leveret.engine.values.settings import QueueSettings
+from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.timers import Timers
+from leveret.engine.values.work import WorkQueue
 
 REJECTED: Final = b"rejected"
 EXPIRED: Final = b"expired"
@@ -37,9 +39,13 @@ class DelayedStoreLimits(NamedTuple):
 class QueueHost(ABC):
     """What queues and delayed stores need of their virtual host."""
 
-    def __init__(self, clock: Clock, timers: Timers) -> None:
+    def __init__(
+        self, clock: Clock, timers: Timers, time_slice: TimeSlice, work: WorkQueue
+    ) -> None:
         self.clock = clock
         self.timers = timers
+        self.time_slice = time_slice
+        self.work = work
         self.delayed_limits = DelayedStoreLimits()
 
     @abstractmethod
@@ -99,4 +105,4 @@ class NullHost(QueueHost):
         pass
 
 
-NULL_HOST: Final = NullHost(Clock(), Timers())
+NULL_HOST: Final = NullHost(Clock(), Timers(), TimeSlice(), WorkQueue())

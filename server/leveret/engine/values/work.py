@@ -1,0 +1,70 @@
+"""Work that may take longer than a time slice, and goes on in later slices.
+
+Work that a client waits for goes on in the slices of its connection, which reads no further frame
+before it is done (`Session.begin` in `protocol/channels/session.py`). Work that no connection waits
+for, such as the dead letters of a queue or what a lost connection leaves behind, is added to the
+broker's `WorkQueue`, which the event loop's scheduler runs between the connections.
+"""
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from leveret.engine.values.time_slice import TimeSlice
+
+RUN_ALL_SLICE_NS: Final = 1_000_000
+"""Nanoseconds of a slice where no event loop waits."""
+
+
+class Work(ABC):
+    """A piece of work that can be interrupted."""
+
+    @abstractmethod
+    def run(self, time_slice: TimeSlice) -> bool:
+        """Go on until the work is done or the slice is over; at least one unit is done.
+
+        Between two calls the state is whole: anything else may happen to the same objects.
+
+        :returns: whether the work is done. If not, call it again.
+        """
+
+
+def _ignore() -> None:
+    """The default of `WorkQueue.added`, where no event loop runs the work."""
+
+
+class WorkQueue:
+    """The work of a broker that no connection waits for, run round robin, a slice each.
+
+    `added` is called when work is added to an empty queue.
+    """
+
+    def __init__(self) -> None:
+        self.added: Callable[[], None] = _ignore
+        self._queue: deque[Work] = deque()
+
+    def add(self, work: Work) -> None:
+        """Have a piece of work run until it is done. It must not be in the queue already."""
+        self._queue.append(work)
+        if len(self._queue) == 1:
+            self.added()
+
+    def is_empty(self) -> bool:
+        """Whether nothing waits to be run."""
+        return not self._queue
+
+    def run_next(self, time_slice: TimeSlice) -> None:
+        """Run the next piece of work for one slice, which has begun; the queue is not empty."""
+        work = self._queue.popleft()
+        if not work.run(time_slice):
+            self._queue.append(work)
+
+    def run_all(self, time_slice: TimeSlice) -> None:
+        """Run everything to its end, without an event loop: for tests and before the broker ends.
+
+        The slice is begun anew for each piece.
+        """
+        while self._queue:
+            time_slice.begin(RUN_ALL_SLICE_NS)
+            self.run_next(time_slice)
