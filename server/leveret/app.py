@@ -17,7 +17,7 @@ from typing import Final
 import uvloop
 
 from leveret.config import Config
-from leveret.datadir.open import Storage, StorageRefused
+from leveret.datadir.open import Storage, StorageRefused, warn_of_unused_data
 from leveret.engine.broker import Broker
 from leveret.logging import configure_logging, get_logger
 from leveret.memory import retain_freed_memory
@@ -73,7 +73,11 @@ async def _serve(config: Config, salvage: bool) -> None:
     broker.clock.advance_to(now_ms())
     # Recovered messages stay alive: a collection of them takes as long as reading them.
     gc.disable()
-    storage = None if config.storage.memory else _open_storage(config, broker, stop, salvage)
+    if config.storage.memory:
+        storage = None
+        warn_of_unused_data(config)
+    else:
+        storage = _open_storage(config, broker, stop, salvage)
     server = AmqpServer(broker, config, None if storage is None else storage.free_bytes)
     gc.collect()
     gc.freeze()

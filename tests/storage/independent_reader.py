@@ -225,6 +225,7 @@ class Store:
 # --- definitions ------------------------------------------------------------------------------
 
 REQUIRED: dict[str, tuple[str, ...]] = {
+    "virtual_host_created": (),
     "exchange_declared": ("name", "type"),
     "exchange_deleted": ("name",),
     "queue_declared": ("name", "number"),

@@ -32,13 +32,13 @@ def restored(
     """
     vhosts: dict[str, VirtualHost] = {}
 
-    def find_vhost(name: str) -> VirtualHost:
+    def vhost_named(name: str) -> VirtualHost:
         if name not in vhosts:
             vhosts[name] = VirtualHost(name)
             predeclare(vhosts[name])
         return vhosts[name]
 
-    made = restore(find_vhost, found)
+    made = restore(vhost_named, found)
     return vhosts, {number: sink for number, sink in made.items() if not sink.deleted}
 
 

@@ -129,6 +129,20 @@ class Storage:
             self._on_failed()
 
 
+def warn_of_unused_data(config: Config) -> None:
+    """Warn of data in the data directory that a broker that keeps all in memory does not read."""
+    try:
+        directory = directory_of(config.storage.data_dir)
+        unused = (directory / "head").exists()
+    except (StorageError, OSError):
+        return
+    if unused:
+        logger.warning(
+            "storage.memory: the data in storage.data_dir are neither read nor changed",
+            data_dir=str(directory),
+        )
+
+
 def _check_owner(medium: Medium, node_name: str) -> None:
     """Check that a medium has the data of this node, or none.
 

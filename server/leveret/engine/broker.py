@@ -60,15 +60,31 @@ class Broker:
     ) -> HostedStore:
         """Restore virtual hosts from a medium, and persist them there from now on.
 
+        A virtual host that the medium names is created where there is none: the data say which
+        exist, and the configuration only adds one.
+
         :param sync: whether a batch is safe only once it is synced, or as soon as it is written.
-        :param vhosts: the names of the virtual hosts that the store carries, each of which is in no
-            other store; None for all there are.
+        :param vhosts: the names of the virtual hosts that the store carries beside those that the
+            medium names, each of which is in no other store; None for all there are.
         :param take: takes the medium, as in `HostedStore`.
-        :raises StorageError: if the medium cannot be read, or is damaged.
+        :raises StorageError: if the medium cannot be read, is damaged, or names a virtual host that
+            another store carries.
         """
-        names = self.vhosts if vhosts is None else vhosts
+        names = list(self.vhosts if vhosts is None else vhosts)
+        carried = {name for hosted in self.stores for name in hosted.vhosts}
+        if not carried.isdisjoint(names):
+            raise StorageError(
+                f"virtual hosts in two stores: {sorted(carried.intersection(names))}"
+            )
+
+        def add_vhost(name: str) -> VirtualHost:
+            if name in carried:
+                raise StorageError(f"virtual hosts in two stores: {[name]}")
+            return self.vhosts.get(name) or self.add_vhost(name)
+
         hosted = HostedStore(
             {name: self.vhosts[name] for name in names},
+            add_vhost,
             medium,
             writing,
             reading,

@@ -28,6 +28,7 @@ class HostedStore:
     def __init__(
         self,
         vhosts: dict[str, VirtualHost],
+        add_vhost: Callable[[str], VirtualHost],
         medium: Medium,
         writing: Executor,
         reading: Executor,
@@ -35,8 +36,12 @@ class HostedStore:
         sync: bool = True,
         take: Callable[[], None] | None = None,
     ) -> None:
-        """Restore what the medium holds of these virtual hosts, and begin to write to it.
+        """Restore what the medium holds, and begin to write to it.
 
+        :param vhosts: the virtual hosts that the store carries whether the medium names them or
+            not.
+        :param add_vhost: creates or returns a virtual host that the medium names and that is not
+            among them: the store carries it, too. It may raise StorageError.
         :param sync: whether a batch is safe only once it is synced, or as soon as it is written.
         :param take: takes the medium. It is called when everything has been read and found to be
             known, so that a start that is refused has changed nothing. None if this process has
@@ -45,8 +50,10 @@ class HostedStore:
         :raises StorageError: if the medium cannot be read, or is damaged.
         """
         self.vhosts = vhosts
+        """The virtual hosts that the store carries, by name."""
+        self._add_vhost = add_vhost
         found = recover(medium, spill_bytes=RESTORED_BYTES_MAX, taken=take is None)
-        restored = restore(vhosts.get, found.definitions)
+        restored = restore(self._vhost_named, found.definitions)
         if take is not None and not found.complete:
             take()
             take = None
@@ -74,6 +81,12 @@ class HostedStore:
         for vhost in vhosts.values():
             # Not before: restored definitions would be written again.
             vhost.attach_store(self.definition_log)
+
+    def _vhost_named(self, name: str) -> VirtualHost:
+        vhost = self.vhosts.get(name)
+        if vhost is None:
+            vhost = self.vhosts[name] = self._add_vhost(name)
+        return vhost
 
     def _synced(self) -> None:
         self.definition_log.synced()

@@ -28,6 +28,7 @@ from leveret.engine.persistence.definitions import (
     QueueDeleted,
     SortedRunBegun,
     Unbound,
+    VirtualHostCreated,
     decode,
     encode,
 )
@@ -48,8 +49,9 @@ SinksByNumber = dict[int, Queue | DelayedStore]
 
 
 def snapshot(vhosts: dict[str, VirtualHost]) -> list[bytes]:
-    """The definitions of every durable exchange, queue and binding, in an order in which they can
-    be restored."""
+    """The definitions of every virtual host, durable exchange, queue and binding, in an order in
+    which they can be restored."""
+    created: list[Definition] = [VirtualHostCreated(name) for name in vhosts]
     exchanges: list[Definition] = []
     queues: list[Definition] = []
     bindings: list[Definition] = []
@@ -84,7 +86,7 @@ def snapshot(vhosts: dict[str, VirtualHost]) -> list[bytes]:
             window = queue.deduplication_window
             if window is not None:
                 seen.append(KeysSeen(name, queue.name, False, window.entries()))
-    return [encode(each) for each in exchanges + queues + bindings + returns + seen]
+    return [encode(each) for each in created + exchanges + queues + bindings + returns + seen]
 
 
 def rewritten(found: list[StoredDefinition]) -> list[bytes]:
@@ -96,11 +98,12 @@ def rewritten(found: list[StoredDefinition]) -> list[bytes]:
 
 
 def restore(
-    find_vhost: Callable[[str], VirtualHost | None], found: list[StoredDefinition]
+    vhost_named: Callable[[str], VirtualHost], found: list[StoredDefinition]
 ) -> SinksByNumber:
-    """Restore exchanges, queues and bindings in the virtual hosts that `find_vhost` has;
-    definitions of other virtual hosts are skipped.
+    """Restore exchanges, queues and bindings. A virtual host exists because a definition names it,
+    so nothing that was found is left out.
 
+    :param vhost_named: returns the virtual host of a name, which it creates where there is none.
     :returns: queues and delayed stores by the numbers of their journals, of which a queue has one
         for each priority; those that were deleted by a later definition are included.
     :raises UnknownFormat: if a newer program wrote any of it, naming blob and offset.
@@ -109,9 +112,7 @@ def restore(
     sinks: SinksByNumber = {}
     for stored in found:
         record = decode(stored)
-        vhost = find_vhost(record.vhost)
-        if vhost is None:
-            continue
+        vhost = vhost_named(record.vhost)
         try:
             _RESTORERS[type(record)](vhost, sinks, record)
         except AmqpError as error:
@@ -131,6 +132,12 @@ def _arguments_of(record: QueueDeclared | QueueArgumentsChanged) -> Arguments:
         if name not in record.argument_types:
             raise Damaged(f"a definition that cannot be read: no type of the argument {name!r}")
     return Arguments(record.arguments, record.argument_types)
+
+
+def _virtual_host_created(
+    vhost: VirtualHost, sinks: SinksByNumber, record: VirtualHostCreated
+) -> None:
+    """`restore` has created it to find it."""
 
 
 def _exchange_declared(vhost: VirtualHost, sinks: SinksByNumber, record: ExchangeDeclared) -> None:
@@ -243,6 +250,7 @@ def _unbound(vhost: VirtualHost, sinks: SinksByNumber, record: Unbound) -> None:
 
 
 _RESTORERS: Final[dict[type[Definition], Callable[[VirtualHost, SinksByNumber, Any], None]]] = {
+    VirtualHostCreated: _virtual_host_created,
     ExchangeDeclared: _exchange_declared,
     ExchangeDeleted: _exchange_deleted,
     QueueDeclared: _queue_declared,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from leveret.config import Config
+from leveret.config import Auth, Config
 from leveret.engine import hosted_store
 from leveret.engine.broker import Broker
 from leveret.engine.hosted_store import HostedStore
@@ -105,13 +105,38 @@ def test_each_virtual_host_is_found_again_in_its_store(process: Process) -> None
         assert after.bodies(name) == [b"more"], "the binding is there, too"
 
 
-def test_a_store_has_nothing_of_what_another_carries(process: Process) -> None:
+def test_a_virtual_host_cannot_be_in_two_stores(process: Process) -> None:
     process.broker.commit(urgent=True)
     media = [medium.crash() for medium in process.media]
-    exchanged = Process(media[::-1])
-    for name in ("/", "a", "b"):
-        assert exchanged.vhost(name).queues == {}
-        assert "x" not in exchanged.vhost(name).exchanges
+    with pytest.raises(StorageError, match=r"virtual hosts in two stores: \['b'\]"):
+        Process(media[::-1])
+
+
+def started(medium: FaultyMedium, default_vhost: str) -> tuple[Broker, HostedStore]:
+    """A broker with one store, and the virtual host that its configuration names."""
+    broker = Broker(Config(auth=Auth(default_vhost=default_vhost)))
+    take(medium)
+    return broker, broker.open_store(medium, InlineExecutor(), InlineExecutor(), failed)
+
+
+def test_a_virtual_host_exists_because_the_data_say_so(process: Process) -> None:
+    """Whatever the configuration names at each start, nothing that was kept is deleted."""
+    process.broker.commit(urgent=True)
+    medium = process.media[1].crash()
+    for configured in ("/", "other", "b"):
+        broker, hosted = started(medium, configured)
+        assert {"b", "/", configured} <= broker.vhosts.keys()
+        assert "amq.direct" in broker.vhosts["b"].exchanges
+        assert broker.vhosts["b"].queues["q"].message_count() == 3
+        hosted.store.close()
+        medium = medium.crash()
+    broker, _ = started(medium, "b")
+    assert set(broker.vhosts) == {"b", "/", "other"}, "one without anything durable is kept, too"
+    vhost = broker.vhosts["b"]
+    route = vhost.router.route(short_strings(b"x", b""))
+    assert vhost.publisher.publish(Message(route.raw, b"", b"", True), route.sinks) == (
+        ACCEPTED | AWAITS_COMMIT
+    )
 
 
 def test_each_store_commits_its_own_batches(process: Process) -> None:

@@ -36,6 +36,10 @@ class Definition(msgspec.Struct, frozen=True, tag_field=KIND, omit_defaults=True
     vhost: str
 
 
+class VirtualHostCreated(Definition, frozen=True, tag="virtual_host_created"):
+    """A virtual host was created. One that any other definition names exists without it, too."""
+
+
 class ExchangeDeclared(Definition, frozen=True, tag="exchange_declared"):
     """A durable exchange was declared."""
 
@@ -147,6 +151,7 @@ class MessageReturned(Definition, frozen=True, tag="message_returned"):
 KINDS: Final[dict[str, type[Definition]]] = {
     str(each.__struct_config__.tag): each
     for each in (
+        VirtualHostCreated,
         ExchangeDeclared,
         ExchangeDeleted,
         QueueDeclared,
