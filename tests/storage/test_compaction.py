@@ -134,6 +134,25 @@ def test_messages_are_moved_again_when_few_of_those_that_were_moved_are_left() -
         assert bodies == ([b"%060d" % 300] if run.first <= 300 < run.end else [])
 
 
+def test_a_segment_whose_messages_were_settled_while_they_were_written_is_sparse() -> None:
+    owner = owner_of()
+    queue = owner.store.add_queue(True)
+    messages = numbered(0, COUNT)
+    for position, message in enumerate(messages):
+        owner.store.add_message([queue], [position], message)
+    owner.commit()
+    settle_all_but(owner, queue, LIVE)
+    run = owner.store.write_run(queue, 0, messages)
+    owner.commit()
+    owner.commit()
+    full = queue_bytes(owner)
+    compact(owner)
+
+    assert queue_bytes(owner) < full / 10
+    found = owner.store.read_run_blocking(run)
+    assert [at for at in range(COUNT) if found[at] is not ABSENT] == LIVE
+
+
 def test_a_start_goes_on_with_what_is_sparse() -> None:
     owner = owner_of()
     queue = owner.store.add_queue(True)

@@ -12,7 +12,7 @@ from mypy_extensions import i64
 
 from leveret_storage.errors import StorageError
 from leveret_storage.format import entries
-from leveret_storage.format.entries import StoredMessage
+from leveret_storage.format.entries import ABSENT, StoredMessage
 from leveret_storage.segments.queue_journal import (
     QueueJournal,
     QueueSegment,
@@ -64,7 +64,8 @@ class QueueRuns:
         payload = entries.run(first, messages)
         segment.size += len(payload)
         live = queue.settled.gaps(first, first + len(messages))
-        segment.add(live, sum([end - start for start, end in live]))
+        # Those that are settled already are on disk like the others, and make the segment sparse.
+        segment.add(live, len(messages) - messages.count(ABSENT))
         segment.pending_runs += 1
         self.unwritten_bytes += len(payload)
         if queue.durable:
