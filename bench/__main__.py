@@ -1,4 +1,4 @@
-"""`python -m bench`: measure Leveret and RabbitMQ, or two builds of Leveret, in turns.
+"""`python -m bench`: measure Leveret, RabbitMQ and LavinMQ, or two builds of Leveret, in turns.
 
 Exit status: 0 if every selected row was measured for every selected contestant, 1 otherwise. The
 bounds do not change it, because the figures of a busy machine decide nothing.
@@ -15,12 +15,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.contestants import (
+    LAVINMQ_NAME,
     LEVERET,
     RABBITMQ,
     RELAY,
     Contestant,
     NotMeasured,
     allow_open_files,
+    lavinmq,
     leveret_version,
     other_leveret,
     running,
@@ -28,7 +30,8 @@ from bench.contestants import (
 from bench.load import Timing, compile_load
 from bench.quiet import describe
 from bench.report import Outcome, as_json, markdown_table, text_table
-from bench.rows import ROWS, Row, Tool
+from bench.row import Row, Tool
+from bench.rows import GROUPS, ROWS
 from tests.support.brokers import BrokerError
 
 WARMUP_S = 2.0
@@ -42,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(argv)
     peers = _contestants(arguments)
-    keys = _names(arguments.rows, [row.key for row in ROWS], "row")
+    keys = _row_keys(arguments.rows)
     timing = Timing(WARMUP_S, arguments.seconds, DRAIN_S)
     allow_open_files()
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
@@ -62,10 +65,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--rows", default="", help=", ".join(row.key for row in ROWS))
+    parser.add_argument("--rows", default="", help=", ".join([*GROUPS, *(row.key for row in ROWS)]))
     parser.add_argument("--peers", default="", help="leveret,rabbitmq (both; leveret with --other)")
     parser.add_argument(
         "--other", type=Path, metavar="PATH", help="the `leveret` of another build, to compare with"
+    )
+    parser.add_argument(
+        "--lavinmq", type=Path, metavar="PATH", help="the binary of a LavinMQ, to measure it too"
     )
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement (5)")
     parser.add_argument("--repeat", type=int, default=3, help="measurements of each contestant (3)")
@@ -81,7 +87,8 @@ def _contestants(arguments: argparse.Namespace) -> list[Contestant]:
     default = [LEVERET.name] if arguments.other else list(selectable)
     names = _names(arguments.peers, list(selectable), "contestant", default)
     other = [other_leveret(arguments.other)] if arguments.other else []
-    return [*(selectable[name] for name in names), *other]
+    named = [lavinmq(arguments.lavinmq)] if arguments.lavinmq else []
+    return [*(selectable[name] for name in names), *named, *other]
 
 
 def _names(text: str, known: list[str], what: str, default: list[str] | None = None) -> list[str]:
@@ -92,10 +99,19 @@ def _names(text: str, known: list[str], what: str, default: list[str] | None = N
     return names
 
 
+def _row_keys(text: str) -> set[str]:
+    """The keys of the selected rows: of those named, and of all rows of a group named."""
+    names = _names(text, [*GROUPS, *(row.key for row in ROWS)], "row", [next(iter(GROUPS))])
+    grouped = {row.key for name in names for row in GROUPS.get(name, ())}
+    return grouped | {name for name in names if name not in GROUPS}
+
+
 def _measure(row: Row, tool: Tool, peers: list[Contestant], repeat: int) -> Outcome:
     """Measure one row: each contestant once a round, and each round starts with another one."""
     outcome = Outcome(row)
     selected = [each for each in row.contestants if each in peers or each == RELAY]
+    if RABBITMQ in row.contestants:
+        selected += [each for each in peers if each.kind == LAVINMQ_NAME]
     if LEVERET in row.contestants:
         selected += [each for each in peers if each.kind == LEVERET.kind and each != LEVERET]
     for i in range(max(repeat, row.leveret_repeat)):

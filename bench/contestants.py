@@ -1,4 +1,5 @@
-"""The contestants: Leveret, another build of it, RabbitMQ with its defaults, and the bare relay.
+"""The contestants: Leveret, another build of it, RabbitMQ and LavinMQ with their defaults, and the
+bare relay.
 
 Each measurement starts its contestant and ends it. So only one runs at a time, and none inherits
 the state of an earlier measurement.
@@ -12,7 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.brokers import Leveret, RabbitMQ, leveret_command, rabbitmq_available
+from bench.lavinmq import LavinMQ
+from tests.support.brokers import Broker, Leveret, RabbitMQ, leveret_command, rabbitmq_available
 
 RELAY_READY = "relay ready "
 STOP_DEADLINE_S = 10.0
@@ -41,6 +43,12 @@ class Contestant:
 LEVERET = Contestant("leveret", "leveret")
 RABBITMQ = Contestant("rabbitmq", "rabbitmq")
 RELAY = Contestant("relay", "relay")
+LAVINMQ_NAME = "lavinmq"
+
+
+def lavinmq(executable: Path) -> Contestant:
+    """LavinMQ, by its binary."""
+    return Contestant(LAVINMQ_NAME, LAVINMQ_NAME, executable)
 
 
 OTHER_NAME = "other"
@@ -101,8 +109,16 @@ def running(contestant: Contestant) -> Iterator[Running]:
         return
     if contestant == RABBITMQ and not rabbitmq_available():
         raise NotMeasured("rabbitmq-server is not installed")
-    with RabbitMQ() if contestant == RABBITMQ else start_leveret(contestant) as broker:
+    with _start(contestant) as broker:
         yield Running(contestant.kind, broker.host, broker.port, broker.pid)
+
+
+def _start(contestant: Contestant) -> Broker:
+    if contestant == RABBITMQ:
+        return RabbitMQ()
+    if contestant.kind == LAVINMQ_NAME and contestant.executable is not None:
+        return LavinMQ(contestant.executable)
+    return start_leveret(contestant)
 
 
 def start_leveret(contestant: Contestant, data_dir: Path | None = None) -> Leveret:

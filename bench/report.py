@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from bench.contestants import LEVERET, OTHER_NAME, Contestant
-from bench.rows import Row, Sample
+from bench.row import Row, Sample
 
 HEADINGS = ("", "Leveret", "peer", "figure", "at least", "aim", "")
 OTHER_HEADINGS = ("", "Leveret", "other", "of other", "lowest", "highest", "cpu", "")
@@ -47,13 +47,25 @@ class Outcome:
         rounds = [(_cpu_s(a), _cpu_s(b)) for a, b in zip(own, other, strict=False)]
         return [theirs / ours for ours, theirs in rounds if ours and theirs]
 
+    def best_peer(self) -> tuple[str, float] | None:
+        """Name and median of the peer with the best figure; None if no peer was measured."""
+        medians = [
+            (name, statistics.median(sample.value for sample in samples))
+            for name, samples in self.samples.items()
+            if samples and name not in (LEVERET.name, OTHER_NAME)
+        ]
+        if not medians:
+            return None
+        best = min if self.row.lower_is_better else max
+        return best(medians, key=lambda each: each[1])
+
     def figure(self) -> float | None:
-        """The value to compare with the bounds: Leveret's figure, or its ratio to `against`."""
+        """The value to compare with the bounds: Leveret's figure, or its ratio to the best peer."""
         own = self.median(LEVERET)
         if self.row.against is None or own is None:
             return own
-        other = self.median(self.row.against)
-        return own / other if other else None
+        peer = self.best_peer()
+        return own / peer[1] if peer and peer[1] else None
 
     def verdict(self) -> str:
         """The bounds that the figure meets."""
@@ -131,16 +143,23 @@ def _bound(value: float | None, row: Row) -> str:
     return f"{'below ' if row.lower_is_better else ''}{value:g} times"
 
 
+def _peer_cell(peer: tuple[str, float] | None, expected: str | None, unit: str) -> str:
+    if peer is not None:
+        return f"{_figure(peer[1], unit)} ({peer[0]})"
+    return "" if expected is None else f"{_figure(None, unit)} ({expected})"
+
+
 def _cells(outcome: Outcome) -> tuple[str, ...]:
     row, figure = outcome.row, outcome.figure()
-    peer = next((each for each in row.contestants if each != LEVERET), None)
+    peer = outcome.best_peer()
+    expected = next((each.name for each in row.contestants if each != LEVERET), None)
     shown = "not measured" if figure is None else f"{figure:.3g} times"
     if row.against is None:
         shown = _figure(figure, row.unit)
     return (
         row.title,
         _figure(outcome.median(LEVERET), row.unit),
-        "" if peer is None else f"{_figure(outcome.median(peer), row.unit)} ({peer.name})",
+        _peer_cell(peer, expected, row.unit),
         shown,
         _bound(row.least, row),
         _bound(row.aim, row),

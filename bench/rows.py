@@ -1,12 +1,10 @@
-"""The rows of the table: the measurement, the contestants and the bounds of each."""
+"""The rows of the table."""
 
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable
 
 from bench.contestants import (
     LEVERET,
@@ -19,6 +17,7 @@ from bench.contestants import (
 )
 from bench.deep import Rounds
 from bench.delayed import lateness_ms, percentile
+from bench.fairness.rows import FAIRNESS_ROWS
 from bench.footprint import (
     idle_cpu_percent,
     idle_megabytes,
@@ -26,7 +25,9 @@ from bench.footprint import (
     start_seconds,
 )
 from bench.idle_connections import IDLE_CONNECTIONS, load_beside_idle_connections
-from bench.load import LoadResult, Timing, run_load
+from bench.load import LoadResult, run_load
+from bench.row import Measure, Row, Sample, Tool
+from bench.sizes import SIZE_ROWS
 
 LEVERET_STARTS = 10
 KIBIBYTE = 1024
@@ -35,47 +36,6 @@ DUE_PER_S = 1000
 LATENCY_RATE = 5000
 CONFIRMED = ("--confirm", "1000", "--ack", "100", "--prefetch", "1000")
 DURABLE = ("--durable", "1", *CONFIRMED)
-
-
-@dataclass(frozen=True)
-class Tool:
-    """What all measurements use: the compiled load program, and its timing."""
-
-    load_program: Path
-    timing: Timing
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One measurement: the figure, its details, and remarks that qualify it."""
-
-    value: float
-    details: Mapping[str, object] = field(default_factory=dict)
-    remarks: tuple[str, ...] = ()
-
-
-Measure = Callable[[Tool, Contestant], Sample]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table.
-
-    `least` and `aim` bound Leveret's ratio to `against`, or Leveret's own figure if `against` is
-    None. A bound of None is not set. With `lower_is_better` the figure has to be below the bounds.
-    """
-
-    key: str
-    title: str
-    unit: str
-    measure: Measure
-    against: Contestant | None
-    least: float | None
-    aim: float | None
-    lower_is_better: bool = False
-    leveret_repeat: int = 0
-    """The smallest number of measurements of Leveret."""
-    contestants: tuple[Contestant, ...] = (LEVERET, RABBITMQ)
 
 
 def _load(tool: Tool, contestant: Contestant, arguments: tuple[str, ...]) -> LoadResult:
@@ -262,7 +222,7 @@ FEATURE_ROWS = (
     ),
 )
 
-ROWS = (
+STANDARD_ROWS = (
     _rate_row("auto-ack", "auto-ack, one queue, one publisher, one consumer", 15, 20),
     _rate_row("ack-each", "ack each, prefetch 100", 5, 8, "--ack", "1", "--prefetch", "100"),
     _rate_row(
@@ -358,3 +318,12 @@ ROWS = (
     *DURABLE_ROWS,
     *FEATURE_ROWS,
 )
+
+GROUPS: dict[str, tuple[Row, ...]] = {
+    "standard": STANDARD_ROWS,
+    "sizes": SIZE_ROWS,
+    "fairness": FAIRNESS_ROWS,
+}
+"""The rows by the name that selects them all. The first are measured if none are selected."""
+
+ROWS = tuple(row for rows in GROUPS.values() for row in rows)

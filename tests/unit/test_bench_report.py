@@ -2,9 +2,9 @@
 
 import pytest
 
-from bench.contestants import LEVERET, OTHER_NAME, Contestant
+from bench.contestants import LAVINMQ_NAME, LEVERET, OTHER_NAME, RABBITMQ, Contestant
 from bench.report import Outcome, text_table
-from bench.rows import Row, Sample, Tool
+from bench.row import Row, Sample, Tool
 
 
 def measure(tool: Tool, contestant: Contestant) -> Sample:
@@ -54,3 +54,19 @@ def test_the_processor_time_of_a_message_is_compared() -> None:
     compared.samples[OTHER_NAME] = [Sample(50.0, {**loads, "received_per_s": 50.0})]
 
     assert compared.cpu_ratios_to_other() == [2.0]
+
+
+@pytest.mark.parametrize(
+    ("lower_is_better", "peer"), [(False, LAVINMQ_NAME), (True, RABBITMQ.name)]
+)
+def test_the_figure_is_the_ratio_to_the_best_peer(lower_is_better: bool, peer: str) -> None:
+    row = Row("key", "title", "msg/s", measure, RABBITMQ, 1, 1, lower_is_better)
+    samples = {
+        LEVERET.name: [Sample(60.0)],
+        RABBITMQ.name: [Sample(20.0)],
+        LAVINMQ_NAME: [Sample(30.0)],
+    }
+    measured = Outcome(row, samples)
+    best = measured.best_peer()
+    assert best == (peer, 20.0 if lower_is_better else 30.0)
+    assert measured.figure() == 60.0 / best[1]
