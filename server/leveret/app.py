@@ -89,6 +89,8 @@ async def _serve(config: Config, salvage: bool) -> None:
         if storage is not None:
             storage.close()
         raise StartError(f"amqp.listen: {error.strerror or error}") from None
+    if storage is not None:
+        storage.after_results = server.run_requested
     listeners = " ".join(f"amqp={address}" for address in addresses)
     where = "memory" if storage is None else storage.directory
     sys.stderr.write(f"leveret ready {listeners} storage={where}\n")

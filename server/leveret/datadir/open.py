@@ -53,6 +53,8 @@ class Storage:
         self._on_failed = failed
         self.full = ""
         """The error of the medium while it is full, else ""."""
+        self.after_results: Callable[[], object] = lambda: None
+        """Called in the event loop after each result of the threads was handed over."""
         self._timer: asyncio.TimerHandle | None = None
         location = config.storage.data_dir
         medium: Medium | None = None
@@ -75,10 +77,9 @@ class Storage:
             raise StorageRefused(f"storage.data_dir: {config.storage.data_dir}: {error}") from None
 
     def _open(self, config: Config, broker: Broker, take: Callable[[], None] | None) -> None:
-        post = self._loop.call_soon_threadsafe
         sys.setswitchinterval(SWITCH_INTERVAL_S)
-        writing = ThreadExecutor("leveret-write", post, self._set_full)
-        reading = ThreadExecutor("leveret-read", post)
+        writing = ThreadExecutor("leveret-write", self._post, self._set_full)
+        reading = ThreadExecutor("leveret-read", self._post)
         sync = config.storage.sync
         hosted = broker.open_store(
             self._medium, writing, reading, self._fail, sync == "commit", take=take
@@ -89,6 +90,14 @@ class Storage:
         if sync == "interval":
             self._interval_s = config.storage.sync_interval / 1000
             self._sync()
+
+    def _post(self, hand_over: Callable[[], None]) -> None:
+        """Hand over a result from another thread."""
+        self._loop.call_soon_threadsafe(self._run_posted, hand_over)
+
+    def _run_posted(self, hand_over: Callable[[], None]) -> None:
+        hand_over()
+        self.after_results()
 
     def free_bytes(self) -> int:
         """Free bytes of the disk; 0 while the medium is full, whatever the file system reports."""

@@ -54,6 +54,14 @@ class LoopScheduler:
             self._requested = True
             self._loop.call_soon(self._run)
 
+    def run_requested(self) -> None:
+        """Run the iteration that was requested, if one was, without polling the sockets before it.
+
+        For callbacks of the event loop that are no part of an iteration: the confirms of a commit
+        that is durable are sent before the next poll, not after it.
+        """
+        self._run()
+
     def request_flush(self, connection: Scheduled) -> None:
         """Flush a connection's output in the next iteration."""
         self._to_flush.append(connection)
@@ -76,6 +84,8 @@ class LoopScheduler:
         self.request_iteration()
 
     def _run(self) -> None:
+        if not self._requested:
+            return
         self._requested = False
         self._clock.advance_to(now_ms())
         budget = ITERATION_INPUT_BYTES

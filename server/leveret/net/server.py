@@ -85,6 +85,10 @@ class AmqpServer:
         self._tick()
         return bound
 
+    def run_requested(self) -> None:
+        """Send at once what a callback of the event loop has caused, after `start`."""
+        self._scheduler.run_requested()
+
     async def stop(self, reason: str, synced: bool = True) -> None:
         """Stop listening, close every connection, and wait at most STOP_TIMEOUT_S for the clients.
 
