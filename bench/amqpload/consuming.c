@@ -5,11 +5,11 @@
 
 #include "load.h"
 
-/* Check a message's number in its sequence, and record its latency. */
-static void account(struct worker *worker, struct consumer *consumer, const uint8_t *body, uint64_t arrived_ns) {
+/* Check the number of a whole message in its sequence, and record its latency. */
+static void account(struct worker *worker, struct consumer *consumer, const uint8_t *stamp, uint64_t arrived_ns) {
     struct load *load = worker->load;
     uint64_t words[2];
-    memcpy(words, body, sizeof words);
+    memcpy(words, stamp, sizeof words);
     uint64_t due = words[0], sequence = words[1] >> SEQUENCE_SHIFT, number = words[1] & ((1ull << SEQUENCE_SHIFT) - 1);
     if (sequence >= (uint64_t)load->sequence_count)
         fail("a body that was not published here");
@@ -44,13 +44,13 @@ static void on_body(struct worker *worker, struct connection *connection, struct
     if (!consumer->body_begun) {
         if (size < STAMP_SIZE)
             fail("a first body frame of %u bytes", size);
-        if (!is_enough(worker))
-            account(worker, consumer, payload, arrived_ns);
+        memcpy(consumer->stamp, payload, STAMP_SIZE);
         consumer->body_begun = true;
     }
     consumer->body_left -= size;
     if (consumer->body_left || is_enough(worker))
         return;
+    account(worker, consumer, consumer->stamp, arrived_ns);
     atomic_store_explicit(&worker->received, worker->received + 1, memory_order_relaxed);
     acknowledge(worker->load, connection, consumer);
 }

@@ -20,6 +20,7 @@
 #include "wire.h"
 
 #define STAMP_SIZE 16
+#define BODY_MAX (64 << 20)     /* bytes; what does not fit into a frame is sent in several */
 #define SEQUENCE_SHIFT 44           /* a stamp's second word: sequence << 44 | number of the message in its sequence */
 #define BATCH_BYTES 65536       /* bytes of one send() of a saturating publisher */
 #define INPUT_BYTES (256 << 10) /* bytes of one recv(); more than any frame */
@@ -36,7 +37,7 @@ enum shape { SHAPE_QUEUE, SHAPE_FANOUT, SHAPE_TOPIC, SHAPE_CHANNELS, SHAPE_RELAY
 struct options {
     struct endpoint endpoint;
     enum shape shape;
-    int body_size;      /* bytes, STAMP_SIZE to one frame */
+    int body_size;      /* bytes, STAMP_SIZE to BODY_MAX */
     int queues;         /* fanout, topic */
     int bindings;       /* topic */
     int connections;    /* channels; pairs: of publishers, and as many of consumers */
@@ -93,6 +94,7 @@ struct consumer {
     uint64_t tag, acked;    /* the last delivery tag received, and acknowledged */
     uint64_t body_left;
     bool body_begun;
+    uint8_t stamp[STAMP_SIZE]; /* of the body that is being received */
 };
 
 struct connection {

@@ -77,7 +77,7 @@ static double number(const char *name, const char *text, double least, double mo
 static void set_option(struct options *options, const char *name, const char *value) {
     struct { const char *name; int *to; double least, most; } integers[] = {
         {"port", &options->endpoint.port, 1, 65535},
-        {"size", &options->body_size, STAMP_SIZE, FRAME_MAX - FRAME_OVERHEAD},
+        {"size", &options->body_size, STAMP_SIZE, BODY_MAX},
         {"queues", &options->queues, 1, 9999},
         {"bindings", &options->bindings, 1, 9999},
         {"connections", &options->connections, 2, 1000},

@@ -155,9 +155,13 @@ size_t put_message(struct buffer *out, int channel, const struct message *messag
     if (message->expiration)
         put_shortstr(out, message->expiration);
     frame_end(out, payload);
-    size_t body = frame_begin(out, FRAME_BODY, channel);
-    memset(extend(out, message->body_size), 'x', message->body_size);
-    frame_end(out, body);
+    size_t body = out->size + FRAME_HEADER;
+    for (size_t left = message->body_size, size; left; left -= size) {
+        size = left < FRAME_MAX - FRAME_OVERHEAD ? left : FRAME_MAX - FRAME_OVERHEAD;
+        payload = frame_begin(out, FRAME_BODY, channel);
+        memset(extend(out, size), 'x', size);
+        frame_end(out, payload);
+    }
     return body;
 }
 

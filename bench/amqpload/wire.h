@@ -74,7 +74,7 @@ struct message {
     const char *expiration; /* NULL: none */
 };
 
-/* basic.publish, header and body frame; returns the offset of the body's first byte. */
+/* basic.publish, header and body frames; returns the offset of the body's first byte. */
 size_t put_message(struct buffer *out, int channel, const struct message *message);
 
 /* End the program with the reply text if the method closes the connection or the channel. */
