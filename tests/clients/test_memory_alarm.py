@@ -4,7 +4,7 @@ The broker keeps everything in memory: one with a directory puts the middle of a
 and it takes other things than a queue to fill its memory.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from pamqp import commands, heartbeat
@@ -155,6 +155,47 @@ def test_who_only_consumes_is_never_blocked(peers: Peers, broker: Leveret, name:
         consumer.send(commands.Basic.Ack(tag), 1)
 
     assert not [line for line in log_lines(broker, consumer.log_field) if "blocked" in line]
+
+
+def test_who_published_before_the_alarm_may_acknowledge_declare_and_close(
+    peers: Peers, broker: Leveret, name: str
+) -> None:
+    worker = peers.log_in(BLOCKED)
+    worker.declare(f"{name}-2")
+    for number in range(20):
+        worker.publish(f"{name}-2", b"%d" % number)
+    worker.call(commands.Basic.Qos(prefetch_count=10), commands.Basic.QosOk)
+    worker.consume(f"{name}-2", no_ack=False)
+    first = [worker.read_content() for _ in range(10)]
+    raise_alarm(peers, name)
+
+    worker.send(commands.Basic.Ack(10, multiple=True), 1)
+    second = [worker.read_content() for _ in range(10)]
+    worker.declare(f"{name}-3")
+    worker.call(commands.Connection.Close(200, "", 0, 0), commands.Connection.CloseOk, 0)
+
+    assert first + second == [b"%d" % number for number in range(20)]
+
+
+@pytest.mark.parametrize("leave", [Peer.close_socket, Peer.reset])
+def test_what_a_blocked_client_used_is_free_once_it_is_gone(
+    peers: Peers, name: str, leave: Callable[[Peer], None]
+) -> None:
+    single = commands.Queue.Declare(queue=f"{name}-2", arguments={"x-single-active-consumer": True})
+    blocked = peers.log_in(BLOCKED)
+    blocked.call(single, commands.Queue.DeclareOk)
+    blocked.publish(f"{name}-2", b"unacknowledged")
+    blocked.consume(f"{name}-2", no_ack=False)
+    assert blocked.read_content()
+    raise_alarm(peers, name)
+    blocked.publish(name, b"in the alarm")
+    blocked.read_one(commands.Connection.Blocked)
+    waiting = peers.log_in()
+    waiting.consume(f"{name}-2", no_ack=False)
+
+    leave(blocked)
+
+    assert waiting.read_content() == b"unacknowledged"
 
 
 def test_a_new_publisher_is_blocked_as_it_begins_to_publish(peers: Peers, name: str) -> None:

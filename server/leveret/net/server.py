@@ -164,6 +164,7 @@ class AmqpServer:
             guard.received(count)
 
     def _alarm_changed(self, reason: str) -> None:
+        begins = not self._broker.alarm
         self._broker.alarm = reason
         if reason:
             logger.warning(
@@ -175,10 +176,10 @@ class AmqpServer:
         else:
             logger.warning("resource alarm cleared (publishers are read again)")
         for transport in list(self._transports):
-            if reason:
-                transport.block(reason)
-            else:
+            if not reason:
                 transport.unblock()
+            elif begins:
+                transport.alarm_began()
 
 
 def _is_missing_loopback(host: str, error: OSError) -> bool:

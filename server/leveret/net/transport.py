@@ -9,6 +9,7 @@ Deliberately elsewhere: frames, channels and heartbeats (`protocol/`).
 """
 
 import asyncio
+import select
 from collections.abc import Callable
 from typing import Protocol, cast
 
@@ -59,6 +60,8 @@ class AmqpTransport(asyncio.Protocol):
         """Whether the scheduler will process buffered input."""
         self._closing_since = 0.0
         """Time of the loop at which the output ended; 0 before."""
+        self._held_at_tick = False
+        """Whether too many replies waited for the store at the last tick."""
 
     # --- called by asyncio ------------------------------------------------------------------
 
@@ -151,6 +154,25 @@ class AmqpTransport(asyncio.Protocol):
             and self._transport.get_write_buffer_size() > OUTPUT_REPLIES_BYTES_MAX
         )
 
+    def _is_unread_for_long(self) -> bool:
+        """Whether nothing says when the connection is read again; called once a tick.
+
+        An alarm may last for hours. The store takes long over the replies that wait for it if it
+        took a whole tick. A peer that does not read its replies is found by writing.
+        """
+        held_before = self._held_at_tick
+        self._held_at_tick = self.connection.session.holds_too_much()
+        return self.connection.blocked or (held_before and self._held_at_tick)
+
+    def _is_peer_gone(self) -> bool:
+        """Whether the kernel knows that the peer closed the connection, or that it is broken.
+
+        The event loop finds that out by reading, or by a write that fails.
+        """
+        poll = select.poll()
+        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
+        return bool(poll.poll(0))
+
     def _pause_reading(self) -> None:
         if self._reading and not self._transport.is_closing():
             self._reading = False
@@ -204,14 +226,15 @@ class AmqpTransport(asyncio.Protocol):
         if self._closing_since:
             if now - self._closing_since > CLOSE_TIMEOUT_S:
                 self._transport.abort()
+        elif self._is_unread_for_long() and self._is_peer_gone():
+            self.connection.session.logger.warning("the client is gone, and its input is not read")
+            self._transport.abort()
         else:
             self.connection.tick(now)
 
-    def block(self, reason: str) -> None:
-        """Stop reading a connection that has published, because of an alarm."""
-        if self.connection.session.has_published and not self.connection.blocked:
-            self.connection.block(reason)
-            self._pause_reading()
+    def alarm_began(self) -> None:
+        """Read the connection until it publishes: what was published before counts no longer."""
+        self.connection.session.has_published = False
 
     def unblock(self) -> None:
         """Read the connection again after an alarm."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -67,12 +68,18 @@ class Socket:
         self.ended = False
         """Whether the output was ended (end of file)."""
         self._paused = False
+        self.ends: tuple[socket.socket, ...] = ()
+        """The broker's and the peer's, for a test that asks the kernel about the connection."""
 
     def set_write_buffer_limits(self, high: int) -> None:
         self._high = high
 
-    def get_extra_info(self, name: str) -> tuple[str, int] | None:
-        return ("127.0.0.1", 40_000) if name == "peername" else None
+    def get_extra_info(self, name: str) -> object:
+        return ("127.0.0.1", 40_000) if name == "peername" else self.ends[0]
+
+    def leave(self) -> None:
+        """Close the socket as the peer."""
+        self.ends[1].close()
 
     def get_write_buffer_size(self) -> int:
         return len(self.unread)
@@ -160,6 +167,15 @@ def client(broker: Broker, loop: Loop, monkeypatch: pytest.MonkeyPatch) -> Clien
 
 
 @pytest.fixture
+def known(client: Client) -> Iterator[Client]:
+    """The connection, of which the kernel knows."""
+    client.socket.ends = socket.socketpair()
+    yield client
+    for end in client.socket.ends:
+        end.close()
+
+
+@pytest.fixture
 def no_collector() -> Iterator[None]:
     """Without the garbage collector."""
     gc.collect()
@@ -240,6 +256,51 @@ def test_a_blocked_publisher_is_read_again_when_it_is_closed(
     assert client.socket.ended
 
 
+@pytest.mark.parametrize("published", [False, True])
+def test_a_gone_client_of_an_alarm_is_found_though_it_is_not_read(
+    known: Client, broker: Broker, published: bool
+) -> None:
+    known.send(declare())
+    broker.alarm = "low on memory"
+    known.transport.alarm_began()
+    if published:
+        known.send(publish(b"."))
+    known.transport.tick(2.0)
+    assert not known.socket.closed
+
+    known.socket.leave()
+    known.transport.tick(2.5)
+    # The event loop reads the others, and finds them itself.
+    assert known.socket.closed == published
+
+
+def test_who_published_before_an_alarm_is_read_until_it_publishes(
+    client: Client, broker: Broker
+) -> None:
+    client.send(declare() + publish(b"."))
+    broker.alarm = "low on memory"
+    client.transport.alarm_began()
+    client.send(declare())
+    read = client.socket.reading
+
+    client.send(publish(b"."))
+    assert read
+    assert not client.socket.reading
+
+
+def test_a_body_that_goes_on_in_an_alarm_is_not_read_to_its_end(
+    client: Client, broker: Broker
+) -> None:
+    header, *bodies = publish(b"." * 1_000_000).split(b"\xce\x03")
+    client.send(header)
+    client.transport.alarm_began()
+    broker.alarm = "low on memory"
+    client.send(b"\xce\x03" + bodies[0] + b"\xce")
+
+    assert len(bodies) > 1
+    assert not client.socket.reading
+
+
 def test_a_lost_connection_is_freed_without_the_garbage_collector(
     broker: Broker, loop: Loop, monkeypatch: pytest.MonkeyPatch, no_collector: None
 ) -> None:
@@ -315,3 +376,18 @@ def test_a_client_is_not_read_while_many_replies_wait_for_the_store(
     assert stopped
     assert len(replies) > OUTPUT_REPLIES_BYTES_MAX
     assert client.socket.reading
+
+
+def test_a_gone_client_is_found_while_its_replies_wait_for_the_store(
+    disk: StepExecutor, known: Client
+) -> None:
+    mandatory = commands.Basic.Publish(routing_key="nowhere", mandatory=True)
+    known.send(DURABLE)
+    while known.socket.reading:
+        known.send(marshal_content(mandatory, 1, b"." * 100_000))
+    known.socket.leave()
+    known.transport.tick(1.5)
+    found_at_once = known.socket.closed
+    known.transport.tick(2.0)
+
+    assert (found_at_once, known.socket.closed) == (False, True)

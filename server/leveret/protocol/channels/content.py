@@ -120,6 +120,7 @@ class IncomingContent:
             )
         self._parts.append(data[start:stop])
         self._missing = missing
+        self._session.has_published = True
         if missing != 0:
             return None
         body = b"".join(self._parts)

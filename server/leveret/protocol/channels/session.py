@@ -65,7 +65,8 @@ class Session(CommitWaiter):
         """The capabilities of the client: keys of `capabilities` that it set to true."""
         self.exclusive_queues: dict[str, Queue] = {}
         self.has_published = False
-        """Whether any basic.publish came: an alarm blocks such connections only."""
+        """Whether basic.publish or a part of a body came since the last alarm began: an alarm
+        blocks such connections only."""
         self.throttled = False
         """Whether it publishes faster than its queues are consumed. Set by a publish, and cleared
         by the transport, which then leaves the connection out for a moment."""
