@@ -20,6 +20,7 @@
 #include "wire.h"
 
 #define STAMP_SIZE 16
+#define BACKLOG_BYTES (512 << 20) /* of bodies that are not delivered, at which publishers wait */
 #define BODY_MAX (64 << 20)     /* bytes; what does not fit into a frame is sent in several */
 #define SEQUENCE_SHIFT 44           /* a stamp's second word: sequence << 44 | number of the message in its sequence */
 #define BATCH_BYTES 65536       /* bytes of one send() of a saturating publisher */

@@ -49,7 +49,7 @@ static const char usage[] =
     "  --queue NAME --count N --first N   fill and drain; --first is the number of their first message (0)\n"
     "  --rate N          messages a second, due at fixed times (0: as fast as the broker takes them)\n"
     "  --warmup S --seconds S --drain S   (1, 5, 10)\n"
-    "  --backlog N       publishers wait when so many messages are undelivered (1000000)\n"
+    "  --backlog N       publishers wait when so many messages are undelivered (1000000), or 512 MiB of bodies\n"
     "  --broker-pid PID  report that process's processor time too\n";
 
 struct sample {
@@ -137,6 +137,8 @@ static struct options parse_options(int argc, char **argv) {
     }
     if (optind < argc)
         fail("%s is no option", argv[optind]);
+    uint64_t most = BACKLOG_BYTES / (uint64_t)options.body_size;
+    options.backlog = options.backlog < most ? options.backlog : most;
     if (options.ack > 1 && options.ack > options.prefetch)
         fail("with --ack above --prefetch the consumer would wait for itself");
     if (options.shape == SHAPE_CHANNELS && (options.channels % 2 || options.confirm_window))
