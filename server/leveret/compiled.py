@@ -70,6 +70,7 @@ COMPILED: Final = (
     "leveret.engine.values.delay",
     "leveret.engine.values.text",
     "leveret.engine.queues.backlog",
+    "leveret.engine.queues.backpressure",
     "leveret.engine.queues.fifo_backlog",
     "leveret.engine.queues.chunks",
     "leveret.engine.values.field_table",

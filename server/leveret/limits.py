@@ -93,6 +93,11 @@ THROTTLED_BACKLOG_MESSAGES: Final = 4096
 """Ready messages of a queue from which on its publishers are throttled while consumers are busy:
 enough to keep consumers busy for some milliseconds, and no more delay than that."""
 
+THROTTLED_BACKLOG_BYTES: Final = 1024 * 1024
+"""Bytes of the bodies of a queue's ready messages from which on its publishers are throttled while
+consumers are busy. It is less than a queue has in memory, so that a publisher that outruns its
+consumer does not fill the disk."""
+
 MESSAGE_OVERHEAD_BYTES: Final = 256
 """Approximate bytes of a message in memory beyond its content: its objects, and its queue entry."""
 

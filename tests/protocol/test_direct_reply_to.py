@@ -223,7 +223,7 @@ def test_a_requester_that_does_not_read_is_nobody_elses_trouble(
         bob.publish(1, to_alice, bytes(64 * 1024))
         bob.publish(1, to_carol, b"1")
         carol.expect(1, reply(number, b"1", to_carol))
-    assert not bob.connection.session.throttled
+    assert bob.connection.session.throttled_by is None
     alice.lose_socket()
 
 

@@ -7,6 +7,7 @@ from leveret.errors import ReplyCode
 from leveret.limits import (
     OUTPUT_HIGH_WATER_BYTES,
     OUTPUT_REPLIES_BYTES_MAX,
+    THROTTLED_BACKLOG_BYTES,
     THROTTLED_BACKLOG_MESSAGES,
 )
 from tests.protocol import wire
@@ -21,6 +22,14 @@ def bodies_heard(client: Client) -> list[bytes]:
     contents = [received for _, received in client.receive_all()]
     assert all(isinstance(received, wire.Content) for received in contents)
     return [received.body for received in contents if isinstance(received, wire.Content)]
+
+
+def one_output(client: Client) -> list[bytes]:
+    """The bodies of what the socket of a client takes at once."""
+    session = client.connection.session
+    received = [content for _, content in wire.decode(session.take_output())]
+    session.resume_consumers()
+    return [content.body for content in received if isinstance(content, wire.Content)]
 
 
 def numbered(count: int, size: int = 1024) -> list[bytes]:
@@ -184,8 +193,8 @@ def test_a_publisher_is_held_while_consumers_work_on_a_long_backlog(harness: Har
     publisher.declare(1, "q")
 
     def throttled() -> bool:
-        was = publisher.connection.session.throttled
-        publisher.connection.session.throttled = False
+        was = publisher.connection.session.throttled_by is not None
+        publisher.connection.session.throttled_by = None
         return was
 
     publisher.publish(1, "q", *[b"x"] * (THROTTLED_BACKLOG_MESSAGES + 10))
@@ -194,8 +203,62 @@ def test_a_publisher_is_held_while_consumers_work_on_a_long_backlog(harness: Har
     worker.expect_content(1)
     publisher.publish(1, "q", b"x")
     assert throttled()
+    harness.advance_clock(2)
     publisher.publish(1, "q", b"x")
     assert not throttled(), "no message has left since"
+
+
+@pytest.mark.parametrize("size", [100_000, 400_000])
+def test_a_publisher_of_large_messages_is_held_until_they_were_consumed(
+    harness: Harness, size: int
+) -> None:
+    """It publishes a message whenever it is not held, and the socket of the consumer takes an
+    output now and then."""
+    publisher, consumer = harness.open_client(1), harness.open_client(1)
+    publisher.declare(1, "q")
+    consumer.consume(1, "q", "c", no_ack=True)
+    consumer.reads = False
+    messages = numbered(100, size)
+    queue, session = harness.queue("q"), publisher.connection.session
+    published, longest, step = 0, 0, 0
+    received: list[bytes] = []
+    while len(received) < len(messages):
+        step += 1
+        harness.advance_clock(1)
+        if published < len(messages) and not session.is_throttled():
+            publisher.publish(1, "q", messages[published])
+            published += 1
+        longest = max(longest, queue.message_count())
+        if step % 3 == 0:
+            received += one_output(consumer)
+    assert received == messages
+    assert longest <= THROTTLED_BACKLOG_BYTES // size + 1
+
+
+def test_a_publisher_is_not_held_for_long_by_a_consumer_that_takes_nothing(
+    harness: Harness,
+) -> None:
+    publisher, consumer = harness.open_client(1), harness.open_client(1)
+    publisher.declare(1, "q")
+    consumer.consume(1, "q", "c", no_ack=True)
+    consumer.reads = False
+    publisher.publish(1, "q", *numbered(20, 200_000))
+    session = publisher.connection.session
+    assert session.is_throttled()
+    harness.advance_clock(100)
+    assert not session.is_throttled()
+    publisher.publish(1, "q", *numbered(20, 200_000))
+    assert not session.is_throttled()
+
+
+def test_a_publisher_that_receives_waits_but_once(harness: Harness, alice: Client) -> None:
+    """What holds it may be a message that it has to acknowledge."""
+    alice.declare(1, "q")
+    alice.reads = False
+    alice.feed(wire.method_frames(1, Basic.Consume(queue="q", no_ack=True)))
+    alice.publish(1, "q", *numbered(20, 200_000))
+    assert alice.connection.session.throttled_by is not None
+    assert not alice.connection.session.is_throttled()
 
 
 def test_a_blocked_publisher_is_told_why_and_when_it_is_over(alice: Client) -> None:

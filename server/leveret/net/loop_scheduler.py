@@ -4,8 +4,9 @@ and flushes all output together.
 Between two iterations the loop polls every socket, so an iteration is kept short. All connections
 with a backlog of input share the bytes of one iteration, round robin, whatever their number.
 Acknowledgements and requests, which are small, are processed as they arrive. A throttled publisher
-(its messages queue up behind consumers that are busy) waits for THROTTLE_S before its next slice,
-so that the consumers get the time.
+(its messages queue up behind consumers that are busy) waits until they have taken enough, which is
+looked at every THROTTLE_S, and at the end of each iteration for some of the throttled publishers:
+consumers may have taken messages in it.
 
 Deliberately elsewhere: when a connection is read, and when it is throttled (`transport.py`).
 """
@@ -22,6 +23,9 @@ from leveret.net.wall_clock import now_ms
 THROTTLE_S: Final = 0.001
 """Seconds a throttled publisher waits: the resolution of the loop's timers."""
 
+THROTTLED_PER_ITERATION: Final = 8
+"""Throttled publishers that one iteration looks at: a microsecond or two."""
+
 
 class Scheduled(Protocol):
     """A connection, as the scheduler sees it."""
@@ -31,6 +35,9 @@ class Scheduled(Protocol):
 
     def process_input(self) -> None:
         """Process one slice of the buffered input."""
+
+    def may_end_throttling(self) -> bool:
+        """Whether a throttled publisher need not wait for THROTTLE_S."""
 
 
 class LoopScheduler:
@@ -45,7 +52,8 @@ class LoopScheduler:
         self._commit = commit
         self._to_flush: list[Scheduled] = []
         self._input_queue: deque[Scheduled] = deque()
-        self._throttled: list[Scheduled] = []
+        self._throttled: deque[Scheduled] = deque()
+        self._throttle_timer = False
         self._requested = False
 
     def request_iteration(self) -> None:
@@ -73,15 +81,28 @@ class LoopScheduler:
         self.request_iteration()
 
     def schedule_throttled_input(self, connection: Scheduled) -> None:
-        """As `schedule_input`, after THROTTLE_S."""
-        if not self._throttled:
+        """As `schedule_input`, after THROTTLE_S, or when consumers have taken enough."""
+        if not self._throttle_timer:
+            self._throttle_timer = True
             self._loop.call_later(THROTTLE_S, self._release_throttled)
         self._throttled.append(connection)
 
     def _release_throttled(self) -> None:
-        self._input_queue.extend(self._throttled)
-        self._throttled = []
-        self.request_iteration()
+        self._throttle_timer = False
+        if self._throttled:
+            self._input_queue.extend(self._throttled)
+            self._throttled.clear()
+            self.request_iteration()
+
+    def _release_early(self) -> None:
+        """Release those of the longest throttled publishers that need not wait any more."""
+        throttled = self._throttled
+        for _ in range(min(len(throttled), THROTTLED_PER_ITERATION)):
+            connection = throttled.popleft()
+            if connection.may_end_throttling():
+                self._input_queue.append(connection)
+            else:
+                throttled.append(connection)
 
     def _run(self) -> None:
         if not self._requested:
@@ -97,5 +118,7 @@ class LoopScheduler:
         self._to_flush = []
         for connection in to_flush:
             connection.flush()
+        if self._throttled:
+            self._release_early()
         if self._input_queue:
             self.request_iteration()

@@ -108,7 +108,14 @@ class AmqpTransport(asyncio.Protocol):
         connection = self.connection
         if connection.finished or connection.blocked or self._congested():
             return
-        self._process(b"", INPUT_SLICE_BYTES)
+        if connection.session.is_throttled():
+            self._schedule_input()
+        else:
+            self._process(b"", INPUT_SLICE_BYTES)
+
+    def may_end_throttling(self) -> bool:
+        session = self.connection.session
+        return not session.receives and not session.is_throttled()
 
     def _process(self, data: bytes, slice_bytes: int) -> None:
         """Buffer received bytes, and process a slice of all buffered input."""
@@ -124,7 +131,7 @@ class AmqpTransport(asyncio.Protocol):
         session = connection.session
         if self._broker.alarm and session.has_published and not connection.blocked:
             connection.block(self._broker.alarm)
-        if more or session.throttled or connection.blocked or self._congested():
+        if more or session.throttled_by is not None or connection.blocked or self._congested():
             self._pause_reading()
             self._schedule_input()
         else:
@@ -136,8 +143,7 @@ class AmqpTransport(asyncio.Protocol):
         if self._input_scheduled or self._reading or self.connection.blocked or self._congested():
             return
         self._input_scheduled = True
-        if session.throttled:
-            session.throttled = False
+        if session.throttled_by is not None:
             self._scheduler.schedule_throttled_input(self)
         else:
             self._scheduler.schedule_input(self)

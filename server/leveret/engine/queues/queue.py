@@ -16,6 +16,7 @@ be refused, is in `lifecycle/`; publishing to several queues at once is in `flow
 
 from mypy_extensions import i64
 
+from leveret.engine.queues.backpressure import Backpressure, is_long
 from leveret.engine.queues.consumer import Consumer
 from leveret.engine.queues.consumer_set import ConsumerSet
 from leveret.engine.queues.contents import QueueContents
@@ -43,7 +44,6 @@ from leveret.engine.values.settings import (
 )
 from leveret.engine.values.timers import Timer
 from leveret.errors import AmqpError, ReplyCode
-from leveret.limits import THROTTLED_BACKLOG_MESSAGES
 from leveret_storage.recovery.recovered_queue import RecoveredQueue
 from leveret_storage.segments.queue_journal import QueueJournal
 from leveret_storage.store.store import Store
@@ -96,8 +96,8 @@ class Queue(Sink):
         self._backlog = self._contents.backlog
         self._timer: Timer = _QueueTimer(self)
         self._limits = LimitEnforcer(self._contents, host, self._timer)
-        self._throttled_at: i64 = -1
-        """`popped_position` of the backlog when a publisher was last throttled."""
+        self._backpressure: Backpressure | None = None
+        """None before its first long backlog."""
 
     # --- properties ----------------------------------------------------------------------------
 
@@ -244,7 +244,7 @@ class Queue(Sink):
             journal = self.journal
             if journal is not None and targets is not None:
                 targets.add(journal, position)
-        if outcome == ACCEPTED and self._throttles():
+        if is_long(backlog) and outcome == ACCEPTED and self._holds_publishers():
             return ACCEPTED | THROTTLE
         return outcome
 
@@ -281,8 +281,7 @@ class Queue(Sink):
         self._limits.enforce()
         if message.persistent:
             outcome |= self._persist_at(position, targets)
-        store = backlog.store
-        if (store is not None and store.needs_backpressure()) or self._throttles():
+        if self.throttles():
             outcome |= THROTTLE
         return outcome
 
@@ -299,19 +298,17 @@ class Queue(Sink):
             return 0
         return AWAITS_COMMIT if self._contents.dead_letters else 0
 
-    def _throttles(self) -> bool:
-        """Whether a publisher should slow down because many messages are ready.
+    def throttles(self) -> bool:
+        store = self._backlog.store
+        if store is not None and store.needs_backpressure():
+            return True
+        return is_long(self._backlog) and self._holds_publishers()
 
-        At most once for each message that was popped: without consumers no publisher is throttled.
-        """
-        backlog = self._backlog
-        if (
-            backlog.count < THROTTLED_BACKLOG_MESSAGES
-            or backlog.popped_position == self._throttled_at
-        ):
-            return False
-        self._throttled_at = backlog.popped_position
-        return True
+    def _holds_publishers(self) -> bool:
+        """Whether consumers are taking messages of the backlog, which is long."""
+        if self._backpressure is None:
+            self._backpressure = Backpressure(self.host.clock, self.priority_levels > 1)
+        return self._backpressure.holds(self._backlog)
 
     def _new_window(self) -> DeduplicationWindow:
         settings = self.settings

@@ -91,3 +91,7 @@ class Sink:
             The outcome of a publish is the union of those of its sinks.
         """
         raise NotImplementedError
+
+    def throttles(self) -> bool:
+        """Whether a publisher that was told `THROTTLE` has to wait longer."""
+        return False

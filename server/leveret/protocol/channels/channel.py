@@ -121,7 +121,7 @@ class Channel:
         if outcome == ACCEPTED:
             return outcome
         if outcome & THROTTLE:
-            self.session.throttled = True
+            self.session.throttled_by = sinks
         if mandatory and not sinks:
             self.confirms.flush()
             write_return(self.session.output, self._wire_number, message, self.session.frame_max)

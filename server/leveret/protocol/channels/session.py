@@ -15,6 +15,7 @@ from mypy_extensions import i64
 from leveret.engine.persistence.definition_log import CommitWaiter, DefinitionLog
 from leveret.engine.queues.consumer import Consumer
 from leveret.engine.queues.queue import Queue
+from leveret.engine.routing.sink import Sink
 from leveret.engine.vhost import VirtualHost
 from leveret.limits import (
     FRAME_MIN_SIZE,
@@ -67,9 +68,13 @@ class Session(CommitWaiter):
         self.has_published = False
         """Whether basic.publish or a part of a body came since the last alarm began: an alarm
         blocks such connections only."""
-        self.throttled = False
-        """Whether it publishes faster than its queues are consumed. Set by a publish, and cleared
-        by the transport, which then leaves the connection out for a moment."""
+        self.receives = False
+        """Whether any basic.consume or basic.get came: what it publishes may wait for what it
+        acknowledges."""
+        self.throttled_by: list[Sink] | None = None
+        """Where it publishes faster than the consumers or the disk take it; None if it does not.
+        Set by a publish: the transport then reads the connection no further for a moment, and until
+        `is_throttled` returns False."""
         self.write_paused = False
         """Whether the write buffer of the socket is full: the peer does not read."""
         self.suspended: dict[Consumer, Queue] = {}
@@ -104,6 +109,21 @@ class Session(CommitWaiter):
         return (
             not self.write_paused and len(self.output) + self._held_bytes < OUTPUT_HIGH_WATER_BYTES
         )
+
+    def is_throttled(self) -> bool:
+        """Whether a throttled publisher has to wait longer.
+
+        One that receives messages waits but once: what holds it may be what it has to acknowledge.
+        """
+        sinks = self.throttled_by
+        if sinks is None:
+            return False
+        if not self.receives:
+            for sink in sinks:
+                if sink.throttles():
+                    return True
+        self.throttled_by = None
+        return False
 
     def holds_output(self) -> bool:
         """Whether frames wait behind the durability gate."""

@@ -465,6 +465,7 @@ class Connection(FrameHandler):
         Does nothing the second time.
         """
         self.session.has_published = False
+        self.session.throttled_by = None
         self.blocked = False
         channels = self._channels
         self._channels = {}

@@ -53,6 +53,7 @@ def consume(channel: Channel, method: Basic.Consume) -> None:
         raise AmqpError(ReplyCode.NOT_ALLOWED, f"reached maximum ({most}) of consumers per channel")
     consumer = _make_consumer(channel, method, tag)
     consumers[tag] = consumer
+    channel.session.receives = True
     if not method.nowait:
         channel.send(Basic.ConsumeOk(consumer_tag=tag))
     consumer.queue.add_consumer(consumer)
@@ -113,6 +114,7 @@ def get(channel: Channel, method: Basic.Get) -> Frame | None:
     check_may_get(channel.vhost, queue)
     if queue.expiry is not None:
         queue.expiry.renew()
+    channel.session.receives = True
     popped = queue.take()
     if popped is None:
         return Basic.GetEmpty()

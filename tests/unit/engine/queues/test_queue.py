@@ -4,9 +4,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from leveret.engine.queues.backpressure import HOLD_MS_MAX
 from leveret.engine.queues.queue import Queue
+from leveret.engine.queues.queue_host import NullHost
 from leveret.engine.routing.sink import ACCEPTED, THROTTLE
+from leveret.engine.values.clock import Clock
 from leveret.engine.values.message import Message
+from leveret.engine.values.time_slice import TimeSlice
+from leveret.engine.values.timers import Timers
+from leveret.engine.values.work import WorkQueue
 from leveret.limits import THROTTLED_BACKLOG_MESSAGES
 from tests.unit.engine.queues.consumers import Recorder, message
 
@@ -229,11 +235,44 @@ class TestThrottling:
         assert queue.publish(message()) == ACCEPTED, "still fewer than the limit"
         assert queue.publish(message()) == ACCEPTED | THROTTLE
 
-    def test_a_publisher_is_throttled_once_for_each_popped_message(self) -> None:
-        queue = Queue("q")
+    def test_a_publisher_of_small_messages_is_throttled_for_a_moment_after_each_pop(self) -> None:
+        host = NullHost(Clock(), Timers(), TimeSlice(), WorkQueue())
+        queue = Queue("q", host=host)
         for _ in range(THROTTLED_BACKLOG_MESSAGES + 10):
             queue.publish(message())
-        for _ in range(3):
+        for now in (10, 20, 30):
+            host.clock.advance_to(now)
             take(queue)
             assert queue.publish(message()) == ACCEPTED | THROTTLE
+            assert queue.throttles()
+            host.clock.advance_to(now + 1)
+            assert not queue.throttles()
             assert queue.publish(message()) == ACCEPTED
+
+    def test_publishers_are_throttled_for_longer_the_more_bytes_were_taken(self) -> None:
+        host = NullHost(Clock(), Timers(), TimeSlice(), WorkQueue())
+        queue = Queue("q", host=host)
+        for _ in range(30):
+            queue.publish(message(bytes(128 * 1024)))
+        for _ in range(4):
+            take(queue)
+        now = 0
+        while queue.throttles():
+            now += 1
+            host.clock.advance_to(now)
+        assert now == 1 + 4 * 2
+        take(queue)
+        assert queue.throttles()
+        host.clock.advance_to(now + 3)
+        assert not queue.throttles()
+
+    def test_publishers_are_not_throttled_for_ever(self) -> None:
+        host = NullHost(Clock(), Timers(), TimeSlice(), WorkQueue())
+        queue = Queue("q", host=host)
+        for _ in range(1000):
+            queue.publish(message(bytes(64 * 1024)))
+        for _ in range(900):
+            take(queue)
+        assert queue.throttles()
+        host.clock.advance_to(HOLD_MS_MAX)
+        assert not queue.throttles()
