@@ -10,7 +10,9 @@ from importlib.util import find_spec
 from typing import Final
 
 COMPILED: Final = (
+    "leveret.protocol.wire.assembly",
     "leveret.protocol.wire.frames",
+    "leveret.protocol.wire.output_parts",
     "leveret.engine.values.encoded_table",
     "leveret.protocol.channels.durability_gate",
     "leveret.protocol.channels.session",

@@ -46,7 +46,7 @@ def test_a_consumer_that_does_not_read_is_delivered_a_bounded_amount(harness: Ha
     slow.reads = False
     messages = numbered(1000)
     publisher.publish(1, "q", *messages)
-    waiting = len(slow.connection.session.output)
+    waiting = slow.connection.session.output_size()
     assert OUTPUT_HIGH_WATER_BYTES <= waiting < OUTPUT_HIGH_WATER_BYTES + 2 * MESSAGE_BYTES
     assert harness.queue("q").message_count() > 500
     slow.reads = True
@@ -144,7 +144,7 @@ def test_requests_wait_while_their_answers_are_not_taken(harness: Harness) -> No
     connection = client.connection
     requests = wire.method_frames(1, *[Basic.Get(queue="q", no_ack=True)] * 100)
     assert connection.feed(requests, 1_000_000), "there is more to work through"
-    waiting = len(connection.session.output)
+    waiting = connection.session.output_size()
     assert OUTPUT_REPLIES_BYTES_MAX < waiting < OUTPUT_REPLIES_BYTES_MAX + 2 * size
     assert harness.queue("q").message_count() > 80
     client.reads = True

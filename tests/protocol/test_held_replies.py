@@ -315,3 +315,22 @@ def test_a_client_whose_answers_wait_is_not_read_for_ever(harness: Harness, disk
     assert len(received) == 1 + count
     assert not session.holds_too_much()
     assert not alice.connection.finished
+
+
+def test_large_bodies_wait_behind_a_held_reply_of_their_channel_only(
+    disk: Disk, harness: Harness
+) -> None:
+    consumer, publisher = harness.open_client(1, 2), harness.open_client(1)
+    publisher.declare(1, "one", "two")
+    consumer.consume(1, "one", "a", no_ack=True)
+    consumer.consume(2, "two", "b", no_ack=True)
+    consumer.send(1, Queue.Declare(queue="durable", durable=True))
+    consumer.expect_nothing()
+    body = bytes(100_000)
+    publisher.publish(1, "one", body)
+    publisher.publish(1, "two", body)
+    assert consumer.expect_content(2).body == body
+    consumer.expect_nothing()
+    disk.catch_up()
+    consumer.expect_method(1, Queue.DeclareOk)
+    assert consumer.expect_content(1).body == body

@@ -129,13 +129,13 @@ else:
         message = Message(b"\x01x\x01k", b"\0\x3c" + bytes(12), body, False)
         written = []
         for module in (frames, plain_frames):
-            out = BytesWriter()
+            out, parts = BytesWriter(), module.OutputParts()
             number = module.wire_number(channel)
-            module.write_deliver(out, number, b"\x01c", tag, flag, message, frame_max)
-            module.write_get_ok(out, number, tag, flag, message, left, frame_max)
-            module.write_return(out, number, message, frame_max)
+            module.write_deliver(out, parts, number, b"\x01c", tag, flag, message, frame_max)
+            module.write_get_ok(out, parts, number, tag, flag, message, left, frame_max)
+            module.write_return(out, parts, number, message, frame_max)
             module.write_ack(out, number, tag, flag)
-            written.append(out.getvalue())
+            written.append(b"".join(parts.take(out)))
         assert written[0] == written[1]
 
     class PlainReplay:

@@ -198,15 +198,19 @@ class AmqpTransport(asyncio.Protocol):
         """Write the connection's output, and end it after the last frame."""
         if self._transport.is_closing():
             return
-        # The output is copied once here: less than 1 % of a message's time (measured with 16 bytes,
-        # 1 KiB and 16 KiB). uvloop refers to the bytes without a copy.
-        data = self.connection.session.take_output()
-        if data:
-            self._transport.write(data)
+        session = self.connection.session
+        if session.parts.size != 0:
+            self._transport.writelines(session.take_parts())
+        else:
+            # The output is copied once here: less than 1 % of a message's time (measured with 16
+            # bytes and 1 KiB). uvloop refers to the bytes without a copy.
+            data = session.take_output()
+            if data:
+                self._transport.write(data)
         if not self.connection.finished:
-            self.connection.session.resume_consumers()
+            session.resume_consumers()
             self._schedule_input()
-        elif not self.connection.session.holds_output():
+        elif not session.holds_output():
             self._end_output()
 
     def _end_output(self) -> None:

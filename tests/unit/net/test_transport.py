@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -95,6 +95,9 @@ class Socket:
         if len(self.unread) > self._high and not self._paused:
             self._paused = True
             self._protocol.pause_writing()
+
+    def writelines(self, parts: Iterable[bytes | memoryview]) -> None:
+        self.write(b"".join(parts))
 
     def read(self) -> bytes:
         """Read as the peer: everything that was written."""

@@ -124,8 +124,11 @@ class Channel:
             self.session.throttled_by = sinks
         if mandatory and not sinks:
             self.confirms.flush()
-            write_return(self.session.output, self._wire_number, message, self.session.frame_max)
-            self.session.request_flush()
+            session = self.session
+            write_return(
+                session.output, session.parts, self._wire_number, message, session.frame_max
+            )
+            session.request_flush()
         return outcome
 
     def _addressed(self, message: Message, route: Route, further_keys: list[str]) -> Route:
@@ -144,16 +147,18 @@ class Channel:
     def send_get_ok(self, delivery: Delivery, redelivered: bool) -> None:
         """Send what basic.get fetched, behind the confirms of what was published before."""
         self.confirms.flush()
+        session = self.session
         write_get_ok(
-            self.session.output,
+            session.output,
+            session.parts,
             self._wire_number,
             delivery.tag,
             redelivered,
             delivery.message,
             delivery.queue.message_count(),
-            self.session.frame_max,
+            session.frame_max,
         )
-        self.session.request_flush()
+        session.request_flush()
 
     def hold_until_defined(self) -> None:
         """Hold what is sent from here on until the last definition that was written is synced.
@@ -162,7 +167,7 @@ class Channel:
         """
         definition_log = self.session.definition_log
         if definition_log is not None:
-            offset = len(self.session.output)
+            offset = self.session.output_size()
             self.session.hold_until(definition_log.awaited_batch, self.number, offset)
 
     def hold_until_committed(self) -> None:
@@ -170,7 +175,7 @@ class Channel:
         store = self._store
         if store is not None and store.has_uncommitted():
             store.request_commit()
-            self.session.hold_until(store.batch, self.number, len(self.session.output))
+            self.session.hold_until(store.batch, self.number, self.session.output_size())
 
     # --- closing ----------------------------------------------------------------------------
 

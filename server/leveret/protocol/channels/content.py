@@ -16,6 +16,7 @@ from leveret.protocol.channels.published_properties import PERSISTENT, needs_che
 from leveret.protocol.channels.session import Session
 from leveret.protocol.states import EXPECT_BODY, EXPECT_HEADER, EXPECT_METHOD
 from leveret.protocol.wire import methods
+from leveret.protocol.wire.assembly import Assembly
 
 BASIC_CLASS: Final = 60
 HEADER_BYTES_MIN: Final = 14
@@ -37,7 +38,7 @@ class IncomingContent:
         self.needs_check = False
         """Whether the header has properties that the broker must check before it routes."""
         self._session = session
-        self._parts: list[bytes] = []
+        self._body = Assembly()
         self._missing: i64 = 0
         """Octets of the body that have not arrived."""
         self._message_bytes_max: i64 = message_bytes_max
@@ -110,27 +111,26 @@ class IncomingContent:
         if self.expecting != EXPECT_BODY:
             raise self.unexpected_frame()
         missing = self._missing - (stop - start)
-        if missing == 0 and not self._parts:
+        if missing == 0 and self._body.size == 0:
             self.expecting = EXPECT_METHOD
-            return data[start:stop]
+            # The payload of a frame that was split is an object of its own, and need not be copied.
+            return data if stop - start == len(data) else data[start:stop]
         if missing < 0:
             raise AmqpError(
                 ReplyCode.FRAME_ERROR,
                 "content body frame exceeds remaining content size",
             )
-        self._parts.append(data[start:stop])
+        self._body.add(data, start, stop)
         self._missing = missing
         self._session.has_published = True
         if missing != 0:
             return None
-        body = b"".join(self._parts)
-        self._parts = []
         self.expecting = EXPECT_METHOD
-        return body
+        return self._body.take()
 
     def discard(self) -> None:
         """Drop the part of a body that has arrived: its channel closes."""
-        self._parts = []
+        self._body.discard()
 
     def unexpected_frame(self) -> AmqpError:
         """The error of a frame that is not the one that had to come."""

@@ -256,6 +256,7 @@ class ChannelConsumer(DeliveryConsumer):
         session = deliveries.session
         write_deliver(
             session.output,
+            session.parts,
             deliveries.wire_number,
             self.wire_tag,
             tag,

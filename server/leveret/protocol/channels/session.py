@@ -2,7 +2,8 @@
 
 The session collects what is to be sent. The first octet after a flush wakes the transport, once;
 the transport flushes once an iteration of the event loop, so that many deliveries leave in one
-write. Frames that promise durability wait behind the durability gate (durability_gate.py).
+write, and large bodies in a gathering write without a copy (output_parts.py). Frames that promise
+durability wait behind the durability gate (durability_gate.py).
 """
 
 from abc import ABC, abstractmethod
@@ -24,6 +25,7 @@ from leveret.limits import (
     OUTPUT_REPLIES_BYTES_MAX,
 )
 from leveret.protocol.channels.durability_gate import DurabilityGate
+from leveret.protocol.wire.output_parts import OutputParts, Part
 
 NO_VHOST: Final = VirtualHost("")
 """The virtual host of a connection that is not open."""
@@ -57,6 +59,9 @@ class Session(CommitWaiter):
         self.store = NO_VHOST.store
         """Of the virtual host, if what is durable there outlives the process."""
         self.output = BytesWriter()
+        """What is to be sent, behind the parts of `parts`."""
+        self.parts = OutputParts()
+        """Large bodies that are to be sent, with the frames before and between them."""
         self.frame_max: i64 = FRAME_MIN_SIZE
         self.vhost = NO_VHOST
         self.user = ""
@@ -107,8 +112,13 @@ class Session(CommitWaiter):
     def writable(self) -> bool:
         """Whether deliveries may be written, rather than wait for the peer to read."""
         return (
-            not self.write_paused and len(self.output) + self._held_bytes < OUTPUT_HIGH_WATER_BYTES
+            not self.write_paused
+            and self.output_size() + self._held_bytes < OUTPUT_HIGH_WATER_BYTES
         )
+
+    def output_size(self) -> i64:
+        """Bytes that were written since the last flush."""
+        return self.parts.size + len(self.output)
 
     def is_throttled(self) -> bool:
         """Whether a throttled publisher has to wait longer.
@@ -170,10 +180,10 @@ class Session(CommitWaiter):
     def discard_held(self) -> None:
         """Drop the frames that wait for their commit, which will never come."""
         if self._gate is not None and self.store is not None:
-            leaving = self._gate.discard(self.store.synced, self.output.getvalue())
+            output = b"".join(self.parts.take(self.output))
+            leaving = self._gate.discard(self.store.synced, output)
             self._gate = None
             self._held_bytes = 0
-            self.output.truncate(0)
             self.output.write(leaving)
 
     def _await_sync(self) -> None:
@@ -194,12 +204,9 @@ class Session(CommitWaiter):
 
     def take_output(self) -> bytes:
         """Take all that may be sent, for one write to the socket."""
-        self._flush_requested = False
-        if self._confirm_at_flush:
-            due = self._confirm_at_flush
-            self._confirm_at_flush = []
-            for confirms in due:
-                confirms.write_confirms()
+        if self.parts.size != 0:
+            return b"".join(self.take_parts())
+        self._write_confirms()
         output = self.output
         data = output.getvalue()
         # The next output is likely to be as long: its buffer is kept until `shrink_buffer`.
@@ -211,6 +218,28 @@ class Session(CommitWaiter):
             self.sent_since_tick = True
         return data
 
+    def take_parts(self) -> list[Part]:
+        """As `take_output`, for a gathering write of output that refers to large bodies.
+
+        It is joined only while frames are held, which is rare together with large bodies.
+        """
+        self._write_confirms()
+        self._buffer_grown = True
+        parts = self.parts.take(self.output)
+        if self._gate is not None:
+            parts = [self._release(self._gate, b"".join(parts))]
+        self.sent_since_tick = True
+        return parts
+
+    def _write_confirms(self) -> None:
+        """Write the confirms that wait for the flush, which is under way."""
+        self._flush_requested = False
+        if self._confirm_at_flush:
+            due = self._confirm_at_flush
+            self._confirm_at_flush = []
+            for confirms in due:
+                confirms.write_confirms()
+
     def _release(self, gate: DurabilityGate, output: bytes) -> bytes:
         data = gate.release(0 if self.store is None else self.store.synced, output)
         self._held_bytes = gate.held_bytes
@@ -220,7 +249,7 @@ class Session(CommitWaiter):
 
     def shrink_buffer(self) -> None:
         """Free the buffer of the output. Called when nothing was sent for a while."""
-        if self._buffer_grown and len(self.output) == 0:
+        if self._buffer_grown and self.output_size() == 0:
             self._buffer_grown = False
             self.output = BytesWriter()
 

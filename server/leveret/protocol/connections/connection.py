@@ -190,7 +190,7 @@ class Connection(FrameHandler):
             self._frame_method = NO_METHOD
             raise unexpected_frame(kind, b"")
         # Many requests in one slice may make more output than may wait; the rest waits instead.
-        return len(self.session.output) <= OUTPUT_REPLIES_BYTES_MAX
+        return self.session.output_size() <= OUTPUT_REPLIES_BYTES_MAX
 
     def _content(
         self, channel: Channel | None, kind: i64, data: bytes, start: i64, stop: i64

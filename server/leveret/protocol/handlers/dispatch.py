@@ -45,7 +45,7 @@ def handle(channel: Channel, method: Any) -> bool:
     session = channel.session
     definition_log = session.definition_log
     written = 0 if definition_log is None else definition_log.awaited_count
-    offset = len(session.output)
+    offset = session.output_size()
     reply = handler(channel, method)
     if reply is not None and not getattr(method, "nowait", False):
         channel.send(reply)

@@ -1,7 +1,8 @@
 """The frame reader: cuts what a peer sends into whole frames (AMQP 0-9-1, section 4.2.3).
 
 Input arrives in chunks of any size. It is read in place, a bounded slice at a time, so that one
-busy publisher cannot starve the others; only a frame that was split between two chunks is copied.
+busy publisher cannot starve the others; only a frame that was split between chunks is copied, once,
+and its handler gets the payload as an object of its own.
 The reader knows the protocol header, the frame envelope and the size limit. What a frame means is
 its handler's business, and so is closing the connection after an error.
 
@@ -18,6 +19,7 @@ from mypy_extensions import i64
 from leveret.engine.values.field_table import describe
 from leveret.errors import AmqpError, ReplyCode
 from leveret.limits import FRAME_OVERHEAD, INITIAL_FRAME_BYTES_MAX
+from leveret.protocol.wire.assembly import Assembly
 from leveret.protocol.wire.frames import ENVELOPE_BYTES, FRAME_END
 from leveret.protocol.wire.greeting import PROTOCOL_HEADER
 
@@ -70,6 +72,11 @@ class FrameReader:
         """Where in the input the next frame begins."""
         self._header_read = False
         """Whether the protocol header was accepted."""
+        self._split = Assembly()
+        """What arrived of the payload of a frame that was split between chunks."""
+        self._split_envelope = b""
+        self._missing: i64 = 0
+        """Octets of that frame that have not arrived; 0 if there is none."""
 
     def is_closed(self) -> bool:
         """Whether all further input is ignored."""
@@ -80,6 +87,8 @@ class FrameReader:
         self._closed = True
         self._input = b""
         self._position = 0
+        self._split.discard()
+        self._missing = 0
 
     def feed(self, handler: FrameHandler, data: bytes, slice_bytes: int) -> bool:
         """Append received octets to the input, and read a first slice of it.
@@ -89,21 +98,45 @@ class FrameReader:
         """
         if self._closed:
             return False
-        rest = self._input[self._position :]
-        missing = _octets_missing(rest)
-        if 0 < missing <= len(data) and self._header_read:
-            # Only the frame that was split is joined; the rest is read in place.
-            self._input = rest + data[:missing]
-            self._position = 0
-            self.read(handler, len(self._input))
-            if self.is_closed():
+        missing = self._missing
+        if missing != 0:
+            if missing > len(data):
+                self._split.add(data, 0, len(data))
+                self._missing = missing - len(data)
                 return False
-            self._input = data
             self._position = missing
+            self._input = data
+            if not self._read_split(handler, data, missing):
+                return missing < len(data) and not self.is_closed()
+        elif self._position < len(self._input):
+            self._input = self._input[self._position :] + data
+            self._position = 0
         else:
-            self._input = rest + data if rest else data
+            self._input = data
             self._position = 0
         return self.read(handler, slice_bytes)
+
+    def _read_split(self, handler: FrameHandler, data: bytes, missing: i64) -> bool:
+        """Handle the frame that was split, which `data[:missing]` completes.
+
+        :returns: whether the reader may go on to the next frame of the slice.
+        """
+        self._split.add(data, 0, missing - 1)
+        self._missing = 0
+        payload = self._split.take()
+        envelope = self._split_envelope
+        kind: i64 = envelope[0]
+        end = data[missing - 1]
+        try:
+            if end != FRAME_END:
+                wrong = f"{{invalid_frame_end_marker,{end}}}"
+                handler.on_malformed_frame(malformed_frame(kind, payload, wrong))
+                return True
+            channel = i64(read_i16_be(envelope, 1)) & 0xFFFF
+            return handler.on_frame(kind, channel, payload, 0, len(payload))
+        except AmqpError as error:
+            handler.on_frame_error(error)
+            return True
 
     def read(self, handler: FrameHandler, slice_bytes: int) -> bool:
         """Read about `slice_bytes` of the input: frames that begin within them are handled whole.
@@ -168,8 +201,17 @@ class FrameReader:
 
     def _await_rest(self, position: i64) -> bool:
         """Keep the incomplete frame alone until the rest of it arrives."""
-        self._input = self._input[position:]
+        data = self._input
+        size: i64 = len(data) - position
         self._position = 0
+        if size < ENVELOPE_BYTES:
+            self._input = data[position:]
+            return False
+        start = position + ENVELOPE_BYTES
+        self._input = b""
+        self._split_envelope = data[position:start]
+        self._missing = FRAME_OVERHEAD + (i64(read_i32_be(data, position + 3)) & 0xFFFFFFFF) - size
+        self._split.add(data, start, len(data))
         return False
 
 
@@ -183,10 +225,3 @@ def unexpected_frame(kind: i64, payload: bytes) -> AmqpError:
     """The error of a whole frame that may not come at this point."""
     octets = describe(payload[:ERROR_OCTETS_MAX])
     return AmqpError(ReplyCode.UNEXPECTED_FRAME, f"type {kind}, all octets = {octets}")
-
-
-def _octets_missing(frame: bytes) -> i64:
-    """How many octets an incomplete frame lacks; 0 or less if its size field is not complete."""
-    if len(frame) < ENVELOPE_BYTES:
-        return 0
-    return FRAME_OVERHEAD + (i64(read_i32_be(frame, 3)) & 0xFFFFFFFF) - len(frame)

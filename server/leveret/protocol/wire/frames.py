@@ -1,8 +1,10 @@
 """The frames of the hot path, written by hand: deliveries, content, confirms.
 
 A frame is type, channel and size, the payload, and the frame-end octet (AMQP 0-9-1, section
-4.2.3). Channel numbers come as `i16`, the way librt writes them: 32,768 and up are negative there,
-and `wire_number` converts them. All other methods are written by `methods.py`.
+4.2.3). They are written to the output's writer; a large body becomes one of the parts that are sent
+before what is in the writer (output_parts.py). Channel numbers come as `i16`, the way librt writes
+them: 32,768 and up are negative there, and `wire_number` converts them. All other methods are
+written by `methods.py`.
 """
 
 from typing import Final
@@ -12,6 +14,7 @@ from mypy_extensions import i16, i32, i64
 
 from leveret.engine.values.message import Message
 from leveret.limits import FRAME_OVERHEAD
+from leveret.protocol.wire.output_parts import REFERRED_BODY_BYTES, OutputParts
 
 FRAME_METHOD: Final = 1
 FRAME_HEADER: Final = 2
@@ -45,6 +48,7 @@ def wire_number(channel: int) -> i16:
 
 def write_deliver(
     out: BytesWriter,
+    parts: OutputParts,
     channel: i16,
     consumer_tag: bytes,
     delivery_tag: i64,
@@ -63,10 +67,12 @@ def write_deliver(
     out.append(1 if redelivered else 0)
     out.write(route)
     out.append(FRAME_END)
-    write_content(out, channel, message, frame_max)
+    write_content(out, parts, channel, message, frame_max)
 
 
-def write_content(out: BytesWriter, channel: i16, message: Message, frame_max: i64) -> None:
+def write_content(
+    out: BytesWriter, parts: OutputParts, channel: i16, message: Message, frame_max: i64
+) -> None:
     """Write the content header, and the body in frames of at most the peer's `frame_max`."""
     header = message.header
     out.append(FRAME_HEADER)
@@ -77,32 +83,61 @@ def write_content(out: BytesWriter, channel: i16, message: Message, frame_max: i
     body = message.body
     size: i64 = len(body)
     payload_max = frame_max - FRAME_OVERHEAD
-    if size <= payload_max:
+    if size >= REFERRED_BODY_BYTES and payload_max >= REFERRED_BODY_BYTES:
+        _refer_to_body(out, parts, channel, body, payload_max)
+    elif size <= payload_max:
         if size != 0:
             _write_body(out, channel, body)
-        return
-    position: i64 = 0
-    while position < size:
-        _write_body(out, channel, body[position : position + payload_max])
-        position += payload_max
+    else:
+        position: i64 = 0
+        while position < size:
+            _write_body(out, channel, body[position : position + payload_max])
+            position += payload_max
 
 
 def _write_body(out: BytesWriter, channel: i16, body: bytes) -> None:
-    out.append(FRAME_BODY)
-    write_i16_be(out, channel)
-    write_i32_be(out, i32(len(body)))
+    _begin_body(out, channel, len(body))
     out.write(body)
     out.append(FRAME_END)
 
 
-def write_return(out: BytesWriter, channel: i16, message: Message, frame_max: i64) -> None:
+def _begin_body(out: BytesWriter, channel: i16, size: i64) -> None:
+    out.append(FRAME_BODY)
+    write_i16_be(out, channel)
+    write_i32_be(out, i32(size))
+
+
+def _refer_to_body(
+    out: BytesWriter, parts: OutputParts, channel: i16, body: bytes, payload_max: i64
+) -> None:
+    """As writing the body, in frames of at most `payload_max` octets, but without a copy."""
+    size: i64 = len(body)
+    if size <= payload_max:
+        _begin_body(out, channel, size)
+        parts.refer(out, body)
+        out.append(FRAME_END)
+        return
+    octets = memoryview(body)
+    position: i64 = 0
+    while position < size:
+        stop = min(position + payload_max, size)
+        _begin_body(out, channel, stop - position)
+        parts.refer(out, octets[position:stop])
+        out.append(FRAME_END)
+        position = stop
+
+
+def write_return(
+    out: BytesWriter, parts: OutputParts, channel: i16, message: Message, frame_max: i64
+) -> None:
     """Write basic.return of a message that reached no queue, with its content."""
     _write_routed(out, channel, BASIC_RETURN, NO_ROUTE_REPLY, message.route, b"")
-    write_content(out, channel, message, frame_max)
+    write_content(out, parts, channel, message, frame_max)
 
 
 def write_get_ok(
     out: BytesWriter,
+    parts: OutputParts,
     channel: i16,
     delivery_tag: i64,
     redelivered: bool,
@@ -118,7 +153,7 @@ def write_get_ok(
     write_i32_be(after, i32(message_count & 0x7FFFFFFF))
     route = message.route
     _write_routed(out, channel, BASIC_GET_OK, before.getvalue(), route, after.getvalue())
-    write_content(out, channel, message, frame_max)
+    write_content(out, parts, channel, message, frame_max)
 
 
 def _write_routed(

@@ -10,16 +10,19 @@ from pamqp.commands import Basic
 
 from leveret.engine.values.message import Message
 from leveret.protocol.wire import frames
+from leveret.protocol.wire.output_parts import REFERRED_BODY_BYTES, OutputParts
 from tests.protocol import wire
 from tests.protocol.wire import Content
 
 short_texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 numbers = st.integers(0, 65_535)
 tags = st.integers(0, 2**63 - 1)
-frame_sizes = st.sampled_from([4096, 4097, 131_072])
+frame_sizes = st.sampled_from([4096, 4097, 10_000, 131_072, 1_000_000])
 bodies = st.one_of(
     st.binary(max_size=50),
-    st.sampled_from([4087, 4088, 4089, 8176, 8177, 20_000]).map(lambda size: b"x" * size),
+    st.sampled_from([4087, 4088, 4089, 8176, 8177, 8191, 8192, 20_000, 131_065, 300_000]).map(
+        lambda size: b"x" * size
+    ),
 )
 
 
@@ -28,10 +31,13 @@ def short(text: str) -> bytes:
     return bytes((len(octets),)) + octets
 
 
-def written(write: Callable[[BytesWriter], None]) -> bytes:
-    out = BytesWriter()
-    write(out)
-    return bytes(out.getvalue())
+def written(write: Callable[[BytesWriter, OutputParts], None]) -> bytes:
+    out, parts = BytesWriter(), OutputParts()
+    write(out, parts)
+    size = parts.size + len(out)
+    octets = b"".join(parts.take(out))
+    assert (len(octets), parts.size, len(out)) == (size, 0, 0)
+    return octets
 
 
 def message(exchange: str, key: str, body: bytes) -> Message:
@@ -75,8 +81,9 @@ def test_a_delivery_is_read_as_it_was_written(
     frame_max: int,
 ) -> None:
     octets = written(
-        lambda out: frames.write_deliver(
+        lambda out, parts: frames.write_deliver(
             out,
+            parts,
             frames.wire_number(channel),
             short(consumer),
             tag,
@@ -109,8 +116,9 @@ def test_a_fetched_message_is_read_as_it_was_written(
     frame_max: int,
 ) -> None:
     octets = written(
-        lambda out: frames.write_get_ok(
+        lambda out, parts: frames.write_get_ok(
             out,
+            parts,
             frames.wire_number(channel),
             tag,
             redelivered,
@@ -137,8 +145,8 @@ def test_a_return_is_read_as_it_was_written(
     exchange: str, key: str, body: bytes, channel: int, frame_max: int
 ) -> None:
     octets = written(
-        lambda out: frames.write_return(
-            out, frames.wire_number(channel), message(exchange, key, body), frame_max
+        lambda out, parts: frames.write_return(
+            out, parts, frames.wire_number(channel), message(exchange, key, body), frame_max
         )
     )
     content = only_content(octets, channel)
@@ -155,8 +163,29 @@ def test_a_return_is_read_as_it_was_written(
 @settings(deadline=None)
 @given(tags, st.booleans(), numbers)
 def test_a_confirm_is_read_as_it_was_written(tag: int, multiple: bool, channel: int) -> None:
-    octets = written(lambda out: frames.write_ack(out, frames.wire_number(channel), tag, multiple))
+    octets = written(
+        lambda out, _: frames.write_ack(out, frames.wire_number(channel), tag, multiple)
+    )
     assert octets == wire.method_frames(channel, Basic.Ack(tag, multiple))
+
+
+@pytest.mark.parametrize("size", [REFERRED_BODY_BYTES, 131_064, 200_000])
+def test_a_large_body_is_not_copied(size: int) -> None:
+    body = bytes(size)
+    out, parts = BytesWriter(), OutputParts()
+    frames.write_content(out, parts, frames.wire_number(1), message("", "k", body), 131_072)
+    large = [part for part in parts.take(out) if len(part) > 100]
+    assert sum(len(part) for part in large) == size
+    for part in large:
+        assert part is body or (isinstance(part, memoryview) and part.obj is body)
+
+
+def test_a_small_body_leaves_in_the_same_write_as_its_frames() -> None:
+    out, parts = BytesWriter(), OutputParts()
+    body = bytes(REFERRED_BODY_BYTES - 1)
+    frames.write_content(out, parts, frames.wire_number(1), message("", "k", body), 131_072)
+    assert parts.size == 0
+    assert len(out) > len(body)
 
 
 def test_the_heartbeat_is_that_of_the_specification() -> None:
