@@ -140,6 +140,10 @@ class Medium(ABC):
     def list(self) -> frozenset[str]:
         """Return the names of all blobs. Raises ReadFailed."""
 
+    def foreign_names(self) -> frozenset[str]:
+        """Return what is found beside the blobs and is none, for a warning. Raises ReadFailed."""
+        return frozenset()
+
     @abstractmethod
     def delete(self, name: str) -> None:
         """Delete the blob. A `read` of it that has begun is not affected.

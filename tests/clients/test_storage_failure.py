@@ -24,7 +24,7 @@ from leveret_storage.format.file_header import (
     READABLE_VERSIONS,
 )
 from tests.clients.peers import MEGABYTE, Numbered, Peer, Peers, Sender, log_lines
-from tests.support.brokers import FEW_CONNECTIONS, BrokerError, Leveret, wait_until
+from tests.support.brokers import FEW_CONNECTIONS, BrokerError, Leveret, leveret_command, wait_until
 
 PERSISTENT = commands.Basic.Properties(delivery_mode=2)
 SHIM_SOURCE = Path(__file__).parents[1] / "support" / "failing_sync.c"
@@ -303,6 +303,51 @@ class TestRefusals:
             assert line == (
                 f"{broker.data_dir} is in use by process {broker.pid} on {socket.gethostname()}"
             )
+
+    @pytest.mark.parametrize("left", [None, 0, 29, 1 / 3])
+    def test_a_log_that_was_cut_or_deleted_is_damage(self, data: Path, left: float | None) -> None:
+        """Of a broker that was stopped all is there, so that no start takes it for a crash."""
+        with Leveret(data_dir=data) as broker:
+            assert broker.stop() == 0
+        blobs = data / "blobs"
+        log = max(blobs.glob("log-*"))
+        if left is None:
+            log.unlink()
+        else:
+            size = log.stat().st_size
+            os.truncate(log, int(left * size) if left < 1 else int(left))
+
+        line = refusal(data)
+
+        assert line.startswith(f"{log.name}: damaged from offset ")
+        assert line.endswith("start with --salvage to set this range aside and start without it")
+        checked = subprocess.run(
+            [*leveret_command()[0], "log", "check", str(data)],
+            env={**os.environ, **leveret_command()[1]},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert checked.returncode == 1
+        assert f"damaged: {log}: offset " in checked.stdout
+        with Leveret("--salvage", data_dir=data) as broker:
+            assert "damage set aside" in broker.log_text()
+
+    def test_what_is_no_file_of_the_storage_is_named_and_left(self, data: Path) -> None:
+        blobs = data / "blobs"
+        (blobs / "a-directory").mkdir()
+        (blobs / "notes.txt").write_text("foreign")
+        (blobs / ".hidden").write_text("foreign")
+
+        with Leveret(data_dir=data) as broker:
+            text = broker.log_text()
+            before_ready = text[: text.index("leveret ready")]
+            for name in ("a-directory", "notes.txt", ".hidden"):
+                assert f"{blobs / name}" in before_ready
+            assert broker.stop() == 0
+        assert (blobs / "notes.txt").read_text() == (blobs / ".hidden").read_text() == "foreign"
+        assert (blobs / "a-directory").is_dir()
 
     def test_data_of_another_node_names_both(self, data: Path) -> None:
         line = refusal(data, LEVERET_SERVER_NODE_NAME="second")

@@ -262,6 +262,17 @@ class FaultyMedium(Medium):
         inode = self._state.names[name]
         inode.content[offset] ^= 1 << bit
 
+    def truncate(self, name: str, size: int) -> None:
+        """Cut a blob to its first bytes, as something outside the storage may do."""
+        inode = self._state.names[name]
+        del inode.content[size:]
+        inode.sync()
+
+    def lose(self, name: str) -> None:
+        """Remove a blob, as something outside the storage may do."""
+        self._state.set_name(name, None)
+        self._state.sync_names()
+
     def usurp(self, epoch: int, data: bytes = b"") -> None:
         """Another owner takes the medium with an epoch above the one that is there."""
         assert epoch > self._state.epoch

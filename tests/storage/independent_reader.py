@@ -144,7 +144,7 @@ class Store:
         if head[0] != 1:
             raise Unknown(f"head of kind {head[0]}")
         owner = msgpack(Cursor(head[9:]))
-        if set(owner) != {"node"}:
+        if not {"node"} <= set(owner) <= {"node", "log_segment", "log_bytes"}:
             raise Unknown(f"fields of the head: {sorted(owner)}")
         self.node = owner["node"]
         blobs = sorted((directory / "blobs").iterdir())

@@ -1,9 +1,11 @@
 """The owner of a store in the tests of stores: its callbacks, and executors that step."""
 
+from collections.abc import Callable
 from copy import deepcopy
 
 from leveret_storage.errors import StorageError
 from leveret_storage.format.entries import StoredMessage
+from leveret_storage.recovery.log_end import LogEnd, note_nothing
 from leveret_storage.recovery.recover import Recovery, recover
 from leveret_storage.segments.queue_journal import QueueJournal
 from leveret_storage.store.limits import LOG_SEGMENTS_MAX, StoreLimits
@@ -23,6 +25,7 @@ class Owner:
         log_segment_bytes: int = 10**6,
         queue_segment_bytes: int = 10**6,
         log_segments_max: int = LOG_SEGMENTS_MAX,
+        note_log_end: Callable[[LogEnd], None] = note_nothing,
     ) -> None:
         self.medium = medium
         self.writing, self.reading = StepExecutor(), StepExecutor()
@@ -39,6 +42,7 @@ class Owner:
             snapshot=lambda: list(self.definitions),
             synced=lambda: self.synced.append(int(self.store.synced)),
             failed=self.failures.append,
+            note_log_end=note_log_end,
             limits=StoreLimits(log_segment_bytes, queue_segment_bytes, log_segments_max, 1000),
         )
         for number, found in self.recovery.queues.items():

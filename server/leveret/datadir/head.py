@@ -1,27 +1,43 @@
-"""The data in the head of a broker's medium: a msgpack map that names the node whose data it is.
+"""The data in the head of a broker's medium: a msgpack map that names the node whose data it is,
+and says how much of the commit log was durable when it was written.
 
 The rules for its fields are those for the fields of definitions (FORMAT.md): one that this program
 does not know ends the start, as writing the head again would drop it.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from leveret_storage.errors import Damaged, UnknownFormat, not_known
 from leveret_storage.format.file_header import HEAD_DATA_OFFSET
 from leveret_storage.medium import Medium
+from leveret_storage.recovery.log_end import NOT_NOTED, LogEnd
 
 NODE_NAME: Final = "node"
+LOG_SEGMENT: Final = "log_segment"
+LOG_BYTES: Final = "log_bytes"
+_FIELDS: Final = (NODE_NAME, LOG_SEGMENT, LOG_BYTES)
 
 
-def encode_head_data(node_name: str) -> bytes:
+class HeadData(NamedTuple):
     """The data of a head."""
-    return msgspec.msgpack.encode({NODE_NAME: node_name})
+
+    node_name: str | None
+    """The name of the node whose data a medium has; None if it has none."""
+    log_end: LogEnd = NOT_NOTED
 
 
-def read_node_name(medium: Medium) -> str | None:
-    """The name of the node whose data a medium has; None if it has none.
+def encode_head_data(node_name: str, log_end: LogEnd = NOT_NOTED) -> bytes:
+    """The data of a head."""
+    fields: dict[str, object] = {NODE_NAME: node_name}
+    if log_end.number:
+        fields |= {LOG_SEGMENT: log_end.number, LOG_BYTES: log_end.size}
+    return msgspec.msgpack.encode(fields)
+
+
+def read_head_data(medium: Medium) -> HeadData:
+    """The data of the head of a medium.
 
     :raises UnknownFormat: if a newer program wrote the head.
     :raises Damaged: if it is damaged, or names no node.
@@ -29,18 +45,21 @@ def read_node_name(medium: Medium) -> str | None:
     """
     _, data = medium.read_head()
     if not data:
-        return None
+        return HeadData(None)
     try:
         fields = msgspec.msgpack.decode(data, type=dict[str, object])
     except msgspec.MsgspecError:
         raise Damaged("head: it names no node") from None
     for name in fields:
-        if name != NODE_NAME:
+        if name not in _FIELDS:
             raise UnknownFormat(not_known(f"a field {name!r}")).at("head", HEAD_DATA_OFFSET)
     node_name = fields.get(NODE_NAME)
     if not isinstance(node_name, str):
         raise Damaged("head: it names no node")
-    return node_name
+    number, size = fields.get(LOG_SEGMENT, 0), fields.get(LOG_BYTES, 0)
+    if not isinstance(number, int) or not isinstance(size, int) or number < 0 or size < 0:
+        raise Damaged("head: impossible fields")
+    return HeadData(node_name, LogEnd(number, size))
 
 
 def check_head(medium: Medium) -> str:
@@ -50,7 +69,7 @@ def check_head(medium: Medium) -> str:
     :raises StorageError: if it cannot be read.
     """
     try:
-        read_node_name(medium)
+        read_head_data(medium)
     except Damaged as error:
         return str(error)
     return ""

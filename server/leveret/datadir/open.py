@@ -15,7 +15,7 @@ from functools import partial
 from typing import Final
 
 from leveret.config import Config
-from leveret.datadir.head import encode_head_data, read_node_name
+from leveret.datadir.head import encode_head_data, read_head_data
 from leveret.datadir.salvage import check_known, salvage_medium, set_head_aside
 from leveret.engine.broker import Broker
 from leveret.logging import get_logger
@@ -23,6 +23,7 @@ from leveret_storage.errors import StorageError
 from leveret_storage.media.executor import ThreadExecutor
 from leveret_storage.media.locations import directory_of, open_medium
 from leveret_storage.medium import Medium
+from leveret_storage.recovery.log_end import NOT_NOTED, LogEnd
 
 SWITCH_INTERVAL_S: Final = 0.0001
 """Seconds after which a thread that waits for the interpreter lock requests it. Python's default of
@@ -65,27 +66,43 @@ class Storage:
             if salvage:
                 check_known(medium)
                 set_head_aside(medium)
-            _check_owner(medium, node_name)
+            log_end = _check_owner(medium, node_name)
+            take: Callable[[], None] | None = partial(_take, medium, node_name, log_end)
             if salvage:
-                _take(medium, node_name)
-                salvage_medium(medium)
+                _take(medium, node_name, log_end)
+                take = None
+                salvage_medium(medium, log_end)
+                log_end = NOT_NOTED
             self._medium = medium
-            self._open(config, broker, None if salvage else partial(_take, medium, node_name))
+            self._open(config, broker, take, log_end)
         except (StorageError, StorageRefused) as error:
             if medium is not None:
                 medium.close()
             raise StorageRefused(f"storage.data_dir: {config.storage.data_dir}: {error}") from None
 
-    def _open(self, config: Config, broker: Broker, take: Callable[[], None] | None) -> None:
+    def _open(
+        self, config: Config, broker: Broker, take: Callable[[], None] | None, log_end: LogEnd
+    ) -> None:
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         writing = ThreadExecutor("leveret-write", self._post, self._set_full)
         reading = ThreadExecutor("leveret-read", self._post)
         sync = config.storage.sync
         hosted = broker.open_store(
-            self._medium, writing, reading, self._fail, sync == "commit", take=take
+            self._medium,
+            writing,
+            reading,
+            self._fail,
+            sync == "commit",
+            take=take,
+            log_end=log_end,
+            note_log_end=partial(_note_log_end, self._medium, config.server.node_name),
         )
         for line in hosted.torn:
             logger.warning("torn end cut", file=line)
+        for name in hosted.foreign:
+            logger.warning(
+                "ignored: not a file of the storage", file=f"{self.directory / 'blobs' / name}"
+            )
         self._store = hosted.store
         if sync == "interval":
             self._interval_s = config.storage.sync_interval / 1000
@@ -152,21 +169,29 @@ def warn_of_unused_data(config: Config) -> None:
         )
 
 
-def _check_owner(medium: Medium, node_name: str) -> None:
-    """Check that a medium has the data of this node, or none.
+def _check_owner(medium: Medium, node_name: str) -> LogEnd:
+    """Check that a medium has the data of this node, or none, and return its note of the log's end.
 
     :raises StorageRefused: if it has another node's.
     :raises StorageError: if its head cannot be read.
     """
-    owner = read_node_name(medium)
+    head = read_head_data(medium)
+    owner = head.node_name
     if owner not in (None, node_name):
         raise StorageRefused(
             f"holds the data of the node {owner!r}, and this one is {node_name!r}"
             " (server.node_name)"
         )
+    return head.log_end
 
 
-def _take(medium: Medium, node_name: str) -> None:
+def _take(medium: Medium, node_name: str, log_end: LogEnd) -> None:
     """Become the owner of a medium. It was read before, while its lock excluded other processes."""
     epoch, _ = medium.read_head()
-    medium.write_head(epoch, epoch + 1, encode_head_data(node_name))
+    medium.write_head(epoch, epoch + 1, encode_head_data(node_name, log_end))
+
+
+def _note_log_end(medium: Medium, node_name: str, log_end: LogEnd) -> None:
+    """Note how much of the log is durable, so that a start finds out if it is missing."""
+    epoch, _ = medium.read_head()
+    medium.write_head(epoch, epoch, encode_head_data(node_name, log_end))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from leveret.datadir.dump import Plain, plain_definitions, plain_message, restored
-from leveret.datadir.head import check_head
+from leveret.datadir.head import check_head, read_head_data
 from leveret.engine.queues.priority_backlog import within_priority
 from leveret.engine.routing.sink import Sink
 from leveret.engine.vhost import VirtualHost
@@ -21,6 +21,7 @@ from leveret_storage.media.filesystem import FilesystemMedium
 from leveret_storage.medium import Medium
 from leveret_storage.recovery.directory_snapshot import DirectorySnapshot
 from leveret_storage.recovery.inspection import Inspection, inspect
+from leveret_storage.recovery.log_end import NOT_NOTED
 from leveret_storage.recovery.recover import recover
 from leveret_storage.recovery.recovered_queue import LoggedMessages, RecoveredQueue
 from leveret_storage.segments.segment_writer import log_number, queue_numbers, read_record
@@ -79,8 +80,9 @@ def read_contents(medium: Medium, damaged: ReportDamage) -> Contents:
     :raises UnknownFormat: if a newer program wrote any of it.
     :raises StorageError: if it cannot be read.
     """
-    check_head(medium)
-    found = recover(medium, damaged)
+    damage = check_head(medium)
+    log_end = NOT_NOTED if damage else read_head_data(medium).log_end
+    found = recover(medium, damaged, log_end=log_end)
     vhosts, sinks = restored(found.definitions)
     log = [number for number, _ in found.log]
     return Contents(medium, vhosts, sinks, found.queues, log, found.torn)
@@ -106,14 +108,22 @@ def check(medium: Medium, directory: Path) -> Findings:
     """
     seen = inspect(medium)
     blobs = directory / "blobs"
+    damages = list(seen.damages)
+    inspected = {(damage.blob, damage.offset) for damage in damages}
+
+    def found_by_start(damage: Damage) -> None:
+        if (damage.blob, damage.offset) not in inspected:
+            damages.append(damage)
+
+    head = check_head(medium)
+    log_end = NOT_NOTED if head else read_head_data(medium).log_end
+    definitions = recover(medium, found_by_start, log_end=log_end).definitions
     problems = [
         f"{blobs / damage.blob}: offset {damage.offset} to {damage.end}: {damage.why}"
-        for damage in seen.damages
+        for damage in damages
     ]
-    head = check_head(medium)
     if head:
         problems.append(head)
-    definitions = recover(medium, lambda damage: None).definitions
     try:
         restored(definitions)
     except Damaged as error:

@@ -13,6 +13,7 @@ from leveret.logging import get_logger
 from leveret_storage.errors import Damaged
 from leveret_storage.medium import Medium
 from leveret_storage.recovery.inspection import inspect
+from leveret_storage.recovery.log_end import LogEnd
 from leveret_storage.recovery.recover import Recovery, recover
 from leveret_storage.recovery.salvage import salvage
 
@@ -34,12 +35,13 @@ def check_known(medium: Medium) -> None:
     restored(recover(medium, lambda damage: None).definitions)
 
 
-def salvage_medium(medium: Medium) -> None:
+def salvage_medium(medium: Medium, log_end: LogEnd) -> None:
     """Repair a medium that this process has taken.
 
+    :param log_end: what its head noted of the end of the log.
     :raises StorageError: if the data cannot be read or written.
     """
-    done = salvage(medium, rewritten)
+    done = salvage(medium, rewritten, log_end)
     for lost in done.lost:
         log.warning(
             "damage set aside",

@@ -15,6 +15,7 @@ from leveret.engine.vhost import VirtualHost
 from leveret_storage.errors import StorageError
 from leveret_storage.media.executor import Executor
 from leveret_storage.medium import Medium
+from leveret_storage.recovery.log_end import NOT_NOTED, LogEnd, note_nothing
 
 
 class Broker:
@@ -57,6 +58,8 @@ class Broker:
         sync: bool = True,
         vhosts: Iterable[str] | None = None,
         take: Callable[[], None] | None = None,
+        log_end: LogEnd = NOT_NOTED,
+        note_log_end: Callable[[LogEnd], None] = note_nothing,
     ) -> HostedStore:
         """Restore virtual hosts from a medium, and persist them there from now on.
 
@@ -66,7 +69,7 @@ class Broker:
         :param sync: whether a batch is safe only once it is synced, or as soon as it is written.
         :param vhosts: the names of the virtual hosts that the store carries beside those that the
             medium names, each of which is in no other store; None for all there are.
-        :param take: takes the medium, as in `HostedStore`.
+        :param take: takes the medium, as in `HostedStore`, as do `log_end` and `note_log_end`.
         :raises StorageError: if the medium cannot be read, is damaged, or names a virtual host that
             another store carries.
         """
@@ -91,6 +94,8 @@ class Broker:
             failed,
             sync,
             take,
+            log_end,
+            note_log_end,
         )
         self.stores.append(hosted)
         return hosted

@@ -16,6 +16,7 @@ from leveret.limits import RESTORED_BYTES_MAX
 from leveret_storage.errors import StorageError
 from leveret_storage.media.executor import Executor
 from leveret_storage.medium import Medium
+from leveret_storage.recovery.log_end import NOT_NOTED, LogEnd, note_nothing
 from leveret_storage.recovery.recover import Recovery, recover
 from leveret_storage.recovery.recovered_queue import RecoveredQueue
 from leveret_storage.segments.queue_journal import QueueJournal
@@ -35,6 +36,8 @@ class HostedStore:
         failed: Callable[[StorageError], None],
         sync: bool = True,
         take: Callable[[], None] | None = None,
+        log_end: LogEnd = NOT_NOTED,
+        note_log_end: Callable[[LogEnd], None] = note_nothing,
     ) -> None:
         """Restore what the medium holds, and begin to write to it.
 
@@ -46,18 +49,20 @@ class HostedStore:
         :param take: takes the medium. It is called when everything has been read and found to be
             known, so that a start that is refused has changed nothing. None if this process has
             taken the medium already.
+        :param log_end: what the owner before has noted of the end of the log.
+        :param note_log_end: notes it for the next owner, as in `Store`.
         :raises UnknownFormat: if a newer program wrote any of it.
         :raises StorageError: if the medium cannot be read, or is damaged.
         """
         self.vhosts = vhosts
         """The virtual hosts that the store carries, by name."""
         self._add_vhost = add_vhost
-        found = recover(medium, spill_bytes=RESTORED_BYTES_MAX, taken=take is None)
+        found = recover(medium, spill_bytes=RESTORED_BYTES_MAX, taken=take is None, log_end=log_end)
         restored = restore(self._vhost_named, found.definitions)
         if take is not None and not found.complete:
             take()
             take = None
-            found = recover(medium, spill_bytes=RESTORED_BYTES_MAX)
+            found = recover(medium, spill_bytes=RESTORED_BYTES_MAX, log_end=log_end)
         self.store = Store(
             medium,
             writing,
@@ -66,6 +71,7 @@ class HostedStore:
             synced=self._synced,
             failed=failed,
             sync=sync,
+            note_log_end=note_log_end,
         )
         self.definition_log = DefinitionLog(self.store)
         sinks = {number: sink for number, sink in restored.items() if not sink.deleted}
@@ -73,12 +79,18 @@ class HostedStore:
         if take is not None:
             # Not before: the runs of delayed stores are read only here.
             take()
-        for orphan in found.queues.values():
-            found.orphaned.extend(segment.name for segment in orphan.segments)
         self.torn = found.torn
         """A line for each torn end that was cut: the file, the offset and the reason."""
-        self.store.start(found._replace(next_queue=max(found.next_queue, *restored, 0) + 1))
-        for vhost in vhosts.values():
+        self.foreign = found.foreign
+        """Names among the blobs that no store writes; nothing was done with them."""
+        self._start(found, max(restored, default=0))
+
+    def _start(self, found: Recovery, highest_number: int) -> None:
+        """Begin to write, without the segments of queues that no definition names."""
+        for orphan in found.queues.values():
+            found.orphaned.extend(segment.name for segment in orphan.segments)
+        self.store.start(found._replace(next_queue=max(found.next_queue, highest_number) + 1))
+        for vhost in self.vhosts.values():
             # Not before: restored definitions would be written again.
             vhost.attach_store(self.definition_log)
 

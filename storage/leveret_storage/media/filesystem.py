@@ -17,7 +17,7 @@ How it becomes durable:
   MediumFull; an append cuts off what it had written. Every other error in writing, and every error
   of a sync, ends the medium (io_errors.py).
 
-Files in blobs/ whose name is not a blob's are ignored.
+Files in blobs/ whose name is not a blob's are ignored; `foreign_names` has them.
 """
 
 import os
@@ -244,6 +244,13 @@ class FilesystemMedium(Medium):
         self._check_open()
         try:
             return frozenset(name for name in os.listdir(self._blobs_fd) if is_name(name))
+        except OSError as error:
+            raise self._errors.unread(BLOBS_NAME, error) from error
+
+    def foreign_names(self) -> frozenset[str]:
+        self._check_open()
+        try:
+            return frozenset(name for name in os.listdir(self._blobs_fd) if not is_name(name))
         except OSError as error:
             raise self._errors.unread(BLOBS_NAME, error) from error
 

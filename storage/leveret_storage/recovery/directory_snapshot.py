@@ -46,7 +46,11 @@ class DirectorySnapshot(Medium):
         self._medium: Final = FilesystemMedium(directory, read_only=True)
         self._files: dict[str, _Opened] = {}
         self._blobs = str(directory / "blobs")
+        self._head = (0, b"")
         try:
+            # Before the blobs: it may speak of a log segment that is deleted meanwhile, and must
+            # not of one that is not there yet.
+            self._head = self._medium.read_head()
             for _ in range(ATTEMPTS_MAX):
                 if self._open_all():
                     return
@@ -102,8 +106,11 @@ class DirectorySnapshot(Medium):
     def list(self) -> frozenset[str]:
         return frozenset(self._files)
 
+    def foreign_names(self) -> frozenset[str]:
+        return self._medium.foreign_names()
+
     def read_head(self) -> tuple[int, bytes]:
-        return self._medium.read_head()
+        return self._head
 
     def free_bytes(self) -> int:
         return self._medium.free_bytes()

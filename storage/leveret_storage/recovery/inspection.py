@@ -6,7 +6,7 @@ A start reads only the beginnings of runs; `leveret log check` and a salvage nee
 
 from dataclasses import dataclass, field
 
-from leveret_storage.errors import Damaged, UnknownFormat
+from leveret_storage.errors import Damaged, ReadFailed, UnknownFormat
 from leveret_storage.format import entries
 from leveret_storage.format.file_header import RECORD_HEADER_BYTES
 from leveret_storage.format.record_reader import Damage, Record, RecordReader, Torn
@@ -66,9 +66,16 @@ def inspect(medium: Medium) -> Inspection:
 def _inspect_blob(medium: Medium, name: str) -> BlobReport:
     numbers = queue_numbers(name)
     report = BlobReport(name, None if numbers is None else numbers[0], medium.size(name))
-    reader = RecordReader(medium, name)
+    is_known = numbers is not None or log_number(name) is not None
+    try:
+        reader = RecordReader(medium, name)
+    except ReadFailed:
+        if is_known:
+            raise
+        report.damages.append(Damage(name, 0, report.size, "no file of the storage"))
+        return report
     check_blob_kind(name, reader.header)
-    if numbers is None and log_number(name) is None:
+    if not is_known:
         report.damages.append(Damage(name, 0, report.size, "no blob has such a name"))
         return report
     expected = LOG_KIND if numbers is None else QUEUE_KIND

@@ -16,11 +16,12 @@ segment counts as written only if a mark proves it.
 from collections.abc import Callable
 from typing import NamedTuple, NoReturn
 
-from leveret_storage.errors import Damaged, UnknownFormat
+from leveret_storage.errors import Damaged, ReadFailed, UnknownFormat
 from leveret_storage.format import entries
 from leveret_storage.format.entries import Entry, StoredDefinition
 from leveret_storage.format.record_reader import Damage, Record, RecordReader, Torn, describe
 from leveret_storage.medium import Medium
+from leveret_storage.recovery.log_end import NOT_NOTED, LogEnd, find_lost_log
 from leveret_storage.recovery.log_scan import scan_batch
 from leveret_storage.recovery.recovered_queue import RecoveredQueue, memory_bytes
 from leveret_storage.recovery.segment_scan import FoundSegment, scan_segment
@@ -50,6 +51,10 @@ class Recovery(NamedTuple):
     """Queue segments whose queue does not exist any more."""
     unproven: list[Entry]
     """Messages at the end of the log that no sync is known to have covered."""
+    unknown: list[str]
+    """Queue segments that were reported as damaged because no log says what they are."""
+    foreign: list[str]
+    """Names among the blobs that no store writes; nothing is done with them."""
     complete: bool = True
     """False if messages were dropped because of `spill_bytes` and the medium was not taken: see
     `recover`."""
@@ -70,6 +75,7 @@ def recover(
     thorough: bool = False,
     spill_bytes: int = 0,
     taken: bool = True,
+    log_end: LogEnd = NOT_NOTED,
 ) -> Recovery:
     """Read everything that a start needs.
 
@@ -82,10 +88,11 @@ def recover(
     :param taken: whether this owner has taken the medium. If not, nothing is written: messages that
         take more than `spill_bytes` are dropped and the result is not `complete`, so that the
         caller takes the medium and calls this again.
+    :param log_end: what the owner before has noted of the end of the log.
     :raises Damaged: as `damaged` does.
     :raises UnknownFormat: for what a newer program wrote, naming blob and offset.
     """
-    return _Recoverer(medium, damaged, thorough, spill_bytes, taken).run()
+    return _Recoverer(medium, damaged, thorough, spill_bytes, taken, log_end).run()
 
 
 class _Recoverer:
@@ -96,12 +103,16 @@ class _Recoverer:
         thorough: bool,
         spill_bytes: int,
         taken: bool,
+        log_end: LogEnd,
     ) -> None:
         self._medium = medium
         self._on_damage = on_damage
         self._thorough = thorough
         self._spill_bytes = spill_bytes
         self._taken = taken
+        self._log_end = log_end
+        self._checkpoint_in = 0
+        """The number of the last log segment with a checkpoint."""
         self._complete = True
         self._definitions: list[StoredDefinition] = []
         self._queues: dict[int, RecoveredQueue] = {}
@@ -110,6 +121,8 @@ class _Recoverer:
         self._log: list[tuple[int, dict[int, tuple[int, int]]]] = []
         self._torn: list[str] = []
         self._orphaned: list[str] = []
+        self._unknown: list[str] = []
+        self._foreign = sorted(medium.foreign_names())
         self._segments: list[FoundSegment] = []
         self._flushed: dict[int, RangeSet] = {}
         """By queue, the positions of the runs that a sync is known to have covered."""
@@ -121,14 +134,17 @@ class _Recoverer:
         names = self._medium.list()
         log = sorted(one for name in names if (one := log_number(name)) is not None)
         segments = sorted(found for name in names if (found := queue_numbers(name)) is not None)
-        self._next_blob = max([*log, *[number for _, number in segments]], default=0) + 1
+        self._next_blob = max(self._log_end.number, *log, *[each for _, each in segments], 0) + 1
         for queue, number in segments:
             self._read_segment(queue, number)
         for number in log:
             self._read_log(number)
+        lost = find_lost_log(self._medium, log, self._checkpoint_in, self._log_end, bool(segments))
+        if lost is not None:
+            self._on_damage(lost)
         for name in sorted(names):
             if log_number(name) is None and queue_numbers(name) is None:
-                check_blob_kind(name, RecordReader(self._medium, name).header)
+                self._check_foreign(name)
         self._attach_segments()
         for recovered in self._queues.values():
             recovered.arrange()
@@ -141,8 +157,20 @@ class _Recoverer:
             self._torn,
             self._orphaned,
             [entry for _, found in self._unproven for entry in found],
+            self._unknown,
+            self._foreign,
             self._complete,
         )
+
+    def _check_foreign(self, name: str) -> None:
+        """Check that a blob with a name of another kind is none that a newer program wrote."""
+        self._foreign.append(name)
+        try:
+            reader = RecordReader(self._medium, name)
+        except ReadFailed:
+            # A directory, for example.
+            return
+        check_blob_kind(name, reader.header)
 
     def _read_segment(self, queue: int, number: int) -> None:
         found = scan_segment(self._medium, queue, number, self._on_damage, self._thorough)
@@ -160,13 +188,16 @@ class _Recoverer:
         unproven: list[tuple[int, list[Entry]]] = []
         durable = 0
         name = log_name(number)
-        reader = RecordReader(self._medium, name)
+        noted = self._log_end.size if number == self._log_end.number else 0
+        reader = RecordReader(self._medium, name, durable=noted)
         check_blob_kind(name, reader.header)
         version = 0 if reader.header is None else reader.header.version
         for record in reader:
             if isinstance(record, Damage):
                 self._on_damage(record)
                 continue
+            if record.kind == entries.CHECKPOINT:
+                self._checkpoint_in = number
             try:
                 found = self._record(record, spans, name, version)
             except Damaged as error:
@@ -292,7 +323,13 @@ class _Recoverer:
             if queue is not None:
                 queue.add_segment(found.segment, found.runs, found.durable)
                 continue
-            self._orphaned.append(found.segment.name)
+            name = found.segment.name
+            if self._checkpoint_in:
+                self._orphaned.append(name)
+            else:
+                self._unknown.append(name)
+                size = self._medium.size(name)
+                self._on_damage(Damage(name, 0, size, "the log that says what it is is lost"))
             # Power loss may restore a deleted segment, so no other queue may have its number.
             self._next_queue = max(self._next_queue, found.queue + 1)
 

@@ -26,6 +26,7 @@ from leveret_storage.format.file_header import (
 )
 from leveret_storage.format.record_reader import Damage, Record, RecordReader
 from leveret_storage.medium import Medium
+from leveret_storage.recovery.log_end import NOT_NOTED, LogEnd
 from leveret_storage.recovery.recover import Recovery, recover
 from leveret_storage.recovery.recovered_queue import LoggedMessages, RecoveredQueue
 from leveret_storage.segments.segment_writer import (
@@ -63,34 +64,40 @@ class Salvage(NamedTuple):
     """The contents of the medium afterwards."""
 
 
-def salvage(medium: Medium, rewrite: Rewrite) -> Salvage:
+def salvage(medium: Medium, rewrite: Rewrite, log_end: LogEnd = NOT_NOTED) -> Salvage:
     """Bring a medium that this owner has taken into a state that a start accepts.
 
     If nothing is damaged, nothing is changed. The caller has checked with `inspect` that no newer
     program wrote any of the data: records unknown to this program would be lost.
 
     :param rewrite: encodes the definitions that are found in the current version.
+    :param log_end: what the owner before has noted of the end of the log.
 
     :raises StorageError: if the medium cannot be read or written.
     """
     damages: list[Damage] = []
-    found = recover(medium, damages.append, thorough=True)
+    found = recover(medium, damages.append, thorough=True, log_end=log_end)
     if not damages:
         return Salvage([], found)
     lost = []
+    names = medium.list()
     for damage in damages:
-        data = medium.read(damage.blob, damage.offset, damage.end - damage.offset)
+        data = b""
+        if damage.blob in names:
+            data = medium.read(damage.blob, damage.offset, damage.end - damage.offset)
         file = medium.set_aside(f"{damage.blob}-{damage.offset}.bin", data)
         lost.append(Lost(damage, file, _contents_of(damage, data)))
     # Appends of the process before may not be durable, and the new segments depend on them.
-    for name in sorted(medium.list()):
+    for name in sorted(medium.list().difference(found.foreign)):
         medium.sync(name)
     blob = found.next_blob
     replaced: list[str] = []
     damaged = sorted({damage.blob for damage in damages})
     for name in damaged:
         numbers = queue_numbers(name)
-        if numbers is not None:
+        if name in found.unknown:
+            replaced.append(name)
+        elif numbers is not None:
             _copy_runs(medium, name, queue_name(numbers[0], blob))
             replaced.append(name)
             blob += 1

@@ -72,6 +72,8 @@ class SegmentWriter:
         self._medium = medium
         self._kind = kind
         self._created = False
+        self.synced_bytes = 0
+        """Bytes of the blob that a sync has covered, as far as calls of this class say."""
         self._salt = new_salt()
         self._deleted = False
         self._records: RecordWriter | None = None
@@ -111,6 +113,7 @@ class SegmentWriter:
         records = self._add(record)
         self._medium.append_synced(self.name, self._to_append)
         self._to_append = b""
+        self.synced_bytes = records.taken
         records.mark(records.taken)
 
     def append_synced_later(
@@ -164,6 +167,8 @@ class SegmentWriter:
         records = self._records
         if records is not None:
             self._medium.sync(self.name)
+            if not self._to_append:
+                self.synced_bytes = records.taken
             if not records.waiting:
                 records.mark(records.taken)
 

@@ -18,10 +18,11 @@ from typing import Any
 
 from mypy_extensions import i64
 
-from leveret_storage.errors import StorageError
+from leveret_storage.errors import MediumFull, StorageError
 from leveret_storage.format.entries import Entry, StoredMessage
 from leveret_storage.media.executor import Executor
 from leveret_storage.medium import Medium
+from leveret_storage.recovery.log_end import LogEnd, note_nothing
 from leveret_storage.recovery.recover import Recovery
 from leveret_storage.recovery.recovered_queue import RecoveredQueue
 from leveret_storage.segments.log_segment import LogSegment
@@ -48,6 +49,7 @@ class Store:
         synced: Callable[[], None],
         failed: Callable[[StorageError], None],
         sync: bool = True,
+        note_log_end: Callable[[LogEnd], None] = note_nothing,
         limits: StoreLimits | None = None,
     ) -> None:
         """The executors are the store's own, and closed with it.
@@ -57,6 +59,8 @@ class Store:
         :param failed: called once, with the first failure; nothing is reported as durable any more.
         :param sync: whether a batch is synced before it counts as durable. If not, it counts when
             it is written, and the owner calls `sync_written`.
+        :param note_log_end: called by the writing executor, to note in the head what the next
+            recovery has to find. It may raise a StorageError.
         """
         context = StoreContext(
             medium, writing, reading, DEFAULT_LIMITS if limits is None else limits, failed
@@ -70,6 +74,7 @@ class Store:
         self._writing = writing
         self._reading = reading
         self._on_synced = synced
+        self._note_log_end = note_log_end
         self._closed = False
         self._failure = context.failure
         self._numbers = context.numbers
@@ -108,7 +113,7 @@ class Store:
                 if queue_number in self.queues:
                     segment.spans[self.queues[queue_number]] = span
             self._log.segments.append(segment)
-        found_blobs = sorted(self._medium.list() - set(recovery.orphaned))
+        found_blobs = sorted(self._medium.list().difference(recovery.orphaned, recovery.foreign))
 
         def sync_found() -> None:
             for name in found_blobs:
@@ -124,8 +129,23 @@ class Store:
         self._begin_segment(recovery.unproven)
         # The deletion of their queues is durable with the checkpoint, not before.
         self._writing.submit(delete_orphaned, partial(self._answered, begun))
+        self._writing.submit(self._log_end_noter(), self._failure.check)
         for queue in self.queues.values():
             self._compactor.examine(queue)
+
+    def _log_end_noter(self) -> Callable[[], None]:
+        """A job of the writing executor that notes what is durable of the current log segment."""
+        segment = self._log.segments[-1]
+        note = self._note_log_end
+
+        def note_log_end() -> None:
+            try:
+                note(LogEnd(segment.number, segment.writer.synced_bytes))
+            except MediumFull:
+                # An older note holds as well, and the batches that follow must not wait for this.
+                return
+
+        return note_log_end
 
     # --- the open batch ---------------------------------------------------------------------
 
@@ -325,5 +345,7 @@ class Store:
                 writer.sync_and_mark()
 
         self._writing.submit(sync, self._failure.check)
+        if self._log.segments:
+            self._writing.submit(self._log_end_noter(), self._failure.check)
         self._writing.close()
         self._reading.close()
