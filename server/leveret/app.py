@@ -12,13 +12,14 @@ import os
 import resource
 import signal
 import sys
-from typing import Final
+from typing import Any, Final
 
 import uvloop
 
 from leveret.config import Config
 from leveret.datadir.open import Storage, StorageRefused, warn_of_unused_data
 from leveret.engine.broker import Broker
+from leveret.limits import UNOPENED_CONNECTIONS_MAX
 from leveret.logging import configure_logging, get_logger
 from leveret.memory import retain_freed_memory
 from leveret.net.server import AmqpServer
@@ -62,12 +63,13 @@ def serve(config: Config, *, salvage: bool = False) -> None:
     """
     configure_logging(config.log)
     retain_freed_memory()
-    raise_descriptor_limit(config.amqp.max_connections)
+    sockets_max = raise_descriptor_limit(config.amqp.max_connections)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(config, salvage))
+        runner.run(_serve(config, salvage, sockets_max))
 
 
-async def _serve(config: Config, salvage: bool) -> None:
+async def _serve(config: Config, salvage: bool, sockets_max: int) -> None:
+    asyncio.get_running_loop().set_exception_handler(_log_fault)
     stop = _stop_at_signals()
     broker = Broker(config)
     broker.clock.advance_to(now_ms())
@@ -78,7 +80,9 @@ async def _serve(config: Config, salvage: bool) -> None:
         warn_of_unused_data(config)
     else:
         storage = _open_storage(config, broker, stop, salvage)
-    server = AmqpServer(broker, config, None if storage is None else storage.free_bytes)
+    server = AmqpServer(
+        broker, config, None if storage is None else storage.free_bytes, sockets_max
+    )
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
@@ -140,18 +144,34 @@ def _stop_at_signals() -> asyncio.Future[str]:
     return stop
 
 
-def raise_descriptor_limit(connections: int) -> None:
-    """Raise the limit of open files to one for each connection, as far as the hard limit allows."""
-    needed = connections + DESCRIPTORS_RESERVED
+def _log_fault(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what a callback of the event loop raised: a fault of the broker, which goes on."""
+    logger.error(
+        "internal error: please report this",
+        message=context.get("message"),
+        exc_info=context.get("exception"),
+    )
+
+
+def raise_descriptor_limit(connections: int) -> int:
+    """Raise the limit of open files to one for each socket that may be open at a time, as far as
+    the hard limit allows.
+
+    :returns: how many sockets of clients may be open, so that the store always has its descriptors.
+    """
+    sockets = connections + UNOPENED_CONNECTIONS_MAX
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     infinite = resource.RLIM_INFINITY
-    if soft == infinite or soft >= needed:
-        return
-    allowed = needed if hard == infinite else min(needed, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    if allowed < needed:
+    if soft == infinite:
+        return sockets
+    wanted = sockets + DESCRIPTORS_RESERVED
+    limit = max(soft, wanted if hard == infinite else min(wanted, hard))
+    if limit > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    if limit < connections + DESCRIPTORS_RESERVED:
         logger.warning(
             "the limit of open files is too low for amqp.max_connections; raise it (ulimit -n)",
-            limit=allowed,
-            needed=needed,
+            limit=limit,
+            needed=connections + DESCRIPTORS_RESERVED,
         )
+    return min(sockets, max(limit - DESCRIPTORS_RESERVED, limit // 4))

@@ -207,13 +207,19 @@ class Leveret(Broker):
         env: Mapping[str, str] | None = None,
         data_dir: Path | None = None,
         executable: Path | None = None,
+        descriptors: int | None = None,
     ) -> None:
-        """`executable` is the `leveret` of another environment, which imports its own sources."""
+        """`executable` is the `leveret` of another environment, which imports its own sources.
+
+        The process may have no more than `descriptors` files and sockets open.
+        """
         super().__init__()
         self.data_dir = data_dir or self.directory / "data"
         command, environment = leveret_command(executable)
         where = ["--listen", f"{HOST}:0", "--data-dir", str(self.data_dir)]
         command = [*command, "serve", *where, *extra_args]
+        if descriptors is not None:
+            command = ["sh", "-c", 'ulimit -n "$0" && exec "$@"', str(descriptors), *command]
         self._spawn(command, {**environment, **(env or {})}, self.log_path)
         self._await(self._read_address, LEVERET_START_DEADLINE_S, self.log_path)
 

@@ -48,9 +48,12 @@ class ConnectionTicks:
         self._handle = None
         now = self._loop.time()
         remaining = self._remaining
-        for _ in range(min(TICK_SLICE_CONNECTIONS, len(remaining))):
-            connection = remaining.pop()
-            if connection in self._connections:
-                connection.tick(now)
-        if remaining:
-            self._handle = self._loop.call_soon(self._tick_slice)
+        try:
+            for _ in range(min(TICK_SLICE_CONNECTIONS, len(remaining))):
+                connection = remaining.pop()
+                if connection in self._connections:
+                    connection.tick(now)
+        finally:
+            # A tick that fails ends its slice: the other connections get theirs in the next one.
+            if remaining:
+                self._handle = self._loop.call_soon(self._tick_slice)

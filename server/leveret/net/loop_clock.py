@@ -41,6 +41,8 @@ class LoopClock:
     def _run_due(self) -> None:
         self._handle = None
         self._clock.advance_to(now_ms())
-        self._timers.run(self._clock.now)
-        self._scheduler.request_iteration()
-        self._arm()
+        try:
+            self._timers.run(self._clock.now)
+        finally:
+            self._scheduler.request_iteration()
+            self._arm()

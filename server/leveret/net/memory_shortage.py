@@ -18,13 +18,24 @@ COLLECTION_PAUSE: Final = 50
 """Pause after a full collection, as a multiple of its duration. With a long backlog a collection
 takes a tenth of a second and more, and frees little."""
 
+_STATM_BYTES_MAX: Final = 256
+"""Bytes of the file that are read: more than its seven numbers take."""
+
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
-def resident_bytes() -> int:
-    """Resident memory of this process, in bytes."""
-    with open("/proc/self/statm", "rb") as statm:
-        return int(statm.read().split()[1]) * _PAGE_BYTES
+class ResidentMemory:
+    """Measures the resident memory of this process.
+
+    The file stays open, so that a process without a free descriptor can measure, too.
+    """
+
+    def __init__(self) -> None:
+        self._statm_fd = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+
+    def resident_bytes(self) -> int:
+        """Resident memory, in bytes."""
+        return int(os.pread(self._statm_fd, _STATM_BYTES_MAX, 0).split()[1]) * _PAGE_BYTES
 
 
 class Reclaimer:
@@ -56,11 +67,11 @@ class MemoryShortage:
     def __init__(
         self,
         limit_bytes: int,
-        resident: Callable[[], int] = resident_bytes,
+        resident: Callable[[], int] | None = None,
         reclaim: Callable[[], None] | None = None,
     ) -> None:
         self.limit_bytes = limit_bytes
-        self._resident = resident
+        self._resident = resident or ResidentMemory().resident_bytes
         self._reclaim = reclaim or Reclaimer().reclaim
 
     def is_short(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Final
 from leveret.addresses import Address, parse_address
 from leveret.config import DEFAULT_LISTEN, Config
 from leveret.engine.broker import Broker
-from leveret.limits import LISTEN_BACKLOG, UNOPENED_CONNECTIONS_MAX
+from leveret.limits import LISTEN_BACKLOG
 from leveret.logging import get_logger
 from leveret.memory import memory_limit_bytes
 from leveret.net.alarms import Alarms, Resource
@@ -33,11 +33,21 @@ class AmqpServer:
     """Serves one broker on the configured addresses."""
 
     def __init__(
-        self, broker: Broker, config: Config, free_bytes: Callable[[], int] | None
+        self,
+        broker: Broker,
+        config: Config,
+        free_bytes: Callable[[], int] | None,
+        sockets_max: int,
     ) -> None:
-        """`free_bytes` measures free disk; None for a broker that uses no disk."""
+        """`free_bytes` measures free disk; None for a broker that uses no disk.
+
+        :param sockets_max: sockets of clients that may be open, with those that are logging in.
+        """
         self._broker = broker
         self._config = config
+        self._sockets_max = sockets_max
+        self._refused = 0
+        """Sockets refused since the last tick because there were too many."""
         self._transports: set[AmqpTransport] = set()
         self._servers: list[asyncio.Server] = []
         alarms = Alarms(self._alarm_changed)
@@ -127,16 +137,17 @@ class AmqpServer:
 
         :returns: False if there are too many, or the server stops.
         """
-        limit = self._config.amqp.max_connections + UNOPENED_CONNECTIONS_MAX
         if self._stopped is not None:
             logger.warning("connection refused: the broker stops")
             return False
-        if len(self._transports) >= limit:
-            logger.warning(
-                "connection refused: too many sockets; see amqp.max_connections",
-                sockets=len(self._transports),
-                max_connections=self._config.amqp.max_connections,
-            )
+        if len(self._transports) >= self._sockets_max:
+            if self._refused == 0:
+                logger.warning(
+                    "connection refused: too many sockets; see amqp.max_connections and ulimit -n",
+                    sockets=len(self._transports),
+                    max_connections=self._config.amqp.max_connections,
+                )
+            self._refused += 1
             return False
         self._transports.add(transport)
         return True
@@ -150,14 +161,25 @@ class AmqpServer:
     # --- time and alarms ----------------------------------------------------------------------
 
     def _tick(self) -> None:
-        self._ticks.start_pass()
-        for guard in self._guards:
-            guard.check()
-        self._dropped_dead_letters.report(self._loop.time())
-        # No client waits for acknowledgements to be logged, but they must not wait for long.
-        self._broker.compact()
-        self._broker.commit(urgent=True)
+        """Do what is done twice a second. Each part is a callback of its own: the loop reports one
+        that fails, and the others and the next tick come all the same."""
         self._timer = self._loop.call_later(TICK_S, self._tick)
+        parts: list[Callable[[], None]] = [
+            self._ticks.start_pass,
+            *(guard.check for guard in self._guards),
+            self._report_dropped,
+            self._broker.compact,
+            # No client waits for acknowledgements to be logged, but they must not wait for long.
+            partial(self._broker.commit, urgent=True),
+        ]
+        for part in parts:
+            self._loop.call_soon(part)
+
+    def _report_dropped(self) -> None:
+        self._dropped_dead_letters.report(self._loop.time())
+        if self._refused > 1:
+            logger.warning("connections refused: too many sockets", count=self._refused)
+        self._refused = 0
 
     def _received(self, count: int) -> None:
         for guard in self._guards:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import cast
 
 import pytest
@@ -114,6 +115,21 @@ def test_a_pass_that_is_not_over_is_not_started_again(loop: Loop) -> None:
 
     ticks.start_pass()
     assert ticked(connections) > len(connections)
+
+
+def test_a_connection_whose_tick_fails_takes_no_tick_from_the_others(loop: Loop) -> None:
+    class Failing(Connection):
+        def tick(self, now: float) -> None:
+            raise OSError
+
+    connections = {Connection() for _ in range(TICK_SLICE_CONNECTIONS)}
+    ticks = ticks_of(loop, connections | {Failing()})
+    runs: list[Callable[[], object]] = [ticks.start_pass]
+    while ticked(connections) < len(connections):
+        with suppress(OSError):
+            (runs.pop() if runs else loop.iterate)()
+
+    assert all(len(each.ticks) == 1 for each in connections)
 
 
 def test_a_stopped_pass_ticks_no_further_connection(loop: Loop) -> None:

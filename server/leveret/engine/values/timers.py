@@ -86,8 +86,15 @@ class Timers:
                 rung.append(timer)
             else:
                 self._stale -= 1
-        for timer in rung:
-            timer.ring()
+        count = 0
+        try:
+            for timer in rung:
+                count += 1
+                timer.ring()
+        finally:
+            # A timer that fails ends this run; the others ring in the next one.
+            for timer in rung[count:]:
+                self.set(timer, now)
 
     def _clean(self) -> None:
         """Drop the stale entries once they outnumber the others."""
