@@ -7,11 +7,13 @@ from leveret.config import Config
 from leveret.engine.access.accounts import Accounts
 from leveret.engine.hosted_store import HostedStore
 from leveret.engine.lifecycle.exchanges import predeclare
+from leveret.engine.queues.message_memory import MessageMemory
 from leveret.engine.values.clock import Clock
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.timers import Timers
 from leveret.engine.values.work import WorkQueue
 from leveret.engine.vhost import VirtualHost
+from leveret.memory import memory_limit_bytes
 from leveret_storage.errors import StorageError
 from leveret_storage.media.executor import Executor
 from leveret_storage.medium import Medium
@@ -29,6 +31,8 @@ class Broker:
         self.timers = Timers()
         self.time_slice = TimeSlice()
         self.work = WorkQueue()
+        self.memory = MessageMemory(self.work)
+        self.memory.limit(memory_limit_bytes(config.memory.limit))
         self.stores: list[HostedStore] = []
         """The stores, each with some of the virtual hosts; none if nothing is persisted."""
         self.vhosts: dict[str, VirtualHost] = {}
@@ -43,7 +47,7 @@ class Broker:
 
     def add_vhost(self, name: str) -> VirtualHost:
         """Create a virtual host with its predeclared exchanges."""
-        vhost = VirtualHost(name, self.clock, self.timers, self.time_slice, self.work)
+        vhost = VirtualHost(name, self.clock, self.timers, self.time_slice, self.work, self.memory)
         vhost.adopts_redeclared = self.config.queues.redeclare == "adopt"
         predeclare(vhost)
         self.vhosts[name] = vhost

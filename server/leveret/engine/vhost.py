@@ -11,6 +11,7 @@ from leveret.engine.flow.release import release
 from leveret.engine.persistence.definition_log import DefinitionLog
 from leveret.engine.persistence.definitions import KeysSeen, MessageReturned, SortedRunBegun
 from leveret.engine.queues.delayed_store import DelayedStore
+from leveret.engine.queues.message_memory import MessageMemory
 from leveret.engine.queues.queue import Queue
 from leveret.engine.queues.queue_host import QueueHost
 from leveret.engine.queues.redelivery import DeliveryCounts
@@ -36,9 +37,15 @@ class VirtualHost(QueueHost):
         timers: Timers | None = None,
         time_slice: TimeSlice | None = None,
         work: WorkQueue | None = None,
+        memory: MessageMemory | None = None,
     ) -> None:
+        work = work or WorkQueue()
         super().__init__(
-            clock or Clock(), timers or Timers(), time_slice or TimeSlice(), work or WorkQueue()
+            clock or Clock(),
+            timers or Timers(),
+            time_slice or TimeSlice(),
+            work,
+            memory or MessageMemory(work),
         )
         self.name = name
         self.queues: dict[str, Queue] = {}

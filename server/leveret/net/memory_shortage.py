@@ -1,7 +1,8 @@
 """The measurement of memory for its resource guard: resident memory above the limit.
 
-Above the limit the process first returns free memory to the system, because after a large backlog
-was drained free memory may be most of the resident memory.
+Near the limit the owner is told, so that it writes to disk what can be there. Above the limit the
+process first returns free memory to the system, because after a large backlog was drained free
+memory may be most of the resident memory.
 """
 
 import ctypes
@@ -13,6 +14,9 @@ from typing import Final
 
 MEMORY_CHECK_BYTES: Final = 16 * 1024 * 1024
 """Received bytes between two measurements: how far a burst can exceed the limit."""
+
+NEAR_LIMIT_PERCENT: Final = 85
+"""Share of the limit, in percent, from which on memory is released before it is short."""
 
 COLLECTION_PAUSE: Final = 50
 """Pause after a full collection, as a multiple of its duration. With a long backlog a collection
@@ -61,6 +65,10 @@ class Reclaimer:
             self._trim(0)
 
 
+def _ignore(near: bool) -> None:
+    """The default of what is called after each measurement."""
+
+
 class MemoryShortage:
     """Measures whether resident memory is above a limit."""
 
@@ -69,14 +77,20 @@ class MemoryShortage:
         limit_bytes: int,
         resident: Callable[[], int] | None = None,
         reclaim: Callable[[], None] | None = None,
+        checked: Callable[[bool], None] | None = None,
     ) -> None:
+        """`checked` is called with whether memory is near the limit, each time it was measured."""
         self.limit_bytes = limit_bytes
+        self._near_limit_bytes = limit_bytes * NEAR_LIMIT_PERCENT // 100
+        self._checked = checked or _ignore
         self._resident = resident or ResidentMemory().resident_bytes
         self._reclaim = reclaim or Reclaimer().reclaim
 
     def is_short(self) -> bool:
         """Whether memory is above the limit after free memory was returned to the system."""
-        if self._resident() <= self.limit_bytes:
+        resident = self._resident()
+        self._checked(resident > self._near_limit_bytes)
+        if resident <= self.limit_bytes:
             return False
         self._reclaim()
         return self._resident() > self.limit_bytes

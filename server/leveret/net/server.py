@@ -51,7 +51,9 @@ class AmqpServer:
         self._transports: set[AmqpTransport] = set()
         self._servers: list[asyncio.Server] = []
         alarms = Alarms(self._alarm_changed)
-        self._memory = MemoryShortage(memory_limit_bytes(config.memory.limit))
+        self._memory = MemoryShortage(
+            memory_limit_bytes(config.memory.limit), checked=broker.memory.check
+        )
         self._guards = [
             ResourceGuard(
                 self._memory.is_short, MEMORY_CHECK_BYTES, partial(alarms.set, Resource.MEMORY)

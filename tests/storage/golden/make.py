@@ -53,15 +53,15 @@ def serve(directory: str) -> None:
     # The modules that tell the engine the time import the function when they are imported.
     wall_clock.now_ms = now_ahead_ms
     from leveret.cli import main
-    from leveret.engine.queues import chunks, fifo_backlog, queue_host
+    from leveret.engine.queues import message_memory, queue_host
     from leveret_storage.store import store
     from leveret_storage.store.limits import StoreLimits
 
     limits = queue_host.DelayedStoreLimits(memtable_messages=3, memtables_max=2, block_messages=2)
     for module, name, value in (
-        (chunks, "CHUNK_MESSAGES", 4),
-        (fifo_backlog, "CHUNK_MESSAGES", 4),
-        (chunks, "CHUNKS_IN_MEMORY", 1),
+        # Four messages, by their overhead alone.
+        (message_memory, "CHUNK_COST_MAX", 2048),
+        (message_memory, "CHUNKS_IN_MEMORY", 1),
         (queue_host, "DelayedStoreLimits", lambda: limits),
         (store, "DEFAULT_LIMITS", StoreLimits(3000, 1200, 2, 0)),
     ):

@@ -11,20 +11,22 @@ Deliberately elsewhere: delivery counts and delayed retries (`redelivery.py`), a
 are dropped when (`limit_enforcer.py`).
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 
 from mypy_extensions import i64
 
+from leveret.engine.queues.message_memory import MemoryHolder
 from leveret.engine.values.message import Message
 from leveret_storage.recovery.recovered_queue import RecoveredQueue
 from leveret_storage.segments.queue_journal import QueueJournal
 from leveret_storage.store.store import Store
 
 
-class Backlog(ABC):
-    """Messages in order of delivery. Never use it in `isinstance`: it is a compiled `ABC`."""
+class Backlog(MemoryHolder):
+    """Messages in order of delivery."""
 
     def __init__(self, first_position: i64) -> None:
+        super().__init__()
         self.count: i64 = 0
         """Messages, in memory and on disk."""
         self.bytes: i64 = 0

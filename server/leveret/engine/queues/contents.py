@@ -29,9 +29,9 @@ class QueueContents:
         self.priority_levels = max(int(settings.max_priority), 0) + 1
         """Number of priorities, each of which has a journal of its own in the store."""
         self.backlog: Backlog = (
-            FifoBacklog(loaded)
+            FifoBacklog(loaded, host.memory)
             if self.priority_levels == 1
-            else PriorityBacklog(loaded, self.priority_levels - 1)
+            else PriorityBacklog(loaded, host.memory, self.priority_levels - 1)
         )
         """The ready messages."""
         self.redeliveries: Redeliveries | None = None

@@ -4,41 +4,81 @@ Appending and popping are list operations at the list's end, which cost nothing 
 list that grows at its end; the head is a reversed list, popped from its end; between them are
 chunks (`chunks.py`). Messages that were requeued precede all that were never popped, and are in a
 heap by position.
+
+The memory that this takes is charged in steps (`message_memory.py`): the tail may cost so much, and
+charges more when it is full. When memory is needed, the head and the tail become chunks, which are
+written, dropped, and read again when the next message is asked for.
 """
 
 from collections.abc import Callable
 from heapq import heappop, heappush
+from typing import Final
 
 from mypy_extensions import i64
 
 from leveret.engine.queues.backlog import Backlog
-from leveret.engine.queues.chunks import CHUNK_BYTES, CHUNK_MESSAGES, Chunks
+from leveret.engine.queues.chunks import UNKNOWN, Chunks, cost_of
+from leveret.engine.queues.message_memory import (
+    CHUNK_COST_MAX,
+    DISK_BUSY,
+    MORE_TO_RELEASE,
+    RELEASED,
+    MessageMemory,
+    message_cost,
+)
 from leveret.engine.values.message import Message
 from leveret.engine.values.settings import NONE
+from leveret.engine.values.work import WorkQueue
+from leveret.limits import MESSAGE_OVERHEAD_BYTES
 from leveret_storage.recovery.recovered_queue import LoggedMessages, RecoveredQueue
-from leveret_storage.segments.queue_journal import QueueJournal
+from leveret_storage.segments.queue_journal import QueueJournal, Run
 from leveret_storage.store.store import Store
+
+FREE_COST: Final = 2048
+"""Bytes of memory that the tail of a backlog may take without a charge."""
+
+STEP_FACTOR: Final = 4
+"""How many times more a tail may take after each charge, up to a chunk."""
+
+RELEASED_COST_MIN: Final = 4096
+"""Bytes of memory from which on the messages of a backlog are written to disk to release it. What
+stays in memory for each run takes half a kilobyte."""
 
 
 class FifoBacklog(Backlog):
     """Messages in the order in which they arrived."""
 
     def __init__(
-        self, loaded: Callable[[], None], first_position: i64 = 0, memory_divisor: i64 = 1
+        self,
+        loaded: Callable[[], None],
+        memory: MessageMemory | None = None,
+        first_position: i64 = 0,
+        memory_divisor: i64 = 1,
     ) -> None:
         """`loaded` is called when messages have been read from disk. `memory_divisor` is how many
         times smaller than usual a chunk is: 1 for a queue, more for one priority of it."""
         super().__init__(first_position)
         self._loaded = loaded
-        self._chunk_messages = CHUNK_MESSAGES // memory_divisor
-        self._chunk_bytes = CHUNK_BYTES // memory_divisor
+        self._memory = memory or MessageMemory(WorkQueue())
+        self._memory_divisor = memory_divisor
+        self._tail_cost: i64 = 0
+        self._tail_messages_max: i64 = 0
+        self._tail_octets_max: i64 = 0
+        """What the tail may take before it is charged or full: the cost in bytes of memory, and the
+        messages and octets that cost half of it each."""
+        self._allow_tail(FREE_COST)
         self._ttl: i64 = NONE
         self._requeued: list[tuple[int, Message]] = []
         self._head: list[Message] = []
         self._head_position: i64 = 0
-        self._chunks = Chunks(self._chunk_loaded)
+        self._head_run: Run | None = None
+        """Where the messages of the head are on disk; None if they are not."""
+        self._head_cost: i64 = 0
+        """Bytes of memory that the head took when it was whole."""
+        self._chunks = Chunks(self._chunk_loaded, self._memory)
         self._tail: list[Message] = []
-        self._tail_bytes: i64 = 0
+        self._tail_octets: i64 = 0
+        """Octets of the headers and bodies of the tail."""
 
     def attach_store(self, store: Store, journal: QueueJournal | None) -> None:
         self.store = store
@@ -53,9 +93,9 @@ class FifoBacklog(Backlog):
         self.count += 1
         size: i64 = len(message.body)
         self.bytes += size
-        self._tail_bytes += size
-        if len(tail) >= self._chunk_messages or self._tail_bytes >= self._chunk_bytes:
-            self._seal_tail()
+        self._tail_octets += size + len(message.header)
+        if len(tail) >= self._tail_messages_max or self._tail_octets >= self._tail_octets_max:
+            self._extend_tail()
         return position
 
     def assign_position(self, message: Message) -> i64:
@@ -73,7 +113,10 @@ class FifoBacklog(Backlog):
         if self._head or self._requeued:
             return True
         if not self._chunks.is_empty():
-            return self._chunks.is_next_loaded()
+            if self._chunks.is_next_loaded():
+                return True
+            self._chunks.read_ahead()
+            return False
         return len(self._tail) != 0
 
     def pop(self) -> Message:
@@ -98,9 +141,11 @@ class FifoBacklog(Backlog):
     def next_expiry(self, now: i64) -> i64:
         if self._requeued:
             return self._expiry_of(self._requeued[0][1])
-        if not self.available():
-            return 0
         if not self._head:
+            if not self._chunks.is_empty() and not self._chunks.is_next_loaded():
+                return self._expiry_on_disk(now)
+            if self.count == 0:
+                return 0
             self._refill_head()
         return self._expiry_of(self._head[-1])
 
@@ -137,9 +182,11 @@ class FifoBacklog(Backlog):
         self.bytes = 0
         self._requeued = []
         self._head = []
+        self._head_run = None
         self._chunks.clear()
         self._tail = []
-        self._tail_bytes = 0
+        self._tail_octets = 0
+        self.recount()
 
     def restore(self, journal: QueueJournal, found: RecoveredQueue) -> None:
         for item in found.contents:
@@ -154,11 +201,85 @@ class FifoBacklog(Backlog):
                 self.bytes += max(item.live_bytes, 0)
         self._chunks.restore(found)
         self.next_position = max(self.next_position, found.next_position)
+        self.recount()
         self._chunks.read_ahead()
 
     def load_blocking(self) -> None:
-        if not self.available():
+        if self._head or self._requeued or self._chunks.is_empty():
+            return
+        if not self._chunks.is_next_loaded():
             self.bytes += self._chunks.load_blocking()
+
+    # --- memory -------------------------------------------------------------------------------
+
+    def activity(self) -> i64:
+        return self.next_position + self.popped_position
+
+    def recount(self) -> None:
+        cost = message_cost(self._tail_octets, len(self._tail))
+        allowed: i64 = FREE_COST
+        while allowed <= cost:
+            allowed *= STEP_FACTOR
+        self._allow_tail(min(allowed, self._memory.chunk_cost // self._memory_divisor))
+        if not self._head:
+            self._head_cost = 0
+        cost += self._head_cost + self._chunks.cost
+        self._memory.charge(self, cost if cost > FREE_COST else 0)
+
+    def release(self, idle: bool) -> int:
+        store = self.store
+        self.recount()
+        if store is None or self.charged < RELEASED_COST_MIN:
+            return RELEASED
+        if store.needs_backpressure():
+            return DISK_BUSY
+        if self.journal is None:
+            self.journal = store.add_queue(False)
+        if idle:
+            self._make_chunks()
+        more = self._chunks.release(store, self.journal, 0 if idle else 1)
+        self.recount()
+        return MORE_TO_RELEASE if more else RELEASED
+
+    def _make_chunks(self) -> None:
+        """Make chunks of the head and the tail: one of both, if nothing is between them."""
+        head, tail = self._head[::-1], self._tail
+        tail_cost = message_cost(self._tail_octets, len(tail))
+        if head:
+            head_cost = cost_of(head)
+            run = self._head_run
+            if run is None and self._chunks.is_empty() and head_cost + tail_cost <= CHUNK_COST_MAX:
+                tail = head + tail
+                tail_cost += head_cost
+            else:
+                self._chunks.add_first(self._head_position, head, run, head_cost)
+        if tail:
+            self._chunks.add(self.next_position - len(tail), tail, tail_cost)
+        self._head = []
+        self._head_run = None
+        self._tail = []
+        self._tail_octets = 0
+
+    def _allow_tail(self, cost: i64) -> None:
+        """Have the tail take so many bytes of memory before `_extend_tail` is called."""
+        self._tail_cost = cost
+        self._tail_messages_max = cost // (2 * MESSAGE_OVERHEAD_BYTES)
+        self._tail_octets_max = cost // 2
+
+    def _extend_tail(self) -> None:
+        """Charge more for the tail, or make a chunk of it if it is full."""
+        full = self._memory.chunk_cost // self._memory_divisor
+        if self._tail_cost >= full or message_cost(self._tail_octets, len(self._tail)) >= full:
+            self._seal_tail()
+            full = self._memory.chunk_cost // self._memory_divisor
+            if self._tail_cost > full:
+                self._allow_tail(full)
+        else:
+            self._allow_tail(min(self._tail_cost * STEP_FACTOR, full))
+        self._charge()
+
+    def _charge(self) -> None:
+        self._memory.charge(self, self._tail_cost + self._head_cost + self._chunks.cost)
 
     def _first_position(self) -> i64:
         """The position of the oldest message that was never popped; else `next_position`."""
@@ -170,13 +291,26 @@ class FifoBacklog(Backlog):
 
     def _expiry_of(self, message: Message) -> i64:
         """When a message expires; 0 if never."""
+        return self._expiry(message.arrived, message.expires_at)
+
+    def _expiry(self, arrived: i64, expires_at: i64) -> i64:
         ttl = self._ttl
         if ttl == NONE:
-            return message.expires_at
-        expiry = message.arrived + ttl
-        if message.expires_at == 0 or expiry < message.expires_at:
+            return expires_at
+        expiry = arrived + ttl
+        if expires_at == 0 or expiry < expires_at:
             return expiry
-        return message.expires_at
+        return expires_at
+
+    def _expiry_on_disk(self, now: i64) -> i64:
+        """As `next_expiry`, for a message that is on disk: it is read once it has to expire."""
+        chunk = self._chunks.first()
+        if chunk.expires_at != UNKNOWN:
+            expiry = self._expiry(chunk.arrived, chunk.expires_at)
+            if expiry == 0 or expiry > now:
+                return expiry
+        self._chunks.read_ahead()
+        return 0
 
     def _refill_head(self) -> None:
         """Make the next chunk, or the tail, the head.
@@ -186,7 +320,9 @@ class FifoBacklog(Backlog):
         if self._chunks.is_empty():
             self._tail.reverse()
             self._head, self._tail = self._tail, []
-            self._tail_bytes = 0
+            self._head_run = None
+            self._head_cost = message_cost(self._tail_octets, len(self._head))
+            self._tail_octets = 0
             self._head_position = self.next_position - len(self._head)
             return
         chunk = self._chunks.pop()
@@ -195,21 +331,27 @@ class FifoBacklog(Backlog):
             # A copy, because a run that is being written needs its list as it is.
             self._head = messages[::-1]
         self._head_position = chunk.first
+        self._head_run = chunk.run
+        self._head_cost = chunk.cost
         self._chunks.read_ahead()
+        self._charge()
 
     def _seal_tail(self) -> None:
         """Add the tail, which is full, to the chunks, in memory or on disk."""
         first = self.next_position - len(self._tail)
+        cost = message_cost(self._tail_octets, len(self._tail))
         store = self.store
         if store is not None and self._chunks.belongs_on_disk():
             if self.journal is None:
                 self.journal = store.add_queue(False)
-            self._chunks.add_written(first, store.write_run(self.journal, int(first), self._tail))
+            run = store.write_run(self.journal, int(first), self._tail)
+            self._chunks.add_written(first, run, cost)
         else:
-            self._chunks.add(first, self._tail)
+            self._chunks.add(first, self._tail, cost)
         self._tail = []
-        self._tail_bytes = 0
+        self._tail_octets = 0
 
     def _chunk_loaded(self, added_bytes: int) -> None:
         self.bytes += added_bytes
+        self._charge()
         self._loaded()

@@ -15,6 +15,7 @@ from mypy_extensions import i64
 
 from leveret.engine.queues.backlog import Backlog
 from leveret.engine.queues.fifo_backlog import FifoBacklog
+from leveret.engine.queues.message_memory import MessageMemory
 from leveret.engine.values import properties
 from leveret.engine.values.message import Message
 from leveret.engine.values.settings import NONE
@@ -38,10 +39,13 @@ def within_priority(position: int) -> int:
 class PriorityBacklog(Backlog):
     """Messages by priority, then in the order in which they arrived."""
 
-    def __init__(self, loaded: Callable[[], None], max_priority: i64) -> None:
+    def __init__(
+        self, loaded: Callable[[], None], memory: MessageMemory | None, max_priority: i64
+    ) -> None:
         """`loaded` is called when messages have been read from disk."""
         super().__init__(0)
         self._loaded = loaded
+        self._memory = memory
         self._max_priority = max_priority
         self._by_priority: list[FifoBacklog | None] = [None] * (int(max_priority) + 1)
         """The backlogs by priority; None before its first message."""
@@ -186,7 +190,7 @@ class PriorityBacklog(Backlog):
 
     def _add_level(self, priority: i64, journal: QueueJournal | None) -> FifoBacklog:
         first_position = (self._max_priority - priority) << PRIORITY_SHIFT
-        level = FifoBacklog(self._level_loaded, first_position, MEMORY_DIVISOR)
+        level = FifoBacklog(self._level_loaded, self._memory, first_position, MEMORY_DIVISOR)
         level.set_ttl(self._ttl)
         if self.store is not None:
             level.attach_store(self.store, journal)

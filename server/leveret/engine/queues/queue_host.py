@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import Final, NamedTuple
 
+from leveret.engine.queues.message_memory import MessageMemory
 from leveret.engine.queues.redelivery import DeliveryCounts
 from leveret.engine.values.clock import Clock
 from leveret.engine.values.message import Message
@@ -40,12 +41,18 @@ class QueueHost(ABC):
     """What queues and delayed stores need of their virtual host."""
 
     def __init__(
-        self, clock: Clock, timers: Timers, time_slice: TimeSlice, work: WorkQueue
+        self,
+        clock: Clock,
+        timers: Timers,
+        time_slice: TimeSlice,
+        work: WorkQueue,
+        memory: MessageMemory,
     ) -> None:
         self.clock = clock
         self.timers = timers
         self.time_slice = time_slice
         self.work = work
+        self.memory = memory
         self.delayed_limits = DelayedStoreLimits()
 
     @abstractmethod
@@ -105,4 +112,4 @@ class NullHost(QueueHost):
         pass
 
 
-NULL_HOST: Final = NullHost(Clock(), Timers(), TimeSlice(), WorkQueue())
+NULL_HOST: Final = NullHost(Clock(), Timers(), TimeSlice(), WorkQueue(), MessageMemory(WorkQueue()))

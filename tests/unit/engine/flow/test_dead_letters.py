@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pamqp.commands import Basic
 
-from leveret.engine.queues.chunks import CHUNK_MESSAGES, CHUNKS_IN_MEMORY
+from leveret.engine.queues.message_memory import CHUNK_MESSAGES, CHUNKS_IN_MEMORY
 from leveret.engine.queues.queue import Queue
 from leveret.engine.values.encoded_table import HEADER_PREFIX_BYTES, check_properties
 from leveret.engine.values.message import Message

@@ -5,8 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leveret.engine.queues.backlog import Backlog
-from leveret.engine.queues.chunks import CHUNK_MESSAGES, CHUNKS_IN_MEMORY
 from leveret.engine.queues.fifo_backlog import FifoBacklog
+from leveret.engine.queues.message_memory import (
+    CHUNK_MESSAGES,
+    CHUNKS_IN_MEMORY,
+    MORE_TO_RELEASE,
+    RELEASED,
+)
 from leveret.engine.values.message import Message
 from leveret_storage.errors import StorageError
 from leveret_storage.recovery.recovered_queue import RecoveredQueue
@@ -54,7 +59,11 @@ def popped(backlog: Backlog, disk: Disk | None) -> Message:
 
 
 @pytest.mark.parametrize("on_disk", [False, True])
-@given(st.lists(st.tuples(st.sampled_from(["append", "append", "pop", "pop", "clear"]), counts)))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["append", "append", "pop", "pop", "clear", "release"]), counts)
+    )
+)
 @settings(deadline=None, max_examples=25)
 def test_a_backlog_does_what_a_list_does(on_disk: bool, steps: list[tuple[str, int]]) -> None:
     disk = Disk() if on_disk else None
@@ -67,6 +76,8 @@ def test_a_backlog_does_what_a_list_does(on_disk: bool, steps: list[tuple[str, i
             backlog.clear()
             position += len(model)
             model.clear()
+        while step == "release" and backlog.release(count != 1) == MORE_TO_RELEASE:
+            pass
         for _ in range(count):
             if step == "append":
                 body = str(backlog.next_position).encode()
@@ -102,6 +113,46 @@ def test_the_middle_of_a_deep_backlog_is_not_in_memory() -> None:
     disk.writing.run()
 
     assert living - (Traced.ended - ended) <= (CHUNKS_IN_MEMORY + 1) * CHUNK_MESSAGES
+
+
+@pytest.mark.parametrize("popped_before", [0, 3])
+def test_an_idle_backlog_releases_its_head_and_its_tail(popped_before: int) -> None:
+    disk, backlog = Disk(), FifoBacklog(ignore)
+    backlog.attach_store(disk.store, None)
+    bodies = [b"%d" % number for number in range(CHUNK_MESSAGES // 2)]
+    for body in bodies:
+        backlog.append(message(body))
+    for body in bodies[:popped_before]:
+        assert backlog.pop().body == body
+    assert backlog.charged > 0
+
+    assert backlog.release(True) == RELEASED
+    disk.writing.run()
+
+    assert backlog.charged == 0
+    assert not backlog.available()
+    disk.reading.run()
+    for number, body in enumerate(bodies[popped_before:]):
+        assert popped(backlog, disk).body == body
+        if number == 10:
+            # What is on disk already is dropped without being written again.
+            backlog.release(True)
+            assert not disk.writing.jobs
+            assert not backlog.available()
+
+
+def test_a_backlog_in_use_keeps_its_head_and_its_tail() -> None:
+    disk, backlog = Disk(), FifoBacklog(ignore)
+    backlog.attach_store(disk.store, None)
+    for number in range(DEEP):
+        backlog.append(message(b"%d" % number))
+    backlog.pop()
+    before = backlog.charged
+    while backlog.release(False) == MORE_TO_RELEASE:
+        pass
+
+    assert backlog.charged < before // 2
+    assert backlog.available()
 
 
 class Traced(bytes):

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from leveret.engine.queues.chunks import CHUNK_MESSAGES, CHUNKS_AHEAD, CHUNKS_IN_MEMORY
+from leveret.engine.queues.message_memory import CHUNK_MESSAGES, CHUNKS_AHEAD, CHUNKS_IN_MEMORY
 from leveret.engine.queues.priority_backlog import MEMORY_DIVISOR, PriorityBacklog
 from leveret.engine.routing.sink import REFUSED
 from leveret.engine.values.message import Message
@@ -235,7 +235,7 @@ def test_priorities_above_the_maximum_count_as_the_maximum(maximum: int) -> None
 
 
 def test_a_deep_queue_is_read_from_disk_by_priority() -> None:
-    disk, backlog = Disk(), PriorityBacklog(ignore, MAX_PRIORITY)
+    disk, backlog = Disk(), PriorityBacklog(ignore, None, MAX_PRIORITY)
     backlog.attach_store(disk.store, None)
     for number in range(DEEP * (MAX_PRIORITY + 1)):
         backlog.append(message(b"%d" % number, number % (MAX_PRIORITY + 1)))
@@ -250,7 +250,7 @@ def test_a_deep_queue_is_read_from_disk_by_priority() -> None:
 
 
 def test_the_middle_of_each_priority_is_not_in_memory() -> None:
-    disk, backlog = Disk(), PriorityBacklog(ignore, MAX_PRIORITY)
+    disk, backlog = Disk(), PriorityBacklog(ignore, None, MAX_PRIORITY)
     backlog.attach_store(disk.store, None)
     levels = MAX_PRIORITY + 1
     bodies = [Traced(b"%d" % number) for number in range(DEEP * levels)]

@@ -1,0 +1,218 @@
+"""The memory of messages: a share of the memory limit, divided among backlogs by use.
+
+Rules:
+- A backlog charges the bytes that its messages take in memory, in steps: what it charges is about
+  what it has at most until it charges the next step. A backlog of a few small messages charges
+  nothing. So a message that is published or popped costs no accounting.
+- The fuller the share, the less a backlog keeps in memory: smaller chunks, fewer of them, and less
+  that is read ahead.
+- When the share is full, a sweep has backlogs release memory: first those that were not used since
+  the sweep before, then all. What is on disk already is dropped, and read again when it is needed;
+  what is not is written as a run. The sweep is work that is done in slices (`values/work.py`).
+- When the memory of the process gets near its limit, a sweep releases what it can, however little
+  the share is used.
+
+Deliberately elsewhere: how a backlog releases memory (`fifo_backlog.py`, `chunks.py`), and the
+measurement of the process (`net/memory_shortage.py`).
+"""
+
+from collections import OrderedDict
+from typing import Final
+
+from mypy_extensions import i64
+
+from leveret.engine.values.time_slice import TimeSlice
+from leveret.engine.values.work import Work, WorkQueue
+from leveret.limits import MESSAGE_OVERHEAD_BYTES
+
+SHARE_DIVISOR: Final = 4
+"""The share of backlogs is this part of the memory limit, here a quarter. The rest is for the
+process itself, for what is on its way to the disk and to clients, and for unacknowledged
+messages."""
+
+CHUNK_COST_MAX: Final = 512 * 1024
+CHUNK_COST_MIN: Final = 32 * 1024
+"""Bytes of memory, the overhead of messages included, at which a chunk of a backlog is full: large
+enough that reversing or reading one costs little per message, small enough that it delays no other
+connection noticeably. The smaller size is for many backlogs under a small limit."""
+
+CHUNK_MESSAGES: Final = CHUNK_COST_MAX // (2 * MESSAGE_OVERHEAD_BYTES)
+"""Messages of a full chunk at most; their octets are at most half of its cost, too."""
+
+CHUNKS_IN_MEMORY: Final = 8
+"""Full chunks that a queue keeps in memory before the next ones go to disk."""
+
+CHUNKS_AHEAD: Final = 2
+"""Chunks that are read from disk before they are needed."""
+
+UNLIMITED: Final = 1 << 62
+"""The share of a broker without a memory limit, in bytes."""
+
+STEP_DIVISOR: Final = 16
+"""A sweep that did not release enough is repeated once this part of the share is charged on top."""
+
+
+RELEASED: Final = 0
+MORE_TO_RELEASE: Final = 1
+DISK_BUSY: Final = 2
+"""What a call of `release` leads to: there is no more to release; there is; or the disk takes no
+more at the moment."""
+
+
+def message_cost(octets: i64, messages: i64) -> i64:
+    """Bytes of memory of messages whose headers and bodies have so many octets."""
+    return octets + messages * MESSAGE_OVERHEAD_BYTES
+
+
+class MemoryHolder:
+    """What keeps messages in memory that can be on disk: the backlog of a queue."""
+
+    def __init__(self) -> None:
+        self.charged: i64 = 0
+        """Bytes that it has charged. Changed by `MessageMemory.charge` only."""
+        self.activity_seen: i64 = -1
+        """Its activity at the last visit of a sweep."""
+
+    def activity(self) -> i64:
+        """A number that changes with each use."""
+        raise NotImplementedError
+
+    def recount(self) -> None:
+        """Charge what it has in memory at the moment."""
+        raise NotImplementedError
+
+    def release(self, idle: bool) -> int:
+        """Release memory, a chunk at most that has to be written, and charge what remains.
+
+        :param idle: whether it was not used since the last sweep, so that it needs nothing.
+        :returns: `RELEASED`, `MORE_TO_RELEASE` if it is to be called again, or `DISK_BUSY`.
+        """
+        raise NotImplementedError
+
+
+class MessageMemory:
+    """The memory of the messages of one broker."""
+
+    def __init__(self, work: WorkQueue) -> None:
+        """`work` runs the sweeps."""
+        self.charged: i64 = 0
+        """Bytes of messages in memory, as their holders charged them."""
+        self.chunk_cost: i64 = CHUNK_COST_MAX
+        self.chunks_in_memory: i64 = CHUNKS_IN_MEMORY
+        self.chunks_ahead: i64 = CHUNKS_AHEAD
+        """What a backlog may keep: the cost of a full chunk, full chunks that are not on disk, and
+        chunks that are read ahead."""
+        self._work = work
+        self._share: i64 = UNLIMITED
+        self._holders: OrderedDict[MemoryHolder, None] = OrderedDict()
+        """Who has charged anything, in the order of the next visits."""
+        self._sweep_from: i64 = UNLIMITED
+        """Charged bytes from which on a sweep begins."""
+        self._sweeping = False
+        self._releases_used = False
+        """Whether the sweep also visits those that are in use."""
+        self._to_visit = 0
+        self._target: i64 = 0
+        """Charged bytes at which the sweep ends."""
+
+    def limit(self, memory_limit_bytes: i64) -> None:
+        """Set the share, for a limit of the process."""
+        self._share = memory_limit_bytes // SHARE_DIVISOR
+        self._sweep_from = self._share
+        self._adapt()
+
+    def charge(self, holder: MemoryHolder, cost: i64) -> None:
+        """Charge `cost` bytes to a holder, in place of what it charged before."""
+        before = holder.charged
+        if before == cost:
+            return
+        holder.charged = cost
+        self.charged += cost - before
+        if before == 0:
+            self._holders[holder] = None
+        elif cost == 0:
+            self._holders.pop(holder, None)
+        self._adapt()
+        if self.charged >= self._sweep_from:
+            self._begin_sweep(self._share - self._share // STEP_DIVISOR)
+
+    def check(self, short: bool) -> None:
+        """Go on with what a busy disk ended. To be called twice a second, and when much was
+        received.
+
+        :param short: whether the process gets near its limit, so that what is not in use is
+            released, however little it is.
+        """
+        if self._holders and (short or self.charged > self._share):
+            self._begin_sweep(0 if short else self._share - self._share // STEP_DIVISOR)
+
+    def _adapt(self) -> None:
+        """Compute what a backlog may keep."""
+        share = self._share
+        if self.charged * 2 <= share:
+            self.chunk_cost = CHUNK_COST_MAX
+            self.chunks_in_memory = CHUNKS_IN_MEMORY
+            self.chunks_ahead = CHUNKS_AHEAD
+            return
+        # Each has a head, a chunk that is read ahead, a full tail, and room for another chunk.
+        cost = share // (4 * max(len(self._holders), 1))
+        self.chunk_cost = min(max(cost, CHUNK_COST_MIN), CHUNK_COST_MAX)
+        self.chunks_in_memory = 2 if self.charged * 4 <= share * 3 else 0
+        self.chunks_ahead = 1
+
+    def _begin_sweep(self, target: i64) -> None:
+        if self._sweeping:
+            self._target = min(self._target, target)
+            return
+        self._sweeping = True
+        self._target = target
+        self._releases_used = False
+        self._to_visit = len(self._holders)
+        self._work.add(_Sweep(self))
+
+    def sweep(self, time_slice: TimeSlice) -> bool:
+        """Go on with the sweep; whether it has ended."""
+        while self.charged > self._target:
+            if self._to_visit <= 0:
+                if self._releases_used or self.charged < self._share:
+                    break
+                self._releases_used = True
+                self._to_visit = len(self._holders)
+                continue
+            if not self._visit_next():
+                break
+            if time_slice.is_over_now():
+                return False
+        self._sweeping = False
+        # What could not be released is not visited again for every step that is charged.
+        self._sweep_from = max(self._share, self.charged + self._share // STEP_DIVISOR)
+        return True
+
+    def _visit_next(self) -> bool:
+        """Have the next holder release memory, if it is its turn; whether the disk takes more."""
+        if not self._holders:
+            return False
+        holder = next(iter(self._holders))
+        activity = holder.activity()
+        idle = activity == holder.activity_seen
+        if idle or self._releases_used:
+            result = holder.release(idle)
+            if result != RELEASED:
+                return result == MORE_TO_RELEASE
+        else:
+            holder.recount()
+        holder.activity_seen = activity
+        self._to_visit -= 1
+        if holder in self._holders:
+            self._holders.move_to_end(holder)
+        return True
+
+
+class _Sweep(Work):
+    """The sweep under way."""
+
+    def __init__(self, memory: MessageMemory) -> None:
+        self._memory = memory
+
+    def run(self, time_slice: TimeSlice) -> bool:
+        return self._memory.sweep(time_slice)
