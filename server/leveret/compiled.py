@@ -76,6 +76,7 @@ COMPILED: Final = (
     "leveret.engine.queues.fifo_backlog",
     "leveret.engine.queues.chunks",
     "leveret.engine.queues.message_memory",
+    "leveret.engine.queues.released",
     "leveret.engine.values.field_table",
     "leveret.engine.vhost",
     "leveret_storage.format.entries",

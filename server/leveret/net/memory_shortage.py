@@ -65,7 +65,7 @@ class Reclaimer:
             self._trim(0)
 
 
-def _ignore(near: bool) -> None:
+def _ignore(near: bool, short: bool) -> None:
     """The default of what is called after each measurement."""
 
 
@@ -77,9 +77,10 @@ class MemoryShortage:
         limit_bytes: int,
         resident: Callable[[], int] | None = None,
         reclaim: Callable[[], None] | None = None,
-        checked: Callable[[bool], None] | None = None,
+        checked: Callable[[bool, bool], None] | None = None,
     ) -> None:
-        """`checked` is called with whether memory is near the limit, each time it was measured."""
+        """`checked` is called after each measurement with whether memory is near the limit, and
+        whether it is above."""
         self.limit_bytes = limit_bytes
         self._near_limit_bytes = limit_bytes * NEAR_LIMIT_PERCENT // 100
         self._checked = checked or _ignore
@@ -89,8 +90,9 @@ class MemoryShortage:
     def is_short(self) -> bool:
         """Whether memory is above the limit after free memory was returned to the system."""
         resident = self._resident()
-        self._checked(resident > self._near_limit_bytes)
-        if resident <= self.limit_bytes:
-            return False
-        self._reclaim()
-        return self._resident() > self.limit_bytes
+        if resident > self.limit_bytes:
+            self._reclaim()
+            resident = self._resident()
+        short = resident > self.limit_bytes
+        self._checked(resident > self._near_limit_bytes, short)
+        return short

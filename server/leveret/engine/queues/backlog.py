@@ -125,6 +125,14 @@ class Backlog(MemoryHolder):
         If it cannot be read, the store fails, which ends the broker.
         """
 
+    @abstractmethod
+    def release_popped(self, popped: list[tuple[int, Message]]) -> list[Message]:
+        """Have messages that were popped, and are not settled, on disk only.
+
+        :param popped: positions and messages, in the order of the positions.
+        :returns: what to keep in place of each message: itself, or a `ReleasedMessage`.
+        """
+
     def is_settled(self, position: i64) -> bool:
         """Whether a message was settled, or never written to the store."""
         journal = self.journal_at(position)

@@ -247,10 +247,10 @@ class Chunks:
 
     # --- to disk ------------------------------------------------------------------------------
 
-    def release(self, store: Store, journal: QueueJournal, kept: int) -> bool:
+    def release(self, store: Store, journal: QueueJournal, retained: int) -> bool:
         """Drop chunks from memory, and write those that are not on disk, one of them at most.
 
-        :param kept: chunks at the front that stay as they are.
+        :param retained: chunks at the front that stay as they are.
         :returns: whether there may be another one to be written.
         """
         front: list[Chunk] = []
@@ -260,7 +260,7 @@ class Chunks:
             chunk = self._chunks.popleft()
             if chunk.run is None:
                 unwritten -= 1
-            if len(front) >= kept and not chunk.loading and chunk.messages is not None:
+            if len(front) >= retained and not chunk.loading and chunk.messages is not None:
                 chunk.note_expiry()
                 if chunk.run is None:
                     chunk.run = store.write_run(journal, int(chunk.first), chunk.messages)

@@ -49,5 +49,9 @@ class Consumer(ABC):
         """Called when it was suspended: from now on the protocol has to call `Queue.resume`."""
 
     @abstractmethod
+    def memory_available(self) -> None:
+        """Called when it waited in `MessageMemory.waiting`, and memory is below the limit again."""
+
+    @abstractmethod
     def on_queue_deleted(self) -> None:
         """Called when its queue was deleted, which cancels it."""

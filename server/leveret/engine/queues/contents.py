@@ -14,8 +14,10 @@ from leveret.engine.queues.fifo_backlog import FifoBacklog
 from leveret.engine.queues.priority_backlog import PriorityBacklog
 from leveret.engine.queues.queue_host import DELIVERY_LIMIT, QueueHost
 from leveret.engine.queues.redelivery import Redeliveries, exceeds_limit, with_counts
+from leveret.engine.queues.released import ReleasedMessage
 from leveret.engine.values.message import Message
 from leveret.engine.values.settings import QueueSettings
+from leveret.errors import AmqpError, ReplyCode
 
 
 class QueueContents:
@@ -40,6 +42,9 @@ class QueueContents:
         """Whether messages that are dropped or rejected go to a dead-letter exchange."""
         self.persists_counts = False
         """Whether delivery counts of persistent messages are persisted."""
+        self._last_read: ReleasedMessage | None = None
+        """Of the released messages that were read, the one that may have its run in memory still:
+        the next one is likely to be in it."""
         self._queue_name = queue_name
         self._host = host
         self.apply(settings)
@@ -93,6 +98,8 @@ class QueueContents:
         """
         self.settle(position)
         if self.dead_letters:
+            if isinstance(message, ReleasedMessage):
+                message = self._read(message, position)
             self._host.add_dead_letter(self._queue_name, self.settings, message, reason)
 
     def pass_on_dead_letters(self) -> None:
@@ -115,7 +122,6 @@ class QueueContents:
             self.drop(message, position, DELIVERY_LIMIT)
             self.pass_on_dead_letters()
             return
-        message = with_counts(message, counts)
         if self.persists_counts and message.persistent:
             host.persist_delivery_counts(self._queue_name, int(position), counts)
         if counts.retry_at:
@@ -175,11 +181,25 @@ class QueueContents:
         self.dead_letters = False
         self.persists_counts = False
 
+    def _read(self, message: ReleasedMessage, position: i64) -> Message:
+        """A released message, read from disk while everything else waits.
+
+        :raises AmqpError: INTERNAL_ERROR if it cannot be read, which ends the broker.
+        """
+        last = self._last_read
+        if last is not None and last is not message and last.requeued == 0:
+            last.messages = None
+        self._last_read = message
+        if self.backlog.store is not None:
+            message.load_blocking(self.backlog.store)
+        if not message.is_loaded():
+            raise AmqpError(ReplyCode.INTERNAL_ERROR, "a message cannot be read from disk")
+        return message.message_at(position)
+
     def _popped(self, message: Message) -> tuple[Message, int, bool]:
         backlog = self.backlog
         position = int(backlog.popped_position)
         redeliveries = self.redeliveries
-        if redeliveries is None or backlog.redelivered or position not in redeliveries.counts:
+        if redeliveries is None or position not in redeliveries.counts:
             return message, position, backlog.redelivered
-        # It was requeued before a restart, and its headers lack the counts.
         return with_counts(message, redeliveries.counts[position]), position, True

@@ -26,6 +26,13 @@ from leveret.engine.queues.message_memory import (
     MessageMemory,
     message_cost,
 )
+from leveret.engine.queues.released import (
+    RELEASED_MESSAGES_MAX,
+    RELEASED_OCTETS_MAX,
+    ReleasedMessage,
+    ReleasedRuns,
+    body_size,
+)
 from leveret.engine.values.message import Message
 from leveret.engine.values.settings import NONE
 from leveret.engine.values.work import WorkQueue
@@ -39,6 +46,9 @@ FREE_COST: Final = 2048
 
 STEP_FACTOR: Final = 4
 """How many times more a tail may take after each charge, up to a chunk."""
+
+REQUEUED_STEP: Final = 64 * 1024
+"""Bytes of memory of requeued messages that are charged at once."""
 
 RELEASED_COST_MIN: Final = 4096
 """Bytes of memory from which on the messages of a backlog are written to disk to release it. What
@@ -69,6 +79,11 @@ class FifoBacklog(Backlog):
         self._allow_tail(FREE_COST)
         self._ttl: i64 = NONE
         self._requeued: list[tuple[int, Message]] = []
+        """A heap by position."""
+        self._requeued_cost: i64 = 0
+        """Bytes of memory of the requeued messages that are not on disk only."""
+        self._released: ReleasedRuns | None = None
+        """The runs that popped messages can be read from; None if there was none."""
         self._head: list[Message] = []
         self._head_position: i64 = 0
         self._head_run: Run | None = None
@@ -107,10 +122,19 @@ class FifoBacklog(Backlog):
     def requeue(self, message: Message, position: i64) -> None:
         heappush(self._requeued, (position, message))
         self.count += 1
-        self.bytes += len(message.body)
+        self.bytes += body_size(message, position)
+        if isinstance(message, ReleasedMessage):
+            message.requeued += 1
+            return
+        before = self._requeued_cost
+        self._requeued_cost = before + message_cost(len(message.body) + len(message.header), 1)
+        if self._requeued_cost // REQUEUED_STEP != before // REQUEUED_STEP:
+            self._charge()
 
     def available(self) -> bool:
-        if self._head or self._requeued:
+        if self._requeued:
+            return self._is_requeued_loaded()
+        if self._head:
             return True
         if not self._chunks.is_empty():
             if self._chunks.is_next_loaded():
@@ -121,8 +145,7 @@ class FifoBacklog(Backlog):
 
     def pop(self) -> Message:
         if self._requeued:
-            position, message = heappop(self._requeued)
-            self.popped_position = position
+            message = self._pop_requeued()
             self.redelivered = True
         else:
             if not self._head:
@@ -140,7 +163,7 @@ class FifoBacklog(Backlog):
 
     def next_expiry(self, now: i64) -> i64:
         if self._requeued:
-            return self._expiry_of(self._requeued[0][1])
+            return self._expiry_of_requeued()
         if not self._head:
             if not self._chunks.is_empty() and not self._chunks.is_next_loaded():
                 return self._expiry_on_disk(now)
@@ -175,12 +198,14 @@ class FifoBacklog(Backlog):
         if self.store is not None and self.journal is not None:
             self.store.delete_queue(self.journal)
             self.journal = None
+            self._released = None
 
     def clear(self) -> None:
         """Drop every message, and settle none in the store."""
         self.count = 0
         self.bytes = 0
         self._requeued = []
+        self._requeued_cost = 0
         self._head = []
         self._head_run = None
         self._chunks.clear()
@@ -205,7 +230,12 @@ class FifoBacklog(Backlog):
         self._chunks.read_ahead()
 
     def load_blocking(self) -> None:
-        if self._head or self._requeued or self._chunks.is_empty():
+        if self._requeued:
+            message = self._requeued[0][1]
+            if isinstance(message, ReleasedMessage) and self.store is not None:
+                message.load_blocking(self.store)
+            return
+        if self._head or self._chunks.is_empty():
             return
         if not self._chunks.is_next_loaded():
             self.bytes += self._chunks.load_blocking()
@@ -223,7 +253,9 @@ class FifoBacklog(Backlog):
         self._allow_tail(min(allowed, self._memory.chunk_cost // self._memory_divisor))
         if not self._head:
             self._head_cost = 0
-        cost += self._head_cost + self._chunks.cost
+        if self._released is not None:
+            self._released.prune()
+        cost += self._head_cost + self._chunks.cost + self._requeued_cost
         self._memory.charge(self, cost if cost > FREE_COST else 0)
 
     def release(self, idle: bool) -> int:
@@ -237,9 +269,90 @@ class FifoBacklog(Backlog):
             self.journal = store.add_queue(False)
         if idle:
             self._make_chunks()
-        more = self._chunks.release(store, self.journal, 0 if idle else 1)
+        more = self._release_requeued() or self._chunks.release(
+            store, self.journal, 0 if idle else 1
+        )
         self.recount()
         return MORE_TO_RELEASE if more else RELEASED
+
+    def release_popped(self, popped: list[tuple[int, Message]]) -> list[Message]:
+        store = self.store
+        if store is None:
+            return [message for _, message in popped]
+        if self.journal is None:
+            self.journal = store.add_queue(False)
+        if self._released is None:
+            self._released = ReleasedRuns()
+        return self._released.release(store, self.journal, popped)
+
+    def _release_requeued(self) -> bool:
+        """Have some requeued messages on disk only; whether there may be more."""
+        if self._requeued_cost < RELEASED_COST_MIN:
+            return False
+        self._requeued.sort()
+        at, octets = 0, 0
+        selected: list[tuple[int, Message]] = []
+        while (
+            at < len(self._requeued)
+            and len(selected) < RELEASED_MESSAGES_MAX
+            and octets < RELEASED_OCTETS_MAX
+        ):
+            entry = self._requeued[at]
+            at += 1
+            if not isinstance(entry[1], ReleasedMessage):
+                selected.append(entry)
+                octets += len(entry[1].body)
+            elif selected:
+                break
+        start = at - len(selected)
+        retained = self.release_popped(selected)
+        released = 0
+        for offset, (position, message) in enumerate(selected):
+            replacement = retained[offset]
+            if isinstance(replacement, ReleasedMessage):
+                self._requeued[start + offset] = (position, replacement)
+                replacement.requeued += 1
+                self._requeued_cost -= message_cost(len(message.body) + len(message.header), 1)
+                released += 1
+        return released != 0
+
+    def _is_requeued_loaded(self) -> bool:
+        """Whether the first requeued message is in memory; if not, it is read."""
+        message = self._requeued[0][1]
+        if not isinstance(message, ReleasedMessage) or message.is_loaded():
+            return True
+        store = self.store
+        if store is not None and not message.loading:
+            message.loading = True
+            store.read_run(message.run, _ReleasedRead(self, message).done)
+        return False
+
+    def _expiry_of_requeued(self) -> i64:
+        """As `next_expiry`, for the first requeued message."""
+        position, message = self._requeued[0]
+        if not isinstance(message, ReleasedMessage):
+            return self._expiry_of(message)
+        if not self._is_requeued_loaded():
+            return 0
+        return self._expiry_of(message.message_at(position))
+
+    def _pop_requeued(self) -> Message:
+        """Pop the first requeued message.
+
+        :raises IndexError: if it is not in memory.
+        """
+        position, message = self._requeued[0]
+        if isinstance(message, ReleasedMessage):
+            found = message.message_at(position)
+            message.requeued -= 1
+            if message.requeued == 0:
+                message.messages = None
+        else:
+            found = message
+            self._requeued_cost -= message_cost(len(message.body) + len(message.header), 1)
+        heappop(self._requeued)
+        self.popped_position = position
+        return found
 
     def _make_chunks(self) -> None:
         """Make chunks of the head and the tail: one of both, if nothing is between them."""
@@ -279,7 +392,8 @@ class FifoBacklog(Backlog):
         self._charge()
 
     def _charge(self) -> None:
-        self._memory.charge(self, self._tail_cost + self._head_cost + self._chunks.cost)
+        cost = self._tail_cost + self._head_cost + self._chunks.cost + self._requeued_cost
+        self._memory.charge(self, cost)
 
     def _first_position(self) -> i64:
         """The position of the oldest message that was never popped; else `next_position`."""
@@ -333,6 +447,10 @@ class FifoBacklog(Backlog):
         self._head_position = chunk.first
         self._head_run = chunk.run
         self._head_cost = chunk.cost
+        if chunk.run is not None:
+            if self._released is None:
+                self._released = ReleasedRuns()
+            self._released.add(chunk.run)
         self._chunks.read_ahead()
         self._charge()
 
@@ -355,3 +473,17 @@ class FifoBacklog(Backlog):
         self.bytes += added_bytes
         self._charge()
         self._loaded()
+
+
+class _ReleasedRead:
+    """A run of released messages that is being read, because one of them was requeued."""
+
+    def __init__(self, backlog: FifoBacklog, released: ReleasedMessage) -> None:
+        self._backlog = backlog
+        self._released = released
+
+    def done(self, messages: list[Message]) -> None:
+        self._released.loading = False
+        if self._released.requeued != 0:
+            self._released.messages = messages
+            self._backlog._chunk_loaded(0)

@@ -10,7 +10,10 @@ Rules:
   the sweep before, then all. What is on disk already is dropped, and read again when it is needed;
   what is not is written as a run. The sweep is work that is done in slices (`values/work.py`).
 - When the memory of the process gets near its limit, a sweep releases what it can, however little
-  the share is used.
+  the share is used: the messages of idle backlogs, and those that were unacknowledged at the last
+  visit already (`released.py`).
+- While memory is above the limit, consumers without a prefetch get few messages that they have to
+  acknowledge.
 
 Deliberately elsewhere: how a backlog releases memory (`fifo_backlog.py`, `chunks.py`), and the
 measurement of the process (`net/memory_shortage.py`).
@@ -21,6 +24,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
+from leveret.engine.queues.consumer import Consumer
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.work import Work, WorkQueue
 from leveret.limits import MESSAGE_OVERHEAD_BYTES
@@ -45,6 +49,10 @@ CHUNKS_IN_MEMORY: Final = 8
 CHUNKS_AHEAD: Final = 2
 """Chunks that are read from disk before they are needed."""
 
+SHORTAGE_PREFETCH: Final = 16
+"""Unacknowledged deliveries up to which a consumer without a prefetch gets messages while memory is
+above the limit: it goes on, so that its queue drains, and holds little."""
+
 UNLIMITED: Final = 1 << 62
 """The share of a broker without a memory limit, in bytes."""
 
@@ -65,7 +73,8 @@ def message_cost(octets: i64, messages: i64) -> i64:
 
 
 class MemoryHolder:
-    """What keeps messages in memory that can be on disk: the backlog of a queue."""
+    """What keeps messages in memory that can be on disk: the backlog of a queue, or the deliveries
+    of a channel, which charge nothing."""
 
     def __init__(self) -> None:
         self.charged: i64 = 0
@@ -79,7 +88,6 @@ class MemoryHolder:
 
     def recount(self) -> None:
         """Charge what it has in memory at the moment."""
-        raise NotImplementedError
 
     def release(self, idle: bool) -> int:
         """Release memory, a chunk at most that has to be written, and charge what remains.
@@ -102,16 +110,24 @@ class MessageMemory:
         self.chunks_ahead: i64 = CHUNKS_AHEAD
         """What a backlog may keep: the cost of a full chunk, full chunks that are not on disk, and
         chunks that are read ahead."""
+        self.short = False
+        """Whether the memory of the process is above the limit."""
+        self.waiting: dict[Consumer, None] = {}
+        """Suspended consumers that wait until it is not."""
         self._work = work
         self._share: i64 = UNLIMITED
         self._holders: OrderedDict[MemoryHolder, None] = OrderedDict()
         """Who has charged anything, in the order of the next visits."""
+        self._delivering: OrderedDict[MemoryHolder, None] = OrderedDict()
+        """Who may have unacknowledged messages, in the order of the next visits."""
         self._sweep_from: i64 = UNLIMITED
         """Charged bytes from which on a sweep begins."""
         self._sweeping = False
         self._releases_used = False
         """Whether the sweep also visits those that are in use."""
         self._to_visit = 0
+        """Holders that the sweep has to visit in its present round."""
+        self._delivering_to_visit = 0
         self._target: i64 = 0
         """Charged bytes at which the sweep ends."""
 
@@ -136,15 +152,34 @@ class MessageMemory:
         if self.charged >= self._sweep_from:
             self._begin_sweep(self._share - self._share // STEP_DIVISOR)
 
-    def check(self, short: bool) -> None:
-        """Go on with what a busy disk ended. To be called twice a second, and when much was
-        received.
+    def add_delivering(self, holder: MemoryHolder) -> None:
+        """Have sweeps visit a holder that may have unacknowledged messages."""
+        self._delivering[holder] = None
 
-        :param short: whether the process gets near its limit, so that what is not in use is
+    def remove_delivering(self, holder: MemoryHolder) -> None:
+        """Undo `add_delivering`; no error if it was not called."""
+        self._delivering.pop(holder, None)
+
+    def check(self, near: bool, short: bool) -> None:
+        """Compare the memory of the process with its limit. To be called twice a second, and when
+        much was received.
+
+        :param near: whether the process gets near its limit, so that what is not in use is
             released, however little it is.
+        :param short: whether it is above the limit.
         """
-        if self._holders and (short or self.charged > self._share):
-            self._begin_sweep(0 if short else self._share - self._share // STEP_DIVISOR)
+        self.short = short
+        if not short and self.waiting:
+            waiting = self.waiting
+            self.waiting = {}
+            self._work.add(_Resumption(list(waiting)))
+        if near:
+            self._begin_sweep(0)
+            if self._delivering_to_visit == 0:
+                self._delivering_to_visit = len(self._delivering)
+        elif self.charged > self._share:
+            # Goes on with what a busy disk ended.
+            self._begin_sweep(self._share - self._share // STEP_DIVISOR)
 
     def _adapt(self) -> None:
         """Compute what a backlog may keep."""
@@ -172,21 +207,45 @@ class MessageMemory:
 
     def sweep(self, time_slice: TimeSlice) -> bool:
         """Go on with the sweep; whether it has ended."""
-        while self.charged > self._target:
-            if self._to_visit <= 0:
-                if self._releases_used or self.charged < self._share:
-                    break
-                self._releases_used = True
-                self._to_visit = len(self._holders)
-                continue
-            if not self._visit_next():
+        while self._choose_round():
+            goes_on = (
+                self._visit_delivering() if self._delivering_to_visit > 0 else self._visit_next()
+            )
+            if not goes_on:
                 break
             if time_slice.is_over_now():
                 return False
         self._sweeping = False
+        self._delivering_to_visit = 0
         # What could not be released is not visited again for every step that is charged.
         self._sweep_from = max(self._share, self.charged + self._share // STEP_DIVISOR)
         return True
+
+    def _choose_round(self) -> bool:
+        """Whether there is anything to visit, possibly in a next round."""
+        if self._delivering_to_visit > 0:
+            return True
+        if self.charged <= self._target:
+            return False
+        if self._to_visit > 0:
+            return True
+        if self._releases_used or self.charged < self._share:
+            return False
+        self._releases_used = True
+        self._to_visit = len(self._holders)
+        return self._to_visit > 0
+
+    def _visit_delivering(self) -> bool:
+        """Have the next holder release unacknowledged messages; whether the disk takes more."""
+        if not self._delivering:
+            self._delivering_to_visit = 0
+            return True
+        holder = next(iter(self._delivering))
+        result = holder.release(False)
+        if result == RELEASED:
+            self._delivering_to_visit -= 1
+            self._delivering.move_to_end(holder)
+        return result != DISK_BUSY
 
     def _visit_next(self) -> bool:
         """Have the next holder release memory, if it is its turn; whether the disk takes more."""
@@ -206,6 +265,20 @@ class MessageMemory:
         if holder in self._holders:
             self._holders.move_to_end(holder)
         return True
+
+
+class _Resumption(Work):
+    """Serves consumers again that waited for memory."""
+
+    def __init__(self, consumers: list[Consumer]) -> None:
+        self._consumers = consumers
+
+    def run(self, time_slice: TimeSlice) -> bool:
+        while self._consumers:
+            self._consumers.pop().memory_available()
+            if time_slice.is_over_now():
+                break
+        return not self._consumers
 
 
 class _Sweep(Work):

@@ -16,6 +16,7 @@ from mypy_extensions import i64
 from leveret.engine.queues.backlog import Backlog
 from leveret.engine.queues.fifo_backlog import FifoBacklog
 from leveret.engine.queues.message_memory import MessageMemory
+from leveret.engine.queues.released import body_size
 from leveret.engine.values import properties
 from leveret.engine.values.message import Message
 from leveret.engine.values.settings import NONE
@@ -69,7 +70,7 @@ class PriorityBacklog(Backlog):
     def append(self, message: Message) -> i64:
         level = self._level_of(message)
         position = level.append(message)
-        self._count_added(level, message)
+        self._count_added(level, len(message.body))
         if level.count == 1:
             self._note_expiry(level)
         return position
@@ -82,7 +83,7 @@ class PriorityBacklog(Backlog):
     def requeue(self, message: Message, position: i64) -> None:
         level = self._level_at(position)
         level.requeue(message, position)
-        self._count_added(level, message)
+        self._count_added(level, body_size(message, position))
         self._note_expiry(level)
 
     def available(self) -> bool:
@@ -162,6 +163,18 @@ class PriorityBacklog(Backlog):
             top.load_blocking()
             self._recompute()
 
+    def release_popped(self, popped: list[tuple[int, Message]]) -> list[Message]:
+        retained: list[Message] = []
+        at = 0
+        while at < len(popped):
+            level = self._level_at(popped[at][0])
+            end = at + 1
+            while end < len(popped) and self._level_at(popped[end][0]) is level:
+                end += 1
+            retained += level.release_popped(popped[at:end])
+            at = end
+        return retained
+
     def _level_of(self, message: Message) -> FifoBacklog:
         """The backlog for a message that was just published."""
         priority: i64 = properties.priority(message.header)
@@ -198,9 +211,9 @@ class PriorityBacklog(Backlog):
         self._levels = [each for each in reversed(self._by_priority) if each is not None]
         return level
 
-    def _count_added(self, level: FifoBacklog, message: Message) -> None:
+    def _count_added(self, level: FifoBacklog, size: i64) -> None:
         self.count += 1
-        self.bytes += len(message.body)
+        self.bytes += size
         top = self._top
         if top is None or level.next_position < top.next_position:
             self._top = level

@@ -403,6 +403,12 @@ class Queue(Sink):
             self._needs_checks = True
         self._contents.requeue(message, position, failed)
 
+    def release_popped(self, popped: list[tuple[int, Message]]) -> list[Message]:
+        """Have unacknowledged messages on disk only, as `Backlog.release_popped`."""
+        if self.deleted:
+            return [message for _, message in popped]
+        return self._backlog.release_popped(popped)
+
     def purge(self) -> i64:
         """Drop every ready or retry-delayed message.
 

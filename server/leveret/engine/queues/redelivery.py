@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from mypy_extensions import i64
 
+from leveret.engine.queues.released import body_size
 from leveret.engine.values import properties
 from leveret.engine.values.message import Message
 from leveret.engine.values.settings import NONE, QueueSettings
@@ -76,7 +77,7 @@ class Redeliveries:
     def delay(self, position: int, message: Message) -> None:
         """Add a message that has a retry delay."""
         heappush(self._delayed, (self.counts[position].retry_at, position, message))
-        self.delayed_bytes += len(message.body)
+        self.delayed_bytes += body_size(message, position)
 
     def delayed_count(self) -> int:
         """Number of retry-delayed messages."""
@@ -94,7 +95,7 @@ class Redeliveries:
         if not self._delayed or self._delayed[0][0] > now:
             return None
         _, position, message = heappop(self._delayed)
-        self.delayed_bytes -= len(message.body)
+        self.delayed_bytes -= body_size(message, position)
         return position, message
 
     def clear_delayed(self) -> list[int]:

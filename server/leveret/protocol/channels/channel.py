@@ -185,6 +185,7 @@ class Channel:
         self.content.discard()
         queues = self.end_consumers()
         self.settlement.requeue(self.deliveries.pop_all(), failed=True)
+        self.vhost.memory.remove_delivering(self.deliveries)
         for queue in queues:
             queue.deliver_ready()
 

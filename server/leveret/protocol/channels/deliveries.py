@@ -13,7 +13,15 @@ from mypy_extensions import i16, i64
 from pamqp.commands import Basic
 
 from leveret.engine.lifecycle.queues import remove_consumer
+from leveret.engine.queues.message_memory import (
+    DISK_BUSY,
+    MORE_TO_RELEASE,
+    RELEASED,
+    SHORTAGE_PREFETCH,
+    MemoryHolder,
+)
 from leveret.engine.queues.queue import Queue
+from leveret.engine.queues.released import RELEASED_MESSAGES_MAX, RELEASED_OCTETS_MAX
 from leveret.engine.values.arguments import PRIORITY
 from leveret.engine.values.field_table import Table
 from leveret.engine.values.message import Message
@@ -28,10 +36,11 @@ from leveret.protocol.wire.frames import wire_number, write_deliver
 from leveret.protocol.wire.methods import encode
 
 
-class Deliveries:
+class Deliveries(MemoryHolder):
     """What one channel has delivered, and its consumers."""
 
     def __init__(self, session: Session, channel: int) -> None:
+        super().__init__()
         self.session = session
         self.channel = channel
         self.wire_number: i16 = wire_number(channel)
@@ -52,6 +61,10 @@ class Deliveries:
         """The consumer of each overdue delivery, by its tag."""
         self._lowest: i64 = 1
         """No lower tag is unacknowledged: settling many begins to look here."""
+        self._released_from: i64 = 1
+        """No message of a lower tag can be released any more."""
+        self._seen_tag: i64 = 0
+        """The last tag at the last visit of a sweep."""
 
     def next_tag(self) -> i64:
         """The tag of the delivery that is about to be written."""
@@ -112,7 +125,41 @@ class Deliveries:
             if delivery.consumer is not None:
                 delivery.consumer.restart_timer(delivery)
             self._lowest = min(self._lowest, delivery.tag)
+            self._released_from = min(self._released_from, delivery.tag)
         self.unacknowledged = dict(sorted(self.unacknowledged.items()))
+
+    # --- memory -------------------------------------------------------------------------------
+
+    def release(self, idle: bool) -> int:
+        """Have messages on disk only that are unacknowledged since before the last visit."""
+        store = self.session.store
+        end = min(self._seen_tag, self.last_tag) + 1
+        if not self.unacknowledged or store is None:
+            end = 0
+        elif store.needs_backpressure():
+            return DISK_BUSY
+        else:
+            self._released_from = max(self._released_from, next(iter(self.unacknowledged)))
+        octets = 0
+        looked_at = 0
+        by_queue: dict[Queue, list[Delivery]] = {}
+        while (
+            self._released_from < end
+            and looked_at < RELEASED_MESSAGES_MAX
+            and octets < RELEASED_OCTETS_MAX
+        ):
+            delivery = self.unacknowledged.get(self._released_from)
+            self._released_from += 1
+            looked_at += 1
+            if delivery is not None:
+                octets += len(delivery.message.body)
+                by_queue.setdefault(delivery.queue, []).append(delivery)
+        for queue, deliveries in by_queue.items():
+            _release(queue, deliveries)
+        if self._released_from < end:
+            return MORE_TO_RELEASE
+        self._seen_tag = self.last_tag
+        return RELEASED
 
     def requeue_overdue(self, deliveries: list[Delivery], consumer: "ChannelConsumer") -> None:
         """Requeue what a consumer did not settle in time."""
@@ -180,6 +227,16 @@ class Deliveries:
             self.session.write(encode(cancel, self.channel))
 
 
+def _release(queue: Queue, deliveries: list[Delivery]) -> None:
+    """Have the messages of deliveries of one queue on disk only, as far as that is possible."""
+    by_position = {int(delivery.position): delivery for delivery in deliveries}
+    positions = sorted(by_position)
+    popped = [(position, by_position[position].message) for position in positions]
+    retained = queue.release_popped(popped)
+    for at, position in enumerate(positions):
+        by_position[position].message = retained[at]
+
+
 def _unknown(tag: i64) -> AmqpError:
     # A tag is unsigned on the wire.
     return AmqpError(
@@ -209,6 +266,9 @@ class ChannelConsumer(DeliveryConsumer):
         self.deliveries = deliveries
         self.arguments = arguments
         self.prefetch: i64 = 0 if no_ack else prefetch
+        self._memory = queue.host.memory
+        if not no_ack:
+            self._memory.add_delivering(deliveries)
         self.outstanding: i64 = 0
         """Deliveries that the client has not settled, overdue ones included."""
         self._timer: AcknowledgementTimer | None = None
@@ -220,7 +280,10 @@ class ChannelConsumer(DeliveryConsumer):
 
     def can_accept(self) -> bool:
         deliveries = self.deliveries
-        if self.prefetch != 0 and self.outstanding >= self.prefetch:
+        if self.prefetch != 0:
+            if self.outstanding >= self.prefetch:
+                return False
+        elif self._memory.short and self.outstanding >= SHORTAGE_PREFETCH:
             return False
         if deliveries.prefetch != 0 and deliveries.outstanding >= deliveries.prefetch:
             return False
@@ -230,6 +293,11 @@ class ChannelConsumer(DeliveryConsumer):
         session = self.deliveries.session
         if not session.writable():
             session.suspended[self] = self.queue
+        elif self.prefetch == 0 and self._memory.short:
+            self._memory.waiting[self] = None
+
+    def memory_available(self) -> None:
+        self.resume_if_able()
 
     def resume_if_able(self) -> None:
         if self.suspended:
@@ -284,6 +352,7 @@ class ChannelConsumer(DeliveryConsumer):
         """Leave the queue. What is unacknowledged stays so."""
         session = self.deliveries.session
         session.suspended.pop(self, None)
+        self._memory.waiting.pop(self, None)
         if self._timer is not None:
             self._timer.cancel()
         remove_consumer(vhost, self.queue, self)
@@ -292,6 +361,7 @@ class ChannelConsumer(DeliveryConsumer):
 
     def on_queue_deleted(self) -> None:
         self.deliveries.session.suspended.pop(self, None)
+        self._memory.waiting.pop(self, None)
         if self._timer is not None:
             self._timer.cancel()
         self.suspended = False

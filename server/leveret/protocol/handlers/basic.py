@@ -126,6 +126,7 @@ def get(channel: Channel, method: Basic.Get) -> Frame | None:
     else:
         queue.unacknowledged += 1
         channel.deliveries.unacknowledged[tag] = delivery
+        queue.host.memory.add_delivering(channel.deliveries)
     channel.send_get_ok(delivery, redelivered)
     return None
 

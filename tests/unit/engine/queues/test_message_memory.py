@@ -1,9 +1,16 @@
 """The memory of messages: it is shared by use, and everything released comes back in order."""
 
 import pytest
+import structlog
 from pamqp.commands import Basic
 
-from leveret.engine.queues.message_memory import SHARE_DIVISOR
+from leveret.engine.queues.message_memory import SHARE_DIVISOR, SHORTAGE_PREFETCH
+from leveret.engine.values.arguments import Arguments
+from leveret.protocol.channels.deliveries import ChannelConsumer, Deliveries
+from leveret.protocol.channels.delivery import REJECTED
+from leveret.protocol.channels.session import Session
+from leveret.protocol.channels.settlement import Settlement
+from leveret.protocol.channels.transaction import Transaction
 from tests.unit.engine.queues.broker_run import BrokerRun, arguments, leading_to
 
 LIMIT = 8 * 1024 * 1024
@@ -66,7 +73,7 @@ def test_what_is_not_in_use_goes_when_the_process_has_little_memory() -> None:
     run.queue("q0")
     fill(run, queues=1)
     for _ in range(2):
-        run.broker.memory.check(True)
+        run.broker.memory.check(True, False)
         work(run)
 
     assert run.broker.memory.charged == 0
@@ -93,7 +100,7 @@ def test_messages_that_expire_on_disk_are_dead_letters_in_time() -> None:
         expiring = Basic.Properties(expiration="1000")
         run.publish("", "q1", body_of(1, number), expiring)
     for _ in range(2):
-        run.broker.memory.check(True)
+        run.broker.memory.check(True, False)
         work(run)
     assert run.broker.memory.charged == 0
 
@@ -110,10 +117,184 @@ def test_the_lowest_priority_is_released_too() -> None:
         properties = Basic.Properties(priority=number % 4)
         run.publish("", "q0", body_of(number % 4, number), properties)
     for _ in range(2):
-        run.broker.memory.check(True)
+        run.broker.memory.check(True, False)
         work(run)
     assert run.broker.memory.charged == 0
 
     taken = [message.body for message in run.take_all("q0")]
     expected = [body_of(number % 4, number) for number in range(EACH)]
     assert taken == sorted(expected, key=lambda body: -int(body.split()[0]))
+
+
+class Held:
+    """A consumer without a prefetch, in a broker with little memory."""
+
+    def __init__(self, values: Arguments | None = None, durable: bool = True) -> None:
+        self.run = limited()
+        self.run.queue("dead")
+        self.queue = self.run.queue("q0", arguments=values, durable=durable)
+        self.session = Session(lambda: None, structlog.get_logger())
+        self.session.enter(self.run.vhost)
+        self.deliveries = Deliveries(self.session, 1)
+        self.settlement = Settlement(self.deliveries, Transaction())
+        self.consumer = ChannelConsumer(
+            "c",
+            self.queue,
+            self.deliveries,
+            no_ack=False,
+            exclusive=False,
+            prefetch=0,
+            arguments={},
+        )
+
+    def consume(self) -> None:
+        """Begin to consume."""
+        self.queue.add_consumer(self.consumer)
+        self.deliver()
+
+    def deliver(self) -> None:
+        """Deliver all there is; the peer reads it."""
+        while self.queue.message_count():
+            self.queue.deliver_ready()
+            self.session.take_output()
+            self.session.resume_consumers()
+            self.run.run_all()
+
+    def relieve(self) -> None:
+        """Have memory near its limit, for long enough to release what is not in use."""
+        for _ in range(2):
+            self.run.broker.memory.check(True, False)
+            work(self.run)
+
+    @property
+    def octets(self) -> int:
+        """Octets of the bodies of unacknowledged messages that are in memory."""
+        return sum(len(each.message.body) for each in self.deliveries.unacknowledged.values())
+
+    def end(self) -> None:
+        """End the consumer, and requeue what it has."""
+        self.queue.remove_consumer(self.consumer)
+        self.settlement.requeue(self.deliveries.pop_all(), failed=True)
+
+    def taken(self, name: str = "q0") -> list[bytes]:
+        return [message.body for message in self.run.take_all(name)]
+
+
+BODIES = [body_of(0, number) for number in range(EACH)]
+
+
+@pytest.mark.parametrize("durable", [True, False])
+@pytest.mark.parametrize("source", ["disk", "memory", "publisher"])
+def test_unacknowledged_messages_are_on_disk_when_memory_is_needed(
+    durable: bool, source: str
+) -> None:
+    held = Held(durable=durable)
+    if source == "publisher":
+        held.consume()
+    fill(held.run, queues=1, persistent=durable)
+    if source == "disk":
+        held.relieve()
+    if source != "publisher":
+        held.consume()
+    held.deliver()
+    assert held.octets > EACH * BODY
+    held.relieve()
+
+    assert held.octets == 0
+    held.end()
+    assert held.run.broker.memory.charged < BODY
+    assert held.queue.message_count() == EACH
+    assert held.taken() == BODIES
+
+
+def test_what_was_requeued_is_on_disk_when_memory_is_needed() -> None:
+    held = Held()
+    fill(held.run, queues=1)
+    held.consume()
+    held.end()
+    held.relieve()
+
+    assert held.run.broker.memory.charged == 0
+    assert held.taken() == BODIES
+
+
+def test_what_is_acknowledged_meanwhile_is_not_requeued() -> None:
+    held = Held()
+    fill(held.run, queues=1)
+    held.consume()
+    held.relieve()
+    for tag in range(2, EACH + 1, 2):
+        delivery = held.deliveries.pop(tag)
+        assert delivery is not None
+        delivery.acknowledge()
+    held.run.run_all()
+    held.end()
+
+    assert held.taken() == BODIES[::2]
+
+
+def test_released_messages_that_are_rejected_are_dead_letters() -> None:
+    held = Held(leading_to("dead"))
+    fill(held.run, queues=1)
+    held.consume()
+    held.relieve()
+    held.settlement.settle(held.deliveries.pop_all(), REJECTED)
+    held.run.run_all()
+
+    assert held.taken("dead") == BODIES
+
+
+def test_released_messages_have_their_delivery_counts() -> None:
+    held = Held(leading_to("dead", delivery_limit=1))
+    held.consume()
+    fill(held.run, queues=1)
+    for _ in range(2):
+        held.deliver()
+        held.relieve()
+        held.settlement.requeue(held.deliveries.pop_all(), failed=True)
+        held.run.run_all()
+
+    assert held.queue.message_count() == 0
+    assert held.taken("dead") == BODIES
+
+
+def test_released_messages_expire_after_they_were_requeued() -> None:
+    held = Held(leading_to("dead", message_ttl=1000))
+    fill(held.run, queues=1)
+    held.consume()
+    held.relieve()
+    held.end()
+    held.run.advance_to(held.run.now + 1000)
+
+    assert held.taken("dead") == BODIES
+
+
+def test_released_messages_survive_a_restart() -> None:
+    held = Held()
+    fill(held.run, queues=1)
+    held.consume()
+    held.relieve()
+    held.run.broker.commit(urgent=True)
+    held.run.run_all()
+
+    run = held.run.restart()
+    assert [message.body for message in run.take_all("q0")] == BODIES
+
+
+def test_a_consumer_without_a_prefetch_gets_little_while_memory_is_short() -> None:
+    held = Held()
+    held.run.broker.memory.check(True, True)
+    held.consume()
+    fill(held.run, queues=1)
+    assert len(held.deliveries.unacknowledged) == SHORTAGE_PREFETCH
+
+    held.deliveries.pop_through(4)
+    for _ in range(4):
+        held.consumer.outstanding -= 1
+    held.consumer.resume_if_able()
+    assert held.deliveries.last_tag == SHORTAGE_PREFETCH + 4
+
+    held.run.broker.memory.check(True, False)
+    work(held.run)
+    held.deliver()
+    assert held.deliveries.last_tag == EACH
