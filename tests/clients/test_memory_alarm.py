@@ -239,3 +239,23 @@ def test_the_log_says_when_the_alarm_begins_and_ends(
 
     assert f"limit_bytes={limit}" in log_lines(broker, "alarm")[0]
     assert log_lines(broker, "cleared")
+
+
+def test_who_holds_half_a_message_that_fills_the_memory_is_closed(
+    peers: Peers, broker: Leveret, name: str
+) -> None:
+    holder = peers.log_in(BLOCKED)
+    bystander = peers.log_in()
+    bystander.declare(name)
+    # Frames for a message of 120 MB, of which most never come.
+    whole = marshal_content(commands.Basic.Publish(routing_key=name), 1, b"." * (120 * MEGABYTE))
+    holder.fill(whole, 100 * MEGABYTE)
+
+    close = holder.read_close()
+
+    assert close is not None
+    assert close.reply_code == 320
+    assert "memory is low, and this connection holds" in close.reply_text
+    lines = log_lines(broker, holder.log_field)
+    assert any("share_bytes=" in line and "incomplete_bytes=" in line for line in lines)
+    wait_until(lambda: bool(log_lines(broker, "cleared")), what="the end of the alarm")

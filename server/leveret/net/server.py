@@ -19,6 +19,7 @@ from leveret.net.connection_ticks import TICK_S, ConnectionTicks
 from leveret.net.dropped_dead_letters import DroppedDeadLetterReport
 from leveret.net.loop_clock import LoopClock
 from leveret.net.loop_scheduler import LoopScheduler
+from leveret.net.memory_shares import LargestHolder, MemoryShares
 from leveret.net.memory_shortage import MEMORY_CHECK_BYTES, MemoryShortage
 from leveret.net.resource_guard import DISK_CHECK_BYTES, ResourceGuard, disk_is_short
 from leveret.net.transport import AmqpTransport
@@ -65,6 +66,8 @@ class AmqpServer:
                 ResourceGuard(is_short, DISK_CHECK_BYTES, partial(alarms.set, Resource.DISK))
             )
         self._dropped_dead_letters = DroppedDeadLetterReport(broker)
+        self._checks_shares = False
+        """Whether a look at what the connections hold is under way."""
         self._stopped: asyncio.Event | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -169,6 +172,7 @@ class AmqpServer:
         parts: list[Callable[[], None]] = [
             self._ticks.start_pass,
             *(guard.check for guard in self._guards),
+            self._check_shares,
             self._report_dropped,
             self._broker.compact,
             # No client waits for acknowledgements to be logged, but they must not wait for long.
@@ -182,6 +186,15 @@ class AmqpServer:
         if self._refused > 1:
             logger.warning("connections refused: too many sockets", count=self._refused)
         self._refused = 0
+
+    def _check_shares(self) -> None:
+        if self._broker.memory.short and not self._checks_shares:
+            self._checks_shares = True
+            limit_bytes = self._memory.limit_bytes
+            self._broker.work.add(MemoryShares(self._transports, limit_bytes, self._shares_checked))
+
+    def _shares_checked(self) -> None:
+        self._checks_shares = False
 
     def _received(self, count: int) -> None:
         for guard in self._guards:
@@ -199,6 +212,8 @@ class AmqpServer:
             )
         else:
             logger.warning("resource alarm cleared (publishers are read again)")
+        if begins and self._broker.memory.short:
+            self._broker.work.add(LargestHolder(self._transports))
         for transport in list(self._transports):
             if not reason:
                 transport.unblock()

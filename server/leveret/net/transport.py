@@ -11,7 +11,7 @@ Deliberately elsewhere: frames, channels and heartbeats (`protocol/`).
 import asyncio
 import select
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from leveret.addresses import Address
 from leveret.engine.broker import Broker
@@ -25,6 +25,7 @@ from leveret.logging import get_logger
 from leveret.net.loop_scheduler import LoopScheduler
 from leveret.net.wall_clock import now_ms
 from leveret.protocol.connections.connection import Connection
+from leveret.protocol.connections.held_memory import HeldMemory
 
 logger = get_logger()
 
@@ -251,6 +252,16 @@ class AmqpTransport(asyncio.Protocol):
         if self.connection.blocked:
             self.connection.unblock()
             self._schedule_input()
+
+    @property
+    def logger(self) -> Any:
+        """A logger bound to the peer's address and user."""
+        session = self.connection.session
+        return session.logger.bind(user=session.user)
+
+    def held_memory(self) -> HeldMemory:
+        """What the connection holds in memory."""
+        return self.connection.held_memory(self._transport.get_write_buffer_size())
 
     def force_close(self, reason: str, synced: bool = True) -> None:
         """Send connection.close, and wait for the peer to close.

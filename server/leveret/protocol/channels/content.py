@@ -128,6 +128,10 @@ class IncomingContent:
         self.expecting = EXPECT_METHOD
         return self._body.take()
 
+    def incomplete_bytes(self) -> int:
+        """Bytes of the body that have arrived, while others are missing."""
+        return int(self._body.size)
+
     def discard(self) -> None:
         """Drop the part of a body that has arrived: its channel closes."""
         self._body.discard()

@@ -135,6 +135,10 @@ class Session(CommitWaiter):
         self.throttled_by = None
         return False
 
+    def unsent_bytes(self) -> int:
+        """Bytes of frames that wait for a flush or for the store."""
+        return int(self.output_size() + self._held_bytes)
+
     def holds_output(self) -> bool:
         """Whether frames wait behind the durability gate."""
         return self._gate is not None

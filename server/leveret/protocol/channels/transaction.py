@@ -6,6 +6,9 @@ unacknowledged again (AMQP 0-9-1, section 1.9; RabbitMQ: Broker Semantics).
 
 from typing import TypeAlias
 
+from mypy_extensions import i64
+
+from leveret.engine.queues.message_memory import message_cost
 from leveret.engine.routing.routes import Route
 from leveret.engine.values.message import Message
 from leveret.protocol.channels.deliveries import Deliveries
@@ -23,12 +26,15 @@ class Transaction:
     def __init__(self) -> None:
         self.selected = False
         """Whether tx.select came."""
+        self.bytes: i64 = 0
+        """Bytes of memory of what was published."""
         self._published: list[Publish] = []
         self._settled: list[Settling] = []
 
     def publish(self, message: Message, route: Route, mandatory: bool) -> None:
         """Publish at the next commit."""
         self._published.append((message, route, mandatory))
+        self.bytes += message_cost(len(message.header) + len(message.body), 1)
 
     def settle(self, deliveries: list[Delivery], outcome: Outcome) -> None:
         """Settle at the next commit."""
@@ -39,6 +45,7 @@ class Transaction:
         published, settled = self._published, self._settled
         self._published = []
         self._settled = []
+        self.bytes = 0
         return published, settled
 
     def roll_back(self, deliveries: Deliveries) -> None:

@@ -23,6 +23,7 @@ from leveret.protocol.channels.channel import Channel
 from leveret.protocol.channels.content import HEADER_BYTES_MIN
 from leveret.protocol.channels.session import NO_VHOST, Session
 from leveret.protocol.connections import handshake
+from leveret.protocol.connections.held_memory import HeldMemory
 from leveret.protocol.connections.keepalive import Keepalive
 from leveret.protocol.handlers.dispatch import handle
 from leveret.protocol.states import (
@@ -488,6 +489,20 @@ class Connection(FrameHandler):
         if session.vhost.name:
             session.vhost = NO_VHOST
             self.broker.connections_open -= 1
+
+    def held_memory(self, unsent_bytes: int = 0) -> HeldMemory:
+        """What it holds in memory.
+
+        :param unsent_bytes: what the transport has of its output.
+        """
+        incomplete, uncommitted, unacknowledged, consumes = 0, 0, 0, False
+        for channel in self._channels.values():
+            incomplete += channel.content.incomplete_bytes()
+            uncommitted += int(channel.transaction.bytes)
+            unacknowledged += len(channel.deliveries.unacknowledged)
+            consumes = consumes or bool(channel.deliveries.consumers)
+        unsent_bytes += self.session.unsent_bytes()
+        return HeldMemory(incomplete, uncommitted, unsent_bytes, unacknowledged, consumes)
 
     # --- time -------------------------------------------------------------------------------
 

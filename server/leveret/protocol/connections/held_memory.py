@@ -1,0 +1,45 @@
+"""What one connection holds in memory, in bytes of messages and frames."""
+
+from typing import NamedTuple
+
+from leveret.limits import MESSAGE_OVERHEAD_BYTES
+
+
+class HeldMemory(NamedTuple):
+    """What one connection holds in memory."""
+
+    incomplete_bytes: int
+    """Of messages that have not arrived completely."""
+    uncommitted_bytes: int
+    """Of messages that were published in transactions."""
+    unsent_bytes: int
+    """Of frames that wait for the store, or for the peer to read."""
+    unacknowledged_messages: int
+    """Their bodies may be on disk only."""
+    consumes: bool
+    """Whether it has a consumer, whose deliveries the unsent frames may be."""
+
+    @property
+    def undrained(self) -> int:
+        """Bytes that do not become fewer when consumers get messages."""
+        unsent = 0 if self.consumes else self.unsent_bytes
+        return self.incomplete_bytes + self.uncommitted_bytes + unsent
+
+    @property
+    def total(self) -> int:
+        """Bytes of all, with an estimate for what is unacknowledged."""
+        return (
+            self.incomplete_bytes
+            + self.uncommitted_bytes
+            + self.unsent_bytes
+            + self.unacknowledged_messages * MESSAGE_OVERHEAD_BYTES
+        )
+
+    def fields(self) -> dict[str, int]:
+        """The numbers, as a log line has them."""
+        return {
+            "incomplete_bytes": self.incomplete_bytes,
+            "uncommitted_bytes": self.uncommitted_bytes,
+            "unsent_bytes": self.unsent_bytes,
+            "unacknowledged_messages": self.unacknowledged_messages,
+        }
