@@ -10,8 +10,13 @@ Rules:
 In what order ready consumers are served: consumer_rings.py.
 """
 
+from typing import Final
+
 from leveret.engine.queues.consumer import Consumer
 from leveret.engine.queues.consumer_rings import ConsumerRings
+
+NO_CONSUMERS: Final[dict[Consumer, None]] = {}
+"""The consumers of a queue that never had one. It is never changed."""
 
 
 class ConsumerSet:
@@ -22,10 +27,10 @@ class ConsumerSet:
         """The active consumers that are not suspended. The queue asks it for the next one."""
         self.single_active = single_active
         """Whether only one consumer is active at a time."""
-        self._consumers: dict[Consumer, None] = {}
+        self._consumers = NO_CONSUMERS
         """All consumers, in the order in which they came."""
-        self._waiting = ConsumerRings()
-        """The consumers that are not active."""
+        self._waiting: ConsumerRings | None = None
+        """The consumers that are not active; None before there was one."""
 
     @property
     def count(self) -> int:
@@ -47,25 +52,31 @@ class ConsumerSet:
     def add(self, consumer: Consumer) -> None:
         """Add a consumer: ready, or waiting for the single active one to leave."""
         consumer.active = not (self.single_active and self._consumers)
+        if self._consumers is NO_CONSUMERS:
+            self._consumers = {}
         self._consumers[consumer] = None
         if consumer.active:
             self.ready.add(consumer)
         else:
+            if self._waiting is None:
+                self._waiting = ConsumerRings()
             self._waiting.add(consumer)
 
     def remove(self, consumer: Consumer) -> None:
         """Remove a consumer. If it was the single active one, another becomes active."""
         del self._consumers[consumer]
+        waiting = self._waiting
         if not consumer.active:
-            self._waiting.remove(consumer)
+            if waiting is not None:
+                waiting.remove(consumer)
             return
         if consumer.suspended:
             consumer.suspended = False
         else:
             self.ready.remove(consumer)
-        following = self._waiting.first
-        if following is not None:
-            self._waiting.remove(following)
+        following = None if waiting is None else waiting.first
+        if following is not None and waiting is not None:
+            waiting.remove(following)
             following.active = True
             self.ready.add(following)
 
@@ -77,9 +88,9 @@ class ConsumerSet:
     def cancel_all(self) -> None:
         """Remove every consumer, and cancel it, because the queue was deleted."""
         consumers = self._consumers
-        self._consumers = {}
+        self._consumers = NO_CONSUMERS
         self.ready.clear()
-        self._waiting.clear()
+        self._waiting = None
         for consumer in consumers:
             consumer.following = None
             consumer.preceding = None

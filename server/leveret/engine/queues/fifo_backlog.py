@@ -55,6 +55,17 @@ RELEASED_COST_MIN: Final = 4096
 stays in memory for each run takes half a kilobyte."""
 
 
+def _ignore(added_bytes: int) -> None:
+    """What is called when nothing is ever read."""
+
+
+NO_MESSAGES: Final[list[Message]] = []
+NO_REQUEUED: Final[list[tuple[int, Message]]] = []
+NO_CHUNKS: Final = Chunks(_ignore, MessageMemory(WorkQueue()))
+"""What a backlog has before it has any of its own. They are never changed: most queues of a broker
+with many are empty, and these would be most of their memory."""
+
+
 class FifoBacklog(Backlog):
     """Messages in the order in which they arrived."""
 
@@ -78,19 +89,19 @@ class FifoBacklog(Backlog):
         messages and octets that cost half of it each."""
         self._allow_tail(FREE_COST)
         self._ttl: i64 = NONE
-        self._requeued: list[tuple[int, Message]] = []
+        self._requeued = NO_REQUEUED
         """A heap by position."""
         self._requeued_cost: i64 = 0
         """Bytes of memory of the requeued messages that are not on disk only."""
         self._released: ReleasedRuns | None = None
         """The runs that popped messages can be read from; None if there was none."""
-        self._head: list[Message] = []
+        self._head = NO_MESSAGES
         self._head_position: i64 = 0
         self._head_run: Run | None = None
         """Where the messages of the head are on disk; None if they are not."""
         self._head_cost: i64 = 0
         """Bytes of memory that the head took when it was whole."""
-        self._chunks = Chunks(self._chunk_loaded, self._memory)
+        self._chunks = NO_CHUNKS
         self._tail: list[Message] = []
         self._tail_octets: i64 = 0
         """Octets of the headers and bodies of the tail."""
@@ -98,7 +109,8 @@ class FifoBacklog(Backlog):
     def attach_store(self, store: Store, journal: QueueJournal | None) -> None:
         self.store = store
         self.journal = journal
-        self._chunks.store = store
+        if self._chunks is not NO_CHUNKS:
+            self._chunks.store = store
 
     def append(self, message: Message) -> i64:
         position = self.next_position
@@ -120,6 +132,8 @@ class FifoBacklog(Backlog):
         return position
 
     def requeue(self, message: Message, position: i64) -> None:
+        if self._requeued is NO_REQUEUED:
+            self._requeued = []
         heappush(self._requeued, (position, message))
         self.count += 1
         self.bytes += body_size(message, position)
@@ -204,11 +218,13 @@ class FifoBacklog(Backlog):
         """Drop every message, and settle none in the store."""
         self.count = 0
         self.bytes = 0
-        self._requeued = []
+        self._requeued = NO_REQUEUED
         self._requeued_cost = 0
-        self._head = []
+        self._head = NO_MESSAGES
         self._head_run = None
+        # A read that is under way finds its chunk in none of them.
         self._chunks.clear()
+        self._chunks = NO_CHUNKS
         self._tail = []
         self._tail_octets = 0
         self.recount()
@@ -224,7 +240,8 @@ class FifoBacklog(Backlog):
                     self.count += end - first
                 # The bytes of a run that was settled in part are known when it is read.
                 self.bytes += max(item.live_bytes, 0)
-        self._chunks.restore(found)
+        if found.contents:
+            self._own_chunks().restore(found)
         self.next_position = max(self.next_position, found.next_position)
         self.recount()
         self._chunks.read_ahead()
@@ -365,13 +382,20 @@ class FifoBacklog(Backlog):
                 tail = head + tail
                 tail_cost += head_cost
             else:
-                self._chunks.add_first(self._head_position, head, run, head_cost)
+                self._own_chunks().add_first(self._head_position, head, run, head_cost)
         if tail:
-            self._chunks.add(self.next_position - len(tail), tail, tail_cost)
-        self._head = []
+            self._own_chunks().add(self.next_position - len(tail), tail, tail_cost)
+        self._head = NO_MESSAGES
         self._head_run = None
         self._tail = []
         self._tail_octets = 0
+
+    def _own_chunks(self) -> Chunks:
+        """Chunks that may be added to."""
+        if self._chunks is NO_CHUNKS:
+            self._chunks = Chunks(self._chunk_loaded, self._memory)
+            self._chunks.store = self.store
+        return self._chunks
 
     def _allow_tail(self, cost: i64) -> None:
         """Have the tail take so many bytes of memory before `_extend_tail` is called."""
@@ -459,13 +483,14 @@ class FifoBacklog(Backlog):
         first = self.next_position - len(self._tail)
         cost = message_cost(self._tail_octets, len(self._tail))
         store = self.store
-        if store is not None and self._chunks.belongs_on_disk():
+        chunks = self._own_chunks()
+        if store is not None and chunks.belongs_on_disk():
             if self.journal is None:
                 self.journal = store.add_queue(False)
             run = store.write_run(self.journal, int(first), self._tail)
-            self._chunks.add_written(first, run, cost)
+            chunks.add_written(first, run, cost)
         else:
-            self._chunks.add(first, self._tail, cost)
+            chunks.add(first, self._tail, cost)
         self._tail = []
         self._tail_octets = 0
 

@@ -38,9 +38,8 @@ from leveret.engine.values.deduplication import DeduplicationWindow
 from leveret.engine.values.message import Message, persistent
 from leveret.engine.values.settings import (
     REJECT_PUBLISH_DLX,
+    SHARED,
     QueueSettings,
-    arguments_source,
-    compute,
 )
 from leveret.engine.values.timers import Timer
 from leveret.errors import AmqpError, ReplyCode
@@ -70,13 +69,14 @@ class Queue(Sink):
         self.auto_delete = auto_delete
         self.owner = owner
         """The connection that declared an exclusive queue; None for a shared one."""
-        self.arguments = arguments if arguments is not None else Arguments({}, {})
+        self.arguments, self.settings = SHARED.of(
+            arguments if arguments is not None else Arguments({}, {})
+        )
         self.unacknowledged: i64 = 0
         """Number of messages that consumers, or basic.get, have and did not settle."""
         self.journal: QueueJournal | None = None
         """The journal of a durable queue; with priorities, that of the lowest one."""
         self.host = host
-        self.settings = compute([arguments_source(self.arguments)])
         self.persists = self.settings.quorum
         """Whether every message in it is persistent, however it was published."""
         self.deduplication_window: DeduplicationWindow | None = None

@@ -12,6 +12,8 @@ from typing import Final, NamedTuple
 from mypy_extensions import i64
 from pamqp.common import FieldValue
 
+from leveret.engine.values.arguments import Arguments
+
 ARGUMENT_PREFIX: Final = "x-"
 
 NONE: Final = -1
@@ -25,6 +27,12 @@ REJECT_PUBLISH_DLX: Final = OVERFLOWS[2]
 RETRY_TYPES: Final = ("disabled", "all", "failed", "returned")
 """Which requeued messages are delayed before they are delivered again (RabbitMQ: Quorum Queues,
 "Delayed Retry"): none, all, those that failed, or those that were only returned."""
+
+SHARED_SETTINGS_MAX: Final = 1024
+"""Different arguments whose settings are shared; when there are more, sharing begins anew."""
+
+TEXT_MAX: Final = 256
+"""Characters of a text among the arguments from which on they are not shared."""
 
 LIMITS: Final = frozenset(
     {
@@ -96,6 +104,48 @@ class QueueSettings:
             or self.deduplicates
             or self.counts_deliveries
         )
+
+
+class SharedSettings:
+    """The settings of queues by their arguments: queues with equal arguments share one object.
+
+    A broker with many queues mostly declares them with few different arguments.
+    """
+
+    def __init__(self) -> None:
+        self._by_key: dict[tuple[object, ...], tuple[Arguments, QueueSettings]] = {}
+
+    def of(self, arguments: Arguments) -> tuple[Arguments, QueueSettings]:
+        """Equal arguments, and the settings that they make; neither is to be changed."""
+        key = _key_of(arguments)
+        if key is None:
+            return arguments, compute([arguments_source(arguments)])
+        found = self._by_key.get(key)
+        if found is None:
+            if len(self._by_key) >= SHARED_SETTINGS_MAX:
+                self._by_key.clear()
+            found = (arguments, compute([arguments_source(arguments)]))
+            self._by_key[key] = found
+        return found
+
+
+def _key_of(arguments: Arguments) -> tuple[object, ...] | None:
+    """What is equal for equal arguments only: 1, 1.0 and true are equal, but of different types.
+
+    None if an argument is a table, an array or a long text: there are few of these, and they are
+    large.
+    """
+    key: list[object] = []
+    for name, value in arguments.items():
+        if not (isinstance(value, int) or (isinstance(value, str) and len(value) < TEXT_MAX)):
+            return None
+        key += (name, type(value), value)
+    for name, type_name in arguments.types.items():
+        key += (name, type_name)
+    return tuple(key)
+
+
+SHARED: Final = SharedSettings()
 
 
 def arguments_source(arguments: Mapping[str, FieldValue]) -> Source:

@@ -86,6 +86,7 @@ class Session(CommitWaiter):
         """Consumers that wait for the output to drain."""
         self.sent_since_tick = False
         """Whether anything was sent since the last tick of the connection (heartbeats)."""
+        self._client_label = ""
         self._buffer_grown = False
         """Whether the buffer of the output may be larger than an idle connection needs."""
         self._confirm_at_flush: list[ConfirmWriter] = []
@@ -107,7 +108,10 @@ class Session(CommitWaiter):
     @property
     def client_label(self) -> str:
         """The client, as log lines and the declarations of queues name it."""
-        return f"{self.user} from {self.peer}"
+        if not self._client_label:
+            # One object for all queues that it declares.
+            self._client_label = f"{self.user} from {self.peer}"
+        return self._client_label
 
     def writable(self) -> bool:
         """Whether deliveries may be written, rather than wait for the peer to read."""
