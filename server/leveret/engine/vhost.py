@@ -39,13 +39,12 @@ class VirtualHost(QueueHost):
         work: WorkQueue | None = None,
         memory: MessageMemory | None = None,
     ) -> None:
-        work = work or WorkQueue()
         super().__init__(
             clock or Clock(),
             timers or Timers(),
             time_slice or TimeSlice(),
-            work,
-            memory or MessageMemory(work),
+            work or WorkQueue(),
+            memory,
         )
         self.name = name
         self.queues: dict[str, Queue] = {}

@@ -46,13 +46,13 @@ class QueueHost(ABC):
         timers: Timers,
         time_slice: TimeSlice,
         work: WorkQueue,
-        memory: MessageMemory,
+        memory: MessageMemory | None = None,
     ) -> None:
         self.clock = clock
         self.timers = timers
         self.time_slice = time_slice
         self.work = work
-        self.memory = memory
+        self.memory = memory or MessageMemory(work)
         self.delayed_limits = DelayedStoreLimits()
 
     @abstractmethod
