@@ -27,11 +27,10 @@ from leveret.engine.queues.message_memory import (
     message_cost,
 )
 from leveret.engine.queues.released import (
-    RELEASED_MESSAGES_MAX,
-    RELEASED_OCTETS_MAX,
     ReleasedMessage,
     ReleasedRuns,
     body_size,
+    first_in_memory,
 )
 from leveret.engine.values.message import Message
 from leveret.engine.values.settings import NONE
@@ -307,21 +306,7 @@ class FifoBacklog(Backlog):
         if self._requeued_cost < RELEASED_COST_MIN:
             return False
         self._requeued.sort()
-        at, octets = 0, 0
-        selected: list[tuple[int, Message]] = []
-        while (
-            at < len(self._requeued)
-            and len(selected) < RELEASED_MESSAGES_MAX
-            and octets < RELEASED_OCTETS_MAX
-        ):
-            entry = self._requeued[at]
-            at += 1
-            if not isinstance(entry[1], ReleasedMessage):
-                selected.append(entry)
-                octets += len(entry[1].body)
-            elif selected:
-                break
-        start = at - len(selected)
+        start, selected = first_in_memory(self._requeued)
         retained = self.release_popped(selected)
         released = 0
         for offset, (position, message) in enumerate(selected):
