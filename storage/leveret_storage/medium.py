@@ -45,7 +45,7 @@ that returned before, and any part of one under way.
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 
 from leveret_storage.errors import StorageError
 
@@ -65,6 +65,10 @@ EPOCH_MAX: Final = 2**63 - 1
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
+Data: TypeAlias = bytes | list[bytes]
+"""Bytes, or their parts in order: so long ones are not joined before they are written."""
+
+
 class Medium(ABC):
     """A handle of one owner, or of a reader. The rules for all calls are in the module
     docstring."""
@@ -82,7 +86,7 @@ class Medium(ABC):
         """
 
     @abstractmethod
-    def append(self, name: str, data: bytes) -> int:
+    def append(self, name: str, data: Data) -> int:
         """Append all of `data` to the blob, and return the offset it begins at.
 
         Not durable before a later `sync`. Raises NoSuchBlob, LostEpoch, MediumFailed, and
@@ -100,11 +104,11 @@ class Medium(ABC):
         """
 
     @abstractmethod
-    def append_synced(self, name: str, data: bytes) -> int:
+    def append_synced(self, name: str, data: Data) -> int:
         """`append`, then `sync`, in less time than two calls take. Raises what they raise."""
 
     def append_synced_later(
-        self, name: str, data: bytes, answer: Callable[[StorageError | None], None]
+        self, name: str, data: Data, answer: Callable[[StorageError | None], None]
     ) -> int:
         """Begin `append_synced` of `data`, and return the offset it begins at.
 
@@ -195,6 +199,16 @@ class Medium(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release all resources. Makes nothing durable; every later call raises ValueError."""
+
+
+def parts_of(data: Data) -> list[bytes]:
+    """The parts of what an append gets."""
+    return [data] if isinstance(data, bytes) else data
+
+
+def joined(data: Data) -> bytes:
+    """All bytes of what an append gets."""
+    return data if isinstance(data, bytes) else b"".join(data)
 
 
 def check_name(name: str) -> None:

@@ -54,7 +54,7 @@ from leveret_storage.errors import (
     ReadFailed,
     StorageError,
 )
-from leveret_storage.medium import Medium, check_head, check_name, check_range
+from leveret_storage.medium import Data, Medium, check_head, check_name, check_range, joined
 
 PETABYTE: Final = 10**15
 
@@ -293,7 +293,8 @@ class FaultyMedium(Medium):
             self._state.set_name(name, Inode())
         self._end(fault, "create", name)
 
-    def append(self, name: str, data: bytes) -> int:
+    def append(self, name: str, data: Data) -> int:
+        data = joined(data)
         check_name(name)
         self._check_writable()
         inode = self._inode(name)
@@ -325,13 +326,13 @@ class FaultyMedium(Medium):
                 self._state.sync_name(name)
         self._end(fault, "sync", name)
 
-    def append_synced(self, name: str, data: bytes) -> int:
+    def append_synced(self, name: str, data: Data) -> int:
         offset = self.append(name, data)
         self.sync(name)
         return offset
 
     def append_synced_later(
-        self, name: str, data: bytes, answer: Callable[[StorageError | None], None]
+        self, name: str, data: Data, answer: Callable[[StorageError | None], None]
     ) -> int:
         assert len(self._begun) < self.commits_in_flight_max
         offset = self.append(name, data)

@@ -286,7 +286,7 @@ class World:
         if not self.queues:
             return
         persistent = self.random.random() < 0.75
-        body = self.random.randbytes(self.random.choice((0, 3, 10, 40)))
+        body = self.random.randbytes(self.random.choice((0, 3, 3, 10, 10, 40, 40, 5000)))
         arrived, expires_at = self.random.choice(((0, 0), (1, 0), (2**40, 2**41)))
         message = StoredMessage(b"r", b"h", body, persistent, arrived, expires_at)
         count = min(len(self.queues), self.random.choice((1, 1, 1, 2, 3)))

@@ -83,7 +83,7 @@ def test_an_entry_of_an_unknown_kind_is_no_damage() -> None:
 
 
 def test_a_message_with_an_unknown_flag_is_no_damage() -> None:
-    whole = bytearray(entries.run(0, [StoredMessage(b"", b"", b"", True)]))
+    whole = bytearray(b"".join(entries.run(0, [StoredMessage(b"", b"", b"", True)])))
     for flags in range(8, 256):
         whole[entries.RUN_HEADER_BYTES] = flags
         with pytest.raises(UnknownFormat, match=f"a message with flags {flags:#x}, which this"):
@@ -91,7 +91,7 @@ def test_a_message_with_an_unknown_flag_is_no_damage() -> None:
 
 
 def test_a_message_with_flags_that_mean_nothing_is_damaged() -> None:
-    whole = bytearray(entries.run(0, [StoredMessage(b"", b"", b"", True)]))
+    whole = bytearray(b"".join(entries.run(0, [StoredMessage(b"", b"", b"", True)])))
     whole[entries.RUN_HEADER_BYTES] = 5
     with pytest.raises(Damaged, match="no flags of a message: 5"):
         entries.read_run(bytes(whole))
@@ -101,7 +101,7 @@ def test_a_message_with_flags_that_mean_nothing_is_damaged() -> None:
 def test_a_run_is_read_as_it_was_written_and_cut_anywhere_is_damaged(
     first: int, messages: list[StoredMessage]
 ) -> None:
-    payload = entries.run(first, messages)
+    payload = b"".join(entries.run(first, messages))
     header = entries.read_run_header(payload)
     persistent = [each for each in messages if each.persistent]
     bodies = sum(len(each.body) for each in persistent)

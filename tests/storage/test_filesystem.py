@@ -14,6 +14,7 @@ from leveret_storage.errors import (
     ReadFailed,
 )
 from leveret_storage.media.filesystem import FilesystemMedium
+from leveret_storage.media.gathering import PARTS_MAX
 from tests.storage.owning import content, put, take
 
 
@@ -55,7 +56,7 @@ class SyncCalls:
             self.made.append(f"rename {old} {new}")
             real_rename(old, new, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
-        def pwritev(fd: int, buffers: list[bytes], offset: int, flags: int) -> int:
+        def pwritev(fd: int, buffers: list[bytes], offset: int, flags: int = 0) -> int:
             assert real_pwritev is not None
             if flags & os.RWF_DSYNC:
                 self.made.append(f"write and sync {self._path(fd)}")
@@ -140,8 +141,12 @@ class TestDurability:
         medium.preallocate("a", 100)
         calls = SyncCalls(monkeypatch, directory)
 
-        def refuse(*_: object) -> int:
-            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        write = os.pwritev
+
+        def refuse(fd: int, parts: list[bytes], offset: int, flags: int = 0) -> int:
+            if flags:
+                raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+            return write(fd, parts, offset)
 
         monkeypatch.setattr(os, "pwritev", refuse)
         medium.append_synced("a", b"2")
@@ -284,7 +289,7 @@ class TestFailure:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         with monkeypatch.context() as patch:
-            patch.setattr(os, "pwrite", refuse)
+            patch.setattr(os, "pwritev", refuse)
             medium.preallocate("a", 100)
             with pytest.raises(MediumFull):
                 medium.append("a", b"2")
@@ -324,10 +329,28 @@ class TestFailure:
     ) -> None:
         medium = opened(directory)
         medium.create("a")
-        real_write = os.write
-        monkeypatch.setattr(os, "write", lambda fd, data: real_write(fd, data[:3]))
+        monkeypatch.setattr(os, "writev", lambda fd, parts: os.write(fd, parts[0][:3]))
+        monkeypatch.setattr(
+            os, "pwritev", lambda fd, parts, offset, flags=0: os.pwrite(fd, parts[0][:3], offset)
+        )
         assert medium.append("a", b"0123456789") == 0
-        assert content(medium, "a") == b"0123456789"
+        medium.sync("a")
+        medium.preallocate("a", 100)
+        assert medium.append_synced("a", [b"abcd", b"", b"efghij"]) == 10
+        assert medium.append("a", [b"klmno", b"p"]) == 20
+        assert content(medium, "a") == b"0123456789abcdefghijklmnop"
+        medium.close()
+
+    def test_more_parts_than_the_system_takes_at_once_are_written(self, directory: Path) -> None:
+        medium = opened(directory)
+        put(medium, "a", b"")
+        parts = [str(number % 10).encode() for number in range(3 * PARTS_MAX + 1)]
+        medium.append("a", parts)
+        medium.sync("a")
+        medium.preallocate("a", 3 * len(parts))
+        medium.append_synced("a", parts)
+        medium.append("a", parts)
+        assert content(medium, "a") == 3 * b"".join(parts)
         medium.close()
 
 

@@ -15,7 +15,7 @@ def written(medium: FaultyMedium) -> SegmentWriter:
     take(medium)
     writer = SegmentWriter(medium, NAME, QUEUE_KIND)
     for payload in PAYLOADS:
-        writer.append(entries.RUN, payload)
+        writer.append(entries.RUN, [payload])
     return writer
 
 
@@ -34,7 +34,7 @@ def read(medium: FaultyMedium) -> tuple[list[bytes], list[str], bool]:
 def test_damage_in_the_last_record_of_a_finished_segment_is_damage() -> None:
     medium = FaultyMedium(1)
     writer = written(medium)
-    offset, size = writer.append(entries.RUN, b"and one more")
+    offset, size = writer.append(entries.RUN, [b"and one more"])
     writer.sync_and_mark()
     medium.flip(NAME, offset + size - 1, 0)
 
@@ -44,7 +44,7 @@ def test_damage_in_the_last_record_of_a_finished_segment_is_damage() -> None:
 def test_a_segment_that_was_only_synced_looks_torn_there() -> None:
     medium = FaultyMedium(1)
     writer = written(medium)
-    offset, size = writer.append(entries.RUN, b"and one more")
+    offset, size = writer.append(entries.RUN, [b"and one more"])
     writer.sync()
     medium.flip(NAME, offset + size - 1, 0)
 
@@ -73,7 +73,7 @@ def test_a_finished_segment_goes_on() -> None:
     medium = FaultyMedium(1)
     writer = written(medium)
     writer.sync_and_mark()
-    offset, size = writer.append(entries.RUN, b"later")
+    offset, size = writer.append(entries.RUN, [b"later"])
     writer.sync_and_mark()
 
     assert read(medium) == ([*PAYLOADS, b"later"], [], False)

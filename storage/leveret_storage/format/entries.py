@@ -5,7 +5,6 @@ A run is a sequence of messages of one queue. FORMAT.md describes both byte for 
 """
 
 from typing import Final, NamedTuple
-from zlib import crc32
 
 from librt.strings import (
     BytesWriter,
@@ -19,6 +18,7 @@ from librt.strings import (
 from mypy_extensions import i16, i32, i64, mypyc_attr
 
 from leveret_storage.errors import Damaged, UnknownFormat, not_known
+from leveret_storage.format.crc import crc32
 
 MESSAGE: Final = 1
 SETTLED: Final = 2
@@ -47,6 +47,10 @@ persistent messages, the bytes of their bodies, and a CRC of these."""
 
 RUN_CHECKED_BYTES: Final = 24
 """Bytes that this CRC covers."""
+
+REFERRED_BYTES: Final = 4096
+"""Bytes of a body from which on it is written from where it is, and not copied: about here a copy
+costs more than another part of a gathering write."""
 
 TARGETS_MAX: Final = 0x7FFF
 """Queues that one entry can name. A message to more queues has several entries."""
@@ -183,12 +187,13 @@ def write_queue_deleted(out: BytesWriter, queue: i64) -> None:
 
 def write_stored(out: BytesWriter, message: StoredMessage) -> None:
     """Write a message, without its places."""
-    route, header, body, expires_at = (
-        message.route,
-        message.header,
-        message.body,
-        message.expires_at,
-    )
+    write_stored_head(out, message)
+    out.write(message.body)
+
+
+def write_stored_head(out: BytesWriter, message: StoredMessage) -> None:
+    """Write a message up to its body, which has to follow."""
+    route, header, expires_at = message.route, message.header, message.expires_at
     flags = PERSISTENT if message.persistent else 0
     out.append(flags if expires_at == 0 else flags | TIMED)
     write_i64_be(out, message.arrived)
@@ -196,10 +201,9 @@ def write_stored(out: BytesWriter, message: StoredMessage) -> None:
         write_i64_be(out, expires_at)
     write_i16_be(out, i16(len(route)))
     write_i32_be(out, i32(len(header)))
-    write_i32_be(out, i32(len(body)))
+    write_i32_be(out, i32(len(message.body)))
     out.write(route)
     out.write(header)
-    out.write(body)
 
 
 def read_run_header(payload: bytes) -> RunHeader:
@@ -371,8 +375,10 @@ class Reader:
         return flags
 
 
-def run(first: i64, messages: list[StoredMessage]) -> bytes:
-    """The payload of a run: messages with consecutive positions, ABSENT for those left out."""
+def run(first: i64, messages: list[StoredMessage]) -> list[bytes]:
+    """The payload of a run: messages with consecutive positions, ABSENT for those left out. Large
+    bodies are parts of their own, so that they are not copied."""
+    parts: list[bytes] = []
     persistent = 0
     body_bytes: i64 = 0
     for message in messages:
@@ -389,9 +395,16 @@ def run(first: i64, messages: list[StoredMessage]) -> bytes:
     for message in messages:
         if message is absent:
             out.append(LEFT_OUT)
-        else:
+        elif len(message.body) < REFERRED_BYTES:
             write_stored(out, message)
-    return out.getvalue()
+        else:
+            write_stored_head(out, message)
+            parts.append(out.getvalue())
+            parts.append(message.body)
+            out.truncate(0)
+    if len(out):
+        parts.append(out.getvalue())
+    return parts
 
 
 class Checkpoint(NamedTuple):

@@ -5,9 +5,9 @@ FORMAT.md beside this file is the description; this file is the same in Python.
 
 import struct
 from typing import Final, NamedTuple
-from zlib import crc32
 
 from leveret_storage.errors import Damaged, UnknownFormat, not_known
+from leveret_storage.format.crc import crc32
 
 # --- the prelude of blobs and of the head -----------------------------------------
 

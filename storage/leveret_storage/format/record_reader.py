@@ -24,9 +24,9 @@ looked into: that is for the callers (`entries.py`).
 import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
-from zlib import crc32
 
 from leveret_storage.errors import Damaged, UnknownFormat
+from leveret_storage.format.crc import crc32
 from leveret_storage.format.file_header import (
     HEADER_BYTES_MAX,
     MARK_BYTES,

@@ -14,8 +14,8 @@ sync, and one at the end of a finished blob.
 
 import os
 from typing import Final
-from zlib import crc32
 
+from leveret_storage.format.crc import crc32
 from leveret_storage.format.file_header import (
     MARK_KIND,
     MARK_PAYLOAD,
@@ -27,6 +27,10 @@ from leveret_storage.format.file_header import (
     crc_seed,
 )
 
+JOINED_BYTES_MAX: Final = 64 * 1024
+"""Bytes up to which parts are joined before they are written: copying so few takes less than the
+system takes to look at the parts."""
+
 
 def new_salt() -> bytes:
     """A salt for a new blob."""
@@ -35,11 +39,20 @@ def new_salt() -> bytes:
 
 def encode_record(kind: int, payload: bytes, seed: int) -> bytes:
     """A record of the store. `seed` is the blob's `crc_seed`."""
+    return b"".join(encode_parts(kind, [payload], seed))
+
+
+def encode_parts(kind: int, parts: list[bytes], seed: int) -> list[bytes]:
+    """The same record, its payload given and returned in parts, which are not copied."""
+    size = sum(map(len, parts))
     if not RECORD_KIND_MIN <= kind <= RECORD_KIND_MAX:
         raise ValueError(f"a record of kind {kind}")
-    if len(payload) > PAYLOAD_BYTES_MAX:
-        raise ValueError(f"a payload of {len(payload)} bytes; at most {PAYLOAD_BYTES_MAX}")
-    return _framed(kind, payload, seed)
+    if size > PAYLOAD_BYTES_MAX:
+        raise ValueError(f"a payload of {size} bytes; at most {PAYLOAD_BYTES_MAX}")
+    crc = crc32(kind.to_bytes(1, "big"), seed)
+    for part in parts:
+        crc = crc32(part, crc)
+    return [RECORD_HEADER.pack(size, crc, kind), *parts]
 
 
 def encode_mark(salt: bytes, durable: int) -> bytes:
@@ -67,13 +80,13 @@ class RecordWriter:
 
     def add(self, kind: int, payload: bytes) -> int:
         """Add a record of the store, and return the offset in the blob that it will have."""
-        return self.add_encoded(encode_record(kind, payload, self._seed))
+        return self.add_encoded(encode_parts(kind, [payload], self._seed))
 
     def mark(self, durable: int) -> None:
         """Add a mark: a sync has returned which covered the first `durable` bytes of the blob."""
         if not 0 <= durable <= self.taken:
             raise ValueError(f"{durable} bytes durable of {self.taken} appended")
-        self.add_encoded(encode_mark(self._salt, durable))
+        self.add_encoded([encode_mark(self._salt, durable)])
 
     def peek(self) -> bytes:
         """All bytes that were added and not taken, for an append that a full medium may refuse."""
@@ -81,15 +94,19 @@ class RecordWriter:
 
     def take(self) -> bytes:
         """The same bytes, once they are appended: they are part of the blob from then on."""
-        data = self.peek()
-        self._parts.clear()
+        return b"".join(self.take_parts())
+
+    def take_parts(self) -> list[bytes]:
+        """The same bytes in parts: one if they are few, and else as they were added."""
+        parts = self._parts if self.waiting > JOINED_BYTES_MAX else [b"".join(self._parts)]
+        self._parts = []
         self.taken += self.waiting
         self.waiting = 0
-        return data
+        return parts
 
-    def add_encoded(self, record: bytes) -> int:
-        """As `add`, for a record that `encode_record` made with this blob's seed."""
+    def add_encoded(self, record: list[bytes]) -> int:
+        """As `add`, for a record that `encode_parts` made with this blob's seed."""
         offset = self.taken + self.waiting
-        self._parts.append(record)
-        self.waiting += len(record)
+        self._parts += record
+        self.waiting += sum(map(len, record))
         return offset

@@ -39,12 +39,21 @@ from leveret_storage.errors import (
 )
 from leveret_storage.media.blob_names import BLOBS_NAME, BlobNames
 from leveret_storage.media.descriptors import Descriptor, Descriptors
+from leveret_storage.media.gathering import append_parts
 from leveret_storage.media.head_file import HeadFile
-from leveret_storage.media.io_errors import IoErrors, write_all
+from leveret_storage.media.io_errors import IoErrors
 from leveret_storage.media.lock import DirectoryLock
 from leveret_storage.media.preallocation import PreallocatedFile
 from leveret_storage.media.salvaged_files import write_salvaged
-from leveret_storage.medium import Medium, check_head, check_name, check_range, is_name
+from leveret_storage.medium import (
+    Data,
+    Medium,
+    check_head,
+    check_name,
+    check_range,
+    is_name,
+    parts_of,
+)
 
 DESCRIPTORS_MAX: Final = 256
 """Files open at one time: of the 1,024 that a process often may open, three quarters remain for
@@ -116,44 +125,42 @@ class FilesystemMedium(Medium):
         except OSError as error:
             raise self._errors.undone("create", _blob_path(name), error) from error
 
-    def append(self, name: str, data: bytes) -> int:
+    def append(self, name: str, data: Data) -> int:
         check_name(name)
         self._check_writable()
         with self._append_lock:
             file = self._preallocated.get(name)
             if file is None:
-                return self._append_to_end(name, data)
+                return self._append_to_end(name, parts_of(data))
         offset = file.end
         try:
-            file.append(data)
+            file.append(parts_of(data))
         except OSError as error:
             if error.errno in FULL_ERRNOS:
                 self._cut_failed_append(name, file.cut)
             raise self._errors.undone("append to", _blob_path(name), error) from error
         return offset
 
-    def _append_to_end(self, name: str, data: bytes) -> int:
+    def _append_to_end(self, name: str, parts: list[bytes]) -> int:
         with self._writing("append to", name) as descriptor:
             offset = os.fstat(descriptor.fd).st_size
             descriptor.unsynced = True
             try:
-                written = os.write(descriptor.fd, data)
-                if written < len(data):
-                    write_all(descriptor.fd, memoryview(data)[written:])
+                append_parts(descriptor.fd, parts)
             except OSError as error:
                 if error.errno in FULL_ERRNOS:
                     self._cut_failed_append(name, partial(os.ftruncate, descriptor.fd, offset))
                 raise
         return offset
 
-    def append_synced(self, name: str, data: bytes) -> int:
+    def append_synced(self, name: str, data: Data) -> int:
         check_name(name)
         self._check_writable()
         file = self._preallocated.get(name)
         if file is not None and self._names.is_durable(name):
             offset = file.end
             try:
-                if file.append_synced(data):
+                if file.append_synced(parts_of(data)):
                     return offset
             except OSError as error:
                 raise self._errors.failed("append to", _blob_path(name), error) from error

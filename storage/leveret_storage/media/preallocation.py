@@ -17,6 +17,7 @@ from threading import Lock
 from typing import Final
 
 from leveret_storage.errors import FULL_ERRNOS
+from leveret_storage.media.gathering import write_parts_at, write_parts_synced_at
 
 ZEROS_BYTES: Final = 256 * 1024
 """Bytes of zeros written at a time: a sync on the same disk waits no longer than for these."""
@@ -41,36 +42,37 @@ class PreallocatedFile:
         """Held while the size of the file changes."""
         self._dsync_supported = hasattr(os, "RWF_DSYNC")
 
-    def append(self, data: bytes) -> None:
+    def append(self, parts: list[bytes]) -> None:
         """Put bytes at the end. After a failure `cut` removes what was written of them."""
         self.unsynced = True
-        if self.end + len(data) <= self._zeros_end:
-            _write(self.fd, data, self.end)
+        end = self.end + sum(map(len, parts))
+        if end <= self._zeros_end:
+            write_parts_at(self.fd, parts, self.end)
         else:
             with self._size_lock:
-                _write(self.fd, data, self.end)
-                self._zeros_end = max(self._zeros_end, self.end + len(data))
-        self.end += len(data)
+                write_parts_at(self.fd, parts, self.end)
+                self._zeros_end = max(self._zeros_end, end)
+        self.end = end
 
-    def append_synced(self, data: bytes) -> bool:
+    def append_synced(self, parts: list[bytes]) -> bool:
         """The same, durable when it returns. False, and nothing is done, if the bytes do not fit
         into the preallocated tail or earlier ones are not synced.
 
         A failed write cannot be distinguished from a failed sync.
         """
-        if self.unsynced or self.end + len(data) > self._zeros_end or not self._dsync_supported:
+        if self.unsynced or not self._dsync_supported:
+            return False
+        size = sum(map(len, parts))
+        if self.end + size > self._zeros_end:
             return False
         try:
-            written = os.pwritev(self.fd, [data], self.end, os.RWF_DSYNC)
+            write_parts_synced_at(self.fd, parts, self.end, size)
         except OSError as error:
             if error.errno in _DSYNC_UNSUPPORTED:
                 self._dsync_supported = False
                 return False
             raise
-        if written < len(data):
-            _write(self.fd, data[written:], self.end + written)
-            os.fdatasync(self.fd)
-        self.end += len(data)
+        self.end += size
         return True
 
     def sync(self) -> None:
@@ -95,7 +97,7 @@ class PreallocatedFile:
             with self._size_lock:
                 zeros = _ZEROS[: max(0, zeros_end - self._zeros_end)]
                 try:
-                    _write(fd, zeros, self._zeros_end)
+                    write_parts_at(fd, [zeros], self._zeros_end)
                 except OSError as error:
                     if error.errno not in FULL_ERRNOS:
                         raise
@@ -103,9 +105,3 @@ class PreallocatedFile:
                     return
                 sync()
                 self._zeros_end += len(zeros)
-
-
-def _write(fd: int, data: bytes, offset: int) -> None:
-    written = os.pwrite(fd, data, offset)
-    while written < len(data):
-        written += os.pwrite(fd, data[written:], offset + written)

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, NoReturn
 
 from leveret_storage.errors import LostEpoch, NoSuchBlob, ReadFailed
 from leveret_storage.media.filesystem import FilesystemMedium
-from leveret_storage.medium import Medium
+from leveret_storage.medium import Data, Medium
 from leveret_storage.segments.log_segment import PREALLOCATION_BYTES
 from leveret_storage.segments.segment_writer import log_number
 
@@ -130,10 +130,10 @@ class DirectorySnapshot(Medium):
     def create(self, name: str) -> None:
         self._refuse()
 
-    def append(self, name: str, data: bytes) -> int:
+    def append(self, name: str, data: Data) -> int:
         self._refuse()
 
-    def append_synced(self, name: str, data: bytes) -> int:
+    def append_synced(self, name: str, data: Data) -> int:
         self._refuse()
 
     def preallocate(self, name: str, size: int) -> None:

@@ -7,10 +7,10 @@ read. The part behind the last mark has to be read record by record.
 """
 
 from typing import Final, NamedTuple
-from zlib import crc32
 
 from leveret_storage.errors import Damaged, UnknownFormat
 from leveret_storage.format import entries
+from leveret_storage.format.crc import crc32
 from leveret_storage.format.entries import RUN_HEADER_BYTES, RunHeader
 from leveret_storage.format.file_header import (
     HEADER_BYTES_MAX,

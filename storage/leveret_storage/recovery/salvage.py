@@ -117,7 +117,7 @@ def _copy_runs(medium: Medium, name: str, copy: str) -> None:
     writer = SegmentWriter(medium, copy, QUEUE_KIND)
     for record in RecordReader(medium, name):
         if isinstance(record, Record) and _is_run(record):
-            writer.append(record.kind, record.payload)
+            writer.append(record.kind, [record.payload])
     writer.sync_and_mark()
 
 
@@ -139,7 +139,7 @@ def _write_log(medium: Medium, name: str, found: Recovery, definitions: list[byt
         [(number, queue.settled.ranges()) for number, queue in queues],
         [],
     )
-    writer.append(entries.CHECKPOINT, entries.write_checkpoint(state))
+    writer.append(entries.CHECKPOINT, [entries.write_checkpoint(state)])
     out = BytesWriter()
     for message, places in _only_in_log(queues):
         numbers = [number for number, _ in places]
@@ -148,10 +148,10 @@ def _write_log(medium: Medium, name: str, found: Recovery, definitions: list[byt
             end = at + entries.TARGETS_MAX
             entries.write_message(out, numbers[at:end], positions[at:end], message)
         if len(out) >= BATCH_BYTES:
-            writer.append(entries.BATCH, out.getvalue())
+            writer.append(entries.BATCH, [out.getvalue()])
             out.truncate(0)
     if len(out):
-        writer.append(entries.BATCH, out.getvalue())
+        writer.append(entries.BATCH, [out.getvalue()])
     writer.sync_and_mark()
 
 

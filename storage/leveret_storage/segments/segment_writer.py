@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from typing import Final
-from zlib import crc32
 
 from leveret_storage.errors import Damaged, StorageError, UnknownFormat, not_known
+from leveret_storage.format.crc import crc32
 from leveret_storage.format.file_header import (
     HEADER_BYTES_MAX,
     KIND_OFFSET,
@@ -16,7 +16,7 @@ from leveret_storage.format.file_header import (
     encode_blob_header,
 )
 from leveret_storage.format.record_reader import Damage, describe
-from leveret_storage.format.record_writer import RecordWriter, encode_record, new_salt
+from leveret_storage.format.record_writer import RecordWriter, encode_parts, new_salt
 from leveret_storage.medium import Medium
 from leveret_storage.segments.appends_in_flight import AppendsInFlight
 
@@ -77,47 +77,48 @@ class SegmentWriter:
         self._salt = new_salt()
         self._deleted = False
         self._records: RecordWriter | None = None
-        self._to_append = b""
-        """Bytes that the medium has not taken yet: the next append begins with them."""
+        self._to_append: list[bytes] = []
+        """Parts that the medium has not taken yet: the next append begins with them."""
         self._marked_size = 0
         """Bytes of the blob when a mark was put at its end last."""
         self._in_flight = AppendsInFlight()
         self._marked = 0
         """Bytes that a mark calls durable on the strength of appends that were in flight."""
 
-    def encode(self, kind: int, payload: bytes) -> bytes:
-        """A record for this blob, from any thread: the writing one is not to compute the CRC of a
-        long batch while others wait for it."""
-        return encode_record(kind, payload, crc_seed(self._salt))
+    def encode(self, kind: int, parts: list[bytes]) -> list[bytes]:
+        """A record for this blob, in parts, from any thread. The parts of its payload are not
+        copied."""
+        return encode_parts(kind, parts, crc_seed(self._salt))
 
-    def append(self, kind: int, payload: bytes) -> tuple[int, int]:
-        """Write a record.
+    def append(self, kind: int, parts: list[bytes]) -> tuple[int, int]:
+        """Write a record, its payload given in parts.
 
         :returns: its offset, and its bytes.
         :raises StorageError: MediumFull, or MediumFailed.
         """
-        return self.append_encoded(self.encode(kind, payload))
+        return self.append_encoded(self.encode(kind, parts))
 
-    def append_encoded(self, record: bytes) -> tuple[int, int]:
+    def append_encoded(self, record: list[bytes]) -> tuple[int, int]:
         """Write a record made by `encode`, as `append` does."""
         records = self._add(record)
         self._medium.append(self.name, self._to_append)
-        self._to_append = b""
-        return records.taken - len(record), len(record)
+        self._to_append = []
+        size = sum(map(len, record))
+        return records.taken - size, size
 
-    def append_synced(self, record: bytes) -> None:
+    def append_synced(self, record: list[bytes]) -> None:
         """Write a record made by `encode`, and make durable all that was appended.
 
         :raises StorageError: MediumFull, or MediumFailed.
         """
         records = self._add(record)
         self._medium.append_synced(self.name, self._to_append)
-        self._to_append = b""
+        self._to_append = []
         self.synced_bytes = records.taken
         records.mark(records.taken)
 
     def append_synced_later(
-        self, record: bytes, answer: Callable[[StorageError | None], None]
+        self, record: list[bytes], answer: Callable[[StorageError | None], None]
     ) -> None:
         """Begin to write a record made by `encode`.
 
@@ -144,7 +145,7 @@ class SegmentWriter:
         except StorageError:
             in_flight.forget_begun(end)
             raise
-        self._to_append = b""
+        self._to_append = []
 
     def await_appends(self) -> None:
         """Wait until all that was begun by `append_synced_later` is durable.
@@ -154,12 +155,12 @@ class SegmentWriter:
         if self._in_flight.any():
             self._medium.sync(self.name)
 
-    def _add(self, record: bytes) -> RecordWriter:
+    def _add(self, record: list[bytes]) -> RecordWriter:
         """Make the record the next bytes to append, unless an attempt that was refused did."""
         records = self._records or self._begin()
         if not self._to_append:
             records.add_encoded(record)
-            self._to_append = records.take()
+            self._to_append = records.take_parts()
         return records
 
     def sync(self) -> None:
@@ -180,9 +181,9 @@ class SegmentWriter:
             return
         if not self._to_append:
             self.sync()
-            self._to_append = records.take()
+            self._to_append = records.take_parts()
         self._medium.append(self.name, self._to_append)
-        self._to_append = b""
+        self._to_append = []
         self._marked_size = records.taken
 
     def delete(self) -> None:

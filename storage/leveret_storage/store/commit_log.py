@@ -6,7 +6,7 @@ segment as well.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from mypy_extensions import i64
 
@@ -16,6 +16,9 @@ from leveret_storage.segments.log_segment import LogPreallocation, LogSegment
 from leveret_storage.segments.position_ranges import in_either
 from leveret_storage.segments.queue_journal import QueueJournal, QueueSegment
 from leveret_storage.store.context import StoreContext
+
+ENCODED_BYTES_MAX: Final = 64 * 1024
+"""Bytes of a batch up to which its record is encoded in the event loop."""
 
 
 class CommitLog:
@@ -47,36 +50,43 @@ class CommitLog:
         self._answers_later = sync and context.medium.commits_in_flight_max > 1
 
     def append(
-        self, payload: bytes, queues: list[QueueJournal], done: Callable[[Any], None]
+        self,
+        parts: list[bytes],
+        size: i64,
+        queues: list[QueueJournal],
+        done: Callable[[Any], None],
     ) -> None:
-        """Append a batch. `queues` are those with messages in it; `done` gets None when it is
-        durable, or a StorageError."""
+        """Append a batch of `size` bytes. `queues` are those with messages in it; `done` gets None
+        when it is durable, or a StorageError."""
         segment = self.segments[-1]
         for queue in queues:
             if queue.number in self._queues:
                 segment.include(queue, int(queue.open_first), int(queue.open_end))
             queue.open_end = -1
-        segment.size += len(payload)
+        segment.size += size
         writer = segment.writer
-        record = writer.encode(entries.BATCH, payload)
         self.unsynced = not self._sync
+        # The CRC of a long batch is computed where nobody waits for it, that of a short one here:
+        # compiled code does it while the writing thread still sleeps.
+        is_long = size > ENCODED_BYTES_MAX
+        record = parts if is_long else writer.encode(entries.BATCH, parts)
         if self._answers_later:
-            self._append_later(segment, record, done)
+            self._append_later(segment, record, is_long, done)
         elif self._sync:
 
             def append_synced() -> None:
-                writer.append_synced(record)
+                writer.append_synced(writer.encode(entries.BATCH, record) if is_long else record)
 
             self._writing.submit(append_synced, done)
         else:
 
             def append() -> None:
-                writer.append_encoded(record)
+                writer.append_encoded(writer.encode(entries.BATCH, record) if is_long else record)
 
             self._writing.submit(append, done)
 
     def _append_later(
-        self, segment: LogSegment, record: bytes, done: Callable[[Any], None]
+        self, segment: LogSegment, record: list[bytes], is_long: bool, done: Callable[[Any], None]
     ) -> None:
         """Append a batch on a medium that has several commits in flight."""
         writing, writer = self._writing, segment.writer
@@ -85,7 +95,8 @@ class CommitLog:
             writing.post(done, error)
 
         def begin() -> None:
-            writer.append_synced_later(record, answered)
+            encoded = writer.encode(entries.BATCH, record) if is_long else record
+            writer.append_synced_later(encoded, answered)
 
         def begun(result: Any) -> None:
             # An append that could not begin is not answered.
@@ -138,7 +149,7 @@ class CommitLog:
         def begin() -> None:
             if previous is not None:
                 previous.sync_and_mark()
-            writer.append_synced(writer.encode(entries.CHECKPOINT, payload))
+            writer.append_synced(writer.encode(entries.CHECKPOINT, [payload]))
 
         def begun(result: Any) -> None:
             self._failure.check(result)

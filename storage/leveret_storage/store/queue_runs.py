@@ -28,10 +28,12 @@ from leveret_storage.store.context import StoreContext
 class WaitingRun:
     """A run that is written when the batch that has its messages is durable."""
 
-    def __init__(self, queue: QueueJournal, run: Run, payload: bytes) -> None:
+    def __init__(self, queue: QueueJournal, run: Run, parts: list[bytes], size: i64) -> None:
         self.queue = queue
         self.run = run
-        self.payload = payload
+        self.parts = parts
+        """Its payload, of so many bytes in all:"""
+        self.size = size
 
 
 class QueueRuns:
@@ -61,18 +63,20 @@ class QueueRuns:
         segment = self._segment_of(queue)
         run = Run(segment, first, len(messages))
         run.messages = messages
-        payload = entries.run(first, messages)
-        segment.size += len(payload)
+        parts = entries.run(first, messages)
+        size = sum([len(part) for part in parts])
+        segment.size += size
         live = queue.settled.gaps(first, first + len(messages))
         # Those that are settled already are on disk like the others, and make the segment sparse.
         segment.add(live, len(messages) - messages.count(ABSENT))
         segment.pending_runs += 1
-        self.unwritten_bytes += len(payload)
+        self.unwritten_bytes += size
+        waiting = WaitingRun(queue, run, parts, size)
         if queue.durable:
-            self._waiting.append(WaitingRun(queue, run, payload))
+            self._waiting.append(waiting)
             self._batch.awaited = True
         else:
-            self._write(queue, run, payload)
+            self._write(waiting)
         return run
 
     def take_waiting(self) -> list[WaitingRun]:
@@ -84,9 +88,10 @@ class QueueRuns:
     def write_waiting(self, runs: list[WaitingRun]) -> None:
         """Write runs whose batch is durable."""
         for waiting in runs:
-            self._write(waiting.queue, waiting.run, waiting.payload)
+            self._write(waiting)
 
-    def _write(self, queue: QueueJournal, run: Run, payload: bytes) -> None:
+    def _write(self, waiting: WaitingRun) -> None:
+        queue, run, parts, size = waiting.queue, waiting.run, waiting.parts, waiting.size
         writer = run.segment.writer
         previous = run.segment.previous
         run.segment.previous = None
@@ -98,10 +103,10 @@ class QueueRuns:
             if full is not None:
                 # A start reads the log only for messages of segments without a mark at the end.
                 full.sync_and_mark()
-            return writer.append(entries.RUN, payload)
+            return writer.append(entries.RUN, parts)
 
         def written(result: Any) -> None:
-            self.unwritten_bytes -= len(payload)
+            self.unwritten_bytes -= size
             if isinstance(result, StorageError):
                 self._failure.fail(result)
                 return

@@ -155,7 +155,7 @@ class Store:
 
     def needs_backpressure(self) -> bool:
         """Whether so many bytes wait to be written that publishers should be throttled."""
-        return self._runs.unwritten_bytes + len(self._open.out) > UNWRITTEN_BYTES_MAX
+        return self._runs.unwritten_bytes + self._open.size() > UNWRITTEN_BYTES_MAX
 
     def request_commit(self) -> None:
         """Have the next `commit` commit the open batch, because a confirm waits for it."""
@@ -219,18 +219,19 @@ class Store:
             return
         batch = self._open
         self._add_settlements()
-        payload = batch.take_payload()
-        if not payload:
+        size = batch.size()
+        if size == 0:
             self._pass_empty_batch()
             return
+        parts = batch.take_parts()
         commit = self._begin_commit()
         queues = batch.take_queues_with_messages()
-        self._log.append(payload, queues, partial(self._answered, commit))
+        self._log.append(parts, size, queues, partial(self._answered, commit))
         # The state is whole between two batches, so this is where a segment can begin.
         if self._log.is_segment_full():
             self._begin_segment([])
         else:
-            self._log.preallocate(len(payload))
+            self._log.preallocate(int(size))
             self._log.trim()
 
     def _begin_commit(self) -> Commit:
