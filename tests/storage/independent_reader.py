@@ -245,6 +245,7 @@ BINDING_DEFAULTS: dict[str, Any] = {
     "arguments": {},
 }
 DEFAULTS: dict[str, dict[str, Any]] = {
+    "virtual_host_created": {"clock_behind": 0},
     "exchange_declared": {"auto_delete": False, "internal": False, "arguments": {}},
     "queue_declared": {
         "auto_delete": False,

@@ -104,6 +104,11 @@ class Broker:
         self.stores.append(hosted)
         return hosted
 
+    def persist_clock(self) -> None:
+        """Persist by how much the time is behind the wall clock."""
+        for hosted in self.stores:
+            hosted.persist_clock()
+
     def compact(self) -> None:
         """Free disk space in all stores; to be called every few seconds."""
         for hosted in self.stores:

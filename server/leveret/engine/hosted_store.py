@@ -7,6 +7,7 @@ with its own virtual hosts, definitions and commits.
 from collections.abc import Callable
 from functools import partial
 
+from leveret.engine.lifecycle.records import virtual_host_created
 from leveret.engine.persistence.definition_log import DefinitionLog
 from leveret.engine.queues.delayed_store import DelayedStore
 from leveret.engine.queues.queue import Queue
@@ -84,6 +85,11 @@ class HostedStore:
         self.foreign = found.foreign
         """Names among the blobs that no store writes; nothing was done with them."""
         self._start(found, max(restored, default=0))
+
+    def persist_clock(self) -> None:
+        """Persist by how much the time is behind the wall clock."""
+        for vhost in self.vhosts.values():
+            self.definition_log.write_unawaited(virtual_host_created(vhost))
 
     def _start(self, found: Recovery, highest_number: int) -> None:
         """Begin to write, without the segments of queues that no definition names."""

@@ -51,7 +51,7 @@ SinksByNumber = dict[int, Queue | DelayedStore]
 def snapshot(vhosts: dict[str, VirtualHost]) -> list[bytes]:
     """The definitions of every virtual host, durable exchange, queue and binding, in an order in
     which they can be restored."""
-    created: list[Definition] = [VirtualHostCreated(name) for name in vhosts]
+    created: list[Definition] = [records.virtual_host_created(vhost) for vhost in vhosts.values()]
     exchanges: list[Definition] = []
     queues: list[Definition] = []
     bindings: list[Definition] = []
@@ -138,6 +138,7 @@ def _virtual_host_created(
     vhost: VirtualHost, sinks: SinksByNumber, record: VirtualHostCreated
 ) -> None:
     """`restore` has created it to find it."""
+    vhost.clock.resume(record.clock_behind)
 
 
 def _exchange_declared(vhost: VirtualHost, sinks: SinksByNumber, record: ExchangeDeclared) -> None:

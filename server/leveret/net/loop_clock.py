@@ -1,19 +1,41 @@
-"""The engine's clock and timers, driven by the event loop."""
+"""The engine's clock and timers, driven by the event loop.
+
+Timers are due by the time that elapses. What the wall clock is set to meanwhile is noted.
+"""
 
 import asyncio
+from collections.abc import Callable
+from typing import Final
 
 from leveret.engine.broker import Broker
+from leveret.logging import get_logger
 from leveret.net.loop_scheduler import LoopScheduler
-from leveret.net.wall_clock import now_ms
+from leveret.net.wall_clock import now_ms, wall_clock_ms
+
+WALL_CLOCK_STEP_MS: Final = 1000
+"""Milliseconds of a difference from the wall clock that is noted: more than a leap second."""
+
+logger = get_logger()
 
 
 class LoopClock:
     """Advances the broker's clock, and runs its timers when they are due."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, broker: Broker, scheduler: LoopScheduler
+        self,
+        loop: asyncio.AbstractEventLoop,
+        broker: Broker,
+        scheduler: LoopScheduler,
+        now: Callable[[], int] = now_ms,
+        wall_clock: Callable[[], int] = wall_clock_ms,
     ) -> None:
+        """:param now: the time of the process, in milliseconds.
+        :param wall_clock: the wall clock, in milliseconds since the epoch.
+        """
         self._loop = loop
+        self._broker = broker
+        self._now = now
+        self._wall_clock = wall_clock
         self._clock = broker.clock
         self._timers = broker.timers
         self._scheduler = scheduler
@@ -22,8 +44,20 @@ class LoopClock:
 
     def start(self) -> None:
         """Start; timers that became due while the broker was down run at once."""
-        self._clock.advance_to(now_ms())
+        self._clock.advance_to(self._now())
         self._arm()
+
+    def note_wall_clock(self) -> None:
+        """Note by how much the wall clock was set; to be called twice a second."""
+        clock = self._clock
+        behind = int(self._wall_clock() - clock.time_at(self._now()))
+        if abs(behind - int(clock.behind)) >= WALL_CLOCK_STEP_MS:
+            logger.warning(
+                "the wall clock was set: times to live, delays and expiry go on by elapsed time",
+                set_by=f"{(behind - int(clock.behind)) / 1000:+.1f}s",
+            )
+            clock.behind = behind
+            self._broker.persist_clock()
 
     def stop(self) -> None:
         """Run no further timers."""
@@ -35,12 +69,12 @@ class LoopClock:
         self.stop()
         due = self._timers.next_due()
         if due != 0:
-            wait_ms = max(0, due - now_ms())
+            wait_ms = max(0, due - self._clock.time_at(self._now()))
             self._handle = self._loop.call_later(wait_ms / 1000, self._run_due)
 
     def _run_due(self) -> None:
         self._handle = None
-        self._clock.advance_to(now_ms())
+        self._clock.advance_to(self._now())
         try:
             self._timers.run(self._clock.now)
         finally:

@@ -54,8 +54,9 @@ class DeadLetters:
         self.pending = len(self._pending) != 0
         message, now = dead_letter.message, self._clock.now
         rewrite = self._last_rewrite
-        if rewrite is None or not rewrite.matches(dead_letter, now // 1000):
-            rewrite = DeadLetterRewrite(dead_letter, now // 1000)
+        time_s = self._clock.wall_time() // 1000
+        if rewrite is None or not rewrite.matches(dead_letter, time_s):
+            rewrite = DeadLetterRewrite(dead_letter, time_s)
             self._last_rewrite = rewrite
         dead_letter.message = Message(
             rewrite.new_route, rewrite.new_header, message.body, message.persistent, now

@@ -1,4 +1,4 @@
-"""Makes the definitions of exchanges, queues, bindings and delayed stores."""
+"""Makes the definitions of virtual hosts, exchanges, queues, bindings and delayed stores."""
 
 from leveret.engine.persistence.definitions import (
     Bound,
@@ -7,11 +7,18 @@ from leveret.engine.persistence.definitions import (
     QueueArgumentsChanged,
     QueueDeclared,
     Unbound,
+    VirtualHostCreated,
 )
 from leveret.engine.queues.delayed_store import DelayedStore
 from leveret.engine.queues.queue import Queue
 from leveret.engine.routing.exchanges.base import Binding, Exchange
 from leveret.engine.values.field_table import Table
+from leveret.engine.vhost import VirtualHost
+
+
+def virtual_host_created(vhost: VirtualHost) -> VirtualHostCreated:
+    """The record of a virtual host, and of its clock."""
+    return VirtualHostCreated(vhost.name, int(vhost.clock.behind))
 
 
 def exchange_declared(vhost: str, exchange: Exchange) -> ExchangeDeclared:

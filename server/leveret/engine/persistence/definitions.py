@@ -37,7 +37,12 @@ class Definition(msgspec.Struct, frozen=True, tag_field=KIND, omit_defaults=True
 
 
 class VirtualHostCreated(Definition, frozen=True, tag="virtual_host_created"):
-    """A virtual host was created. One that any other definition names exists without it, too."""
+    """A virtual host was created, or the wall clock was set. One that any other definition names
+    exists without it, too."""
+
+    clock_behind: int = 0
+    """Milliseconds that the times of all definitions and messages are behind the wall clock,
+    because that was set while they were written; negative if it was set back."""
 
 
 class ExchangeDeclared(Definition, frozen=True, tag="exchange_declared"):

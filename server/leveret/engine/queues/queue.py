@@ -87,7 +87,7 @@ class Queue(Sink):
         """The timer that deletes it when it is unused, if it has the setting `expires`."""
         self.declared_by = ""
         """The connection that declared it, as an operator reads it; empty if that is not known."""
-        self.declared_at: i64 = host.clock.now
+        self.declared_at: i64 = host.clock.wall_time()
         """When it was declared, in milliseconds since the epoch."""
         self._needs_checks = self.settings.needs_checks
         self._consumer_set = ConsumerSet(self.settings.single_active_consumer)

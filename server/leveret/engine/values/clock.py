@@ -1,20 +1,43 @@
-"""The time of the engine: a number that is advanced from outside.
+"""The time of the engine: a number that is advanced from outside, by the time that elapses.
 
 The engine does not read the machine's clock. The event loop advances `now` before it gives the
-engine work, once an iteration; a test advances it as it likes.
+engine work, once an iteration; a test advances it as it likes. The time begins as the wall clock
+says and is not set with it, so that times to live, delays and expiry are what elapses, whatever
+happens to the wall clock. The difference is noted, for times that people read, and persisted, so
+that persisted times mean the same after a restart.
 """
 
 from mypy_extensions import i64
 
 
 class Clock:
-    """The time of day in whole milliseconds since the epoch. It never goes back."""
+    """The time of the engine in whole milliseconds since the epoch. It never goes back."""
 
     def __init__(self, now: i64 = 0) -> None:
         self.now: i64 = now
+        self.behind: i64 = 0
+        """Milliseconds that the time is behind the wall clock, as noted last: by how much that was
+        set forward while a broker ran. Negative if it was set back."""
+        self._offset: i64 = 0
+        """Milliseconds that the time was behind the wall clock when the process started."""
 
-    def advance_to(self, now: i64) -> None:
-        """Advance to `now`. If the machine's clock was set back, the time stands still until it has
-        caught up."""
+    def time_at(self, time: i64) -> i64:
+        """The engine's time at a time of the process, which is the wall clock's at its start."""
+        return time - self._offset
+
+    def advance_to(self, time: i64) -> None:
+        """Advance to a time of the process; one that is over changes nothing."""
+        now = time - self._offset
         if now > self.now:
             self.now = now
+
+    def resume(self, behind: i64) -> None:
+        """Be as far behind the wall clock as the broker was whose times are restored."""
+        if behind != self._offset:
+            self.now = max(self.now + self._offset - behind, 1)
+            self._offset = behind
+        self.behind = behind
+
+    def wall_time(self) -> i64:
+        """The time of day, in milliseconds since the epoch, for people to read."""
+        return self.now + self.behind
