@@ -5,6 +5,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -24,8 +25,15 @@ from leveret.net.memory_shortage import MEMORY_CHECK_BYTES, MemoryShortage
 from leveret.net.resource_guard import DISK_CHECK_BYTES, ResourceGuard, disk_is_short
 from leveret.net.transport import AmqpTransport
 
-STOP_TIMEOUT_S: Final = 3.0
-"""Seconds that clients have to answer connection.close when the broker stops."""
+STOP_TIMEOUT_S: Final = 0.5
+"""Seconds that clients have to answer connection.close when the broker stops, from when the last of
+their replies is durable: they answer at once, or not at all."""
+
+STOP_COMMIT_TIMEOUT_S: Final = 10.0
+"""Seconds that replies may wait for the store when the broker stops."""
+
+STOP_POLL_S: Final = 0.05
+"""Seconds between two looks at whether replies wait for the store."""
 
 logger = get_logger()
 
@@ -105,7 +113,8 @@ class AmqpServer:
         self._scheduler.run_requested()
 
     async def stop(self, reason: str, synced: bool = True) -> None:
-        """Stop listening, close every connection, and wait at most STOP_TIMEOUT_S for the clients.
+        """Stop listening, close every connection, and wait for the clients: at most STOP_TIMEOUT_S
+        after their replies are durable.
 
         :param reason: the text of connection.close.
         :param synced: whether the store will still sync what it has not synced yet. If false,
@@ -120,17 +129,27 @@ class AmqpServer:
         self._stopped = asyncio.Event()
         for transport in list(self._transports):
             transport.force_close(reason, synced)
+        await self._wait_for_clients(self._stopped)
         if self._transports:
-            try:
-                async with asyncio.timeout(STOP_TIMEOUT_S):
-                    await self._stopped.wait()
-            except TimeoutError:
-                logger.warning(
-                    "clients did not answer connection.close: their sockets are closed",
-                    connections=len(self._transports),
-                )
+            logger.warning(
+                "clients did not answer connection.close: their sockets are closed",
+                connections=len(self._transports),
+            )
         for transport in list(self._transports):
             transport.abort()
+
+    async def _wait_for_clients(self, stopped: asyncio.Event) -> None:
+        """Wait until all sockets are closed, or the clients had their time."""
+        start = answered = self._loop.time()
+        while self._transports and self._loop.time() - answered < STOP_TIMEOUT_S:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STOP_POLL_S):
+                    await stopped.wait()
+            now = self._loop.time()
+            if now - start < STOP_COMMIT_TIMEOUT_S and any(
+                transport.awaits_store() for transport in self._transports
+            ):
+                answered = now
 
     def _accept(self) -> AmqpTransport:
         return AmqpTransport(self._broker, self._scheduler, self, self._received)

@@ -276,6 +276,10 @@ class AmqpTransport(asyncio.Protocol):
         self.connection.force_close(reason)
         self._schedule_input()
 
+    def awaits_store(self) -> bool:
+        """Whether replies wait for the store."""
+        return self.connection.session.holds_output()
+
     def abort(self) -> None:
         """Close the socket at once."""
         self._transport.abort()
