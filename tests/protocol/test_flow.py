@@ -185,6 +185,19 @@ def test_a_slice_is_about_as_large_as_was_asked_for(harness: Harness, alice: Cli
     assert harness.queue("q").message_count() == 100
 
 
+def test_a_slice_holds_more_octets_of_large_bodies(harness: Harness, alice: Client) -> None:
+    alice.declare(1, "q")
+    one = wire.publish(1, "q", bytes(50_000))
+    connection = alice.connection
+    more = connection.feed(one * 100, 16_384)
+    handled = [harness.queue("q").message_count()]
+    while more:
+        more = connection.work(16_384)
+        handled.append(harness.queue("q").message_count() - sum(handled))
+    assert sum(handled) == 100
+    assert all(5 <= count <= 9 for count in handled[:-1])
+
+
 # --- publishers ------------------------------------------------------------------------------
 
 

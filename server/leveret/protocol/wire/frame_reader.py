@@ -18,13 +18,19 @@ from mypy_extensions import i64
 
 from leveret.engine.values.field_table import describe
 from leveret.errors import AmqpError, ReplyCode
-from leveret.limits import FRAME_OVERHEAD, INITIAL_FRAME_BYTES_MAX
+from leveret.limits import FRAME_MIN_SIZE, FRAME_OVERHEAD, INITIAL_FRAME_BYTES_MAX
 from leveret.protocol.wire.assembly import Assembly
 from leveret.protocol.wire.frames import ENVELOPE_BYTES, FRAME_END
 from leveret.protocol.wire.greeting import PROTOCOL_HEADER
 
 ERROR_OCTETS_MAX: Final = 64
 """Octets of a frame that an error text shows: a reply text has at most 255."""
+
+LARGE_FRAME_BYTES: Final = FRAME_MIN_SIZE
+LARGE_FRAME_COST: Final = 2048
+"""Octets of a payload from which on it is large, and those that it counts in a slice: a large frame
+takes about as long as so many octets of small publishes. No smaller payload exceeds any
+frame-max."""
 
 PROTOCOL_HEADER_BYTES: Final = len(PROTOCOL_HEADER)
 
@@ -140,6 +146,7 @@ class FrameReader:
 
     def read(self, handler: FrameHandler, slice_bytes: int) -> bool:
         """Read about `slice_bytes` of the input: frames that begin within them are handled whole.
+        Of a large frame LARGE_FRAME_COST octets count.
 
         :returns: whether more input can be read.
         """
@@ -170,8 +177,10 @@ class FrameReader:
                 return self._await_rest(position)
             size = i64(read_i32_be(data, position + 3)) & 0xFFFFFFFF
             kind: i64 = data[position]
-            if size > self.payload_max:
-                return self._refuse_size(handler, kind, size)
+            if size >= LARGE_FRAME_BYTES:
+                if size > self.payload_max:
+                    return self._refuse_size(handler, kind, size)
+                slice_end += size - LARGE_FRAME_COST
             start = position + ENVELOPE_BYTES
             stop = start + size
             if stop >= end:
