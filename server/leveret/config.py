@@ -27,6 +27,7 @@ TIMEOUT_MS_MAX: Final = 315_360_000_000
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["console", "json"]
+RetuneMode = Literal["auto", "true", "false"]
 RedeclareMode = Literal["strict", "adopt"]
 SyncMode = Literal["commit", "interval", "os"]
 
@@ -114,12 +115,15 @@ class Qos(msgspec.Struct, frozen=True):
     """Extensions to basic.qos."""
 
     retune: Annotated[
-        bool,
+        RetuneMode,
         KeyDoc(
-            "Apply basic.qos without `global` to the existing consumers of its channel, too. By"
-            " default it applies to later consumers only, as on RabbitMQ."
+            "Whether basic.qos without `global` applies to the existing consumers of its channel,"
+            " too, as the specification says, or to later consumers only, as on RabbitMQ. `auto`:"
+            " to existing ones for clients that go by the specification when the broker is not"
+            " RabbitMQ (py-amqp, and so kombu and Celery, whose workers raise their prefetch for"
+            " each task with an ETA), to later ones for all others."
         ),
-    ] = False
+    ] = "auto"
 
 
 class Consumer(msgspec.Struct, frozen=True):
@@ -310,12 +314,16 @@ class Key(NamedTuple):
         return get_origin(self.type) is tuple
 
     @property
+    def is_choice(self) -> bool:
+        return get_origin(self.type) is Literal
+
+    @property
     def expected(self) -> str:
         """The accepted values in words, for the documentation and for error messages."""
         doc = self.doc
         if doc.form:
             return doc.form
-        if get_origin(self.type) is Literal:
+        if self.is_choice:
             return "one of " + ", ".join(get_args(self.type))
         if self.type is str:
             return "a text that is not empty" if doc.not_empty else "a text"

@@ -117,6 +117,9 @@ def _checked(key: Key, setting: _Setting) -> object:
     value = setting.value
     if setting.is_text and key.is_list:
         value = [item.strip() for item in str(value).split(",") if item.strip()]
+    if isinstance(value, bool) and key.is_choice:
+        # TOML has no quotes around true and false.
+        value = str(value).lower()
     try:
         checked = msgspec.convert(value, key.type, strict=not setting.is_text)
         _check(key, checked)

@@ -149,11 +149,13 @@ class Client:
         channel_max: int = 2047,
         heartbeat: int = 0,
         vhost: str = "/",
+        product: str = "harness",
     ) -> None:
         """Go through the whole handshake."""
         self.feed(wire.PROTOCOL_HEADER)
         self.expect_method(0, commands.Connection.Start)
-        self.call(0, start_ok(capabilities=capabilities), commands.Connection.Tune)
+        start = start_ok(capabilities=capabilities, product=product)
+        self.call(0, start, commands.Connection.Tune)
         self.send(0, commands.Connection.TuneOk(channel_max, frame_max, heartbeat))
         self.call(0, commands.Connection.Open(vhost), commands.Connection.OpenOk)
 
@@ -323,11 +325,12 @@ def start_ok(
     response: str = "\0guest\0guest",
     capabilities: Iterable[str] = ALL_CAPABILITIES,
     name: str = "a test",
+    product: str = "harness",
 ) -> commands.Connection.StartOk:
     """connection.start-ok of a client with those capabilities."""
     return commands.Connection.StartOk(
         client_properties={
-            "product": "harness",
+            "product": product,
             "connection_name": name,
             "capabilities": dict.fromkeys(capabilities, True),
         },

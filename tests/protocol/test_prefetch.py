@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from pamqp.commands import Basic
 
-from leveret.config import Config, Qos
+from leveret.config import Config, Qos, RetuneMode, Server
 from leveret.errors import ReplyCode
 from tests.protocol.harness import Client, Harness
 
@@ -60,8 +60,42 @@ def test_prefetch_is_of_consumers_to_come(alice: Client) -> None:
 @pytest.fixture
 def retuning() -> Iterator[Client]:
     """A client with channels 1 and 2 of a broker that lets basic.qos retune."""
-    harness = Harness(Config(qos=Qos(retune=True)))
+    harness = Harness(Config(qos=Qos(retune="true")))
     yield harness.open_client(1, 2)
+    harness.close()
+
+
+@pytest.mark.parametrize(
+    ("retune", "product", "at_once"),
+    [
+        ("auto", "py-amqp", True),
+        ("auto", "Pika Python Client Library", False),
+        ("true", "Pika Python Client Library", True),
+        ("false", "py-amqp", False),
+    ],
+)
+def test_by_default_the_client_decides_whether_basic_qos_retunes(
+    retune: RetuneMode, product: str, at_once: bool
+) -> None:
+    harness = Harness(Config(qos=Qos(retune=retune)))
+    client = harness.open_client(1, product=product)
+    client.declare(1, "q")
+    qos(client, 1, 1)
+    client.consume(1, "q", "c")
+    client.publish(1, "q", b"1", b"2")
+    client.expect_delivery(1, "c", 1, b"1")
+
+    qos(client, 1, 2)
+
+    if at_once:
+        client.expect_delivery(1, "c", 2, b"2")
+    harness.close()
+
+
+def test_a_client_that_takes_the_broker_for_rabbitmq_gets_its_basic_qos() -> None:
+    harness = Harness(Config(server=Server(product="RabbitMQ")))
+    client = harness.open_client(1, product="py-amqp")
+    assert not client.connection.session.follows_specification
     harness.close()
 
 

@@ -65,7 +65,7 @@ class TestPrecedence:
         examples: dict[str, tuple[str, object]] = {
             "amqp.listen": ("127.0.0.1:0, [::]:5673", ("127.0.0.1:0", "[::]:5673")),
             "amqp.handshake_timeout": ("2.5", 2.5),
-            "qos.retune": ("true", True),
+            "qos.retune": ("true", "true"),
             "queues.redeclare": ("adopt", "adopt"),
             "memory.limit": ("2GiB", "2GiB"),
             "auth.loopback_users": ("ann,bob", ("ann", "bob")),
@@ -80,6 +80,14 @@ class TestPrecedence:
 
         assert getattr(getattr(config, key.section), key.name) == value
         assert value != key.default
+
+    @pytest.mark.parametrize(("toml", "value"), [("true", "true"), ("false", "false")])
+    def test_a_choice_between_true_false_and_more_needs_no_quotes(
+        self, write_toml: Path, toml: str, value: str
+    ) -> None:
+        write_toml.write_text(f"[qos]\nretune = {toml}\n")
+
+        assert load_config(str(write_toml)).qos.retune == value
 
     def test_an_empty_variable_empties_a_list(self) -> None:
         config = load_config(environment={"LEVERET_AUTH_LOOPBACK_USERS": ""})

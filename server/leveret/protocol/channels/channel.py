@@ -51,7 +51,10 @@ class Channel:
         self.settlement = Settlement(self.deliveries, self.transaction)
         self.prefetch = 0
         """Prefetch of consumers that are still to come: basic.qos without `global`."""
-        self.prefetch_changes_consumers: bool = config.qos.retune
+        retune = config.qos.retune
+        self.prefetch_changes_consumers: bool = retune == "true" or (
+            retune == "auto" and session.follows_specification
+        )
         """Whether basic.qos without `global` changes that of the present consumers, too."""
         self.consumer_timeout_ms: int = config.consumer.timeout
         """Milliseconds to settle a delivery, if no argument sets it; 0 is no limit."""

@@ -69,6 +69,8 @@ class Session(CommitWaiter):
         """The address of the client."""
         self.capabilities: set[str] = set()
         """The capabilities of the client: keys of `capabilities` that it set to true."""
+        self.follows_specification = False
+        """Whether the client expects basic.qos as specified, rather than as on RabbitMQ."""
         self.exclusive_queues: dict[str, Queue] = {}
         self.has_published = False
         """Whether basic.publish or a part of a body came since the last alarm began: an alarm

@@ -288,6 +288,9 @@ class Connection(FrameHandler):
         properties = method.client_properties or {}
         self.session.capabilities = handshake.client_capabilities(properties)
         self.name = handshake.client_name(properties)
+        self.session.follows_specification = handshake.follows_specification(
+            properties, self.broker.product
+        )
         login = handshake.log_in(self.broker, method, from_loopback=self.from_loopback)
         if login.refusal:
             self.session.logger.warning("login refused", user=login.user, reason=login.refusal)

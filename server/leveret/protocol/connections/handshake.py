@@ -71,6 +71,15 @@ def client_name(properties: FieldTable) -> str:
     return name if isinstance(name, str) else ""
 
 
+def follows_specification(properties: FieldTable, product: str) -> bool:
+    """Whether a client takes a broker of this product to have basic.qos as specified.
+
+    py-amqp is the client of kombu, which does so unless the product is RabbitMQ
+    (`qos_semantics_matches_spec`).
+    """
+    return properties.get("product") == "py-amqp" and product != "RabbitMQ"
+
+
 def log_in(broker: Broker, method: ConnectionMethods.StartOk, *, from_loopback: bool) -> Login:
     """Check the credentials of connection.start-ok.
 

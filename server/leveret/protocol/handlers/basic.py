@@ -27,8 +27,8 @@ def qos(channel: Channel, method: Basic.Qos) -> None:
     """basic.qos (RabbitMQ: Consumer Prefetch).
 
     With `global` the limit is that of the channel and holds at once, so the reply is sent before
-    the deliveries that it allows. Without, it is that of each later consumer and, with the
-    configuration key `qos.retune`, of the present ones.
+    the deliveries that it allows. Without, it is that of each later consumer and, as the
+    configuration key `qos.retune` says, of the present ones.
     """
     if method.prefetch_size:
         raise AmqpError(ReplyCode.NOT_IMPLEMENTED, f"prefetch_size!=0 ({method.prefetch_size})")
