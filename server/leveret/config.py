@@ -29,6 +29,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["console", "json"]
 RetuneMode = Literal["auto", "true", "false"]
 RedeclareMode = Literal["strict", "adopt"]
+DeliveryCountMode = Literal["returns", "failures"]
 SyncMode = Literal["commit", "interval", "os"]
 
 NODE_NAME_BYTES_MAX: Final = 255
@@ -276,6 +277,16 @@ class Queues(msgspec.Struct, frozen=True):
             " delivery limit and retry, consumer timeout)."
         ),
     ] = "strict"
+    delivery_count: Annotated[
+        DeliveryCountMode,
+        KeyDoc(
+            "What counts towards `x-delivery-limit` and `x-delivery-count`. `returns`: every return"
+            " of a message to its queue, as on RabbitMQ 3.8 to 4.2, so that a message that its"
+            " consumer cannot handle reaches the limit however it is given back. `failures`: only"
+            " basic.reject, a consumer timeout, and the end of a channel or connection, as on"
+            " RabbitMQ 4.3; basic.nack and basic.recover do not count."
+        ),
+    ] = "returns"
 
 
 class Config(msgspec.Struct, frozen=True):

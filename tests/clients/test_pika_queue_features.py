@@ -88,8 +88,9 @@ def test_a_full_queue_refuses_with_an_error(channel: BlockingChannel, name: str)
     channel.queue_delete(name)
 
 
-def test_a_message_that_fails_too_often_is_a_dead_letter(
-    channel: BlockingChannel, name: str
+@pytest.mark.parametrize("give_back", ["basic_reject", "basic_nack", "basic_recover"])
+def test_a_message_that_comes_back_too_often_is_a_dead_letter(
+    channel: BlockingChannel, name: str, give_back: str
 ) -> None:
     dead = declare(channel, name, queue_type="quorum", delivery_limit=2)
     channel.basic_publish("", name, b"1")
@@ -99,7 +100,8 @@ def test_a_message_that_fails_too_often_is_a_dead_letter(
             break
         if method is not None:
             counts.append((properties.headers or {}).get("x-delivery-count") or 0)
-            channel.basic_reject(method.delivery_tag, requeue=True)
+            tag = () if give_back == "basic_recover" else (method.delivery_tag,)
+            getattr(channel, give_back)(*tag, requeue=True)
     channel.cancel()
     body, told = death(channel, dead)
     assert (body, told["reason"], counts) == (b"1", "delivery_limit", [0, 1, 2])

@@ -67,6 +67,7 @@ class TestPrecedence:
             "amqp.handshake_timeout": ("2.5", 2.5),
             "qos.retune": ("true", "true"),
             "queues.redeclare": ("adopt", "adopt"),
+            "queues.delivery_count": ("failures", "failures"),
             "memory.limit": ("2GiB", "2GiB"),
             "auth.loopback_users": ("ann,bob", ("ann", "bob")),
             "log.level": ("debug", "debug"),

@@ -49,6 +49,7 @@ class Broker:
         """Create a virtual host with its predeclared exchanges."""
         vhost = VirtualHost(name, self.clock, self.timers, self.time_slice, self.work, self.memory)
         vhost.adopts_redeclared = self.config.queues.redeclare == "adopt"
+        vhost.counts_returns = self.config.queues.delivery_count == "returns"
         predeclare(vhost)
         self.vhosts[name] = vhost
         return vhost

@@ -13,7 +13,7 @@ from leveret.engine.queues.backlog import Backlog
 from leveret.engine.queues.fifo_backlog import FifoBacklog
 from leveret.engine.queues.priority_backlog import PriorityBacklog
 from leveret.engine.queues.queue_host import DELIVERY_LIMIT, QueueHost
-from leveret.engine.queues.redelivery import Redeliveries, exceeds_limit, with_counts
+from leveret.engine.queues.redelivery import Redeliveries
 from leveret.engine.queues.released import ReleasedMessage
 from leveret.engine.values.message import Message
 from leveret.engine.values.settings import QueueSettings
@@ -55,7 +55,7 @@ class QueueContents:
         self.dead_letters = settings.dead_letter_exchange is not None
         self.backlog.set_ttl(settings.message_ttl)
         if settings.counts_deliveries and self.redeliveries is None:
-            self.redeliveries = Redeliveries()
+            self.redeliveries = Redeliveries(counts_returns=self._host.counts_returns)
 
     def retry_delayed_count(self) -> i64:
         """Number of retry-delayed messages, which are neither ready nor unacknowledged."""
@@ -110,7 +110,7 @@ class QueueContents:
     def requeue(self, message: Message, position: i64, failed: bool) -> None:
         """Requeue a message that was popped: it is then ready, retry-delayed, or a dead letter.
 
-        :param failed: whether this counts towards the delivery limit.
+        :param failed: whether it counts as failed, rather than only returned (`redelivery.py`).
         """
         redeliveries = self.redeliveries
         if redeliveries is None:
@@ -118,7 +118,7 @@ class QueueContents:
             return
         host, settings = self._host, self.settings
         counts = redeliveries.add_return(int(position), settings, failed, host.clock.now)
-        if exceeds_limit(counts, settings):
+        if redeliveries.exceeds_limit(counts, settings):
             self.drop(message, position, DELIVERY_LIMIT)
             self.pass_on_dead_letters()
             return
@@ -202,4 +202,4 @@ class QueueContents:
         redeliveries = self.redeliveries
         if redeliveries is None or position not in redeliveries.counts:
             return message, position, backlog.redelivered
-        return with_counts(message, redeliveries.counts[position]), position, True
+        return redeliveries.with_counts(message, position), position, True

@@ -395,7 +395,7 @@ class Queue(Sink):
 
         Call `deliver_ready` after the last one.
 
-        :param failed: whether this counts towards the delivery limit.
+        :param failed: whether it counts as failed, rather than only returned (`redelivery.py`).
         """
         if self.deleted:
             return

@@ -53,6 +53,9 @@ class QueueHost(ABC):
         self.time_slice = time_slice
         self.work = work
         self.memory = memory or MessageMemory(work)
+        self.counts_returns = True
+        """Whether every return of a message counts towards its delivery limit, rather than only
+        failures."""
         self.delayed_limits = DelayedStoreLimits()
 
     @abstractmethod

@@ -3,8 +3,9 @@
 RabbitMQ: Quorum Queues, "Poison Message Handling" and "Delayed Retry"; here for every queue that
 has a delivery limit or a delayed retry. A message that is requeued because of basic.reject, or
 because its channel or connection ended, has failed; basic.nack and basic.recover only return it.
-Failures count towards the delivery limit. Every redelivery carries both counts: `x-delivery-count`
-failures and `x-acquired-count` returns of any kind.
+The delivery count, which the delivery limit limits, is that of all returns (RabbitMQ 3.8 to 4.2) or
+of the failures (4.3), as the broker is configured; a delayed retry always tells them apart. Every
+redelivery carries two counts: `x-delivery-count`, and `x-acquired-count` for returns of any kind.
 
 A retry-delayed message is not in the backlog: it is neither ready nor unacknowledged. Counts and
 times survive a restart, as definitions in the store that end with their message.
@@ -42,7 +43,9 @@ class DeliveryCounts(NamedTuple):
 class Redeliveries:
     """The messages of one queue that were requeued and are not settled, by position."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, counts_returns: bool) -> None:
+        """`counts_returns`: whether the delivery count is that of all returns."""
+        self._counts_returns = counts_returns
         self.counts: dict[int, DeliveryCounts] = {}
         self.delayed_bytes: i64 = 0
         """Bytes of the bodies of the retry-delayed messages."""
@@ -62,6 +65,33 @@ class Redeliveries:
         counts = DeliveryCounts(acquired, failures, int(now) + delay if delay else 0)
         self.counts[position] = counts
         return counts
+
+    def exceeds_limit(self, counts: DeliveryCounts, settings: QueueSettings) -> bool:
+        """Whether a message was delivered more often than its queue allows."""
+        limit = settings.delivery_limit
+        return limit != NONE and self._delivery_count(counts) > limit
+
+    def with_counts(self, message: Message, position: int) -> Message:
+        """The message of a position with both counts in its headers."""
+        counts = self.counts[position]
+        header = properties.with_headers(
+            message.header,
+            {
+                DELIVERY_COUNT: properties.long_integer(self._delivery_count(counts)),
+                ACQUIRED_COUNT: properties.long_integer(counts.acquired),
+            },
+        )
+        return Message(
+            message.route,
+            header,
+            message.body,
+            message.persistent,
+            message.arrived,
+            message.expires_at,
+        )
+
+    def _delivery_count(self, counts: DeliveryCounts) -> int:
+        return counts.acquired if self._counts_returns else counts.failed
 
     def forget(self, is_settled: Callable[[i64], bool]) -> None:
         """Drop the counts of settled messages, after recovery."""
@@ -109,11 +139,6 @@ class Redeliveries:
         return positions
 
 
-def exceeds_limit(counts: DeliveryCounts, settings: QueueSettings) -> bool:
-    """Whether a message failed more often than its queue allows."""
-    return settings.delivery_limit != NONE and counts.failed > settings.delivery_limit
-
-
 def retry_delay(settings: QueueSettings, failed: bool, times: int) -> int:
     """The retry delay, in milliseconds, of a message that was requeued `times` times; 0 for none.
 
@@ -132,17 +157,3 @@ def retry_delay(settings: QueueSettings, failed: bool, times: int) -> int:
             break
         delay *= multiplier
     return min(delay, most)
-
-
-def with_counts(message: Message, counts: DeliveryCounts) -> Message:
-    """The same message with both counts in its headers."""
-    header = properties.with_headers(
-        message.header,
-        {
-            DELIVERY_COUNT: properties.long_integer(counts.failed),
-            ACQUIRED_COUNT: properties.long_integer(counts.acquired),
-        },
-    )
-    return Message(
-        message.route, header, message.body, message.persistent, message.arrived, message.expires_at
-    )

@@ -15,7 +15,8 @@ REJECTED: Final = 1
 REQUEUED: Final = 2
 FAILED: Final = 3
 """How a delivery is settled. REQUEUED and FAILED both return the message to its queue; FAILED
-counts as a failed attempt to deliver it, which a delivery limit limits."""
+counts as a failed attempt to deliver it, which a delayed retry and the configuration of delivery
+limits tell apart."""
 
 
 class DeliveryConsumer(Consumer):

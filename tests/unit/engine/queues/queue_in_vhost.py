@@ -15,9 +15,10 @@ START = 1_000_000
 class QueueInVhost:
     """A virtual host with a queue q, and a queue that gets its dead letters."""
 
-    def __init__(self, **values: int | str) -> None:
+    def __init__(self, counts_returns: bool = True, /, **values: int | str) -> None:
         """`values` are arguments of the queue, with underscores for hyphens."""
         self.vhost = VirtualHost("v")
+        self.vhost.counts_returns = counts_returns
         self.vhost.clock.advance_to(START)
         self.dead = Queue("dead", host=self.vhost)
         self.vhost.queues["dead"] = self.dead

@@ -87,7 +87,7 @@ class Reference:
             entry.failed += failed
             times = entry.failed if failed else entry.acquired
             entry.retry_at = 0 if delay is None else self.now + delay * times
-        if limit is not None and entry.failed > limit:
+        if limit is not None and entry.acquired > limit:
             self.dead.append((entry.body, "delivery_limit"))
         elif entry.retry_at:
             self.retry_delayed.append(entry)
@@ -201,7 +201,7 @@ class QueueModel(RuleBasedStateMachine):
         expected.message, expected.position = got[0], got[1]
         count = header_value(got[0].header, b"x-delivery-count")
         counted = None if count is None else integer_of(count)
-        assert counted == (expected.failed if expected.acquired else None)
+        assert counted == (expected.acquired or None)
         self.taken.append(expected)
 
     @precondition(lambda self: self.taken)

@@ -34,8 +34,21 @@ def test_a_message_that_failed_more_often_than_the_limit_is_a_dead_letter() -> N
     assert reason.endswith(b"delivery_limit")
 
 
-def test_a_message_that_is_only_returned_never_reaches_the_limit() -> None:
-    case = QueueInVhost(delivery_limit=1)
+def test_a_message_that_is_returned_more_often_than_the_limit_is_a_dead_letter() -> None:
+    case = QueueInVhost(delivery_limit=2)
+    case.queue.publish(message(b"1"))
+    taken, position, _ = case.take()
+    for times, failed in ((1, False), (2, True)):
+        case.queue.requeue(taken, position, failed)
+        taken, position, _ = case.take()
+        assert (count_of(taken), count_of(taken, b"x-acquired-count")) == (times, times)
+    case.queue.requeue(taken, position, False)
+
+    assert (case.queue.message_count(), case.dead.message_count()) == (0, 1)
+
+
+def test_where_failures_count_one_that_is_only_returned_never_reaches_the_limit() -> None:
+    case = QueueInVhost(False, delivery_limit=1)
     case.queue.publish(message(b"1"))
     for _ in range(10):
         case.requeue_next(failed=False)
@@ -48,11 +61,11 @@ def test_every_redelivery_has_a_count_and_the_first_delivery_has_none() -> None:
     case.queue.publish(message(b"1"))
     assert header_value(case.take()[0].header, b"x-delivery-count") is None
     case.queue.publish(message(b"2"))
-    for failures in (1, 2, 3):
-        case.requeue_next(failed=True)
+    taken, position, _ = case.take()
+    for times in (1, 2, 3):
+        case.queue.requeue(taken, position, True)
         taken, position, redelivered = case.take()
-        assert (count_of(taken), redelivered) == (failures, True)
-        case.queue.requeue(taken, position, False)
+        assert (count_of(taken), redelivered) == (times, True)
 
 
 def test_without_the_settings_nothing_is_counted() -> None:
