@@ -74,7 +74,26 @@ INPUT_SLICE_BYTES: Final = 16 * 1024
 
 ITERATION_INPUT_BYTES: Final = 64 * 1024
 """Bytes of buffered input that one iteration of the event loop processes, of all connections
-together: some 0.3 ms of small publishes."""
+together: some 0.3 ms of small publishes. What takes longer is bounded by ITERATION_NS."""
+
+SLICE_NS: Final = 250_000
+"""Nanoseconds of a time slice: what one connection asks for may go on for this long before others'
+turn. It is a few times what INPUT_SLICE_BYTES of small publishes take."""
+
+ITERATION_NS: Final = 2_000_000
+"""Nanoseconds for which one iteration of the event loop processes input and other work. A confirm
+takes two or three iterations, and has to be there in 15 ms whatever other clients do."""
+
+ITERATION_NS_MIN: Final = 500_000
+"""Nanoseconds of an iteration that buffered input gets at least, when input that is processed as it
+arrives takes all the time."""
+
+WORK_NS: Final = 500_000
+"""Nanoseconds of an iteration that work gets which no connection waits for, such as dead letters:
+a quarter, however many connections are busy, and all that they leave."""
+
+RESUME_NS: Final = 1_000_000
+"""Nanoseconds of an iteration for deliveries to consumers whose output has drained."""
 
 DROP_SLICE_MESSAGES: Final = 500
 """Messages that a queue drops in one slice because they expired or exceed its length limit: one or

@@ -8,6 +8,8 @@ Rules:
 - Output is taken as the transport does: only after the connection requested a flush, and then the
   consumers that waited for the output are resumed.
 - Time passes only by `advance_to` and `advance_clock`.
+- A time slice has no time: all that can be interrupted is, after its first unit of work, and what
+  the broker does on its own goes on after each slice of input.
 - At the end all sockets are closed, and the broker must have released all that the clients used.
 """
 
@@ -29,6 +31,9 @@ from tests.protocol.wire import Content, Received
 
 SLICE: Final = 1024
 """Octets of input that are read at a time: few, so that most tests take several slices."""
+
+ENDLESS_NS: Final = 3_600_000_000_000
+"""Nanoseconds of a time slice that does not end in a test."""
 
 ALL_CAPABILITIES: Final = (
     "authentication_failure_close",
@@ -62,6 +67,9 @@ class Log:
 class Client:
     """One peer of the broker."""
 
+    slice_ns = 0
+    """Nanoseconds of its time slices: none, unless a test is about what one slice does."""
+
     def __init__(self, broker: Broker, *, from_loopback: bool = True, now: float = 0.0) -> None:
         self.log = Log()
         self.now = now
@@ -71,6 +79,7 @@ class Client:
         """False for a client that collects undecoded frames in `frames`: its messages need not be
         what pamqp can decode."""
         self.frames: list[bytes] = []
+        self._broker = broker
         self.connection = Connection(
             broker, self._request_flush, self.log, from_loopback=from_loopback, now=now
         )
@@ -87,11 +96,16 @@ class Client:
 
     def feed_unchecked(self, data: bytes, slice_bytes: int = SLICE) -> None:
         """Send octets, without expecting all that was received before."""
+        time_slice = self._broker.time_slice
+        time_slice.begin(self.slice_ns)
         more = self.connection.feed(data, slice_bytes)
         self.receive()
         while more:
+            time_slice.begin(self.slice_ns)
             more = self.connection.work(max(slice_bytes, 1))
             self.receive()
+        self._broker.work.run_all(time_slice)
+        time_slice.begin(ENDLESS_NS)
 
     def send(self, channel: int, *methods: Frame) -> None:
         """Send methods on a channel."""
@@ -161,7 +175,9 @@ class Client:
 
     def lose_socket(self) -> None:
         """Close the socket, without reading what the broker sent."""
+        self._broker.time_slice.begin(self.slice_ns)
         self.connection.disconnected()
+        self._broker.work.run_all(self._broker.time_slice)
         self.connection.session.take_output()
         self._received.clear()
         self._flush_requested = False
@@ -265,6 +281,7 @@ class Harness:
 
     def __init__(self, config: Config | None = None) -> None:
         self.broker = Broker(config if config is not None else Config())
+        self.broker.time_slice.begin(ENDLESS_NS)
         self.clients: list[Client] = []
 
     def connect(self, *, from_loopback: bool = True, now: float = 0.0) -> Client:

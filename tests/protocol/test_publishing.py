@@ -6,7 +6,13 @@ from pamqp.commands import Basic, Confirm, Exchange, Queue
 
 from leveret.errors import ReplyCode
 from tests.protocol import wire
-from tests.protocol.harness import Client, Harness, got, returned
+from tests.protocol.harness import ENDLESS_NS, Client, Harness, got, returned
+
+
+@pytest.fixture(autouse=True)
+def one_slice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which publishes one ack confirms depends on what is done in one slice."""
+    monkeypatch.setattr(Client, "slice_ns", ENDLESS_NS)
 
 
 @pytest.fixture

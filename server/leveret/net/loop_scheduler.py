@@ -1,12 +1,22 @@
-"""The schedule of the event loop: it distributes input slices fairly, commits once an iteration,
-and flushes all output together.
+"""The schedule of the event loop: it distributes time fairly, commits once an iteration, and
+flushes all output together.
 
-Between two iterations the loop polls every socket, so an iteration is kept short. All connections
-with a backlog of input share the bytes of one iteration, round robin, whatever their number.
-Acknowledgements and requests, which are small, are processed as they arrive. A throttled publisher
-(its messages queue up behind consumers that are busy) waits until they have taken enough, which is
-looked at every THROTTLE_S, and at the end of each iteration for some of the throttled publishers:
-consumers may have taken messages in it.
+Between two iterations the loop polls every socket, so an iteration is kept short: it is bounded by
+time, ITERATION_NS, and by input, ITERATION_INPUT_BYTES. Rules:
+
+- A connection gets a time slice, SLICE_NS, for some of its input, or for work that its last frame
+  began. What does not end in it goes on in a later slice.
+- Connections share the iterations by the time they use: the next slice is for the one that has used
+  the least, whatever its input asks for (start-time fair queueing). A connection that comes back
+  after a pause starts where those are that were served meanwhile: time that was not used is not
+  saved up.
+- Acknowledgements and requests, which are small, are processed as they arrive, unless their
+  connection has used much more time than others lately, or the iteration is over.
+- Work that no connection waits for (`engine/values/work.py`) gets a quarter of an iteration, and
+  what the connections leave.
+- A throttled publisher (its messages queue up behind consumers that are busy) waits until they have
+  taken enough, which is looked at every THROTTLE_S, and at the end of each iteration for some of
+  the throttled publishers: consumers may have taken messages in it.
 
 Deliberately elsewhere: when a connection is read, and when it is throttled (`transport.py`).
 """
@@ -14,11 +24,24 @@ Deliberately elsewhere: when a connection is read, and when it is throttled (`tr
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from heapq import heappop, heappush
+from time import perf_counter_ns
 from typing import Final, Protocol
 
-from leveret.engine.values.clock import Clock
-from leveret.limits import INPUT_SLICE_BYTES, ITERATION_INPUT_BYTES
+from leveret.engine.broker import Broker
+from leveret.limits import (
+    INPUT_SLICE_BYTES,
+    ITERATION_INPUT_BYTES,
+    ITERATION_NS,
+    ITERATION_NS_MIN,
+    RESUME_NS,
+    SLICE_NS,
+    WORK_NS,
+)
+from leveret.logging import get_logger
 from leveret.net.wall_clock import now_ms
+
+logger = get_logger()
 
 THROTTLE_S: Final = 0.001
 """Seconds a throttled publisher waits: the resolution of the loop's timers."""
@@ -26,35 +49,63 @@ THROTTLE_S: Final = 0.001
 THROTTLED_PER_ITERATION: Final = 8
 """Throttled publishers that one iteration looks at: a microsecond or two."""
 
+ITERATION_SLICES: Final = ITERATION_INPUT_BYTES // INPUT_SLICE_BYTES
+"""Slices of buffered input in one iteration."""
+
+AHEAD_NS_MAX: Final = 2 * SLICE_NS
+"""Nanoseconds that a connection may have used more than the others and still have its small input
+processed as it arrives."""
+
 
 class Scheduled(Protocol):
     """A connection, as the scheduler sees it."""
 
-    def flush(self) -> None:
-        """Write the output to the socket."""
+    used_ns: int
+    """Nanoseconds that it has used, on the scheduler's account; 0 at first."""
+
+    def flush(self) -> bool:
+        """Write the output to the socket; whether consumers wait for `resume`."""
+
+    def resume(self) -> None:
+        """Deliver to the consumers that waited for the output to drain."""
 
     def process_input(self) -> None:
-        """Process one slice of the buffered input."""
+        """Process buffered input until the time slice is over."""
 
     def may_end_throttling(self) -> bool:
         """Whether a throttled publisher need not wait for THROTTLE_S."""
 
 
 class LoopScheduler:
-    """Schedules the input slices and the flushes of all connections of one event loop."""
+    """Schedules the time slices and the flushes of all connections of one event loop."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, clock: Clock, commit: Callable[[], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        broker: Broker,
+        clock_ns: Callable[[], int] = perf_counter_ns,
     ) -> None:
-        """`commit` is called once an iteration, before the flushes."""
+        """Have the broker's work run, and its batches committed, once an iteration."""
         self._loop = loop
-        self._clock = clock
-        self._commit = commit
+        self._broker = broker
+        self._clock_ns = clock_ns
         self._to_flush: list[Scheduled] = []
-        self._input_queue: deque[Scheduled] = deque()
+        self._to_resume: deque[Scheduled] = deque()
+        self._waiting: list[tuple[int, int, Scheduled]] = []
+        """Connections with buffered input: a heap by the time they have used, then in order."""
+        self._sequence = 0
         self._throttled: deque[Scheduled] = deque()
         self._throttle_timer = False
         self._requested = False
+        self._served_ns = 0
+        """What the connection that was served last had used before: where one that comes back
+        starts."""
+        self._most_ns = 0
+        """The most that any connection has used."""
+        self._used_at_once_ns = 0
+        """Nanoseconds that input took as it arrived, since the last iteration."""
+        self._slice_began_ns = 0
+        broker.work.added = self.request_iteration
 
     def request_iteration(self) -> None:
         """Run an iteration next, which commits and flushes what was done."""
@@ -77,7 +128,7 @@ class LoopScheduler:
 
     def schedule_input(self, connection: Scheduled) -> None:
         """Process a slice of a connection's input when its turn comes."""
-        self._input_queue.append(connection)
+        self._enqueue(connection)
         self.request_iteration()
 
     def schedule_throttled_input(self, connection: Scheduled) -> None:
@@ -87,10 +138,48 @@ class LoopScheduler:
             self._loop.call_later(THROTTLE_S, self._release_throttled)
         self._throttled.append(connection)
 
+    # --- time slices ------------------------------------------------------------------------
+
+    def may_process_at_once(self, connection: Scheduled) -> bool:
+        """Whether small input is processed as it arrives, rather than when its turn comes."""
+        return (
+            self._used_at_once_ns < ITERATION_NS
+            and connection.used_ns - self._served_ns < AHEAD_NS_MAX
+        )
+
+    def begin_slice(self) -> None:
+        """Begin a time slice, for input as it arrives, or for what a lost connection leaves."""
+        self._slice_began_ns = self._clock_ns()
+        self._broker.time_slice.begin(SLICE_NS)
+
+    def end_slice(self, connection: Scheduled) -> None:
+        """The slice that was begun has ended, at its time or before: a connection has used it."""
+        self._used_at_once_ns += self._account(connection)
+
+    def _account(self, connection: Scheduled) -> int:
+        """Add the slice that has ended to what a connection has used.
+
+        :returns: the nanoseconds of the slice.
+        """
+        used = self._clock_ns() - self._slice_began_ns
+        total = max(connection.used_ns, self._served_ns) + used
+        connection.used_ns = total
+        if total > self._most_ns:
+            self._most_ns = total
+        return used
+
+    # --- the iteration ----------------------------------------------------------------------
+
+    def _enqueue(self, connection: Scheduled) -> None:
+        self._sequence += 1
+        used = max(connection.used_ns, self._served_ns)
+        heappush(self._waiting, (used, self._sequence, connection))
+
     def _release_throttled(self) -> None:
         self._throttle_timer = False
         if self._throttled:
-            self._input_queue.extend(self._throttled)
+            for connection in self._throttled:
+                self._enqueue(connection)
             self._throttled.clear()
             self.request_iteration()
 
@@ -100,25 +189,81 @@ class LoopScheduler:
         for _ in range(min(len(throttled), THROTTLED_PER_ITERATION)):
             connection = throttled.popleft()
             if connection.may_end_throttling():
-                self._input_queue.append(connection)
+                self._enqueue(connection)
             else:
                 throttled.append(connection)
 
     def _run(self) -> None:
         if not self._requested:
             return
-        self._requested = False
-        self._clock.advance_to(now_ms())
-        budget = ITERATION_INPUT_BYTES
-        while self._input_queue and budget > 0:
-            budget -= INPUT_SLICE_BYTES
-            self._input_queue.popleft().process_input()
-        self._commit()
-        to_flush = self._to_flush
-        self._to_flush = []
-        for connection in to_flush:
-            connection.flush()
+        try:
+            self._process()
+        finally:
+            # Not before: what is requested meanwhile is committed and flushed in this iteration.
+            self._requested = False
+        self._flush()
         if self._throttled:
             self._release_early()
-        if self._input_queue:
+        if self._waiting or self._to_resume or not self._broker.work.is_empty():
             self.request_iteration()
+
+    def _process(self) -> None:
+        """Process input and other work for the time of an iteration, and commit what was done."""
+        broker = self._broker
+        broker.clock.advance_to(now_ms())
+        start = self._clock_ns()
+        end = start + max(ITERATION_NS - self._used_at_once_ns, ITERATION_NS_MIN)
+        self._used_at_once_ns = 0
+        self._run_work(start + WORK_NS)
+        self._process_input(end)
+        if not self._waiting:
+            # Nobody waits, so nobody is behind.
+            self._served_ns = self._most_ns
+            self._run_work(end)
+        broker.commit()
+
+    def _process_input(self, end: int) -> None:
+        """Process slices of buffered input until a time, or for ITERATION_SLICES."""
+        waiting = self._waiting
+        slices = ITERATION_SLICES
+        while waiting and slices != 0:
+            slices -= 1
+            used, _, connection = heappop(waiting)
+            self._served_ns = max(self._served_ns, used)
+            self.begin_slice()
+            connection.process_input()
+            self._account(connection)
+            if self._clock_ns() >= end:
+                return
+
+    def _run_work(self, end: int) -> None:
+        """Run work that no connection waits for until a time; a slice at least."""
+        broker = self._broker
+        while not broker.work.is_empty():
+            broker.time_slice.begin(SLICE_NS)
+            try:
+                broker.work.run_next(broker.time_slice)
+            except Exception:
+                # A fault of the broker ends this piece of work and nothing else.
+                logger.exception("internal error: work was given up; please report this")
+            if self._clock_ns() >= end:
+                return
+
+    def _flush(self) -> None:
+        """Flush what was requested, and deliver to the consumers that waited for it."""
+        to_flush = self._to_flush
+        self._to_flush = []
+        to_resume = self._to_resume
+        for connection in to_flush:
+            if connection.flush():
+                to_resume.append(connection)
+        if not to_resume:
+            return
+        end = self._clock_ns() + RESUME_NS
+        while to_resume:
+            connection = to_resume.popleft()
+            self.begin_slice()
+            connection.resume()
+            self._account(connection)
+            if self._clock_ns() >= end:
+                return

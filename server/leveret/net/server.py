@@ -86,7 +86,7 @@ class AmqpServer:
         :raises OSError: if an address cannot be listened on; the text names it.
         """
         self._loop = asyncio.get_running_loop()
-        self._scheduler = LoopScheduler(self._loop, self._broker.clock, self._broker.commit)
+        self._scheduler = LoopScheduler(self._loop, self._broker)
         self._clock = LoopClock(self._loop, self._broker, self._scheduler)
         self._ticks = ConnectionTicks(self._loop, self._transports)
         self._clock.start()

@@ -56,6 +56,8 @@ class AmqpTransport(asyncio.Protocol):
         self._transports = transports
         self._received = received
         self._loop = asyncio.get_running_loop()
+        self.used_ns = 0
+        """Nanoseconds that it has used, on the scheduler's account."""
         self._reading = True
         self._input_scheduled = False
         """Whether the scheduler will process buffered input."""
@@ -86,30 +88,40 @@ class AmqpTransport(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._received(len(data))
         self._broker.clock.advance_to(now_ms())
+        scheduler = self._scheduler
         # Small input, an acknowledgement or a request, is processed at once.
-        at_once = len(data) <= INPUT_SLICE_BYTES and not self._input_scheduled
+        at_once = (
+            len(data) <= INPUT_SLICE_BYTES
+            and not self._input_scheduled
+            and scheduler.may_process_at_once(self)
+        )
+        scheduler.begin_slice()
         self._process(data, INPUT_SLICE_BYTES if at_once else 0)
+        scheduler.end_slice(self)
 
     def pause_writing(self) -> None:
         self.connection.session.write_paused = True
 
     def resume_writing(self) -> None:
         self.connection.session.write_paused = False
-        self.connection.session.resume_consumers()
-        self._schedule_input()
+        # The flush resumes its consumers and its input, in the time there is for that.
+        self._request_flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transports.discard(self)
+        self._scheduler.begin_slice()
         self.connection.disconnected()
+        self._scheduler.end_slice(self)
+        self._scheduler.request_iteration()
 
     # --- input ------------------------------------------------------------------------------
 
     def process_input(self) -> None:
         self._input_scheduled = False
         connection = self.connection
-        if connection.finished or connection.blocked or self._congested():
+        if connection.finished or self._must_wait():
             return
-        if connection.session.is_throttled():
+        if connection.session.is_throttled() and not connection.is_working():
             self._schedule_input()
         else:
             self._process(b"", INPUT_SLICE_BYTES)
@@ -141,13 +153,19 @@ class AmqpTransport(asyncio.Protocol):
     def _schedule_input(self) -> None:
         """Schedule a slice of input, unless reading is paused for another reason."""
         session = self.connection.session
-        if self._input_scheduled or self._reading or self.connection.blocked or self._congested():
+        if self._input_scheduled or self._reading or self._must_wait():
             return
         self._input_scheduled = True
-        if session.throttled_by is not None:
+        if session.throttled_by is not None and not self.connection.is_working():
             self._scheduler.schedule_throttled_input(self)
         else:
             self._scheduler.schedule_input(self)
+
+    def _must_wait(self) -> bool:
+        """Whether no slice of input may be processed. An alarm does not stop work that has begun:
+        only the next frame is not read."""
+        connection = self.connection
+        return self._congested() or (connection.blocked and not connection.is_working())
 
     def _congested(self) -> bool:
         """Whether so many replies wait, for the peer or for the store, that no request is read.
@@ -195,10 +213,13 @@ class AmqpTransport(asyncio.Protocol):
     def _request_flush(self) -> None:
         self._scheduler.request_flush(self)
 
-    def flush(self) -> None:
-        """Write the connection's output, and end it after the last frame."""
+    def flush(self) -> bool:
+        """Write the connection's output, and end it after the last frame.
+
+        :returns: whether consumers wait for `resume`.
+        """
         if self._transport.is_closing():
-            return
+            return False
         session = self.connection.session
         if session.parts.size != 0:
             self._transport.writelines(session.take_parts())
@@ -209,10 +230,16 @@ class AmqpTransport(asyncio.Protocol):
             if data:
                 self._transport.write(data)
         if not self.connection.finished:
-            session.resume_consumers()
             self._schedule_input()
-        elif not session.holds_output():
+            return bool(session.suspended)
+        if not session.holds_output():
             self._end_output()
+        return False
+
+    def resume(self) -> None:
+        """Deliver to the consumers that waited for the output to drain."""
+        if not self._transport.is_closing():
+            self.connection.session.resume_consumers()
 
     def _end_output(self) -> None:
         """End the output, and read until the peer closes the socket.

@@ -137,9 +137,7 @@ class Client:
 
     def __init__(self, broker: Broker, loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(asyncio, "get_running_loop", lambda: loop)
-        scheduler = LoopScheduler(
-            cast("asyncio.AbstractEventLoop", loop), broker.clock, broker.commit
-        )
+        scheduler = LoopScheduler(cast("asyncio.AbstractEventLoop", loop), broker)
         self._loop = loop
         self.transport = AmqpTransport(broker, scheduler, NoTransports(), lambda _count: None)
         self.socket = Socket(self.transport)

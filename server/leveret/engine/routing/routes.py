@@ -9,6 +9,8 @@ Exchanges). Routes are cached until anything that routing depends on changes.
 from collections.abc import Mapping
 from typing import Final
 
+from mypy_extensions import i64
+
 from leveret.engine.routing.exchanges.base import Destination, Exchange
 from leveret.engine.routing.sink import Sink
 from leveret.engine.values.message import Message, exchange_and_key, short_strings
@@ -54,6 +56,8 @@ class Router:
         self._vhost = vhost
         self._queues = queues
         self._routes: dict[bytes, Route] = {}
+        self.misses: i64 = 0
+        """How often `route` did not find a route in the cache, which may have taken long."""
         self._broker_routes: dict[bytes, Route] = {}
         """Routes of messages that the broker publishes, to internal exchanges too."""
 
@@ -81,6 +85,7 @@ class Router:
         route = self._routes.get(raw)
         if route is not None:
             return route
+        self.misses += 1
         octets, key_octets = exchange_and_key(raw)
         exchange, routing_key = text_of(octets), text_of(key_octets)
         if exchange == DEFAULT_EXCHANGE:

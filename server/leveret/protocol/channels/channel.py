@@ -33,6 +33,9 @@ from leveret.protocol.wire.frames import wire_number, write_get_ok, write_return
 
 NO_ROUTE: Final = Route(b"", "", "", [], False)
 
+QUICK_SINKS_MAX: Final = 8
+"""Sinks of a route from which on the clock is read after a publish: some microseconds of work."""
+
 
 class Channel:
     """One open channel of a connection, which owns it and passes it whole frames."""
@@ -64,6 +67,7 @@ class Channel:
         """The queue declared last on this channel, which an empty name means."""
         self._wire_number: i16 = wire_number(number)
         self._clock = session.vhost.clock
+        self._time_slice = session.time_slice
         self._router = session.vhost.router
         self._publisher = session.vhost.publisher
         self._store = session.store
@@ -82,13 +86,19 @@ class Channel:
 
     # --- publishing -------------------------------------------------------------------------
 
-    def publish(self, body: bytes) -> None:
-        """Publish the content that is complete with this body, at once or at tx.commit."""
+    def publish(self, body: bytes) -> bool:
+        """Publish the content that is complete with this body, at once or at tx.commit.
+
+        :returns: False if this took so long that the time slice is over.
+        """
         content = self.content
         route = self._route
+        was_long = False
         if route.stale or route.raw != content.raw_route:
+            misses = self._router.misses
             route = self._router.route(content.raw_route)
             self._route = route
+            was_long = self._router.misses != misses
         if content.needs_check:
             reply_to = self.deliveries.reply_to
             checked = self._property_checks.check(content.header, self.session.user, reply_to)
@@ -103,7 +113,7 @@ class Channel:
             if route.needs_message:
                 route = self._addressed(message, route, [])
             self.transaction.publish(message, route, content.mandatory)
-            return
+            return not (was_long or route.needs_message) or not self._time_slice.is_over_now()
         outcome = self.route_message(message, route, content.mandatory)
         confirms = self.confirms
         if confirms.enabled:
@@ -111,6 +121,9 @@ class Channel:
                 confirms.refused()
             else:
                 confirms.published(outcome & AWAITS_COMMIT != 0)
+        if was_long or route.needs_message or len(route.sinks) > QUICK_SINKS_MAX:
+            return not self._time_slice.is_over_now()
+        return True
 
     def route_message(self, message: Message, route: Route, mandatory: bool) -> i64:
         """Publish a message to every sink of its route, or return it.

@@ -17,6 +17,8 @@ from leveret.engine.persistence.definition_log import CommitWaiter, DefinitionLo
 from leveret.engine.queues.consumer import Consumer
 from leveret.engine.queues.queue import Queue
 from leveret.engine.routing.sink import Sink
+from leveret.engine.values.time_slice import TimeSlice
+from leveret.engine.values.work import Work
 from leveret.engine.vhost import VirtualHost
 from leveret.limits import (
     FRAME_MIN_SIZE,
@@ -51,8 +53,13 @@ class Session(CommitWaiter):
         wake: Callable[[], None],
         logger: Any,
         peer: str = "",
+        time_slice: TimeSlice | None = None,
     ) -> None:
         """:param wake: tells the transport that there is output."""
+        self.time_slice = time_slice or TimeSlice()
+        self.work: Work | None = None
+        """The work that the last frame began and that is not done. No further frame is read
+        meanwhile."""
         self.logger = logger
         """A structlog logger bound to the peer's address."""
         self.definition_log: DefinitionLog | None = None
@@ -106,6 +113,33 @@ class Session(CommitWaiter):
         self.vhost = vhost
         self.definition_log = vhost.definition_log
         self.store = vhost.store
+
+    # --- work -------------------------------------------------------------------------------
+
+    def begin(self, work: Work) -> None:
+        """Run the work that a frame asks for, as far as it comes in this slice. The rest is run in
+        later slices, before the next frame is read.
+
+        :raises AmqpError: what the work raises, for an error of the peer. In a later slice the
+            connection answers it as an error of the frame that began the work.
+        """
+        if not work.run(self.time_slice):
+            self.work = work
+
+    def go_on(self) -> bool:
+        """Go on with the work that was begun.
+
+        :returns: whether it is done, and began no other.
+        :raises AmqpError: as `begin`.
+        """
+        work = self.work
+        if work is not None:
+            self.work = None
+            if not work.run(self.time_slice):
+                self.work = work
+        return self.work is None
+
+    # --- output -----------------------------------------------------------------------------
 
     @property
     def client_label(self) -> str:

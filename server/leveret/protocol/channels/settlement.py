@@ -29,37 +29,42 @@ class Settlement:
         self._deliveries = deliveries
         self._transaction = transaction
 
-    def ack(self, data: bytes, start: i64, stop: i64) -> None:
-        """basic.ack, whose payload is `data[start:stop]`."""
+    def ack(self, data: bytes, start: i64, stop: i64) -> bool:
+        """basic.ack, whose payload is `data[start:stop]`.
+
+        :returns: as `FrameHandler.on_frame`, and so do `reject` and `nack`.
+        """
         if stop - start != 13:
             raise methods.undecodable(data[start:stop])
         tag = read_i64_be(data, start + 4)
         multiple = data[start + 12] & 1 != 0
         if multiple or self._transaction.selected:
-            self._settle_or_defer(self._pop(tag, multiple), ACKNOWLEDGED)
-            return
+            return self._settle_or_defer(self._pop(tag, multiple), ACKNOWLEDGED)
         delivery = self._deliveries.pop(tag)
         if delivery is None:
-            return
+            return True
         delivery.acknowledge()
         consumer = delivery.consumer
         if consumer is not None and (consumer.suspended or self._deliveries.prefetch != 0):
             self._resume(consumer)
+        return True
 
-    def reject(self, data: bytes, start: i64, stop: i64) -> None:
+    def reject(self, data: bytes, start: i64, stop: i64) -> bool:
         """basic.reject, whose payload is `data[start:stop]`."""
         if stop - start != 13:
             raise methods.undecodable(data[start:stop])
         tag = read_i64_be(data, start + 4)
-        self._settle_or_defer(self._pop(tag, False), FAILED if data[start + 12] & 1 else REJECTED)
+        outcome = FAILED if data[start + 12] & 1 else REJECTED
+        return self._settle_or_defer(self._pop(tag, False), outcome)
 
-    def nack(self, data: bytes, start: i64, stop: i64) -> None:
+    def nack(self, data: bytes, start: i64, stop: i64) -> bool:
         """basic.nack, whose payload is `data[start:stop]`."""
         if stop - start != 13:
             raise methods.undecodable(data[start:stop])
         tag = read_i64_be(data, start + 4)
         bits = data[start + 12]
-        self._settle_or_defer(self._pop(tag, bits & 1 != 0), REQUEUED if bits & 2 else REJECTED)
+        outcome = REQUEUED if bits & 2 else REJECTED
+        return self._settle_or_defer(self._pop(tag, bits & 1 != 0), outcome)
 
     def _pop(self, tag: i64, multiple: bool) -> list[Delivery]:
         if multiple:
@@ -67,11 +72,12 @@ class Settlement:
         delivery = self._deliveries.pop(tag)
         return [] if delivery is None else [delivery]
 
-    def _settle_or_defer(self, deliveries: list[Delivery], outcome: Outcome) -> None:
+    def _settle_or_defer(self, deliveries: list[Delivery], outcome: Outcome) -> bool:
         if self._transaction.selected:
             self._transaction.settle(deliveries, outcome)
         else:
             self.settle(deliveries, outcome)
+        return not self._deliveries.session.time_slice.is_over()
 
     def settle(self, deliveries: list[Delivery], outcome: Outcome) -> None:
         """Settle deliveries that are no longer among the unacknowledged ones."""

@@ -85,7 +85,7 @@ class Connection(FrameHandler):
         now: float,
         peer: str = "",
     ) -> None:
-        self.session = Session(wake, logger, peer)
+        self.session = Session(wake, logger, peer, broker.time_slice)
         self.broker = broker
         self.state = ConnectionState.HEADER
         self.from_loopback = from_loopback
@@ -95,7 +95,8 @@ class Connection(FrameHandler):
         """Whether the client closed an open connection, and so will close the socket itself."""
         self.blocked = False
         """Whether an alarm forbids to read it."""
-        self._reader = FrameReader()
+        self._time_slice = broker.time_slice
+        self._reader = FrameReader(broker.time_slice)
         self._keepalive = Keepalive(now, broker.config.amqp.handshake_timeout)
         self._received_since_tick = False
         self._channels: dict[int, Channel] = {}
@@ -136,21 +137,41 @@ class Connection(FrameHandler):
     # --- input ------------------------------------------------------------------------------
 
     def feed(self, data: bytes, slice_bytes: int) -> bool:
-        """Take received octets, and handle the frames of about the first `slice_bytes`.
+        """Take received octets, and handle the frames of about the first `slice_bytes`, or fewer if
+        the time slice is over before.
 
         :returns: whether there is more to handle; if so, call `work` until it returns False before
             the next `feed`.
         """
         if not self._reader.is_closed():
             self._received_since_tick = True
-        return self._reader.feed(self, data, slice_bytes)
+        if self.session.work is not None:
+            self._reader.append(data)
+            return True
+        more = self._reader.feed(self, data, slice_bytes)
+        return more or self.is_working()
 
     def work(self, slice_bytes: int) -> bool:
-        """Handle the frames of about the next `slice_bytes` of the input.
+        """Go on with the work that a frame began, or handle the frames of about the next
+        `slice_bytes` of the input, until the time slice is over.
 
         :returns: whether there is more to handle.
         """
-        return self._reader.read(self, slice_bytes)
+        if self.session.work is not None and not self._go_on():
+            return True
+        more = self._reader.read(self, slice_bytes)
+        return more or self.is_working()
+
+    def is_working(self) -> bool:
+        """Whether the work that a frame began is not done: no frame is read before it is."""
+        return self.session.work is not None
+
+    def _go_on(self) -> bool:
+        """Go on with the work that the last frame began; whether the next frame may be read."""
+        try:
+            return self.session.go_on()
+        except AmqpError as error:
+            return self.on_frame_error(error)
 
     def on_protocol_header(self, header: bytes) -> bool:
         foreign = foreign_protocol(header)
@@ -177,13 +198,15 @@ class Connection(FrameHandler):
                 raise malformed_frame(kind, data[start:stop], "unknown_frame")
             self._frame_method = i64(read_i32_be(data, start)) & 0xFFFFFFFF
             if target is not None and target.open:
-                self._channel_method(target, data, start, stop)
+                if not self._channel_method(target, data, start, stop):
+                    return False
             else:
                 self._other_method(target, channel, data[start:stop])
+                if not self._may_read_on():
+                    return False
         elif kind == FRAME_BODY or kind == FRAME_HEADER:  # noqa: SIM109 - compiled, a tuple is built
-            self._content(target, kind, data, start, stop)
             # The method that began the content is followed by the check of the output below.
-            return True
+            return self._content(target, kind, data, start, stop)
         elif kind != FRAME_HEARTBEAT or stop != start:
             self._frame_method = NO_METHOD
             raise malformed_frame(kind, data[start:stop], "unknown_frame")
@@ -193,22 +216,27 @@ class Connection(FrameHandler):
         # Many requests in one slice may make more output than may wait; the rest waits instead.
         return self.session.output_size() <= OUTPUT_REPLIES_BYTES_MAX
 
+    def _may_read_on(self) -> bool:
+        """Whether the next frame may be read in this slice, after one that may have taken long."""
+        return self.session.work is None and not self._time_slice.is_over_now()
+
     def _content(
         self, channel: Channel | None, kind: i64, data: bytes, start: i64, stop: i64
-    ) -> None:
+    ) -> bool:
+        """Handle a frame of content; whether the next frame may be read in this slice."""
         self._frame_method = NO_METHOD
         if kind == FRAME_HEADER and stop - start < HEADER_BYTES_MIN:
             raise malformed_frame(kind, data[start:stop], "unknown_frame")
         if channel is None:
             if self.state == ConnectionState.CLOSING:
-                return
+                return True
             if self._frame_channel == 0:
                 raise unexpected_frame(kind, data[start:stop])
             raise AmqpError(
                 ReplyCode.UNEXPECTED_FRAME, "expected method frame, got non method frame instead"
             )
         if not channel.open:
-            return
+            return True
         content = channel.content
         if content.expecting != EXPECT_METHOD:
             self._frame_method = BASIC_PUBLISH
@@ -216,11 +244,10 @@ class Connection(FrameHandler):
             body = content.add_body(data, start, stop)
         else:
             body = content.add_header(data, start, stop)
-        if body is not None:
-            channel.publish(body)
+        return body is None or channel.publish(body)
 
-    def _channel_method(self, channel: Channel, data: bytes, start: i64, stop: i64) -> None:
-        """Handle a method of an open channel."""
+    def _channel_method(self, channel: Channel, data: bytes, start: i64, stop: i64) -> bool:
+        """Handle a method of an open channel; whether the next frame may be read in this slice."""
         if channel.content.expecting != EXPECT_METHOD:
             self._frame_method = BASIC_PUBLISH
             raise channel.content.unexpected_frame()
@@ -228,13 +255,15 @@ class Connection(FrameHandler):
         if method == BASIC_PUBLISH:
             channel.content.begin(data, start, stop)
         elif method == BASIC_ACK:
-            channel.settlement.ack(data, start, stop)
+            return channel.settlement.ack(data, start, stop)
         elif method == BASIC_REJECT:
-            channel.settlement.reject(data, start, stop)
+            return channel.settlement.reject(data, start, stop)
         elif method == BASIC_NACK:
-            channel.settlement.nack(data, start, stop)
+            return channel.settlement.nack(data, start, stop)
         else:
             self._decoded_method(channel, data[start:stop])
+            return self._may_read_on()
+        return True
 
     def _decoded_method(self, channel: Channel, payload: bytes) -> None:
         method: Any = methods.decode(payload)
@@ -380,7 +409,11 @@ class Connection(FrameHandler):
 
     # --- errors and endings -----------------------------------------------------------------
 
-    def on_frame_error(self, error: AmqpError) -> None:
+    def on_frame_error(self, error: AmqpError) -> bool:
+        self._answer_error(error)
+        return self._may_read_on()
+
+    def _answer_error(self, error: AmqpError) -> None:
         channel = self._channels.get(self._frame_channel)
         if error.closes_connection or channel is None or self.state != ConnectionState.OPEN:
             self._fail(error)

@@ -1,10 +1,10 @@
 """The frame reader: cuts what a peer sends into whole frames (AMQP 0-9-1, section 4.2.3).
 
-Input arrives in chunks of any size. It is read in place, a bounded slice at a time, so that one
-busy publisher cannot starve the others; only a frame that was split between chunks is copied, once,
-and its handler gets the payload as an object of its own.
-The reader knows the protocol header, the frame envelope and the size limit. What a frame means is
-its handler's business, and so is closing the connection after an error.
+Input arrives in chunks of any size. It is read in place, in slices that are bounded by octets and
+by time, so that one busy publisher cannot starve the others; only a frame that was split between
+chunks is copied, once, and its handler gets the payload as an object of its own. The reader knows
+the protocol header, the frame envelope and the size limit. What a frame means is its handler's
+business, and so is closing the connection after an error.
 
 The handler is passed to each call and never stored: the reader and the connection that owns it
 would otherwise be a reference cycle.
@@ -17,6 +17,7 @@ from librt.strings import read_i16_be, read_i32_be
 from mypy_extensions import i64
 
 from leveret.engine.values.field_table import describe
+from leveret.engine.values.time_slice import TimeSlice
 from leveret.errors import AmqpError, ReplyCode
 from leveret.limits import FRAME_MIN_SIZE, FRAME_OVERHEAD, INITIAL_FRAME_BYTES_MAX
 from leveret.protocol.wire.assembly import Assembly
@@ -33,6 +34,10 @@ takes about as long as so many octets of small publishes. No smaller payload exc
 frame-max."""
 
 PROTOCOL_HEADER_BYTES: Final = len(PROTOCOL_HEADER)
+
+FRAMES_PER_READING: Final = 128
+"""Frames between two readings of the clock: some 20 us of small publishes, a tenth of a millisecond
+of acknowledgements. After a frame that may take longer the handler looks at the clock itself."""
 
 
 class FrameHandler(ABC):
@@ -57,8 +62,11 @@ class FrameHandler(ABC):
         """
 
     @abstractmethod
-    def on_frame_error(self, error: AmqpError) -> None:
-        """Close the channel or the connection: `on_frame` raised this for the last frame."""
+    def on_frame_error(self, error: AmqpError) -> bool:
+        """Close the channel or the connection: `on_frame` raised this for the last frame.
+
+        :returns: as `on_frame`.
+        """
 
     @abstractmethod
     def on_malformed_frame(self, error: AmqpError) -> None:
@@ -68,7 +76,7 @@ class FrameHandler(ABC):
 class FrameReader:
     """The input of one connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, time_slice: TimeSlice) -> None:
         self.payload_max: i64 = INITIAL_FRAME_BYTES_MAX
         """The longest payload that is accepted: the negotiated frame-max, which RabbitMQ compares
         with the payload, too, rather than with the whole frame."""
@@ -83,6 +91,7 @@ class FrameReader:
         self._split_envelope = b""
         self._missing: i64 = 0
         """Octets of that frame that have not arrived; 0 if there is none."""
+        self._time_slice = time_slice
 
     def is_closed(self) -> bool:
         """Whether all further input is ignored."""
@@ -122,6 +131,12 @@ class FrameReader:
             self._position = 0
         return self.read(handler, slice_bytes)
 
+    def append(self, data: bytes) -> None:
+        """Append received octets to the input, and read none of it."""
+        if not self._closed:
+            self._input = self._input[self._position :] + data
+            self._position = 0
+
     def _read_split(self, handler: FrameHandler, data: bytes, missing: i64) -> bool:
         """Handle the frame that was split, which `data[:missing]` completes.
 
@@ -141,12 +156,13 @@ class FrameReader:
             channel = i64(read_i16_be(envelope, 1)) & 0xFFFF
             return handler.on_frame(kind, channel, payload, 0, len(payload))
         except AmqpError as error:
-            handler.on_frame_error(error)
-            return True
+            return handler.on_frame_error(error)
 
     def read(self, handler: FrameHandler, slice_bytes: int) -> bool:
         """Read about `slice_bytes` of the input: frames that begin within them are handled whole.
         Of a large frame LARGE_FRAME_COST octets count.
+
+        The slice ends earlier when the handler says so, or when its time is over.
 
         :returns: whether more input can be read.
         """
@@ -157,9 +173,8 @@ class FrameReader:
             try:
                 return self._read_frames(handler, slice_end)
             except AmqpError as error:
-                handler.on_frame_error(error)
-                if self.is_closed():
-                    return False
+                if not handler.on_frame_error(error) or self.is_closed():
+                    return self._position < len(self._input)
 
     def _read_header(self, handler: FrameHandler) -> bool:
         self._header_read = handler.on_protocol_header(self._input[:PROTOCOL_HEADER_BYTES])
@@ -172,6 +187,7 @@ class FrameReader:
         data = self._input
         end: i64 = len(data)
         position = self._position
+        frames: i64 = FRAMES_PER_READING
         while position < slice_end:
             if end - position < ENVELOPE_BYTES:
                 return self._await_rest(position)
@@ -196,6 +212,11 @@ class FrameReader:
                 break
             if self._closed:
                 return False
+            frames -= 1
+            if frames == 0:
+                if self._time_slice.is_over_now():
+                    break
+                frames = FRAMES_PER_READING
         return position < end and not self._closed
 
     def _refuse_size(self, handler: FrameHandler, kind: i64, size: i64) -> bool:
