@@ -95,7 +95,6 @@ class Connection(FrameHandler):
         """Whether the client closed an open connection, and so will close the socket itself."""
         self.blocked = False
         """Whether an alarm forbids to read it."""
-        self._time_slice = broker.time_slice
         self._reader = FrameReader(broker.time_slice)
         self._keepalive = Keepalive(now, broker.config.amqp.handshake_timeout)
         self._received_since_tick = False
@@ -148,8 +147,7 @@ class Connection(FrameHandler):
         if self.session.work is not None:
             self._reader.append(data)
             return True
-        more = self._reader.feed(self, data, slice_bytes)
-        return more or self.is_working()
+        return self._reader.feed(self, data, slice_bytes) or self.is_working()
 
     def work(self, slice_bytes: int) -> bool:
         """Go on with the work that a frame began, or handle the frames of about the next
@@ -159,8 +157,7 @@ class Connection(FrameHandler):
         """
         if self.session.work is not None and not self._go_on():
             return True
-        more = self._reader.read(self, slice_bytes)
-        return more or self.is_working()
+        return self._reader.read(self, slice_bytes) or self.is_working()
 
     def is_working(self) -> bool:
         """Whether the work that a frame began is not done: no frame is read before it is."""
@@ -218,7 +215,7 @@ class Connection(FrameHandler):
 
     def _may_read_on(self) -> bool:
         """Whether the next frame may be read in this slice, after one that may have taken long."""
-        return self.session.work is None and not self._time_slice.is_over_now()
+        return self.session.work is None and not self.session.time_slice.is_over_now()
 
     def _content(
         self, channel: Channel | None, kind: i64, data: bytes, start: i64, stop: i64
