@@ -95,13 +95,21 @@ a quarter, however many connections are busy, and all that they leave."""
 RESUME_NS: Final = 1_000_000
 """Nanoseconds of an iteration for deliveries to consumers whose output has drained."""
 
-DROP_SLICE_MESSAGES: Final = 500
-"""Messages that a queue drops in one slice because they expired or exceed its length limit: one or
-two milliseconds of work if they are dead-lettered. The rest is dropped in later slices."""
+BACKPRESSURE_RETRY_MS: Final = 5
+"""Milliseconds that dead letters and delayed messages wait for the disk if it does not keep up."""
 
 RELEASE_SLICE_MESSAGES: Final = 200
 """Due delayed messages that are routed in one slice: two milliseconds of work at most. The rest is
 routed in later slices."""
+
+DEAD_LETTERS_WAITING_MAX: Final = 1024
+"""Dead letters of a virtual host that wait to be published, from which on the work that makes more
+of them waits: some 10 ms of work, and a kilobyte or two each beside their bodies."""
+
+DEAD_LETTERS_IN_ORDER_MAX: Final = 8192
+"""Dead letters of a virtual host that wait, up to which those of each queue stay in order even
+where dead letters make others in a circle. With more, the newest are published first, which needs
+no more memory."""
 
 X_DEATH_ENTRIES_MAX: Final = 200
 """Entries of x-death, one for each queue and reason, from which on a dead letter is dropped. The

@@ -10,6 +10,7 @@ from leveret.engine.flow.publish import Publisher
 from leveret.engine.flow.release import release
 from leveret.engine.persistence.definition_log import DefinitionLog
 from leveret.engine.persistence.definitions import KeysSeen, MessageReturned, SortedRunBegun
+from leveret.engine.queues.dead_letter import DeadLetter
 from leveret.engine.queues.delayed_store import DelayedStore
 from leveret.engine.queues.message_memory import MessageMemory
 from leveret.engine.queues.queue import Queue
@@ -19,7 +20,6 @@ from leveret.engine.routing.exchanges.base import Exchange
 from leveret.engine.routing.routes import Router
 from leveret.engine.values.clock import Clock
 from leveret.engine.values.message import Message
-from leveret.engine.values.settings import QueueSettings
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.timers import Timers
 from leveret.engine.values.work import WorkQueue
@@ -53,7 +53,7 @@ class VirtualHost(QueueHost):
         self.router = Router(name, self.queues)
         self.exchanges: dict[str, Exchange] = self.router.exchanges
         self.dead_letters = DeadLetters(self.router, self.clock)
-        self.publisher = Publisher(self.dead_letters)
+        self.publisher = Publisher(self.dead_letters, self)
         self.adopts_redeclared = False
         """Whether a queue that is declared with other arguments than before adopts them."""
         self.definition_log: DefinitionLog | None = None
@@ -72,13 +72,17 @@ class VirtualHost(QueueHost):
 
     # --- as the host of its queues ------------------------------------------------------------
 
-    def add_dead_letter(
-        self, queue: str, settings: QueueSettings, message: Message, reason: bytes
-    ) -> None:
-        self.dead_letters.add(queue, settings, message, reason)
+    def add_dead_letter(self, dead_letter: DeadLetter) -> None:
+        self.dead_letters.add(dead_letter)
+
+    def note_unwritten(self, dead_letter: DeadLetter) -> None:
+        self.dead_letters.note_unwritten(dead_letter)
 
     def pass_on_dead_letters(self) -> None:
         self.publisher.pass_on_dead_letters()
+
+    def has_too_many_dead_letters(self) -> bool:
+        return self.publisher.has_too_many_dead_letters()
 
     def persist_key(self, queue: str, key: bytes, expires_at: int) -> None:
         if self.definition_log is not None:

@@ -9,33 +9,16 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from leveret.engine.queues.queue_host import REJECTED
+from leveret.engine.queues.dead_letter import REJECTED, DeadLetter
 from leveret.engine.queues.redelivery import ACQUIRED_COUNT, DELIVERY_COUNT
-from leveret.engine.routing.sink import Sink
 from leveret.engine.values import properties
-from leveret.engine.values.message import Message, exchange_and_key, short_strings
-from leveret.engine.values.settings import QueueSettings
+from leveret.engine.values.message import exchange_and_key, short_strings
 from leveret.engine.values.text import octets_of_text, text_of
 
 DEATHS: Final = b"x-death"
 
 COUNT_MAX: Final = 2**63 - 1
 """The largest count that fits into a header. A client may have written one that large."""
-
-
-class DeadLetter:
-    """A message that its queue has settled: first as it died, then as it is published again."""
-
-    def __init__(
-        self, queue: str, settings: QueueSettings, message: Message, reason: bytes
-    ) -> None:
-        self.queue = queue
-        """The name of the queue that it comes from."""
-        self.settings = settings
-        self.message = message
-        self.reason = reason
-        self.sinks: list[Sink] = []
-        """The sinks that it is published to, once it is rewritten."""
 
 
 class DeadLetterRewrite:

@@ -3,26 +3,37 @@
 Every publish goes through here: that of a channel, of a transaction that commits, of a dead letter,
 of a delayed message that is due, and of the history that a new binding gets.
 
-Everything that a publish causes is in one batch of the log, the dead letters that it makes
-included.
+A publish is in one batch of the log. So is a dead letter: that it has left its queue, and its
+publish to others. The dead letters that a publish makes are in the same batch if the time slice
+lasts, else in later ones; until then the log has them in their queue.
 """
 
 from mypy_extensions import i64
 
 from leveret.engine.flow.dead_letters import DeadLetters
-from leveret.engine.routing.sink import ACCEPTED, AWAITS_COMMIT, PersistTargets, Sink
+from leveret.engine.queues.queue_host import QueueHost
+from leveret.engine.routing.sink import ACCEPTED, AWAITS_COMMIT, THROTTLE, PersistTargets, Sink
 from leveret.engine.values.message import Message, persistent
+from leveret.engine.values.time_slice import TimeSlice
+from leveret.engine.values.timers import Timer
+from leveret.engine.values.work import Work
+from leveret.limits import BACKPRESSURE_RETRY_MS, DEAD_LETTERS_WAITING_MAX
 from leveret_storage.store.store import Store
 
 
 class Publisher:
     """Publishes the messages of one virtual host."""
 
-    def __init__(self, dead_letters: DeadLetters) -> None:
+    def __init__(self, dead_letters: DeadLetters, host: QueueHost) -> None:
         self.store: Store | None = None
         """Where messages are persisted; None without a store."""
         self._dead_letters = dead_letters
+        self._host = host
+        self._time_slice = host.time_slice
         self._passing_on = False
+        self._goes_on_later = False
+        """Whether dead letters are passed on by a piece of work."""
+        self._retry: Timer = _Retry(self)
         self._targets = PersistTargets()
 
     def publish(self, message: Message, sinks: list[Sink]) -> i64:
@@ -30,7 +41,7 @@ class Publisher:
 
         :returns: the union of what the sinks returned (`routing/sink.py`). `AWAITS_COMMIT` is set
             if, and only if, the confirm has to wait for the batch of the store that is open now.
-            Without sinks, none is set.
+            `THROTTLE` is set, too, if many dead letters wait. Without sinks, none is set.
         """
         targets = self._targets
         outcome: i64 = 0
@@ -40,19 +51,70 @@ class Publisher:
             outcome = self._persist(message, outcome)
         if self._dead_letters.pending:
             self.pass_on_dead_letters()
+            if self.has_too_many_dead_letters():
+                outcome |= THROTTLE
         return outcome
 
-    def pass_on_dead_letters(self) -> None:
-        """Publish all dead letters that are pending, and those that this makes, one by one."""
+    def has_too_many_dead_letters(self) -> bool:
+        """Whether so many dead letters wait that no more should be made meanwhile."""
+        return self._dead_letters.count >= DEAD_LETTERS_WAITING_MAX
+
+    def pass_on_dead_letters(self) -> bool:
+        """Publish the dead letters that are pending, and those that this makes, one by one, until
+        the time slice is over. The rest is published in later slices.
+
+        :returns: whether none is left.
+        """
         if self._passing_on:
-            return
-        self._passing_on = True
+            return False
         dead_letters = self._dead_letters
-        while dead_letters.pending:
-            dead_letter = dead_letters.next()
+        if not dead_letters.pending:
+            return True
+        self._passing_on = True
+        try:
+            while dead_letters.pending:
+                self._pass_on()
+                if self._time_slice.is_over_now():
+                    break
+        finally:
+            self._passing_on = False
+        dead_letters.persist_unwritten(self.store, self._targets)
+        if dead_letters.count == 0:
+            return True
+        if not self._goes_on_later:
+            self._goes_on_later = True
+            self.begin_work()
+        return False
+
+    def begin_work(self) -> None:
+        """Have dead letters passed on that wait."""
+        self._host.work.add(_PassOn(self))
+
+    def go_on(self) -> bool:
+        """Pass on dead letters that wait, for the time of a slice, or later if the disk does not
+        keep up.
+
+        :returns: whether nothing is left to do until the timer rings.
+        """
+        store = self.store
+        if store is not None and store.needs_backpressure():
+            host = self._host
+            host.timers.set(self._retry, host.clock.now + BACKPRESSURE_RETRY_MS)
+            return True
+        if not self.pass_on_dead_letters():
+            return False
+        self._goes_on_later = False
+        return True
+
+    def _pass_on(self) -> None:
+        """Publish the next dead letter."""
+        dead_letters = self._dead_letters
+        try:
+            dead_letter = dead_letters.begin()
             if self.publish(dead_letter.message, dead_letter.sinks) & ACCEPTED == 0:
                 dead_letters.count_dropped(dead_letter.queue)
-        self._passing_on = False
+        finally:
+            dead_letters.end()
 
     def _persist(self, message: Message, outcome: i64) -> i64:
         """Write a message to the open batch for the sinks that persist it, if any do."""
@@ -65,3 +127,24 @@ class Publisher:
             return outcome
         self._targets.write(store, message if message.persistent else persistent(message))
         return outcome | AWAITS_COMMIT
+
+
+class _PassOn(Work):
+    """Passes on the dead letters of one virtual host that wait."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+
+    def run(self, time_slice: TimeSlice) -> bool:
+        return self._publisher.go_on()
+
+
+class _Retry(Timer):
+    """Rings when the disk may keep up again."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        super().__init__()
+        self._publisher = publisher
+
+    def ring(self) -> None:
+        self._publisher.begin_work()

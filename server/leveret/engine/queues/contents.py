@@ -10,23 +10,31 @@ from collections.abc import Callable
 from mypy_extensions import i64
 
 from leveret.engine.queues.backlog import Backlog
+from leveret.engine.queues.dead_letter import (
+    DELIVERY_LIMIT,
+    MAX_LENGTH,
+    DeadLetter,
+    DeadLetterSource,
+)
 from leveret.engine.queues.fifo_backlog import FifoBacklog
 from leveret.engine.queues.priority_backlog import PriorityBacklog
-from leveret.engine.queues.queue_host import DELIVERY_LIMIT, QueueHost
+from leveret.engine.queues.queue_host import QueueHost
 from leveret.engine.queues.redelivery import Redeliveries
 from leveret.engine.queues.released import ReleasedMessage
+from leveret.engine.routing.sink import PersistTargets
 from leveret.engine.values.message import Message
 from leveret.engine.values.settings import QueueSettings
 from leveret.errors import AmqpError, ReplyCode
 
 
-class QueueContents:
+class QueueContents(DeadLetterSource):
     """The messages of one queue, which owns it and reads its fields."""
 
     def __init__(
         self, queue_name: str, settings: QueueSettings, host: QueueHost, loaded: Callable[[], None]
     ) -> None:
         """`loaded` is called when ready messages have been read from disk."""
+        super().__init__()
         self.settings = settings
         self.priority_levels = max(int(settings.max_priority), 0) + 1
         """Number of priorities, each of which has a journal of its own in the store."""
@@ -47,6 +55,8 @@ class QueueContents:
         the next one is likely to be in it."""
         self._queue_name = queue_name
         self._host = host
+        self._refused: i64 = 0
+        """Number of messages that were refused and became dead letters."""
         self.apply(settings)
 
     def apply(self, settings: QueueSettings) -> None:
@@ -92,18 +102,41 @@ class QueueContents:
             self.redeliveries.counts.pop(position, None)
 
     def drop(self, message: Message, position: i64, reason: bytes) -> None:
-        """Settle a message, and add it to the dead letters if the queue has an exchange for them.
+        """Add a message that was popped to the dead letters, or settle it if the queue has no
+        exchange for them.
 
         :param reason: why, as the header `x-death` says it.
         """
-        self.settle(position)
         if self.dead_letters:
             if isinstance(message, ReleasedMessage):
                 message = self._read(message, position)
-            self._host.add_dead_letter(self._queue_name, self.settings, message, reason)
+            self._add_dead_letter(message, position, reason)
+        else:
+            self.settle(position)
+
+    def refuse(self, message: Message) -> None:
+        """Add a message that the queue is too full for to the dead letters."""
+        self._refused += 1
+        self._add_dead_letter(message, -self._refused, MAX_LENGTH)
+
+    def _add_dead_letter(self, message: Message, position: i64, reason: bytes) -> None:
+        dead_letter = DeadLetter(self, self._queue_name, self.settings, message, position, reason)
+        self.waiting[position] = dead_letter
+        self._host.add_dead_letter(dead_letter)
+
+    def settle_dead_letter(self, dead_letter: DeadLetter) -> None:
+        position = dead_letter.position
+        del self.waiting[position]
+        if position >= 0:
+            self.settle(position)
+
+    def persist_dead_letter(self, dead_letter: DeadLetter, targets: PersistTargets) -> None:
+        journal = self.backlog.journal_at(dead_letter.position)
+        if journal is not None:
+            targets.add(journal, dead_letter.position)
 
     def pass_on_dead_letters(self) -> None:
-        """Publish the dead letters that were added."""
+        """Publish the dead letters that were added, as long as the time slice lasts."""
         if self.dead_letters:
             self._host.pass_on_dead_letters()
 

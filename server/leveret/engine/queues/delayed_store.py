@@ -18,7 +18,6 @@ of the log has both: after a crash the message is in one place, and only there.
 """
 
 from heapq import heappop, heappush, heapreplace
-from typing import Final
 
 from mypy_extensions import i64
 
@@ -28,13 +27,10 @@ from leveret.engine.routing.sink import ACCEPTED, THROTTLE, PersistTargets, Sink
 from leveret.engine.values.delay import due_of
 from leveret.engine.values.message import Message
 from leveret.engine.values.timers import Timer
-from leveret.limits import RELEASE_SLICE_MESSAGES
+from leveret.limits import BACKPRESSURE_RETRY_MS, RELEASE_SLICE_MESSAGES
 from leveret_storage.recovery.recovered_queue import LoggedMessages, RecoveredQueue
 from leveret_storage.segments.queue_journal import QueueJournal
 from leveret_storage.store.store import Store
-
-BACKPRESSURE_RETRY_MS: Final = 5
-"""Milliseconds to wait for the disk before the next release or flush."""
 
 Entry = tuple[int, int, Message]
 """When a message is due, its position, and itself."""

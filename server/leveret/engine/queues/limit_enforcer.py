@@ -13,10 +13,10 @@ from typing import Final
 from mypy_extensions import i64
 
 from leveret.engine.queues.contents import QueueContents
-from leveret.engine.queues.queue_host import EXPIRED, MAX_LENGTH, QueueHost
+from leveret.engine.queues.dead_letter import EXPIRED, MAX_LENGTH
+from leveret.engine.queues.queue_host import QueueHost
 from leveret.engine.values.settings import NONE, QueueSettings
 from leveret.engine.values.timers import Timer
-from leveret.limits import DROP_SLICE_MESSAGES
 
 
 class LimitEnforcer:
@@ -41,24 +41,31 @@ class LimitEnforcer:
     def enforce(self) -> bool:
         """Drop messages that have expired or exceed a limit, and requeue those whose delay is over.
 
-        :returns: False if there may be more because the slice of work is used up; the timer is set.
+        :returns: False if there may be more, because the time slice is over or too many dead
+            letters wait. One is dropped at least, so that a publish does not make it more.
         """
         contents, host = self._contents, self._host
         redeliveries = contents.redeliveries
-        allowed: i64 = DROP_SLICE_MESSAGES
         if redeliveries is None:
-            while allowed > 0 and self._drop_head():
-                allowed -= 1
+            while self._drop_head():
+                if self._has_to_wait():
+                    return False
         else:
-            while allowed > 0 and (contents.requeue_due() or self.drop_head()):
-                allowed -= 1
+            while contents.requeue_due() or self.drop_head():
+                if self._has_to_wait():
+                    return False
             if redeliveries.delayed_count() != 0:
                 host.timers.set(self._timer, redeliveries.next_due())
-        now = host.clock.now
-        again_at = now if allowed == 0 else contents.backlog.next_expiry(now)
+        again_at = contents.backlog.next_expiry(host.clock.now)
         if again_at != 0:
             host.timers.set(self._timer, again_at)
-        return allowed > 0
+        return True
+
+    def _has_to_wait(self) -> bool:
+        host = self._host
+        return host.time_slice.is_over() or (
+            self._contents.dead_letters and host.has_too_many_dead_letters()
+        )
 
     def drop_head(self) -> bool:
         """Remove the next message if it has expired, exceeds a limit, or is retry-delayed.

@@ -20,9 +20,10 @@ from leveret.engine.queues.backpressure import Backpressure, is_long
 from leveret.engine.queues.consumer import Consumer
 from leveret.engine.queues.consumer_set import ConsumerSet
 from leveret.engine.queues.contents import QueueContents
+from leveret.engine.queues.dead_letter import REJECTED
 from leveret.engine.queues.limit_enforcer import LimitEnforcer
 from leveret.engine.queues.queue_expiry import QueueExpiry
-from leveret.engine.queues.queue_host import MAX_LENGTH, NULL_HOST, REJECTED, QueueHost
+from leveret.engine.queues.queue_host import NULL_HOST, QueueHost
 from leveret.engine.queues.redelivery import Redeliveries
 from leveret.engine.routing.exchanges.base import Destination
 from leveret.engine.routing.sink import (
@@ -41,7 +42,9 @@ from leveret.engine.values.settings import (
     SHARED,
     QueueSettings,
 )
+from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.timers import Timer
+from leveret.engine.values.work import Work
 from leveret.errors import AmqpError, ReplyCode
 from leveret_storage.recovery.recovered_queue import RecoveredQueue
 from leveret_storage.segments.queue_journal import QueueJournal
@@ -98,6 +101,9 @@ class Queue(Sink):
         self._limits = LimitEnforcer(self._contents, host, self._timer)
         self._backpressure: Backpressure | None = None
         """None before its first long backlog."""
+        self._time_slice = host.time_slice
+        self._goes_on_later = False
+        """Whether a piece of work delivers what is ready."""
 
     # --- properties ----------------------------------------------------------------------------
 
@@ -262,7 +268,7 @@ class Queue(Sink):
             return outcome
         if self._limits.refuses(len(message.body)):
             if self.settings.overflow == REJECT_PUBLISH_DLX and self._contents.dead_letters:
-                self.host.add_dead_letter(self.name, self.settings, message, MAX_LENGTH)
+                self._contents.refuse(message)
             return REFUSED
         if self.persists and not message.persistent:
             message = persistent(message)
@@ -278,7 +284,8 @@ class Queue(Sink):
                     outcome |= self._persist_at(position, targets)
                 return outcome
         position = backlog.append(message)
-        self._limits.enforce()
+        if not self._limits.enforce():
+            self._go_on_later()
         if message.persistent:
             outcome |= self._persist_at(position, targets)
         if self.throttles():
@@ -286,17 +293,24 @@ class Queue(Sink):
         return outcome
 
     def _persist_at(self, position: i64, targets: PersistTargets | None) -> i64:
-        """Have the message at a position written to the log, unless it is settled already.
+        """Have the message at a position written to the log, unless it has left the queue already.
 
-        :returns: `AWAITS_COMMIT` if it is settled, and may have become a dead letter in the batch.
+        :returns: `AWAITS_COMMIT` if it has, and may have become a dead letter in the batch.
         """
         journal = self._backlog.journal_at(position)
         if self.journal is None or journal is None or targets is None:
             return 0
+        contents = self._contents
+        if contents.waiting:
+            dead_letter = contents.waiting.get(position)
+            if dead_letter is not None:
+                dead_letter.unwritten = True
+                self.host.note_unwritten(dead_letter)
+                return AWAITS_COMMIT
         if not journal.is_settled(position):
             targets.add(journal, position)
             return 0
-        return AWAITS_COMMIT if self._contents.dead_letters else 0
+        return AWAITS_COMMIT if contents.dead_letters else 0
 
     def throttles(self) -> bool:
         store = self._backlog.store
@@ -325,32 +339,66 @@ class Queue(Sink):
     # --- messages out -------------------------------------------------------------------------
 
     def deliver_ready(self) -> None:
-        """Deliver messages until none is ready or no consumer accepts one."""
+        """Deliver messages until none is ready or no consumer accepts one, as long as the time
+        slice lasts, and the rest in later slices."""
+        if not self._deliver_slice():
+            self._go_on_later()
+
+    def go_on(self) -> bool:
+        """Deliver messages for the time of a slice, as `deliver_ready` has put off.
+
+        :returns: whether nothing is left to do.
+        """
+        if not self.deleted and not self._deliver_slice():
+            return False
+        self._goes_on_later = False
+        return True
+
+    def _go_on_later(self) -> None:
+        if not self._goes_on_later:
+            self._goes_on_later = True
+            self.host.work.add(_Delivery(self))
+
+    def _deliver_slice(self) -> bool:
+        """Deliver messages as long as the time slice lasts.
+
+        :returns: False if there may be more to do.
+        """
         if self._needs_checks:
-            self._deliver_ready_checked()
+            done = self._deliver_slice_checked()
             self._contents.pass_on_dead_letters()
-            return
+            return done
         backlog = self._backlog
         ready = self._ready
+        time_slice = self._time_slice
         while ready.first is not None and backlog.available():
             consumer = ready.next()
             if consumer is None:
-                return
+                return True
             message = backlog.pop()
             consumer.deliver(message, backlog.popped_position, backlog.redelivered)
+            if time_slice.is_over():
+                return False
+        return True
 
-    def _deliver_ready_checked(self) -> None:
-        """As `deliver_ready`, enforcing limits before each message."""
+    def _deliver_slice_checked(self) -> bool:
+        """As `_deliver_slice`, enforcing limits before each message."""
         backlog = self._backlog
         ready = self._ready
-        while self._limits.enforce() and ready.first is not None and backlog.available():
+        time_slice = self._time_slice
+        while self._limits.enforce():
+            if ready.first is None or not backlog.available():
+                if self.message_count() == 0:
+                    self._needs_checks = self._needs_checks_when_empty()
+                return True
             consumer = ready.next()
             if consumer is None:
-                return
+                return True
             message, position, redelivered = self._contents.pop()
             consumer.deliver(message, position, redelivered)
-        if self.message_count() == 0:
-            self._needs_checks = self._needs_checks_when_empty()
+            if time_slice.is_over():
+                return False
+        return False
 
     def _needs_checks_when_empty(self) -> bool:
         return self.settings.needs_checks or self.retry_delayed_count() != 0
@@ -373,7 +421,8 @@ class Queue(Sink):
             raise AmqpError(ReplyCode.INTERNAL_ERROR, "the next message cannot be read from disk")
         taken = contents.pop()
         if self._needs_checks:
-            self._limits.enforce()
+            if not self._limits.enforce():
+                self._go_on_later()
             contents.pass_on_dead_letters()
         return taken
 
@@ -386,7 +435,7 @@ class Queue(Sink):
             redeliveries.counts.pop(position, None)
 
     def reject(self, message: Message, position: i64) -> None:
-        """Settle a message that was rejected without requeue: it is a dead letter."""
+        """Drop a message that was rejected without requeue: it is a dead letter."""
         self._contents.drop(message, position, REJECTED)
         self._contents.pass_on_dead_letters()
 
@@ -415,6 +464,16 @@ class Queue(Sink):
         :returns: how many there were.
         """
         return self._contents.purge()
+
+
+class _Delivery(Work):
+    """What a queue has still to deliver and to drop."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+
+    def run(self, time_slice: TimeSlice) -> bool:
+        return self._queue.go_on()
 
 
 class _QueueTimer(Timer):

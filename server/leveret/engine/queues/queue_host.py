@@ -3,20 +3,14 @@
 from abc import ABC, abstractmethod
 from typing import Final, NamedTuple
 
+from leveret.engine.queues.dead_letter import DeadLetter
 from leveret.engine.queues.message_memory import MessageMemory
 from leveret.engine.queues.redelivery import DeliveryCounts
 from leveret.engine.values.clock import Clock
 from leveret.engine.values.message import Message
-from leveret.engine.values.settings import QueueSettings
-from leveret.engine.values.time_slice import TimeSlice
+from leveret.engine.values.time_slice import UNLIMITED_NS, TimeSlice
 from leveret.engine.values.timers import Timers
 from leveret.engine.values.work import WorkQueue
-
-REJECTED: Final = b"rejected"
-EXPIRED: Final = b"expired"
-MAX_LENGTH: Final = b"maxlen"
-DELIVERY_LIMIT: Final = b"delivery_limit"
-"""Why a message died (RabbitMQ: Dead Letter Exchanges)."""
 
 
 class DelayedStoreLimits(NamedTuple):
@@ -59,17 +53,25 @@ class QueueHost(ABC):
         self.delayed_limits = DelayedStoreLimits()
 
     @abstractmethod
-    def add_dead_letter(
-        self, queue: str, settings: QueueSettings, message: Message, reason: bytes
-    ) -> None:
-        """Add a message that a queue has settled, and that goes to its dead-letter exchange.
+    def add_dead_letter(self, dead_letter: DeadLetter) -> None:
+        """Add a message that a queue has dropped, and that goes to its dead-letter exchange.
 
-        It is published by `pass_on_dead_letters`, at the end of the operation.
+        It is published by `pass_on_dead_letters`, at the end of the operation, or later.
         """
 
     @abstractmethod
+    def note_unwritten(self, dead_letter: DeadLetter) -> None:
+        """Have a dead letter that was added written to the log at its position if it has to
+        wait."""
+
+    @abstractmethod
     def pass_on_dead_letters(self) -> None:
-        """Publish the dead letters that were added."""
+        """Publish the dead letters that were added, until the time slice is over; the others are
+        published in later slices."""
+
+    @abstractmethod
+    def has_too_many_dead_letters(self) -> bool:
+        """Whether so many dead letters wait that no more should be made meanwhile."""
 
     @abstractmethod
     def persist_key(self, queue: str, key: bytes, expires_at: int) -> None:
@@ -94,13 +96,17 @@ class QueueHost(ABC):
 class NullHost(QueueHost):
     """The host of a queue that is in no virtual host: dead letters are dropped."""
 
-    def add_dead_letter(
-        self, queue: str, settings: QueueSettings, message: Message, reason: bytes
-    ) -> None:
+    def add_dead_letter(self, dead_letter: DeadLetter) -> None:
+        dead_letter.source.settle_dead_letter(dead_letter)
+
+    def note_unwritten(self, dead_letter: DeadLetter) -> None:
         pass
 
     def pass_on_dead_letters(self) -> None:
         pass
+
+    def has_too_many_dead_letters(self) -> bool:
+        return False
 
     def persist_key(self, queue: str, key: bytes, expires_at: int) -> None:
         pass
@@ -115,4 +121,11 @@ class NullHost(QueueHost):
         pass
 
 
-NULL_HOST: Final = NullHost(Clock(), Timers(), TimeSlice(), WorkQueue(), MessageMemory(WorkQueue()))
+def _null_host() -> NullHost:
+    host = NullHost(Clock(), Timers(), TimeSlice(), WorkQueue(), MessageMemory(WorkQueue()))
+    # Nobody runs work for it: all is done at once.
+    host.time_slice.begin(UNLIMITED_NS)
+    return host
+
+
+NULL_HOST: Final = _null_host()

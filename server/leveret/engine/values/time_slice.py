@@ -14,6 +14,9 @@ UNITS_PER_READING: Final = 16
 """Units of work between two readings of the clock, which takes 60 ns: a unit is some microseconds
 at most."""
 
+UNLIMITED_NS: Final = 2**60
+"""Nanoseconds of a slice that is never over, where nobody waits: 36 years."""
+
 
 class TimeSlice:
     """The current time slice of a broker, which all its parts share. It is over until the first

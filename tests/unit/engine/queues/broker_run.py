@@ -15,6 +15,7 @@ from leveret.engine.routing.exchanges.base import ExchangeDeclaration
 from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.field_table import Table
 from leveret.engine.values.message import Message, short_strings
+from leveret.engine.values.time_slice import UNLIMITED_NS
 from leveret.engine.vhost import VirtualHost
 from leveret.protocol.wire.methods import encode_header
 from leveret_storage.errors import StorageError
@@ -60,6 +61,7 @@ class BrokerRun:
         self.broker = Broker(Config())
         self._waiting = waiting or DelayedStoreLimits()
         self.broker.vhosts["/"].delayed_limits = self._waiting
+        self.broker.time_slice.begin(UNLIMITED_NS)
         self.broker.open_store(self.medium, self.writing, self.reading, _failed)
         self.vhost: VirtualHost = self.broker.vhosts["/"]
         self.advance_to(now)
@@ -75,9 +77,10 @@ class BrokerRun:
         self.run_all()
 
     def run_all(self) -> None:
-        """Run every job and timer until there is none."""
+        """Run every job, timer and piece of work until there is none."""
         timers = self.broker.timers
         while True:
+            self.run_work()
             self.broker.commit()
             for executor in (self.writing, self.reading):
                 while executor.jobs:
@@ -87,15 +90,21 @@ class BrokerRun:
             due = timers.next_due()
             if due != 0 and due <= self.now:
                 timers.run(self.now)
-            elif not (self.writing.jobs or self.reading.jobs):
+            elif not (self.writing.jobs or self.reading.jobs) and self.broker.work.is_empty():
                 return
+
+    def run_work(self) -> None:
+        """Run every piece of work to its end, in many slices."""
+        self.broker.work.run_all(self.broker.time_slice)
+        self.broker.time_slice.begin(UNLIMITED_NS)
 
     def run_step(self, chance: Random) -> None:
         """Run one job or timer, chosen at random."""
         timers = self.broker.timers
         executor = chance.choice((self.writing, self.reading))
         due = timers.next_due()
-        what = chance.randrange(4)
+        work = self.broker.work
+        what = chance.randrange(5)
         if what == 0:
             self.broker.commit()
         elif what == 1 and executor.jobs:
@@ -104,6 +113,8 @@ class BrokerRun:
             executor.deliver_one()
         elif what == 3 and due != 0 and due <= self.now:
             timers.run(self.now)
+        elif what == 4 and not work.is_empty():
+            work.run_next(self.broker.time_slice)
 
     def restart(self, *, power: bool = False) -> "BrokerRun":
         """Kill the process, or cut the power of the machine, and start again.

@@ -5,6 +5,7 @@ from pamqp.common import FieldValue
 from leveret.engine.queues.queue import Queue
 from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.message import Message
+from leveret.engine.values.time_slice import UNLIMITED_NS
 from leveret.engine.vhost import VirtualHost
 from tests.unit.engine.queues.consumers import Recorder
 
@@ -20,6 +21,7 @@ class QueueInVhost:
         self.vhost = VirtualHost("v")
         self.vhost.counts_returns = counts_returns
         self.vhost.clock.advance_to(START)
+        self.vhost.time_slice.begin(UNLIMITED_NS)
         self.dead = Queue("dead", host=self.vhost)
         self.vhost.queues["dead"] = self.dead
         table: dict[str, FieldValue] = {
@@ -35,9 +37,11 @@ class QueueInVhost:
         return int(self.vhost.clock.now)
 
     def advance(self, milliseconds: int) -> None:
-        """Advance the clock, and run the timers that are due then."""
+        """Advance the clock, and run the timers that are due then, and all work."""
         self.vhost.clock.advance_to(self.now + milliseconds)
         self.vhost.timers.run(self.now)
+        self.vhost.work.run_all(self.vhost.time_slice)
+        self.vhost.time_slice.begin(UNLIMITED_NS)
 
     def publish(self, *messages: Message) -> int:
         """Publish messages to q.

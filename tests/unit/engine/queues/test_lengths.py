@@ -7,7 +7,7 @@ from leveret.engine.queues.queue import Queue
 from leveret.engine.routing.sink import ACCEPTED, REFUSED
 from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.message import Message
-from leveret.limits import DROP_SLICE_MESSAGES
+from leveret.engine.values.time_slice import UNITS_PER_READING
 from tests.unit.engine.flow.test_dead_letters import DEEP, bodies
 from tests.unit.engine.queues.broker_run import BrokerRun, arguments, leading_to
 from tests.unit.engine.queues.consumers import Recorder, message
@@ -57,10 +57,11 @@ def test_a_deep_queue_on_disk_drops_its_head(run: BrokerRun) -> None:
 
 def test_a_smaller_length_is_enforced_in_slices(run: BrokerRun) -> None:
     queue = with_length(run)
-    count = 3 * DROP_SLICE_MESSAGES + 10
+    count = 1_000
     publish(run, *(b"%d" % number for number in range(count)))
+    run.broker.time_slice.begin(0)
     change_arguments(run.vhost, queue, leading_to("dead", max_length=10))
-    assert queue.message_count() == count - DROP_SLICE_MESSAGES
+    assert count - UNITS_PER_READING <= queue.message_count() < count
     run.run_all()
     assert queue.message_count() == 10
     assert bodies(run.take_all("dead")) == [b"%d" % number for number in range(count - 10)]

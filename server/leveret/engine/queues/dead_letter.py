@@ -1,0 +1,66 @@
+"""A dead letter: a message that its queue has dropped, until it is published again.
+
+It is settled in its queue when it is published, and not before: one batch of the log has both, so
+that a crash finds the message in one place, and only there. A dead letter that waits is still at
+its position in its queue. If it was dropped when it was published, it may not be written to the log
+there, and is `unwritten`.
+"""
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from leveret.engine.routing.sink import PersistTargets, Sink
+from leveret.engine.values.message import Message
+from leveret.engine.values.settings import QueueSettings
+
+REJECTED: Final = b"rejected"
+EXPIRED: Final = b"expired"
+MAX_LENGTH: Final = b"maxlen"
+DELIVERY_LIMIT: Final = b"delivery_limit"
+"""Why a message died (RabbitMQ: Dead Letter Exchanges)."""
+
+
+class DeadLetterSource:
+    """Where dead letters come from: the contents of a queue.
+
+    It is abstract, but no `ABC`, as a compiled class of which `isinstance` may be asked.
+    """
+
+    def __init__(self) -> None:
+        self.waiting: dict[int, DeadLetter] = {}
+        """Its dead letters that are not published yet, by position."""
+
+    def settle_dead_letter(self, dead_letter: "DeadLetter") -> None:
+        """A dead letter is published in this batch: it has left the queue."""
+        raise NotImplementedError
+
+    def persist_dead_letter(self, dead_letter: "DeadLetter", targets: PersistTargets) -> None:
+        """Add the position of an unwritten dead letter to the targets, because it has to wait."""
+        raise NotImplementedError
+
+
+class DeadLetter:
+    """A message that its queue has dropped: first as it died, then as it is published again."""
+
+    def __init__(
+        self,
+        source: DeadLetterSource,
+        queue: str,
+        settings: QueueSettings,
+        message: Message,
+        position: i64,
+        reason: bytes,
+    ) -> None:
+        self.source = source
+        self.queue = queue
+        """The name of the queue that it comes from."""
+        self.settings = settings
+        self.message = message
+        self.position = position
+        """Its position in the queue; negative, and its own, if the queue refused it."""
+        self.reason = reason
+        self.unwritten = False
+        """Whether the log does not have it at its position, though it is persistent."""
+        self.sinks: list[Sink] = []
+        """The sinks that it is published to, once it is rewritten."""

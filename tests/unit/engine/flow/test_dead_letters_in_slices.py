@@ -1,0 +1,241 @@
+"""Dead letters that do not all come in one time slice: memory, order, crashes, and what waits."""
+
+from random import Random
+
+import pytest
+from pamqp.commands import Basic
+
+from leveret.engine.flow.dead_letters import DeadLetters
+from leveret.engine.flow.publish import Publisher
+from leveret.engine.lifecycle.queues import change_arguments, remove_queue
+from leveret.engine.queues.queue import Queue
+from leveret.engine.routing.sink import THROTTLE
+from leveret.engine.values.message import Message, short_strings
+from leveret.limits import BACKPRESSURE_RETRY_MS, DEAD_LETTERS_WAITING_MAX
+from leveret.protocol.wire.methods import encode_header
+from leveret_storage.store.limits import UNWRITTEN_BYTES_MAX
+from tests.unit.engine.flow.test_dead_letters import bodies
+from tests.unit.engine.queues.broker_run import BrokerRun, arguments, leading_to
+
+LEVELS = 7
+
+
+@pytest.fixture
+def run() -> BrokerRun:
+    return BrokerRun()
+
+
+def begin_empty_slice(run: BrokerRun) -> None:
+    """Begin a slice that is over after one unit of work."""
+    run.broker.time_slice.begin(0)
+
+
+def run_one_slice(run: BrokerRun) -> None:
+    """Run the next piece of work for a slice that is over after one unit."""
+    begin_empty_slice(run)
+    run.broker.work.run_next(run.broker.time_slice)
+
+
+def cascade(run: BrokerRun, levels: int) -> None:
+    """Declare levels of two queues that keep nothing, each level's dead letters going to the next,
+    and a queue `end` for those of the last."""
+    for level in range(levels + 1):
+        run.exchange(f"x{level}", "fanout", {})
+    for level in range(levels):
+        for side in "ab":
+            to_next = arguments(max_length=0, dead_letter_exchange=f"x{level + 1}")
+            run.queue(f"q{level}{side}", f"x{level}", arguments=to_next)
+    run.queue("end", f"x{levels}")
+
+
+def test_a_cascade_has_few_dead_letters_in_memory_at_any_time(run: BrokerRun) -> None:
+    cascade(run, LEVELS)
+    begin_empty_slice(run)
+    run.publish("x0", "", b"1")
+    most = 0
+    while not run.broker.work.is_empty():
+        most = max(most, int(run.vhost.dead_letters.count))
+        run_one_slice(run)
+    assert most <= 2 * LEVELS
+    assert run.vhost.queues["end"].message_count() == 2**LEVELS
+
+
+def test_a_cascade_takes_no_more_than_a_unit_of_an_operation_whose_slice_is_over(
+    run: BrokerRun,
+) -> None:
+    cascade(run, LEVELS)
+    begin_empty_slice(run)
+    run.publish("x0", "", b"1")
+    assert run.vhost.dead_letters.count == 3, "two, one of which has made two others"
+
+
+def test_a_circle_is_bounded_in_memory(run: BrokerRun) -> None:
+    queues, in_order = 6, 40
+    vhost = run.vhost
+    vhost.dead_letters = DeadLetters(vhost.router, vhost.clock, in_order)
+    vhost.publisher = Publisher(vhost.dead_letters, vhost)
+    vhost.publisher.store = vhost.store
+    run.exchange("x", "fanout", {})
+    for number in range(queues):
+        run.queue(f"q{number}", "x", arguments=arguments(message_ttl=0, dead_letter_exchange="x"))
+    begin_empty_slice(run)
+    run.publish("x", "", b"1")
+    most = published = 0
+    while not run.broker.work.is_empty():
+        most = max(most, int(vhost.dead_letters.count))
+        run_one_slice(run)
+        published += 1
+    # Each ordered selection of the queues is the path of one dead letter.
+    assert published >= 6 + 6 * 5 + 6 * 5 * 4 + 6 * 5 * 4 * 3 + 720 + 720 - 1
+    assert most <= in_order + queues * queues
+    assert vhost.dead_letters.dropped.keys() == {f"q{number}" for number in range(queues)}
+
+
+def test_the_dead_letters_of_a_queue_stay_in_order_while_some_wait(run: BrokerRun) -> None:
+    run.queue("dead")
+    queue = run.queue("q", arguments=leading_to("dead", max_length=5))
+    chance = Random(1)
+    for number in range(200):
+        begin_empty_slice(run)
+        run.publish("", "q", b"%d" % number)
+        if chance.random() < 0.3 and (taken := queue.take()) is not None:
+            queue.settle(taken[1])
+        if chance.random() < 0.2 and not run.broker.work.is_empty():
+            run_one_slice(run)
+    run.run_all()
+    numbers = [int(body) for body in bodies(run.take_all("dead"))]
+    assert numbers == sorted(numbers)
+    assert len(numbers) > 100
+
+
+def test_what_a_cascade_pushes_out_of_a_queue_comes_behind_what_left_it_before(
+    run: BrokerRun,
+) -> None:
+    run.queue("dead")
+    middle = run.queue("middle", arguments=leading_to("dead", max_length=5))
+    first = run.queue("first", arguments=leading_to("middle"))
+    for number in range(5):
+        run.publish("", "middle", b"%d" % number)
+    for number in range(5, 10):
+        run.publish("", "first", b"%d" % number)
+    begin_empty_slice(run)
+    change_arguments(run.vhost, middle, leading_to("dead", max_length=1))
+    change_arguments(run.vhost, first, leading_to("middle", max_length=0))
+    while not run.broker.work.is_empty():
+        run_one_slice(run)
+    assert bodies(run.take_all("dead")) == [b"%d" % number for number in range(9)]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_crash_neither_loses_nor_doubles_a_dead_letter_that_waits(seed: int) -> None:
+    chance = Random(seed)
+    run = BrokerRun()
+    run.queue("dead")
+    run.queue("wait", arguments=leading_to("dead", max_length=0))
+    queue = run.queue("q", arguments=leading_to("wait", max_length=3))
+    held = [b"%d" % number for number in range(8)]
+    for at, body in enumerate(held):
+        begin_empty_slice(run)
+        run.publish("", "q", body)
+        if at == 4:
+            begin_empty_slice(run)
+            taken = queue.take()
+            assert taken is not None
+            queue.reject(taken[0], taken[1])
+        for _ in range(chance.randrange(3)):
+            if not run.broker.work.is_empty():
+                run_one_slice(run)
+    for _ in range(chance.randrange(20)):
+        begin_empty_slice(run)
+        run.run_step(chance)
+    run.broker.commit(urgent=True)
+    while run.writing.jobs:
+        run.writing.run_one()
+    run = run.restart(power=True)
+    run.run_all()
+    left = bodies(run.take_all("q")) + bodies(run.take_all("dead")) + bodies(run.take_all("wait"))
+    assert sorted(left) == held
+
+
+def test_a_message_dropped_by_its_own_publish_is_in_its_queue_until_it_is_passed_on(
+    run: BrokerRun,
+) -> None:
+    cascade(run, 2)
+    begin_empty_slice(run)
+    run.publish("x0", "", b"1")
+    run.broker.commit()
+    run.writing.run_one()
+    again = run.restart(power=True)
+    assert again.vhost.queues["end"].message_count() == 4
+
+
+def queue_with_waiting(run: BrokerRun) -> Queue:
+    """A queue q with one message, five of which are dead letters; some of these wait."""
+    run.queue("dead")
+    queue = run.queue("q", arguments=leading_to("dead"))
+    for number in range(6):
+        run.publish("", "q", b"%d" % number)
+    begin_empty_slice(run)
+    change_arguments(run.vhost, queue, leading_to("dead", max_length=1))
+    assert run.vhost.dead_letters.pending
+    assert queue.message_count() == 1
+    return queue
+
+
+def test_a_purge_leaves_dead_letters_that_wait_alone(run: BrokerRun) -> None:
+    assert queue_with_waiting(run).purge() == 1
+    run.run_all()
+    assert bodies(run.take_all("dead")) == [b"%d" % number for number in range(5)]
+
+
+def test_dead_letters_that_wait_outlive_their_queue(run: BrokerRun) -> None:
+    remove_queue(run.vhost, queue_with_waiting(run))
+    run.run_all()
+    assert bodies(run.take_all("dead")) == [b"%d" % number for number in range(5)]
+
+
+def test_a_publisher_is_throttled_while_many_dead_letters_wait(run: BrokerRun) -> None:
+    cascade(run, 2)
+    message = Message(short_strings(b"x0", b""), encode_header(Basic.Properties(), 0), b"", True)
+    sinks = run.vhost.router.route(message.route).sinks
+    outcome = 0
+    while outcome & THROTTLE == 0:
+        assert run.vhost.dead_letters.count < DEAD_LETTERS_WAITING_MAX
+        begin_empty_slice(run)
+        outcome = int(run.vhost.publisher.publish(message, sinks))
+    run.run_all()
+    assert int(run.vhost.publisher.publish(message, sinks)) & THROTTLE == 0
+
+
+def test_a_queue_drops_no_more_messages_while_many_dead_letters_wait(run: BrokerRun) -> None:
+    queue = run.queue("q", arguments=leading_to("dead"))
+    run.queue("dead")
+    count = 3 * DEAD_LETTERS_WAITING_MAX
+    for number in range(count):
+        run.publish("", "q", b"%d" % number, persistent=False)
+    change_arguments(run.vhost, queue, leading_to("dead", max_length=0))
+    most = 0
+    while not run.broker.work.is_empty():
+        most = max(most, int(run.vhost.dead_letters.count))
+        run_one_slice(run)
+    assert most <= DEAD_LETTERS_WAITING_MAX
+    assert bodies(run.take_all("dead")) == [b"%d" % number for number in range(count)]
+
+
+def test_dead_letters_wait_for_the_disk(run: BrokerRun) -> None:
+    queue = run.queue("q", arguments=leading_to("dead"))
+    run.queue("dead")
+    size = UNWRITTEN_BYTES_MAX // 4 + 1
+    for _ in range(6):
+        run.publish("", "q", bytes(size))
+        run.run_all()
+    begin_empty_slice(run)
+    change_arguments(run.vhost, queue, leading_to("dead", max_length=0))
+    while not run.broker.work.is_empty():
+        run_one_slice(run)
+    assert run.vhost.store is not None
+    assert run.vhost.store.needs_backpressure()
+    assert run.vhost.dead_letters.count > 0
+    while run.vhost.dead_letters.count > 0:
+        run.advance_to(run.now + BACKPRESSURE_RETRY_MS)
+    assert run.vhost.queues["dead"].message_count() == 6
