@@ -6,9 +6,13 @@ Consumer Priorities). Each ring is a circular doubly linked list through `Consum
 thousands. A consumer is in one ring at most.
 """
 
-from mypy_extensions import i64
+from heapq import heapify, heappop, heappush
+from typing import Final
 
 from leveret.engine.queues.consumer import Consumer
+
+STALE_PRIORITIES_MAX: Final = 64
+"""Priorities without a ring that are kept, whatever their share, until they are the highest."""
 
 
 class ConsumerRings:
@@ -17,8 +21,11 @@ class ConsumerRings:
     def __init__(self) -> None:
         self.first: Consumer | None = None
         """The consumer to serve next; None if there is none. Read-only for others."""
-        self._lower: list[Consumer] = []
-        """The first consumer of every ring but the highest, in ascending order of priority."""
+        self._lower: dict[int, Consumer] = {}
+        """The first consumer of every ring but the highest, by priority."""
+        self._lower_priorities: list[int] = []
+        """A heap of the priorities of these rings, negated. Some have no ring any more, or are
+        there twice."""
 
     def next(self) -> Consumer | None:
         """The consumer that gets the next message; None if no consumer accepts one.
@@ -46,10 +53,14 @@ class ConsumerRings:
         elif priority == first.priority:
             _link(consumer, first)
         elif priority > first.priority:
-            self._lower.append(first)
+            self._add_lower_ring(first)
             self.first = _ring(consumer)
         else:
-            self._add_lower(consumer)
+            lower = self._lower.get(priority)
+            if lower is None:
+                self._add_lower_ring(_ring(consumer))
+            else:
+                _link(consumer, lower)
 
     def remove(self, consumer: Consumer) -> None:
         """Take a consumer out of its ring."""
@@ -62,45 +73,40 @@ class ConsumerRings:
         if following is not consumer:
             preceding.following = following
             following.preceding = preceding
-            self._replace_first(consumer, following)
+            if consumer is self.first:
+                self.first = following
+            elif self._lower and self._lower.get(consumer.priority) is consumer:
+                self._lower[consumer.priority] = following
         elif consumer is self.first:
-            self.first = self._lower.pop() if self._lower else None
+            self.first = self._pop_highest() if self._lower else None
         else:
-            del self._lower[self._lower_index(consumer.priority)]
+            del self._lower[consumer.priority]
+            self._clean()
 
     def clear(self) -> None:
         """Forget all consumers, whose links are the caller's to reset."""
         self.first = None
         self._lower.clear()
+        self._lower_priorities.clear()
 
-    def _replace_first(self, consumer: Consumer, following: Consumer) -> None:
-        """Have a ring that began with a removed consumer begin with the one behind it."""
-        if consumer is self.first:
-            self.first = following
-        elif self._lower:
-            at = self._lower_index(consumer.priority)
-            if at < len(self._lower) and self._lower[at] is consumer:
-                self._lower[at] = following
+    def _add_lower_ring(self, first: Consumer) -> None:
+        self._lower[first.priority] = first
+        heappush(self._lower_priorities, -int(first.priority))
 
-    def _add_lower(self, consumer: Consumer) -> None:
-        lower = self._lower
-        at = self._lower_index(consumer.priority)
-        if at < len(lower) and lower[at].priority == consumer.priority:
-            _link(consumer, lower[at])
-        else:
-            lower.insert(at, _ring(consumer))
+    def _pop_highest(self) -> Consumer | None:
+        """Take out the ring of the highest priority: its first consumer."""
+        while self._lower_priorities:
+            highest = self._lower.pop(-heappop(self._lower_priorities), None)
+            if highest is not None:
+                return highest
+        return None
 
-    def _lower_index(self, priority: i64) -> i64:
-        """Where in `_lower` the ring of a priority is, or has its place."""
-        low: i64 = 0
-        high: i64 = len(self._lower)
-        while low < high:
-            middle = (low + high) // 2
-            if self._lower[middle].priority < priority:
-                low = middle + 1
-            else:
-                high = middle
-        return low
+    def _clean(self) -> None:
+        """Drop the priorities without a ring once they outnumber the others."""
+        rings = len(self._lower)
+        if len(self._lower_priorities) > 2 * rings + STALE_PRIORITIES_MAX:
+            self._lower_priorities = [-priority for priority in self._lower]
+            heapify(self._lower_priorities)
 
 
 def _ring(consumer: Consumer) -> Consumer:
