@@ -153,3 +153,92 @@ def test_all_are_told_that_the_queue_is_deleted(alice: Client, bob: Client) -> N
     alice.call(1, Queue.Delete(queue="q"), Queue.DeleteOk)
     alice.expect(1, Basic.Cancel("a", True))
     bob.expect(1, Basic.Cancel("b", True))
+
+
+TIMEOUT = 500
+
+
+def consume_with_timeout(client: Client, tag: str) -> None:
+    """Consume one message at a time, each to be settled within TIMEOUT."""
+    client.call(1, Basic.Qos(prefetch_count=1), Basic.QosOk)
+    client.consume(1, "q", tag, arguments={"x-consumer-timeout": TIMEOUT})
+
+
+@pytest.fixture
+def hung(harness: Harness, alice: Client, bob: Client) -> Client:
+    """Alice, whose active consumer holds the first of three messages; Bob's consumer waits."""
+    declares(alice)
+    consume_with_timeout(alice, "a")
+    consume_with_timeout(bob, "b")
+    alice.publish(1, "q", b"0", b"1", b"2")
+    alice.expect_delivery(1, "a", 1, b"0")
+    return alice
+
+
+def test_the_next_one_is_active_when_the_time_of_a_delivery_is_up(
+    harness: Harness, hung: Client, bob: Client
+) -> None:
+    harness.advance_clock(TIMEOUT)
+    for tag, body in enumerate((b"0", b"1", b"2"), 1):
+        bob.expect_delivery(1, "b", tag, body, redelivered=tag == 1)
+        bob.send(1, Basic.Ack(tag))
+    hung.expect_nothing()
+    assert [each.active for each in harness.queue("q").consumers] == [False, True]
+
+
+def test_one_that_settles_late_waits_for_its_next_turn(
+    harness: Harness, hung: Client, bob: Client
+) -> None:
+    harness.advance_clock(TIMEOUT)
+    bob.expect_delivery(1, "b", 1, b"0", redelivered=True)
+    hung.send(1, Basic.Ack(1))
+    hung.expect_nothing()
+    bob.call(1, Basic.Cancel("b"), Basic.CancelOk)
+    hung.expect_delivery(1, "a", 2, b"1")
+
+
+def test_if_all_hang_the_first_that_settles_is_active(
+    harness: Harness, hung: Client, bob: Client
+) -> None:
+    harness.advance_clock(TIMEOUT)
+    bob.expect_delivery(1, "b", 1, b"0", redelivered=True)
+    harness.advance_clock(TIMEOUT)
+    assert harness.queue("q").message_count() == 3
+    hung.send(1, Basic.Ack(1))
+    hung.expect_delivery(1, "a", 2, b"0", redelivered=True)
+    harness.advance_clock(TIMEOUT)
+    bob.send(1, Basic.Ack(1))
+    bob.expect_delivery(1, "b", 2, b"0", redelivered=True)
+
+
+def test_one_that_comes_while_all_hang_is_active(
+    harness: Harness, hung: Client, bob: Client
+) -> None:
+    harness.advance_clock(TIMEOUT)
+    bob.expect_delivery(1, "b", 1, b"0", redelivered=True)
+    harness.advance_clock(TIMEOUT)
+    carol = harness.open_client(1)
+    carol.consume(1, "q", "c", no_ack=True)
+    carol.expect_delivery(1, "c", 1, b"0", redelivered=True)
+    carol.expect_delivery(1, "c", 2, b"1")
+    carol.expect_delivery(1, "c", 3, b"2")
+
+
+def test_the_only_one_stays_active_though_it_hangs(
+    harness: Harness, hung: Client, bob: Client
+) -> None:
+    bob.call(1, Basic.Cancel("b"), Basic.CancelOk)
+    harness.advance_clock(TIMEOUT)
+    hung.send(1, Basic.Ack(1))
+    hung.expect_delivery(1, "a", 2, b"0", redelivered=True)
+
+
+def test_the_last_one_left_is_active_though_it_has_hung(
+    harness: Harness, hung: Client, bob: Client
+) -> None:
+    harness.advance_clock(TIMEOUT)
+    bob.expect_delivery(1, "b", 1, b"0", redelivered=True)
+    bob.call(1, Basic.Cancel("b"), Basic.CancelOk)
+    assert [each.active for each in harness.queue("q").consumers] == [True]
+    hung.send(1, Basic.Ack(1))
+    hung.expect_delivery(1, "a", 2, b"1")

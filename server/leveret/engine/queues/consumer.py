@@ -29,6 +29,8 @@ class Consumer(ABC):
         self.suspended = False
         self.active = True
         """False while another consumer is the single active one of its queue."""
+        self.timed_out = False
+        """Whether it has deliveries that it did not settle in time (consumer timeout)."""
         self.following: Consumer | None = None
         self.preceding: Consumer | None = None
         """Its neighbours in its ring (`consumer_rings.py`); None while it is in none."""
@@ -54,4 +56,5 @@ class Consumer(ABC):
 
     @abstractmethod
     def on_queue_deleted(self) -> None:
-        """Called when its queue was deleted, which cancels it."""
+        """Called when its queue was deleted, which cancels it; maybe some time afterwards, when its
+        channel has ended it already."""

@@ -189,7 +189,7 @@ class Queue(Sink):
         self.deliver_ready()
 
     def delete(self) -> None:
-        """Drop all messages, and cancel all consumers."""
+        """Drop all messages, and cancel all consumers, many of them in later slices."""
         self._contents.delete()
         self.journal = None
         self.host.timers.stop(self._timer)
@@ -197,7 +197,9 @@ class Queue(Sink):
             self.expiry.stop()
             self.expiry = None
         self.deleted = True
-        self._consumer_set.cancel_all()
+        cancellation = self._consumer_set.cancel_all()
+        if not cancellation.run(self._time_slice):
+            self.host.work.add(cancellation)
 
     # --- consumers ----------------------------------------------------------------------------
 
@@ -211,6 +213,20 @@ class Queue(Sink):
         Another consumer may be active then: call `deliver_ready` after the last requeue.
         """
         self._consumer_set.remove(consumer)
+
+    def time_out(self, consumer: Consumer) -> None:
+        """A consumer did not settle a delivery in time, whose message is requeued.
+
+        Another consumer may be active then: call `deliver_ready` afterwards.
+        """
+        if not self.deleted:
+            self._consumer_set.time_out(consumer)
+
+    def recover(self, consumer: Consumer) -> None:
+        """A consumer that has timed out has settled what was overdue."""
+        if not self.deleted:
+            self._consumer_set.recover(consumer)
+            self.deliver_ready()
 
     def resume(self, consumer: Consumer) -> None:
         """Make a suspended consumer ready, and deliver messages to it; no error if it is not."""

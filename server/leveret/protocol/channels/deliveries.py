@@ -171,10 +171,13 @@ class Deliveries(MemoryHolder):
                 continue
             count += 1
             self.overdue[delivery.tag] = consumer
+            consumer.overdue += 1
             queue.unacknowledged -= 1
             queue.requeue(delivery.message, delivery.position, True)
         if count == 0:
             return
+        if self.consumers.get(consumer.tag) is consumer:
+            queue.time_out(consumer)
         excess = len(self.overdue) - OVERDUE_TAGS_MAX
         if excess > 0:
             self._settle_overdue(list(self.overdue)[:excess])
@@ -193,7 +196,10 @@ class Deliveries(MemoryHolder):
         for tag in tags:
             consumer = self.overdue.pop(tag)
             consumer.outstanding -= 1
+            consumer.overdue -= 1
             self.outstanding -= 1
+            if consumer.overdue == 0 and self.consumers.get(consumer.tag) is consumer:
+                consumer.queue.recover(consumer)
             if self.prefetch == 0:
                 consumer.resume_if_able()
         if self.prefetch != 0:
@@ -221,6 +227,9 @@ class Deliveries(MemoryHolder):
 
         (RabbitMQ: Consumer Cancellation Notification.)
         """
+        if self.consumers.get(consumer.tag) is not consumer:
+            # It was cancelled, or its channel closed, since the queue was deleted.
+            return
         del self.consumers[consumer.tag]
         if "consumer_cancel_notify" in self.session.capabilities:
             cancel = Basic.Cancel(consumer_tag=consumer.tag, nowait=True)
@@ -271,6 +280,8 @@ class ChannelConsumer(DeliveryConsumer):
             self._memory.add_delivering(deliveries)
         self.outstanding: i64 = 0
         """Deliveries that the client has not settled, overdue ones included."""
+        self.overdue: i64 = 0
+        """Deliveries that were requeued, and that the client has not settled."""
         self._timer: AcknowledgementTimer | None = None
         """None if there is no consumer timeout."""
         if timeout_ms != 0 and not no_ack:

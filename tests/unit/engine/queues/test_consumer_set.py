@@ -4,8 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from leveret.engine.queues.consumer_rings import STALE_PRIORITIES_MAX, ConsumerRings
 from leveret.engine.queues.queue import Queue
 from leveret.engine.values.arguments import SINGLE_ACTIVE_CONSUMER, Arguments
+from leveret.engine.values.time_slice import UNITS_PER_READING
+from leveret.engine.vhost import VirtualHost
 from tests.unit.engine.queues.consumers import Recorder, message
 
 
@@ -26,6 +29,16 @@ def publish(queue: Queue, *bodies: bytes) -> None:
 
 
 class TestPriorities:
+    def test_priorities_that_nobody_has_are_forgotten(self) -> None:
+        rings = ConsumerRings()
+        queue = Queue("q")
+        rings.add(Recorder(queue, priority=1_000_000).consumer)
+        for priority in range(10 * STALE_PRIORITIES_MAX):
+            passing = Recorder(queue, priority=priority).consumer
+            rings.add(passing)
+            rings.remove(passing)
+        assert len(rings._lower_priorities) <= STALE_PRIORITIES_MAX + 1
+
     def test_the_highest_priority_is_served_first(self) -> None:
         queue = Queue("q")
         consumers = [join(queue, str(n), priority=n) for n in (-3, 0, 7, 2)]
@@ -215,6 +228,18 @@ class TestSingleActive:
         first, second = join(queue, "a"), join(queue, "b")
         queue.delete()
         assert (first.cancelled, second.cancelled) == (True, True)
+
+    def test_many_consumers_of_a_deleted_queue_are_cancelled_in_slices(self) -> None:
+        vhost = VirtualHost("v")
+        queue = Queue("q", host=vhost)
+        recorders = [join(queue, str(number)) for number in range(100)]
+        queue.delete()
+        assert 0 < sum(recorder.cancelled for recorder in recorders) <= UNITS_PER_READING
+        ended = recorders[-1]
+        ended.consumer.end(vhost)
+        queue.resume(recorders[-2].consumer)
+        vhost.work.run_all(vhost.time_slice)
+        assert all(recorder.cancelled for recorder in recorders if recorder is not ended)
 
     @pytest.mark.parametrize("value", [False, None])
     def test_without_the_argument_all_consumers_are_active(self, value: bool | None) -> None:
