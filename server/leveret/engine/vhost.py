@@ -54,6 +54,9 @@ class VirtualHost(QueueHost):
         self.exchanges: dict[str, Exchange] = self.router.exchanges
         self.dead_letters = DeadLetters(self.router, self.clock)
         self.publisher = Publisher(self.dead_letters, self)
+        self.delayed_dropped: dict[str, int] = {}
+        """Number of messages that no queue took when their delay was over since the last report,
+        which clears it, by the name of the delayed exchange."""
         self.adopts_redeclared = False
         """Whether a queue that is declared with other arguments than before adopts them."""
         self.definition_log: DefinitionLog | None = None
@@ -100,8 +103,9 @@ class VirtualHost(QueueHost):
                 MessageReturned(self.name, queue, int(position), *counts)
             )
 
-    def release(self, exchange: str, message: Message) -> bool:
-        return release(self.publisher, self.router, exchange, message, self.clock.now)
+    def release(self, exchange: str, message: Message) -> None:
+        if not release(self.publisher, self.router, exchange, message, self.clock.now):
+            self.delayed_dropped[exchange] = self.delayed_dropped.get(exchange, 0) + 1
 
     def persist_sorted_run(self, exchange: str, first: int) -> None:
         if self.definition_log is not None:

@@ -17,7 +17,7 @@ from leveret.logging import get_logger
 from leveret.memory import memory_limit_bytes
 from leveret.net.alarms import Alarms, Resource
 from leveret.net.connection_ticks import TICK_S, ConnectionTicks
-from leveret.net.dropped_dead_letters import DroppedDeadLetterReport
+from leveret.net.dropped_messages import DroppedMessageReport
 from leveret.net.loop_clock import LoopClock
 from leveret.net.loop_scheduler import LoopScheduler
 from leveret.net.memory_shares import LargestHolder, MemoryShares
@@ -73,7 +73,7 @@ class AmqpServer:
             self._guards.append(
                 ResourceGuard(is_short, DISK_CHECK_BYTES, partial(alarms.set, Resource.DISK))
             )
-        self._dropped_dead_letters = DroppedDeadLetterReport(broker)
+        self._dropped_messages = DroppedMessageReport(broker)
         self._checks_shares = False
         """Whether a look at what the connections hold is under way."""
         self._stopped: asyncio.Event | None = None
@@ -202,7 +202,7 @@ class AmqpServer:
             self._loop.call_soon(part)
 
     def _report_dropped(self) -> None:
-        self._dropped_dead_letters.report(self._loop.time())
+        self._dropped_messages.report(self._loop.time())
         if self._refused > 1:
             logger.warning("connections refused: too many sockets", count=self._refused)
         self._refused = 0

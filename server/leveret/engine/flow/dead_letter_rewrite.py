@@ -9,13 +9,11 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from leveret.engine.queues.dead_letter import REJECTED, DeadLetter
+from leveret.engine.queues.dead_letter import DEATHS, REJECTED, DeadLetter
 from leveret.engine.queues.redelivery import ACQUIRED_COUNT, DELIVERY_COUNT
 from leveret.engine.values import properties
 from leveret.engine.values.message import exchange_and_key, short_strings
 from leveret.engine.values.text import octets_of_text, text_of
-
-DEATHS: Final = b"x-death"
 
 COUNT_MAX: Final = 2**63 - 1
 """The largest count that fits into a header. A client may have written one that large."""

@@ -12,7 +12,14 @@ from mypy_extensions import i64
 
 from leveret.engine.flow.dead_letters import DeadLetters
 from leveret.engine.queues.queue_host import QueueHost
-from leveret.engine.routing.sink import ACCEPTED, AWAITS_COMMIT, THROTTLE, PersistTargets, Sink
+from leveret.engine.routing.sink import (
+    ACCEPTED,
+    AWAITS_COMMIT,
+    DEAD_LETTERED,
+    THROTTLE,
+    PersistTargets,
+    Sink,
+)
 from leveret.engine.values.message import Message, persistent
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.timers import Timer
@@ -54,6 +61,15 @@ class Publisher:
             if self.has_too_many_dead_letters():
                 outcome |= THROTTLE
         return outcome
+
+    def publish_again(self, message: Message, sinks: list[Sink]) -> i64:
+        """As `publish`, for a message that may have been in these queues before."""
+        host = self._host
+        host.publishes_again = True
+        try:
+            return self.publish(message, sinks)
+        finally:
+            host.publishes_again = False
 
     def has_too_many_dead_letters(self) -> bool:
         """Whether so many dead letters wait that no more should be made meanwhile."""
@@ -111,7 +127,8 @@ class Publisher:
         dead_letters = self._dead_letters
         try:
             dead_letter = dead_letters.begin()
-            if self.publish(dead_letter.message, dead_letter.sinks) & ACCEPTED == 0:
+            outcome = self.publish_again(dead_letter.message, dead_letter.sinks)
+            if outcome & (ACCEPTED | DEAD_LETTERED) == 0:
                 dead_letters.count_dropped(dead_letter.queue)
         finally:
             dead_letters.end()

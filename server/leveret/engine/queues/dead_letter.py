@@ -11,14 +11,19 @@ from typing import Final
 from mypy_extensions import i64
 
 from leveret.engine.routing.sink import PersistTargets, Sink
+from leveret.engine.values import properties
 from leveret.engine.values.message import Message
 from leveret.engine.values.settings import QueueSettings
+from leveret.engine.values.text import octets_of_text
 
 REJECTED: Final = b"rejected"
 EXPIRED: Final = b"expired"
 MAX_LENGTH: Final = b"maxlen"
 DELIVERY_LIMIT: Final = b"delivery_limit"
 """Why a message died (RabbitMQ: Dead Letter Exchanges)."""
+
+DEATHS: Final = b"x-death"
+"""The header that says in which queues a message died, and why."""
 
 
 class DeadLetterSource:
@@ -64,3 +69,13 @@ class DeadLetter:
         """Whether the log does not have it at its position, though it is persistent."""
         self.sinks: list[Sink] = []
         """The sinks that it is published to, once it is rewritten."""
+
+
+def has_died_in(header: bytes, queue: str) -> bool:
+    """Whether a message with this content header was a dead letter of a queue."""
+    name = octets_of_text(queue)
+    for death in properties.array_values(properties.header_value(header, DEATHS) or b""):
+        fields = dict(properties.table_entries(death))
+        if properties.string_octets(fields.get(b"queue", b"")) == name:
+            return True
+    return False

@@ -53,8 +53,6 @@ class DelayedStore(Sink):
         self.journal: QueueJournal | None = None
         """The journal of the messages in memory, if the exchange is durable."""
         self.sorted_runs = SortedRuns(self.ring)
-        self.unrouted_count: i64 = 0
-        """Messages that no queue took when they were due."""
         self._limits = host.delayed_limits
         self._store: Store | None = None
         self._next: i64 = 0
@@ -218,20 +216,15 @@ class DelayedStore(Sink):
                 position, message = sorted_runs.pop()
                 if sorted_runs.journal is not None:
                     sorted_runs.journal.settle(position)
-                self._release(message)
+                self.host.release(self.exchange, message)
                 return True
         if due == 0 or due > now:
             return False
         _, memtable_position, message = self._pop_from_memtables(due)
         if self.journal is not None:
             self.journal.settle(memtable_position)
-        self._release(message)
+        self.host.release(self.exchange, message)
         return True
-
-    def _release(self, message: Message) -> None:
-        """Route a message that was removed."""
-        if not self.host.release(self.exchange, message):
-            self.unrouted_count += 1
 
     def _pop_from_memtables(self, due: i64) -> Entry:
         """Remove and return the next entry of all memtables.

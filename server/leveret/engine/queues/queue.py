@@ -20,7 +20,7 @@ from leveret.engine.queues.backpressure import Backpressure, is_long
 from leveret.engine.queues.consumer import Consumer
 from leveret.engine.queues.consumer_set import ConsumerSet
 from leveret.engine.queues.contents import QueueContents
-from leveret.engine.queues.dead_letter import REJECTED
+from leveret.engine.queues.dead_letter import REJECTED, has_died_in
 from leveret.engine.queues.limit_enforcer import LimitEnforcer
 from leveret.engine.queues.queue_expiry import QueueExpiry
 from leveret.engine.queues.queue_host import NULL_HOST, QueueHost
@@ -29,6 +29,7 @@ from leveret.engine.routing.exchanges.base import Destination
 from leveret.engine.routing.sink import (
     ACCEPTED,
     AWAITS_COMMIT,
+    DEAD_LETTERED,
     REFUSED,
     THROTTLE,
     PersistTargets,
@@ -279,12 +280,18 @@ class Queue(Sink):
             outcome |= AWAITS_COMMIT
         window = self.deduplication_window if self.settings.deduplicates else None
         key = None if window is None else window.key_of(message.header)
-        if window is not None and key is not None and window.has(key, self.host.clock.now):
+        if (
+            window is not None
+            and key is not None
+            and window.has(key, self.host.clock.now)
+            and not (self.host.publishes_again and has_died_in(message.header, self.name))
+        ):
             window.duplicates += 1
             return outcome
         if self._limits.refuses(len(message.body)):
             if self.settings.overflow == REJECT_PUBLISH_DLX and self._contents.dead_letters:
                 self._contents.refuse(message)
+                return REFUSED | DEAD_LETTERED
             return REFUSED
         if self.persists and not message.persistent:
             message = persistent(message)

@@ -51,6 +51,9 @@ class QueueHost(ABC):
         """Whether every return of a message counts towards its delivery limit, rather than only
         failures."""
         self.delayed_limits = DelayedStoreLimits()
+        self.publishes_again = False
+        """Whether the message that is being published is a dead letter or was delayed, so that it
+        may have been in any queue before."""
 
     @abstractmethod
     def add_dead_letter(self, dead_letter: DeadLetter) -> None:
@@ -82,11 +85,8 @@ class QueueHost(ABC):
         """Persist how often a persistent message of a durable queue was requeued."""
 
     @abstractmethod
-    def release(self, exchange: str, message: Message) -> bool:
-        """Route a message whose delay is over, with the bindings of its exchange as they are.
-
-        :returns: whether any queue took it.
-        """
+    def release(self, exchange: str, message: Message) -> None:
+        """Route a message whose delay is over, with the bindings of its exchange as they are."""
 
     @abstractmethod
     def persist_sorted_run(self, exchange: str, first: int) -> None:
@@ -114,8 +114,8 @@ class NullHost(QueueHost):
     def persist_delivery_counts(self, queue: str, position: int, counts: DeliveryCounts) -> None:
         pass
 
-    def release(self, exchange: str, message: Message) -> bool:
-        return False
+    def release(self, exchange: str, message: Message) -> None:
+        pass
 
     def persist_sorted_run(self, exchange: str, first: int) -> None:
         pass

@@ -27,6 +27,8 @@ AWAITS_COMMIT: Final = 8
 """The confirm of a persistent message has to wait for the open batch, though this sink does not
 persist it: the message that it is a duplicate of, or the dead letter that it became, is in that
 batch."""
+DEAD_LETTERED: Final = 16
+"""The sink refused the message, which became a dead letter."""
 
 
 class PersistTargets:

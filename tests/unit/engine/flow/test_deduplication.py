@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pamqp.commands import Basic
 
+from leveret.engine.queues.queue import Queue
 from leveret.engine.routing.exchanges.base import ExchangeDeclaration
 from leveret.engine.routing.exchanges.deduplicating import DeduplicatingExchange
 from leveret.engine.routing.exchanges.types import create
@@ -16,7 +17,7 @@ from leveret.engine.values.field_table import Table
 from leveret.engine.values.properties import long_integer, long_string
 from leveret.errors import AmqpError, ReplyCode
 from leveret.protocol.wire.methods import encode_header
-from tests.unit.engine.queues.broker_run import START, BrokerRun
+from tests.unit.engine.queues.broker_run import START, BrokerRun, leading_to
 
 HEADER = "x-deduplication-header"
 
@@ -299,3 +300,59 @@ def test_a_size_may_be_text_as_the_plugin_takes_it() -> None:
     assert create(
         ExchangeDeclaration("x-message-deduplication", "once", True, False, False, arguments)
     )
+
+
+def retrying(run: BrokerRun) -> Queue:
+    """A queue q that deduplicates, whose dead letters come back after 200 milliseconds."""
+    run.queue("wait", arguments=leading_to("q", message_ttl=200))
+    return run.queue(
+        "q",
+        arguments=queue_arguments(dead_letter_exchange="", dead_letter_routing_key="wait"),
+    )
+
+
+def reject_next(queue: Queue) -> None:
+    taken = queue.take()
+    assert taken is not None
+    queue.reject(taken[0], taken[1])
+
+
+def test_a_dead_letter_that_comes_back_is_no_duplicate_of_itself() -> None:
+    run = BrokerRun()
+    queue = retrying(run)
+    run.publish("", "q", b"1", keyed("k"))
+    for _ in range(3):
+        reject_next(queue)
+        run.advance_to(run.now + 200)
+        assert queue.message_count() == 1
+    run.publish("", "q", b"2", keyed("k"))
+    assert [message.body for message in run.take_all("q")] == [b"1"]
+
+
+def test_a_dead_letter_of_another_queue_is_a_duplicate() -> None:
+    run = BrokerRun()
+    retrying(run)
+    run.publish("", "q", b"1", keyed("k"))
+    run.publish("", "wait", b"2", keyed("k"))
+    run.advance_to(run.now + 200)
+    assert [message.body for message in run.take_all("q")] == [b"1"]
+
+
+def test_a_client_cannot_evade_deduplication_with_the_headers_of_a_dead_letter() -> None:
+    run = BrokerRun()
+    queue = retrying(run)
+    run.publish("", "q", b"1", keyed("k"))
+    forged: Table = {HEADER: "k", "x-death": [{"queue": "q", "reason": "rejected", "count": 1}]}
+    run.publish("", "q", b"2", Basic.Properties(headers=forged))
+    assert queue.message_count() == 1
+
+
+def test_a_dead_letter_that_comes_back_through_a_delayed_exchange_is_no_duplicate() -> None:
+    run = BrokerRun()
+    run.exchange("later", "x-delayed-message", {"x-delayed-type": "fanout"})
+    queue = run.queue("q", "later", arguments=queue_arguments(dead_letter_exchange="later"))
+    run.publish("", "q", b"1", keyed("k", x_delay=50))
+    reject_next(queue)
+    assert queue.message_count() == 0
+    run.advance_to(run.now + 51)
+    assert queue.message_count() == 1

@@ -9,17 +9,23 @@ from leveret.engine.lifecycle.bindings import unbind_queue
 from leveret.engine.lifecycle.exchanges import delete_exchange
 from leveret.engine.routing.exchanges.base import ExchangeDeclaration
 from leveret.engine.routing.exchanges.types import create
+from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.delay import DELAY_MS_MAX, delay_of, with_delay_over
 from leveret.engine.values.field_table import Table, headers_of
 from leveret.engine.values.properties import header_value, long_integer, long_string
 from leveret.errors import AmqpError, ReplyCode
 from leveret.protocol.wire.methods import encode_header
-from tests.unit.engine.queues.broker_run import START, BrokerRun
+from tests.unit.engine.queues.broker_run import START, BrokerRun, arguments, leading_to
 
 
 def delayed(delay: object, **properties: object) -> Basic.Properties:
     """Properties that ask for a delay."""
     return Basic.Properties(headers={"x-delay": delay}, **properties)  # type: ignore[dict-item, arg-type]
+
+
+def rejecting(max_length: int) -> Arguments:
+    """Arguments of a queue that refuses what exceeds a length."""
+    return arguments(max_length=max_length, overflow="reject-publish")
 
 
 def with_value(value: bytes) -> bytes:
@@ -177,7 +183,7 @@ class TestWaiting:
         assert delayed_store.message_count() == 1
         run.advance_to(START + 51)
         assert delayed_store.message_count() == 0
-        assert delayed_store.unrouted_count == 1
+        assert run.vhost.delayed_dropped == {"later": 1}
 
     def test_what_has_nowhere_to_go_goes_to_the_alternate_exchange(self, run: BrokerRun) -> None:
         run.exchange(
@@ -190,6 +196,40 @@ class TestWaiting:
         assert bodies(run, "stray") == []
         run.advance_to(START + 51)
         assert bodies(run, "stray") == [b"a"]
+
+    def test_what_is_refused_is_counted(self, run: BrokerRun) -> None:
+        run.queue(
+            "full", "later", "k", arguments=arguments(max_length=1, overflow="reject-publish")
+        )
+        for _ in range(3):
+            run.publish("later", "k", b"a", delayed(50))
+        run.advance_to(START + 51)
+        assert bodies(run, "full") == [b"a"]
+        assert run.vhost.delayed_dropped == {"later": 2}
+
+    def test_what_is_refused_goes_to_the_alternate_exchange(self, run: BrokerRun) -> None:
+        run.exchange(
+            "other",
+            "x-delayed-message",
+            {"x-delayed-type": "direct", "alternate-exchange": "amq.fanout"},
+        )
+        run.queue("stray", "amq.fanout")
+        run.queue(
+            "full", "other", "k", arguments=arguments(max_length=0, overflow="reject-publish")
+        )
+        run.publish("other", "k", b"a", delayed(50))
+        run.advance_to(START + 51)
+        assert bodies(run, "stray") == [b"a"]
+        assert run.vhost.delayed_dropped == {}
+
+    def test_what_is_refused_as_a_dead_letter_is_not_dropped(self, run: BrokerRun) -> None:
+        run.queue("dead")
+        refusing = leading_to("dead", max_length=0, overflow="reject-publish-dlx")
+        run.queue("full", "later", "k", arguments=refusing)
+        run.publish("later", "k", b"a", delayed(50))
+        run.advance_to(START + 51)
+        assert bodies(run, "dead") == [b"a"]
+        assert run.vhost.delayed_dropped == {}
 
     def test_its_time_to_live_begins_when_it_is_in_its_queue(self, run: BrokerRun) -> None:
         run.publish("later", "key", b"a", delayed(1000, expiration="100"))

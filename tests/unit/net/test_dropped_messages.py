@@ -1,11 +1,11 @@
-"""Dropped dead letters, as the log reports them."""
+"""Dropped dead letters and delayed messages, as the log reports them."""
 
 import pytest
 from structlog.testing import capture_logs
 
 from leveret.config import Config
 from leveret.engine.broker import Broker
-from leveret.net.dropped_dead_letters import DroppedDeadLetterReport
+from leveret.net.dropped_messages import DroppedMessageReport
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def drop(broker: Broker, queue: str, count: int) -> None:
     lost[queue] = lost.get(queue, 0) + count
 
 
-def reported(report: DroppedDeadLetterReport, now: float) -> list[tuple[str, int]]:
+def reported(report: DroppedMessageReport, now: float) -> list[tuple[str, int]]:
     """The lines written at a time: queues, and how many dead letters they dropped."""
     with capture_logs() as lines:
         report.report(now)
@@ -28,14 +28,14 @@ def reported(report: DroppedDeadLetterReport, now: float) -> list[tuple[str, int
 
 
 def test_dropped_dead_letters_are_reported_once_and_at_once(broker: Broker) -> None:
-    report = DroppedDeadLetterReport(broker)
+    report = DroppedMessageReport(broker)
     drop(broker, "q", 3)
     assert reported(report, 10.0) == [("q", 3)]
     assert reported(report, 100.0) == []
 
 
 def test_a_queue_is_reported_once_a_minute_with_all_that_was_dropped_since(broker: Broker) -> None:
-    report = DroppedDeadLetterReport(broker)
+    report = DroppedMessageReport(broker)
     drop(broker, "q", 1)
     assert reported(report, 10.0) == [("q", 1)]
     for now in (11.0, 30.0, 69.9):
@@ -45,9 +45,25 @@ def test_a_queue_is_reported_once_a_minute_with_all_that_was_dropped_since(broke
 
 
 def test_another_queue_has_a_minute_of_its_own(broker: Broker) -> None:
-    report = DroppedDeadLetterReport(broker)
+    report = DroppedMessageReport(broker)
     drop(broker, "q", 1)
     assert reported(report, 10.0) == [("q", 1)]
     drop(broker, "p", 1)
     drop(broker, "q", 1)
     assert reported(report, 11.0) == [("p", 1)]
+
+
+def test_delayed_messages_that_no_queue_took_are_reported_by_their_exchange(
+    broker: Broker,
+) -> None:
+    report = DroppedMessageReport(broker)
+    broker.vhosts["/"].delayed_dropped["q"] = 2
+    drop(broker, "q", 1)
+    with capture_logs() as lines:
+        report.report(10.0)
+        broker.vhosts["/"].delayed_dropped["q"] = 5
+        report.report(69.9)
+        report.report(70.0)
+    delayed = [line for line in lines if line["event"].startswith("delayed messages dropped: ")]
+    assert [(line["exchange"], line["messages"]) for line in delayed] == [("q", 2), ("q", 5)]
+    assert len(lines) == 3
