@@ -21,11 +21,8 @@ class ConsumerRings:
     def __init__(self) -> None:
         self.first: Consumer | None = None
         """The consumer to serve next; None if there is none. Read-only for others."""
-        self._lower: dict[int, Consumer] = {}
-        """The first consumer of every ring but the highest, by priority."""
-        self._lower_priorities: list[int] = []
-        """A heap of the priorities of these rings, negated. Some have no ring any more, or are
-        there twice."""
+        self._lower: LowerRings | None = None
+        """Every ring but the highest; None before there was one."""
 
     def next(self) -> Consumer | None:
         """The consumer that gets the next message; None if no consumer accepts one.
@@ -53,14 +50,15 @@ class ConsumerRings:
         elif priority == first.priority:
             _link(consumer, first)
         elif priority > first.priority:
-            self._add_lower_ring(first)
+            self._lower_rings().add(first)
             self.first = _ring(consumer)
         else:
-            lower = self._lower.get(priority)
-            if lower is None:
-                self._add_lower_ring(_ring(consumer))
+            lower = self._lower_rings()
+            below = lower.first_of.get(priority)
+            if below is None:
+                lower.add(_ring(consumer))
             else:
-                _link(consumer, lower)
+                _link(consumer, below)
 
     def remove(self, consumer: Consumer) -> None:
         """Take a consumer out of its ring."""
@@ -75,38 +73,59 @@ class ConsumerRings:
             following.preceding = preceding
             if consumer is self.first:
                 self.first = following
-            elif self._lower and self._lower.get(consumer.priority) is consumer:
-                self._lower[consumer.priority] = following
+            elif self._lower is not None:
+                self._lower.replace(consumer, following)
         elif consumer is self.first:
-            self.first = self._pop_highest() if self._lower else None
-        else:
-            del self._lower[consumer.priority]
-            self._clean()
+            self.first = None if self._lower is None else self._lower.pop_highest()
+        elif self._lower is not None:
+            self._lower.remove(consumer)
 
     def clear(self) -> None:
         """Forget all consumers, whose links are the caller's to reset."""
         self.first = None
-        self._lower.clear()
-        self._lower_priorities.clear()
+        self._lower = None
 
-    def _add_lower_ring(self, first: Consumer) -> None:
-        self._lower[first.priority] = first
-        heappush(self._lower_priorities, -int(first.priority))
+    def _lower_rings(self) -> "LowerRings":
+        lower = self._lower
+        if lower is None:
+            lower = LowerRings()
+            self._lower = lower
+        return lower
 
-    def _pop_highest(self) -> Consumer | None:
-        """Take out the ring of the highest priority: its first consumer."""
-        while self._lower_priorities:
-            highest = self._lower.pop(-heappop(self._lower_priorities), None)
+
+class LowerRings:
+    """Every ring but that of the highest priority, of some queue with several priorities."""
+
+    def __init__(self) -> None:
+        self.first_of: dict[int, Consumer] = {}
+        """The first consumer of each ring, by its priority."""
+        self.priorities: list[int] = []
+        """A heap of the priorities, negated. Some have no ring any more, or are there twice."""
+
+    def add(self, first: Consumer) -> None:
+        """Add the ring that begins with a consumer."""
+        self.first_of[first.priority] = first
+        heappush(self.priorities, -int(first.priority))
+
+    def replace(self, first: Consumer, following: Consumer) -> None:
+        """Have a ring begin with the next consumer, if it began with this one, which left it."""
+        if self.first_of.get(first.priority) is first:
+            self.first_of[first.priority] = following
+
+    def remove(self, last: Consumer) -> None:
+        """Remove the ring of which the last consumer has left."""
+        del self.first_of[last.priority]
+        if len(self.priorities) > 2 * len(self.first_of) + STALE_PRIORITIES_MAX:
+            self.priorities = [-priority for priority in self.first_of]
+            heapify(self.priorities)
+
+    def pop_highest(self) -> Consumer | None:
+        """Take out the ring of the highest priority: its first consumer; None if there is none."""
+        while self.priorities:
+            highest = self.first_of.pop(-heappop(self.priorities), None)
             if highest is not None:
                 return highest
         return None
-
-    def _clean(self) -> None:
-        """Drop the priorities without a ring once they outnumber the others."""
-        rings = len(self._lower)
-        if len(self._lower_priorities) > 2 * rings + STALE_PRIORITIES_MAX:
-            self._lower_priorities = [-priority for priority in self._lower]
-            heapify(self._lower_priorities)
 
 
 def _ring(consumer: Consumer) -> Consumer:

@@ -198,9 +198,10 @@ class Queue(Sink):
             self.expiry.stop()
             self.expiry = None
         self.deleted = True
-        cancellation = self._consumer_set.cancel_all()
-        if not cancellation.run(self._time_slice):
-            self.host.work.add(cancellation)
+        if self._consumer_set.count != 0:
+            cancellation = self._consumer_set.cancel_all()
+            if not cancellation.run(self._time_slice):
+                self.host.work.add(cancellation)
 
     # --- consumers ----------------------------------------------------------------------------
 

@@ -37,7 +37,9 @@ class TestPriorities:
             passing = Recorder(queue, priority=priority).consumer
             rings.add(passing)
             rings.remove(passing)
-        assert len(rings._lower_priorities) <= STALE_PRIORITIES_MAX + 1
+        lower = rings._lower
+        assert lower is not None
+        assert len(lower.priorities) <= STALE_PRIORITIES_MAX + 1
 
     def test_the_highest_priority_is_served_first(self) -> None:
         queue = Queue("q")
