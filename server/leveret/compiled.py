@@ -75,6 +75,8 @@ COMPILED: Final = (
     "leveret.engine.queues.backpressure",
     "leveret.engine.queues.fifo_backlog",
     "leveret.engine.queues.chunks",
+    "leveret.engine.queues.dead_letter",
+    "leveret.engine.queues.dropped_messages",
     "leveret.engine.queues.message_memory",
     "leveret.engine.queues.released",
     "leveret.engine.values.field_table",

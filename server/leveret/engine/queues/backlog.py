@@ -15,6 +15,7 @@ from abc import abstractmethod
 
 from mypy_extensions import i64
 
+from leveret.engine.queues.dropped_messages import DroppedMessages
 from leveret.engine.queues.message_memory import MemoryHolder
 from leveret.engine.values.message import Message
 from leveret_storage.recovery.recovered_queue import RecoveredQueue
@@ -104,15 +105,18 @@ class Backlog(MemoryHolder):
         """The journal that has the message at a position."""
 
     @abstractmethod
-    def purge(self) -> list[int]:
+    def purge(self) -> list[DroppedMessages]:
         """Drop every message, and settle those that were never popped.
 
-        :returns: the positions of the others, which the caller has to settle one by one.
+        :returns: what is left to do.
         """
 
     @abstractmethod
-    def delete(self) -> None:
-        """Drop every message, in the store too, because the queue is deleted."""
+    def delete(self) -> list[DroppedMessages]:
+        """Drop every message, in the store too, because the queue is deleted.
+
+        :returns: what is left to free.
+        """
 
     @abstractmethod
     def restore(self, journal: QueueJournal, found: RecoveredQueue) -> None:

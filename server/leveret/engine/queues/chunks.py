@@ -144,11 +144,14 @@ class Chunks:
         self.cost -= chunk.cost
         return chunk
 
-    def clear(self) -> None:
-        """Drop all chunks."""
-        self._chunks.clear()
+    def take_all(self) -> deque[Chunk]:
+        """Remove and return all chunks. A read that is under way finds its chunk in none of
+        them."""
+        chunks = self._chunks
+        self._chunks = deque()
         self._in_memory = 0
         self.cost = 0
+        return chunks
 
     def restore(self, found: RecoveredQueue) -> None:
         """Add what recovery found in the log and in queue segments."""

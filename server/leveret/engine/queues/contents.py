@@ -14,8 +14,9 @@ from leveret.engine.queues.dead_letter import (
     DELIVERY_LIMIT,
     MAX_LENGTH,
     DeadLetter,
-    DeadLetterSource,
+    DropSource,
 )
+from leveret.engine.queues.dropped_messages import Purge
 from leveret.engine.queues.fifo_backlog import FifoBacklog
 from leveret.engine.queues.priority_backlog import PriorityBacklog
 from leveret.engine.queues.queue_host import QueueHost
@@ -27,7 +28,7 @@ from leveret.engine.values.settings import QueueSettings
 from leveret.errors import AmqpError, ReplyCode
 
 
-class QueueContents(DeadLetterSource):
+class QueueContents(DropSource):
     """The messages of one queue, which owns it and reads its fields."""
 
     def __init__(
@@ -100,6 +101,9 @@ class QueueContents(DeadLetterSource):
         self.backlog.settle(position)
         if self.redeliveries is not None:
             self.redeliveries.counts.pop(position, None)
+
+    def settle_position(self, position: int) -> None:
+        self.settle(position)
 
     def drop(self, message: Message, position: i64, reason: bytes) -> None:
         """Add a message that was popped to the dead letters, or settle it if the queue has no
@@ -194,25 +198,27 @@ class QueueContents(DeadLetterSource):
         redeliveries.delay(position, message)
         return True
 
-    def purge(self) -> i64:
+    def purge(self) -> Purge:
         """Drop all messages, none of which is a dead letter.
 
-        :returns: how many there were.
+        :returns: the work of settling those that cannot be settled all at once.
         """
-        count = self.total_count()
-        for position in self.backlog.purge():
-            self.settle(position)
-        if self.redeliveries is not None:
-            for position in self.redeliveries.clear_delayed():
-                self.settle(position)
-        return count
+        count = int(self.total_count())
+        delayed = [] if self.redeliveries is None else self.redeliveries.take_delayed()
+        return Purge(self, self.backlog.purge(), delayed, count)
 
-    def delete(self) -> None:
-        """Drop all messages, in the store too, because the queue is deleted."""
-        self.backlog.delete()
+    def delete(self) -> Purge:
+        """Drop all messages, in the store too, because the queue is deleted.
+
+        :returns: the work of freeing them.
+        """
+        count = int(self.total_count())
+        delayed = [] if self.redeliveries is None else self.redeliveries.take_delayed()
+        purge = Purge(None, self.backlog.delete(), delayed, count)
         self.redeliveries = None
         self.dead_letters = False
         self.persists_counts = False
+        return purge
 
     def _read(self, message: ReleasedMessage, position: i64) -> Message:
         """A released message, read from disk while everything else waits.

@@ -26,8 +26,8 @@ DEATHS: Final = b"x-death"
 """The header that says in which queues a message died, and why."""
 
 
-class DeadLetterSource:
-    """Where dead letters come from: the contents of a queue.
+class DropSource:
+    """Where messages are dropped: the contents of a queue.
 
     It is abstract, but no `ABC`, as a compiled class of which `isinstance` may be asked.
     """
@@ -35,6 +35,10 @@ class DeadLetterSource:
     def __init__(self) -> None:
         self.waiting: dict[int, DeadLetter] = {}
         """Its dead letters that are not published yet, by position."""
+
+    def settle_position(self, position: int) -> None:
+        """Settle a message that was dropped and is no dead letter."""
+        raise NotImplementedError
 
     def settle_dead_letter(self, dead_letter: "DeadLetter") -> None:
         """A dead letter is published in this batch: it has left the queue."""
@@ -50,7 +54,7 @@ class DeadLetter:
 
     def __init__(
         self,
-        source: DeadLetterSource,
+        source: DropSource,
         queue: str,
         settings: QueueSettings,
         message: Message,

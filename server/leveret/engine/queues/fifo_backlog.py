@@ -2,8 +2,7 @@
 
 Appending and popping are list operations at the list's end, which cost nothing else. The tail is a
 list that grows at its end; the head is a reversed list, popped from its end; between them are
-chunks (`chunks.py`). Messages that were requeued precede all that were never popped, and are in a
-heap by position.
+chunks (`chunks.py`). Requeued messages precede all that were never popped: a heap by position.
 
 The memory that this takes is charged in steps (`message_memory.py`): the tail may cost so much, and
 charges more when it is full. When memory is needed, the head and the tail become chunks, which are
@@ -18,6 +17,7 @@ from mypy_extensions import i64
 
 from leveret.engine.queues.backlog import Backlog
 from leveret.engine.queues.chunks import UNKNOWN, Chunks, cost_of
+from leveret.engine.queues.dropped_messages import DroppedMessages
 from leveret.engine.queues.message_memory import (
     CHUNK_COST_MAX,
     DISK_BUSY,
@@ -199,34 +199,35 @@ class FifoBacklog(Backlog):
     def journal_at(self, position: i64) -> QueueJournal | None:
         return self.journal
 
-    def purge(self) -> list[int]:
+    def purge(self) -> list[DroppedMessages]:
         if self.journal is not None:
             self.journal.settle_range(self._first_position(), self.next_position)
-        requeued = [position for position, _ in self._requeued]
-        self.clear()
-        return requeued
+        return self._drop_all()
 
-    def delete(self) -> None:
-        self.clear()
+    def delete(self) -> list[DroppedMessages]:
+        dropped = self._drop_all()
         if self.store is not None and self.journal is not None:
             self.store.delete_queue(self.journal)
             self.journal = None
             self._released = None
+        return dropped
 
-    def clear(self) -> None:
+    def _drop_all(self) -> list[DroppedMessages]:
         """Drop every message, and settle none in the store."""
+        dropped: list[DroppedMessages] = []
+        if self._requeued is not NO_REQUEUED or self._chunks is not NO_CHUNKS:
+            dropped.append(DroppedMessages(self._requeued, self._chunks.take_all()))
         self.count = 0
         self.bytes = 0
         self._requeued = NO_REQUEUED
         self._requeued_cost = 0
         self._head = NO_MESSAGES
         self._head_run = None
-        # A read that is under way finds its chunk in none of them.
-        self._chunks.clear()
         self._chunks = NO_CHUNKS
         self._tail = []
         self._tail_octets = 0
         self.recount()
+        return dropped
 
     def restore(self, journal: QueueJournal, found: RecoveredQueue) -> None:
         for item in found.contents:

@@ -14,6 +14,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from leveret.engine.queues.backlog import Backlog
+from leveret.engine.queues.dropped_messages import DroppedMessages
 from leveret.engine.queues.fifo_backlog import FifoBacklog
 from leveret.engine.queues.message_memory import MessageMemory
 from leveret.engine.queues.released import body_size
@@ -131,18 +132,20 @@ class PriorityBacklog(Backlog):
         level = self._by_priority[self._max_priority - (position >> PRIORITY_SHIFT)]
         return None if level is None else level.journal
 
-    def purge(self) -> list[int]:
-        requeued: list[int] = []
+    def purge(self) -> list[DroppedMessages]:
+        dropped: list[DroppedMessages] = []
         for level in self._levels:
-            requeued += level.purge()
+            dropped += level.purge()
         self._reset()
-        return requeued
+        return dropped
 
-    def delete(self) -> None:
+    def delete(self) -> list[DroppedMessages]:
+        dropped: list[DroppedMessages] = []
         for level in self._levels:
-            level.delete()
+            dropped += level.delete()
         self.journal = None
         self._reset()
+        return dropped
 
     def restore(self, journal: QueueJournal, found: RecoveredQueue) -> None:
         base = self.journal

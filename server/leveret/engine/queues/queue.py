@@ -21,6 +21,7 @@ from leveret.engine.queues.consumer import Consumer
 from leveret.engine.queues.consumer_set import ConsumerSet
 from leveret.engine.queues.contents import QueueContents
 from leveret.engine.queues.dead_letter import REJECTED, has_died_in
+from leveret.engine.queues.dropped_messages import Purge
 from leveret.engine.queues.limit_enforcer import LimitEnforcer
 from leveret.engine.queues.queue_expiry import QueueExpiry
 from leveret.engine.queues.queue_host import NULL_HOST, QueueHost
@@ -191,7 +192,9 @@ class Queue(Sink):
 
     def delete(self) -> None:
         """Drop all messages, and cancel all consumers, many of them in later slices."""
-        self._contents.delete()
+        purge = self._contents.delete()
+        if not purge.run(self._time_slice):
+            self.host.work.add(purge)
         self.journal = None
         self.host.timers.stop(self._timer)
         if self.expiry is not None:
@@ -482,12 +485,16 @@ class Queue(Sink):
             return [message for _, message in popped]
         return self._backlog.release_popped(popped)
 
-    def purge(self) -> i64:
+    def purge(self) -> Purge:
         """Drop every ready or retry-delayed message.
 
-        :returns: how many there were.
+        :returns: what has the number of messages, and settles them in later slices as far as it is
+            not done yet. It is done without help; whoever waits for it may run it, too.
         """
-        return self._contents.purge()
+        purge = self._contents.purge()
+        if not purge.run(self._time_slice):
+            self.host.work.add(purge)
+        return purge
 
 
 class _Delivery(Work):

@@ -128,15 +128,15 @@ class Redeliveries:
         self.delayed_bytes -= body_size(message, position)
         return position, message
 
-    def clear_delayed(self) -> list[int]:
-        """Drop all retry-delayed messages.
+    def take_delayed(self) -> list[tuple[int, int, Message]]:
+        """Remove all retry-delayed messages.
 
-        :returns: their positions.
+        :returns: for each the end of its delay, its position, and the message.
         """
-        positions = [position for _, position, _ in self._delayed]
-        self._delayed.clear()
+        delayed = self._delayed
+        self._delayed = []
         self.delayed_bytes = 0
-        return positions
+        return delayed
 
 
 def retry_delay(settings: QueueSettings, failed: bool, times: int) -> int:

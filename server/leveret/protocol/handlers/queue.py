@@ -10,7 +10,10 @@ from pamqp.commands import Queue
 from leveret.engine.lifecycle import bindings, queues
 from leveret.engine.lifecycle.names import clean, find_queue, no_queue
 from leveret.engine.lifecycle.queue_arguments import is_quorum
+from leveret.engine.queues.dropped_messages import Purge
 from leveret.engine.values.arguments import Arguments
+from leveret.engine.values.time_slice import TimeSlice
+from leveret.engine.values.work import Work
 from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError, ReplyCode
 from leveret.protocol.channels import direct_reply_to
@@ -128,13 +131,28 @@ def _routing_key(channel: Channel, queue: str, routing_key: str) -> str:
     return channel.last_queue if not queue and not routing_key else routing_key
 
 
-def purge(channel: Channel, method: Queue.Purge) -> Frame:
+def purge(channel: Channel, method: Queue.Purge) -> None:
     """queue.purge: drop the ready messages; unacknowledged ones stay."""
     name = queue_name(channel, method.queue)
     queue = find_queue(channel.vhost, name, channel.session)
-    count = int(queue.purge())
-    channel.hold_until_committed()
-    return Queue.PurgeOk(message_count=count)
+    channel.session.begin(_PurgeReply(channel, queue.purge(), bool(method.nowait)))
+
+
+class _PurgeReply(Work):
+    """Waits for a purge, and sends the reply."""
+
+    def __init__(self, channel: Channel, purge: Purge, nowait: bool) -> None:
+        self._channel = channel
+        self._purge = purge
+        self._nowait = nowait
+
+    def run(self, time_slice: TimeSlice) -> bool:
+        if not self._purge.is_done() and not self._purge.run(time_slice):
+            return False
+        self._channel.hold_until_committed()
+        if not self._nowait:
+            self._channel.send(Queue.PurgeOk(message_count=self._purge.count))
+        return True
 
 
 def delete(channel: Channel, method: Queue.Delete) -> None:

@@ -183,7 +183,7 @@ def queue_with_waiting(run: BrokerRun) -> Queue:
 
 
 def test_a_purge_leaves_dead_letters_that_wait_alone(run: BrokerRun) -> None:
-    assert queue_with_waiting(run).purge() == 1
+    assert queue_with_waiting(run).purge().count == 1
     run.run_all()
     assert bodies(run.take_all("dead")) == [b"%d" % number for number in range(5)]
 

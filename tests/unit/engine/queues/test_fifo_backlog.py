@@ -73,7 +73,7 @@ def test_a_backlog_does_what_a_list_does(on_disk: bool, steps: list[tuple[str, i
     position = 0
     for step, count in steps:
         if step == "clear":
-            backlog.clear()
+            backlog.purge()
             position += len(model)
             model.clear()
         while step == "release" and backlog.release(count != 1) == MORE_TO_RELEASE:

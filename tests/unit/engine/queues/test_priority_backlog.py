@@ -115,7 +115,7 @@ class PriorityModel(RuleBasedStateMachine):
 
     @rule()
     def purge(self) -> None:
-        assert self.case.queue.purge() == len(self.ready)
+        assert self.case.queue.purge().count == len(self.ready)
         self.ready.clear()
 
     def enforce_limits(self) -> None:

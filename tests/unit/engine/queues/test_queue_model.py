@@ -231,7 +231,7 @@ class QueueModel(RuleBasedStateMachine):
     def purge(self, chance: int) -> None:
         if chance != SELDOM:
             return
-        assert self.run.vhost.queues["q"].purge() == self.reference.count()
+        assert self.run.vhost.queues["q"].purge().count == self.reference.count()
         self.reference.ready.clear()
         self.reference.retry_delayed.clear()
 
