@@ -78,7 +78,7 @@ FOREIGN: Final[dict[str, bytes]] = {
     "an HTTP request": HTTP,
     "a TLS handshake": TLS_HELLO,
     "a TLS handshake of a record version of its own": SSL_PROBE,
-    "another version of AMQP": b"AMQP\x00\x01\x00\x00",
+    "AMQP 1.0": b"AMQP\x00\x01\x00\x00",
     "no AMQP": b"\x00\x0bhello world" * 1_000,
     "no AMQP, at random": random.Random(1).randbytes(100_000),
     "no AMQP, all ones": b"\xff" * 8,

@@ -52,6 +52,9 @@ class Log:
     def __init__(self) -> None:
         self.events: list[tuple[str, dict[str, object]]] = []
 
+    def debug(self, event: str, **values: object) -> None:
+        self.events.append((event, values))
+
     def info(self, event: str, **values: object) -> None:
         self.events.append((event, values))
 

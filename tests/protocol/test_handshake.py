@@ -94,12 +94,25 @@ def test_a_header_may_come_octet_by_octet(harness: Harness, header: bytes) -> No
         (b"POST", "an HTTP request"),
         (b"HEAD /api", "an HTTP request"),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", "a TLS handshake"),
+        (b"PUT / HTTP/1.1\r\n\r\n", "an HTTP request"),
+        (b"DELETE / HTTP/1.1\r\n\r\n", "an HTTP request"),
+        (b"OPTIONS * HTTP/1.1\r\n\r\n", "an HTTP request"),
+        (b"CONNECT a:1 HTTP/1.1\r\n\r\n", "an HTTP request"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "an HTTP request (HTTP/2)"),
         (b"\x16\x03\x03", "a TLS handshake"),
-        (b"AMQP\x00\x01\x00\x00", "another version of AMQP"),
-        (b"AMQP\x03\x01\x00\x00", "another version of AMQP"),
+        (b"CONNECT\naccept-version:1.2\n\n\0", "a STOMP client"),
+        (b"STOMP\r\naccept-version:1.2\r\n\r\n\0", "a STOMP client"),
+        (b"\x10\x10\0\4MQTT\4\2\0\x3c\0\4test", "an MQTT client"),
+        (b"\x10\x90\1\0\4MQTT\4\2\0\x3c\0\x84", "an MQTT client"),
+        (b"\x10\x12\0\6MQIsdp\3\2\0\x3c\0\4test", "an MQTT client"),
+        (b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n", "a PROXY protocol header"),
+        (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", "a PROXY protocol header"),
+        (b"AMQP\x00\x01\x00\x00", "AMQP 1.0"),
+        (b"AMQP\x02\x01\x00\x00", "AMQP 1.0"),
+        (b"AMQP\x03\x01\x00\x00", "AMQP 1.0"),
         (b"AMQP\x00\x00\x09\x02", "another version of AMQP"),
         (b"AMQP\x01\x01\x08\x00", "another version of AMQP"),
-        (b"SSH-2.0-OpenSSH", "no AMQP"),
+        (b"SSH-2.0-OpenSSH", "an SSH client"),
         (b"\0" * 8, "no AMQP"),
         (b"AMQQ\x00\x00\x09\x01", "no AMQP"),
     ],
@@ -258,6 +271,7 @@ def test_an_unknown_virtual_host_is_refused(harness: Harness, vhost: str) -> Non
     client = client_at(harness, "tuned")
     client.send(0, Connection.Open(vhost))
     client.expect_error(0, ReplyCode.NOT_ALLOWED, f"vhost {vhost} not found", Connection.Open)
+    assert client.log.of("unknown virtual host") == {"vhost": vhost, "there_are": ["/"]}
 
 
 def test_a_connection_beyond_the_limit_is_refused_until_one_has_gone() -> None:

@@ -63,6 +63,7 @@ def test_a_wrong_login_is_told_to_who_can_read_it(
     client.send(0, start_ok(mechanism=mechanism, response=response))
     client.expect_error(0, ReplyCode.ACCESS_REFUSED, refusal(mechanism))
     assert client.log.of("login refused")["reason"] == "wrong user or password"
+    assert len(client.log.events) == 1
     client.send(0, Connection.CloseOk())
     client.expect_socket_closed()
 

@@ -332,8 +332,10 @@ class Connection(FrameHandler):
         (RabbitMQ: Authentication failure notifications, `authentication_failure_close`.)
         """
         if "authentication_failure_close" in self.session.capabilities:
+            # The refusal is logged already.
             self._frame_method = NO_METHOD
-            raise handshake.login_refused(mechanism)
+            self._send_close(handshake.login_refused(mechanism))
+            return
         self.move(ConnectionEvent.REFUSE)
         self._keepalive.set_deadline(SILENT_CLOSE_DELAY_S)
 
@@ -349,7 +351,7 @@ class Connection(FrameHandler):
 
     def _open(self, method: Any) -> Frame | None:
         self._expect(ConnectionState.OPENING)
-        vhost = handshake.choose_vhost(self.broker, method.virtual_host)
+        vhost = handshake.choose_vhost(self.broker, method.virtual_host, self.session.logger)
         self.move(ConnectionEvent.OPEN)
         self.session.enter(vhost)
         self.broker.connections_open += 1
@@ -456,6 +458,11 @@ class Connection(FrameHandler):
             return
         class_id, method_id = divmod(int(self._frame_method), 0x10000)
         self._log_error(error, "connection closed", class_id, method_id)
+        self._send_close(error)
+
+    def _send_close(self, error: AmqpError) -> None:
+        """Release what the connection uses, and send connection.close."""
+        class_id, method_id = divmod(int(self._frame_method), 0x10000)
         self.move(ConnectionEvent.FAIL)
         self._release_resources()
         self._keepalive.set_deadline(CLOSE_TIMEOUT_S)

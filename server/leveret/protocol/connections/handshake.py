@@ -4,7 +4,7 @@ Functions without a state of their own: the order of the methods, and what a ref
 socket, belong to the connection (AMQP 0-9-1, section 1.4).
 """
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pamqp.base import Frame
 from pamqp.commands import Connection as ConnectionMethods
@@ -141,14 +141,16 @@ def _check_upper_limit(name: str, value: int, most: int) -> None:
         )
 
 
-def choose_vhost(broker: Broker, name: str) -> VirtualHost:
+def choose_vhost(broker: Broker, name: str, logger: Any) -> VirtualHost:
     """The virtual host of connection.open.
 
+    :param logger: the connection's, which is told what there is instead of an unknown one.
     :raises AmqpError: NOT_ALLOWED if there is none of that name, or if as many connections are open
         as may be.
     """
     vhost = broker.vhosts.get(name)
     if vhost is None:
+        logger.debug("unknown virtual host", vhost=name, there_are=list(broker.vhosts))
         raise AmqpError(ReplyCode.NOT_ALLOWED, f"vhost {name} not found")
     most = broker.config.amqp.max_connections
     if broker.connections_open >= most:
