@@ -179,24 +179,28 @@ class AmqpTransport(asyncio.Protocol):
             and self._transport.get_write_buffer_size() > OUTPUT_REPLIES_BYTES_MAX
         )
 
-    def _is_unread_for_long(self) -> bool:
-        """Whether nothing says when the connection is read again; called once a tick.
-
-        An alarm may last for hours. The store takes long over the replies that wait for it if it
-        took a whole tick. A peer that does not read its replies is found by writing.
-        """
-        held_before = self._held_at_tick
-        self._held_at_tick = self.connection.session.holds_too_much()
-        return self.connection.blocked or (held_before and self._held_at_tick)
-
     def _is_peer_gone(self) -> bool:
-        """Whether the kernel knows that the peer closed the connection, or that it is broken.
+        """Whether the kernel knows that the peer of a connection that is not read is gone; called
+        once a tick. The event loop finds that out by reading, or by a write that fails.
 
-        The event loop finds that out by reading, or by a write that fails.
+        What the kernel has received of a peer that closed the connection is lost, if nothing says
+        when it would be read: an alarm may last for hours, and the store takes long over the
+        replies that wait for it if it took a whole tick. Otherwise it is read first, at once.
         """
+        session = self.connection.session
+        held_before = self._held_at_tick
+        self._held_at_tick = session.holds_too_much()
+        if self._reading:
+            return False
         poll = select.poll()
         poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
-        return bool(poll.poll(0))
+        events = [event for _, event in poll.poll(0)]
+        if not events:
+            return False
+        if self.connection.blocked or (held_before and self._held_at_tick):
+            return True
+        session.receives = True
+        return events[0] & (select.POLLERR | select.POLLHUP) != 0
 
     def _pause_reading(self) -> None:
         if self._reading and not self._transport.is_closing():
@@ -264,11 +268,11 @@ class AmqpTransport(asyncio.Protocol):
         if self._closing_since:
             if now - self._closing_since > CLOSE_TIMEOUT_S:
                 self._transport.abort()
-        elif self._is_unread_for_long() and self._is_peer_gone():
+        elif self._is_peer_gone():
             self.connection.session.logger.warning("the client is gone, and its input is not read")
             self._transport.abort()
         else:
-            self.connection.tick(now)
+            self.connection.tick(now, is_read=self._reading)
 
     def alarm_began(self) -> None:
         """Read the connection until it publishes: what was published before counts no longer."""

@@ -78,7 +78,11 @@ class Socket:
         return ("127.0.0.1", 40_000) if name == "peername" else self.ends[0]
 
     def leave(self) -> None:
-        """Close the socket as the peer."""
+        """Close the connection as the peer: the kernel has received its end of file."""
+        self.ends[1].shutdown(socket.SHUT_WR)
+
+    def break_down(self) -> None:
+        """Reset the connection."""
         self.ends[1].close()
 
     def get_write_buffer_size(self) -> int:
@@ -382,13 +386,49 @@ def test_a_client_is_not_read_while_many_replies_wait_for_the_store(
 def test_a_gone_client_is_found_while_its_replies_wait_for_the_store(
     disk: StepExecutor, known: Client
 ) -> None:
-    mandatory = commands.Basic.Publish(routing_key="nowhere", mandatory=True)
-    known.send(DURABLE)
-    while known.socket.reading:
-        known.send(marshal_content(mandatory, 1, b"." * 100_000))
+    hold_replies(known)
     known.socket.leave()
     known.transport.tick(1.5)
     found_at_once = known.socket.closed
     known.transport.tick(2.0)
 
     assert (found_at_once, known.socket.closed) == (False, True)
+
+
+def test_a_broken_connection_is_found_at_once_though_it_is_not_read(
+    disk: StepExecutor, known: Client
+) -> None:
+    hold_replies(known)
+    known.socket.break_down()
+    known.transport.tick(1.5)
+
+    assert known.socket.closed
+
+
+def hold_replies(client: Client) -> None:
+    """Have so many replies wait for the store that the client is not read."""
+    mandatory = commands.Basic.Publish(routing_key="nowhere", mandatory=True)
+    client.send(DURABLE)
+    while client.socket.reading:
+        client.send(marshal_content(mandatory, 1, b"." * 100_000))
+
+
+@pytest.mark.parametrize("is_read", [False, True])
+def test_a_client_whose_socket_is_not_read_is_not_taken_for_dead(
+    broker: Broker, loop: Loop, monkeypatch: pytest.MonkeyPatch, is_read: bool
+) -> None:
+    client = Client(broker, loop, monkeypatch)
+    client.socket.ends = socket.socketpair()
+    no_heartbeat, heartbeat = (
+        frame.marshal(commands.Connection.TuneOk(2047, 131_072, each), 0) for each in (0, 1)
+    )
+    client.send(HANDSHAKE.replace(no_heartbeat, heartbeat))
+    # The loop does not run, so that nothing of it is processed.
+    client.transport.data_received(publish(b".") * (1 if is_read else INPUT_SLICE_BYTES))
+    for tick in range(10):
+        client.transport.tick(2.0 + tick / 2)
+
+    assert client.socket.reading is is_read
+    assert client.transport.connection.finished is is_read
+    for end in client.socket.ends:
+        end.close()

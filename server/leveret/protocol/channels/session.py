@@ -84,7 +84,7 @@ class Session(CommitWaiter):
         blocks such connections only."""
         self.receives = False
         """Whether any basic.consume or basic.get came: what it publishes may wait for what it
-        acknowledges."""
+        acknowledges. Set for a client that is gone, too, what is left of whose input is bounded."""
         self.throttled_by: list[Sink] | None = None
         """Where it publishes faster than the consumers or the disk take it; None if it does not.
         Set by a publish: the transport then reads the connection no further for a moment, and until

@@ -546,11 +546,13 @@ class Connection(FrameHandler):
 
     # --- time -------------------------------------------------------------------------------
 
-    def tick(self, now: float) -> None:
-        """Check deadlines and heartbeats. `now` is monotonic, in seconds."""
+    def tick(self, now: float, is_read: bool = True) -> None:
+        """Check deadlines and heartbeats. `now` is monotonic, in seconds.
+
+        :param is_read: whether its socket is read at the moment; else it cannot be found silent.
+        """
         session, keepalive = self.session, self._keepalive
-        if self._received_since_tick or self.blocked or session.holds_too_much():
-            # A connection that the broker does not read cannot be found silent.
+        if self._received_since_tick or self.blocked or not is_read:
             keepalive.received(now)
             self._received_since_tick = False
         if session.sent_since_tick:
