@@ -98,13 +98,12 @@ RESUME_NS: Final = 1_000_000
 BACKPRESSURE_RETRY_MS: Final = 5
 """Milliseconds that dead letters and delayed messages wait for the disk if it does not keep up."""
 
-RELEASE_SLICE_MESSAGES: Final = 200
-"""Due delayed messages that are routed in one slice: two milliseconds of work at most. The rest is
-routed in later slices."""
-
 DEAD_LETTERS_WAITING_MAX: Final = 1024
 """Dead letters of a virtual host that wait to be published, from which on the work that makes more
 of them waits: some 10 ms of work, and a kilobyte or two each beside their bodies."""
+
+DEAD_LETTERS_WAITING_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Bytes of their bodies from which on it waits, too. A body that several share counts for each."""
 
 DEAD_LETTERS_IN_ORDER_MAX: Final = 8192
 """Dead letters of a virtual host that wait, up to which those of each queue stay in order even

@@ -46,6 +46,8 @@ class DeadLetters:
         """Whether there are any to publish."""
         self.count: i64 = 0
         """How many there are."""
+        self.bytes: i64 = 0
+        """Bytes of their bodies."""
         self._router = router
         self._clock = clock
         self._waiting: deque[DeadLetter] = deque()
@@ -69,6 +71,7 @@ class DeadLetters:
         else:
             self._waiting.append(dead_letter)
         self.count += 1
+        self.bytes += len(dead_letter.message.body)
         self.pending = True
 
     def note_unwritten(self, dead_letter: DeadLetter) -> None:
@@ -89,6 +92,7 @@ class DeadLetters:
         dead_letter.source.settle_dead_letter(dead_letter)
         dead_letter.unwritten = False
         message, now = dead_letter.message, self._clock.now
+        self.bytes -= len(message.body)
         rewrite = self._last_rewrite
         time_s = self._clock.wall_time() // 1000
         if rewrite is None or not rewrite.matches(dead_letter, time_s):

@@ -17,6 +17,7 @@ from leveret.engine.routing.sink import (
     AWAITS_COMMIT,
     DEAD_LETTERED,
     THROTTLE,
+    TOOK_LONG,
     PersistTargets,
     Sink,
 )
@@ -24,7 +25,11 @@ from leveret.engine.values.message import Message, persistent
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.timers import Timer
 from leveret.engine.values.work import Work
-from leveret.limits import BACKPRESSURE_RETRY_MS, DEAD_LETTERS_WAITING_MAX
+from leveret.limits import (
+    BACKPRESSURE_RETRY_MS,
+    DEAD_LETTERS_WAITING_BYTES_MAX,
+    DEAD_LETTERS_WAITING_MAX,
+)
 from leveret_storage.store.store import Store
 
 
@@ -48,7 +53,8 @@ class Publisher:
 
         :returns: the union of what the sinks returned (`routing/sink.py`). `AWAITS_COMMIT` is set
             if, and only if, the confirm has to wait for the batch of the store that is open now.
-            `THROTTLE` is set, too, if many dead letters wait. Without sinks, none is set.
+            `THROTTLE` is set, too, if many dead letters wait, and `TOOK_LONG` if there were any.
+            Without sinks, none is set.
         """
         targets = self._targets
         outcome: i64 = 0
@@ -58,6 +64,7 @@ class Publisher:
             outcome = self._persist(message, outcome)
         if self._dead_letters.pending:
             self.pass_on_dead_letters()
+            outcome |= TOOK_LONG
             if self.has_too_many_dead_letters():
                 outcome |= THROTTLE
         return outcome
@@ -73,7 +80,11 @@ class Publisher:
 
     def has_too_many_dead_letters(self) -> bool:
         """Whether so many dead letters wait that no more should be made meanwhile."""
-        return self._dead_letters.count >= DEAD_LETTERS_WAITING_MAX
+        dead_letters = self._dead_letters
+        return (
+            dead_letters.count >= DEAD_LETTERS_WAITING_MAX
+            or dead_letters.bytes >= DEAD_LETTERS_WAITING_BYTES_MAX
+        )
 
     def pass_on_dead_letters(self) -> bool:
         """Publish the dead letters that are pending, and those that this makes, one by one, until

@@ -26,8 +26,10 @@ from leveret.engine.queues.sorted_runs import SortedRun, SortedRuns
 from leveret.engine.routing.sink import ACCEPTED, THROTTLE, PersistTargets, Sink
 from leveret.engine.values.delay import due_of
 from leveret.engine.values.message import Message
+from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.timers import Timer
-from leveret.limits import BACKPRESSURE_RETRY_MS, RELEASE_SLICE_MESSAGES
+from leveret.engine.values.work import Work
+from leveret.limits import BACKPRESSURE_RETRY_MS
 from leveret_storage.recovery.recovered_queue import LoggedMessages, RecoveredQueue
 from leveret_storage.segments.queue_journal import QueueJournal
 from leveret_storage.store.store import Store
@@ -67,6 +69,8 @@ class DelayedStore(Sink):
         self._memtables_count: i64 = 0
         """Messages in all memtables."""
         self._timer = _DelayTimer(self)
+        self._goes_on_later = False
+        """Whether a piece of work goes on with what is due."""
 
     def message_count(self) -> i64:
         """Messages that are not due yet, or not released yet."""
@@ -161,25 +165,46 @@ class DelayedStore(Sink):
     # --- releasing ------------------------------------------------------------------------------
 
     def ring(self) -> None:
-        """Release the messages that are due, flush full memtables, and read blocks due soon."""
+        """Release the messages that are due, flush full memtables, and read blocks due soon: as
+        long as the time slice lasts, and the rest in later slices."""
+        if not self._goes_on_later and not self._run_slice():
+            self._goes_on_later = True
+            self.host.work.add(_Release(self))
+
+    def go_on(self) -> bool:
+        """Go on with what `ring` has put off, for the time of a slice.
+
+        :returns: whether nothing is left to do until the timer rings.
+        """
+        if not self._run_slice():
+            return False
+        self._goes_on_later = False
+        return True
+
+    def _run_slice(self) -> bool:
+        """Do what `ring` says, as long as the time slice lasts; whether it is done."""
         if self.deleted:
-            return
+            return True
         now = self.host.clock.now
         store = self._store
         if store is not None and store.needs_backpressure():
             self.host.timers.set(self._timer, now + BACKPRESSURE_RETRY_MS)
-            return
+            return True
         self.sorted_runs.read_ahead(now)
-        allowed: i64 = RELEASE_SLICE_MESSAGES
-        while allowed > 0 and self._release_next(now):
-            allowed -= 1
+        time_slice = self.host.time_slice
+        is_over = False
+        while not is_over and self._release_next(now):
+            is_over = time_slice.is_over_now()
         if store is not None and self._has_enough_memtables() and not self._flushing:
             self._flushing, self._immutable_memtables = self._immutable_memtables, []
         if self._flushing:
-            self._flush()
-        next_ring = now if allowed == 0 or self._flushing else self._next_ring(now)
+            self._flush(time_slice)
+        if is_over or self._flushing:
+            return False
+        next_ring = self._next_ring(now)
         if next_ring != 0:
             self.host.timers.set(self._timer, next_ring)
+        return True
 
     def _next_ring(self, now: i64) -> i64:
         """When to ring next, in milliseconds since the epoch; 0 if there is nothing to do before a
@@ -243,11 +268,11 @@ class DelayedStore(Sink):
 
     # --- flushing -------------------------------------------------------------------------------
 
-    def _flush(self) -> None:
-        """Flush a few blocks, in the order in which messages are due."""
-        for _ in range(self._limits.blocks_flushed):
-            if not self._flushing:
-                break
+    def _flush(self, time_slice: TimeSlice) -> None:
+        """Flush blocks, in the order in which messages are due: one at least, and more as long as
+        the time slice lasts."""
+        self._flush_block()
+        while self._flushing and not time_slice.is_over_now():
             self._flush_block()
         if not self._flushing:
             self._sorted_run = None
@@ -306,6 +331,16 @@ def _pop(memtables: list[Memtable]) -> Entry:
     else:
         heappop(memtables)
     return entry
+
+
+class _Release(Work):
+    """What a delayed store has still to release and to flush."""
+
+    def __init__(self, delayed_store: DelayedStore) -> None:
+        self._delayed_store = delayed_store
+
+    def run(self, time_slice: TimeSlice) -> bool:
+        return self._delayed_store.go_on()
 
 
 class _DelayTimer(Timer):

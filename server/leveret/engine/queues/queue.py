@@ -177,15 +177,10 @@ class Queue(Sink):
         self.host.timers.set(self._timer, 1)
 
     def apply(self, settings: QueueSettings) -> None:
-        """Use other settings."""
+        """Use other settings, of which those of deduplication are the same."""
         self.settings = settings
         self._contents.apply(settings)
         self._limits.apply(settings)
-        if settings.deduplicates:
-            window = self._new_window()
-            if self.deduplication_window is not None:
-                window.copy_from(self.deduplication_window)
-            self.deduplication_window = window
         # Any ready message may expire.
         self._needs_checks = self.message_count() != 0 or self._needs_checks_when_empty()
         self.deliver_ready()
@@ -343,6 +338,8 @@ class Queue(Sink):
         store = self._backlog.store
         if store is not None and store.needs_backpressure():
             return True
+        if self._contents.dead_letters and self.host.has_too_many_dead_letters():
+            return True
         return is_long(self._backlog) and self._holds_publishers()
 
     def _holds_publishers(self) -> bool:
@@ -429,6 +426,23 @@ class Queue(Sink):
 
     def _needs_checks_when_empty(self) -> bool:
         return self.settings.needs_checks or self.retry_delayed_count() != 0
+
+    def drop_before_take(self) -> bool:
+        """Drop the messages before the one that `take` removes, which have expired or exceed a
+        limit, as long as the time slice lasts.
+
+        :returns: False if there may be more.
+        """
+        if not self._needs_checks:
+            return True
+        backlog, contents = self._backlog, self._contents
+        backlog.load_blocking()
+        while self._limits.drop_head():
+            contents.pass_on_dead_letters()
+            if self._time_slice.is_over_now():
+                return False
+            backlog.load_blocking()
+        return True
 
     def take(self) -> tuple[Message, int, bool] | None:
         """Remove the next message (basic.get), which the caller settles, rejects or requeues.

@@ -27,8 +27,6 @@ class DelayedStoreLimits(NamedTuple):
     block_bytes: int = 256 * 1024
     """Messages, and bytes of their bodies, of one block of a sorted run: of each run that has
     something due soon, a block or two are in memory."""
-    blocks_flushed: int = 4
-    """Blocks that are flushed at once: more than is published in one slice of work."""
 
 
 class QueueHost(ABC):

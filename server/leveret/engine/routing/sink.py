@@ -29,6 +29,8 @@ persist it: the message that it is a duplicate of, or the dead letter that it be
 batch."""
 DEAD_LETTERED: Final = 16
 """The sink refused the message, which became a dead letter."""
+TOOK_LONG: Final = 32
+"""The publish made dead letters: its time slice may be over."""
 
 
 class PersistTargets:

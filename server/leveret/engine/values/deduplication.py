@@ -97,12 +97,6 @@ class DeduplicationWindow:
         """All keys, the oldest first, and when each expires."""
         return list(self._keys.items())
 
-    def copy_from(self, replaced: "DeduplicationWindow") -> None:
-        """Take over the keys and the count of the window that this one replaces."""
-        for key, expires_at in replaced.entries():
-            self.put(key, expires_at)
-        self.duplicates = replaced.duplicates
-
 
 def number(arguments: Mapping[str, FieldValue], name: str) -> int | None:
     """The value of an argument of an exchange that is a number from 1, or such a number as text, as

@@ -15,7 +15,7 @@ from pamqp.base import Frame
 from leveret.config import Config
 from leveret.engine.queues.queue import Queue
 from leveret.engine.routing.routes import Route
-from leveret.engine.routing.sink import ACCEPTED, AWAITS_COMMIT, REFUSED, THROTTLE
+from leveret.engine.routing.sink import ACCEPTED, AWAITS_COMMIT, REFUSED, THROTTLE, TOOK_LONG
 from leveret.engine.values.message import Message
 from leveret.engine.values.settings import NONE
 from leveret.engine.vhost import VirtualHost
@@ -121,7 +121,12 @@ class Channel:
                 confirms.refused()
             else:
                 confirms.published(outcome & AWAITS_COMMIT != 0)
-        if was_long or route.needs_message or len(route.sinks) > QUICK_SINKS_MAX:
+        if (
+            was_long
+            or outcome & TOOK_LONG != 0
+            or route.needs_message
+            or len(route.sinks) > QUICK_SINKS_MAX
+        ):
             return not self._time_slice.is_over_now()
         return True
 

@@ -12,6 +12,8 @@ from leveret.engine.lifecycle.queues import check_may_consume, check_may_get
 from leveret.engine.queues.queue import Queue
 from leveret.engine.values.arguments import CONSUMER_TIMEOUT, Arguments
 from leveret.engine.values.settings import NONE
+from leveret.engine.values.time_slice import TimeSlice
+from leveret.engine.values.work import Work
 from leveret.errors import AmqpError, ReplyCode
 from leveret.protocol.channels import direct_reply_to
 from leveret.protocol.channels.channel import Channel
@@ -115,13 +117,40 @@ def get(channel: Channel, method: Basic.Get) -> Frame | None:
     if queue.expiry is not None:
         queue.expiry.renew()
     channel.session.receives = True
+    if queue.drop_before_take():
+        return _got(channel, queue, method.no_ack)
+    channel.session.begin(_LongGet(channel, queue.name, method.no_ack))
+    return None
+
+
+class _LongGet(Work):
+    """A basic.get of a queue that has many messages to drop first."""
+
+    def __init__(self, channel: Channel, queue_name: str, no_ack: bool) -> None:
+        self._channel = channel
+        self._queue_name = queue_name
+        self._no_ack = no_ack
+
+    def run(self, time_slice: TimeSlice) -> bool:
+        channel = self._channel
+        queue = find_queue(channel.vhost, self._queue_name, channel.session)
+        if not queue.drop_before_take():
+            return False
+        reply = _got(channel, queue, self._no_ack)
+        if reply is not None:
+            channel.send(reply)
+        return True
+
+
+def _got(channel: Channel, queue: Queue, no_ack: bool) -> Frame | None:
+    """Send the next message of a queue; the reply if there is none."""
     popped = queue.take()
     if popped is None:
         return Basic.GetEmpty()
     message, position, redelivered = popped
     tag = channel.deliveries.next_tag()
     delivery = Delivery(tag, message, position, queue, None)
-    if method.no_ack:
+    if no_ack:
         queue.settle(position)
     else:
         queue.unacknowledged += 1

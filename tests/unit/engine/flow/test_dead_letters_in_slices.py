@@ -11,7 +11,11 @@ from leveret.engine.lifecycle.queues import change_arguments, remove_queue
 from leveret.engine.queues.queue import Queue
 from leveret.engine.routing.sink import THROTTLE
 from leveret.engine.values.message import Message, short_strings
-from leveret.limits import BACKPRESSURE_RETRY_MS, DEAD_LETTERS_WAITING_MAX
+from leveret.limits import (
+    BACKPRESSURE_RETRY_MS,
+    DEAD_LETTERS_WAITING_BYTES_MAX,
+    DEAD_LETTERS_WAITING_MAX,
+)
 from leveret.protocol.wire.methods import encode_header
 from leveret_storage.store.limits import UNWRITTEN_BYTES_MAX
 from tests.unit.engine.flow.test_dead_letters import bodies
@@ -220,6 +224,24 @@ def test_a_queue_drops_no_more_messages_while_many_dead_letters_wait(run: Broker
         run_one_slice(run)
     assert most <= DEAD_LETTERS_WAITING_MAX
     assert bodies(run.take_all("dead")) == [b"%d" % number for number in range(count)]
+
+
+def test_a_queue_drops_no_more_messages_while_large_dead_letters_wait(run: BrokerRun) -> None:
+    queue = run.queue("q", durable=False, arguments=leading_to("dead"))
+    run.queue("dead", durable=False)
+    size = DEAD_LETTERS_WAITING_BYTES_MAX // 4
+    for _ in range(12):
+        run.publish("", "q", bytes(size), persistent=False)
+    change_arguments(run.vhost, queue, leading_to("dead", max_length=0))
+    most = 0
+    while not run.broker.work.is_empty():
+        most = max(most, int(run.vhost.dead_letters.bytes))
+        run_one_slice(run)
+    assert most <= DEAD_LETTERS_WAITING_BYTES_MAX
+    while run.vhost.dead_letters.count > 0:
+        run.advance_to(run.now + BACKPRESSURE_RETRY_MS)
+    assert run.vhost.dead_letters.bytes == 0
+    assert run.vhost.queues["dead"].message_count() == 12
 
 
 def test_dead_letters_wait_for_the_disk(run: BrokerRun) -> None:

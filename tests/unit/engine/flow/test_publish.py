@@ -4,7 +4,7 @@ import pytest
 import structlog
 
 from leveret.engine.queues.queue import Queue
-from leveret.engine.routing.sink import ACCEPTED, AWAITS_COMMIT, REFUSED, Sink
+from leveret.engine.routing.sink import ACCEPTED, AWAITS_COMMIT, REFUSED, TOOK_LONG, Sink
 from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.message import Message
 from leveret.engine.vhost import VirtualHost
@@ -63,7 +63,7 @@ class TestTheOutcome:
     def test_a_dead_letter_in_the_batch_is_awaited(self, run: BrokerRun) -> None:
         run.queue("dead")
         dropping = run.queue("q", arguments=leading_to("dead", max_length=0))
-        assert publish(run, dropping) == ACCEPTED | AWAITS_COMMIT
+        assert publish(run, dropping) == ACCEPTED | AWAITS_COMMIT | TOOK_LONG
         assert run.vhost.queues["dead"].message_count() == 1
 
     def test_without_a_store_nothing_is_awaited(self) -> None:

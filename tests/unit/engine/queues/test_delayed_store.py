@@ -1,6 +1,7 @@
 """Messages with long delays go to disk and back, through crashes, and none is lost, duplicated,
 early or out of order."""
 
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -14,7 +15,7 @@ from leveret.engine.queues.queue_host import DelayedStoreLimits
 from tests.storage.faulty import FaultyMedium
 from tests.unit.engine.queues.broker_run import START, BrokerRun
 
-FEW = DelayedStoreLimits(memtable_messages=4, memtables_max=3, block_messages=3, blocks_flushed=1)
+FEW = DelayedStoreLimits(memtable_messages=4, memtables_max=3, block_messages=3)
 """So little in memory that a dozen of messages makes a sorted run."""
 
 DELAYS = st.one_of(st.integers(1, 30), st.integers(1, 3000), st.just(500))
@@ -186,3 +187,27 @@ def test_nothing_is_lost_or_doubled_if_the_broker_dies_in_the_middle(seed: int) 
     assert len(came) == len(set(came))
     assert confirmed <= set(came), seed
     assert delayed_store(run).message_count() == 0
+
+
+def test_messages_that_are_due_at_once_are_released_in_slices_and_in_order() -> None:
+    run = begin()
+    for number in range(60):
+        publish(run, number, 100)
+    run.run_all()
+    run.broker.clock.advance_to(run.now + 101)
+    run.broker.time_slice.begin(0)
+    run.broker.timers.run(run.now)
+    queue = run.vhost.queues["q"]
+    counts = [int(queue.message_count())]
+    while queue.message_count() < 60:
+        run.broker.commit()
+        run.writing.run()
+        run.reading.run()
+        if run.broker.work.is_empty():
+            run.broker.timers.run(run.now)
+            continue
+        run.broker.time_slice.begin(0)
+        run.broker.work.run_next(run.broker.time_slice)
+        counts.append(int(queue.message_count()))
+    assert max(after - before for before, after in pairwise(counts)) == 1
+    assert [int(each.body) for each in run.take_all("q")] == list(range(60))

@@ -202,3 +202,18 @@ def test_a_retry_delay_ends_though_the_queue_has_no_delayed_retry_any_more(
     change_arguments(run.vhost, queue, Arguments({}, {}))
     run.advance_to(run.now + 100)
     assert (queue.message_count(), queue.retry_delayed_count()) == (1, 0)
+
+
+def test_basic_get_drops_what_has_expired_in_slices(run: BrokerRun) -> None:
+    queue = run.queue("q", durable=False)
+    for _ in range(50):
+        expiring(run, b"", 10, persistent=False)
+    run.publish("", "q", b"alive", persistent=False)
+    run.broker.clock.advance_to(run.now + 10)
+    slices = 1
+    run.broker.time_slice.begin(0)
+    while not queue.drop_before_take():
+        run.broker.time_slice.begin(0)
+        slices += 1
+    assert slices == 51
+    assert take(queue)[0].body == b"alive"

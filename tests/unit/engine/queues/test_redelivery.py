@@ -4,10 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leveret.engine.lifecycle.queues import remove_queue
 from leveret.engine.queues.redelivery import RETRY_MS_MAX, retry_delay
 from leveret.engine.values.message import Message
 from leveret.engine.values.properties import header_value, integer_of
 from leveret.engine.values.settings import Source, compute
+from tests.unit.engine.queues.broker_run import BrokerRun, arguments
 from tests.unit.engine.queues.consumers import message
 from tests.unit.engine.queues.queue_in_vhost import QueueInVhost
 
@@ -157,3 +159,43 @@ def test_a_quorum_queue_counts_failures_without_a_limit() -> None:
     for _ in range(30):
         case.requeue_next(failed=True)
     assert count_of(case.take()[0]) == 30
+
+
+def test_a_purge_settles_requeued_and_retry_delayed_messages_in_slices() -> None:
+    run = BrokerRun()
+    queue = run.queue("q", arguments=arguments(delayed_retry_type="returned", delayed_retry_min=10))
+    other = run.queue("p")
+    for name in ("q", "p"):
+        for number in range(40):
+            run.publish("", name, b"%d" % number)
+    for each in (queue, other):
+        taken = [each.take() for _ in range(30)]
+        for one in taken:
+            assert one is not None
+            each.requeue(one[0], one[1], False)
+    for each in (queue, other):
+        run.broker.time_slice.begin(0)
+        purge = each.purge()
+        assert (purge.count, purge.is_done()) == (40, False)
+        assert each.message_count() + each.retry_delayed_count() == 0
+    run.run_all()
+    run.broker.commit(urgent=True)
+    run.run_all()
+    again = run.restart(power=True)
+    assert [each.message_count() for each in again.vhost.queues.values()] == [0, 0]
+
+
+def test_a_deleted_queue_frees_its_messages_in_slices() -> None:
+    run = BrokerRun()
+    queue = run.queue("q")
+    for number in range(40):
+        run.publish("", "q", b"%d" % number)
+    taken = [queue.take() for _ in range(30)]
+    for one in taken:
+        assert one is not None
+        queue.requeue(one[0], one[1], False)
+    run.broker.time_slice.begin(0)
+    remove_queue(run.vhost, queue)
+    assert not run.broker.work.is_empty()
+    run.run_all()
+    assert run.restart().vhost.queues == {}
