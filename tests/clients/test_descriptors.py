@@ -14,6 +14,7 @@ DESCRIPTORS = 400
 """Most of them are reserved for the store."""
 
 PERSISTENT = commands.Basic.Properties(delivery_mode=2)
+SHORT = "no file descriptor is free"
 REFUSED = "connection refused: too many sockets"
 
 
@@ -73,6 +74,7 @@ def test_what_comes_back_twice_a_second_comes_back_without_a_descriptor(
 
     for _ in range(3):
         peer.read_one(heartbeat.Heartbeat)
+    wait_until(lambda: SHORT in broker.log_text(), what="a log line")
 
     resource.prlimit(broker.pid, resource.RLIMIT_NOFILE, before)
     peers.log_in()

@@ -4,8 +4,13 @@ It measures when `check` is called, and after every so many received bytes, beca
 messages must not use up the resource between two regular measurements.
 """
 
+import os
+import sys
 from collections.abc import Callable
 from typing import Final
+
+CHECKED_BY_CALLS_ONLY: Final = 2**62
+"""Received bytes between two measurements of what receiving does not use up."""
 
 DISK_CHECK_BYTES: Final = 4 * 1024 * 1024
 """Received bytes between two measurements of free disk: how far a burst can go below the limit,
@@ -45,6 +50,15 @@ class ResourceGuard:
         if short != self._short:
             self._short = short
             self._changed(short)
+
+
+def descriptors_are_short() -> bool:
+    """The measurement of file descriptors: none is free."""
+    try:
+        os.close(os.dup(sys.stderr.fileno()))
+    except OSError:
+        return True
+    return False
 
 
 def disk_is_short(limit_bytes: int, free_bytes: Callable[[], int]) -> Callable[[], bool]:

@@ -22,7 +22,13 @@ from leveret.net.loop_clock import LoopClock
 from leveret.net.loop_scheduler import LoopScheduler
 from leveret.net.memory_shares import LargestHolder, MemoryShares
 from leveret.net.memory_shortage import MEMORY_CHECK_BYTES, MemoryShortage
-from leveret.net.resource_guard import DISK_CHECK_BYTES, ResourceGuard, disk_is_short
+from leveret.net.resource_guard import (
+    CHECKED_BY_CALLS_ONLY,
+    DISK_CHECK_BYTES,
+    ResourceGuard,
+    descriptors_are_short,
+    disk_is_short,
+)
 from leveret.net.transport import AmqpTransport
 
 STOP_TIMEOUT_S: Final = 0.5
@@ -73,6 +79,9 @@ class AmqpServer:
             self._guards.append(
                 ResourceGuard(is_short, DISK_CHECK_BYTES, partial(alarms.set, Resource.DISK))
             )
+        self._descriptors = ResourceGuard(
+            descriptors_are_short, CHECKED_BY_CALLS_ONLY, _descriptors_changed
+        )
         self._dropped_messages = DroppedMessageReport(broker)
         self._checks_shares = False
         """Whether a look at what the connections hold is under way."""
@@ -192,6 +201,7 @@ class AmqpServer:
             self._ticks.start_pass,
             self._clock.note_wall_clock,
             *(guard.check for guard in self._guards),
+            self._descriptors.check,
             self._check_shares,
             self._report_dropped,
             self._broker.compact,
@@ -239,6 +249,14 @@ class AmqpServer:
                 transport.unblock()
             elif begins:
                 transport.alarm_began()
+
+
+def _descriptors_changed(short: bool) -> None:
+    """Log what the event loop does without a word: it closes the connections that it accepts."""
+    if short:
+        logger.warning("no file descriptor is free: new connections are closed; see ulimit -n")
+    else:
+        logger.warning("file descriptors are free again: new connections are accepted")
 
 
 def _is_missing_loopback(host: str, error: OSError) -> bool:

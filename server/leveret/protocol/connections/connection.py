@@ -23,7 +23,7 @@ from leveret.protocol.channels.channel import Channel
 from leveret.protocol.channels.content import HEADER_BYTES_MIN
 from leveret.protocol.channels.session import NO_VHOST, Session
 from leveret.protocol.connections import handshake
-from leveret.protocol.connections.held_memory import HeldMemory
+from leveret.protocol.connections.held_memory import HeldMemory, held_by
 from leveret.protocol.connections.keepalive import Keepalive
 from leveret.protocol.handlers.dispatch import handle
 from leveret.protocol.states import (
@@ -418,7 +418,7 @@ class Connection(FrameHandler):
             self._fail(error)
             return
         class_id, method_id = divmod(int(self._frame_method), 0x10000)
-        self._log_error(error, "channel closed", class_id, method_id)
+        self._log_error(error, "channel closed")
         channel.confirms.flush()
         channel.move(ChannelEvent.FAIL)
         channel.discard()
@@ -456,8 +456,7 @@ class Connection(FrameHandler):
             # It is closing already, or the protocol header has not come.
             self._abort()
             return
-        class_id, method_id = divmod(int(self._frame_method), 0x10000)
-        self._log_error(error, "connection closed", class_id, method_id)
+        self._log_error(error, "connection closed")
         self._send_close(error)
 
     def _send_close(self, error: AmqpError) -> None:
@@ -475,7 +474,8 @@ class Connection(FrameHandler):
             )
         )
 
-    def _log_error(self, error: AmqpError, event: str, class_id: int, method_id: int) -> None:
+    def _log_error(self, error: AmqpError, event: str) -> None:
+        class_id, method_id = divmod(int(self._frame_method), 0x10000)
         method = methods.method_name(class_id, method_id) if class_id else ""
         self.session.logger.warning(
             event,
@@ -535,22 +535,13 @@ class Connection(FrameHandler):
 
         :param unsent_bytes: what the transport has of its output.
         """
-        incomplete, uncommitted, unacknowledged, consumes = 0, 0, 0, False
-        for channel in self._channels.values():
-            incomplete += channel.content.incomplete_bytes()
-            uncommitted += int(channel.transaction.bytes)
-            unacknowledged += len(channel.deliveries.unacknowledged)
-            consumes = consumes or bool(channel.deliveries.consumers)
-        unsent_bytes += self.session.unsent_bytes()
-        return HeldMemory(incomplete, uncommitted, unsent_bytes, unacknowledged, consumes)
+        return held_by(self._channels.values(), unsent_bytes + self.session.unsent_bytes())
 
     # --- time -------------------------------------------------------------------------------
 
     def tick(self, now: float, is_read: bool = True) -> None:
-        """Check deadlines and heartbeats. `now` is monotonic, in seconds.
-
-        :param is_read: whether its socket is read at the moment; else it cannot be found silent.
-        """
+        """Check deadlines and heartbeats at a monotonic time in seconds. A connection that is not
+        read cannot be found silent."""
         session, keepalive = self.session, self._keepalive
         if self._received_since_tick or self.blocked or not is_read:
             keepalive.received(now)

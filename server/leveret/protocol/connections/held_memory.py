@@ -1,8 +1,10 @@
 """What one connection holds in memory, in bytes of messages and frames."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from leveret.limits import MESSAGE_OVERHEAD_BYTES
+from leveret.protocol.channels.channel import Channel
 
 
 class HeldMemory(NamedTuple):
@@ -43,3 +45,14 @@ class HeldMemory(NamedTuple):
             "unsent_bytes": self.unsent_bytes,
             "unacknowledged_messages": self.unacknowledged_messages,
         }
+
+
+def held_by(channels: Iterable[Channel], unsent_bytes: int) -> HeldMemory:
+    """What a connection with these channels holds, beside its unsent frames."""
+    incomplete, uncommitted, unacknowledged, consumes = 0, 0, 0, False
+    for channel in channels:
+        incomplete += channel.content.incomplete_bytes()
+        uncommitted += int(channel.transaction.bytes)
+        unacknowledged += len(channel.deliveries.unacknowledged)
+        consumes = consumes or bool(channel.deliveries.consumers)
+    return HeldMemory(incomplete, uncommitted, unsent_bytes, unacknowledged, consumes)
