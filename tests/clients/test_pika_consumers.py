@@ -122,3 +122,25 @@ def test_consumers_are_told_that_another_connection_deleted_their_queue(
     channel.queue_delete(name)
     for worker in workers:
         worker.waits_until_cancelled()
+
+
+def test_two_consumers_of_a_channel_have_a_limit_each(channel: BlockingChannel, name: str) -> None:
+    limits = {f"{name}-1": 1, f"{name}-3": 3}
+    bodies: list[bytes] = []
+    for queue in limits:
+        channel.queue_declare(queue)
+        publish(channel, queue, *[queue.encode()] * 5)
+    for queue, limit in limits.items():
+        channel.basic_qos(prefetch_count=limit)
+        channel.basic_consume(queue, lambda *delivery: bodies.append(delivery[-1]))
+
+    def served() -> bool:
+        channel.connection.process_data_events(0)
+        return len(bodies) >= sum(limits.values())
+
+    wait_until(served)
+    left = [channel.queue_declare(queue, passive=True).method.message_count for queue in limits]
+    assert left == [4, 2]
+    assert sorted(bodies) == sorted(
+        queue.encode() for queue in limits for _ in range(limits[queue])
+    )

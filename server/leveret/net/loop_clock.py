@@ -47,9 +47,13 @@ class LoopClock:
         self._clock.advance_to(self._now())
         self._arm()
 
-    def note_wall_clock(self) -> None:
-        """Note by how much the wall clock was set; to be called twice a second."""
+    def tick(self) -> None:
+        """Note by how much the wall clock was set, and run the timers that became due while the
+        machine was suspended, which the event loop does not notice; to be called twice a second."""
         clock = self._clock
+        due = self._timers.next_due()
+        if due != 0 and due <= clock.time_at(self._now()):
+            self._arm()
         behind = int(self._wall_clock() - clock.time_at(self._now()))
         if abs(behind - int(clock.behind)) >= WALL_CLOCK_STEP_MS:
             logger.warning(

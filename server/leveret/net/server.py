@@ -199,7 +199,7 @@ class AmqpServer:
         self._timer = self._loop.call_later(TICK_S, self._tick)
         parts: list[Callable[[], None]] = [
             self._ticks.start_pass,
-            self._clock.note_wall_clock,
+            self._clock.tick,
             *(guard.check for guard in self._guards),
             self._descriptors.check,
             self._check_shares,
