@@ -46,6 +46,10 @@ logger = get_logger()
 THROTTLE_S: Final = 0.001
 """Seconds a throttled publisher waits: the resolution of the loop's timers."""
 
+EARLY_ITERATIONS_MAX: Final = 6
+"""Iterations that a connection may have run between two polls while it receives large bodies: a
+millisecond of work, a quarter of a megabyte each."""
+
 THROTTLED_PER_ITERATION: Final = 8
 """Throttled publishers that one iteration looks at: a microsecond or two."""
 
@@ -105,13 +109,19 @@ class LoopScheduler:
         self._used_at_once_ns = 0
         """Nanoseconds that input took as it arrived, since the last iteration."""
         self._slice_began_ns = 0
+        self._early_iterations = 0
+        """Iterations since the last poll, beside the one that follows it."""
         broker.work.added = self.request_iteration
 
     def request_iteration(self) -> None:
         """Run an iteration next, which commits and flushes what was done."""
         if not self._requested:
             self._requested = True
-            self._loop.call_soon(self._run)
+            self._loop.call_soon(self._run_after_poll)
+
+    def _run_after_poll(self) -> None:
+        self._early_iterations = 0
+        self._run()
 
     def run_requested(self) -> None:
         """Run the iteration that was requested, if one was, without polling the sockets before it.
@@ -120,6 +130,23 @@ class LoopScheduler:
         that is durable are sent before the next poll, not after it.
         """
         self._run()
+
+    def run_early(self) -> bool:
+        """Run the iteration that was requested before the sockets are polled again, as a connection
+        reads more that it processes at once: what it published leaves while it reads on.
+
+        :returns: whether it may read on. If not, others wait for the poll.
+        """
+        if (
+            self._early_iterations == EARLY_ITERATIONS_MAX
+            or self._waiting
+            or self._to_resume
+            or not self._broker.work.is_empty()
+        ):
+            return False
+        self._early_iterations += 1
+        self._run()
+        return True
 
     def request_flush(self, connection: Scheduled) -> None:
         """Flush a connection's output in the next iteration."""

@@ -89,15 +89,20 @@ class AmqpTransport(asyncio.Protocol):
         self._received(len(data))
         self._broker.clock.advance_to(now_ms())
         scheduler = self._scheduler
-        # Small input, an acknowledgement or a request, is processed at once.
+        # Small input, an acknowledgement or a request, is processed at once. So is the rest of a
+        # large body, with what follows it: that takes no more time.
+        small = len(data) <= INPUT_SLICE_BYTES
         at_once = (
-            len(data) <= INPUT_SLICE_BYTES
+            (small or self.connection.reader.is_in_large_frame())
             and not self._input_scheduled
             and scheduler.may_process_at_once(self)
         )
         scheduler.begin_slice()
         self._process(data, INPUT_SLICE_BYTES if at_once else 0)
         scheduler.end_slice(self)
+        if not small and self._reading and not scheduler.run_early():
+            self._pause_reading()
+            self._schedule_input()
 
     def pause_writing(self) -> None:
         self.connection.session.write_paused = True

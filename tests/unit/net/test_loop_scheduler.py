@@ -11,7 +11,12 @@ from leveret.engine.broker import Broker
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.work import Work
 from leveret.limits import ITERATION_NS, SLICE_NS
-from leveret.net.loop_scheduler import AHEAD_NS_MAX, ITERATION_SLICES, LoopScheduler
+from leveret.net.loop_scheduler import (
+    AHEAD_NS_MAX,
+    EARLY_ITERATIONS_MAX,
+    ITERATION_SLICES,
+    LoopScheduler,
+)
 
 
 class Loop:
@@ -69,7 +74,7 @@ class Connection:
 
     def flush(self) -> bool:
         self.flushes += 1
-        return True
+        return self.has_input
 
     def resume(self) -> None:
         self.resumes += 1
@@ -284,3 +289,27 @@ def test_a_throttled_publisher_waits_for_the_timer_or_until_its_queue_was_consum
     run.loop.later.pop()()
     run.iterate(2)
     assert publisher.slices == 2
+
+
+def test_what_large_bodies_caused_is_flushed_a_few_times_between_two_polls() -> None:
+    run = Run()
+    publisher = Connection(run, 0)
+    publisher.has_input = False
+    for poll in range(1, 3):
+        for _ in range(EARLY_ITERATIONS_MAX):
+            run.scheduler.request_iteration()
+            assert run.scheduler.run_early()
+        run.scheduler.request_flush(publisher)
+        assert not run.scheduler.run_early()
+        assert publisher.flushes == poll - 1
+        run.loop.iterate()
+        assert publisher.flushes == poll
+
+
+def test_nothing_is_flushed_early_while_others_wait() -> None:
+    run = Run()
+    publisher = Connection(run, 0)
+    run.scheduler.request_flush(publisher)
+    run.connection(SLICE_NS)
+    assert not run.scheduler.run_early()
+    assert publisher.flushes == 0

@@ -13,7 +13,7 @@ from pamqp import commands, frame
 from leveret.config import Config
 from leveret.engine.broker import Broker
 from leveret.limits import INPUT_SLICE_BYTES, OUTPUT_REPLIES_BYTES_MAX
-from leveret.net.loop_scheduler import LoopScheduler
+from leveret.net.loop_scheduler import EARLY_ITERATIONS_MAX, LoopScheduler
 from leveret.net.transport import AmqpTransport
 from leveret_storage.media.executor import InlineExecutor
 from leveret_storage.media.filesystem import FilesystemMedium
@@ -207,6 +207,29 @@ def test_the_socket_is_not_read_while_input_is_buffered(
 
     assert not reading_meanwhile
     assert client.socket.reading
+
+
+def test_large_bodies_leave_while_they_are_read_and_others_get_their_turn(
+    client: Client, loop: Loop
+) -> None:
+    consume = frame.marshal(commands.Basic.Consume(queue="q", no_ack=True), 1)
+    client.send(declare() + consume)
+    client.socket.read()
+    octets = publish(b"." * 100_000) * 60
+    received = b""
+    polls = 0
+    for at in range(0, len(octets), 250_000):
+        while not client.socket.reading:
+            polls += 1
+            loop.run()
+            received += client.socket.read()
+        client.transport.data_received(octets[at : at + 250_000])
+        received += client.socket.read()
+    chunks = len(octets) // 250_000
+    assert polls >= chunks // (EARLY_ITERATIONS_MAX + 1)
+    loop.run()
+    received += client.socket.read()
+    assert received.count(b"." * 100_000) == 60
 
 
 def test_requests_are_not_read_for_long_while_replies_are_not_read(

@@ -95,7 +95,7 @@ class Connection(FrameHandler):
         """Whether the client closed an open connection, and so will close the socket itself."""
         self.blocked = False
         """Whether an alarm forbids to read it."""
-        self._reader = FrameReader(broker.time_slice)
+        self.reader = FrameReader(broker.time_slice)
         self._keepalive = Keepalive(now, broker.config.amqp.handshake_timeout)
         self._received_since_tick = False
         self._channels: dict[int, Channel] = {}
@@ -121,7 +121,7 @@ class Connection(FrameHandler):
         """
         self.state = next_connection_state(self.state, event)
         if self.state in (ConnectionState.CLOSED, ConnectionState.REFUSED):
-            self._reader.close()
+            self.reader.close()
             # Even with no output the transport has to look, and close the socket.
             self.session.request_flush()
 
@@ -142,12 +142,12 @@ class Connection(FrameHandler):
         :returns: whether there is more to handle; if so, call `work` until it returns False before
             the next `feed`.
         """
-        if not self._reader.is_closed():
+        if not self.reader.is_closed():
             self._received_since_tick = True
         if self.session.work is not None:
-            self._reader.append(data)
+            self.reader.append(data)
             return True
-        return self._reader.feed(self, data, slice_bytes) or self.is_working()
+        return self.reader.feed(self, data, slice_bytes) or self.is_working()
 
     def work(self, slice_bytes: int) -> bool:
         """Go on with the work that a frame began, or handle the frames of about the next
@@ -157,7 +157,7 @@ class Connection(FrameHandler):
         """
         if self.session.work is not None and not self._go_on():
             return True
-        return self._reader.read(self, slice_bytes) or self.is_working()
+        return self.reader.read(self, slice_bytes) or self.is_working()
 
     def is_working(self) -> bool:
         """Whether the work that a frame began is not done: no frame is read before it is."""
@@ -345,7 +345,7 @@ class Connection(FrameHandler):
         self.move(ConnectionEvent.TUNE_OK)
         self._channel_max = method.channel_max
         self.session.frame_max = method.frame_max
-        self._reader.payload_max = method.frame_max
+        self.reader.payload_max = method.frame_max
         self._keepalive.heartbeat_s = method.heartbeat
         return None
 

@@ -28,10 +28,12 @@ ERROR_OCTETS_MAX: Final = 64
 """Octets of a frame that an error text shows: a reply text has at most 255."""
 
 LARGE_FRAME_BYTES: Final = FRAME_MIN_SIZE
-LARGE_FRAME_COST: Final = 2048
-"""Octets of a payload from which on it is large, and those that it counts in a slice: a large frame
-takes about as long as so many octets of small publishes. No smaller payload exceeds any
-frame-max."""
+"""Octets of a payload from which on it is large. No smaller one exceeds any frame-max."""
+
+LARGE_FRAME_COST: Final = 512
+LARGE_FRAME_SHARE: Final = 64
+"""What a large frame counts in a slice instead of its octets, and the fraction of them that counts
+beside it: it takes about as long as so many octets of small publishes."""
 
 PROTOCOL_HEADER_BYTES: Final = len(PROTOCOL_HEADER)
 
@@ -97,6 +99,10 @@ class FrameReader:
         """Whether all further input is ignored."""
         return self._closed
 
+    def is_in_large_frame(self) -> bool:
+        """Whether the input ends within a large frame."""
+        return self._missing != 0 and self._split.size + self._missing > LARGE_FRAME_BYTES
+
     def close(self) -> None:
         """Drop the input, and ignore what is still to come."""
         self._closed = True
@@ -160,7 +166,7 @@ class FrameReader:
 
     def read(self, handler: FrameHandler, slice_bytes: int) -> bool:
         """Read about `slice_bytes` of the input: frames that begin within them are handled whole.
-        Of a large frame LARGE_FRAME_COST octets count.
+        A large frame counts as fewer octets.
 
         The slice ends earlier when the handler says so, or when its time is over.
 
@@ -196,7 +202,7 @@ class FrameReader:
             if size >= LARGE_FRAME_BYTES:
                 if size > self.payload_max:
                     return self._refuse_size(handler, kind, size)
-                slice_end += size - LARGE_FRAME_COST
+                slice_end += size - LARGE_FRAME_COST - size // LARGE_FRAME_SHARE
             start = position + ENVELOPE_BYTES
             stop = start + size
             if stop >= end:
