@@ -11,14 +11,17 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from leveret.engine.values.time_slice import TimeSlice
 
 RUN_ALL_SLICE_NS: Final = 1_000_000
 """Nanoseconds of a slice where no event loop waits."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Work(ABC):
-    """A piece of work that can be interrupted."""
+    """A piece of work that can be interrupted. Modules that are not compiled derive from it, too."""
 
     @abstractmethod
     def run(self, time_slice: TimeSlice) -> bool:
