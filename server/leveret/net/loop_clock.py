@@ -1,6 +1,7 @@
 """The engine's clock and timers, driven by the event loop.
 
-Timers are due by the time that elapses. What the wall clock is set to meanwhile is noted.
+Timers are due by the time that elapses. They ring for a time slice in each iteration of the loop,
+however many of them are due. What the wall clock is set to meanwhile is noted.
 """
 
 import asyncio
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from leveret.engine.broker import Broker
+from leveret.limits import SLICE_NS
 from leveret.logging import get_logger
 from leveret.net.loop_scheduler import LoopScheduler
 from leveret.net.wall_clock import now_ms, wall_clock_ms
@@ -79,8 +81,10 @@ class LoopClock:
     def _run_due(self) -> None:
         self._handle = None
         self._clock.advance_to(self._now())
+        time_slice = self._broker.time_slice
+        time_slice.begin(SLICE_NS)
         try:
-            self._timers.run(self._clock.now)
+            self._timers.run(self._clock.now, time_slice)
         finally:
             self._scheduler.request_iteration()
             self._arm()

@@ -64,10 +64,10 @@ class World:
         """Let time pass, and the callbacks run that are due."""
         self.wall_ms += milliseconds
         self.process_ms += milliseconds
-        due = [callback for at, callback in self._due if at <= self.process_ms]
-        self._due = [each for each in self._due if each[0] > self.process_ms]
-        for callback in due:
-            callback()
+        while due := [callback for at, callback in self._due if at <= self.process_ms]:
+            self._due = [each for each in self._due if each[0] > self.process_ms]
+            for callback in due:
+                callback()
         self.clock.tick()
 
     def forget_callbacks(self) -> None:

@@ -12,6 +12,8 @@ from typing import Final
 
 from mypy_extensions import i64
 
+from leveret.engine.values.time_slice import TimeSlice
+
 STALE_ENTRIES_MAX: Final = 64
 """Stale entries, of timers that were stopped or set anew, up to which the heap is not cleaned,
 whatever their share."""
@@ -75,26 +77,28 @@ class Timers:
             self._stale -= 1
         return 0
 
-    def run(self, now: i64) -> None:
-        """Ring every timer that is due. A timer that is set again for a time that is over rings in
-        the next run, so that this one ends."""
-        rung: list[Timer] = []
-        while self._heap and self._heap[0][0] <= now:
-            due, _, timer = heappop(self._heap)
-            if timer.due == due:
-                timer.due = 0
-                rung.append(timer)
-            else:
-                self._stale -= 1
-        count = 0
+    def run(self, now: i64, time_slice: TimeSlice | None = None) -> None:
+        """Ring the timers that are due, in the order in which they are due: as long as the time
+        slice lasts, or all. A timer that is set again for a time that is over rings in the next
+        run, so that this one ends. A timer that fails ends this run."""
+        newest = self._entries
+        set_again: list[tuple[int, int, Timer]] = []
         try:
-            for timer in rung:
-                count += 1
-                timer.ring()
+            while self._heap and self._heap[0][0] <= now:
+                entry = heappop(self._heap)
+                due, number, timer = entry
+                if timer.due != due:
+                    self._stale -= 1
+                elif number > newest:
+                    set_again.append(entry)
+                else:
+                    timer.due = 0
+                    timer.ring()
+                    if time_slice is not None and time_slice.is_over_now():
+                        break
         finally:
-            # A timer that fails ends this run; the others ring in the next one.
-            for timer in rung[count:]:
-                self.set(timer, now)
+            for entry in set_again:
+                heappush(self._heap, entry)
 
     def _clean(self) -> None:
         """Drop the stale entries once they outnumber the others."""
