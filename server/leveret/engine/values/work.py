@@ -21,7 +21,7 @@ RUN_ALL_SLICE_NS: Final = 1_000_000
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Work(ABC):
-    """A piece of work that can be interrupted. Modules that are not compiled derive from it, too."""
+    """A piece of work that can be interrupted. What derives from it need not be compiled."""
 
     @abstractmethod
     def run(self, time_slice: TimeSlice) -> bool:
