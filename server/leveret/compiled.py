@@ -82,9 +82,11 @@ COMPILED: Final = (
     "leveret.engine.values.field_table",
     "leveret.engine.vhost",
     "leveret_storage.format.entries",
+    "leveret_storage.format.runs",
     "leveret_storage.recovery.log_scan",
     "leveret_storage.segments.position_ranges",
     "leveret_storage.segments.queue_journal",
+    "leveret_storage.segments.body_segment",
     "leveret_storage.segments.log_segment",
     "leveret_storage.segments.run_buffer",
     "leveret_storage.store.limits",
@@ -95,6 +97,7 @@ COMPILED: Final = (
     "leveret_storage.store.commits_in_flight",
     "leveret_storage.store.commit_log",
     "leveret_storage.store.queue_runs",
+    "leveret_storage.store.shared_bodies",
     "leveret_storage.store.log_emptier",
     "leveret_storage.store.compaction",
     "leveret_storage.recovery.recover",
@@ -102,6 +105,7 @@ COMPILED: Final = (
     "leveret_storage.recovery.run_finder",
     "leveret_storage.recovery.segment_scan",
     "leveret_storage.recovery.spill",
+    "leveret_storage.recovery.body_check",
     "leveret_storage.store.store",
 )
 

@@ -28,8 +28,8 @@ MAGIC = b"LEVERET\n"
 PRELUDE = struct.Struct(">8sHHI")
 RECORD = struct.Struct(">IIB")
 PAYLOAD_BYTES_MAX = 2**30
-MARK, BATCH, CHECKPOINT, RUN = 1, 16, 17, 18
-PERSISTENT, EXPIRES, LEFT_OUT = 1, 2, 4
+MARK, BATCH, CHECKPOINT, RUN, BODY, SHARED_RUN = 1, 16, 17, 18, 20, 21
+PERSISTENT, EXPIRES, LEFT_OUT, ELSEWHERE = 1, 2, 4, 8
 PRIORITY_SHIFT = 48
 
 
@@ -98,6 +98,19 @@ class Blob:
                 yield found
             offset += RECORD.size + len(found[1])
 
+    def bodies(self) -> Iterator[tuple[int, bytes]]:
+        """The bodies of a body segment, with the offsets of their records."""
+        offset = self.start
+        while offset < len(self.data):
+            found = self.record_at(offset)
+            if found is None:
+                return
+            if found[0] == BODY:
+                yield offset, found[1]
+            elif found[0] != MARK:
+                raise Unknown(f"{self.name}: record of kind {found[0]}")
+            offset += RECORD.size + len(found[1])
+
 
 # --- what is stored ---------------------------------------------------------------------------
 
@@ -105,9 +118,11 @@ class Blob:
 class Message:
     """A stored message; `flags` alone for one that is left out."""
 
-    def __init__(self, cursor: Cursor) -> None:
+    def __init__(self, cursor: Cursor, bodies: dict[int, dict[int, bytes]] | None = None) -> None:
+        """`bodies` are those of each body segment, by offset; None where none may be named."""
         self.flags = cursor.number(1)
-        if self.flags & ~(PERSISTENT | EXPIRES | LEFT_OUT):
+        known = PERSISTENT | EXPIRES | LEFT_OUT
+        if self.flags & ~(known if bodies is None else known | ELSEWHERE):
             raise Unknown(f"flags {self.flags:#x}")
         if self.flags == LEFT_OUT:
             return
@@ -116,7 +131,13 @@ class Message:
         route, header, body = cursor.number(2), cursor.number(4), cursor.number(4)
         self.route = cursor.take(route)
         self.header = cursor.take(header)
-        self.body = cursor.take(body)
+        if bodies is None or self.flags & ELSEWHERE == 0:
+            self.body = cursor.take(body)
+            return
+        # Where its body segment is not there, the message was settled.
+        self.body = bodies.get(cursor.number(8), {}).get(cursor.number(8), bytes(body))
+        if len(self.body) != body:
+            raise Broken("a body of another size than the message says")
 
 
 class Journal:
@@ -148,6 +169,10 @@ class Store:
             raise Unknown(f"fields of the head: {sorted(owner)}")
         self.node = owner["node"]
         blobs = sorted((directory / "blobs").iterdir())
+        self.bodies: dict[int, dict[int, bytes]] = {}
+        for path in blobs:
+            if path.name.startswith("bodies-"):
+                self.bodies[int(path.name.split("-")[1])] = dict(Blob(path, 6).bodies())
         for path in blobs:
             if path.name.startswith("log-"):
                 self.read_log(Blob(path, 2))
@@ -155,9 +180,9 @@ class Store:
             if path.name.startswith("queue-"):
                 journal = self.journals.get(int(path.name.split("-")[1]))
                 for kind, payload in Blob(path, 3).records():
-                    if kind != RUN:
+                    if kind not in (RUN, SHARED_RUN):
                         raise Unknown(f"{path.name}: record of kind {kind}")
-                    self.read_run(Cursor(payload), journal)
+                    self.read_run(Cursor(payload), journal, kind == SHARED_RUN)
 
     def journal(self, number: int) -> Journal:
         return self.journals.setdefault(number, Journal())
@@ -206,13 +231,18 @@ class Store:
         else:
             raise Unknown(f"entry of kind {kind}")
 
-    def read_run(self, cursor: Cursor, journal: Journal | None) -> None:
+    def read_run(self, cursor: Cursor, journal: Journal | None, shared: bool) -> None:
         first, count, persistent = cursor.number(8), cursor.number(4), cursor.number(4)
         body_bytes = cursor.number(8)
         if crc32(cursor.data[:24]) != cursor.number(4):
             raise Broken("a wrong CRC at the beginning of a run")
+        if shared:
+            segments = cursor.take(4)
+            segments += cursor.take(24 * int.from_bytes(segments, "big"))
+            if crc32(segments) != cursor.number(4):
+                raise Broken("a wrong CRC of the body segments of a run")
         for position in range(first, first + count):
-            message = Message(cursor)
+            message = Message(cursor, self.bodies if shared else None)
             if message.flags & PERSISTENT:
                 persistent -= 1
                 body_bytes -= len(message.body)

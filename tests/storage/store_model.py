@@ -6,10 +6,10 @@ the same form.
 
 from typing import Any, NamedTuple, TypeAlias
 
-from leveret_storage.format.entries import StoredMessage, read_run
+from leveret_storage.format.entries import StoredMessage
 from leveret_storage.recovery.recover import Recovery
 from leveret_storage.recovery.recovered_queue import LoggedMessages
-from leveret_storage.segments.segment_writer import read_record
+from leveret_storage.segments.queue_journal import read_messages
 from tests.storage.faulty import FaultyMedium
 
 Operation: TypeAlias = tuple[Any, ...]
@@ -107,8 +107,8 @@ def read_out(medium: FaultyMedium, recovery: Recovery) -> Found:
                     (at, fields_of(each)) for at, each in enumerate(part.messages, part.first)
                 ]
                 continue
-            name, offset, size = part.segment.name, int(part.offset), int(part.size)
-            stored = read_run(read_record(medium, name, offset, size))
+            stored, missing = read_messages(medium, part, [part])
+            assert not missing, f"queue {number}: no bodies for {missing}"
             for first, end in part.live:
                 part_messages = stored[first - int(part.first) : end - int(part.first)]
                 found += [(at, fields_of(each)) for at, each in enumerate(part_messages, first)]

@@ -71,6 +71,8 @@ class World:
         self.log_segment_bytes = log_segment_bytes or choose((1, 200, 600, 3000, 10**6))
         self.queue_segment_bytes = queue_segment_bytes or choose((1, 150, 500, 10**6))
         self.log_segments_max = choose((2, 3, 10**6))
+        self.body_segment_bytes = choose((1, 100, 10**6))
+        self.shared_body_bytes = choose((1, 10, 5000, 10**6))
         self.preallocation_bytes = (1, 100, 1000)[seed % 3]
         self.medium = FaultyMedium(seed, faults=self._faults(), commits_in_flight_max=in_flight)
         self.in_flight = in_flight
@@ -176,6 +178,8 @@ class World:
                 self.queue_segment_bytes,
                 self.log_segments_max,
                 self.preallocation_bytes,
+                self.body_segment_bytes,
+                self.shared_body_bytes,
             ),
         )
         for number, recovered in recovery.queues.items():

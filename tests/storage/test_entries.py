@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from librt.strings import BytesWriter
 
 from leveret_storage.errors import Damaged, UnknownFormat
-from leveret_storage.format import entries
+from leveret_storage.format import entries, runs
 from leveret_storage.format.entries import Checkpoint, Entry, StoredMessage
 
 QUEUE = st.integers(0, 2**31 - 1)
@@ -83,35 +83,35 @@ def test_an_entry_of_an_unknown_kind_is_no_damage() -> None:
 
 
 def test_a_message_with_an_unknown_flag_is_no_damage() -> None:
-    whole = bytearray(b"".join(entries.run(0, [StoredMessage(b"", b"", b"", True)])))
+    whole = bytearray(b"".join(runs.run(0, [StoredMessage(b"", b"", b"", True)])))
     for flags in range(8, 256):
-        whole[entries.RUN_HEADER_BYTES] = flags
+        whole[runs.RUN_HEADER_BYTES] = flags
         with pytest.raises(UnknownFormat, match=f"a message with flags {flags:#x}, which this"):
-            entries.read_run(bytes(whole))
+            runs.read_run(bytes(whole))
 
 
 def test_a_message_with_flags_that_mean_nothing_is_damaged() -> None:
-    whole = bytearray(b"".join(entries.run(0, [StoredMessage(b"", b"", b"", True)])))
-    whole[entries.RUN_HEADER_BYTES] = 5
+    whole = bytearray(b"".join(runs.run(0, [StoredMessage(b"", b"", b"", True)])))
+    whole[runs.RUN_HEADER_BYTES] = 5
     with pytest.raises(Damaged, match="no flags of a message: 5"):
-        entries.read_run(bytes(whole))
+        runs.read_run(bytes(whole))
 
 
 @given(POSITION, st.lists(STORED, max_size=6))
 def test_a_run_is_read_as_it_was_written_and_cut_anywhere_is_damaged(
     first: int, messages: list[StoredMessage]
 ) -> None:
-    payload = b"".join(entries.run(first, messages))
-    header = entries.read_run_header(payload)
+    payload = b"".join(runs.run(first, messages))
+    header = runs.read_run_header(payload)
     persistent = [each for each in messages if each.persistent]
     bodies = sum(len(each.body) for each in persistent)
     assert header == (first, len(messages), len(persistent), bodies)
-    assert list(map(parts, entries.read_run(payload))) == list(map(parts, messages))
+    assert list(map(parts, runs.read_run(payload))) == list(map(parts, messages))
     for size in range(len(payload)):
         with pytest.raises(Damaged):
-            entries.read_run(payload[:size])
+            runs.read_run(payload[:size])
     with pytest.raises(Damaged, match="behind the last"):
-        entries.read_run(payload + b"\0")
+        runs.read_run(payload + b"\0")
 
 
 CHECKPOINT = st.builds(

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from leveret.engine.restore import rewritten
 from leveret_storage.errors import Damaged
-from leveret_storage.format.entries import read_run
 from leveret_storage.format.record_reader import Record, RecordReader
 from leveret_storage.format.record_writer import encode_mark
 from leveret_storage.medium import Medium
@@ -21,7 +20,8 @@ from leveret_storage.recovery.inspection import inspect
 from leveret_storage.recovery.recover import Recovery, recover
 from leveret_storage.recovery.recovered_queue import LoggedMessages
 from leveret_storage.recovery.salvage import salvage
-from leveret_storage.segments.segment_writer import queue_numbers, read_record
+from leveret_storage.segments.queue_journal import read_messages
+from leveret_storage.segments.segment_writer import queue_numbers
 from tests.storage.faulty import Crashed, Fault, FaultyMedium
 from tests.storage.owning import put, take
 from tests.support.brokers import BrokerError, Leveret
@@ -54,8 +54,7 @@ def messages(medium: Medium, found: Recovery) -> Messages:
                 for position, stored in enumerate(item.messages, item.first):
                     here.append((position, stored.route, stored.body))
                 continue
-            payload = read_record(medium, item.segment.name, int(item.offset), int(item.size))
-            stored_run = read_run(payload)
+            stored_run, _ = read_messages(medium, item, [item])
             for first, end in item.live:
                 for position in range(first, end):
                     stored = stored_run[position - int(item.first)]

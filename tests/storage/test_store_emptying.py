@@ -1,10 +1,10 @@
 """How long the commit log gets, and that nothing is lost when segments of it are deleted."""
 
-from leveret_storage.format.entries import StoredMessage, read_run
+from leveret_storage.format.entries import StoredMessage
 from leveret_storage.recovery.recover import recover
 from leveret_storage.recovery.recovered_queue import LoggedMessages
-from leveret_storage.segments.queue_journal import QUEUE_SEGMENT_BYTES, QueueJournal
-from leveret_storage.segments.segment_writer import log_number, read_record
+from leveret_storage.segments.queue_journal import QUEUE_SEGMENT_BYTES, QueueJournal, read_messages
+from leveret_storage.segments.segment_writer import log_number
 from leveret_storage.store.limits import LOG_SEGMENT_BYTES, LOG_SEGMENTS_MAX
 from tests.storage.faulty import FaultyMedium
 from tests.storage.store_owner import Owner
@@ -49,8 +49,7 @@ def _bodies(two: TwoQueues, queue: QueueJournal) -> list[bytes]:
         if isinstance(item, LoggedMessages):
             bodies += [message.body for message in item.messages]
             continue
-        payload = read_record(medium, item.segment.name, int(item.offset), int(item.size))
-        messages = read_run(payload)
+        messages, _ = read_messages(medium, item, [item])
         for first, end in item.live:
             bodies += [m.body for m in messages[first - item.first : end - item.first]]
     return bodies

@@ -18,7 +18,7 @@ from leveret.datadir.read import read_contents
 from leveret.engine.persistence.definitions import KINDS, QueueDeclared, decode, encode
 from leveret.engine.queues.delayed_store import DelayedStore
 from leveret_storage.errors import Damaged, UnknownFormat
-from leveret_storage.format import entries
+from leveret_storage.format import entries, runs
 from leveret_storage.format.entries import StoredDefinition, StoredMessage
 from leveret_storage.format.file_header import (
     FORMAT_VERSION,
@@ -247,10 +247,8 @@ def test_it_ends_every_command_and_changes_nothing(data: Path, case: Callable[[P
 def test_a_flag_in_a_run_is_found_by_everything_that_reads_the_run(data: Path) -> None:
     """A start does not read it, so FORMAT.md has a new version for a new flag."""
     path = newest_run_segment(data)
-    payload = bytearray(
-        b"".join(entries.run(10**6, [StoredMessage(b"\0\0", bytes(14), b"", True)]))
-    )
-    payload[entries.RUN_HEADER_BYTES] = 0x41
+    payload = bytearray(b"".join(runs.run(10**6, [StoredMessage(b"\0\0", bytes(14), b"", True)])))
+    payload[runs.RUN_HEADER_BYTES] = 0x41
     offset = append(path, entries.RUN, bytes(payload))
     before = state_of(data)
 
@@ -271,10 +269,8 @@ def test_a_flag_in_a_run_of_a_delayed_store_changes_nothing(data: Path) -> None:
     sinks = read_contents(DirectorySnapshot(data), refuse).sinks
     number = min(each for each, sink in sinks.items() if isinstance(sink, DelayedStore))
     path = max((data / "blobs").glob(f"queue-{number:010}-*"))
-    payload = bytearray(
-        b"".join(entries.run(10**6, [StoredMessage(b"\0\0", bytes(14), b"", True)]))
-    )
-    payload[entries.RUN_HEADER_BYTES] = 0x41
+    payload = bytearray(b"".join(runs.run(10**6, [StoredMessage(b"\0\0", bytes(14), b"", True)])))
+    payload[runs.RUN_HEADER_BYTES] = 0x41
     offset = append(path, entries.RUN, bytes(payload))
     before = state_of(data)
 

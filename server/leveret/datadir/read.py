@@ -15,7 +15,6 @@ from leveret.engine.queues.priority_backlog import within_priority
 from leveret.engine.routing.sink import Sink
 from leveret.engine.vhost import VirtualHost
 from leveret_storage.errors import Damaged, ReadFailed, StorageError, UnknownFormat
-from leveret_storage.format.entries import read_run
 from leveret_storage.format.record_reader import Damage
 from leveret_storage.media.filesystem import FilesystemMedium
 from leveret_storage.medium import Medium
@@ -24,7 +23,8 @@ from leveret_storage.recovery.inspection import Inspection, inspect
 from leveret_storage.recovery.log_end import NOT_NOTED
 from leveret_storage.recovery.recover import recover
 from leveret_storage.recovery.recovered_queue import LoggedMessages, RecoveredQueue
-from leveret_storage.segments.segment_writer import log_number, queue_numbers, read_record
+from leveret_storage.segments.queue_journal import read_messages
+from leveret_storage.segments.segment_writer import log_number, queue_numbers
 
 ReportDamage = Callable[[Damage], None]
 
@@ -148,12 +148,11 @@ def queue_messages(
                 yield plain_message(vhost, queue, position, message)
             continue
         try:
-            payload = read_record(
-                contents.medium, item.segment.name, int(item.offset), int(item.size)
-            )
-            messages = read_run(payload)
-        except UnknownFormat as error:
-            raise error.at(item.segment.name, int(item.offset)) from None
+            messages, missing = read_messages(contents.medium, item, [item])
+            if missing:
+                raise Damaged(f"{item.segment.name}: the body of message {missing[0]} is missing")
+        except UnknownFormat:
+            raise
         except StorageError as error:
             unread(error)
             continue

@@ -1,7 +1,7 @@
-"""The payloads of records: batches and checkpoints of the write-ahead log, runs of queue segments.
+"""The payloads of records of the write-ahead log: batches and checkpoints.
 
 A batch is one group commit, a sequence of entries, so that it is durable as a whole or not at all.
-A run is a sequence of messages of one queue. FORMAT.md describes both byte for byte.
+FORMAT.md describes it byte for byte. Runs, whose messages have the same bytes, are in runs.py.
 """
 
 from typing import Final, NamedTuple
@@ -15,10 +15,9 @@ from librt.strings import (
     write_i32_be,
     write_i64_be,
 )
-from mypy_extensions import i16, i32, i64, mypyc_attr
+from mypy_extensions import i16, i32, i64, mypyc_attr, u8
 
 from leveret_storage.errors import Damaged, UnknownFormat, not_known
-from leveret_storage.format.crc import crc32
 
 MESSAGE: Final = 1
 SETTLED: Final = 2
@@ -30,30 +29,44 @@ QUEUE: Final = 5
 BATCH: Final = 16
 CHECKPOINT: Final = 17
 RUN: Final = 18
+BODY: Final = 20
+SHARED_RUN: Final = 21
 """Kinds of records."""
 
-RECORD_KINDS: Final = (BATCH, CHECKPOINT, RUN)
+RECORD_KINDS: Final = (BATCH, CHECKPOINT, RUN, BODY, SHARED_RUN)
+
+RUN_KINDS: Final = (RUN, SHARED_RUN)
+"""Kinds of records of a queue segment."""
 
 PERSISTENT: Final = 1
 TIMED: Final = 2
 LEFT_OUT: Final = 4
+ELSEWHERE: Final = 8
 FLAGS: Final = PERSISTENT | TIMED | LEFT_OUT
 """Flags of a message: it is persistent; it has the time at which it expires; it is left out of its
-run, so that nothing else follows."""
+run, so that nothing else follows; its body is in a body segment, which only a shared run says."""
 
-RUN_HEADER_BYTES: Final = 28
-"""Bytes of the fields before the messages of a run: its first position, its messages, its
-persistent messages, the bytes of their bodies, and a CRC of these."""
-
-RUN_CHECKED_BYTES: Final = 24
-"""Bytes that this CRC covers."""
 
 REFERRED_BYTES: Final = 4096
 """Bytes of a body from which on it is written from where it is, and not copied: about here a copy
 costs more than another part of a gathering write."""
 
+
 TARGETS_MAX: Final = 0x7FFF
 """Queues that one entry can name. A message to more queues has several entries."""
+
+
+@mypyc_attr(acyclic=True)
+class BodyPlace:
+    """Where the body of a message is that several queues hold: its record in a body segment."""
+
+    def __init__(self, blob: i64, offset: i64, size: i64) -> None:
+        self.blob = blob
+        """The number of the body segment; 0 while the body is in none."""
+        self.offset = offset
+        """Where its record begins; -1 until it is written."""
+        self.size = size
+        """Bytes of the body."""
 
 
 @mypyc_attr(acyclic=True)
@@ -80,20 +93,22 @@ class StoredMessage:
         """When it came into its queues."""
         self.expires_at = expires_at
         """When it expires; 0 is never."""
+        self.place: BodyPlace | None = None
+        """Where its body is written once for all runs that it is in; None if each run has it."""
+
+    def share(self) -> None:
+        """Have its body written once, however many runs it is in."""
+        if self.place is None:
+            self.place = BodyPlace(0, -1, len(self.body))
+
+    def body_bytes(self) -> int:
+        """Bytes of its body, in memory or not."""
+        place = self.place
+        return len(self.body) if place is None else int(place.size)
 
 
 ABSENT: Final = StoredMessage(b"", b"", b"", False)
 """Stands in a run for a message that was settled and is left out."""
-
-
-class RunHeader(NamedTuple):
-    """The fields of a run before its messages."""
-
-    first: int
-    messages: int
-    persistent: int
-    body_bytes: int
-    """Bytes of the bodies of the persistent messages."""
 
 
 class StoredDefinition(NamedTuple):
@@ -193,79 +208,22 @@ def write_stored(out: BytesWriter, message: StoredMessage) -> None:
 
 def write_stored_head(out: BytesWriter, message: StoredMessage) -> None:
     """Write a message up to its body, which has to follow."""
+    _write_head(out, message, 0, len(message.body))
+
+
+def _write_head(out: BytesWriter, message: StoredMessage, flags: i64, body_bytes: i64) -> None:
     route, header, expires_at = message.route, message.header, message.expires_at
-    flags = PERSISTENT if message.persistent else 0
-    out.append(flags if expires_at == 0 else flags | TIMED)
+    if message.persistent:
+        flags |= PERSISTENT
+    out.append(u8(flags if expires_at == 0 else flags | TIMED))
     write_i64_be(out, message.arrived)
     if expires_at != 0:
         write_i64_be(out, expires_at)
     write_i16_be(out, i16(len(route)))
     write_i32_be(out, i32(len(header)))
-    write_i32_be(out, i32(len(message.body)))
+    write_i32_be(out, i32(body_bytes))
     out.write(route)
     out.write(header)
-
-
-def read_run_header(payload: bytes) -> RunHeader:
-    """The fields of a run before its messages.
-
-    :raises Damaged: if they are cut, or their CRC is wrong.
-    """
-    if len(payload) < RUN_HEADER_BYTES:
-        raise Damaged("a run of messages is cut")
-    if _run_check(payload[:RUN_CHECKED_BYTES]) != payload[RUN_CHECKED_BYTES:RUN_HEADER_BYTES]:
-        raise Damaged("the CRC at the beginning of a run is wrong")
-    return RunHeader(
-        int(read_i64_be(payload, 0)),
-        int(read_i32_be(payload, 8)),
-        int(read_i32_be(payload, 12)),
-        int(read_i64_be(payload, 16)),
-    )
-
-
-def _run_check(header: bytes) -> bytes:
-    return crc32(header).to_bytes(4, "big")
-
-
-def read_run(payload: bytes) -> list[StoredMessage]:
-    """The messages of a run, in order; ABSENT for one that is left out.
-
-    :raises Damaged: if they do not end where the payload does.
-    :raises UnknownFormat: if one has a flag that is not known.
-    """
-    count = read_run_header(payload).messages
-    found: list[StoredMessage] = []
-    reader = Reader(payload, RUN_HEADER_BYTES)
-    while count > 0:
-        count -= 1
-        found.append(reader.message())
-    if reader.at != len(payload):
-        raise Damaged("bytes behind the last message of a run")
-    return found
-
-
-def persistent_positions(payload: bytes) -> tuple[list[tuple[int, int]], int]:
-    """The positions of the persistent messages of a run, as half-open ranges in order, and the
-    number of messages that are left out.
-
-    :raises Damaged: if the run is cut.
-    :raises UnknownFormat: if a message has a flag that is not known.
-    """
-    header = read_run_header(payload)
-    left_out = 0
-    found: list[tuple[int, int]] = []
-    reader = Reader(payload, RUN_HEADER_BYTES)
-    for position in range(header.first, header.first + header.messages):
-        flags = reader.skip_message()
-        if flags & LEFT_OUT:
-            left_out += 1
-        if flags & PERSISTENT == 0:
-            continue
-        if found and found[-1][1] == position:
-            found[-1] = (found[-1][0], position + 1)
-        else:
-            found.append((position, position + 1))
-    return found, left_out
 
 
 def read_entries(payload: bytes, at: int = 0) -> list[Entry]:
@@ -308,6 +266,8 @@ class Reader:
     def __init__(self, data: bytes, at: int) -> None:
         self.data = data
         self.at: i64 = at
+        self.shared = False
+        """Whether bodies may be elsewhere: in a shared run."""
 
     def _advance(self, size: i64) -> i64:
         at = self.at
@@ -345,14 +305,18 @@ class Reader:
         arrived = self.longlong()
         expires_at = self.longlong() if flags & TIMED else 0
         route, header, body = self.short(), self.long(), self.long()
-        return StoredMessage(
+        message = StoredMessage(
             self.octets(route),
             self.octets(header),
-            self.octets(body),
+            b"" if flags & ELSEWHERE else self.octets(body),
             flags & PERSISTENT != 0,
             arrived,
             expires_at,
         )
+        if flags & ELSEWHERE:
+            blob = self.longlong()
+            message.place = BodyPlace(blob, self.longlong(), body)
+        return message
 
     def skip_message(self) -> int:
         """Skip a message, and return its flags."""
@@ -363,48 +327,26 @@ class Reader:
         route, header, body = self.short(), self.long(), self.long()
         self._advance(route)
         self._advance(header)
-        self._advance(body)
+        self._advance(16 if flags & ELSEWHERE else body)
         return flags
 
     def _flags(self) -> int:
         flags = self.octet()
         if flags > LEFT_OUT:
-            if flags & ~FLAGS:
+            known = FLAGS | ELSEWHERE if self.shared else FLAGS
+            if flags & ~known == 0 and flags & LEFT_OUT == 0:
+                return flags
+            if flags & ~known:
                 raise UnknownFormat(not_known(f"a message with flags {flags:#x}"))
             raise Damaged(f"no flags of a message: {flags}")
         return flags
 
 
-def run(first: i64, messages: list[StoredMessage]) -> list[bytes]:
-    """The payload of a run: messages with consecutive positions, ABSENT for those left out. Large
-    bodies are parts of their own, so that they are not copied."""
-    parts: list[bytes] = []
-    persistent = 0
-    body_bytes: i64 = 0
-    for message in messages:
-        if message.persistent:
-            persistent += 1
-            body_bytes += len(message.body)
-    out = BytesWriter()
-    write_i64_be(out, first)
-    write_i32_be(out, i32(len(messages)))
-    write_i32_be(out, i32(persistent))
-    write_i64_be(out, body_bytes)
-    out.write(_run_check(out.getvalue()))
-    absent = ABSENT
-    for message in messages:
-        if message is absent:
-            out.append(LEFT_OUT)
-        elif len(message.body) < REFERRED_BYTES:
-            write_stored(out, message)
-        else:
-            write_stored_head(out, message)
-            parts.append(out.getvalue())
-            parts.append(message.body)
-            out.truncate(0)
-    if len(out):
-        parts.append(out.getvalue())
-    return parts
+def write_elsewhere(out: BytesWriter, message: StoredMessage, place: BodyPlace) -> None:
+    """Write a message whose body is in a body segment."""
+    _write_head(out, message, ELSEWHERE, place.size)
+    write_i64_be(out, place.blob)
+    write_i64_be(out, place.offset)
 
 
 class Checkpoint(NamedTuple):

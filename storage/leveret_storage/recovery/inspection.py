@@ -7,13 +7,15 @@ A start reads only the beginnings of runs; `leveret log check` and a salvage nee
 from dataclasses import dataclass, field
 
 from leveret_storage.errors import Damaged, ReadFailed, UnknownFormat
-from leveret_storage.format import entries
+from leveret_storage.format import entries, runs
 from leveret_storage.format.file_header import RECORD_HEADER_BYTES
 from leveret_storage.format.record_reader import Damage, Record, RecordReader, Torn
 from leveret_storage.medium import Medium
 from leveret_storage.segments.segment_writer import (
+    BODIES_KIND,
     LOG_KIND,
     QUEUE_KIND,
+    bodies_number,
     check_blob_kind,
     log_number,
     queue_numbers,
@@ -66,7 +68,8 @@ def inspect(medium: Medium) -> Inspection:
 def _inspect_blob(medium: Medium, name: str) -> BlobReport:
     numbers = queue_numbers(name)
     report = BlobReport(name, None if numbers is None else numbers[0], medium.size(name))
-    is_known = numbers is not None or log_number(name) is not None
+    is_bodies = bodies_number(name) is not None
+    is_known = numbers is not None or is_bodies or log_number(name) is not None
     try:
         reader = RecordReader(medium, name)
     except ReadFailed:
@@ -78,7 +81,7 @@ def _inspect_blob(medium: Medium, name: str) -> BlobReport:
     if not is_known:
         report.damages.append(Damage(name, 0, report.size, "no blob has such a name"))
         return report
-    expected = LOG_KIND if numbers is None else QUEUE_KIND
+    expected = BODIES_KIND if is_bodies else LOG_KIND if numbers is None else QUEUE_KIND
     if reader.header is not None and reader.header.kind != expected:
         why = f"a blob of kind {reader.header.kind}, where its name says {expected}"
         report.damages.append(Damage(name, 0, reader.header.size, why))
@@ -88,7 +91,10 @@ def _inspect_blob(medium: Medium, name: str) -> BlobReport:
             report.records += 1
             continue
         try:
-            _check(report, record)
+            if is_bodies:
+                entries.check_record_kind(record.kind, (entries.BODY,), "a body segment")
+            else:
+                _check(report, record)
         except Damaged as error:
             end = record.offset + RECORD_HEADER_BYTES + len(record.payload)
             report.damages.append(Damage(name, record.offset, end, str(error)))
@@ -106,8 +112,8 @@ def _check(report: BlobReport, record: Record) -> None:
     :raises UnknownFormat: if a newer program wrote them.
     """
     if report.queue is not None:
-        entries.check_record_kind(record.kind, (entries.RUN,), "a queue segment")
-        _check_run(report, record.payload)
+        entries.check_record_kind(record.kind, entries.RUN_KINDS, "a queue segment")
+        _check_run(report, record)
         return
     entries.check_record_kind(record.kind, (entries.BATCH, entries.CHECKPOINT), "a log segment")
     if record.kind == entries.CHECKPOINT:
@@ -120,15 +126,17 @@ def _check(report: BlobReport, record: Record) -> None:
         _check_batch(report, entries.read_entries(record.payload))
 
 
-def _check_run(report: BlobReport, payload: bytes) -> None:
-    header = entries.read_run_header(payload)
-    messages = entries.read_run(payload)
+def _check_run(report: BlobReport, record: Record) -> None:
+    header = runs.read_run_header(record.payload)
+    if record.kind == entries.SHARED_RUN:
+        runs.read_body_spans(record.payload)
+    messages = runs.read_run(record.payload, record.kind)
     persistent = sum(message.persistent for message in messages)
     if not messages or header.first < 0:
         raise Damaged(f"a run of {len(messages)} messages from position {header.first}")
     if persistent != header.persistent:
         raise Damaged(f"a run with {persistent} persistent messages that says {header.persistent}")
-    body_bytes = sum(len(message.body) for message in messages if message.persistent)
+    body_bytes = sum(message.body_bytes() for message in messages if message.persistent)
     if body_bytes != header.body_bytes:
         raise Damaged(f"a run with bodies of {body_bytes} bytes that says {header.body_bytes}")
     report.messages += sum(message is not entries.ABSENT for message in messages)

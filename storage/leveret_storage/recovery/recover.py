@@ -21,13 +21,17 @@ from leveret_storage.format import entries
 from leveret_storage.format.entries import Entry, StoredDefinition
 from leveret_storage.format.record_reader import Damage, Record, RecordReader, Torn, describe
 from leveret_storage.medium import Medium
+from leveret_storage.recovery.body_check import leave_out, positions_without_body
 from leveret_storage.recovery.log_end import NOT_NOTED, LogEnd, find_lost_log
 from leveret_storage.recovery.log_scan import scan_batch
 from leveret_storage.recovery.recovered_queue import RecoveredQueue, memory_bytes
 from leveret_storage.recovery.segment_scan import FoundSegment, scan_segment
-from leveret_storage.recovery.spill import spill
+from leveret_storage.recovery.spill import SpilledBodies, spill
+from leveret_storage.segments.body_segment import SHARED_BODY_BYTES
 from leveret_storage.segments.position_ranges import RangeSet
+from leveret_storage.segments.queue_journal import Run
 from leveret_storage.segments.segment_writer import (
+    bodies_number,
     check_blob_kind,
     log_name,
     log_number,
@@ -124,6 +128,9 @@ class _Recoverer:
         self._unknown: list[str] = []
         self._foreign = sorted(medium.foreign_names())
         self._segments: list[FoundSegment] = []
+        self._spilled_bodies: SpilledBodies | None = None
+        self._body_segments: frozenset[int] = frozenset()
+        """The numbers of the body segments that are there."""
         self._flushed: dict[int, RangeSet] = {}
         """By queue, the positions of the runs that a sync is known to have covered."""
         self._unproven: list[tuple[int, list[Entry]]] = []
@@ -134,7 +141,10 @@ class _Recoverer:
         names = self._medium.list()
         log = sorted(one for name in names if (one := log_number(name)) is not None)
         segments = sorted(found for name in names if (found := queue_numbers(name)) is not None)
-        self._next_blob = max(self._log_end.number, *log, *[each for _, each in segments], 0) + 1
+        bodies = [one for name in names if (one := bodies_number(name)) is not None]
+        self._body_segments = frozenset(bodies)
+        numbers = [*log, *[each for _, each in segments], *bodies]
+        self._next_blob = max(self._log_end.number, *numbers, 0) + 1
         for queue, number in segments:
             self._read_segment(queue, number)
         for number in log:
@@ -144,8 +154,13 @@ class _Recoverer:
             self._on_damage(lost)
         for name in sorted(names):
             if log_number(name) is None and queue_numbers(name) is None:
+                if bodies_number(name) is not None:
+                    self._check_body_segment(name)
+                    continue
                 self._check_foreign(name)
         self._attach_segments()
+        if self._spilled_bodies is not None:
+            self._spilled_bodies.close()
         for recovered in self._queues.values():
             recovered.arrange()
         return Recovery(
@@ -162,6 +177,14 @@ class _Recoverer:
             self._complete,
         )
 
+    def _check_body_segment(self, name: str) -> None:
+        reader = RecordReader(self._medium, name)
+        check_blob_kind(name, reader.header)
+        if self._thorough:
+            for record in reader:
+                if isinstance(record, Damage):
+                    self._on_damage(record)
+
     def _check_foreign(self, name: str) -> None:
         """Check that a blob with a name of another kind is none that a newer program wrote."""
         self._foreign.append(name)
@@ -176,7 +199,7 @@ class _Recoverer:
         found = scan_segment(self._medium, queue, number, self._on_damage, self._thorough)
         flushed = self._flushed.setdefault(queue, RangeSet())
         for run in found.runs:
-            if run.offset < found.durable:
+            if run.offset < found.durable and self._has_bodies(found, run):
                 for first, end in run.live:
                     flushed.add(first, end)
         self._segments.append(found)
@@ -267,12 +290,16 @@ class _Recoverer:
             unproven_at = {at for entry in unproven for each, at in entry.queues if each == number}
             messages = {at: queue.logged[at] for at in queue.logged if at not in unproven_at}
             if sum(map(memory_bytes, messages.values())) > self._spill_bytes:
-                runs = spill(self._medium, number, self._next_blob, messages)
+                if self._spilled_bodies is None:
+                    self._spilled_bodies = SpilledBodies(self._medium, self._next_blob)
+                    self._body_segments |= {self._next_blob}
+                    self._next_blob += 1
+                runs = spill(self._medium, number, self._next_blob, messages, self._spilled_bodies)
                 self._next_blob += 1
                 if runs:
                     segment = runs[0].segment
                     durable = int(segment.size) + 1
-                    self._segments.append(FoundSegment(number, segment, runs, durable))
+                    self._segments.append(FoundSegment(number, segment, runs, durable, {}))
                     queue.logged = {
                         at: queue.logged[at] for at in queue.logged if at in unproven_at
                     }
@@ -294,6 +321,8 @@ class _Recoverer:
             for number, position in entry.queues:
                 queue = self._queue(number)
                 if position not in queue.settled:
+                    if len(entry.queues) > 1 and len(entry.message.body) >= SHARED_BODY_BYTES:
+                        entry.message.share()
                     queue.add_logged(position, entry.message)
                     if 0 < queue.logged_bytes_max < queue.logged_bytes:
                         self._over_limit[number] = queue
@@ -316,11 +345,36 @@ class _Recoverer:
     def _delete_queue(self, number: int) -> None:
         self._queues.pop(number, None)
 
+    def _has_bodies(self, found: FoundSegment, run: Run) -> bool:
+        """Whether all body segments are there that a run refers to."""
+        spans = found.bodies.get(run, [])
+        return self._body_segments.issuperset([span.blob for span in spans])
+
+    def _check_bodies(self, queue: RecoveredQueue, found: FoundSegment) -> None:
+        """Leave out the messages of shared runs whose body is lost; that is damage if the run is
+        durable and only it has the message."""
+        for blob in found.segment.body_spans.keys() - self._body_segments:
+            del found.segment.body_spans[blob]
+        for run in found.bodies:
+            proven = run.offset < found.durable
+            if proven and self._has_bodies(found, run) and not self._thorough:
+                continue
+            lost = positions_without_body(self._medium, run, queue.settled)
+            if not lost:
+                continue
+            leave_out(run, lost)
+            if proven and not queue.logged.keys() >= set(lost):
+                why = f"the bodies of {len(lost)} messages from position {lost[0]} are lost"
+                self._on_damage(
+                    Damage(run.segment.name, int(run.offset), int(run.offset + run.size), why)
+                )
+
     def _attach_segments(self) -> None:
         """Give the segments to their queues, which are known once the log was read."""
         for found in self._segments:
             queue = self._queues.get(found.queue)
             if queue is not None:
+                self._check_bodies(queue, found)
                 queue.add_segment(found.segment, found.runs, found.durable)
                 continue
             name = found.segment.name

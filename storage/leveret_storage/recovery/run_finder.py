@@ -9,9 +9,8 @@ read. The part behind the last mark has to be read record by record.
 from typing import Final, NamedTuple
 
 from leveret_storage.errors import Damaged, UnknownFormat
-from leveret_storage.format import entries
+from leveret_storage.format import entries, runs
 from leveret_storage.format.crc import crc32
-from leveret_storage.format.entries import RUN_HEADER_BYTES, RunHeader
 from leveret_storage.format.file_header import (
     HEADER_BYTES_MAX,
     MARK_KIND,
@@ -22,6 +21,7 @@ from leveret_storage.format.file_header import (
     crc_seed,
     decode_blob_header,
 )
+from leveret_storage.format.runs import RUN_HEADER_BYTES, BodySpan, RunHeader
 from leveret_storage.medium import Medium
 
 READ_BYTES: Final = 4096
@@ -37,6 +37,9 @@ class RunPlace(NamedTuple):
     size: int
     """Bytes of its record."""
     header: RunHeader
+    kind: int
+    bodies: list[BodySpan]
+    """The body segments that a shared run refers to."""
 
 
 def find_runs(medium: Medium, name: str) -> tuple[list[RunPlace], int]:
@@ -105,19 +108,27 @@ class _Finder:
         return True
 
     def _take_run(self, offset: int, length: int, kind: int, payload: bytes) -> bool:
-        if kind != entries.RUN or length < RUN_HEADER_BYTES:
+        if kind not in entries.RUN_KINDS or length < RUN_HEADER_BYTES:
             return False
         try:
-            header = entries.read_run_header(payload)
+            header = runs.read_run_header(payload)
+            bodies = self._body_spans(offset, length) if kind == entries.SHARED_RUN else []
         except Damaged:
             return False
-        self.places.append(RunPlace(offset, RECORD_HEADER_BYTES + length, header))
+        self.places.append(RunPlace(offset, RECORD_HEADER_BYTES + length, header, kind, bodies))
         return True
+
+    def _body_spans(self, offset: int, length: int) -> list[BodySpan]:
+        begin = offset + RECORD_HEADER_BYTES
+        size = RUN_HEADER_BYTES + runs.body_spans_bytes(self._read(begin, RUN_HEADER_BYTES + 4))
+        if size > length:
+            raise Damaged("the body segments of a run are cut")
+        return runs.read_body_spans(self._read(begin, size))
 
     def _read(self, offset: int, size: int) -> bytes:
         """Bytes of the segment, fewer at its end."""
         at = offset - self._read_offset
         if not 0 <= at <= len(self._read_data) - size:
-            self._read_data = self._medium.read(self._name, offset, READ_BYTES)
+            self._read_data = self._medium.read(self._name, offset, max(size, READ_BYTES))
             self._read_offset, at = offset, 0
         return self._read_data[at : at + size]

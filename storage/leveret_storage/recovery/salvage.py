@@ -3,6 +3,7 @@
 Nothing is written in place, so a segment with damage is replaced:
 
 - The runs of a damaged queue segment that can be read are copied to a new one.
+- Of a damaged body segment the bodies that can be read are copied to the runs that refer to them.
 - If any log segment is damaged, all of them are replaced by one. It begins with a checkpoint of
   what was found, and has every message that only the log has.
 
@@ -15,8 +16,8 @@ from typing import Final, NamedTuple
 
 from librt.strings import BytesWriter
 
-from leveret_storage.errors import Damaged, UnknownFormat
-from leveret_storage.format import entries
+from leveret_storage.errors import Damaged, NoSuchBlob, UnknownFormat
+from leveret_storage.format import entries, runs
 from leveret_storage.format.entries import StoredDefinition, StoredMessage
 from leveret_storage.format.file_header import (
     MARK_BYTES,
@@ -29,10 +30,12 @@ from leveret_storage.medium import Medium
 from leveret_storage.recovery.log_end import NOT_NOTED, LogEnd
 from leveret_storage.recovery.recover import Recovery, recover
 from leveret_storage.recovery.recovered_queue import LoggedMessages, RecoveredQueue
+from leveret_storage.segments.body_segment import read_body
 from leveret_storage.segments.segment_writer import (
     LOG_KIND,
     QUEUE_KIND,
     SegmentWriter,
+    bodies_number,
     log_name,
     log_number,
     queue_name,
@@ -93,12 +96,13 @@ def salvage(medium: Medium, rewrite: Rewrite, log_end: LogEnd = NOT_NOTED) -> Sa
     blob = found.next_blob
     replaced: list[str] = []
     damaged = sorted({damage.blob for damage in damages})
-    for name in damaged:
+    lost_bodies = frozenset(filter(None, map(bodies_number, damaged)))
+    for name in sorted({*damaged, *_referring_to(medium, lost_bodies)}):
         numbers = queue_numbers(name)
-        if name in found.unknown:
+        if name in found.unknown or bodies_number(name) is not None:
             replaced.append(name)
         elif numbers is not None:
-            _copy_runs(medium, name, queue_name(numbers[0], blob))
+            _copy_runs(medium, name, queue_name(numbers[0], blob), lost_bodies)
             replaced.append(name)
             blob += 1
     if any(log_number(name) is not None for name in damaged):
@@ -112,21 +116,64 @@ def salvage(medium: Medium, rewrite: Rewrite, log_end: LogEnd = NOT_NOTED) -> Sa
     return Salvage(lost, recover(medium))
 
 
-def _copy_runs(medium: Medium, name: str, copy: str) -> None:
-    """Copy the runs of a queue segment that can be read."""
+def _referring_to(medium: Medium, bodies: frozenset[int]) -> list[str]:
+    """The queue segments that refer to any of these body segments."""
+    names = [name for name in medium.list() if bodies and queue_numbers(name) is not None]
+    return [name for name in names if _refers(medium, name, bodies)]
+
+
+def _refers(medium: Medium, name: str, bodies: frozenset[int]) -> bool:
+    for record in RecordReader(medium, name):
+        if isinstance(record, Record) and record.kind == entries.SHARED_RUN:
+            try:
+                spans = runs.read_body_spans(record.payload)
+            except Damaged:
+                continue
+            if any(span.blob in bodies for span in spans):
+                return True
+    return False
+
+
+def _copy_runs(medium: Medium, name: str, copy: str, lost_bodies: frozenset[int]) -> None:
+    """Copy the runs of a queue segment that can be read, with the bodies that are in body segments
+    to be deleted."""
     writer = SegmentWriter(medium, copy, QUEUE_KIND)
     for record in RecordReader(medium, name):
         if isinstance(record, Record) and _is_run(record):
-            writer.append(record.kind, [record.payload])
+            writer.append(*_readable_part(medium, record, lost_bodies))
     writer.sync_and_mark()
 
 
 def _is_run(record: Record) -> bool:
     try:
-        entries.read_run(record.payload)
+        runs.read_run(record.payload, record.kind)
     except Damaged:
         return False
     return True
+
+
+def _readable_part(
+    medium: Medium, record: Record, lost_bodies: frozenset[int]
+) -> tuple[int, list[bytes]]:
+    """The kind and the payload of a run without the messages whose bodies are lost."""
+    if record.kind != entries.SHARED_RUN:
+        return record.kind, [record.payload]
+    shared = False
+    messages = runs.read_run(record.payload, record.kind)
+    for at, message in enumerate(messages):
+        if message.place is not None:
+            try:
+                body = read_body(medium, message.place)
+            except (Damaged, NoSuchBlob):
+                messages[at] = entries.ABSENT
+                continue
+            if message.place.blob in lost_bodies:
+                message.body = body
+                message.place = None
+            else:
+                shared = True
+    kind = entries.SHARED_RUN if shared else entries.RUN
+    return kind, runs.run(runs.read_run_header(record.payload).first, messages)
 
 
 def _write_log(medium: Medium, name: str, found: Recovery, definitions: list[bytes]) -> None:
@@ -190,7 +237,7 @@ def _contents_of(damage: Damage, data: bytes) -> str:
     unknown = f"{len(data)} bytes of unknown contents"
     try:
         if numbers is not None and kind == entries.RUN:
-            run = entries.read_run_header(payload)
+            run = runs.read_run_header(payload)
             return (
                 f"a run of queue {numbers[0]}: according to its header {run.messages} messages, "
                 f"{run.persistent} persistent, from position {run.first}"

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from leveret_storage.errors import Damaged, UnknownFormat
-from leveret_storage.format import entries
+from leveret_storage.format import entries, runs
 from leveret_storage.format.record_reader import Damage, RecordReader, Torn
+from leveret_storage.format.runs import BodySpan
 from leveret_storage.medium import Medium
 from leveret_storage.recovery.run_finder import RunPlace, find_runs
 from leveret_storage.segments.queue_journal import QueueSegment, Run
@@ -31,6 +32,8 @@ class FoundSegment(NamedTuple):
     runs: list[Run]
     durable: int
     """Bytes at its beginning that a sync is known to have covered."""
+    bodies: dict[Run, list[BodySpan]]
+    """By shared run, the body segments that it refers to."""
     torn: Torn | None = None
     """Its torn end, if it has one."""
 
@@ -63,6 +66,7 @@ class _SegmentScan:
         self._segment = QueueSegment(SegmentWriter(medium, name, QUEUE_KIND))
         self._segment.sealed = True
         self._runs: list[Run] = []
+        self._bodies: dict[Run, list[BodySpan]] = {}
 
     def run(self, queue: int, thorough: bool) -> FoundSegment:
         name = self._name
@@ -76,17 +80,22 @@ class _SegmentScan:
                 self._on_damage(record)
                 continue
             try:
-                entries.check_record_kind(record.kind, (entries.RUN,), "a queue segment")
-                header = entries.read_run_header(record.payload)
+                entries.check_record_kind(record.kind, entries.RUN_KINDS, "a queue segment")
+                header = runs.read_run_header(record.payload)
+                shared = record.kind == entries.SHARED_RUN
+                bodies = runs.read_body_spans(record.payload) if shared else []
             except Damaged as error:
                 self._on_damage(Damage(name, record.offset, reader.end, str(error)))
                 continue
             except UnknownFormat as error:
                 raise error.at(name, record.offset) from None
-            place = RunPlace(record.offset, reader.end - record.offset, header)
+            size = reader.end - record.offset
+            place = RunPlace(record.offset, size, header, record.kind, bodies)
             self._add_run(place, record.payload)
         self._segment.size = reader.end
-        return FoundSegment(queue, self._segment, self._runs, reader.durable, reader.torn)
+        return FoundSegment(
+            queue, self._segment, self._runs, reader.durable, self._bodies, reader.torn
+        )
 
     def _add_run(self, place: RunPlace, payload: bytes | None) -> None:
         """Add a run. Its payload is read if some of its messages are transient or absent."""
@@ -96,8 +105,8 @@ class _SegmentScan:
         if header.persistent < header.messages:
             try:
                 if payload is None:
-                    payload = read_record(self._medium, self._name, place.offset, place.size)
-                live, absent = entries.persistent_positions(payload)
+                    payload = read_record(self._medium, self._name, place.offset, place.size)[1]
+                live, absent = runs.persistent_positions(payload, place.kind)
             except Damaged:
                 end = place.offset + place.size
                 self._on_damage(Damage(self._name, place.offset, end, "not what was written"))
@@ -108,4 +117,8 @@ class _SegmentScan:
         run.offset, run.size, run.live = place.offset, place.size, live
         run.live_bytes = header.body_bytes
         self._segment.add(live, header.messages - absent)
+        if place.bodies:
+            self._bodies[run] = place.bodies
+        for span in place.bodies:
+            self._segment.include_bodies(span)
         self._runs.append(run)

@@ -10,8 +10,10 @@ from typing import Final
 from mypy_extensions import i64
 
 from leveret_storage.errors import UnknownFormat
-from leveret_storage.format.entries import ABSENT, StoredMessage, read_run
+from leveret_storage.format.entries import ABSENT, StoredMessage
+from leveret_storage.format.runs import BodySpan, read_run
 from leveret_storage.medium import Medium
+from leveret_storage.segments.body_segment import read_bodies
 from leveret_storage.segments.position_ranges import RangeSet
 from leveret_storage.segments.segment_writer import SegmentWriter, read_record
 
@@ -58,6 +60,11 @@ class QueueSegment:
         """Whether it was found sparse, so that compaction checks it again."""
         self.live_at_check: i64 = 0
         """Live messages at the last such check; -1 before the first."""
+        self.settled: RangeSet | None = None
+        """The settled positions of its queue."""
+        self.body_spans: dict[int, tuple[int, int]] = {}
+        """By the number of each body segment that its runs refer to, a half-open range around the
+        positions of their messages."""
         self.copied_to: dict[int, list[Run]] | None = None
         """By offset of each of its runs, the runs that have its live messages instead; None while
         the segment itself has them."""
@@ -71,6 +78,16 @@ class QueueSegment:
             self.ranges.add(first, end)
             self.live += end - first
         self.messages += messages
+
+    def include_body(self, blob: int, position: int) -> None:
+        """A message of a run has its body in a body segment."""
+        first, end = self.body_spans.get(blob, (position, position))
+        self.body_spans[blob] = (min(first, position), max(end, position + 1))
+
+    def include_bodies(self, span: BodySpan) -> None:
+        """A run that a start found has bodies in a body segment."""
+        first, end = self.body_spans.get(span.blob, (span.first, span.end))
+        self.body_spans[span.blob] = (min(first, span.first), max(end, span.end))
 
     def settle(self, first: int, end: int) -> None:
         """A range of positions is settled, some of it possibly for the second time."""
@@ -127,26 +144,30 @@ class Run:
         return found
 
 
-def read_messages(medium: Medium, run: Run, locations: list[Run]) -> list[StoredMessage]:
+def read_messages(
+    medium: Medium, run: Run, locations: list[Run]
+) -> tuple[list[StoredMessage], list[int]]:
     """The messages of a run from its locations, one for each position; ABSENT where the message was
     settled and left out.
 
+    :returns: these, and the positions whose body segment does not exist, which are ABSENT.
     :raises StorageError: if they cannot be read, or are damaged.
     """
     if len(locations) == 1 and locations[0] is run:
-        return _read_record(medium, run)
-    found = [ABSENT] * int(run.count)
-    for location in locations:
-        for position, message in enumerate(_read_record(medium, location), int(location.first)):
-            if run.first <= position < run.end and message is not ABSENT:
-                found[position - int(run.first)] = message
-    return found
+        found = _read_record(medium, run)
+    else:
+        found = [ABSENT] * int(run.count)
+        for location in locations:
+            for position, message in enumerate(_read_record(medium, location), int(location.first)):
+                if run.first <= position < run.end and message is not ABSENT:
+                    found[position - int(run.first)] = message
+    return found, read_bodies(medium, found, int(run.first), run.live)
 
 
 def _read_record(medium: Medium, run: Run) -> list[StoredMessage]:
-    payload = read_record(medium, run.segment.name, int(run.offset), int(run.size))
+    kind, payload = read_record(medium, run.segment.name, int(run.offset), int(run.size))
     try:
-        return read_run(payload)
+        return read_run(payload, kind)
     except UnknownFormat as error:
         raise error.at(run.segment.name, int(run.offset)) from None
 

@@ -5,6 +5,7 @@ from typing import Final
 
 from leveret_storage.errors import Damaged, StorageError, UnknownFormat, not_known
 from leveret_storage.format.crc import crc32
+from leveret_storage.format.entries import BODY
 from leveret_storage.format.file_header import (
     HEADER_BYTES_MAX,
     KIND_OFFSET,
@@ -22,10 +23,12 @@ from leveret_storage.segments.appends_in_flight import AppendsInFlight
 
 LOG_KIND: Final = 2
 QUEUE_KIND: Final = 3
-"""Kinds of blobs: a segment of the commit log, a segment of a queue."""
+BODIES_KIND: Final = 6
+"""Kinds of blobs: a segment of the commit log, a segment of a queue, a body segment."""
 
 _LOG_PREFIX: Final = "log-"
 _QUEUE_PREFIX: Final = "queue-"
+_BODIES_PREFIX: Final = "bodies-"
 
 
 def log_name(number: int) -> str:
@@ -36,6 +39,17 @@ def log_name(number: int) -> str:
 def queue_name(queue: int, number: int) -> str:
     """The name of a queue segment; numbers are used once."""
     return f"{_QUEUE_PREFIX}{queue:010d}-{number:012d}"
+
+
+def bodies_name(number: int) -> str:
+    """The name of a body segment; numbers are used once."""
+    return f"{_BODIES_PREFIX}{number:012d}"
+
+
+def bodies_number(name: str) -> int | None:
+    """The number in the name of a body segment, or None for any other blob."""
+    digits = name.removeprefix(_BODIES_PREFIX)
+    return int(digits) if digits != name and digits.isdigit() else None
 
 
 def log_number(name: str) -> int | None:
@@ -57,7 +71,7 @@ def check_blob_kind(name: str, header: BlobHeader | None) -> None:
 
     :raises UnknownFormat: if it is not.
     """
-    if header is not None and header.kind not in (LOG_KIND, QUEUE_KIND):
+    if header is not None and header.kind not in (LOG_KIND, QUEUE_KIND, BODIES_KIND):
         raise UnknownFormat(not_known(f"a blob of kind {header.kind}")).at(name, KIND_OFFSET)
 
 
@@ -82,6 +96,8 @@ class SegmentWriter:
         self._marked_size = 0
         """Bytes of the blob when a mark was put at its end last."""
         self._in_flight = AppendsInFlight()
+        self._needed: list[SegmentWriter] = []
+        """Blobs to be synced before a mark says that this one is durable."""
         self._marked = 0
         """Bytes that a mark calls durable on the strength of appends that were in flight."""
 
@@ -97,6 +113,19 @@ class SegmentWriter:
         :raises StorageError: MediumFull, or MediumFailed.
         """
         return self.append_encoded(self.encode(kind, parts))
+
+    def append_body(self, body: bytes) -> int:
+        """Write a body to a body segment, and return the offset of its record.
+
+        :raises StorageError: MediumFull, or MediumFailed.
+        """
+        return self.append(BODY, [body])[0]
+
+    def needs(self, other: "SegmentWriter") -> None:
+        """What is written to this blob refers to what was written to another one: a mark here has
+        to say that both are durable."""
+        if other not in self._needed:
+            self._needed.append(other)
 
     def append_encoded(self, record: list[bytes]) -> tuple[int, int]:
         """Write a record made by `encode`, as `append` does."""
@@ -165,6 +194,7 @@ class SegmentWriter:
 
     def sync(self) -> None:
         """Make durable all that was appended; a mark says so in front of the next record."""
+        self._sync_needed()
         records = self._records
         if records is not None:
             self._medium.sync(self.name)
@@ -172,6 +202,14 @@ class SegmentWriter:
                 self.synced_bytes = records.taken
             if not records.waiting:
                 records.mark(records.taken)
+
+    def _sync_needed(self) -> None:
+        while self._needed:
+            needed = self._needed[-1]
+            records = needed._records
+            if records is not None and needed.synced_bytes < records.taken and not needed._deleted:
+                needed.sync()
+            self._needed.pop()
 
     def sync_and_mark(self) -> None:
         """Make durable all that was appended, and put a mark at the end: no record may ever follow,
@@ -201,8 +239,8 @@ class SegmentWriter:
         return self._records
 
 
-def read_record(medium: Medium, name: str, offset: int, size: int) -> bytes:
-    """The payload of the record of `size` bytes at `offset`.
+def read_record(medium: Medium, name: str, offset: int, size: int) -> tuple[int, bytes]:
+    """The kind and the payload of the record of `size` bytes at `offset`.
 
     :raises Damaged: if it is not there as it was written.
     :raises StorageError: if it cannot be read.
@@ -213,5 +251,5 @@ def read_record(medium: Medium, name: str, offset: int, size: int) -> bytes:
         length, crc, kind = RECORD_HEADER.unpack_from(data)
         payload = data[RECORD_HEADER_BYTES:]
         if length == len(payload) and crc == crc32(payload, crc32(kind.to_bytes(1, "big"), seed)):
-            return payload
+            return kind, payload
     raise Damaged(describe(Damage(name, offset, offset + size, "a wrong CRC")))

@@ -20,7 +20,7 @@ from typing import Any
 from mypy_extensions import i64
 
 from leveret_storage.errors import Damaged, StorageError
-from leveret_storage.format import entries
+from leveret_storage.format import runs
 from leveret_storage.format.entries import ABSENT, StoredMessage
 from leveret_storage.format.record_reader import Damage, RecordReader, describe
 from leveret_storage.medium import Medium
@@ -56,10 +56,10 @@ def read_live(medium: Medium, name: str, settled: RangeSet) -> list[LiveRun]:
     for record in RecordReader(medium, name):
         if isinstance(record, Damage):
             raise Damaged(describe(record))
-        header = entries.read_run_header(record.payload)
+        header = runs.read_run_header(record.payload)
         live = settled.gaps(header.first, header.first + header.messages)
         if live:
-            messages = entries.read_run(record.payload)
+            messages = runs.read_run(record.payload, record.kind)
             for first, end in live:
                 part = messages[first - header.first : end - header.first]
                 _append_live(found, record.offset, first, part, settled)

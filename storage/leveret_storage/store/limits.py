@@ -2,6 +2,7 @@
 
 from typing import Final, NamedTuple
 
+from leveret_storage.segments.body_segment import SHARED_BODY_BYTES
 from leveret_storage.segments.log_segment import PREALLOCATION_BYTES
 from leveret_storage.segments.queue_journal import QUEUE_SEGMENT_BYTES
 
@@ -11,6 +12,10 @@ LOG_SEGMENT_BYTES: Final = 32 * 1024 * 1024
 LOG_SEGMENTS_MAX: Final = 3
 """Log segments beyond which the oldest is emptied. A start reads about so many times the size of
 one."""
+
+BODY_SEGMENT_BYTES: Final = 32 * 1024 * 1024
+"""Bytes of a body segment after which the next one begins: disk space that one body can occupy
+which some queue never settles."""
 
 COMPACTION_SHARE: Final = 64
 """The smallest segment that is compacted is this part of a full one: a file costs more than a chunk
@@ -28,6 +33,8 @@ class StoreLimits(NamedTuple):
     log_segments_max: int = LOG_SEGMENTS_MAX
     """From 2."""
     preallocation_bytes: int = PREALLOCATION_BYTES
+    body_segment_bytes: int = BODY_SEGMENT_BYTES
+    shared_body_bytes: int = SHARED_BODY_BYTES
 
 
 DEFAULT_LIMITS: Final = StoreLimits()

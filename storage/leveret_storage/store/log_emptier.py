@@ -7,6 +7,8 @@ segment on.
 from collections.abc import Callable
 from typing import Any
 
+from mypy_extensions import i64
+
 from leveret_storage.errors import StorageError
 from leveret_storage.recovery.log_scan import LoggedRun, read_logged_runs
 from leveret_storage.segments.queue_journal import QueueJournal, Run
@@ -28,6 +30,7 @@ class LogEmptier:
         self._queues = context.queues
         self._failure = context.failure
         self._commit = commit
+        self._shared_body_bytes: i64 = context.limits.shared_body_bytes
 
     def empty_oldest(self) -> None:
         """Begin to copy, unless the oldest segment is being copied or was, or may not be whole."""
@@ -51,6 +54,7 @@ class LogEmptier:
                 return
             self._log.oldest_in_use = False
             copies: dict[QueueJournal, list[Run]] = {}
+            self._share_bodies(result)
             for logged in result:
                 queue = self._queues.get(logged.queue)
                 if queue is not None:
@@ -61,3 +65,14 @@ class LogEmptier:
             self._commit()
 
         self._reading.submit(read, got)
+
+    def _share_bodies(self, runs: list[LoggedRun]) -> None:
+        """Have large bodies written once that are in the runs of several queues."""
+        seen: set[int] = set()
+        least = self._shared_body_bytes
+        for run in runs:
+            for message in run.messages:
+                if len(message.body) >= least:
+                    if id(message) in seen:
+                        message.share()
+                    seen.add(id(message))

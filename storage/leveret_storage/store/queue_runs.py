@@ -6,13 +6,14 @@ all. A segment that is read is deleted after the read has ended.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from mypy_extensions import i64
 
 from leveret_storage.errors import StorageError
-from leveret_storage.format import entries
+from leveret_storage.format import entries, runs
 from leveret_storage.format.entries import ABSENT, StoredMessage
+from leveret_storage.segments.body_segment import BodySegment, lost_bodies
 from leveret_storage.segments.queue_journal import (
     QueueJournal,
     QueueSegment,
@@ -23,24 +24,54 @@ from leveret_storage.segments.queue_journal import (
 from leveret_storage.segments.segment_writer import QUEUE_KIND, SegmentWriter, queue_name
 from leveret_storage.store.commit_log import CommitLog
 from leveret_storage.store.context import StoreContext
+from leveret_storage.store.shared_bodies import SharedBodies
+
+MESSAGE_BYTES: Final = 20
+"""Bytes of a message in a run beside route, header and body, about."""
 
 
 class WaitingRun:
     """A run that is written when the batch that has its messages is durable."""
 
-    def __init__(self, queue: QueueJournal, run: Run, parts: list[bytes], size: i64) -> None:
+    def __init__(
+        self, queue: QueueJournal, run: Run, messages: list[StoredMessage], size: i64
+    ) -> None:
         self.queue = queue
         self.run = run
-        self.parts = parts
-        """Its payload, of so many bytes in all:"""
+        self.messages = messages
         self.size = size
+        """Bytes of its payload, and of the shared bodies that are written with it."""
+
+
+def payload_bytes(messages: list[StoredMessage]) -> i64:
+    """Bytes of a run with these messages, about."""
+    size: i64 = runs.RUN_HEADER_BYTES
+    for message in messages:
+        size += MESSAGE_BYTES + len(message.route) + len(message.header)
+        if message.place is None:
+            size += len(message.body)
+    return size
+
+
+def unwritten_body_bytes(messages: list[StoredMessage]) -> i64:
+    """Bytes of their shared bodies that are in no body segment yet."""
+    size: i64 = 0
+    for message in messages:
+        place = message.place
+        if place is not None and place.blob == 0:
+            size += place.size
+    return size
 
 
 class QueueRuns:
     """All runs of a store."""
 
     def __init__(
-        self, context: StoreContext, log: CommitLog, on_written: Callable[[Run], None]
+        self,
+        context: StoreContext,
+        log: CommitLog,
+        bodies: SharedBodies,
+        on_written: Callable[[Run], None],
     ) -> None:
         """`on_written` is called with each run that is written, in order."""
         self.unwritten_bytes: i64 = 0
@@ -50,6 +81,7 @@ class QueueRuns:
         self._reading = context.reading
         self._segment_bytes: i64 = context.limits.queue_segment_bytes
         self._log = log
+        self._bodies = bodies
         self._batch = context.batch
         self._numbers = context.numbers
         self._failure = context.failure
@@ -63,15 +95,15 @@ class QueueRuns:
         segment = self._segment_of(queue)
         run = Run(segment, first, len(messages))
         run.messages = messages
-        parts = entries.run(first, messages)
-        size = sum([len(part) for part in parts])
+        size = payload_bytes(messages)
         segment.size += size
         live = queue.settled.gaps(first, first + len(messages))
         # Those that are settled already are on disk like the others, and make the segment sparse.
         segment.add(live, len(messages) - messages.count(ABSENT))
         segment.pending_runs += 1
+        size += unwritten_body_bytes(messages)
         self.unwritten_bytes += size
-        waiting = WaitingRun(queue, run, parts, size)
+        waiting = WaitingRun(queue, run, messages, size)
         if queue.durable:
             self._waiting.append(waiting)
             self._batch.awaited = True
@@ -91,8 +123,10 @@ class QueueRuns:
             self._write(waiting)
 
     def _write(self, waiting: WaitingRun) -> None:
-        queue, run, parts, size = waiting.queue, waiting.run, waiting.parts, waiting.size
+        queue, run, messages, size = waiting.queue, waiting.run, waiting.messages, waiting.size
         writer = run.segment.writer
+        first = int(run.first)
+        bodies = self._bodies.take(queue, run.segment, run.first, messages)
         previous = run.segment.previous
         run.segment.previous = None
         full = previous.writer if previous is not None and not previous.obsolete else None
@@ -103,10 +137,13 @@ class QueueRuns:
             if full is not None:
                 # A start reads the log only for messages of segments without a mark at the end.
                 full.sync_and_mark()
-            return writer.append(entries.RUN, parts)
+            bodies.write(writer)
+            kind = entries.SHARED_RUN if bodies.segments else entries.RUN
+            return writer.append(kind, runs.run(first, messages))
 
         def written(result: Any) -> None:
             self.unwritten_bytes -= size
+            self._bodies.release(bodies)
             if isinstance(result, StorageError):
                 self._failure.fail(result)
                 return
@@ -127,6 +164,7 @@ class QueueRuns:
             return last
         name = queue_name(queue.number, self._numbers.take_blob())
         segment = QueueSegment(SegmentWriter(self._medium, name, QUEUE_KIND))
+        segment.settled = queue.settled
         if last is not None and queue.durable and not last.sealed:
             segment.previous = last
         queue.segments.append(segment)
@@ -155,19 +193,25 @@ class QueueRuns:
         """Read a run from disk. `done` gets one message for each of its positions, ABSENT where the
         message was settled and left out."""
         locations = run.locations()
+        held: list[BodySegment] = []
         for location in locations:
             location.segment.readers += 1
+            held += self._bodies.begin_read(location.segment)
 
-        def read() -> list[StoredMessage]:
+        def read() -> tuple[list[StoredMessage], list[int]]:
             return read_messages(self._medium, run, locations)
 
         def got(result: Any) -> None:
             for location in locations:
                 self.end_read(location.segment)
-            if isinstance(result, StorageError):
-                self._failure.fail(result)
-            else:
-                done(result)
+            self._bodies.end_read(held)
+            if not isinstance(result, StorageError):
+                messages, missing = result
+                result = lost_bodies(run.segment.name, missing, run.segment.settled)
+                if result is None:
+                    done(messages)
+                    return
+            self._failure.fail(result)
 
         self._reading.submit(read, got)
 
@@ -178,7 +222,11 @@ class QueueRuns:
         """
         if run.messages is not None:
             return run.messages
-        return read_messages(self._medium, run, run.locations())
+        messages, missing = read_messages(self._medium, run, run.locations())
+        lost = lost_bodies(run.segment.name, missing, run.segment.settled)
+        if lost is not None:
+            raise lost
+        return messages
 
     def end_read(self, segment: QueueSegment) -> None:
         """A read of a segment has ended."""

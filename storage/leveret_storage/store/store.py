@@ -34,6 +34,7 @@ from leveret_storage.store.context import StoreContext
 from leveret_storage.store.limits import DEFAULT_LIMITS, UNWRITTEN_BYTES_MAX, StoreLimits
 from leveret_storage.store.log_emptier import LogEmptier
 from leveret_storage.store.queue_runs import QueueRuns
+from leveret_storage.store.shared_bodies import SharedBodies
 
 
 class Store:
@@ -81,7 +82,9 @@ class Store:
         self._open = context.batch
         self._in_flight = CommitsInFlight(medium.commits_in_flight_max if sync else 1)
         self._log = CommitLog(context, snapshot, sync)
-        self._runs = QueueRuns(context, self._log, self._run_written)
+        self._bodies = SharedBodies(context, self._log)
+        self._shared_body_bytes: i64 = context.limits.shared_body_bytes
+        self._runs = QueueRuns(context, self._log, self._bodies, self._run_written)
         self._emptier = LogEmptier(context, self._log, self._runs, self.commit)
         self._compactor = Compactor(context, self._runs, self.commit)
 
@@ -94,7 +97,9 @@ class Store:
         queue.flushed = found.flushed
         queue.segments = found.segments
         for segment in queue.segments:
+            segment.settled = queue.settled
             segment.recount(queue.settled)
+        self._bodies.restore(queue)
         self.queues[number] = queue
         return queue
 
@@ -115,12 +120,14 @@ class Store:
             self._log.segments.append(segment)
         found_blobs = sorted(self._medium.list().difference(recovery.orphaned, recovery.foreign))
 
+        orphaned = [*recovery.orphaned, *self._bodies.unneeded(found_blobs)]
+
         def sync_found() -> None:
             for name in found_blobs:
                 self._medium.sync(name)
 
         def delete_orphaned() -> None:
-            for name in recovery.orphaned:
+            for name in orphaned:
                 self._medium.delete(name)
 
         begun = Commit(0, [], [])
@@ -165,6 +172,8 @@ class Store:
         self, queues: list[QueueJournal], positions: list[int], message: StoredMessage
     ) -> None:
         """Persist a message that went to `queues`, at `positions`."""
+        if len(message.body) >= self._shared_body_bytes:
+            message.share()
         self._open.add_message(queues, positions, message)
 
     def add_message_to_one(
@@ -199,6 +208,7 @@ class Store:
         if queue.durable:
             self._open.add_queue_deletion(queue.number)
         self._open.obsolete += queue.segments
+        self._bodies.forget_queue(queue)
         queue.segments = []
         queue.open_end = -1
         self._log.forget_queue(queue)
@@ -232,7 +242,7 @@ class Store:
             self._begin_segment([])
         else:
             self._log.preallocate(int(size))
-            self._log.trim()
+            self._trim()
 
     def _begin_commit(self) -> Commit:
         """Close the open batch, and begin the next one."""
@@ -249,7 +259,13 @@ class Store:
             self._complete()
         elif self._in_flight.is_empty():
             self._runs.delete(self._open.take_obsolete())
+        self._trim()
+
+    def _trim(self) -> None:
+        """Delete what nothing refers to any more."""
         self._log.trim()
+        if not self._open.has_changes():
+            self._bodies.trim()
 
     def _answered(self, commit: Commit, result: Any) -> None:
         """The medium has answered a commit."""
@@ -338,7 +354,8 @@ class Store:
         self.sync_written()
         self._closed = True
         durable = [queue for queue in self.queues.values() if queue.durable]
-        writers = [segment.writer for queue in durable for segment in queue.segments]
+        writers = self._bodies.writers()
+        writers += [segment.writer for queue in durable for segment in queue.segments]
         writers += [segment.writer for segment in self._log.segments[-1:]]
 
         def sync() -> None:

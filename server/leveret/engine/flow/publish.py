@@ -30,6 +30,7 @@ from leveret.limits import (
     DEAD_LETTERS_WAITING_BYTES_MAX,
     DEAD_LETTERS_WAITING_MAX,
 )
+from leveret_storage.segments.body_segment import SHARED_BODY_BYTES
 from leveret_storage.store.store import Store
 
 
@@ -58,6 +59,8 @@ class Publisher:
         """
         targets = self._targets
         outcome: i64 = 0
+        if len(sinks) > 1 and len(message.body) >= SHARED_BODY_BYTES:
+            message.share()
         for sink in sinks:
             outcome |= sink.publish(message, targets)
         if targets.count != 0 or outcome & AWAITS_COMMIT != 0:
