@@ -195,7 +195,7 @@ class AmqpTransport(asyncio.Protocol):
         session = self.connection.session
         held_before = self._held_at_tick
         self._held_at_tick = session.holds_too_much()
-        if self._reading:
+        if self._reading or self._transport.is_closing():
             return False
         poll = select.poll()
         poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
