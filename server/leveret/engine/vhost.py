@@ -22,7 +22,7 @@ from leveret.engine.values.clock import Clock
 from leveret.engine.values.message import Message
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.timers import Timers
-from leveret.engine.values.work import WorkQueue
+from leveret.engine.values.work import Work, WorkQueue
 from leveret_storage.store.store import Store
 
 
@@ -86,6 +86,9 @@ class VirtualHost(QueueHost):
 
     def has_too_many_dead_letters(self) -> bool:
         return self.publisher.has_too_many_dead_letters()
+
+    def begin_after_dead_letters(self, work: Work) -> None:
+        self.publisher.begin_after_dead_letters(work)
 
     def persist_key(self, queue: str, key: bytes, expires_at: int) -> None:
         if self.definition_log is not None:

@@ -47,6 +47,8 @@ class Publisher:
         self._goes_on_later = False
         """Whether dead letters are passed on by a piece of work."""
         self._retry: Timer = _Retry(self)
+        self._held: list[Work] = []
+        """Work that makes dead letters, and waits because there are too many."""
         self._targets = PersistTargets()
 
     def publish(self, message: Message, sinks: list[Sink]) -> i64:
@@ -89,6 +91,10 @@ class Publisher:
             or dead_letters.bytes >= DEAD_LETTERS_WAITING_BYTES_MAX
         )
 
+    def begin_after_dead_letters(self, work: Work) -> None:
+        """Begin work when not too many dead letters wait any more, of which there are some."""
+        self._held.append(work)
+
     def pass_on_dead_letters(self) -> bool:
         """Publish the dead letters that are pending, and those that this makes, one by one, until
         the time slice is over. The rest is published in later slices.
@@ -109,6 +115,10 @@ class Publisher:
         finally:
             self._passing_on = False
         dead_letters.persist_unwritten(self.store, self._targets)
+        if self._held and not self.has_too_many_dead_letters():
+            for work in self._held:
+                self._host.work.add(work)
+            self._held = []
         if dead_letters.count == 0:
             return True
         if not self._goes_on_later:

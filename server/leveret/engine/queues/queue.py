@@ -338,7 +338,7 @@ class Queue(Sink):
         store = self._backlog.store
         if store is not None and store.needs_backpressure():
             return True
-        if self._contents.dead_letters and self.host.has_too_many_dead_letters():
+        if self.has_to_wait():
             return True
         return is_long(self._backlog) and self._holds_publishers()
 
@@ -377,6 +377,10 @@ class Queue(Sink):
             return False
         self._goes_on_later = False
         return True
+
+    def has_to_wait(self) -> bool:
+        """Whether so many dead letters wait that it should drop no message."""
+        return self._contents.dead_letters and self.host.has_too_many_dead_letters()
 
     def _go_on_later(self) -> None:
         if not self._goes_on_later:
@@ -518,6 +522,9 @@ class _Delivery(Work):
         self._queue = queue
 
     def run(self, time_slice: TimeSlice) -> bool:
+        if self._queue.has_to_wait():
+            self._queue.host.begin_after_dead_letters(self)
+            return True
         return self._queue.go_on()
 
 

@@ -10,7 +10,7 @@ from leveret.engine.values.clock import Clock
 from leveret.engine.values.message import Message
 from leveret.engine.values.time_slice import UNLIMITED_NS, TimeSlice
 from leveret.engine.values.timers import Timers
-from leveret.engine.values.work import WorkQueue
+from leveret.engine.values.work import Work, WorkQueue
 
 
 class DelayedStoreLimits(NamedTuple):
@@ -75,6 +75,10 @@ class QueueHost(ABC):
         """Whether so many dead letters wait that no more should be made meanwhile."""
 
     @abstractmethod
+    def begin_after_dead_letters(self, work: Work) -> None:
+        """Begin work that makes dead letters when there are not too many any more."""
+
+    @abstractmethod
     def persist_key(self, queue: str, key: bytes, expires_at: int) -> None:
         """Persist the deduplication key of a persistent message in a durable queue."""
 
@@ -105,6 +109,9 @@ class NullHost(QueueHost):
 
     def has_too_many_dead_letters(self) -> bool:
         return False
+
+    def begin_after_dead_letters(self, work: Work) -> None:
+        self.work.add(work)
 
     def persist_key(self, queue: str, key: bytes, expires_at: int) -> None:
         pass
