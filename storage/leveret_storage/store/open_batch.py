@@ -2,6 +2,9 @@
 
 It is filled while earlier batches are written and synced. The store takes it out as one payload,
 which becomes one record of the commit log.
+
+A large message that every queue it went to has settled before that is left out: what its confirm
+promises is kept by the settlements, which are in the same batch or an earlier one.
 """
 
 from librt.strings import BytesWriter
@@ -10,6 +13,25 @@ from mypy_extensions import i64
 from leveret_storage.format import entries
 from leveret_storage.format.entries import StoredMessage
 from leveret_storage.segments.queue_journal import QueueJournal, QueueSegment
+
+
+class LargeMessage:
+    """The entry of a message with a large body, and its places."""
+
+    def __init__(self, part: int, queues: list[QueueJournal], positions: list[int]) -> None:
+        self.part = part
+        """The index of the part that the entry begins with; the next part is the body."""
+        self._queues = queues
+        self._positions = positions
+
+    def is_settled(self) -> bool:
+        """Whether all its queues have settled it."""
+        at: i64 = 0
+        while at < len(self._queues):
+            if not self._queues[at].is_settled(self._positions[at]):
+                return False
+            at += 1
+        return True
 
 
 class OpenBatch:
@@ -29,6 +51,7 @@ class OpenBatch:
         self._parts: list[bytes] = []
         """The first entries; large bodies are parts of their own, so they are not copied."""
         self._parts_bytes: i64 = 0
+        self._large: list[LargeMessage] = []
 
     def has_changes(self) -> bool:
         """Whether it has entries, or positions were settled since the last batch."""
@@ -47,34 +70,69 @@ class OpenBatch:
             self.add_message(queues[:most], positions[:most], message)
             self.add_message(queues[most:], positions[most:], message)
             return
+        if len(message.body) >= entries.REFERRED_BYTES:
+            self._add_large(queues, positions, message)
+            return
         out = self.out
         entries.begin_message(out, len(queues))
         at: i64 = 0
         while at < len(queues):
             self._write_place(queues[at], positions[at])
             at += 1
-        self._write_stored(message)
+        entries.write_stored(out, message)
+        self.awaited = True
 
     def add_message_to_one(
         self, queue: QueueJournal, position: i64, message: StoredMessage
     ) -> None:
         """Add a message that went to one queue."""
+        if len(message.body) >= entries.REFERRED_BYTES:
+            self._add_large([queue], [int(position)], message)
+            return
         out = self.out
         entries.begin_message(out, 1)
         self._write_place(queue, position)
-        self._write_stored(message)
-
-    def _write_stored(self, message: StoredMessage) -> None:
-        out = self.out
+        entries.write_stored(out, message)
         self.awaited = True
-        if len(message.body) < entries.REFERRED_BYTES:
-            entries.write_stored(out, message)
-            return
+
+    def _add_large(
+        self, queues: list[QueueJournal], positions: list[int], message: StoredMessage
+    ) -> None:
+        out = self.out
+        self._end_part()
+        entries.begin_message(out, len(queues))
+        at: i64 = 0
+        while at < len(queues):
+            self._write_place(queues[at], positions[at])
+            at += 1
         entries.write_stored_head(out, message)
-        self._parts.append(out.getvalue())
+        self._large.append(LargeMessage(len(self._parts), queues, positions))
+        self._end_part()
         self._parts.append(message.body)
-        self._parts_bytes += len(out) + len(message.body)
-        out.truncate(0)
+        self._parts_bytes += len(message.body)
+        self.awaited = True
+
+    def _end_part(self) -> None:
+        out = self.out
+        if len(out):
+            self._parts.append(out.getvalue())
+            self._parts_bytes += len(out)
+            out.truncate(0)
+
+    def leave_out_settled(self) -> None:
+        """Leave out the large messages that all their queues have settled. The settlements have to
+        be in the batch already, or in an earlier one."""
+        left_out = False
+        parts = self._parts
+        for large in self._large:
+            if large.is_settled():
+                head, body = parts[large.part], parts[large.part + 1]
+                self._parts_bytes -= len(head) + len(body)
+                parts[large.part] = parts[large.part + 1] = b""
+                left_out = True
+        self._large = []
+        if left_out:
+            self._parts = [part for part in parts if part]
 
     def _write_place(self, queue: QueueJournal, position: i64) -> None:
         entries.write_place(self.out, queue.number, position)
@@ -111,10 +169,8 @@ class OpenBatch:
 
         Small entries are copied: 2 us for 64 KiB, for which a sync takes more than 100.
         """
+        self._end_part()
         parts = self._parts
-        if len(self.out):
-            parts.append(self.out.getvalue())
-            self.out.truncate(0)
         self._parts = []
         self._parts_bytes = 0
         return parts

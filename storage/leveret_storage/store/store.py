@@ -229,6 +229,7 @@ class Store:
             return
         batch = self._open
         self._add_settlements()
+        batch.leave_out_settled()
         size = batch.size()
         if size == 0:
             self._pass_empty_batch()
