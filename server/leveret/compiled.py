@@ -24,6 +24,8 @@ COMPILED: Final = (
     "leveret.protocol.channels.content",
     "leveret.protocol.channels.confirms",
     "leveret.protocol.channels.settlement",
+    "leveret.protocol.channels.settling",
+    "leveret.protocol.channels.ending",
     "leveret.protocol.channels.delivery",
     "leveret.protocol.channels.acknowledgement_timer",
     "leveret.protocol.channels.deliveries",

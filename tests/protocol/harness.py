@@ -265,6 +265,8 @@ class Client:
             else:
                 self.frames.extend(wire.frames_in(output))
             session.resume_consumers()
+            while session.suspended and session.writable():
+                session.resume_consumers()
 
     # --- inside -----------------------------------------------------------------------------
 

@@ -70,8 +70,9 @@ class Scheduled(Protocol):
     def flush(self) -> bool:
         """Write the output to the socket; whether consumers wait for `resume`."""
 
-    def resume(self) -> None:
-        """Deliver to the consumers that waited for the output to drain."""
+    def resume(self) -> bool:
+        """Deliver to the consumers that waited for the output to drain; whether some still wait
+        because the time slice is over."""
 
     def process_input(self) -> None:
         """Process buffered input until the time slice is over."""
@@ -290,7 +291,8 @@ class LoopScheduler:
         while to_resume:
             connection = to_resume.popleft()
             self.begin_slice()
-            connection.resume()
+            if connection.resume():
+                to_resume.append(connection)
             self._account(connection)
             if self._clock_ns() >= end:
                 return

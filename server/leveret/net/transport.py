@@ -144,7 +144,7 @@ class AmqpTransport(asyncio.Protocol):
             # A fault of the broker ends this connection and nothing else.
             logger.exception("internal error: the connection is closed; please report this")
             connection.internal_error()
-            more = False
+            more = connection.is_working()
         self._scheduler.request_iteration()
         session = connection.session
         if self._broker.alarm and session.has_published and not connection.blocked:
@@ -245,10 +245,16 @@ class AmqpTransport(asyncio.Protocol):
             self._end_output()
         return False
 
-    def resume(self) -> None:
-        """Deliver to the consumers that waited for the output to drain."""
-        if not self._transport.is_closing():
-            self.connection.session.resume_consumers()
+    def resume(self) -> bool:
+        """Deliver to the consumers that waited for the output to drain.
+
+        :returns: whether there are more of them than the time slice had time for.
+        """
+        session = self.connection.session
+        if self._transport.is_closing():
+            return False
+        session.resume_consumers()
+        return bool(session.suspended) and session.writable()
 
     def _end_output(self) -> None:
         """End the output, and read until the peer closes the socket.
@@ -310,6 +316,8 @@ class AmqpTransport(asyncio.Protocol):
         if self.connection.finished:
             self._transport.close()
         self.connection.force_close(reason)
+        if self.connection.is_working():
+            self._pause_reading()
         self._schedule_input()
 
     def awaits_store(self) -> bool:

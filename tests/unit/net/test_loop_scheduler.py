@@ -76,9 +76,10 @@ class Connection:
         self.flushes += 1
         return self.has_input
 
-    def resume(self) -> None:
+    def resume(self) -> bool:
         self.resumes += 1
         self._run.clock.now += self._slice_ns
+        return False
 
 
 class Counted(Work):

@@ -18,14 +18,16 @@ from leveret.engine.routing.routes import Route
 from leveret.engine.routing.sink import ACCEPTED, AWAITS_COMMIT, REFUSED, THROTTLE, TOOK_LONG
 from leveret.engine.values.message import Message
 from leveret.engine.values.settings import NONE
+from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.vhost import VirtualHost
 from leveret.protocol.channels.confirms import PublisherConfirms
 from leveret.protocol.channels.content import IncomingContent
 from leveret.protocol.channels.deliveries import Deliveries
-from leveret.protocol.channels.delivery import Delivery
+from leveret.protocol.channels.delivery import FAILED, Delivery
 from leveret.protocol.channels.published_properties import PropertyChecks
 from leveret.protocol.channels.session import Session
 from leveret.protocol.channels.settlement import Settlement
+from leveret.protocol.channels.settling import Settling
 from leveret.protocol.channels.transaction import Transaction
 from leveret.protocol.states import ChannelEvent, ChannelState, next_channel_state
 from leveret.protocol.wire import methods
@@ -72,6 +74,8 @@ class Channel:
         self._publisher = session.vhost.publisher
         self._store = session.store
         self._property_checks = PropertyChecks()
+        self._requeuing: Settling | None = None
+        """Returns what is unacknowledged to its queues, once the channel is closed."""
         self._route = NO_ROUTE
         """The route of the last message, which mostly is that of the next."""
 
@@ -200,24 +204,37 @@ class Channel:
 
     # --- closing ----------------------------------------------------------------------------
 
-    def discard(self) -> None:
-        """End everything under way: content, the transaction, consumers and deliveries."""
-        self.transaction.roll_back(self.deliveries)
-        self.content.discard()
-        queues = self.end_consumers()
-        self.settlement.requeue(self.deliveries.pop_all(), failed=True)
-        self.vhost.memory.remove_delivering(self.deliveries)
-        for queue in queues:
-            queue.deliver_ready()
+    def end_consumer(self, queues: dict[Queue, None]) -> bool:
+        """End one consumer. What is unacknowledged stays so.
 
-    def end_consumers(self) -> list[Queue]:
-        """End the consumers. What is unacknowledged stays so.
-
-        :returns: their queues, where another consumer may be active instead: call their
-            `deliver_ready`.
+        :param queues: its queue is added, where another consumer may be active instead: call its
+            `deliver_ready` after the last requeue.
+        :returns: False if there is none.
         """
-        consumers = list(self.deliveries.consumers.values())
-        self.deliveries.consumers = {}
-        for consumer in consumers:
-            consumer.end(self.vhost)
-        return [consumer.queue for consumer in consumers]
+        consumers = self.deliveries.consumers
+        if not consumers:
+            return False
+        # The last first: of those that wait to be the single active one, none becomes it.
+        _, consumer = consumers.popitem()
+        consumer.end(self.vhost)
+        queues[consumer.queue] = None
+        return True
+
+    def discard(self, time_slice: TimeSlice) -> bool:
+        """End what is under way until the time slice is over: content, the transaction, deliveries.
+        The consumers have ended.
+
+        :returns: whether that is done. If not, call it again.
+        """
+        requeuing = self._requeuing
+        if requeuing is None:
+            self.content.discard()
+            through = self.deliveries.check_through(0)
+            requeuing = Settling(self.deliveries, through, FAILED)
+            self._requeuing = requeuing
+        if not self.transaction.roll_back(self.deliveries, time_slice):
+            return False
+        if not requeuing.run(time_slice):
+            return False
+        self.vhost.memory.remove_delivering(self.deliveries)
+        return True

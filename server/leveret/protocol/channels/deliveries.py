@@ -9,6 +9,8 @@ for good. The client may still be at work on it, so its tag stays outstanding: i
 prefetch until the client settles it, which then is no error and has no further effect.
 """
 
+from typing import Final
+
 from mypy_extensions import i16, i64
 from pamqp.commands import Basic
 
@@ -35,6 +37,9 @@ from leveret.protocol.channels.session import Session
 from leveret.protocol.wire.frames import wire_number, write_deliver
 from leveret.protocol.wire.methods import encode
 
+GAP_TAGS_MAX: Final = 64
+"""Tags in a row that settling looks at before it looks at the clock: some microseconds."""
+
 
 class Deliveries(MemoryHolder):
     """What one channel has delivered, and its consumers."""
@@ -48,7 +53,7 @@ class Deliveries(MemoryHolder):
         """By tag. Under a shared prefetch the one that waits longest for a delivery is first."""
         self.last_tag: i64 = 0
         self.unacknowledged: dict[int, Delivery] = {}
-        """By delivery tag, oldest first. What a transaction settles is not among them."""
+        """By delivery tag. What a transaction settles is not among them."""
         self.reply_to = b""
         """The name by which replies reach the channel; empty without a consumer of replies."""
         self.prefetch: i64 = 0
@@ -59,8 +64,9 @@ class Deliveries(MemoryHolder):
         basic.get fetched is not among them."""
         self.overdue: dict[int, ChannelConsumer] = {}
         """The consumer of each overdue delivery, by its tag."""
-        self._lowest: i64 = 1
-        """No lower tag is unacknowledged: settling many begins to look here."""
+        self.lowest: i64 = 1
+        """No lower tag is unacknowledged: settling many begins to look here. Read-only for
+        others."""
         self._released_from: i64 = 1
         """No message of a lower tag can be released any more."""
         self._seen_tag: i64 = 0
@@ -98,35 +104,63 @@ class Deliveries(MemoryHolder):
             raise _unknown(tag)
         if self.overdue:
             self._settle_overdue([overdue for overdue in self.overdue if overdue <= tag])
+        return self._pop_until(tag)
+
+    def check_through(self, tag: i64) -> i64:
+        """Begin to settle everything up to and with a tag, or all for tag 0: forget the overdue
+        ones.
+
+        :returns: the tag up to which `pop_next` takes deliveries out.
+        :raises AmqpError: as `pop_through`.
+        """
+        if tag != 0 and tag not in self.unacknowledged and tag not in self.overdue:
+            raise _unknown(tag)
+        through = self.last_tag if tag == 0 else tag
+        if self.overdue:
+            self._settle_overdue([overdue for overdue in self.overdue if overdue <= through])
+        return through
+
+    def pop_next(self, through: i64) -> Delivery | None:
+        """Take the oldest delivery out whose tag is `through` at most, to be settled.
+
+        :returns: None if there is none, or not among the next GAP_TAGS_MAX tags: `lowest` tells.
+        """
+        if not self.unacknowledged:
+            self.lowest = max(self.lowest, through + 1)
+            return None
+        at = self.lowest
+        end = min(through + 1, at + GAP_TAGS_MAX)
+        delivery: Delivery | None = None
+        while at < end and delivery is None:
+            delivery = self.unacknowledged.pop(int(at), None)
+            at += 1
+        self.lowest = at
+        return delivery
+
+    def _pop_until(self, tag: i64) -> list[Delivery]:
         popped: list[Delivery] = []
-        at = self._lowest
+        at = self.lowest
         while at <= tag:
             delivery = self.unacknowledged.get(at)
             if delivery is not None:
                 del self.unacknowledged[at]
                 popped.append(delivery)
             at += 1
-        self._lowest = at
+        self.lowest = at
         return popped
 
     def pop_all(self) -> list[Delivery]:
         """Take every delivery out, oldest first, to be settled."""
-        popped = list(self.unacknowledged.values())
-        self.unacknowledged.clear()
-        self._lowest = self.last_tag + 1
-        if self.overdue:
-            self._settle_overdue(list(self.overdue))
-        return popped
+        self.check_through(0)
+        return self._pop_until(self.last_tag)
 
-    def restore(self, deliveries: list[Delivery]) -> None:
-        """Make deliveries unacknowledged again that were popped, and restart their timers."""
-        for delivery in deliveries:
-            self.unacknowledged[delivery.tag] = delivery
-            if delivery.consumer is not None:
-                delivery.consumer.restart_timer(delivery)
-            self._lowest = min(self._lowest, delivery.tag)
-            self._released_from = min(self._released_from, delivery.tag)
-        self.unacknowledged = dict(sorted(self.unacknowledged.items()))
+    def restore(self, delivery: Delivery) -> None:
+        """Make a delivery unacknowledged again that was popped, and restart its timer."""
+        self.unacknowledged[delivery.tag] = delivery
+        if delivery.consumer is not None:
+            delivery.consumer.restart_timer(delivery)
+        self.lowest = min(self.lowest, delivery.tag)
+        self._released_from = min(self._released_from, delivery.tag)
 
     # --- memory -------------------------------------------------------------------------------
 

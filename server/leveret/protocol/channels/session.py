@@ -7,6 +7,7 @@ durability wait behind the durability gate (durability_gate.py).
 """
 
 from abc import ABC, abstractmethod
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -91,8 +92,9 @@ class Session(CommitWaiter):
         `is_throttled` returns False."""
         self.write_paused = False
         """Whether the write buffer of the socket is full: the peer does not read."""
-        self.suspended: dict[Consumer, Queue] = {}
-        """Consumers that wait for the output to drain."""
+        self.suspended: OrderedDict[Consumer, Queue] = OrderedDict()
+        """Consumers that wait for the output to drain, the longest waiting first: a dictionary
+        whose first entry is as quick to remove as any other."""
         self.sent_since_tick = False
         """Whether anything was sent since the last tick of the connection (heartbeats)."""
         self._client_label = ""
@@ -307,9 +309,11 @@ class Session(CommitWaiter):
         self._gate = None
 
     def resume_consumers(self) -> None:
-        """Resume the consumers that wait for the output to drain, once it has."""
+        """Resume the consumers that wait for the output to drain, once it has, until the time slice
+        is over: call it again while there are `suspended` ones and the output is `writable`."""
         suspended = self.suspended
-        if suspended and self.writable():
-            self.suspended = {}
-            for consumer, queue in suspended.items():
-                queue.resume(consumer)
+        while suspended and self.writable():
+            consumer, queue = suspended.popitem(last=False)
+            queue.resume(consumer)
+            if self.time_slice.is_over():
+                break

@@ -4,6 +4,8 @@ Each takes deliveries out of the channel's unacknowledged ones, settles their me
 at tx.commit in a transaction, and resumes the consumers that get below their prefetch by it.
 """
 
+from typing import Final
+
 from librt.strings import read_i64_be
 from mypy_extensions import i64
 
@@ -18,8 +20,12 @@ from leveret.protocol.channels.delivery import (
     DeliveryConsumer,
     Outcome,
 )
+from leveret.protocol.channels.settling import Settling
 from leveret.protocol.channels.transaction import Transaction
 from leveret.protocol.wire import methods
+
+SETTLED_AT_ONCE_MAX: Final = 256
+"""Tags up to which settling many needs no work of its own: a fraction of a time slice."""
 
 
 class Settlement:
@@ -38,15 +44,17 @@ class Settlement:
             raise methods.undecodable(data[start:stop])
         tag = read_i64_be(data, start + 4)
         multiple = data[start + 12] & 1 != 0
-        if multiple or self._transaction.selected:
-            return self._settle_or_defer(self._pop(tag, multiple), ACKNOWLEDGED)
+        if multiple:
+            return self._settle_through(tag, ACKNOWLEDGED)
+        if self._transaction.selected:
+            return self._settle_one(tag, ACKNOWLEDGED)
         delivery = self._deliveries.pop(tag)
         if delivery is None:
             return True
         delivery.acknowledge()
         consumer = delivery.consumer
         if consumer is not None and (consumer.suspended or self._deliveries.prefetch != 0):
-            self._resume(consumer)
+            return self._resume(consumer)
         return True
 
     def reject(self, data: bytes, start: i64, stop: i64) -> bool:
@@ -55,7 +63,7 @@ class Settlement:
             raise methods.undecodable(data[start:stop])
         tag = read_i64_be(data, start + 4)
         outcome = FAILED if data[start + 12] & 1 else REJECTED
-        return self._settle_or_defer(self._pop(tag, False), outcome)
+        return self._settle_one(tag, outcome)
 
     def nack(self, data: bytes, start: i64, stop: i64) -> bool:
         """basic.nack, whose payload is `data[start:stop]`."""
@@ -64,13 +72,33 @@ class Settlement:
         tag = read_i64_be(data, start + 4)
         bits = data[start + 12]
         outcome = REQUEUED if bits & 2 else REJECTED
-        return self._settle_or_defer(self._pop(tag, bits & 1 != 0), outcome)
+        if bits & 1:
+            return self._settle_through(tag, outcome)
+        return self._settle_one(tag, outcome)
 
-    def _pop(self, tag: i64, multiple: bool) -> list[Delivery]:
-        if multiple:
-            return self._deliveries.pop_through(tag)
+    def requeue_all(self) -> None:
+        """Return everything unacknowledged to its queues (basic.recover)."""
+        through = self._deliveries.check_through(0)
+        self._deliveries.session.begin(Settling(self._deliveries, through, REQUEUED))
+
+    def _settle_one(self, tag: i64, outcome: Outcome) -> bool:
         delivery = self._deliveries.pop(tag)
-        return [] if delivery is None else [delivery]
+        return delivery is None or self._settle_or_defer([delivery], outcome)
+
+    def _settle_through(self, tag: i64, outcome: Outcome) -> bool:
+        """Settle all up to a tag; for tag 0, all."""
+        deliveries = self._deliveries
+        last = deliveries.last_tag if tag == 0 else tag
+        if last - deliveries.lowest < SETTLED_AT_ONCE_MAX:
+            return self._settle_or_defer(deliveries.pop_through(tag), outcome)
+        through = deliveries.check_through(tag)
+        deferred: list[Delivery] | None = None
+        if self._transaction.selected:
+            deferred = []
+            self._transaction.settle(deferred, outcome)
+        session = deliveries.session
+        session.begin(Settling(deliveries, through, outcome, deferred))
+        return session.work is None and not session.time_slice.is_over_now()
 
     def _settle_or_defer(self, deliveries: list[Delivery], outcome: Outcome) -> bool:
         if self._transaction.selected:
@@ -117,9 +145,13 @@ class Settlement:
             if consumer is not None and consumer.suspended:
                 consumer.resume_if_able()
 
-    def _resume(self, consumer: DeliveryConsumer) -> None:
-        """Resume a consumer; and all others, where they share the prefetch of the channel."""
+    def _resume(self, consumer: DeliveryConsumer) -> bool:
+        """Resume a consumer; and all others, where they share the prefetch of the channel.
+
+        :returns: as `FrameHandler.on_frame`.
+        """
         if self._deliveries.prefetch != 0:
             self._deliveries.resume_consumers()
-        else:
-            consumer.resume_if_able()
+            return not self._deliveries.session.time_slice.is_over()
+        consumer.resume_if_able()
+        return True

@@ -4,15 +4,19 @@ Nothing of it takes effect before tx.commit. tx.rollback drops the messages and 
 unacknowledged again (AMQP 0-9-1, section 1.9; RabbitMQ: Broker Semantics).
 """
 
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from mypy_extensions import i64
 
 from leveret.engine.queues.message_memory import message_cost
 from leveret.engine.routing.routes import Route
 from leveret.engine.values.message import Message
+from leveret.engine.values.time_slice import TimeSlice
 from leveret.protocol.channels.deliveries import Deliveries
 from leveret.protocol.channels.delivery import Delivery, Outcome
+
+DROPPED_AT_ONCE: Final = 256
+"""Messages that are dropped between two readings of the clock: some 50 us."""
 
 Publish: TypeAlias = tuple[Message, Route, bool]
 """A message, where it goes, and whether it is mandatory."""
@@ -48,8 +52,22 @@ class Transaction:
         self.bytes = 0
         return published, settled
 
-    def roll_back(self, deliveries: Deliveries) -> None:
-        """Drop what was published, and make what was settled unacknowledged again."""
-        _, settled = self.take()
-        if settled:
-            deliveries.restore([delivery for popped, _ in settled for delivery in popped])
+    def roll_back(self, deliveries: Deliveries, time_slice: TimeSlice) -> bool:
+        """Drop what was published, and make what was settled unacknowledged again, until the time
+        slice is over.
+
+        :returns: whether that is done. If not, call it again before anything else.
+        """
+        while self._published:
+            del self._published[-DROPPED_AT_ONCE:]
+            if time_slice.is_over_now():
+                return False
+        while self._settled:
+            popped = self._settled[-1][0]
+            while popped:
+                deliveries.restore(popped.pop())
+                if time_slice.is_over():
+                    return False
+            self._settled.pop()
+        self.bytes = 0
+        return True

@@ -6,6 +6,7 @@ connection.close or channel.close. What the handshake decides is in `handshake.p
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from librt.strings import read_i32_be
@@ -15,12 +16,13 @@ from pamqp.commands import Channel as ChannelMethods
 from pamqp.commands import Connection as ConnectionMethods
 
 from leveret.engine.broker import Broker
-from leveret.engine.lifecycle.queues import remove_queue
 from leveret.engine.values.field_table import describe
+from leveret.engine.values.work import Work
 from leveret.errors import AmqpError, ReplyCode
 from leveret.limits import CLOSE_TIMEOUT_S, OUTPUT_REPLIES_BYTES_MAX, SILENT_CLOSE_DELAY_S
 from leveret.protocol.channels.channel import Channel
 from leveret.protocol.channels.content import HEADER_BYTES_MIN
+from leveret.protocol.channels.ending import ChannelsEnd, Consecutively
 from leveret.protocol.channels.session import NO_VHOST, Session
 from leveret.protocol.connections import handshake
 from leveret.protocol.connections.held_memory import HeldMemory, held_by
@@ -272,9 +274,9 @@ class Connection(FrameHandler):
             raise AmqpError(ReplyCode.COMMAND_INVALID, "unimplemented method")
         channel.confirms.flush()
         channel.move(ChannelEvent.CLOSE)
-        channel.discard()
-        channel.send(ChannelMethods.CloseOk())
         self._remove_channel(channel)
+        reply = partial(channel.send, ChannelMethods.CloseOk())
+        self.session.begin(ChannelsEnd([channel], [], channel.vhost, reply))
 
     def _other_method(self, channel: Channel | None, number: i64, payload: bytes) -> None:
         """Handle a method of channel 0, or of a channel that is not open."""
@@ -364,10 +366,15 @@ class Connection(FrameHandler):
         """Its exclusive queues are deleted before the reply, so the client can declare them again
         at once."""
         self.closed_by_client = self.state == ConnectionState.OPEN
-        self.move(ConnectionEvent.CLOSE)
         self.session.logger.info("connection closed by client", user=self.session.user)
-        self._release_resources()
-        return ConnectionMethods.CloseOk()
+        self.session.begin(self._release_resources(self._send_close_ok))
+        return None
+
+    def _send_close_ok(self) -> None:
+        """Answer connection.close: everything of the connection is released."""
+        if self.state != ConnectionState.CLOSED:
+            self.move(ConnectionEvent.CLOSE)
+            self.send(ConnectionMethods.CloseOk())
 
     def _close_ok(self, method: Any) -> Frame | None:
         self.move(ConnectionEvent.CLOSE_OK)
@@ -421,15 +428,8 @@ class Connection(FrameHandler):
         self._log_error(error, "channel closed")
         channel.confirms.flush()
         channel.move(ChannelEvent.FAIL)
-        channel.discard()
-        channel.send(
-            ChannelMethods.Close(
-                reply_code=error.code,
-                reply_text=error.reply_text,
-                class_id=class_id,
-                method_id=method_id,
-            )
-        )
+        close = ChannelMethods.Close(int(error.code), error.reply_text, class_id, method_id)
+        self.session.begin(ChannelsEnd([channel], [], channel.vhost, partial(channel.send, close)))
 
     def on_malformed_frame(self, error: AmqpError) -> None:
         self._clear_frame()
@@ -463,16 +463,14 @@ class Connection(FrameHandler):
         """Release what the connection uses, and send connection.close."""
         class_id, method_id = divmod(int(self._frame_method), 0x10000)
         self.move(ConnectionEvent.FAIL)
-        self._release_resources()
-        self._keepalive.set_deadline(CLOSE_TIMEOUT_S)
-        self.send(
-            ConnectionMethods.Close(
-                reply_code=error.code,
-                reply_text=error.reply_text,
-                class_id=class_id,
-                method_id=method_id,
-            )
-        )
+        close = ConnectionMethods.Close(int(error.code), error.reply_text, class_id, method_id)
+        self.session.begin(self._release_resources(partial(self._send_close, close)))
+
+    def _send_close(self, close: Frame) -> None:
+        """Send connection.close: everything of the connection is released."""
+        if self.state == ConnectionState.CLOSING:
+            self._keepalive.set_deadline(CLOSE_TIMEOUT_S)
+            self.send(close)
 
     def _log_error(self, error: AmqpError, event: str) -> None:
         class_id, method_id = divmod(int(self._frame_method), 0x10000)
@@ -497,38 +495,35 @@ class Connection(FrameHandler):
     def _abort(self) -> None:
         """End the connection without a further frame, and without the replies that are held."""
         self.move(ConnectionEvent.DISCONNECT)
-        self._release_resources()
+        release = self._release_resources(None)
+        if not release.run(self.session.time_slice):
+            self.broker.work.add(release)
         self.session.discard_held()
 
-    def _release_resources(self) -> None:
-        """Close its channels, delete its exclusive queues and leave the virtual host.
+    def _release_resources(self, ended: Callable[[], None] | None) -> Work:
+        """Leave the virtual host.
 
-        Does nothing the second time.
+        :param ended: called when the work is done.
+        :returns: the work that ends its channels and deletes its exclusive queues, after the work
+            that is under way. There is none of it the second time.
         """
-        self.session.has_published = False
-        self.session.throttled_by = None
+        session = self.session
+        session.has_published = False
+        session.throttled_by = None
         self.blocked = False
-        channels = self._channels
+        ending = [channel for channel in self._channels.values() if channel.open]
+        for channel in self._channels.values():
+            channel.confirms.flush()
+            channel.move(ChannelEvent.DISCONNECT)
         self._channels = {}
         self._last_channel = None
-        # All consumers end before anything is requeued: what is outstanding on one channel must not
-        # be delivered to a consumer of another.
-        queues = [queue for channel in channels.values() for queue in channel.end_consumers()]
-        for channel in channels.values():
-            if channel.open:
-                channel.confirms.flush()
-                channel.discard()
-            channel.move(ChannelEvent.DISCONNECT)
-        for queue in queues:
-            queue.deliver_ready()
-        session = self.session
-        exclusive_queues = session.exclusive_queues
-        session.exclusive_queues = {}
-        for queue in exclusive_queues.values():
-            remove_queue(session.vhost, queue)
+        queues, session.exclusive_queues = list(session.exclusive_queues.values()), {}
+        release = ChannelsEnd(ending, queues, session.vhost, ended)
         if session.vhost.name:
             session.vhost = NO_VHOST
             self.broker.connections_open -= 1
+        under_way, session.work = session.work, None
+        return release if under_way is None else Consecutively(under_way, release)
 
     def held_memory(self, unsent_bytes: int = 0) -> HeldMemory:
         """What it holds in memory.

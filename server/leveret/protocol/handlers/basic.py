@@ -164,13 +164,13 @@ def recover(channel: Channel, method: Basic.Recover) -> None:
     """basic.recover: the reply, and then all unacknowledged messages again."""
     _refuse_recover_without_requeue(method.requeue)
     channel.send(Basic.RecoverOk())
-    channel.settlement.requeue(channel.deliveries.pop_all(), failed=False)
+    channel.settlement.requeue_all()
 
 
 def recover_async(channel: Channel, method: Basic.RecoverAsync) -> None:
     """basic.recover-async: as basic.recover, without a reply."""
     _refuse_recover_without_requeue(method.requeue)
-    channel.settlement.requeue(channel.deliveries.pop_all(), failed=False)
+    channel.settlement.requeue_all()
 
 
 def _refuse_recover_without_requeue(requeue: bool) -> None:

@@ -9,9 +9,10 @@ from pamqp.commands import Tx
 from leveret.engine.routing.routes import Route
 from leveret.engine.routing.sink import REFUSED
 from leveret.engine.values.message import arriving
+from leveret.engine.values.time_slice import TimeSlice
+from leveret.engine.values.work import Work
 from leveret.errors import AmqpError, ReplyCode
 from leveret.protocol.channels.channel import Channel
-from leveret.protocol.channels.transaction import Transaction
 
 
 def select(channel: Channel, method: Tx.Select) -> Frame:
@@ -24,7 +25,8 @@ def select(channel: Channel, method: Tx.Select) -> Frame:
 
 def commit(channel: Channel, method: Tx.Commit) -> Frame:
     """tx.commit: publish and settle all that waits, and begin a new transaction."""
-    published, settled = _transaction(channel).take()
+    _check_transactional(channel)
+    published, settled = channel.transaction.take()
     now = int(channel.vhost.clock.now)
     refused = False
     for message, route, mandatory in published:
@@ -47,20 +49,33 @@ def _without_deleted(route: Route) -> Route:
     return Route(route.raw, route.exchange, route.routing_key, sinks, route.needs_message)
 
 
-def rollback(channel: Channel, method: Tx.Rollback) -> Frame:
+class _Rollback(Work):
+    """Rolls back the transaction of a channel, and sends the reply."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def run(self, time_slice: TimeSlice) -> bool:
+        channel = self._channel
+        if not channel.transaction.roll_back(channel.deliveries, time_slice):
+            return False
+        channel.send(Tx.RollbackOk())
+        return True
+
+
+def rollback(channel: Channel, method: Tx.Rollback) -> None:
     """tx.rollback: forget all that waits, and begin a new transaction."""
-    _transaction(channel).roll_back(channel.deliveries)
-    return Tx.RollbackOk()
+    _check_transactional(channel)
+    channel.session.begin(_Rollback(channel))
 
 
-def _transaction(channel: Channel) -> Transaction:
-    """The transaction of the channel.
+def _check_transactional(channel: Channel) -> None:
+    """Check that the channel has a transaction.
 
     :raises AmqpError: PRECONDITION_FAILED without tx.select.
     """
     if not channel.transaction.selected:
         raise AmqpError(ReplyCode.PRECONDITION_FAILED, "channel is not transactional")
-    return channel.transaction
 
 
 HANDLERS: Final[dict[type[Frame], Callable[[Any, Any], Frame | None]]] = {
