@@ -424,8 +424,8 @@ class Connection(FrameHandler):
         if error.closes_connection or channel is None or self.state != ConnectionState.OPEN:
             self._fail(error)
             return
-        class_id, method_id = divmod(int(self._frame_method), 0x10000)
         self._log_error(error, "channel closed")
+        class_id, method_id = divmod(int(self._frame_method), 0x10000)
         channel.confirms.flush()
         channel.move(ChannelEvent.FAIL)
         close = ChannelMethods.Close(int(error.code), error.reply_text, class_id, method_id)
@@ -464,9 +464,9 @@ class Connection(FrameHandler):
         class_id, method_id = divmod(int(self._frame_method), 0x10000)
         self.move(ConnectionEvent.FAIL)
         close = ConnectionMethods.Close(int(error.code), error.reply_text, class_id, method_id)
-        self.session.begin(self._release_resources(partial(self._send_close, close)))
+        self.session.begin(self._release_resources(partial(self._finish_close, close)))
 
-    def _send_close(self, close: Frame) -> None:
+    def _finish_close(self, close: Frame) -> None:
         """Send connection.close: everything of the connection is released."""
         if self.state == ConnectionState.CLOSING:
             self._keepalive.set_deadline(CLOSE_TIMEOUT_S)
