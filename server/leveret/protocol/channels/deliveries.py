@@ -151,8 +151,11 @@ class Deliveries(MemoryHolder):
 
     def pop_all(self) -> list[Delivery]:
         """Take every delivery out, oldest first, to be settled."""
-        self.check_through(0)
-        return self._pop_until(self.last_tag)
+        popped = self._pop_until(self.last_tag)
+        if self.overdue:
+            # Consumers may get further deliveries by this.
+            self._settle_overdue(list(self.overdue))
+        return popped
 
     def restore(self, delivery: Delivery) -> None:
         """Make a delivery unacknowledged again that was popped, and restart its timer."""
