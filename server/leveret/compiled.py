@@ -35,6 +35,8 @@ COMPILED: Final = (
     "leveret.engine.routing.exchanges.base",
     "leveret.engine.routing.exchanges.direct",
     "leveret.engine.routing.exchanges.fanout",
+    "leveret.engine.routing.exchanges.targets",
+    "leveret.engine.routing.exchanges.topic_trie",
     "leveret.engine.routing.exchanges.topic",
     "leveret.engine.routing.exchanges.headers",
     "leveret.engine.routing.exchanges.hashing",

@@ -142,6 +142,10 @@ ROUTE_CACHE_ENTRIES_MAX: Final = 16384
 """Routes that a virtual host caches by exchange and routing key. A full cache is emptied, so keys
 that never come again cost no more than finding their route."""
 
+REMOVED_BINDINGS_MIN: Final = 500
+"""Bindings of a deleted queue or exchange that are removed at once, some 0.3 ms of work. Only if
+there are more, and the time slice is over, the rest waits for later slices."""
+
 TOPIC_CACHE_SLOTS_MAX: Final = 8192
 """Routing keys and destinations, together, in a topic exchange's cache of matches: four megabytes
 if all keys have the maximum length. A full cache is emptied before the next match is added, which

@@ -120,6 +120,8 @@ def restore(
             raise UnknownFormat(what).at(stored.blob, stored.offset) from None
         except Damaged as error:
             raise Damaged(f"{stored.blob}: offset {stored.offset}: {error}") from None
+        # Bindings that a deletion has left are removed before the next record is applied.
+        vhost.work.run_all(vhost.time_slice)
     return sinks
 
 

@@ -25,8 +25,11 @@ from leveret.engine.routing.exchanges.base import (
     alternate_of,
 )
 from leveret.engine.routing.exchanges.types import check
+from leveret.engine.values.time_slice import TimeSlice
+from leveret.engine.values.work import Work
 from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError, ReplyCode
+from leveret.limits import REMOVED_BINDINGS_MIN
 
 PREDECLARED: Final = (
     ("amq.direct", "direct", False),
@@ -132,46 +135,72 @@ def delete_exchange(vhost: VirtualHost, name: str, *, if_unused: bool) -> None:
 
 def remove_exchange(vhost: VirtualHost, exchange: Exchange) -> None:
     """Remove an exchange from its virtual host, with the bindings to and from it."""
-    _remove([exchange], vhost)
+    _mark_deleted(vhost, exchange)
+    remove_bindings(vhost, exchange)
 
 
-def unbind_everywhere(vhost: VirtualHost, destination: Destination) -> None:
-    """Drop every binding to a destination that is deleted, and delete the sources that
-    auto-delete."""
-    _remove(_unbound_sources(vhost, destination), vhost)
+def remove_bindings(vhost: VirtualHost, destination: Destination) -> None:
+    """Remove every binding to a queue or an exchange that is deleted, and those of the exchange.
+
+    The sources that auto-delete are deleted with their last binding. What one slice does not get
+    done is done by the virtual host's `work`.
+    """
+    destination.deleted = True
+    removal = BindingRemoval(vhost, destination)
+    if not removal.run(vhost.time_slice):
+        vhost.work.add(removal)
 
 
 def delete_if_unbound(vhost: VirtualHost, exchange: Exchange) -> None:
     """Delete an auto-delete exchange that has lost its last binding."""
-    if _is_to_be_deleted(vhost, exchange):
+    if exchange.auto_delete and not exchange.deleted and not exchange.is_bound():
         remove_exchange(vhost, exchange)
 
 
-def _remove(exchanges: list[Exchange], vhost: VirtualHost) -> None:
-    """Remove exchanges, and those that auto-delete because of it: a chain of any length."""
-    vhost.router.invalidate()
-    while exchanges:
-        exchange = exchanges.pop()
-        if vhost.exchanges.get(exchange.name) is exchange:
-            del vhost.exchanges[exchange.name]
-            if exchange.durable and vhost.definition_log is not None:
-                vhost.definition_log.write(ExchangeDeleted(vhost.name, exchange.name))
-            exchange.drop_all()
-            detach(vhost, exchange)
-            exchanges += _unbound_sources(vhost, exchange)
+class BindingRemoval(Work):
+    """Removes the bindings of a destination that was deleted, and the exchanges that auto-delete
+    because of it: a chain of any length.
 
-
-def _unbound_sources(vhost: VirtualHost, destination: Destination) -> list[Exchange]:
-    """Drop every binding to a destination.
-
-    :returns: the exchanges that are to be deleted because of it.
+    Nothing is routed over these bindings, for `Destination.deleted` says so.
     """
+
+    def __init__(self, vhost: VirtualHost, destination: Destination) -> None:
+        self._vhost = vhost
+        self._deleted = [destination]
+
+    def run(self, time_slice: TimeSlice) -> bool:
+        removed = 0
+        while self._deleted:
+            if self._remove_next(self._deleted[-1]):
+                removed += 1
+                if removed >= REMOVED_BINDINGS_MIN and time_slice.is_over():
+                    return False
+            else:
+                self._deleted.pop()
+        return True
+
+    def _remove_next(self, destination: Destination) -> bool:
+        """Remove the next binding of a deleted destination.
+
+        :returns: False if it has none.
+        """
+        binding = destination.drop_newest_incoming()
+        if binding is None:
+            if not isinstance(destination, Exchange):
+                return False
+            return destination.drop_newest_binding() is not None
+        source = binding.source
+        if source.auto_delete and not source.deleted and not source.is_bound():
+            _mark_deleted(self._vhost, source)
+            self._deleted.append(source)
+        return True
+
+
+def _mark_deleted(vhost: VirtualHost, exchange: Exchange) -> None:
+    """Take an exchange out of its virtual host; its bindings lead nowhere from now on."""
+    exchange.deleted = True
+    del vhost.exchanges[exchange.name]
+    if exchange.durable and vhost.definition_log is not None:
+        vhost.definition_log.write(ExchangeDeleted(vhost.name, exchange.name))
+    detach(vhost, exchange)
     vhost.router.invalidate()
-    sources = destination.sources()
-    for source in sources:
-        source.drop(destination)
-    return [source for source in sources if _is_to_be_deleted(vhost, source)]
-
-
-def _is_to_be_deleted(vhost: VirtualHost, exchange: Exchange) -> bool:
-    return exchange.auto_delete and not exchange.is_bound() and exchange.name in vhost.exchanges

@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Final
 
-from leveret.engine.lifecycle.exchanges import unbind_everywhere
+from leveret.engine.lifecycle.exchanges import remove_bindings
 from leveret.engine.lifecycle.names import (
     check_owner,
     find_queue,
@@ -196,7 +196,8 @@ def remove_queue(vhost: VirtualHost, queue: Queue) -> None:
     del vhost.queues[queue.name]
     if queue.durable and vhost.definition_log is not None:
         vhost.definition_log.write(QueueDeleted(vhost.name, queue.name))
-    unbind_everywhere(vhost, queue.destination)
+    vhost.router.invalidate()
+    remove_bindings(vhost, queue.destination)
     queue.delete()
 
 

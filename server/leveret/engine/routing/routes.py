@@ -198,14 +198,18 @@ class Router:
     ) -> list[str]:
         """Add the queues among what an exchange matched; the names of the exchanges to visit."""
         onward: list[str] = []
+        any_left = False
         for destination in matched:
+            if destination.deleted:
+                continue
+            any_left = True
             if isinstance(destination, Exchange):
                 onward.append(destination.name)
             else:
                 queue = self._queues.get(destination.name)
                 if queue is not None:
                     reached[queue] = None
-        if not matched and exchange.alternate:
+        if not any_left and exchange.alternate:
             onward.append(exchange.alternate)
         return onward
 

@@ -317,3 +317,17 @@ class TestRestart:
         again = run.restart()
         again.advance_to(START + 1000)
         assert bodies(again) == []
+
+
+@pytest.mark.parametrize("exchange", ["q", "another name"])
+def test_a_dead_letter_reaches_a_delayed_exchange_with_the_name_of_its_queue(exchange: str) -> None:
+    """A dead letter does not return to a queue that it left, and an exchange is no queue."""
+    run = BrokerRun()
+    run.exchange(exchange, "x-delayed-message", {"x-delayed-type": "fanout"})
+    run.queue("q", arguments=arguments(message_ttl=100, dead_letter_exchange=exchange))
+    run.queue("out", exchange)
+    run.publish("", "q", b"a", delayed(300))
+    run.advance_to(START + 100)
+    assert run.vhost.delayed_stores[exchange].message_count() == 1
+    run.advance_to(START + 500)
+    assert bodies(run, "out") == [b"a"]

@@ -1,17 +1,22 @@
 """What all exchange types share: their declaration, and bindings with their destinations.
 
 A binding is identified by its source, destination, routing key and arguments; binding the same
-again changes nothing. It is indexed at both ends: at the exchange in the order of making, and at
-the destination by exchange. So deleting a destination takes no walk over all exchanges, and an
-exchange drops the bindings to it without a walk over its others.
+again changes nothing. It is indexed at both ends, in the order of making. So deleting a destination
+takes no walk over all exchanges, and an exchange drops the bindings to it without a walk over its
+others.
 
 An exchange type adds an index of its own, in `_add` and `_remove`. Both take about the same time
 whatever the number of bindings, because bindings may come and go often in a large set.
+
+A virtual host may have hundreds of thousands of bindings, so what each of them takes is kept small:
+arguments that are empty are one table, an index has no dictionary for one entry, and a binding is
+the key that it is found by.
 """
 
 from abc import abstractmethod
-from collections.abc import Hashable
 from typing import Final, NamedTuple
+
+from mypy_extensions import i64
 
 from leveret.engine.routing.sink import Sink
 from leveret.engine.values.field_table import Table, freeze_table
@@ -19,6 +24,10 @@ from leveret.engine.values.message import Message
 
 ALTERNATE_EXCHANGE: Final = "alternate-exchange"
 """The argument that every exchange type has."""
+
+
+_NO_ARGUMENTS: Final[Table] = {}
+"""The arguments of all bindings that have none; never changed."""
 
 
 class Destination:
@@ -31,15 +40,63 @@ class Destination:
         self.name = name
         self.durable = durable
         """Whether it survives a restart."""
-        self.incoming: dict[Exchange, dict[Hashable, Binding]] = {}
+        self.deleted = False
+        """Whether it was deleted. Bindings to it lead nowhere, and are removed soon."""
+        self._incoming: Binding | dict[Binding, None] | None = None
+        """The bindings to it, the oldest first."""
 
-    def sources(self) -> list["Exchange"]:
+    def incoming(self) -> "list[Binding]":
+        """The bindings that lead here, the oldest first."""
+        incoming = self._incoming
+        if incoming is None:
+            return []
+        return list(incoming) if isinstance(incoming, dict) else [incoming]
+
+    def sources(self) -> "list[Exchange]":
         """The exchanges with at least one binding to this destination."""
-        return list(self.incoming)
+        return list(dict.fromkeys([binding.source for binding in self.incoming()]))
+
+    def add_incoming(self, binding: "Binding") -> None:
+        """Note a new binding that leads here."""
+        incoming = self._incoming
+        if incoming is None:
+            self._incoming = binding
+        elif isinstance(incoming, dict):
+            incoming[binding] = None
+        else:
+            self._incoming = {incoming: None, binding: None}
+
+    def remove_incoming(self, binding: "Binding") -> None:
+        """Forget a binding that led here."""
+        incoming = self._incoming
+        if isinstance(incoming, dict):
+            del incoming[binding]
+            if incoming:
+                return
+        self._incoming = None
+
+    def drop_newest_incoming(self) -> "Binding | None":
+        """Remove the newest of the bindings that lead here, and return it; None if there is none.
+
+        A deleted destination is left by all of them one after the other, in constant time each.
+        """
+        incoming = self._incoming
+        if incoming is None:
+            return None
+        if isinstance(incoming, dict):
+            # Finding the last entry of a dictionary takes constant time only if it is popped.
+            binding = incoming.popitem()[0]
+            if not incoming:
+                self._incoming = None
+        else:
+            binding = incoming
+            self._incoming = None
+        binding.source.forget(binding)
+        return binding
 
 
 class Binding:
-    """A binding of a destination to an exchange."""
+    """A binding of a destination to an exchange. Two are equal if they are the same to AMQP."""
 
     def __init__(
         self, source: "Exchange", destination: Destination, routing_key: str, arguments: Table
@@ -47,7 +104,24 @@ class Binding:
         self.source = source
         self.destination = destination
         self.routing_key = routing_key
-        self.arguments = arguments
+        self.arguments = arguments if arguments else _NO_ARGUMENTS
+        frozen = freeze_table(arguments) if arguments else None
+        self._hash: i64 = hash((destination, routing_key, frozen))
+
+    def __hash__(self) -> int:
+        return int(self._hash)
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        return (
+            isinstance(other, Binding)
+            and self._hash == other._hash
+            and self.source is other.source
+            and self.destination is other.destination
+            and self.routing_key == other.routing_key
+            and freeze_table(self.arguments) == freeze_table(other.arguments)
+        )
 
 
 class ExchangeDeclaration(NamedTuple):
@@ -83,7 +157,8 @@ class Exchange(Destination):
         self.uses_all_keys = False
         """Whether a message with several routing keys is matched with each of them; otherwise only
         with the one it was published with."""
-        self._bindings: dict[Binding, None] = {}
+        self._bindings: dict[Binding, Binding] = {}
+        """Every binding of a destination to this exchange, by itself, the oldest first."""
 
     def bind(self, destination: Destination, routing_key: str, arguments: Table) -> bool:
         """Add a binding.
@@ -92,57 +167,50 @@ class Exchange(Destination):
         :raises AmqpError: PRECONDITION_FAILED if the exchange type cannot take it.
         """
         self.validate(routing_key, arguments)
-        identity = _identity(routing_key, arguments)
-        known = destination.incoming.get(self)
-        if known is None:
-            known = {}
-            destination.incoming[self] = known
-        elif identity in known:
-            return False
         binding = Binding(self, destination, routing_key, arguments)
-        known[identity] = binding
-        self._bindings[binding] = None
+        if binding in self._bindings:
+            return False
+        self._bindings[binding] = binding
+        destination.add_incoming(binding)
         self._add(binding)
         return True
 
     def has_binding(self, destination: Destination, routing_key: str, arguments: Table) -> bool:
         """Whether there is a binding with this destination, key and arguments."""
-        known = destination.incoming.get(self)
-        return known is not None and _identity(routing_key, arguments) in known
+        return Binding(self, destination, routing_key, arguments) in self._bindings
 
     def unbind(self, destination: Destination, routing_key: str, arguments: Table) -> bool:
         """Remove a binding.
 
         :returns: False if there is none with this destination, key and arguments.
         """
-        known = destination.incoming.get(self)
-        if known is None:
-            return False
-        binding = known.pop(_identity(routing_key, arguments), None)
+        binding = self._bindings.get(Binding(self, destination, routing_key, arguments))
         if binding is None:
             return False
-        if not known:
-            del destination.incoming[self]
-        del self._bindings[binding]
-        self._remove(binding)
+        self.remove(binding)
         return True
 
-    def drop(self, destination: Destination) -> int:
-        """Remove every binding to a destination, which is being deleted; return their number."""
-        known = destination.incoming.pop(self, None)
-        if known is None:
-            return 0
-        for binding in known.values():
-            del self._bindings[binding]
-            self._remove(binding)
-        return len(known)
+    def remove(self, binding: Binding) -> None:
+        """Remove a binding of this exchange."""
+        binding.destination.remove_incoming(binding)
+        self.forget(binding)
 
-    def drop_all(self) -> list[Binding]:
-        """Remove every binding of this exchange, which is being deleted; return them."""
-        bindings = list(self._bindings)
-        for binding in bindings:
-            self.drop(binding.destination)
-        return bindings
+    def forget(self, binding: Binding) -> None:
+        """Forget a binding whose destination has forgotten it."""
+        del self._bindings[binding]
+        self._remove(binding)
+
+    def drop_newest_binding(self) -> Binding | None:
+        """Remove the newest binding, and return it; None if there is none.
+
+        An exchange that is deleted loses all of them one after the other, in constant time each.
+        """
+        if not self._bindings:
+            return None
+        binding = self._bindings.popitem()[0]
+        binding.destination.remove_incoming(binding)
+        self._remove(binding)
+        return binding
 
     def bindings(self) -> list[Binding]:
         """Every binding of a destination to this exchange, the oldest first."""
@@ -197,27 +265,3 @@ def alternate_of(arguments: Table) -> str:
     """The name of the alternate exchange in the arguments of an exchange; "" is none."""
     alternate = arguments.get(ALTERNATE_EXCHANGE)
     return alternate if isinstance(alternate, str) else ""
-
-
-Targets = dict[Destination, int]
-"""The destinations of bindings with one key, and the number of bindings to each."""
-
-
-def add_target(targets: Targets, destination: Destination) -> None:
-    """Count one more binding to a destination."""
-    targets[destination] = targets.get(destination, 0) + 1
-
-
-def remove_target(targets: Targets, destination: Destination) -> None:
-    """Count one binding less to a destination, and remove it with the last one."""
-    count = targets[destination] - 1
-    if count:
-        targets[destination] = count
-    else:
-        del targets[destination]
-
-
-def _identity(routing_key: str, arguments: Table) -> Hashable:
-    if not arguments:
-        return routing_key
-    return (routing_key, freeze_table(arguments))

@@ -15,9 +15,12 @@ from leveret.engine.routing.exchanges.base import (
     Destination,
     Exchange,
     ExchangeDeclaration,
+)
+from leveret.engine.routing.exchanges.targets import (
     Targets,
-    add_target,
-    remove_target,
+    append_targets,
+    with_target,
+    without_target,
 )
 from leveret.engine.routing.sink import ACCEPTED, AWAITS_COMMIT, PersistTargets, Sink
 from leveret.engine.values.clock import Clock
@@ -53,7 +56,7 @@ class DeduplicatingExchange(Exchange):
         self._clock: Clock | None = None
         self._persist_key: Callable[[bytes, int], None] | None = None
         self._discard = DuplicateDiscard(self.window)
-        self._targets: Targets = {}
+        self._targets: Targets | None = None
 
     def attach(self, clock: Clock, persist_key: Callable[[bytes, int], None]) -> None:
         """Begin to deduplicate, in a virtual host.
@@ -65,7 +68,7 @@ class DeduplicatingExchange(Exchange):
         self._persist_key = persist_key
 
     def match(self, routing_key: str, message: Message | None, into: list[Destination]) -> None:
-        into.extend(self._targets)
+        append_targets(self._targets, into)
 
     def intercept(self, message: Message) -> Sink | None:
         clock = self._clock
@@ -84,10 +87,10 @@ class DeduplicatingExchange(Exchange):
             persist_key(key, int(expires_at))
 
     def _add(self, binding: Binding) -> None:
-        add_target(self._targets, binding.destination)
+        self._targets = with_target(self._targets, binding.destination)
 
     def _remove(self, binding: Binding) -> None:
-        remove_target(self._targets, binding.destination)
+        self._targets = without_target(self._targets, binding.destination)
 
 
 class DuplicateDiscard(Sink):

@@ -5,10 +5,8 @@ from leveret.engine.routing.exchanges.base import (
     Destination,
     Exchange,
     ExchangeDeclaration,
-    Targets,
-    add_target,
-    remove_target,
 )
+from leveret.engine.routing.exchanges.targets import TargetIndex
 from leveret.engine.values.message import Message
 
 
@@ -18,22 +16,13 @@ class DirectExchange(Exchange):
     def __init__(self, declared: ExchangeDeclaration) -> None:
         super().__init__(declared)
         self.uses_all_keys = True
-        self._targets: dict[str, Targets] = {}
+        self._targets = TargetIndex()
 
     def match(self, routing_key: str, message: Message | None, into: list[Destination]) -> None:
-        targets = self._targets.get(routing_key)
-        if targets is not None:
-            into.extend(targets)
+        self._targets.append(routing_key, into)
 
     def _add(self, binding: Binding) -> None:
-        targets = self._targets.get(binding.routing_key)
-        if targets is None:
-            targets = {}
-            self._targets[binding.routing_key] = targets
-        add_target(targets, binding.destination)
+        self._targets.add(binding.routing_key, binding.destination)
 
     def _remove(self, binding: Binding) -> None:
-        targets = self._targets[binding.routing_key]
-        remove_target(targets, binding.destination)
-        if not targets:
-            del self._targets[binding.routing_key]
+        self._targets.remove(binding.routing_key, binding.destination)

@@ -5,9 +5,12 @@ from leveret.engine.routing.exchanges.base import (
     Destination,
     Exchange,
     ExchangeDeclaration,
+)
+from leveret.engine.routing.exchanges.targets import (
     Targets,
-    add_target,
-    remove_target,
+    append_targets,
+    with_target,
+    without_target,
 )
 from leveret.engine.values.message import Message
 
@@ -17,13 +20,13 @@ class FanoutExchange(Exchange):
 
     def __init__(self, declared: ExchangeDeclaration) -> None:
         super().__init__(declared)
-        self._targets: Targets = {}
+        self._targets: Targets | None = None
 
     def match(self, routing_key: str, message: Message | None, into: list[Destination]) -> None:
-        into.extend(self._targets)
+        append_targets(self._targets, into)
 
     def _add(self, binding: Binding) -> None:
-        add_target(self._targets, binding.destination)
+        self._targets = with_target(self._targets, binding.destination)
 
     def _remove(self, binding: Binding) -> None:
-        remove_target(self._targets, binding.destination)
+        self._targets = without_target(self._targets, binding.destination)

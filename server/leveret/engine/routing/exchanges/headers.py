@@ -20,9 +20,13 @@ from leveret.engine.routing.exchanges.base import (
     Destination,
     Exchange,
     ExchangeDeclaration,
+)
+from leveret.engine.routing.exchanges.targets import (
+    TargetIndex,
     Targets,
-    add_target,
-    remove_target,
+    append_targets,
+    with_target,
+    without_target,
 )
 from leveret.engine.values.field_table import (
     FieldValue,
@@ -54,13 +58,13 @@ class HeadersExchange(Exchange):
         super().__init__(declared)
         self.needs_message = True
         self._names: dict[str, int] = {}
-        self._always: Targets = {}
-        self._any: dict[Hashable, Targets] = {}
+        self._always: Targets | None = None
+        self._any = TargetIndex()
         self._all: dict[Hashable, dict[Binding, _AllKindEntry]] = {}
         self._entries: dict[Binding, _AllKindEntry] = {}
 
     def match(self, routing_key: str, message: Message | None, into: list[Destination]) -> None:
-        into.extend(self._always)
+        append_targets(self._always, into)
         if message is None or not self._names:
             return
         headers = headers_of(message.header)
@@ -70,9 +74,7 @@ class HeadersExchange(Exchange):
                 met.add(name)
                 met.add((name, _value(value)))
         for criterion in met:
-            targets = self._any.get(criterion)
-            if targets is not None:
-                into.extend(targets)
+            self._any.append(criterion, into)
             candidates = self._all.get(criterion)
             if candidates is not None:
                 into.extend(
@@ -106,13 +108,9 @@ class HeadersExchange(Exchange):
             self._names[name] = self._names.get(name, 0) + 1
         if _is_any(binding.arguments):
             for criterion in criteria:
-                targets = self._any.get(criterion)
-                if targets is None:
-                    targets = {}
-                    self._any[criterion] = targets
-                add_target(targets, destination)
+                self._any.add(criterion, destination)
         elif not criteria:
-            add_target(self._always, destination)
+            self._always = with_target(self._always, destination)
         else:
             entry = _AllKindEntry(destination, self._least_used(criteria), criteria)
             self._entries[binding] = entry
@@ -132,12 +130,9 @@ class HeadersExchange(Exchange):
                 del self._names[name]
         if _is_any(binding.arguments):
             for criterion in criteria:
-                targets = self._any[criterion]
-                remove_target(targets, destination)
-                if not targets:
-                    del self._any[criterion]
+                self._any.remove(criterion, destination)
         elif not criteria:
-            remove_target(self._always, destination)
+            self._always = without_target(self._always, destination)
         else:
             entry = self._entries.pop(binding)
             indexed = self._all[entry.index_criterion]

@@ -18,9 +18,12 @@ from leveret.engine.routing.exchanges.base import (
     Destination,
     Exchange,
     ExchangeDeclaration,
+)
+from leveret.engine.routing.exchanges.targets import (
     Targets,
-    add_target,
-    remove_target,
+    append_targets,
+    with_target,
+    without_target,
 )
 from leveret.engine.values.field_table import Table, describe
 from leveret.engine.values.message import Message
@@ -48,10 +51,10 @@ class RecentHistoryExchange(Exchange):
         self._length = _length(declared.arguments)
         self._history: deque[Message] = deque()
         self._bytes = 0
-        self._targets: Targets = {}
+        self._targets: Targets | None = None
 
     def match(self, routing_key: str, message: Message | None, into: list[Destination]) -> None:
-        into.extend(self._targets)
+        append_targets(self._targets, into)
 
     def recent(self) -> list[Message]:
         return list(self._history)
@@ -66,10 +69,10 @@ class RecentHistoryExchange(Exchange):
             self._bytes -= _size(history.popleft())
 
     def _add(self, binding: Binding) -> None:
-        add_target(self._targets, binding.destination)
+        self._targets = with_target(self._targets, binding.destination)
 
     def _remove(self, binding: Binding) -> None:
-        remove_target(self._targets, binding.destination)
+        self._targets = without_target(self._targets, binding.destination)
 
 
 def _length(arguments: Table) -> int:

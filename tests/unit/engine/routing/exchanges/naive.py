@@ -34,7 +34,21 @@ def matched(source: Exchange, routing_key: str, headers: Table | None = None) ->
 
 def bindings_to(destination: Destination) -> list[Binding]:
     """Every binding that leads to a destination, exchange by exchange."""
-    return [binding for known in destination.incoming.values() for binding in known.values()]
+    by_source: dict[Exchange, list[Binding]] = {}
+    for binding in destination.incoming():
+        by_source.setdefault(binding.source, []).append(binding)
+    return [binding for known in by_source.values() for binding in known]
+
+
+def drop(destination: Destination) -> list[Binding]:
+    """Remove every binding to a destination, and those of an exchange, as its deletion does."""
+    dropped: list[Binding] = []
+    while (binding := destination.drop_newest_incoming()) is not None:
+        dropped.append(binding)
+    if isinstance(destination, Exchange):
+        while (binding := destination.drop_newest_binding()) is not None:
+            dropped.append(binding)
+    return dropped
 
 
 def same(one: FieldValue, other: FieldValue) -> bool:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from leveret.engine.routing.exchanges import Destination
 from leveret.engine.routing.exchanges.hashing import hash_key
-from tests.unit.engine.routing.exchanges.naive import exchange, matched
+from tests.unit.engine.routing.exchanges.naive import drop, exchange, matched
 
 KIND = "x-modulus-hash"
 
@@ -55,5 +55,5 @@ def test_a_queue_and_an_exchange_of_one_name_are_two_destinations() -> None:
     source.bind(queue, "k", {})
     found = {tuple(matched(source, f"key{number}")) for number in range(50)}
     assert found == {(queue,), (other,)}
-    source.drop(queue)
+    drop(queue)
     assert {tuple(matched(source, f"key{number}")) for number in range(50)} == {(other,)}
