@@ -25,7 +25,7 @@ HIT_KEYS = 100
 MISS_KEYS = 20_000
 SAME_BINDINGS = 1_000
 HASH_BINDINGS_MAX = 10_000
-"""Bindings of the consistent hash exchange: each one takes many points on its ring."""
+"""Bindings of the consistent hash exchange: a search takes time with their number."""
 
 
 def topic_pattern(index: int) -> str:

@@ -40,7 +40,7 @@ COMPILED: Final = (
     "leveret.engine.routing.exchanges.topic",
     "leveret.engine.routing.exchanges.headers",
     "leveret.engine.routing.exchanges.hashing",
-    "leveret.engine.routing.exchanges.ring",
+    "leveret.engine.routing.exchanges.rendezvous",
     "leveret.engine.routing.exchanges.consistent_hash",
     "leveret.engine.routing.exchanges.modulus_hash",
     "leveret.engine.routing.exchanges.random",

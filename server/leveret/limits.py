@@ -151,9 +151,9 @@ TOPIC_CACHE_SLOTS_MAX: Final = 8192
 if all keys have the maximum length. A full cache is emptied before the next match is added, which
 may exceed the limit by itself."""
 
-HASH_WEIGHT_MAX: Final = 1000
-"""Weight of a binding to a consistent hash exchange. Each unit costs ten kilobytes of points on the
-ring, and the time to compute them."""
+HASH_CACHE_ENTRIES_MAX: Final = 8192
+"""Results of recent searches that a consistent hash exchange with many destinations keeps: one
+megabyte. A full cache is emptied."""
 
 HISTORY_BYTES_MAX: Final = 16 * 1024 * 1024
 """Bytes of the messages in the history of one exchange, except for the last message. The length of

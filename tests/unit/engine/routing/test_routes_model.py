@@ -29,7 +29,7 @@ from tests.unit.engine.routing.exchanges.naive import (
     binding_arguments,
     matches,
     message,
-    next_on_ring,
+    rendezvous,
     same,
 )
 
@@ -65,14 +65,13 @@ def in_order(bound: list[Bound]) -> list[str]:
     return sorted(name for name, _, _ in bound)
 
 
-def on_ring(bound: list[Bound], place: int) -> str | None:
-    """Where the ring leads that has all these weights."""
-    weight = dict.fromkeys(in_order(bound), 0)
+def by_weight(bound: list[Bound], hashed: int) -> str | None:
+    """Where a hash leads with all these weights."""
+    weights: dict[str, int] = {}
     for name, key, _ in bound:
-        weight[name] += int(key)
-    labels = {name: f"{'exchange' if name == ONWARD else 'queue'} {name}" for name in weight}
-    units = [(labels[name], unit) for name, total in weight.items() for unit in range(total)]
-    found = next_on_ring(units, place)
+        label = f"{'exchange' if name == ONWARD else 'queue'} {name}"
+        weights[label] = weights.get(label, 0) + int(key)
+    found = rendezvous(weights, hashed)
     return None if found is None else found.partition(" ")[2]
 
 
@@ -198,10 +197,10 @@ class Routes(RuleBasedStateMachine):
             ordered = in_order(self.bound)
             return {ordered[hash_key(key) % len(ordered)]} if ordered else set()
         if self.kind == "x-consistent-hash":
-            place = hash_key(key)
+            number = hash_key(key)
             if self.arguments:
-                place = hash_octets(hashed(headers["a"]) if "a" in headers else b"")
-            found = on_ring(self.bound, place)
+                number = hash_octets(hashed(headers["a"]) if "a" in headers else b"")
+            found = by_weight(self.bound, number)
             return set() if found is None else {found}
         return {
             name

@@ -3,7 +3,7 @@
 The exchange hashes the routing key or, if its arguments say so, a header (`hash-header`) or a
 property (`hash-property`) of the message. The key of a binding is a number, its weight: the share
 of the messages that it gets (RabbitMQ: Consistent Hash Exchange Type). Making or removing a binding
-moves its own share of keys and no other; the ring is in `ring.py`.
+moves its own share of keys and no other: `rendezvous.py` says how.
 
 If a destination is bound with several weights, they add up, so that one can be replaced by another
 without a gap; RabbitMQ uses the first only. A message without the header or property is routed as
@@ -20,13 +20,12 @@ from leveret.engine.routing.exchanges.base import (
     ExchangeDeclaration,
 )
 from leveret.engine.routing.exchanges.hashing import hash_key, hash_octets
-from leveret.engine.routing.exchanges.ring import Ring
+from leveret.engine.routing.exchanges.rendezvous import Rendezvous
 from leveret.engine.values import encoded_table, properties
 from leveret.engine.values.field_table import Table, describe, type_name
 from leveret.engine.values.message import Message
 from leveret.engine.values.text import octets_of_text
 from leveret.errors import AmqpError, ReplyCode
-from leveret.limits import HASH_WEIGHT_MAX
 
 HASH_HEADER: Final = "hash-header"
 HASH_PROPERTY: Final = "hash-property"
@@ -58,15 +57,14 @@ class ConsistentHashExchange(Exchange):
         self.needs_message = header is not None or property_name is not None
         self._header = None if header is None else octets_of_text(header)
         self._property = 0 if property_name is None else PROPERTIES[property_name]
-        self._ring = Ring()
-        self._weights: dict[Destination, int] = {}
+        self._destinations = Rendezvous()
 
     def match(self, routing_key: str, message: Message | None, into: list[Destination]) -> None:
         if message is None or not self.needs_message:
-            place = hash_key(routing_key)
+            hashed = hash_key(routing_key)
         else:
-            place = hash_octets(self._hashed(message.header))
-        destination = self._ring.find(place)
+            hashed = hash_octets(self._hashed(message.header))
+        destination = self._destinations.find(hashed)
         if destination is not None:
             into.append(destination)
 
@@ -86,27 +84,12 @@ class ConsistentHashExchange(Exchange):
         weight = int(routing_key)
         if weight < 1:
             raise _refused("The binding key must be greater than 0")
-        if weight > HASH_WEIGHT_MAX:
-            raise _refused(f"The binding key must not be greater than {HASH_WEIGHT_MAX}")
 
     def _add(self, binding: Binding) -> None:
-        destination = binding.destination
-        before = self._weights.get(destination, 0)
-        after = before + int(binding.routing_key)
-        for unit in range(before, after):
-            self._ring.add(destination, _label(destination), unit)
-        self._weights[destination] = after
+        self._destinations.add_weight(binding.destination, int(binding.routing_key))
 
     def _remove(self, binding: Binding) -> None:
-        destination = binding.destination
-        before = self._weights[destination]
-        after = before - int(binding.routing_key)
-        for unit in range(after, before):
-            self._ring.remove(destination, _label(destination), unit)
-        if after:
-            self._weights[destination] = after
-        else:
-            del self._weights[destination]
+        self._destinations.add_weight(binding.destination, -int(binding.routing_key))
 
 
 def _text(arguments: Table, name: str) -> str | None:
@@ -120,11 +103,6 @@ def _text(arguments: Table, name: str) -> str | None:
 
 def _refused(text: str) -> AmqpError:
     return AmqpError(ReplyCode.PRECONDITION_FAILED, text)
-
-
-def _label(destination: Destination) -> str:
-    kind = "exchange" if isinstance(destination, Exchange) else "queue"
-    return f"{kind} {destination.name}"
 
 
 def _octets(value: bytes) -> bytes:

@@ -19,10 +19,13 @@ _FACTOR: Final = 0x45D9F3B
 def hash_octets(octets: bytes) -> i64:
     """A number of `HASH_BITS` bits.
 
-    CRC-32 gives similar keys similar numbers. The multiplications
-    spread these over all numbers, and keep different ones different.
+    CRC-32 gives similar keys similar numbers, so these are mixed.
     """
-    number: i64 = crc32(octets)
+    return mixed(crc32(octets))
+
+
+def mixed(number: i64) -> i64:
+    """Another number of `HASH_BITS` bits, different for different ones and unlike for like ones."""
     number = ((number >> 16) ^ number) * _FACTOR & _LOW_BITS
     number = ((number >> 16) ^ number) * _FACTOR & _LOW_BITS
     return (number >> 16) ^ number

@@ -1,14 +1,14 @@
 """What routing means, written down as plainly as it can be said, and inputs to hold it against."""
 
-from collections.abc import Iterable
-from functools import cache
+from hashlib import blake2b
+from math import log
 
 from hypothesis import strategies as st
 from pamqp.commands import Basic
 
 from leveret.engine.routing.exchanges import Binding, Destination, Exchange, create
 from leveret.engine.routing.exchanges.base import ExchangeDeclaration
-from leveret.engine.routing.exchanges.ring import places
+from leveret.engine.routing.exchanges.hashing import mixed
 from leveret.engine.values.field_table import FieldValue, Table
 from leveret.engine.values.message import Message
 from leveret.protocol.wire.methods import encode_header
@@ -113,13 +113,15 @@ def matches(kind: str, key: str, arguments: Table, routing_key: str, headers: Ta
     return kind in ("fanout", "x-message-deduplication")
 
 
-known_places = cache(places)
+def rendezvous(weights: dict[str, int], hashed: int) -> str | None:
+    """The label, of labels with weights, that draws the best number for a hash."""
 
+    def cost(label: str) -> float:
+        number = int.from_bytes(blake2b(label.encode(), digest_size=8).digest(), "big")
+        drawn = mixed(int(mixed(hashed ^ number >> 32)) ^ number & 0xFFFFFFFF)
+        return -log((int(drawn) + 0.5) / 2**32) / weights[label]
 
-def next_on_ring(units: Iterable[tuple[str, int]], place: int) -> str | None:
-    """The label, of labels with units of weight, that has the next point from a place on."""
-    points = [(point, label) for label, unit in units for point in known_places(label, unit)]
-    return min(((point - place) % 2**32, label) for point, label in points)[1] if points else None
+    return min(weights, key=cost, default=None)
 
 
 def words_of(key: str) -> list[str]:
