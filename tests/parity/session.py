@@ -111,6 +111,21 @@ class Client:
             self._fence(fence, ch)
         self._write_arrived()
 
+    def deliveries(self, *queues: str, ch: int = 1) -> list[tuple[str, bytes]]:
+        """Read as `drain` does, and return the deliveries: consumer tag and body. Not recorded."""
+        self._fence(Channel.Flow(True), ch)
+        for name in queues:
+            self._fence(Queue.Declare(0, name, passive=True), ch)
+        found: list[tuple[str, bytes]] = []
+        for one in self._arrived:
+            if isinstance(one.frame, commands.Basic.Deliver):
+                found.append((one.frame.consumer_tag or "", b""))
+            elif isinstance(one.frame, body.ContentBody):
+                tag, content = found.pop()
+                found.append((tag, content + one.frame.value))
+        self._arrived.clear()
+        return found
+
     def receive_until(self, *kinds: type[base.Frame]) -> None:
         """Read until a frame, with its content, of every named kind is there, or a channel closed.
 

@@ -3,9 +3,8 @@
 The argument `x-match` says how many of the others must match: `all` (the default) or `any`. Both
 ignore arguments whose name starts with `x-`; `all-with-x` and `any-with-x` ignore only `x-match`
 itself. An argument without a value matches if the message has a header of that name, any other if
-the message has that header with the same value of the same type; all numbers are of one type.
-Without conditions, `all` matches every message and `any` none (RabbitMQ, "Exchanges", headers
-exchange).
+the message has that header with the same value (`_value`). Without conditions, `all` matches every
+message and `any` none (RabbitMQ, "Exchanges", headers exchange).
 
 Each condition is a criterion: the name of a header, or a name with a frozen value. A message is
 turned into the set of criteria it meets, of those that any binding has. A binding of the `any`
@@ -14,6 +13,8 @@ bindings, so a message is compared only with bindings that share a criterion wit
 """
 
 from collections.abc import Hashable
+from datetime import datetime
+from typing import Final
 
 from leveret.engine.routing.exchanges.base import (
     Binding,
@@ -37,7 +38,10 @@ from leveret.engine.values.field_table import (
     type_name,
 )
 from leveret.engine.values.message import Message
+from leveret.engine.values.text import octets_of_text
 from leveret.errors import AmqpError, ReplyCode
+
+_EMPTY: Final = ("empty",)
 
 
 class _AllKindEntry:
@@ -162,8 +166,32 @@ def _criteria(arguments: Table) -> list[Hashable]:
 
 
 def _value(value: FieldValue) -> Hashable:
-    """A value as criteria have it: a float is the number it is, so that it may equal an integer."""
-    return value if isinstance(value, float) and value == value else freeze(value)
+    """A value as criteria have it: equal ones are equal values to RabbitMQ.
+
+    It compares values and not types: numbers of all types and times are numbers, text and byte
+    arrays are octets, an empty table equals an empty array. But inside of tables and arrays it
+    compares types, too, and the order of entries.
+    """
+    if isinstance(value, str):
+        return octets_of_text(value)
+    if isinstance(value, bytes | bytearray):
+        return bytes(value)
+    if isinstance(value, datetime):
+        return int(value.timestamp())
+    if isinstance(value, float) and value == value:
+        return value
+    if isinstance(value, list | dict) and not value:
+        return _EMPTY
+    return _nested_value(value)
+
+
+def _nested_value(value: FieldValue) -> Hashable:
+    """A value inside of a table or an array."""
+    if isinstance(value, dict):
+        return ("table", tuple([(name, _nested_value(item)) for name, item in value.items()]))
+    if isinstance(value, list):
+        return ("array", tuple([_nested_value(item) for item in value]))
+    return freeze(value)
 
 
 def _is_any(arguments: Table) -> bool:

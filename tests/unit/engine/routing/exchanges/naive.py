@@ -75,9 +75,23 @@ def topic_matches(pattern: list[str], words: list[str]) -> bool:
 
 
 def satisfies(header: FieldValue, asked: FieldValue) -> bool:
-    """Equality of a header and an argument: a number is a number, whatever its type."""
-    numbers = [one for one in (header, asked) if type(one) in (int, float)]
-    return header == asked if len(numbers) == 2 else same(as_it_arrives(header), asked)
+    """Equality of a header and an argument: by value, but inside of arrays and tables."""
+    one, other = as_it_arrives(header), asked
+    if all(type(each) in (int, float) for each in (one, other)):
+        return one == other
+    if all(isinstance(each, str | bytes | bytearray) for each in (one, other)):
+        return octets(one) == octets(other)
+    if all(isinstance(each, list | dict) and not each for each in (one, other)):
+        return True
+    return same(one, other) and repr(one) == repr(other)
+
+
+def octets(value: FieldValue) -> bytes:
+    """The octets of text or of a byte array."""
+    if isinstance(value, str):
+        return value.encode()
+    assert isinstance(value, bytes | bytearray)
+    return bytes(value)
 
 
 def as_it_arrives(value: FieldValue) -> FieldValue:
