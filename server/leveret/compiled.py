@@ -68,6 +68,7 @@ COMPILED: Final = (
     "leveret.engine.flow.dead_letters",
     "leveret.engine.flow.dead_letter_rewrite",
     "leveret.engine.routing.sink",
+    "leveret.engine.routing.walk",
     "leveret.engine.routing.routes",
     "leveret.engine.queues.consumer_set",
     "leveret.engine.queues.consumer_rings",

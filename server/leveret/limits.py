@@ -146,6 +146,10 @@ REMOVED_BINDINGS_MIN: Final = 500
 """Bindings of a deleted queue or exchange that are removed at once, some 0.3 ms of work. Only if
 there are more, and the time slice is over, the rest waits for later slices."""
 
+ROUTES_DROPPED_AT_ONCE: Final = 1000
+"""Cached routes that are dropped at once when bindings change, in some 0.2 ms. Dropping more of
+them is cut into slices."""
+
 TOPIC_CACHE_SLOTS_MAX: Final = 8192
 """Routing keys and destinations, together, in a topic exchange's cache of matches: four megabytes
 if all keys have the maximum length. A full cache is emptied before the next match is added, which

@@ -50,7 +50,7 @@ class VirtualHost(QueueHost):
         self.queues: dict[str, Queue] = {}
         self.delayed_stores: dict[str, DelayedStore] = {}
         """The stores of the delayed exchanges, by the name of the exchange."""
-        self.router = Router(name, self.queues)
+        self.router = Router(name, self.queues, self.work)
         self.exchanges: dict[str, Exchange] = self.router.exchanges
         self.dead_letters = DeadLetters(self.router, self.clock)
         self.publisher = Publisher(self.dead_letters, self)

@@ -55,3 +55,13 @@ class TimeSlice:
         # Over stays over, also for those who do not read the clock.
         self._units = 0
         return True
+
+
+def _endless() -> TimeSlice:
+    time_slice = TimeSlice()
+    time_slice.end_ns = (1 << 62) - 1
+    return time_slice
+
+
+ENDLESS: Final = _endless()
+"""A slice that is never over, for work that has to be done at once."""

@@ -98,7 +98,7 @@ class Channel:
         content = self.content
         route = self._route
         was_long = False
-        if route.stale or route.raw != content.raw_route:
+        if route.generation != self._router.generation or route.raw != content.raw_route:
             misses = self._router.misses
             route = self._router.route(content.raw_route)
             self._route = route

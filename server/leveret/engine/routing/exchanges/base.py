@@ -21,6 +21,7 @@ from mypy_extensions import i64
 from leveret.engine.routing.sink import Sink
 from leveret.engine.values.field_table import Table, freeze_table
 from leveret.engine.values.message import Message
+from leveret.engine.values.work import Work
 
 ALTERNATE_EXCHANGE: Final = "alternate-exchange"
 """The argument that every exchange type has."""
@@ -230,6 +231,16 @@ class Exchange(Destination):
         :param message: None where a route is to be cached; never None for an exchange that
             `needs_message`.
         """
+
+    def begin_match(
+        self, routing_key: str, message: Message | None, into: list[Destination]
+    ) -> Work | None:
+        """Match as `match` does, or begin to, if that may be long.
+
+        :returns: the work that goes on with the match, or None if the match is complete.
+        """
+        self.match(routing_key, message, into)
+        return None
 
     def intercept(self, message: Message) -> Sink | None:
         """The sink that takes a message in place of what it matches; None for most messages.

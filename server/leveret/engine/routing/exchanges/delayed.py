@@ -28,6 +28,7 @@ from leveret.engine.routing.sink import Sink
 from leveret.engine.values.delay import delay_of
 from leveret.engine.values.field_table import Table
 from leveret.engine.values.message import Message
+from leveret.engine.values.work import Work
 
 TYPE: Final = "x-delayed-message"
 ROUTED_AS: Final = "x-delayed-type"
@@ -51,6 +52,11 @@ class DelayedExchange(Exchange):
 
     def match(self, routing_key: str, message: Message | None, into: list[Destination]) -> None:
         self.inner.match(routing_key, message, into)
+
+    def begin_match(
+        self, routing_key: str, message: Message | None, into: list[Destination]
+    ) -> Work | None:
+        return self.inner.begin_match(routing_key, message, into)
 
     def intercept(self, message: Message) -> Sink | None:
         delayed = self.delayed

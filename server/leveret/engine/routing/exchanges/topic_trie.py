@@ -24,6 +24,7 @@ from leveret.engine.routing.exchanges.targets import (
     without_target,
 )
 from leveret.engine.values.time_slice import TimeSlice
+from leveret.engine.values.work import Work
 
 _NOTHING: Final[list[str]] = []
 """The rest of a node that has none; never changed."""
@@ -149,7 +150,7 @@ class PatternTrie:
         return TrieMatch(self._root, self._matches, words, found)
 
 
-class TrieMatch:
+class TrieMatch(Work):
     """A match of one routing key, under way."""
 
     def __init__(
@@ -176,11 +177,7 @@ class TrieMatch:
         self._reach(root, 0)
         self._begin_word()
 
-    def run(self, time_slice: TimeSlice | None) -> bool:
-        """Go on until the match is complete, or the slice is over; None is a slice without end.
-
-        :returns: whether it is complete.
-        """
+    def run(self, time_slice: TimeSlice) -> bool:
         while self._position < self._count:
             if self._repeating_before == 0 and not self._reached:
                 return True
@@ -196,7 +193,7 @@ class TrieMatch:
         self._repeating_before = len(self._repeating)
         self._at = 0
 
-    def _take_word(self, word: str, time_slice: TimeSlice | None) -> bool:
+    def _take_word(self, word: str, time_slice: TimeSlice) -> bool:
         """Follow a word from all nodes that are reached.
 
         :returns: False if the slice is over before the last node.
@@ -216,7 +213,7 @@ class TrieMatch:
             star = node.star
             if star is not None:
                 self._reach(star, position)
-            if time_slice is not None and time_slice.is_over():
+            if time_slice.is_over():
                 return self._at == total
         return True
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from leveret.engine.routing.exchanges import Destination
 from leveret.engine.routing.exchanges.topic_trie import PatternTrie, simplify, split
-from leveret.engine.values.time_slice import TimeSlice
+from leveret.engine.values.time_slice import ENDLESS, TimeSlice
 from leveret.limits import SHORT_STRING_BYTES_MAX
 from tests.unit.engine.routing.exchanges.naive import (
     drop,
@@ -111,7 +111,7 @@ def test_a_match_takes_at_most_words_times_patterns_steps(unit: str, ending: str
         trie.add(pattern, Destination("q"))
         nodes = max(nodes, 2 * len(pattern) + 1)
     match = trie.begin_match(LONGEST_KEY, [])
-    assert match.run(None)
+    assert match.run(ENDLESS)
     assert match.steps <= (len(LONGEST_KEY) + 1) * nodes
 
 
@@ -122,7 +122,7 @@ def test_random_patterns_make_few_nodes_and_few_steps() -> None:
         words = [chance.choice("a*#") for _ in range(chance.randint(20, 100))]
         trie.add(simplify([*words, f"z{number}"]), Destination("q"))
     match = trie.begin_match(LONGEST_KEY, [])
-    assert match.run(None)
+    assert match.run(ENDLESS)
     assert match.steps < 3 * 500 * len(LONGEST_KEY)
 
 
