@@ -5,13 +5,13 @@ thousand is made before the measurement: it loads modules and fills pools, once.
 """
 
 import time
-from collections.abc import Callable
 
 from pamqp import base, commands, frame
 
-from bench.contestants import Running
+from bench.contestants import Contestant, Running, running
 from bench.footprint import SETTLE_S, resident_bytes
 from bench.quiet import Link
+from bench.row import Measure, Row, Sample, Tool
 
 Exchange = commands.Exchange
 Queue = commands.Queue
@@ -23,28 +23,32 @@ TIMEOUT_S = 300.0
 HEARTBEATS_OFF = 0
 
 EXCHANGE = "bench.objects"
-KINDS = ("queue", "exchange", "binding")
+BYTES_MAX = {
+    ("queue", False): 1536,
+    ("queue", True): 3072,
+    ("exchange", False): 1024,
+    ("exchange", True): 1024,
+    ("binding", False): 614,
+    ("binding", True): 614,
+}
+"""Bytes that an object may take, by its kind and whether it is durable."""
 
 
-def bytes_an_object(kind: str, *, durable: bool) -> Callable[[Running], float]:
-    """The measurement for one of KINDS: bytes of resident memory for each of 20,000 objects."""
-
-    def measured(broker: Running) -> float:
-        link = Link(broker, HEARTBEATS_OFF)
-        link.socket.settimeout(TIMEOUT_S)
-        link.call(1, commands.Channel.Open(), commands.Channel.OpenOk)
-        link.call(1, Exchange.Declare(0, EXCHANGE, "direct", durable=durable), Exchange.DeclareOk)
-        link.call(1, Queue.Declare(0, EXCHANGE, durable=durable), Queue.DeclareOk)
-        _make(link, kind, durable, 0, WARM_OBJECTS)
-        time.sleep(SETTLE_S)
-        before = resident_bytes(broker.pid)
-        _make(link, kind, durable, WARM_OBJECTS, WARM_OBJECTS + OBJECTS)
-        time.sleep(SETTLE_S)
-        grown = resident_bytes(broker.pid) - before
-        link.socket.close()
-        return grown / OBJECTS
-
-    return measured
+def bytes_an_object(broker: Running, kind: str, *, durable: bool) -> float:
+    """Bytes of resident memory for each of 20,000 queues, exchanges or bindings."""
+    link = Link(broker, HEARTBEATS_OFF)
+    link.socket.settimeout(TIMEOUT_S)
+    link.call(1, commands.Channel.Open(), commands.Channel.OpenOk)
+    link.call(1, Exchange.Declare(0, EXCHANGE, "direct", durable=durable), Exchange.DeclareOk)
+    link.call(1, Queue.Declare(0, EXCHANGE, durable=durable), Queue.DeclareOk)
+    _make(link, kind, durable, 0, WARM_OBJECTS)
+    time.sleep(SETTLE_S)
+    before = resident_bytes(broker.pid)
+    _make(link, kind, durable, WARM_OBJECTS, WARM_OBJECTS + OBJECTS)
+    time.sleep(SETTLE_S)
+    grown = resident_bytes(broker.pid) - before
+    link.socket.close()
+    return grown / OBJECTS
 
 
 def _make(link: Link, kind: str, durable: bool, first: int, stop: int) -> None:
@@ -62,3 +66,18 @@ def _method(kind: str, durable: bool, name: str) -> base.Frame:
     if kind == "exchange":
         return Exchange.Declare(0, name, "topic", durable=durable, nowait=True)
     return Queue.Bind(0, EXCHANGE, EXCHANGE, name, nowait=True)
+
+
+def _row(kind: str, durable: bool) -> Row:
+    def measure(_tool: Tool, contestant: Contestant) -> Sample:
+        with running(contestant) as broker:
+            return Sample(bytes_an_object(broker, kind, durable=durable))
+
+    measured: Measure = measure
+    life = "durable" if durable else "transient"
+    title = f"memory of a {life} {kind}, one of {OBJECTS:,}"
+    least = BYTES_MAX[kind, durable]
+    return Row(f"{kind}-{life}", title, "B", measured, None, least, None, lower_is_better=True)
+
+
+OBJECT_ROWS = tuple(_row(kind, durable) for kind, durable in BYTES_MAX)

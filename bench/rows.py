@@ -26,6 +26,7 @@ from bench.footprint import (
 )
 from bench.idle_connections import IDLE_CONNECTIONS, load_beside_idle_connections
 from bench.load import LoadResult, run_load
+from bench.objects import OBJECT_ROWS
 from bench.row import Measure, Row, Sample, Tool
 from bench.sizes import SIZE_ROWS
 
@@ -322,6 +323,7 @@ STANDARD_ROWS = (
 GROUPS: dict[str, tuple[Row, ...]] = {
     "standard": STANDARD_ROWS,
     "sizes": SIZE_ROWS,
+    "objects": OBJECT_ROWS,
     "fairness": FAIRNESS_ROWS,
 }
 """The rows by the name that selects them all. The first are measured if none are selected."""
