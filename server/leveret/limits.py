@@ -146,6 +146,10 @@ REMOVED_BINDINGS_MIN: Final = 500
 """Bindings of a deleted queue or exchange that are removed at once, some 0.3 ms of work. Only if
 there are more, and the time slice is over, the rest waits for later slices."""
 
+REPLAYED_MESSAGES_MIN: Final = 64
+"""Messages of a history that a new binding gets at once, in some 0.1 ms; the rest is cut into
+slices."""
+
 ROUTES_DROPPED_AT_ONCE: Final = 1000
 """Cached routes that are dropped at once when bindings change, in some 0.2 ms. Dropping more of
 them is cut into slices."""

@@ -1,5 +1,6 @@
 """Binding a queue or an exchange to an exchange, and unbinding it."""
 
+from collections import deque
 from collections.abc import Callable
 
 from leveret.engine.lifecycle.exchanges import delete_if_unbound
@@ -14,7 +15,10 @@ from leveret.engine.persistence.definitions import Bound, Unbound
 from leveret.engine.routing.exchanges.base import Binding, Destination, Exchange
 from leveret.engine.values.field_table import Table
 from leveret.engine.values.message import Message, arriving
+from leveret.engine.values.time_slice import TimeSlice
+from leveret.engine.values.work import Work
 from leveret.engine.vhost import VirtualHost
+from leveret.limits import REPLAYED_MESSAGES_MIN
 
 
 def bind_queue(
@@ -107,8 +111,9 @@ def _bind(
 ) -> bool:
     if source.bind(destination, routing_key, arguments):
         _changed(vhost, Binding(source, destination, routing_key, arguments), bound)
-        for message in source.recent():
-            _publish_again(vhost, destination, message)
+        recent = source.recent()
+        if recent:
+            vhost.begin(_HistoryReplay(vhost, destination, recent))
     return source.durable and destination.durable
 
 
@@ -124,13 +129,30 @@ def _unbind(
         delete_if_unbound(vhost, source)
 
 
-def _publish_again(vhost: VirtualHost, destination: Destination, message: Message) -> None:
-    """Publish a message of an exchange's history to the destination of a new binding.
+class _HistoryReplay(Work):
+    """Publishes the history of an exchange to the destination of a new binding, the oldest message
+    first.
 
-    It is published anew, so it has all the time to live that it had.
+    Each is published anew, so it has all the time to live that it had.
     """
-    again = arriving(message, int(vhost.clock.now))
-    vhost.publisher.publish(again, vhost.router.sinks_behind(destination, again))
+
+    def __init__(
+        self, vhost: VirtualHost, destination: Destination, messages: list[Message]
+    ) -> None:
+        self._vhost = vhost
+        self._destination = destination
+        self._messages = deque(messages)
+
+    def run(self, time_slice: TimeSlice) -> bool:
+        vhost, destination = self._vhost, self._destination
+        published = 0
+        while self._messages and not destination.deleted:
+            again = arriving(self._messages.popleft(), int(vhost.clock.now))
+            vhost.publisher.publish(again, vhost.router.sinks_behind(destination, again))
+            published += 1
+            if published >= REPLAYED_MESSAGES_MIN and time_slice.is_over_now():
+                return not self._messages
+        return True
 
 
 def _changed(

@@ -142,13 +142,10 @@ def remove_exchange(vhost: VirtualHost, exchange: Exchange) -> None:
 def remove_bindings(vhost: VirtualHost, destination: Destination) -> None:
     """Remove every binding to a queue or an exchange that is deleted, and those of the exchange.
 
-    The sources that auto-delete are deleted with their last binding. What one slice does not get
-    done is done by the virtual host's `work`.
+    The sources that auto-delete are deleted with their last binding.
     """
     destination.deleted = True
-    removal = BindingRemoval(vhost, destination)
-    if not removal.run(vhost.time_slice):
-        vhost.work.add(removal)
+    vhost.begin(BindingRemoval(vhost, destination))
 
 
 def delete_if_unbound(vhost: VirtualHost, exchange: Exchange) -> None:

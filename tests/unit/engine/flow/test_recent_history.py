@@ -12,6 +12,7 @@ from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.clock import Clock
 from leveret.engine.values.message import Message, short_strings
 from leveret.engine.vhost import VirtualHost
+from leveret.limits import REPLAYED_MESSAGES_MIN
 from leveret.protocol.wire.methods import encode_header
 
 OWNER = object()
@@ -120,3 +121,27 @@ def test_a_message_of_the_history_has_its_time_to_live_again(setting: Setting) -
         (5000, 0),
         (5000, 5500),
     ]
+
+
+def test_a_long_history_goes_to_a_new_binding_in_slices(setting: Setting) -> None:
+    declare_exchange(
+        setting.vhost,
+        ExchangeDeclaration(
+            "x-recent-history", "long", False, False, False, {"x-recent-history-length": 10_000}
+        ),
+    )
+    queue = setting.queue("q")
+    setting.bind("q", source="long")
+    numbers = [str(number) for number in range(3 * REPLAYED_MESSAGES_MIN)]
+    for number in numbers:
+        raw = short_strings(b"long", b"")
+        body = number.encode()
+        message = Message(raw, encode_header(Basic.Properties(), len(body)), body, False)
+        for sink in setting.vhost.router.sinks_for("long", [""], message):
+            sink.publish(message)
+    assert drained(queue) == numbers
+    other = setting.queue("other")
+    setting.bind("other", source="long")
+    assert other.message_count() == REPLAYED_MESSAGES_MIN
+    setting.vhost.work.run_all(setting.vhost.time_slice)
+    assert drained(other) == numbers
