@@ -131,7 +131,11 @@ else:
         for module in (frames, plain_frames):
             out, parts = BytesWriter(), module.OutputParts()
             number = module.wire_number(channel)
-            module.write_deliver(out, parts, number, b"\x01c", tag, flag, message, frame_max)
+            template = module.DeliveryTemplate()
+            for _ in range(3):
+                module.write_deliver(
+                    out, parts, template, number, b"\x01c", tag, flag, message, frame_max
+                )
             module.write_get_ok(out, parts, number, tag, flag, message, left, frame_max)
             module.write_return(out, parts, number, message, frame_max)
             module.write_ack(out, number, tag, flag)

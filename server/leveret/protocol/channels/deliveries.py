@@ -34,7 +34,7 @@ from leveret.limits import OVERDUE_TAGS_MAX
 from leveret.protocol.channels.acknowledgement_timer import AcknowledgementTimer
 from leveret.protocol.channels.delivery import Delivery, DeliveryConsumer
 from leveret.protocol.channels.session import Session
-from leveret.protocol.wire.frames import wire_number, write_deliver
+from leveret.protocol.wire.frames import DeliveryTemplate, wire_number, write_deliver
 from leveret.protocol.wire.methods import encode
 
 GAP_TAGS_MAX: Final = 64
@@ -49,6 +49,7 @@ class Deliveries(MemoryHolder):
         self.session = session
         self.channel = channel
         self.wire_number: i16 = wire_number(channel)
+        self.template = DeliveryTemplate()
         self.consumers: dict[str, ChannelConsumer] = {}
         """By tag. Under a shared prefetch the one that waits longest for a delivery is first."""
         self.last_tag: i64 = 0
@@ -373,6 +374,7 @@ class ChannelConsumer(DeliveryConsumer):
         write_deliver(
             session.output,
             session.parts,
+            deliveries.template,
             deliveries.wire_number,
             self.wire_tag,
             tag,

@@ -13,7 +13,7 @@ from librt.strings import BytesWriter, write_i16_be, write_i32_be, write_i64_be
 from mypy_extensions import i16, i32, i64
 
 from leveret.engine.values.message import Message
-from leveret.limits import FRAME_OVERHEAD
+from leveret.limits import FRAME_MIN_SIZE, FRAME_OVERHEAD
 from leveret.protocol.wire.output_parts import REFERRED_BODY_BYTES, OutputParts
 
 FRAME_METHOD: Final = 1
@@ -35,6 +35,13 @@ BASIC_ACK: Final = 0x003C0050
 BASIC_REJECT: Final = 0x003C005A
 BASIC_NACK: Final = 0x003C0078
 
+TEMPLATE_BODY_BYTES: Final = FRAME_MIN_SIZE - FRAME_OVERHEAD
+"""Octets of a body up to which its delivery may be written by a template: it fits into one frame,
+whatever the frame-max. With larger ones a template makes no difference."""
+
+TEMPLATE_BYTES: Final = 1024
+"""Octets of route and header up to which a channel keeps a template."""
+
 NO_ROUTE_REPLY: Final = b"\x01\x38\x08NO_ROUTE"
 """Reply code 312 and its text, as basic.return begins."""
 
@@ -46,9 +53,46 @@ def wire_number(channel: int) -> i16:
     return i16(channel - 0x10000 if channel >= 0x8000 else channel)
 
 
+class DeliveryTemplate:
+    """What the deliveries of one channel have between delivery tag and body.
+
+    Most messages of a publisher differ in their body only: they have the same route and header, as
+    the same objects. What these become is encoded once, when they are delivered for the second
+    time.
+    """
+
+    def __init__(self) -> None:
+        self.route = b""
+        self.header = b""
+        self.size: i64 = 0
+        """Octets of the bodies; 0 while only the objects are known."""
+        self.octets = b""
+
+    def learn(self, channel: i16, message: Message) -> None:
+        """Have the next messages like this one written quickly, if they are to be expected."""
+        route, header = message.route, message.header
+        size: i64 = len(message.body)
+        if size == 0 or size > TEMPLATE_BODY_BYTES or len(header) + len(route) > TEMPLATE_BYTES:
+            return
+        if header is not self.header or route is not self.route:
+            self.route = route
+            self.header = header
+            self.size = 0
+        else:
+            out = BytesWriter()
+            out.append(0)
+            out.write(route)
+            out.append(FRAME_END)
+            _write_header(out, channel, header)
+            _begin_body(out, channel, size)
+            self.octets = out.getvalue()
+            self.size = size
+
+
 def write_deliver(
     out: BytesWriter,
     parts: OutputParts,
+    template: DeliveryTemplate,
     channel: i16,
     consumer_tag: bytes,
     delivery_tag: i64,
@@ -58,6 +102,25 @@ def write_deliver(
 ) -> None:
     """Write basic.deliver with its content; `consumer_tag` is a short string, length first."""
     route = message.route
+    body = message.body
+    if (
+        message.header is template.header
+        and route is template.route
+        and len(body) == template.size
+        and not redelivered
+        and template.size != 0
+    ):
+        out.append(FRAME_METHOD)
+        write_i16_be(out, channel)
+        write_i32_be(out, i32(len(consumer_tag) + len(route) + 13))
+        write_i32_be(out, BASIC_DELIVER)
+        out.write(consumer_tag)
+        write_i64_be(out, delivery_tag)
+        out.write(template.octets)
+        out.write(body)
+        out.append(FRAME_END)
+        return
+    template.learn(channel, message)
     out.append(FRAME_METHOD)
     write_i16_be(out, channel)
     write_i32_be(out, i32(len(consumer_tag) + len(route) + 13))
@@ -74,12 +137,7 @@ def write_content(
     out: BytesWriter, parts: OutputParts, channel: i16, message: Message, frame_max: i64
 ) -> None:
     """Write the content header, and the body in frames of at most the peer's `frame_max`."""
-    header = message.header
-    out.append(FRAME_HEADER)
-    write_i16_be(out, channel)
-    write_i32_be(out, i32(len(header)))
-    out.write(header)
-    out.append(FRAME_END)
+    _write_header(out, channel, message.header)
     body = message.body
     size: i64 = len(body)
     payload_max = frame_max - FRAME_OVERHEAD
@@ -93,6 +151,14 @@ def write_content(
         while position < size:
             _write_body(out, channel, body[position : position + payload_max])
             position += payload_max
+
+
+def _write_header(out: BytesWriter, channel: i16, header: bytes) -> None:
+    out.append(FRAME_HEADER)
+    write_i16_be(out, channel)
+    write_i32_be(out, i32(len(header)))
+    out.write(header)
+    out.append(FRAME_END)
 
 
 def _write_body(out: BytesWriter, channel: i16, body: bytes) -> None:

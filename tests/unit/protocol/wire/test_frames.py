@@ -84,6 +84,7 @@ def test_a_delivery_is_read_as_it_was_written(
         lambda out, parts: frames.write_deliver(
             out,
             parts,
+            frames.DeliveryTemplate(),
             frames.wire_number(channel),
             short(consumer),
             tag,
@@ -102,6 +103,47 @@ def test_a_delivery_is_read_as_it_was_written(
         "routing_key": key,
     }
     assert (content.body, content.frames) == (body, sizes(body, frame_max))
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 2), st.booleans()),
+        max_size=12,
+    ),
+    numbers,
+)
+def test_deliveries_by_template_are_those_without(
+    messages: list[tuple[int, int, int, bool]], channel: int
+) -> None:
+    """Messages with the same route and header objects, in any order, with bodies of sizes that
+    their headers do not say as well."""
+    routes = [short("") + short(key) for key in ("k", "l", "k" * 200)]
+    headers = [wire.content_header(0, size)[7:-1] for size in (3, 3, 0)]
+    number = frames.wire_number(channel)
+    template = frames.DeliveryTemplate()
+    for tag, (route, header, size, redelivered) in enumerate(messages):
+        delivered = Message(routes[route], headers[header], b"b" * (size * 3), False)
+        expected = by_template(frames.DeliveryTemplate(), number, tag, redelivered, delivered)
+        assert by_template(template, number, tag, redelivered, delivered) == expected
+
+
+def by_template(
+    template: frames.DeliveryTemplate, number: int, tag: int, redelivered: bool, delivered: Message
+) -> bytes:
+    return written(
+        lambda out, parts: frames.write_deliver(
+            out, parts, template, number, short("c"), tag, redelivered, delivered, 4096
+        )
+    )
+
+
+def test_a_message_like_the_two_before_is_written_by_template() -> None:
+    template = frames.DeliveryTemplate()
+    alike = message("x", "k", b"body")
+    for expected in (0, 4, 4):
+        by_template(template, frames.wire_number(1), 1, False, alike)
+        assert template.size == expected
 
 
 @settings(deadline=None)
