@@ -154,9 +154,12 @@ class Client:
         self.expect(channel, Basic.ConsumeOk(tag))
 
     def advance_to(self, now: float) -> None:
-        """Let time pass up to `now`, in seconds."""
+        """Let time pass up to `now`, in seconds.
+
+        No requests are read while too many replies wait.
+        """
         self.now = now
-        self.connection.tick(now)
+        self.connection.tick(now, is_read=not self.connection.session.holds_too_much())
 
     def log_in(
         self,
