@@ -309,7 +309,9 @@ class Harness:
         """Advance the broker's clock, and run the timers that are due then."""
         clock = self.broker.clock
         clock.advance_to(clock.now + milliseconds)
-        self.broker.timers.run(clock.now)
+        timers = self.broker.timers
+        while 0 < timers.next_due() <= clock.now:
+            timers.run(clock.now)
 
     def queue(self, name: str) -> Queue:
         """A queue of the broker."""

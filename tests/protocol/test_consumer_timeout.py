@@ -10,6 +10,7 @@ from pamqp.common import FieldValue
 from leveret.config import Config, Consumer
 from leveret.errors import ReplyCode
 from leveret.limits import OVERDUE_TAGS_MAX
+from leveret.protocol.channels.acknowledgement_timer import OVERDUE_AT_ONCE_MAX
 from tests.protocol.harness import Client, Harness, got
 
 TIMEOUT = 1000
@@ -59,6 +60,28 @@ def test_it_is_one_line_in_the_log_however_many_they_are(harness: Harness, slow:
         "messages": 2,
         "user": "guest",
     }
+
+
+def test_many_are_requeued_in_parts_and_delivered_when_all_are_back(
+    harness: Harness, alice: Client, bob: Client
+) -> None:
+    count = 3 * OVERDUE_AT_ONCE_MAX
+    alice.declare(1, "q")
+    begins(alice)
+    alice.publish(1, "q", *(b"%d" % number for number in range(count)))
+    for number in range(count):
+        alice.expect_delivery(1, "c", number + 1, b"%d" % number)
+    bob.consume(1, "q", "b")
+    harness.broker.clock.advance_to(harness.broker.clock.now + TIMEOUT)
+    harness.broker.timers.run(harness.broker.clock.now)
+    assert harness.queue("q").message_count() == OVERDUE_AT_ONCE_MAX
+    bob.expect_nothing()
+    for _ in range(2):
+        harness.broker.timers.run(harness.broker.clock.now)
+    assert alice.log.of(EVENT)["messages"] == count
+    harness.broker.work.run_all(harness.broker.time_slice)
+    arrived = bob.receive_all() + alice.receive_all()
+    assert len(arrived) == count
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,16 @@ they become overdue in the order in which they were made. The timer is set for o
 time, and for the next one when it rings.
 """
 
+from typing import Final
+
 from mypy_extensions import i64
 
 from leveret.engine.queues.queue_host import QueueHost
 from leveret.engine.values.timers import Timer
 from leveret.protocol.channels.delivery import Delivery
+
+OVERDUE_AT_ONCE_MAX: Final = 64
+"""Overdue deliveries that are requeued each time the timer rings: a fraction of a millisecond."""
 
 
 class AcknowledgementTimer(Timer):
@@ -44,19 +49,23 @@ class AcknowledgementTimer(Timer):
 
     def ring(self) -> None:
         overdue = self._pop_overdue()
+        more = False
         for deadline in self._deadlines.values():
+            more = deadline <= self._clock.now
             self._timers.set(self, deadline)
             break
         if overdue:
             consumer = overdue[0].consumer
             if consumer is not None:
-                consumer.requeue_overdue(overdue)
+                consumer.requeue_overdue(overdue, more)
 
     def _pop_overdue(self) -> list[Delivery]:
+        """Remove the deliveries that are overdue: the first of them, if they are many. The timer
+        rings again for the others."""
         now = self._clock.now
         overdue: list[Delivery] = []
         for delivery, deadline in self._deadlines.items():
-            if deadline > now:
+            if deadline > now or len(overdue) == OVERDUE_AT_ONCE_MAX:
                 break
             overdue.append(delivery)
         for delivery in overdue:

@@ -199,26 +199,32 @@ class Deliveries(MemoryHolder):
         self._seen_tag = self.last_tag
         return RELEASED
 
-    def requeue_overdue(self, deliveries: list[Delivery], consumer: "ChannelConsumer") -> None:
-        """Requeue what a consumer did not settle in time."""
+    def requeue_overdue(
+        self, deliveries: list[Delivery], consumer: "ChannelConsumer", more: bool
+    ) -> None:
+        """Requeue what a consumer did not settle in time; deliver and report it at the end.
+
+        :param more: whether others follow that were due at the same time.
+        """
         queue = consumer.queue
-        count = 0
         for delivery in deliveries:
             if self.unacknowledged.pop(delivery.tag, None) is None:
                 # A transaction has settled it; a rollback starts its timer again.
                 continue
-            count += 1
             self.overdue[delivery.tag] = consumer
             consumer.overdue += 1
+            consumer.overdue_unreported += 1
             queue.unacknowledged -= 1
             queue.requeue(delivery.message, delivery.position, True)
-        if count == 0:
-            return
-        if self.consumers.get(consumer.tag) is consumer:
-            queue.time_out(consumer)
         excess = len(self.overdue) - OVERDUE_TAGS_MAX
         if excess > 0:
             self._settle_overdue(list(self.overdue)[:excess])
+        if more or consumer.overdue_unreported == 0:
+            return
+        count = int(consumer.overdue_unreported)
+        consumer.overdue_unreported = 0
+        if self.consumers.get(consumer.tag) is consumer:
+            queue.time_out(consumer)
         self.session.logger.warning(
             "deliveries not acknowledged in time",
             channel=self.channel,
@@ -320,6 +326,8 @@ class ChannelConsumer(DeliveryConsumer):
         """Deliveries that the client has not settled, overdue ones included."""
         self.overdue: i64 = 0
         """Deliveries that were requeued, and that the client has not settled."""
+        self.overdue_unreported: i64 = 0
+        """How many of them the log does not have yet."""
         self._timer: AcknowledgementTimer | None = None
         """None if there is no consumer timeout."""
         if timeout_ms != 0 and not no_ack:
@@ -395,8 +403,8 @@ class ChannelConsumer(DeliveryConsumer):
             self._timer.stop(delivery)
             self._timer.start(delivery)
 
-    def requeue_overdue(self, deliveries: list[Delivery]) -> None:
-        self.deliveries.requeue_overdue(deliveries, self)
+    def requeue_overdue(self, deliveries: list[Delivery], more: bool) -> None:
+        self.deliveries.requeue_overdue(deliveries, self, more)
 
     def end(self, vhost: VirtualHost) -> None:
         """Leave the queue. What is unacknowledged stays so."""

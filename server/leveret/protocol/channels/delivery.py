@@ -31,8 +31,11 @@ class DeliveryConsumer(Consumer):
         """Give the client the whole consumer timeout again to settle a delivery."""
 
     @abstractmethod
-    def requeue_overdue(self, deliveries: list["Delivery"]) -> None:
-        """Return the messages of deliveries that were not settled in time to the queue."""
+    def requeue_overdue(self, deliveries: list["Delivery"], more: bool) -> None:
+        """Return the messages of deliveries that were not settled in time to the queue.
+
+        :param more: whether others follow, before which nothing is delivered again.
+        """
 
     @abstractmethod
     def resume_if_able(self) -> None:
