@@ -150,6 +150,10 @@ REPLAYED_MESSAGES_MIN: Final = 64
 """Messages of a history that a new binding gets at once, in some 0.1 ms; the rest is cut into
 slices."""
 
+FAN_OUT_AT_ONCE: Final = 500
+"""Sinks that a publish goes to at once and in one entry of the log: some 0.5 ms of work. What goes
+to more of them is cut into slices."""
+
 ROUTES_DROPPED_AT_ONCE: Final = 1000
 """Cached routes that are dropped at once when bindings change, in some 0.2 ms. Dropping more of
 them is cut into slices."""

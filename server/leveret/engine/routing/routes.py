@@ -41,6 +41,9 @@ class Route:
         has changed since, and the route has to be found anew."""
         self.needs_message = needs_message
         """Whether the sinks depend on the message: ask `Router.sinks_for` for each."""
+        self.walk: RouteWalk | None = None
+        """The walk that has to be done before the route can be used: then call `Router.complete`.
+        Such a route is not cached."""
 
 
 class Router:
@@ -93,9 +96,10 @@ class Router:
         """Remove the route to a sink of replies."""
         self.reply_routes.pop(sink.name).generation = 0
 
-    def route(self, raw: bytes) -> Route:
+    def route(self, raw: bytes, time_slice: TimeSlice = ENDLESS) -> Route:
         """The route of a client's message, by exchange and routing key as two short strings.
 
+        :returns: a route with a `walk`, if the slice was over before it was found.
         :raises AmqpError: NOT_FOUND for an unknown exchange, ACCESS_REFUSED for an internal one.
         """
         route = self._routes.get(raw)
@@ -110,21 +114,46 @@ class Router:
                 route.generation = self.generation
                 return route
         self._check_exchange(exchange)
-        route = self._find_route(raw, exchange, routing_key)
+        route = self._find_route(raw, exchange, routing_key, time_slice)
+        if route.walk is None:
+            self._cache(route)
+        return route
+
+    def complete(self, route: Route) -> None:
+        """Make a route usable whose walk is done."""
+        walk = route.walk
+        if walk is None:
+            return
+        route.walk = None
+        route.needs_message = walk.needs_message
+        if not walk.needs_message:
+            route.sinks = list(walk.reached)
+        if route.generation == self.generation:
+            self._cache(route)
+
+    def _cache(self, route: Route) -> None:
         if len(self._routes) >= ROUTE_CACHE_ENTRIES_MAX:
             self._drop(self._routes)
             self._routes = {}
-        self._routes[raw] = route
-        return route
+        self._routes[route.raw] = route
+
+    def walk(self, exchange: str, routing_keys: list[str], message: Message) -> RouteWalk:
+        """The walk of one message from an exchange, which is to be run; its sinks depend on more
+        than one key.
+
+        :param routing_keys: the one it was published with, and those in CC and BCC.
+        """
+        walk = RouteWalk(self.exchanges, self._queues, exchange, routing_keys, message)
+        if exchange == DEFAULT_EXCHANGE:
+            walk.reached = dict.fromkeys(self._named(routing_keys))
+        return walk
 
     def sinks_for(self, exchange: str, routing_keys: list[str], message: Message) -> list[Sink]:
         """The sinks of one message, where no route is cached: they depend on more than one key.
 
         :param routing_keys: the one it was published with, and those in CC and BCC.
         """
-        if exchange == DEFAULT_EXCHANGE:
-            return self._named(routing_keys)
-        walk = RouteWalk(self.exchanges, self._queues, exchange, routing_keys, message)
+        walk = self.walk(exchange, routing_keys, message)
         walk.run(ENDLESS)
         return list(walk.reached)
 
@@ -136,7 +165,7 @@ class Router:
             raw = short_strings(exchange, routing_keys[0])
             route = self._broker_routes.get(raw)
             if route is None:
-                route = self._find_route(raw, text_of(exchange), text_of(routing_keys[0]))
+                route = self._find_route(raw, text_of(exchange), text_of(routing_keys[0]), ENDLESS)
                 if len(self._broker_routes) >= ROUTE_CACHE_ENTRIES_MAX:
                     self._drop(self._broker_routes)
                     self._broker_routes = {}
@@ -169,16 +198,22 @@ class Router:
                 f"cannot publish to internal exchange '{name}' in vhost '{self._vhost}'",
             )
 
-    def _find_route(self, raw: bytes, exchange: str, routing_key: str) -> Route:
+    def _find_route(
+        self, raw: bytes, exchange: str, routing_key: str, time_slice: TimeSlice
+    ) -> Route:
         """The route from an exchange; without sinks if there is no such exchange."""
-        if exchange == DEFAULT_EXCHANGE:
-            route = Route(raw, exchange, routing_key, self._named([routing_key]), False)
-        else:
-            walk = RouteWalk(self.exchanges, self._queues, exchange, [routing_key], None)
-            walk.run(ENDLESS)
-            sinks = [] if walk.needs_message else list(walk.reached)
-            route = Route(raw, exchange, routing_key, sinks, walk.needs_message)
+        route = Route(raw, exchange, routing_key, [], False)
         route.generation = self.generation
+        if exchange == DEFAULT_EXCHANGE:
+            route.sinks = self._named([routing_key])
+            return route
+        walk = RouteWalk(self.exchanges, self._queues, exchange, [routing_key], None)
+        if not walk.run(time_slice):
+            route.walk = walk
+        elif walk.needs_message:
+            route.needs_message = True
+        else:
+            route.sinks = list(walk.reached)
         return route
 
     def _named(self, routing_keys: list[str]) -> list[Sink]:

@@ -15,11 +15,21 @@ from pamqp.base import Frame
 from leveret.config import Config
 from leveret.engine.queues.queue import Queue
 from leveret.engine.routing.routes import Route
-from leveret.engine.routing.sink import ACCEPTED, AWAITS_COMMIT, REFUSED, THROTTLE, TOOK_LONG
+from leveret.engine.routing.sink import (
+    ACCEPTED,
+    AWAITS_COMMIT,
+    REFUSED,
+    THROTTLE,
+    TOOK_LONG,
+    Sink,
+)
+from leveret.engine.routing.walk import RouteWalk
 from leveret.engine.values.message import Message
 from leveret.engine.values.settings import NONE
 from leveret.engine.values.time_slice import TimeSlice
+from leveret.engine.values.work import Work
 from leveret.engine.vhost import VirtualHost
+from leveret.limits import FAN_OUT_AT_ONCE
 from leveret.protocol.channels.confirms import PublisherConfirms
 from leveret.protocol.channels.content import IncomingContent
 from leveret.protocol.channels.deliveries import Deliveries
@@ -93,14 +103,18 @@ class Channel:
     def publish(self, body: bytes) -> bool:
         """Publish the content that is complete with this body, at once or at tx.commit.
 
-        :returns: False if this took so long that the time slice is over.
+        :returns: False if this took so long that the time slice is over, or goes on as the work of
+            the session.
         """
         content = self.content
         route = self._route
         was_long = False
         if route.generation != self._router.generation or route.raw != content.raw_route:
             misses = self._router.misses
-            route = self._router.route(content.raw_route)
+            route = self._router.route(content.raw_route, self._time_slice)
+            if route.walk is not None:
+                self.session.begin(_RouteFound(self, route, body))
+                return False
             self._route = route
             was_long = self._router.misses != misses
         if content.needs_check:
@@ -110,14 +124,13 @@ class Channel:
             expires_at = now + checked.ttl if checked.ttl != NONE else 0
             message = Message(route.raw, checked.header, body, content.persistent, now, expires_at)
             if checked.keys:
-                route = self._addressed(message, route, checked.keys)
+                return self._publish_addressed(message, route, checked.keys)
         else:
             message = Message(route.raw, content.header, body, content.persistent, self._clock.now)
-        if self.transaction.selected:
-            if route.needs_message:
-                route = self._addressed(message, route, [])
-            self.transaction.publish(message, route, content.mandatory)
-            return not (was_long or route.needs_message) or not self._time_slice.is_over_now()
+        if route.needs_message:
+            return self._publish_addressed(message, route, [])
+        if self.transaction.selected or len(route.sinks) > QUICK_SINKS_MAX:
+            return self.publish_along(message, route, content.mandatory)
         outcome = self.route_message(message, route, content.mandatory)
         confirms = self.confirms
         if confirms.enabled:
@@ -125,14 +138,66 @@ class Channel:
                 confirms.refused()
             else:
                 confirms.published(outcome & AWAITS_COMMIT != 0)
-        if (
-            was_long
-            or outcome & TOOK_LONG != 0
-            or route.needs_message
-            or len(route.sinks) > QUICK_SINKS_MAX
-        ):
+        if was_long or outcome & TOOK_LONG != 0:
             return not self._time_slice.is_over_now()
         return True
+
+    def publish_again(self, route: Route, body: bytes) -> None:
+        """Publish the content that is complete with this body, whose route was found meanwhile."""
+        generation = route.generation
+        # What was bound or deleted during the walk need not count for this message.
+        route.generation = self._router.generation
+        self._route = route
+        self.publish(body)
+        route.generation = generation
+
+    def _publish_addressed(self, message: Message, route: Route, further_keys: list[str]) -> bool:
+        """Publish a message whose sinks are those of this message only; result as `publish`."""
+        keys = [route.routing_key, *further_keys]
+        walk = self._router.walk(route.exchange, keys, message)
+        mandatory = self.content.mandatory
+        if not walk.run(self._time_slice):
+            self.session.begin(_SinksFound(self, walk, message, route, mandatory))
+            return False
+        return self.publish_along(message, addressed(route, walk), mandatory)
+
+    def publish_along(self, message: Message, route: Route, mandatory: bool) -> bool:
+        """Publish a message to the sinks of its route, at once or at tx.commit; result as
+        `publish`."""
+        if self.transaction.selected:
+            self.transaction.publish(message, route, mandatory)
+        elif len(route.sinks) > FAN_OUT_AT_ONCE:
+            self.session.begin(_FanOut(self, message, route.sinks))
+            if self.session.work is not None:
+                return False
+        else:
+            self.confirm(self.route_message(message, route, mandatory))
+        return not self._time_slice.is_over_now()
+
+    def confirm(self, outcome: i64) -> None:
+        """Confirm or refuse the publish of this outcome, or have it wait for its batch."""
+        confirms = self.confirms
+        if confirms.enabled:
+            if outcome & REFUSED:
+                confirms.refused()
+            else:
+                confirms.published(outcome & AWAITS_COMMIT != 0)
+
+    def fan_out(self, message: Message, sinks: list[Sink]) -> i64:
+        """Publish a message to some of its sinks.
+
+        :returns: the outcome, as `Publisher.publish` does.
+        """
+        outcome = self._publisher.publish(message, [each for each in sinks if not each.deleted])
+        if outcome & THROTTLE:
+            self.session.throttled_by = sinks
+        return outcome
+
+    def commit_open_batch(self) -> None:
+        """Have the batch of the store that is open now committed, for a confirm that waits for
+        it."""
+        if self._store is not None:
+            self._store.request_commit()
 
     def route_message(self, message: Message, route: Route, mandatory: bool) -> i64:
         """Publish a message to every sink of its route, or return it.
@@ -155,12 +220,6 @@ class Channel:
             )
             session.request_flush()
         return outcome
-
-    def _addressed(self, message: Message, route: Route, further_keys: list[str]) -> Route:
-        """The route of this message only."""
-        keys = [route.routing_key, *further_keys]
-        sinks = self._router.sinks_for(route.exchange, keys, message)
-        return Route(route.raw, route.exchange, route.routing_key, sinks, False)
 
     # --- sending ----------------------------------------------------------------------------
 
@@ -237,4 +296,74 @@ class Channel:
         if not requeuing.run(time_slice):
             return False
         self.vhost.memory.remove_delivering(self.deliveries)
+        return True
+
+
+def addressed(route: Route, walk: RouteWalk) -> Route:
+    """The route of one message, whose walk is done."""
+    return Route(route.raw, route.exchange, route.routing_key, list(walk.reached), False)
+
+
+class _RouteFound(Work):
+    """Finds the route of a message, and publishes it."""
+
+    def __init__(self, channel: Channel, route: Route, body: bytes) -> None:
+        self._channel = channel
+        self._route = route
+        self._body = body
+
+    def run(self, time_slice: TimeSlice) -> bool:
+        walk = self._route.walk
+        if walk is not None and not walk.run(time_slice):
+            return False
+        self._channel.vhost.router.complete(self._route)
+        self._channel.publish_again(self._route, self._body)
+        return True
+
+
+class _SinksFound(Work):
+    """Finds the sinks of a message, and publishes it to them."""
+
+    def __init__(
+        self, channel: Channel, walk: RouteWalk, message: Message, route: Route, mandatory: bool
+    ) -> None:
+        self._channel = channel
+        self._walk = walk
+        self._message = message
+        self._route = route
+        self._mandatory = mandatory
+
+    def run(self, time_slice: TimeSlice) -> bool:
+        if not self._walk.run(time_slice):
+            return False
+        route = addressed(self._route, self._walk)
+        self._channel.publish_along(self._message, route, self._mandatory)
+        return True
+
+
+class _FanOut(Work):
+    """Publishes a message to very many sinks, `FAN_OUT_AT_ONCE` of them at a time.
+
+    The log has an entry for each of these parts, and they may be in several batches. The confirm
+    waits for the last one, so for all.
+    """
+
+    def __init__(self, channel: Channel, message: Message, sinks: list[Sink]) -> None:
+        self._channel = channel
+        self._message = message
+        self._sinks = sinks
+        self._next = 0
+        self._outcome: i64 = 0
+
+    def run(self, time_slice: TimeSlice) -> bool:
+        channel = self._channel
+        while self._next < len(self._sinks):
+            part = self._sinks[self._next : self._next + FAN_OUT_AT_ONCE]
+            self._next += FAN_OUT_AT_ONCE
+            self._outcome |= channel.fan_out(self._message, part)
+            if self._next < len(self._sinks) and time_slice.is_over_now():
+                return False
+        if self._outcome & AWAITS_COMMIT:
+            channel.commit_open_batch()
+        channel.confirm(self._outcome)
         return True
