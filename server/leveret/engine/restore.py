@@ -16,6 +16,7 @@ from leveret.engine.lifecycle.names import the_queue
 from leveret.engine.lifecycle.queue_arguments import check_queue_arguments
 from leveret.engine.lifecycle.queues import change_arguments, remove_queue, set_expiry
 from leveret.engine.persistence.definitions import (
+    BindingDefinition,
     Bound,
     Definition,
     DelayedStoreCreated,
@@ -231,7 +232,7 @@ def _keys_seen(vhost: VirtualHost, sinks: SinksByNumber, record: KeysSeen) -> No
 
 
 def _ends(
-    vhost: VirtualHost, record: Bound | Unbound
+    vhost: VirtualHost, record: BindingDefinition
 ) -> tuple[Exchange | None, Destination | None]:
     destination: Destination | None = vhost.exchanges.get(record.destination)
     if not record.destination_is_exchange:

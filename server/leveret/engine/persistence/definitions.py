@@ -91,24 +91,22 @@ class QueueDeleted(Definition, frozen=True, tag="queue_deleted"):
     name: str
 
 
-class Bound(Definition, frozen=True, tag="bound"):
+class BindingDefinition(Definition, frozen=True):
+    """What the kinds of a binding between durable ends have in common."""
+
+    source: str
+    destination: str
+    destination_is_exchange: bool = False
+    routing_key: str = ""
+    arguments: dict[str, Any] = {}
+
+
+class Bound(BindingDefinition, frozen=True, tag="bound"):
     """A binding between durable ends was made."""
 
-    source: str
-    destination: str
-    destination_is_exchange: bool = False
-    routing_key: str = ""
-    arguments: dict[str, Any] = {}
 
-
-class Unbound(Definition, frozen=True, tag="unbound"):
+class Unbound(BindingDefinition, frozen=True, tag="unbound"):
     """A binding between durable ends was removed, and not because one of its ends was deleted."""
-
-    source: str
-    destination: str
-    destination_is_exchange: bool = False
-    routing_key: str = ""
-    arguments: dict[str, Any] = {}
 
 
 class DelayedStoreCreated(Definition, frozen=True, tag="delayed_store_created"):
@@ -173,6 +171,14 @@ KINDS: Final[dict[str, type[Definition]]] = {
 
 _FIELDS: Final = {kind: {KIND, *each.__struct_fields__} for kind, each in KINDS.items()}
 
+_BINDING_VERSION_1: Final = (
+    "source",
+    "destination_is_exchange",
+    "destination",
+    "routing_key",
+    "arguments",
+)
+
 _VERSION_1: Final[dict[str, tuple[type[Definition], tuple[str, ...]]]] = {
     "exchange": (ExchangeDeclared, ("name", "type", "auto_delete", "internal", "arguments")),
     "exchange gone": (ExchangeDeleted, ("name",)),
@@ -190,14 +196,8 @@ _VERSION_1: Final[dict[str, tuple[type[Definition], tuple[str, ...]]]] = {
     ),
     "queue changed": (QueueArgumentsChanged, ("name", "arguments", "argument_types")),
     "queue gone": (QueueDeleted, ("name",)),
-    "bind": (
-        Bound,
-        ("source", "destination_is_exchange", "destination", "routing_key", "arguments"),
-    ),
-    "unbind": (
-        Unbound,
-        ("source", "destination_is_exchange", "destination", "routing_key", "arguments"),
-    ),
+    "bind": (Bound, _BINDING_VERSION_1),
+    "unbind": (Unbound, _BINDING_VERSION_1),
     "delays": (
         DelayedStoreCreated,
         ("exchange", "number", "sorted_runs_number", "sorted_runs"),
