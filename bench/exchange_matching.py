@@ -50,6 +50,27 @@ def topic_keys(bindings: int, count: int) -> list[str]:
     return [f"eu.s{choose.randrange(sites)}.d{choose.randrange(10)}.v{n}" for n in range(count)]
 
 
+HOSTILE_BINDINGS_MAX = 5_000
+HOSTILE_KEYS = 10
+
+
+def measure_hostile(bindings: int) -> float:
+    """Nanoseconds of the match of a key of 125 words with random patterns of `a`, `*` and `#`."""
+    exchange = create(ExchangeDeclaration("topic", "topic", True, False, False, {}))
+    choose = random.Random(3)
+    for number in range(min(bindings, HOSTILE_BINDINGS_MAX)):
+        words = [choose.choice("a*#") for _ in range(choose.randint(20, 100))]
+        exchange.bind(Destination("q"), ".".join([*words, f"z{number}"]), {})
+    keys = [".".join(["a"] * 124 + [f"b{number}"]) for number in range(ROUNDS * HOSTILE_KEYS)]
+    best = float("inf")
+    for start in range(0, len(keys), HOSTILE_KEYS):
+        begun = time.perf_counter_ns()
+        for key in keys[start : start + HOSTILE_KEYS]:
+            exchange.match(key, None, [])
+        best = min(best, (time.perf_counter_ns() - begun) / HOSTILE_KEYS)
+    return best
+
+
 def bind_by_headers(exchange: Exchange, queue: Destination, index: int) -> None:
     """Bind a queue by all headers, or by any of them, in turn."""
     kind = ("all", "any")[index % 2]
@@ -141,6 +162,7 @@ def measure(bindings: int) -> dict[str, float]:
         "topic miss": per_match(topic, misses, plain),
         "topic cold": per_match(topic, topic_keys(bindings, MISS_KEYS), plain),
         "topic hit": per_match(topic, misses[:HIT_KEYS] * 200, plain),
+        "hostile": measure_hostile(bindings),
         "direct": per_match(direct, [f"key{index}" for index in sample], plain),
         "headers": per_match(by_headers, misses, numbered),
         **measure_hash(queues, misses, numbered),

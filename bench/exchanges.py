@@ -5,7 +5,8 @@
 Every binding has a destination of its own, and a message matches about as many bindings whatever
 their number: finding them is measured, not delivery to them. The topic exchange has patterns of all
 kinds. "hit" keys are in its cache. "miss" keys come again only after the cache was emptied; they
-are the same messages for every number of bindings. "cold" keys are such keys spread over all
+are the same messages for every number of bindings. "hostile" is a key of 125 words with at most
+5,000 random patterns of wildcards. "cold" keys are such keys spread over all
 bindings, so the more bindings there are, the more of them the processor has to fetch from memory;
 this is so in direct and headers, too. Each build runs in a process of its own, from a copy of the
 sources, which mypyc compiles there.
@@ -29,6 +30,7 @@ COLUMNS = (
     "topic hit",
     "topic miss",
     "topic cold",
+    "hostile",
     "direct",
     "headers",
     "hash key",
