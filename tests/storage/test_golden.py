@@ -110,6 +110,12 @@ def test_delivery_counts_are_those_that_were_made(directory: Path) -> None:
     assert found == expected_of(directory).get("delivery_counts", {})
 
 
+def test_its_times_are_behind_the_wall_clock_by_what_that_was_set(directory: Path) -> None:
+    clock = read(directory).vhosts["/"].clock
+
+    assert abs(int(clock.behind) - expected_of(directory).get("clock_behind", 0)) < 60_000
+
+
 def test_keys_seen_are_those_that_were_published(directory: Path) -> None:
     vhost = read(directory).vhosts["/"]
     windows = {f"queue {queue.name}": queue.deduplication_window for queue in vhost.queues.values()}

@@ -41,6 +41,10 @@ CLOCK_AHEAD_MS: Final = 50 * 365 * 24 * 3600 * 1000
 """How far the broker's clock is ahead of the machine's."""
 
 
+CLOCK_SET_MS: Final = 3600 * 1000
+"""By how much the wall clock is set forward in each life of the broker."""
+
+
 def now_ahead_ms() -> int:
     """The time of day of the broker."""
     return time.time_ns() // 1_000_000 + CLOCK_AHEAD_MS
@@ -52,6 +56,7 @@ def serve(directory: str) -> None:
 
     # The modules that tell the engine the time import the function when they are imported.
     wall_clock.now_ms = now_ahead_ms
+    wall_clock.wall_clock_ms = lambda: now_ahead_ms() + CLOCK_SET_MS
     from leveret.cli import main
     from leveret.engine.queues import message_memory, queue_host
     from leveret_storage.store import store
@@ -98,6 +103,10 @@ class Run:
         if self._process.poll() is not None:
             raise SystemExit(self._log.read_text())
         return "leveret ready" in self._log.read_text()
+
+    def wait_for(self, event: str) -> None:
+        """Wait until the broker has logged an event."""
+        wait_until(lambda: event in self._log.read_text(), 20, event)
 
     def settle(self, queue: str, wanted: list[int]) -> None:
         """Acknowledge the ready messages at these places of a queue, and give the others back."""
@@ -223,6 +232,7 @@ class Model:
             "retry_delayed": [RETRIED],
             "delivery_counts": DELIVERY_COUNTS,
             "keys_seen": KEYS_SEEN,
+            "clock_behind": len(LIVES) * CLOCK_SET_MS,
         }
 
 
@@ -484,6 +494,14 @@ def third_life(run: Run, model: Model) -> None:
     model.publish(run, ["copy-b"], "", "copy-b", b"the last", delivery_mode=2)
 
 
+LIVES: Final = (
+    (first_life, signal.SIGTERM),
+    (second_life, signal.SIGTERM),
+    (third_life, signal.SIGKILL),
+)
+"""What happens in each life of the broker, and the signal that ends it."""
+
+
 def make() -> None:
     """Make the directory and what is expected of it."""
     if build_kind() != "plain Python":
@@ -493,12 +511,9 @@ def make() -> None:
     model = Model()
     with tempfile.TemporaryDirectory() as scratch:
         directory = Path(scratch, "data")
-        for life, end in (
-            (first_life, signal.SIGTERM),
-            (second_life, signal.SIGTERM),
-            (third_life, signal.SIGKILL),
-        ):
+        for life, end in LIVES:
             run = Run(directory, Path(scratch))
+            run.wait_for("the wall clock was set")
             life(run, model)
             run.stop(end)
         shutil.rmtree(DATA, ignore_errors=True)
