@@ -19,7 +19,7 @@ from leveret.engine.queues.backlog import Backlog
 from leveret.engine.values.clock import Clock
 from leveret.limits import THROTTLED_BACKLOG_BYTES, THROTTLED_BACKLOG_MESSAGES
 
-HOLD_MS_MAX: Final = 50
+HOLD_MS_MAX: Final = 200
 """Milliseconds that publishers are held after a message was taken, at most: consumers that take
 nothing for longer do not keep up, and the backlog may grow."""
 
