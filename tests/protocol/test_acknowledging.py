@@ -2,9 +2,11 @@
 
 import pytest
 from pamqp.base import Frame
-from pamqp.commands import Basic, Queue
+from pamqp.commands import Basic, Exchange, Queue
 
+from leveret.engine.values.time_slice import UNITS_PER_READING, UNLIMITED_NS
 from leveret.errors import ReplyCode
+from leveret.limits import DEAD_LETTERS_WAITING_MAX
 from tests.protocol import wire
 from tests.protocol.harness import Client, Harness, got
 
@@ -263,3 +265,35 @@ def test_closing_the_connection_gives_back_what_is_held(harness: Harness, holder
     holder.feed(wire.connection_close())
     holder.expect(0, wire.CONNECTION_CLOSE_OK)
     assert harness.queue("q").message_count() == 5
+
+
+def test_many_rejects_make_no_more_dead_letters_than_may_wait(
+    harness: Harness, alice: Client
+) -> None:
+    """Each is published to two queues that keep nothing, which doubles it."""
+    vhost = harness.broker.vhosts["/"]
+    alice.call(1, Exchange.Declare(exchange="next", exchange_type="fanout"), Exchange.DeclareOk)
+    alice.call(1, Exchange.Declare(exchange="end", exchange_type="fanout"), Exchange.DeclareOk)
+    alice.declare(1, "q", arguments={"x-dead-letter-exchange": "next"})
+    for queue in ("a", "b"):
+        empty = {"x-max-length": 0, "x-dead-letter-exchange": "end"}
+        alice.declare(1, queue, arguments=empty)
+        alice.call(1, Queue.Bind(queue=queue, exchange="next"), Queue.BindOk)
+    alice.declare(1, "last")
+    alice.call(1, Queue.Bind(queue="last", exchange="end"), Queue.BindOk)
+    count = 2 * DEAD_LETTERS_WAITING_MAX
+    alice.consume(1, "q", "c")
+    alice.publish(1, "q", *[b"."] * count)
+    alice.receive_all()
+    time_slice = harness.broker.time_slice
+    time_slice.begin(0)
+    more = alice.connection.feed(wire.method_frames(1, Basic.Nack(0, True, False)), 1 << 20)
+    most = 0
+    while more:
+        most = max(most, int(vhost.dead_letters.count))
+        time_slice.begin(0)
+        more = alice.connection.work(1 << 20)
+    assert DEAD_LETTERS_WAITING_MAX <= most <= DEAD_LETTERS_WAITING_MAX + 2 * UNITS_PER_READING
+    harness.broker.work.run_all(time_slice)
+    time_slice.begin(UNLIMITED_NS)
+    assert harness.queue("last").message_count() == 2 * count

@@ -82,10 +82,20 @@ class DeadLetters:
         """Count a dead letter that no queue took: it is dropped."""
         self.dropped[queue] = self.dropped.get(queue, 0) + 1
 
-    def begin(self) -> DeadLetter:
+    def waiting_count(self) -> int:
+        """How many there are that no other dead letter made."""
+        return len(self._waiting)
+
+    def begin(self, waiting_first: bool = False) -> DeadLetter:
         """Take the next pending one, settle it in its queue, and rewrite it for its publish, which
-        has to follow in the same batch. Call `end` after it."""
-        dead_letter = self._next.pop() if self._next else self._waiting.popleft()
+        has to follow in the same batch. Call `end` after it.
+
+        :param waiting_first: whether to take one that no other dead letter made.
+        """
+        if self._next and not (waiting_first and self._waiting):
+            dead_letter = self._next.pop()
+        else:
+            dead_letter = self._waiting.popleft()
         self._is_publishing = True
         self.count -= 1
         self.pending = self.count != 0

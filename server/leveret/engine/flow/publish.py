@@ -126,6 +126,20 @@ class Publisher:
             self.begin_work()
         return False
 
+    def pass_on_in_batch(self) -> None:
+        """Publish the dead letters that an atomic operation has made, a transaction, all of them in
+        the open batch. What these make in turn may wait."""
+        if self._passing_on:
+            return
+        dead_letters = self._dead_letters
+        self._passing_on = True
+        try:
+            for _ in range(dead_letters.waiting_count()):
+                self._pass_on(True)
+        finally:
+            self._passing_on = False
+        self.pass_on_dead_letters()
+
     def begin_work(self) -> None:
         """Have dead letters passed on that wait."""
         self._host.work.add(_PassOn(self))
@@ -146,11 +160,11 @@ class Publisher:
         self._goes_on_later = False
         return True
 
-    def _pass_on(self) -> None:
-        """Publish the next dead letter."""
+    def _pass_on(self, waiting_first: bool = False) -> None:
+        """Publish the next dead letter; `waiting_first` is as in `DeadLetters.begin`."""
         dead_letters = self._dead_letters
         try:
-            dead_letter = dead_letters.begin()
+            dead_letter = dead_letters.begin(waiting_first)
             outcome = self.publish_again(dead_letter.message, dead_letter.sinks)
             if outcome & (ACCEPTED | DEAD_LETTERED) == 0:
                 dead_letters.count_dropped(dead_letter.queue)

@@ -60,6 +60,8 @@ class Settling(Work):
     def _settle_until_over(self, time_slice: TimeSlice) -> bool:
         """Settle deliveries until the slice is over; whether all are settled."""
         deliveries = self._deliveries
+        if self._outcome != ACKNOWLEDGED and self._deferred is None and self._has_to_wait():
+            return False
         consumers: dict[DeliveryConsumer, None] = {}
         while True:
             delivery = deliveries.pop_next(self._through)
@@ -75,6 +77,14 @@ class Settling(Work):
             for consumer in consumers:
                 consumer.resume_if_able()
         return deliveries.lowest > self._through
+
+    def _has_to_wait(self) -> bool:
+        """Whether so many dead letters wait that no more should be made. They are passed on in the
+        slices of this connection, too."""
+        publisher = self._deliveries.session.vhost.publisher
+        if publisher.has_too_many_dead_letters():
+            publisher.pass_on_dead_letters()
+        return publisher.has_too_many_dead_letters()
 
     def _settle(self, delivery: Delivery, consumers: dict[DeliveryConsumer, None]) -> None:
         """Settle one delivery, and note its consumer, which may be below its prefetch by that."""

@@ -35,6 +35,9 @@ def commit(channel: Channel, method: Tx.Commit) -> Frame:
             refused = True
     for deliveries, outcome in settled:
         channel.settlement.settle(deliveries, outcome)
+    if channel.vhost.dead_letters.pending:
+        # What the transaction rejects is settled in the batch that has its publishes.
+        channel.vhost.publisher.pass_on_in_batch()
     channel.hold_until_committed()
     if refused:
         raise AmqpError(ReplyCode.PRECONDITION_FAILED, "partial tx completion")

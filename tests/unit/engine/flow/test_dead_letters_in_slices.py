@@ -245,6 +245,27 @@ def test_a_queue_drops_no_more_messages_while_large_dead_letters_wait(run: Broke
     assert run.vhost.queues["dead"].message_count() == 12
 
 
+def test_those_of_an_atomic_operation_are_in_its_batch(run: BrokerRun) -> None:
+    cascade(run, LEVELS)
+    run.queue("dead")
+    queue = run.queue("q", arguments=leading_to("dead"))
+    for number in range(6):
+        run.publish("", "q", b"%d" % number)
+    run.run_all()
+    begin_empty_slice(run)
+    run.publish("x0", "", b"long")
+    begin_empty_slice(run)
+    change_arguments(run.vhost, queue, leading_to("dead", max_length=1))
+    run.vhost.publisher.pass_on_in_batch()
+    assert run.vhost.queues["dead"].message_count() == 5
+    assert run.vhost.queues["end"].message_count() == 0
+    run.broker.commit()
+    run.writing.run_one()
+    run = run.restart(power=True)
+    assert bodies(run.take_all("dead")) == [b"%d" % number for number in range(5)]
+    assert run.vhost.queues["end"].message_count() == 2**LEVELS
+
+
 def test_dead_letters_wait_for_the_disk(run: BrokerRun) -> None:
     queue = run.queue("q", arguments=leading_to("dead"))
     run.queue("dead")
