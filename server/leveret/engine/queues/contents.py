@@ -13,6 +13,7 @@ from leveret.engine.queues.backlog import Backlog
 from leveret.engine.queues.dead_letter import (
     DELIVERY_LIMIT,
     MAX_LENGTH,
+    NONE_WAITING,
     DeadLetter,
     DropSource,
 )
@@ -125,6 +126,8 @@ class QueueContents(DropSource):
 
     def _add_dead_letter(self, message: Message, position: i64, reason: bytes) -> None:
         dead_letter = DeadLetter(self, self._queue_name, self.settings, message, position, reason)
+        if self.waiting is NONE_WAITING:
+            self.waiting = {}
         self.waiting[position] = dead_letter
         self._host.add_dead_letter(dead_letter)
 

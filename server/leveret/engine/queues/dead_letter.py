@@ -26,35 +26,12 @@ DEATHS: Final = b"x-death"
 """The header that says in which queues a message died, and why."""
 
 
-class DropSource:
-    """Where messages are dropped: the contents of a queue.
-
-    It is abstract, but no `ABC`, as a compiled class of which `isinstance` may be asked.
-    """
-
-    def __init__(self) -> None:
-        self.waiting: dict[int, DeadLetter] = {}
-        """Its dead letters that are not published yet, by position."""
-
-    def settle_position(self, position: int) -> None:
-        """Settle a message that was dropped and is no dead letter."""
-        raise NotImplementedError
-
-    def settle_dead_letter(self, dead_letter: "DeadLetter") -> None:
-        """A dead letter is published in this batch: it has left the queue."""
-        raise NotImplementedError
-
-    def persist_dead_letter(self, dead_letter: "DeadLetter", targets: PersistTargets) -> None:
-        """Add the position of an unwritten dead letter to the targets, because it has to wait."""
-        raise NotImplementedError
-
-
 class DeadLetter:
     """A message that its queue has dropped: first as it died, then as it is published again."""
 
     def __init__(
         self,
-        source: DropSource,
+        source: "DropSource",
         queue: str,
         settings: QueueSettings,
         message: Message,
@@ -73,6 +50,33 @@ class DeadLetter:
         """Whether the log does not have it at its position, though it is persistent."""
         self.sinks: list[Sink] = []
         """The sinks that it is published to, once it is rewritten."""
+
+
+NONE_WAITING: Final[dict[int, DeadLetter]] = {}
+"""The dead letters of a source that never had one. It is never changed: most queues have none."""
+
+
+class DropSource:
+    """Where messages are dropped: the contents of a queue.
+
+    It is abstract, but no `ABC`, as a compiled class of which `isinstance` may be asked.
+    """
+
+    def __init__(self) -> None:
+        self.waiting = NONE_WAITING
+        """Its dead letters that are not published yet, by position."""
+
+    def settle_position(self, position: int) -> None:
+        """Settle a message that was dropped and is no dead letter."""
+        raise NotImplementedError
+
+    def settle_dead_letter(self, dead_letter: DeadLetter) -> None:
+        """A dead letter is published in this batch: it has left the queue."""
+        raise NotImplementedError
+
+    def persist_dead_letter(self, dead_letter: DeadLetter, targets: PersistTargets) -> None:
+        """Add the position of an unwritten dead letter to the targets, because it has to wait."""
+        raise NotImplementedError
 
 
 def has_died_in(header: bytes, queue: str) -> bool:
