@@ -25,6 +25,7 @@ class Owner:
         log_segment_bytes: int = 10**6,
         queue_segment_bytes: int = 10**6,
         log_segments_max: int = LOG_SEGMENTS_MAX,
+        body_segment_bytes: int = 10**6,
         note_log_end: Callable[[LogEnd], None] = note_nothing,
     ) -> None:
         self.medium = medium
@@ -43,7 +44,9 @@ class Owner:
             synced=lambda: self.synced.append(int(self.store.synced)),
             failed=self.failures.append,
             note_log_end=note_log_end,
-            limits=StoreLimits(log_segment_bytes, queue_segment_bytes, log_segments_max, 1000),
+            limits=StoreLimits(
+                log_segment_bytes, queue_segment_bytes, log_segments_max, 1000, body_segment_bytes
+            ),
         )
         for number, found in self.recovery.queues.items():
             self.store.restore_queue(number, found)

@@ -28,9 +28,9 @@ def body(number: int) -> bytes:
 class FanOut:
     """A store with queues that hold the same messages, in runs."""
 
-    def __init__(self, *, durable: bool = True) -> None:
+    def __init__(self, *, durable: bool = True, body_segment_bytes: int = 10**6) -> None:
         self.medium = FaultyMedium(1)
-        self.owner = Owner(self.medium)
+        self.owner = Owner(self.medium, body_segment_bytes=body_segment_bytes)
         self.queues = [self.owner.store.add_queue(durable) for _ in range(QUEUES)]
         self.runs: dict[QueueJournal, list[Run]] = {queue: [] for queue in self.queues}
         self.next = 0
@@ -93,6 +93,30 @@ def test_a_body_segment_is_deleted_when_the_last_queue_has_settled_what_is_in_it
     assert fan_out.read(fan_out.runs[fan_out.queues[3]][1]) == [
         body(COUNT + at) for at in range(COUNT)
     ]
+
+
+def test_few_live_bodies_do_not_keep_a_body_segment() -> None:
+    """Two slow queues hold one message of eight, of each body segment."""
+    fan_out = FanOut(body_segment_bytes=COUNT * BODY_BYTES)
+    for _ in range(10):
+        fan_out.publish()
+    slow = fan_out.queues[:2]
+    for queue in fan_out.queues:
+        for first in range(0, fan_out.next, COUNT):
+            queue.settle_range(first + (queue in slow), first + COUNT)
+    fan_out.settle(fan_out.queues[0], 0, 0)
+    assert fan_out.bytes_of("bodies-") > 9 * COUNT * BODY_BYTES
+
+    for _ in range(50):
+        fan_out.owner.store.compact()
+        fan_out.owner.commit()
+    assert fan_out.owner.failures == []
+    assert fan_out.bytes_of("bodies-") < 3 * COUNT * BODY_BYTES
+    expected = [body(number) for number in range(0, fan_out.next, COUNT)]
+    for medium in (fan_out.medium.kill(), fan_out.medium.crash()):
+        found = read_out(medium, recover(medium)).messages
+        for queue in slow:
+            assert [each[0] for each in found[queue.number].values()] == expected
 
 
 def test_a_deleted_queue_needs_no_bodies() -> None:

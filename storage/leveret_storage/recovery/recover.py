@@ -363,7 +363,11 @@ class _Recoverer:
             if not lost:
                 continue
             leave_out(run, lost)
-            if proven and not queue.logged.keys() >= set(lost):
+            elsewhere = self._flushed.get(found.queue, RangeSet())
+            if self._has_bodies(found, run):
+                elsewhere = RangeSet()
+            known = [position in queue.logged or position in elsewhere for position in lost]
+            if proven and not all(known):
                 why = f"the bodies of {len(lost)} messages from position {lost[0]} are lost"
                 self._on_damage(
                     Damage(run.segment.name, int(run.offset), int(run.offset + run.size), why)

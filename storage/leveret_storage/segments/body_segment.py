@@ -26,6 +26,9 @@ SHARED_BODY_BYTES: Final = 4096
 """Bytes of a body from which on it is written once for all queues that hold it. A shorter one costs
 little more in a run than the reference to it, and reading it elsewhere takes a read more."""
 
+SPARSE_DIVISOR: Final = 3
+"""A body segment is sparse if less than this part of its bodies, here a third, is live."""
+
 
 class BodySpans:
     """The positions of one queue that refer to a body segment."""
@@ -54,10 +57,38 @@ class BodySegment:
         """Runs that refer to it and are not written yet."""
         self.readers: i64 = 0
         """Reads under way; it is not deleted before they have ended."""
+        self.live_at_check: i64 = -1
+        """Live positions when compaction looked at it last; -1 before the first time."""
+        self._bodies: i64 = 0
+        """How many were written to it; for one that a start found, at least so many."""
         self._queues: dict[int, BodySpans] = {}
         """By the number of each queue, the positions that refer to it."""
         self._blocking = 0
         """A queue that needed it at the last check, so that it is checked first."""
+
+    def add(self, size: i64) -> None:
+        """A body of `size` bytes is written to it."""
+        self.size += size
+        self._bodies += 1
+
+    def queues(self) -> list[int]:
+        """The numbers of the queues that refer to it."""
+        return list(self._queues)
+
+    def live(self) -> i64:
+        """The positions that refer to it and are not settled, at most."""
+        live = 0
+        for spans in self._queues.values():
+            live += spans.end - spans.first - spans.settled.count(spans.first, spans.end)
+        return live
+
+    def is_sparse(self, live: i64) -> bool:
+        """Whether it has few bodies for so many live positions, each of them another body at
+        worst."""
+        bodies = self._bodies
+        for spans in self._queues.values():
+            bodies = max(bodies, spans.end - spans.first)
+        return live * SPARSE_DIVISOR < bodies
 
     def include(self, queue: int, settled: RangeSet, first: int, end: int) -> None:
         """A run of a queue refers to it, at positions in a half-open range."""

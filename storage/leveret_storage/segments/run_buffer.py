@@ -43,4 +43,4 @@ class RunBuffer:
     def append(self, message: StoredMessage) -> None:
         """Put a message at the end."""
         self.messages.append(message)
-        self.body_bytes += len(message.body)
+        self.body_bytes += message.body_bytes()

@@ -9,6 +9,9 @@ most a third of it is in memory.
 Positions between live messages that are close together stay in a run as absent messages of one
 octet. A run of the old segment finds its messages through `QueueSegment.copied_to`.
 
+A body segment of which less than a third is live is emptied in the same way: the queue segments
+that refer to it are compacted, and its live bodies are written again, once for all of them.
+
 A segment that is damaged or cannot be read is not compacted: a read of a message in it reports the
 error.
 """
@@ -21,9 +24,10 @@ from mypy_extensions import i64
 
 from leveret_storage.errors import Damaged, StorageError
 from leveret_storage.format import runs
-from leveret_storage.format.entries import ABSENT, StoredMessage
+from leveret_storage.format.entries import ABSENT, BodyPlace, StoredMessage
 from leveret_storage.format.record_reader import Damage, RecordReader, describe
 from leveret_storage.medium import Medium
+from leveret_storage.segments.body_segment import read_body
 from leveret_storage.segments.position_ranges import RangeSet
 from leveret_storage.segments.queue_journal import (
     BRIDGED_MESSAGES,
@@ -36,6 +40,7 @@ from leveret_storage.segments.run_buffer import RunBuffer
 from leveret_storage.store.context import StoreContext
 from leveret_storage.store.limits import COMPACTION_SHARE
 from leveret_storage.store.queue_runs import QueueRuns
+from leveret_storage.store.shared_bodies import SharedBodies
 
 
 class LiveRun:
@@ -87,6 +92,23 @@ def _append_live(
             last.offsets.append(offset)
 
 
+def move_bodies(
+    medium: Medium, runs: list[LiveRun], blob: int, places: dict[int, BodyPlace]
+) -> None:
+    """Read the bodies of messages that are in a body segment, to be written again elsewhere.
+
+    :param places: their new places by the offset of the old one, which is extended.
+    :raises StorageError: if one cannot be read, or is damaged.
+    """
+    for run in runs:
+        for message in run.buffer.messages:
+            place = message.place
+            if place is not None and place.blob == blob:
+                offset = int(place.offset)
+                message.body = read_body(medium, place)
+                message.place = places.setdefault(offset, BodyPlace(0, -1, place.size))
+
+
 class Compaction:
     """The compaction of one segment."""
 
@@ -100,7 +122,15 @@ class Compaction:
 class Compactor:
     """Knows which segments of a store are sparse, and compacts one at a time."""
 
-    def __init__(self, context: StoreContext, runs: QueueRuns, commit: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        context: StoreContext,
+        runs: QueueRuns,
+        bodies: SharedBodies,
+        commit: Callable[[], None],
+    ) -> None:
+        self._bodies = bodies
+        self._queues = context.queues
         self._medium = context.medium
         self._reading = context.reading
         self._runs = runs
@@ -111,6 +141,10 @@ class Compactor:
         """Segments found sparse, to be checked again."""
         self._waiting: deque[tuple[QueueJournal, QueueSegment]] = deque()
         self._current: Compaction | None = None
+        self._emptied = 0
+        """The number of the body segment whose bodies are moved; 0 if there is none."""
+        self._places: dict[int, BodyPlace] = {}
+        """By the offset of each body that was moved out of it, its new place."""
 
     def examine(self, queue: QueueJournal) -> None:
         """Messages of a queue were settled: find its segments that are obsolete or sparse."""
@@ -145,14 +179,31 @@ class Compactor:
             else:
                 segment.live_at_check = segment.live
                 self._candidates.append((queue, segment))
+        if not self._waiting and self._current is None:
+            self._empty_sparse_bodies()
         self._begin()
+
+    def _empty_sparse_bodies(self) -> None:
+        self._emptied = 0
+        self._places = {}
+        sparse = self._bodies.next_sparse()
+        if sparse is None:
+            return
+        self._emptied = sparse.number
+        for number in sparse.queues():
+            queue = self._queues.get(number)
+            if queue is not None:
+                for segment in queue.segments:
+                    if sparse.number in segment.body_spans:
+                        self._waiting.append((queue, segment))
 
     def _begin(self) -> None:
         while self._current is None and self._waiting:
             queue, segment = self._waiting.popleft()
             if segment in queue.segments:
                 segment.recount(queue.settled)
-                if segment.live and not segment.pending_runs and is_sparse(segment):
+                wanted = is_sparse(segment) or self._emptied in segment.body_spans
+                if segment.live and not segment.pending_runs and wanted:
                     self._read(Compaction(queue, segment))
                 else:
                     segment.is_candidate = False
@@ -163,15 +214,20 @@ class Compactor:
         segment.sealed = True
         segment.readers += 1
         medium, settled = self._medium, compaction.queue.settled.copy()
+        emptied, places = self._emptied, self._places
+        held = self._bodies.begin_read(segment)
 
         def read() -> list[LiveRun] | None:
             try:
-                return read_live(medium, segment.name, settled)
+                found = read_live(medium, segment.name, settled)
+                move_bodies(medium, found, emptied, places)
             except StorageError:
                 return None
+            return found
 
         def got(result: Any) -> None:
             self._runs.end_read(segment)
+            self._bodies.end_read(held)
             if result is None or segment not in compaction.queue.segments:
                 self._current = None
                 self._begin()
@@ -210,6 +266,7 @@ class Compactor:
         if segment in compaction.queue.segments:
             segment.copied_to = compaction.copied_to
             compaction.queue.segments.remove(segment)
+            self._bodies.leave(compaction.queue, segment)
             self._batch.obsolete.append(segment)
             self._batch.awaited = True
             self._commit()

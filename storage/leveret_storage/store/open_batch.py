@@ -7,12 +7,17 @@ A large message that every queue it went to has settled before that is left out:
 promises is kept by the settlements, which are in the same batch or an earlier one.
 """
 
+from typing import Final
+
 from librt.strings import BytesWriter
 from mypy_extensions import i64
 
 from leveret_storage.format import entries
 from leveret_storage.format.entries import StoredMessage
 from leveret_storage.segments.queue_journal import QueueJournal, QueueSegment
+
+PART_BYTES_MAX: Final = 1024 * 1024
+"""Bytes of small entries at which a part of a batch ends: copying them takes some 0.2 ms."""
 
 
 class LargeMessage:
@@ -118,6 +123,11 @@ class OpenBatch:
             self._parts.append(out.getvalue())
             self._parts_bytes += len(out)
             out.truncate(0)
+
+    def end_long_part(self) -> None:
+        """End a part that has got long, so that a long batch is not copied all at once."""
+        if len(self.out) > PART_BYTES_MAX:
+            self._end_part()
 
     def leave_out_settled(self) -> None:
         """Leave out the large messages that all their queues have settled. The settlements have to

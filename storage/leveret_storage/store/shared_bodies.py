@@ -59,6 +59,8 @@ class SharedBodies:
         self._current: BodySegment | None = None
         self._full: list[SegmentWriter] = []
         """Full segments that are not synced."""
+        self._to_compact: list[int] = []
+        """Numbers of segments that `next_sparse` looks at next, the last one first."""
         self._to_check: list[int] = []
         """Numbers of segments that `trim` looks at next, the last one first."""
 
@@ -120,7 +122,7 @@ class SharedBodies:
             self._current = current
         place.blob = current.number
         place.offset = -1
-        current.size += place.size
+        current.add(place.size)
         return current
 
     def release(self, bodies: RunBodies) -> None:
@@ -142,6 +144,28 @@ class SharedBodies:
         """A read has ended."""
         for segment in segments:
             segment.readers -= 1
+
+    def next_sparse(self) -> BodySegment | None:
+        """Look at the next segment: it, if it was sparse the last time and did not lose half of its
+        live bodies since."""
+        if not self._to_compact:
+            self._to_compact = list(self._segments)
+        segment = self._segments.get(self._to_compact.pop()) if self._to_compact else None
+        if segment is None or segment is self._current or segment.pending_runs:
+            return None
+        live, before = segment.live(), segment.live_at_check
+        segment.live_at_check = live
+        return segment if 0 < before < live * 2 and segment.is_sparse(live) else None
+
+    def leave(self, queue: QueueJournal, left: QueueSegment) -> None:
+        """A segment is no part of a queue any more."""
+        blobs = set(left.body_spans)
+        for segment in queue.segments:
+            blobs.difference_update(segment.body_spans)
+        for blob in blobs:
+            found = self._segments.get(blob)
+            if found is not None:
+                found.forget_queue(queue.number)
 
     def forget_queue(self, queue: QueueJournal) -> None:
         """A queue was deleted, with all that refers to bodies."""

@@ -86,7 +86,7 @@ class Store:
         self._shared_body_bytes: i64 = context.limits.shared_body_bytes
         self._runs = QueueRuns(context, self._log, self._bodies, self._run_written)
         self._emptier = LogEmptier(context, self._log, self._runs, self.commit)
-        self._compactor = Compactor(context, self._runs, self.commit)
+        self._compactor = Compactor(context, self._runs, self._bodies, self.commit)
 
     # --- after a recovery -------------------------------------------------------------------
 
@@ -223,6 +223,8 @@ class Store:
         """
         if (self._open.awaited or force) and not self._in_flight.is_full():
             self._commit()
+        else:
+            self._open.end_long_part()
 
     def _commit(self) -> None:
         if self._failure.failed or self._closed:
