@@ -10,7 +10,7 @@ from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from typing import Final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from leveret.engine.values.time_slice import TimeSlice
 
@@ -19,6 +19,7 @@ STALE_ENTRIES_MAX: Final = 64
 whatever their share."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Timer(ABC):
     """Calls `ring` when it is due."""
 
