@@ -106,7 +106,7 @@ class RouteWalk(Work):
                 return True
             key = self._keys[self._next_key]
             self._next_key += 1
-            self._matching = exchange.begin_match(key, self._message, self._matched)
+            self._matching = exchange.begin_match(key, self._message, self._matched, time_slice)
             if self._next_key < count and time_slice.is_over():
                 return False
 

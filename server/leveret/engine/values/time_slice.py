@@ -25,7 +25,8 @@ class TimeSlice:
     def __init__(self) -> None:
         self.end_ns: i64 = 0
         """When it is over, in nanoseconds of `time.perf_counter_ns`."""
-        self._units: i64 = 0
+        self.units_left: i64 = 0
+        """Units of work that may be done before the clock is read."""
 
     def begin(self, length_ns: i64) -> i64:
         """Begin a slice of `length_ns` nanoseconds.
@@ -34,14 +35,14 @@ class TimeSlice:
         """
         now: i64 = perf_counter_ns()
         self.end_ns = now + length_ns
-        self._units = UNITS_PER_READING
+        self.units_left = UNITS_PER_READING
         return now
 
     def is_over(self) -> bool:
         """Whether the slice is over, asked after a unit of work of some microseconds at most: the
         clock is read once in UNITS_PER_READING calls."""
-        self._units -= 1
-        if self._units > 0:
+        self.units_left -= 1
+        if self.units_left > 0:
             return False
         return self.is_over_now()
 
@@ -50,16 +51,18 @@ class TimeSlice:
         read."""
         now: i64 = perf_counter_ns()
         if now < self.end_ns:
-            self._units = UNITS_PER_READING
+            self.units_left = UNITS_PER_READING
             return False
         # Over stays over, also for those who do not read the clock.
-        self._units = 0
+        self.units_left = 0
         return True
 
 
 def _endless() -> TimeSlice:
     time_slice = TimeSlice()
     time_slice.end_ns = (1 << 62) - 1
+    # The clock need not be read.
+    time_slice.units_left = time_slice.end_ns
     return time_slice
 
 

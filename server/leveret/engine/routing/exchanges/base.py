@@ -21,6 +21,7 @@ from mypy_extensions import i64
 from leveret.engine.routing.sink import Sink
 from leveret.engine.values.field_table import Table, freeze_table
 from leveret.engine.values.message import Message
+from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.work import Work
 
 ALTERNATE_EXCHANGE: Final = "alternate-exchange"
@@ -233,9 +234,13 @@ class Exchange(Destination):
         """
 
     def begin_match(
-        self, routing_key: str, message: Message | None, into: list[Destination]
+        self,
+        routing_key: str,
+        message: Message | None,
+        into: list[Destination],
+        time_slice: TimeSlice,
     ) -> Work | None:
-        """Match as `match` does, or begin to, if that may be long.
+        """Match as `match` does, as far as it comes in a time slice.
 
         :returns: the work that goes on with the match, or None if the match is complete.
         """

@@ -28,6 +28,7 @@ from leveret.engine.routing.sink import Sink
 from leveret.engine.values.delay import delay_of
 from leveret.engine.values.field_table import Table
 from leveret.engine.values.message import Message
+from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.work import Work
 
 TYPE: Final = "x-delayed-message"
@@ -54,9 +55,13 @@ class DelayedExchange(Exchange):
         self.inner.match(routing_key, message, into)
 
     def begin_match(
-        self, routing_key: str, message: Message | None, into: list[Destination]
+        self,
+        routing_key: str,
+        message: Message | None,
+        into: list[Destination],
+        time_slice: TimeSlice,
     ) -> Work | None:
-        return self.inner.begin_match(routing_key, message, into)
+        return self.inner.begin_match(routing_key, message, into, time_slice)
 
     def intercept(self, message: Message) -> Sink | None:
         delayed = self.delayed

@@ -38,12 +38,14 @@ class TopicExchange(Exchange):
         """How often bindings were made or removed."""
 
     def match(self, routing_key: str, message: Message | None, into: list[Destination]) -> None:
-        work = self.begin_match(routing_key, message, into)
-        if work is not None:
-            work.run(ENDLESS)
+        self.begin_match(routing_key, message, into, ENDLESS)
 
     def begin_match(
-        self, routing_key: str, message: Message | None, into: list[Destination]
+        self,
+        routing_key: str,
+        message: Message | None,
+        into: list[Destination],
+        time_slice: TimeSlice,
     ) -> Work | None:
         found = self._cache.get(routing_key)
         if found is None:
@@ -51,7 +53,8 @@ class TopicExchange(Exchange):
             self._literal.append(routing_key, found)
             if not self._trie.is_empty():
                 match = self._trie.begin_match(split(routing_key), found)
-                return _TopicMatch(self, routing_key, match, found, into)
+                if not match.run(time_slice):
+                    return _TopicMatch(self, routing_key, match, found, into)
             self.cache_match(routing_key, found)
         into.extend(found)
         return None

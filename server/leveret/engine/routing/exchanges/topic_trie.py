@@ -78,10 +78,6 @@ class _Node:
             if not self.words:
                 self.words = None
 
-    def has_followers(self) -> bool:
-        """Whether a word can lead on from here."""
-        return self.star is not None or self.words is not None
-
     def is_empty(self) -> bool:
         return (
             self.targets is None and self.star is None and self.hash is None and self.words is None
@@ -157,7 +153,7 @@ class TrieMatch(Work):
         self, root: _Node, number: i64, words: list[str], found: list[Destination]
     ) -> None:
         self.steps: i64 = 0
-        """Nodes that were visited so far, counted again for each word."""
+        """Nodes from which words were followed so far, counted again for each word."""
         self._number = number
         self._words = words
         self._found = found
@@ -175,7 +171,8 @@ class TrieMatch(Work):
         self._at: i64 = 0
         """The next node to visit for the current word: of `_repeating`, then of `_reached`."""
         self._reach(root, 0)
-        self._begin_word()
+        self._reached, self._next = self._next, self._reached
+        self._repeating_before = len(self._repeating)
 
     def run(self, time_slice: TimeSlice) -> bool:
         while self._position < self._count:
@@ -184,14 +181,11 @@ class TrieMatch(Work):
             if not self._take_word(self._words[self._position], time_slice):
                 return False
             self._position += 1
-            self._begin_word()
+            self._reached, self._next = self._next, self._reached
+            self._next.clear()
+            self._repeating_before = len(self._repeating)
+            self._at = 0
         return True
-
-    def _begin_word(self) -> None:
-        self._reached = self._next
-        self._next = []
-        self._repeating_before = len(self._repeating)
-        self._at = 0
 
     def _take_word(self, word: str, time_slice: TimeSlice) -> bool:
         """Follow a word from all nodes that are reached.
@@ -199,12 +193,14 @@ class TrieMatch(Work):
         :returns: False if the slice is over before the last node.
         """
         position = self._position + 1
-        repeating = self._repeating_before
-        total = repeating + len(self._reached)
-        while self._at < total:
-            at = self._at
-            self._at = at + 1
-            node = self._repeating[at] if at < repeating else self._reached[at - repeating]
+        repeating, reached = self._repeating, self._reached
+        first_reached = self._repeating_before
+        total = first_reached + len(reached)
+        start = self._at
+        at = start
+        while at < total:
+            node = repeating[at] if at < first_reached else reached[at - first_reached]
+            at += 1
             followers = node.words
             if followers is not None:
                 literal = followers.get(word)
@@ -213,13 +209,16 @@ class TrieMatch(Work):
             star = node.star
             if star is not None:
                 self._reach(star, position)
-            if time_slice.is_over():
-                return self._at == total
-        return True
+            if time_slice.is_over() and at < total:
+                break
+        self.steps += at - start
+        self._at = at
+        return at == total
 
     def _reach(self, node: _Node, position: i64) -> None:
         """Note that a number of words reaches a node."""
-        self.steps += 1
+        if node.match == self._number:
+            return
         if node.rest:
             self._try_rest(node, position, node.rest)
             return
@@ -228,25 +227,22 @@ class TrieMatch(Work):
             self._reach_hash(repeated, position)
         if position == self._count:
             append_targets(node.targets, self._found)
-        elif node.has_followers():
+        elif node.star is not None or node.words is not None:
             self._next.append(node)
 
     def _reach_hash(self, node: _Node, position: i64) -> None:
         """Note the first number of words that reaches a `#`; every later one does, too."""
-        self.steps += 1
         node.match = self._number
         if node.rest:
             if _matches_an_end(self._words, position, node.rest, 0):
                 append_targets(node.targets, self._found)
             return
         append_targets(node.targets, self._found)
-        if node.has_followers():
+        if node.star is not None or node.words is not None:
             self._repeating.append(node)
 
     def _try_rest(self, node: _Node, position: i64, rest: list[str]) -> None:
         """Match the rest of a pattern with the words from a position on."""
-        if node.match == self._number:
-            return
         words = self._words
         remaining = self._count - position
         length: i64 = len(rest)
