@@ -82,6 +82,7 @@ class AmqpServer:
         self._descriptors = ResourceGuard(
             descriptors_are_short, CHECKED_BY_CALLS_ONLY, _descriptors_changed
         )
+        broker.memory.received = self._received
         self._dropped_messages = DroppedMessageReport(broker)
         self._checks_shares = False
         """Whether a look at what the connections hold is under way."""

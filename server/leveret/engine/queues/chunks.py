@@ -221,6 +221,8 @@ class Chunks:
         """
         run = chunk.run
         chunk.loading = False
+        if run is not None:
+            self._memory.received(int(run.size))
         if run is None or chunk.messages is not None or chunk not in self._next_chunks():
             return 0
         if chunk.live is None:

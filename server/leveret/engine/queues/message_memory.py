@@ -20,6 +20,7 @@ measurement of the process (`net/memory_shortage.py`).
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final
 
 from mypy_extensions import i64
@@ -65,6 +66,10 @@ MORE_TO_RELEASE: Final = 1
 DISK_BUSY: Final = 2
 """What a call of `release` leads to: there is no more to release; there is; or the disk takes no
 more at the moment."""
+
+
+def _ignore(count: int) -> None:
+    """The default of `MessageMemory.received`, where nothing measures the memory."""
 
 
 def message_cost(octets: i64, messages: i64) -> i64:
@@ -114,6 +119,9 @@ class MessageMemory:
         """Whether the memory of the process is above the limit."""
         self.waiting: dict[Consumer, None] = {}
         """Suspended consumers that wait until it is not."""
+        self.received: Callable[[int], None] = _ignore
+        """Told of bytes that came into memory from disk, so that a burst of them is measured as one
+        that clients send is."""
         self._work = work
         self._share: i64 = UNLIMITED
         self._holders: OrderedDict[MemoryHolder, None] = OrderedDict()
