@@ -135,6 +135,17 @@ class Peer(Wire):
             self._socket.settimeout(READ_TIMEOUT_S)
         return sent
 
+    def swallow(self) -> None:
+        """Read and drop what comes, until nothing comes for STANDSTILL_S."""
+        self._socket.settimeout(STANDSTILL_S)
+        try:
+            while self._socket.recv(1_000_000):
+                pass
+        except TimeoutError:
+            pass
+        finally:
+            self._socket.settimeout(READ_TIMEOUT_S)
+
     def has_answer(self) -> bool:
         """Whether there is something to read."""
         return bool(self._buffer or select.select([self._socket], [], [], 0)[0])
