@@ -85,7 +85,8 @@ class Abuses:
         peer = self._peers.log_in()
         peer.send(commands.Basic.Publish(routing_key=self._new_queue()), 1)
         peer.send_bytes(raw_header(1, 60, ABUSE_BYTES + MEGABYTE))
-        peer.fill(raw_frame(BODY, 1, b"." * self._chance.choice((1, 1000, 100_000))), ABUSE_BYTES)
+        frame = raw_frame(BODY, 1, b"." * self._chance.choice((200, 2_000, 100_000)))
+        peer.fill(frame * (100_000 // len(frame) + 1), ABUSE_BYTES)
 
     def transaction(self) -> None:
         """Publish in a transaction that is never committed."""
