@@ -28,12 +28,12 @@ ERROR_OCTETS_MAX: Final = 64
 """Octets of a frame that an error text shows: a reply text has at most 255."""
 
 LARGE_FRAME_BYTES: Final = FRAME_MIN_SIZE
-"""Octets of a payload from which on it is large. No smaller one exceeds any frame-max."""
+"""Octets of a payload from which on it is large."""
 
-LARGE_FRAME_COST: Final = 512
-LARGE_FRAME_SHARE: Final = 64
-"""What a large frame counts in a slice instead of its octets, and the fraction of them that counts
-beside it: it takes about as long as so many octets of small publishes."""
+COUNTED_OCTETS: Final = 128
+COUNTED_SHARE: Final = 32
+"""Octets of a payload that count in a slice, and the fraction of the further ones that counts: a
+long payload takes hardly more time than a short one."""
 
 PROTOCOL_HEADER_BYTES: Final = len(PROTOCOL_HEADER)
 
@@ -166,7 +166,7 @@ class FrameReader:
 
     def read(self, handler: FrameHandler, slice_bytes: int) -> bool:
         """Read about `slice_bytes` of the input: frames that begin within them are handled whole.
-        A large frame counts as fewer octets.
+        Of a long payload few octets count.
 
         The slice ends earlier when the handler says so, or when its time is over.
 
@@ -199,10 +199,11 @@ class FrameReader:
                 return self._await_rest(position)
             size = i64(read_i32_be(data, position + 3)) & 0xFFFFFFFF
             kind: i64 = data[position]
-            if size >= LARGE_FRAME_BYTES:
+            if size > COUNTED_OCTETS:
                 if size > self.payload_max:
                     return self._refuse_size(handler, kind, size)
-                slice_end += size - LARGE_FRAME_COST - size // LARGE_FRAME_SHARE
+                further = size - COUNTED_OCTETS
+                slice_end += further - further // COUNTED_SHARE
             start = position + ENVELOPE_BYTES
             stop = start + size
             if stop >= end:
