@@ -10,9 +10,11 @@ from pamqp.commands import Basic, Queue, Tx
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.work import Work
 from leveret.errors import AmqpError, ReplyCode
+from leveret.limits import OUTPUT_REPLIES_BYTES_MAX
 from leveret.protocol.channels.session import Session
 from tests.protocol import wire
-from tests.protocol.harness import Client, Harness, got
+from tests.protocol.harness import ENDLESS_NS, Client, Harness, got
+from tests.protocol.wire import Content
 
 MANY = 1000
 """Deliveries that take several slices to settle, if a slice has no time."""
@@ -239,6 +241,44 @@ def test_a_rollback_of_many_is_interrupted(harness: Harness, alice: Client) -> N
     alice.send(1, Basic.Ack(MANY, multiple=True))
     alice.call(1, Tx.Commit(), Tx.CommitOk)
     assert harness.queue("q").unacknowledged == 0
+
+
+def test_a_commit_that_the_log_has_nothing_of_is_interrupted_and_goes_on_in_order(
+    harness: Harness, alice: Client, bob: Client
+) -> None:
+    holding(alice)
+    alice.declare(1, "t")
+    alice.call(1, Tx.Select(), Tx.SelectOk)
+    alice.publish(1, "t", *[b"%d" % number for number in range(MANY)])
+    alice.send(1, Basic.Ack(MANY, multiple=True))
+    assert slices(alice, wire.method_frames(1, Tx.Commit()), lambda: None) > 10
+    alice.expect(1, Tx.CommitOk())
+    assert harness.queue("q").unacknowledged == 0
+    bob.send(1, *[Basic.Get(queue="t", no_ack=True)] * MANY)
+    arrived = [content for _, content in bob.receive_all() if isinstance(content, Content)]
+    assert [content.body for content in arrived] == [b"%d" % number for number in range(MANY)]
+
+
+def test_a_commit_of_persistent_messages_is_whole(alice: Client) -> None:
+    alice.declare(1, "q", durable=True)
+    alice.call(1, Tx.Select(), Tx.SelectOk)
+    persistent = Basic.Properties(delivery_mode=2)
+    alice.publish(1, "q", *[b"x"] * MANY, properties=persistent)
+    assert slices(alice, wire.method_frames(1, Tx.Commit()), lambda: None) <= 2
+    alice.expect(1, Tx.CommitOk())
+
+
+def test_a_commit_waits_while_what_it_returns_is_not_read(alice: Client) -> None:
+    alice.call(1, Tx.Select(), Tx.SelectOk)
+    size = OUTPUT_REPLIES_BYTES_MAX // 4
+    alice.publish(1, "nowhere", *[bytes(size)] * 12, mandatory=True)
+    session = alice.connection.session
+    session.time_slice.begin(ENDLESS_NS)
+    assert alice.connection.feed(wire.method_frames(1, Tx.Commit()), 100_000)
+    assert session.output_size() < OUTPUT_REPLIES_BYTES_MAX + 2 * size
+    while alice.connection.work(100_000):
+        alice.receive()
+    assert len(alice.receive_all()) == 13
 
 
 def test_consumers_that_waited_for_the_output_are_resumed_in_several_slices(

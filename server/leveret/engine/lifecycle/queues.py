@@ -161,7 +161,8 @@ def _create(
     queue.declared_by = declared_by
     set_expiry(vhost, queue)
     vhost.queues[name] = queue
-    vhost.router.invalidate()
+    # Nothing is bound to it yet, so other routes stay: clients declare queues all the time.
+    vhost.router.invalidate_queue(name)
     if vhost.definition_log is not None:
         store = vhost.definition_log.store
         journal = store.add_queue(True, queue.priority_levels - 1) if durable else None
@@ -196,7 +197,10 @@ def remove_queue(vhost: VirtualHost, queue: Queue) -> None:
     del vhost.queues[queue.name]
     if queue.durable and vhost.definition_log is not None:
         vhost.definition_log.write(QueueDeleted(vhost.name, queue.name))
-    vhost.router.invalidate()
+    if queue.destination.is_led_to():
+        vhost.router.invalidate()
+    else:
+        vhost.router.invalidate_queue(queue.name)
     remove_bindings(vhost, queue.destination)
     queue.delete()
 

@@ -49,7 +49,8 @@ class Route:
 class Router:
     """The exchanges and queues of one virtual host by name, and where messages go.
 
-    Call `invalidate` after a change of `exchanges`, `queues` or a binding.
+    Call `invalidate` after a change of `exchanges`, `queues` or a binding, or `invalidate_queue` if
+    nothing is bound to the queue.
     """
 
     def __init__(self, vhost: str, queues: Mapping[str, Sink], work: WorkQueue) -> None:
@@ -86,6 +87,15 @@ class Router:
         """Drop a cache, which nothing else refers to."""
         if len(routes) > ROUTES_DROPPED_AT_ONCE:
             self._work.add(_RoutesDropped(routes))
+
+    def invalidate_queue(self, name: str) -> None:
+        """Drop the cached routes that a queue of that name changes to which nothing is bound: those
+        of the default exchange."""
+        raw = short_strings(b"", octets_of_text(name))
+        route = self._routes.pop(raw, None)
+        if route is not None:
+            route.generation = 0
+        self._broker_routes.pop(raw, None)
 
     def add_reply_sink(self, sink: Sink) -> None:
         """Add the route to a sink of replies, whose name was never used before."""

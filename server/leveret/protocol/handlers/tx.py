@@ -6,13 +6,18 @@ from typing import Any, Final
 from pamqp.base import Frame
 from pamqp.commands import Tx
 
+from leveret.engine.queues.queue import Queue
 from leveret.engine.routing.routes import Route
 from leveret.engine.routing.sink import REFUSED
-from leveret.engine.values.message import arriving
+from leveret.engine.values.message import Message, arriving
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.work import Work
 from leveret.errors import AmqpError, ReplyCode
+from leveret.limits import OUTPUT_REPLIES_BYTES_MAX
 from leveret.protocol.channels.channel import Channel
+
+SETTLED_AT_ONCE: Final = 64
+"""Deliveries that are settled before the clock is looked at."""
 
 
 def select(channel: Channel, method: Tx.Select) -> Frame:
@@ -23,25 +28,80 @@ def select(channel: Channel, method: Tx.Select) -> Frame:
     return Tx.SelectOk()
 
 
-def commit(channel: Channel, method: Tx.Commit) -> Frame:
+class _Commit(Work):
+    """Commits the transaction of a channel, and sends the reply.
+
+    What the log has of a transaction has to be in one batch. So the work is interrupted only before
+    the first message or settlement that the log may have: everything behind that is done in one
+    slice, and a transaction without such is done in as many as it takes.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        published, settled = channel.transaction.take()
+        published.reverse()
+        settled.reverse()
+        for deliveries, _ in settled:
+            deliveries.reverse()
+        self._channel = channel
+        self._published = published
+        """The next one last, as in `_settled`."""
+        self._settled = settled
+        self._now = int(channel.vhost.clock.now)
+        self._refused = False
+        self._logged = False
+        """Whether the log may have something of the transaction."""
+
+    def run(self, time_slice: TimeSlice) -> bool:
+        channel = self._channel
+        while self._published:
+            message, route, mandatory = self._published.pop()
+            arrived = arriving(message, self._now)
+            route = _without_deleted(route)
+            self._logged = self._logged or _may_be_logged(arrived, route)
+            if channel.route_message(arrived, route, mandatory) & REFUSED:
+                self._refused = True
+            if self._must_pause(time_slice):
+                return False
+        while self._settled:
+            deliveries, outcome = self._settled[-1]
+            some = deliveries[-SETTLED_AT_ONCE:]
+            some.reverse()
+            del deliveries[-SETTLED_AT_ONCE:]
+            self._logged = self._logged or any(each.queue.durable for each in some)
+            channel.settlement.settle(some, outcome)
+            if not deliveries:
+                self._settled.pop()
+            if self._must_pause(time_slice):
+                return False
+        if channel.vhost.dead_letters.pending:
+            # What the transaction rejects is settled in the batch that has its publishes.
+            channel.vhost.publisher.pass_on_in_batch()
+        channel.hold_until_committed()
+        if self._refused:
+            raise AmqpError(ReplyCode.PRECONDITION_FAILED, "partial tx completion")
+        channel.send(Tx.CommitOk())
+        return True
+
+    def _must_pause(self, time_slice: TimeSlice) -> bool:
+        """Whether the rest has to wait for the next slice, or until the peer reads what was
+        returned."""
+        if self._logged:
+            return False
+        too_much = self._channel.session.output_size() > OUTPUT_REPLIES_BYTES_MAX
+        return too_much or time_slice.is_over()
+
+
+def commit(channel: Channel, method: Tx.Commit) -> None:
     """tx.commit: publish and settle all that waits, and begin a new transaction."""
     _check_transactional(channel)
-    published, settled = channel.transaction.take()
-    now = int(channel.vhost.clock.now)
-    refused = False
-    for message, route, mandatory in published:
-        arrived = arriving(message, now)
-        if channel.route_message(arrived, _without_deleted(route), mandatory) & REFUSED:
-            refused = True
-    for deliveries, outcome in settled:
-        channel.settlement.settle(deliveries, outcome)
-    if channel.vhost.dead_letters.pending:
-        # What the transaction rejects is settled in the batch that has its publishes.
-        channel.vhost.publisher.pass_on_in_batch()
-    channel.hold_until_committed()
-    if refused:
-        raise AmqpError(ReplyCode.PRECONDITION_FAILED, "partial tx completion")
-    return Tx.CommitOk()
+    channel.session.begin(_Commit(channel))
+
+
+def _may_be_logged(message: Message, route: Route) -> bool:
+    """Whether a publish may write the message to the log."""
+    if message.persistent or route.needs_message:
+        return bool(route.sinks) or route.needs_message
+    return any(not isinstance(sink, Queue) or sink.persists for sink in route.sinks)
 
 
 def _without_deleted(route: Route) -> Route:

@@ -54,6 +54,10 @@ class Destination:
             return []
         return list(incoming) if isinstance(incoming, dict) else [incoming]
 
+    def is_led_to(self) -> bool:
+        """Whether any binding leads here."""
+        return self._incoming is not None
+
     def sources(self) -> "list[Exchange]":
         """The exchanges with at least one binding to this destination."""
         return list(dict.fromkeys([binding.source for binding in self.incoming()]))
