@@ -18,7 +18,7 @@ MEMORY_CHECK_BYTES: Final = 16 * 1024 * 1024
 NEAR_LIMIT_PERCENT: Final = 85
 """Share of the limit, in percent, from which on memory is released before it is short."""
 
-COLLECTION_PAUSE: Final = 50
+COLLECTION_PAUSE: Final = 2000
 """Pause after a full collection, as a multiple of its duration. With a long backlog a collection
 takes a tenth of a second and more, and frees little."""
 
