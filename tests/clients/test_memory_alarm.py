@@ -20,7 +20,7 @@ from tests.clients.peers import (
     resident_bytes,
 )
 from tests.support.brokers import Leveret, wait_until
-from tests.support.wire import READ_TIMEOUT_S, marshal_content
+from tests.support.wire import BODY, READ_TIMEOUT_S, marshal_content, raw_frame, raw_header
 
 HEADROOM = 16 * MEGABYTE
 """Memory the broker of these tests may take beyond what it takes idle."""
@@ -249,9 +249,10 @@ def test_who_holds_half_a_message_that_fills_the_memory_is_closed(
     holder = peers.log_in(BLOCKED)
     bystander = peers.log_in()
     bystander.declare(name)
-    # Frames for a message of 120 MB, of which most never come.
-    whole = marshal_content(commands.Basic.Publish(routing_key=name), 1, b"." * (120 * MEGABYTE))
-    holder.fill(whole, 100 * MEGABYTE, holder.has_answer)
+    # The first half of a message of 120 MB.
+    holder.send(commands.Basic.Publish(routing_key=name), 1)
+    holder.send_bytes(raw_header(1, 60, 120 * MEGABYTE))
+    holder.fill(raw_frame(BODY, 1, b"." * 100_000), 100 * MEGABYTE, holder.has_answer)
 
     close = holder.read_close()
 

@@ -4,7 +4,7 @@ Half-received messages, uncommitted transactions, and replies and returned messa
 without consumers does not read: no consumer makes them fewer. Together they may take a part of the
 memory limit. While memory is above the limit and they take more, each connection that holds more
 than its share of it is closed; all connections that hold anything worth mentioning have equal
-shares. The log names the connection that holds most, once an alarm.
+shares. When an alarm begins, the log names the connection that holds most, if it is a reason for it.
 """
 
 from collections.abc import Callable, Collection
@@ -18,8 +18,11 @@ from leveret.protocol.connections.held_memory import HeldMemory
 UNDRAINED_DIVISOR: Final = 4
 """What nothing drains may take this part of the memory limit, here a quarter."""
 
-NAMED_BYTES_MIN: Final = 64 * 1024
-"""Bytes that a connection holds from which on it has a share, and may be named in the log."""
+SHARED_BYTES_MIN: Final = 64 * 1024
+"""Bytes that a connection holds from which on it has a share."""
+
+REASON_DIVISOR: Final = 16
+"""What holds this part of the memory limit is a reason for an alarm."""
 
 logger = get_logger()
 
@@ -48,15 +51,15 @@ class MemoryShares(Work):
         self._remaining = list(holders)
         self._undrained_max = memory_limit_bytes // UNDRAINED_DIVISOR
         self._done = done
-        self._named: list[Holder] = []
+        self._sharing: list[Holder] = []
         self._undrained = 0
 
     def run(self, time_slice: TimeSlice) -> bool:
         while self._remaining:
             holder = self._remaining.pop()
             undrained = holder.held_memory().undrained
-            if undrained >= NAMED_BYTES_MIN:
-                self._named.append(holder)
+            if undrained >= SHARED_BYTES_MIN:
+                self._sharing.append(holder)
                 self._undrained += undrained
             if time_slice.is_over_now():
                 return False
@@ -66,8 +69,8 @@ class MemoryShares(Work):
         return True
 
     def _close_largest(self) -> None:
-        share = self._undrained_max // len(self._named)
-        for holder in self._named:
+        share = self._undrained_max // len(self._sharing)
+        for holder in self._sharing:
             held = holder.held_memory()
             if held.undrained > share:
                 holder.logger.warning(
@@ -82,12 +85,13 @@ class MemoryShares(Work):
 
 
 class LargestHolder(Work):
-    """Looks for the connection that holds most, in slices, and names it in the log."""
+    """Looks for the connection that holds most, in slices, and names it in the log if that is a
+    reason for the alarm."""
 
-    def __init__(self, holders: Collection[Holder]) -> None:
+    def __init__(self, holders: Collection[Holder], memory_limit_bytes: int) -> None:
         self._remaining = list(holders)
         self._largest: Holder | None = None
-        self._most = NAMED_BYTES_MIN
+        self._most = memory_limit_bytes // REASON_DIVISOR
 
     def run(self, time_slice: TimeSlice) -> bool:
         while self._remaining:

@@ -244,7 +244,7 @@ class AmqpServer:
         else:
             logger.warning("resource alarm cleared (publishers are read again)")
         if begins and self._broker.memory.short:
-            self._broker.work.add(LargestHolder(self._transports))
+            self._broker.work.add(LargestHolder(self._transports, self._memory.limit_bytes))
         for transport in list(self._transports):
             if not reason:
                 transport.unblock()

@@ -73,12 +73,12 @@ def test_transactions_and_unread_replies_count_but_not_deliveries() -> None:
 def test_the_largest_holder_is_named_once() -> None:
     consumer = FakeHolder(NOTHING._replace(unacknowledged_messages=1_000_000, consumes=True))
     holders = [incomplete(9), consumer, FakeHolder(NOTHING)]
-    run(LargestHolder(holders))
+    run(LargestHolder(holders, LIMIT))
     assert [len(holder.lines) for holder in holders] == [0, 1, 0]
     assert consumer.lines[0]["unacknowledged_messages"] == 1_000_000
 
 
-def test_nobody_is_named_where_connections_hold_nothing() -> None:
-    idle = FakeHolder(NOTHING)
-    run(LargestHolder([idle]))
-    assert not idle.lines
+def test_nobody_is_named_where_no_connection_holds_much() -> None:
+    some = incomplete(20)
+    run(LargestHolder([some], LIMIT))
+    assert not some.lines
