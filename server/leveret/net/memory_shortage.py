@@ -18,6 +18,10 @@ MEMORY_CHECK_BYTES: Final = 16 * 1024 * 1024
 NEAR_LIMIT_PERCENT: Final = 85
 """Share of the limit, in percent, from which on memory is released before it is short."""
 
+EXHAUSTED_PERCENT: Final = 110
+"""Share of the limit, in percent, from which on no queue, exchange or binding is made: an alarm
+blocks publishers only, and a client may declare without end."""
+
 COLLECTION_PAUSE: Final = 2000
 """Pause after a full collection, as a multiple of its duration. With a long backlog a collection
 takes a tenth of a second and more, and frees little."""
@@ -65,7 +69,7 @@ class Reclaimer:
             self._trim(0)
 
 
-def _ignore(near: bool, short: bool) -> None:
+def _ignore(near: bool, short: bool, exhausted: bool) -> None:
     """The default of what is called after each measurement."""
 
 
@@ -77,12 +81,13 @@ class MemoryShortage:
         limit_bytes: int,
         resident: Callable[[], int] | None = None,
         reclaim: Callable[[], None] | None = None,
-        checked: Callable[[bool, bool], None] | None = None,
+        checked: Callable[[bool, bool, bool], None] | None = None,
     ) -> None:
-        """`checked` is called after each measurement with whether memory is near the limit, and
-        whether it is above."""
+        """`checked` is called after each measurement with whether memory is near the limit, whether
+        it is above, and whether it is so far above that nothing new is made."""
         self.limit_bytes = limit_bytes
         self._near_limit_bytes = limit_bytes * NEAR_LIMIT_PERCENT // 100
+        self._exhausted_bytes = limit_bytes * EXHAUSTED_PERCENT // 100
         self._checked = checked or _ignore
         self._resident = resident or ResidentMemory().resident_bytes
         self._reclaim = reclaim or Reclaimer().reclaim
@@ -94,5 +99,6 @@ class MemoryShortage:
             self._reclaim()
             resident = self._resident()
         short = resident > self.limit_bytes
-        self._checked(resident > self._near_limit_bytes, short)
+        exhausted = resident > self._exhausted_bytes
+        self._checked(resident > self._near_limit_bytes, short, exhausted)
         return short

@@ -19,6 +19,7 @@ from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.work import Work
 from leveret.engine.vhost import VirtualHost
 from leveret.limits import REPLAYED_MESSAGES_MIN
+from leveret.errors import AmqpError
 
 
 def bind_queue(
@@ -110,6 +111,11 @@ def _bind(
     arguments: Table,
 ) -> bool:
     if source.bind(destination, routing_key, arguments):
+        try:
+            vhost.memory.admit("a binding")
+        except AmqpError:
+            source.unbind(destination, routing_key, arguments)
+            raise
         _changed(vhost, Binding(source, destination, routing_key, arguments), bound)
         recent = source.recent()
         if recent:

@@ -76,6 +76,7 @@ def declare_exchange(vhost: VirtualHost, declared: ExchangeDeclaration) -> Excha
     check(declared, vhost.name)
     if current is None:
         refuse_reserved("exchange", name)
+        vhost.memory.admit(the_exchange(vhost, name))
         exchange = create(declared, vhost.name)
         vhost.exchanges[name] = exchange
         vhost.router.invalidate()

@@ -63,6 +63,7 @@ def declare_queue(
     durable = durable and owner is None
     current = vhost.queues.get(name)
     if current is None:
+        vhost.memory.admit(what)
         check_queue_arguments(what, arguments)
         if is_quorum(arguments):
             _check_quorum(what, arguments, durable, auto_delete, owner)

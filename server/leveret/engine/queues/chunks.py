@@ -182,13 +182,20 @@ class Chunks:
                 store.fail(error)
         return 0
 
+    def read_first(self) -> None:
+        """Begin to read the first chunk, if it is not in memory."""
+        self._read(1)
+
     def read_ahead(self) -> None:
         """Begin to read the next chunks, as far as they are not in memory."""
+        self._read(self._memory.chunks_ahead)
+
+    def _read(self, count: i64) -> None:
         store = self.store
         if store is None:
             return
         at = 0
-        while at < len(self._chunks) and at < self._memory.chunks_ahead:
+        while at < len(self._chunks) and at < count:
             chunk = self._chunks[at]
             run = chunk.run
             if run is not None and not chunk.loading and not self._is_loaded(chunk):

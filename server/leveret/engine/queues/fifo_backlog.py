@@ -244,7 +244,6 @@ class FifoBacklog(Backlog):
             self._own_chunks().restore(found)
         self.next_position = max(self.next_position, found.next_position)
         self.recount()
-        self._chunks.read_ahead()
 
     def load_blocking(self) -> None:
         if self._requeued:
@@ -433,7 +432,7 @@ class FifoBacklog(Backlog):
             expiry = self._expiry(chunk.arrived, chunk.expires_at)
             if expiry == 0 or expiry > now:
                 return expiry
-        self._chunks.read_ahead()
+        self._chunks.read_first()
         return 0
 
     def _refill_head(self) -> None:

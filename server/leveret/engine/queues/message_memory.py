@@ -28,6 +28,7 @@ from mypy_extensions import i64
 from leveret.engine.queues.consumer import Consumer
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.work import Work, WorkQueue
+from leveret.errors import AmqpError, ReplyCode
 from leveret.limits import MESSAGE_OVERHEAD_BYTES
 
 SHARE_DIVISOR: Final = 4
@@ -49,6 +50,9 @@ CHUNKS_IN_MEMORY: Final = 8
 
 CHUNKS_AHEAD: Final = 2
 """Chunks that are read from disk before they are needed."""
+
+DECLARED_BYTES: Final = 4096
+"""Bytes that a queue, an exchange or a binding counts for until the memory is measured again."""
 
 SHORTAGE_PREFETCH: Final = 16
 """Unacknowledged deliveries up to which a consumer without a prefetch gets messages while memory is
@@ -117,6 +121,8 @@ class MessageMemory:
         chunks that are read ahead."""
         self.short = False
         """Whether the memory of the process is above the limit."""
+        self.exhausted = False
+        """Whether it is so far above that no queue, exchange or binding is made."""
         self.waiting: dict[Consumer, None] = {}
         """Suspended consumers that wait until it is not."""
         self.received: Callable[[int], None] = _ignore
@@ -168,15 +174,29 @@ class MessageMemory:
         """Undo `add_delivering`; no error if it was not called."""
         self._delivering.pop(holder, None)
 
-    def check(self, near: bool, short: bool) -> None:
+    def admit(self, what: str) -> None:
+        """Admit a queue, an exchange or a binding that a client makes.
+
+        :param what: what it is, for the text of the error.
+        :raises AmqpError: PRECONDITION_FAILED while memory is far above the limit.
+        """
+        self.received(DECLARED_BYTES)
+        if self.exhausted:
+            raise AmqpError(
+                ReplyCode.PRECONDITION_FAILED, f"{what} is refused: the broker is low on memory"
+            )
+
+    def check(self, near: bool, short: bool, exhausted: bool = False) -> None:
         """Compare the memory of the process with its limit. To be called twice a second, and when
         much was received.
 
         :param near: whether the process gets near its limit, so that what is not in use is
             released, however little it is.
         :param short: whether it is above the limit.
+        :param exhausted: whether it is so far above that nothing new is made.
         """
         self.short = short
+        self.exhausted = exhausted
         if not short and self.waiting:
             waiting = self.waiting
             self.waiting = {}

@@ -174,7 +174,7 @@ class Queue(Sink):
             self.redeliveries.forget(backlog.is_settled)
         # Any message may expire, which is not known before it is read.
         self._needs_checks = True
-        self.host.timers.set(self._timer, 1)
+        self.host.timers.set(self._timer, self.host.next_look())
 
     def apply(self, settings: QueueSettings) -> None:
         """Use other settings, of which those of deduplication are the same."""

@@ -3,6 +3,8 @@
 from abc import ABC, abstractmethod
 from typing import Final, NamedTuple
 
+from mypy_extensions import i64
+
 from leveret.engine.queues.dead_letter import DeadLetter
 from leveret.engine.queues.message_memory import MessageMemory
 from leveret.engine.queues.redelivery import DeliveryCounts
@@ -11,6 +13,11 @@ from leveret.engine.values.message import Message
 from leveret.engine.values.time_slice import UNLIMITED_NS, TimeSlice
 from leveret.engine.values.timers import Timers
 from leveret.engine.values.work import Work, WorkQueue
+
+LOOKS_AT_ONCE: Final = 64
+LOOK_INTERVAL_MS: Final = 20
+"""Restored queues that look for expired messages at once, and milliseconds until the next ones do:
+a few megabytes of their first messages, which takes about as long to read."""
 
 
 class DelayedStoreLimits(NamedTuple):
@@ -49,9 +56,19 @@ class QueueHost(ABC):
         """Whether every return of a message counts towards its delivery limit, rather than only
         failures."""
         self.delayed_limits = DelayedStoreLimits()
+        self._looks: i64 = 0
         self.publishes_again = False
         """Whether the message that is being published is a dead letter or was delayed, so that it
         may have been in any queue before."""
+
+    def next_look(self) -> i64:
+        """When the next queue that a start restored looks whether its first message has expired, in
+        milliseconds since the epoch.
+
+        Each reads a chunk for it, so they do not all look at once.
+        """
+        self._looks += 1
+        return max(self.clock.now, 1) + self._looks // LOOKS_AT_ONCE * LOOK_INTERVAL_MS
 
     @abstractmethod
     def add_dead_letter(self, dead_letter: DeadLetter) -> None:

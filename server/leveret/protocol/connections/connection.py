@@ -525,11 +525,8 @@ class Connection(FrameHandler):
         under_way, session.work = session.work, None
         return release if under_way is None else Consecutively(under_way, release)
 
-    def held_memory(self, unsent_bytes: int = 0) -> HeldMemory:
-        """What it holds in memory.
-
-        :param unsent_bytes: what the transport has of its output.
-        """
+    def held_memory(self, unsent_bytes: int) -> HeldMemory:
+        """What it holds; `unsent_bytes` is what the transport has of its output."""
         return held_by(self._channels.values(), unsent_bytes + self.session.unsent_bytes())
 
     # --- time -------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ class HeldMemory(NamedTuple):
 
 
 def held_by(channels: Iterable[Channel], unsent_bytes: int) -> HeldMemory:
-    """What a connection with these channels holds, beside its unsent frames."""
+    """What a connection with these channels holds in memory."""
     incomplete, uncommitted, unacknowledged, consumes = 0, 0, 0, False
     for channel in channels:
         incomplete += channel.content.incomplete_bytes()

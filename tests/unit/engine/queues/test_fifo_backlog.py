@@ -211,6 +211,8 @@ def restored(*live: tuple[int, int]) -> tuple[Backlog, Disk]:
     backlog = FifoBacklog(ignore)
     backlog.attach_store(disk.store, journal)
     backlog.restore(journal, found)
+    # It is read when the next message is asked for.
+    backlog.available()
     return backlog, disk
 
 

@@ -4,8 +4,11 @@ import pytest
 import structlog
 from pamqp.commands import Basic
 
+from leveret.engine.lifecycle.bindings import bind_queue
 from leveret.engine.queues.message_memory import SHARE_DIVISOR, SHORTAGE_PREFETCH
+from leveret.engine.queues.queue_host import LOOKS_AT_ONCE
 from leveret.engine.values.arguments import Arguments
+from leveret.errors import AmqpError
 from leveret.protocol.channels.deliveries import ChannelConsumer, Deliveries
 from leveret.protocol.channels.delivery import REJECTED
 from leveret.protocol.channels.session import Session
@@ -298,3 +301,41 @@ def test_a_consumer_without_a_prefetch_gets_little_while_memory_is_short() -> No
     work(held.run)
     held.deliver()
     assert held.deliveries.last_tag == EACH
+
+
+def test_nothing_is_declared_while_memory_is_far_above_the_limit() -> None:
+    run = limited()
+    run.queue("q0")
+    run.exchange("x", "fanout", {})
+    memory = run.broker.memory
+    memory.check(True, True, True)
+    for declare in (
+        lambda: run.queue("q1"),
+        lambda: run.exchange("y", "fanout", {}),
+        lambda: bind_queue(run.vhost, "q0", "x", "", {}, None),
+    ):
+        with pytest.raises(AmqpError, match="the broker is low on memory"):
+            declare()
+    run.queue("q0")
+    run.exchange("x", "fanout", {})
+
+    memory.check(True, True)
+    assert run.queue("q1").name == "q1"
+    bind_queue(run.vhost, "q0", "x", "", {}, None)
+    assert run.publish("x", "", b"routed")
+
+
+def test_each_declaration_counts_until_memory_is_measured_again() -> None:
+    run = limited()
+    counted: list[int] = []
+    run.broker.memory.received = counted.append
+    run.queue("q0")
+    run.queue("q0")
+    assert counted == [4096]
+
+
+def test_restored_queues_look_at_their_first_messages_one_after_another() -> None:
+    vhost = limited().vhost
+    looks = [int(vhost.next_look()) for _ in range(1000)]
+    assert looks == sorted(looks)
+    assert max(looks.count(each) for each in set(looks)) == LOOKS_AT_ONCE
