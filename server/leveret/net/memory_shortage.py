@@ -19,7 +19,7 @@ NEAR_LIMIT_PERCENT: Final = 85
 """Share of the limit, in percent, from which on memory is released before it is short."""
 
 EXHAUSTED_PERCENT: Final = 110
-"""Share of the limit, in percent, from which on no queue, exchange or binding is made: an alarm
+"""Share of the limit, in percent, from which on what clients declare is bounded, too: an alarm
 blocks publishers only, and a client may declare without end."""
 
 COLLECTION_PAUSE: Final = 2000

@@ -112,7 +112,7 @@ def _bind(
 ) -> bool:
     if source.bind(destination, routing_key, arguments):
         try:
-            vhost.memory.admit("a binding")
+            vhost.memory.admit("a binding", arguments)
         except AmqpError:
             source.unbind(destination, routing_key, arguments)
             raise
@@ -131,6 +131,7 @@ def _unbind(
     arguments: Table,
 ) -> None:
     if source.unbind(destination, routing_key, arguments):
+        vhost.memory.removed(arguments)
         _changed(vhost, Binding(source, destination, routing_key, arguments), unbound)
         delete_if_unbound(vhost, source)
 

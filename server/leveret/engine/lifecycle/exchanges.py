@@ -76,7 +76,7 @@ def declare_exchange(vhost: VirtualHost, declared: ExchangeDeclaration) -> Excha
     check(declared, vhost.name)
     if current is None:
         refuse_reserved("exchange", name)
-        vhost.memory.admit(the_exchange(vhost, name))
+        vhost.memory.admit(the_exchange(vhost, name), declared.arguments)
         exchange = create(declared, vhost.name)
         vhost.exchanges[name] = exchange
         vhost.router.invalidate()
@@ -186,7 +186,11 @@ class BindingRemoval(Work):
         if binding is None:
             if not isinstance(destination, Exchange):
                 return False
-            return destination.drop_newest_binding() is not None
+            binding = destination.drop_newest_binding()
+            if binding is not None:
+                self._vhost.memory.removed(binding.arguments)
+            return binding is not None
+        self._vhost.memory.removed(binding.arguments)
         source = binding.source
         if source.auto_delete and not source.deleted and not source.is_bound():
             _mark_deleted(self._vhost, source)
@@ -198,6 +202,7 @@ def _mark_deleted(vhost: VirtualHost, exchange: Exchange) -> None:
     """Take an exchange out of its virtual host; its bindings lead nowhere from now on."""
     exchange.deleted = True
     del vhost.exchanges[exchange.name]
+    vhost.memory.removed(exchange.arguments)
     if exchange.durable and vhost.definition_log is not None:
         vhost.definition_log.write(ExchangeDeleted(vhost.name, exchange.name))
     detach(vhost, exchange)

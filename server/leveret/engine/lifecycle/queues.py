@@ -63,7 +63,7 @@ def declare_queue(
     durable = durable and owner is None
     current = vhost.queues.get(name)
     if current is None:
-        vhost.memory.admit(what)
+        vhost.memory.admit(what, arguments)
         check_queue_arguments(what, arguments)
         if is_quorum(arguments):
             _check_quorum(what, arguments, durable, auto_delete, owner)
@@ -196,6 +196,7 @@ def remove_queue(vhost: VirtualHost, queue: Queue) -> None:
     if queue.deleted:
         return
     del vhost.queues[queue.name]
+    vhost.memory.removed(queue.arguments)
     if queue.durable and vhost.definition_log is not None:
         vhost.definition_log.write(QueueDeleted(vhost.name, queue.name))
     if queue.destination.is_led_to():

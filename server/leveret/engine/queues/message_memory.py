@@ -20,7 +20,7 @@ measurement of the process (`net/memory_shortage.py`).
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from mypy_extensions import i64
@@ -52,7 +52,7 @@ CHUNKS_AHEAD: Final = 2
 """Chunks that are read from disk before they are needed."""
 
 DECLARED_BYTES: Final = 4096
-"""Bytes that a queue, an exchange or a binding counts for until the memory is measured again."""
+"""Bytes that a queue, an exchange or a binding counts for, beside its arguments."""
 
 SHORTAGE_PREFETCH: Final = 16
 """Unacknowledged deliveries up to which a consumer without a prefetch gets messages while memory is
@@ -128,6 +128,8 @@ class MessageMemory:
         self.received: Callable[[int], None] = _ignore
         """Told of bytes that came into memory from disk, so that a burst of them is measured as one
         that clients send is."""
+        self._declared_bytes = 0
+        """About the bytes of all that clients have declared and bound since the start."""
         self._work = work
         self._share: i64 = UNLIMITED
         self._holders: OrderedDict[MemoryHolder, None] = OrderedDict()
@@ -174,17 +176,24 @@ class MessageMemory:
         """Undo `add_delivering`; no error if it was not called."""
         self._delivering.pop(holder, None)
 
-    def admit(self, what: str) -> None:
+    def admit(self, what: str, arguments: Mapping[str, object]) -> None:
         """Admit a queue, an exchange or a binding that a client makes.
 
         :param what: what it is, for the text of the error.
-        :raises AmqpError: PRECONDITION_FAILED while memory is far above the limit.
+        :raises AmqpError: PRECONDITION_FAILED while memory is far above the limit, and what clients
+            have made takes much of it.
         """
-        self.received(DECLARED_BYTES)
-        if self.exhausted:
+        size = _declared_bytes(arguments)
+        self.received(size)
+        if self.exhausted and self._declared_bytes > self._share:
             raise AmqpError(
                 ReplyCode.PRECONDITION_FAILED, f"{what} is refused: the broker is low on memory"
             )
+        self._declared_bytes += size
+
+    def removed(self, arguments: Mapping[str, object]) -> None:
+        """Count a queue, an exchange or a binding as removed."""
+        self._declared_bytes = max(self._declared_bytes - _declared_bytes(arguments), 0)
 
     def check(self, near: bool, short: bool, exhausted: bool = False) -> None:
         """Compare the memory of the process with its limit. To be called twice a second, and when
@@ -293,6 +302,11 @@ class MessageMemory:
         if holder in self._holders:
             self._holders.move_to_end(holder)
         return True
+
+
+def _declared_bytes(arguments: Mapping[str, object]) -> int:
+    """About the bytes of memory of what a client makes with these arguments, rather more."""
+    return DECLARED_BYTES + (len(repr(arguments)) if arguments else 0)
 
 
 class _Resumption(Work):

@@ -5,6 +5,7 @@ import structlog
 from pamqp.commands import Basic
 
 from leveret.engine.lifecycle.bindings import bind_queue
+from leveret.engine.lifecycle.queues import remove_queue
 from leveret.engine.queues.message_memory import SHARE_DIVISOR, SHORTAGE_PREFETCH
 from leveret.engine.queues.queue_host import LOOKS_AT_ONCE
 from leveret.engine.values.arguments import Arguments
@@ -303,10 +304,17 @@ def test_a_consumer_without_a_prefetch_gets_little_while_memory_is_short() -> No
     assert held.deliveries.last_tag == EACH
 
 
-def test_nothing_is_declared_while_memory_is_far_above_the_limit() -> None:
+def declared_much(run: BrokerRun) -> None:
+    """Declare as much as the share of the memory is."""
+    for number in range(SHARE // 4096 + 2):
+        run.queue(f"many-{number}", durable=False)
+
+
+def test_nothing_is_declared_while_memory_is_far_above_the_limit_for_what_is_declared() -> None:
     run = limited()
     run.queue("q0")
     run.exchange("x", "fanout", {})
+    declared_much(run)
     memory = run.broker.memory
     memory.check(True, True, True)
     for declare in (
@@ -323,6 +331,21 @@ def test_nothing_is_declared_while_memory_is_far_above_the_limit() -> None:
     assert run.queue("q1").name == "q1"
     bind_queue(run.vhost, "q0", "x", "", {}, None)
     assert run.publish("x", "", b"routed")
+
+
+def test_who_declares_little_may_do_so_in_any_alarm() -> None:
+    run = limited()
+    run.broker.memory.check(True, True, True)
+    assert run.queue("q0").name == "q0"
+
+
+def test_what_was_removed_counts_no_longer() -> None:
+    run = limited()
+    declared_much(run)
+    for name in list(run.vhost.queues):
+        remove_queue(run.vhost, run.vhost.queues[name])
+    run.broker.memory.check(True, True, True)
+    assert run.queue("q0").name == "q0"
 
 
 def test_each_declaration_counts_until_memory_is_measured_again() -> None:
