@@ -18,8 +18,8 @@ from leveret.engine.values.message import Message, arriving
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.work import Work
 from leveret.engine.vhost import VirtualHost
-from leveret.limits import REPLAYED_MESSAGES_MIN
 from leveret.errors import AmqpError
+from leveret.limits import REPLAYED_MESSAGES_MIN
 
 
 def bind_queue(
