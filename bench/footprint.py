@@ -8,18 +8,13 @@ import time
 from pathlib import Path
 from socket import create_connection
 
-from pamqp import commands
-
 from bench.contestants import LEVERET, Contestant, NotMeasured, Running, running
-from bench.quiet import Link, Quiet
+from bench.quiet import Quiet
 from tests.support.brokers import leveret_command
 
 WARM_CONNECTIONS = 10
 """Connections opened before memory is measured: the first ones load modules, once."""
 CONNECTIONS = 1000
-WARM_QUEUES = 2_000
-"""Queues declared before memory is measured: tables and buffers have grown then."""
-QUEUES = 20_000
 SETTLE_S = 2.0
 IDLE_S = 20.0
 CONNECT_DEADLINE_S = 5.0
@@ -97,24 +92,6 @@ def kilobytes_per_connection(broker: Running) -> float:
         return (resident_bytes(broker.pid) - before) / CONNECTIONS / 1e3
     finally:
         quiet.close()
-
-
-def bytes_per_queue(broker: Running, *, durable: bool) -> float:
-    """Growth of the resident set for each of 20,000 empty queues, in bytes."""
-    link = Link(broker, 0)
-    link.call(1, commands.Channel.Open(), commands.Channel.OpenOk)
-    _declare_queues(link, 0, WARM_QUEUES, durable=durable)
-    time.sleep(SETTLE_S)
-    before = resident_bytes(broker.pid)
-    _declare_queues(link, WARM_QUEUES, WARM_QUEUES + QUEUES, durable=durable)
-    time.sleep(SETTLE_S)
-    return (resident_bytes(broker.pid) - before) / QUEUES
-
-
-def _declare_queues(link: Link, first: int, end: int, *, durable: bool) -> None:
-    for number in range(first, end):
-        declare = commands.Queue.Declare(queue=f"queue-{number:08d}", durable=durable)
-        link.call(1, declare, commands.Queue.DeclareOk)
 
 
 def idle_cpu_percent(broker: Running) -> float:

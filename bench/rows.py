@@ -5,7 +5,6 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from functools import partial
 
 from bench.contestants import (
     LEVERET,
@@ -20,7 +19,6 @@ from bench.deep import Rounds
 from bench.delayed import lateness_ms, percentile
 from bench.fairness.rows import FAIRNESS_ROWS
 from bench.footprint import (
-    bytes_per_queue,
     idle_cpu_percent,
     idle_megabytes,
     kilobytes_per_connection,
@@ -306,26 +304,6 @@ STANDARD_ROWS = (
         None,
         40,
         15,
-        lower_is_better=True,
-    ),
-    Row(
-        "queue",
-        "memory of an empty transient queue, 20,000 of them",
-        "bytes",
-        _footprint(partial(bytes_per_queue, durable=False)),
-        None,
-        1536,
-        None,
-        lower_is_better=True,
-    ),
-    Row(
-        "durable-queue",
-        "memory of an empty durable queue, 20,000 of them",
-        "bytes",
-        _footprint(partial(bytes_per_queue, durable=True)),
-        None,
-        3072,
-        None,
         lower_is_better=True,
     ),
     Row(
