@@ -4,7 +4,8 @@ Half-received messages, uncommitted transactions, and replies and returned messa
 without consumers does not read: no consumer makes them fewer. Together they may take a part of the
 memory limit. While memory is above the limit and they take more, each connection that holds more
 than its share of it is closed; all connections that hold anything worth mentioning have equal
-shares. When an alarm begins, the log names the connection that holds most, if it is a reason for it.
+shares. When an alarm begins, the log names the connection that holds most, if that is a
+reason for it.
 """
 
 from collections.abc import Callable, Collection
