@@ -44,6 +44,8 @@ class RouteWalk(Work):
         self._message = message
         self._seen = {start}
         self._to_visit = [start]
+        self._to_record: list[Exchange] = []
+        """The visited exchanges that remember messages."""
         self._exchange: Exchange | None = None
         """The exchange that is being visited; None before the first and between two."""
         self._next_key = 0
@@ -59,6 +61,7 @@ class RouteWalk(Work):
             exchange = self._exchange
             if exchange is None:
                 if not self._begin_exchange():
+                    self._record()
                     return True
             elif not (self._match(exchange, time_slice) and self._visit(time_slice)):
                 return False
@@ -132,11 +135,22 @@ class RouteWalk(Work):
         return True
 
     def _end_exchange(self, exchange: Exchange) -> None:
-        if exchange.records and self._message is not None:
-            exchange.record(self._message)
+        if exchange.records:
+            self._to_record.append(exchange)
         if not self._leads_on and exchange.alternate:
             self._visit_later(exchange.alternate)
         self._exchange = None
+
+    def _record(self) -> None:
+        """Have the exchanges remember the message that is now published.
+
+        Not before: if its connection is lost during the walk, the message that is sent again must
+        be no duplicate.
+        """
+        message = self._message
+        if message is not None:
+            for exchange in self._to_record:
+                exchange.record(message)
 
     def _visit_later(self, name: str) -> None:
         if name not in self._seen:

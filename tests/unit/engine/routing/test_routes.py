@@ -267,3 +267,21 @@ def test_replies_are_reached_through_the_default_exchange_only() -> None:
     setting = Setting()
     setting.vhost.router.add_reply_sink(Queue("replies"))
     assert setting.route("amq.direct", "replies") == []
+
+
+def test_an_exchange_remembers_a_message_only_when_its_walk_is_done(setting: Setting) -> None:
+    setting.queue("q")
+    setting.exchange("x0", "x-recent-history")
+    for name in ("x1", "x2", "x3"):
+        setting.exchange(name)
+        setting.bind("x0", name)
+        setting.bind(name, "q")
+    history = setting.vhost.exchanges["x0"]
+    walk = setting.vhost.router.walk("x0", ["k"], message())
+    over = TimeSlice()
+    slices = 1
+    while not walk.run(over):
+        slices += 1
+        assert history.recent() == []
+    assert slices > 2
+    assert len(history.recent()) == 1
