@@ -176,9 +176,14 @@ class LoopScheduler:
         )
 
     def begin_slice(self) -> None:
-        """Begin a time slice, for input as it arrives, or for what a lost connection leaves."""
+        """Begin a time slice, for input as it arrives, or for what a lost connection leaves.
+
+        It is over at once if the time of the iteration is: a thousand connections may be lost in
+        one poll.
+        """
         self._slice_began_ns = self._clock_ns()
-        self._broker.time_slice.begin(SLICE_NS)
+        is_over = self._used_at_once_ns >= ITERATION_NS
+        self._broker.time_slice.begin(0 if is_over else SLICE_NS)
 
     def end_slice(self, connection: Scheduled) -> None:
         """The slice that was begun has ended, at its time or before: a connection has used it."""

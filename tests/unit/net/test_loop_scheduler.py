@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from time import perf_counter_ns
 from typing import cast
 
 import pytest
@@ -199,6 +200,21 @@ def test_small_input_of_all_together_ends_with_the_iteration(run: Run) -> None:
     run.scheduler.request_iteration()
     run.iterate(1)
     assert run.at_once(connections[-1], 1)
+
+
+def test_a_slice_that_begins_after_the_time_of_the_iteration_is_over(run: Run) -> None:
+    lost = Connection(run, 0)
+    run.scheduler.begin_slice()
+    run.clock.now += ITERATION_NS
+    run.scheduler.end_slice(lost)
+    run.scheduler.begin_slice()
+    assert run.broker.time_slice.is_over_now()
+    run.scheduler.end_slice(lost)
+    run.scheduler.request_iteration()
+    run.iterate(1)
+    before = perf_counter_ns()
+    run.scheduler.begin_slice()
+    assert run.broker.time_slice.end_ns >= before + SLICE_NS
 
 
 def test_work_that_nobody_waits_for_gets_a_share(run: Run) -> None:
