@@ -58,6 +58,9 @@ no error. It is more than a client processes at a time, and bounds the memory.""
 TICK_SLICE_CONNECTIONS: Final = 250
 """Connections whose heartbeats and timeouts one iteration checks: some 0.3 ms of work."""
 
+TICK_SLICE_NS: Final = 500_000
+"""Nanoseconds of an iteration for these checks: a connection that is found dead takes longer."""
+
 OUTPUT_HIGH_WATER_BYTES: Final = 256 * 1024
 """Bytes of buffered output from which on a connection's consumers get no deliveries until it is
 flushed: the memory that a consumer that does not read can take."""

@@ -98,7 +98,7 @@ class AmqpServer:
         self._loop = asyncio.get_running_loop()
         self._scheduler = LoopScheduler(self._loop, self._broker)
         self._clock = LoopClock(self._loop, self._broker, self._scheduler)
-        self._ticks = ConnectionTicks(self._loop, self._transports)
+        self._ticks = ConnectionTicks(self._loop, self._transports, self._broker.time_slice)
         self._clock.start()
         listen = self._config.amqp.listen
         bound: list[str] = []

@@ -7,8 +7,12 @@ from typing import cast
 
 import pytest
 
+from leveret.engine.values.time_slice import TimeSlice
 from leveret.limits import TICK_SLICE_CONNECTIONS
 from leveret.net.connection_ticks import ConnectionTicks
+
+ENDLESS_NS = 3_600_000_000_000
+"""Nanoseconds of a slice that does not end in a test."""
 
 
 class Handle:
@@ -56,12 +60,25 @@ def loop() -> Loop:
     return Loop()
 
 
-def ticks_of(loop: Loop, connections: set[Connection]) -> ConnectionTicks:
-    return ConnectionTicks(cast("asyncio.AbstractEventLoop", loop), connections)
+def ticks_of(
+    loop: Loop, connections: set[Connection], slice_ns: int = ENDLESS_NS
+) -> ConnectionTicks:
+    return ConnectionTicks(
+        cast("asyncio.AbstractEventLoop", loop), connections, TimeSlice(), slice_ns
+    )
 
 
 def ticked(connections: set[Connection]) -> int:
     return sum(len(each.ticks) for each in connections)
+
+
+def test_a_slice_ends_with_its_time(loop: Loop) -> None:
+    connections = {Connection() for _ in range(TICK_SLICE_CONNECTIONS)}
+    ticks_of(loop, connections, 0).start_pass()
+    assert 0 < ticked(connections) < TICK_SLICE_CONNECTIONS
+    while loop.iterate():
+        pass
+    assert all(len(each.ticks) == 1 for each in connections)
 
 
 def test_few_connections_are_ticked_at_once(loop: Loop) -> None:
