@@ -225,6 +225,10 @@ class FaultyMedium(Medium):
         state.show_zeros()
         return self._next(state, faults)
 
+    def lose_differently(self) -> None:
+        """Have the next crash lose something else than it would have lost."""
+        self._random.random()
+
     def fail_next(self, fault: Fault) -> None:
         """Have the next call fail that can."""
         self._faults[self.calls + 1] = fault

@@ -1,5 +1,6 @@
 """A large body that several queues hold is written once, and kept as long as one of them has it."""
 
+from collections.abc import Iterator
 from copy import deepcopy
 
 import pytest
@@ -58,6 +59,12 @@ class FanOut:
 
     def bytes_of(self, prefix: str) -> int:
         return sum(self.medium.size(name) for name in self.blobs(prefix))
+
+    def crashes(self) -> Iterator[FaultyMedium]:
+        """What is found after power loss, which loses something else each time."""
+        for _ in range(20):
+            yield deepcopy(self.medium).crash()
+            self.medium.lose_differently()
 
     def read(self, run: Run) -> list[bytes]:
         found: list[bytes] = []
@@ -152,8 +159,7 @@ def test_a_start_keeps_the_bodies_that_are_referred_to_and_deletes_the_others() 
 def test_bodies_of_a_run_that_no_mark_proves_may_be_lost_and_the_log_has_them() -> None:
     fan_out = FanOut()
     fan_out.publish()
-    for _ in range(20):
-        medium = deepcopy(fan_out.medium).crash()
+    for medium in fan_out.crashes():
         found = read_out(medium, recover(medium)).messages
         for queue in fan_out.queues:
             assert [each[0] for each in found[queue.number].values()] == [
@@ -161,14 +167,27 @@ def test_bodies_of_a_run_that_no_mark_proves_may_be_lost_and_the_log_has_them() 
             ]
 
 
-def closed() -> FanOut:
-    """A store whose messages are in runs alone, after its end."""
+def without_log() -> FanOut:
+    """A store whose messages are in runs alone."""
     fan_out = FanOut()
     fan_out.publish()
     first = fan_out.blobs("log-")[0]
     while first in fan_out.blobs("log-"):
         fan_out.owner.store.define(bytes(600_000))
         fan_out.owner.commit()
+    return fan_out
+
+
+def test_bodies_are_durable_before_the_log_that_has_them_is_deleted() -> None:
+    fan_out = without_log()
+    for medium in fan_out.crashes():
+        found = read_out(medium, recover(medium)).messages
+        assert [len(found[queue.number]) for queue in fan_out.queues] == [COUNT] * QUEUES
+
+
+def closed() -> FanOut:
+    """The same, after its end."""
+    fan_out = without_log()
     fan_out.owner.store.close()
     fan_out.owner.run()
     fan_out.medium = fan_out.medium.kill()
