@@ -57,16 +57,29 @@ class Reclaimer:
     def reclaim(self) -> None:
         """Return the memory that Python and the C library (glibc) reserve for later allocations.
 
-        Only a full collection empties Python's lists of free objects. They are few, but among the
-        messages of a backlog each one can pin a megabyte, which is Python's unit of allocation.
+        Python's lists of free objects are emptied, too. They are few, but among the messages of a
+        backlog each one can pin a megabyte, which is Python's unit of allocation.
         """
         start = self._clock()
         if start >= self._collect_from:
             gc.collect()
             end = self._clock()
             self._collect_from = end + COLLECTION_PAUSE * (end - start)
+        else:
+            _empty_free_lists()
         if self._trim is not None:
             self._trim(0)
+
+
+def _empty_free_lists() -> None:
+    """Empty Python's lists of free objects, which a full collection does at its end.
+
+    No object is visited: all are out of its sight meanwhile. Those that were so before are visited
+    by later collections.
+    """
+    gc.freeze()
+    gc.collect()
+    gc.unfreeze()
 
 
 def _ignore(near: bool, short: bool, exhausted: bool) -> None:

@@ -99,12 +99,22 @@ def test_full_collections_take_a_bounded_share_of_the_time(monkeypatch: pytest.M
     now = [100.0]
     collections: list[float] = []
 
+    frozen = [False]
+
     def collect() -> int:
-        collections.append(now[0])
-        now[0] += 0.2
+        if not frozen[0]:
+            collections.append(now[0])
+            now[0] += 0.2
         return 0
 
-    monkeypatch.setattr(gc, "collect", collect)
+    def freeze() -> None:
+        frozen[0] = True
+
+    def unfreeze() -> None:
+        frozen[0] = False
+
+    for fake in (collect, freeze, unfreeze):
+        monkeypatch.setattr(gc, fake.__name__, fake)
     reclaimer = Reclaimer(lambda: now[0])
     for _ in range(60):
         reclaimer.reclaim()
@@ -121,3 +131,26 @@ def test_the_memory_of_this_process_is_read(memory: Memory) -> None:
     filled = b"." * (32 * 1024 * 1024)
 
     assert resident_bytes() - before > len(filled) // 2
+
+
+def test_free_objects_are_given_up_each_time_without_a_visit_of_all_others() -> None:
+    reclaimer = Reclaimer(lambda: 0.0)
+    reclaimer.reclaim()
+    reclaimer._collect_from = 1.0
+    alive: list[object] = [[] for _ in range(1000)]
+    collected: list[int] = []
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        if phase == "stop":
+            collected.append(info["generation"])
+
+    gc.callbacks.append(note)
+    try:
+        reclaimer.reclaim()
+    finally:
+        gc.callbacks.remove(note)
+
+    # A collection of the oldest generation empties the lists.
+    assert 2 in collected
+    assert len(alive) == 1000
+    assert gc.get_freeze_count() == 0
