@@ -73,7 +73,9 @@ def test_what_comes_back_twice_a_second_comes_back_without_a_descriptor(
     resource.prlimit(broker.pid, resource.RLIMIT_NOFILE, (0, before[1]))
 
     for _ in range(3):
+        peer.send(heartbeat.Heartbeat())
         peer.read_one(heartbeat.Heartbeat)
+    peer.send(heartbeat.Heartbeat())
     wait_until(lambda: SHORT in broker.log_text(), what="a log line")
 
     resource.prlimit(broker.pid, resource.RLIMIT_NOFILE, before)
