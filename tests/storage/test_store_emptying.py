@@ -5,6 +5,7 @@ from leveret_storage.recovery.recover import recover
 from leveret_storage.recovery.recovered_queue import LoggedMessages
 from leveret_storage.segments.queue_journal import QUEUE_SEGMENT_BYTES, QueueJournal, read_messages
 from leveret_storage.segments.segment_writer import log_number
+from leveret_storage.store.commit_log import CHECKS_AT_ONCE
 from leveret_storage.store.limits import LOG_SEGMENT_BYTES, LOG_SEGMENTS_MAX
 from tests.storage.faulty import FaultyMedium
 from tests.storage.store_owner import Owner
@@ -87,3 +88,21 @@ def test_the_log_goes_when_all_of_it_is_settled() -> None:
     two.owner.commit()
     assert two.log_segments() == 1
     assert _bodies(two, two.busy) == []
+
+
+def test_a_log_segment_of_many_queues_is_checked_in_parts() -> None:
+    """One call must not be long; what is not checked yet is checked by the following ones."""
+    owner = Owner(FaultyMedium(1), log_segment_bytes=10**6)
+    queues = [owner.store.add_queue(True) for _ in range(2 * CHECKS_AT_ONCE + 1)]
+    for queue in queues:
+        owner.publish(queue, 0, 1, b"x" * 500)
+    owner.commit()
+    (oldest, _) = owner.log_blobs()
+    for queue in queues:
+        queue.settle(0)
+    owner.store.commit(force=True)
+    assert oldest in owner.log_blobs()
+    for _ in range(4):
+        owner.store.define(b"")
+        owner.commit()
+    assert oldest not in owner.log_blobs()

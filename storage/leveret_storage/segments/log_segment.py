@@ -7,7 +7,7 @@ from mypy_extensions import i64
 
 from leveret_storage.media.executor import Executor
 from leveret_storage.medium import Medium
-from leveret_storage.segments.queue_journal import QueueJournal, Run
+from leveret_storage.segments.queue_journal import QueueJournal, QueueSegment, Run
 from leveret_storage.segments.segment_writer import LOG_KIND, SegmentWriter, log_name
 
 PREALLOCATION_BYTES: Final = 2 * 1024 * 1024
@@ -29,9 +29,10 @@ class LogSegment:
         """Whether the blob exists."""
         self.spans: dict[QueueJournal, tuple[int, int]] = {}
         """A half-open range around the positions of each queue's messages in it."""
-        self.blocking_queue: QueueJournal | None = None
-        """A queue that had live messages in the segment at the last check, so that it is checked
-        first."""
+        self.unchecked: list[QueueJournal] | None = None
+        """Queues that may need it, once it is the oldest; None before."""
+        self.replacements: dict[QueueSegment, None] = {}
+        """Queue segments with messages of it, to be durable before it is deleted."""
         self.copies: dict[QueueJournal, list[Run]] | None = None
         """The runs to which its live messages were copied; None before that was done."""
 

@@ -14,11 +14,15 @@ from leveret_storage.format import entries
 from leveret_storage.format.entries import Entry
 from leveret_storage.segments.log_segment import LogPreallocation, LogSegment
 from leveret_storage.segments.position_ranges import in_either
-from leveret_storage.segments.queue_journal import QueueJournal, QueueSegment
+from leveret_storage.segments.queue_journal import QueueJournal
 from leveret_storage.store.context import StoreContext
 
 ENCODED_BYTES_MAX: Final = 64 * 1024
 """Bytes of a batch up to which its record is encoded in the event loop."""
+
+CHECKS_AT_ONCE: Final = 1024
+"""Queues that one call of `trim` asks whether they need the oldest segment, about a microsecond
+each: many queues must not make one turn of the event loop long."""
 
 
 class CommitLog:
@@ -190,26 +194,37 @@ class CommitLog:
         """Delete the oldest segments while none of their messages is live in the log alone.
 
         Does nothing while the open batch has changes: the settlements in it may never be durable.
-        Nor while the oldest segment is being read, or a preallocation is under way.
+        Nor while the oldest segment is being read, or a preallocation is under way. Of many queues
+        a call checks some, and the next call goes on.
         """
         if self._batch.has_changes() or self.oldest_in_use or self._preallocation.under_way:
             return
         while len(self.segments) > 1 and not self._failure.failed:
             oldest = self.segments[0]
-            blocking = oldest.blocking_queue
-            if blocking is not None and self.needs(oldest, blocking):
+            if not self._is_not_needed(oldest):
                 return
-            oldest.blocking_queue = None
-            queue_segments: list[QueueSegment] = []
-            for queue, (first, end) in oldest.spans.items():
-                if queue.settled.covers(first, end):
-                    continue
-                if self.needs(oldest, queue):
-                    oldest.blocking_queue = queue
-                    return
-                queue_segments += queue.segments
             del self.segments[0]
-            self._delete(oldest, queue_segments)
+            self._delete(oldest)
+
+    def _is_not_needed(self, oldest: LogSegment) -> bool:
+        """Whether no queue needs the oldest segment. A queue that was found not to need it does not
+        later, so each is asked until it does not once, and only some in one call."""
+        unchecked = oldest.unchecked
+        if unchecked is None:
+            unchecked = oldest.unchecked = list(oldest.spans)
+        checks = CHECKS_AT_ONCE
+        while unchecked and checks > 0:
+            checks -= 1
+            queue = unchecked[-1]
+            if queue in oldest.spans:
+                if self.needs(oldest, queue):
+                    return False
+                first, end = oldest.spans[queue]
+                if not queue.settled.covers(first, end):
+                    for segment in queue.segments:
+                        oldest.replacements[segment] = None
+            unchecked.pop()
+        return not unchecked
 
     def needs(self, segment: LogSegment, queue: QueueJournal) -> bool:
         """Whether a queue has live messages in a log segment that are not on disk elsewhere."""
@@ -221,12 +236,12 @@ class CommitLog:
         first, end = segment.spans[queue]
         return not in_either(first, end, queue.settled, queue.flushed)
 
-    def _delete(self, segment: LogSegment, queue_segments: list[QueueSegment]) -> None:
+    def _delete(self, segment: LogSegment) -> None:
         """Make the queue segments durable that have the messages, then delete a log segment."""
         # The settlements of its messages are in later segments, and have to be durable first.
         self.sync_written()
         current = self.segments[-1].writer
-        writers = [each.writer for each in dict.fromkeys(queue_segments)]
+        writers = [each.writer for each in segment.replacements]
         name = segment.writer.name
 
         def delete() -> None:
