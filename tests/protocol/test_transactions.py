@@ -305,3 +305,19 @@ def test_an_empty_transaction_commits(trader: Client) -> None:
     commit(trader)
     rollback(trader)
     commit(trader)
+
+
+def test_a_transaction_that_is_too_large_for_the_log_closes_its_channel(
+    trader: Client,
+) -> None:
+    body = bytes(64 * 1024 * 1024)
+    for _ in range(3):
+        trader.publish(1, "q", body)
+    trader.publish(1, "q", body)
+    trader.expect_error(
+        1,
+        ReplyCode.PRECONDITION_FAILED,
+        "a transaction of more than 268435456 bytes; commit more often",
+        Basic.Publish,
+    )
+    assert ready(trader) == []

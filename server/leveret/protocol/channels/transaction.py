@@ -12,11 +12,16 @@ from leveret.engine.queues.message_memory import message_cost
 from leveret.engine.routing.routes import Route
 from leveret.engine.values.message import Message
 from leveret.engine.values.time_slice import TimeSlice
+from leveret.errors import AmqpError, ReplyCode
+from leveret.limits import TRANSACTION_BYTES_MAX
 from leveret.protocol.channels.deliveries import Deliveries
 from leveret.protocol.channels.delivery import Delivery, Outcome
 
 DROPPED_AT_ONCE: Final = 256
 """Messages that are dropped between two readings of the clock: some 50 us."""
+
+TARGET_BYTES: Final = 16
+"""Bytes of each queue of a message in the log, at most."""
 
 Publish: TypeAlias = tuple[Message, Route, bool]
 """A message, where it goes, and whether it is mandatory."""
@@ -36,9 +41,18 @@ class Transaction:
         self._settled: list[Settling] = []
 
     def publish(self, message: Message, route: Route, mandatory: bool) -> None:
-        """Publish at the next commit."""
+        """Publish at the next commit.
+
+        :raises AmqpError: PRECONDITION_FAILED if the transaction has become too large.
+        """
+        cost = message_cost(len(message.header) + len(message.body), 1)
+        self.bytes += cost + TARGET_BYTES * len(route.sinks)
+        if self.bytes > TRANSACTION_BYTES_MAX:
+            raise AmqpError(
+                ReplyCode.PRECONDITION_FAILED,
+                f"a transaction of more than {TRANSACTION_BYTES_MAX} bytes; commit more often",
+            )
         self._published.append((message, route, mandatory))
-        self.bytes += message_cost(len(message.header) + len(message.body), 1)
 
     def settle(self, deliveries: list[Delivery], outcome: Outcome) -> None:
         """Settle at the next commit."""
