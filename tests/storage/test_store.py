@@ -10,6 +10,7 @@ from leveret_storage.media.executor import ThreadExecutor
 from leveret_storage.recovery.recover import recover
 from leveret_storage.recovery.recovered_queue import LoggedMessages
 from leveret_storage.segments.queue_journal import Run
+from leveret_storage.store.limits import CHANGED_QUEUES_MAX
 from tests.storage.faulty import Fault, FaultyMedium
 from tests.storage.store_model import read_out
 from tests.storage.store_owner import Owner, after_power_loss, stored
@@ -52,6 +53,24 @@ def test_a_settlement_alone_waits_for_the_next_batch_unless_that_is_urgent() -> 
     owner.commit()
     assert owner.synced == [1, 2]
     assert after_power_loss(owner.medium).queues[1].count == 1
+
+
+def test_settlements_of_many_queues_are_added_before_the_batch_is_committed() -> None:
+    owner = Owner(FaultyMedium(1))
+    queues = [owner.store.add_queue(True) for _ in range(CHANGED_QUEUES_MAX)]
+    for queue in queues:
+        owner.publish(queue, 0, 2)
+    owner.commit()
+    batch = owner.store.batch
+    for queue in queues:
+        queue.settle(0)
+    assert all(queue.changed for queue in queues)
+    owner.store.commit()
+    assert not any(queue.changed for queue in queues)
+    assert owner.store.batch == batch
+    owner.commit()
+    found = after_power_loss(owner.medium).queues
+    assert [found[queue.number].count for queue in queues] == [1] * len(queues)
 
 
 def test_the_disk_is_nearly_empty_when_a_queue_is_drained() -> None:

@@ -24,6 +24,11 @@ of a backlog, which has this size."""
 UNWRITTEN_BYTES_MAX: Final = 16 * 1024 * 1024
 """Bytes that wait to be written, above which publishers should be throttled."""
 
+CHANGED_QUEUES_MAX: Final = 256
+"""Queues with settlements that wait for the next batch, from which on they are added to it before
+it is committed: some 0.3 ms of work, which a hundred thousand queues must not add up to one
+commit."""
+
 
 class StoreLimits(NamedTuple):
     """The sizes that tests make small."""

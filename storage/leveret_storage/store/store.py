@@ -31,7 +31,12 @@ from leveret_storage.store.commit_log import CommitLog
 from leveret_storage.store.commits_in_flight import Commit, CommitsInFlight
 from leveret_storage.store.compaction import Compactor
 from leveret_storage.store.context import StoreContext
-from leveret_storage.store.limits import DEFAULT_LIMITS, UNWRITTEN_BYTES_MAX, StoreLimits
+from leveret_storage.store.limits import (
+    CHANGED_QUEUES_MAX,
+    DEFAULT_LIMITS,
+    UNWRITTEN_BYTES_MAX,
+    StoreLimits,
+)
 from leveret_storage.store.log_emptier import LogEmptier
 from leveret_storage.store.queue_runs import QueueRuns
 from leveret_storage.store.shared_bodies import SharedBodies
@@ -221,6 +226,8 @@ class Store:
         Does nothing while as many commits are under way as the medium allows: the batch goes on
         filling, and is committed when one of them is answered.
         """
+        if len(self._open.changed) >= CHANGED_QUEUES_MAX:
+            self._add_settlements()
         if (self._open.awaited or force) and not self._in_flight.is_full():
             self._commit()
         else:
