@@ -286,8 +286,16 @@ class AmqpTransport(asyncio.Protocol):
             self.connection.tick(now, is_read=self._reading)
 
     def alarm_began(self) -> None:
-        """Read the connection until it publishes: what was published before counts no longer."""
-        self.connection.session.has_published = False
+        """Read the connection until it publishes: what was published before counts no longer.
+
+        A throttled publisher is about to publish. The disk that it waits for may be the one that is
+        full, so it is told at once.
+        """
+        session = self.connection.session
+        if session.throttled_by is None:
+            session.has_published = False
+        elif not self.connection.blocked:
+            self.connection.block(self._broker.alarm)
 
     def unblock(self) -> None:
         """Read the connection again after an alarm."""
