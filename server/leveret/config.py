@@ -264,6 +264,18 @@ class Storage(msgspec.Struct, frozen=True):
             high=2**50,
         ),
     ] = 50_000_000
+    disk_reserve: Annotated[
+        int,
+        KeyDoc(
+            "Disk space set aside in `data_dir`, at most a quarter of its file system. On a full"
+            " disk it takes what is on its way to the disk (up to 32 MB), acknowledgements, and a"
+            " copy of the definitions, so that consumers can empty the disk. Publishers are blocked"
+            " until it is set aside again. With 0 there is none.",
+            unit="bytes",
+            low=0,
+            high=2**50,
+        ),
+    ] = 48_000_000
 
 
 class Queues(msgspec.Struct, frozen=True):

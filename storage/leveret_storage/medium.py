@@ -194,7 +194,11 @@ class Medium(ABC):
 
     @abstractmethod
     def free_bytes(self) -> int:
-        """Return how many bytes can still be appended, as far as is known. Raises ReadFailed."""
+        """Return how many bytes can still be appended, as far as is known. Raises ReadFailed.
+
+        A medium may set space aside, for settlements on a full medium. While appends use it, this
+        is 0.
+        """
 
     @abstractmethod
     def close(self) -> None:

@@ -35,7 +35,8 @@ from 1, every call but free_bytes and close that has not been refused for what i
   read on, even by the next process, no later sync writes them, and power loss takes them away.
 
 A fault that cannot happen in its call (ENOSPC in one that only reads or deletes) waits for the next
-in which it can. `capacity_bytes` makes the medium fill up, `flip()` changes a bit, `usurp()` lets
+in which it can. `capacity_bytes` makes the medium fill up, of which it sets `reserve_bytes` aside:
+while appends use these, `free_bytes` is 0. `flip()` changes a bit, `usurp()` lets
 another owner take the medium. It is for one thread at a time: with two there would be no seed.
 """
 
@@ -196,7 +197,9 @@ class FaultyMedium(Medium):
         capacity_bytes: int = PETABYTE,
         state: State | None = None,
         commits_in_flight_max: int = 1,
+        reserve_bytes: int = 0,
     ) -> None:
+        self.reserve_bytes = reserve_bytes
         self.commits_in_flight_max = commits_in_flight_max
         self._begun: list[BegunAppend] = []
         self.calls = 0
@@ -304,7 +307,7 @@ class FaultyMedium(Medium):
         inode = self._inode(name)
         fault = self._fault(Fault.CRASH, Fault.ENOSPC, Fault.EIO)
         offset = len(inode.content)
-        if fault is Fault.ENOSPC or len(data) > self.free_bytes():
+        if fault is Fault.ENOSPC or len(data) > self._room():
             inode.refused.append(UnsyncedAppend(offset, data[: self._random.randint(0, len(data))]))
             raise MediumFull(f"no space to append {len(data)} bytes to {name}")
         if fault is Fault.EIO:
@@ -429,6 +432,9 @@ class FaultyMedium(Medium):
         return name
 
     def free_bytes(self) -> int:
+        return max(0, self._room() - self.reserve_bytes)
+
+    def _room(self) -> int:
         used = sum(len(inode.content) for inode in self._state.names.values())
         return max(0, self.capacity_bytes - used)
 
@@ -445,6 +451,7 @@ class FaultyMedium(Medium):
             capacity_bytes=self.capacity_bytes,
             state=state,
             commits_in_flight_max=self.commits_in_flight_max,
+            reserve_bytes=self.reserve_bytes,
         )
 
     def _fault(self, *possible: Fault) -> Fault | None:

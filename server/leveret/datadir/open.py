@@ -5,7 +5,8 @@ directory last: where a start is refused, nothing was changed.
 
 When a write or a sync fails, nothing is confirmed any more, and the process ends: only a new one,
 which reads what is on the disk, knows what is durable. A full medium is no failure: what it refused
-is written again until that succeeds, and the free space counts as 0 meanwhile.
+is written again until that succeeds, and the free space counts as 0 meanwhile, as it does while the
+medium uses the space that it has set aside for settlements.
 """
 
 import asyncio
@@ -61,7 +62,7 @@ class Storage:
         medium: Medium | None = None
         try:
             self.directory = directory_of(location)
-            medium = open_medium(location)
+            medium = open_medium(location, reserve_bytes=config.storage.disk_reserve)
             node_name = config.server.node_name
             if salvage:
                 check_known(medium)
@@ -121,10 +122,13 @@ class Storage:
         if self.full:
             return 0
         try:
-            return self._medium.free_bytes()
+            free = self._medium.free_bytes()
         except StorageError as error:
             self._fail(error)
             return 0
+        if free == 0:
+            self._store.free_space()
+        return free
 
     def close(self) -> None:
         """Write and sync the open batch, and release the medium."""

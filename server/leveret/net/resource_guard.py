@@ -12,10 +12,10 @@ from typing import Final
 CHECKED_BY_CALLS_ONLY: Final = 2**62
 """Received bytes between two measurements of what receiving does not use up."""
 
-DISK_CHECK_BYTES: Final = 4 * 1024 * 1024
+DISK_CHECK_BYTES: Final = 1024 * 1024
 """Received bytes between two measurements of free disk: how far a burst can go below the limit,
-beside what is on its way to the disk. It is a small part of the default limit, and a measurement
-takes a microsecond or two."""
+beside what is on its way to the disk. It is a small part of the default limit and of what is set
+aside on a small disk, and a measurement takes a microsecond or two."""
 
 
 class ResourceGuard:

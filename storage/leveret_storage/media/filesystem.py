@@ -4,6 +4,7 @@
     DIRECTORY/head        the head record (head_file.py)
     DIRECTORY/blobs/NAME  one file a blob
     DIRECTORY/salvaged/   what a salvage set aside (salvaged_files.py)
+    DIRECTORY/reserve     disk space for a full disk (reserve.py)
 
 How it becomes durable:
 
@@ -14,8 +15,9 @@ How it becomes durable:
   written to in place.
 - Nothing is mapped: reading a mapped file on a failing disk is SIGBUS, not an error.
 - A call that finds no space (ENOSPC, EDQUOT, EFBIG, no descriptor) has no effect and raises
-  MediumFull; an append cuts off what it had written. Every other error in writing, and every error
-  of a sync, ends the medium (io_errors.py).
+  MediumFull; an append cuts off what it had written. Before that, what is released of the reserve
+  may give it space. Every other error in writing, and every error of a sync, ends the medium
+  (io_errors.py).
 
 Files in blobs/ whose name is not a blob's are ignored; `foreign_names` has them.
 """
@@ -34,6 +36,7 @@ from leveret_storage.errors import (
     DirectoryLocked,
     LostEpoch,
     MediumFailed,
+    MediumFull,
     NoSuchBlob,
     ReadFailed,
 )
@@ -44,6 +47,7 @@ from leveret_storage.media.head_file import HeadFile
 from leveret_storage.media.io_errors import IoErrors
 from leveret_storage.media.lock import DirectoryLock
 from leveret_storage.media.preallocation import PreallocatedFile
+from leveret_storage.media.reserve import Reserve
 from leveret_storage.media.salvaged_files import write_salvaged
 from leveret_storage.medium import (
     Data,
@@ -76,9 +80,11 @@ class FilesystemMedium(Medium):
         *,
         read_only: bool = False,
         descriptors_max: int = DESCRIPTORS_MAX,
+        reserve_bytes: int = 0,
     ) -> None:
         """Open a directory, made where it is missing unless `read_only`.
 
+        An owner sets `reserve_bytes` of disk aside.
         Raises DirectoryLocked, ReadFailed (it cannot be opened), MediumFailed (it cannot be made).
         """
         self._directory = str(directory)
@@ -101,6 +107,7 @@ class FilesystemMedium(Medium):
             if not read_only:
                 self._lock = DirectoryLock(self._root_fd, self._directory)
             self._blobs_fd = os.open(BLOBS_NAME, _DIRECTORY_FLAGS, dir_fd=self._root_fd)
+            self._reserve = Reserve(self._root_fd, reserve_bytes)
         except OSError as error:
             self._close_root()
             raise ReadFailed(f"{directory / BLOBS_NAME}: {error.strerror}") from error
@@ -118,6 +125,14 @@ class FilesystemMedium(Medium):
         check_name(name)
         self._check_writable()
         try:
+            self._create(name)
+        except MediumFull as refusal:
+            if not self._reserve.release(refusal.__cause__, 0):
+                raise
+            self._create(name)
+
+    def _create(self, name: str) -> None:
+        try:
             with self._files.borrow(name, create=True):
                 self._names.created(name)
         except FileExistsError:
@@ -128,13 +143,22 @@ class FilesystemMedium(Medium):
     def append(self, name: str, data: Data) -> int:
         check_name(name)
         self._check_writable()
+        parts = parts_of(data)
+        try:
+            return self._append(name, parts)
+        except MediumFull as refusal:
+            if not self._reserve.release(refusal.__cause__, sum(map(len, parts))):
+                raise
+            return self._append(name, parts)
+
+    def _append(self, name: str, parts: list[bytes]) -> int:
         with self._append_lock:
             file = self._preallocated.get(name)
             if file is None:
-                return self._append_to_end(name, parts_of(data))
+                return self._append_to_end(name, parts)
         offset = file.end
         try:
-            file.append(parts_of(data))
+            file.append(parts)
         except OSError as error:
             if error.errno in FULL_ERRNOS:
                 self._cut_failed_append(name, file.cut)
@@ -171,6 +195,8 @@ class FilesystemMedium(Medium):
     def preallocate(self, name: str, size: int) -> None:
         check_name(name)
         self._check_writable()
+        if self._reserve.short:
+            return
         path = _blob_path(name)
         try:
             fd = self._open_in_place(name)
@@ -293,8 +319,15 @@ class FilesystemMedium(Medium):
             raise LostEpoch(f"{self._directory}: the owner has epoch {found}, not {expected_epoch}")
         # A process that finds the new head must not find blobs that were deleted before it.
         self._names.sync_all()
-        self._head.replace(epoch, data)
+        try:
+            self._head.replace(epoch, data)
+        except MediumFull as refusal:
+            if not self._reserve.release(refusal.__cause__, len(data)):
+                raise
+            self._head.replace(epoch, data)
         self._epoch = epoch
+        if epoch != expected_epoch:
+            self._reserve.fill()
 
     def set_aside(self, name: str, data: bytes) -> str:
         check_name(name)
@@ -315,13 +348,22 @@ class FilesystemMedium(Medium):
     # --- the directory ----------------------------------------------------------------------
 
     def free_bytes(self) -> int:
-        """The free bytes of the file system for this user; a quota or a limit of file sizes may be
-        lower."""
+        """The free bytes of the file system for this user, 0 while the reserve is short.
+
+        A quota or a limit of file sizes may be lower. Makes the reserve whole if it can be.
+        """
         self._check_open()
         try:
-            status = os.fstatvfs(self._root_fd)
+            free = self._free_of_file_system()
+            if self._reserve.short:
+                self._reserve.refill(free)
+                free = 0 if self._reserve.short else self._free_of_file_system()
         except OSError as error:
             raise self._errors.unread("", error) from error
+        return free
+
+    def _free_of_file_system(self) -> int:
+        status = os.fstatvfs(self._root_fd)
         return status.f_bavail * status.f_frsize
 
     def close(self) -> None:

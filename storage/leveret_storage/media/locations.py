@@ -18,13 +18,16 @@ FILE_SCHEME: Final = "file"
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?=/)(.*)|(file):(.*)", re.DOTALL)
 
 
-def open_medium(location: str, *, read_only: bool = False) -> Medium:
+def open_medium(location: str, *, read_only: bool = False, reserve_bytes: int = 0) -> Medium:
     """Open the medium at a location; a directory that is missing is made, unless `read_only`.
 
+    :param reserve_bytes: bytes of disk that its owner sets aside, for a full disk.
     :raises UnknownMedium: if it is a URL that names no medium.
     :raises StorageError: if it cannot be opened, as FilesystemMedium says.
     """
-    return FilesystemMedium(directory_of(location), read_only=read_only)
+    return FilesystemMedium(
+        directory_of(location), read_only=read_only, reserve_bytes=reserve_bytes
+    )
 
 
 def directory_of(location: str) -> Path:

@@ -2,15 +2,15 @@
 
 It is `flock` on the file `lock`, which the kernel releases when the holder dies, however it dies.
 The file's content (process id and host name) only names the holder in the error of the next
-process: after kill -9 it is stale, and the next holder overwrites it. The file is never deleted,
-because then two processes could each hold a lock on a file of that name.
+process: after kill -9 it is stale, and the next holder overwrites it, if the disk has space for it.
+The file is never deleted, because then two processes could each hold a lock on a file of that name.
 """
 
 import fcntl
 import os
 from typing import Final
 
-from leveret_storage.errors import DirectoryLocked, MediumFailed
+from leveret_storage.errors import FULL_ERRNOS, DirectoryLocked, MediumFailed
 
 LOCK_NAME: Final = "lock"
 
@@ -45,8 +45,13 @@ class DirectoryLock:
 
     def _write_holder(self) -> None:
         line = f"{os.getpid()} {os.uname().nodename}\n".encode("utf-8", "replace")
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, line, 0)
+        try:
+            # What is written over needs no more space.
+            os.pwrite(self._fd, line, 0)
+            os.ftruncate(self._fd, len(line))
+        except OSError as error:
+            if error.errno not in FULL_ERRNOS:
+                raise
 
     def _read_holder(self) -> str:
         """The holder as the file names it; it may not have written the file yet."""

@@ -20,6 +20,10 @@ from leveret_storage.store.context import StoreContext
 ENCODED_BYTES_MAX: Final = 64 * 1024
 """Bytes of a batch up to which its record is encoded in the event loop."""
 
+FREED_SHARE: Final = 16
+"""On a full medium the current segment is replaced from this part of a full one on, and if it is so
+many times as long as the checkpoint that replaces it."""
+
 CHECKS_AT_ONCE: Final = 1024
 """Queues that one call of `trim` asks whether they need the oldest segment, about a microsecond
 each: many queues must not make one turn of the event loop long."""
@@ -42,6 +46,8 @@ class CommitLog:
         self._writing = context.writing
         self._segment_bytes: i64 = limits.log_segment_bytes
         self._segments_max: i64 = limits.log_segments_max
+        self._checkpoint_bytes: i64 = 0
+        """Bytes of the last checkpoint."""
         self._batch = context.batch
         self._queues = context.queues
         self._numbers = context.numbers
@@ -123,6 +129,15 @@ class CommitLog:
         """Whether a new segment should begin."""
         return self.segments[-1].size >= self._segment_bytes
 
+    def can_free_current(self) -> bool:
+        """Whether nothing in the current segment is needed, and a new one, which it then could be
+        deleted for, is much smaller. Of many queues this is not found out."""
+        segment = self.segments[-1]
+        least = max(self._segment_bytes // FREED_SHARE, FREED_SHARE * self._checkpoint_bytes)
+        if segment.size < least or len(segment.spans) > CHECKS_AT_ONCE:
+            return False
+        return not any(self.needs(segment, queue) for queue in segment.spans)
+
     def has_too_many_segments(self) -> bool:
         """Whether the oldest segment should be emptied."""
         return len(self.segments) > self._segments_max
@@ -148,6 +163,7 @@ class CommitLog:
         self.segments.append(segment)
         payload = self._checkpoint(segment, messages)
         segment.size = len(payload)
+        self._checkpoint_bytes = len(payload)
         writer = segment.writer
 
         def begin() -> None:

@@ -322,6 +322,16 @@ class Store:
         """Make durable what was written without a sync."""
         self._log.sync_written()
 
+    def free_space(self) -> None:
+        """Begin a new log segment if the current one could then be deleted. To be called while the
+        medium is full, every second or so: without it a log whose messages are all settled occupies
+        its space until it is long enough for the next segment."""
+        if self._failure.failed or self._closed or self._in_flight.is_full():
+            return
+        self._commit()
+        if not self._open.has_changes() and self._log.can_free_current():
+            self._begin_segment([])
+
     # --- runs of messages on disk -----------------------------------------------------------
 
     def write_run(self, queue: QueueJournal, first: int, messages: list[StoredMessage]) -> Run:
