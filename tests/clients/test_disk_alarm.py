@@ -98,7 +98,8 @@ class TestFullDisk:
     treated the same."""
 
     SIZE = 64 * 1024
-    COUNT = 400
+    COUNT = 1000
+    """More than the broker reads before it finds the disk full."""
 
     @pytest.fixture
     def broker(self, tmp_path: Path) -> Iterator[Leveret]:
