@@ -72,7 +72,7 @@ def drain(consumer: Peer, queue: str) -> None:
     consumer.call(commands.Queue.Purge(queue=queue), commands.Queue.PurgeOk)
 
 
-@pytest.mark.parametrize(("size", "count"), [(LARGE, 400), (SMALL, 40_000)])
+@pytest.mark.parametrize(("size", "count"), [(LARGE, 400), (SMALL, 120_000)])
 def test_a_publisher_waits_while_memory_is_low_and_every_message_arrives_once_in_order(
     peers: Peers, broker: Leveret, limit: int, name: str, size: int, count: int
 ) -> None:
