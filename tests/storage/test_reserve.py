@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from leveret_storage.errors import MediumFull
+from leveret_storage.errors import DirectoryLocked, MediumFull
 from leveret_storage.media import filesystem, gathering, head_file, reserve
 from leveret_storage.media.filesystem import FilesystemMedium
 from leveret_storage.media.io_errors import write_all
@@ -33,7 +33,7 @@ class SmallDisk:
         self.capacity_bytes = CAPACITY_BYTES
         self.others_bytes = 0
         self.can_allocate = True
-        real_append = gathering.append_parts
+        real_append, real_pwrite = gathering.append_parts, os.pwrite
 
         def append_parts(fd: int, parts: list[bytes]) -> None:
             self.need(sum(map(len, parts)))
@@ -49,6 +49,11 @@ class SmallDisk:
             self.need(offset + size - os.fstat(fd).st_size)
             os.ftruncate(fd, offset + size)
 
+        def write_holder(fd: int, data: bytes, offset: int) -> int:
+            self.need(len(data))
+            return real_pwrite(fd, data, offset)
+
+        patch.setattr(os, "pwrite", write_holder)
         patch.setattr(filesystem, "append_parts", append_parts)
         patch.setattr(head_file, "write_all", write_head)
         patch.setattr(os, "posix_fallocate", allocate)
@@ -155,6 +160,16 @@ def test_a_process_leaves_some_of_it_to_the_next_which_starts_on_the_full_disk(
     medium.delete("filling")
     assert medium.free_bytes() > 0
     assert disk.reserve_bytes() == RESERVE_BYTES
+
+
+def test_the_lock_is_taken_though_there_is_no_space_to_name_its_holder(disk: SmallDisk) -> None:
+    disk.open().close()
+    (disk.directory / "lock").unlink()
+    disk.others_bytes += disk.free()
+    medium = disk.open()
+    with pytest.raises(DirectoryLocked, match="in use by another process"):
+        disk.open()
+    medium.close()
 
 
 def test_without_one_a_full_disk_refuses(disk: SmallDisk) -> None:
