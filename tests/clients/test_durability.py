@@ -174,6 +174,44 @@ def test_what_was_acknowledged_is_gone_and_what_was_only_delivered_is_there(star
         assert drain(channel, "work") == [b"%d" % n for n in (0, 2, 4, 5, 6, 7, 8, 9)]
 
 
+def test_what_was_delivered_is_redelivered_after_a_restart_and_nothing_else_is(
+    start: Start, end: Callable[[Leveret], int | None]
+) -> None:
+    with start() as broker:
+        with opened(broker) as channel:
+            channel.queue_declare("work", durable=True)
+            publish(channel, "work", numbered(4))
+            returned = channel.basic_get("work")[0]
+            channel.basic_nack(returned.delivery_tag, requeue=True)
+            for _ in range(2):
+                channel.basic_get("work")
+            # A confirm says that what was noted before it is written.
+            publish(channel, "work", [b"4"])
+        end(broker)
+
+    with start() as broker:
+        # Nothing is delivered, and what was stays known.
+        end(broker)
+    with start() as broker, opened(broker) as channel:
+        found = [channel.basic_get("work") for _ in range(5)]
+        assert [body for _, _, body in found] == numbered(5)
+        assert [method.redelivered for method, _, _ in found] == [True, True, False, False, False]
+
+
+def test_a_restart_marks_no_more_messages_as_redelivered_than_were_delivered(start: Start) -> None:
+    with start() as broker:
+        with opened(broker) as channel:
+            channel.queue_declare("work", durable=True, arguments={"x-max-priority": 2})
+            publish(channel, "work", numbered(COUNT))
+            for _ in range(COUNT // 2):
+                channel.basic_get("work")
+        assert broker.stop() == 0
+
+    with start() as broker, opened(broker) as channel:
+        found = [channel.basic_get("work")[0].redelivered for _ in range(COUNT)]
+        assert found == [True] * (COUNT // 2) + [False] * (COUNT - COUNT // 2)
+
+
 def test_transient_messages_end_with_the_process(
     start: Start, end: Callable[[Leveret], int | None]
 ) -> None:

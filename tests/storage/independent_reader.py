@@ -146,6 +146,7 @@ class Journal:
     def __init__(self) -> None:
         self.messages: dict[int, Message] = {}
         self.settled: list[tuple[int, int]] = []
+        self.delivered = 0
 
     def left(self) -> list[tuple[int, Message]]:
         return [
@@ -228,6 +229,8 @@ class Store:
             self.journals.pop(cursor.number(4), None)
         elif kind == 5:
             self.journal(cursor.number(4))
+        elif kind == 7:
+            self.journals.get(cursor.number(4), Journal()).delivered = cursor.number(8)
         else:
             raise Unknown(f"entry of kind {kind}")
 

@@ -23,12 +23,14 @@ class QueueState:
 
     def __init__(self) -> None:
         self.messages: dict[int, MessageFields] = {}
+        self.delivered_end = 0
         self.known_end = 0
         """The position behind all that anything was said of."""
 
     def copy(self) -> "QueueState":
         other = QueueState()
         other.messages = dict(self.messages)
+        other.delivered_end = self.delivered_end
         other.known_end = self.known_end
         return other
 
@@ -58,6 +60,9 @@ class State:
                         for position in range(first, end):
                             self.queues[number].messages.pop(position, None)
                         self._known(number, end)
+                case ("deliver", number, end):
+                    if number in self.queues:
+                        self.queues[number].delivered_end = end
                 case ("define", data):
                     self.definitions.append(data)
                 case ("add", number):
@@ -83,6 +88,11 @@ class State:
                 lost = sorted(wanted.keys() - there.keys())
                 more = sorted(there.keys() - wanted.keys())
                 return f"queue {number}: without positions {lost}, and with {more}"
+            delivered_end = found.delivered_ends[number]
+            for position in there:
+                if (position < delivered_end) != (position < queue.delivered_end):
+                    wanted_end = queue.delivered_end
+                    return f"queue {number}: delivered up to {delivered_end}, not {wanted_end}"
             if found.next_positions[number] < queue.known_end:
                 return f"queue {number}: would use {found.next_positions[number]} again"
         return ""
@@ -94,6 +104,7 @@ class Found(NamedTuple):
     definitions: list[bytes]
     messages: dict[int, dict[int, MessageFields]]
     next_positions: dict[int, int]
+    delivered_ends: dict[int, int]
 
 
 def read_out(medium: FaultyMedium, recovery: Recovery) -> Found:
@@ -117,7 +128,9 @@ def read_out(medium: FaultyMedium, recovery: Recovery) -> Found:
         assert queue.count == len(found), f"queue {number}: {queue.count} for {len(found)}"
         messages[number] = dict(found)
     next_positions = {number: queue.next_position for number, queue in recovery.queues.items()}
-    return Found([each.data for each in recovery.definitions], messages, next_positions)
+    delivered_ends = {number: queue.delivered_end for number, queue in recovery.queues.items()}
+    definitions = [each.data for each in recovery.definitions]
+    return Found(definitions, messages, next_positions, delivered_ends)
 
 
 def fields_of(message: StoredMessage) -> MessageFields:

@@ -23,9 +23,12 @@ SETTLED = st.builds(
     Entry, st.just(entries.SETTLED), ONE_QUEUE, POSITION, POSITION, st.none(), NOTHING
 )
 DEFINITION = st.builds(Entry, st.just(entries.DEFINITION), st.just([]), ZERO, ZERO, st.none(), DATA)
+DELIVERED = st.builds(
+    Entry, st.just(entries.DELIVERED), ONE_QUEUE, ZERO, POSITION, st.none(), NOTHING
+)
 OF_A_QUEUE = st.sampled_from([entries.QUEUE, entries.QUEUE_DELETED])
 ABOUT_QUEUE = st.builds(Entry, OF_A_QUEUE, ONE_QUEUE, ZERO, ZERO, st.none(), NOTHING)
-ENTRIES = st.lists(MESSAGE | SETTLED | DEFINITION | ABOUT_QUEUE, max_size=6)
+ENTRIES = st.lists(MESSAGE | SETTLED | DEFINITION | DELIVERED | ABOUT_QUEUE, max_size=6)
 
 
 def written(batch: list[Entry]) -> bytes:
@@ -40,6 +43,8 @@ def written(batch: list[Entry]) -> bytes:
             entries.write_settled(out, entry.queues[0][0], entry.first, entry.end)
         elif entry.kind == entries.DEFINITION:
             entries.write_definition(out, entry.data)
+        elif entry.kind == entries.DELIVERED:
+            entries.write_delivered(out, entry.queues[0][0], entry.end)
         elif entry.kind == entries.QUEUE:
             entries.write_queue(out, entry.queues[0][0])
         else:
@@ -68,7 +73,7 @@ def test_entries_are_read_as_they_were_written(batch: list[Entry]) -> None:
     assert plain(entries.read_entries(written(batch))) == plain(batch)
 
 
-@given(MESSAGE | SETTLED | DEFINITION | ABOUT_QUEUE)
+@given(MESSAGE | SETTLED | DEFINITION | DELIVERED | ABOUT_QUEUE)
 def test_an_entry_cut_anywhere_is_damaged(entry: Entry) -> None:
     whole = written([entry])
     for size in range(1, len(whole)):
@@ -77,7 +82,7 @@ def test_an_entry_cut_anywhere_is_damaged(entry: Entry) -> None:
 
 
 def test_an_entry_of_an_unknown_kind_is_no_damage() -> None:
-    for kind in (0, *range(6, 256)):
+    for kind in (0, 6, *range(8, 256)):
         with pytest.raises(UnknownFormat, match=f"an entry of kind {kind}, which this program"):
             entries.read_entries(bytes([kind]) + bytes(100))
 

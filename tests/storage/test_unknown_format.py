@@ -140,8 +140,8 @@ def entry_kind(data: Path) -> str:
 
 def entry_kind_in_a_checkpoint(data: Path) -> str:
     state = entries.write_checkpoint(entries.Checkpoint(1000, [], [], []))
-    offset = append(newest_log(data), entries.CHECKPOINT, state + b"\x07")
-    return f"{newest_log(data).name}: offset {offset}: an entry of kind 7"
+    offset = append(newest_log(data), entries.CHECKPOINT, state + b"\x08")
+    return f"{newest_log(data).name}: offset {offset}: an entry of kind 8"
 
 
 def message_flag(data: Path) -> str:

@@ -104,6 +104,7 @@ class Storage:
             logger.warning(
                 "ignored: not a file of the storage", file=f"{self.directory / 'blobs' / name}"
             )
+        self._hosted = hosted
         self._store = hosted.store
         if sync == "interval":
             self._interval_s = config.storage.sync_interval / 1000
@@ -134,7 +135,7 @@ class Storage:
         """Write and sync the open batch, and release the medium."""
         if self._timer is not None:
             self._timer.cancel()
-        self._store.close()
+        self._hosted.close()
         self._medium.close()
 
     def _sync(self) -> None:

@@ -91,6 +91,13 @@ class HostedStore:
         for vhost in self.vhosts.values():
             self.definition_log.write_unawaited(virtual_host_created(vhost))
 
+    def close(self) -> None:
+        """Note which messages were delivered, write and sync the open batch, and stop."""
+        for vhost in self.vhosts.values():
+            for queue in vhost.queues.values():
+                queue.note_delivered_exactly()
+        self.store.close()
+
     def _start(self, found: Recovery, highest_number: int) -> None:
         """Begin to write, without the segments of queues that no definition names."""
         for orphan in found.queues.values():

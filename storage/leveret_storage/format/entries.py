@@ -24,6 +24,7 @@ SETTLED: Final = 2
 DEFINITION: Final = 3
 QUEUE_DELETED: Final = 4
 QUEUE: Final = 5
+DELIVERED: Final = 7
 """Kinds of entries."""
 
 BATCH: Final = 16
@@ -130,7 +131,8 @@ class Entry(NamedTuple):
     """MESSAGE: each queue and its position there. SETTLED and QUEUE...: the queue, and 0."""
     first: int = 0
     end: int = 0
-    """SETTLED: the range of positions, half open."""
+    """SETTLED: the range of positions, half open. DELIVERED: `end` is that of the positions whose
+    messages may have been delivered."""
     message: StoredMessage | None = None
     data: bytes = b""
     """DEFINITION: its bytes."""
@@ -200,6 +202,13 @@ def write_queue_deleted(out: BytesWriter, queue: i64) -> None:
     write_i32_be(out, i32(queue))
 
 
+def write_delivered(out: BytesWriter, queue: i64, end: i64) -> None:
+    """Write the entry of the positions below `end`, whose messages may have been delivered."""
+    out.append(DELIVERED)
+    write_i32_be(out, i32(queue))
+    write_i64_be(out, end)
+
+
 def write_stored(out: BytesWriter, message: StoredMessage) -> None:
     """Write a message, without its places."""
     write_stored_head(out, message)
@@ -257,6 +266,8 @@ def read_other(reader: "Reader", kind: int) -> Entry:
         return Entry(kind, [], data=reader.octets(reader.long()))
     if kind in (QUEUE, QUEUE_DELETED):
         return Entry(kind, [(reader.long(), 0)])
+    if kind == DELIVERED:
+        return Entry(kind, [(reader.long(), 0)], 0, reader.longlong())
     raise UnknownFormat(not_known(f"an entry of kind {kind}"))
 
 

@@ -164,3 +164,5 @@ def _check_batch(report: BlobReport, batch: list[entries.Entry]) -> None:
                 raise Damaged("a message without a place in a queue")
         elif entry.kind == entries.SETTLED and not 0 <= entry.first < entry.end:
             raise Damaged(f"settled positions from {entry.first} to {entry.end}")
+        elif entry.kind == entries.DELIVERED and entry.end < 0:
+            raise Damaged(f"delivered positions up to {entry.end}")

@@ -330,6 +330,10 @@ class _Recoverer:
             self._queue(entry.queues[0][0]).settle(entry.first, entry.end)
         elif entry.kind == entries.QUEUE:
             self._queue(entry.queues[0][0])
+        elif entry.kind == entries.DELIVERED:
+            queue_delivered = self._queues.get(entry.queues[0][0])
+            if queue_delivered is not None:
+                queue_delivered.delivered_end = entry.end
         else:
             self._delete_queue(entry.queues[0][0])
 

@@ -38,6 +38,9 @@ class RecoveredQueue:
         """Other runs in queue segments."""
         self.segments: list[QueueSegment] = []
         self.next_position = 0
+        self.delivered_end = 0
+        """Messages at positions below it may have been delivered. It may be above
+        `next_position`."""
         self.contents: list[LoggedMessages | Run] = []
         """The messages of the queue, in order; set by `arrange`."""
         self.count = 0

@@ -188,6 +188,9 @@ def _write_log(medium: Medium, name: str, found: Recovery, definitions: list[byt
     )
     writer.append(entries.CHECKPOINT, [entries.write_checkpoint(state)])
     out = BytesWriter()
+    for number, queue in queues:
+        if queue.delivered_end:
+            entries.write_delivered(out, number, queue.delivered_end)
     for message, places in _only_in_log(queues):
         numbers = [number for number, _ in places]
         positions = [position for _, position in places]

@@ -187,6 +187,11 @@ class QueueJournal:
         self.segments: list[QueueSegment] = []
         self.changed = False
         """Whether it is in the store's list of changed queues."""
+        self.delivered_end: i64 = 0
+        """Messages at positions below it may have been delivered; it may be ahead of the last one
+        that was."""
+        self._delivered_unwritten = False
+        """Whether `delivered_end` is in no batch yet."""
         self.open_first: i64 = 0
         self.open_end: i64 = -1
         """A half-open range around the positions of its messages in the open batch; the end is -1
@@ -212,6 +217,18 @@ class QueueJournal:
         self._first = first
         self._end = end
         self.mark_changed()
+
+    def note_delivered(self, end: i64) -> None:
+        """Note that messages at positions below `end`, and no others, may have been delivered."""
+        self.delivered_end = end
+        self._delivered_unwritten = True
+        self.mark_changed()
+
+    def take_delivered(self) -> bool:
+        """Whether `delivered_end` changed since the last call; the caller puts it into a batch."""
+        unwritten = self._delivered_unwritten
+        self._delivered_unwritten = False
+        return unwritten
 
     def mark_changed(self) -> None:
         """Have the store examine it at the next commit."""

@@ -8,6 +8,7 @@ segment as well.
 from collections.abc import Callable
 from typing import Any, Final
 
+from librt.strings import BytesWriter
 from mypy_extensions import i64
 
 from leveret_storage.format import entries
@@ -162,14 +163,19 @@ class CommitLog:
         self.sync_written()
         self.segments.append(segment)
         payload = self._checkpoint(segment, messages)
-        segment.size = len(payload)
-        self._checkpoint_bytes = len(payload)
+        delivered = self._delivered()
+        segment.size = len(payload) + len(delivered)
+        self._checkpoint_bytes = len(payload) + len(delivered)
         writer = segment.writer
 
         def begin() -> None:
             if previous is not None:
                 previous.sync_and_mark()
-            writer.append_synced(writer.encode(entries.CHECKPOINT, [payload]))
+            records = writer.encode(entries.CHECKPOINT, [payload])
+            if delivered:
+                # In one append: older segments, which may have the same, are deleted behind it.
+                records += writer.encode(entries.BATCH, [delivered])
+            writer.append_synced(records)
 
         def begun(result: Any) -> None:
             self._failure.check(result)
@@ -200,6 +206,15 @@ class CommitLog:
                 repeated,
             )
         )
+
+    def _delivered(self) -> bytes:
+        """The payload of a batch that says, as a checkpoint cannot, which messages of the durable
+        queues may have been delivered; empty if it would say nothing."""
+        out = BytesWriter()
+        for queue in self._queues.values():
+            if queue.durable and queue.delivered_end > 0:
+                entries.write_delivered(out, queue.number, queue.delivered_end)
+        return out.getvalue()
 
     def forget_queue(self, queue: QueueJournal) -> None:
         """Note that a queue was deleted, so that its messages are not live any more."""

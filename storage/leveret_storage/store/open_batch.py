@@ -174,6 +174,10 @@ class OpenBatch:
         for first, end in ranges:
             entries.write_settled(self.out, queue.number, first, end)
 
+    def add_delivered(self, queue: QueueJournal) -> None:
+        """Add up to which position messages of a queue may have been delivered."""
+        entries.write_delivered(self.out, queue.number, queue.delivered_end)
+
     def take_parts(self) -> list[bytes]:
         """Take the entries out, as one payload in parts; none if there are no entries.
 

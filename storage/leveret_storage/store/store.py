@@ -99,6 +99,10 @@ class Store:
         """Make the journal of a durable queue that recovery found. To be called before `start`."""
         queue = QueueJournal(number, True, self._open.changed)
         queue.settled = found.settled
+        queue.delivered_end = found.delivered_end
+        if found.delivered_end > found.next_position:
+            # Nobody has seen the messages that will be at the positions between.
+            queue.note_delivered(found.next_position)
         queue.flushed = found.flushed
         queue.segments = found.segments
         for segment in queue.segments:
@@ -307,6 +311,8 @@ class Store:
                 continue
             if queue.durable:
                 self._open.add_settled(queue, settled)
+                if queue.take_delivered():
+                    self._open.add_delivered(queue)
             if queue.segments:
                 for segment in queue.segments:
                     for first, end in settled:

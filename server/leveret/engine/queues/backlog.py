@@ -12,6 +12,7 @@ are dropped when (`limit_enforcer.py`).
 """
 
 from abc import abstractmethod
+from typing import Final
 
 from mypy_extensions import i64
 
@@ -21,6 +22,9 @@ from leveret.engine.values.message import Message
 from leveret_storage.recovery.recovered_queue import RecoveredQueue
 from leveret_storage.segments.queue_journal import QueueJournal
 from leveret_storage.store.store import Store
+
+NEVER_NOTED: Final[i64] = 2**63 - 1
+"""The position from which on deliveries are noted where none is: above all positions."""
 
 
 class Backlog(MemoryHolder):
@@ -37,7 +41,9 @@ class Backlog(MemoryHolder):
         self.popped_position = first_position - 1
         """The position of the message popped last; one before the first position if none was."""
         self.redelivered = False
-        """Whether the message popped last had been requeued."""
+        """Whether the message popped last may have been delivered before."""
+        self.noted_end = NEVER_NOTED
+        """The position from which on a delivery has to be noted first, by `note_delivered`."""
         self.store: Store | None = None
         self.journal: QueueJournal | None = None
         """Its journal in the store; None while it has none."""
@@ -72,6 +78,16 @@ class Backlog(MemoryHolder):
 
         :raises IndexError: if it is not available.
         """
+
+    @abstractmethod
+    def note_delivered(self, position: i64) -> None:
+        """Have the store note that the message at a position, which is not below `noted_end`, may
+        be delivered, so that it is redelivered after a restart."""
+
+    @abstractmethod
+    def note_delivered_exactly(self) -> None:
+        """Have the store note exactly which messages may have been delivered, as the last thing
+        before it is closed."""
 
     @abstractmethod
     def set_ttl(self, ttl: i64) -> None:

@@ -15,7 +15,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from leveret.engine.queues.backlog import Backlog
+from leveret.engine.queues.backlog import NEVER_NOTED, Backlog
 from leveret.engine.queues.chunks import UNKNOWN, Chunks, cost_of
 from leveret.engine.queues.dropped_messages import DroppedMessages
 from leveret.engine.queues.message_memory import (
@@ -52,6 +52,15 @@ REQUEUED_STEP: Final = 64 * 1024
 RELEASED_COST_MIN: Final = 4096
 """Bytes of memory from which on the messages of a backlog are written to disk to release it. What
 stays in memory for each run takes half a kilobyte."""
+
+
+NOTED_EXACTLY: Final = 8
+"""How many deliveries are noted one by one, so that a crash leaves the flag `redelivered` exact in
+a queue with few. Each note may cost a sync."""
+
+NOTED_AHEAD_MAX: Final = 4096
+"""Messages that are noted as delivered before they are, at most, in a queue with many deliveries:
+13 bytes of the log and perhaps a sync for so many. A crash marks so many more as redelivered."""
 
 
 def _ignore(added_bytes: int) -> None:
@@ -104,10 +113,16 @@ class FifoBacklog(Backlog):
         self._tail: list[Message] = []
         self._tail_octets: i64 = 0
         """Octets of the headers and bodies of the tail."""
+        self._delivered_end: i64 = 0
+        """Messages at positions below it may have been delivered before the last start."""
+        self._notes: i64 = 0
+        """How often deliveries were noted since the last start."""
 
     def attach_store(self, store: Store, journal: QueueJournal | None) -> None:
         self.store = store
         self.journal = journal
+        if journal is not None and journal.durable:
+            self.noted_end = max(journal.delivered_end, self._first_position())
         if self._chunks is not NO_CHUNKS:
             self._chunks.store = store
 
@@ -128,6 +143,8 @@ class FifoBacklog(Backlog):
         position = self.next_position
         self.next_position = position + 1
         self.popped_position = position
+        if position >= self.noted_end:
+            self.note_delivered(position)
         return position
 
     def requeue(self, message: Message, position: i64) -> None:
@@ -164,12 +181,38 @@ class FifoBacklog(Backlog):
             if not self._head:
                 self._refill_head()
             message = self._head.pop()
-            self.popped_position = self._head_position
-            self.redelivered = False
-            self._head_position += 1
+            position = self._head_position
+            self.popped_position = position
+            self.redelivered = position < self._delivered_end
+            if position >= self.noted_end:
+                self.note_delivered(position)
+            self._head_position = position + 1
         self.count -= 1
         self.bytes -= len(message.body)
         return message
+
+    def note_delivered(self, position: i64) -> None:
+        store, journal = self.store, self.journal
+        if store is None or journal is None:
+            self.noted_end = NEVER_NOTED
+            return
+        ahead: i64 = 0
+        if self._notes >= NOTED_EXACTLY:
+            ahead = min(1 << (self._notes - NOTED_EXACTLY), NOTED_AHEAD_MAX)
+        if ahead < NOTED_AHEAD_MAX:
+            self._notes += 1
+        self.noted_end = position + 1 + ahead
+        journal.note_delivered(self.noted_end)
+        # Without it the note might be written half a second after the message was sent.
+        store.request_commit()
+
+    def note_delivered_exactly(self) -> None:
+        journal = self.journal
+        if journal is None or self.noted_end == NEVER_NOTED:
+            return
+        delivered_end = max(self._first_position(), self._delivered_end)
+        if delivered_end < journal.delivered_end:
+            journal.note_delivered(delivered_end)
 
     def set_ttl(self, ttl: i64) -> None:
         self._ttl = ttl
@@ -243,6 +286,8 @@ class FifoBacklog(Backlog):
         if found.contents:
             self._own_chunks().restore(found)
         self.next_position = max(self.next_position, found.next_position)
+        self._delivered_end = journal.delivered_end
+        self.noted_end = max(self.noted_end, journal.delivered_end)
         self.recount()
 
     def load_blocking(self) -> None:

@@ -97,6 +97,13 @@ class PriorityBacklog(Backlog):
             raise IndexError("there is no message")
         return self._pop_from(top)
 
+    def note_delivered(self, position: i64) -> None:
+        self._level_at(position).note_delivered(position)
+
+    def note_delivered_exactly(self) -> None:
+        for level in self._levels:
+            level.note_delivered_exactly()
+
     def set_ttl(self, ttl: i64) -> None:
         self._ttl = ttl
         for level in self._levels:

@@ -176,6 +176,10 @@ class Queue(Sink):
         self._needs_checks = True
         self.host.timers.set(self._timer, self.host.next_look())
 
+    def note_delivered_exactly(self) -> None:
+        """Have the store note exactly which messages were delivered, before it is closed."""
+        self._backlog.note_delivered_exactly()
+
     def apply(self, settings: QueueSettings) -> None:
         """Use other settings, of which those of deduplication are the same."""
         self.settings = settings
@@ -257,6 +261,8 @@ class Queue(Sink):
             if consumer is not None:
                 backlog.next_position = position + 1
                 backlog.popped_position = position
+                if position >= backlog.noted_end:
+                    backlog.note_delivered(position)
                 consumer.deliver(message, position, False)
                 if message.persistent and self.journal is not None:
                     outcome |= self._persist_at(position, targets)

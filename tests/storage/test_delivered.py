@@ -1,0 +1,98 @@
+"""Which messages may have been delivered is known after a restart, and after the next."""
+
+from leveret_storage.recovery.salvage import salvage
+from tests.storage.faulty import FaultyMedium
+from tests.storage.owning import content
+from tests.storage.store_owner import Owner, after_power_loss, stored
+
+
+def delivered_end(medium: FaultyMedium, number: int) -> int:
+    return after_power_loss(medium).queues[number].delivered_end
+
+
+def test_what_was_noted_last_is_found_after_power_loss() -> None:
+    owner = Owner(FaultyMedium(0))
+    queue = owner.store.add_queue(True)
+    owner.publish(queue, 0, 5)
+    queue.note_delivered(2)
+    owner.commit()
+    queue.note_delivered(4)
+    owner.commit()
+
+    assert delivered_end(owner.medium, queue.number) == 4
+
+    queue.note_delivered(3)
+    owner.commit()
+
+    assert delivered_end(owner.medium, queue.number) == 3
+
+
+def test_it_outlives_the_log_segment_that_has_it() -> None:
+    medium = FaultyMedium(0)
+    owner = Owner(medium, log_segment_bytes=1)
+    queue = owner.store.add_queue(True)
+    owner.publish(queue, 0, 5)
+    queue.note_delivered(2)
+    owner.commit()
+    first = owner.log_blobs()[0]
+    owner.store.write_run(queue, 0, stored(5))
+    owner.run()
+    for data in (b"a", b"b"):
+        owner.store.define(data)
+        owner.commit()
+
+    assert first not in owner.log_blobs()
+    assert delivered_end(medium, queue.number) == 2
+    again = Owner(medium)
+    again.run()
+    assert again.store.queues[queue.number].delivered_end == 2
+    assert delivered_end(medium, queue.number) == 2
+
+
+def test_a_note_that_was_ahead_says_nothing_of_the_messages_of_the_next_run() -> None:
+    medium = FaultyMedium(0)
+    owner = Owner(medium)
+    queue = owner.store.add_queue(True)
+    owner.publish(queue, 0, 2)
+    queue.note_delivered(100)
+    owner.commit()
+
+    again = Owner(medium)
+    restored = again.store.queues[queue.number]
+    assert restored.delivered_end == 2
+    again.publish(restored, 2, 1)
+    again.commit()
+
+    assert delivered_end(medium, queue.number) == 2
+
+
+def test_nothing_is_said_of_a_queue_that_was_deleted() -> None:
+    owner = Owner(FaultyMedium(0))
+    queue = owner.store.add_queue(True)
+    owner.publish(queue, 0, 1)
+    owner.commit()
+    queue.note_delivered(1)
+    owner.store.delete_queue(queue)
+    owner.commit()
+
+    assert queue.number not in after_power_loss(owner.medium).queues
+
+
+def test_salvage_keeps_what_is_known() -> None:
+    medium = FaultyMedium(0)
+    owner = Owner(medium)
+    queue = owner.store.add_queue(True)
+    owner.publish(queue, 0, 5)
+    queue.note_delivered(3)
+    owner.commit()
+    owner.store.define(b"damaged")
+    owner.commit()
+    owner.store.define(b"whole")
+    owner.commit()
+    log = owner.log_blobs()[-1]
+    medium.flip(log, content(medium, log).index(b"damaged"), 0)
+
+    done = salvage(medium, lambda found: [each.data for each in found])
+
+    assert len(done.lost) == 1
+    assert delivered_end(medium, queue.number) == 3
