@@ -102,6 +102,9 @@ class LoopScheduler:
         self._throttled: deque[Scheduled] = deque()
         self._throttle_timer = False
         self._requested = False
+        self._called = False
+        """Whether the event loop will call `_run_after_poll`. One call at a time, also after
+        `run_requested`: each would run an iteration of its own between two polls."""
         self._served_ns = 0
         """What the connection that was served last had used before: where one that comes back
         starts."""
@@ -118,9 +121,12 @@ class LoopScheduler:
         """Run an iteration next, which commits and flushes what was done."""
         if not self._requested:
             self._requested = True
-            self._loop.call_soon(self._run_after_poll)
+            if not self._called:
+                self._called = True
+                self._loop.call_soon(self._run_after_poll)
 
     def _run_after_poll(self) -> None:
+        self._called = False
         self._early_iterations = 0
         self._run()
 

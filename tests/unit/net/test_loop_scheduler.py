@@ -285,6 +285,17 @@ def test_what_a_callback_caused_is_sent_without_another_poll(run: Run) -> None:
     assert connection.flushes == 1
 
 
+def test_there_is_one_iteration_between_two_polls_however_many_callbacks_run_others(
+    run: Run,
+) -> None:
+    run.scheduler.schedule_input(Connection(run, ITERATION_NS))
+    for _ in range(5):
+        run.scheduler.run_requested()
+        assert len(run.loop.due) == 1
+        run.iterate(1)
+        assert len(run.loop.due) == 1
+
+
 def test_a_throttled_publisher_waits_for_the_timer_or_until_its_queue_was_consumed(
     run: Run,
 ) -> None:
