@@ -32,7 +32,8 @@ class Broker:
         self.time_slice = TimeSlice()
         self.work = WorkQueue()
         self.memory = MessageMemory(self.work)
-        self.memory.limit(memory_limit_bytes(config.memory.limit))
+        self.memory_limit_bytes = memory_limit_bytes(config.memory.limit)
+        self.memory.limit(self.memory_limit_bytes)
         self.stores: list[HostedStore] = []
         """The stores, each with some of the virtual hosts; none if nothing is persisted."""
         self.vhosts: dict[str, VirtualHost] = {}

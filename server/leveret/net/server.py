@@ -14,7 +14,6 @@ from leveret.config import DEFAULT_LISTEN, Config
 from leveret.engine.broker import Broker
 from leveret.limits import LISTEN_BACKLOG
 from leveret.logging import get_logger
-from leveret.memory import memory_limit_bytes
 from leveret.net.alarms import Alarms, Resource
 from leveret.net.connection_ticks import TICK_S, ConnectionTicks
 from leveret.net.dropped_messages import DroppedMessageReport
@@ -66,9 +65,7 @@ class AmqpServer:
         self._transports: set[AmqpTransport] = set()
         self._servers: list[asyncio.Server] = []
         alarms = Alarms(self._alarm_changed)
-        self._memory = MemoryShortage(
-            memory_limit_bytes(config.memory.limit), checked=broker.memory.check
-        )
+        self._memory = MemoryShortage(broker.memory_limit_bytes, checked=broker.memory.check)
         self._guards = [
             ResourceGuard(
                 self._memory.is_short, MEMORY_CHECK_BYTES, partial(alarms.set, Resource.MEMORY)
