@@ -4,13 +4,12 @@ import pytest
 
 from leveret.engine.lifecycle.bindings import bind_exchange, bind_queue
 from leveret.engine.lifecycle.exchanges import declare_exchange, delete_exchange
-from leveret.engine.lifecycle.queues import declare_queue, remove_queue
-from leveret.engine.queues.queue import Queue
+from leveret.engine.lifecycle.queues import remove_queue
 from leveret.engine.routing.exchanges.base import ExchangeDeclaration
-from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.message import short_strings
 from leveret.engine.vhost import VirtualHost
 from leveret.limits import REMOVED_BINDINGS_MIN
+from tests.unit.engine.declaring import declare_plain_queue
 
 MANY = 3 * REMOVED_BINDINGS_MIN
 SLICES = 3
@@ -22,18 +21,6 @@ def declare(vhost: VirtualHost, name: str, *, auto_delete: bool = False) -> None
         ExchangeDeclaration(
             "fanout", name, durable=False, auto_delete=auto_delete, internal=False, arguments={}
         ),
-    )
-
-
-def queue(vhost: VirtualHost, name: str) -> Queue:
-    return declare_queue(
-        vhost,
-        name,
-        durable=False,
-        auto_delete=False,
-        owner=None,
-        connection=None,
-        arguments=Arguments({}, {}),
     )
 
 
@@ -59,7 +46,7 @@ def vhost() -> VirtualHost:
     for name in ("x", "onward"):
         declare(made, name)
     for name in ("q", "behind"):
-        queue(made, name)
+        declare_plain_queue(made, name)
     return made
 
 
@@ -91,7 +78,7 @@ def test_bindings_to_what_is_deleted_lead_to_nothing_of_the_same_name(vhost: Vir
     delete_exchange(vhost, "onward", if_unused=False)
     remove_queue(vhost, vhost.queues["q"])
     declare(vhost, "onward")
-    queue(vhost, "q")
+    declare_plain_queue(vhost, "q")
     bind_queue(vhost, "behind", "onward", "", {}, None)
     assert reached(vhost, "x") == []
     assert not vhost.work.is_empty()

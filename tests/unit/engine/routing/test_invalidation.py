@@ -5,11 +5,10 @@ import pytest
 from leveret.config import Config
 from leveret.engine.broker import Broker
 from leveret.engine.lifecycle.bindings import bind_queue
-from leveret.engine.lifecycle.queues import declare_queue, remove_queue
-from leveret.engine.queues.queue import Queue
-from leveret.engine.values.arguments import Arguments
+from leveret.engine.lifecycle.queues import remove_queue
 from leveret.engine.values.message import short_strings
 from leveret.engine.vhost import VirtualHost
+from tests.unit.engine.declaring import declare_plain_queue
 
 BOUND = short_strings(b"amq.direct", b"k")
 
@@ -19,25 +18,13 @@ def vhost() -> VirtualHost:
     return Broker(Config()).vhosts["/"]
 
 
-def declare(vhost: VirtualHost, name: str) -> Queue:
-    return declare_queue(
-        vhost,
-        name,
-        durable=False,
-        auto_delete=False,
-        owner=None,
-        connection=None,
-        arguments=Arguments({}, {}),
-    )
-
-
 def test_a_queue_that_comes_and_goes_unbound_leaves_the_routes_of_others(
     vhost: VirtualHost,
 ) -> None:
-    bind_queue(vhost, declare(vhost, "q").name, "amq.direct", "k", {}, None)
+    bind_queue(vhost, declare_plain_queue(vhost, "q").name, "amq.direct", "k", {}, None)
     vhost.router.route(BOUND)
     misses = vhost.router.misses
-    remove_queue(vhost, declare(vhost, "other"))
+    remove_queue(vhost, declare_plain_queue(vhost, "other"))
     assert [sink.name for sink in vhost.router.route(BOUND).sinks] == ["q"]
     assert vhost.router.misses == misses
 
@@ -47,7 +34,7 @@ def test_its_own_route_is_found_anew(vhost: VirtualHost) -> None:
     router = vhost.router
     before = router.route(own)
     assert before.sinks == []
-    queue = declare(vhost, "q")
+    queue = declare_plain_queue(vhost, "q")
     assert before.generation != router.generation
     assert router.route(own).sinks == [queue]
     remove_queue(vhost, queue)
@@ -55,7 +42,7 @@ def test_its_own_route_is_found_anew(vhost: VirtualHost) -> None:
 
 
 def test_a_bound_queue_that_goes_is_in_no_route(vhost: VirtualHost) -> None:
-    queue = declare(vhost, "q")
+    queue = declare_plain_queue(vhost, "q")
     bind_queue(vhost, "q", "amq.direct", "k", {}, None)
     route = vhost.router.route(BOUND)
     assert route.sinks == [queue]
