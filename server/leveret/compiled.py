@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import Final
 
 COMPILED: Final = (
+    "leveret.engine.access.rights",
     "leveret.protocol.wire.assembly",
     "leveret.protocol.wire.frames",
     "leveret.protocol.wire.output_parts",

@@ -23,6 +23,7 @@ from pamqp.commands import Basic
 
 from leveret.config import Config
 from leveret.engine.broker import Broker
+from leveret.engine.metadata.entities import Permission, VirtualHostEntity
 from leveret.engine.queues.queue import Queue
 from leveret.errors import ReplyCode
 from leveret.protocol.connections.connection import Connection
@@ -298,6 +299,11 @@ class Harness:
         self.clients.append(client)
         return client
 
+    def add_vhost(self, name: str) -> None:
+        """Add a virtual host that the default user has access to."""
+        self.broker.metadata.put(VirtualHostEntity(name))
+        self.broker.metadata.put(Permission("guest", name, ".*", ".*", ".*"))
+
     def open_client(self, *channels: int, **how: Any) -> Client:
         """A client that has logged in and opened channels; `how` is as in `Client.log_in`."""
         client = self.connect()
@@ -336,7 +342,7 @@ class Harness:
         queues = list(self.broker.vhosts["/"].queues.values())
         for client in self.clients:
             client.lose_socket()
-        assert self.broker.connections_open == 0
+        assert len(self.broker.connections) == 0
         assert not self.broker.vhosts["/"].router.reply_routes, (
             "there are consumers of replies without a channel"
         )

@@ -176,7 +176,7 @@ def test_a_consumer_that_begins_again_has_another_name(alice: Client, bob: Clien
 
 
 def test_the_name_leads_nowhere_in_another_virtual_host(harness: Harness, alice: Client) -> None:
-    harness.broker.add_vhost("other")
+    harness.add_vhost("other")
     stranger = harness.open_client(1, vhost="other")
     name = asks(alice, alice)
     stranger.publish(1, name, b"1", mandatory=True)

@@ -43,10 +43,10 @@ def test_the_legal_order_opens_a_connection(harness: Harness) -> None:
     client.expect(0, Connection.Tune(2047, 131_072, 60))
     client.send(0, Connection.TuneOk(2047, 131_072, 0))
     client.expect_nothing()
-    assert harness.broker.connections_open == 0
+    assert len(harness.broker.connections) == 0
     client.send(0, Connection.Open("/"))
     client.expect(0, Connection.OpenOk())
-    assert harness.broker.connections_open == 1
+    assert len(harness.broker.connections) == 1
     assert client.log.of("connection opened") == {"user": "guest", "vhost": "/", "name": "the shop"}
 
 
@@ -185,7 +185,7 @@ def test_close_is_answered_at_every_step(harness: Harness, step: str) -> None:
     client.send(0, Connection.Close(200, "changed my mind", 0, 0))
     client.expect(0, Connection.CloseOk())
     client.expect_socket_closed()
-    assert harness.broker.connections_open == 0
+    assert len(harness.broker.connections) == 0
 
 
 def test_after_a_refusal_all_is_ignored_but_close_and_close_ok(harness: Harness) -> None:
@@ -317,7 +317,7 @@ def test_a_forced_close_gives_its_reason(harness: Harness, alice: Client) -> Non
         ReplyCode.CONNECTION_FORCED,
         "broker forced connection closure with reason 'shutdown'",
     )
-    assert harness.broker.connections_open == 0
+    assert len(harness.broker.connections) == 0
     alice.send(0, Connection.CloseOk())
     alice.expect_socket_closed()
 

@@ -64,7 +64,7 @@ def test_it_is_sound_and_has_segments_of_both_kinds(directory: Path) -> None:
 def test_definitions_are_those_that_were_made(directory: Path) -> None:
     found = [
         [value for name, value in item.items() if name != "vhost"]
-        for item in plain_definitions(read(directory).vhosts)
+        for item in plain_definitions(read(directory).definitions)
     ]
 
     expected = expected_of(directory)["definitions"]
@@ -103,7 +103,7 @@ def test_delivery_counts_are_those_that_were_made(directory: Path) -> None:
             str(position): [each.acquired, each.failed]
             for position, each in queue.redeliveries.counts.items()
         }
-        for queue in read(directory).vhosts["/"].queues.values()
+        for queue in read(directory).definitions.vhosts["/"].queues.values()
         if queue.redeliveries is not None
     }
 
@@ -111,13 +111,13 @@ def test_delivery_counts_are_those_that_were_made(directory: Path) -> None:
 
 
 def test_its_times_are_behind_the_wall_clock_by_what_that_was_set(directory: Path) -> None:
-    clock = read(directory).vhosts["/"].clock
+    clock = read(directory).definitions.vhosts["/"].clock
 
     assert abs(int(clock.behind) - expected_of(directory).get("clock_behind", 0)) < 60_000
 
 
 def test_keys_seen_are_those_that_were_published(directory: Path) -> None:
-    vhost = read(directory).vhosts["/"]
+    vhost = read(directory).definitions.vhosts["/"]
     windows = {f"queue {queue.name}": queue.deduplication_window for queue in vhost.queues.values()}
     for exchange in vhost.exchanges.values():
         if isinstance(exchange, DeduplicatingExchange):

@@ -40,6 +40,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     "leveret.engine": (
         "values",
+        "metadata",
         "access routing",
         "queues",
         "persistence",

@@ -7,10 +7,13 @@ import base64
 import datetime
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
+
+import msgspec
 
 from leveret.engine.lifecycle.exchanges import is_predeclared, predeclare
-from leveret.engine.restore import restore
+from leveret.engine.metadata.metadata import Metadata
+from leveret.engine.restore import Restored, restore
 from leveret.engine.routing.exchanges.base import Binding, Exchange
 from leveret.engine.routing.sink import Sink
 from leveret.engine.values.message import exchange_and_key
@@ -23,27 +26,43 @@ from leveret_storage.format.entries import StoredDefinition, StoredMessage
 Plain = dict[str, Any]
 
 
-def restored(
-    found: list[StoredDefinition],
-) -> tuple[dict[str, VirtualHost], dict[int, Sink]]:
-    """The virtual hosts that definitions make, and what takes messages there, by its number.
+class Definitions(Restored):
+    """What the definitions of a data directory make."""
+
+    def __init__(self) -> None:
+        super().__init__(Metadata())
+        self.vhosts: dict[str, VirtualHost] = {}
+
+    def vhost_named(self, name: str) -> VirtualHost:
+        if name not in self.vhosts:
+            self.vhosts[name] = VirtualHost(name)
+            predeclare(self.vhosts[name])
+        return self.vhosts[name]
+
+    def vhost_deleted(self, name: str) -> VirtualHost | None:
+        return self.vhosts.pop(name, None)
+
+
+def restored(found: list[StoredDefinition]) -> tuple[Definitions, dict[int, Sink]]:
+    """What definitions make, and what takes messages there, by its number.
 
     :raises StorageError: UnknownFormat or Damaged, naming blob and offset.
     """
-    vhosts: dict[str, VirtualHost] = {}
-
-    def vhost_named(name: str) -> VirtualHost:
-        if name not in vhosts:
-            vhosts[name] = VirtualHost(name)
-            predeclare(vhosts[name])
-        return vhosts[name]
-
-    made = restore(vhost_named, found)
-    return vhosts, {number: sink for number, sink in made.items() if not sink.deleted}
+    definitions = Definitions()
+    made = restore(definitions, found)
+    return definitions, {number: sink for number, sink in made.items() if not sink.deleted}
 
 
-def plain_definitions(vhosts: dict[str, VirtualHost]) -> Iterator[Plain]:
-    """Every exchange, then every queue, then every binding of all virtual hosts."""
+SECRETS: Final = ("password_hash",)
+"""Fields that are not shown."""
+
+
+def plain_definitions(definitions: Definitions) -> Iterator[Plain]:
+    """Every entity of the metadata, then every exchange, queue and binding of all virtual hosts."""
+    for record in definitions.metadata.records():
+        fields = msgspec.to_builtins(record)
+        yield {name: plain(value) for name, value in fields.items() if name not in SECRETS}
+    vhosts = definitions.vhosts
     for vhost in vhosts.values():
         for exchange in vhost.exchanges.values():
             if not is_predeclared(exchange.name):

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from leveret.datadir.dump import Plain, plain_definitions, plain_message, restored
+from leveret.datadir.dump import Definitions, Plain, plain_definitions, plain_message, restored
 from leveret.datadir.head import check_head, read_head_data
 from leveret.engine.queues.priority_backlog import within_priority
 from leveret.engine.routing.sink import Sink
-from leveret.engine.vhost import VirtualHost
 from leveret_storage.errors import Damaged, ReadFailed, StorageError, UnknownFormat
 from leveret_storage.format.record_reader import Damage
 from leveret_storage.media.filesystem import FilesystemMedium
@@ -48,7 +47,7 @@ class Contents:
     """What a directory holds."""
 
     medium: Medium
-    vhosts: dict[str, VirtualHost]
+    definitions: Definitions
     sinks: dict[int, Sink]
     """The declared queues and the stores of delayed exchanges, by their number."""
     found: dict[int, RecoveredQueue]
@@ -63,7 +62,7 @@ class Contents:
         numbers: dict[Sink, list[int]] = {}
         for number, sink in self.sinks.items():
             numbers.setdefault(sink, []).insert(0, number)
-        for vhost in self.vhosts.values():
+        for vhost in self.definitions.vhosts.values():
             sinks: list[tuple[str, Sink]] = [*vhost.queues.items(), *vhost.delayed_stores.items()]
             for name, sink in sinks:
                 if sink not in numbers:
@@ -83,9 +82,9 @@ def read_contents(medium: Medium, damaged: ReportDamage) -> Contents:
     damage = check_head(medium)
     log_end = NOT_NOTED if damage else read_head_data(medium).log_end
     found = recover(medium, damaged, log_end=log_end)
-    vhosts, sinks = restored(found.definitions)
+    definitions, sinks = restored(found.definitions)
     log = [number for number, _ in found.log]
-    return Contents(medium, vhosts, sinks, found.queues, log, found.torn)
+    return Contents(medium, definitions, sinks, found.queues, log, found.torn)
 
 
 # --- check ----------------------------------------------------------------------------------
@@ -172,7 +171,7 @@ def dump(
 ) -> Iterator[Plain]:
     """Definitions, and messages: of the one queue, or of all unless only definitions are wanted."""
     if definitions or queue is None:
-        for item in plain_definitions(contents.vhosts):
+        for item in plain_definitions(contents.definitions):
             if vhost is None or item["vhost"] == vhost:
                 yield item
     if definitions and queue is None:

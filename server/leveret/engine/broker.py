@@ -1,12 +1,22 @@
-"""The broker: its virtual hosts and their stores, its users, and its alarm."""
+"""The broker: its metadata, its virtual hosts and their stores, and its alarm.
+
+The metadata say which virtual hosts exist: the broker makes and removes them as they change.
+"""
 
 from collections.abc import Callable, Iterable
 
 from leveret import __version__
 from leveret.config import Config
-from leveret.engine.access.accounts import Accounts
-from leveret.engine.hosted_store import HostedStore
+from leveret.engine.access.accounts import ADMINISTRATOR, Accounts
+from leveret.engine.access.limits import MAX_QUEUES, limit
+from leveret.engine.access.open_connections import Closing, OpenConnections
+from leveret.engine.access.passwords import hash_password
+from leveret.engine.access.rights import ANY, RightsRegistry
+from leveret.engine.hosted_store import HostedStore, VirtualHostFactory
 from leveret.engine.lifecycle.exchanges import predeclare
+from leveret.engine.lifecycle.removal import ContentsRemoval
+from leveret.engine.metadata.entities import Permission, User, VirtualHostEntity
+from leveret.engine.metadata.metadata import Change, Metadata
 from leveret.engine.queues.message_memory import MessageMemory
 from leveret.engine.values.clock import Clock
 from leveret.engine.values.time_slice import TimeSlice
@@ -20,13 +30,16 @@ from leveret_storage.medium import Medium
 from leveret_storage.recovery.log_end import NOT_NOTED, LogEnd, note_nothing
 
 
-class Broker:
+class Broker(VirtualHostFactory):
     """What all connections share. It knows nothing of sockets and frames."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        auth = config.auth
-        self.accounts = Accounts({auth.default_user: auth.default_pass}, auth.loopback_users)
+        self.metadata = Metadata()
+        self.accounts = Accounts(self.metadata, config.auth.loopback_users)
+        self.rights = RightsRegistry(self.metadata, self._rights_changed)
+        self.connections = OpenConnections()
+        """Those that `amqp.max_connections` limits, and the limits of users and virtual hosts."""
         self.clock = Clock()
         self.timers = Timers()
         self.time_slice = TimeSlice()
@@ -37,23 +50,85 @@ class Broker:
         self.stores: list[HostedStore] = []
         """The stores, each with some of the virtual hosts; none if nothing is persisted."""
         self.vhosts: dict[str, VirtualHost] = {}
-        self.add_vhost(auth.default_vhost)
-        self.connections_open = 0
-        """Connections behind connection.open, which `amqp.max_connections` limits."""
         self.alarm = ""
         """Why publishers are blocked, the reason in connection.blocked; "" while they are not."""
         self.product = config.server.product
         self.version = config.server.version or __version__
         self.cluster_name = config.server.cluster_name
+        self.metadata.subscribe(self._metadata_changed)
+        self._complete_metadata()
 
-    def add_vhost(self, name: str) -> VirtualHost:
-        """Create a virtual host with its predeclared exchanges."""
+    def _complete_metadata(self) -> None:
+        """Add what the data do not say: the user of the configuration if there is no user, and the
+        virtual hosts that have nothing in the metadata, to which that user has access."""
+        metadata, auth = self.metadata, self.config.auth
+        user = auth.default_user
+        if not metadata.all(User):
+            password_hash = hash_password(auth.default_pass.encode())
+            metadata.put(User(user, password_hash, tags=(ADMINISTRATOR,)))
+        for vhost in self.vhosts.values():
+            self._apply(vhost)
+        for name in [auth.default_vhost, *self.vhosts]:
+            if metadata.get(VirtualHostEntity, name) is None:
+                metadata.put(VirtualHostEntity(name))
+                if metadata.get(User, user) is not None:
+                    metadata.put(Permission(user, name, ANY, ANY, ANY))
+
+    def _metadata_changed(self, change: Change) -> None:
+        if change.kind is VirtualHostEntity:
+            (name,) = change.key
+            if change.after is None:
+                self._delete_vhost(name)
+                return
+            if name not in self.vhosts:
+                vhost = self.create_vhost(name)
+                if self.stores:
+                    self.stores[0].add(vhost)
+            self._apply(self.vhosts[name])
+        elif change.kind is User and change.after is None:
+            (name,) = change.key
+            closing = Closing(self.connections.of_user(name), f"user '{name}' was deleted")
+            self.work.add(closing)
+
+    def _apply(self, vhost: VirtualHost) -> None:
+        """Have a virtual host be as the metadata say."""
+        entity = self.metadata.get(VirtualHostEntity, vhost.name)
+        vhost.queues_max = limit(entity, MAX_QUEUES)
+        vhost.default_queue_type = "" if entity is None else entity.default_queue_type
+
+    def _rights_changed(self, vhost: str) -> None:
+        """Have publishers check again what they may publish to."""
+        if vhost in self.vhosts:
+            self.vhosts[vhost].router.invalidate()
+
+    def _delete_vhost(self, name: str) -> None:
+        vhost = self.vhosts.pop(name, None)
+        for hosted in self.stores:
+            hosted.vhosts.pop(name, None)
+        if vhost is not None:
+            closing = Closing(self.connections.in_vhost(name), f"vhost '{name}' is deleted")
+            self.work.add(closing)
+            self.work.add(ContentsRemoval(vhost))
+
+    def create_vhost(self, name: str) -> VirtualHost:
+        """Create a virtual host with its predeclared exchanges, or return it.
+
+        :raises StorageError: if a store carries it already.
+        """
+        if any(name in hosted.vhosts for hosted in self.stores):
+            raise StorageError(f"virtual hosts in two stores: {[name]}")
+        if name in self.vhosts:
+            return self.vhosts[name]
         vhost = VirtualHost(name, self.clock, self.timers, self.time_slice, self.work, self.memory)
         vhost.adopts_redeclared = self.config.queues.redeclare == "adopt"
         vhost.counts_returns = self.config.queues.delivery_count == "returns"
         predeclare(vhost)
         self.vhosts[name] = vhost
         return vhost
+
+    def drop_vhost(self, name: str) -> None:
+        """Forget a virtual host that was deleted."""
+        self.vhosts.pop(name, None)
 
     def open_store(
         self,
@@ -86,14 +161,11 @@ class Broker:
                 f"virtual hosts in two stores: {sorted(carried.intersection(names))}"
             )
 
-        def add_vhost(name: str) -> VirtualHost:
-            if name in carried:
-                raise StorageError(f"virtual hosts in two stores: {[name]}")
-            return self.vhosts.get(name) or self.add_vhost(name)
-
         hosted = HostedStore(
+            # The metadata are in one store.
+            Metadata() if self.stores else self.metadata,
             {name: self.vhosts[name] for name in names},
-            add_vhost,
+            self,
             medium,
             writing,
             reading,
@@ -104,6 +176,7 @@ class Broker:
             note_log_end,
         )
         self.stores.append(hosted)
+        self._complete_metadata()
         return hosted
 
     def persist_clock(self) -> None:

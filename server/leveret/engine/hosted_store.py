@@ -4,14 +4,16 @@ Nothing of a store is global to the process: a broker may have several, each on 
 with its own virtual hosts, definitions and commits.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
 
 from leveret.engine.lifecycle.records import virtual_host_created
+from leveret.engine.metadata.metadata import Metadata
 from leveret.engine.persistence.definition_log import DefinitionLog
 from leveret.engine.queues.delayed_store import DelayedStore
 from leveret.engine.queues.queue import Queue
-from leveret.engine.restore import restore, snapshot
+from leveret.engine.restore import Restored, restore, snapshot
 from leveret.engine.vhost import VirtualHost
 from leveret.limits import RESTORED_BYTES_MAX
 from leveret_storage.errors import StorageError
@@ -24,13 +26,29 @@ from leveret_storage.segments.queue_journal import QueueJournal
 from leveret_storage.store.store import Store
 
 
-class HostedStore:
+class VirtualHostFactory(ABC):
+    """Who has all virtual hosts of a process."""
+
+    @abstractmethod
+    def create_vhost(self, name: str) -> VirtualHost:
+        """Create or return a virtual host that a medium names.
+
+        :raises StorageError: if another store carries it.
+        """
+
+    @abstractmethod
+    def drop_vhost(self, name: str) -> None:
+        """Forget a virtual host that a medium says is deleted."""
+
+
+class HostedStore(Restored):
     """One store of a broker, and the virtual hosts whose definitions and messages are in it."""
 
     def __init__(
         self,
+        metadata: Metadata,
         vhosts: dict[str, VirtualHost],
-        add_vhost: Callable[[str], VirtualHost],
+        factory: VirtualHostFactory,
         medium: Medium,
         writing: Executor,
         reading: Executor,
@@ -42,10 +60,11 @@ class HostedStore:
     ) -> None:
         """Restore what the medium holds, and begin to write to it.
 
+        :param metadata: is restored from the medium if that has any, and persisted there.
         :param vhosts: the virtual hosts that the store carries whether the medium names them or
             not.
-        :param add_vhost: creates or returns a virtual host that the medium names and that is not
-            among them: the store carries it, too. It may raise StorageError.
+        :param factory: of the virtual hosts that the medium names and that are not among them: the
+            store carries them, too.
         :param sync: whether a batch is safe only once it is synced, or as soon as it is written.
         :param take: takes the medium. It is called when everything has been read and found to be
             known, so that a start that is refused has changed nothing. None if this process has
@@ -55,11 +74,14 @@ class HostedStore:
         :raises UnknownFormat: if a newer program wrote any of it.
         :raises StorageError: if the medium cannot be read, or is damaged.
         """
+        super().__init__(Metadata())
         self.vhosts = vhosts
         """The virtual hosts that the store carries, by name."""
-        self._add_vhost = add_vhost
+        self._factory = factory
         found = recover(medium, spill_bytes=RESTORED_BYTES_MAX, taken=take is None, log_end=log_end)
-        restored = restore(self._vhost_named, found.definitions)
+        restored = restore(self, found.definitions)
+        metadata.adopt(self.metadata)
+        self.metadata = metadata
         if take is not None and not found.complete:
             take()
             take = None
@@ -68,7 +90,7 @@ class HostedStore:
             medium,
             writing,
             reading,
-            snapshot=partial(snapshot, vhosts),
+            snapshot=partial(snapshot, metadata, vhosts),
             synced=self._synced,
             failed=failed,
             sync=sync,
@@ -103,15 +125,28 @@ class HostedStore:
         for orphan in found.queues.values():
             found.orphaned.extend(segment.name for segment in orphan.segments)
         self.store.start(found._replace(next_queue=max(found.next_queue, highest_number) + 1))
+        self.metadata.persist(self.definition_log.write)
         for vhost in self.vhosts.values():
             # Not before: restored definitions would be written again.
             vhost.attach_store(self.definition_log)
 
-    def _vhost_named(self, name: str) -> VirtualHost:
+    def vhost_named(self, name: str) -> VirtualHost:
         vhost = self.vhosts.get(name)
         if vhost is None:
-            vhost = self.vhosts[name] = self._add_vhost(name)
+            vhost = self.vhosts[name] = self._factory.create_vhost(name)
         return vhost
+
+    def vhost_deleted(self, name: str) -> VirtualHost | None:
+        vhost = self.vhosts.pop(name, None)
+        if vhost is not None:
+            self._factory.drop_vhost(name)
+        return vhost
+
+    def add(self, vhost: VirtualHost) -> None:
+        """Carry a virtual host that was created."""
+        self.vhosts[vhost.name] = vhost
+        self.definition_log.write(virtual_host_created(vhost))
+        vhost.attach_store(self.definition_log)
 
     def _synced(self) -> None:
         self.definition_log.synced()

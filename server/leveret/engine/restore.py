@@ -6,6 +6,7 @@ were declared, so most checks of a declaration are not repeated; a value that th
 refuse was written by a newer one.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -15,6 +16,9 @@ from leveret.engine.lifecycle.exchanges import is_predeclared, remove_exchange
 from leveret.engine.lifecycle.names import the_queue
 from leveret.engine.lifecycle.queue_arguments import check_queue_arguments
 from leveret.engine.lifecycle.queues import change_arguments, remove_queue, set_expiry
+from leveret.engine.lifecycle.removal import remove_contents
+from leveret.engine.metadata.entities import Entity, EntityDeleted, VirtualHostEntity, kind_of
+from leveret.engine.metadata.metadata import Metadata
 from leveret.engine.persistence.definitions import (
     BindingDefinition,
     Bound,
@@ -49,9 +53,24 @@ SinksByNumber = dict[int, Queue | DelayedStore]
 """Queues and delayed stores by the numbers of their journals."""
 
 
-def snapshot(vhosts: dict[str, VirtualHost]) -> list[bytes]:
-    """The definitions of every virtual host, durable exchange, queue and binding, in an order in
-    which they can be restored."""
+class Restored(ABC):
+    """What definitions are restored to."""
+
+    def __init__(self, metadata: Metadata) -> None:
+        self.metadata = metadata
+
+    @abstractmethod
+    def vhost_named(self, name: str) -> VirtualHost:
+        """The virtual host of a name, which is created where there is none."""
+
+    @abstractmethod
+    def vhost_deleted(self, name: str) -> VirtualHost | None:
+        """The virtual host of a name that was deleted, which the next of this name is not."""
+
+
+def snapshot(metadata: Metadata, vhosts: dict[str, VirtualHost]) -> list[bytes]:
+    """The definitions of every entity, virtual host, durable exchange, queue and binding, in an
+    order in which they can be restored."""
     created: list[Definition] = [records.virtual_host_created(vhost) for vhost in vhosts.values()]
     exchanges: list[Definition] = []
     queues: list[Definition] = []
@@ -87,7 +106,8 @@ def snapshot(vhosts: dict[str, VirtualHost]) -> list[bytes]:
             window = queue.deduplication_window
             if window is not None:
                 seen.append(KeysSeen(name, queue.name, False, window.entries()))
-    return [encode(each) for each in created + exchanges + queues + bindings + returns + seen]
+    found = created + exchanges + queues + bindings + returns + seen
+    return [encode(each) for each in [*metadata.records(), *found]]
 
 
 def rewritten(found: list[StoredDefinition]) -> list[bytes]:
@@ -98,13 +118,10 @@ def rewritten(found: list[StoredDefinition]) -> list[bytes]:
     return [encode(decode(each)) for each in found]
 
 
-def restore(
-    vhost_named: Callable[[str], VirtualHost], found: list[StoredDefinition]
-) -> SinksByNumber:
-    """Restore exchanges, queues and bindings. A virtual host exists because a definition names it,
-    so nothing that was found is left out.
+def restore(target: Restored, found: list[StoredDefinition]) -> SinksByNumber:
+    """Restore the metadata, exchanges, queues and bindings. A virtual host exists because a
+    definition names it, so nothing that was found is left out.
 
-    :param vhost_named: returns the virtual host of a name, which it creates where there is none.
     :returns: queues and delayed stores by the numbers of their journals, of which a queue has one
         for each priority; those that were deleted by a later definition are included.
     :raises UnknownFormat: if a newer program wrote any of it, naming blob and offset.
@@ -113,7 +130,10 @@ def restore(
     sinks: SinksByNumber = {}
     for stored in found:
         record = decode(stored)
-        vhost = vhost_named(record.vhost)
+        if not isinstance(record, Definition):
+            _restore_entity(target, record)
+            continue
+        vhost = target.vhost_named(record.vhost)
         try:
             _RESTORERS[type(record)](vhost, sinks, record)
         except AmqpError as error:
@@ -124,6 +144,14 @@ def restore(
         # Bindings that a deletion has left are removed before the next record is applied.
         vhost.work.run_all(vhost.time_slice)
     return sinks
+
+
+def _restore_entity(target: Restored, record: Entity | EntityDeleted) -> None:
+    target.metadata.restore(record)
+    if isinstance(record, EntityDeleted) and record.entity == kind_of(VirtualHostEntity):
+        vhost = target.vhost_deleted(*record.key)
+        if vhost is not None:
+            remove_contents(vhost)
 
 
 def _arguments_of(record: QueueDeclared | QueueArgumentsChanged) -> Arguments:

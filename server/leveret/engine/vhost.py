@@ -5,6 +5,7 @@ the host of its queues (`queues/queue_host.py`). Declaring, binding and deleting
 to refuse it, are in `lifecycle/`.
 """
 
+from leveret.engine.access.limits import NO_LIMIT
 from leveret.engine.flow.dead_letters import DeadLetters
 from leveret.engine.flow.publish import Publisher
 from leveret.engine.flow.release import release
@@ -57,6 +58,10 @@ class VirtualHost(QueueHost):
         self.delayed_dropped: dict[str, int] = {}
         """Number of messages that no queue took when their delay was over since the last report,
         which clears it, by the name of the delayed exchange."""
+        self.queues_max = NO_LIMIT
+        """Queues that it may have."""
+        self.default_queue_type = ""
+        """The type of durable queues that are declared without one; "" for the broker's own."""
         self.adopts_redeclared = False
         """Whether a queue that is declared with other arguments than before adopts them."""
         self.definition_log: DefinitionLog | None = None

@@ -35,7 +35,7 @@ class Process:
         self.media = media
         self.broker = Broker(Config())
         for name in ("a", "b"):
-            self.broker.add_vhost(name)
+            self.broker.create_vhost(name)
         self.stores: list[HostedStore] = []
         for medium, vhosts in zip(media, CARRIED, strict=True):
             take(medium)
@@ -169,7 +169,7 @@ def test_a_medium_is_taken_when_all_of_it_was_read(
     medium = process.media[0].kill()
     before = {name: medium.size(name) for name in medium.list()}
     broker = Broker(Config())
-    broker.add_vhost("a")
+    broker.create_vhost("a")
     taken: list[bool] = []
 
     def take_now() -> None:

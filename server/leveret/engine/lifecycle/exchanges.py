@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from leveret.engine.access.rights import ALL_RIGHTS, CONFIGURE, READ, WRITE, Rights
 from leveret.engine.lifecycle.attachment import attach, detach
 from leveret.engine.lifecycle.names import (
     RESERVED_PREFIX,
@@ -64,18 +65,27 @@ def check_exchange(vhost: VirtualHost, name: str) -> Exchange:
     return find_exchange(vhost, name)
 
 
-def declare_exchange(vhost: VirtualHost, declared: ExchangeDeclaration) -> Exchange:
+def declare_exchange(
+    vhost: VirtualHost, declared: ExchangeDeclaration, rights: Rights = ALL_RIGHTS
+) -> Exchange:
     """Create an exchange, or check that the one of that name is the same.
 
-    :raises AmqpError: ACCESS_REFUSED for a reserved name, PRECONDITION_FAILED for an unknown
-        type, a wrong argument, or an existing exchange that differs.
+    :param rights: of the user: to configure the exchange, and for a new one with an alternate
+        exchange to read it and to write to that.
+    :raises AmqpError: ACCESS_REFUSED for a reserved name or without the rights, PRECONDITION_FAILED
+        for an unknown type, a wrong argument, or an existing exchange that differs.
     """
     name = declared.name
     refuse_default_exchange(name)
+    rights.check_exchange(CONFIGURE, name)
     current = vhost.exchanges.get(name)
     check(declared, vhost.name)
     if current is None:
         refuse_reserved("exchange", name)
+        alternate = alternate_of(declared.arguments)
+        if alternate:
+            rights.check_exchange(READ, name)
+            rights.check_exchange(WRITE, alternate)
         vhost.memory.admit(the_exchange(vhost, name), declared.arguments)
         exchange = create(declared, vhost.name)
         vhost.exchanges[name] = exchange

@@ -3,6 +3,8 @@
 from functools import partial
 from typing import Final
 
+from leveret.engine.access.rights import ALL_RIGHTS, CONFIGURE, READ, WRITE, Rights
+from leveret.engine.lifecycle.argument_checks import DEAD_LETTER_EXCHANGE
 from leveret.engine.lifecycle.exchanges import remove_bindings
 from leveret.engine.lifecycle.names import (
     check_owner,
@@ -45,6 +47,7 @@ def declare_queue(
     connection: object,
     arguments: Arguments,
     declared_by: str = "",
+    rights: Rights = ALL_RIGHTS,
 ) -> Queue:
     """Create a queue, or check that the one of that name is the same.
 
@@ -52,17 +55,23 @@ def declare_queue(
         queue does not outlive its connection, so it is never durable.
     :param connection: the connection that declares.
     :param declared_by: the name of this connection for operators.
-    :raises AmqpError: ACCESS_REFUSED for a reserved name, RESOURCE_LOCKED for another's exclusive
-        queue, PRECONDITION_FAILED for wrong arguments or an existing queue that differs.
+    :param rights: of its user: to configure the queue, and for a new one with a dead letter
+        exchange to read it and to write to that.
+    :raises AmqpError: ACCESS_REFUSED for a reserved name or without the rights, RESOURCE_LOCKED for
+        another's exclusive queue, PRECONDITION_FAILED for wrong arguments, an existing queue that
+        differs, or one too many in the virtual host.
     """
     if name:
         refuse_reserved("queue", name)
     else:
         name = _generated(arguments)
+    rights.check_queue(CONFIGURE, name)
     what = the_queue(vhost, name)
     durable = durable and owner is None
     current = vhost.queues.get(name)
     if current is None:
+        _check_limit(vhost, name)
+        _check_dead_letter_exchange(rights, name, arguments)
         vhost.memory.admit(what, arguments)
         check_queue_arguments(what, arguments)
         if is_quorum(arguments):
@@ -77,11 +86,36 @@ def declare_queue(
         raise inequivalent(what, "auto_delete", flag(auto_delete), flag(current.auto_delete))
     adopted = ADOPTABLE if vhost.adopts_redeclared else frozenset()
     if check_equivalent(what, arguments, current.arguments, adopted):
+        _check_dead_letter_exchange(rights, name, arguments)
         check_queue_arguments(what, arguments)
         _adopt(vhost, current, arguments)
     if current.expiry is not None:
         current.expiry.renew()
     return current
+
+
+def _check_limit(vhost: VirtualHost, name: str) -> None:
+    """Check that the virtual host may have one more queue (RabbitMQ: Virtual Hosts).
+
+    :raises AmqpError: PRECONDITION_FAILED.
+    """
+    if len(vhost.queues) >= vhost.queues_max:
+        raise AmqpError(
+            ReplyCode.PRECONDITION_FAILED,
+            f"cannot declare queue '{name}': queue limit in vhost '{vhost.name}' "
+            f"({vhost.queues_max}) is reached",
+        )
+
+
+def _check_dead_letter_exchange(rights: Rights, name: str, arguments: Arguments) -> None:
+    """Check the rights that a dead letter exchange asks for.
+
+    :raises AmqpError: ACCESS_REFUSED.
+    """
+    exchange = arguments.get(DEAD_LETTER_EXCHANGE)
+    if isinstance(exchange, str):
+        rights.check_queue(READ, name)
+        rights.check_exchange(WRITE, exchange)
 
 
 def _adopt(vhost: VirtualHost, queue: Queue, arguments: Arguments) -> None:

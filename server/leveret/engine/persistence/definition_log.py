@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 
 from mypy_extensions import i64
 
-from leveret.engine.persistence.definitions import Definition, encode
+from leveret.engine.persistence.definitions import Record, encode
 from leveret_storage.store.store import Store
 
 
@@ -44,12 +44,12 @@ class DefinitionLog:
         for waiter in waiters:
             waiter.store_synced()
 
-    def write(self, record: Definition) -> None:
+    def write(self, record: Record) -> None:
         """Write a definition. The reply of the method that caused it waits for its batch."""
         self.awaited_count += 1
         self.store.define(encode(record))
         self.awaited_batch = self.store.batch
 
-    def write_unawaited(self, record: Definition) -> None:
+    def write_unawaited(self, record: Record) -> None:
         """Write a definition that no reply waits for."""
         self.store.define(encode(record))

@@ -5,7 +5,8 @@ each field that differs from its default. FORMAT.md of the storage has the rules
 fields may be added, and all kinds of all format versions; this file is the same in Python.
 
 The records have plain values: names, numbers and tables. `engine/lifecycle/records.py` makes them
-of exchanges, queues and bindings; `engine/restore.py` restores virtual hosts from them.
+of exchanges, queues and bindings; `engine/restore.py` restores virtual hosts from them. What
+belongs to the whole broker is a record of its own (`engine/metadata/entities.py`).
 """
 
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
+from leveret.engine.metadata.entities import ENTITY_KINDS, Entity, EntityDeleted
 from leveret.engine.persistence.field_values import from_extension, to_plain
 from leveret_storage.errors import Damaged, UnknownFormat, not_known
 from leveret_storage.format.entries import StoredDefinition
@@ -151,23 +153,28 @@ class MessageReturned(Definition, frozen=True, tag="message_returned"):
     """When it may be delivered again, in milliseconds since 1970; 0 is at once."""
 
 
-KINDS: Final[dict[str, type[Definition]]] = {
-    str(each.__struct_config__.tag): each
-    for each in (
-        VirtualHostCreated,
-        ExchangeDeclared,
-        ExchangeDeleted,
-        QueueDeclared,
-        QueueArgumentsChanged,
-        QueueDeleted,
-        Bound,
-        Unbound,
-        DelayedStoreCreated,
-        SortedRunBegun,
-        KeysSeen,
-        MessageReturned,
-    )
-}
+Record = Definition | Entity | EntityDeleted
+"""What a definition in the log may be."""
+
+DEFINITIONS: Final[tuple[type[Record], ...]] = (
+    *ENTITY_KINDS.values(),
+    EntityDeleted,
+    VirtualHostCreated,
+    ExchangeDeclared,
+    ExchangeDeleted,
+    QueueDeclared,
+    QueueArgumentsChanged,
+    QueueDeleted,
+    Bound,
+    Unbound,
+    DelayedStoreCreated,
+    SortedRunBegun,
+    KeysSeen,
+    MessageReturned,
+)
+
+KINDS: Final = {str(each.__struct_config__.tag): each for each in DEFINITIONS}
+"""The kinds by name."""
 
 _FIELDS: Final = {kind: {KIND, *each.__struct_fields__} for kind, each in KINDS.items()}
 
@@ -213,7 +220,7 @@ _DECODER: Final = msgspec.msgpack.Decoder(ext_hook=from_extension)
 _NATIVE_TYPES: Final = (bytes, bytearray, datetime, Decimal)
 
 
-def encode(record: Definition) -> bytes:
+def encode(record: Record) -> bytes:
     """A record in the current version."""
     if not getattr(record, "arguments", None):
         try:
@@ -224,7 +231,7 @@ def encode(record: Definition) -> bytes:
     return _ENCODER.encode(to_plain(msgspec.to_builtins(record, builtin_types=_NATIVE_TYPES)))
 
 
-def decode(stored: StoredDefinition) -> Definition:
+def decode(stored: StoredDefinition) -> Record:
     """The record that a definition is, in whatever version it was written.
 
     :raises UnknownFormat: if a newer program wrote it, naming blob and offset.
@@ -240,7 +247,7 @@ def decode(stored: StoredDefinition) -> Definition:
         ) from None
 
 
-def _decode_version_1(data: bytes) -> Definition:
+def _decode_version_1(data: bytes) -> Record:
     items = _DECODER.decode(data)
     if not isinstance(items, list) or len(items) < 2:
         raise msgspec.ValidationError("no array of a kind, a virtual host and more")
@@ -254,7 +261,7 @@ def _decode_version_1(data: bytes) -> Definition:
     return msgspec.convert({KIND: record.__struct_config__.tag, "vhost": vhost, **named}, record)
 
 
-def _decode_version_2(data: bytes) -> Definition:
+def _decode_version_2(data: bytes) -> Record:
     named = _DECODER.decode(data)
     if not isinstance(named, dict):
         raise msgspec.ValidationError("no map")
@@ -267,7 +274,7 @@ def _decode_version_2(data: bytes) -> Definition:
     return msgspec.convert(named, KINDS[kind])
 
 
-_DECODERS: Final[dict[int, Callable[[bytes], Definition]]] = {
+_DECODERS: Final[dict[int, Callable[[bytes], Record]]] = {
     1: _decode_version_1,
     2: _decode_version_2,
 }

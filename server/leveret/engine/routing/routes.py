@@ -192,6 +192,11 @@ class Router:
         sink = self._queues.get(destination.name)
         return [] if sink is None else [sink]
 
+    def is_topic(self, name: str) -> bool:
+        """Whether there is a topic exchange of that name."""
+        exchange = self.exchanges.get(name)
+        return exchange is not None and exchange.type == "topic"
+
     def _check_exchange(self, name: str) -> None:
         """Check that clients may publish to an exchange.
 

@@ -13,6 +13,7 @@ from mypy_extensions import i16, i64
 from pamqp.base import Frame
 
 from leveret.config import Config
+from leveret.engine.access.rights import WRITE
 from leveret.engine.queues.queue import Queue
 from leveret.engine.routing.routes import Route
 from leveret.engine.routing.sink import (
@@ -24,8 +25,9 @@ from leveret.engine.routing.sink import (
     Sink,
 )
 from leveret.engine.routing.walk import RouteWalk
-from leveret.engine.values.message import Message
+from leveret.engine.values.message import Message, exchange_and_key
 from leveret.engine.values.settings import NONE
+from leveret.engine.values.text import text_of
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.work import Work
 from leveret.engine.vhost import VirtualHost
@@ -110,6 +112,9 @@ class Channel:
         route = self._route
         was_long = False
         if route.generation != self._router.generation or route.raw != content.raw_route:
+            rights = self.session.rights
+            if not rights.unrestricted:
+                self._check_rights(content.raw_route)
             misses = self._router.misses
             route = self._router.route(content.raw_route, self._time_slice)
             if route.walk is not None:
@@ -119,7 +124,7 @@ class Channel:
             was_long = self._router.misses != misses
         if content.needs_check:
             reply_to = self.deliveries.reply_to
-            checked = self._property_checks.check(content.header, self.session.user, reply_to)
+            checked = self._property_checks.check(content.header, self.session.user_id, reply_to)
             now = self._clock.now
             expires_at = now + checked.ttl if checked.ttl != NONE else 0
             message = Message(route.raw, checked.header, body, content.persistent, now, expires_at)
@@ -141,6 +146,21 @@ class Channel:
         if was_long or outcome & TOOK_LONG != 0:
             return not self._time_slice.is_over_now()
         return True
+
+    def _check_rights(self, raw_route: bytes) -> None:
+        """Check the right to publish to an exchange, and to a topic exchange with this routing key.
+
+        :raises AmqpError: ACCESS_REFUSED.
+        """
+        rights, router = self.session.rights, self._router
+        if rights.may_publish(raw_route, router.generation):
+            return
+        octets, key_octets = exchange_and_key(raw_route)
+        exchange = text_of(octets)
+        rights.check_exchange(WRITE, exchange)
+        if rights.has_topics and router.is_topic(exchange):
+            rights.check_topic(WRITE, exchange, text_of(key_octets))
+        rights.published(raw_route, router.generation)
 
     def publish_again(self, route: Route, body: bytes) -> None:
         """Publish the content that is complete with this body, whose route was found meanwhile."""

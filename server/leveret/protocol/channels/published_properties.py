@@ -75,7 +75,7 @@ class CheckedProperties(NamedTuple):
     """The time to live in milliseconds, or `NONE`."""
 
 
-def check(header: bytes, user: str, reply_to: bytes) -> CheckedProperties:
+def check(header: bytes, user: str | None, reply_to: bytes) -> CheckedProperties:
     """Check the properties of a content header.
 
     :param reply_to: the name by which replies reach the channel, empty if it consumes none.
@@ -89,7 +89,7 @@ def check(header: bytes, user: str, reply_to: bytes) -> CheckedProperties:
     if not _needs_decoding(header, flags):
         return CheckedProperties(header, [], _time_to_live(header))
     properties = methods.properties(header)
-    if properties.user_id is not None and properties.user_id != user:
+    if user is not None and properties.user_id is not None and properties.user_id != user:
         raise AmqpError(
             ReplyCode.PRECONDITION_FAILED,
             f"user_id property set to '{properties.user_id}' but authenticated user was '{user}'",
@@ -113,7 +113,7 @@ class PropertyChecks:
         self._reply_to = b""
         self._checked: CheckedProperties | None = None
 
-    def check(self, header: bytes, user: str, reply_to: bytes) -> CheckedProperties:
+    def check(self, header: bytes, user: str | None, reply_to: bytes) -> CheckedProperties:
         """As the function `check`. A header that is the same object is not checked again."""
         checked = self._checked
         if checked is None or self._header is not header or self._reply_to != reply_to:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from librt.strings import BytesWriter
 from mypy_extensions import i64
 
+from leveret.engine.access.rights import Rights
 from leveret.engine.persistence.definition_log import CommitWaiter, DefinitionLog
 from leveret.engine.queues.consumer import Consumer
 from leveret.engine.queues.queue import Queue
@@ -32,6 +33,9 @@ from leveret.protocol.wire.output_parts import OutputParts, Part
 
 NO_VHOST: Final = VirtualHost("")
 """The virtual host of a connection that is not open."""
+
+NO_RIGHTS: Final = Rights("", "")
+"""The rights of a connection that is not open."""
 
 
 class ConfirmWriter(ABC):
@@ -72,7 +76,11 @@ class Session(CommitWaiter):
         """Large bodies that are to be sent, with the frames before and between them."""
         self.frame_max: i64 = FRAME_MIN_SIZE
         self.vhost = NO_VHOST
+        self.rights = NO_RIGHTS
+        """What its user may do in the virtual host."""
         self.user = ""
+        self.user_id: str | None = ""
+        """What the property `user-id` has to be where it is set; None for an impersonator."""
         self.peer = peer
         """The address of the client."""
         self.capabilities: set[str] = set()
@@ -110,9 +118,10 @@ class Session(CommitWaiter):
         self._wake = wake
         self._flush_requested = False
 
-    def enter(self, vhost: VirtualHost) -> None:
-        """Use a virtual host, and the store that carries it."""
+    def enter(self, vhost: VirtualHost, rights: Rights) -> None:
+        """Use a virtual host, with these rights, and the store that carries it."""
         self.vhost = vhost
+        self.rights = rights
         self.definition_log = vhost.definition_log
         self.store = vhost.store
 

@@ -15,6 +15,8 @@ from pamqp.base import Frame
 from pamqp.commands import Channel as ChannelMethods
 from pamqp.commands import Connection as ConnectionMethods
 
+from leveret.engine.access.accounts import IMPERSONATOR
+from leveret.engine.access.open_connections import OpenConnection
 from leveret.engine.broker import Broker
 from leveret.engine.values.field_table import describe
 from leveret.engine.values.work import Work
@@ -102,6 +104,10 @@ class Connection(FrameHandler):
         self._received_since_tick = False
         self._channels: dict[int, Channel] = {}
         self._channel_max = 0
+        self._client_id = ""
+        """`client_id` of the client properties, for topic permissions."""
+        self._opened: OpenConnection | None = None
+        """The entry among the open connections, while it is open."""
         self._last_channel: Channel | None = None
         """The channel of the last frame, which mostly is that of the next."""
         self._frame_channel: i64 = 0
@@ -315,7 +321,8 @@ class Connection(FrameHandler):
         self._expect(ConnectionState.START)
         properties = method.client_properties or {}
         self.session.capabilities = handshake.client_capabilities(properties)
-        self.name = handshake.client_name(properties)
+        self.name = handshake.client_text(properties, "connection_name")
+        self._client_id = handshake.client_text(properties, "client_id")
         self.session.follows_specification = handshake.follows_specification(
             properties, self.broker.product
         )
@@ -325,6 +332,8 @@ class Connection(FrameHandler):
             self._refuse_login(method.mechanism)
             return None
         self.session.user = login.user
+        impersonates = self.broker.accounts.has_tag(login.user, IMPERSONATOR)
+        self.session.user_id = None if impersonates else login.user
         self.move(ConnectionEvent.START_OK)
         return handshake.tune(self.broker.config.amqp)
 
@@ -353,13 +362,14 @@ class Connection(FrameHandler):
 
     def _open(self, method: Any) -> Frame | None:
         self._expect(ConnectionState.OPENING)
-        vhost = handshake.choose_vhost(self.broker, method.virtual_host, self.session.logger)
+        session, broker = self.session, self.broker
+        user = session.user
+        vhost = handshake.choose_vhost(broker, method.virtual_host, user, session.logger)
         self.move(ConnectionEvent.OPEN)
-        self.session.enter(vhost)
-        self.broker.connections_open += 1
-        self.session.logger.info(
-            "connection opened", user=self.session.user, vhost=vhost.name, name=self.name
-        )
+        session.enter(vhost, broker.rights.acquire(user, vhost.name, self._client_id))
+        self._opened = OpenConnection(user, vhost.name, session.peer, self.name, self.force_close)
+        broker.connections.add(self._opened)
+        session.logger.info("connection opened", user=user, vhost=vhost.name, name=self.name)
         return ConnectionMethods.OpenOk()
 
     def _close(self, method: Any) -> Frame | None:
@@ -395,6 +405,9 @@ class Connection(FrameHandler):
                 f"number of channels opened ({len(self._channels)}) has reached the negotiated "
                 f"channel_max ({self._channel_max})",
             )
+        if self._opened is not None:
+            handshake.check_channel_limit(self.broker, self._opened)
+            self._opened.channels += 1
         channel = Channel(self.session, number, self.broker.config)
         self._channels[number] = channel
         channel.send(ChannelMethods.OpenOk())
@@ -411,6 +424,8 @@ class Connection(FrameHandler):
 
     def _remove_channel(self, channel: Channel) -> None:
         del self._channels[channel.number]
+        if self._opened is not None:
+            self._opened.channels -= 1
         self._last_channel = None
 
     # --- errors and endings -----------------------------------------------------------------
@@ -521,9 +536,16 @@ class Connection(FrameHandler):
         release = ChannelsEnd(ending, queues, session.vhost, ended)
         if session.vhost.name:
             session.vhost = NO_VHOST
-            self.broker.connections_open -= 1
+            self._leave()
         under_way, session.work = session.work, None
         return release if under_way is None else Consecutively(under_way, release)
+
+    def _leave(self) -> None:
+        """It does not count as open any more."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            self.broker.connections.remove(opened)
+            self.broker.rights.release(self.session.rights)
 
     def held_memory(self, unsent_bytes: int) -> HeldMemory:
         """What it holds; `unsent_bytes` is what the transport has of its output."""

@@ -11,7 +11,10 @@ from pamqp.commands import Connection as ConnectionMethods
 from pamqp.common import FieldTable
 
 from leveret.config import Amqp
+from leveret.engine.access.limits import MAX_CHANNELS, MAX_CONNECTIONS, NO_LIMIT, limit
+from leveret.engine.access.open_connections import OpenConnection
 from leveret.engine.broker import Broker
+from leveret.engine.metadata.entities import User, VirtualHostEntity
 from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError, ReplyCode
 from leveret.limits import FRAME_MIN_SIZE
@@ -65,10 +68,10 @@ def client_capabilities(properties: FieldTable) -> set[str]:
     return {name for name, value in capabilities.items() if value is True}
 
 
-def client_name(properties: FieldTable) -> str:
-    """`connection_name` of the client properties, or an empty string."""
-    name = properties.get("connection_name")
-    return name if isinstance(name, str) else ""
+def client_text(properties: FieldTable, name: str) -> str:
+    """A text among the client properties, or an empty one."""
+    value = properties.get(name)
+    return value if isinstance(value, str) else ""
 
 
 def follows_specification(properties: FieldTable, product: str) -> bool:
@@ -141,21 +144,62 @@ def _check_upper_limit(name: str, value: int, most: int) -> None:
         )
 
 
-def choose_vhost(broker: Broker, name: str, logger: Any) -> VirtualHost:
+def choose_vhost(broker: Broker, name: str, user: str, logger: Any) -> VirtualHost:
     """The virtual host of connection.open.
 
     :param logger: the connection's, which is told what there is instead of an unknown one.
-    :raises AmqpError: NOT_ALLOWED if there is none of that name, or if as many connections are open
-        as may be.
+    :raises AmqpError: NOT_ALLOWED if there is none of that name, if the user has no access to it,
+        or if as many connections are open as may be.
     """
     vhost = broker.vhosts.get(name)
     if vhost is None:
         logger.debug("unknown virtual host", vhost=name, there_are=list(broker.vhosts))
         raise AmqpError(ReplyCode.NOT_ALLOWED, f"vhost {name} not found")
+    if not broker.rights.has_access(user, name):
+        raise AmqpError(
+            ReplyCode.NOT_ALLOWED, f"access to vhost '{name}' refused for user '{user}'"
+        )
+    _check_connection_limits(broker, name, user)
+    return vhost
+
+
+def _check_connection_limits(broker: Broker, vhost: str, user: str) -> None:
+    """Check the limits of the broker, the virtual host and the user for one more connection.
+
+    :raises AmqpError: NOT_ALLOWED.
+    """
+    connections = broker.connections
     most = broker.config.amqp.max_connections
-    if broker.connections_open >= most:
+    if len(connections) >= most:
         raise AmqpError(
             ReplyCode.NOT_ALLOWED,
             f"connection refused: node connection limit ({most}) is reached",
         )
-    return vhost
+    in_vhost = limit(broker.metadata.get(VirtualHostEntity, vhost), MAX_CONNECTIONS)
+    if connections.count_in_vhost(vhost) >= in_vhost:
+        raise AmqpError(
+            ReplyCode.NOT_ALLOWED,
+            f"access to vhost '{vhost}' refused for user '{user}': "
+            f"connection limit ({in_vhost}) is reached",
+        )
+    of_user = limit(broker.metadata.get(User, user), MAX_CONNECTIONS)
+    if connections.count_of_user(user) >= of_user:
+        raise AmqpError(
+            ReplyCode.NOT_ALLOWED,
+            f"connection refused for user '{user}': user connection limit ({of_user}) is reached",
+        )
+
+
+def check_channel_limit(broker: Broker, connection: OpenConnection) -> None:
+    """Check the limit of the user for one more channel.
+
+    :raises AmqpError: NOT_ALLOWED.
+    """
+    user = connection.user
+    most = limit(broker.metadata.get(User, user), MAX_CHANNELS)
+    if most != NO_LIMIT and broker.connections.channels_of_user(user) >= most:
+        raise AmqpError(
+            ReplyCode.NOT_ALLOWED,
+            f"number of channels opened for user '{user}' has reached the maximum allowed user "
+            f"limit of ({most})",
+        )

@@ -6,6 +6,7 @@ from typing import Any, Final, cast
 from pamqp.base import Frame
 from pamqp.commands import Basic
 
+from leveret.engine.access.rights import READ
 from leveret.engine.lifecycle.names import find_queue, generated, the_queue
 from leveret.engine.lifecycle.queue_arguments import CONSUMER_ARGUMENTS, check_arguments
 from leveret.engine.lifecycle.queues import check_may_consume, check_may_get
@@ -71,6 +72,7 @@ def _make_consumer(channel: Channel, method: Basic.Consume, tag: str) -> Channel
         return direct_reply_to.make_consumer(
             tag, vhost, channel.deliveries, no_ack=method.no_ack, arguments=arguments
         )
+    channel.session.rights.check_queue(READ, name)
     queue = find_queue(vhost, name, channel.session)
     check_arguments(the_queue(vhost, queue.name), arguments, CONSUMER_ARGUMENTS)
     check_may_consume(vhost, queue, method.exclusive)
@@ -112,7 +114,9 @@ def cancel(channel: Channel, method: Basic.Cancel) -> None:
 
 def get(channel: Channel, method: Basic.Get) -> Frame | None:
     """basic.get: one message, regardless of the prefetch."""
-    queue = find_queue(channel.vhost, queue_name(channel, method.queue), channel.session)
+    name = queue_name(channel, method.queue)
+    channel.session.rights.check_queue(READ, name)
+    queue = find_queue(channel.vhost, name, channel.session)
     check_may_get(channel.vhost, queue)
     if queue.expiry is not None:
         queue.expiry.renew()

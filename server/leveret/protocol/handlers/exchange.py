@@ -6,8 +6,9 @@ from typing import Any, Final
 from pamqp.base import Frame
 from pamqp.commands import Exchange
 
+from leveret.engine.access.rights import CONFIGURE, READ, WRITE
 from leveret.engine.lifecycle import bindings, exchanges
-from leveret.engine.lifecycle.names import clean
+from leveret.engine.lifecycle.names import clean, refuse_default_exchange
 from leveret.engine.routing.exchanges.base import ExchangeDeclaration
 from leveret.protocol.channels.channel import Channel
 
@@ -28,25 +29,43 @@ def declare(channel: Channel, method: Exchange.Declare) -> Frame:
                 internal=method.internal,
                 arguments=method.arguments or {},
             ),
+            channel.session.rights,
         )
     if exchange.durable:
         channel.hold_until_defined()
     return Exchange.DeclareOk()
 
 
+def check_source(channel: Channel, exchange: str, routing_key: str) -> None:
+    """Check the right to bind to an exchange, and of a topic exchange with this routing key.
+
+    :raises AmqpError: ACCESS_REFUSED.
+    """
+    rights = channel.session.rights
+    rights.check_exchange(READ, exchange)
+    if rights.has_topics and channel.vhost.router.is_topic(exchange):
+        rights.check_topic(READ, exchange, routing_key)
+
+
 def delete(channel: Channel, method: Exchange.Delete) -> Frame:
     """exchange.delete."""
-    exchanges.delete_exchange(channel.vhost, clean(method.exchange), if_unused=method.if_unused)
+    name = clean(method.exchange)
+    refuse_default_exchange(name)
+    channel.session.rights.check_exchange(CONFIGURE, name)
+    exchanges.delete_exchange(channel.vhost, name, if_unused=method.if_unused)
     channel.hold_until_defined()
     return Exchange.DeleteOk()
 
 
 def bind(channel: Channel, method: Exchange.Bind) -> Frame:
     """exchange.bind."""
+    destination, source = clean(method.destination), clean(method.source)
+    channel.session.rights.check_exchange(WRITE, destination)
+    check_source(channel, source, method.routing_key)
     durable = bindings.bind_exchange(
         channel.vhost,
-        clean(method.destination),
-        clean(method.source),
+        destination,
+        source,
         method.routing_key,
         method.arguments or {},
     )
@@ -57,10 +76,13 @@ def bind(channel: Channel, method: Exchange.Bind) -> Frame:
 
 def unbind(channel: Channel, method: Exchange.Unbind) -> Frame:
     """exchange.unbind."""
+    destination, source = clean(method.destination), clean(method.source)
+    channel.session.rights.check_exchange(WRITE, destination)
+    check_source(channel, source, method.routing_key)
     bindings.unbind_exchange(
         channel.vhost,
-        clean(method.destination),
-        clean(method.source),
+        destination,
+        source,
         method.routing_key,
         method.arguments or {},
     )

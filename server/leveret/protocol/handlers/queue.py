@@ -7,7 +7,9 @@ from typing import Any, Final, cast
 from pamqp.base import Frame
 from pamqp.commands import Queue
 
+from leveret.engine.access.rights import CONFIGURE, READ, WRITE
 from leveret.engine.lifecycle import bindings, queues
+from leveret.engine.lifecycle.argument_checks import QUEUE_TYPE
 from leveret.engine.lifecycle.names import clean, find_queue, no_queue
 from leveret.engine.lifecycle.queue_arguments import is_quorum
 from leveret.engine.queues.dropped_messages import Purge
@@ -19,6 +21,7 @@ from leveret.errors import AmqpError, ReplyCode
 from leveret.protocol.channels import direct_reply_to
 from leveret.protocol.channels.channel import Channel
 from leveret.protocol.channels.session import Session
+from leveret.protocol.handlers.exchange import check_source
 from leveret.protocol.wire.methods import QueueDeclareOk
 
 
@@ -44,7 +47,7 @@ def declare(channel: Channel, method: Queue.Declare) -> Frame:
         if queue.expiry is not None:
             queue.expiry.renew()
     else:
-        arguments = cast("Arguments", method.arguments)
+        arguments = _with_default_type(channel.vhost, method)
         is_new = name not in channel.vhost.queues
         try:
             queue = queues.declare_queue(
@@ -56,6 +59,7 @@ def declare(channel: Channel, method: Queue.Declare) -> Frame:
                 connection=session,
                 arguments=arguments,
                 declared_by=session.client_label,
+                rights=session.rights,
             )
         except AmqpError as error:
             if error.code == ReplyCode.PRECONDITION_FAILED and not is_new:
@@ -73,6 +77,19 @@ def declare(channel: Channel, method: Queue.Declare) -> Frame:
         message_count=int(queue.message_count()),
         consumer_count=queue.consumer_count,
     )
+
+
+def _with_default_type(vhost: VirtualHost, method: Queue.Declare) -> Arguments:
+    """The arguments of a declaration, with the default queue type of the virtual host for a queue
+    that may have any type (RabbitMQ: Virtual Hosts, Default Queue Type)."""
+    arguments = cast("Arguments", method.arguments)
+    default = vhost.default_queue_type
+    if not default or QUEUE_TYPE in arguments:
+        return arguments
+    if not method.durable or method.exclusive or method.auto_delete:
+        return arguments
+    types = {**arguments.types, QUEUE_TYPE: "longstr"}
+    return Arguments({**arguments, QUEUE_TYPE: default}, types)
 
 
 def _log_different_declaration(session: Session, vhost: VirtualHost, name: str, text: str) -> None:
@@ -98,11 +115,15 @@ def _declare_reply_name(channel: Channel, name: str) -> Frame:
 
 def bind(channel: Channel, method: Queue.Bind) -> Frame:
     """queue.bind."""
+    queue, exchange = queue_name(channel, method.queue), clean(method.exchange)
+    routing_key = _routing_key(channel, method.queue, method.routing_key)
+    channel.session.rights.check_queue(WRITE, queue)
+    check_source(channel, exchange, routing_key)
     durable = bindings.bind_queue(
         channel.vhost,
-        queue_name(channel, method.queue),
-        clean(method.exchange),
-        _routing_key(channel, method.queue, method.routing_key),
+        queue,
+        exchange,
+        routing_key,
         method.arguments or {},
         channel.session,
     )
@@ -113,11 +134,15 @@ def bind(channel: Channel, method: Queue.Bind) -> Frame:
 
 def unbind(channel: Channel, method: Queue.Unbind) -> Frame:
     """queue.unbind."""
+    queue, exchange = queue_name(channel, method.queue), clean(method.exchange)
+    routing_key = _routing_key(channel, method.queue, method.routing_key)
+    channel.session.rights.check_queue(WRITE, queue)
+    check_source(channel, exchange, routing_key)
     bindings.unbind_queue(
         channel.vhost,
-        queue_name(channel, method.queue),
-        clean(method.exchange),
-        _routing_key(channel, method.queue, method.routing_key),
+        queue,
+        exchange,
+        routing_key,
         method.arguments or {},
         channel.session,
     )
@@ -134,6 +159,7 @@ def _routing_key(channel: Channel, queue: str, routing_key: str) -> str:
 def purge(channel: Channel, method: Queue.Purge) -> None:
     """queue.purge: drop the ready messages; unacknowledged ones stay."""
     name = queue_name(channel, method.queue)
+    channel.session.rights.check_queue(READ, name)
     queue = find_queue(channel.vhost, name, channel.session)
     channel.session.begin(_PurgeReply(channel, queue.purge(), bool(method.nowait)))
 
@@ -158,6 +184,7 @@ class _PurgeReply(Work):
 def delete(channel: Channel, method: Queue.Delete) -> None:
     """queue.delete: the reply is sent before consumers on the channel are cancelled."""
     name = queue_name(channel, method.queue)
+    channel.session.rights.check_queue(CONFIGURE, name)
     queue = queues.find_deletable(
         channel.vhost,
         name,

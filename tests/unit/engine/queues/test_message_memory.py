@@ -4,6 +4,7 @@ import pytest
 import structlog
 from pamqp.commands import Basic
 
+from leveret.engine.access.rights import ALL_RIGHTS
 from leveret.engine.lifecycle.bindings import bind_queue
 from leveret.engine.lifecycle.queues import remove_queue
 from leveret.engine.queues.message_memory import SHARE_DIVISOR, SHORTAGE_PREFETCH
@@ -138,7 +139,7 @@ class Held:
         self.run.queue("dead")
         self.queue = self.run.queue("q0", arguments=values, durable=durable)
         self.session = Session(lambda: None, structlog.get_logger())
-        self.session.enter(self.run.vhost)
+        self.session.enter(self.run.vhost, ALL_RIGHTS)
         self.deliveries = Deliveries(self.session, 1)
         self.settlement = Settlement(self.deliveries, Transaction())
         self.consumer = ChannelConsumer(

@@ -1,0 +1,63 @@
+"""Regular expressions of operators, for names that clients choose (RabbitMQ: Access Control).
+
+They are written for Erlang's `re`, with lookahead and the like, which no engine of linear time has.
+So a match is bounded by time: a pattern that takes longer for a name does not match it.
+"""
+
+from typing import Final
+
+import regex
+
+from leveret.logging import get_logger
+
+MATCH_TIMEOUT_S: Final = 0.005
+"""Seconds for one match: a thousand times what a pattern without nested repetition takes for a name
+of 255 bytes."""
+
+PATTERN_CHARACTERS_MAX: Final = 4096
+
+logger = get_logger()
+
+
+class PatternError(ValueError):
+    """A text that is no regular expression; the message says why, in a few words."""
+
+
+class Pattern:
+    """A compiled pattern. It matches a name if it is found anywhere in it."""
+
+    def __init__(self, text: str) -> None:
+        """:raises PatternError: if the text is no regular expression, or too long."""
+        if len(text) > PATTERN_CHARACTERS_MAX:
+            raise PatternError(f"longer than {PATTERN_CHARACTERS_MAX} characters")
+        self.text = text
+        self._slow = False
+        try:
+            self._compiled = regex.compile(text)
+        except (regex.error, RecursionError, OverflowError) as error:
+            raise PatternError(str(error)) from None
+
+    def matches(self, name: str) -> bool:
+        """Whether the pattern is found in a name within `MATCH_TIMEOUT_S`."""
+        try:
+            return self._compiled.search(name, timeout=MATCH_TIMEOUT_S) is not None
+        except TimeoutError:
+            if not self._slow:
+                self._slow = True
+                logger.warning(
+                    "a regular expression takes too long, and does not match", pattern=self.text
+                )
+            return False
+
+
+def permission_pattern(text: str) -> Pattern:
+    """The pattern of a permission, where an empty one matches no name.
+
+    :raises PatternError: as `Pattern`.
+    """
+    return Pattern(text or "^$")
+
+
+def quote(text: str) -> str:
+    """A pattern that matches this text only."""
+    return str(regex.escape(text, special_only=True))

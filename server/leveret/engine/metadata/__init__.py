@@ -1,0 +1,1 @@
+"""What belongs to the whole broker: virtual hosts, users, permissions, policies, parameters."""
