@@ -50,6 +50,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "restore",
         "hosted_store",
         "broker",
+        "administration",
     ),
     "leveret.protocol": (
         "states wire",

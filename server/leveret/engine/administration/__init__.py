@@ -1,0 +1,1 @@
+"""What operators change, whichever interface they use: checked, applied, and logged."""

@@ -1,0 +1,59 @@
+"""An operator at work: changes the metadata, and writes the audit log.
+
+The functions beside this file check what is asked for and call it. Every change is one event of the
+log: who, from where, what. No secret is among the values.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from leveret.engine.metadata.entities import KIND, Entity, kind_of
+from leveret.engine.metadata.metadata import Metadata
+from leveret.logging import get_logger
+
+SECRETS: Final = ("password_hash",)
+"""Fields that are not logged."""
+
+logger = get_logger()
+
+
+class Refused(Exception):
+    """What is asked for is wrong, or not allowed; the text is one line for the operator."""
+
+
+class NotFound(Refused):
+    """What is asked for does not exist."""
+
+
+class Operator:
+    """Who changes something, and from where."""
+
+    def __init__(self, metadata: Metadata, name: str, origin: str) -> None:
+        """
+        :param name: of the user, or of the system's user at the control socket.
+        :param origin: the address, or what stands for one.
+        """
+        self.metadata = metadata
+        self.name = name
+        self.origin = origin
+
+    def put(self, entity: Entity) -> None:
+        """Add or replace an entity that was checked."""
+        if self.metadata.get(type(entity), *entity.key) == entity:
+            return
+        self.metadata.put(entity)
+        fields: dict[str, Any] = msgspec.to_builtins(entity)
+        self.log(f"{fields.pop(KIND)} set", fields)
+
+    def delete(self, kind: type[Entity], *key: str) -> bool:
+        """Delete an entity; whether there was one."""
+        if not self.metadata.delete(kind, *key):
+            return False
+        self.log(f"{kind_of(kind)} deleted", {"key": list(key)})
+        return True
+
+    def log(self, what: str, fields: dict[str, Any]) -> None:
+        """Write an event of the audit log."""
+        values = {name: value for name, value in fields.items() if name not in SECRETS}
+        logger.info("audit", who=self.name, origin=self.origin, what=what, **values)
