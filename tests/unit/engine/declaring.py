@@ -6,12 +6,12 @@ from leveret.engine.values.arguments import Arguments
 from leveret.engine.vhost import VirtualHost
 
 
-def declare_plain_queue(vhost: VirtualHost, name: str) -> Queue:
-    """A transient queue without arguments."""
+def declare_plain_queue(vhost: VirtualHost, name: str, *, durable: bool = False) -> Queue:
+    """A queue without arguments."""
     return declare_queue(
         vhost,
         name,
-        durable=False,
+        durable=durable,
         auto_delete=False,
         owner=None,
         connection=None,
