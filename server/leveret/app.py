@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 import sys
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import uvloop
@@ -21,6 +22,8 @@ from leveret.datadir.open import Storage, StorageRefused, warn_of_unused_data
 from leveret.engine.broker import Broker
 from leveret.limits import UNOPENED_CONNECTIONS_MAX
 from leveret.logging import configure_logging, get_logger
+from leveret.management.control_socket import ControlSocket
+from leveret.management.service import Management
 from leveret.memory import retain_freed_memory
 from leveret.net.server import AmqpServer
 from leveret.net.wall_clock import now_ms
@@ -94,8 +97,10 @@ async def _serve(config: Config, salvage: bool, sockets_max: int) -> None:
         if storage is not None:
             storage.close()
         raise StartError(f"amqp.listen: {error.strerror or error}") from None
+    control = None
     if storage is not None:
         storage.after_results = server.run_requested
+        control = _open_control_socket(broker, storage)
     listeners = " ".join(f"amqp={address}" for address in addresses)
     where = "memory" if storage is None else storage.directory
     sys.stderr.write(f"leveret ready {listeners} storage={where}\n")
@@ -104,6 +109,8 @@ async def _serve(config: Config, salvage: bool, sockets_max: int) -> None:
     reason = await stop
     notify("STOPPING=1")
     logger.info("stopping", reason=reason)
+    if control is not None:
+        await control.stop()
     if storage is not None and storage.failed:
         await server.stop(STORAGE_FAILED_REASON, synced=False)
     else:
@@ -137,6 +144,17 @@ def _open_storage(
         return Storage(config, broker, failed, salvage=salvage)
     except StorageRefused as error:
         raise StartError(str(error)) from None
+
+
+def _open_control_socket(broker: Broker, storage: Storage) -> ControlSocket | None:
+    """The control socket of a data directory, if it can be made."""
+    control = ControlSocket(Management(broker), Path(storage.directory))
+    try:
+        control.start()
+    except OSError as error:
+        logger.warning("no control socket: commands cannot reach this broker", reason=str(error))
+        return None
+    return control
 
 
 def _stop_at_signals() -> asyncio.Future[str]:

@@ -1,0 +1,84 @@
+"""Requests of the command line to a running broker, over its control socket."""
+
+import http.client
+import socket
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+import msgspec
+
+from leveret.control_address import socket_address
+
+TIMEOUT_S: Final = 60.0
+
+
+class NoBroker(Exception):
+    """No broker runs on the data directory; the text is one line for the operator."""
+
+
+class RequestFailed(Exception):
+    """The broker refused; the text is its reason."""
+
+
+class _Connection(http.client.HTTPConnection):
+    """A connection to the control socket of a data directory."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__("localhost", timeout=TIMEOUT_S)
+        self._directory = directory
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        with socket_address(self._directory) as address:
+            self.sock.connect(address)
+
+
+class Client:
+    """Asks one broker. Path segments are given as they are, and quoted here."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def get(self, *segments: str) -> Any:
+        """What a resource is.
+
+        :raises NoBroker: if none answers.
+        :raises RequestFailed: if it refuses.
+        """
+        return self._request("GET", segments)
+
+    def put(self, *segments: str, body: object = None) -> Any:
+        """Set a resource; raises as `get`."""
+        return self._request("PUT", segments, body)
+
+    def post(self, *segments: str, body: object = None) -> Any:
+        """Have something done; raises as `get`."""
+        return self._request("POST", segments, body)
+
+    def delete(self, *segments: str) -> Any:
+        """Delete a resource; raises as `get`."""
+        return self._request("DELETE", segments)
+
+    def _request(self, method: str, segments: tuple[str, ...], body: object = None) -> Any:
+        path = "/api/" + "/".join(
+            quote(each, safe="", errors="surrogateescape") for each in segments
+        )
+        connection = _Connection(self._directory)
+        data = b"" if body is None else msgspec.json.encode(body)
+        try:
+            connection.request(method, path, data, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            answer = response.read()
+        except FileNotFoundError:
+            raise NoBroker(f"no broker runs on {self._directory}") from None
+        except (OSError, http.client.HTTPException) as error:
+            raise NoBroker(f"the broker on {self._directory} does not answer: {error}") from None
+        finally:
+            connection.close()
+        decoded = msgspec.json.decode(answer) if answer else None
+        if response.status >= 400:
+            reason = decoded.get("reason") if isinstance(decoded, dict) else response.reason
+            raise RequestFailed(str(reason))
+        return decoded

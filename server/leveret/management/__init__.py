@@ -1,0 +1,1 @@
+"""The HTTP API of RabbitMQ, over a local socket without a login."""

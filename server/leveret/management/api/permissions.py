@@ -1,0 +1,133 @@
+"""Permissions and topic permissions (RabbitMQ: HTTP API Reference, /api/permissions)."""
+
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from leveret.engine.administration import users
+from leveret.engine.administration.operator import NotFound
+from leveret.engine.administration.virtual_hosts import find_vhost
+from leveret.engine.metadata.entities import Permission, TopicPermission
+from leveret.engine.metadata.metadata import Metadata
+from leveret.management.http import body, changed, json, management, operator, route, segment
+
+
+class PermissionBody(msgspec.Struct):
+    """A permission, as PUT takes it."""
+
+    configure: str
+    write: str
+    read: str
+
+
+class TopicPermissionBody(msgspec.Struct):
+    """A topic permission, as PUT takes it."""
+
+    exchange: str
+    write: str
+    read: str
+
+
+def as_json(permission: Permission | TopicPermission) -> dict[str, Any]:
+    """A permission as RabbitMQ shows it."""
+    shown: dict[str, Any] = msgspec.structs.asdict(permission)
+    return shown
+
+
+def of_user(metadata: Metadata, user: str) -> list[dict[str, Any]]:
+    """The permissions of a user."""
+    return [as_json(each) for each in metadata.all(Permission).values() if each.user == user]
+
+
+def topics_of_user(metadata: Metadata, user: str) -> list[dict[str, Any]]:
+    """The topic permissions of a user."""
+    return [as_json(each) for each in metadata.all(TopicPermission).values() if each.user == user]
+
+
+async def get_permissions(request: Request) -> Response:
+    found = management(request).metadata.all(Permission).values()
+    return json([as_json(each) for each in found])
+
+
+async def get_permissions_in_vhost(request: Request) -> Response:
+    vhost = find_vhost(operator(request), segment(request, "vhost")).name
+    found = management(request).metadata.all(Permission).values()
+    return json([as_json(each) for each in found if each.vhost == vhost])
+
+
+async def get_permission(request: Request) -> Response:
+    user, vhost = segment(request, "user"), segment(request, "vhost")
+    permission = management(request).metadata.get(Permission, user, vhost)
+    if permission is None:
+        raise NotFound(f"user '{user}' has no access to virtual host '{vhost}'")
+    return json(as_json(permission))
+
+
+async def put_permission(request: Request) -> Response:
+    by, user, vhost = operator(request), segment(request, "user"), segment(request, "vhost")
+    given = await body(request, PermissionBody)
+    created = by.metadata.get(Permission, user, vhost) is None
+    users.set_permission(by, user, vhost, given.configure, given.write, given.read)
+    return await changed(request, created=created)
+
+
+async def delete_permission(request: Request) -> Response:
+    users.clear_permission(operator(request), segment(request, "user"), segment(request, "vhost"))
+    return await changed(request)
+
+
+async def get_topic_permissions(request: Request) -> Response:
+    found = management(request).metadata.all(TopicPermission).values()
+    return json([as_json(each) for each in found])
+
+
+async def get_topic_permissions_in_vhost(request: Request) -> Response:
+    vhost = find_vhost(operator(request), segment(request, "vhost")).name
+    found = management(request).metadata.all(TopicPermission).values()
+    return json([as_json(each) for each in found if each.vhost == vhost])
+
+
+async def get_topic_permissions_of_user(request: Request) -> Response:
+    user, vhost = segment(request, "user"), segment(request, "vhost")
+    found = management(request).metadata.all(TopicPermission).values()
+    shown = [as_json(each) for each in found if (each.user, each.vhost) == (user, vhost)]
+    if not shown:
+        raise NotFound(f"user '{user}' has no topic permissions in virtual host '{vhost}'")
+    return json(shown)
+
+
+async def put_topic_permission(request: Request) -> Response:
+    by, user, vhost = operator(request), segment(request, "user"), segment(request, "vhost")
+    given = await body(request, TopicPermissionBody)
+    created = by.metadata.get(TopicPermission, user, vhost, given.exchange) is None
+    users.set_topic_permission(by, user, vhost, given.exchange, given.write, given.read)
+    return await changed(request, created=created)
+
+
+async def delete_topic_permissions(request: Request) -> Response:
+    users.clear_topic_permissions(
+        operator(request), segment(request, "user"), segment(request, "vhost")
+    )
+    return await changed(request)
+
+
+ROUTES: Final = (
+    route("/api/permissions", GET=get_permissions),
+    route("/api/vhosts/{vhost}/permissions", GET=get_permissions_in_vhost),
+    route(
+        "/api/permissions/{vhost}/{user}",
+        GET=get_permission,
+        PUT=put_permission,
+        DELETE=delete_permission,
+    ),
+    route("/api/topic-permissions", GET=get_topic_permissions),
+    route("/api/vhosts/{vhost}/topic-permissions", GET=get_topic_permissions_in_vhost),
+    route(
+        "/api/topic-permissions/{vhost}/{user}",
+        GET=get_topic_permissions_of_user,
+        PUT=put_topic_permission,
+        DELETE=delete_topic_permissions,
+    ),
+)

@@ -1,0 +1,155 @@
+"""Users and their limits (RabbitMQ: HTTP API Reference, /api/users and /api/user-limits)."""
+
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from leveret.engine.access.passwords import SHA256
+from leveret.engine.administration import users
+from leveret.engine.metadata.entities import User
+from leveret.management.api.permissions import of_user, topics_of_user
+from leveret.management.http import (
+    BadRequest,
+    body,
+    changed,
+    json,
+    management,
+    operator,
+    route,
+    segment,
+)
+
+
+class UserBody(msgspec.Struct):
+    """A user, as PUT takes it: with a password, its hash, or neither."""
+
+    tags: str | list[str] | None = None
+    password: str | None = None
+    password_hash: str | None = None
+    hashing_algorithm: str = SHA256
+
+
+class BulkDelete(msgspec.Struct):
+    """The users to be deleted."""
+
+    users: list[str]
+
+
+class LimitBody(msgspec.Struct):
+    """The value of a limit."""
+
+    value: int
+
+
+def as_json(user: User) -> dict[str, Any]:
+    """A user as RabbitMQ shows it."""
+    return {
+        "name": user.name,
+        "password_hash": user.password_hash,
+        "hashing_algorithm": user.hashing_algorithm,
+        "tags": list(user.tags),
+        "limits": user.limits,
+    }
+
+
+def tags_of(tags: str | list[str]) -> tuple[str, ...]:
+    """Tags as a list, or as one text with commas between."""
+    given = tags.split(",") if isinstance(tags, str) else tags
+    return tuple(tag.strip() for tag in given if tag.strip())
+
+
+async def get_users(request: Request) -> Response:
+    return json([as_json(user) for user in management(request).metadata.all(User).values()])
+
+
+async def get_users_without_permissions(request: Request) -> Response:
+    metadata = management(request).metadata
+    return json(
+        [as_json(user) for user in metadata.all(User).values() if not of_user(metadata, user.name)]
+    )
+
+
+async def get_user(request: Request) -> Response:
+    return json(as_json(users.find_user(operator(request), segment(request, "name"))))
+
+
+async def put_user(request: Request) -> Response:
+    name, by = segment(request, "name"), operator(request)
+    given = await body(request, UserBody)
+    if given.tags is None:
+        raise BadRequest("tags are missing: a list, or a text with commas between")
+    password_hash, algorithm = given.password_hash, given.hashing_algorithm
+    if given.password is not None:
+        password_hash, algorithm = users.hashed(given.password)
+    created = by.metadata.get(User, name) is None
+    users.put_user(
+        by,
+        name,
+        password_hash=password_hash or "",
+        hashing_algorithm=algorithm,
+        tags=tags_of(given.tags),
+    )
+    return await changed(request, created=created)
+
+
+async def delete_user(request: Request) -> Response:
+    users.delete_user(operator(request), segment(request, "name"))
+    return await changed(request)
+
+
+async def delete_users(request: Request) -> Response:
+    given = await body(request, BulkDelete)
+    by = operator(request)
+    for name in given.users:
+        users.find_user(by, name)
+    for name in given.users:
+        users.delete_user(by, name)
+    return await changed(request)
+
+
+async def get_permissions(request: Request) -> Response:
+    name = users.find_user(operator(request), segment(request, "name")).name
+    return json(of_user(management(request).metadata, name))
+
+
+async def get_topic_permissions(request: Request) -> Response:
+    name = users.find_user(operator(request), segment(request, "name")).name
+    return json(topics_of_user(management(request).metadata, name))
+
+
+async def get_limits(request: Request) -> Response:
+    found = management(request).metadata.all(User).values()
+    return json([{"user": user.name, "value": user.limits} for user in found if user.limits])
+
+
+async def get_limits_of_user(request: Request) -> Response:
+    user = users.find_user(operator(request), segment(request, "name"))
+    return json([{"user": user.name, "value": user.limits}] if user.limits else [])
+
+
+async def put_limit(request: Request) -> Response:
+    given = await body(request, LimitBody)
+    limits = {segment(request, "limit"): given.value}
+    users.set_limits(operator(request), segment(request, "name"), limits)
+    return await changed(request)
+
+
+async def delete_limit(request: Request) -> Response:
+    limits = (segment(request, "limit"),)
+    users.clear_limits(operator(request), segment(request, "name"), limits)
+    return await changed(request)
+
+
+ROUTES: Final = (
+    route("/api/users", GET=get_users),
+    route("/api/users/without-permissions", GET=get_users_without_permissions),
+    route("/api/users/bulk-delete", POST=delete_users),
+    route("/api/users/{name}", GET=get_user, PUT=put_user, DELETE=delete_user),
+    route("/api/users/{name}/permissions", GET=get_permissions),
+    route("/api/users/{name}/topic-permissions", GET=get_topic_permissions),
+    route("/api/user-limits", GET=get_limits),
+    route("/api/user-limits/{name}", GET=get_limits_of_user),
+    route("/api/user-limits/{name}/{limit}", PUT=put_limit, DELETE=delete_limit),
+)
