@@ -7,6 +7,7 @@ imports what it needs when it runs, because scripts call `ping` and `--version` 
 
 import os
 import platform
+from importlib import import_module
 from typing import Final, NoReturn
 
 import click
@@ -29,7 +30,32 @@ def _print_version(context: click.Context, _parameter: click.Parameter, requeste
     context.exit()
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+BROKER_COMMANDS: Final = {
+    "list": ("leveret.commands.listing", "list_command"),
+    "permission": ("leveret.commands.vhosts", "permission_group"),
+    "user": ("leveret.commands.users", "user_group"),
+    "vhost": ("leveret.commands.vhosts", "vhost_group"),
+}
+"""The commands that talk to a running broker: module, and name there."""
+
+
+class _Commands(click.Group):
+    """The commands, of which those that talk to a broker are imported when they run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *BROKER_COMMANDS])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in BROKER_COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        module, name = BROKER_COMMANDS[cmd_name]
+        command = getattr(import_module(module), name)
+        if not isinstance(command, click.Command):
+            raise TypeError(command)
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--version",
     is_flag=True,

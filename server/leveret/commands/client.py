@@ -21,6 +21,10 @@ class RequestFailed(Exception):
     """The broker refused; the text is its reason."""
 
 
+class NotThere(RequestFailed):
+    """There is no such resource."""
+
+
 class _Connection(http.client.HTTPConnection):
     """A connection to the control socket of a data directory."""
 
@@ -48,6 +52,13 @@ class Client:
         :raises RequestFailed: if it refuses.
         """
         return self._request("GET", segments)
+
+    def find(self, *segments: str) -> Any:
+        """What a resource is, or None if there is none; raises as `get`."""
+        try:
+            return self.get(*segments)
+        except NotThere:
+            return None
 
     def put(self, *segments: str, body: object = None) -> Any:
         """Set a resource; raises as `get`."""
@@ -80,5 +91,6 @@ class Client:
         decoded = msgspec.json.decode(answer) if answer else None
         if response.status >= 400:
             reason = decoded.get("reason") if isinstance(decoded, dict) else response.reason
-            raise RequestFailed(str(reason))
+            not_there = response.status == http.HTTPStatus.NOT_FOUND
+            raise NotThere(reason) if not_there else RequestFailed(reason)
         return decoded

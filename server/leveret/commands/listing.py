@@ -1,0 +1,50 @@
+"""`leveret list`: what there is."""
+
+from typing import Final, NamedTuple
+
+import click
+
+from leveret.commands.client import Client
+from leveret.commands.context import EXIT_WRONG_USE, fail, show, with_broker
+from leveret.commands.table import text, value
+
+
+class Listing(NamedTuple):
+    """A kind of objects that can be listed."""
+
+    path: str
+    columns: tuple[str, ...]
+    """Those that are shown if none are named."""
+
+
+LISTINGS: Final = {
+    "users": Listing("users", ("name", "tags", "limits")),
+    "vhosts": Listing("vhosts", ("name", "description", "default_queue_type")),
+    "permissions": Listing("permissions", ("vhost", "user", "configure", "write", "read")),
+    "topic-permissions": Listing(
+        "topic-permissions", ("vhost", "user", "exchange", "write", "read")
+    ),
+}
+
+
+@click.command(name="list")
+@click.argument("what", type=click.Choice(list(LISTINGS)))
+@click.argument("columns", nargs=-1)
+@click.option("--filter", "filters", metavar="COLUMN=TEXT", multiple=True, help="Repeatable.")
+@click.option("--json", "as_json", is_flag=True, help="Print all that is known, as JSON.")
+@with_broker
+def list_command(
+    client: Client, what: str, columns: tuple[str, ...], filters: tuple[str, ...], as_json: bool
+) -> None:
+    """List objects, with the COLUMNS named, or those that are asked for most.
+
+    Example: leveret list users name tags
+    """
+    listing = LISTINGS[what]
+    rows = client.get(listing.path)
+    for each in filters:
+        column, separator, wanted = each.partition("=")
+        if not separator:
+            fail(f"--filter: expected COLUMN=TEXT, got '{each}'", EXIT_WRONG_USE)
+        rows = [row for row in rows if text(value(row, column)) == wanted]
+    show(rows, columns or listing.columns, as_json)
