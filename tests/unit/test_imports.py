@@ -43,6 +43,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "values",
         "metadata",
         "access routing",
+        "policies",
         "queues",
         "persistence",
         "flow",
@@ -201,11 +202,14 @@ def test_protocol_engine_and_storage_do_no_io() -> None:
     assert wrong == []
 
 
-def test_coroutines_are_in_net_and_the_composition_root_only() -> None:
+WITH_COROUTINES = ("leveret.net", "leveret.management", "leveret.app")
+
+
+def test_coroutines_are_where_the_event_loop_is_only() -> None:
     wrong = [
         located(path, node.lineno, node.name)
         for path in SOURCES
-        if not is_in(module_name(path), "leveret.net") and module_name(path) != "leveret.app"
+        if not any(is_in(module_name(path), package) for package in WITH_COROUTINES)
         for node in ast.walk(syntax_tree(path))
         if isinstance(node, ast.AsyncFunctionDef)
     ]

@@ -14,9 +14,17 @@ from leveret.engine.access.passwords import hash_password
 from leveret.engine.access.rights import ANY, RightsRegistry
 from leveret.engine.hosted_store import HostedStore, VirtualHostFactory
 from leveret.engine.lifecycle.exchanges import predeclare
+from leveret.engine.lifecycle.queues import PoliciesApplied
 from leveret.engine.lifecycle.removal import ContentsRemoval
-from leveret.engine.metadata.entities import Permission, User, VirtualHostEntity
+from leveret.engine.metadata.entities import (
+    OperatorPolicy,
+    Permission,
+    Policy,
+    User,
+    VirtualHostEntity,
+)
 from leveret.engine.metadata.metadata import Change, Metadata
+from leveret.engine.policies.policy_set import PolicySet
 from leveret.engine.queues.message_memory import MessageMemory
 from leveret.engine.values.clock import Clock
 from leveret.engine.values.time_slice import TimeSlice
@@ -66,8 +74,6 @@ class Broker(VirtualHostFactory):
         if not metadata.all(User):
             password_hash = hash_password(auth.default_pass.encode())
             metadata.put(User(user, password_hash, tags=(ADMINISTRATOR,)))
-        for vhost in self.vhosts.values():
-            self._apply(vhost)
         for name in [auth.default_vhost, *self.vhosts]:
             if metadata.get(VirtualHostEntity, name) is None:
                 metadata.put(VirtualHostEntity(name))
@@ -85,6 +91,12 @@ class Broker(VirtualHostFactory):
                 if self.stores:
                     self.stores[0].add(vhost)
             self._apply(self.vhosts[name])
+        elif change.kind in (Policy, OperatorPolicy):
+            vhost_name = change.key[0]
+            if vhost_name in self.vhosts:
+                vhost = self.vhosts[vhost_name]
+                vhost.policies = self._policies(vhost_name)
+                self.work.add(PoliciesApplied(vhost))
         elif change.kind is User and change.after is None:
             (name,) = change.key
             closing = Closing(self.connections.of_user(name), f"user '{name}' was deleted")
@@ -95,6 +107,22 @@ class Broker(VirtualHostFactory):
         entity = self.metadata.get(VirtualHostEntity, vhost.name)
         vhost.queues_max = limit(entity, MAX_QUEUES)
         vhost.default_queue_type = "" if entity is None else entity.default_queue_type
+
+    def _policies(self, vhost: str) -> PolicySet:
+        policies = self.metadata.all(Policy).values()
+        operator_policies = self.metadata.all(OperatorPolicy).values()
+        return PolicySet(
+            [policy for policy in policies if policy.vhost == vhost],
+            [policy for policy in operator_policies if policy.vhost == vhost],
+        )
+
+    def apply_metadata(self) -> None:
+        """Have the virtual hosts be as the metadata say, before they have messages."""
+        for vhost in self.vhosts.values():
+            self._apply(vhost)
+            vhost.policies = self._policies(vhost.name)
+            self.work.add(PoliciesApplied(vhost))
+        self.work.run_all(self.time_slice)
 
     def _rights_changed(self, vhost: str) -> None:
         """Have publishers check again what they may publish to."""

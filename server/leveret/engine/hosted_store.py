@@ -37,6 +37,11 @@ class VirtualHostFactory(ABC):
         """
 
     @abstractmethod
+    def apply_metadata(self) -> None:
+        """Have the virtual hosts be as the metadata say: these and the definitions are restored,
+        messages are not."""
+
+    @abstractmethod
     def drop_vhost(self, name: str) -> None:
         """Forget a virtual host that a medium says is deleted."""
 
@@ -82,6 +87,7 @@ class HostedStore(Restored):
         restored = restore(self, found.definitions)
         metadata.adopt(self.metadata)
         self.metadata = metadata
+        factory.apply_metadata()
         if take is not None and not found.complete:
             take()
             take = None

@@ -11,6 +11,7 @@ from leveret.engine.flow.publish import Publisher
 from leveret.engine.flow.release import release
 from leveret.engine.persistence.definition_log import DefinitionLog
 from leveret.engine.persistence.definitions import KeysSeen, MessageReturned, SortedRunBegun
+from leveret.engine.policies.policy_set import PolicySet
 from leveret.engine.queues.dead_letter import DeadLetter
 from leveret.engine.queues.delayed_store import DelayedStore
 from leveret.engine.queues.message_memory import MessageMemory
@@ -58,6 +59,7 @@ class VirtualHost(QueueHost):
         self.delayed_dropped: dict[str, int] = {}
         """Number of messages that no queue took when their delay was over since the last report,
         which clears it, by the name of the delayed exchange."""
+        self.policies = PolicySet()
         self.queues_max = NO_LIMIT
         """Queues that it may have."""
         self.default_queue_type = ""

@@ -15,6 +15,7 @@ from leveret.engine.lifecycle.names import (
     refuse_reserved,
     the_exchange,
 )
+from leveret.engine.lifecycle.policies import apply_to_exchange
 from leveret.engine.lifecycle.records import exchange_declared
 from leveret.engine.persistence.definitions import ExchangeDeleted
 from leveret.engine.routing.exchanges import create
@@ -93,6 +94,7 @@ def declare_exchange(
         if exchange.durable and vhost.definition_log is not None:
             vhost.definition_log.write(exchange_declared(vhost.name, exchange))
         attach(vhost, exchange)
+        apply_to_exchange(vhost, exchange)
         return exchange
     _check_same(the_exchange(vhost, name), declared, current)
     return current
@@ -113,9 +115,10 @@ def _check_same(what: str, declared: ExchangeDeclaration, current: Exchange) -> 
         if received != present:
             raise inequivalent(what, argument, flag(received), flag(present))
     received_alternate = alternate_of(declared.arguments)
-    if received_alternate != current.alternate:
+    present_alternate = alternate_of(current.arguments)
+    if received_alternate != present_alternate:
         raise inequivalent_argument(
-            what, ALTERNATE_EXCHANGE, _typed(received_alternate), _typed(current.alternate)
+            what, ALTERNATE_EXCHANGE, _typed(received_alternate), _typed(present_alternate)
         )
 
 

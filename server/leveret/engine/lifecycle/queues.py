@@ -16,6 +16,7 @@ from leveret.engine.lifecycle.names import (
     refuse_reserved,
     the_queue,
 )
+from leveret.engine.lifecycle.policies import apply_to_exchange, policies_of_queue, queue_settings
 from leveret.engine.lifecycle.queue_arguments import (
     ADOPTABLE,
     check_equivalent,
@@ -28,7 +29,9 @@ from leveret.engine.queues.consumer import Consumer
 from leveret.engine.queues.queue import Queue
 from leveret.engine.queues.queue_expiry import QueueExpiry
 from leveret.engine.values.arguments import Arguments
-from leveret.engine.values.settings import NONE, arguments_source, compute
+from leveret.engine.values.settings import NONE
+from leveret.engine.values.time_slice import TimeSlice
+from leveret.engine.values.work import Work
 from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError, ReplyCode
 
@@ -128,8 +131,43 @@ def _adopt(vhost: VirtualHost, queue: Queue, arguments: Arguments) -> None:
 def change_arguments(vhost: VirtualHost, queue: Queue, arguments: Arguments) -> None:
     """Replace the arguments of a queue by others, which were checked."""
     queue.arguments = arguments
-    queue.apply(compute([arguments_source(arguments)]))
+    _use_settings(vhost, queue)
+
+
+def apply_policies(vhost: VirtualHost, queue: Queue) -> None:
+    """Have a queue be as its arguments and the policies of its virtual host say."""
+    if queue.policies != policies_of_queue(vhost, queue):
+        _use_settings(vhost, queue)
+
+
+def _use_settings(vhost: VirtualHost, queue: Queue) -> None:
+    queue.policies = policies_of_queue(vhost, queue)
+    queue.apply(queue_settings(queue.arguments, queue.policies))
     set_expiry(vhost, queue)
+
+
+class PoliciesApplied(Work):
+    """Applies the policies of a virtual host to everything in it, after they have changed."""
+
+    def __init__(self, vhost: VirtualHost) -> None:
+        self._vhost = vhost
+        self._queues = list(vhost.queues.values())
+        self._exchanges = list(vhost.exchanges.values())
+
+    def run(self, time_slice: TimeSlice) -> bool:
+        while self._exchanges:
+            exchange = self._exchanges.pop()
+            if not exchange.deleted:
+                apply_to_exchange(self._vhost, exchange)
+            if time_slice.is_over_now():
+                return False
+        while self._queues:
+            queue = self._queues.pop()
+            if not queue.deleted:
+                apply_policies(self._vhost, queue)
+            if time_slice.is_over_now():
+                return False
+        return True
 
 
 def set_expiry(vhost: VirtualHost, queue: Queue) -> None:
@@ -194,6 +232,7 @@ def _create(
         host=vhost,
     )
     queue.declared_by = declared_by
+    apply_policies(vhost, queue)
     set_expiry(vhost, queue)
     vhost.queues[name] = queue
     # Nothing is bound to it yet, so other routes stay: clients declare queues all the time.

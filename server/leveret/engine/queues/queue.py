@@ -16,6 +16,7 @@ be refused, is in `lifecycle/`; publishing to several queues at once is in `flow
 
 from mypy_extensions import i64
 
+from leveret.engine.policies.policy_set import NO_POLICIES
 from leveret.engine.queues.backpressure import Backpressure, is_long
 from leveret.engine.queues.consumer import Consumer
 from leveret.engine.queues.consumer_set import ConsumerSet
@@ -77,6 +78,8 @@ class Queue(Sink):
         self.arguments, self.settings = SHARED.of(
             arguments if arguments is not None else Arguments({}, {})
         )
+        self.policies = NO_POLICIES
+        """The policies that its settings are made of, beside its arguments."""
         self.unacknowledged: i64 = 0
         """Number of messages that consumers, or basic.get, have and did not settle."""
         self.journal: QueueJournal | None = None
