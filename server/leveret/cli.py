@@ -32,7 +32,9 @@ def _print_version(context: click.Context, _parameter: click.Parameter, requeste
 
 BROKER_COMMANDS: Final = {
     "list": ("leveret.commands.listing", "list_command"),
+    "parameter": ("leveret.commands.policies", "parameter_group"),
     "permission": ("leveret.commands.vhosts", "permission_group"),
+    "policy": ("leveret.commands.policies", "policy_group"),
     "user": ("leveret.commands.users", "user_group"),
     "vhost": ("leveret.commands.vhosts", "vhost_group"),
 }

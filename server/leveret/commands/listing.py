@@ -24,6 +24,14 @@ LISTINGS: Final = {
     "topic-permissions": Listing(
         "topic-permissions", ("vhost", "user", "exchange", "write", "read")
     ),
+    "policies": Listing(
+        "policies", ("vhost", "name", "pattern", "apply-to", "definition", "priority")
+    ),
+    "operator-policies": Listing(
+        "operator-policies", ("vhost", "name", "pattern", "apply-to", "definition", "priority")
+    ),
+    "parameters": Listing("parameters", ("vhost", "component", "name", "value")),
+    "global-parameters": Listing("global-parameters", ("name", "value")),
 }
 
 

@@ -1,0 +1,192 @@
+"""Policies, operator policies and parameters (RabbitMQ: HTTP API Reference)."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from leveret.engine.administration import policies
+from leveret.engine.administration.operator import NotFound
+from leveret.engine.administration.virtual_hosts import find_vhost
+from leveret.engine.metadata.entities import GlobalParameter, OperatorPolicy, Parameter, Policy
+from leveret.management.http import (
+    Endpoint,
+    body,
+    changed,
+    json,
+    management,
+    operator,
+    route,
+    segment,
+)
+
+
+class PolicyBody(msgspec.Struct, rename={"apply_to": "apply-to"}):
+    """A policy, as PUT takes it."""
+
+    pattern: str
+    definition: dict[str, Any]
+    priority: int = 0
+    apply_to: str = "all"
+
+
+class ParameterBody(msgspec.Struct):
+    """The value of a parameter."""
+
+    value: Any
+
+
+def policy_as_json(policy: Policy) -> dict[str, Any]:
+    """A policy as RabbitMQ shows it."""
+    return {
+        "vhost": policy.vhost,
+        "name": policy.name,
+        "pattern": policy.pattern,
+        "apply-to": policy.apply_to,
+        "definition": policy.definition,
+        "priority": policy.priority,
+    }
+
+
+def parameter_as_json(parameter: Parameter | GlobalParameter) -> dict[str, Any]:
+    """A parameter as RabbitMQ shows it."""
+    shown: dict[str, Any] = msgspec.structs.asdict(parameter)
+    return shown
+
+
+def _policy_endpoints(kind: type[Policy]) -> Mapping[str, Endpoint]:
+    """The endpoints of policies, or of operator policies."""
+
+    async def get_all(request: Request) -> Response:
+        found = management(request).metadata.all(kind).values()
+        return json([policy_as_json(policy) for policy in found])
+
+    async def get_in_vhost(request: Request) -> Response:
+        vhost = find_vhost(operator(request), segment(request, "vhost")).name
+        found = management(request).metadata.all(kind).values()
+        return json([policy_as_json(policy) for policy in found if policy.vhost == vhost])
+
+    async def get(request: Request) -> Response:
+        vhost, name = segment(request, "vhost"), segment(request, "name")
+        return json(policy_as_json(policies.find_policy(operator(request), kind, vhost, name)))
+
+    async def put(request: Request) -> Response:
+        by, vhost, name = operator(request), segment(request, "vhost"), segment(request, "name")
+        given = await body(request, PolicyBody)
+        created = by.metadata.get(kind, vhost, name) is None
+        policy = kind(vhost, name, given.pattern, given.definition, given.apply_to, given.priority)
+        policies.put_policy(by, policy)
+        return await changed(request, created=created)
+
+    async def delete(request: Request) -> Response:
+        vhost, name = segment(request, "vhost"), segment(request, "name")
+        policies.delete_policy(operator(request), kind, vhost, name)
+        return await changed(request)
+
+    return {
+        "get_all": get_all,
+        "get_in_vhost": get_in_vhost,
+        "get": get,
+        "put": put,
+        "delete": delete,
+    }
+
+
+def _policy_routes(path: str, kind: type[Policy]) -> tuple[Route, ...]:
+    endpoints = _policy_endpoints(kind)
+    return (
+        route(path, GET=endpoints["get_all"]),
+        route(f"{path}/{{vhost}}", GET=endpoints["get_in_vhost"]),
+        route(
+            f"{path}/{{vhost}}/{{name}}",
+            GET=endpoints["get"],
+            PUT=endpoints["put"],
+            DELETE=endpoints["delete"],
+        ),
+    )
+
+
+async def get_parameters(request: Request) -> Response:
+    found = management(request).metadata.all(Parameter).values()
+    wanted = {name: segment(request, name) for name in request.path_params}
+    return json(
+        [
+            parameter_as_json(parameter)
+            for parameter in found
+            if all(getattr(parameter, name) == value for name, value in wanted.items())
+        ]
+    )
+
+
+def _key(request: Request) -> tuple[str, str, str]:
+    return segment(request, "vhost"), segment(request, "component"), segment(request, "name")
+
+
+async def get_parameter(request: Request) -> Response:
+    parameter = management(request).metadata.get(Parameter, *_key(request))
+    if parameter is None:
+        raise NotFound
+    return json(parameter_as_json(parameter))
+
+
+async def put_parameter(request: Request) -> Response:
+    by, key = operator(request), _key(request)
+    given = await body(request, ParameterBody)
+    created = by.metadata.get(Parameter, *key) is None
+    policies.put_parameter(by, *key, given.value)
+    return await changed(request, created=created)
+
+
+async def delete_parameter(request: Request) -> Response:
+    policies.delete_parameter(operator(request), *_key(request))
+    return await changed(request)
+
+
+async def get_global_parameters(request: Request) -> Response:
+    found = management(request).metadata.all(GlobalParameter).values()
+    return json([parameter_as_json(parameter) for parameter in found])
+
+
+async def get_global_parameter(request: Request) -> Response:
+    parameter = management(request).metadata.get(GlobalParameter, segment(request, "name"))
+    if parameter is None:
+        raise NotFound
+    return json(parameter_as_json(parameter))
+
+
+async def put_global_parameter(request: Request) -> Response:
+    by, name = operator(request), segment(request, "name")
+    given = await body(request, ParameterBody)
+    created = by.metadata.get(GlobalParameter, name) is None
+    policies.put_global_parameter(by, name, given.value)
+    return await changed(request, created=created)
+
+
+async def delete_global_parameter(request: Request) -> Response:
+    policies.delete_global_parameter(operator(request), segment(request, "name"))
+    return await changed(request)
+
+
+ROUTES: Final = (
+    *_policy_routes("/api/policies", Policy),
+    *_policy_routes("/api/operator-policies", OperatorPolicy),
+    route("/api/parameters", GET=get_parameters),
+    route("/api/parameters/{component}", GET=get_parameters),
+    route("/api/parameters/{component}/{vhost}", GET=get_parameters),
+    route(
+        "/api/parameters/{component}/{vhost}/{name}",
+        GET=get_parameter,
+        PUT=put_parameter,
+        DELETE=delete_parameter,
+    ),
+    route("/api/global-parameters", GET=get_global_parameters),
+    route(
+        "/api/global-parameters/{name}",
+        GET=get_global_parameter,
+        PUT=put_global_parameter,
+        DELETE=delete_global_parameter,
+    ),
+)
