@@ -31,6 +31,7 @@ def _print_version(context: click.Context, _parameter: click.Parameter, requeste
 
 
 BROKER_COMMANDS: Final = {
+    "definitions": ("leveret.commands.definitions", "definitions_group"),
     "list": ("leveret.commands.listing", "list_command"),
     "parameter": ("leveret.commands.policies", "parameter_group"),
     "permission": ("leveret.commands.vhosts", "permission_group"),

@@ -5,6 +5,8 @@ import asyncio
 from leveret.engine.broker import Broker
 from leveret.engine.metadata.metadata import Metadata
 from leveret.engine.persistence.definition_log import CommitWaiter, DefinitionLog
+from leveret.engine.values.time_slice import TimeSlice
+from leveret.engine.values.work import Work
 
 
 class _Durable(CommitWaiter):
@@ -23,6 +25,21 @@ class _Durable(CommitWaiter):
             self.reached.set_result(None)
 
 
+class _Awaited(Work):
+    """Work of the broker that a request waits for."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def run(self, time_slice: TimeSlice) -> bool:
+        if not self._work.run(time_slice):
+            return False
+        if not self.done.done():
+            self.done.set_result(None)
+        return True
+
+
 class Management:
     """The broker, as the HTTP API sees it."""
 
@@ -32,6 +49,12 @@ class Management:
     @property
     def metadata(self) -> Metadata:
         return self.broker.metadata
+
+    async def run(self, work: Work) -> None:
+        """Have the broker do work in slices, and wait for its end."""
+        awaited = _Awaited(work)
+        self.broker.work.add(awaited)
+        await awaited.done
 
     async def durable(self) -> None:
         """Wait until every definition that was written is durable."""

@@ -29,11 +29,13 @@ class NotFound(Refused):
 class Operator:
     """Who changes something, and from where."""
 
-    def __init__(self, metadata: Metadata, name: str, origin: str) -> None:
+    def __init__(self, metadata: Metadata, name: str, origin: str, *, silent: bool = False) -> None:
         """
         :param name: of the user, or of the system's user at the control socket.
         :param origin: the address, or what stands for one.
+        :param silent: whether nothing is logged, because the metadata are not those of a broker.
         """
+        self._silent = silent
         self.metadata = metadata
         self.name = name
         self.origin = origin
@@ -55,5 +57,7 @@ class Operator:
 
     def log(self, what: str, fields: dict[str, Any]) -> None:
         """Write an event of the audit log."""
+        if self._silent:
+            return
         values = {name: value for name, value in fields.items() if name not in SECRETS}
         logger.info("audit", who=self.name, origin=self.origin, what=what, **values)

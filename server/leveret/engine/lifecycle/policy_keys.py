@@ -81,7 +81,7 @@ def check_definition(definition: Mapping[str, Any], *, operator: bool = False) -
 
 def _check(definition: Mapping[str, Any], key: str) -> None:
     values = {f"{ARGUMENT_PREFIX}{name}": value for name, value in definition.items()}
-    types = {name: _type_name(value) for name, value in values.items()}
+    types = {name: type_name(value) for name, value in values.items()}
     name = f"{ARGUMENT_PREFIX}{key}"
     try:
         wrong = QUEUE_ARGUMENTS[name].check(Arguments(values, types), name)
@@ -91,7 +91,7 @@ def _check(definition: Mapping[str, Any], key: str) -> None:
         raise PolicyError(f"'{key}' cannot be {definition[key]!r}: {wrong}")
 
 
-def _type_name(value: object) -> str:
+def type_name(value: object) -> str:
     """The AMQP type that a value of JSON has as an argument."""
     if isinstance(value, bool):
         return "bool"

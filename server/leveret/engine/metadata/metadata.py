@@ -98,6 +98,12 @@ class Metadata:
             self._entities[type(record)][record.key] = record
         self.version += 1
 
+    def copy(self) -> "Metadata":
+        """The same entities, whose changes are nobody's business."""
+        copied = Metadata()
+        copied._entities = {kind: dict(entities) for kind, entities in self._entities.items()}
+        return copied
+
     def adopt(self, restored: "Metadata") -> None:
         """Have what was restored instead of everything there is, if anything was restored."""
         if restored.version:

@@ -8,7 +8,7 @@ broker's `WorkQueue`, which the event loop's scheduler runs between the connecti
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from mypy_extensions import mypyc_attr
@@ -31,6 +31,14 @@ class Work(ABC):
 
         :returns: whether the work is done. If not, call it again.
         """
+
+
+def run_steps(steps: Iterator[None], time_slice: TimeSlice) -> bool:
+    """Do steps until the slice is over, for work that is written as a generator.
+
+    :returns: whether none is left.
+    """
+    return all(not time_slice.is_over_now() for _ in steps)
 
 
 def _ignore() -> None:

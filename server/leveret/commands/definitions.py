@@ -1,0 +1,59 @@
+"""`leveret definitions`: export and import (RabbitMQ: Definition Export and Import)."""
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from leveret.commands.client import Client
+from leveret.commands.context import EXIT_WRONG_USE, fail, with_broker
+from leveret.engine.administration.merge_rules import MERGE_RULES
+
+VHOST = click.option("--vhost", metavar="NAME", help="What this virtual host has only.")
+FILE = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
+
+
+@click.group(name="definitions")
+def definitions_group() -> None:
+    """Users, virtual hosts, policies, queues and the like, as a file of RabbitMQ's form."""
+
+
+@definitions_group.command(name="export")
+@click.argument("file", type=FILE, default="-")
+@VHOST
+@with_broker
+def export_definitions(client: Client, file: Path, vhost: str | None) -> None:
+    """Write the definitions to FILE, or to stdout.
+
+    Example: leveret definitions export definitions.json
+    """
+    found = client.get("definitions", *([] if vhost is None else [vhost]))
+    text = msgspec.json.format(msgspec.json.encode(found)).decode() + "\n"
+    if str(file) == "-":
+        click.echo(text, nl=False)
+        return
+    try:
+        file.write_text(text)
+    except OSError as error:
+        fail(f"{file}: {error.strerror}", EXIT_WRONG_USE)
+
+
+@definitions_group.command(name="import")
+@click.argument("file", type=FILE)
+@VHOST
+@with_broker
+def import_definitions(client: Client, file: Path, vhost: str | None) -> None:
+    """Read definitions from FILE, or from stdin for "-". A wrong entry is named, and nothing is
+    changed.
+
+    Example: leveret definitions import definitions.json
+    """
+    try:
+        with click.open_file(str(file), "rb") as opened:
+            found = msgspec.json.decode(opened.read())
+    except OSError as error:
+        fail(f"{file}: {error.strerror}", EXIT_WRONG_USE)
+    except msgspec.DecodeError as error:
+        fail(f"{file}: no JSON: {error}", EXIT_WRONG_USE)
+    client.post("definitions", *([] if vhost is None else [vhost]), body=found)
+    click.echo(f"imported; {MERGE_RULES}", err=True)
