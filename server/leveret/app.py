@@ -100,7 +100,7 @@ async def _serve(config: Config, salvage: bool, sockets_max: int) -> None:
     control = None
     if storage is not None:
         storage.after_results = server.run_requested
-        control = _open_control_socket(broker, storage)
+        control = _open_control_socket(broker, server, storage)
     listeners = " ".join(f"amqp={address}" for address in addresses)
     where = "memory" if storage is None else storage.directory
     sys.stderr.write(f"leveret ready {listeners} storage={where}\n")
@@ -146,9 +146,11 @@ def _open_storage(
         raise StartError(str(error)) from None
 
 
-def _open_control_socket(broker: Broker, storage: Storage) -> ControlSocket | None:
+def _open_control_socket(
+    broker: Broker, server: AmqpServer, storage: Storage
+) -> ControlSocket | None:
     """The control socket of a data directory, if it can be made."""
-    control = ControlSocket(Management(broker), Path(storage.directory))
+    control = ControlSocket(Management(broker, server.connections), Path(storage.directory))
     try:
         control.start()
     except OSError as error:

@@ -18,6 +18,25 @@ class Listing(NamedTuple):
 
 
 LISTINGS: Final = {
+    "queues": Listing(
+        "queues",
+        ("vhost", "name", "messages_ready", "messages_unacknowledged", "consumers", "policy"),
+    ),
+    "exchanges": Listing("exchanges", ("vhost", "name", "type", "durable", "auto_delete")),
+    "bindings": Listing(
+        "bindings", ("vhost", "source", "destination_type", "destination", "routing_key")
+    ),
+    "connections": Listing(
+        "connections", ("name", "user_provided_name", "user", "vhost", "state", "channels")
+    ),
+    "channels": Listing(
+        "channels",
+        ("name", "user", "vhost", "consumer_count", "messages_unacknowledged", "prefetch_count"),
+    ),
+    "consumers": Listing(
+        "consumers",
+        ("queue.vhost", "queue.name", "consumer_tag", "ack_required", "prefetch_count", "active"),
+    ),
     "users": Listing("users", ("name", "tags", "limits")),
     "vhosts": Listing("vhosts", ("name", "description", "default_queue_type")),
     "permissions": Listing("permissions", ("vhost", "user", "configure", "write", "read")),

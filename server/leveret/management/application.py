@@ -7,11 +7,25 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from leveret.management.api import definitions, permissions, policies, users, vhosts
+from leveret.management.api import (
+    bindings,
+    connections,
+    definitions,
+    exchanges,
+    permissions,
+    policies,
+    queues,
+    users,
+    vhosts,
+)
 from leveret.management.http import ERRORS
 from leveret.management.service import Management
 
 ROUTES: Final = (
+    *queues.ROUTES,
+    *exchanges.ROUTES,
+    *bindings.ROUTES,
+    *connections.ROUTES,
     *definitions.ROUTES,
     *users.ROUTES,
     *vhosts.ROUTES,

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from leveret.engine.administration.operator import NotFound, Operator, Refused
+from leveret.errors import AmqpError, ReplyCode
 from leveret.management.service import Management
 
 BODY_BYTES_MAX: Final = 1024 * 1024
@@ -98,6 +99,14 @@ async def _refused(request: Request, error: Exception) -> Response:
     return failed(400, "bad_request", str(error))
 
 
+async def _amqp_error(request: Request, error: Exception) -> Response:
+    if not isinstance(error, AmqpError):
+        raise error
+    if error.code == ReplyCode.NOT_FOUND:
+        return failed(404, "not_found", error.text)
+    return failed(400, "bad_request", error.reply_text)
+
+
 async def _http_exception(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
@@ -107,6 +116,7 @@ async def _http_exception(request: Request, error: Exception) -> Response:
 
 
 ERRORS: Final[dict[Any, Callable[[Request, Exception], Coroutine[Any, Any, Response]]]] = {
+    AmqpError: _amqp_error,
     NotFound: _not_found,
     Refused: _refused,
     BadRequest: _refused,

@@ -1,12 +1,15 @@
 """What every resource of the HTTP API uses: the broker, who asks, and when a change is durable."""
 
 import asyncio
+import socket
+from collections.abc import Callable
 
 from leveret.engine.broker import Broker
 from leveret.engine.metadata.metadata import Metadata
 from leveret.engine.persistence.definition_log import CommitWaiter, DefinitionLog
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.work import Work
+from leveret.protocol.connections.connection import Connection
 
 
 class _Durable(CommitWaiter):
@@ -43,8 +46,12 @@ class _Awaited(Work):
 class Management:
     """The broker, as the HTTP API sees it."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, connections: Callable[[], list[Connection]]) -> None:
+        """:param connections: returns those that are open, the oldest first."""
         self.broker = broker
+        self.connections = connections
+        self.node = f"leveret@{socket.gethostname()}"
+        """The name of the node in RabbitMQ's form."""
 
     @property
     def metadata(self) -> Metadata:

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from operator import itemgetter
 from typing import Final
 
 from leveret.addresses import Address, parse_address
@@ -29,6 +30,7 @@ from leveret.net.resource_guard import (
     disk_is_short,
 )
 from leveret.net.transport import AmqpTransport
+from leveret.protocol.connections.connection import Connection
 
 STOP_TIMEOUT_S: Final = 0.5
 """Seconds that clients have to answer connection.close when the broker stops, from when the last of
@@ -188,6 +190,12 @@ class AmqpServer:
         self._transports.discard(transport)
         if self._stopped is not None and not self._transports:
             self._stopped.set()
+
+    def connections(self) -> list[Connection]:
+        """The open connections, the oldest first."""
+        found = [(each.connection.opened, each.connection) for each in self._transports]
+        opened = [(entry.connected_at, each) for entry, each in found if entry is not None]
+        return [each for _, each in sorted(opened, key=itemgetter(0))]
 
     # --- time and alarms ----------------------------------------------------------------------
 

@@ -81,6 +81,7 @@ class AmqpTransport(asyncio.Protocol):
             from_loopback=_is_loopback(host),
             now=self._loop.time(),
             peer=peer,
+            local=str(Address(*(transport.get_extra_info("sockname") or ("unknown", 0))[:2])),
         )
         if not self._transports.add(self):
             self._transport.abort()

@@ -13,7 +13,13 @@ class OpenConnection:
     """One open connection, as operators see it."""
 
     def __init__(
-        self, user: str, vhost: str, peer: str, name: str, close: Callable[[str], None]
+        self,
+        user: str,
+        vhost: str,
+        peer: str,
+        name: str,
+        connected_at: int,
+        close: Callable[[str], None],
     ) -> None:
         self.user = user
         self.vhost = vhost
@@ -21,6 +27,8 @@ class OpenConnection:
         """The address of the client."""
         self.name = name
         """What the client calls itself, if it does."""
+        self.connected_at = connected_at
+        """Milliseconds since 1970."""
         self.close = close
         """Closes it with CONNECTION_FORCED, for a reason that the client is told."""
         self.channels = 0

@@ -165,7 +165,7 @@ class DefinitionsImport(Work):
                 owner=None,
                 connection=None,
                 arguments=_typed(entry.arguments),
-                declared_by=f"{self._operator.name} from {self._operator.origin}",
+                declared_by=self._operator.label,
             )
 
     def _bind(self, entry: BindingEntry) -> None:

@@ -40,6 +40,11 @@ class Operator:
         self.name = name
         self.origin = origin
 
+    @property
+    def label(self) -> str:
+        """Who it is, as the declarations of queues name it."""
+        return f"{self.name} from {self.origin}"
+
     def put(self, entity: Entity) -> None:
         """Add or replace an entity that was checked."""
         if self.metadata.get(type(entity), *entity.key) == entity:

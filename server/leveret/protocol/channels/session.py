@@ -59,6 +59,7 @@ class Session(CommitWaiter):
         logger: Any,
         peer: str = "",
         time_slice: TimeSlice | None = None,
+        local: str = "",
     ) -> None:
         """:param wake: tells the transport that there is output."""
         self.time_slice = time_slice or TimeSlice()
@@ -83,6 +84,8 @@ class Session(CommitWaiter):
         """What the property `user-id` has to be where it is set; None for an impersonator."""
         self.peer = peer
         """The address of the client."""
+        self.local = local
+        """The address that the client connected to."""
         self.capabilities: set[str] = set()
         """The capabilities of the client: keys of `capabilities` that it set to true."""
         self.follows_specification = False

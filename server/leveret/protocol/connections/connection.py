@@ -88,8 +88,9 @@ class Connection(FrameHandler):
         from_loopback: bool,
         now: float,
         peer: str = "",
+        local: str = "",
     ) -> None:
-        self.session = Session(wake, logger, peer, broker.time_slice)
+        self.session = Session(wake, logger, peer, broker.time_slice, local)
         self.broker = broker
         self.state = ConnectionState.HEADER
         self.from_loopback = from_loopback
@@ -104,9 +105,13 @@ class Connection(FrameHandler):
         self._received_since_tick = False
         self._channels: dict[int, Channel] = {}
         self._channel_max = 0
+        self.client_properties = b""
+        """The client properties, in JSON."""
+        self.mechanism = ""
+        """The login mechanism."""
         self._client_id = ""
         """`client_id` of the client properties, for topic permissions."""
-        self._opened: OpenConnection | None = None
+        self.opened: OpenConnection | None = None
         """The entry among the open connections, while it is open."""
         self._last_channel: Channel | None = None
         """The channel of the last frame, which mostly is that of the next."""
@@ -322,6 +327,8 @@ class Connection(FrameHandler):
         properties = method.client_properties or {}
         self.session.capabilities = handshake.client_capabilities(properties)
         self.name = handshake.client_text(properties, "connection_name")
+        self.client_properties = handshake.packed(properties)
+        self.mechanism = method.mechanism
         self._client_id = handshake.client_text(properties, "client_id")
         self.session.follows_specification = handshake.follows_specification(
             properties, self.broker.product
@@ -367,8 +374,15 @@ class Connection(FrameHandler):
         vhost = handshake.choose_vhost(broker, method.virtual_host, user, session.logger)
         self.move(ConnectionEvent.OPEN)
         session.enter(vhost, broker.rights.acquire(user, vhost.name, self._client_id))
-        self._opened = OpenConnection(user, vhost.name, session.peer, self.name, self.force_close)
-        broker.connections.add(self._opened)
+        self.opened = OpenConnection(
+            user,
+            vhost.name,
+            session.peer,
+            self.name,
+            int(broker.clock.wall_time()),
+            self.force_close,
+        )
+        broker.connections.add(self.opened)
         session.logger.info("connection opened", user=user, vhost=vhost.name, name=self.name)
         return ConnectionMethods.OpenOk()
 
@@ -405,9 +419,9 @@ class Connection(FrameHandler):
                 f"number of channels opened ({len(self._channels)}) has reached the negotiated "
                 f"channel_max ({self._channel_max})",
             )
-        if self._opened is not None:
-            handshake.check_channel_limit(self.broker, self._opened)
-            self._opened.channels += 1
+        if self.opened is not None:
+            handshake.check_channel_limit(self.broker, self.opened)
+            self.opened.channels += 1
         channel = Channel(self.session, number, self.broker.config)
         self._channels[number] = channel
         channel.send(ChannelMethods.OpenOk())
@@ -424,8 +438,8 @@ class Connection(FrameHandler):
 
     def _remove_channel(self, channel: Channel) -> None:
         del self._channels[channel.number]
-        if self._opened is not None:
-            self._opened.channels -= 1
+        if self.opened is not None:
+            self.opened.channels -= 1
         self._last_channel = None
 
     # --- errors and endings -----------------------------------------------------------------
@@ -542,10 +556,25 @@ class Connection(FrameHandler):
 
     def _leave(self) -> None:
         """It does not count as open any more."""
-        opened, self._opened = self._opened, None
+        opened, self.opened = self.opened, None
         if opened is not None:
             self.broker.connections.remove(opened)
             self.broker.rights.release(self.session.rights)
+
+    @property
+    def channels(self) -> list[Channel]:
+        """Its channels, those that are closing among them."""
+        return list(self._channels.values())
+
+    @property
+    def channel_max(self) -> int:
+        """Channels that may be open."""
+        return self._channel_max
+
+    @property
+    def heartbeat_s(self) -> int:
+        """The interval of heartbeats in seconds; 0 is none."""
+        return int(self._keepalive.heartbeat_s)
 
     def held_memory(self, unsent_bytes: int) -> HeldMemory:
         """What it holds; `unsent_bytes` is what the transport has of its output."""

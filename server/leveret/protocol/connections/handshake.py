@@ -6,6 +6,7 @@ socket, belong to the connection (AMQP 0-9-1, section 1.4).
 
 from typing import Any, Final, NamedTuple
 
+import msgspec
 from pamqp.base import Frame
 from pamqp.commands import Connection as ConnectionMethods
 from pamqp.common import FieldTable
@@ -15,6 +16,7 @@ from leveret.engine.access.limits import MAX_CHANNELS, MAX_CONNECTIONS, NO_LIMIT
 from leveret.engine.access.open_connections import OpenConnection
 from leveret.engine.broker import Broker
 from leveret.engine.metadata.entities import User, VirtualHostEntity
+from leveret.engine.values.json_values import to_json
 from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError, ReplyCode
 from leveret.limits import FRAME_MIN_SIZE
@@ -33,6 +35,10 @@ CAPABILITIES: Final = (
     "direct_reply_to",
 )
 """What the broker supports beyond the specification, as `capabilities` of connection.start."""
+
+
+CLIENT_PROPERTIES_BYTES_MAX: Final = 4096
+"""Bytes of the client properties in JSON from which on they are not kept."""
 
 
 class Login(NamedTuple):
@@ -72,6 +78,12 @@ def client_text(properties: FieldTable, name: str) -> str:
     """A text among the client properties, or an empty one."""
     value = properties.get(name)
     return value if isinstance(value, str) else ""
+
+
+def packed(properties: FieldTable) -> bytes:
+    """Client properties in JSON, which takes less memory than a table; empty if they are long."""
+    encoded = msgspec.json.encode(to_json(properties))
+    return encoded if len(encoded) <= CLIENT_PROPERTIES_BYTES_MAX else b"{}"
 
 
 def follows_specification(properties: FieldTable, product: str) -> bool:

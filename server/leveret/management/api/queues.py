@@ -1,0 +1,155 @@
+"""Queues (RabbitMQ: HTTP API Reference, /api/queues)."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from leveret.engine.administration.operator import Refused
+from leveret.engine.lifecycle.policy_keys import type_name
+from leveret.engine.lifecycle.queue_arguments import is_quorum
+from leveret.engine.lifecycle.queues import declare_queue, find_deletable, remove_queue
+from leveret.engine.queues.queue import Queue
+from leveret.engine.values.arguments import Arguments
+from leveret.engine.values.json_values import to_json
+from leveret.engine.vhost import VirtualHost
+from leveret.errors import AmqpError, ReplyCode
+from leveret.management.api.bindings import binding_as_json, bindings_to_queue
+from leveret.management.http import (
+    body,
+    changed,
+    json,
+    management,
+    operator,
+    route,
+    segment,
+)
+from leveret.management.listing import listed
+from leveret.management.objects import find_queue, find_vhost, vhosts_of
+
+
+class QueueBody(msgspec.Struct):
+    """A queue, as PUT takes it."""
+
+    durable: bool = True
+    auto_delete: bool = False
+    arguments: dict[str, Any] = {}
+    node: str = ""
+
+
+def queue_as_json(node: str, vhost: VirtualHost, queue: Queue) -> dict[str, Any]:
+    """A queue as RabbitMQ shows it."""
+    ready, unacknowledged = int(queue.message_count()), int(queue.unacknowledged)
+    policy, operator_policy = queue.policies
+    return {
+        "name": to_json(queue.name),
+        "vhost": vhost.name,
+        "type": "quorum" if is_quorum(queue.arguments) else "classic",
+        "durable": queue.durable,
+        "auto_delete": queue.auto_delete,
+        "exclusive": queue.exclusive,
+        "arguments": to_json(queue.arguments),
+        "node": node,
+        "state": "running",
+        "messages": ready + unacknowledged,
+        "messages_ready": ready,
+        "messages_unacknowledged": unacknowledged,
+        "consumers": queue.consumer_count,
+        "policy": None if policy is None else policy.name,
+        "operator_policy": None if operator_policy is None else operator_policy.name,
+        "effective_policy_definition": _effective_policy(queue),
+        "settings_from": queue.settings.origins,
+    }
+
+
+def _effective_policy(queue: Queue) -> dict[str, Any]:
+    """What policy and operator policy say together."""
+    found: dict[str, Any] = {}
+    for policy in queue.policies:
+        if policy is not None:
+            found |= policy.definition
+    return found
+
+
+def _queues(request: Request, vhosts: list[VirtualHost]) -> Iterator[dict[str, Any]]:
+    node = management(request).node
+    for vhost in vhosts:
+        for queue in list(vhost.queues.values()):
+            if not queue.deleted:
+                yield queue_as_json(node, vhost, queue)
+
+
+async def get_queues(request: Request) -> Response:
+    return await listed(request, _queues(request, vhosts_of(request)))
+
+
+async def get_queue(request: Request) -> Response:
+    vhost, queue = find_queue(request)
+    return json(queue_as_json(management(request).node, vhost, queue))
+
+
+async def put_queue(request: Request) -> Response:
+    vhost, name = find_vhost(request), segment(request, "name")
+    given = await body(request, QueueBody)
+    types = {argument: type_name(value) for argument, value in given.arguments.items()}
+    created = name not in vhost.queues
+    declare_queue(
+        vhost,
+        name,
+        durable=given.durable,
+        auto_delete=given.auto_delete,
+        owner=None,
+        connection=None,
+        arguments=Arguments(given.arguments, types),
+        declared_by=operator(request).label,
+    )
+    if created:
+        fields = {"vhost": vhost.name, "name": name}
+        operator(request).log("queue declared", fields)
+    return await changed(request, created=created)
+
+
+async def delete_queue(request: Request) -> Response:
+    vhost, queue = find_queue(request)
+    try:
+        find_deletable(
+            vhost,
+            queue.name,
+            if_unused=request.query_params.get("if-unused") == "true",
+            if_empty=request.query_params.get("if-empty") == "true",
+            connection=queue.owner,
+        )
+    except AmqpError as error:
+        if error.code != ReplyCode.PRECONDITION_FAILED:
+            raise
+        raise Refused(error.text) from None
+    remove_queue(vhost, queue)
+    operator(request).log("queue deleted", {"vhost": vhost.name, "name": queue.name})
+    return await changed(request)
+
+
+async def purge_queue(request: Request) -> Response:
+    vhost, queue = find_queue(request)
+    purge = queue.purge()
+    await management(request).run(purge)
+    operator(request).log(
+        "queue purged", {"vhost": vhost.name, "name": queue.name, "messages": int(purge.count)}
+    )
+    return await changed(request)
+
+
+async def get_bindings(request: Request) -> Response:
+    vhost, queue = find_queue(request)
+    found = bindings_to_queue(vhost, queue)
+    return await listed(request, (binding_as_json(vhost.name, each) for each in found))
+
+
+ROUTES: Final = (
+    route("/api/queues", GET=get_queues),
+    route("/api/queues/{vhost}", GET=get_queues),
+    route("/api/queues/{vhost}/{name}", GET=get_queue, PUT=put_queue, DELETE=delete_queue),
+    route("/api/queues/{vhost}/{name}/contents", DELETE=purge_queue),
+    route("/api/queues/{vhost}/{name}/bindings", GET=get_bindings),
+)
