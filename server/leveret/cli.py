@@ -31,15 +31,24 @@ def _print_version(context: click.Context, _parameter: click.Parameter, requeste
 
 
 BROKER_COMMANDS: Final = {
-    "definitions": ("leveret.commands.definitions", "definitions_group"),
-    "list": ("leveret.commands.listing", "list_command"),
-    "parameter": ("leveret.commands.policies", "parameter_group"),
-    "permission": ("leveret.commands.vhosts", "permission_group"),
-    "policy": ("leveret.commands.policies", "policy_group"),
-    "user": ("leveret.commands.users", "user_group"),
-    "vhost": ("leveret.commands.vhosts", "vhost_group"),
+    "bind": ("objects", "bind"),
+    "close-connection": ("objects", "close_connection"),
+    "declare": ("objects", "declare_group"),
+    "definitions": ("definitions", "definitions_group"),
+    "delete": ("objects", "delete"),
+    "get": ("objects", "get"),
+    "list": ("listing", "list_command"),
+    "parameter": ("policies", "parameter_group"),
+    "permission": ("vhosts", "permission_group"),
+    "policy": ("policies", "policy_group"),
+    "publish": ("objects", "publish"),
+    "purge": ("objects", "purge"),
+    "status": ("objects", "status"),
+    "unbind": ("objects", "unbind"),
+    "user": ("users", "user_group"),
+    "vhost": ("vhosts", "vhost_group"),
 }
-"""The commands that talk to a running broker: module, and name there."""
+"""The commands that talk to a running broker: module in `commands`, and name there."""
 
 
 class _Commands(click.Group):
@@ -52,7 +61,7 @@ class _Commands(click.Group):
         if cmd_name not in BROKER_COMMANDS:
             return super().get_command(ctx, cmd_name)
         module, name = BROKER_COMMANDS[cmd_name]
-        command = getattr(import_module(module), name)
+        command = getattr(import_module(f"leveret.commands.{module}"), name)
         if not isinstance(command, click.Command):
             raise TypeError(command)
         return command

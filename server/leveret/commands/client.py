@@ -2,6 +2,7 @@
 
 import http.client
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -68,18 +69,29 @@ class Client:
         """Have something done; raises as `get`."""
         return self._request("POST", segments, body)
 
-    def delete(self, *segments: str) -> Any:
+    def delete(self, *segments: str, headers: Mapping[str, str] | None = None) -> Any:
         """Delete a resource; raises as `get`."""
-        return self._request("DELETE", segments)
+        return self._request("DELETE", segments, headers=headers)
 
-    def _request(self, method: str, segments: tuple[str, ...], body: object = None) -> Any:
-        path = "/api/" + "/".join(
-            quote(each, safe="", errors="surrogateescape") for each in segments
-        )
+    def delete_quoted(self, segments: tuple[str, ...], last: str) -> Any:
+        """Delete a resource whose last segment is quoted already; raises as `get`."""
+        return self._request("DELETE", segments, last=f"/{last}")
+
+    def _request(
+        self,
+        method: str,
+        segments: tuple[str, ...],
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+        last: str = "",
+    ) -> Any:
+        quoted = [quote(each, safe="", errors="surrogateescape") for each in segments]
+        path = "/api/" + "/".join(quoted) + last
         connection = _Connection(self._directory)
         data = b"" if body is None else msgspec.json.encode(body)
         try:
-            connection.request(method, path, data, {"Content-Type": "application/json"})
+            sent = {"Content-Type": "application/json", **(headers or {})}
+            connection.request(method, path, data, sent)
             response = connection.getresponse()
             answer = response.read()
         except FileNotFoundError:

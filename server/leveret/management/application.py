@@ -12,6 +12,8 @@ from leveret.management.api import (
     connections,
     definitions,
     exchanges,
+    messages,
+    overview,
     permissions,
     policies,
     queues,
@@ -22,6 +24,8 @@ from leveret.management.http import ERRORS
 from leveret.management.service import Management
 
 ROUTES: Final = (
+    *overview.ROUTES,
+    *messages.ROUTES,
     *queues.ROUTES,
     *exchanges.ROUTES,
     *bindings.ROUTES,

@@ -15,9 +15,9 @@ from leveret.protocol.connections.connection import Connection
 class _Durable(CommitWaiter):
     """Waits for one batch of a store."""
 
-    def __init__(self, log: DefinitionLog) -> None:
+    def __init__(self, log: DefinitionLog, batch: int) -> None:
         self._log = log
-        self._batch = log.awaited_batch
+        self._batch = batch
         self.reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         log.wait(self)
 
@@ -63,12 +63,21 @@ class Management:
         self.broker.work.add(awaited)
         await awaited.done
 
+    async def committed(self) -> None:
+        """Wait until everything done so far is durable, messages and settlements too."""
+        for hosted in self.broker.stores:
+            store = hosted.store
+            if store.has_uncommitted():
+                batch = store.batch
+                store.request_commit()
+                store.commit()
+                await _Durable(hosted.definition_log, batch).reached
+
     async def durable(self) -> None:
         """Wait until every definition that was written is durable."""
         for hosted in self.broker.stores:
             log = hosted.definition_log
             if log.store.synced < log.awaited_batch:
-                waiter = _Durable(log)
                 log.store.request_commit()
                 log.store.commit()
-                await waiter.reached
+                await _Durable(log, log.awaited_batch).reached

@@ -1,0 +1,165 @@
+"""Publishing and getting messages (RabbitMQ: HTTP API Reference, publish and get)."""
+
+import base64
+from binascii import Error as Base64Error
+from typing import Any, Final, Literal
+
+import msgspec
+from pamqp.commands import Basic
+from starlette.requests import Request
+from starlette.responses import Response
+
+from leveret.engine.queues.queue import Queue
+from leveret.engine.routing.sink import REFUSED, Sink
+from leveret.engine.values.json_values import to_json
+from leveret.engine.values.message import Message, exchange_and_key, short_strings
+from leveret.engine.values.settings import NONE
+from leveret.engine.values.text import octets_of_text, text_of
+from leveret.engine.vhost import VirtualHost
+from leveret.management.http import BadRequest, body, json, management, route, segment
+from leveret.management.objects import DEFAULT_EXCHANGE_NAME, find_queue, find_vhost
+from leveret.protocol.channels.published_properties import PERSISTENT, check
+from leveret.protocol.wire.methods import PROPERTIES, encode_header, properties
+
+PUBLISH_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Bytes of the body of a publish request."""
+
+GET_COUNT_MAX: Final = 10_000
+GET_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Messages, and bytes of their bodies, that one request gets."""
+
+Encoding = Literal["string", "base64"]
+AckMode = Literal[
+    "ack_requeue_true", "ack_requeue_false", "reject_requeue_true", "reject_requeue_false"
+]
+
+
+class PublishBody(msgspec.Struct):
+    """A message, as POST takes it."""
+
+    routing_key: str
+    payload: str
+    payload_encoding: Encoding = "string"
+    properties: dict[str, Any] = {}
+
+
+class GetBody(msgspec.Struct):
+    """What is asked for."""
+
+    count: int
+    ackmode: AckMode
+    encoding: Literal["auto", "base64"]
+    truncate: int | None = None
+
+
+async def post_message(request: Request) -> Response:
+    vhost, name = find_vhost(request), segment(request, "name")
+    given = await body(request, PublishBody, PUBLISH_BYTES_MAX)
+    exchange = "" if name == DEFAULT_EXCHANGE_NAME else name
+    message, keys = _message(vhost, exchange, given)
+    sinks = _sinks(vhost, exchange, [given.routing_key, *keys], message)
+    outcome = vhost.publisher.publish(message, sinks)
+    await management(request).committed()
+    return json({"routed": bool(sinks) and not outcome & REFUSED})
+
+
+def _message(vhost: VirtualHost, exchange: str, given: PublishBody) -> tuple[Message, list[str]]:
+    """The message that is given, and the routing keys in CC and BCC."""
+    try:
+        payload = (
+            base64.b64decode(given.payload, validate=True)
+            if given.payload_encoding == "base64"
+            else given.payload.encode()
+        )
+    except (Base64Error, ValueError):
+        raise BadRequest("payload: no base64") from None
+    try:
+        header = encode_header(Basic.Properties(**given.properties), len(payload))
+    except (TypeError, ValueError) as error:
+        raise BadRequest(f"properties: {error}") from None
+    checked = check(header, None, b"")
+    now = int(vhost.clock.now)
+    raw = short_strings(octets_of_text(exchange), octets_of_text(given.routing_key))
+    persistent = given.properties.get("delivery_mode") == PERSISTENT
+    expires_at = now + checked.ttl if checked.ttl != NONE else 0
+    message = Message(raw, checked.header, payload, persistent, now, expires_at)
+    return message, checked.keys
+
+
+def _sinks(
+    vhost: VirtualHost, exchange: str, routing_keys: list[str], message: Message
+) -> list[Sink]:
+    found = vhost.router.route(message.route)
+    if found.needs_message or len(routing_keys) > 1:
+        return vhost.router.sinks_for(exchange, routing_keys, message)
+    return found.sinks
+
+
+async def get_messages(request: Request) -> Response:
+    _, queue = find_queue(request)
+    given = await body(request, GetBody)
+    if not 0 <= given.count <= GET_COUNT_MAX:
+        raise BadRequest(f"count: expected 0 to {GET_COUNT_MAX}")
+    found = _take(queue, given)
+    await management(request).committed()
+    return json(found)
+
+
+def _take(queue: Queue, given: GetBody) -> list[dict[str, Any]]:
+    """Take messages, and settle them as asked for."""
+    taken: list[tuple[Message, int]] = []
+    shown: list[dict[str, Any]] = []
+    size = 0
+    while len(taken) < given.count and size < GET_BYTES_MAX:
+        popped = queue.take()
+        if popped is None:
+            break
+        message, position, redelivered = popped
+        size += len(message.body)
+        taken.append((message, position))
+        shown.append(_shown(message, redelivered, int(queue.message_count()), given))
+    for message, position in taken:
+        if given.ackmode == "ack_requeue_false":
+            queue.settle(position)
+        elif given.ackmode == "reject_requeue_false":
+            queue.reject(message, position)
+        else:
+            queue.requeue(message, position, failed=given.ackmode == "reject_requeue_true")
+    queue.deliver_ready()
+    return shown
+
+
+def _shown(message: Message, redelivered: bool, remaining: int, given: GetBody) -> dict[str, Any]:
+    exchange, routing_key = exchange_and_key(message.route)
+    payload = message.body if given.truncate is None else message.body[: max(given.truncate, 0)]
+    encoding: Encoding = "base64"
+    text = ""
+    if given.encoding == "auto":
+        try:
+            text, encoding = payload.decode(), "string"
+        except UnicodeDecodeError:
+            encoding = "base64"
+    return {
+        "payload_bytes": len(message.body),
+        "redelivered": redelivered,
+        "exchange": to_json(text_of(exchange)),
+        "routing_key": to_json(text_of(routing_key)),
+        "message_count": remaining,
+        "properties": shown_properties(message.header),
+        "payload": text if encoding == "string" else base64.b64encode(payload).decode(),
+        "payload_encoding": encoding,
+    }
+
+
+def shown_properties(header: bytes) -> dict[str, Any]:
+    """The properties of a content header that are set."""
+    found = properties(header)
+    values = {name: getattr(found, name) for name, _, _ in PROPERTIES}
+    # pamqp says "" of a cluster id that is not there.
+    return {name: to_json(value) for name, value in values.items() if value not in (None, "")}
+
+
+ROUTES: Final = (
+    route("/api/exchanges/{vhost}/{name}/publish", POST=post_message),
+    route("/api/queues/{vhost}/{name}/get", POST=get_messages),
+)
