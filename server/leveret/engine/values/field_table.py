@@ -28,6 +28,7 @@ __all__ = [
     "freeze",
     "freeze_table",
     "headers_of",
+    "time_number",
     "type_name",
 ]
 
@@ -99,6 +100,17 @@ def freeze_table(table: Table) -> Hashable:
     return frozenset([(name, freeze(value)) for name, value in table.items()])
 
 
+def time_number(time: datetime) -> int:
+    """The number that was sent for a time.
+
+    Clients send seconds (AMQP 0-9-1, section 4.2.5.4) or milliseconds. pamqp takes numbers from
+    2**32 on for milliseconds, so a time with a fraction of a second was one of those. Of a whole
+    second it does not say which it was; this is the number of seconds then.
+    """
+    seconds = time.timestamp()
+    return round(seconds * 1000) if time.microsecond else int(seconds)
+
+
 def type_name(value: FieldValue) -> str:
     """Name the type of a field value as RabbitMQ's error texts do.
 
@@ -134,7 +146,7 @@ def describe(value: FieldValue) -> str:
     if value is None:
         return "undefined"
     if isinstance(value, datetime):
-        return str(int(value.timestamp()))
+        return str(time_number(value))
     if isinstance(value, dict):
         entries = [
             f"{{{describe(name)},{type_name(item)},{describe(item)}}}"

@@ -35,6 +35,7 @@ from leveret.engine.values.field_table import (
     describe,
     freeze,
     headers_of,
+    time_number,
     type_name,
 )
 from leveret.engine.values.message import Message
@@ -177,7 +178,7 @@ def _value(value: FieldValue) -> Hashable:
     if isinstance(value, bytes | bytearray):
         return bytes(value)
     if isinstance(value, datetime):
-        return int(value.timestamp())
+        return time_number(value)
     if isinstance(value, float) and value == value:
         return value
     if isinstance(value, list | dict) and not value:
