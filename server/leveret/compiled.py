@@ -65,6 +65,7 @@ COMPILED: Final = (
     "leveret.engine.flow.publish",
     "leveret.engine.flow.release",
     "leveret.engine.values.properties",
+    "leveret.engine.values.table_decoding",
     "leveret.engine.flow.dead_letters",
     "leveret.engine.flow.dead_letter_rewrite",
     "leveret.engine.routing.sink",

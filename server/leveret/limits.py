@@ -28,8 +28,8 @@ TABLE_DEPTH_MAX: Final = 64
 No client in known use nests deeper than six."""
 
 TABLE_ENTRIES_MAX: Final = 8192
-"""Entries of a table with all nested ones. Decoding takes time with the square of their number;
-with this many it takes about a tenth of a second for the largest frame."""
+"""Entries of a table with all nested ones. A frame with a table is handled in one turn of the event
+loop: with this many entries it takes some milliseconds."""
 
 # --- connections ----------------------------------------------------------------------------
 

@@ -15,10 +15,10 @@ from typing import Final
 
 from librt.strings import read_i16_be, read_i32_be
 from mypy_extensions import i64
-from pamqp import decode
 from pamqp.common import FieldTable, FieldValue
 
 from leveret.engine.values import encoded_table
+from leveret.engine.values.table_decoding import decode_table
 from leveret.engine.values.text import octets_of_text
 
 __all__ = [
@@ -64,11 +64,11 @@ def headers_of(header: bytes) -> Table:
     at = encoded_table.property_offset(header, start, flags, encoded_table.HEADERS)
     table = header[at : at + 4 + (i64(read_i32_be(header, at)) & 0xFFFFFFFF)]
     try:
-        return decode.field_table(table)[1]
+        return decode_table(table, 0)
     except (ValueError, OverflowError, OSError):
         softened = bytearray(table)
         encoded_table.soften_values(table, softened, 4, len(table), True)
-        return decode.field_table(bytes(softened))[1]
+        return decode_table(bytes(softened), 0)
 
 
 def freeze(value: FieldValue) -> Hashable:

@@ -214,6 +214,24 @@ def test_a_walk_that_is_interrupted_finds_the_same_sinks(setting: Setting) -> No
     assert list(walk.reached) == router.sinks_for("x0", ["a.b", "b.a.c"], message())
 
 
+def test_a_walk_along_a_chain_of_alternate_exchanges_is_cut_at_each_of_them(
+    setting: Setting,
+) -> None:
+    for number in range(10):
+        setting.exchange(f"x{number}", "direct", alternate_exchange=f"x{number + 1}")
+    setting.exchange("x10", "fanout")
+    setting.queue("q")
+    setting.bind("x10", "q", "")
+    router = setting.vhost.router
+    walk = RouteWalk(router.exchanges, setting.vhost.queues, "x0", ["k"], None)
+    over = TimeSlice()
+    slices = 1
+    while not walk.run(over):
+        slices += 1
+    assert slices > 10
+    assert [sink.name for sink in walk.reached] == ["q"]
+
+
 @pytest.mark.parametrize(
     ("exchange", "code", "text"),
     [

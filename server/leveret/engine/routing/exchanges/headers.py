@@ -40,9 +40,14 @@ from leveret.engine.values.field_table import (
 )
 from leveret.engine.values.message import Message
 from leveret.engine.values.text import octets_of_text
+from leveret.engine.values.time_slice import ENDLESS, TimeSlice
+from leveret.engine.values.work import Work
 from leveret.errors import AmqpError, ReplyCode
 
 _EMPTY: Final = ("empty",)
+
+CRITERIA_UNIT: Final = 32
+"""Criteria of a binding up to which comparing it takes some microseconds at most."""
 
 
 class _AllKindEntry:
@@ -54,6 +59,32 @@ class _AllKindEntry:
         self.destination = destination
         self.index_criterion = index_criterion
         self.criteria = criteria
+
+
+class _Comparison(Work):
+    """Compares the bindings of the `all` kinds that share a criterion with a message."""
+
+    def __init__(
+        self, candidates: list[_AllKindEntry], met: set[Hashable], into: list[Destination]
+    ) -> None:
+        self._candidates = candidates
+        self._met = met
+        self._into = into
+        self._next = 0
+
+    def run(self, time_slice: TimeSlice) -> bool:
+        candidates, met = self._candidates, self._met
+        while self._next < len(candidates):
+            entry = candidates[self._next]
+            self._next += 1
+            if met.issuperset(entry.criteria):
+                self._into.append(entry.destination)
+            if len(entry.criteria) > CRITERIA_UNIT:
+                if time_slice.is_over_now():
+                    break
+            elif time_slice.is_over():
+                break
+        return self._next == len(candidates)
 
 
 class HeadersExchange(Exchange):
@@ -69,22 +100,38 @@ class HeadersExchange(Exchange):
         self._entries: dict[Binding, _AllKindEntry] = {}
 
     def match(self, routing_key: str, message: Message | None, into: list[Destination]) -> None:
+        self.begin_match(routing_key, message, into, ENDLESS)
+
+    def begin_match(
+        self,
+        routing_key: str,
+        message: Message | None,
+        into: list[Destination],
+        time_slice: TimeSlice,
+    ) -> Work | None:
         append_targets(self._always, into)
         if message is None or not self._names:
-            return
-        headers = headers_of(message.header)
+            return None
+        met = self._met(message)
+        candidates: list[_AllKindEntry] = []
+        for criterion in met:
+            self._any.append(criterion, into)
+            entries = self._all.get(criterion)
+            if entries is not None:
+                candidates.extend(entries.values())
+        if not candidates:
+            return None
+        comparison = _Comparison(candidates, met, into)
+        return None if comparison.run(time_slice) else comparison
+
+    def _met(self, message: Message) -> set[Hashable]:
+        """The criteria that a message meets, of those with a name that any binding has."""
         met: set[Hashable] = set()
-        for name, value in headers.items():
+        for name, value in headers_of(message.header).items():
             if name in self._names:
                 met.add(name)
                 met.add((name, _value(value)))
-        for criterion in met:
-            self._any.append(criterion, into)
-            candidates = self._all.get(criterion)
-            if candidates is not None:
-                into.extend(
-                    [d.destination for d in candidates.values() if met.issuperset(d.criteria)]
-                )
+        return met
 
     def validate(self, routing_key: str, arguments: Table) -> None:
         """Check that `x-match` is one of the four.
