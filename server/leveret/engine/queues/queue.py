@@ -4,7 +4,7 @@ Rules:
 - A message's position says where it is in the order of delivery. A message that is requeued
   (rejected, or unacknowledged when its channel closed) returns to its position.
 - While a consumer is ready the backlog is empty, so a message that is published then is delivered
-  at once.
+  at once; but for slices in which very many consumers are asked, of which none accepts one.
 - In a durable queue every position that is settled is noted in the queue's journal.
 - A queue needs checks if it has a limit, priorities, deduplication or delivery counts, or if a
   message in it expires. All other queues, by far the most, test one flag for it.
@@ -267,6 +267,7 @@ class Queue(Sink):
                 if message.persistent and self.journal is not None:
                     outcome |= self._persist_at(position, targets)
                 return outcome
+            self._ask_further()
         backlog.append(message)
         if message.persistent:
             journal = self.journal
@@ -311,6 +312,7 @@ class Queue(Sink):
                 if message.persistent:
                     outcome |= self._persist_at(position, targets)
                 return outcome
+            self._ask_further()
         position = backlog.append(message)
         if not self._limits.enforce():
             self._go_on_later()
@@ -388,6 +390,12 @@ class Queue(Sink):
         """Whether so many dead letters wait that it should drop no message."""
         return self._contents.dead_letters and self.host.has_too_many_dead_letters()
 
+    def _ask_further(self) -> None:
+        """No consumer that was asked accepts the message that waits: ask the others in later
+        slices."""
+        if self._ready.first is not None:
+            self._go_on_later()
+
     def _go_on_later(self) -> None:
         if not self._goes_on_later:
             self._goes_on_later = True
@@ -408,7 +416,7 @@ class Queue(Sink):
         while ready.first is not None and backlog.available():
             consumer = ready.next()
             if consumer is None:
-                return True
+                return ready.first is None
             message = backlog.pop()
             consumer.deliver(message, backlog.popped_position, backlog.redelivered)
             if time_slice.is_over():
@@ -427,7 +435,7 @@ class Queue(Sink):
                 return True
             consumer = ready.next()
             if consumer is None:
-                return True
+                return ready.first is None
             message, position, redelivered = self._contents.pop()
             consumer.deliver(message, position, redelivered)
             if time_slice.is_over():
