@@ -92,6 +92,7 @@ COMPILED: Final = (
     "leveret_storage.recovery.log_scan",
     "leveret_storage.segments.position_ranges",
     "leveret_storage.segments.queue_journal",
+    "leveret_storage.segments.needed_messages",
     "leveret_storage.segments.body_segment",
     "leveret_storage.segments.log_segment",
     "leveret_storage.segments.run_buffer",

@@ -70,10 +70,14 @@ class LoggedRun:
         self.messages = buffer.messages
 
 
-def read_logged_runs(medium: Medium, blob: str, not_needed: dict[int, RangeSet]) -> list[LoggedRun]:
+def read_logged_runs(
+    medium: Medium, blob: str, not_needed: dict[int, RangeSet], shared_body_bytes: int
+) -> list[LoggedRun]:
     """The messages that a log segment has of the queues in `not_needed`, but for those at the
     positions given there.
 
+    :param shared_body_bytes: bytes of a body from which on it is written once for all runs that it
+        is in.
     :raises StorageError: if it cannot be read, or is damaged.
     """
     runs: list[LoggedRun] = []
@@ -89,13 +93,17 @@ def read_logged_runs(medium: Medium, blob: str, not_needed: dict[int, RangeSet])
             message = entry.message
             if message is None:
                 continue
+            runs_of_message = 0
             for queue, position in entry.queues:
                 if queue not in not_needed or position in not_needed[queue]:
                     continue
+                runs_of_message += 1
                 buffer = buffers.get(queue)
                 if buffer is None or not buffer.takes(position):
                     buffer = RunBuffer(position)
                     buffers[queue] = buffer
                     runs.append(LoggedRun(queue, buffer))
                 buffer.append(message)
+            if runs_of_message > 1 and len(message.body) >= shared_body_bytes:
+                message.share()
     return runs

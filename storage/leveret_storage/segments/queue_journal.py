@@ -253,22 +253,3 @@ class QueueJournal:
     def is_settled(self, position: i64) -> bool:
         """Whether a position is settled."""
         return self._first <= position < self._end or position in self.settled
-
-    def not_needed_from_log(self, end: int) -> RangeSet:
-        """The positions, up to `end`, whose messages are settled or in a queue segment.
-
-        Short ranges of them between others are left out: a run for each message in between would
-        cost more than to copy them too.
-        """
-        known = RangeSet()
-        for source in (self.settled, self.flushed):
-            for first, stop in source.ranges():
-                known.add(first, stop)
-        result = RangeSet()
-        at = 0
-        for first, stop in known.gaps(0, end):
-            if at == 0 or first - at > BRIDGED_MESSAGES:
-                result.add(at, first)
-            at = stop
-        result.add(at, end)
-        return result
