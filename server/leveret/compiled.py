@@ -47,6 +47,7 @@ COMPILED: Final = (
     "leveret.engine.routing.exchanges.recent_history",
     "leveret.engine.routing.exchanges.delayed",
     "leveret.engine.routing.exchanges.deduplicating",
+    "leveret.engine.values.cache_share",
     "leveret.engine.values.deduplication",
     "leveret.engine.queues.queue",
     "leveret.engine.queues.contents",

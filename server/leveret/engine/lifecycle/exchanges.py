@@ -76,8 +76,9 @@ def declare_exchange(vhost: VirtualHost, declared: ExchangeDeclaration) -> Excha
     check(declared, vhost.name)
     if current is None:
         refuse_reserved("exchange", name)
-        vhost.memory.admit(the_exchange(vhost, name), declared.arguments)
+        vhost.memory.admit(the_exchange(vhost, name))
         exchange = create(declared, vhost.name)
+        vhost.memory.added(declared.arguments)
         vhost.exchanges[name] = exchange
         vhost.router.invalidate()
         if exchange.durable and vhost.definition_log is not None:

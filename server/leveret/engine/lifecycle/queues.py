@@ -63,7 +63,7 @@ def declare_queue(
     durable = durable and owner is None
     current = vhost.queues.get(name)
     if current is None:
-        vhost.memory.admit(what, arguments)
+        vhost.memory.admit(what)
         check_queue_arguments(what, arguments)
         if is_quorum(arguments):
             _check_quorum(what, arguments, durable, auto_delete, owner)
@@ -159,6 +159,7 @@ def _create(
         arguments=arguments,
         host=vhost,
     )
+    vhost.memory.added(arguments)
     queue.declared_by = declared_by
     set_expiry(vhost, queue)
     vhost.queues[name] = queue

@@ -83,6 +83,7 @@ class Channel:
         self._router = session.vhost.router
         self._publisher = session.vhost.publisher
         self._store = session.store
+        session.vhost.memory.added({})
         self._property_checks = PropertyChecks()
         self._requeuing: Settling | None = None
         """Returns what is unacknowledged to its queues, once the channel is closed."""
@@ -275,6 +276,7 @@ class Channel:
             return False
         # The last first: of those that wait to be the single active one, none becomes it.
         _, consumer = consumers.popitem()
+        self.vhost.memory.removed(consumer.arguments)
         consumer.end(self.vhost)
         queues[consumer.queue] = None
         return True
@@ -296,6 +298,7 @@ class Channel:
         if not requeuing.run(time_slice):
             return False
         self.vhost.memory.remove_delivering(self.deliveries)
+        self.vhost.memory.removed({})
         return True
 
 

@@ -297,6 +297,7 @@ class Deliveries(MemoryHolder):
             # It was cancelled, or its channel closed, since the queue was deleted.
             return
         del self.consumers[consumer.tag]
+        consumer.queue.host.memory.removed(consumer.arguments)
         if "consumer_cancel_notify" in self.session.capabilities:
             cancel = Basic.Cancel(consumer_tag=consumer.tag, nowait=True)
             self.session.write(encode(cancel, self.channel))

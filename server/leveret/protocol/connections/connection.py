@@ -395,6 +395,8 @@ class Connection(FrameHandler):
                 f"number of channels opened ({len(self._channels)}) has reached the negotiated "
                 f"channel_max ({self._channel_max})",
             )
+        if self.broker.memory.refuses():
+            raise AmqpError(ReplyCode.RESOURCE_ERROR, "the broker is low on memory")
         channel = Channel(self.session, number, self.broker.config)
         self._channels[number] = channel
         channel.send(ChannelMethods.OpenOk())
