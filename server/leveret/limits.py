@@ -153,6 +153,13 @@ REPLAYED_MESSAGES_MIN: Final = 64
 """Messages of a history that a new binding gets at once, in some 0.1 ms; the rest is cut into
 slices."""
 
+WIDE_ROUTE_SINKS: Final = 64
+"""Sinks from which on a route is wide: to find it again is little beside a publish to all of
+them."""
+
+WIDE_ROUTES_SINKS_MAX: Final = 131072
+"""Sinks of all wide routes that a virtual host caches, together: a megabyte."""
+
 FAN_OUT_AT_ONCE: Final = 500
 """Sinks that a publish goes to at once and in one entry of the log: some 0.5 ms of work. What goes
 to more of them is cut into slices."""

@@ -14,7 +14,12 @@ from leveret.engine.values.field_table import Table
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError, ReplyCode
-from leveret.limits import ROUTE_CACHE_ENTRIES_MAX, ROUTES_DROPPED_AT_ONCE
+from leveret.limits import (
+    ROUTE_CACHE_ENTRIES_MAX,
+    ROUTES_DROPPED_AT_ONCE,
+    WIDE_ROUTE_SINKS,
+    WIDE_ROUTES_SINKS_MAX,
+)
 from tests.unit.engine.routing.exchanges.naive import message
 
 
@@ -182,6 +187,23 @@ def test_routes_are_remembered_in_bounded_memory(setting: Setting) -> None:
     assert setting.vhost.router.route(raw("", "0")) is first
     setting.vhost.router.route(raw("", "one more"))
     assert setting.vhost.router.route(raw("", "0")) is not first
+
+
+def test_wide_routes_are_remembered_in_bounded_memory(setting: Setting) -> None:
+    """A fanout to many queues has a route of as many sinks for each routing key."""
+    for number in range(WIDE_ROUTE_SINKS):
+        setting.queue(f"q{number}")
+    for number in range(WIDE_ROUTE_SINKS):
+        setting.bind("amq.fanout", f"q{number}")
+    router = setting.vhost.router
+    narrow = router.route(raw("", "q0"))
+    wide = router.route(raw("amq.fanout", "0"))
+    for number in range(1, WIDE_ROUTES_SINKS_MAX // WIDE_ROUTE_SINKS):
+        router.route(raw("amq.fanout", str(number)))
+    assert router.route(raw("amq.fanout", "0")) is wide
+    router.route(raw("amq.fanout", "one more"))
+    assert router.route(raw("amq.fanout", "0")) is not wide
+    assert router.route(raw("", "q0")) is narrow
 
 
 def test_a_change_drops_a_large_cache_in_slices(setting: Setting) -> None:
