@@ -1,5 +1,6 @@
-"""Log lines for what the broker publishes itself, and no queue took: dead letters, and messages
-whose delay is over. At most one for each queue or delayed exchange and minute.
+"""Log lines for what was dropped, though no client asked for it: dead letters, and messages whose
+delay is over, that no queue took, at most a line for each queue or delayed exchange and minute; and
+keys of deduplication for which there is no memory, at most a line a minute.
 
 A hundred thousand queues may have lost some, so the lines are written in slices of time.
 """
@@ -38,6 +39,7 @@ class DroppedMessageReport(Work):
         self._reported_at: OrderedDict[tuple[str, str, str], float] = OrderedDict()
         """Time of the last line, by virtual host, kind, and name of the queue or exchange; the
         oldest is first."""
+        self._keys_reported_at = -INTERVAL_S
         self._now = 0.0
         self._lists: list[tuple[VirtualHost, str, list[str]]] = []
         """By virtual host and kind, the names of those of which a line may be due, last first."""
@@ -50,6 +52,7 @@ class DroppedMessageReport(Work):
 
         :param now: seconds, monotonic.
         """
+        self._report_keys(now)
         if self._goes_on_later:
             return
         self._now = now
@@ -67,6 +70,18 @@ class DroppedMessageReport(Work):
                 return False
         self._goes_on_later = False
         return True
+
+    def _report_keys(self, now: float) -> None:
+        windows = self._broker.memory.windows
+        if windows.dropped and now - self._keys_reported_at >= INTERVAL_S:
+            self._keys_reported_at = now
+            logger.warning(
+                "deduplication keys dropped: together they take more than their share of"
+                " memory.limit; duplicates of messages with these keys are accepted",
+                keys=int(windows.dropped),
+                share_bytes=int(windows.limit),
+            )
+            windows.dropped = 0
 
     def _forget_one(self) -> bool:
         """Forget a line that was written a minute ago; whether there was one."""

@@ -91,3 +91,15 @@ def test_the_lines_about_many_queues_are_written_in_slices(broker: Broker) -> No
     broker.time_slice.begin(UNLIMITED_NS)
     assert reported(report, 69.0) == []
     assert reported(report, 70.0) == [("q0", 1)]
+
+
+def test_dropped_deduplication_keys_are_reported_once_a_minute(broker: Broker) -> None:
+    report = DroppedMessageReport(broker)
+    windows = broker.memory.windows
+    counts = []
+    for now in (10.0, 11.0, 69.9, 70.0):
+        windows.dropped += 3
+        with capture_logs() as lines:
+            report.report(now)
+        counts += [(now, line["keys"]) for line in lines]
+    assert counts == [(10.0, 3), (70.0, 9)]

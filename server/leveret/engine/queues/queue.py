@@ -200,6 +200,8 @@ class Queue(Sink):
             self.expiry.stop()
             self.expiry = None
         self.deleted = True
+        if self.deduplication_window is not None:
+            self.deduplication_window.delete()
         if self._consumer_set.count != 0:
             cancellation = self._consumer_set.cancel_all()
             if not cancellation.run(self._time_slice):
@@ -358,9 +360,11 @@ class Queue(Sink):
 
     def _new_window(self) -> DeduplicationWindow:
         settings = self.settings
-        return DeduplicationWindow(
+        window = DeduplicationWindow(
             settings.cache_size, settings.cache_ttl, settings.deduplication_header
         )
+        window.attach(self.host.memory.windows)
+        return window
 
     def _note_key(self, window: DeduplicationWindow, key: bytes, message: Message) -> None:
         """Have the next message with this key be a duplicate, after a restart too if persistent."""
