@@ -91,6 +91,11 @@ ITERATION_NS_MIN: Final = 500_000
 """Nanoseconds of an iteration that buffered input gets at least, when input that is processed as it
 arrives takes all the time."""
 
+ACCOUNTED_NS_MAX: Final = 10 * ITERATION_NS
+"""Nanoseconds that one time slice counts for at most, where connections share by the time they use.
+No slice takes so long unless the process stood still in it (stopped, or without a core), and then
+its connection would wait until each of the others had used as much."""
+
 WORK_NS: Final = 500_000
 """Nanoseconds of an iteration that work gets which no connection waits for, such as dead letters:
 a quarter, however many connections are busy, and all that they leave."""
