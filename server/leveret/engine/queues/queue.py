@@ -21,8 +21,8 @@ from leveret.engine.queues.consumer import Consumer
 from leveret.engine.queues.consumer_set import ConsumerSet
 from leveret.engine.queues.contents import QueueContents
 from leveret.engine.queues.dead_letter import REJECTED, has_died_in
-from leveret.engine.queues.dropped_messages import Purge
 from leveret.engine.queues.limit_enforcer import LimitEnforcer
+from leveret.engine.queues.purge import Purge
 from leveret.engine.queues.queue_expiry import QueueExpiry
 from leveret.engine.queues.queue_host import NULL_HOST, QueueHost
 from leveret.engine.queues.redelivery import Redeliveries

@@ -34,10 +34,10 @@ from leveret.protocol.channels.confirms import PublisherConfirms
 from leveret.protocol.channels.content import IncomingContent
 from leveret.protocol.channels.deliveries import Deliveries
 from leveret.protocol.channels.delivery import FAILED, Delivery
+from leveret.protocol.channels.long_settlement import LongSettlement
 from leveret.protocol.channels.published_properties import PropertyChecks
 from leveret.protocol.channels.session import Session
 from leveret.protocol.channels.settlement import Settlement
-from leveret.protocol.channels.settling import Settling
 from leveret.protocol.channels.transaction import Transaction
 from leveret.protocol.states import ChannelEvent, ChannelState, next_channel_state
 from leveret.protocol.wire import methods
@@ -85,7 +85,7 @@ class Channel:
         self._store = session.store
         session.vhost.memory.added({})
         self._property_checks = PropertyChecks()
-        self._requeuing: Settling | None = None
+        self._requeuing: LongSettlement | None = None
         """Returns what is unacknowledged to its queues, once the channel is closed."""
         self._route = NO_ROUTE
         """The route of the last message, which mostly is that of the next."""
@@ -291,7 +291,7 @@ class Channel:
         if requeuing is None:
             self.content.discard()
             through = self.deliveries.check_through(0)
-            requeuing = Settling(self.deliveries, through, FAILED)
+            requeuing = LongSettlement(self.deliveries, through, FAILED)
             self._requeuing = requeuing
         if not self.transaction.roll_back(self.deliveries, time_slice):
             return False
