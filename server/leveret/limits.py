@@ -189,6 +189,3 @@ have a gigabyte, because it is durable as a whole or not at all."""
 HISTORY_BYTES_MAX: Final = 16 * 1024 * 1024
 """Bytes of the messages in the history of one exchange, except for the last message. The length of
 the history limits their number, but not their size."""
-
-HISTORY_MESSAGE_BYTES: Final = 256
-"""Approximate bytes that a message in the history takes beside its header and body: its objects."""

@@ -42,7 +42,6 @@ KEY_BYTES: Final = 200
 """Approximate bytes that a key takes beside its octets: its objects, and its entry."""
 
 _MESSAGE_TTL: Final = b"x-cache-ttl"
-_INTEGERS: Final = b"bBsuIilL"
 _NO_KEYS: Final = b"VFA"
 """Type letters of values that are no key: void, tables and arrays."""
 
@@ -68,7 +67,7 @@ class DeduplicationWindow(Cache):
         value = properties.header_value(header, self._header)
         if value is None or value[0] in _NO_KEYS:
             return None
-        if value[0] in _INTEGERS:
+        if value[:1] in properties.INTEGERS:
             return b"I%d" % properties.integer_of(value)
         if len(value) > KEY_OCTETS_MAX:
             return blake2b(value, digest_size=32).digest()
@@ -86,7 +85,7 @@ class DeduplicationWindow(Cache):
         """
         ttl = self._ttl
         own = properties.header_value(header, _MESSAGE_TTL)
-        if own is not None and own[0] in _INTEGERS and properties.integer_of(own) > 0:
+        if own is not None and own[:1] in properties.INTEGERS and properties.integer_of(own) > 0:
             ttl = properties.integer_of(own)
         expires_at = 0 if ttl == NONE else now + ttl
         self.put(key, expires_at)

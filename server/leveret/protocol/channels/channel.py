@@ -133,6 +133,7 @@ class Channel:
         if self.transaction.selected or len(route.sinks) > QUICK_SINKS_MAX:
             return self.publish_along(message, route, content.mandatory)
         outcome = self.route_message(message, route, content.mandatory)
+        # As `confirm`, without a call: this is done for every message.
         confirms = self.confirms
         if confirms.enabled:
             if outcome & REFUSED:
@@ -160,7 +161,7 @@ class Channel:
         if not walk.run(self._time_slice):
             self.session.begin(_SinksFound(self, walk, message, route, mandatory))
             return False
-        return self.publish_along(message, addressed(route, walk), mandatory)
+        return self.publish_along(message, _addressed(route, walk), mandatory)
 
     def publish_along(self, message: Message, route: Route, mandatory: bool) -> bool:
         """Publish a message to the sinks of its route, at once or at tx.commit; result as
@@ -302,7 +303,7 @@ class Channel:
         return True
 
 
-def addressed(route: Route, walk: RouteWalk) -> Route:
+def _addressed(route: Route, walk: RouteWalk) -> Route:
     """The route of one message, whose walk is done."""
     return Route(route.raw, route.exchange, route.routing_key, list(walk.reached), False)
 
@@ -339,7 +340,7 @@ class _SinksFound(Work):
     def run(self, time_slice: TimeSlice) -> bool:
         if not self._walk.run(time_slice):
             return False
-        route = addressed(self._route, self._walk)
+        route = _addressed(self._route, self._walk)
         self._channel.publish_along(self._message, route, self._mandatory)
         return True
 

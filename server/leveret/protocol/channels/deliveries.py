@@ -211,6 +211,8 @@ class Deliveries(MemoryHolder):
         self._seen_tag = self.last_tag
         return RELEASED
 
+    # --- overdue deliveries -------------------------------------------------------------------
+
     def requeue_overdue(
         self, deliveries: list[Delivery], consumer: "ChannelConsumer", more: bool
     ) -> None:
@@ -260,6 +262,8 @@ class Deliveries(MemoryHolder):
                 consumer.resume_if_able()
         if self.prefetch != 0:
             self.resume_consumers()
+
+    # --- consumers ----------------------------------------------------------------------------
 
     def set_consumer_prefetch(self, prefetch: int) -> None:
         """Change the prefetch of every consumer, and resume those it had suspended; many of them in

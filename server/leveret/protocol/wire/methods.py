@@ -32,11 +32,11 @@ from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.table_decoding import decode_table
 from leveret.errors import AmqpError, ReplyCode
 from leveret.limits import SHORT_STRING_BYTES_MAX
+from leveret.protocol.wire.frames import FRAME_END, FRAME_METHOD
 
 Properties: TypeAlias = Basic.Properties
 
-FRAME_METHOD: Final = 1
-FRAME_END: Final = b"\xce"
+FRAME_END_OCTET: Final = bytes([FRAME_END])
 
 FIXED_SIZES: Final = {"octet": 1, "short": 2, "long": 4, "longlong": 8, "timestamp": 8}
 """Octets of the field types that have a size; the others begin with their length."""
@@ -139,11 +139,6 @@ PROPERTIES: Final = tuple(
     (name, Properties.flags[name], Properties.amqp_type(name)) for name in Properties.attributes()
 )
 """Attribute, flag and field type of each property, in the order of the wire."""
-
-
-def method_ids(method: Frame) -> tuple[int, int]:
-    """The class id and method id of a method."""
-    return method.index >> 16, method.index & 0xFFFF
 
 
 def method_name(class_id: int, method_id: int) -> str:
@@ -293,7 +288,7 @@ def encode(method: Frame, channel: int) -> bytes:
     if bit_count:
         parts.append(bytes((bits,)))
     payload = b"".join(parts)
-    return struct.pack(">BHI", FRAME_METHOD, channel, len(payload)) + payload + FRAME_END
+    return struct.pack(">BHI", FRAME_METHOD, channel, len(payload)) + payload + FRAME_END_OCTET
 
 
 def _sent_value(method: Frame, field: str) -> FieldValue:

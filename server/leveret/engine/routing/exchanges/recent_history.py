@@ -33,7 +33,7 @@ from leveret.engine.values.field_table import Table, describe
 from leveret.engine.values.message import Message
 from leveret.engine.values.properties import header_value
 from leveret.errors import AmqpError, ReplyCode
-from leveret.limits import HISTORY_BYTES_MAX, HISTORY_MESSAGE_BYTES
+from leveret.limits import HISTORY_BYTES_MAX, MESSAGE_OVERHEAD_BYTES
 
 LENGTH: Final = "x-recent-history-length"
 LENGTH_DEFAULT: Final = 20
@@ -124,4 +124,4 @@ def _length(arguments: Table) -> int:
 
 
 def _size(message: Message) -> i64:
-    return len(message.header) + len(message.body) + HISTORY_MESSAGE_BYTES
+    return len(message.header) + len(message.body) + MESSAGE_OVERHEAD_BYTES
