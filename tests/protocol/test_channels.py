@@ -3,7 +3,7 @@
 import pytest
 from pamqp.commands import Basic, Channel, Connection, Exchange, Queue, Tx
 
-from leveret.engine.queues.message_memory import DECLARED_BYTES, SHARE_DIVISOR
+from leveret.engine.queues.message_memory import DECLARED_BYTES, SHARE_DIVISOR, MemoryLevel
 from leveret.errors import ReplyCode
 from tests.protocol import wire
 from tests.protocol.harness import Client, Harness, got
@@ -234,7 +234,7 @@ def test_no_channel_is_opened_while_memory_is_exhausted(harness: Harness) -> Non
     client, other = harness.open_client(1, 2), harness.open_client(1, 2)
     memory = harness.broker.memory
     memory.limit(4 * DECLARED_BYTES * SHARE_DIVISOR - 1)
-    memory.check(near=True, short=True, exhausted=True)
+    memory.check(MemoryLevel.EXHAUSTED)
     client.send(3, Channel.Open())
     client.expect_error(0, ReplyCode.RESOURCE_ERROR, "the broker is low on memory", Channel.Open)
     # The channels of that connection have ended, so there is room.

@@ -4,7 +4,7 @@ import pytest
 from pamqp.commands import Basic, Queue
 
 from leveret.config import Amqp, Config
-from leveret.engine.queues.message_memory import DECLARED_BYTES, SHARE_DIVISOR
+from leveret.engine.queues.message_memory import DECLARED_BYTES, SHARE_DIVISOR, MemoryLevel
 from leveret.errors import ReplyCode
 from tests.protocol import wire
 from tests.protocol.harness import ALL_CAPABILITIES, Client, Harness, got
@@ -57,7 +57,7 @@ def test_no_consumer_begins_while_memory_is_exhausted(harness: Harness) -> None:
     client.consume(2, "q", "b")
     memory = harness.broker.memory
     memory.limit(5 * DECLARED_BYTES * SHARE_DIVISOR - 1)
-    memory.check(near=True, short=True, exhausted=True)
+    memory.check(MemoryLevel.EXHAUSTED)
     client.send(1, Basic.Consume(queue="q", consumer_tag="c"))
     client.expect_error(
         1,

@@ -73,12 +73,6 @@ class VirtualHost(QueueHost):
         self.store = log.store
         self.publisher.store = log.store
 
-    def begin(self, work: Work) -> None:
-        """Run a piece of work as far as it comes in this time slice; the rest goes on in later
-        slices, and no connection waits for it."""
-        if not work.run(self.time_slice):
-            self.work.add(work)
-
     # --- as the host of its queues ------------------------------------------------------------
 
     def add_dead_letter(self, dead_letter: DeadLetter) -> None:

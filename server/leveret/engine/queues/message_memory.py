@@ -21,6 +21,7 @@ measurement of the process (`net/memory_shortage.py`).
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from enum import IntEnum
 from typing import Final
 
 from mypy_extensions import i64
@@ -80,6 +81,17 @@ DISK_BUSY: Final = 2
 more at the moment."""
 
 
+class MemoryLevel(IntEnum):
+    """How much memory the process takes, compared with its limit."""
+
+    ENOUGH = 0
+    NEAR_LIMIT = 1
+    """What is not in use is released, however little it is."""
+    ABOVE_LIMIT = 2
+    EXHAUSTED = 3
+    """So far above the limit that nothing new is made."""
+
+
 def _ignore(count: int) -> None:
     """The default of `MessageMemory.received`, where nothing measures the memory."""
 
@@ -129,8 +141,6 @@ class MessageMemory:
         chunks that are read ahead."""
         self.short = False
         """Whether the memory of the process is above the limit."""
-        self.exhausted = False
-        """Whether it is so far above that nothing more is declared, bound or opened."""
         self.waiting: dict[Consumer, None] = {}
         """Suspended consumers that wait until it is not."""
         self.received: Callable[[int], None] = _ignore
@@ -140,6 +150,8 @@ class MessageMemory:
         """What the histories of exchanges may take."""
         self.windows = CacheShare()
         """What the windows of deduplication may take."""
+        self._exhausted = False
+        """Whether it is so far above that nothing more is declared, bound or opened."""
         self._declared_bytes = 0
         """About the bytes of all that clients have declared, bound and opened since the start."""
         self._work = work
@@ -205,7 +217,7 @@ class MessageMemory:
     def refuses(self) -> bool:
         """Whether memory is so far above the limit, and what clients have declared takes so much of
         it, that no more is admitted."""
-        return self.exhausted and self._declared_bytes > self._share
+        return self._exhausted and self._declared_bytes > self._share
 
     def added(self, arguments: Mapping[str, object]) -> None:
         """Count what a client has declared, bound or opened, with these arguments."""
@@ -217,22 +229,16 @@ class MessageMemory:
         """Count as removed what was counted as added."""
         self._declared_bytes = max(self._declared_bytes - _declared_bytes(arguments), 0)
 
-    def check(self, near: bool, short: bool, exhausted: bool = False) -> None:
-        """Compare the memory of the process with its limit. To be called twice a second, and when
-        much was received.
-
-        :param near: whether the process gets near its limit, so that what is not in use is
-            released, however little it is.
-        :param short: whether it is above the limit.
-        :param exhausted: whether it is so far above that nothing new is made.
-        """
-        self.short = short
-        self.exhausted = exhausted
-        if not short and self.waiting:
+    def check(self, level: MemoryLevel) -> None:
+        """Do what the memory of the process asks for. To be called twice a second, and when much
+        was received."""
+        self.short = level >= MemoryLevel.ABOVE_LIMIT
+        self._exhausted = level == MemoryLevel.EXHAUSTED
+        if not self.short and self.waiting:
             waiting = self.waiting
             self.waiting = {}
             self._work.add(_Resumption(list(waiting)))
-        if near:
+        if level != MemoryLevel.ENOUGH:
             self._begin_sweep(0)
             if self._delivering_to_visit == 0:
                 self._delivering_to_visit = len(self._delivering)

@@ -191,9 +191,7 @@ class Queue(Sink):
 
     def delete(self) -> None:
         """Drop all messages, and cancel all consumers, many of them in later slices."""
-        purge = self._contents.delete()
-        if not purge.run(self._time_slice):
-            self.host.work.add(purge)
+        self.host.begin(self._contents.delete())
         self.journal = None
         self.host.timers.stop(self._timer)
         if self.expiry is not None:
@@ -203,9 +201,7 @@ class Queue(Sink):
         if self.deduplication_window is not None:
             self.deduplication_window.delete()
         if self._consumer_set.count != 0:
-            cancellation = self._consumer_set.cancel_all()
-            if not cancellation.run(self._time_slice):
-                self.host.work.add(cancellation)
+            self.host.begin(self._consumer_set.cancel_all())
 
     # --- consumers ----------------------------------------------------------------------------
 
@@ -528,8 +524,7 @@ class Queue(Sink):
             not done yet. It is done without help; whoever waits for it may run it, too.
         """
         purge = self._contents.purge()
-        if not purge.run(self._time_slice):
-            self.host.work.add(purge)
+        self.host.begin(purge)
         return purge
 
 

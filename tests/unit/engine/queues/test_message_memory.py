@@ -6,7 +6,7 @@ from pamqp.commands import Basic
 
 from leveret.engine.lifecycle.bindings import bind_queue
 from leveret.engine.lifecycle.queues import remove_queue
-from leveret.engine.queues.message_memory import SHARE_DIVISOR, SHORTAGE_PREFETCH
+from leveret.engine.queues.message_memory import SHARE_DIVISOR, SHORTAGE_PREFETCH, MemoryLevel
 from leveret.engine.queues.queue_host import LOOKS_AT_ONCE
 from leveret.engine.values.arguments import Arguments
 from leveret.errors import AmqpError
@@ -77,7 +77,7 @@ def test_what_is_not_in_use_goes_when_the_process_has_little_memory() -> None:
     run.queue("q0")
     fill(run, queues=1)
     for _ in range(2):
-        run.broker.memory.check(True, False)
+        run.broker.memory.check(MemoryLevel.NEAR_LIMIT)
         work(run)
 
     assert run.broker.memory.charged == 0
@@ -104,7 +104,7 @@ def test_messages_that_expire_on_disk_are_dead_letters_in_time() -> None:
         expiring = Basic.Properties(expiration="1000")
         run.publish("", "q1", body_of(1, number), expiring)
     for _ in range(2):
-        run.broker.memory.check(True, False)
+        run.broker.memory.check(MemoryLevel.NEAR_LIMIT)
         work(run)
     assert run.broker.memory.charged == 0
 
@@ -121,7 +121,7 @@ def test_the_lowest_priority_is_released_too() -> None:
         properties = Basic.Properties(priority=number % 4)
         run.publish("", "q0", body_of(number % 4, number), properties)
     for _ in range(2):
-        run.broker.memory.check(True, False)
+        run.broker.memory.check(MemoryLevel.NEAR_LIMIT)
         work(run)
     assert run.broker.memory.charged == 0
 
@@ -167,7 +167,7 @@ class Held:
     def relieve(self) -> None:
         """Have memory near its limit, for long enough to release what is not in use."""
         for _ in range(2):
-            self.run.broker.memory.check(True, False)
+            self.run.broker.memory.check(MemoryLevel.NEAR_LIMIT)
             work(self.run)
 
     @property
@@ -287,7 +287,7 @@ def test_released_messages_survive_a_restart() -> None:
 
 def test_a_consumer_without_a_prefetch_gets_little_while_memory_is_short() -> None:
     held = Held()
-    held.run.broker.memory.check(True, True)
+    held.run.broker.memory.check(MemoryLevel.ABOVE_LIMIT)
     held.consume()
     fill(held.run, queues=1)
     assert len(held.deliveries.unacknowledged) == SHORTAGE_PREFETCH
@@ -298,7 +298,7 @@ def test_a_consumer_without_a_prefetch_gets_little_while_memory_is_short() -> No
     held.consumer.resume_if_able()
     assert held.deliveries.last_tag == SHORTAGE_PREFETCH + 4
 
-    held.run.broker.memory.check(True, False)
+    held.run.broker.memory.check(MemoryLevel.NEAR_LIMIT)
     work(held.run)
     held.deliver()
     assert held.deliveries.last_tag == EACH
@@ -316,7 +316,7 @@ def test_nothing_is_declared_while_memory_is_far_above_the_limit_for_what_is_dec
     run.exchange("x", "fanout", {})
     declared_much(run)
     memory = run.broker.memory
-    memory.check(True, True, True)
+    memory.check(MemoryLevel.EXHAUSTED)
     for declare in (
         lambda: run.queue("q1"),
         lambda: run.exchange("y", "fanout", {}),
@@ -327,7 +327,7 @@ def test_nothing_is_declared_while_memory_is_far_above_the_limit_for_what_is_dec
     run.queue("q0")
     run.exchange("x", "fanout", {})
 
-    memory.check(True, True)
+    memory.check(MemoryLevel.ABOVE_LIMIT)
     assert run.queue("q1").name == "q1"
     bind_queue(run.vhost, "q0", "x", "", {}, None)
     assert run.publish("x", "", b"routed")
@@ -335,7 +335,7 @@ def test_nothing_is_declared_while_memory_is_far_above_the_limit_for_what_is_dec
 
 def test_who_declares_little_may_do_so_in_any_alarm() -> None:
     run = limited()
-    run.broker.memory.check(True, True, True)
+    run.broker.memory.check(MemoryLevel.EXHAUSTED)
     assert run.queue("q0").name == "q0"
 
 
@@ -344,7 +344,7 @@ def test_what_was_removed_counts_no_longer() -> None:
     declared_much(run)
     for name in list(run.vhost.queues):
         remove_queue(run.vhost, run.vhost.queues[name])
-    run.broker.memory.check(True, True, True)
+    run.broker.memory.check(MemoryLevel.EXHAUSTED)
     assert run.queue("q0").name == "q0"
 
 
