@@ -18,6 +18,7 @@ from leveret_storage.recovery.recover import recover
 from tests.storage import independent_reader, independent_values
 from tests.storage.test_golden import DIRECTORIES
 from tests.support.brokers import Leveret
+from tests.support.channels import confirming_channel
 
 Item = dict[str, Any]
 
@@ -66,12 +67,7 @@ def test_it_reads_the_fields_of_every_definition(directory: Path) -> None:
 
 
 def test_it_agrees_on_what_a_broker_has_just_written() -> None:
-    with (
-        Leveret() as broker,
-        pika.BlockingConnection(pika.URLParameters(broker.url)) as connection,
-    ):
-        channel = connection.channel()
-        channel.confirm_delivery()
+    with Leveret() as broker, confirming_channel(broker) as channel:
         channel.exchange_declare("events", "topic", durable=True)
         channel.queue_declare("ranked", durable=True, arguments={"x-max-priority": 3})
         channel.queue_declare("deep", durable=True)

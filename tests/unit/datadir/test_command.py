@@ -17,6 +17,7 @@ from leveret_storage.format.record_reader import Record, RecordReader
 from leveret_storage.medium import Medium
 from leveret_storage.recovery.recover import refuse
 from tests.support.brokers import Leveret
+from tests.support.channels import confirming_channel
 
 GOLDEN = Path(__file__).parents[2] / "storage" / "golden" / "version-1"
 EXPECTED: dict[str, Any] = json.loads(GOLDEN.with_suffix(".json").read_text("utf-8"))
@@ -264,12 +265,7 @@ class TestADirectoryInUse:
                 assert "--read-only" in result.stderr
 
     def test_is_seen_as_it_is_with_read_only(self) -> None:
-        with (
-            Leveret() as broker,
-            pika.BlockingConnection(pika.URLParameters(broker.url)) as connection,
-        ):
-            channel = connection.channel()
-            channel.confirm_delivery()
+        with Leveret() as broker, confirming_channel(broker) as channel:
             channel.queue_declare("tasks", durable=True)
             properties = pika.BasicProperties(delivery_mode=2)
             for number in range(20):
@@ -279,12 +275,7 @@ class TestADirectoryInUse:
         assert [item["body"] for item in found] == [str(number) for number in range(20)]
 
     def test_read_only_sees_a_prefix_of_what_is_published_meanwhile(self) -> None:
-        with (
-            Leveret() as broker,
-            pika.BlockingConnection(pika.URLParameters(broker.url)) as connection,
-        ):
-            channel = connection.channel()
-            channel.confirm_delivery()
+        with Leveret() as broker, confirming_channel(broker) as channel:
             channel.queue_declare("tasks", durable=True)
             properties = pika.BasicProperties(delivery_mode=2)
             seen = []
