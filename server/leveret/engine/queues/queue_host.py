@@ -110,12 +110,23 @@ class QueueHost(ABC):
         """Persist how often a persistent message of a durable queue was requeued."""
 
     @abstractmethod
-    def release(self, exchange: str, message: Message) -> None:
-        """Route a message whose delay is over, with the bindings of its exchange as they are."""
+    def release(self, exchange: str, message: Message) -> Work:
+        """The work of routing a message whose delay is over, with the bindings of its exchange as
+        they are. If it is persistent, the last slice of that publishes it, and no earlier one."""
 
     @abstractmethod
     def persist_sorted_run(self, exchange: str, first: int) -> None:
         """Persist that a sorted run of a durable delayed exchange begins at a position."""
+
+
+class _Nothing(Work):
+    """No work."""
+
+    def run(self, time_slice: TimeSlice) -> bool:
+        return True
+
+
+NOTHING_TO_DO: Final = _Nothing()
 
 
 class NullHost(QueueHost):
@@ -142,8 +153,8 @@ class NullHost(QueueHost):
     def persist_delivery_counts(self, queue: str, position: int, counts: DeliveryCounts) -> None:
         pass
 
-    def release(self, exchange: str, message: Message) -> None:
-        pass
+    def release(self, exchange: str, message: Message) -> Work:
+        return NOTHING_TO_DO
 
     def persist_sorted_run(self, exchange: str, first: int) -> None:
         pass

@@ -192,11 +192,12 @@ class Router:
         if route.generation == self.generation:
             self._routes.add(route)
 
-    def walk(self, exchange: str, routing_keys: list[str], message: Message) -> RouteWalk:
+    def walk(self, exchange: str, routing_keys: list[str], message: Message | None) -> RouteWalk:
         """The walk of one message from an exchange, which is to be run; its sinks depend on more
         than one key.
 
         :param routing_keys: the one it was published with, and those in CC and BCC.
+        :param message: None for all messages with one key.
         """
         walk = RouteWalk(self.exchanges, self._queues, exchange, routing_keys, message)
         if exchange == DEFAULT_EXCHANGE:
@@ -212,19 +213,31 @@ class Router:
         walk.run(ENDLESS)
         return list(walk.reached)
 
-    def sinks_of_broker(
-        self, exchange: bytes, routing_keys: list[bytes], message: Message
-    ) -> list[Sink]:
-        """The sinks of a message that the broker publishes: none if there is no such exchange."""
-        if len(routing_keys) == 1:
-            raw = short_strings(exchange, routing_keys[0])
-            route = self._broker_routes.get(raw)
-            if route is None:
-                route = self._find_route(raw, text_of(exchange), text_of(routing_keys[0]), ENDLESS)
-                self._broker_routes.add(route)
-            if not route.needs_message:
-                return route.sinks
-        return self.sinks_for(text_of(exchange), [text_of(key) for key in routing_keys], message)
+    def route_of_broker(self, exchange: bytes, routing_key: bytes) -> Route | None:
+        """The cached route of messages that the broker publishes; None if there is none, or their
+        sinks depend on the message."""
+        route = self._broker_routes.get(short_strings(exchange, routing_key))
+        return None if route is None or route.needs_message else route
+
+    def depends_on_message(self, exchange: bytes, routing_key: bytes) -> bool:
+        """Whether the sinks of messages that the broker publishes are known to depend on each."""
+        route = self._broker_routes.get(short_strings(exchange, routing_key))
+        return route is not None and route.needs_message
+
+    def cache_of_broker(
+        self, exchange: bytes, routing_key: bytes, walk: RouteWalk, generation: i64
+    ) -> None:
+        """Cache what a walk without a message has found.
+
+        :param generation: that in which the walk began.
+        """
+        raw = short_strings(exchange, routing_key)
+        if generation != self.generation or self._broker_routes.get(raw) is not None:
+            return
+        found = Route(raw, text_of(exchange), text_of(routing_key), [], walk.needs_message)
+        if not walk.needs_message:
+            found.sinks = list(walk.reached)
+        self._broker_routes.add(found)
 
     def sinks_behind(self, destination: Destination, message: Message) -> list[Sink]:
         """The sinks of a message that is given to the destination of a binding."""
@@ -279,6 +292,41 @@ class Router:
             elif reply is not None:
                 reached[reply.sinks[0]] = None
         return list(reached)
+
+
+class BrokerSinks(Work):
+    """Finds the sinks of a message that the broker publishes: none if there is no such exchange."""
+
+    def __init__(
+        self, router: Router, exchange: bytes, routing_keys: list[bytes], message: Message
+    ) -> None:
+        self._router = router
+        self._exchange = exchange
+        self._keys = routing_keys
+        self._message = message
+        self._generation = router.generation
+        texts = [text_of(key) for key in routing_keys]
+        of_all = len(routing_keys) == 1 and not router.depends_on_message(exchange, routing_keys[0])
+        self._walk = router.walk(text_of(exchange), texts, None if of_all else message)
+        self._of_all = of_all
+        """Whether the walk is that of all messages with this key, so that it is cached."""
+
+    def run(self, time_slice: TimeSlice) -> bool:
+        if not self._walk.run(time_slice):
+            return False
+        if not self._of_all:
+            return True
+        self._of_all = False
+        self._router.cache_of_broker(self._exchange, self._keys[0], self._walk, self._generation)
+        if not self._walk.needs_message:
+            return True
+        exchange, key = text_of(self._exchange), text_of(self._keys[0])
+        self._walk = self._router.walk(exchange, [key], self._message)
+        return self._walk.run(time_slice)
+
+    def sinks(self) -> list[Sink]:
+        """The sinks, once they are found. Those that were deleted meanwhile are left out."""
+        return [sink for sink in self._walk.reached if not sink.deleted]
 
 
 class _RoutesDropped(Work):
