@@ -27,7 +27,7 @@ class ThreadedStore:
             self.medium,
             ThreadExecutor("writing", self.calls.put),
             ThreadExecutor("reading", self.calls.put),
-            snapshot=list,
+            snapshot=lambda: iter(()),
             synced=lambda: None,
             failed=self.failures.append,
         )

@@ -102,6 +102,7 @@ class Broker:
             take,
             log_end,
             note_log_end,
+            self.work,
         )
         self.stores.append(hosted)
         return hosted

@@ -7,6 +7,7 @@ from leveret_storage.errors import Damaged
 from leveret_storage.format import entries
 from leveret_storage.format.entries import Entry, Reader
 from leveret_storage.format.record_reader import Damage, RecordReader, describe
+from leveret_storage.format.segment_start import repeated_in
 from leveret_storage.medium import Medium
 from leveret_storage.segments.position_ranges import RangeSet
 from leveret_storage.segments.run_buffer import RunBuffer
@@ -82,13 +83,15 @@ def read_logged_runs(
     """
     runs: list[LoggedRun] = []
     buffers: dict[int, RunBuffer] = {}
-    for record in RecordReader(medium, blob):
+    reader = RecordReader(medium, blob)
+    version = 0 if reader.header is None else reader.header.version
+    for record in reader:
         if isinstance(record, Damage):
             raise Damaged(describe(record))
         if record.kind == entries.BATCH:
             found = scan_batch(record.payload, not_needed, {})
         else:
-            found = entries.read_checkpoint(record.payload).messages
+            found = repeated_in(record.payload, version)
         for entry in found:
             message = entry.message
             if message is None:

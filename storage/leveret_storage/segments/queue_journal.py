@@ -192,6 +192,8 @@ class QueueJournal:
         that was."""
         self._delivered_unwritten = False
         """Whether `delivered_end` is in no batch yet."""
+        self.unsaved = False
+        """Whether positions were settled or delivered that are to be in the next checkpoint."""
         self.open_first: i64 = 0
         self.open_end: i64 = -1
         """A half-open range around the positions of its messages in the open batch; the end is -1

@@ -64,6 +64,9 @@ class LogEmptier:
         # A segment is created when all of the one before is durable.
         if self._log.oldest_in_use or oldest.copies is not None or not following.created:
             return
+        if oldest.unchecked is not None and not oldest.unchecked:
+            # No queue needs it: it waits for the checkpoint.
+            return
         # It is neither deleted nor written to from here on.
         self._log.oldest_in_use = True
         self._not_needed = {}

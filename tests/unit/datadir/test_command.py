@@ -149,7 +149,7 @@ class TestCheck:
     def test_refuses_another_version_by_name(self, data: Path) -> None:
         log = oldest_log(data)
         content = bytearray(log.read_bytes())
-        content[8:10] = (3).to_bytes(2)
+        content[8:10] = (4).to_bytes(2)
         header = int.from_bytes(content[10:12])
         crc = crc32(bytes(content[16:header]), crc32(bytes(content[:12])))
         content[12:16] = crc.to_bytes(4)
@@ -158,7 +158,7 @@ class TestCheck:
         result = run("check", data)
 
         assert result.exit_code == 2
-        assert "format version 3" in result.stderr
+        assert "format version 4" in result.stderr
 
 
 class TestDump:

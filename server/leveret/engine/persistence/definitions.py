@@ -270,4 +270,5 @@ def _decode_version_2(data: bytes) -> Definition:
 _DECODERS: Final[dict[int, Callable[[bytes], Definition]]] = {
     1: _decode_version_1,
     2: _decode_version_2,
+    3: _decode_version_2,
 }

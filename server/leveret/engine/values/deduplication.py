@@ -121,6 +121,16 @@ class DeduplicationWindow(Cache):
         """All keys, the oldest first, and when each expires."""
         return list(self._keys.items())
 
+    def entries_after(self, key: bytes) -> list[tuple[bytes, int]]:
+        """The entries that are newer than that of a key; all of them if it has none."""
+        found: list[tuple[bytes, int]] = []
+        for newer in reversed(self._keys):
+            if newer == key:
+                break
+            found.append((newer, self._keys[newer]))
+        found.reverse()
+        return found
+
 
 def number(arguments: Mapping[str, FieldValue], name: str) -> int | None:
     """The value of an argument of an exchange that is a number from 1, or such a number as text, as
