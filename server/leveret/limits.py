@@ -31,6 +31,10 @@ TABLE_ENTRIES_MAX: Final = 8192
 """Entries of a table with all nested ones. A frame with a table is handled in one turn of the event
 loop: with this many entries it takes some milliseconds."""
 
+REMEMBERED_HEADER_BYTES_MAX: Final = 4096
+"""Bytes of a content header up to which a channel remembers it, so that equal ones need no check.
+A connection may have thousands of channels."""
+
 # --- connections ----------------------------------------------------------------------------
 
 CLOSE_TIMEOUT_S: Final = 10.0

@@ -63,6 +63,10 @@ DECLARED_BYTES: Final = 4096
 """Bytes that a queue, an exchange, a binding, a consumer or a channel counts for, beside its
 arguments."""
 
+VALUE_BYTES: Final = 200
+"""Bytes that a value of its arguments takes beside its octets: its objects, and those of its
+name."""
+
 SHORTAGE_PREFETCH: Final = 16
 """Unacknowledged deliveries up to which a consumer without a prefetch gets messages while memory is
 above the limit: it goes on, so that its queue drains, and holds little."""
@@ -334,7 +338,22 @@ class MessageMemory:
 
 def _declared_bytes(arguments: Mapping[str, object]) -> int:
     """About the bytes of memory of what a client makes with these arguments, rather more."""
-    return DECLARED_BYTES + (len(repr(arguments)) if arguments else 0)
+    if not arguments:
+        return DECLARED_BYTES
+    return DECLARED_BYTES + len(repr(arguments)) + _values_in(arguments) * VALUE_BYTES
+
+
+def _values_in(value: object) -> int:
+    """Number of values in a field value, nested ones included. The recursion is bounded by
+    `limits.TABLE_DEPTH_MAX`."""
+    count = 1
+    if isinstance(value, dict):
+        for item in value.values():
+            count += _values_in(item)
+    elif isinstance(value, list):
+        for item in value:
+            count += _values_in(item)
+    return count
 
 
 class _Resumption(Work):

@@ -121,6 +121,8 @@ class Channel:
         if content.needs_check:
             reply_to = self.deliveries.reply_to
             checked = self._property_checks.check(content.header, self.session.user, reply_to)
+            if content.forget_large_header():
+                self._property_checks.forget()
             now = self._clock.now
             expires_at = now + checked.ttl if checked.ttl != NONE else 0
             message = Message(route.raw, checked.header, body, content.persistent, now, expires_at)

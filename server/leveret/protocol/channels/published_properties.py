@@ -123,6 +123,11 @@ class PropertyChecks:
             self._reply_to = reply_to
         return checked
 
+    def forget(self) -> None:
+        """Do not keep the last result."""
+        self._header = b""
+        self._checked = None
+
 
 def _time_to_live(header: bytes) -> int:
     octets = expiration(header)

@@ -6,9 +6,15 @@ from pamqp.commands import Basic
 
 from leveret.engine.lifecycle.bindings import bind_queue
 from leveret.engine.lifecycle.queues import remove_queue
-from leveret.engine.queues.message_memory import SHARE_DIVISOR, SHORTAGE_PREFETCH, MemoryLevel
+from leveret.engine.queues.message_memory import (
+    SHARE_DIVISOR,
+    SHORTAGE_PREFETCH,
+    VALUE_BYTES,
+    MemoryLevel,
+)
 from leveret.engine.queues.queue_host import LOOKS_AT_ONCE
 from leveret.engine.values.arguments import Arguments
+from leveret.engine.values.field_table import FieldValue
 from leveret.errors import AmqpError
 from leveret.protocol.channels.deliveries import ChannelConsumer, Deliveries
 from leveret.protocol.channels.delivery import REJECTED
@@ -355,6 +361,22 @@ def test_each_declaration_counts_until_memory_is_measured_again() -> None:
     run.queue("q0")
     run.queue("q0")
     assert counted == [4096]
+
+
+def test_arguments_count_by_their_values_too() -> None:
+    """A boolean is two octets behind its name, and a hundred times as much in memory."""
+    run = limited()
+    counted: list[int] = []
+    run.vhost.memory.received = counted.append
+    names = [f"{number:x}" for number in range(1000)]
+    # One value, ten, and ten.
+    each: list[FieldValue] = [True, [True] * 9, {"nested": [True] * 8}]
+    for number, value in enumerate(each):
+        run.queue(f"q{number}")
+        counted.clear()
+        bind_queue(run.vhost, f"q{number}", "amq.headers", "", dict.fromkeys(names, value), None)
+        values = len(names) * (1 if value is True else 10)
+        assert counted[0] > values * VALUE_BYTES
 
 
 def test_restored_queues_look_at_their_first_messages_one_after_another() -> None:
