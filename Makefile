@@ -72,6 +72,7 @@ $(bin)/python:
 # older build left in build/lib* would be packed again.
 $(installed): $(sources) | $(bin)/python
 	@rm -rf $(VENV)/.installed-* build/lib* build/bdist*
+	@echo "installing Leveret, which takes a minute or two where it is compiled"
 	@$(pip) --verbose . >$(VENV)/install.log 2>&1 || { tail -n 60 $(VENV)/install.log; exit 1; }
 	@sed -n 's/.*\(leveret: .*as plain Python\).*/\1/p' $(VENV)/install.log | head -n 1
 	@rm $(VENV)/install.log

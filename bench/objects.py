@@ -30,6 +30,8 @@ BYTES_MAX = {
     ("exchange", True): 1024,
     ("binding", False): 614,
     ("binding", True): 614,
+    ("headers-binding", False): 614,
+    ("headers-binding", True): 614,
 }
 """Bytes that an object may take, by its kind and whether it is durable."""
 
@@ -39,7 +41,8 @@ def bytes_an_object(broker: Running, kind: str, *, durable: bool) -> float:
     link = Link(broker, HEARTBEATS_OFF)
     link.socket.settimeout(TIMEOUT_S)
     link.call(1, commands.Channel.Open(), commands.Channel.OpenOk)
-    link.call(1, Exchange.Declare(0, EXCHANGE, "direct", durable=durable), Exchange.DeclareOk)
+    source = "headers" if kind == "headers-binding" else "direct"
+    link.call(1, Exchange.Declare(0, EXCHANGE, source, durable=durable), Exchange.DeclareOk)
     link.call(1, Queue.Declare(0, EXCHANGE, durable=durable), Queue.DeclareOk)
     _make(link, kind, durable, 0, WARM_OBJECTS)
     time.sleep(SETTLE_S)
@@ -65,6 +68,8 @@ def _method(kind: str, durable: bool, name: str) -> base.Frame:
         return Queue.Declare(0, name, durable=durable, nowait=True)
     if kind == "exchange":
         return Exchange.Declare(0, name, "topic", durable=durable, nowait=True)
+    if kind == "headers-binding":
+        return Queue.Bind(0, EXCHANGE, EXCHANGE, "", nowait=True, arguments={"object": name})
     return Queue.Bind(0, EXCHANGE, EXCHANGE, name, nowait=True)
 
 
@@ -75,7 +80,7 @@ def _row(kind: str, durable: bool) -> Row:
 
     measured: Measure = measure
     life = "durable" if durable else "transient"
-    title = f"memory of a {life} {kind}, one of {OBJECTS:,}"
+    title = f"memory of a {life} {kind.replace('-', ' ')}, one of {OBJECTS:,}"
     least = BYTES_MAX[kind, durable]
     return Row(f"{kind}-{life}", title, "B", measured, None, least, None, lower_is_better=True)
 

@@ -89,7 +89,7 @@ main.add_command(log_group)
 @click.option("--memory", is_flag=True, default=None, help="Write no data to disk.")
 @click.option("--salvage", is_flag=True, help="Set damaged data aside, and start without it.")
 @click.option("--listen", metavar="HOST:PORT", multiple=True, help="Listen for AMQP; repeatable.")
-@click.option("--management", metavar="HOST:PORT", help="Not in this version.")
+@click.option("--management", hidden=True)
 @click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
 @click.option("--log-format", metavar="FORMAT", help="console or json.")
 def serve(

@@ -129,6 +129,31 @@ class Qos(msgspec.Struct, frozen=True):
     ] = "auto"
 
 
+class Queues(msgspec.Struct, frozen=True):
+    """Queues: declaring one again, and what counts towards a delivery limit."""
+
+    redeclare: Annotated[
+        RedeclareMode,
+        KeyDoc(
+            "What happens when a queue is declared again with different arguments. `strict`:"
+            " the channel is closed with 406, as on RabbitMQ, and the queue stays as it is."
+            " `adopt`: the existing queue takes the new values, if only arguments differ that do"
+            " not change its type (times to live, expiry, lengths, overflow, dead-lettering,"
+            " delivery limit and retry, consumer timeout)."
+        ),
+    ] = "strict"
+    delivery_count: Annotated[
+        DeliveryCountMode,
+        KeyDoc(
+            "What counts towards `x-delivery-limit` and `x-delivery-count`. `returns`: every return"
+            " of a message to its queue, as on RabbitMQ 3.8 to 4.2, so that a message that its"
+            " consumer cannot handle reaches the limit however it is given back. `failures`: only"
+            " basic.reject, a consumer timeout, and the end of a channel or connection, as on"
+            " RabbitMQ 4.3; basic.nack and basic.recover do not count."
+        ),
+    ] = "returns"
+
+
 class Consumer(msgspec.Struct, frozen=True):
     """Limits of consumers."""
 
@@ -276,31 +301,6 @@ class Storage(msgspec.Struct, frozen=True):
             high=2**50,
         ),
     ] = 48_000_000
-
-
-class Queues(msgspec.Struct, frozen=True):
-    """Declaration of queues."""
-
-    redeclare: Annotated[
-        RedeclareMode,
-        KeyDoc(
-            "What happens when a queue is declared again with different arguments. `strict`:"
-            " the channel is closed with 406, as on RabbitMQ, and the queue stays as it is."
-            " `adopt`: the existing queue takes the new values, if only arguments differ that do"
-            " not change its type (times to live, expiry, lengths, overflow, dead-lettering,"
-            " delivery limit and retry, consumer timeout)."
-        ),
-    ] = "strict"
-    delivery_count: Annotated[
-        DeliveryCountMode,
-        KeyDoc(
-            "What counts towards `x-delivery-limit` and `x-delivery-count`. `returns`: every return"
-            " of a message to its queue, as on RabbitMQ 3.8 to 4.2, so that a message that its"
-            " consumer cannot handle reaches the limit however it is given back. `failures`: only"
-            " basic.reject, a consumer timeout, and the end of a channel or connection, as on"
-            " RabbitMQ 4.3; basic.nack and basic.recover do not count."
-        ),
-    ] = "returns"
 
 
 class Config(msgspec.Struct, frozen=True):

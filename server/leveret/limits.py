@@ -28,8 +28,12 @@ TABLE_DEPTH_MAX: Final = 64
 No client in known use nests deeper than six."""
 
 TABLE_ENTRIES_MAX: Final = 8192
-"""Entries of a table with all nested ones. Decoding takes time with the square of their number;
-with this many it takes about a tenth of a second for the largest frame."""
+"""Entries of a table with all nested ones. A frame with a table is handled in one turn of the event
+loop: with this many entries it takes some milliseconds."""
+
+REMEMBERED_HEADER_BYTES_MAX: Final = 4096
+"""Bytes of a content header up to which a channel remembers it, so that equal ones need no check.
+A connection may have thousands of channels."""
 
 # --- connections ----------------------------------------------------------------------------
 
@@ -90,6 +94,11 @@ takes two or three iterations, and has to be there in 15 ms whatever other clien
 ITERATION_NS_MIN: Final = 500_000
 """Nanoseconds of an iteration that buffered input gets at least, when input that is processed as it
 arrives takes all the time."""
+
+ACCOUNTED_NS_MAX: Final = 10 * ITERATION_NS
+"""Nanoseconds that one time slice counts for at most, where connections share by the time they use.
+No slice takes so long unless the process stood still in it (stopped, or without a core), and then
+its connection would wait until each of the others had used as much."""
 
 WORK_NS: Final = 500_000
 """Nanoseconds of an iteration that work gets which no connection waits for, such as dead letters:
@@ -153,6 +162,13 @@ REPLAYED_MESSAGES_MIN: Final = 64
 """Messages of a history that a new binding gets at once, in some 0.1 ms; the rest is cut into
 slices."""
 
+WIDE_ROUTE_SINKS: Final = 64
+"""Sinks from which on a route is wide: to find it again is little beside a publish to all of
+them."""
+
+WIDE_ROUTES_SINKS_MAX: Final = 131072
+"""Sinks of all wide routes that a virtual host caches, together: a megabyte."""
+
 FAN_OUT_AT_ONCE: Final = 500
 """Sinks that a publish goes to at once and in one entry of the log: some 0.5 ms of work. What goes
 to more of them is cut into slices."""
@@ -177,6 +193,3 @@ have a gigabyte, because it is durable as a whole or not at all."""
 HISTORY_BYTES_MAX: Final = 16 * 1024 * 1024
 """Bytes of the messages in the history of one exchange, except for the last message. The length of
 the history limits their number, but not their size."""
-
-HISTORY_MESSAGE_BYTES: Final = 256
-"""Approximate bytes that a message in the history takes beside its header and body: its objects."""

@@ -19,6 +19,9 @@ from tests.support import wire
 from tests.support.brokers import FEW_CONNECTIONS, HOST, Leveret, wait_until
 
 EXIT_DEADLINE_S = 60.0
+OWN_HOST = "127.0.0.77"
+"""Of the loopback network, where no other test takes a port that is free for a moment."""
+
 READY = re.compile(r"leveret ready( amqp=\S+:\d+)+ storage=(\S+)")
 
 
@@ -171,14 +174,17 @@ class TestStop:
     def test_after_a_client_that_does_not_answer_another_broker_takes_port_and_data(
         self, tmp_path: Path
     ) -> None:
-        with Leveret(data_dir=tmp_path) as broker, wire.connect(broker.host, broker.port) as client:
-            os.kill(broker.pid, signal.SIGTERM)
-            assert exit_code(broker) == 0
+        with Leveret("--listen", f"{OWN_HOST}:0", data_dir=tmp_path) as broker:
+            found = re.search(rf"amqp={re.escape(OWN_HOST)}:(\d+)", broker.log_text())
+            assert found
+            with wire.connect(OWN_HOST, int(found[1])) as client:
+                os.kill(broker.pid, signal.SIGTERM)
+                assert exit_code(broker) == 0
 
-            address = f"{HOST}:{broker.port}"
-            with Leveret("--listen", address, data_dir=tmp_path) as again:
-                assert f"amqp={address}" in again.log_text()
-            client.read_until_closed()
+                address = f"{OWN_HOST}:{found[1]}"
+                with Leveret("--listen", address, data_dir=tmp_path) as again:
+                    assert f"amqp={address}" in again.log_text()
+                client.read_until_closed()
 
     def test_a_second_signal_ends_it_at_once(self) -> None:
         with Leveret() as broker, wire.connect(broker.host, broker.port):

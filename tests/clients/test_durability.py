@@ -1,7 +1,6 @@
 """What is there after a restart, and what is not: with a real client, by SIGTERM and by SIGKILL."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pika
@@ -10,6 +9,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker, NackError
 
 from tests.support.brokers import Leveret
+from tests.support.channels import confirming_channel
 
 COUNT = 300
 PERSISTENT = pika.BasicProperties(delivery_mode=2)
@@ -53,18 +53,6 @@ def start(tmp_path: Path) -> Start:
     return lambda: Leveret(data_dir=tmp_path / "data")
 
 
-@contextmanager
-def opened(broker: Leveret) -> Iterator[BlockingChannel]:
-    """A channel with confirms to a broker, on a connection of its own."""
-    connection = pika.BlockingConnection(pika.URLParameters(broker.url))
-    channel = connection.channel()
-    channel.confirm_delivery()
-    try:
-        yield channel
-    finally:
-        connection.close()
-
-
 def publish(
     channel: BlockingChannel,
     queue: str,
@@ -88,7 +76,7 @@ def drain(channel: BlockingChannel, queue: str) -> list[bytes]:
 
 def exists(broker: Leveret, queue: str) -> bool:
     """Whether a queue is there."""
-    with opened(broker) as channel:
+    with confirming_channel(broker) as channel:
         try:
             channel.queue_declare(queue, passive=True)
         except ChannelClosedByBroker as closed:
@@ -105,21 +93,21 @@ def test_confirmed_messages_outlive_the_process_in_order(
 ) -> None:
     settings = {"LEVERET_STORAGE_SYNC": sync}
     with Leveret(data_dir=tmp_path, env=settings) as broker:
-        with opened(broker) as channel:
+        with confirming_channel(broker) as channel:
             channel.queue_declare("work", durable=True)
             publish(channel, "work", numbered(COUNT))
         end(broker)
 
-    with Leveret(data_dir=tmp_path, env=settings) as broker, opened(broker) as channel:
+    with Leveret(data_dir=tmp_path, env=settings) as broker, confirming_channel(broker) as channel:
         assert drain(channel, "work") == numbered(COUNT)
 
 
 def test_a_message_keeps_every_property(start: Start) -> None:
-    with start() as broker, opened(broker) as channel:
+    with start() as broker, confirming_channel(broker) as channel:
         channel.queue_declare("work", durable=True)
         channel.basic_publish("", "work", b"hello", PROPERTIES)
 
-    with start() as broker, opened(broker) as channel:
+    with start() as broker, confirming_channel(broker) as channel:
         method, properties, body = channel.basic_get("work")
 
         assert body == b"hello"
@@ -131,7 +119,7 @@ def test_exchanges_queues_and_bindings_route_as_before(
     start: Start, end: Callable[[Leveret], int | None]
 ) -> None:
     with start() as broker:
-        with opened(broker) as channel:
+        with confirming_channel(broker) as channel:
             channel.exchange_declare("orders", "topic", durable=True)
             channel.exchange_declare("all", "fanout", durable=True)
             channel.exchange_declare("marked", "headers", durable=True)
@@ -143,7 +131,7 @@ def test_exchanges_queues_and_bindings_route_as_before(
             channel.queue_bind("red", "marked", "", {"x-match": "all", "colour": "red"})
         end(broker)
 
-    with start() as broker, opened(broker) as channel:
+    with start() as broker, confirming_channel(broker) as channel:
         channel.exchange_declare("orders", "topic", durable=True)
         channel.queue_declare("new", durable=True, arguments={"x-max-length": 1000})
         channel.basic_publish("orders", "order.7.new", b"1")
@@ -160,7 +148,7 @@ def test_exchanges_queues_and_bindings_route_as_before(
 
 def test_what_was_acknowledged_is_gone_and_what_was_only_delivered_is_there(start: Start) -> None:
     with start() as broker:
-        with opened(broker) as channel:
+        with confirming_channel(broker) as channel:
             channel.queue_declare("work", durable=True)
             publish(channel, "work", numbered(10))
             tags = [channel.basic_get("work")[0].delivery_tag for _ in range(6)]
@@ -170,7 +158,7 @@ def test_what_was_acknowledged_is_gone_and_what_was_only_delivered_is_there(star
             channel.queue_declare("work", passive=True)
         assert broker.stop() == 0
 
-    with start() as broker, opened(broker) as channel:
+    with start() as broker, confirming_channel(broker) as channel:
         assert drain(channel, "work") == [b"%d" % n for n in (0, 2, 4, 5, 6, 7, 8, 9)]
 
 
@@ -178,7 +166,7 @@ def test_what_was_delivered_is_redelivered_after_a_restart_and_nothing_else_is(
     start: Start, end: Callable[[Leveret], int | None]
 ) -> None:
     with start() as broker:
-        with opened(broker) as channel:
+        with confirming_channel(broker) as channel:
             channel.queue_declare("work", durable=True)
             publish(channel, "work", numbered(4))
             returned = channel.basic_get("work")[0]
@@ -192,7 +180,7 @@ def test_what_was_delivered_is_redelivered_after_a_restart_and_nothing_else_is(
     with start() as broker:
         # Nothing is delivered, and what was stays known.
         end(broker)
-    with start() as broker, opened(broker) as channel:
+    with start() as broker, confirming_channel(broker) as channel:
         found = [channel.basic_get("work") for _ in range(5)]
         assert [body for _, _, body in found] == numbered(5)
         assert [method.redelivered for method, _, _ in found] == [True, True, False, False, False]
@@ -200,14 +188,14 @@ def test_what_was_delivered_is_redelivered_after_a_restart_and_nothing_else_is(
 
 def test_a_restart_marks_no_more_messages_as_redelivered_than_were_delivered(start: Start) -> None:
     with start() as broker:
-        with opened(broker) as channel:
+        with confirming_channel(broker) as channel:
             channel.queue_declare("work", durable=True, arguments={"x-max-priority": 2})
             publish(channel, "work", numbered(COUNT))
             for _ in range(COUNT // 2):
                 channel.basic_get("work")
         assert broker.stop() == 0
 
-    with start() as broker, opened(broker) as channel:
+    with start() as broker, confirming_channel(broker) as channel:
         found = [channel.basic_get("work")[0].redelivered for _ in range(COUNT)]
         assert found == [True] * (COUNT // 2) + [False] * (COUNT - COUNT // 2)
 
@@ -216,14 +204,14 @@ def test_transient_messages_end_with_the_process(
     start: Start, end: Callable[[Leveret], int | None]
 ) -> None:
     with start() as broker:
-        with opened(broker) as channel:
+        with confirming_channel(broker) as channel:
             channel.queue_declare("work", durable=True)
             publish(channel, "work", [b"confirmed 1"])
             publish(channel, "work", [b"lost"], TRANSIENT)
             publish(channel, "work", [b"confirmed 2"])
         end(broker)
 
-    with start() as broker, opened(broker) as channel:
+    with start() as broker, confirming_channel(broker) as channel:
         assert drain(channel, "work") == [b"confirmed 1", b"confirmed 2"]
 
 
@@ -231,7 +219,7 @@ def test_transient_and_exclusive_queues_end_with_the_process(
     start: Start, end: Callable[[Leveret], int | None]
 ) -> None:
     with start() as broker:
-        with opened(broker) as channel:
+        with confirming_channel(broker) as channel:
             channel.queue_declare("transient")
             channel.queue_declare("exclusive", durable=True, exclusive=True)
             channel.queue_declare("durable", durable=True)
@@ -249,7 +237,7 @@ def test_what_was_deleted_unbound_or_purged_does_not_come_back(
     start: Start, end: Callable[[Leveret], int | None]
 ) -> None:
     with start() as broker:
-        with opened(broker) as channel:
+        with confirming_channel(broker) as channel:
             channel.exchange_declare("logs", "fanout", durable=True)
             for queue in ("gone", "unbound", "bound"):
                 channel.queue_declare(queue, durable=True)
@@ -262,7 +250,7 @@ def test_what_was_deleted_unbound_or_purged_does_not_come_back(
             publish(channel, "bound", [b"last"])
         end(broker)
 
-    with start() as broker, opened(broker) as channel:
+    with start() as broker, confirming_channel(broker) as channel:
         assert not exists(broker, "gone")
         channel.basic_publish("logs", "", b"new", PERSISTENT)
         assert drain(channel, "unbound") == []
@@ -283,32 +271,32 @@ def test_a_transaction_is_kept_if_it_was_committed(
         connection.close()
         end(broker)
 
-    with start() as broker, opened(broker) as channel:
+    with start() as broker, confirming_channel(broker) as channel:
         assert drain(channel, "work") == [b"1", b"2"]
 
 
 def test_a_message_for_several_queues_is_in_each_until_it_is_taken_there(start: Start) -> None:
-    with start() as broker, opened(broker) as channel:
+    with start() as broker, confirming_channel(broker) as channel:
         for queue in ("a", "b", "c"):
             channel.queue_declare(queue, durable=True)
             channel.queue_bind(queue, "amq.fanout")
         channel.basic_publish("amq.fanout", "", b"x" * 100_000, PERSISTENT)
         assert len(drain(channel, "b")) == 1
 
-    with start() as broker, opened(broker) as channel:
+    with start() as broker, confirming_channel(broker) as channel:
         assert [len(drain(channel, queue)) for queue in ("a", "b", "c")] == [1, 0, 1]
 
 
 def test_several_restarts_keep_what_each_run_has_added(start: Start) -> None:
     for number in range(4):
         with start() as broker:
-            with opened(broker) as channel:
+            with confirming_channel(broker) as channel:
                 channel.queue_declare("work", durable=True)
                 publish(channel, "work", [b"%d" % number])
             if number % 2:
                 broker.kill()
 
-    with start() as broker, opened(broker) as channel:
+    with start() as broker, confirming_channel(broker) as channel:
         assert drain(channel, "work") == numbered(4)
 
 
@@ -316,7 +304,7 @@ def test_with_memory_nothing_outlives_the_process_and_the_directory_is_not_touch
     tmp_path: Path,
 ) -> None:
     data = tmp_path / "data"
-    with Leveret("--memory", data_dir=data) as broker, opened(broker) as channel:
+    with Leveret("--memory", data_dir=data) as broker, confirming_channel(broker) as channel:
         channel.queue_declare("work", durable=True)
         publish(channel, "work", numbered(3))
 
@@ -332,14 +320,14 @@ def test_a_full_queue_is_as_full_after_a_restart_wherever_its_messages_are(
     arguments = {"x-max-length-bytes": size * count, "x-overflow": "reject-publish"}
     bodies = [(b"%d " % number).ljust(size, b".") for number in range(count)]
     with start() as broker:
-        with opened(broker) as channel:
+        with confirming_channel(broker) as channel:
             channel.queue_declare("full", durable=True, arguments=arguments)
             publish(channel, "full", bodies)
             assert channel.basic_get("full", auto_ack=True)[2] == bodies[0]
             publish(channel, "full", bodies[:1])
         end(broker)
 
-    with start() as broker, opened(broker) as channel:
+    with start() as broker, confirming_channel(broker) as channel:
         with pytest.raises(NackError):
             publish(channel, "full", bodies[:1])
         assert drain(channel, "full") == [*bodies[1:], bodies[0]]

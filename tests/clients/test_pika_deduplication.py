@@ -9,6 +9,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 
 from tests.support.brokers import Broker, Leveret, RabbitMQ
+from tests.support.channels import confirming_channel
 
 ON = {"x-message-deduplication": True}
 
@@ -87,13 +88,10 @@ def test_arguments_of_a_queue_that_cannot_be_are_refused(
 def test_what_was_confirmed_is_a_duplicate_after_a_crash(tmp_path: Path, kind: str) -> None:
     for life in range(3):
         with Leveret(data_dir=tmp_path / "data") as broker:
-            connection = pika.BlockingConnection(pika.URLParameters(broker.url))
-            channel = connection.channel()
-            channel.confirm_delivery()
-            declare(channel, "once", kind, durable=True)
-            for number in range(100):
-                channel.basic_publish("once", "", b"%d" % number, keyed(number))
-            if life == 2:
-                assert bodies(channel, "once") == [b"%d" % number for number in range(100)]
-            connection.close()
+            with confirming_channel(broker) as channel:
+                declare(channel, "once", kind, durable=True)
+                for number in range(100):
+                    channel.basic_publish("once", "", b"%d" % number, keyed(number))
+                if life == 2:
+                    assert bodies(channel, "once") == [b"%d" % number for number in range(100)]
             broker.kill()

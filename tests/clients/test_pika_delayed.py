@@ -179,15 +179,15 @@ class TestCrash:
                 declare(channel, "later")
                 for number in range(300):
                     delay = (number * 7919) % 3000 + 1
-                    channel.basic_publish("later", "", b"%d" % number, delayed(delay))
+                    # Not after it was confirmed: how long that took nobody knows.
                     due[b"%d" % number] = time.time() + delay / 1000
+                    channel.basic_publish("later", "", b"%d" % number, delayed(delay))
             broker.kill()
         with Leveret(data_dir=data) as broker, opened(broker) as channel:
             came = {body: at for at, body in consume(channel, "later", 300)}
             assert sorted(came) == sorted(due)
             assert channel.basic_get("later")[0] is None
-            latest = max(due.values())
-            assert max(came.values()) >= latest - 1
+            assert min(came[body] - due[body] for body in due) >= 0
 
     def test_a_broker_killed_while_messages_fall_due_loses_none(self, tmp_path: Path) -> None:
         data = tmp_path / "data"

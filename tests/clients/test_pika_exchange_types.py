@@ -11,6 +11,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker, UnroutableError
 
 from tests.support.brokers import Leveret
+from tests.support.channels import confirming_channel
 
 KEYS = [f"order-{number}" for number in range(60)]
 
@@ -49,13 +50,8 @@ def publish_keys(channel: BlockingChannel, exchange: str) -> None:
 def opened(data_dir: Path) -> Iterator[BlockingChannel]:
     """A channel with confirms to a broker with these data, which is killed in the end."""
     with Leveret(data_dir=data_dir) as broker:
-        connection = pika.BlockingConnection(pika.URLParameters(broker.url))
-        channel = connection.channel()
-        channel.confirm_delivery()
-        try:
+        with confirming_channel(broker) as channel:
             yield channel
-        finally:
-            connection.close()
         broker.kill()
 
 
@@ -124,17 +120,6 @@ class TestConsistentHash:
         channel.exchange_declare(name, "x-consistent-hash")
         channel.exchange_declare(name, "x-consistent-hash", arguments=both)
 
-    def test_keys_lead_the_same_way_after_a_restart(self, tmp_path: Path) -> None:
-        with opened(tmp_path / "data") as channel:
-            channel.exchange_declare("hash-x", "x-consistent-hash", durable=True)
-            queues = bound_queues(channel, "hash-x", 5, durable=True)
-            channel.queue_delete(queues.pop(1))
-            publish_keys(channel, "hash-x")
-            before = [bodies(channel, queue) for queue in queues]
-        with opened(tmp_path / "data") as channel:
-            publish_keys(channel, "hash-x")
-            assert [bodies(channel, queue) for queue in queues] == before
-
     def test_without_a_queue_the_alternate_exchange_gets_it(
         self, publisher: BlockingChannel, name: str
     ) -> None:
@@ -165,16 +150,18 @@ class TestModulusHash:
         publish_keys(publisher, name)
         assert [bodies(publisher, queue) for queue in queues] == first
 
-    def test_keys_lead_the_same_way_after_a_restart(self, tmp_path: Path) -> None:
-        with opened(tmp_path / "data") as channel:
-            channel.exchange_declare("hash-x", "x-modulus-hash", durable=True)
-            queues = bound_queues(channel, "hash-x", 5, durable=True)
-            channel.queue_delete(queues.pop(1))
-            publish_keys(channel, "hash-x")
-            before = [bodies(channel, queue) for queue in queues]
-        with opened(tmp_path / "data") as channel:
-            publish_keys(channel, "hash-x")
-            assert [bodies(channel, queue) for queue in queues] == before
+
+@pytest.mark.parametrize("kind", ["x-consistent-hash", "x-modulus-hash"])
+def test_keys_lead_the_same_way_after_a_restart(tmp_path: Path, kind: str) -> None:
+    with opened(tmp_path / "data") as channel:
+        channel.exchange_declare("hash-x", kind, durable=True)
+        queues = bound_queues(channel, "hash-x", 5, durable=True)
+        channel.queue_delete(queues.pop(1))
+        publish_keys(channel, "hash-x")
+        before = [bodies(channel, queue) for queue in queues]
+    with opened(tmp_path / "data") as channel:
+        publish_keys(channel, "hash-x")
+        assert [bodies(channel, queue) for queue in queues] == before
 
 
 def test_a_random_exchange_gives_every_message_to_one_queue(

@@ -81,7 +81,9 @@ def test_a_consumer_that_does_not_read_costs_its_neighbours_nothing(
 def test_a_backlog_is_not_moved_into_the_buffers_of_a_consumer_that_does_not_read(
     peers: Peers, broker: Leveret, name: str, no_ack: bool
 ) -> None:
-    consumers = [peers.log_in() for _ in range(8)]
+    # The kernel keeps some megabytes for each at the broker's end, and what is unacknowledged there
+    # is in memory: for three it is far less than the backlog.
+    consumers = [peers.log_in() for _ in range(3)]
     consumers[0].declare(name)
     sender = Sender(peers.log_in(), name, 16 * 1024, 2_000)
     sender.join(READ_TIMEOUT_S)

@@ -3,6 +3,7 @@ to disk and passes them on."""
 
 import secrets
 import threading
+import time
 from pathlib import Path
 from random import Random
 
@@ -12,7 +13,7 @@ from pamqp.common import FieldTable
 
 from tests.conftest import CI
 from tests.crash.clients import read_delivery
-from tests.support.brokers import Leveret
+from tests.support.brokers import Leveret, wait_until
 from tests.support.wire import ClosedByServerError, Wire, connect, marshal_content
 
 NAME = "later"
@@ -73,9 +74,30 @@ class Publisher:
                 acked = max(acked, ack.delivery_tag)
 
 
+class Killer(threading.Thread):
+    """Kills a broker after some work, of which something was confirmed."""
+
+    def __init__(self, broker: Leveret, publisher: Publisher, after_s: float) -> None:
+        super().__init__(daemon=True)
+        self._broker = broker
+        self._publisher = publisher
+        self._confirmed_before = len(publisher.confirmed)
+        self._after_s = after_s
+
+    def run(self) -> None:
+        time.sleep(self._after_s)
+        try:
+            wait_until(
+                lambda: len(self._publisher.confirmed) > self._confirmed_before,
+                what="the first confirms",
+            )
+        finally:
+            self._broker.kill()
+
+
 def drain(wire: Wire) -> list[int]:
     """All messages, the last of which is one that is due after all others."""
-    wire.send_bytes(message(-1, 2 * DELAY_MS_MAX))
+    wire.send_bytes(message(-1, DELAY_MS_MAX))
     wire.read_one(commands.Basic.Ack)
     wire.call(commands.Basic.Consume(queue=NAME, no_ack=True), commands.Basic.ConsumeOk)
     came: list[int] = []
@@ -92,7 +114,7 @@ def test_what_was_confirmed_comes_once_however_often_the_broker_is_killed(tmp_pa
     publisher = Publisher(chance)
     for _ in range(KILLS):
         with Leveret(data_dir=tmp_path / "data") as broker, opened(broker) as wire:
-            killer = threading.Timer(chance.uniform(*WORK_S), broker.kill)
+            killer = Killer(broker, publisher, chance.uniform(*WORK_S))
             killer.start()
             with pytest.raises((ConnectionError, ClosedByServerError)):
                 publisher.work(wire)

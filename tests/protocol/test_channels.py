@@ -3,6 +3,7 @@
 import pytest
 from pamqp.commands import Basic, Channel, Connection, Exchange, Queue, Tx
 
+from leveret.engine.queues.message_memory import DECLARED_BYTES, SHARE_DIVISOR, MemoryLevel
 from leveret.errors import ReplyCode
 from tests.protocol import wire
 from tests.protocol.harness import Client, Harness, got
@@ -226,3 +227,15 @@ def test_a_content_under_way_ends_with_its_channel(harness: Harness, alice: Clie
         Basic.Publish,
     )
     assert harness.queue("q").message_count() == 0
+
+
+def test_no_channel_is_opened_while_memory_is_exhausted(harness: Harness) -> None:
+    """Tens of thousands of them take as much as many queues do."""
+    client, other = harness.open_client(1, 2), harness.open_client(1, 2)
+    memory = harness.broker.memory
+    memory.limit(4 * DECLARED_BYTES * SHARE_DIVISOR - 1)
+    memory.check(MemoryLevel.EXHAUSTED)
+    client.send(3, Channel.Open())
+    client.expect_error(0, ReplyCode.RESOURCE_ERROR, "the broker is low on memory", Channel.Open)
+    # The channels of that connection have ended, so there is room.
+    other.open_channels(3)

@@ -4,6 +4,7 @@ import pytest
 from pamqp.commands import Basic, Queue
 
 from leveret.config import Amqp, Config
+from leveret.engine.queues.message_memory import DECLARED_BYTES, SHARE_DIVISOR, MemoryLevel
 from leveret.errors import ReplyCode
 from tests.protocol import wire
 from tests.protocol.harness import ALL_CAPABILITIES, Client, Harness, got
@@ -46,6 +47,26 @@ def test_a_cancelled_tag_can_be_used_again(alice: Client) -> None:
         alice.consume(1, "q", "c")
         alice.send(1, Basic.Cancel(consumer_tag="c"))
         alice.expect(1, Basic.CancelOk("c"))
+
+
+def test_no_consumer_begins_while_memory_is_exhausted(harness: Harness) -> None:
+    """Whose tags and arguments no alarm stops, as it blocks publishers only."""
+    client = harness.open_client(1, 2)
+    client.declare(1, "q")
+    client.consume(1, "q", "a")
+    client.consume(2, "q", "b")
+    memory = harness.broker.memory
+    memory.limit(5 * DECLARED_BYTES * SHARE_DIVISOR - 1)
+    memory.check(MemoryLevel.EXHAUSTED)
+    client.send(1, Basic.Consume(queue="q", consumer_tag="c"))
+    client.expect_error(
+        1,
+        ReplyCode.PRECONDITION_FAILED,
+        "consumer 'c' is refused: the broker is low on memory",
+        Basic.Consume,
+    )
+    # What ends makes room: channel 1 has, and its consumer.
+    client.consume(2, "q", "c")
 
 
 def test_consumers_of_a_channel_may_be_limited() -> None:

@@ -268,3 +268,18 @@ def test_unused_property_flags_are_no_matter(consumer: Client) -> None:
     header = wire.frame(wire.HEADER, 1, b"\0\x3c\0\0" + bytes(8) + b"\x00\x02")
     consumer.feed(PUBLISH + header)
     assert consumer.expect_content(9).body == b""
+
+
+def test_a_large_header_counts_until_its_content_is_complete_and_is_not_kept(
+    consumer: Client,
+) -> None:
+    """A connection may have thousands of channels, with a header of a whole frame each."""
+    header = wire.content_header(1, 2, Basic.Properties(headers={"x": "y" * 100_000}))
+    connection = consumer.connection
+    for _ in range(2):
+        consumer.feed(PUBLISH + header + wire.content_body(1, b"1"))
+        assert connection.held_memory(0).incomplete_bytes > 100_000
+        consumer.feed(wire.content_body(1, b"2"))
+        assert consumer.expect_content(9).body == b"12"
+        assert connection.held_memory(0).incomplete_bytes == 0
+        assert all(not channel.content.header for channel in connection._channels.values())

@@ -6,7 +6,11 @@ import pytest
 from pamqp.commands import Basic
 
 from leveret.config import Config, Qos, RetuneMode, Server
+from leveret.engine.queues.consumer_rings import ASKED_AT_ONCE
+from leveret.engine.values.time_slice import UNITS_PER_READING
 from leveret.errors import ReplyCode
+from leveret.protocol.channels.deliveries import RESUMED_AT_ONCE
+from tests.protocol import wire
 from tests.protocol.harness import Client, Harness
 
 
@@ -283,6 +287,60 @@ def test_a_shared_limit_that_is_raised_or_lifted_holds_at_once(alice: Client) ->
     assert {type(received).__name__ for _, received in alice.receive_all()} == {"Content", "QosOk"}
     alice.send(1, Basic.Qos(prefetch_count=0, global_=True))
     assert len(alice.receive_all()) == 3
+
+
+def test_very_many_consumers_under_a_shared_limit_take_turns(alice: Client, bob: Client) -> None:
+    tags = [f"c{number}" for number in range(3 * RESUMED_AT_ONCE)]
+    alice.declare(1, *tags)
+    qos(alice, 1, 1, shared=True)
+    for tag in tags:
+        alice.consume(1, tag, tag)
+    for tag in tags:
+        bob.publish(1, tag, b"")
+    for number, tag in enumerate(tags, 1):
+        deliver = alice.expect_content(1).method
+        assert isinstance(deliver, Basic.Deliver)
+        assert deliver.consumer_tag == tag
+        alice.send(1, Basic.Ack(number))
+
+
+def test_very_many_consumers_are_resumed_in_slices(
+    harness: Harness, alice: Client, bob: Client
+) -> None:
+    tags = [f"c{number}" for number in range(3 * RESUMED_AT_ONCE)]
+    alice.declare(1, *tags)
+    qos(alice, 1, 1, shared=True)
+    for tag in tags:
+        alice.consume(1, tag, tag)
+    for tag in tags:
+        bob.publish(1, tag, b"")
+    alice.expect_delivery(1, "c0", 1, b"", key="c0")
+    delivered = []
+    harness.broker.time_slice.begin(0)
+    assert not alice.connection.feed(wire.method_frames(1, Basic.Qos(0, 0, True)), 1000)
+    while not harness.broker.work.is_empty():
+        delivered.append(sum(harness.queue(tag).unacknowledged for tag in tags))
+        harness.broker.time_slice.begin(0)
+        harness.broker.work.run_next(harness.broker.time_slice)
+    assert RESUMED_AT_ONCE <= delivered[0] <= RESUMED_AT_ONCE + UNITS_PER_READING
+    assert delivered == sorted(delivered)
+    assert len(delivered) > RESUMED_AT_ONCE
+    # The reply, and all deliveries but the first.
+    assert len(alice.receive_all()) == len(tags)
+
+
+def test_very_many_consumers_that_accept_nothing_are_passed_over_in_slices(
+    alice: Client, bob: Client
+) -> None:
+    alice.declare(1, "q")
+    qos(alice, 1, 1, shared=True)
+    for number in range(2 * ASKED_AT_ONCE + 1):
+        alice.consume(1, "q", f"c{number}")
+    alice.publish(1, "q", b"1")
+    alice.expect_delivery(1, "c0", 1, b"1")
+    bob.consume(1, "q", "last")
+    bob.publish(1, "q", b"2")
+    bob.expect_delivery(1, "last", 1, b"2")
 
 
 def test_limits_are_of_their_channel(harness: Harness) -> None:

@@ -28,7 +28,7 @@ MAGIC = b"LEVERET\n"
 PRELUDE = struct.Struct(">8sHHI")
 RECORD = struct.Struct(">IIB")
 PAYLOAD_BYTES_MAX = 2**30
-MARK, BATCH, CHECKPOINT, RUN, BODY, SHARED_RUN = 1, 16, 17, 18, 20, 21
+MARK, BATCH, START, RUN, STATE, BODY, SHARED_RUN = 1, 16, 17, 18, 19, 20, 21
 PERSISTENT, EXPIRES, LEFT_OUT, ELSEWHERE = 1, 2, 4, 8
 PRIORITY_SHIFT = 48
 
@@ -42,7 +42,7 @@ def body_of(data: bytes, name: str) -> tuple[int, bytes]:
     body = data[PRELUDE.size : size]
     if magic != MAGIC or crc32(body, crc32(data[:12])) != crc:
         raise Broken(f"{name}: no prelude, or a wrong CRC")
-    if version not in (1, 2):
+    if version not in (1, 2, 3):
         raise Unknown(f"{name}: version {version}")
     return version, body
 
@@ -54,7 +54,7 @@ class Blob:
         self.name = path.name
         self.data = path.read_bytes()
         self.version, body = body_of(self.data, self.name)
-        if body[0] not in (2, 3):
+        if body[0] not in (2, 3, 4, 6):
             raise Unknown(f"{self.name}: blob of kind {body[0]}")
         if body[0] != kind:
             raise Broken(f"{self.name}: blob of kind {body[0]}")
@@ -86,12 +86,13 @@ class Blob:
             at = self.data.find(bytes([MARK]) + self.salt, at + 1)
         return False
 
-    def records(self) -> Iterator[tuple[int, bytes]]:
+    def records(self, end: int | None = None) -> Iterator[tuple[int, bytes]]:
+        """Kind and payload of each record but marks, up to an offset that was durable."""
         offset = self.start
-        while offset < len(self.data):
+        while offset < (len(self.data) if end is None else end):
             found = self.record_at(offset)
             if found is None:
-                if self.was_durable(offset):
+                if end is not None or self.was_durable(offset):
                     raise Broken(f"{self.name}: offset {offset}")
                 return
             if found[0] != MARK:
@@ -147,6 +148,8 @@ class Journal:
         self.messages: dict[int, Message] = {}
         self.settled: list[tuple[int, int]] = []
         self.delivered = 0
+        self.delivered_in = 0
+        self.last_segment = 0
 
     def left(self) -> list[tuple[int, Message]]:
         return [
@@ -161,6 +164,11 @@ class Store:
 
     def __init__(self, directory: Path) -> None:
         self.definitions: list[dict[str, Any]] = []
+        self.numbered: dict[int, dict[str, Any]] = {}
+        self.count = 0
+        self.checkpoint: tuple[list[tuple[int, int]], int, int] = ([], 0, 0)
+        self.segment = 0
+        self.deleted: set[int] = set()
         self.journals: dict[int, Journal] = {}
         _, head = body_of((directory / "head").read_bytes(), "head")
         if head[0] != 1:
@@ -176,7 +184,9 @@ class Store:
                 self.bodies[int(path.name.split("-")[1])] = dict(Blob(path, 6).bodies())
         for path in blobs:
             if path.name.startswith("log-"):
+                self.segment = int(path.name[4:])
                 self.read_log(Blob(path, 2))
+        self.add_checkpoint(directory / "blobs")
         for path in blobs:
             if path.name.startswith("queue-"):
                 journal = self.journals.get(int(path.name.split("-")[1]))
@@ -186,19 +196,51 @@ class Store:
                     self.read_run(Cursor(payload), journal, kind == SHARED_RUN)
 
     def journal(self, number: int) -> Journal:
-        return self.journals.setdefault(number, Journal())
+        found = self.journals.setdefault(number, Journal())
+        found.last_segment = self.segment
+        return found
+
+    def add_checkpoint(self, blobs: Path) -> None:
+        parts, in_it, segment = self.checkpoint
+        later = [given for number, given in self.numbered.items() if number > in_it]
+        if not parts:
+            self.definitions += self.numbered.values()
+            return
+        state = State()
+        for number, size in parts:
+            blob = Blob(blobs / f"checkpoint-{number:012}", 4)
+            for kind, payload in blob.records(size):
+                if kind != STATE:
+                    raise Unknown(f"{blob.name}: record of kind {kind}")
+                cursor = Cursor(payload)
+                while not cursor.done:
+                    state.read_entry(cursor, blob.version)
+        self.definitions = state.definitions + later
+        for number, journal in list(self.journals.items()):
+            if journal.last_segment <= segment and number not in state.journals:
+                del self.journals[number]
+        for number, journal in state.journals.items():
+            if number not in self.deleted:
+                known = self.journal(number)
+                known.settled += journal.settled
+                if known.delivered_in <= segment:
+                    known.delivered = journal.delivered
 
     def read_log(self, blob: Blob) -> None:
         for kind, payload in blob.records():
             cursor = Cursor(payload)
-            if kind == CHECKPOINT:
-                self.read_checkpoint(cursor, blob.version)
+            if kind == START and blob.version < 3:
+                self.read_everything(cursor, blob.version)
+            elif kind == START:
+                cursor.number(4)
+                self.checkpoint = checkpoint_of(cursor)
+                self.count = cursor.number(8)
             elif kind != BATCH:
                 raise Unknown(f"{blob.name}: record of kind {kind}")
             while not cursor.done:
                 self.read_entry(cursor, blob.version)
 
-    def read_checkpoint(self, cursor: Cursor, version: int) -> None:
+    def read_everything(self, cursor: Cursor, version: int) -> None:
         cursor.number(4)
         count = cursor.number(4)
         self.definitions = [
@@ -224,13 +266,23 @@ class Store:
             number = cursor.number(4)
             self.journal(number).settled.append((cursor.number(8), cursor.number(8)))
         elif kind == 3:
-            self.definitions.append(definition(cursor.take(cursor.number(4)), version))
+            given = definition(cursor.take(cursor.number(4)), version)
+            if version < 3:
+                self.definitions.append(given)
+            else:
+                self.count += 1
+                self.numbered[self.count] = given
         elif kind == 4:
-            self.journals.pop(cursor.number(4), None)
+            number = cursor.number(4)
+            self.deleted.add(number)
+            self.journals.pop(number, None)
         elif kind == 5:
             self.journal(cursor.number(4))
+        elif kind == 6 and version >= 3:
+            self.checkpoint = checkpoint_of(cursor)
         elif kind == 7:
-            self.journals.get(cursor.number(4), Journal()).delivered = cursor.number(8)
+            journal = self.journal(cursor.number(4))
+            journal.delivered, journal.delivered_in = cursor.number(8), self.segment
         else:
             raise Unknown(f"entry of kind {kind}")
 
@@ -253,6 +305,38 @@ class Store:
                     journal.messages.setdefault(position, message)
         if persistent or body_bytes or not cursor.done:
             raise Broken("a run that does not have what it says")
+
+
+class State:
+    """What checkpoint segments say."""
+
+    def __init__(self) -> None:
+        self.definitions: list[dict[str, Any]] = []
+        self.journals: dict[int, Journal] = {}
+
+    def read_entry(self, cursor: Cursor, version: int) -> None:
+        kind = cursor.number(1)
+        if kind == 3:
+            self.definitions.append(definition(cursor.take(cursor.number(4)), version))
+            return
+        number = cursor.number(4)
+        if kind == 5:
+            self.journals.setdefault(number, Journal())
+        elif kind == 4:
+            self.journals.pop(number, None)
+        elif kind == 2:
+            settled = (cursor.number(8), cursor.number(8))
+            self.journals.get(number, Journal()).settled.append(settled)
+        elif kind == 7:
+            self.journals.get(number, Journal()).delivered = cursor.number(8)
+        else:
+            raise Unknown(f"entry of kind {kind} in a checkpoint segment")
+
+
+def checkpoint_of(cursor: Cursor) -> tuple[list[tuple[int, int]], int, int]:
+    """The parts, the definitions in them, and the last log segment they replace."""
+    parts = [(cursor.number(8), cursor.number(8)) for _ in range(cursor.number(4))]
+    return parts, cursor.number(8), cursor.number(8)
 
 
 # --- definitions ------------------------------------------------------------------------------
@@ -315,7 +399,7 @@ VERSION_1: dict[str, tuple[str, str]] = {
 
 
 def definition(data: bytes, version: int) -> dict[str, Any]:
-    """A definition of either version as the map of version 2, with all its fields."""
+    """A definition of any version as the map of versions 2 and 3, with all its fields."""
     found = msgpack(Cursor(data))
     if version == 1:
         if found[0] not in VERSION_1:
@@ -349,13 +433,13 @@ class VirtualHost:
     def apply(self, given: dict[str, Any]) -> None:
         kind = given["kind"]
         if kind == "exchange_declared":
-            self.exchanges[given["name"]] = given
+            self.exchanges.setdefault(given["name"], given)
         elif kind == "exchange_deleted":
             self.exchanges.pop(given["name"], None)
             self.delayed.pop(given["name"], None)
             self.unbind_all(given["name"], is_exchange=True)
         elif kind == "queue_declared":
-            self.queues[given["name"]] = given
+            self.queues.setdefault(given["name"], given)
         elif kind == "queue_arguments_changed" and given["name"] in self.queues:
             changed = {"arguments": given["arguments"]}
             self.queues[given["name"]] = self.queues[given["name"]] | changed
@@ -363,7 +447,8 @@ class VirtualHost:
             self.queues.pop(given["name"], None)
             self.unbind_all(given["name"], is_exchange=False)
         elif kind == "bound":
-            self.bindings.append(given)
+            if given not in self.bindings:
+                self.bindings.append(given)
         elif kind == "unbound":
             gone = given | {"kind": "bound"}
             self.bindings = [each for each in self.bindings if each != gone]

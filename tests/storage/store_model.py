@@ -78,7 +78,8 @@ class State:
 
     def difference(self, found: "Found") -> str:
         """How what was found differs from this, in one line; or nothing."""
-        if found.definitions != self.definitions:
+        # One that was made while a checkpoint was written may be found twice.
+        if set(found.definitions) != set(self.definitions):
             return f"definitions {found.definitions}, not {self.definitions}"
         if found.messages.keys() != self.queues.keys():
             return f"queues {sorted(found.messages)}, not {sorted(self.queues)}"

@@ -40,7 +40,7 @@ class Owner:
             medium,
             self.writing,
             self.reading,
-            snapshot=lambda: list(self.definitions),
+            snapshot=lambda: iter(list(self.definitions)),
             synced=lambda: self.synced.append(int(self.store.synced)),
             failed=self.failures.append,
             note_log_end=note_log_end,

@@ -73,6 +73,9 @@ class World:
         self.log_segments_max = choose((2, 3, 10**6))
         self.body_segment_bytes = choose((1, 100, 10**6))
         self.shared_body_bytes = choose((1, 10, 5000, 10**6))
+        self.checkpoint_record_bytes = choose((1, 50, 10**6))
+        self.checkpoint_growth_bytes = choose((0, 10**6))
+        self.checkpoint_ranges_at_once = choose((1, 2, 100))
         self.preallocation_bytes = (1, 100, 1000)[seed % 3]
         self.medium = FaultyMedium(seed, faults=self._faults(), commits_in_flight_max=in_flight)
         self.in_flight = in_flight
@@ -102,6 +105,7 @@ class World:
             (4, self._settle_somewhere),
             (1, self._purge),
             (2, self._note_delivered),
+            (8, self._checkpoint),
             (1, self._define),
             (1, self._add_queue),
             (1, self._drop_queue),
@@ -166,14 +170,16 @@ class World:
         self.open: Batch = []
         self.first_batch = len(self.batches)
         self.failures: list[StorageError] = []
+        self.checkpoint_is_due = False
         self.store = Store(
             self.medium,
             self.writing,
             self.reading,
-            snapshot=lambda: list(self.definitions),
+            snapshot=lambda: iter(list(self.definitions)),
             synced=self._synced,
             failed=self.failures.append,
             sync=self.sync,
+            checkpoint_due=self._checkpoint_due,
             limits=StoreLimits(
                 self.log_segment_bytes,
                 self.queue_segment_bytes,
@@ -181,6 +187,9 @@ class World:
                 self.preallocation_bytes,
                 self.body_segment_bytes,
                 self.shared_body_bytes,
+                self.checkpoint_record_bytes,
+                self.checkpoint_growth_bytes,
+                self.checkpoint_ranges_at_once,
             ),
         )
         for number, recovered in recovery.queues.items():
@@ -191,7 +200,7 @@ class World:
             queue = OwnedQueue(self.store.queues[number], recovered.next_position)
             delivered_end = int(queue.log.delivered_end)
             if delivered_end != state.queues[number].delivered_end:
-                # A note was ahead. The checkpoint has it as it is, which changes no message before.
+                # A note was ahead. The store corrects it, which changes no message before.
                 self.open.append(("deliver", number, delivered_end))
             for position, (body, arrived, expires_at) in found.messages[number].items():
                 queue.messages[position] = StoredMessage(
@@ -411,6 +420,18 @@ class World:
         messages = [queue.messages[position] for position in range(first, end)]
         queue.runs.append(self.store.write_run(queue.log, first, messages))
         queue.in_run.update(range(first, end))
+
+    def _checkpoint_due(self) -> None:
+        self.checkpoint_is_due = True
+
+    def _checkpoint(self) -> None:
+        """Go on with the checkpoint, a few pieces."""
+        if not self.checkpoint_is_due:
+            return
+        self.checkpoint_is_due = False
+        if not self.store.write_checkpoint(lambda: self.random.random() < 0.5):
+            self.checkpoint_is_due = True
+            self._count("checkpoint in parts")
 
     def _read_run(self) -> None:
         queue = self._any_queue()

@@ -1,5 +1,6 @@
 """Compaction: a queue segment with few live messages is replaced; they are found in the copy."""
 
+from collections.abc import Iterator
 from copy import deepcopy
 
 import pytest
@@ -198,8 +199,8 @@ def test_a_damaged_segment_stays_and_stops_nothing() -> None:
     assert owner.failures == []
 
 
-def test_nothing_is_lost_wherever_a_crash_ends_it() -> None:
-    """Each step, and the power going in it."""
+def compacting() -> Iterator[tuple[Owner, QueueJournal]]:
+    """Owners whose store compacts the segment of a queue, one after each number of its steps."""
     steps = 0
     done = False
     while not done:
@@ -212,30 +213,23 @@ def test_nothing_is_lost_wherever_a_crash_ends_it() -> None:
         done = False
         for _ in range(steps):
             done = not owner.step()
-        for medium in (owner.medium.kill(), deepcopy(owner.medium).crash()):
-            found = read_out(medium, recover(medium))
-            assert sorted(found.messages[1]) == LIVE, steps
+        yield owner, queue
         steps += 1
     assert steps > 10
 
 
+def test_nothing_is_lost_wherever_a_crash_ends_it() -> None:
+    """Each step, and the power going in it."""
+    for steps, (owner, _) in enumerate(compacting()):
+        for medium in (owner.medium.kill(), deepcopy(owner.medium).crash()):
+            found = read_out(medium, recover(medium))
+            assert sorted(found.messages[1]) == LIVE, steps
+
+
 def test_a_queue_dropped_while_a_segment_is_copied_leaves_nothing() -> None:
-    steps = 0
-    done = False
-    while not done:
-        owner = owner_of()
-        queue = owner.store.add_queue(True)
-        fill(owner, queue)
-        settle_all_but(owner, queue, LIVE)
-        owner.store.compact()
-        owner.store.compact()
-        done = False
-        for _ in range(steps):
-            done = not owner.step()
+    for owner, queue in compacting():
         owner.store.delete_queue(queue)
         owner.commit()
         owner.commit()
         assert owner.queue_blobs() == []
         assert owner.failures == []
-        steps += 1
-    assert steps > 10

@@ -1,8 +1,9 @@
 """Which messages may have been delivered is known after a restart, and after the next."""
 
 from leveret_storage.recovery.salvage import salvage
+from leveret_storage.segments.queue_journal import QueueJournal
 from tests.storage.faulty import FaultyMedium
-from tests.storage.owning import content
+from tests.storage.owning import content, put
 from tests.storage.store_owner import Owner, after_power_loss, stored
 
 
@@ -47,6 +48,63 @@ def test_it_outlives_the_log_segment_that_has_it() -> None:
     again.run()
     assert again.store.queues[queue.number].delivered_end == 2
     assert delivered_end(medium, queue.number) == 2
+
+
+def delete_first_log_segment(owner: Owner, queue: QueueJournal) -> tuple[str, bytes]:
+    """Have the checkpoint replace the first log segment; its name, and the bytes it had."""
+    first = owner.log_blobs()[0]
+    data = content(owner.medium, first)
+    queue.settle_range(0, 5)
+    for _ in range(3):
+        owner.store.define(b"x")
+        owner.commit()
+    assert first not in owner.log_blobs()
+    return first, data
+
+
+def test_what_the_log_has_said_since_replaces_what_the_checkpoint_says() -> None:
+    owner = Owner(FaultyMedium(0), log_segment_bytes=1)
+    queue = owner.store.add_queue(True)
+    owner.publish(queue, 0, 5)
+    queue.note_delivered(4)
+    owner.commit()
+    delete_first_log_segment(owner, queue)
+    queue.note_delivered(3)
+    owner.commit()
+
+    assert delivered_end(owner.medium, queue.number) == 3
+
+
+def test_a_log_segment_that_power_loss_restored_says_nothing() -> None:
+    owner = Owner(FaultyMedium(0), log_segment_bytes=1)
+    queue = owner.store.add_queue(True)
+    owner.publish(queue, 0, 5)
+    queue.note_delivered(4)
+    owner.commit()
+    queue.note_delivered(2)
+    owner.commit()
+    first, data = delete_first_log_segment(owner, queue)
+    put(owner.medium, first, data)
+
+    assert delivered_end(owner.medium, queue.number) == 2
+
+
+def test_a_checkpoint_says_that_nothing_was_delivered_after_all() -> None:
+    owner = Owner(FaultyMedium(0), log_segment_bytes=1)
+    queue = owner.store.add_queue(True)
+    owner.publish(queue, 0, 5)
+    queue.note_delivered(4)
+    owner.commit()
+    delete_first_log_segment(owner, queue)
+    queue.note_delivered(0)
+    owner.commit()
+    first = owner.log_blobs()[0]
+    for _ in range(4):
+        owner.store.define(b"x")
+        owner.commit()
+
+    assert first not in owner.log_blobs()
+    assert delivered_end(owner.medium, queue.number) == 0
 
 
 def test_a_note_that_was_ahead_says_nothing_of_the_messages_of_the_next_run() -> None:

@@ -7,7 +7,12 @@ from librt.strings import BytesWriter
 
 from leveret_storage.errors import Damaged, UnknownFormat
 from leveret_storage.format import entries, runs
-from leveret_storage.format.entries import Checkpoint, Entry, StoredMessage
+from leveret_storage.format.entries import Checkpoint, CheckpointPart, Entry, StoredMessage
+from leveret_storage.format.segment_start import (
+    SegmentStart,
+    read_segment_start,
+    write_segment_start,
+)
 
 QUEUE = st.integers(0, 2**31 - 1)
 POSITION = st.integers(0, 2**63 - 1)
@@ -17,17 +22,39 @@ STORED = st.builds(StoredMessage, DATA, DATA, DATA, st.booleans(), TIME, TIME)
 TARGETS = st.lists(st.tuples(QUEUE, POSITION), max_size=5)
 NOTHING = st.just(b"")
 ZERO = st.just(0)
-MESSAGE = st.builds(Entry, st.just(entries.MESSAGE), TARGETS, ZERO, ZERO, STORED, NOTHING)
+MESSAGE = st.builds(
+    Entry, st.just(entries.MESSAGE), TARGETS, ZERO, ZERO, STORED, NOTHING, st.none(), ZERO
+)
 ONE_QUEUE = QUEUE.map(lambda number: [(number, 0)])
 SETTLED = st.builds(
-    Entry, st.just(entries.SETTLED), ONE_QUEUE, POSITION, POSITION, st.none(), NOTHING
+    Entry,
+    st.just(entries.SETTLED),
+    ONE_QUEUE,
+    POSITION,
+    POSITION,
+    st.none(),
+    NOTHING,
+    st.none(),
+    ZERO,
 )
-DEFINITION = st.builds(Entry, st.just(entries.DEFINITION), st.just([]), ZERO, ZERO, st.none(), DATA)
+DEFINITION = st.builds(
+    Entry, st.just(entries.DEFINITION), st.just([]), ZERO, ZERO, st.none(), DATA, st.none(), ZERO
+)
 DELIVERED = st.builds(
-    Entry, st.just(entries.DELIVERED), ONE_QUEUE, ZERO, POSITION, st.none(), NOTHING
+    Entry,
+    st.just(entries.DELIVERED),
+    ONE_QUEUE,
+    ZERO,
+    POSITION,
+    st.none(),
+    NOTHING,
+    st.none(),
+    ZERO,
 )
 OF_A_QUEUE = st.sampled_from([entries.QUEUE, entries.QUEUE_DELETED])
-ABOUT_QUEUE = st.builds(Entry, OF_A_QUEUE, ONE_QUEUE, ZERO, ZERO, st.none(), NOTHING)
+ABOUT_QUEUE = st.builds(
+    Entry, OF_A_QUEUE, ONE_QUEUE, ZERO, ZERO, st.none(), NOTHING, st.none(), ZERO
+)
 ENTRIES = st.lists(MESSAGE | SETTLED | DEFINITION | DELIVERED | ABOUT_QUEUE, max_size=6)
 
 
@@ -82,7 +109,7 @@ def test_an_entry_cut_anywhere_is_damaged(entry: Entry) -> None:
 
 
 def test_an_entry_of_an_unknown_kind_is_no_damage() -> None:
-    for kind in (0, 6, *range(8, 256)):
+    for kind in (0, *range(8, 256)):
         with pytest.raises(UnknownFormat, match=f"an entry of kind {kind}, which this program"):
             entries.read_entries(bytes([kind]) + bytes(100))
 
@@ -119,25 +146,35 @@ def test_a_run_is_read_as_it_was_written_and_cut_anywhere_is_damaged(
         runs.read_run(payload + b"\0")
 
 
+COUNT = st.integers(0, 2**63 - 1)
 CHECKPOINT = st.builds(
-    Checkpoint,
-    QUEUE,
-    st.lists(DATA, max_size=3),
-    st.lists(st.tuples(QUEUE, st.lists(st.tuples(POSITION, POSITION), max_size=3)), max_size=3),
-    st.lists(MESSAGE, max_size=2),
+    Checkpoint, st.lists(st.builds(CheckpointPart, COUNT, COUNT), max_size=3), COUNT, COUNT
 )
+SEGMENT_START = st.builds(SegmentStart, QUEUE, CHECKPOINT, COUNT, ENTRIES)
 
 
-@given(CHECKPOINT)
-def test_a_checkpoint_is_read_as_it_was_written(checkpoint: Checkpoint) -> None:
-    read = entries.read_checkpoint(entries.write_checkpoint(checkpoint))
-    assert read[:3] == checkpoint[:3]
-    assert plain(read.messages) == plain(checkpoint.messages)
+@given(SEGMENT_START)
+def test_the_start_of_a_segment_is_read_as_it_was_written(start: SegmentStart) -> None:
+    read = read_segment_start(write_segment_start(start))
+    assert read[:3] == start[:3]
+    assert plain(read.repeated) == plain(start.repeated)
 
 
-@given(CHECKPOINT.map(lambda checkpoint: checkpoint._replace(messages=[])))
-def test_a_checkpoint_cut_anywhere_is_damaged(checkpoint: Checkpoint) -> None:
-    payload = entries.write_checkpoint(checkpoint)
+@given(SEGMENT_START.map(lambda start: start._replace(repeated=[])))
+def test_the_start_of_a_segment_cut_anywhere_is_damaged(start: SegmentStart) -> None:
+    payload = write_segment_start(start)
     for size in range(len(payload)):
         with pytest.raises(Damaged):
-            entries.read_checkpoint(payload[:size])
+            read_segment_start(payload[:size])
+
+
+@given(CHECKPOINT, QUEUE, POSITION)
+def test_entries_of_the_checkpoint_are_read_as_they_were_written(
+    checkpoint: Checkpoint, queue: int, end: int
+) -> None:
+    out = BytesWriter()
+    entries.write_checkpoint_advanced(out, checkpoint)
+    entries.write_delivered(out, queue, end)
+    advanced, delivered = entries.read_entries(out.getvalue())
+    assert advanced.checkpoint == checkpoint
+    assert (delivered.queues, delivered.end) == ([(queue, 0)], end)

@@ -1,6 +1,7 @@
 """The faulty medium keeps its own promises, breaks everything it may break, and repeats itself."""
 
 from collections import Counter
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -17,6 +18,17 @@ def taken(seed: int, faults: dict[int, Fault] | None = None) -> FaultyMedium:
     medium = FaultyMedium(seed, faults=faults)
     take(medium)
     return medium
+
+
+def changes(medium: FaultyMedium) -> list[Callable[[], object]]:
+    """Every call that changes a medium with a blob `a`."""
+    return [
+        lambda: medium.create("b"),
+        lambda: medium.append("a", b"2"),
+        lambda: medium.sync("a"),
+        lambda: medium.delete("a"),
+        lambda: medium.write_head(1, 1, b""),
+    ]
 
 
 class TestBytesAtPowerLoss:
@@ -203,13 +215,7 @@ class TestErrors:
         put(medium, "a", b"1")
         with pytest.raises(MediumFailed):
             medium.sync("a")
-        for change in (
-            lambda: medium.create("b"),
-            lambda: medium.append("a", b"2"),
-            lambda: medium.sync("a"),
-            lambda: medium.delete("a"),
-            lambda: medium.write_head(1, 1, b""),
-        ):
+        for change in changes(medium):
             with pytest.raises(MediumFailed):
                 change()
         assert content(medium, "a") == b"1"
@@ -268,13 +274,7 @@ class TestErrors:
         medium = taken(0)
         put(medium, "a", b"1")
         medium.usurp(2, b"theirs")
-        for change in (
-            lambda: medium.create("b"),
-            lambda: medium.append("a", b"2"),
-            lambda: medium.sync("a"),
-            lambda: medium.delete("a"),
-            lambda: medium.write_head(1, 1, b""),
-        ):
+        for change in changes(medium):
             with pytest.raises(LostEpoch):
                 change()
         assert content(medium, "a") == b"1"

@@ -166,14 +166,14 @@ class TestDirectory:
 
     def test_a_head_of_a_later_version_is_refused_by_name(self, directory: Path) -> None:
         medium = opened(directory)
-        (directory / "head").write_bytes(HEAD_OF_VERSION_3)
+        (directory / "head").write_bytes(HEAD_OF_VERSION_4)
         with pytest.raises(
-            UnknownFormat, match="data/head: offset 8: written in format version 3;"
+            UnknownFormat, match="data/head: offset 8: written in format version 4;"
         ):
             medium.read_head()
         with pytest.raises(UnknownFormat):
             medium.write_head(1, 1, b"")
-        assert (directory / "head").read_bytes() == HEAD_OF_VERSION_3
+        assert (directory / "head").read_bytes() == HEAD_OF_VERSION_4
         medium.close()
 
 
@@ -227,4 +227,4 @@ class TestReadOnly:
         assert list(tmp_path.iterdir()) == []
 
 
-HEAD_OF_VERSION_3 = bytes.fromhex("4c4556455245540a 0003 0019 d1fa7867 01 0000000000000001")
+HEAD_OF_VERSION_4 = bytes.fromhex("4c4556455245540a 0004 0019 a56291e8 01 0000000000000001")

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from leveret_storage.recovery.recover import recover
 from tests.storage import independent_reader, independent_values
 from tests.storage.test_golden import DIRECTORIES
 from tests.support.brokers import Leveret
+from tests.support.channels import confirming_channel
 
 Item = dict[str, Any]
 
@@ -50,6 +52,18 @@ def test_it_agrees_on_every_golden_directory(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("directory", DIRECTORIES, ids=lambda path: path.name)
+def test_it_finds_the_same_after_a_start_and_a_stop(directory: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(directory, data)
+    with Leveret(data_dir=data, env={"LEVERET_SERVER_NODE_NAME": "golden"}):
+        pass
+
+    assert_agrees(data)
+    before, after = independent_reader.dump(directory), independent_reader.dump(data)
+    assert sorted_out(list(after)) == sorted_out(list(before))
+
+
+@pytest.mark.parametrize("directory", DIRECTORIES, ids=lambda path: path.name)
 def test_it_reads_the_fields_of_every_definition(directory: Path) -> None:
     found = recover(open_directory(directory, read_only=True)).definitions
     read = independent_reader.Store(directory).definitions
@@ -66,12 +80,7 @@ def test_it_reads_the_fields_of_every_definition(directory: Path) -> None:
 
 
 def test_it_agrees_on_what_a_broker_has_just_written() -> None:
-    with (
-        Leveret() as broker,
-        pika.BlockingConnection(pika.URLParameters(broker.url)) as connection,
-    ):
-        channel = connection.channel()
-        channel.confirm_delivery()
+    with Leveret() as broker, confirming_channel(broker) as channel:
         channel.exchange_declare("events", "topic", durable=True)
         channel.queue_declare("ranked", durable=True, arguments={"x-max-priority": 3})
         channel.queue_declare("deep", durable=True)
@@ -92,7 +101,7 @@ def test_it_agrees_on_what_a_broker_has_just_written() -> None:
 def test_the_head_names_the_node() -> None:
     for directory in DIRECTORIES:
         assert independent_reader.Store(directory).node == "golden"
-        assert (directory / "head").read_bytes()[HEAD_DATA_OFFSET:].endswith(b"golden")
+        assert (directory / "head").read_bytes()[HEAD_DATA_OFFSET:].find(b"golden") > 0
 
 
 def test_it_imports_nothing_but_the_standard_library() -> None:

@@ -48,6 +48,23 @@ def test_gaps_are_what_is_missing_of_a_range(
     assert found.next_gap(first, end) == (gaps[0] if gaps else (end, end))
 
 
+@given(RANGES, RANGES, st.integers(1, 3))
+def test_its_ranges_in_parts_are_all_there_were_though_some_are_added_meanwhile(
+    ranges: list[tuple[int, int]], later: list[tuple[int, int]], most: int
+) -> None:
+    found, wanted = made(ranges)
+    seen: set[int] = set()
+    at = 0
+    while parts := found.ranges_from(at, most):
+        assert len(parts) <= most
+        seen.update(position for first, end in parts for position in range(first, end))
+        at = parts[-1][1]
+        if later:
+            found.add(*later.pop())
+    assert wanted <= seen
+    assert all(position in found for position in seen)
+
+
 @given(st.permutations(range(40)))
 def test_positions_added_in_any_order_end_as_one_number(order: list[int]) -> None:
     found = RangeSet()

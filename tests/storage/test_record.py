@@ -233,8 +233,8 @@ class TestWholeBlobs:
             RecordReader(FaultyMedium(0), "a")
 
     def test_a_blob_of_a_later_version_is_refused_by_name(self) -> None:
-        header = bytes.fromhex("4c4556455245540a 0003 0019 71fb8eaa 02 0011223344556677")
-        with pytest.raises(UnknownFormat, match=r"^a: offset 8: written in format version 3; this"):
+        header = bytes.fromhex("4c4556455245540a 0004 0019 05636725 02 0011223344556677")
+        with pytest.raises(UnknownFormat, match=r"^a: offset 8: written in format version 4; this"):
             Read(header)
 
 

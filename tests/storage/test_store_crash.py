@@ -43,15 +43,15 @@ def test_what_was_reported_is_found_after_each_crash_and_the_rest_in_whole_batch
         lost += world.lost
     print(f"{lives} crash points, {lost} batches lost, not reported; {dict(kinds)}")
     assert lives * PARTS >= 10_000
-    assert lost > lives / 10
+    assert lost > lives / 15
     for kind in ("crash", "failed", "power lost", "killed"):
-        assert kinds[kind] > lives / 20, kind
+        assert kinds[kind] > lives / 25, kind
 
 
 def test_the_same_is_found_where_segments_are_compacted() -> None:
     moved = 0
     for seed in range(DEEP_WORLDS):
-        world = World(seed, deep=True, crash_within=300)
+        world = World(seed, deep=True, crash_within=450)
         for _ in range(LIVES):
             world.live()
         moved += world.kinds["moved"]
@@ -71,8 +71,8 @@ def test_the_same_is_found_where_several_commits_are_in_flight(deep: bool) -> No
         kinds.update(world.kinds)
         lost += world.lost
     print(f"{count * LIVES} crash points, {lost} batches lost, not reported; {dict(kinds)}")
-    assert lost > count * LIVES / 10
-    assert kinds["several in flight"] > count * LIVES / 10
+    assert lost > count * LIVES / 15
+    assert kinds["several in flight"] > count * LIVES / 15
     assert kinds["failed"] > count
 
 
@@ -89,6 +89,6 @@ def test_without_a_sync_a_kill_takes_nothing_and_power_loss_whole_batches_from_t
         kinds.update(world.kinds)
         lost += world.lost
     print(f"{UNSYNCED_WORLDS * LIVES} crash points, {lost} batches lost; {dict(kinds)}")
-    assert lost > UNSYNCED_WORLDS * LIVES / 10
+    assert lost > UNSYNCED_WORLDS * LIVES / 15
     assert kinds["killed"] > UNSYNCED_WORLDS
     assert kinds["power lost"] > UNSYNCED_WORLDS

@@ -7,8 +7,9 @@ from leveret_storage.segments.queue_journal import QUEUE_SEGMENT_BYTES, QueueJou
 from leveret_storage.segments.segment_writer import log_number
 from leveret_storage.store.commit_log import CHECKS_AT_ONCE
 from leveret_storage.store.limits import LOG_SEGMENT_BYTES, LOG_SEGMENTS_MAX
+from leveret_storage.store.log_emptier import STEP_RUNS, STEP_UNITS
 from tests.storage.faulty import FaultyMedium
-from tests.storage.store_owner import Owner
+from tests.storage.store_owner import Owner, after_power_loss
 
 BODY_BYTES = LOG_SEGMENT_BYTES // 2
 MESSAGES = 2 * (LOG_SEGMENTS_MAX + 2)
@@ -106,3 +107,38 @@ def test_a_log_segment_of_many_queues_is_checked_in_parts() -> None:
         owner.store.define(b"")
         owner.commit()
     assert oldest not in owner.log_blobs()
+
+
+def test_a_log_segment_of_many_queues_is_emptied_in_steps() -> None:
+    """One turn of the event loop must not be long, neither to look at the queues nor to copy."""
+    owner = Owner(FaultyMedium(1), log_segment_bytes=10**6, log_segments_max=1)
+    queues = [owner.store.add_queue(True) for _ in range(2 * STEP_UNITS + 1)]
+    for queue in queues:
+        owner.publish(queue, 0, 1)
+    owner.commit()
+    (oldest,) = owner.log_blobs()
+    busy = owner.store.add_queue(True)
+    for position in (0, 1):
+        owner.publish(busy, position, 1, b"x" * 10**6)
+        owner.store.commit(force=True)
+        owner.writing.run()
+    turns = 0
+    while owner.reading.jobs or owner.reading.results:
+        before = len(owner.queue_blobs())
+        if owner.reading.results:
+            turns += 1
+            owner.reading.deliver_one()
+        else:
+            owner.reading.run_one()
+        owner.writing.run()
+        assert len(owner.queue_blobs()) <= before + STEP_RUNS
+        # What comes meanwhile goes on, too.
+        owner.publish(busy, turns + 2, 1)
+        owner.store.commit(force=True)
+    for _ in range(4):
+        owner.store.define(b"")
+        owner.commit()
+    assert oldest not in owner.log_blobs()
+    assert turns > len(queues) // STEP_RUNS + len(queues) // STEP_UNITS
+    found = after_power_loss(owner.medium).queues
+    assert all(found[queue.number].contents for queue in queues)

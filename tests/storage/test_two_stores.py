@@ -27,7 +27,7 @@ class ThreadedStore:
             self.medium,
             ThreadExecutor("writing", self.calls.put),
             ThreadExecutor("reading", self.calls.put),
-            snapshot=list,
+            snapshot=lambda: iter(()),
             synced=lambda: None,
             failed=self.failures.append,
         )
@@ -43,7 +43,7 @@ class ThreadedStore:
 
     def run_until_synced(self, batch: int) -> None:
         while self.store.synced < batch and not self.failures:
-            self.calls.get(timeout=10)()
+            self.calls.get(timeout=60)()
 
     def close(self) -> None:
         self.store.close()

@@ -28,6 +28,7 @@ from leveret_storage.format.file_header import (
     decode_head,
 )
 from leveret_storage.format.record_writer import encode_record
+from leveret_storage.format.segment_start import SegmentStart, write_segment_start
 from leveret_storage.recovery.directory_snapshot import DirectorySnapshot
 from leveret_storage.recovery.recover import refuse
 from tests.support.brokers import BrokerError, Leveret
@@ -124,24 +125,24 @@ def blob_kind_under_a_new_name(data: Path) -> str:
 
 
 def record_kind_in_the_log(data: Path) -> str:
-    offset = append(newest_log(data), 19, b"whatever")
-    return f"{newest_log(data).name}: offset {offset}: a record of kind 19"
+    offset = append(newest_log(data), 99, b"whatever")
+    return f"{newest_log(data).name}: offset {offset}: a record of kind 99"
 
 
 def record_kind_in_a_queue_segment(data: Path) -> str:
     path = newest_run_segment(data)
-    return f"{path.name}: offset {append(path, 19, b'whatever')}: a record of kind 19"
+    return f"{path.name}: offset {append(path, 99, b'whatever')}: a record of kind 99"
 
 
 def entry_kind(data: Path) -> str:
-    offset = append(newest_log(data), entries.BATCH, b"\x06whatever")
-    return f"{newest_log(data).name}: offset {offset}: an entry of kind 6"
+    offset = append(newest_log(data), entries.BATCH, b"\x63whatever")
+    return f"{newest_log(data).name}: offset {offset}: an entry of kind 99"
 
 
-def entry_kind_in_a_checkpoint(data: Path) -> str:
-    state = entries.write_checkpoint(entries.Checkpoint(1000, [], [], []))
-    offset = append(newest_log(data), entries.CHECKPOINT, state + b"\x08")
-    return f"{newest_log(data).name}: offset {offset}: an entry of kind 8"
+def entry_kind_in_the_start_of_a_segment(data: Path) -> str:
+    start = write_segment_start(SegmentStart(1000, entries.NO_CHECKPOINT, 0, []))
+    offset = append(newest_log(data), entries.SEGMENT_START, start + b"\x63")
+    return f"{newest_log(data).name}: offset {offset}: an entry of kind 99"
 
 
 def message_flag(data: Path) -> str:
@@ -196,7 +197,7 @@ CASES: list[Callable[[Path], str]] = [
     record_kind_in_the_log,
     record_kind_in_a_queue_segment,
     entry_kind,
-    entry_kind_in_a_checkpoint,
+    entry_kind_in_the_start_of_a_segment,
     message_flag,
     definition_kind,
     definition_field,

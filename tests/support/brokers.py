@@ -68,8 +68,12 @@ def wait_until(
     Raises TimeoutError naming `what` when that has not happened within `deadline_s` seconds.
     """
     deadline = time.monotonic() + deadline_s
-    while not predicate():
-        if time.monotonic() >= deadline:
+    while True:
+        # Before the state is looked at: the process may stand still between the two.
+        is_over = time.monotonic() >= deadline
+        if predicate():
+            return
+        if is_over:
             raise TimeoutError(f"{what} did not come about within {deadline_s:g} s")
         time.sleep(POLL_INTERVAL_S)
 

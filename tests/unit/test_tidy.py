@@ -14,7 +14,6 @@ from tests.unit.source_tree import EVERYTHING, ROOT, SOURCES, located, module_na
 FILE_LINES_MAX = 600
 FILE_LINES_USUAL_MAX = 500
 LONGER_FILES = {
-    "server/leveret/engine/queues/fifo_backlog.py": "a backlog that is first in, first out",
     "server/leveret/engine/queues/queue.py": "a queue",
     "server/leveret/protocol/connections/connection.py": "a connection",
     "tests/parity/sections/direct_reply_to.py": "direct reply-to",
@@ -24,6 +23,7 @@ LONGER_FILES = {
     "tests/protocol/test_declaring.py": "declaring, binding, deleting",
     "tests/storage/faulty.py": "a medium that fails",
     "tests/storage/golden/make.py": "the golden data directories",
+    "tests/storage/independent_reader.py": "a reader without the broker's code",
 }
 """Files of more than the usual number of lines, each with the one subject that it has."""
 

@@ -20,7 +20,7 @@ from leveret_storage.recovery.salvage import salvage
 HEAD_SET_ASIDE: Final = "head-0.bin"
 """The name of the file with a damaged head."""
 
-log = get_logger()
+logger = get_logger()
 
 
 def check_known(medium: Medium) -> None:
@@ -43,7 +43,7 @@ def salvage_medium(medium: Medium, log_end: LogEnd) -> None:
     """
     done = salvage(medium, rewritten, log_end)
     for lost in done.lost:
-        log.warning(
+        logger.warning(
             "damage set aside",
             blob=lost.damage.blob,
             offset=lost.damage.offset,
@@ -55,7 +55,7 @@ def salvage_medium(medium: Medium, log_end: LogEnd) -> None:
     if done.lost:
         _log_orphans(done.found)
     else:
-        log.info("nothing to salvage: no damage was found")
+        logger.info("nothing to salvage: no damage was found")
 
 
 def set_head_aside(medium: Medium) -> None:
@@ -69,7 +69,7 @@ def set_head_aside(medium: Medium) -> None:
         medium.read_head()
     except Damaged as error:
         file = medium.set_head_aside(HEAD_SET_ASIDE)
-        log.warning("damage set aside", why=str(error), file=file, lost="the node's name")
+        logger.warning("damage set aside", why=str(error), file=file, lost="the node's name")
 
 
 def _log_orphans(found: Recovery) -> None:
@@ -77,7 +77,7 @@ def _log_orphans(found: Recovery) -> None:
     _, numbers = restored(found.definitions)
     for number, queue in found.queues.items():
         if number not in numbers and queue.count:
-            log.warning(
+            logger.warning(
                 "messages lost with the declaration of their queue",
                 queue=number,
                 messages=queue.count,

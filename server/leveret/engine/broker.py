@@ -202,6 +202,7 @@ class Broker(VirtualHostFactory):
             take,
             log_end,
             note_log_end,
+            self.work,
         )
         self.stores.append(hosted)
         self._complete_metadata()

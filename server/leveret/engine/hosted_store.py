@@ -11,12 +11,17 @@ from functools import partial
 from leveret.engine.lifecycle.records import virtual_host_created
 from leveret.engine.metadata.metadata import Metadata
 from leveret.engine.persistence.definition_log import DefinitionLog
+from leveret.engine.persistence.definitions import decode, encode
 from leveret.engine.queues.delayed_store import DelayedStore
 from leveret.engine.queues.queue import Queue
 from leveret.engine.restore import Restored, restore, snapshot
+from leveret.engine.values.time_slice import TimeSlice
+from leveret.engine.values.work import Work, WorkQueue
 from leveret.engine.vhost import VirtualHost
 from leveret.limits import RESTORED_BYTES_MAX
 from leveret_storage.errors import StorageError
+from leveret_storage.format.entries import DEFINITION, Entry, StoredDefinition
+from leveret_storage.format.file_header import FORMAT_VERSION
 from leveret_storage.media.executor import Executor
 from leveret_storage.medium import Medium
 from leveret_storage.recovery.log_end import NOT_NOTED, LogEnd, note_nothing
@@ -62,6 +67,7 @@ class HostedStore(Restored):
         take: Callable[[], None] | None = None,
         log_end: LogEnd = NOT_NOTED,
         note_log_end: Callable[[LogEnd], None] = note_nothing,
+        work: WorkQueue | None = None,
     ) -> None:
         """Restore what the medium holds, and begin to write to it.
 
@@ -76,6 +82,7 @@ class HostedStore(Restored):
             taken the medium already.
         :param log_end: what the owner before has noted of the end of the log.
         :param note_log_end: notes it for the next owner, as in `Store`.
+        :param work: runs what writes checkpoints; None to write each in one go.
         :raises UnknownFormat: if a newer program wrote any of it.
         :raises StorageError: if the medium cannot be read, or is damaged.
         """
@@ -83,9 +90,12 @@ class HostedStore(Restored):
         self.vhosts = vhosts
         """The virtual hosts that the store carries, by name."""
         self._factory = factory
+        self._named: set[str] = set()
+        """Virtual hosts that the medium names."""
+        self._work, self._checkpoint_work = work, _CheckpointWork(self)
         found = recover(medium, spill_bytes=RESTORED_BYTES_MAX, taken=take is None, log_end=log_end)
         restored = restore(self, found.definitions)
-        metadata.adopt(self.metadata)
+        self._adopted = metadata.adopt(self.metadata)
         self.metadata = metadata
         factory.apply_metadata()
         if take is not None and not found.complete:
@@ -101,6 +111,7 @@ class HostedStore(Restored):
             failed=failed,
             sync=sync,
             note_log_end=note_log_end,
+            checkpoint_due=None if work is None else self._continue_checkpoint,
         )
         self.definition_log = DefinitionLog(self.store)
         sinks = {number: sink for number, sink in restored.items() if not sink.deleted}
@@ -108,10 +119,6 @@ class HostedStore(Restored):
         if take is not None:
             # Not before: the runs of delayed stores are read only here.
             take()
-        self.torn = found.torn
-        """A line for each torn end that was cut: the file, the offset and the reason."""
-        self.foreign = found.foreign
-        """Names among the blobs that no store writes; nothing was done with them."""
         self._start(found, max(restored, default=0))
 
     def persist_clock(self) -> None:
@@ -128,15 +135,27 @@ class HostedStore(Restored):
 
     def _start(self, found: Recovery, highest_number: int) -> None:
         """Begin to write, without the segments of queues that no definition names."""
+        self.torn = found.torn
+        """A line for each torn end that was cut: the file, the offset and the reason."""
+        self.foreign = found.foreign
+        """Names among the blobs that no store writes; nothing was done with them."""
         for orphan in found.queues.values():
             found.orphaned.extend(segment.name for segment in orphan.segments)
-        self.store.start(found._replace(next_queue=max(found.next_queue, highest_number) + 1))
+        next_queue = max(found.next_queue, highest_number) + 1
+        unproven = [_in_current_version(entry) for entry in found.unproven]
+        self.store.start(found._replace(next_queue=next_queue, unproven=unproven))
         self.metadata.persist(self.definition_log.write)
+        if not self._adopted:
+            for record in self.metadata.records():
+                self.definition_log.write_unawaited(record)
         for vhost in self.vhosts.values():
             # Not before: restored definitions would be written again.
             vhost.attach_store(self.definition_log)
+            if vhost.name not in self._named:
+                self.definition_log.write_unawaited(virtual_host_created(vhost))
 
     def vhost_named(self, name: str) -> VirtualHost:
+        self._named.add(name)
         vhost = self.vhosts.get(name)
         if vhost is None:
             vhost = self.vhosts[name] = self._factory.create_vhost(name)
@@ -154,8 +173,39 @@ class HostedStore(Restored):
         self.definition_log.write(virtual_host_created(vhost))
         vhost.attach_store(self.definition_log)
 
+    def _continue_checkpoint(self) -> None:
+        checkpoint_work = self._checkpoint_work
+        checkpoint_work.due = True
+        if self._work is not None and not checkpoint_work.queued:
+            checkpoint_work.queued = True
+            self._work.add(checkpoint_work)
+
     def _synced(self) -> None:
         self.definition_log.synced()
+
+
+def _in_current_version(entry: Entry) -> Entry:
+    """An entry that is repeated in a log segment of the current format version."""
+    if entry.kind != DEFINITION or entry.version == FORMAT_VERSION:
+        return entry
+    return entry._replace(data=encode(decode(StoredDefinition(entry.data, entry.version, "", 0))))
+
+
+class _CheckpointWork(Work):
+    """Writes the checkpoint of a store, a slice at a time."""
+
+    def __init__(self, hosted: HostedStore) -> None:
+        self.due = False
+        """Whether it has anything to do, which it may have caused itself."""
+        self.queued = False
+        self._hosted = hosted
+
+    def run(self, time_slice: TimeSlice) -> bool:
+        self.due = False
+        if not self._hosted.store.write_checkpoint(time_slice.is_over_now):
+            self.due = True
+        self.queued = self.due
+        return not self.queued
 
 
 def _restore_messages(

@@ -7,7 +7,7 @@ refuse was written by a newer one.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from leveret.engine.lifecycle import records
@@ -49,6 +49,9 @@ from leveret.errors import AmqpError
 from leveret_storage.errors import Damaged, UnknownFormat, not_known
 from leveret_storage.format.entries import StoredDefinition
 
+KEYS_OF_DEFINITION: Final = 256
+"""Keys of deduplication in one definition of a snapshot: some microseconds of encoding."""
+
 SinksByNumber = dict[int, Queue | DelayedStore]
 """Queues and delayed stores by the numbers of their journals."""
 
@@ -68,46 +71,85 @@ class Restored(ABC):
         """The virtual host of a name that was deleted, which the next of this name is not."""
 
 
-def snapshot(metadata: Metadata, vhosts: dict[str, VirtualHost]) -> list[bytes]:
+def snapshot(metadata: Metadata, vhosts: dict[str, VirtualHost]) -> Iterator[bytes]:
     """The definitions of every entity, virtual host, durable exchange, queue and binding, in an
-    order in which they can be restored."""
-    created: list[Definition] = [records.virtual_host_created(vhost) for vhost in vhosts.values()]
-    exchanges: list[Definition] = []
-    queues: list[Definition] = []
-    bindings: list[Definition] = []
-    returns: list[Definition] = []
-    seen: list[Definition] = []
-    for vhost in vhosts.values():
-        name = vhost.name
-        for exchange in vhost.exchanges.values():
-            if exchange.durable:
-                if not is_predeclared(exchange.name):
-                    exchanges.append(records.exchange_declared(name, exchange))
-                delayed = vhost.delayed_stores.get(exchange.name)
-                if delayed is not None:
-                    exchanges.append(records.delayed_store_created(name, delayed))
-                part = deduplicating_part(exchange)
-                if part is not None:
-                    seen.append(KeysSeen(name, exchange.name, True, part.window.entries()))
-                bindings += [
-                    records.bound(name, binding)
-                    for binding in exchange.bindings()
-                    if binding.destination.durable
-                ]
-        for queue in vhost.queues.values():
-            if queue.journal is None:
-                continue
-            queues.append(records.queue_declared(name, queue, queue.journal.number))
-            if queue.redeliveries is not None:
-                returns += [
-                    MessageReturned(name, queue.name, position, *each)
-                    for position, each in queue.redeliveries.counts.items()
-                ]
-            window = queue.deduplication_window
-            if window is not None:
-                seen.append(KeysSeen(name, queue.name, False, window.entries()))
-    found = created + exchanges + queues + bindings + returns + seen
-    return [encode(each) for each in [*metadata.records(), *found]]
+    order in which they can be restored.
+
+    All of them may change while they are iterated over, if the definition of each change is put
+    between those that were returned before and those that follow: the first ones said what was
+    before, the following ones say what is.
+    """
+    for record in metadata.records():
+        yield encode(record)
+    hosts = list(vhosts.values())
+    for part in (_created, _exchanges, _queues, _bindings, _returns_and_keys):
+        for vhost in hosts:
+            for definition in part(vhost):
+                if vhosts.get(vhost.name) is not vhost:
+                    # It was deleted meanwhile, and what follows must not bring it back.
+                    break
+                yield definition
+
+
+def _created(vhost: VirtualHost) -> Iterator[bytes]:
+    yield encode(records.virtual_host_created(vhost))
+
+
+def _exchanges(vhost: VirtualHost) -> Iterator[bytes]:
+    for exchange in list(vhost.exchanges.values()):
+        if exchange.durable and vhost.exchanges.get(exchange.name) is exchange:
+            yield from _exchange(vhost, exchange)
+
+
+def _queues(vhost: VirtualHost) -> Iterator[bytes]:
+    for queue in list(vhost.queues.values()):
+        if queue.journal is not None and not queue.deleted:
+            yield encode(records.queue_declared(vhost.name, queue, queue.journal.number))
+
+
+def _exchange(vhost: VirtualHost, exchange: Exchange) -> Iterator[bytes]:
+    if not is_predeclared(exchange.name):
+        yield encode(records.exchange_declared(vhost.name, exchange))
+    delayed = vhost.delayed_stores.get(exchange.name)
+    if delayed is not None:
+        yield encode(records.delayed_store_created(vhost.name, delayed))
+    part = deduplicating_part(exchange)
+    if part is not None:
+        yield from _keys_of(vhost, exchange.name, True, part.window)
+
+
+def _bindings(vhost: VirtualHost) -> Iterator[bytes]:
+    for exchange in list(vhost.exchanges.values()):
+        for binding in exchange.bindings() if exchange.durable else ():
+            if binding.destination.durable and exchange.has_binding(
+                binding.destination, binding.routing_key, binding.arguments
+            ):
+                yield encode(records.bound(vhost.name, binding))
+
+
+def _returns_and_keys(vhost: VirtualHost) -> Iterator[bytes]:
+    for queue in list(vhost.queues.values()):
+        if queue.journal is None or queue.deleted:
+            continue
+        redeliveries = queue.redeliveries
+        if redeliveries is not None:
+            for position, each in list(redeliveries.counts.items()):
+                if position in redeliveries.counts:
+                    yield encode(MessageReturned(vhost.name, queue.name, position, *each))
+        if queue.deduplication_window is not None:
+            yield from _keys_of(vhost, queue.name, False, queue.deduplication_window)
+
+
+def _keys_of(
+    vhost: VirtualHost, name: str, by_exchange: bool, window: DeduplicationWindow
+) -> Iterator[bytes]:
+    keys = window.entries()
+    for at in range(0, len(keys), KEYS_OF_DEFINITION):
+        yield encode(KeysSeen(vhost.name, name, by_exchange, keys[at : at + KEYS_OF_DEFINITION]))
+    newer = window.entries_after(keys[-1][0]) if keys else []
+    if newer:
+        # Their own definitions may be in front of older ones.
+        yield encode(KeysSeen(vhost.name, name, by_exchange, newer))
 
 
 def rewritten(found: list[StoredDefinition]) -> list[bytes]:
@@ -121,6 +163,8 @@ def rewritten(found: list[StoredDefinition]) -> list[bytes]:
 def restore(target: Restored, found: list[StoredDefinition]) -> SinksByNumber:
     """Restore the metadata, exchanges, queues and bindings. A virtual host exists because a
     definition names it, so nothing that was found is left out.
+
+    What exists is not made anew: definitions that a checkpoint has twice end in the same state.
 
     :returns: queues and delayed stores by the numbers of their journals, of which a queue has one
         for each priority; those that were deleted by a later definition are included.
@@ -181,6 +225,8 @@ def _exchange_declared(vhost: VirtualHost, sinks: SinksByNumber, record: Exchang
         internal=record.internal,
         arguments=record.arguments,
     )
+    if record.name in vhost.exchanges:
+        return
     exchange = create(declared, vhost.name)
     vhost.exchanges[record.name] = exchange
     attach(vhost, exchange)
@@ -209,6 +255,9 @@ def _sorted_run_begun(vhost: VirtualHost, sinks: SinksByNumber, record: SortedRu
 
 
 def _queue_declared(vhost: VirtualHost, sinks: SinksByNumber, record: QueueDeclared) -> None:
+    known = sinks.get(record.number)
+    if known is not None and vhost.queues.get(record.name) is known:
+        return
     arguments = _arguments_of(record)
     check_queue_arguments(the_queue(vhost, record.name), arguments)
     queue = Queue(

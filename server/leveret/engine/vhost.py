@@ -8,7 +8,7 @@ to refuse it, are in `lifecycle/`.
 from leveret.engine.access.limits import NO_LIMIT
 from leveret.engine.flow.dead_letters import DeadLetters
 from leveret.engine.flow.publish import Publisher
-from leveret.engine.flow.release import release
+from leveret.engine.flow.release import Release
 from leveret.engine.persistence.definition_log import DefinitionLog
 from leveret.engine.persistence.definitions import KeysSeen, MessageReturned, SortedRunBegun
 from leveret.engine.policies.policy_set import PolicySet
@@ -80,12 +80,6 @@ class VirtualHost(QueueHost):
         self.store = log.store
         self.publisher.store = log.store
 
-    def begin(self, work: Work) -> None:
-        """Run a piece of work as far as it comes in this time slice; the rest goes on in later
-        slices, and no connection waits for it."""
-        if not work.run(self.time_slice):
-            self.work.add(work)
-
     # --- as the host of its queues ------------------------------------------------------------
 
     def add_dead_letter(self, dead_letter: DeadLetter) -> None:
@@ -119,9 +113,9 @@ class VirtualHost(QueueHost):
                 MessageReturned(self.name, queue, int(position), *counts)
             )
 
-    def release(self, exchange: str, message: Message) -> None:
-        if not release(self.publisher, self.router, exchange, message, self.clock.now):
-            self.delayed_dropped[exchange] = self.delayed_dropped.get(exchange, 0) + 1
+    def release(self, exchange: str, message: Message) -> Work:
+        dropped = self.delayed_dropped
+        return Release(self.publisher, self.router, dropped, exchange, message, self.clock.now)
 
     def persist_sorted_run(self, exchange: str, first: int) -> None:
         if self.definition_log is not None:

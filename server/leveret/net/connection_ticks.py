@@ -3,6 +3,10 @@
 A tick of ten thousand connections takes milliseconds, in which no message is delivered. So a pass
 over them is divided into slices, by number and by time, and between two slices the event loop
 processes sockets and messages. A connection gets one tick a pass; a pass starts every `TICK_S`.
+
+The sockets are polled once before the first slice: a process that stood still for longer than a
+timeout (stopped, or without a core) reads what has arrived meanwhile, before it takes a peer for
+silent.
 """
 
 import asyncio
@@ -45,10 +49,11 @@ class ConnectionTicks:
         self._handle: asyncio.Handle | None = None
 
     def start_pass(self) -> None:
-        """Tick every open connection once. An unfinished pass continues instead."""
+        """Tick every open connection once, from the next iteration on. An unfinished pass continues
+        instead."""
         if self._handle is None:
             self._remaining = list(self._connections)
-            self._tick_slice()
+            self._handle = self._loop.call_soon(self._tick_slice)
 
     def stop(self) -> None:
         """End the pass."""

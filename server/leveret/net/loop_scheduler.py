@@ -30,6 +30,7 @@ from typing import Final, Protocol
 
 from leveret.engine.broker import Broker
 from leveret.limits import (
+    ACCOUNTED_NS_MAX,
     INPUT_SLICE_BYTES,
     ITERATION_INPUT_BYTES,
     ITERATION_NS,
@@ -198,9 +199,9 @@ class LoopScheduler:
     def _account(self, connection: Scheduled) -> int:
         """Add the slice that has ended to what a connection has used.
 
-        :returns: the nanoseconds of the slice.
+        :returns: the nanoseconds of the slice, ACCOUNTED_NS_MAX at most.
         """
-        used = self._clock_ns() - self._slice_began_ns
+        used = min(self._clock_ns() - self._slice_began_ns, ACCOUNTED_NS_MAX)
         total = max(connection.used_ns, self._served_ns) + used
         connection.used_ns = total
         if total > self._most_ns:

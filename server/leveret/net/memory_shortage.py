@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from leveret.engine.queues.message_memory import MemoryLevel
+
 MEMORY_CHECK_BYTES: Final = 16 * 1024 * 1024
 """Received bytes between two measurements: how far a burst can exceed the limit."""
 
@@ -82,7 +84,7 @@ def _empty_free_lists() -> None:
     gc.unfreeze()
 
 
-def _ignore(near: bool, short: bool, exhausted: bool) -> None:
+def _ignore(level: MemoryLevel) -> None:
     """The default of what is called after each measurement."""
 
 
@@ -94,14 +96,13 @@ class MemoryShortage:
         limit_bytes: int,
         resident: Callable[[], int] | None = None,
         reclaim: Callable[[], None] | None = None,
-        checked: Callable[[bool, bool, bool], None] | None = None,
+        checked: Callable[[MemoryLevel], None] = _ignore,
     ) -> None:
-        """`checked` is called after each measurement with whether memory is near the limit, whether
-        it is above, and whether it is so far above that nothing new is made."""
+        """`checked` is called after each measurement."""
         self.limit_bytes = limit_bytes
         self._near_limit_bytes = limit_bytes * NEAR_LIMIT_PERCENT // 100
         self._exhausted_bytes = limit_bytes * EXHAUSTED_PERCENT // 100
-        self._checked = checked or _ignore
+        self._checked = checked
         self._resident = resident or ResidentMemory().resident_bytes
         self._reclaim = reclaim or Reclaimer().reclaim
 
@@ -111,7 +112,13 @@ class MemoryShortage:
         if resident > self.limit_bytes:
             self._reclaim()
             resident = self._resident()
-        short = resident > self.limit_bytes
-        exhausted = resident > self._exhausted_bytes
-        self._checked(resident > self._near_limit_bytes, short, exhausted)
-        return short
+        level = self._level(resident)
+        self._checked(level)
+        return level >= MemoryLevel.ABOVE_LIMIT
+
+    def _level(self, resident: int) -> MemoryLevel:
+        if resident > self._exhausted_bytes:
+            return MemoryLevel.EXHAUSTED
+        if resident > self.limit_bytes:
+            return MemoryLevel.ABOVE_LIMIT
+        return MemoryLevel.NEAR_LIMIT if resident > self._near_limit_bytes else MemoryLevel.ENOUGH

@@ -13,7 +13,7 @@ from typing import Final
 from leveret.addresses import Address, parse_address
 from leveret.config import DEFAULT_LISTEN, Config
 from leveret.engine.broker import Broker
-from leveret.limits import LISTEN_BACKLOG
+from leveret.limits import LISTEN_BACKLOG, SLICE_NS
 from leveret.logging import get_logger
 from leveret.net.alarms import Alarms, Resource
 from leveret.net.connection_ticks import TICK_S, ConnectionTicks
@@ -218,6 +218,7 @@ class AmqpServer:
             self._loop.call_soon(part)
 
     def _report_dropped(self) -> None:
+        self._broker.time_slice.begin(SLICE_NS)
         self._dropped_messages.report(self._loop.time())
         if self._refused > 1:
             logger.warning("connections refused: too many sockets", count=self._refused)

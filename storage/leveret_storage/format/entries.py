@@ -24,20 +24,28 @@ SETTLED: Final = 2
 DEFINITION: Final = 3
 QUEUE_DELETED: Final = 4
 QUEUE: Final = 5
+CHECKPOINT_ADVANCED: Final = 6
 DELIVERED: Final = 7
 """Kinds of entries."""
 
 BATCH: Final = 16
-CHECKPOINT: Final = 17
+SEGMENT_START: Final = 17
 RUN: Final = 18
+STATE: Final = 19
 BODY: Final = 20
 SHARED_RUN: Final = 21
 """Kinds of records."""
 
-RECORD_KINDS: Final = (BATCH, CHECKPOINT, RUN, BODY, SHARED_RUN)
+RECORD_KINDS: Final = (BATCH, SEGMENT_START, RUN, STATE, BODY, SHARED_RUN)
+
+LOG_KINDS: Final = (BATCH, SEGMENT_START)
+"""Kinds of records of a log segment."""
 
 RUN_KINDS: Final = (RUN, SHARED_RUN)
 """Kinds of records of a queue segment."""
+
+STATE_ENTRY_KINDS: Final = (SETTLED, DEFINITION, QUEUE_DELETED, QUEUE, DELIVERED)
+"""Kinds of entries in a checkpoint segment."""
 
 PERSISTENT: Final = 1
 TIMED: Final = 2
@@ -136,6 +144,35 @@ class Entry(NamedTuple):
     message: StoredMessage | None = None
     data: bytes = b""
     """DEFINITION: its bytes."""
+    checkpoint: "Checkpoint | None" = None
+    """CHECKPOINT_ADVANCED: the checkpoint."""
+    version: int = 0
+    """DEFINITION: the format version in which it was read; 0 if that is not known."""
+
+
+class CheckpointPart(NamedTuple):
+    """The beginning of a checkpoint segment."""
+
+    number: int
+    """The number of its blob."""
+    size: int
+    """Bytes of it that belong to the checkpoint."""
+
+
+class Checkpoint(NamedTuple):
+    """Where the definitions and the settled positions are that the log need not have any more."""
+
+    parts: list[CheckpointPart]
+    """Read in this order. None: the log has all there is."""
+    definitions: int
+    """How many definitions of the log are in them: the first ones, counted over all segments of
+    format version 3, deleted ones included."""
+    log_segment: int
+    """The number of the last log segment of which all but the messages is in them."""
+
+
+NO_CHECKPOINT: Final = Checkpoint([], 0, 0)
+"""The log has everything."""
 
 
 def check_record_kind(kind: int, known: tuple[int, ...], where: str) -> None:
@@ -209,6 +246,41 @@ def write_delivered(out: BytesWriter, queue: i64, end: i64) -> None:
     write_i64_be(out, end)
 
 
+def write_checkpoint_advanced(out: BytesWriter, checkpoint: Checkpoint) -> None:
+    """Write the entry of a checkpoint that replaces the one before."""
+    out.append(CHECKPOINT_ADVANCED)
+    write_checkpoint(out, checkpoint)
+
+
+def write_checkpoint(out: BytesWriter, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint."""
+    write_i32_be(out, i32(len(checkpoint.parts)))
+    for part in checkpoint.parts:
+        write_i64_be(out, part.number)
+        write_i64_be(out, part.size)
+    write_i64_be(out, checkpoint.definitions)
+    write_i64_be(out, checkpoint.log_segment)
+
+
+def write_entry(out: BytesWriter, entry: Entry) -> None:
+    """Write an entry of any kind."""
+    message, queues = entry.message, entry.queues
+    if message is not None:
+        write_message(out, [each for each, _ in queues], [at for _, at in queues], message)
+    elif entry.kind == DEFINITION:
+        write_definition(out, entry.data)
+    elif entry.checkpoint is not None:
+        write_checkpoint_advanced(out, entry.checkpoint)
+    elif entry.kind == SETTLED:
+        write_settled(out, queues[0][0], entry.first, entry.end)
+    elif entry.kind == DELIVERED:
+        write_delivered(out, queues[0][0], entry.end)
+    elif entry.kind == QUEUE:
+        write_queue(out, queues[0][0])
+    else:
+        write_queue_deleted(out, queues[0][0])
+
+
 def write_stored(out: BytesWriter, message: StoredMessage) -> None:
     """Write a message, without its places."""
     write_stored_head(out, message)
@@ -268,7 +340,18 @@ def read_other(reader: "Reader", kind: int) -> Entry:
         return Entry(kind, [(reader.long(), 0)])
     if kind == DELIVERED:
         return Entry(kind, [(reader.long(), 0)], 0, reader.longlong())
+    if kind == CHECKPOINT_ADVANCED:
+        return Entry(kind, [], checkpoint=read_checkpoint(reader))
     raise UnknownFormat(not_known(f"an entry of kind {kind}"))
+
+
+def read_checkpoint(reader: "Reader") -> Checkpoint:
+    """A checkpoint.
+
+    :raises Damaged: if it is cut.
+    """
+    parts = [CheckpointPart(reader.longlong(), reader.longlong()) for _ in range(reader.long())]
+    return Checkpoint(parts, reader.longlong(), reader.longlong())
 
 
 class Reader:
@@ -358,56 +441,3 @@ def write_elsewhere(out: BytesWriter, message: StoredMessage, place: BodyPlace) 
     _write_head(out, message, ELSEWHERE, place.size)
     write_i64_be(out, place.blob)
     write_i64_be(out, place.offset)
-
-
-class Checkpoint(NamedTuple):
-    """The first record of a log segment: the state of the store there."""
-
-    next_queue: int
-    """Above the number of every queue that ever existed."""
-    definitions: list[bytes]
-    queues: list[tuple[int, list[tuple[int, int]]]]
-    """Each durable queue's number, and its settled positions as half-open ranges."""
-    messages: list[Entry]
-    """Messages at the end of the segment before that no mark says to be durable."""
-
-
-def write_checkpoint(checkpoint: Checkpoint) -> bytes:
-    """The payload of a checkpoint."""
-    out = BytesWriter()
-    write_i32_be(out, i32(checkpoint.next_queue))
-    write_i32_be(out, i32(len(checkpoint.definitions)))
-    for definition in checkpoint.definitions:
-        write_i32_be(out, i32(len(definition)))
-        out.write(definition)
-    write_i32_be(out, i32(len(checkpoint.queues)))
-    for number, ranges in checkpoint.queues:
-        write_i32_be(out, i32(number))
-        write_i32_be(out, i32(len(ranges)))
-        for first, end in ranges:
-            write_i64_be(out, first)
-            write_i64_be(out, end)
-    for entry in checkpoint.messages:
-        message = entry.message
-        if message is not None:
-            numbers = [number for number, _ in entry.queues]
-            positions = [position for _, position in entry.queues]
-            write_message(out, numbers, positions, message)
-    return out.getvalue()
-
-
-def read_checkpoint(payload: bytes) -> Checkpoint:
-    """The state in a checkpoint.
-
-    :raises Damaged: if it is cut, or has impossible fields.
-    :raises UnknownFormat: for a kind or a flag that is not known.
-    """
-    reader = Reader(payload, 0)
-    next_queue = reader.long()
-    definitions = [reader.octets(reader.long()) for _ in range(reader.long())]
-    queues = []
-    for _ in range(reader.long()):
-        number = reader.long()
-        ranges = [(reader.longlong(), reader.longlong()) for _ in range(reader.long())]
-        queues.append((number, ranges))
-    return Checkpoint(next_queue, definitions, queues, read_entries(payload, int(reader.at)))

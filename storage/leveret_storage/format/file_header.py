@@ -13,10 +13,10 @@ from leveret_storage.format.crc import crc32
 
 MAGIC: Final = b"LEVERET\n"
 
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 """The version that is written."""
 
-READABLE_VERSIONS: Final = (1, 2)
+READABLE_VERSIONS: Final = (1, 2, 3)
 """The versions that can be read. What differs between them is in FORMAT.md."""
 
 VERSION_OFFSET: Final = 8

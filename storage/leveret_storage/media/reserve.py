@@ -1,6 +1,6 @@
 """Disk space that is set aside, so that a full disk can be emptied by consumers.
 
-To free space, settlements have to be written, and a new log segment with its checkpoint. The file
+To free space, settlements have to be written, and a new log segment and a checkpoint. The file
 `reserve` in the data directory occupies the space for that. When a write finds no space, the file
 is cut by what the write needs, and a little more. It is made whole again when there is space for it
 and for as much again as a quarter of it; meanwhile it is short, and publishers should wait.

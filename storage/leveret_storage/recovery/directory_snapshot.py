@@ -5,7 +5,8 @@ when the owner deletes it, and has the size that it had then: what the owner app
 seen. Appends to the preallocated tail of a log segment do not make its file longer, so the end of
 every log segment is read at once, too. Queue segments are opened before log segments, and later log
 segments before earlier ones: so the log is seen up to one instant, and every message that was
-flushed to a queue segment is seen in one of the two.
+flushed to a queue segment is seen in one of the two. Checkpoint segments are opened last, and all
+of them that there were since the log was.
 """
 
 import os
@@ -16,7 +17,7 @@ from leveret_storage.errors import LostEpoch, NoSuchBlob, ReadFailed
 from leveret_storage.media.filesystem import FilesystemMedium
 from leveret_storage.medium import Data, Medium
 from leveret_storage.segments.log_segment import PREALLOCATION_BYTES
-from leveret_storage.segments.segment_writer import log_number
+from leveret_storage.segments.segment_writer import CHECKPOINT_KIND, blob_kind, log_number
 
 ATTEMPTS_MAX: Final = 100
 """Attempts to open all blobs before one of them is deleted. An attempt takes about a millisecond,
@@ -62,7 +63,17 @@ class DirectorySnapshot(Medium):
     def _open_all(self) -> bool:
         """Open every blob; False if one was deleted since they were listed."""
         self._close_files()
-        names = sorted(self._medium.list(), key=_is_log_then_name, reverse=True)
+        listed = self._medium.list()
+        first_names = [name for name in listed if blob_kind(name) != CHECKPOINT_KIND]
+        if not self._open(sorted(first_names, key=_is_log_then_name, reverse=True)):
+            return False
+        # Listed again: the log may name a checkpoint segment that was begun since.
+        later = self._medium.list()
+        checkpoints = {name for name in listed | later if blob_kind(name) == CHECKPOINT_KIND}
+        return checkpoints <= later and self._open(sorted(checkpoints))
+
+    def _open(self, names: list[str]) -> bool:
+        """Open blobs; False if one was deleted."""
         for name in names:
             try:
                 fd = os.open(f"{self._blobs}/{name}", os.O_RDONLY | os.O_CLOEXEC)

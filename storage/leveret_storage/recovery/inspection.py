@@ -10,12 +10,18 @@ from leveret_storage.errors import Damaged, ReadFailed, UnknownFormat
 from leveret_storage.format import entries, runs
 from leveret_storage.format.file_header import RECORD_HEADER_BYTES
 from leveret_storage.format.record_reader import Damage, Record, RecordReader, Torn
+from leveret_storage.format.segment_start import (
+    LAST_VERSION_WITH_STATE,
+    FullState,
+    read_full_state,
+    repeated_in,
+)
 from leveret_storage.medium import Medium
+from leveret_storage.recovery.checkpoint_reader import check_state_entries
 from leveret_storage.segments.segment_writer import (
     BODIES_KIND,
-    LOG_KIND,
-    QUEUE_KIND,
-    bodies_number,
+    CHECKPOINT_KIND,
+    blob_kind,
     check_blob_kind,
     log_number,
     queue_numbers,
@@ -67,23 +73,22 @@ def inspect(medium: Medium) -> Inspection:
 
 def _inspect_blob(medium: Medium, name: str) -> BlobReport:
     numbers = queue_numbers(name)
+    kind = blob_kind(name)
     report = BlobReport(name, None if numbers is None else numbers[0], medium.size(name))
-    is_bodies = bodies_number(name) is not None
-    is_known = numbers is not None or is_bodies or log_number(name) is not None
     try:
         reader = RecordReader(medium, name)
     except ReadFailed:
-        if is_known:
+        if kind:
             raise
         report.damages.append(Damage(name, 0, report.size, "no file of the storage"))
         return report
     check_blob_kind(name, reader.header)
-    if not is_known:
+    if not kind:
         report.damages.append(Damage(name, 0, report.size, "no blob has such a name"))
         return report
-    expected = BODIES_KIND if is_bodies else LOG_KIND if numbers is None else QUEUE_KIND
-    if reader.header is not None and reader.header.kind != expected:
-        why = f"a blob of kind {reader.header.kind}, where its name says {expected}"
+    version = 0 if reader.header is None else reader.header.version
+    if reader.header is not None and reader.header.kind != kind:
+        why = f"a blob of kind {reader.header.kind}, where its name says {kind}"
         report.damages.append(Damage(name, 0, reader.header.size, why))
     for record in reader:
         if isinstance(record, Damage):
@@ -91,10 +96,13 @@ def _inspect_blob(medium: Medium, name: str) -> BlobReport:
             report.records += 1
             continue
         try:
-            if is_bodies:
+            if kind == BODIES_KIND:
                 entries.check_record_kind(record.kind, (entries.BODY,), "a body segment")
+            elif kind == CHECKPOINT_KIND:
+                entries.check_record_kind(record.kind, (entries.STATE,), "a checkpoint segment")
+                _check_batch(report, check_state_entries(record.payload))
             else:
-                _check(report, record)
+                _check(report, record, version)
         except Damaged as error:
             end = record.offset + RECORD_HEADER_BYTES + len(record.payload)
             report.damages.append(Damage(name, record.offset, end, str(error)))
@@ -105,7 +113,7 @@ def _inspect_blob(medium: Medium, name: str) -> BlobReport:
     return report
 
 
-def _check(report: BlobReport, record: Record) -> None:
+def _check(report: BlobReport, record: Record, version: int) -> None:
     """Check the contents of a record.
 
     :raises Damaged: if no store writes them there.
@@ -115,13 +123,13 @@ def _check(report: BlobReport, record: Record) -> None:
         entries.check_record_kind(record.kind, entries.RUN_KINDS, "a queue segment")
         _check_run(report, record)
         return
-    entries.check_record_kind(record.kind, (entries.BATCH, entries.CHECKPOINT), "a log segment")
-    if record.kind == entries.CHECKPOINT:
-        state = entries.read_checkpoint(record.payload)
-        _check_checkpoint(state)
-        _check_batch(report, state.messages)
+    entries.check_record_kind(record.kind, entries.LOG_KINDS, "a log segment")
+    if record.kind == entries.SEGMENT_START:
+        if version <= LAST_VERSION_WITH_STATE:
+            _check_full_state(read_full_state(record.payload))
+        _check_batch(report, repeated_in(record.payload, version))
     elif report.records == 0:
-        raise Damaged("a segment of the log that does not begin with a checkpoint")
+        raise Damaged("a segment of the log without its first record")
     else:
         _check_batch(report, entries.read_entries(record.payload))
 
@@ -142,7 +150,7 @@ def _check_run(report: BlobReport, record: Record) -> None:
     report.messages += sum(message is not entries.ABSENT for message in messages)
 
 
-def _check_checkpoint(state: entries.Checkpoint) -> None:
+def _check_full_state(state: FullState) -> None:
     numbers = [number for number, _ in state.queues]
     if len(set(numbers)) != len(numbers):
         raise Damaged("a checkpoint that names a queue twice")

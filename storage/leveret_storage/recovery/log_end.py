@@ -28,22 +28,22 @@ def note_nothing(end: LogEnd) -> None:
 
 
 def find_lost_log(
-    medium: Medium, found: list[int], checkpoint: int, end: LogEnd, has_queue_segments: bool
+    medium: Medium, found: list[int], begun: int, end: LogEnd, has_queue_segments: bool
 ) -> Damage | None:
-    """The damage of a log that is missing, or has no checkpoint.
+    """The damage of a log that is missing, or has no first record.
 
-    A log segment begins with a checkpoint, which is durable before a queue segment is written and
-    before an older log segment is deleted. Damage inside a log segment is not looked for here.
+    The first record of a log segment is durable before a queue segment is written and before an
+    older log segment is deleted. Damage inside a log segment is not looked for here.
 
     :param found: the numbers of the log segments.
-    :param checkpoint: that of the last one with a checkpoint; 0 if there is none.
+    :param begun: that of the last one with its first record; 0 if there is none.
     """
     if end.number > max(found, default=0):
         return Damage(log_name(end.number), 0, end.size, "the log segment is missing")
-    if checkpoint or not has_queue_segments:
+    if begun or not has_queue_segments:
         return None
     if not found:
         return Damage(log_name(0), 0, 0, "the log is missing, and there are queue segments")
     name = log_name(found[-1])
-    why = "the log has no checkpoint, and there are queue segments"
+    why = "the log has no first record, and there are queue segments"
     return Damage(name, 0, medium.size(name), why)

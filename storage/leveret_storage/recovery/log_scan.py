@@ -7,6 +7,7 @@ from leveret_storage.errors import Damaged
 from leveret_storage.format import entries
 from leveret_storage.format.entries import Entry, Reader
 from leveret_storage.format.record_reader import Damage, RecordReader, describe
+from leveret_storage.format.segment_start import repeated_in
 from leveret_storage.medium import Medium
 from leveret_storage.segments.position_ranges import RangeSet
 from leveret_storage.segments.run_buffer import RunBuffer
@@ -70,32 +71,42 @@ class LoggedRun:
         self.messages = buffer.messages
 
 
-def read_logged_runs(medium: Medium, blob: str, not_needed: dict[int, RangeSet]) -> list[LoggedRun]:
+def read_logged_runs(
+    medium: Medium, blob: str, not_needed: dict[int, RangeSet], shared_body_bytes: int
+) -> list[LoggedRun]:
     """The messages that a log segment has of the queues in `not_needed`, but for those at the
     positions given there.
 
+    :param shared_body_bytes: bytes of a body from which on it is written once for all runs that it
+        is in.
     :raises StorageError: if it cannot be read, or is damaged.
     """
     runs: list[LoggedRun] = []
     buffers: dict[int, RunBuffer] = {}
-    for record in RecordReader(medium, blob):
+    reader = RecordReader(medium, blob)
+    version = 0 if reader.header is None else reader.header.version
+    for record in reader:
         if isinstance(record, Damage):
             raise Damaged(describe(record))
         if record.kind == entries.BATCH:
             found = scan_batch(record.payload, not_needed, {})
         else:
-            found = entries.read_checkpoint(record.payload).messages
+            found = repeated_in(record.payload, version)
         for entry in found:
             message = entry.message
             if message is None:
                 continue
+            runs_of_message = 0
             for queue, position in entry.queues:
                 if queue not in not_needed or position in not_needed[queue]:
                     continue
+                runs_of_message += 1
                 buffer = buffers.get(queue)
                 if buffer is None or not buffer.takes(position):
                     buffer = RunBuffer(position)
                     buffers[queue] = buffer
                     runs.append(LoggedRun(queue, buffer))
                 buffer.append(message)
+            if runs_of_message > 1 and len(message.body) >= shared_body_bytes:
+                message.share()
     return runs

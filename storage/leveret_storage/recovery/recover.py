@@ -1,8 +1,8 @@
 """Recovery: reads from a medium the definitions, and every queue's messages in order.
 
-The log is read from its oldest segment on. A checkpoint has all definitions and all settled
-positions, so it replaces those that were read before; messages add up. Of the queue segments
-the runs are found (segment_scan.py), and read when a consumer needs them. Messages that only the
+The log is read from its oldest segment on. What the segments before it have said of definitions and
+queues is in the checkpoint that it names last (checkpoint_reader.py). Of the queue segments the
+runs are found (segment_scan.py), and read when a consumer needs them. Messages that only the
 log has are written to queue segments when they take too much memory (spill.py).
 
 Bytes that no mark proves durable may be torn, and are cut. Damage anywhere else ends the start,
@@ -18,10 +18,22 @@ from typing import NamedTuple, NoReturn
 
 from leveret_storage.errors import Damaged, ReadFailed, UnknownFormat
 from leveret_storage.format import entries
-from leveret_storage.format.entries import Entry, StoredDefinition
+from leveret_storage.format.entries import (
+    NO_CHECKPOINT,
+    Checkpoint,
+    Entry,
+    StoredDefinition,
+)
 from leveret_storage.format.record_reader import Damage, Record, RecordReader, Torn, describe
+from leveret_storage.format.segment_start import (
+    LAST_VERSION_WITH_STATE,
+    FullState,
+    read_full_state,
+    read_segment_start,
+)
 from leveret_storage.medium import Medium
 from leveret_storage.recovery.body_check import leave_out, positions_without_body
+from leveret_storage.recovery.checkpoint_reader import read_checkpoint_segments
 from leveret_storage.recovery.log_end import NOT_NOTED, LogEnd, find_lost_log
 from leveret_storage.recovery.log_scan import scan_batch
 from leveret_storage.recovery.recovered_queue import RecoveredQueue, memory_bytes
@@ -31,8 +43,11 @@ from leveret_storage.segments.body_segment import SHARED_BODY_BYTES
 from leveret_storage.segments.position_ranges import RangeSet
 from leveret_storage.segments.queue_journal import Run
 from leveret_storage.segments.segment_writer import (
+    blob_kind,
     bodies_number,
     check_blob_kind,
+    checkpoint_name,
+    checkpoint_number,
     log_name,
     log_number,
     queue_numbers,
@@ -54,9 +69,14 @@ class Recovery(NamedTuple):
     orphaned: list[str]
     """Queue segments whose queue does not exist any more."""
     unproven: list[Entry]
-    """Messages at the end of the log that no sync is known to have covered."""
+    """Entries at the end of the log that no sync is known to have covered."""
     unknown: list[str]
     """Queue segments that were reported as damaged because no log says what they are."""
+    checkpoint: Checkpoint
+    """The last one that the log names."""
+    definition_count: int
+    """How many definitions the log segments of format version 3 have had, but for those that are
+    unproven."""
     foreign: list[str]
     """Names among the blobs that no store writes; nothing is done with them."""
     complete: bool = True
@@ -115,10 +135,19 @@ class _Recoverer:
         self._spill_bytes = spill_bytes
         self._taken = taken
         self._log_end = log_end
-        self._checkpoint_in = 0
-        """The number of the last log segment with a checkpoint."""
+        self._last_begun = 0
+        """The number of the last log segment with its first record."""
         self._complete = True
-        self._definitions: list[StoredDefinition] = []
+        self._old_definitions: list[StoredDefinition] = []
+        """Those before format version 3."""
+        self._definitions: dict[int, StoredDefinition] = {}
+        """The others, by their number among those of the log, from 1."""
+        self._definition_count = 0
+        self._checkpoint = NO_CHECKPOINT
+        self._log_segment = 0
+        """The number of the log segment that is being read."""
+        self._deleted: set[int] = set()
+        """Queues whose deletion the log has."""
         self._queues: dict[int, RecoveredQueue] = {}
         self._next_queue = 1
         self._next_blob = 0
@@ -143,36 +172,40 @@ class _Recoverer:
         segments = sorted(found for name in names if (found := queue_numbers(name)) is not None)
         bodies = [one for name in names if (one := bodies_number(name)) is not None]
         self._body_segments = frozenset(bodies)
-        numbers = [*log, *[each for _, each in segments], *bodies]
+        checkpoints = [one for name in names if (one := checkpoint_number(name)) is not None]
+        numbers = [*log, *[each for _, each in segments], *bodies, *checkpoints]
         self._next_blob = max(self._log_end.number, *numbers, 0) + 1
         for queue, number in segments:
             self._read_segment(queue, number)
         for number in log:
             self._read_log(number)
-        lost = find_lost_log(self._medium, log, self._checkpoint_in, self._log_end, bool(segments))
+        lost = find_lost_log(self._medium, log, self._last_begun, self._log_end, bool(segments))
         if lost is not None:
             self._on_damage(lost)
         for name in sorted(names):
-            if log_number(name) is None and queue_numbers(name) is None:
-                if bodies_number(name) is not None:
-                    self._check_body_segment(name)
-                    continue
+            if bodies_number(name) is not None:
+                self._check_body_segment(name)
+            elif blob_kind(name) == 0:
                 self._check_foreign(name)
+        definitions = self._add_checkpoint(checkpoints)
         self._attach_segments()
         if self._spilled_bodies is not None:
             self._spilled_bodies.close()
         for recovered in self._queues.values():
             recovered.arrange()
+        unproven = [entry for _, found in self._unproven for entry in found]
         return Recovery(
-            self._definitions,
+            definitions,
             self._queues,
             self._next_queue,
             self._next_blob,
             self._log,
             self._torn,
             self._orphaned,
-            [entry for _, found in self._unproven for entry in found],
+            unproven,
             self._unknown,
+            self._checkpoint,
+            self._definition_count - sum(map(_has_number, unproven)),
             self._foreign,
             self._complete,
         )
@@ -207,6 +240,7 @@ class _Recoverer:
             self._torn.append(_torn_line(found.torn))
 
     def _read_log(self, number: int) -> None:
+        self._log_segment = number
         spans: dict[int, tuple[int, int]] = {}
         unproven: list[tuple[int, list[Entry]]] = []
         durable = 0
@@ -219,8 +253,8 @@ class _Recoverer:
             if isinstance(record, Damage):
                 self._on_damage(record)
                 continue
-            if record.kind == entries.CHECKPOINT:
-                self._checkpoint_in = number
+            if record.kind == entries.SEGMENT_START:
+                self._last_begun = number
             try:
                 found = self._record(record, spans, name, version)
             except Damaged as error:
@@ -231,7 +265,7 @@ class _Recoverer:
             if reader.durable > durable:
                 durable = reader.durable
                 unproven = [one for one in unproven if one[0] >= durable]
-            unproven.append((record.offset, [one for one in found if one.message is not None]))
+            unproven.append((record.offset, [_with_version(one, version) for one in found]))
             if self._over_limit:
                 before = [] if durable else self._unproven
                 self._spill([entry for _, batch in before + unproven for entry in batch])
@@ -248,17 +282,12 @@ class _Recoverer:
     ) -> list[Entry]:
         """Apply a record of the log, and return the entries in it, but for messages that are known
         to be durable in a queue segment."""
-        entries.check_record_kind(record.kind, (entries.BATCH, entries.CHECKPOINT), "a log segment")
+        entries.check_record_kind(record.kind, entries.LOG_KINDS, "a log segment")
         in_record: dict[int, tuple[int, int]] = {}
-        if record.kind == entries.CHECKPOINT:
-            state = entries.read_checkpoint(record.payload)
-            self._checkpoint(state)
-            self._definitions = [
-                StoredDefinition(data, version, blob, record.offset) for data in state.definitions
-            ]
-            found = state.messages
+        if record.kind == entries.SEGMENT_START:
+            found = self._begin_segment(record, blob, version)
             for entry in found:
-                for number, position in entry.queues:
+                for number, position in entry.queues if entry.message is not None else ():
                     first, end = in_record.get(number, (position, position))
                     in_record[number] = (min(first, position), max(end, position + 1))
         else:
@@ -270,7 +299,12 @@ class _Recoverer:
             spans[number] = (min(first, known[0]), max(end, known[1]))
         for entry in found:
             if entry.kind == entries.DEFINITION:
-                self._definitions.append(StoredDefinition(entry.data, version, blob, record.offset))
+                stored = StoredDefinition(entry.data, version, blob, record.offset)
+                if version > LAST_VERSION_WITH_STATE:
+                    self._definition_count += 1
+                    self._definitions[self._definition_count] = stored
+                else:
+                    self._old_definitions.append(stored)
             else:
                 self._entry(entry)
         return found
@@ -286,8 +320,9 @@ class _Recoverer:
                 queue.logged = {}
                 queue.logged_bytes = 0
             return
+        places = [entry.queues for entry in unproven if entry.message is not None]
         for number, queue in over_limit.items():
-            unproven_at = {at for entry in unproven for each, at in entry.queues if each == number}
+            unproven_at = {at for queues in places for each, at in queues if each == number}
             messages = {at: queue.logged[at] for at in queue.logged if at not in unproven_at}
             if sum(map(memory_bytes, messages.values())) > self._spill_bytes:
                 if self._spilled_bodies is None:
@@ -306,7 +341,24 @@ class _Recoverer:
             queue.logged_bytes = sum(map(memory_bytes, queue.logged.values()))
             queue.logged_bytes_max = 2 * queue.logged_bytes + self._spill_bytes
 
-    def _checkpoint(self, state: entries.Checkpoint) -> None:
+    def _begin_segment(self, record: Record, blob: str, version: int) -> list[Entry]:
+        """Apply the first record of a log segment, and return the messages in it."""
+        if version > LAST_VERSION_WITH_STATE:
+            start = read_segment_start(record.payload)
+            self._next_queue = max(self._next_queue, start.next_queue)
+            self._checkpoint = start.checkpoint
+            self._definition_count = start.definitions
+            # They are among those that it repeats.
+            self._unproven = []
+            return start.repeated
+        state = read_full_state(record.payload)
+        self._old_definitions = [
+            StoredDefinition(data, version, blob, record.offset) for data in state.definitions
+        ]
+        self._add_full_state(state)
+        return state.messages
+
+    def _add_full_state(self, state: FullState) -> None:
         self._next_queue = max(self._next_queue, state.next_queue)
         known = {number for number, _ in state.queues}
         for number in [number for number in self._queues if number not in known]:
@@ -331,9 +383,9 @@ class _Recoverer:
         elif entry.kind == entries.QUEUE:
             self._queue(entry.queues[0][0])
         elif entry.kind == entries.DELIVERED:
-            queue_delivered = self._queues.get(entry.queues[0][0])
-            if queue_delivered is not None:
-                queue_delivered.delivered_end = entry.end
+            self._queue(entry.queues[0][0]).deliver(entry.end, self._log_segment)
+        elif entry.checkpoint is not None:
+            self._checkpoint = entry.checkpoint
         else:
             self._delete_queue(entry.queues[0][0])
 
@@ -344,9 +396,11 @@ class _Recoverer:
             queue.logged_bytes_max = self._spill_bytes
             self._queues[number] = queue
             self._next_queue = max(self._next_queue, number + 1)
+        queue.last_log_segment = self._log_segment
         return queue
 
     def _delete_queue(self, number: int) -> None:
+        self._deleted.add(number)
         self._queues.pop(number, None)
 
     def _has_bodies(self, found: FoundSegment, run: Run) -> bool:
@@ -377,6 +431,31 @@ class _Recoverer:
                     Damage(run.segment.name, int(run.offset), int(run.offset + run.size), why)
                 )
 
+    def _add_checkpoint(self, numbers: list[int]) -> list[StoredDefinition]:
+        """Add what the checkpoint says to what the log does, and return all definitions."""
+        checkpoint = self._checkpoint
+        named = {part.number for part in checkpoint.parts}
+        self._orphaned += [checkpoint_name(each) for each in sorted(numbers) if each not in named]
+        if not checkpoint.parts:
+            return self._old_definitions + list(self._definitions.values())
+        state = read_checkpoint_segments(self._medium, checkpoint, self._on_damage)
+        for number, known in list(self._queues.items()):
+            # Power loss may restore a deleted log segment, and not the next one, which says that
+            # the queue was deleted.
+            if known.last_log_segment <= checkpoint.log_segment and number not in state.queues:
+                self._delete_queue(number)
+        for number, found in state.queues.items():
+            if number in self._deleted:
+                continue
+            queue = self._queue(number)
+            if queue.delivered_log_segment <= checkpoint.log_segment:
+                queue.delivered_end = found.delivered_end
+            for first, end in found.settled:
+                queue.settle(first, end)
+        in_it = checkpoint.definitions
+        later = [stored for number, stored in self._definitions.items() if number > in_it]
+        return state.definitions + later
+
     def _attach_segments(self) -> None:
         """Give the segments to their queues, which are known once the log was read."""
         for found in self._segments:
@@ -386,7 +465,7 @@ class _Recoverer:
                 queue.add_segment(found.segment, found.runs, found.durable)
                 continue
             name = found.segment.name
-            if self._checkpoint_in:
+            if self._last_begun:
                 self._orphaned.append(name)
             else:
                 self._unknown.append(name)
@@ -394,6 +473,15 @@ class _Recoverer:
                 self._on_damage(Damage(name, 0, size, "the log that says what it is is lost"))
             # Power loss may restore a deleted segment, so no other queue may have its number.
             self._next_queue = max(self._next_queue, found.queue + 1)
+
+
+def _has_number(entry: Entry) -> bool:
+    """Whether an entry is a definition that is counted."""
+    return entry.kind == entries.DEFINITION and entry.version > LAST_VERSION_WITH_STATE
+
+
+def _with_version(entry: Entry, version: int) -> Entry:
+    return entry._replace(version=version) if entry.kind == entries.DEFINITION else entry
 
 
 def _torn_line(torn: Torn) -> str:

@@ -37,10 +37,14 @@ class RecoveredQueue:
         self.runs_unproven: list[Run] = []
         """Other runs in queue segments."""
         self.segments: list[QueueSegment] = []
+        self.last_log_segment = 0
+        """The number of the last log segment that names it."""
         self.next_position = 0
         self.delivered_end = 0
         """Messages at positions below it may have been delivered. It may be above
         `next_position`."""
+        self.delivered_log_segment = 0
+        """The number of the last log segment that says so."""
         self.contents: list[LoggedMessages | Run] = []
         """The messages of the queue, in order; set by `arrange`."""
         self.count = 0
@@ -56,6 +60,12 @@ class RecoveredQueue:
                 logged.pop(position, None)
         elif logged:
             self.logged = {at: logged[at] for at in logged if not first <= at < end}
+
+    def deliver(self, end: int, log_segment: int) -> None:
+        """Note that a log segment, behind those read before, says that messages at positions below
+        `end`, and no others, may have been delivered."""
+        self.delivered_end = end
+        self.delivered_log_segment = log_segment
 
     def add_logged(self, position: int, message: StoredMessage) -> None:
         """Add a message that the commit log has."""

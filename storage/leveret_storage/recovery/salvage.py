@@ -4,8 +4,8 @@ Nothing is written in place, so a segment with damage is replaced:
 
 - The runs of a damaged queue segment that can be read are copied to a new one.
 - Of a damaged body segment the bodies that can be read are copied to the runs that refer to them.
-- If any log segment is damaged, all of them are replaced by one. It begins with a checkpoint of
-  what was found, and has every message that only the log has.
+- If any log segment or checkpoint segment is damaged, all of them are replaced: by a checkpoint
+  segment with what was found, and a log segment with every message that only the log has.
 
 New segments are synced before old ones are deleted, so a salvage that was interrupted can be
 repeated and finds the same. Afterwards the medium is sound, and an ordinary start accepts it.
@@ -18,7 +18,12 @@ from librt.strings import BytesWriter
 
 from leveret_storage.errors import Damaged, NoSuchBlob, UnknownFormat
 from leveret_storage.format import entries, runs
-from leveret_storage.format.entries import StoredDefinition, StoredMessage
+from leveret_storage.format.entries import (
+    Checkpoint,
+    CheckpointPart,
+    StoredDefinition,
+    StoredMessage,
+)
 from leveret_storage.format.file_header import (
     MARK_BYTES,
     MARK_KIND,
@@ -26,18 +31,21 @@ from leveret_storage.format.file_header import (
     RECORD_HEADER_BYTES,
 )
 from leveret_storage.format.record_reader import Damage, Record, RecordReader
+from leveret_storage.format.segment_start import SegmentStart, write_segment_start
 from leveret_storage.medium import Medium
 from leveret_storage.recovery.log_end import NOT_NOTED, LogEnd
 from leveret_storage.recovery.recover import Recovery, recover
 from leveret_storage.recovery.recovered_queue import LoggedMessages, RecoveredQueue
 from leveret_storage.segments.body_segment import read_body
 from leveret_storage.segments.segment_writer import (
+    CHECKPOINT_KIND,
     LOG_KIND,
     QUEUE_KIND,
     SegmentWriter,
+    blob_kind,
     bodies_number,
+    checkpoint_name,
     log_name,
-    log_number,
     queue_name,
     queue_numbers,
 )
@@ -105,9 +113,10 @@ def salvage(medium: Medium, rewrite: Rewrite, log_end: LogEnd = NOT_NOTED) -> Sa
             _copy_runs(medium, name, queue_name(numbers[0], blob), lost_bodies)
             replaced.append(name)
             blob += 1
-    if any(log_number(name) is not None for name in damaged):
-        replaced += [log_name(number) for number, _ in found.log]
-        _write_log(medium, log_name(blob), found, rewrite(found.definitions))
+    if any(blob_kind(name) in (LOG_KIND, CHECKPOINT_KIND) for name in damaged):
+        replaced += sorted(each for each in names if blob_kind(each) in (LOG_KIND, CHECKPOINT_KIND))
+        part = _write_state(medium, blob, found, rewrite(found.definitions))
+        _write_log(medium, log_name(blob + 1), found, part)
     for name in replaced:
         medium.delete(name)
     # Until the next head, power loss may restore the deleted blobs.
@@ -176,21 +185,40 @@ def _readable_part(
     return kind, runs.run(runs.read_run_header(record.payload).first, messages)
 
 
-def _write_log(medium: Medium, name: str, found: Recovery, definitions: list[bytes]) -> None:
-    """Write a log segment with everything that was found in the log."""
+def _write_state(
+    medium: Medium, number: int, found: Recovery, definitions: list[bytes]
+) -> CheckpointPart:
+    """Write a checkpoint segment with the definitions, and the state of the queues, and make it
+    durable."""
+    writer = SegmentWriter(medium, checkpoint_name(number), CHECKPOINT_KIND)
+    out = BytesWriter()
+    for data in definitions:
+        entries.write_definition(out, data)
+        if len(out) >= BATCH_BYTES:
+            writer.append(entries.STATE, [out.getvalue()])
+            out.truncate(0)
+    for queue_number, queue in sorted(found.queues.items()):
+        entries.write_queue(out, queue_number)
+        if queue.delivered_end:
+            entries.write_delivered(out, queue_number, queue.delivered_end)
+        for first, end in queue.settled.ranges():
+            entries.write_settled(out, queue_number, first, end)
+        if len(out) >= BATCH_BYTES:
+            writer.append(entries.STATE, [out.getvalue()])
+            out.truncate(0)
+    writer.append(entries.STATE, [out.getvalue()])
+    writer.sync_and_mark()
+    return CheckpointPart(number, writer.synced_bytes)
+
+
+def _write_log(medium: Medium, name: str, found: Recovery, part: CheckpointPart) -> None:
+    """Write a log segment with the messages that only the log had."""
     queues = sorted(found.queues.items())
     writer = SegmentWriter(medium, name, LOG_KIND)
-    state = entries.Checkpoint(
-        found.next_queue,
-        definitions,
-        [(number, queue.settled.ranges()) for number, queue in queues],
-        [],
-    )
-    writer.append(entries.CHECKPOINT, [entries.write_checkpoint(state)])
+    count = found.definition_count
+    start = SegmentStart(found.next_queue, Checkpoint([part], count, part.number), count, [])
+    writer.append(entries.SEGMENT_START, [write_segment_start(start)])
     out = BytesWriter()
-    for number, queue in queues:
-        if queue.delivered_end:
-            entries.write_delivered(out, number, queue.delivered_end)
     for message, places in _only_in_log(queues):
         numbers = [number for number, _ in places]
         positions = [position for _, position in places]
@@ -226,6 +254,8 @@ def _contents_of(damage: Damage, data: bytes) -> str:
     """The contents of a damaged range, for the operator: known if it begins with a record whose
     length is right."""
     numbers = queue_numbers(damage.blob)
+    if blob_kind(damage.blob) == CHECKPOINT_KIND:
+        return "definitions, or settled positions of queues: declare and delete again what is wrong"
     if damage.offset == 0:
         return "all of the log segment" if numbers is None else f"a segment of queue {numbers[0]}"
     if not data:
@@ -245,8 +275,8 @@ def _contents_of(damage: Damage, data: bytes) -> str:
                 f"a run of queue {numbers[0]}: according to its header {run.messages} messages, "
                 f"{run.persistent} persistent, from position {run.first}"
             )
-        if numbers is None and kind == entries.CHECKPOINT and payload:
-            return "a checkpoint: all definitions up to there, unless a later one was read"
+        if numbers is None and kind == entries.SEGMENT_START and payload:
+            return "the beginning of a log segment: where the checkpoint is"
         if numbers is None and kind == entries.BATCH and payload:
             return _batch_contents_of(entries.read_entries(payload))
     except (Damaged, UnknownFormat):

@@ -29,6 +29,11 @@ class LogSegment:
         """Whether the blob exists."""
         self.spans: dict[QueueJournal, tuple[int, int]] = {}
         """A half-open range around the positions of each queue's messages in it."""
+        self.is_worth_covering = False
+        """Whether it has more than the entry of a checkpoint: one for that alone would never end.
+        """
+        self.covered = False
+        """Whether all that it says but its messages is in the checkpoint that the log names."""
         self.unchecked: list[QueueJournal] | None = None
         """Queues that may need it, once it is the oldest; None before."""
         self.replacements: dict[QueueSegment, None] = {}

@@ -104,6 +104,22 @@ class RangeSet:
         below = [(0, int(self.below))] if self.below else []
         return below + list(zip(self._starts, self._ends, strict=True))
 
+    def ranges_from(self, position: int, most: int) -> list[tuple[int, int]]:
+        """The first of the `ranges` that have positions from this one on, at most so many.
+
+        From the end of the last range on they go on where they were, though positions are added
+        between two calls: a range that was joined to that one is there as a whole.
+        """
+        found: list[tuple[int, int]] = []
+        if self.below > position:
+            found.append((0, int(self.below)))
+            most -= 1
+        index = bisect_right(self._ends, position)
+        found += zip(
+            self._starts[index : index + most], self._ends[index : index + most], strict=True
+        )
+        return found
+
 
 def in_either(first: int, end: int, one: RangeSet, other: RangeSet) -> bool:
     """Whether every position of a range is in one of two sets."""

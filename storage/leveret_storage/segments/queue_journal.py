@@ -192,6 +192,8 @@ class QueueJournal:
         that was."""
         self._delivered_unwritten = False
         """Whether `delivered_end` is in no batch yet."""
+        self.unsaved = False
+        """Whether positions were settled or delivered that are to be in the next checkpoint."""
         self.open_first: i64 = 0
         self.open_end: i64 = -1
         """A half-open range around the positions of its messages in the open batch; the end is -1
@@ -253,22 +255,3 @@ class QueueJournal:
     def is_settled(self, position: i64) -> bool:
         """Whether a position is settled."""
         return self._first <= position < self._end or position in self.settled
-
-    def not_needed_from_log(self, end: int) -> RangeSet:
-        """The positions, up to `end`, whose messages are settled or in a queue segment.
-
-        Short ranges of them between others are left out: a run for each message in between would
-        cost more than to copy them too.
-        """
-        known = RangeSet()
-        for source in (self.settled, self.flushed):
-            for first, stop in source.ranges():
-                known.add(first, stop)
-        result = RangeSet()
-        at = 0
-        for first, stop in known.gaps(0, end):
-            if at == 0 or first - at > BRIDGED_MESSAGES:
-                result.add(at, first)
-            at = stop
-        result.add(at, end)
-        return result

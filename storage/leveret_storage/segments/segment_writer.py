@@ -23,12 +23,16 @@ from leveret_storage.segments.appends_in_flight import AppendsInFlight
 
 LOG_KIND: Final = 2
 QUEUE_KIND: Final = 3
+CHECKPOINT_KIND: Final = 4
 BODIES_KIND: Final = 6
-"""Kinds of blobs: a segment of the commit log, a segment of a queue, a body segment."""
+"""Kinds of blobs: a segment of the commit log, a segment of a queue, a checkpoint
+segment, a body segment."""
 
+_KINDS: Final = (LOG_KIND, QUEUE_KIND, CHECKPOINT_KIND, BODIES_KIND)
 _LOG_PREFIX: Final = "log-"
 _QUEUE_PREFIX: Final = "queue-"
 _BODIES_PREFIX: Final = "bodies-"
+_CHECKPOINT_PREFIX: Final = "checkpoint-"
 
 
 def log_name(number: int) -> str:
@@ -46,22 +50,50 @@ def bodies_name(number: int) -> str:
     return f"{_BODIES_PREFIX}{number:012d}"
 
 
+def checkpoint_name(number: int) -> str:
+    """The name of a checkpoint segment; numbers are used once."""
+    return f"{_CHECKPOINT_PREFIX}{number:012d}"
+
+
 def bodies_number(name: str) -> int | None:
     """The number in the name of a body segment, or None for any other blob."""
-    digits = name.removeprefix(_BODIES_PREFIX)
-    return int(digits) if digits != name and digits.isdigit() else None
+    return _number_behind(_BODIES_PREFIX, name)
 
 
 def log_number(name: str) -> int | None:
     """The number in the name of a log segment, or None for any other blob."""
-    digits = name.removeprefix(_LOG_PREFIX)
-    return int(digits) if digits != name and digits.isdigit() else None
+    return _number_behind(_LOG_PREFIX, name)
+
+
+def checkpoint_number(name: str) -> int | None:
+    """The number in the name of a checkpoint segment, or None for any other blob."""
+    return _number_behind(_CHECKPOINT_PREFIX, name)
 
 
 def queue_numbers(name: str) -> tuple[int, int] | None:
     """Queue and number in the name of a queue segment, or None for any other blob."""
-    queue, dash, number = name.removeprefix(_QUEUE_PREFIX).partition("-")
-    if name.startswith(_QUEUE_PREFIX) and dash and queue.isdigit() and number.isdigit():
+    return _numbers_behind(_QUEUE_PREFIX, name)
+
+
+def blob_kind(name: str) -> int:
+    """The kind of a blob that its name says; 0 for none that a store writes."""
+    if log_number(name) is not None:
+        return LOG_KIND
+    if queue_numbers(name) is not None:
+        return QUEUE_KIND
+    if checkpoint_number(name) is not None:
+        return CHECKPOINT_KIND
+    return 0 if bodies_number(name) is None else BODIES_KIND
+
+
+def _number_behind(prefix: str, name: str) -> int | None:
+    digits = name.removeprefix(prefix)
+    return int(digits) if digits != name and digits.isdigit() else None
+
+
+def _numbers_behind(prefix: str, name: str) -> tuple[int, int] | None:
+    queue, dash, number = name.removeprefix(prefix).partition("-")
+    if name.startswith(prefix) and dash and queue.isdigit() and number.isdigit():
         return int(queue), int(number)
     return None
 
@@ -71,7 +103,7 @@ def check_blob_kind(name: str, header: BlobHeader | None) -> None:
 
     :raises UnknownFormat: if it is not.
     """
-    if header is not None and header.kind not in (LOG_KIND, QUEUE_KIND, BODIES_KIND):
+    if header is not None and header.kind not in _KINDS:
         raise UnknownFormat(not_known(f"a blob of kind {header.kind}")).at(name, KIND_OFFSET)
 
 

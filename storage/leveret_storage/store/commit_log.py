@@ -1,42 +1,43 @@
-"""The segments of the commit log: begun with a checkpoint, appended to, and deleted when obsolete.
+"""The segments of the commit log: begun, appended to, and deleted when obsolete.
 
-A checkpoint has all definitions and all settled positions, so that an older segment is only needed
-for its messages. The oldest segment is deleted when all its messages are settled or in a queue
-segment as well.
+The oldest segment is deleted when all its messages are settled or in a queue segment as well, and
+the rest of what it says is in the checkpoint (`checkpoint_writer.py`).
 """
 
 from collections.abc import Callable
 from typing import Any, Final
 
-from librt.strings import BytesWriter
 from mypy_extensions import i64
 
 from leveret_storage.format import entries
 from leveret_storage.format.entries import Entry
+from leveret_storage.format.segment_start import SegmentStart, write_segment_start
 from leveret_storage.segments.log_segment import LogPreallocation, LogSegment
 from leveret_storage.segments.position_ranges import in_either
 from leveret_storage.segments.queue_journal import QueueJournal
+from leveret_storage.store.checkpoint_writer import CheckpointWriter
 from leveret_storage.store.context import StoreContext
 
 ENCODED_BYTES_MAX: Final = 64 * 1024
 """Bytes of a batch up to which its record is encoded in the event loop."""
 
 FREED_SHARE: Final = 16
-"""On a full medium the current segment is replaced from this part of a full one on, and if it is so
-many times as long as the checkpoint that replaces it."""
+"""On a full medium the current segment is replaced from this part of a full one on, and if it is
+twice as long as the checkpoint, which may have to be written anew for that."""
+
+CHECKPOINT_ENTRY_BYTES: Final = 37
+"""Bytes of the entry of a checkpoint in one checkpoint segment."""
 
 CHECKS_AT_ONCE: Final = 1024
-"""Queues that one call of `trim` asks whether they need the oldest segment, about a microsecond
-each: many queues must not make one turn of the event loop long."""
+"""Queues for which one call of `trim` checks whether they need the oldest segment, about a
+microsecond each."""
 
 
 class CommitLog:
     """The log segments of a store, oldest first."""
 
-    def __init__(
-        self, context: StoreContext, snapshot: Callable[[], list[bytes]], sync: bool
-    ) -> None:
-        """`snapshot` returns all definitions. Without `sync`, appends are not synced."""
+    def __init__(self, context: StoreContext, checkpoint: CheckpointWriter, sync: bool) -> None:
+        """Without `sync`, appends are not synced."""
         self.segments: list[LogSegment] = []
         self.unsynced = False
         """Whether a batch was written without a sync, and none followed."""
@@ -47,13 +48,13 @@ class CommitLog:
         self._writing = context.writing
         self._segment_bytes: i64 = limits.log_segment_bytes
         self._segments_max: i64 = limits.log_segments_max
-        self._checkpoint_bytes: i64 = 0
-        """Bytes of the last checkpoint."""
         self._batch = context.batch
         self._queues = context.queues
         self._numbers = context.numbers
         self._failure = context.failure
-        self._snapshot = snapshot
+        self._checkpoint = checkpoint
+        self._covered_next: list[LogSegment] = []
+        """Segments that the checkpoint covers which is being written."""
         self._sync = sync
         self._preallocation = LogPreallocation(
             context.medium, context.reading, limits.preallocation_bytes
@@ -75,6 +76,8 @@ class CommitLog:
                 segment.include(queue, int(queue.open_first), int(queue.open_end))
             queue.open_end = -1
         segment.size += size
+        if size > CHECKPOINT_ENTRY_BYTES or parts[0][0] != entries.CHECKPOINT_ADVANCED:
+            segment.is_worth_covering = True
         writer = segment.writer
         self.unsynced = not self._sync
         # The CRC of a long batch is computed where nobody waits for it, that of a short one here:
@@ -134,7 +137,8 @@ class CommitLog:
         """Whether nothing in the current segment is needed, and a new one, which it then could be
         deleted for, is much smaller. Of many queues this is not found out."""
         segment = self.segments[-1]
-        least = max(self._segment_bytes // FREED_SHARE, FREED_SHARE * self._checkpoint_bytes)
+        checkpoint_bytes: i64 = sum([part.size for part in self._checkpoint.current.parts])
+        least = max(self._segment_bytes // FREED_SHARE, 2 * checkpoint_bytes)
         if segment.size < least or len(segment.spans) > CHECKS_AT_ONCE:
             return False
         return not any(self.needs(segment, queue) for queue in segment.spans)
@@ -152,30 +156,24 @@ class CommitLog:
         self._failure.check(result)
         self.trim()
 
-    def begin_segment(self, messages: list[Entry]) -> None:
-        """Begin the next segment with a checkpoint. The open batch must be empty.
+    def begin_segment(self, unproven: list[Entry]) -> None:
+        """Begin the next segment. The open batch must be empty.
 
-        `messages` are repeated in the checkpoint: those that may not be durable where they are.
+        `unproven` entries of earlier segments, which may not be durable there, are repeated in it.
         """
         previous = self.segments[-1].writer if self.segments else None
         segment = LogSegment(self._medium, self._numbers.take_blob())
-        # The checkpoint must not be durable without the batches before it.
+        # Its first record must not be durable without the batches before it.
         self.sync_written()
         self.segments.append(segment)
-        payload = self._checkpoint(segment, messages)
-        delivered = self._delivered()
-        segment.size = len(payload) + len(delivered)
-        self._checkpoint_bytes = len(payload) + len(delivered)
+        payload = self._segment_start(segment, unproven)
+        segment.size = len(payload)
         writer = segment.writer
 
         def begin() -> None:
             if previous is not None:
                 previous.sync_and_mark()
-            records = writer.encode(entries.CHECKPOINT, [payload])
-            if delivered:
-                # In one append: older segments, which may have the same, are deleted behind it.
-                records += writer.encode(entries.BATCH, [delivered])
-            writer.append_synced(records)
+            writer.append_synced(writer.encode(entries.SEGMENT_START, [payload]))
 
         def begun(result: Any) -> None:
             self._failure.check(result)
@@ -186,9 +184,18 @@ class CommitLog:
         self._writing.submit(begin, begun)
         self.trim()
 
-    def _checkpoint(self, segment: LogSegment, messages: list[Entry]) -> bytes:
+    def _segment_start(self, segment: LogSegment, unproven: list[Entry]) -> bytes:
+        """The payload of the first record of a segment; of `unproven` entries it repeats those that
+        still count."""
         repeated: list[Entry] = []
-        for entry in messages:
+        definitions = int(self._checkpoint.definitions)
+        for entry in unproven:
+            if entry.message is None:
+                if entry.checkpoint is None:
+                    repeated.append(entry)
+                if entry.kind == entries.DEFINITION:
+                    self._checkpoint.definitions += 1
+                continue
             targets: list[tuple[int, int]] = []
             for number, position in entry.queues:
                 queue = self._queues.get(number)
@@ -197,24 +204,14 @@ class CommitLog:
                     segment.include(queue, position, position + 1)
             if targets:
                 repeated.append(entry._replace(queues=targets))
-        queues = [queue for queue in self._queues.values() if queue.durable]
-        return entries.write_checkpoint(
-            entries.Checkpoint(
+        return write_segment_start(
+            SegmentStart(
                 int(self._numbers.next_queue),
-                self._snapshot(),
-                [(queue.number, queue.settled.ranges()) for queue in queues],
+                self._checkpoint.current,
+                definitions,
                 repeated,
             )
         )
-
-    def _delivered(self) -> bytes:
-        """The payload of a batch that says, as a checkpoint cannot, which messages of the durable
-        queues may have been delivered; empty if it would say nothing."""
-        out = BytesWriter()
-        for queue in self._queues.values():
-            if queue.durable and queue.delivered_end > 0:
-                entries.write_delivered(out, queue.number, queue.delivered_end)
-        return out.getvalue()
 
     def forget_queue(self, queue: QueueJournal) -> None:
         """Note that a queue was deleted, so that its messages are not live any more."""
@@ -222,17 +219,24 @@ class CommitLog:
             segment.spans.pop(queue, None)
 
     def trim(self) -> None:
-        """Delete the oldest segments while none of their messages is live in the log alone.
+        """Delete the oldest segments while none of their messages is live in the log alone, or have
+        the checkpoint advanced for that.
 
         Does nothing while the open batch has changes: the settlements in it may never be durable.
         Nor while the oldest segment is being read, or a preallocation is under way. Of many queues
-        a call checks some, and the next call goes on.
+        only some are checked at once.
         """
         if self._batch.has_changes() or self.oldest_in_use or self._preallocation.under_way:
             return
         while len(self.segments) > 1 and not self._failure.failed:
             oldest = self.segments[0]
             if not self._is_not_needed(oldest):
+                return
+            if not oldest.covered:
+                worth_it = any(segment.is_worth_covering for segment in self.segments[:-1])
+                if worth_it and not self._checkpoint.running:
+                    self._covered_next = self.segments[:-1]
+                    self._checkpoint.begin(self._covered_next[-1].number)
                 return
             del self.segments[0]
             self._delete(oldest)
@@ -256,6 +260,28 @@ class CommitLog:
                         oldest.replacements[segment] = None
             unchecked.pop()
         return not unchecked
+
+    def cover(self) -> None:
+        """The log names the checkpoint that was being written, durably: it covers the segments that
+        were finished when it was begun."""
+        for segment in self._covered_next:
+            segment.covered = True
+        self._covered_next = []
+
+    def delete_unreferenced(self, names: list[str]) -> None:
+        """Delete checkpoint segments that no batch refers to any more."""
+        if not names:
+            return
+        self.sync_written()
+        current = self.segments[-1].writer
+        medium = self._medium
+
+        def delete() -> None:
+            current.await_appends()
+            for name in names:
+                medium.delete(name)
+
+        self._writing.submit(delete, self._failure.check)
 
     def needs(self, segment: LogSegment, queue: QueueJournal) -> bool:
         """Whether a queue has live messages in a log segment that are not on disk elsewhere."""

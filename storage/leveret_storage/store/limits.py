@@ -30,6 +30,17 @@ it is committed: some 0.3 ms of work, which a hundred thousand queues must not a
 commit."""
 
 
+CHECKPOINT_RECORD_BYTES: Final = 256 * 1024
+"""Bytes of a record of a checkpoint segment: short enough to be appended beside commits."""
+
+CHECKPOINT_GROWTH_BYTES: Final = 4 * 1024 * 1024
+"""Bytes by which a checkpoint may grow, and as much again as it had when it was rewritten, before
+it is rewritten: so what is written is in proportion to what changes."""
+
+CHECKPOINT_RANGES_AT_ONCE: Final = 256
+"""Settled ranges that are encoded for a checkpoint between two looks at the clock, some 20 us."""
+
+
 class StoreLimits(NamedTuple):
     """The sizes that tests make small."""
 
@@ -40,6 +51,9 @@ class StoreLimits(NamedTuple):
     preallocation_bytes: int = PREALLOCATION_BYTES
     body_segment_bytes: int = BODY_SEGMENT_BYTES
     shared_body_bytes: int = SHARED_BODY_BYTES
+    checkpoint_record_bytes: int = CHECKPOINT_RECORD_BYTES
+    checkpoint_growth_bytes: int = CHECKPOINT_GROWTH_BYTES
+    checkpoint_ranges_at_once: int = CHECKPOINT_RANGES_AT_ONCE
 
 
 DEFAULT_LIMITS: Final = StoreLimits()

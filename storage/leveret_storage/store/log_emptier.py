@@ -2,19 +2,36 @@
 
 That keeps the log short, however long a message is live: a start reads the log from its oldest
 segment on.
+
+A segment may have messages of very many queues, and a queue very many settled ranges. So emptying
+is a sequence of short steps in the event loop, and between two of them others have their turn: the
+reading executor hands back each of them.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from mypy_extensions import i64
 
 from leveret_storage.errors import StorageError
 from leveret_storage.recovery.log_scan import LoggedRun, read_logged_runs
+from leveret_storage.segments.log_segment import LogSegment
+from leveret_storage.segments.needed_messages import NeededMessages
+from leveret_storage.segments.position_ranges import RangeSet
 from leveret_storage.segments.queue_journal import QueueJournal, Run
 from leveret_storage.store.commit_log import CommitLog
 from leveret_storage.store.context import StoreContext
 from leveret_storage.store.queue_runs import QueueRuns
+
+STEP_UNITS: Final = 128
+"""Queues and ranges of settled messages that one step looks at, a microsecond or two each."""
+
+STEP_RUNS: Final = 16
+"""Runs that one step writes, some 10 us each, and up to 100 if they are long."""
+
+
+def _do_nothing() -> None:
+    """The job of the reading executor between two steps."""
 
 
 class LogEmptier:
@@ -31,6 +48,15 @@ class LogEmptier:
         self._failure = context.failure
         self._commit = commit
         self._shared_body_bytes: i64 = context.limits.shared_body_bytes
+        self._unexamined: list[QueueJournal] = []
+        """Queues of which it is not known yet what they need of the segment."""
+        self._search: NeededMessages | None = None
+        """The search for what one queue needs."""
+        self._not_needed: dict[int, RangeSet] = {}
+        """By the numbers of the queues that need anything, the positions that they do not need."""
+        self._read: list[LoggedRun] = []
+        """Runs that were read and not copied, the next one last."""
+        self._copies: dict[QueueJournal, list[Run]] = {}
 
     def empty_oldest(self) -> None:
         """Begin to copy, unless the oldest segment is being copied or was, or may not be whole."""
@@ -38,41 +64,69 @@ class LogEmptier:
         # A segment is created when all of the one before is durable.
         if self._log.oldest_in_use or oldest.copies is not None or not following.created:
             return
+        if oldest.unchecked is not None and not oldest.unchecked:
+            # No queue needs it: it waits for the checkpoint.
+            return
+        # It is neither deleted nor written to from here on.
         self._log.oldest_in_use = True
-        not_needed = {
-            queue.number: queue.not_needed_from_log(span[1])
-            for queue, span in oldest.spans.items()
-            if self._log.needs(oldest, queue)
-        }
+        self._not_needed = {}
+        self._unexamined = list(oldest.spans)
+        self._examine(oldest)
+
+    def _examine(self, oldest: LogSegment) -> None:
+        """Find out what the next queues need, and read that when it is known of all."""
+        units: i64 = STEP_UNITS
+        while units > 0 and (self._unexamined or self._search is not None):
+            search = self._search
+            if search is None:
+                queue = self._unexamined.pop()
+                units -= 1
+                if self._log.needs(oldest, queue):
+                    end = oldest.spans[queue][1]
+                    self._search = NeededMessages(queue.number, queue.settled, queue.flushed, end)
+                continue
+            units -= 1
+            if search.run():
+                self._not_needed[search.queue] = search.not_needed
+                self._search = None
+        if self._unexamined or self._search is not None:
+            self._reading.submit(_do_nothing, lambda _result: self._go_on(self._examine, oldest))
+            return
+        not_needed, least = self._not_needed, int(self._shared_body_bytes)
 
         def read() -> list[LoggedRun]:
-            return read_logged_runs(self._medium, oldest.writer.name, not_needed)
+            return read_logged_runs(self._medium, oldest.writer.name, not_needed, least)
 
         def got(result: Any) -> None:
             if isinstance(result, StorageError):
                 self._failure.fail(result)
                 return
-            self._log.oldest_in_use = False
-            copies: dict[QueueJournal, list[Run]] = {}
-            self._share_bodies(result)
-            for logged in result:
-                queue = self._queues.get(logged.queue)
-                if queue is not None:
-                    run = self._runs.write(queue, logged.first, logged.messages)
-                    copies.setdefault(queue, []).append(run)
-            oldest.copies = copies
-            self._log.trim()
-            self._commit()
+            self._read = result
+            self._read.reverse()
+            self._copies = {}
+            self._copy(oldest)
 
         self._reading.submit(read, got)
 
-    def _share_bodies(self, runs: list[LoggedRun]) -> None:
-        """Have large bodies written once that are in the runs of several queues."""
-        seen: set[int] = set()
-        least = self._shared_body_bytes
-        for run in runs:
-            for message in run.messages:
-                if len(message.body) >= least:
-                    if id(message) in seen:
-                        message.share()
-                    seen.add(id(message))
+    def _go_on(self, step: Callable[[LogSegment], None], oldest: LogSegment) -> None:
+        """Do the next step, unless the store has failed meanwhile."""
+        if not self._failure.failed:
+            step(oldest)
+
+    def _copy(self, oldest: LogSegment) -> None:
+        """Copy the next runs."""
+        for _ in range(min(STEP_RUNS, len(self._read))):
+            logged = self._read.pop()
+            queue = self._queues.get(logged.queue)
+            if queue is not None:
+                run = self._runs.write(queue, logged.first, logged.messages)
+                self._copies.setdefault(queue, []).append(run)
+        if self._read:
+            self._commit()
+            self._reading.submit(_do_nothing, lambda _result: self._go_on(self._copy, oldest))
+            return
+        oldest.copies = self._copies
+        self._copies = {}
+        self._log.oldest_in_use = False
+        self._log.trim()
+        self._commit()

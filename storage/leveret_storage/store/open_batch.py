@@ -13,7 +13,7 @@ from librt.strings import BytesWriter
 from mypy_extensions import i64
 
 from leveret_storage.format import entries
-from leveret_storage.format.entries import StoredMessage
+from leveret_storage.format.entries import Checkpoint, StoredMessage
 from leveret_storage.segments.queue_journal import QueueJournal, QueueSegment
 
 PART_BYTES_MAX: Final = 1024 * 1024
@@ -177,6 +177,11 @@ class OpenBatch:
     def add_delivered(self, queue: QueueJournal) -> None:
         """Add up to which position messages of a queue may have been delivered."""
         entries.write_delivered(self.out, queue.number, queue.delivered_end)
+
+    def add_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Add that a checkpoint replaces the one before."""
+        entries.write_checkpoint_advanced(self.out, checkpoint)
+        self.awaited = True
 
     def take_parts(self) -> list[bytes]:
         """Take the entries out, as one payload in parts; none if there are no entries.

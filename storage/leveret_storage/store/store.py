@@ -12,7 +12,7 @@ and Compactor give disk back. None of them knows the store.
 Nothing here is global to the process: each store has its own medium and its own executors.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -27,6 +27,7 @@ from leveret_storage.recovery.recover import Recovery
 from leveret_storage.recovery.recovered_queue import RecoveredQueue
 from leveret_storage.segments.log_segment import LogSegment
 from leveret_storage.segments.queue_journal import QueueJournal, Run
+from leveret_storage.store.checkpoint_writer import CheckpointWriter
 from leveret_storage.store.commit_log import CommitLog
 from leveret_storage.store.commits_in_flight import Commit, CommitsInFlight
 from leveret_storage.store.compaction import Compactor
@@ -42,6 +43,11 @@ from leveret_storage.store.queue_runs import QueueRuns
 from leveret_storage.store.shared_bodies import SharedBodies
 
 
+def _is_never_over() -> bool:
+    """For a checkpoint that is written in one go."""
+    return False
+
+
 class Store:
     """One owner's store on a medium. All calls are made from one thread."""
 
@@ -51,22 +57,26 @@ class Store:
         writing: Executor,
         reading: Executor,
         *,
-        snapshot: Callable[[], list[bytes]],
+        snapshot: Callable[[], Iterator[bytes]],
         synced: Callable[[], None],
         failed: Callable[[StorageError], None],
         sync: bool = True,
         note_log_end: Callable[[LogEnd], None] = note_nothing,
+        checkpoint_due: Callable[[], None] | None = None,
         limits: StoreLimits | None = None,
     ) -> None:
         """The executors are the store's own, and closed with it.
 
-        :param snapshot: returns all definitions there are, for a checkpoint.
+        :param snapshot: iterates over all definitions there are, for a checkpoint, while they
+            change: those that are defined meanwhile follow those that it has returned before.
         :param synced: called when `synced` has advanced.
         :param failed: called once, with the first failure; nothing is reported as durable any more.
         :param sync: whether a batch is synced before it counts as durable. If not, it counts when
             it is written, and the owner calls `sync_written`.
         :param note_log_end: called by the writing executor, to note in the head what the next
             recovery has to find. It may raise a StorageError.
+        :param checkpoint_due: called when `write_checkpoint` is to be called, from then on until it
+            returns True. Without it, the store calls it itself.
         """
         context = StoreContext(
             medium, writing, reading, DEFAULT_LIMITS if limits is None else limits, failed
@@ -86,7 +96,13 @@ class Store:
         self._numbers = context.numbers
         self._open = context.batch
         self._in_flight = CommitsInFlight(medium.commits_in_flight_max if sync else 1)
-        self._log = CommitLog(context, snapshot, sync)
+        self._checkpoint = CheckpointWriter(
+            context, snapshot, self._request_checkpoint, self._checkpoint_advanced
+        )
+        self._checkpoint_due = checkpoint_due
+        self._checkpoint_batch: i64 = 0
+        """The batch that names the next checkpoint; 0 if there is none."""
+        self._log = CommitLog(context, self._checkpoint, sync)
         self._bodies = SharedBodies(context, self._log)
         self._shared_body_bytes: i64 = context.limits.shared_body_bytes
         self._runs = QueueRuns(context, self._log, self._bodies, self._run_written)
@@ -120,9 +136,11 @@ class Store:
         """
         self._numbers.next_queue = recovery.next_queue
         self._numbers.next_blob = recovery.next_blob
+        self._checkpoint.restore(recovery.checkpoint, recovery.definition_count)
         for number, spans in recovery.log:
             segment = LogSegment(self._medium, number)
             segment.created = True
+            segment.is_worth_covering = True
             for queue_number, span in spans.items():
                 if queue_number in self.queues:
                     segment.spans[self.queues[queue_number]] = span
@@ -143,7 +161,7 @@ class Store:
         self._in_flight.begin(begun)
         self._writing.submit(sync_found, self._failure.check)
         self._begin_segment(recovery.unproven)
-        # The deletion of their queues is durable with the checkpoint, not before.
+        # The deletion of their queues is durable with the log segment, not before.
         self._writing.submit(delete_orphaned, partial(self._answered, begun))
         self._writing.submit(self._log_end_noter(), self._failure.check)
         for queue in self.queues.values():
@@ -194,6 +212,7 @@ class Store:
     def define(self, data: bytes) -> None:
         """Persist a definition, bytes that only the owner decodes."""
         self._open.add_definition(data)
+        self._checkpoint.add_definition(data)
 
     def add_queue(self, durable: bool, reserved: int = 0) -> QueueJournal:
         """A new queue, with a number that was never used. The next `reserved` numbers are reserved
@@ -209,6 +228,7 @@ class Store:
         self.queues[number] = queue
         if durable:
             self._open.add_queue(number)
+            self._checkpoint.add_queue(number)
         return queue
 
     def delete_queue(self, queue: QueueJournal) -> None:
@@ -216,6 +236,7 @@ class Store:
         del self.queues[queue.number]
         if queue.durable:
             self._open.add_queue_deletion(queue.number)
+            self._checkpoint.add_queue_deletion(queue.number)
         self._open.obsolete += queue.segments
         self._bodies.forget_queue(queue)
         queue.segments = []
@@ -296,6 +317,8 @@ class Store:
         if not complete:
             return
         self.synced = complete[-1].batch
+        if 0 < self._checkpoint_batch <= self.synced:
+            self._end_checkpoint()
         for commit in complete:
             self._runs.write_waiting(commit.runs)
             self._runs.delete(commit.obsolete)
@@ -310,19 +333,54 @@ class Store:
             if queue.number not in self.queues:
                 continue
             if queue.durable:
-                self._open.add_settled(queue, settled)
-                if queue.take_delivered():
-                    self._open.add_delivered(queue)
+                self._add_state(queue, settled)
             if queue.segments:
                 for segment in queue.segments:
                     for first, end in settled:
                         segment.settle(first, end)
                 self._compactor.examine(queue)
 
-    def _begin_segment(self, messages: list[Entry]) -> None:
-        self._log.begin_segment(messages)
+    def _add_state(self, queue: QueueJournal, settled: list[tuple[int, int]]) -> None:
+        """Add what of a durable queue was settled and delivered since the last batch."""
+        delivered = queue.take_delivered()
+        if settled:
+            self._open.add_settled(queue, settled)
+        if delivered:
+            self._open.add_delivered(queue)
+        if settled or delivered:
+            self._checkpoint.add_changed(queue)
+
+    def _begin_segment(self, unproven: list[Entry]) -> None:
+        self._log.begin_segment(unproven)
         if self._log.has_too_many_segments():
             self._emptier.empty_oldest()
+
+    # --- the checkpoint ---------------------------------------------------------------------
+
+    def write_checkpoint(self, is_over: Callable[[], bool]) -> bool:
+        """Go on with the checkpoint until `is_over`, which is asked after each piece.
+
+        :returns: whether nothing is to be done for now.
+        """
+        return self._closed or self._checkpoint.run(is_over)
+
+    def _request_checkpoint(self) -> None:
+        if self._checkpoint_due is None:
+            self.write_checkpoint(_is_never_over)
+        else:
+            self._checkpoint_due()
+
+    def _checkpoint_advanced(self) -> None:
+        self._open.add_checkpoint(self._checkpoint.current)
+        self._checkpoint_batch = self.batch
+        self.commit()
+
+    def _end_checkpoint(self) -> None:
+        """The batch that names the checkpoint is durable: what it replaces may be deleted."""
+        self._checkpoint_batch = 0
+        self._log.cover()
+        self._log.delete_unreferenced(self._checkpoint.end())
+        self._log.trim()
 
     def sync_written(self) -> None:
         """Make durable what was written without a sync."""
@@ -361,8 +419,12 @@ class Store:
         self._compactor.run_written(run)
 
     def compact(self) -> None:
-        """Compact queue segments with few live messages. To be called every few seconds."""
+        """Compact queue segments with few live messages, and delete log segments. To be called
+        every few seconds."""
         self._compactor.check()
+        self._checkpoint.append_next()
+        self._log.trim()
+        self.commit()
 
     # --- the end ----------------------------------------------------------------------------
 

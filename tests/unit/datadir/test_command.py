@@ -17,6 +17,7 @@ from leveret_storage.format.record_reader import Record, RecordReader
 from leveret_storage.medium import Medium
 from leveret_storage.recovery.recover import refuse
 from tests.support.brokers import Leveret
+from tests.support.channels import confirming_channel
 
 GOLDEN = Path(__file__).parents[2] / "storage" / "golden" / "version-1"
 EXPECTED: dict[str, Any] = json.loads(GOLDEN.with_suffix(".json").read_text("utf-8"))
@@ -148,7 +149,7 @@ class TestCheck:
     def test_refuses_another_version_by_name(self, data: Path) -> None:
         log = oldest_log(data)
         content = bytearray(log.read_bytes())
-        content[8:10] = (3).to_bytes(2)
+        content[8:10] = (4).to_bytes(2)
         header = int.from_bytes(content[10:12])
         crc = crc32(bytes(content[16:header]), crc32(bytes(content[:12])))
         content[12:16] = crc.to_bytes(4)
@@ -157,7 +158,7 @@ class TestCheck:
         result = run("check", data)
 
         assert result.exit_code == 2
-        assert "format version 3" in result.stderr
+        assert "format version 4" in result.stderr
 
 
 class TestDump:
@@ -264,12 +265,7 @@ class TestADirectoryInUse:
                 assert "--read-only" in result.stderr
 
     def test_is_seen_as_it_is_with_read_only(self) -> None:
-        with (
-            Leveret() as broker,
-            pika.BlockingConnection(pika.URLParameters(broker.url)) as connection,
-        ):
-            channel = connection.channel()
-            channel.confirm_delivery()
+        with Leveret() as broker, confirming_channel(broker) as channel:
             channel.queue_declare("tasks", durable=True)
             properties = pika.BasicProperties(delivery_mode=2)
             for number in range(20):
@@ -279,12 +275,7 @@ class TestADirectoryInUse:
         assert [item["body"] for item in found] == [str(number) for number in range(20)]
 
     def test_read_only_sees_a_prefix_of_what_is_published_meanwhile(self) -> None:
-        with (
-            Leveret() as broker,
-            pika.BlockingConnection(pika.URLParameters(broker.url)) as connection,
-        ):
-            channel = connection.channel()
-            channel.confirm_delivery()
+        with Leveret() as broker, confirming_channel(broker) as channel:
             channel.queue_declare("tasks", durable=True)
             properties = pika.BasicProperties(delivery_mode=2)
             seen = []

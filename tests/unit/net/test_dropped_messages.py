@@ -5,12 +5,15 @@ from structlog.testing import capture_logs
 
 from leveret.config import Config
 from leveret.engine.broker import Broker
+from leveret.engine.values.time_slice import UNLIMITED_NS
 from leveret.net.dropped_messages import DroppedMessageReport
 
 
 @pytest.fixture
 def broker() -> Broker:
-    return Broker(Config())
+    broker = Broker(Config())
+    broker.time_slice.begin(UNLIMITED_NS)
+    return broker
 
 
 def drop(broker: Broker, queue: str, count: int) -> None:
@@ -67,3 +70,36 @@ def test_delayed_messages_that_no_queue_took_are_reported_by_their_exchange(
     delayed = [line for line in lines if line["event"].startswith("delayed messages dropped: ")]
     assert [(line["exchange"], line["messages"]) for line in delayed] == [("q", 2), ("q", 5)]
     assert len(lines) == 3
+
+
+def test_the_lines_about_many_queues_are_written_in_slices(broker: Broker) -> None:
+    report = DroppedMessageReport(broker)
+    names = [f"q{number}" for number in range(20)]
+    for name in names:
+        drop(broker, name, 1)
+    broker.time_slice.begin(0)
+    assert reported(report, 10.0) == [("q0", 1)]
+    # The next tick starts no second report.
+    assert reported(report, 10.5) == []
+    with capture_logs() as lines:
+        while not broker.work.is_empty():
+            broker.time_slice.begin(0)
+            broker.work.run_next(broker.time_slice)
+            assert len(lines) <= len(names)
+    assert [line["queue"] for line in lines] == names[1:]
+    drop(broker, "q0", 1)
+    broker.time_slice.begin(UNLIMITED_NS)
+    assert reported(report, 69.0) == []
+    assert reported(report, 70.0) == [("q0", 1)]
+
+
+def test_dropped_deduplication_keys_are_reported_once_a_minute(broker: Broker) -> None:
+    report = DroppedMessageReport(broker)
+    windows = broker.memory.windows
+    counts = []
+    for now in (10.0, 11.0, 69.9, 70.0):
+        windows.dropped += 3
+        with capture_logs() as lines:
+            report.report(now)
+        counts += [(now, line["keys"]) for line in lines]
+    assert counts == [(10.0, 3), (70.0, 9)]

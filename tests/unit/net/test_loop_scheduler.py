@@ -11,7 +11,7 @@ from leveret.config import Config
 from leveret.engine.broker import Broker
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.work import Work
-from leveret.limits import ITERATION_NS, SLICE_NS
+from leveret.limits import ACCOUNTED_NS_MAX, ITERATION_NS, SLICE_NS
 from leveret.net.loop_scheduler import (
     AHEAD_NS_MAX,
     EARLY_ITERATIONS_MAX,
@@ -61,6 +61,10 @@ class Connection:
         self.has_input = True
         self.held = True
         self._run = run
+        self._slice_ns = slice_ns
+
+    def set_slice_ns(self, slice_ns: int) -> None:
+        """Have its slices take another time from now on."""
         self._slice_ns = slice_ns
 
     def process_input(self) -> None:
@@ -172,6 +176,17 @@ def test_a_pause_saves_no_time_up(run: Run) -> None:
     run.order.clear()
     run.iterate(20)
     assert run.order.count(idle) == pytest.approx(run.order.count(busy), abs=2)
+
+
+def test_nobody_waits_for_long_because_the_process_stood_still_in_its_slice(run: Run) -> None:
+    unlucky = run.connection(1000 * ACCOUNTED_NS_MAX)
+    others = [run.connection(SLICE_NS) for _ in range(5)]
+    run.iterate(1)
+    unlucky.set_slice_ns(SLICE_NS)
+    run.iterate(10)
+    slices = unlucky.slices
+    run.iterate(2 * len(others) * ACCOUNTED_NS_MAX // ITERATION_NS)
+    assert unlucky.slices > slices
 
 
 def test_small_input_of_a_connection_that_used_much_waits_for_its_turn(run: Run) -> None:

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 
+from leveret.engine.queues.message_memory import MemoryLevel
 from leveret.net.memory_shortage import (
     COLLECTION_PAUSE,
     MEMORY_CHECK_BYTES,
@@ -48,6 +49,19 @@ def test_nothing_is_reported_below_the_limit(memory: Memory) -> None:
     memory.guard.check()
 
     assert (memory.reported, memory.reclaims) == ([], 0)
+
+
+def test_each_measurement_tells_how_much_memory_is_taken() -> None:
+    sizes = [0, 850, 851, 1_000, 1_001, 1_100, 1_101]
+    levels: list[MemoryLevel] = []
+    memory = Memory()
+    shortage = MemoryShortage(LIMIT, memory.measure, memory.reclaim, levels.append)
+    for memory.resident in sizes:
+        shortage.is_short()
+
+    near, above = MemoryLevel.NEAR_LIMIT, MemoryLevel.ABOVE_LIMIT
+    assert levels[:2] == [MemoryLevel.ENOUGH] * 2
+    assert levels[2:] == [near, near, above, above, MemoryLevel.EXHAUSTED]
 
 
 def test_crossing_the_limit_is_reported_once_each_way(memory: Memory) -> None:

@@ -24,10 +24,11 @@ from mypy_extensions import i64
 
 from leveret.engine.flow.dead_letter_rewrite import DeadLetterRewrite
 from leveret.engine.queues.dead_letter import DeadLetter
-from leveret.engine.routing.routes import Router
+from leveret.engine.routing.routes import BrokerSinks, Router
 from leveret.engine.routing.sink import PersistTargets, Sink
 from leveret.engine.values.clock import Clock
 from leveret.engine.values.message import Message
+from leveret.engine.values.time_slice import TimeSlice
 from leveret.limits import DEAD_LETTERS_IN_ORDER_MAX, X_DEATH_ENTRIES_MAX
 from leveret_storage.store.store import Store
 
@@ -56,6 +57,8 @@ class DeadLetters:
         self._made: list[DeadLetter] = []
         """Those that the publish of the present dead letter makes, the next one first."""
         self._in_order_max = in_order_max
+        self._routing: _Routing | None = None
+        """The search for the sinks of the next one, if it took longer than a time slice."""
         self._is_publishing = False
         """Whether a dead letter is being published."""
         self._unwritten: list[DeadLetter] = []
@@ -86,34 +89,67 @@ class DeadLetters:
         """How many there are that no other dead letter made."""
         return len(self._waiting)
 
-    def begin(self, waiting_first: bool = False) -> DeadLetter:
-        """Take the next pending one, settle it in its queue, and rewrite it for its publish, which
-        has to follow in the same batch. Call `end` after it.
+    def begin(self, time_slice: TimeSlice, waiting_first: bool = False) -> DeadLetter | None:
+        """Take the next pending one, find its sinks, settle it in its queue, and rewrite it for its
+        publish, which has to follow in the same batch. Call `end` after it.
 
         :param waiting_first: whether to take one that no other dead letter made.
+        :returns: None if the slice was over before the sinks were found: then call it again. The
+            dead letter is pending until then, and in its queue.
         """
-        if self._next and not (waiting_first and self._waiting):
+        routing = self._routing
+        self._routing = None
+        if routing is not None:
+            dead_letter = routing.dead_letter
+        elif self._next and not (waiting_first and self._waiting):
             dead_letter = self._next.pop()
         else:
             dead_letter = self._waiting.popleft()
-        self._is_publishing = True
+        size = len(dead_letter.message.body)
         self.count -= 1
+        self.bytes -= size
         self.pending = self.count != 0
+        if routing is None:
+            routing = self._begin_routing(dead_letter)
+        if not routing.run(time_slice):
+            self._routing = routing
+            self.count += 1
+            self.bytes += size
+            self.pending = True
+            return None
+        self._is_publishing = True
         dead_letter.source.settle_dead_letter(dead_letter)
         dead_letter.unwritten = False
-        message, now = dead_letter.message, self._clock.now
-        self.bytes -= len(message.body)
+        dead_letter.sinks = routing.sinks()
+        dead_letter.message = self._rewritten(dead_letter, routing.rewrite)
+        return dead_letter
+
+    def is_routing(self) -> bool:
+        """Whether a dead letter was begun, and its sinks are not found yet: it is the next one,
+        whichever is asked for."""
+        return self._routing is not None
+
+    def _begin_routing(self, dead_letter: DeadLetter) -> "_Routing":
         rewrite = self._last_rewrite
         time_s = self._clock.wall_time() // 1000
         if rewrite is None or not rewrite.matches(dead_letter, time_s):
             rewrite = DeadLetterRewrite(dead_letter, time_s)
             self._last_rewrite = rewrite
-        dead_letter.message = Message(
-            rewrite.new_route, rewrite.new_header, message.body, message.persistent, now
+        if rewrite.deaths > X_DEATH_ENTRIES_MAX:
+            return _Routing(dead_letter, rewrite, [], None)
+        if len(rewrite.keys) == 1:
+            route = self._router.route_of_broker(rewrite.exchange, rewrite.keys[0])
+            if route is not None:
+                return _Routing(dead_letter, rewrite, route.sinks, None)
+        message = self._rewritten(dead_letter, rewrite)
+        search = BrokerSinks(self._router, rewrite.exchange, rewrite.keys, message)
+        return _Routing(dead_letter, rewrite, [], search)
+
+    def _rewritten(self, dead_letter: DeadLetter, rewrite: DeadLetterRewrite) -> Message:
+        message = dead_letter.message
+        return Message(
+            rewrite.new_route, rewrite.new_header, message.body, message.persistent, self._clock.now
         )
-        if rewrite.deaths <= X_DEATH_ENTRIES_MAX:
-            dead_letter.sinks = self._sinks(rewrite, dead_letter.message)
-        return dead_letter
 
     def end(self) -> None:
         """The dead letter that `begin` returned is published."""
@@ -146,9 +182,34 @@ class DeadLetters:
         if message is not None:
             targets.write(store, message)
 
-    def _sinks(self, rewrite: DeadLetterRewrite, message: Message) -> list[Sink]:
-        sinks = self._router.sinks_of_broker(rewrite.exchange, rewrite.keys, message)
+
+class _Routing:
+    """The search for the sinks of a dead letter, which is pending meanwhile."""
+
+    def __init__(
+        self,
+        dead_letter: DeadLetter,
+        rewrite: DeadLetterRewrite,
+        known: list[Sink],
+        search: BrokerSinks | None,
+    ) -> None:
+        """
+        :param known: the sinks, if there is nothing to search.
+        """
+        self.dead_letter = dead_letter
+        self.rewrite = rewrite
+        self._known = known
+        self._search = search
+
+    def run(self, time_slice: TimeSlice) -> bool:
+        """Search until the time slice is over; whether the sinks are found."""
+        return self._search is None or self._search.run(time_slice)
+
+    def sinks(self) -> list[Sink]:
+        """The sinks that were found, without the queues that the dead letter must not visit."""
+        sinks = self._known if self._search is None else self._search.sinks()
+        not_to_revisit = self.rewrite.queues_not_to_revisit
         for sink in sinks:
-            if sink.name in rewrite.queues_not_to_revisit:
-                return [each for each in sinks if each.name not in rewrite.queues_not_to_revisit]
+            if sink.name in not_to_revisit:
+                return [each for each in sinks if each.name not in not_to_revisit]
         return sinks

@@ -22,7 +22,7 @@ from leveret.engine.routing.sink import (
     Sink,
 )
 from leveret.engine.values.message import Message, persistent
-from leveret.engine.values.time_slice import TimeSlice
+from leveret.engine.values.time_slice import ENDLESS, TimeSlice
 from leveret.engine.values.timers import Timer
 from leveret.engine.values.work import Work
 from leveret.limits import (
@@ -108,8 +108,7 @@ class Publisher:
             return True
         self._passing_on = True
         try:
-            while dead_letters.pending:
-                self._pass_on()
+            while dead_letters.pending and self._pass_on(self._time_slice):
                 if self._time_slice.is_over_now():
                     break
         finally:
@@ -134,8 +133,10 @@ class Publisher:
         dead_letters = self._dead_letters
         self._passing_on = True
         try:
+            if dead_letters.is_routing():
+                self._pass_on(ENDLESS)
             for _ in range(dead_letters.waiting_count()):
-                self._pass_on(True)
+                self._pass_on(ENDLESS, True)
         finally:
             self._passing_on = False
         self.pass_on_dead_letters()
@@ -160,16 +161,22 @@ class Publisher:
         self._goes_on_later = False
         return True
 
-    def _pass_on(self, waiting_first: bool = False) -> None:
-        """Publish the next dead letter; `waiting_first` is as in `DeadLetters.begin`."""
+    def _pass_on(self, time_slice: TimeSlice, waiting_first: bool = False) -> bool:
+        """Publish the next dead letter; `waiting_first` is as in `DeadLetters.begin`.
+
+        :returns: False if the slice was over before its sinks were found: it is still pending.
+        """
         dead_letters = self._dead_letters
         try:
-            dead_letter = dead_letters.begin(waiting_first)
+            dead_letter = dead_letters.begin(time_slice, waiting_first)
+            if dead_letter is None:
+                return False
             outcome = self.publish_again(dead_letter.message, dead_letter.sinks)
             if outcome & (ACCEPTED | DEAD_LETTERED) == 0:
                 dead_letters.count_dropped(dead_letter.queue)
         finally:
             dead_letters.end()
+        return True
 
     def _persist(self, message: Message, outcome: i64) -> i64:
         """Write a message to the open batch for the sinks that persist it, if any do."""

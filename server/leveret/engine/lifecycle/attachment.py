@@ -1,7 +1,8 @@
 """Attaching an exchange to its virtual host, and detaching it.
 
 A deduplicating exchange gets the clock and a function that persists keys, a delayed exchange a
-delayed store; other types need nothing.
+delayed store; the former and a recent history exchange get their share of the memory. Other types
+need nothing.
 """
 
 from functools import partial
@@ -12,6 +13,7 @@ from leveret.engine.queues.delayed_store import DelayedStore
 from leveret.engine.routing.exchanges.base import Exchange
 from leveret.engine.routing.exchanges.deduplicating import DeduplicatingExchange
 from leveret.engine.routing.exchanges.delayed import DelayedExchange
+from leveret.engine.routing.exchanges.recent_history import RecentHistoryExchange
 from leveret.engine.vhost import VirtualHost
 
 
@@ -23,6 +25,10 @@ def attach(vhost: VirtualHost, exchange: Exchange) -> None:
     part = deduplicating_part(exchange)
     if part is not None:
         part.attach(vhost.clock, partial(vhost.persist_exchange_key, exchange.name))
+        part.window.attach(vhost.memory.windows)
+    recording = _recording_part(exchange)
+    if recording is not None:
+        recording.history.attach(vhost.memory.histories)
     if isinstance(exchange, DelayedExchange):
         delayed = DelayedStore(exchange.name, vhost)
         exchange.delayed = delayed
@@ -53,8 +59,21 @@ def deduplicating_part(exchange: Exchange | None) -> DeduplicatingExchange | Non
     return exchange if isinstance(exchange, DeduplicatingExchange) else None
 
 
+def _recording_part(exchange: Exchange) -> RecentHistoryExchange | None:
+    """The recent history exchange that an exchange is, or that a delayed one has inside."""
+    if isinstance(exchange, DelayedExchange):
+        exchange = exchange.inner
+    return exchange if isinstance(exchange, RecentHistoryExchange) else None
+
+
 def detach(vhost: VirtualHost, exchange: Exchange) -> None:
-    """Delete the delayed store of an exchange that was removed, if it has one."""
+    """Take from an exchange that was removed what `attach` gave it."""
+    part = deduplicating_part(exchange)
+    if part is not None:
+        part.window.delete()
+    recording = _recording_part(exchange)
+    if recording is not None:
+        recording.history.delete()
     delayed = vhost.delayed_stores.pop(exchange.name, None)
     if delayed is not None:
         delayed.delete()

@@ -112,10 +112,11 @@ def _bind(
 ) -> bool:
     if source.bind(destination, routing_key, arguments):
         try:
-            vhost.memory.admit("a binding", arguments)
+            vhost.memory.admit("a binding")
         except AmqpError:
             source.unbind(destination, routing_key, arguments)
             raise
+        vhost.memory.added(arguments)
         _changed(vhost, Binding(source, destination, routing_key, arguments), bound)
         recent = source.recent()
         if recent:

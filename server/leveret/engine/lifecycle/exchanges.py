@@ -87,8 +87,9 @@ def declare_exchange(
         if alternate:
             rights.check_exchange(READ, name)
             rights.check_exchange(WRITE, alternate)
-        vhost.memory.admit(the_exchange(vhost, name), declared.arguments)
+        vhost.memory.admit(the_exchange(vhost, name))
         exchange = create(declared, vhost.name)
+        vhost.memory.added(declared.arguments)
         vhost.exchanges[name] = exchange
         vhost.router.invalidate()
         if exchange.durable and vhost.definition_log is not None:

@@ -75,7 +75,7 @@ def declare_queue(
     if current is None:
         _check_limit(vhost, name)
         _check_dead_letter_exchange(rights, name, arguments)
-        vhost.memory.admit(what, arguments)
+        vhost.memory.admit(what)
         check_queue_arguments(what, arguments)
         if is_quorum(arguments):
             _check_quorum(what, arguments, durable, auto_delete, owner)
@@ -231,6 +231,7 @@ def _create(
         arguments=arguments,
         host=vhost,
     )
+    vhost.memory.added(arguments)
     queue.declared_by = declared_by
     apply_policies(vhost, queue)
     set_expiry(vhost, queue)

@@ -9,7 +9,7 @@ Deliberately elsewhere: what a change is allowed to be (`access/`, `lifecycle/`)
 it (the audit log of the interfaces).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, TypeVar, cast
 
 from leveret.engine.metadata.entities import ENTITY_KINDS, Entity, EntityDeleted, Key, kind_of
@@ -65,9 +65,17 @@ class Metadata:
         """All entities of a kind by their keys."""
         return cast("Mapping[Key, E]", self._entities[kind])
 
-    def records(self) -> list[Record]:
-        """Records that restore all entities, for a checkpoint."""
-        return [entity for entities in self._entities.values() for entity in entities.values()]
+    def records(self) -> Iterator[Record]:
+        """Records that restore all entities, for a checkpoint.
+
+        Entities may change while they are iterated over, if the record of each change is put
+        between those that came before and those that follow.
+        """
+        for entities in self._entities.values():
+            for key in list(entities):
+                entity = entities.get(key)
+                if entity is not None:
+                    yield entity
 
     # --- changing -----------------------------------------------------------------------------
 
@@ -104,11 +112,15 @@ class Metadata:
         copied._entities = {kind: dict(entities) for kind, entities in self._entities.items()}
         return copied
 
-    def adopt(self, restored: "Metadata") -> None:
-        """Have what was restored instead of everything there is, if anything was restored."""
+    def adopt(self, restored: "Metadata") -> bool:
+        """Have what was restored instead of everything there is, if anything was restored.
+
+        :returns: whether anything was.
+        """
         if restored.version:
             self._entities = restored._entities
             self.version = restored.version
+        return restored.version != 0
 
     def _change(self, record: Record, kind: type[Entity], key: Key, after: Entity | None) -> None:
         entities = self._entities[kind]

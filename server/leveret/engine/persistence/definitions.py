@@ -277,4 +277,5 @@ def _decode_version_2(data: bytes) -> Record:
 _DECODERS: Final[dict[int, Callable[[bytes], Record]]] = {
     1: _decode_version_1,
     2: _decode_version_2,
+    3: _decode_version_2,
 }

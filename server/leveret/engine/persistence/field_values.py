@@ -10,6 +10,7 @@ from typing import Any, Final
 from msgspec import ValidationError
 from msgspec.msgpack import Ext
 
+from leveret.engine.values.text import octets_of_text, text_of
 from leveret_storage.errors import UnknownFormat, not_known
 
 _DECIMAL: Final = 1
@@ -28,7 +29,7 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, bytearray):
         return Ext(_BYTE_ARRAY, bytes(value))
     if isinstance(value, str) and not _is_utf8(value):
-        return Ext(_TEXT, value.encode("utf-8", "surrogateescape"))
+        return Ext(_TEXT, octets_of_text(value))
     return value
 
 
@@ -49,7 +50,7 @@ def from_extension(code: int, data: memoryview) -> Any:
     if code == _BYTE_ARRAY:
         return bytearray(data)
     if code == _TEXT:
-        return bytes(data).decode("utf-8", "surrogateescape")
+        return text_of(bytes(data))
     raise UnknownFormat(not_known(f"a definition with an extension of type {code}"))
 
 

@@ -16,8 +16,8 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from leveret.engine.queues.dropped_messages import DroppedMessages
 from leveret.engine.queues.message_memory import MemoryHolder
+from leveret.engine.queues.purge import DroppedMessages
 from leveret.engine.values.message import Message
 from leveret_storage.recovery.recovered_queue import RecoveredQueue
 from leveret_storage.segments.queue_journal import QueueJournal

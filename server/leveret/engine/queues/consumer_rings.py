@@ -9,7 +9,12 @@ thousands. A consumer is in one ring at most.
 from heapq import heapify, heappop, heappush
 from typing import Final
 
+from mypy_extensions import i64
+
 from leveret.engine.queues.consumer import Consumer
+
+ASKED_AT_ONCE: Final = 256
+"""Consumers that are asked in a row whether they accept a message, in some 20 us."""
 
 STALE_PRIORITIES_MAX: Final = 64
 """Priorities without a ring that are kept, whatever their share, until they are the highest."""
@@ -25,12 +30,15 @@ class ConsumerRings:
         """Every ring but the highest; None before there was one."""
 
     def next(self) -> Consumer | None:
-        """The consumer that gets the next message; None if no consumer accepts one.
+        """The consumer that gets the next message; None if no consumer accepts one, or none of the
+        next ASKED_AT_ONCE: then `first` is the one to ask next.
 
         A consumer that accepts none is suspended: it leaves its ring until it is added again.
         """
         consumer = self.first
-        while consumer is not None:
+        asked: i64 = 0
+        while consumer is not None and asked < ASKED_AT_ONCE:
+            asked += 1
             if consumer.can_accept():
                 if consumer.following is not consumer:
                     self.first = consumer.following

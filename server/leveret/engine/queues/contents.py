@@ -17,9 +17,9 @@ from leveret.engine.queues.dead_letter import (
     DeadLetter,
     DropSource,
 )
-from leveret.engine.queues.dropped_messages import Purge
 from leveret.engine.queues.fifo_backlog import FifoBacklog
 from leveret.engine.queues.priority_backlog import PriorityBacklog
+from leveret.engine.queues.purge import Purge
 from leveret.engine.queues.queue_host import QueueHost
 from leveret.engine.queues.redelivery import Redeliveries
 from leveret.engine.queues.released import ReleasedMessage

@@ -66,6 +66,9 @@ class DelayedStore(Sink):
         """A heap of those that are being flushed."""
         self._sorted_run: SortedRun | None = None
         """The sorted run that they are flushed to, once it has begun."""
+        self._released: _Released | None = None
+        """The message that is being released, if that takes longer than a time slice. It is in the
+        journal until then."""
         self._memtables_count: i64 = 0
         """Messages in all memtables."""
         self._timer = _DelayTimer(self)
@@ -74,7 +77,8 @@ class DelayedStore(Sink):
 
     def message_count(self) -> i64:
         """Messages that are not due yet, or not released yet."""
-        return self._memtables_count + self.sorted_runs.count
+        being_released = 0 if self._released is None else 1
+        return self._memtables_count + self.sorted_runs.count + being_released
 
     def attach_store(self, store: Store, journal: QueueJournal | None) -> None:
         """Flush to a store, and, with a journal, persist persistent messages."""
@@ -134,6 +138,7 @@ class DelayedStore(Sink):
         self._memtable = []
         self._immutable_memtables = []
         self._flushing = []
+        self._released = None
         self._memtables_count = 0
         self.sorted_runs.clear()
         self.host.timers.stop(self._timer)
@@ -193,13 +198,13 @@ class DelayedStore(Sink):
         self.sorted_runs.read_ahead(now)
         time_slice = self.host.time_slice
         is_over = False
-        while not is_over and self._release_next(now):
+        while not is_over and self._release_next(now, time_slice):
             is_over = time_slice.is_over_now()
         if store is not None and self._has_enough_memtables() and not self._flushing:
             self._flushing, self._immutable_memtables = self._immutable_memtables, []
         if self._flushing:
             self._flush(time_slice)
-        if is_over or self._flushing:
+        if is_over or self._flushing or self._released is not None:
             return False
         next_ring = self._next_ring(now)
         if next_ring != 0:
@@ -225,11 +230,28 @@ class DelayedStore(Sink):
             due = self._flushing[0][0]
         return due
 
-    def _release_next(self, now: i64) -> bool:
-        """Release the next message, if it is due.
+    def _release_next(self, now: i64, time_slice: TimeSlice) -> bool:
+        """Release the next message, if it is due, as far as it comes in the time slice.
 
-        :returns: whether it was.
+        :returns: whether there was one.
         """
+        released = self._released
+        self._released = None
+        if released is None:
+            released = self._pop_due(now)
+            if released is None:
+                return False
+        if not released.work.run(time_slice):
+            self._released = released
+            return True
+        journal = released.journal
+        if journal is not None:
+            # In the batch that has it in its queues.
+            journal.settle(released.position)
+        return True
+
+    def _pop_due(self, now: i64) -> "_Released | None":
+        """Take out the next message, if it is due."""
         due = self._memtables_due()
         sorted_runs = self.sorted_runs
         if sorted_runs.count != 0:
@@ -237,19 +259,14 @@ class DelayedStore(Sink):
             if sorted_runs.due <= now and (due == 0 or sorted_runs.due <= due):
                 if not available:
                     # Its block is being read. What is due later comes after it.
-                    return False
+                    return None
                 position, message = sorted_runs.pop()
-                if sorted_runs.journal is not None:
-                    sorted_runs.journal.settle(position)
-                self.host.release(self.exchange, message)
-                return True
+                work = self.host.release(self.exchange, message)
+                return _Released(sorted_runs.journal, position, work)
         if due == 0 or due > now:
-            return False
+            return None
         _, memtable_position, message = self._pop_from_memtables(due)
-        if self.journal is not None:
-            self.journal.settle(memtable_position)
-        self.host.release(self.exchange, message)
-        return True
+        return _Released(self.journal, memtable_position, self.host.release(self.exchange, message))
 
     def _pop_from_memtables(self, due: i64) -> Entry:
         """Remove and return the next entry of all memtables.
@@ -331,6 +348,15 @@ def _pop(memtables: list[Memtable]) -> Entry:
     else:
         heappop(memtables)
     return entry
+
+
+class _Released:
+    """A message that is due, where it was, and the work of routing it."""
+
+    def __init__(self, journal: QueueJournal | None, position: i64, work: Work) -> None:
+        self.journal = journal
+        self.position = position
+        self.work = work
 
 
 class _Release(Work):

@@ -2,7 +2,7 @@
 
 Appending and popping are list operations at the list's end, which cost nothing else. The tail is a
 list that grows at its end; the head is a reversed list, popped from its end; between them are
-chunks (`chunks.py`). Requeued messages precede all that were never popped: a heap by position.
+chunks (`chunks.py`). Requeued messages precede all that were never popped (`requeued.py`).
 
 The memory that this takes is charged in steps (`message_memory.py`): the tail may cost so much, and
 charges more when it is full. When memory is needed, the head and the tail become chunks, which are
@@ -10,14 +10,12 @@ written, dropped, and read again when the next message is asked for.
 """
 
 from collections.abc import Callable
-from heapq import heappop, heappush
 from typing import Final
 
 from mypy_extensions import i64
 
 from leveret.engine.queues.backlog import NEVER_NOTED, Backlog
 from leveret.engine.queues.chunks import UNKNOWN, Chunks, cost_of
-from leveret.engine.queues.dropped_messages import DroppedMessages
 from leveret.engine.queues.message_memory import (
     CHUNK_COST_MAX,
     DISK_BUSY,
@@ -26,12 +24,9 @@ from leveret.engine.queues.message_memory import (
     MessageMemory,
     message_cost,
 )
-from leveret.engine.queues.released import (
-    ReleasedMessage,
-    ReleasedRuns,
-    body_size,
-    first_in_memory,
-)
+from leveret.engine.queues.purge import DroppedMessages
+from leveret.engine.queues.released import ReleasedRuns, body_size
+from leveret.engine.queues.requeued import RequeuedMessages
 from leveret.engine.values.message import Message
 from leveret.engine.values.settings import NONE
 from leveret.engine.values.work import WorkQueue
@@ -45,9 +40,6 @@ FREE_COST: Final = 2048
 
 STEP_FACTOR: Final = 4
 """How many times more a tail may take after each charge, up to a chunk."""
-
-REQUEUED_STEP: Final = 64 * 1024
-"""Bytes of memory of requeued messages that are charged at once."""
 
 RELEASED_COST_MIN: Final = 4096
 """Bytes of memory from which on the messages of a backlog are written to disk to release it. What
@@ -68,7 +60,6 @@ def _ignore(added_bytes: int) -> None:
 
 
 NO_MESSAGES: Final[list[Message]] = []
-NO_REQUEUED: Final[list[tuple[int, Message]]] = []
 NO_CHUNKS: Final = Chunks(_ignore, MessageMemory(WorkQueue()))
 """What a backlog has before it has any of its own. They are never changed: most queues of a broker
 with many are empty, and these would be most of their memory."""
@@ -97,10 +88,8 @@ class FifoBacklog(Backlog):
         messages and octets that cost half of it each."""
         self._allow_tail(FREE_COST)
         self._ttl: i64 = NONE
-        self._requeued = NO_REQUEUED
-        """A heap by position."""
-        self._requeued_cost: i64 = 0
-        """Bytes of memory of the requeued messages that are not on disk only."""
+        self._requeued: RequeuedMessages | None = None
+        """None if there is none."""
         self._released: ReleasedRuns | None = None
         """The runs that popped messages can be read from; None if there was none."""
         self._head = NO_MESSAGES
@@ -148,22 +137,18 @@ class FifoBacklog(Backlog):
         return position
 
     def requeue(self, message: Message, position: i64) -> None:
-        if self._requeued is NO_REQUEUED:
-            self._requeued = []
-        heappush(self._requeued, (position, message))
+        requeued = self._requeued
+        if requeued is None:
+            requeued = RequeuedMessages(self._chunk_loaded)
+            self._requeued = requeued
         self.count += 1
         self.bytes += body_size(message, position)
-        if isinstance(message, ReleasedMessage):
-            message.requeued += 1
-            return
-        before = self._requeued_cost
-        self._requeued_cost = before + message_cost(len(message.body) + len(message.header), 1)
-        if self._requeued_cost // REQUEUED_STEP != before // REQUEUED_STEP:
+        if requeued.add(message, position):
             self._charge()
 
     def available(self) -> bool:
-        if self._requeued:
-            return self._is_requeued_loaded()
+        if self._requeued is not None:
+            return self._requeued.next_message(self.store) is not None
         if self._head:
             return True
         if not self._chunks.is_empty():
@@ -174,8 +159,8 @@ class FifoBacklog(Backlog):
         return len(self._tail) != 0
 
     def pop(self) -> Message:
-        if self._requeued:
-            message = self._pop_requeued()
+        if self._requeued is not None:
+            message = self._pop_requeued(self._requeued)
             self.redelivered = True
         else:
             if not self._head:
@@ -218,8 +203,9 @@ class FifoBacklog(Backlog):
         self._ttl = ttl
 
     def next_expiry(self, now: i64) -> i64:
-        if self._requeued:
-            return self._expiry_of_requeued()
+        if self._requeued is not None:
+            message = self._requeued.next_message(self.store)
+            return 0 if message is None else self._expiry_of(message)
         if not self._head:
             if not self._chunks.is_empty() and not self._chunks.is_next_loaded():
                 return self._expiry_on_disk(now)
@@ -232,7 +218,8 @@ class FifoBacklog(Backlog):
         return self.pop()
 
     def head_position(self) -> i64:
-        return self._requeued[0][0] if self._requeued else self._first_position()
+        requeued = self._requeued
+        return self._first_position() if requeued is None else requeued.first_position()
 
     def settle(self, position: i64) -> None:
         journal = self.journal
@@ -258,12 +245,13 @@ class FifoBacklog(Backlog):
     def _drop_all(self) -> list[DroppedMessages]:
         """Drop every message, and settle none in the store."""
         dropped: list[DroppedMessages] = []
-        if self._requeued is not NO_REQUEUED or self._chunks is not NO_CHUNKS:
-            dropped.append(DroppedMessages(self._requeued, self._chunks.take_all()))
+        requeued = self._requeued
+        if requeued is not None or self._chunks is not NO_CHUNKS:
+            popped = [] if requeued is None else requeued.take_all()
+            dropped.append(DroppedMessages(popped, self._chunks.take_all()))
         self.count = 0
         self.bytes = 0
-        self._requeued = NO_REQUEUED
-        self._requeued_cost = 0
+        self._requeued = None
         self._head = NO_MESSAGES
         self._head_run = None
         self._chunks = NO_CHUNKS
@@ -291,10 +279,8 @@ class FifoBacklog(Backlog):
         self.recount()
 
     def load_blocking(self) -> None:
-        if self._requeued:
-            message = self._requeued[0][1]
-            if isinstance(message, ReleasedMessage) and self.store is not None:
-                message.load_blocking(self.store)
+        if self._requeued is not None:
+            self._requeued.load_blocking(self.store)
             return
         if self._head or self._chunks.is_empty():
             return
@@ -316,7 +302,7 @@ class FifoBacklog(Backlog):
             self._head_cost = 0
         if self._released is not None:
             self._released.prune()
-        cost += self._head_cost + self._chunks.cost + self._requeued_cost
+        cost += self._head_cost + self._chunks.cost + self._requeued_cost()
         self._memory.charge(self, cost if cost > FREE_COST else 0)
 
     def release(self, idle: bool) -> int:
@@ -330,9 +316,12 @@ class FifoBacklog(Backlog):
             self.journal = store.add_queue(False)
         if idle:
             self._make_chunks()
-        more = self._release_requeued() or self._chunks.release(
-            store, self.journal, 0 if idle else 1
-        )
+        requeued = self._requeued
+        more = False
+        if requeued is not None and requeued.cost >= RELEASED_COST_MIN:
+            more = requeued.release(self.release_popped)
+        if not more:
+            more = self._chunks.release(store, self.journal, 0 if idle else 1)
         self.recount()
         return MORE_TO_RELEASE if more else RELEASED
 
@@ -346,60 +335,20 @@ class FifoBacklog(Backlog):
             self._released = ReleasedRuns()
         return self._released.release(store, self.journal, popped)
 
-    def _release_requeued(self) -> bool:
-        """Have some requeued messages on disk only; whether there may be more."""
-        if self._requeued_cost < RELEASED_COST_MIN:
-            return False
-        self._requeued.sort()
-        start, selected = first_in_memory(self._requeued)
-        retained = self.release_popped(selected)
-        released = 0
-        for offset, (position, message) in enumerate(selected):
-            replacement = retained[offset]
-            if isinstance(replacement, ReleasedMessage):
-                self._requeued[start + offset] = (position, replacement)
-                replacement.requeued += 1
-                self._requeued_cost -= message_cost(len(message.body) + len(message.header), 1)
-                released += 1
-        return released != 0
-
-    def _is_requeued_loaded(self) -> bool:
-        """Whether the first requeued message is in memory; if not, it is read."""
-        message = self._requeued[0][1]
-        if not isinstance(message, ReleasedMessage) or message.is_loaded():
-            return True
-        store = self.store
-        if store is not None and not message.loading:
-            message.loading = True
-            store.read_run(message.run, _ReleasedRead(self, message).done)
-        return False
-
-    def _expiry_of_requeued(self) -> i64:
-        """As `next_expiry`, for the first requeued message."""
-        position, message = self._requeued[0]
-        if not isinstance(message, ReleasedMessage):
-            return self._expiry_of(message)
-        if not self._is_requeued_loaded():
-            return 0
-        return self._expiry_of(message.message_at(position))
-
-    def _pop_requeued(self) -> Message:
+    def _pop_requeued(self, requeued: RequeuedMessages) -> Message:
         """Pop the first requeued message.
 
         :raises IndexError: if it is not in memory.
         """
-        position, message = self._requeued[0]
-        if isinstance(message, ReleasedMessage):
-            found = message.message_at(position)
-            message.requeued -= 1
-            if message.requeued == 0:
-                message.messages = None
-        else:
-            found = message
-            self._requeued_cost -= message_cost(len(message.body) + len(message.header), 1)
-        heappop(self._requeued)
+        position, message = requeued.pop()
         self.popped_position = position
-        return found
+        if requeued.is_empty():
+            self._requeued = None
+        return message
+
+    def _requeued_cost(self) -> i64:
+        """Bytes of memory of the requeued messages that are not on disk only."""
+        return 0 if self._requeued is None else self._requeued.cost
 
     def _make_chunks(self) -> None:
         """Make chunks of the head and the tail: one of both, if nothing is between them."""
@@ -446,7 +395,7 @@ class FifoBacklog(Backlog):
         self._charge()
 
     def _charge(self) -> None:
-        cost = self._tail_cost + self._head_cost + self._chunks.cost + self._requeued_cost
+        cost = self._tail_cost + self._head_cost + self._chunks.cost + self._requeued_cost()
         self._memory.charge(self, cost)
 
     def _first_position(self) -> i64:
@@ -528,17 +477,3 @@ class FifoBacklog(Backlog):
         self.bytes += added_bytes
         self._charge()
         self._loaded()
-
-
-class _ReleasedRead:
-    """A run of released messages that is being read, because one of them was requeued."""
-
-    def __init__(self, backlog: FifoBacklog, released: ReleasedMessage) -> None:
-        self._backlog = backlog
-        self._released = released
-
-    def done(self, messages: list[Message]) -> None:
-        self._released.loading = False
-        if self._released.requeued != 0:
-            self._released.messages = messages
-            self._backlog._chunk_loaded(0)

@@ -21,11 +21,13 @@ measurement of the process (`net/memory_shortage.py`).
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from enum import IntEnum
 from typing import Final
 
 from mypy_extensions import i64
 
 from leveret.engine.queues.consumer import Consumer
+from leveret.engine.values.cache_share import CacheShare
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.work import Work, WorkQueue
 from leveret.errors import AmqpError, ReplyCode
@@ -35,6 +37,12 @@ SHARE_DIVISOR: Final = 4
 """The share of backlogs is this part of the memory limit, here a quarter. The rest is for the
 process itself, for what is on its way to the disk and to clients, and for unacknowledged
 messages."""
+
+HISTORIES_DIVISOR: Final = 8
+"""The share of the histories of exchanges is this part of the memory limit."""
+
+WINDOWS_DIVISOR: Final = 8
+"""The share of the windows of deduplication is this part of the memory limit."""
 
 CHUNK_COST_MAX: Final = 512 * 1024
 CHUNK_COST_MIN: Final = 32 * 1024
@@ -52,7 +60,12 @@ CHUNKS_AHEAD: Final = 2
 """Chunks that are read from disk before they are needed."""
 
 DECLARED_BYTES: Final = 4096
-"""Bytes that a queue, an exchange or a binding counts for, beside its arguments."""
+"""Bytes that a queue, an exchange, a binding, a consumer or a channel counts for, beside its
+arguments."""
+
+VALUE_BYTES: Final = 200
+"""Bytes that a value of its arguments takes beside its octets: its objects, and those of its
+name."""
 
 SHORTAGE_PREFETCH: Final = 16
 """Unacknowledged deliveries up to which a consumer without a prefetch gets messages while memory is
@@ -70,6 +83,17 @@ MORE_TO_RELEASE: Final = 1
 DISK_BUSY: Final = 2
 """What a call of `release` leads to: there is no more to release; there is; or the disk takes no
 more at the moment."""
+
+
+class MemoryLevel(IntEnum):
+    """How much memory the process takes, compared with its limit."""
+
+    ENOUGH = 0
+    NEAR_LIMIT = 1
+    """What is not in use is released, however little it is."""
+    ABOVE_LIMIT = 2
+    EXHAUSTED = 3
+    """So far above the limit that nothing new is made."""
 
 
 def _ignore(count: int) -> None:
@@ -121,15 +145,19 @@ class MessageMemory:
         chunks that are read ahead."""
         self.short = False
         """Whether the memory of the process is above the limit."""
-        self.exhausted = False
-        """Whether it is so far above that no queue, exchange or binding is made."""
         self.waiting: dict[Consumer, None] = {}
         """Suspended consumers that wait until it is not."""
         self.received: Callable[[int], None] = _ignore
         """Told of bytes that came into memory from disk, so that a burst of them is measured as one
         that clients send is."""
+        self.histories = CacheShare()
+        """What the histories of exchanges may take."""
+        self.windows = CacheShare()
+        """What the windows of deduplication may take."""
+        self._exhausted = False
+        """Whether it is so far above that nothing more is declared, bound or opened."""
         self._declared_bytes = 0
-        """About the bytes of all that clients have declared and bound since the start."""
+        """About the bytes of all that clients have declared, bound and opened since the start."""
         self._work = work
         self._share: i64 = UNLIMITED
         self._holders: OrderedDict[MemoryHolder, None] = OrderedDict()
@@ -151,6 +179,8 @@ class MessageMemory:
         """Set the share, for a limit of the process."""
         self._share = memory_limit_bytes // SHARE_DIVISOR
         self._sweep_from = self._share
+        self.histories.limit = memory_limit_bytes // HISTORIES_DIVISOR
+        self.windows.limit = memory_limit_bytes // WINDOWS_DIVISOR
         self._adapt()
 
     def charge(self, holder: MemoryHolder, cost: i64) -> None:
@@ -176,41 +206,43 @@ class MessageMemory:
         """Undo `add_delivering`; no error if it was not called."""
         self._delivering.pop(holder, None)
 
-    def admit(self, what: str, arguments: Mapping[str, object]) -> None:
-        """Admit a queue, an exchange or a binding that a client makes.
+    def admit(self, what: str) -> None:
+        """Admit what a client declares: a queue, an exchange, a binding, or a consumer.
 
         :param what: what it is, for the text of the error.
         :raises AmqpError: PRECONDITION_FAILED while memory is far above the limit, and what clients
             have made takes much of it.
         """
-        size = _declared_bytes(arguments)
-        self.received(size)
-        if self.exhausted and self._declared_bytes > self._share:
+        if self.refuses():
             raise AmqpError(
                 ReplyCode.PRECONDITION_FAILED, f"{what} is refused: the broker is low on memory"
             )
+
+    def refuses(self) -> bool:
+        """Whether memory is so far above the limit, and what clients have declared takes so much of
+        it, that no more is admitted."""
+        return self._exhausted and self._declared_bytes > self._share
+
+    def added(self, arguments: Mapping[str, object]) -> None:
+        """Count what a client has declared, bound or opened, with these arguments."""
+        size = _declared_bytes(arguments)
         self._declared_bytes += size
+        self.received(size)
 
     def removed(self, arguments: Mapping[str, object]) -> None:
-        """Count a queue, an exchange or a binding as removed."""
+        """Count as removed what was counted as added."""
         self._declared_bytes = max(self._declared_bytes - _declared_bytes(arguments), 0)
 
-    def check(self, near: bool, short: bool, exhausted: bool = False) -> None:
-        """Compare the memory of the process with its limit. To be called twice a second, and when
-        much was received.
-
-        :param near: whether the process gets near its limit, so that what is not in use is
-            released, however little it is.
-        :param short: whether it is above the limit.
-        :param exhausted: whether it is so far above that nothing new is made.
-        """
-        self.short = short
-        self.exhausted = exhausted
-        if not short and self.waiting:
+    def check(self, level: MemoryLevel) -> None:
+        """Do what the memory of the process asks for. To be called twice a second, and when much
+        was received."""
+        self.short = level >= MemoryLevel.ABOVE_LIMIT
+        self._exhausted = level == MemoryLevel.EXHAUSTED
+        if not self.short and self.waiting:
             waiting = self.waiting
             self.waiting = {}
             self._work.add(_Resumption(list(waiting)))
-        if near:
+        if level != MemoryLevel.ENOUGH:
             self._begin_sweep(0)
             if self._delivering_to_visit == 0:
                 self._delivering_to_visit = len(self._delivering)
@@ -306,7 +338,22 @@ class MessageMemory:
 
 def _declared_bytes(arguments: Mapping[str, object]) -> int:
     """About the bytes of memory of what a client makes with these arguments, rather more."""
-    return DECLARED_BYTES + (len(repr(arguments)) if arguments else 0)
+    if not arguments:
+        return DECLARED_BYTES
+    return DECLARED_BYTES + len(repr(arguments)) + _values_in(arguments) * VALUE_BYTES
+
+
+def _values_in(value: object) -> int:
+    """Number of values in a field value, nested ones included. The recursion is bounded by
+    `limits.TABLE_DEPTH_MAX`."""
+    count = 1
+    if isinstance(value, dict):
+        for item in value.values():
+            count += _values_in(item)
+    elif isinstance(value, list):
+        for item in value:
+            count += _values_in(item)
+    return count
 
 
 class _Resumption(Work):

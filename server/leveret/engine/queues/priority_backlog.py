@@ -14,9 +14,9 @@ from typing import Final
 from mypy_extensions import i64
 
 from leveret.engine.queues.backlog import Backlog
-from leveret.engine.queues.dropped_messages import DroppedMessages
 from leveret.engine.queues.fifo_backlog import FifoBacklog
 from leveret.engine.queues.message_memory import MessageMemory
+from leveret.engine.queues.purge import DroppedMessages
 from leveret.engine.queues.released import body_size
 from leveret.engine.values import properties
 from leveret.engine.values.message import Message

@@ -4,7 +4,7 @@ Rules:
 - A message's position says where it is in the order of delivery. A message that is requeued
   (rejected, or unacknowledged when its channel closed) returns to its position.
 - While a consumer is ready the backlog is empty, so a message that is published then is delivered
-  at once.
+  at once; but for slices in which very many consumers are asked, of which none accepts one.
 - In a durable queue every position that is settled is noted in the queue's journal.
 - A queue needs checks if it has a limit, priorities, deduplication or delivery counts, or if a
   message in it expires. All other queues, by far the most, test one flag for it.
@@ -22,8 +22,8 @@ from leveret.engine.queues.consumer import Consumer
 from leveret.engine.queues.consumer_set import ConsumerSet
 from leveret.engine.queues.contents import QueueContents
 from leveret.engine.queues.dead_letter import REJECTED, has_died_in
-from leveret.engine.queues.dropped_messages import Purge
 from leveret.engine.queues.limit_enforcer import LimitEnforcer
+from leveret.engine.queues.purge import Purge
 from leveret.engine.queues.queue_expiry import QueueExpiry
 from leveret.engine.queues.queue_host import NULL_HOST, QueueHost
 from leveret.engine.queues.redelivery import Redeliveries
@@ -194,19 +194,17 @@ class Queue(Sink):
 
     def delete(self) -> None:
         """Drop all messages, and cancel all consumers, many of them in later slices."""
-        purge = self._contents.delete()
-        if not purge.run(self._time_slice):
-            self.host.work.add(purge)
+        self.host.begin(self._contents.delete())
         self.journal = None
         self.host.timers.stop(self._timer)
         if self.expiry is not None:
             self.expiry.stop()
             self.expiry = None
         self.deleted = True
+        if self.deduplication_window is not None:
+            self.deduplication_window.delete()
         if self._consumer_set.count != 0:
-            cancellation = self._consumer_set.cancel_all()
-            if not cancellation.run(self._time_slice):
-                self.host.work.add(cancellation)
+            self.host.begin(self._consumer_set.cancel_all())
 
     # --- consumers ----------------------------------------------------------------------------
 
@@ -270,6 +268,7 @@ class Queue(Sink):
                 if message.persistent and self.journal is not None:
                     outcome |= self._persist_at(position, targets)
                 return outcome
+            self._ask_further()
         backlog.append(message)
         if message.persistent:
             journal = self.journal
@@ -314,6 +313,7 @@ class Queue(Sink):
                 if message.persistent:
                     outcome |= self._persist_at(position, targets)
                 return outcome
+            self._ask_further()
         position = backlog.append(message)
         if not self._limits.enforce():
             self._go_on_later()
@@ -359,9 +359,11 @@ class Queue(Sink):
 
     def _new_window(self) -> DeduplicationWindow:
         settings = self.settings
-        return DeduplicationWindow(
+        window = DeduplicationWindow(
             settings.cache_size, settings.cache_ttl, settings.deduplication_header
         )
+        window.attach(self.host.memory.windows)
+        return window
 
     def _note_key(self, window: DeduplicationWindow, key: bytes, message: Message) -> None:
         """Have the next message with this key be a duplicate, after a restart too if persistent."""
@@ -391,6 +393,12 @@ class Queue(Sink):
         """Whether so many dead letters wait that it should drop no message."""
         return self._contents.dead_letters and self.host.has_too_many_dead_letters()
 
+    def _ask_further(self) -> None:
+        """No consumer that was asked accepts the message that waits: ask the others in later
+        slices."""
+        if self._ready.first is not None:
+            self._go_on_later()
+
     def _go_on_later(self) -> None:
         if not self._goes_on_later:
             self._goes_on_later = True
@@ -411,7 +419,7 @@ class Queue(Sink):
         while ready.first is not None and backlog.available():
             consumer = ready.next()
             if consumer is None:
-                return True
+                return ready.first is None
             message = backlog.pop()
             consumer.deliver(message, backlog.popped_position, backlog.redelivered)
             if time_slice.is_over():
@@ -430,7 +438,7 @@ class Queue(Sink):
                 return True
             consumer = ready.next()
             if consumer is None:
-                return True
+                return ready.first is None
             message, position, redelivered = self._contents.pop()
             consumer.deliver(message, position, redelivered)
             if time_slice.is_over():
@@ -519,8 +527,7 @@ class Queue(Sink):
             not done yet. It is done without help; whoever waits for it may run it, too.
         """
         purge = self._contents.purge()
-        if not purge.run(self._time_slice):
-            self.host.work.add(purge)
+        self.host.begin(purge)
         return purge
 
 

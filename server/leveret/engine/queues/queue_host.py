@@ -56,10 +56,10 @@ class QueueHost(ABC):
         """Whether every return of a message counts towards its delivery limit, rather than only
         failures."""
         self.delayed_limits = DelayedStoreLimits()
-        self._looks: i64 = 0
         self.publishes_again = False
         """Whether the message that is being published is a dead letter or was delayed, so that it
         may have been in any queue before."""
+        self._looks: i64 = 0
 
     def next_look(self) -> i64:
         """When the next queue that a start restored looks whether its first message has expired, in
@@ -69,6 +69,12 @@ class QueueHost(ABC):
         """
         self._looks += 1
         return max(self.clock.now, 1) + self._looks // LOOKS_AT_ONCE * LOOK_INTERVAL_MS
+
+    def begin(self, work: Work) -> None:
+        """Run a piece of work as far as it comes in this time slice; the rest goes on in later
+        slices, and no connection waits for it."""
+        if not work.run(self.time_slice):
+            self.work.add(work)
 
     @abstractmethod
     def add_dead_letter(self, dead_letter: DeadLetter) -> None:
@@ -104,12 +110,23 @@ class QueueHost(ABC):
         """Persist how often a persistent message of a durable queue was requeued."""
 
     @abstractmethod
-    def release(self, exchange: str, message: Message) -> None:
-        """Route a message whose delay is over, with the bindings of its exchange as they are."""
+    def release(self, exchange: str, message: Message) -> Work:
+        """The work of routing a message whose delay is over, with the bindings of its exchange as
+        they are. If it is persistent, the last slice of that publishes it, and no earlier one."""
 
     @abstractmethod
     def persist_sorted_run(self, exchange: str, first: int) -> None:
         """Persist that a sorted run of a durable delayed exchange begins at a position."""
+
+
+class _Nothing(Work):
+    """No work."""
+
+    def run(self, time_slice: TimeSlice) -> bool:
+        return True
+
+
+NOTHING_TO_DO: Final = _Nothing()
 
 
 class NullHost(QueueHost):
@@ -136,8 +153,8 @@ class NullHost(QueueHost):
     def persist_delivery_counts(self, queue: str, position: int, counts: DeliveryCounts) -> None:
         pass
 
-    def release(self, exchange: str, message: Message) -> None:
-        pass
+    def release(self, exchange: str, message: Message) -> Work:
+        return NOTHING_TO_DO
 
     def persist_sorted_run(self, exchange: str, first: int) -> None:
         pass

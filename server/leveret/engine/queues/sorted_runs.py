@@ -285,8 +285,10 @@ class SortedRuns:
 
     def add_starts(self, starts: list[int]) -> None:
         """Note the positions at which runs begin, of those that a start found."""
+        known = {int(sorted_run.first) for sorted_run in self._sorted_runs}
         for start in starts:
-            self._sorted_runs.append(SortedRun(start))
+            if start not in known:
+                self._sorted_runs.append(SortedRun(start))
 
     def restore(self, store: Store, journal: QueueJournal, found: RecoveredQueue) -> None:
         """Restore the messages that a start found, once `add_starts` was called for all runs."""

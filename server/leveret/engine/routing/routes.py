@@ -17,7 +17,12 @@ from leveret.engine.values.text import octets_of_text, text_of
 from leveret.engine.values.time_slice import ENDLESS, TimeSlice
 from leveret.engine.values.work import Work, WorkQueue
 from leveret.errors import AmqpError, ReplyCode
-from leveret.limits import ROUTE_CACHE_ENTRIES_MAX, ROUTES_DROPPED_AT_ONCE
+from leveret.limits import (
+    ROUTE_CACHE_ENTRIES_MAX,
+    ROUTES_DROPPED_AT_ONCE,
+    WIDE_ROUTE_SINKS,
+    WIDE_ROUTES_SINKS_MAX,
+)
 
 DEFAULT_EXCHANGE: Final = ""
 
@@ -46,6 +51,62 @@ class Route:
         Such a route is not cached."""
 
 
+class RouteCache:
+    """Routes by what they are cached by. It is bounded in routes, and in the sinks of wide ones:
+    of a fanout to very many queues each routing key is a route with as many sinks."""
+
+    def __init__(self, work: WorkQueue) -> None:
+        """`work` drops caches that are large."""
+        self._work = work
+        self._routes: dict[bytes, Route] = {}
+        self._wide: dict[bytes, Route] = {}
+        self._wide_sinks: i64 = 0
+        """Sinks of the wide routes, together."""
+
+    def get(self, raw: bytes) -> Route | None:
+        """The route that is cached by `raw`."""
+        route = self._routes.get(raw)
+        if route is None and self._wide:
+            return self._wide.get(raw)
+        return route
+
+    def add(self, route: Route) -> None:
+        """Cache a route that is not cached; if there is no room for it, all of its kind are dropped
+        before."""
+        sinks = len(route.sinks)
+        if sinks >= WIDE_ROUTE_SINKS:
+            if self._wide_sinks + sinks > WIDE_ROUTES_SINKS_MAX:
+                self._drop_wide()
+            self._wide[route.raw] = route
+            self._wide_sinks += sinks
+            return
+        if len(self._routes) >= ROUTE_CACHE_ENTRIES_MAX:
+            self._drop_narrow()
+        self._routes[route.raw] = route
+
+    def pop(self, raw: bytes) -> Route | None:
+        """Remove the route that is cached by `raw`, of the default exchange: it is never wide."""
+        return self._routes.pop(raw, None)
+
+    def clear(self) -> None:
+        """Remove all routes."""
+        if self._routes:
+            self._drop_narrow()
+        if self._wide:
+            self._drop_wide()
+
+    def _drop_narrow(self) -> None:
+        if len(self._routes) > ROUTES_DROPPED_AT_ONCE:
+            self._work.add(_RoutesDropped(self._routes))
+        self._routes = {}
+
+    def _drop_wide(self) -> None:
+        if self._wide_sinks > ROUTES_DROPPED_AT_ONCE:
+            self._work.add(_RoutesDropped(self._wide))
+        self._wide = {}
+        self._wide_sinks = 0
+
+
 class Router:
     """The exchanges and queues of one virtual host by name, and where messages go.
 
@@ -56,7 +117,7 @@ class Router:
     def __init__(self, vhost: str, queues: Mapping[str, Sink], work: WorkQueue) -> None:
         """
         :param queues: those that the default exchange and bindings lead to, by name.
-        :param work: drops large caches that are out of date.
+        :param work: drops caches that are out of date.
         """
         self.generation: i64 = 1
         """Changes with everything that routing depends on."""
@@ -66,36 +127,26 @@ class Router:
         come and go with every client, so they are not in the cache of routes."""
         self._vhost = vhost
         self._queues = queues
-        self._work = work
-        self._routes: dict[bytes, Route] = {}
+        self._routes = RouteCache(work)
         self.misses: i64 = 0
         """How often `route` did not find a route in the cache, which may have taken long."""
-        self._broker_routes: dict[bytes, Route] = {}
+        self._broker_routes = RouteCache(work)
         """Routes of messages that the broker publishes, to internal exchanges too."""
 
     def invalidate(self) -> None:
         """Drop all cached routes: something that routing depends on has changed."""
         self.generation += 1
-        if self._routes:
-            self._drop(self._routes)
-            self._routes = {}
-        if self._broker_routes:
-            self._drop(self._broker_routes)
-            self._broker_routes = {}
-
-    def _drop(self, routes: dict[bytes, Route]) -> None:
-        """Drop a cache, which nothing else refers to."""
-        if len(routes) > ROUTES_DROPPED_AT_ONCE:
-            self._work.add(_RoutesDropped(routes))
+        self._routes.clear()
+        self._broker_routes.clear()
 
     def invalidate_queue(self, name: str) -> None:
         """Drop the cached routes that a queue of that name changes to which nothing is bound: those
         of the default exchange."""
         raw = short_strings(b"", octets_of_text(name))
-        route = self._routes.pop(raw, None)
+        route = self._routes.pop(raw)
         if route is not None:
             route.generation = 0
-        self._broker_routes.pop(raw, None)
+        self._broker_routes.pop(raw)
 
     def add_reply_sink(self, sink: Sink) -> None:
         """Add the route to a sink of replies, whose name was never used before."""
@@ -126,7 +177,7 @@ class Router:
         self._check_exchange(exchange)
         route = self._find_route(raw, exchange, routing_key, time_slice)
         if route.walk is None:
-            self._cache(route)
+            self._routes.add(route)
         return route
 
     def complete(self, route: Route) -> None:
@@ -139,19 +190,14 @@ class Router:
         if not walk.needs_message:
             route.sinks = list(walk.reached)
         if route.generation == self.generation:
-            self._cache(route)
+            self._routes.add(route)
 
-    def _cache(self, route: Route) -> None:
-        if len(self._routes) >= ROUTE_CACHE_ENTRIES_MAX:
-            self._drop(self._routes)
-            self._routes = {}
-        self._routes[route.raw] = route
-
-    def walk(self, exchange: str, routing_keys: list[str], message: Message) -> RouteWalk:
+    def walk(self, exchange: str, routing_keys: list[str], message: Message | None) -> RouteWalk:
         """The walk of one message from an exchange, which is to be run; its sinks depend on more
         than one key.
 
         :param routing_keys: the one it was published with, and those in CC and BCC.
+        :param message: None for all messages with one key.
         """
         walk = RouteWalk(self.exchanges, self._queues, exchange, routing_keys, message)
         if exchange == DEFAULT_EXCHANGE:
@@ -167,22 +213,31 @@ class Router:
         walk.run(ENDLESS)
         return list(walk.reached)
 
-    def sinks_of_broker(
-        self, exchange: bytes, routing_keys: list[bytes], message: Message
-    ) -> list[Sink]:
-        """The sinks of a message that the broker publishes: none if there is no such exchange."""
-        if len(routing_keys) == 1:
-            raw = short_strings(exchange, routing_keys[0])
-            route = self._broker_routes.get(raw)
-            if route is None:
-                route = self._find_route(raw, text_of(exchange), text_of(routing_keys[0]), ENDLESS)
-                if len(self._broker_routes) >= ROUTE_CACHE_ENTRIES_MAX:
-                    self._drop(self._broker_routes)
-                    self._broker_routes = {}
-                self._broker_routes[raw] = route
-            if not route.needs_message:
-                return route.sinks
-        return self.sinks_for(text_of(exchange), [text_of(key) for key in routing_keys], message)
+    def route_of_broker(self, exchange: bytes, routing_key: bytes) -> Route | None:
+        """The cached route of messages that the broker publishes; None if there is none, or their
+        sinks depend on the message."""
+        route = self._broker_routes.get(short_strings(exchange, routing_key))
+        return None if route is None or route.needs_message else route
+
+    def depends_on_message(self, exchange: bytes, routing_key: bytes) -> bool:
+        """Whether the sinks of messages that the broker publishes are known to depend on each."""
+        route = self._broker_routes.get(short_strings(exchange, routing_key))
+        return route is not None and route.needs_message
+
+    def cache_of_broker(
+        self, exchange: bytes, routing_key: bytes, walk: RouteWalk, generation: i64
+    ) -> None:
+        """Cache what a walk without a message has found.
+
+        :param generation: that in which the walk began.
+        """
+        raw = short_strings(exchange, routing_key)
+        if generation != self.generation or self._broker_routes.get(raw) is not None:
+            return
+        found = Route(raw, text_of(exchange), text_of(routing_key), [], walk.needs_message)
+        if not walk.needs_message:
+            found.sinks = list(walk.reached)
+        self._broker_routes.add(found)
 
     def sinks_behind(self, destination: Destination, message: Message) -> list[Sink]:
         """The sinks of a message that is given to the destination of a binding."""
@@ -242,6 +297,41 @@ class Router:
             elif reply is not None:
                 reached[reply.sinks[0]] = None
         return list(reached)
+
+
+class BrokerSinks(Work):
+    """Finds the sinks of a message that the broker publishes: none if there is no such exchange."""
+
+    def __init__(
+        self, router: Router, exchange: bytes, routing_keys: list[bytes], message: Message
+    ) -> None:
+        self._router = router
+        self._exchange = exchange
+        self._keys = routing_keys
+        self._message = message
+        self._generation = router.generation
+        texts = [text_of(key) for key in routing_keys]
+        of_all = len(routing_keys) == 1 and not router.depends_on_message(exchange, routing_keys[0])
+        self._walk = router.walk(text_of(exchange), texts, None if of_all else message)
+        self._of_all = of_all
+        """Whether the walk is that of all messages with this key, so that it is cached."""
+
+    def run(self, time_slice: TimeSlice) -> bool:
+        if not self._walk.run(time_slice):
+            return False
+        if not self._of_all:
+            return True
+        self._of_all = False
+        self._router.cache_of_broker(self._exchange, self._keys[0], self._walk, self._generation)
+        if not self._walk.needs_message:
+            return True
+        exchange, key = text_of(self._exchange), text_of(self._keys[0])
+        self._walk = self._router.walk(exchange, [key], self._message)
+        return self._walk.run(time_slice)
+
+    def sinks(self) -> list[Sink]:
+        """The sinks, once they are found. Those that were deleted meanwhile are left out."""
+        return [sink for sink in self._walk.reached if not sink.deleted]
 
 
 class _RoutesDropped(Work):

@@ -67,6 +67,9 @@ class RouteWalk(Work):
                 return False
             else:
                 self._end_exchange(exchange)
+            # Of a chain of exchanges that match little, each is a unit of work, too.
+            if self._to_visit and self._exchange is None and time_slice.is_over():
+                return False
 
     def _begin_exchange(self) -> bool:
         """Begin to visit the next exchange.

@@ -5,6 +5,8 @@ maximum number of keys, beyond which the oldest is dropped, and may have a time 
 expires (semantics of LavinMQ: Message Deduplication; the community plugin
 `rabbitmq-message-deduplication` has the same arguments). A key may be any single value. Integers
 are equal by value, however wide they were sent; other values of different types are never equal.
+All windows together take a share of the memory limit at most: beyond it, those that take more than
+an equal part of it drop their oldest keys.
 
 The keys of persistent messages are persisted, in the batch of the log that has the message.
 """
@@ -18,6 +20,7 @@ from mypy_extensions import i64
 from pamqp.common import FieldValue
 
 from leveret.engine.values import properties
+from leveret.engine.values.cache_share import Cache, CacheShare
 from leveret.engine.values.settings import NONE
 from leveret.engine.values.text import octets_of_text
 
@@ -35,17 +38,20 @@ KEYS_MAX: Final = 1_000_000
 KEY_OCTETS_MAX: Final = 64
 """Octets beyond which a key is remembered by its digest, so that windows stay small."""
 
+KEY_BYTES: Final = 200
+"""Approximate bytes that a key takes beside its octets: its objects, and its entry."""
+
 _MESSAGE_TTL: Final = b"x-cache-ttl"
-_INTEGERS: Final = b"bBsuIilL"
 _NO_KEYS: Final = b"VFA"
 """Type letters of values that are no key: void, tables and arrays."""
 
 
-class DeduplicationWindow:
+class DeduplicationWindow(Cache):
     """The keys of recent messages."""
 
     def __init__(self, size: i64 = NONE, ttl: i64 = NONE, header: str | None = None) -> None:
         """`ttl` is milliseconds. `NONE` means not set."""
+        super().__init__()
         self.duplicates: i64 = 0
         """Messages that were dropped as duplicates; counted by the owner."""
         self._size: i64 = KEYS_DEFAULT if size == NONE else size
@@ -54,13 +60,14 @@ class DeduplicationWindow:
         self._keys: OrderedDict[bytes, int] = OrderedDict()
         """Each key with its expiry, in milliseconds since the epoch; 0 is never. The oldest is
         first."""
+        self._share: CacheShare | None = None
 
     def key_of(self, header: bytes) -> bytes | None:
         """The key of a message with this content header; None if it has none."""
         value = properties.header_value(header, self._header)
         if value is None or value[0] in _NO_KEYS:
             return None
-        if value[0] in _INTEGERS:
+        if value[:1] in properties.INTEGERS:
             return b"I%d" % properties.integer_of(value)
         if len(value) > KEY_OCTETS_MAX:
             return blake2b(value, digest_size=32).digest()
@@ -78,7 +85,7 @@ class DeduplicationWindow:
         """
         ttl = self._ttl
         own = properties.header_value(header, _MESSAGE_TTL)
-        if own is not None and own[0] in _INTEGERS and properties.integer_of(own) > 0:
+        if own is not None and own[:1] in properties.INTEGERS and properties.integer_of(own) > 0:
             ttl = properties.integer_of(own)
         expires_at = 0 if ttl == NONE else now + ttl
         self.put(key, expires_at)
@@ -88,14 +95,41 @@ class DeduplicationWindow:
         """Add a key as the newest."""
         keys = self._keys
         # A key that has expired, and is seen again, is the newest.
-        keys.pop(key, None)
+        size: i64 = 0 if keys.pop(key, None) is not None else len(key) + KEY_BYTES
         keys[key] = int(expires_at)
         if len(keys) > self._size:
-            keys.popitem(last=False)
+            size -= self.drop_oldest()
+        if self._share is not None and size != 0:
+            self._share.add(self, size)
+
+    def attach(self, share: CacheShare) -> None:
+        """Charge what it takes to a share of the memory, from now on."""
+        self._share = share
+
+    def drop_oldest(self) -> i64:
+        if not self._keys:
+            return 0
+        return len(self._keys.popitem(last=False)[0]) + KEY_BYTES
+
+    def delete(self) -> None:
+        """Charge nothing any more."""
+        if self._share is not None:
+            self._share.remove(self)
+            self._share = None
 
     def entries(self) -> list[tuple[bytes, int]]:
         """All keys, the oldest first, and when each expires."""
         return list(self._keys.items())
+
+    def entries_after(self, key: bytes) -> list[tuple[bytes, int]]:
+        """The entries that are newer than that of a key; all of them if it has none."""
+        found: list[tuple[bytes, int]] = []
+        for newer in reversed(self._keys):
+            if newer == key:
+                break
+            found.append((newer, self._keys[newer]))
+        found.reverse()
+        return found
 
 
 def number(arguments: Mapping[str, FieldValue], name: str) -> int | None:

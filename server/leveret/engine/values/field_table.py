@@ -15,10 +15,10 @@ from typing import Final
 
 from librt.strings import read_i16_be, read_i32_be
 from mypy_extensions import i64
-from pamqp import decode
 from pamqp.common import FieldTable, FieldValue
 
 from leveret.engine.values import encoded_table
+from leveret.engine.values.table_decoding import decode_table
 from leveret.engine.values.text import octets_of_text
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "freeze",
     "freeze_table",
     "headers_of",
+    "time_number",
     "type_name",
 ]
 
@@ -63,11 +64,11 @@ def headers_of(header: bytes) -> Table:
     at = encoded_table.property_offset(header, start, flags, encoded_table.HEADERS)
     table = header[at : at + 4 + (i64(read_i32_be(header, at)) & 0xFFFFFFFF)]
     try:
-        return decode.field_table(table)[1]
+        return decode_table(table, 0)
     except (ValueError, OverflowError, OSError):
         softened = bytearray(table)
         encoded_table.soften_values(table, softened, 4, len(table), True)
-        return decode.field_table(bytes(softened))[1]
+        return decode_table(bytes(softened), 0)
 
 
 def freeze(value: FieldValue) -> Hashable:
@@ -97,6 +98,17 @@ def freeze(value: FieldValue) -> Hashable:
 def freeze_table(table: Table) -> Hashable:
     """Make a hashable key of a table; the order of its entries does not matter."""
     return frozenset([(name, freeze(value)) for name, value in table.items()])
+
+
+def time_number(time: datetime) -> int:
+    """The number that was sent for a time.
+
+    Clients send seconds (AMQP 0-9-1, section 4.2.5.4) or milliseconds. pamqp takes numbers from
+    2**32 on for milliseconds, so a time with a fraction of a second was one of those. Of a whole
+    second it does not say which it was; this is the number of seconds then.
+    """
+    seconds = time.timestamp()
+    return round(seconds * 1000) if time.microsecond else int(seconds)
 
 
 def type_name(value: FieldValue) -> str:
@@ -134,7 +146,7 @@ def describe(value: FieldValue) -> str:
     if value is None:
         return "undefined"
     if isinstance(value, datetime):
-        return str(int(value.timestamp()))
+        return str(time_number(value))
     if isinstance(value, dict):
         entries = [
             f"{{{describe(name)},{type_name(item)},{describe(item)}}}"

@@ -36,10 +36,10 @@ from leveret.protocol.channels.confirms import PublisherConfirms
 from leveret.protocol.channels.content import IncomingContent
 from leveret.protocol.channels.deliveries import Deliveries
 from leveret.protocol.channels.delivery import FAILED, Delivery
+from leveret.protocol.channels.long_settlement import LongSettlement
 from leveret.protocol.channels.published_properties import PropertyChecks
 from leveret.protocol.channels.session import Session
 from leveret.protocol.channels.settlement import Settlement
-from leveret.protocol.channels.settling import Settling
 from leveret.protocol.channels.transaction import Transaction
 from leveret.protocol.states import ChannelEvent, ChannelState, next_channel_state
 from leveret.protocol.wire import methods
@@ -85,8 +85,9 @@ class Channel:
         self._router = session.vhost.router
         self._publisher = session.vhost.publisher
         self._store = session.store
+        session.vhost.memory.added({})
         self._property_checks = PropertyChecks()
-        self._requeuing: Settling | None = None
+        self._requeuing: LongSettlement | None = None
         """Returns what is unacknowledged to its queues, once the channel is closed."""
         self._route = NO_ROUTE
         """The route of the last message, which mostly is that of the next."""
@@ -125,6 +126,8 @@ class Channel:
         if content.needs_check:
             reply_to = self.deliveries.reply_to
             checked = self._property_checks.check(content.header, self.session.user_id, reply_to)
+            if content.forget_large_header():
+                self._property_checks.forget()
             now = self._clock.now
             expires_at = now + checked.ttl if checked.ttl != NONE else 0
             message = Message(route.raw, checked.header, body, content.persistent, now, expires_at)
@@ -137,6 +140,7 @@ class Channel:
         if self.transaction.selected or len(route.sinks) > QUICK_SINKS_MAX:
             return self.publish_along(message, route, content.mandatory)
         outcome = self.route_message(message, route, content.mandatory)
+        # As `confirm`, without a call: this is done for every message.
         confirms = self.confirms
         if confirms.enabled:
             if outcome & REFUSED:
@@ -179,7 +183,7 @@ class Channel:
         if not walk.run(self._time_slice):
             self.session.begin(_SinksFound(self, walk, message, route, mandatory))
             return False
-        return self.publish_along(message, addressed(route, walk), mandatory)
+        return self.publish_along(message, _addressed(route, walk), mandatory)
 
     def publish_along(self, message: Message, route: Route, mandatory: bool) -> bool:
         """Publish a message to the sinks of its route, at once or at tx.commit; result as
@@ -295,6 +299,7 @@ class Channel:
             return False
         # The last first: of those that wait to be the single active one, none becomes it.
         _, consumer = consumers.popitem()
+        self.vhost.memory.removed(consumer.arguments)
         consumer.end(self.vhost)
         queues[consumer.queue] = None
         return True
@@ -309,17 +314,18 @@ class Channel:
         if requeuing is None:
             self.content.discard()
             through = self.deliveries.check_through(0)
-            requeuing = Settling(self.deliveries, through, FAILED)
+            requeuing = LongSettlement(self.deliveries, through, FAILED)
             self._requeuing = requeuing
         if not self.transaction.roll_back(self.deliveries, time_slice):
             return False
         if not requeuing.run(time_slice):
             return False
         self.vhost.memory.remove_delivering(self.deliveries)
+        self.vhost.memory.removed({})
         return True
 
 
-def addressed(route: Route, walk: RouteWalk) -> Route:
+def _addressed(route: Route, walk: RouteWalk) -> Route:
     """The route of one message, whose walk is done."""
     return Route(route.raw, route.exchange, route.routing_key, list(walk.reached), False)
 
@@ -356,7 +362,7 @@ class _SinksFound(Work):
     def run(self, time_slice: TimeSlice) -> bool:
         if not self._walk.run(time_slice):
             return False
-        route = addressed(self._route, self._walk)
+        route = _addressed(self._route, self._walk)
         self._channel.publish_along(self._message, route, self._mandatory)
         return True
 

@@ -12,6 +12,7 @@ from mypy_extensions import i32, i64
 
 from leveret.engine.values.encoded_table import HEADER_PREFIX_BYTES, check_properties, delivery_mode
 from leveret.errors import AmqpError, ReplyCode
+from leveret.limits import REMEMBERED_HEADER_BYTES_MAX
 from leveret.protocol.channels.published_properties import PERSISTENT, needs_check
 from leveret.protocol.channels.session import Session
 from leveret.protocol.states import EXPECT_BODY, EXPECT_HEADER, EXPECT_METHOD
@@ -33,7 +34,8 @@ class IncomingContent:
         """Exchange and routing key, as two short strings."""
         self.mandatory = False
         self.header = b""
-        """The payload of the content header: the same object for as long as equal ones come."""
+        """The payload of the content header: the same object for as long as equal ones come, except
+        for large ones."""
         self.persistent = False
         self.needs_check = False
         """Whether the header has properties that the broker must check before it routes."""
@@ -99,7 +101,9 @@ class IncomingContent:
             flags = check_properties(header, HEADER_PREFIX_BYTES, len(header))
         except ValueError as error:
             raise AmqpError(ReplyCode.SYNTAX_ERROR, f"malformed properties: {error}") from None
-        self.needs_check = needs_check(header, flags)
+        # The check forgets a header that is too large to be remembered.
+        large = len(header) > REMEMBERED_HEADER_BYTES_MAX
+        self.needs_check = large or needs_check(header, flags)
         self.persistent = delivery_mode(header, HEADER_PREFIX_BYTES, flags) == PERSISTENT
         self.header = header
 
@@ -129,12 +133,20 @@ class IncomingContent:
         return self._body.take()
 
     def incomplete_bytes(self) -> int:
-        """Bytes of the body that have arrived, while others are missing."""
-        return int(self._body.size)
+        """Bytes of the header and of the body that have arrived, while others are missing."""
+        return int(self._body.size) + (len(self.header) if self.expecting == EXPECT_BODY else 0)
+
+    def forget_large_header(self) -> bool:
+        """Forget the header, whose content is complete, if it is too large to be remembered."""
+        if len(self.header) <= REMEMBERED_HEADER_BYTES_MAX:
+            return False
+        self.header = b""
+        return True
 
     def discard(self) -> None:
-        """Drop the part of a body that has arrived: its channel closes."""
+        """Drop what has arrived of a content: its channel closes."""
         self._body.discard()
+        self.header = b""
 
     def unexpected_frame(self) -> AmqpError:
         """The error of a frame that is not the one that had to come."""

@@ -28,6 +28,8 @@ from leveret.engine.values.arguments import PRIORITY
 from leveret.engine.values.field_table import Table
 from leveret.engine.values.message import Message
 from leveret.engine.values.text import octets_of_text
+from leveret.engine.values.time_slice import TimeSlice
+from leveret.engine.values.work import Work
 from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError, ReplyCode
 from leveret.limits import OVERDUE_TAGS_MAX
@@ -36,6 +38,12 @@ from leveret.protocol.channels.delivery import Delivery, DeliveryConsumer
 from leveret.protocol.channels.session import Session
 from leveret.protocol.wire.frames import DeliveryTemplate, wire_number, write_deliver
 from leveret.protocol.wire.methods import encode
+
+UNCHANGED: Final = -1
+"""In place of a prefetch: consumers keep theirs."""
+
+RESUMED_AT_ONCE: Final = 64
+"""Consumers that are resumed before the clock is looked at: mostly all of a channel."""
 
 GAP_TAGS_MAX: Final = 64
 """Tags in a row that settling looks at before it looks at the clock: some microseconds."""
@@ -68,6 +76,10 @@ class Deliveries(MemoryHolder):
         self.lowest: i64 = 1
         """No lower tag is unacknowledged: settling many begins to look here. Read-only for
         others."""
+        self.new_prefetch: i64 = UNCHANGED
+        """The prefetch that all present consumers get, as they are resumed."""
+        self.resumption: _Resumption | None = None
+        """Resumes the consumers; None if that is done."""
         self._released_from: i64 = 1
         """No message of a lower tag can be released any more."""
         self._seen_tag: i64 = 0
@@ -199,6 +211,8 @@ class Deliveries(MemoryHolder):
         self._seen_tag = self.last_tag
         return RELEASED
 
+    # --- overdue deliveries -------------------------------------------------------------------
+
     def requeue_overdue(
         self, deliveries: list[Delivery], consumer: "ChannelConsumer", more: bool
     ) -> None:
@@ -249,17 +263,29 @@ class Deliveries(MemoryHolder):
         if self.prefetch != 0:
             self.resume_consumers()
 
+    # --- consumers ----------------------------------------------------------------------------
+
     def set_consumer_prefetch(self, prefetch: int) -> None:
-        """Change the prefetch of every consumer, and resume those it had suspended."""
-        for consumer in self.consumers.values():
-            if not consumer.no_ack:
-                consumer.prefetch = prefetch
+        """Change the prefetch of every consumer, and resume those it had suspended; many of them in
+        later slices."""
+        self.new_prefetch = prefetch
         self.resume_consumers()
 
     def resume_consumers(self) -> None:
-        """Resume every suspended consumer that no limit stops any more."""
-        for consumer in list(self.consumers.values()):
-            consumer.resume_if_able()
+        """Resume every suspended consumer that no limit stops any more, many of them in later
+        slices."""
+        resumption = self.resumption
+        if resumption is not None:
+            resumption.begin_again()
+            return
+        resumption = _Resumption(self)
+        self.resumption = resumption
+        if not resumption.run(self.session.time_slice):
+            self.session.vhost.work.add(resumption)
+
+    def is_full(self) -> bool:
+        """Whether the prefetch that the consumers share is used up."""
+        return self.prefetch != 0 and self.outstanding >= self.prefetch
 
     def move_to_back(self, consumer: "ChannelConsumer") -> None:
         """Have the other consumers served first, once the shared prefetch allows it again."""
@@ -275,9 +301,53 @@ class Deliveries(MemoryHolder):
             # It was cancelled, or its channel closed, since the queue was deleted.
             return
         del self.consumers[consumer.tag]
+        consumer.queue.host.memory.removed(consumer.arguments)
         if "consumer_cancel_notify" in self.session.capabilities:
             cancel = Basic.Cancel(consumer_tag=consumer.tag, nowait=True)
             self.session.write(encode(cancel, self.channel))
+
+
+class _Resumption(Work):
+    """Resumes the consumers of a channel. Under a shared prefetch the one that waits longest for a
+    delivery is first, and nobody is asked any more when the limit is reached."""
+
+    def __init__(self, deliveries: Deliveries) -> None:
+        self._deliveries = deliveries
+        self._remaining: list[ChannelConsumer] = []
+        """The next one last."""
+        self._begins = True
+        """Whether it has to begin with the first one when `_remaining` are done."""
+        self._at_once: i64 = RESUMED_AT_ONCE
+
+    def begin_again(self) -> None:
+        """Ask all consumers again, after those that remain: a limit may have changed."""
+        self._begins = True
+
+    def run(self, time_slice: TimeSlice) -> bool:
+        deliveries = self._deliveries
+        while True:
+            if not self._remaining:
+                if not self._begins:
+                    break
+                self._begins = False
+                self._remaining = list(deliveries.consumers.values())
+                self._remaining.reverse()
+                self._at_once = RESUMED_AT_ONCE
+            while self._remaining:
+                consumer = self._remaining.pop()
+                if deliveries.new_prefetch == UNCHANGED:
+                    if deliveries.is_full():
+                        self._remaining.clear()
+                        break
+                elif not consumer.no_ack:
+                    consumer.prefetch = deliveries.new_prefetch
+                consumer.resume_if_able()
+                self._at_once -= 1
+                if self._at_once < 0 and time_slice.is_over():
+                    return False
+        deliveries.new_prefetch = UNCHANGED
+        deliveries.resumption = None
+        return True
 
 
 def _release(queue: Queue, deliveries: list[Delivery]) -> None:

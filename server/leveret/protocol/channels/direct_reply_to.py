@@ -15,13 +15,14 @@ from typing import Final
 from mypy_extensions import i64
 
 from leveret.engine.lifecycle.names import generated
+from leveret.engine.queues.message_memory import message_cost
 from leveret.engine.queues.queue import Queue
 from leveret.engine.routing.sink import ACCEPTED, PersistTargets, Sink
 from leveret.engine.values.field_table import Table
 from leveret.engine.values.message import Message
 from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError, ReplyCode
-from leveret.limits import MESSAGE_OVERHEAD_BYTES, REPLIES_WAITING_BYTES_MAX
+from leveret.limits import REPLIES_WAITING_BYTES_MAX
 from leveret.protocol.channels.deliveries import ChannelConsumer, Deliveries
 from leveret.protocol.channels.published_properties import REPLY_TO
 
@@ -79,7 +80,7 @@ class ReplySink(Sink):
                     "replies dropped", channel=deliveries.channel, reason="requester does not read"
                 )
             return ACCEPTED
-        self.waiting_bytes += cost(message)
+        self.waiting_bytes += _cost(message)
         self.queue.publish(message)
         return ACCEPTED
 
@@ -105,7 +106,7 @@ class ReplyConsumer(ChannelConsumer):
         return self.deliveries.session.writable()
 
     def deliver(self, message: Message, position: i64, redelivered: bool) -> None:
-        self._replies.waiting_bytes -= cost(message)
+        self._replies.waiting_bytes -= _cost(message)
         super().deliver(message, position, redelivered)
 
     def end(self, vhost: VirtualHost) -> None:
@@ -118,6 +119,6 @@ class ReplyConsumer(ChannelConsumer):
         self.queue.delete()
 
 
-def cost(message: Message) -> i64:
+def _cost(message: Message) -> i64:
     """Bytes of memory that a waiting message takes, about."""
-    return len(message.header) + len(message.body) + MESSAGE_OVERHEAD_BYTES
+    return message_cost(len(message.header) + len(message.body), 1)

@@ -12,7 +12,7 @@ from pamqp.common import FieldTable
 
 from leveret.engine.lifecycle.argument_checks import expiry_error
 from leveret.engine.values import encoded_table
-from leveret.engine.values.properties import expiration, with_headers
+from leveret.engine.values.properties import expiration, flags_of, with_headers
 from leveret.engine.values.settings import NONE
 from leveret.engine.values.text import text_of
 from leveret.errors import AmqpError, ReplyCode
@@ -83,7 +83,7 @@ def check(header: bytes, user: str | None, reply_to: bytes) -> CheckedProperties
         that is not the user's (RabbitMQ: Validated User-ID), an expiration that is no number of
         milliseconds, an unknown delivery-mode, or a CC or BCC that is no array.
     """
-    flags = _flags(header)
+    flags = flags_of(header)
     if asks_for_replies(header, flags):
         header = _with_reply_to(header, flags, reply_to)
     if not _needs_decoding(header, flags):
@@ -122,6 +122,11 @@ class PropertyChecks:
             self._header = header
             self._reply_to = reply_to
         return checked
+
+    def forget(self) -> None:
+        """Do not keep the last result."""
+        self._header = b""
+        self._checked = None
 
 
 def _time_to_live(header: bytes) -> int:
@@ -168,12 +173,6 @@ def _invalid_message(what: str) -> AmqpError:
     return AmqpError(ReplyCode.PRECONDITION_FAILED, f"invalid message: {{{what}}}")
 
 
-def _flags(header: bytes) -> int:
-    """The property flags of a content header."""
-    start = encoded_table.HEADER_PREFIX_BYTES
-    return int.from_bytes(header[start : start + 2], "big")
-
-
 def _with_reply_to(header: bytes, flags: int, reply_to: bytes) -> bytes:
     """A content header with the name for replies as reply-to; all other octets are unchanged."""
     if not reply_to:
@@ -188,4 +187,4 @@ def _with_reply_to(header: bytes, flags: int, reply_to: bytes) -> bytes:
 def _headers_at(header: bytes) -> int:
     """The offset of the table of headers in a content header that has one."""
     start = encoded_table.HEADER_PREFIX_BYTES
-    return encoded_table.property_offset(header, start, _flags(header), encoded_table.HEADERS)
+    return encoded_table.property_offset(header, start, flags_of(header), encoded_table.HEADERS)

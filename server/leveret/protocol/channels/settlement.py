@@ -1,7 +1,8 @@
 """Settling deliveries: basic.ack, nack, reject, and what requeues.
 
 Each takes deliveries out of the channel's unacknowledged ones, settles their messages at once, or
-at tx.commit in a transaction, and resumes the consumers that get below their prefetch by it.
+at tx.commit in a transaction, and resumes the consumers that get below their prefetch by it. Very
+many at once are settled in slices (`long_settlement.py`).
 """
 
 from typing import Final
@@ -20,7 +21,7 @@ from leveret.protocol.channels.delivery import (
     DeliveryConsumer,
     Outcome,
 )
-from leveret.protocol.channels.settling import Settling
+from leveret.protocol.channels.long_settlement import LongSettlement
 from leveret.protocol.channels.transaction import Transaction
 from leveret.protocol.wire import methods
 
@@ -79,7 +80,7 @@ class Settlement:
     def requeue_all(self) -> None:
         """Return everything unacknowledged to its queues (basic.recover)."""
         through = self._deliveries.check_through(0)
-        self._deliveries.session.begin(Settling(self._deliveries, through, REQUEUED))
+        self._deliveries.session.begin(LongSettlement(self._deliveries, through, REQUEUED))
 
     def _settle_one(self, tag: i64, outcome: Outcome) -> bool:
         delivery = self._deliveries.pop(tag)
@@ -97,7 +98,7 @@ class Settlement:
             deferred = []
             self._transaction.settle(deferred, outcome)
         session = deliveries.session
-        session.begin(Settling(deliveries, through, outcome, deferred))
+        session.begin(LongSettlement(deliveries, through, outcome, deferred))
         return session.work is None and not session.time_slice.is_over_now()
 
     def _settle_or_defer(self, deliveries: list[Delivery], outcome: Outcome) -> bool:

@@ -419,6 +419,8 @@ class Connection(FrameHandler):
                 f"number of channels opened ({len(self._channels)}) has reached the negotiated "
                 f"channel_max ({self._channel_max})",
             )
+        if self.broker.memory.refuses():
+            raise AmqpError(ReplyCode.RESOURCE_ERROR, "the broker is low on memory")
         if self.opened is not None:
             handshake.check_channel_limit(self.broker, self.opened)
             self.opened.channels += 1

@@ -54,8 +54,11 @@ def consume(channel: Channel, method: Basic.Consume) -> None:
     most = channel.consumers_max
     if most and len(consumers) >= most:
         raise AmqpError(ReplyCode.NOT_ALLOWED, f"reached maximum ({most}) of consumers per channel")
+    memory = channel.vhost.memory
+    memory.admit(f"consumer '{tag}'")
     consumer = _make_consumer(channel, method, tag)
     consumers[tag] = consumer
+    memory.added(consumer.arguments)
     channel.session.receives = True
     if not method.nowait:
         channel.send(Basic.ConsumeOk(consumer_tag=tag))
@@ -105,6 +108,7 @@ def cancel(channel: Channel, method: Basic.Cancel) -> None:
     tag = method.consumer_tag or ""
     consumer = channel.deliveries.consumers.pop(tag, None)
     if consumer is not None:
+        channel.vhost.memory.removed(consumer.arguments)
         consumer.end(channel.vhost)
     if not method.nowait:
         channel.send(Basic.CancelOk(consumer_tag=tag))

@@ -12,7 +12,7 @@ from leveret.engine.lifecycle import bindings, queues
 from leveret.engine.lifecycle.argument_checks import QUEUE_TYPE
 from leveret.engine.lifecycle.names import clean, find_queue, no_queue
 from leveret.engine.lifecycle.queue_arguments import is_quorum
-from leveret.engine.queues.dropped_messages import Purge
+from leveret.engine.queues.purge import Purge
 from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.work import Work

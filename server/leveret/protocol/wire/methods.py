@@ -13,8 +13,9 @@ back. It trusts its input and validates its output; a broker needs the reverse, 
   not UTF-8 the same with `?` for its octets beyond ASCII. The octets of a message never change by
   that.
 - pamqp's validation of method fields is not used: names of 255 octets in any script are legal.
-- Tables are written with pamqp's encoders for single values but not its choice of types: it cuts
-  names to 128 octets, floats to four, and refuses the `bytes` it decodes.
+- Tables are read by `engine/values/table_decoding.py`, since pamqp takes time with the square of
+  their length. They are written with pamqp's encoders for single values but not its choice of
+  types: it cuts names to 128 octets, floats to four, and refuses the `bytes` it decodes.
 """
 
 import struct
@@ -28,16 +29,19 @@ from pamqp.common import FieldTable, FieldValue
 
 from leveret.engine.values import encoded_table
 from leveret.engine.values.arguments import Arguments
+from leveret.engine.values.table_decoding import decode_table
 from leveret.errors import AmqpError, ReplyCode
 from leveret.limits import SHORT_STRING_BYTES_MAX
+from leveret.protocol.wire.frames import FRAME_END, FRAME_METHOD
 
 Properties: TypeAlias = Basic.Properties
 
-FRAME_METHOD: Final = 1
-FRAME_END: Final = b"\xce"
+FRAME_END_OCTET: Final = bytes([FRAME_END])
 
 FIXED_SIZES: Final = {"octet": 1, "short": 2, "long": 4, "longlong": 8, "timestamp": 8}
 """Octets of the field types that have a size; the others begin with their length."""
+
+_EMPTY_TABLE: Final = b"\0\0\0\0"
 
 
 class AccessRequest(Frame):
@@ -90,13 +94,15 @@ class Layout:
     """What pamqp knows about a method: its class, its name, and the layout of its arguments.
 
     `kinds` has one field type for each encoded field. Bits in a row, of which no method has more
-    than eight, are one octet; `fields` has pairs of attribute and field type.
+    than eight, are one octet; `fields` has pairs of attribute and field type, and `table` is the
+    attribute that is a table, of which no method has more than one.
     """
 
     method: type[Frame]
     name: str
     kinds: tuple[str, ...]
     fields: tuple[tuple[str, str], ...]
+    table: str
 
 
 def _spelled(name: str) -> str:
@@ -116,7 +122,8 @@ def _layout(method: type[Frame]) -> Layout:
         elif previous != "bit":
             kinds.append("octet")
         previous = kind
-    return Layout(method, _spelled(method.name), tuple(kinds), fields)
+    table = next((field for field, kind in fields if kind == "table"), "")
+    return Layout(method, _spelled(method.name), tuple(kinds), fields, table)
 
 
 METHODS: Final[tuple[type[Frame], ...]] = (
@@ -132,11 +139,6 @@ PROPERTIES: Final = tuple(
     (name, Properties.flags[name], Properties.amqp_type(name)) for name in Properties.attributes()
 )
 """Attribute, flag and field type of each property, in the order of the wire."""
-
-
-def method_ids(method: Frame) -> tuple[int, int]:
-    """The class id and method id of a method."""
-    return method.index >> 16, method.index & 0xFFFF
 
 
 def method_name(class_id: int, method_id: int) -> str:
@@ -158,12 +160,28 @@ def decode(payload: bytes) -> Frame:
     _check_arguments(payload, layout)
     method = layout.method.__new__(layout.method)
     try:
-        method.unmarshal(payload[4:])
+        _unmarshal(method, payload, layout)
     except (ValueError, OverflowError, OSError):
-        method.unmarshal(_softened(payload, 4, layout.kinds)[4:])
+        _unmarshal(method, _softened(payload, 4, layout.kinds), layout)
     if isinstance(method, Queue.Declare | Basic.Consume):
         method.arguments = Arguments(method.arguments or {}, argument_types(payload, method))
     return method
+
+
+def _unmarshal(method: Frame, payload: bytes, layout: Layout) -> None:
+    """Decode the checked arguments of a method: pamqp does it but for the table, if there is one.
+
+    :raises ValueError, OverflowError, OSError: for what pamqp cannot represent.
+    """
+    if "table" not in layout.kinds:
+        method.unmarshal(payload[4:])
+        return
+    start = 4
+    for kind in layout.kinds[: layout.kinds.index("table")]:
+        start = _end_of(payload, start, kind)
+    end = _end_of(payload, start, "table")
+    method.unmarshal(payload[4:start] + _EMPTY_TABLE + payload[end:])
+    setattr(method, layout.table, decode_table(payload, start))
 
 
 def _no_method(payload: bytes) -> AmqpError:
@@ -270,7 +288,7 @@ def encode(method: Frame, channel: int) -> bytes:
     if bit_count:
         parts.append(bytes((bits,)))
     payload = b"".join(parts)
-    return struct.pack(">BHI", FRAME_METHOD, channel, len(payload)) + payload + FRAME_END
+    return struct.pack(">BHI", FRAME_METHOD, channel, len(payload)) + payload + FRAME_END_OCTET
 
 
 def _sent_value(method: Frame, field: str) -> FieldValue:

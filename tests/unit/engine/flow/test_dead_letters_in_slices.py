@@ -11,6 +11,7 @@ from leveret.engine.lifecycle.queues import change_arguments, remove_queue
 from leveret.engine.queues.queue import Queue
 from leveret.engine.routing.sink import THROTTLE
 from leveret.engine.values.message import Message, short_strings
+from leveret.engine.values.time_slice import UNITS_PER_READING
 from leveret.limits import (
     BACKPRESSURE_RETRY_MS,
     DEAD_LETTERS_WAITING_BYTES_MAX,
@@ -283,3 +284,80 @@ def test_dead_letters_wait_for_the_disk(run: BrokerRun) -> None:
     while run.vhost.dead_letters.count > 0:
         run.advance_to(run.now + BACKPRESSURE_RETRY_MS)
     assert run.vhost.queues["dead"].message_count() == 6
+
+
+CHAIN = 6 * UNITS_PER_READING
+"""Exchanges in a row: several slices to walk along."""
+
+
+def long_route(run: BrokerRun, *, into: str = "dead") -> Queue:
+    """A queue q whose dead letters, and those of `q2`, go through many exchanges to another."""
+    for number in range(CHAIN):
+        alternate = {"alternate-exchange": f"c{number + 1}"} if number + 1 < CHAIN else {}
+        run.exchange(f"c{number}", "direct" if alternate else "fanout", {**alternate})
+    run.queue(into, f"c{CHAIN - 1}")
+    run.queue("q2", arguments=arguments(dead_letter_exchange="c0"))
+    return run.queue("q", arguments=arguments(dead_letter_exchange="c0"))
+
+
+def begin_long_dead_letter(run: BrokerRun, queue: Queue) -> None:
+    """Reject the message of a queue, in a slice that is over before its sinks are found."""
+    run.publish("", queue.name, queue.name.encode())
+    taken = queue.take()
+    assert taken is not None
+    begin_empty_slice(run)
+    queue.reject(taken[0], taken[1])
+
+
+def test_the_sinks_of_a_dead_letter_are_found_in_slices(run: BrokerRun) -> None:
+    begin_long_dead_letter(run, long_route(run))
+    slices = 0
+    while run.vhost.dead_letters.count:
+        assert run.vhost.dead_letters.pending
+        assert run.vhost.queues["dead"].message_count() == 0
+        run_one_slice(run)
+        slices += 1
+    assert slices >= 4
+    assert bodies(run.take_all("dead")) == [b"q"]
+    assert run.vhost.dead_letters.bytes == 0
+    assert run.broker.work.is_empty()
+
+
+@pytest.mark.parametrize("slices", [0, 1, 3, 20])
+def test_a_crash_finds_a_dead_letter_in_one_place_while_its_sinks_are_searched(
+    run: BrokerRun, slices: int
+) -> None:
+    begin_long_dead_letter(run, long_route(run))
+    for _ in range(slices):
+        if not run.broker.work.is_empty():
+            run_one_slice(run)
+    run.broker.commit(urgent=True)
+    while run.writing.jobs:
+        run.writing.run_one()
+    again = run.restart(power=True)
+    again.run_all()
+    left = bodies(again.take_all("q")) + bodies(again.take_all("dead"))
+    assert left == [b"q"]
+
+
+def test_other_dead_letters_come_behind_the_one_whose_sinks_are_searched(run: BrokerRun) -> None:
+    queue = long_route(run)
+    begin_long_dead_letter(run, queue)
+    begin_long_dead_letter(run, run.vhost.queues["q2"])
+    assert run.vhost.dead_letters.count == 2
+    run.vhost.publisher.pass_on_in_batch()
+    assert bodies(run.take_all("dead")) == [b"q", b"q2"]
+    run.run_all()
+    assert not run.vhost.dead_letters.pending
+
+
+def test_a_queue_that_is_deleted_during_the_search_gets_no_dead_letter(run: BrokerRun) -> None:
+    begin_long_dead_letter(run, long_route(run))
+    for _ in range(3):
+        run_one_slice(run)
+    assert run.vhost.dead_letters.count == 1
+    dead = run.vhost.queues["dead"]
+    remove_queue(run.vhost, dead)
+    run.run_all()
+    assert dead.message_count() == 0
+    assert run.vhost.dead_letters.dropped == {"q": 1}

@@ -12,7 +12,12 @@ from leveret.engine.routing.exchanges.base import ExchangeDeclaration
 from leveret.engine.routing.exchanges.deduplicating import DeduplicatingExchange
 from leveret.engine.routing.exchanges.types import create
 from leveret.engine.values.arguments import Arguments
-from leveret.engine.values.deduplication import KEYS_DEFAULT, KEYS_MAX, DeduplicationWindow
+from leveret.engine.values.deduplication import (
+    KEY_BYTES,
+    KEYS_DEFAULT,
+    KEYS_MAX,
+    DeduplicationWindow,
+)
 from leveret.engine.values.field_table import Table
 from leveret.engine.values.properties import long_integer, long_string
 from leveret.errors import AmqpError, ReplyCode
@@ -356,3 +361,19 @@ def test_a_dead_letter_that_comes_back_through_a_delayed_exchange_is_no_duplicat
     assert queue.message_count() == 0
     run.advance_to(run.now + 51)
     assert queue.message_count() == 1
+
+
+@KINDS
+def test_windows_take_a_share_of_the_memory_together(kind: str) -> None:
+    place = Place(kind, cache_size=1000)
+    windows = place.run.vhost.memory.windows
+    windows.limit = 10 * (KEY_BYTES + 16)
+    for number in range(100):
+        place.publish(f"key {number}")
+    assert int(windows.charged) <= int(windows.limit)
+    assert int(windows.dropped) >= 90
+    place.count()
+    place.publish("key 99")
+    assert place.count() == 0
+    place.publish("key 0")
+    assert place.count() == 1

@@ -13,7 +13,9 @@ from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.delay import DELAY_MS_MAX, delay_of, with_delay_over
 from leveret.engine.values.field_table import Table, headers_of
 from leveret.engine.values.properties import header_value, long_integer, long_string
+from leveret.engine.values.time_slice import UNITS_PER_READING, UNLIMITED_NS
 from leveret.errors import AmqpError, ReplyCode
+from leveret.limits import FAN_OUT_AT_ONCE
 from leveret.protocol.wire.methods import encode_header
 from tests.unit.engine.queues.broker_run import START, BrokerRun, arguments, leading_to
 
@@ -331,3 +333,88 @@ def test_a_dead_letter_reaches_a_delayed_exchange_with_the_name_of_its_queue(exc
     assert run.vhost.delayed_stores[exchange].message_count() == 1
     run.advance_to(START + 500)
     assert bodies(run, "out") == [b"a"]
+
+
+CHAIN = 6 * UNITS_PER_READING
+"""Exchanges in a row: several slices to walk along."""
+
+
+def begin_long_release(run: BrokerRun, *, persistent: bool = True) -> None:
+    """Have a message be due that goes through many exchanges to `end`, and whose slice is over."""
+    run.exchange(
+        "far", "x-delayed-message", {"x-delayed-type": "direct", "alternate-exchange": "c0"}
+    )
+    for number in range(CHAIN):
+        alternate = {"alternate-exchange": f"c{number + 1}"} if number + 1 < CHAIN else {}
+        run.exchange(f"c{number}", "direct" if alternate else "fanout", {**alternate})
+    run.queue("end", f"c{CHAIN - 1}")
+    run.publish("far", "", b"1", delayed(100), persistent=persistent)
+    run.run_all()
+    run.broker.clock.advance_to(START + 200)
+    run.broker.time_slice.begin(0)
+    run.broker.timers.run(run.now)
+
+
+def run_one_slice(run: BrokerRun) -> None:
+    run.broker.time_slice.begin(0)
+    run.broker.work.run_next(run.broker.time_slice)
+
+
+def test_the_queues_of_a_message_that_is_due_are_found_in_slices(run: BrokerRun) -> None:
+    begin_long_release(run)
+    store = run.vhost.delayed_stores["far"]
+    slices = 0
+    while store.message_count():
+        assert run.vhost.queues["end"].message_count() == 0
+        run_one_slice(run)
+        slices += 1
+    assert slices >= 4
+    assert bodies(run, "end") == [b"1"]
+
+
+@pytest.mark.parametrize("slices", [0, 1, 3, 20])
+def test_a_crash_finds_a_message_in_one_place_while_its_queues_are_searched(
+    run: BrokerRun, slices: int
+) -> None:
+    begin_long_release(run)
+    for _ in range(slices):
+        if not run.broker.work.is_empty():
+            run_one_slice(run)
+    run.broker.commit(urgent=True)
+    while run.writing.jobs:
+        run.writing.run_one()
+    again = run.restart(power=True)
+    again.run_all()
+    assert bodies(again, "end") == [b"1"]
+
+
+def test_a_message_whose_exchange_is_deleted_during_the_search_is_gone(run: BrokerRun) -> None:
+    begin_long_release(run)
+    run_one_slice(run)
+    delete_exchange(run.vhost, "far", if_unused=False)
+    run.run_all()
+    assert bodies(run, "end") == []
+    assert run.broker.work.is_empty()
+
+
+def test_a_transient_message_is_released_to_very_many_queues_in_slices(run: BrokerRun) -> None:
+    run.exchange("wide", "x-delayed-message", {"x-delayed-type": "fanout"})
+    names = [f"w{number}" for number in range(3 * FAN_OUT_AT_ONCE)]
+    for name in names:
+        run.queue(name, "wide", durable=False)
+    run.publish("wide", "", b"1", delayed(100), persistent=False)
+    run.broker.clock.advance_to(START + 200)
+    run.broker.time_slice.begin(UNLIMITED_NS)
+    run.broker.timers.run(run.now)
+    assert {int(run.vhost.queues[name].message_count()) for name in names} == {1}
+    run.publish("wide", "", b"2", delayed(100), persistent=False)
+    run.broker.clock.advance_to(START + 400)
+    run.broker.time_slice.begin(0)
+    run.broker.timers.run(run.now)
+    before = 0
+    while not run.broker.work.is_empty():
+        run_one_slice(run)
+        after = sum(run.vhost.queues[name].message_count() == 2 for name in names)
+        assert after <= before + FAN_OUT_AT_ONCE
+        before = after
+    assert before == len(names)

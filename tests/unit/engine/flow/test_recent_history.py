@@ -4,7 +4,7 @@ import pytest
 from pamqp.commands import Basic
 
 from leveret.engine.lifecycle.bindings import bind_exchange, bind_queue, unbind_queue
-from leveret.engine.lifecycle.exchanges import declare_exchange, predeclare
+from leveret.engine.lifecycle.exchanges import declare_exchange, delete_exchange, predeclare
 from leveret.engine.lifecycle.queues import declare_queue
 from leveret.engine.queues.queue import Queue
 from leveret.engine.routing.exchanges.base import ExchangeDeclaration
@@ -145,3 +145,19 @@ def test_a_long_history_goes_to_a_new_binding_in_slices(setting: Setting) -> Non
     assert other.message_count() == REPLAYED_MESSAGES_MIN
     setting.vhost.work.run_all(setting.vhost.time_slice)
     assert drained(other) == numbers
+
+
+def test_histories_take_a_share_of_the_memory_together(setting: Setting) -> None:
+    """Of a history that is deleted nothing counts; one that takes most of the share gives way."""
+    histories = setting.vhost.memory.histories
+    assert int(histories.charged) > 0
+    each = int(histories.charged) // 3
+    histories.limit = 10 * each
+    for number in range(30):
+        setting.publish(f"l{number % 10}")
+    assert int(histories.charged) <= int(histories.limit)
+    queue = setting.queue("q")
+    setting.bind("q")
+    assert drained(queue) == [f"l{number}" for number in range(10)]
+    delete_exchange(setting.vhost, "h", if_unused=False)
+    assert int(histories.charged) == 0

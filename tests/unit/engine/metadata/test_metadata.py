@@ -46,7 +46,7 @@ def stored(record: Record) -> Record:
 
 
 def state(metadata: Metadata) -> list[Record]:
-    return metadata.records()
+    return list(metadata.records())
 
 
 @given(st.lists(entities), st.data())

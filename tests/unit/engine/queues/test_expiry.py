@@ -83,24 +83,27 @@ def test_messages_that_expire_at_once_are_dropped_in_slices(run: BrokerRun) -> N
     assert all(before - after <= UNITS_PER_READING for before, after in pairwise(left))
 
 
-def test_a_consumer_gets_the_message_behind_many_that_expired(run: BrokerRun) -> None:
+@pytest.fixture
+def behind_expired(run: BrokerRun) -> Queue:
+    """A queue whose only message that is alive is behind many that have expired."""
     queue = run.queue("q", durable=False)
     for _ in range(1_000):
         expiring(run, b"", 10, persistent=False)
     run.publish("", "q", b"alive", persistent=False)
     run.broker.clock.advance_to(run.now + 10)
-    consumer = consume(queue)
+    return queue
+
+
+def test_a_consumer_gets_the_message_behind_many_that_expired(
+    run: BrokerRun, behind_expired: Queue
+) -> None:
+    consumer = consume(behind_expired)
     run.run_all()
     assert consumer.bodies == [b"alive"]
 
 
-def test_basic_get_gets_the_message_behind_many_that_expired(run: BrokerRun) -> None:
-    queue = run.queue("q", durable=False)
-    for _ in range(1_000):
-        expiring(run, b"", 10, persistent=False)
-    run.publish("", "q", b"alive", persistent=False)
-    run.broker.clock.advance_to(run.now + 10)
-    assert take(queue)[0].body == b"alive"
+def test_basic_get_gets_the_message_behind_many_that_expired(behind_expired: Queue) -> None:
+    assert take(behind_expired)[0].body == b"alive"
 
 
 def test_messages_expire_while_a_consumer_is_suspended(run: BrokerRun) -> None:

@@ -44,7 +44,7 @@ class Disk:
             self.medium,
             self.writing,
             self.reading,
-            snapshot=list,
+            snapshot=lambda: iter(()),
             synced=ignore,
             failed=self.errors.append,
         )

@@ -7,9 +7,15 @@ from pamqp.commands import Basic
 from leveret.engine.access.rights import ALL_RIGHTS
 from leveret.engine.lifecycle.bindings import bind_queue
 from leveret.engine.lifecycle.queues import remove_queue
-from leveret.engine.queues.message_memory import SHARE_DIVISOR, SHORTAGE_PREFETCH
+from leveret.engine.queues.message_memory import (
+    SHARE_DIVISOR,
+    SHORTAGE_PREFETCH,
+    VALUE_BYTES,
+    MemoryLevel,
+)
 from leveret.engine.queues.queue_host import LOOKS_AT_ONCE
 from leveret.engine.values.arguments import Arguments
+from leveret.engine.values.field_table import FieldValue
 from leveret.errors import AmqpError
 from leveret.protocol.channels.deliveries import ChannelConsumer, Deliveries
 from leveret.protocol.channels.delivery import REJECTED
@@ -78,7 +84,7 @@ def test_what_is_not_in_use_goes_when_the_process_has_little_memory() -> None:
     run.queue("q0")
     fill(run, queues=1)
     for _ in range(2):
-        run.broker.memory.check(True, False)
+        run.broker.memory.check(MemoryLevel.NEAR_LIMIT)
         work(run)
 
     assert run.broker.memory.charged == 0
@@ -105,7 +111,7 @@ def test_messages_that_expire_on_disk_are_dead_letters_in_time() -> None:
         expiring = Basic.Properties(expiration="1000")
         run.publish("", "q1", body_of(1, number), expiring)
     for _ in range(2):
-        run.broker.memory.check(True, False)
+        run.broker.memory.check(MemoryLevel.NEAR_LIMIT)
         work(run)
     assert run.broker.memory.charged == 0
 
@@ -122,7 +128,7 @@ def test_the_lowest_priority_is_released_too() -> None:
         properties = Basic.Properties(priority=number % 4)
         run.publish("", "q0", body_of(number % 4, number), properties)
     for _ in range(2):
-        run.broker.memory.check(True, False)
+        run.broker.memory.check(MemoryLevel.NEAR_LIMIT)
         work(run)
     assert run.broker.memory.charged == 0
 
@@ -168,7 +174,7 @@ class Held:
     def relieve(self) -> None:
         """Have memory near its limit, for long enough to release what is not in use."""
         for _ in range(2):
-            self.run.broker.memory.check(True, False)
+            self.run.broker.memory.check(MemoryLevel.NEAR_LIMIT)
             work(self.run)
 
     @property
@@ -288,7 +294,7 @@ def test_released_messages_survive_a_restart() -> None:
 
 def test_a_consumer_without_a_prefetch_gets_little_while_memory_is_short() -> None:
     held = Held()
-    held.run.broker.memory.check(True, True)
+    held.run.broker.memory.check(MemoryLevel.ABOVE_LIMIT)
     held.consume()
     fill(held.run, queues=1)
     assert len(held.deliveries.unacknowledged) == SHORTAGE_PREFETCH
@@ -299,7 +305,7 @@ def test_a_consumer_without_a_prefetch_gets_little_while_memory_is_short() -> No
     held.consumer.resume_if_able()
     assert held.deliveries.last_tag == SHORTAGE_PREFETCH + 4
 
-    held.run.broker.memory.check(True, False)
+    held.run.broker.memory.check(MemoryLevel.NEAR_LIMIT)
     work(held.run)
     held.deliver()
     assert held.deliveries.last_tag == EACH
@@ -317,7 +323,7 @@ def test_nothing_is_declared_while_memory_is_far_above_the_limit_for_what_is_dec
     run.exchange("x", "fanout", {})
     declared_much(run)
     memory = run.broker.memory
-    memory.check(True, True, True)
+    memory.check(MemoryLevel.EXHAUSTED)
     for declare in (
         lambda: run.queue("q1"),
         lambda: run.exchange("y", "fanout", {}),
@@ -328,7 +334,7 @@ def test_nothing_is_declared_while_memory_is_far_above_the_limit_for_what_is_dec
     run.queue("q0")
     run.exchange("x", "fanout", {})
 
-    memory.check(True, True)
+    memory.check(MemoryLevel.ABOVE_LIMIT)
     assert run.queue("q1").name == "q1"
     bind_queue(run.vhost, "q0", "x", "", {}, None)
     assert run.publish("x", "", b"routed")
@@ -336,7 +342,7 @@ def test_nothing_is_declared_while_memory_is_far_above_the_limit_for_what_is_dec
 
 def test_who_declares_little_may_do_so_in_any_alarm() -> None:
     run = limited()
-    run.broker.memory.check(True, True, True)
+    run.broker.memory.check(MemoryLevel.EXHAUSTED)
     assert run.queue("q0").name == "q0"
 
 
@@ -345,7 +351,7 @@ def test_what_was_removed_counts_no_longer() -> None:
     declared_much(run)
     for name in list(run.vhost.queues):
         remove_queue(run.vhost, run.vhost.queues[name])
-    run.broker.memory.check(True, True, True)
+    run.broker.memory.check(MemoryLevel.EXHAUSTED)
     assert run.queue("q0").name == "q0"
 
 
@@ -356,6 +362,22 @@ def test_each_declaration_counts_until_memory_is_measured_again() -> None:
     run.queue("q0")
     run.queue("q0")
     assert counted == [4096]
+
+
+def test_arguments_count_by_their_values_too() -> None:
+    """A boolean is two octets behind its name, and a hundred times as much in memory."""
+    run = limited()
+    counted: list[int] = []
+    run.vhost.memory.received = counted.append
+    names = [f"{number:x}" for number in range(1000)]
+    # One value, ten, and ten.
+    each: list[FieldValue] = [True, [True] * 9, {"nested": [True] * 8}]
+    for number, value in enumerate(each):
+        run.queue(f"q{number}")
+        counted.clear()
+        bind_queue(run.vhost, f"q{number}", "amq.headers", "", dict.fromkeys(names, value), None)
+        values = len(names) * (1 if value is True else 10)
+        assert counted[0] > values * VALUE_BYTES
 
 
 def test_restored_queues_look_at_their_first_messages_one_after_another() -> None:

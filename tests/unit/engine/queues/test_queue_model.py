@@ -242,13 +242,12 @@ class QueueModel(RuleBasedStateMachine):
         self.run.broker.commit(urgent=True)
         self.run.run_all()
         self.run = self.run.restart(power=power)
-        self.reference.now += milliseconds
-        self.run.advance_to(self.reference.now)
         for entry in [*self.taken, *self.reference.retry_delayed]:
             self.reference.put(entry)
         self.taken.clear()
         self.reference.retry_delayed.clear()
         self.reference.enforce_limits()
+        self.time_passes(milliseconds)
 
     @invariant()
     def counts_agree(self) -> None:

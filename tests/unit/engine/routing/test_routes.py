@@ -14,7 +14,12 @@ from leveret.engine.values.field_table import Table
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError, ReplyCode
-from leveret.limits import ROUTE_CACHE_ENTRIES_MAX, ROUTES_DROPPED_AT_ONCE
+from leveret.limits import (
+    ROUTE_CACHE_ENTRIES_MAX,
+    ROUTES_DROPPED_AT_ONCE,
+    WIDE_ROUTE_SINKS,
+    WIDE_ROUTES_SINKS_MAX,
+)
 from tests.unit.engine.routing.exchanges.naive import message
 
 
@@ -184,6 +189,23 @@ def test_routes_are_remembered_in_bounded_memory(setting: Setting) -> None:
     assert setting.vhost.router.route(raw("", "0")) is not first
 
 
+def test_wide_routes_are_remembered_in_bounded_memory(setting: Setting) -> None:
+    """A fanout to many queues has a route of as many sinks for each routing key."""
+    for number in range(WIDE_ROUTE_SINKS):
+        setting.queue(f"q{number}")
+    for number in range(WIDE_ROUTE_SINKS):
+        setting.bind("amq.fanout", f"q{number}")
+    router = setting.vhost.router
+    narrow = router.route(raw("", "q0"))
+    wide = router.route(raw("amq.fanout", "0"))
+    for number in range(1, WIDE_ROUTES_SINKS_MAX // WIDE_ROUTE_SINKS):
+        router.route(raw("amq.fanout", str(number)))
+    assert router.route(raw("amq.fanout", "0")) is wide
+    router.route(raw("amq.fanout", "one more"))
+    assert router.route(raw("amq.fanout", "0")) is not wide
+    assert router.route(raw("", "q0")) is narrow
+
+
 def test_a_change_drops_a_large_cache_in_slices(setting: Setting) -> None:
     router, work = setting.vhost.router, setting.vhost.work
     routes = [router.route(raw("", str(number))) for number in range(3 * ROUTES_DROPPED_AT_ONCE)]
@@ -212,6 +234,24 @@ def test_a_walk_that_is_interrupted_finds_the_same_sinks(setting: Setting) -> No
         slices += 1
     assert slices > 40
     assert list(walk.reached) == router.sinks_for("x0", ["a.b", "b.a.c"], message())
+
+
+def test_a_walk_along_a_chain_of_alternate_exchanges_is_cut_at_each_of_them(
+    setting: Setting,
+) -> None:
+    for number in range(10):
+        setting.exchange(f"x{number}", "direct", alternate_exchange=f"x{number + 1}")
+    setting.exchange("x10", "fanout")
+    setting.queue("q")
+    setting.bind("x10", "q", "")
+    router = setting.vhost.router
+    walk = RouteWalk(router.exchanges, setting.vhost.queues, "x0", ["k"], None)
+    over = TimeSlice()
+    slices = 1
+    while not walk.run(over):
+        slices += 1
+    assert slices > 10
+    assert [sink.name for sink in walk.reached] == ["q"]
 
 
 @pytest.mark.parametrize(

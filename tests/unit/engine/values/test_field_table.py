@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 from hypothesis import given
+from pamqp import decode
 
 from leveret.engine.values.encoded_table import HEADERS, PRIORITY
 from leveret.engine.values.field_table import (
@@ -15,6 +16,7 @@ from leveret.engine.values.field_table import (
     freeze,
     freeze_table,
     headers_of,
+    time_number,
     type_name,
 )
 from leveret.protocol.wire.methods import properties
@@ -87,3 +89,10 @@ def test_the_headers_of_a_message_read_as_among_all_its_properties(table: bytes)
 
 def test_a_message_without_headers_has_none() -> None:
     assert headers_of(struct.pack(">HHQH", 60, 0, 0, PRIORITY) + b"\x07") == {}
+
+
+@pytest.mark.parametrize("number", [0, 1, 2**32 - 1, 1_700_000_000_001, 1_700_000_000_999])
+def test_a_time_has_the_number_that_was_sent(number: int) -> None:
+    time = decode.timestamp(number.to_bytes(8, "big"))[1]
+    assert time_number(time) == number
+    assert describe(time) == str(number)

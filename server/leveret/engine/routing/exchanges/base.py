@@ -9,27 +9,24 @@ An exchange type adds an index of its own, in `_add` and `_remove`. Both take ab
 whatever the number of bindings, because bindings may come and go often in a large set.
 
 A virtual host may have hundreds of thousands of bindings, so what each of them takes is kept small:
-arguments that are empty are one table, an index has no dictionary for one entry, and a binding is
-the key that it is found by.
+arguments are a tuple and the same names in it one object, an index has no dictionary for one entry,
+and a binding is the key that it is found by.
 """
 
+import sys
 from abc import abstractmethod
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from mypy_extensions import i64
 
 from leveret.engine.routing.sink import Sink
-from leveret.engine.values.field_table import Table, freeze_table
+from leveret.engine.values.field_table import FieldValue, Table, freeze_table
 from leveret.engine.values.message import Message
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.work import Work
 
 ALTERNATE_EXCHANGE: Final = "alternate-exchange"
 """The argument that every exchange type has."""
-
-
-_NO_ARGUMENTS: Final[Table] = {}
-"""The arguments of all bindings that have none; never changed."""
 
 
 class Destination:
@@ -110,9 +107,15 @@ class Binding:
         self.source = source
         self.destination = destination
         self.routing_key = routing_key
-        self.arguments = arguments if arguments else _NO_ARGUMENTS
+        self._arguments = _flat(arguments) if arguments else ()
         frozen = freeze_table(arguments) if arguments else None
         self._hash: i64 = hash((destination, routing_key, frozen))
+
+    @property
+    def arguments(self) -> Table:
+        """The arguments of the binding, a new table at each call."""
+        flat = self._arguments
+        return {cast("str", flat[at]): flat[at + 1] for at in range(0, len(flat), 2)}
 
     def __hash__(self) -> int:
         return int(self._hash)
@@ -128,6 +131,15 @@ class Binding:
             and self.routing_key == other.routing_key
             and freeze_table(self.arguments) == freeze_table(other.arguments)
         )
+
+
+def _flat(arguments: Table) -> tuple[FieldValue, ...]:
+    """The names and values of a table in turn, which take a third of its memory."""
+    flat: list[FieldValue] = []
+    for name, value in arguments.items():
+        flat.append(sys.intern(name))
+        flat.append(value)
+    return tuple(flat)
 
 
 class ExchangeDeclaration(NamedTuple):

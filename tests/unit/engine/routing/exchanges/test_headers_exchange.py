@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 
 from leveret.engine.routing.exchanges import Destination
 from leveret.engine.values.field_table import FieldValue, Table
+from leveret.engine.values.time_slice import TimeSlice
 from leveret.errors import AmqpError, ReplyCode
 from tests.unit.engine.routing.exchanges.naive import (
     binding_arguments,
     exchange,
     headers_match,
     matched,
+    message,
     tables,
 )
 
@@ -152,3 +154,21 @@ def test_unbinding_with_a_wrong_x_match_finds_nothing_and_is_no_error() -> None:
 def test_other_types_do_not_look_at_x_match() -> None:
     for kind in ("direct", "fanout", "topic"):
         assert exchange(kind).bind(Destination("q"), "k", {"x-match": "foo"}) is True
+
+
+def test_a_message_is_compared_with_many_bindings_in_slices() -> None:
+    source = exchange("headers")
+    expected = []
+    for number in range(50):
+        queue = Destination(f"q{number}", False)
+        source.bind(queue, "", {"a": 1, "b": number % 5})
+        if number % 5 == 3:
+            expected.append(queue)
+    found: list[Destination] = []
+    over = TimeSlice()
+    match = source.begin_match("", message({"a": 1, "b": 3}), found, over)
+    slices = 1
+    while match is not None and not match.run(over):
+        slices += 1
+    assert slices >= len(expected)
+    assert sorted(each.name for each in found) == sorted(each.name for each in expected)

@@ -1,4 +1,4 @@
-"""Messages that a queue dropped all at once: to be settled and freed in slices.
+"""A purge: messages that a queue dropped all at once are settled and freed in slices.
 
 A purge or a deletion takes everything out of a queue at once. Of most messages nothing is left to
 do: they are settled as one range of positions, and are on disk. What has to be done one by one, and

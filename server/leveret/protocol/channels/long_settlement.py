@@ -1,4 +1,4 @@
-"""Settling many deliveries of a channel: work that takes several time slices if they are many.
+"""The settlement of many deliveries of a channel: work that takes several time slices.
 
 The deliveries are settled one by one, the oldest first, so that between two slices every delivery
 is either unacknowledged or settled. Messages that are requeued are delivered again when all of them
@@ -21,7 +21,7 @@ from leveret.protocol.channels.delivery import (
 )
 
 
-class Settling(Work):
+class LongSettlement(Work):
     """Settles what a channel delivered up to a tag."""
 
     def __init__(
