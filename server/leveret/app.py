@@ -26,6 +26,7 @@ from leveret.management.control_socket import ControlSocket
 from leveret.management.service import Management
 from leveret.memory import retain_freed_memory
 from leveret.net.server import AmqpServer
+from leveret.net.tls import TlsError
 from leveret.net.wall_clock import now_ms
 from leveret.systemd import notify
 from leveret_storage.media.filesystem import DESCRIPTORS_MAX
@@ -96,12 +97,17 @@ async def _serve(config: Config, salvage: bool, sockets_max: int) -> None:
     except OSError as error:
         if storage is not None:
             storage.close()
-        raise StartError(f"amqp.listen: {error.strerror or error}") from None
+        raise StartError(f"listen: {error.strerror or error}") from None
+    except TlsError as error:
+        if storage is not None:
+            storage.close()
+        raise StartError(f"tls: {error}") from None
     control = None
     if storage is not None:
         storage.after_results = server.run_requested
         control = _open_control_socket(broker, server, storage)
-    listeners = " ".join(f"amqp={address}" for address in addresses)
+    listeners = " ".join(addresses)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload_certificates)
     where = "memory" if storage is None else storage.directory
     sys.stderr.write(f"leveret ready {listeners} storage={where}\n")
     sys.stderr.flush()

@@ -31,6 +31,9 @@ RetuneMode = Literal["auto", "true", "false"]
 RedeclareMode = Literal["strict", "adopt"]
 DeliveryCountMode = Literal["returns", "failures"]
 SyncMode = Literal["commit", "interval", "os"]
+VerifyMode = Literal["verify_none", "verify_peer"]
+TlsVersion = Literal["1.2", "1.3"]
+LoginFrom = Literal["common_name", "distinguished_name", "dns", "email", "uri"]
 
 NODE_NAME_BYTES_MAX: Final = 255
 """Bytes of a node name. The head of the data directory, which is one block, contains it."""
@@ -112,6 +115,57 @@ class Amqp(msgspec.Struct, frozen=True):
     consumers_per_channel: Annotated[
         int, KeyDoc("Consumers per channel; 0 sets no limit.", low=0, high=1_000_000)
     ] = 0
+
+
+class Tls(msgspec.Struct, frozen=True):
+    """TLS listeners for AMQP, beside the plain ones."""
+
+    listen: Annotated[
+        tuple[str, ...],
+        KeyDoc(
+            "Addresses of the TLS listeners, for example :5671; without any there is no TLS.",
+            form="a list of HOST:PORT",
+        ),
+    ] = ()
+    certfile: Annotated[
+        str,
+        KeyDoc(
+            "PEM file of the certificate, with the certificates of the chain behind it. It is read"
+            " again when it changes, and on SIGHUP; open connections are not interrupted."
+        ),
+    ] = ""
+    keyfile: Annotated[str, KeyDoc("PEM file of its key; empty if it is in `certfile`.")] = ""
+    keyfile_password: Annotated[str, KeyDoc("Password of the key.", secret=True)] = ""
+    sni: Annotated[
+        tuple[str, ...],
+        KeyDoc(
+            "Certificates for other server names, which clients ask for (SNI). A name may begin"
+            " with `*.`.",
+            form="a list of NAME=CERTFILE,KEYFILE",
+        ),
+    ] = ()
+    cacertfile: Annotated[
+        str, KeyDoc("PEM file of the authorities that certificates of clients are checked with.")
+    ] = ""
+    verify: Annotated[
+        VerifyMode,
+        KeyDoc(
+            "`verify_peer` asks clients for a certificate and refuses one that `cacertfile` does"
+            " not vouch for; `verify_none` does not ask."
+        ),
+    ] = "verify_none"
+    fail_if_no_peer_cert: Annotated[
+        bool, KeyDoc("With `verify_peer`: refuse clients without a certificate.")
+    ] = False
+    min_version: Annotated[TlsVersion, KeyDoc("Oldest version of TLS.")] = "1.2"
+    login_from: Annotated[
+        LoginFrom,
+        KeyDoc(
+            "Where the mechanism EXTERNAL takes the name of the user from: the subject of the"
+            " client's certificate, or its first alternative name of a kind. It is offered to"
+            " clients whose certificate was checked."
+        ),
+    ] = "common_name"
 
 
 class Qos(msgspec.Struct, frozen=True):
@@ -307,6 +361,7 @@ class Config(msgspec.Struct, frozen=True):
     """All keys by section, for example `config.amqp.heartbeat`."""
 
     amqp: Amqp = Amqp()
+    tls: Tls = Tls()
     qos: Qos = Qos()
     queues: Queues = Queues()
     consumer: Consumer = Consumer()

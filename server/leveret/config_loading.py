@@ -71,7 +71,20 @@ def load_config(
     for key in KEYS.values():
         if setting := settings.get(key.path):
             sections[key.section][key.name] = _checked(key, setting)
-    return msgspec.convert(sections, Config)
+    return _consistent(msgspec.convert(sections, Config))
+
+
+def _consistent(config: Config) -> Config:
+    """A configuration whose keys fit together.
+
+    :raises ConfigError: if one that is needed by another is missing.
+    """
+    tls = config.tls
+    if tls.listen and not tls.certfile:
+        raise ConfigError("tls.listen needs tls.certfile")
+    if tls.verify == "verify_peer" and not tls.cacertfile:
+        raise ConfigError('tls.verify = "verify_peer" needs tls.cacertfile')
+    return config
 
 
 def _from_file(path: str) -> dict[str, _Setting]:
@@ -140,9 +153,14 @@ def _check(key: Key, value: Any) -> None:
         raise ValueError(f"{value} is out of range")
     if doc.not_empty and not value:
         raise ValueError("the value is empty")
-    if key.path == "amqp.listen":
+    if key.path in ("amqp.listen", "tls.listen"):
         for address in value:
             parse_address(address)
+    elif key.path == "tls.sni":
+        for entry in value:
+            name, equals, files = entry.partition("=")
+            if not (name.strip() and equals and files.strip()):
+                raise ValueError(f"{entry!r} is not NAME=CERTFILE,KEYFILE")
     elif key.path == "memory.limit":
         parse_memory_limit(value)
     elif key.path == "server.node_name" and len(value.encode()) > NODE_NAME_BYTES_MAX:

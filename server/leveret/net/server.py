@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import socket
+import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -29,6 +30,7 @@ from leveret.net.resource_guard import (
     descriptors_are_short,
     disk_is_short,
 )
+from leveret.net.tls import TlsCertificates
 from leveret.net.transport import AmqpTransport
 from leveret.protocol.connections.connection import Connection
 
@@ -85,37 +87,60 @@ class AmqpServer:
         self._dropped_messages = DroppedMessageReport(broker)
         self._checks_shares = False
         """Whether a look at what the connections hold is under way."""
+        self._certificates: TlsCertificates | None = None
         self._stopped: asyncio.Event | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     async def start(self) -> list[str]:
         """Start listening.
 
-        :returns: the addresses of the listeners, as HOST:PORT.
+        :returns: the listeners, as amqp=HOST:PORT or amqps=HOST:PORT.
         :raises OSError: if an address cannot be listened on; the text names it.
+        :raises TlsError: if a certificate cannot be used.
         """
         self._loop = asyncio.get_running_loop()
         self._scheduler = LoopScheduler(self._loop, self._broker)
         self._clock = LoopClock(self._loop, self._broker, self._scheduler)
         self._ticks = ConnectionTicks(self._loop, self._transports, self._broker.time_slice)
         self._clock.start()
-        listen = self._config.amqp.listen
         bound: list[str] = []
-        for text in listen:
-            address = parse_address(text)
-            try:
-                server = await self._loop.create_server(
-                    self._accept, address.host or None, address.port, backlog=LISTEN_BACKLOG
-                )
-            except OSError as error:
-                if listen == DEFAULT_LISTEN and _is_missing_loopback(address.host, error):
-                    continue
-                await self.stop("")
-                raise OSError(error.errno, f"{text}: {_explain(error)}") from None
-            self._servers.append(server)
-            bound += [str(Address(*sock.getsockname()[:2])) for sock in server.sockets]
+        for text in self._config.amqp.listen:
+            bound += [f"amqp={address}" for address in await self._listen(text, None)]
+        if self._config.tls.listen:
+            self._certificates = TlsCertificates(self._config.tls)
+            for text in self._config.tls.listen:
+                addresses = await self._listen(text, self._certificates.context)
+                bound += [f"amqps={address}" for address in addresses]
         self._tick()
         return bound
+
+    async def _listen(self, text: str, context: ssl.SSLContext | None) -> list[str]:
+        """Listen on one address, with TLS if there is a context; the addresses that it means."""
+        address = parse_address(text)
+        try:
+            server = await self._loop.create_server(
+                self._accept,
+                address.host or None,
+                address.port,
+                backlog=LISTEN_BACKLOG,
+                ssl=context,
+                ssl_handshake_timeout=(
+                    None if context is None else self._config.amqp.handshake_timeout
+                ),
+            )
+        except OSError as error:
+            is_default = self._config.amqp.listen == DEFAULT_LISTEN
+            if is_default and _is_missing_loopback(address.host, error):
+                return []
+            await self.stop("")
+            raise OSError(error.errno, f"{text}: {_explain(error)}") from None
+        self._servers.append(server)
+        return [str(Address(*sock.getsockname()[:2])) for sock in server.sockets]
+
+    def reload_certificates(self) -> None:
+        """Read the files of the TLS certificates again."""
+        if self._certificates is not None:
+            self._certificates.reload()
 
     def run_requested(self) -> None:
         """Send at once what a callback of the event loop has caused, after `start`."""
@@ -161,7 +186,9 @@ class AmqpServer:
                 answered = now
 
     def _accept(self) -> AmqpTransport:
-        return AmqpTransport(self._broker, self._scheduler, self, self._received)
+        return AmqpTransport(
+            self._broker, self._scheduler, self, self._received, self._config.tls.login_from
+        )
 
     # --- connections (called by transports) ---------------------------------------------------
 
@@ -210,6 +237,7 @@ class AmqpServer:
             self._descriptors.check,
             self._check_shares,
             self._report_dropped,
+            self._check_certificates,
             self._broker.compact,
             # No client waits for acknowledgements to be logged, but they must not wait for long.
             partial(self._broker.commit, urgent=True),
@@ -223,6 +251,10 @@ class AmqpServer:
         if self._refused > 1:
             logger.warning("connections refused: too many sockets", count=self._refused)
         self._refused = 0
+
+    def _check_certificates(self) -> None:
+        if self._certificates is not None:
+            self._certificates.reload_if_changed()
 
     def _check_shares(self) -> None:
         if self._broker.memory.short and not self._checks_shares:

@@ -23,8 +23,10 @@ from leveret.limits import (
 )
 from leveret.logging import get_logger
 from leveret.net.loop_scheduler import LoopScheduler
+from leveret.net.tls import user_of_certificate
 from leveret.net.wall_clock import now_ms
 from leveret.protocol.connections.connection import Connection
+from leveret.protocol.connections.handshake import TlsPeer
 from leveret.protocol.connections.held_memory import HeldMemory
 
 logger = get_logger()
@@ -49,12 +51,17 @@ class AmqpTransport(asyncio.Protocol):
         scheduler: LoopScheduler,
         transports: Transports,
         received: Callable[[int], None],
+        login_from: str = "",
     ) -> None:
-        """`received` is called with the number of bytes of each read, for the resource guards."""
+        """
+        :param received: called with the number of bytes of each read, for the resource guards.
+        :param login_from: what of a client's certificate is the name of its user.
+        """
         self._broker = broker
         self._scheduler = scheduler
         self._transports = transports
         self._received = received
+        self._login_from = login_from
         self._loop = asyncio.get_running_loop()
         self.used_ns = 0
         """Nanoseconds that it has used, on the scheduler's account."""
@@ -81,10 +88,21 @@ class AmqpTransport(asyncio.Protocol):
             from_loopback=_is_loopback(host),
             now=self._loop.time(),
             peer=peer,
+            tls=self._tls_peer(transport),
             local=str(Address(*(transport.get_extra_info("sockname") or ("unknown", 0))[:2])),
         )
         if not self._transports.add(self):
             self._transport.abort()
+
+    def _tls_peer(self, transport: asyncio.BaseTransport) -> TlsPeer | None:
+        """The client as TLS knows it; None without TLS."""
+        connection = transport.get_extra_info("ssl_object")
+        if connection is None:
+            return None
+        certificate = transport.get_extra_info("peercert") or {}
+        user = user_of_certificate(certificate, self._login_from)
+        cipher, *_ = connection.cipher() or ("",)
+        return TlsPeer(connection.version() or "", cipher, user)
 
     def data_received(self, data: bytes) -> None:
         self._received(len(data))

@@ -89,11 +89,14 @@ class Connection(FrameHandler):
         now: float,
         peer: str = "",
         local: str = "",
+        tls: handshake.TlsPeer | None = None,
     ) -> None:
         self.session = Session(wake, logger, peer, broker.time_slice, local)
         self.broker = broker
         self.state = ConnectionState.HEADER
         self.from_loopback = from_loopback
+        self.tls = tls
+        """The client as TLS knows it."""
         self.name = ""
         """What the client calls itself, if it does."""
         self.closed_by_client = False
@@ -187,7 +190,7 @@ class Connection(FrameHandler):
         foreign = foreign_protocol(header)
         if header in ACCEPTED_HEADERS:
             self.move(ConnectionEvent.HEADER)
-            self.send(handshake.start(self.broker))
+            self.send(handshake.start(self.broker, self.tls))
             return True
         if len(header) == len(PROTOCOL_HEADER) or foreign:
             received = f"{foreign or 'no AMQP'}: {describe(header)}"
@@ -333,7 +336,9 @@ class Connection(FrameHandler):
         self.session.follows_specification = handshake.follows_specification(
             properties, self.broker.product
         )
-        login = handshake.log_in(self.broker, method, from_loopback=self.from_loopback)
+        login = handshake.log_in(
+            self.broker, method, from_loopback=self.from_loopback, tls=self.tls
+        )
         if login.refusal:
             self.session.logger.warning("login refused", user=login.user, reason=login.refusal)
             self._refuse_login(method.mechanism)

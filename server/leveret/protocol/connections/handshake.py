@@ -37,8 +37,20 @@ CAPABILITIES: Final = (
 """What the broker supports beyond the specification, as `capabilities` of connection.start."""
 
 
+EXTERNAL: Final = "EXTERNAL"
+"""The mechanism in which the certificate of the client says who it is (RFC 4422, appendix A)."""
+
 CLIENT_PROPERTIES_BYTES_MAX: Final = 4096
 """Bytes of the client properties in JSON from which on they are not kept."""
+
+
+class TlsPeer(NamedTuple):
+    """A client as TLS knows it."""
+
+    version: str
+    cipher: str
+    user: str
+    """The user that its certificate names, which was checked; empty without."""
 
 
 class Login(NamedTuple):
@@ -49,8 +61,11 @@ class Login(NamedTuple):
     """Why the login is refused, for the log; empty for one that succeeded."""
 
 
-def start(broker: Broker) -> Frame:
+def start(broker: Broker, tls: TlsPeer | None) -> Frame:
     """connection.start, the broker's first method."""
+    mechanisms = list(MECHANISMS)
+    if tls is not None and tls.user:
+        mechanisms.append(EXTERNAL)
     return ConnectionMethods.Start(
         version_major=0,
         version_minor=9,
@@ -61,7 +76,7 @@ def start(broker: Broker) -> Frame:
             "platform": "Python",
             "capabilities": dict.fromkeys(CAPABILITIES, True),
         },
-        mechanisms=" ".join(MECHANISMS),
+        mechanisms=" ".join(mechanisms),
         locales="en_US",
     )
 
@@ -95,12 +110,21 @@ def follows_specification(properties: FieldTable, product: str) -> bool:
     return properties.get("product") == "py-amqp" and product != "RabbitMQ"
 
 
-def log_in(broker: Broker, method: ConnectionMethods.StartOk, *, from_loopback: bool) -> Login:
-    """Check the credentials of connection.start-ok.
+def log_in(
+    broker: Broker,
+    method: ConnectionMethods.StartOk,
+    *,
+    from_loopback: bool,
+    tls: TlsPeer | None = None,
+) -> Login:
+    """Check the credentials of connection.start-ok, or with EXTERNAL the certificate.
 
     :raises AmqpError: COMMAND_INVALID for an unknown mechanism, SYNTAX_ERROR for a response that
         does not follow it.
     """
+    if method.mechanism == EXTERNAL and tls is not None and tls.user:
+        known = broker.metadata.get(User, tls.user) is not None
+        return Login(tls.user, "" if known else "no user has the name in the certificate")
     mechanism = MECHANISMS.get(method.mechanism)
     if mechanism is None:
         raise AmqpError(
