@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -59,14 +60,17 @@ class StorageFailed(Exception):
     """The storage failed while the broker served; the reason is in the log."""
 
 
-def serve(config: Config, *, salvage: bool = False) -> None:
+def serve(config: Config, *, salvage: bool = False, warnings: Sequence[str] = ()) -> None:
     """Serve until SIGTERM or SIGINT, which end the process, or until the storage fails.
 
     :param salvage: set damaged data aside, and start without it.
+    :param warnings: what is wrong with the configuration, and prevents nothing.
     :raises StartError: if the data directory or an address cannot be used.
     :raises StorageFailed: if the storage failed while serving, or in the last commit.
     """
     configure_logging(config.log)
+    for warning in warnings:
+        logger.warning(warning)
     retain_freed_memory()
     sockets_max = raise_descriptor_limit(config.amqp.max_connections)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -117,16 +117,17 @@ def serve(
         "log.level": ("--log-level", log_level),
         "log.format": ("--log-format", log_format),
     }
+    warnings: list[str] = []
     given = {key: (flag, value) for key, (flag, value) in flags.items() if value is not None}
     try:
-        config = load_config(path, os.environ, given)
+        config = load_config(path, os.environ, given, warn=warnings.append)
     except ConfigError as error:
         _cannot_start(str(error))
 
     from leveret import app
 
     try:
-        app.serve(config, salvage=salvage)
+        app.serve(config, salvage=salvage, warnings=warnings)
     except (ConfigError, app.StartError) as error:
         _cannot_start(str(error))
     except app.StorageFailed:

@@ -1,13 +1,17 @@
 """Loading the configuration: from a file, from environment variables and from flags.
 
 A key's value comes from the first of these sources that sets it: a flag, `LEVERET_<SECTION>_<KEY>`,
-`RABBITMQ_DEFAULT_USER`, `_PASS` and `_VHOST`, the TOML file, the default. Anything wrong in one of
-them raises `ConfigError`, whose text is one line that names the key and the source. The text never
-contains the value of a secret.
+the variables of RabbitMQ that have a meaning here, the TOML file, the default. A variable with
+`_FILE` behind its name, for a user or a secret, names a file that has the value in its first line.
+
+Anything wrong in one of them raises `ConfigError`, whose text is one line that names the key and
+the source. The text never contains the value of a secret. Variables that set nothing are warned of,
+and do not prevent a start.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -21,8 +25,22 @@ RABBITMQ_VARIABLES: Final = {
     "RABBITMQ_DEFAULT_USER": KEYS["auth.default_user"],
     "RABBITMQ_DEFAULT_PASS": KEYS["auth.default_pass"],
     "RABBITMQ_DEFAULT_VHOST": KEYS["auth.default_vhost"],
+    "RABBITMQ_NODE_PORT": KEYS["amqp.listen"],
+    "RABBITMQ_VM_MEMORY_HIGH_WATERMARK": KEYS["memory.limit"],
 }
-"""Variables of RabbitMQ's Docker image that compose files commonly set."""
+"""Variables of RabbitMQ and its Docker image that set a key."""
+
+FILE_SUFFIX: Final = "_FILE"
+"""Behind the name of a variable: the name of a file that has its value."""
+
+_FROM_FILES: Final = {
+    f"{name}{FILE_SUFFIX}": (name, key)
+    for name, key in (
+        *RABBITMQ_VARIABLES.items(),
+        *((key.variable, key) for key in KEYS.values()),
+    )
+    if key.doc.secret or key.path == "auth.default_user"
+}
 
 _LEVERET_VARIABLES: Final = {key.variable: key for key in KEYS.values()}
 
@@ -47,16 +65,22 @@ class _Setting(NamedTuple):
     """Whether the source writes numbers and lists as text: environment variables and flags."""
 
 
+def _ignore(_warning: str) -> None:
+    """Nobody is to be warned."""
+
+
 def load_config(
     path: str | None = None,
     environment: Mapping[str, str] | None = None,
     flags: Mapping[str, tuple[str, object]] | None = None,
+    warn: Callable[[str], None] = _ignore,
 ) -> Config:
     """Load the configuration.
 
     :param path: a TOML file.
     :param environment: environment variables by name.
     :param flags: by `section.key`, the flag's name and its value.
+    :param warn: called with a line for each thing that has no effect.
     :raises ConfigError: if the file cannot be read, or if the file, a variable or a flag has an
         unknown key, or a value of the wrong type or out of range.
     """
@@ -64,7 +88,7 @@ def load_config(
     if path is not None:
         settings.update(_from_file(path))
     if environment is not None:
-        settings.update(_from_variables(environment))
+        settings.update(_from_variables(environment, warn))
     for path_of_key, (flag, value) in (flags or {}).items():
         settings[path_of_key] = _Setting(value, flag, is_text=isinstance(value, str))
     sections: dict[str, dict[str, object]] = {name: {} for name in Config.__struct_fields__}
@@ -99,27 +123,78 @@ def _from_file(path: str) -> dict[str, _Setting]:
     settings = {}
     for section, entries in document.items():
         if section not in Config.__struct_fields__:
-            raise ConfigError(f"{section} in {path}: no such section")
+            hint = _did_you_mean(section, Config.__struct_fields__)
+            raise ConfigError(f"{section} in {path}: no such section{hint}")
         if not isinstance(entries, dict):
             raise ConfigError(f"{section} in {path}: is a section, and takes keys below it")
         for name, value in entries.items():
             if f"{section}.{name}" not in KEYS:
-                raise ConfigError(f"{section}.{name} in {path}: no such key")
+                hint = _did_you_mean(f"{section}.{name}", KEYS)
+                raise ConfigError(f"{section}.{name} in {path}: no such key{hint}")
             settings[f"{section}.{name}"] = _Setting(value, path, is_text=False)
     return settings
 
 
-def _from_variables(environment: Mapping[str, str]) -> dict[str, _Setting]:
-    found = {name for name in environment if name.startswith("LEVERET_")}
-    for name in sorted(found - _LEVERET_VARIABLES.keys()):
-        if not _NOT_KEYS.fullmatch(name):
-            raise ConfigError(f"{name} in the environment: no such key")
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A suggestion, to be put behind an error; empty if nothing is close."""
+    close = get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _from_variables(
+    environment: Mapping[str, str], warn: Callable[[str], None]
+) -> dict[str, _Setting]:
+    for name in sorted(environment):
+        known = name in _LEVERET_VARIABLES or name in _FROM_FILES or _NOT_KEYS.fullmatch(name)
+        if name.startswith("LEVERET_") and not known:
+            hint = _did_you_mean(name, _LEVERET_VARIABLES)
+            warn(f"{name} in the environment sets nothing: no such key{hint}")
+    unused = [
+        name
+        for name in sorted(environment)
+        if name.startswith("RABBITMQ_")
+        if name not in RABBITMQ_VARIABLES and name not in _FROM_FILES
+    ]
+    if unused:
+        warn(f"variables of RabbitMQ without an effect here: {', '.join(unused)}")
+    values = {**_values_from_files(environment), **environment}
     settings = {}
     for variables in (RABBITMQ_VARIABLES, _LEVERET_VARIABLES):
         for name, key in variables.items():
-            if name in environment:
-                settings[key.path] = _Setting(environment[name], name, is_text=True)
+            if name in values:
+                settings[key.path] = _Setting(_translated(name, values[name]), name, is_text=True)
     return settings
+
+
+def _values_from_files(environment: Mapping[str, str]) -> dict[str, str]:
+    """The values of the variables that name files.
+
+    :raises ConfigError: if a file cannot be read, or its variable is set beside it.
+    """
+    found = {}
+    for file_variable, (name, _) in _FROM_FILES.items():
+        path = environment.get(file_variable)
+        if path is None:
+            continue
+        if name in environment:
+            raise ConfigError(f"{name} and {file_variable} are both set")
+        try:
+            found[name] = Path(path).read_text("utf-8").partition("\n")[0].rstrip("\r")
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise ConfigError(f"{file_variable}: {path}: {reason}") from None
+        except UnicodeDecodeError:
+            raise ConfigError(f"{file_variable}: {path}: not UTF-8 text") from None
+    return found
+
+
+def _translated(name: str, value: str) -> str:
+    """The value of a variable in the words of its key."""
+    if name == "RABBITMQ_NODE_PORT":
+        return f":{value}"
+    if name == "RABBITMQ_VM_MEMORY_HIGH_WATERMARK" and re.fullmatch(r"[01]?\.\d+", value):
+        return f"{float(value) * 100:g}%"
+    return value
 
 
 def _checked(key: Key, setting: _Setting) -> object:

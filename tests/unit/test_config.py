@@ -13,6 +13,13 @@ from leveret.reference import configuration
 ROOT = Path(__file__).parents[2]
 
 
+def warnings(environment: dict[str, str]) -> list[str]:
+    """What a configuration is warned of."""
+    found: list[str] = []
+    load_config(None, environment, warn=found.append)
+    return found
+
+
 def refusal(
     path: Path | None = None,
     environment: dict[str, str] | None = None,
@@ -116,8 +123,11 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("toml", "problem"),
         [
-            ("[amqp]\nheartbeet = 1\n", "amqp.heartbeet in {}: no such key"),
-            ("[ampq]\nheartbeat = 1\n", "ampq in {}: no such section"),
+            (
+                "[amqp]\nheartbeet = 1\n",
+                "amqp.heartbeet in {}: no such key; did you mean amqp.heartbeat?",
+            ),
+            ("[ampq]\nheartbeat = 1\n", "ampq in {}: no such section; did you mean amqp?"),
             ("amqp = 1\n", "amqp in {}: is a section, and takes keys below it"),
             (
                 '[amqp]\nheartbeat = "60"\n',
@@ -212,10 +222,12 @@ class TestRefusals:
             "expected a whole number from 1 to 65535, got '0'"
         )
 
-    def test_a_misspelt_variable_is_no_key(self) -> None:
-        assert refusal(environment={"LEVERET_AMQP_HEARTBEET": "1"}) == (
-            "LEVERET_AMQP_HEARTBEET in the environment: no such key"
-        )
+    def test_a_misspelt_variable_is_warned_of(self) -> None:
+        assert warnings({"LEVERET_AMQP_HEARTBEET": "1", "LEVERET_XYZ": "1"}) == [
+            "LEVERET_AMQP_HEARTBEET in the environment sets nothing: no such key; "
+            "did you mean LEVERET_AMQP_HEARTBEAT?",
+            "LEVERET_XYZ in the environment sets nothing: no such key",
+        ]
 
     def test_a_wrong_flag_names_key_and_flag(self) -> None:
         assert refusal(flags={"amqp.listen": ("--listen", ["::1:5672"])}) == (
@@ -279,3 +291,55 @@ class TestWrittenForms:
         write_toml.write_text(f"[{key.section}]\n{key.name} = {default}\n")
 
         assert load_config(str(write_toml)) == Config()
+
+
+class TestRabbitMQ:
+    """Variables of RabbitMQ and its Docker image."""
+
+    def test_variables_that_have_a_meaning(self) -> None:
+        environment = {
+            "RABBITMQ_NODE_PORT": "5673",
+            "RABBITMQ_VM_MEMORY_HIGH_WATERMARK": "0.5",
+        }
+        config = load_config(None, environment)
+        assert config.amqp.listen == (":5673",)
+        assert config.memory.limit == "50%"
+        assert warnings(environment) == []
+
+    def test_others_are_named_in_one_warning(self) -> None:
+        assert warnings({"RABBITMQ_NODENAME": "rabbit@a", "RABBITMQ_ERLANG_COOKIE": "secret"}) == [
+            "variables of RabbitMQ without an effect here: "
+            "RABBITMQ_ERLANG_COOKIE, RABBITMQ_NODENAME"
+        ]
+
+
+class TestSecretsInFiles:
+    @pytest.mark.parametrize(
+        "variable", ["RABBITMQ_DEFAULT_PASS_FILE", "LEVERET_AUTH_DEFAULT_PASS_FILE"]
+    )
+    def test_the_first_line_is_the_value(self, tmp_path: Path, variable: str) -> None:
+        secret = tmp_path / "secret"
+        secret.write_text("s3cret word\r\nmore\n")
+        assert load_config(None, {variable: str(secret)}).auth.default_pass == "s3cret word"
+
+    def test_the_user_may_be_in_a_file(self, tmp_path: Path) -> None:
+        user = tmp_path / "user"
+        user.write_text("ann")
+        assert (
+            load_config(None, {"RABBITMQ_DEFAULT_USER_FILE": str(user)}).auth.default_user == "ann"
+        )
+
+    def test_a_file_that_cannot_be_read_is_named(self, tmp_path: Path) -> None:
+        path = tmp_path / "missing"
+        assert refusal(environment={"RABBITMQ_DEFAULT_PASS_FILE": str(path)}) == (
+            f"RABBITMQ_DEFAULT_PASS_FILE: {path}: no such file or directory"
+        )
+
+    def test_a_file_beside_a_value_is_refused(self, tmp_path: Path) -> None:
+        environment = {
+            "RABBITMQ_DEFAULT_PASS": "a",
+            "RABBITMQ_DEFAULT_PASS_FILE": str(tmp_path / "b"),
+        }
+        assert refusal(environment=environment) == (
+            "RABBITMQ_DEFAULT_PASS and RABBITMQ_DEFAULT_PASS_FILE are both set"
+        )

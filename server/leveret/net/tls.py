@@ -81,7 +81,7 @@ class TlsCertificates:
         expiries = {}
         for identity in identities(self._config):
             contexts[identity.name] = _context(self._config, identity)
-            expiries[identity] = expiry(identity)
+            expiries[identity] = expiry(identity, self._config.keyfile_password)
         self._contexts = contexts
         for identity, expires in expiries.items():
             _log_expiry(identity, expires)
@@ -156,7 +156,7 @@ def _reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-def expiry(identity: Identity) -> datetime | None:
+def expiry(identity: Identity, password: str = "") -> datetime | None:
     """When a certificate expires; None if it has expired already.
 
     The standard library shows certificates of peers only: so this is a handshake with oneself.
@@ -173,7 +173,7 @@ def expiry(identity: Identity) -> datetime | None:
     client_context.verify_flags |= PARTIAL_CHAIN
     client_context.load_verify_locations(cadata=f"{leaf[0]}{leaf[1]}\n")
     server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server_context.load_cert_chain(identity.certfile, identity.keyfile)
+    server_context.load_cert_chain(identity.certfile, identity.keyfile, password)
     try:
         return _not_after(_peer_certificate(client_context, server_context))
     except ssl.SSLCertVerificationError:
