@@ -160,7 +160,9 @@ def _open_control_socket(
     broker: Broker, server: AmqpServer, storage: Storage
 ) -> ControlSocket | None:
     """The control socket of a data directory, if it can be made."""
-    control = ControlSocket(Management(broker, server.connections), Path(storage.directory))
+    control = ControlSocket(
+        Management(broker, server.connections, server.listeners), Path(storage.directory)
+    )
     try:
         control.start()
     except OSError as error:

@@ -42,6 +42,7 @@ BROKER_COMMANDS: Final = {
     "permission": ("vhosts", "permission_group"),
     "policy": ("policies", "policy_group"),
     "publish": ("objects", "publish"),
+    "rabbitmqctl": ("rabbitmqctl", "group"),
     "purge": ("objects", "purge"),
     "status": ("objects", "status"),
     "unbind": ("objects", "unbind"),

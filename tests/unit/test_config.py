@@ -224,8 +224,8 @@ class TestRefusals:
 
     def test_a_misspelt_variable_is_warned_of(self) -> None:
         assert warnings({"LEVERET_AMQP_HEARTBEET": "1", "LEVERET_XYZ": "1"}) == [
-            "LEVERET_AMQP_HEARTBEET in the environment sets nothing: no such key; "
-            "did you mean LEVERET_AMQP_HEARTBEAT?",
+            "LEVERET_AMQP_HEARTBEET in the environment sets nothing: no such key; did you mean"
+            " LEVERET_AMQP_HEARTBEAT?",
             "LEVERET_XYZ in the environment sets nothing: no such key",
         ]
 
@@ -308,8 +308,8 @@ class TestRabbitMQ:
 
     def test_others_are_named_in_one_warning(self) -> None:
         assert warnings({"RABBITMQ_NODENAME": "rabbit@a", "RABBITMQ_ERLANG_COOKIE": "secret"}) == [
-            "variables of RabbitMQ without an effect here: "
-            "RABBITMQ_ERLANG_COOKIE, RABBITMQ_NODENAME"
+            "variables of RabbitMQ without an effect here: RABBITMQ_ERLANG_COOKIE,"
+            " RABBITMQ_NODENAME"
         ]
 
 

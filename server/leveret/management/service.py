@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 
+from leveret.addresses import Address
 from leveret.engine.broker import Broker
 from leveret.engine.metadata.metadata import Metadata
 from leveret.engine.persistence.definition_log import CommitWaiter, DefinitionLog
@@ -46,10 +47,19 @@ class _Awaited(Work):
 class Management:
     """The broker, as the HTTP API sees it."""
 
-    def __init__(self, broker: Broker, connections: Callable[[], list[Connection]]) -> None:
-        """:param connections: returns those that are open, the oldest first."""
+    def __init__(
+        self,
+        broker: Broker,
+        connections: Callable[[], list[Connection]],
+        listeners: Callable[[], list[tuple[str, Address]]],
+    ) -> None:
+        """
+        :param connections: returns those that are open, the oldest first.
+        :param listeners: returns the protocol and the address of each listener.
+        """
         self.broker = broker
         self.connections = connections
+        self.listeners = listeners
         self.node = f"leveret@{socket.gethostname()}"
         """The name of the node in RabbitMQ's form."""
 

@@ -68,6 +68,7 @@ class AmqpServer:
         """Sockets refused since the last tick because there were too many."""
         self._transports: set[AmqpTransport] = set()
         self._servers: list[asyncio.Server] = []
+        self._listeners: list[tuple[str, Address]] = []
         alarms = Alarms(self._alarm_changed)
         self._memory = MemoryShortage(broker.memory_limit_bytes, checked=broker.memory.check)
         self._guards = [
@@ -135,7 +136,9 @@ class AmqpServer:
             await self.stop("")
             raise OSError(error.errno, f"{text}: {_explain(error)}") from None
         self._servers.append(server)
-        return [str(Address(*sock.getsockname()[:2])) for sock in server.sockets]
+        found = [Address(*sock.getsockname()[:2]) for sock in server.sockets]
+        self._listeners += [("amqp" if context is None else "amqps", each) for each in found]
+        return [str(each) for each in found]
 
     def reload_certificates(self) -> None:
         """Read the files of the TLS certificates again."""
@@ -217,6 +220,10 @@ class AmqpServer:
         self._transports.discard(transport)
         if self._stopped is not None and not self._transports:
             self._stopped.set()
+
+    def listeners(self) -> list[tuple[str, Address]]:
+        """The protocol and the address of each listener."""
+        return list(self._listeners)
 
     def connections(self) -> list[Connection]:
         """The open connections, the oldest first."""

@@ -44,6 +44,10 @@ async def get_overview(request: Request) -> Response:
             "memory_limit": broker.memory_limit_bytes,
             "vhosts": len(vhosts),
             "object_totals": totals,
+            "listeners": [
+                {"protocol": protocol, "ip_address": address.host, "port": address.port}
+                for protocol, address in service.listeners()
+            ],
         }
     )
 
