@@ -56,7 +56,11 @@ class Deployment:
     def client(self) -> Iterator[Any]:
         """An application that sends tasks by name, as another project would."""
         app = celery.Celery("client", broker=self.broker_url, backend=self.result_backend)
-        app.conf.update(task_default_queue=self.queue, result_chord_retry_interval=0.1)
+        app.conf.update(
+            task_default_queue=self.queue,
+            result_chord_retry_interval=0.1,
+            broker_connection_timeout=RESULT_DEADLINE_S,
+        )
         yield app
         with contextlib.closing(app):
             # Pools are cached by address: the next application must not get a closed one.

@@ -20,7 +20,10 @@ EVENT_DEADLINE_S = 60.0
 @pytest.fixture
 def connection(broker: Broker) -> Iterator[Connection]:
     """A kombu connection that confirms what it publishes."""
-    with Connection(broker.url, transport_options={"confirm_publish": True}) as opened:
+    options = {"confirm_publish": True}
+    with Connection(
+        broker.url, transport_options=options, connect_timeout=EVENT_DEADLINE_S
+    ) as opened:
         yield opened
 
 
@@ -150,7 +153,7 @@ def test_both_kinds_of_prefetch_bound_the_deliveries(
 
 
 def test_a_heartbeat_check_passes_while_the_broker_lives(broker: Broker) -> None:
-    with Connection(broker.url, heartbeat=30) as connection:
+    with Connection(broker.url, heartbeat=30, connect_timeout=EVENT_DEADLINE_S) as connection:
         connection.connect()
 
         for _ in range(3):
@@ -194,7 +197,7 @@ def test_a_consumer_ends_when_its_queue_is_deleted(
 ) -> None:
     queue = Queue(name, durable=True)
     with Consumer(connection, [queue], callbacks=[lambda *_: None]):
-        with Connection(broker.url) as other:
+        with Connection(broker.url, connect_timeout=EVENT_DEADLINE_S) as other:
             queue.bind(other.default_channel).delete()
 
         with pytest.raises(connection.connection_errors):

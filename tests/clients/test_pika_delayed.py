@@ -149,7 +149,10 @@ def test_kombu_delays_with_a_header(broker: Broker, name: str) -> None:
     arguments = {"x-delayed-type": "direct"}
     exchange = Exchange(name, "x-delayed-message", arguments=arguments, auto_delete=True)
     queue = Queue(name, exchange, "key", exclusive=True)
-    with Connection(broker.url) as connection, connection.SimpleQueue(queue) as simple:
+    with (
+        Connection(broker.url, connect_timeout=DEADLINE_S) as connection,
+        connection.SimpleQueue(queue) as simple,
+    ):
         sent = time.time()
         producer = connection.Producer()
         producer.publish({"a": 1}, exchange=exchange, routing_key="key", headers={"x-delay": 300})

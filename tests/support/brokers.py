@@ -29,6 +29,9 @@ HOST = "127.0.0.1"
 LEVERET_START_DEADLINE_S = 60.0
 RABBITMQ_START_DEADLINE_S = 120.0
 STOP_DEADLINE_S = 60.0
+HANDSHAKE_TIMEOUT = ("LEVERET_AMQP_HANDSHAKE_TIMEOUT", "60")
+"""Variable and value: on a machine that stands still now and then a login may take long."""
+
 POLL_INTERVAL_S = 0.02
 LOG_TAIL_BYTES = 4000
 
@@ -224,7 +227,8 @@ class Leveret(Broker):
         command = [*command, "serve", *where, *extra_args]
         if descriptors is not None:
             command = ["sh", "-c", 'ulimit -n "$0" && exec "$@"', str(descriptors), *command]
-        self._spawn(command, {**environment, **(env or {})}, self.log_path)
+        variables = {**environment, **dict([HANDSHAKE_TIMEOUT]), **(env or {})}
+        self._spawn(command, variables, self.log_path)
         self._await(self._read_address, LEVERET_START_DEADLINE_S, self.log_path)
 
     def _read_address(self) -> bool:

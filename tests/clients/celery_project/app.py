@@ -23,6 +23,7 @@ app = Celery("warren", broker=os.environ["AMQP_URL"], backend=os.environ["RESULT
 app.conf.update(
     task_default_queue=os.environ["TASK_QUEUE"],
     broker_connection_retry_on_startup=True,
+    broker_connection_timeout=60,
     result_chord_retry_interval=0.1,
     worker_hijack_root_logger=False,
 )
