@@ -34,9 +34,10 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "protocol",
         "net",
         "management",
-        "datadir reference",
+        "datadir",
         "app commands",
         "cli",
+        "reference",
         "__main__",
     ),
     "leveret.engine": (

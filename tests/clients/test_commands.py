@@ -1,0 +1,202 @@
+"""The command line against a running broker, as an operator types it."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pika
+import pytest
+from pika.exceptions import ProbableAuthenticationError
+
+from leveret.commands.client import Client
+from tests.support.brokers import Leveret
+
+TIMEOUT_S = 120.0
+
+
+class CommandLine:
+    """Runs commands against the broker of a data directory."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+
+    def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "leveret", *arguments, "--data-dir", str(self.data)],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+
+    def __call__(self, *arguments: str, stdin: str = "") -> str:
+        """The output of a command that succeeds."""
+        ended = self.run(*arguments, stdin=stdin)
+        assert (ended.returncode, ended.stderr) == (0, ""), ended
+        return ended.stdout
+
+    def refused(self, *arguments: str, code: int = 1) -> str:
+        """The one line with which a command fails."""
+        ended = self.run(*arguments)
+        assert ended.returncode == code, ended
+        assert ended.stdout == ""
+        assert ended.stderr.startswith("leveret: ")
+        assert ended.stderr.count("\n") == 1
+        return ended.stderr.removeprefix("leveret: ").rstrip("\n")
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Leveret]:
+    with Leveret(data_dir=tmp_path_factory.mktemp("commands") / "data") as broker:
+        yield broker
+
+
+@pytest.fixture(scope="module")
+def leveret(broker: Leveret) -> CommandLine:
+    return CommandLine(broker.data_dir)
+
+
+@pytest.fixture
+def client(leveret: CommandLine) -> Client:
+    return Client(leveret.data)
+
+
+def test_a_user_gets_a_password_and_rights(broker: Leveret, leveret: CommandLine) -> None:
+    leveret("user", "add", "ann", "--tag", "monitoring", stdin="first\n")
+    leveret("vhost", "add", "shop", "--description", "a shop")
+    leveret("permission", "set", "ann", "^ann", ".*", ".*", "--vhost", "shop")
+    leveret("user", "password", "ann", stdin="second\n")
+    parameters = pika.URLParameters(broker.url)
+    parameters.virtual_host = "shop"
+    parameters.credentials = pika.PlainCredentials("ann", "first")
+    with pytest.raises(ProbableAuthenticationError):
+        pika.BlockingConnection(parameters)
+    parameters.credentials = pika.PlainCredentials("ann", "second")
+    with pika.BlockingConnection(parameters) as connection:
+        connection.channel().queue_declare("ann's")
+        listed = json.loads(leveret("list", "connections", "--json", "--filter", "user=ann"))
+        assert [each["vhost"] for each in listed] == ["shop"]
+    assert leveret("list", "permissions", "--filter", "user=ann") == (
+        "vhost  user  configure  write  read\nshop   ann   ^ann       .*     .*\n"
+    )
+    leveret("user", "delete", "ann")
+    leveret("vhost", "delete", "shop")
+    assert leveret("list", "vhosts", "name") == "name\n/\n"
+
+
+def test_a_message_goes_through_what_was_declared(leveret: CommandLine) -> None:
+    leveret("declare", "queue", "orders", "--argument", "x-max-length=2", "--type", "quorum")
+    leveret("declare", "exchange", "events", "topic")
+    leveret("bind", "events", "orders", "order.#")
+    leveret("publish", "events", "order.new", '{"id": 1}', "--property", "priority=3")
+    leveret("publish", "", "orders", stdin="from stdin")
+    found = json.loads(leveret("get", "orders", "--count", "5", "--json"))
+    assert [each["payload"] for each in found] == ['{"id": 1}', "from stdin"]
+    assert found[0]["properties"]["priority"] == 3
+    assert leveret("list", "queues", "name", "messages_ready", "--filter", "name=orders") == (
+        "name    messages_ready\norders               2\n"
+    )
+    leveret("get", "orders", "--ack")
+    leveret("purge", "orders")
+    assert leveret("get", "orders", "--json") == "[]\n"
+    leveret("unbind", "events", "orders", "order.#")
+    assert leveret.refused("publish", "events", "order.new", "x") == "no queue took the message"
+    leveret("delete", "queue", "orders")
+    leveret("delete", "exchange", "events")
+
+
+def test_a_policy_holds_until_it_is_cleared(leveret: CommandLine, client: Client) -> None:
+    leveret("declare", "queue", "bounded")
+    leveret("policy", "set", "p", "^bound", '{"max-length": 1}', "--apply-to", "queues")
+    queue = client.get("queues", "/", "bounded")
+    assert (queue["policy"], queue["settings_from"]) == ("p", {"max-length": "policy 'p'"})
+    leveret("policy", "clear", "p")
+    assert client.get("queues", "/", "bounded")["policy"] is None
+    leveret("delete", "queue", "bounded")
+
+
+def test_definitions_are_carried_over(leveret: CommandLine, tmp_path: Path) -> None:
+    leveret("vhost", "add", "carried/over")
+    leveret("vhost", "limit", "carried/over", "max-queues", "10")
+    leveret("declare", "queue", "q", "--vhost", "carried/over", "--argument", "x-max-length=1")
+    leveret("bind", "amq.topic", "q", "a.#", "--vhost", "carried/over")
+    file = tmp_path / "definitions.json"
+    leveret("definitions", "export", str(file))
+    exported = json.loads(file.read_text())
+    leveret("vhost", "delete", "carried/over")
+    ended = leveret.run("definitions", "import", str(file))
+    assert ended.returncode == 0
+    assert "nothing is deleted" in ended.stderr
+    assert json.loads(leveret("definitions", "export")) == exported
+    leveret("vhost", "delete", "carried/over")
+
+
+def test_a_wrong_file_changes_nothing(leveret: CommandLine, tmp_path: Path) -> None:
+    before = leveret("definitions", "export")
+    file = tmp_path / "definitions.json"
+    entries = [{"name": "good", "tags": ""}, {"name": "bad", "tags": "", "password_hash": "?"}]
+    file.write_text(json.dumps({"users": entries}))
+    assert leveret.refused("definitions", "import", str(file)) == (
+        "users[1] ('bad'): user 'bad': a password hash that is not base64"
+    )
+    file.write_text('{"queues": [{"name": 1}]}')
+    assert leveret.refused("definitions", "import", str(file)) == (
+        "Expected `str`, got `int` - at `$.queues[0].name`"
+    )
+    file.write_text("{")
+    assert leveret.refused("definitions", "import", str(file), code=2).startswith(
+        f"{file}: no JSON"
+    )
+    assert leveret("definitions", "export") == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("user", "delete", "nobody"), "user 'nobody' does not exist"),
+        (("user", "add", "guest"), "user 'guest' already exists"),
+        (("delete", "queue", "none"), "queue 'none' does not exist in virtual host '/'"),
+        (("purge", "none", "--vhost", "none"), "virtual host 'none' does not exist"),
+        (("permission", "set", "guest", "(", "", ""), "configure: '(' is no regular expression"),
+        (("policy", "set", "p", ".*", '{"max": 1}'), "definition: unknown key 'max'"),
+        (("unbind", "amq.topic", "none"), "no binding of 'none' to 'amq.topic' with this key"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(
+    leveret: CommandLine, arguments: tuple[str, ...], reason: str
+) -> None:
+    assert leveret.refused(*arguments).startswith(reason)
+
+
+def test_without_a_broker_there_is_nobody_to_ask(tmp_path: Path) -> None:
+    nowhere = CommandLine(tmp_path)
+    assert nowhere.refused("status", code=4) == f"no broker runs on {tmp_path}"
+
+
+def test_a_killed_broker_leaves_nothing_that_hinders_the_next(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    leveret = CommandLine(data)
+    with Leveret(data_dir=data) as broker:
+        broker.kill()
+        assert "does not answer" in leveret.refused("status", code=4)
+    with Leveret(data_dir=data):
+        assert leveret("list", "users", "name") == "name\nguest\n"
+
+
+def test_the_socket_is_the_owners(leveret: CommandLine) -> None:
+    mode = (leveret.data / "control.sock").stat().st_mode
+    assert mode & 0o077 == 0
+
+
+def test_connections_are_closed_with_a_reason(broker: Leveret, leveret: CommandLine) -> None:
+    connection = pika.BlockingConnection(pika.URLParameters(broker.url))
+    leveret("close-connection", "--user", "guest", "--reason", "for a test")
+    with pytest.raises(pika.exceptions.ConnectionClosedByBroker) as closed:
+        connection.process_data_events(time_limit=TIMEOUT_S)
+    assert (closed.value.reply_code, closed.value.reply_text) == (
+        320,
+        "CONNECTION_FORCED - for a test",
+    )
