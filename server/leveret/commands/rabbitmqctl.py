@@ -252,9 +252,9 @@ def delete_user(session: Session, name: str) -> None:
 def set_user_tags(session: Session, name: str, tags: tuple[str, ...]) -> None:
     session.say(f'Setting tags for user "{name}" to [{", ".join(tags)}] ...')
     user = session.client.get("users", name)
-    kept = {key: user[key] for key in ("password_hash", "hashing_algorithm")}
+    remaining = {key: user[key] for key in ("password_hash", "hashing_algorithm")}
     given = [tag for each in tags for tag in each.split(",") if tag]
-    session.client.put("users", name, body={**kept, "tags": given})
+    session.client.put("users", name, body={**remaining, "tags": given})
 
 
 @ctl("add_vhost", "Add a virtual host.", argument("name"))

@@ -72,8 +72,8 @@ def tags(client: Client, name: str, tags: tuple[str, ...]) -> None:
     Example: leveret user tags ann administrator
     """
     user = client.get("users", name)
-    kept = {key: user[key] for key in ("password_hash", "hashing_algorithm")}
-    client.put("users", name, body={**kept, "tags": list(tags)})
+    remaining = {key: user[key] for key in ("password_hash", "hashing_algorithm")}
+    client.put("users", name, body={**remaining, "tags": list(tags)})
 
 
 @user_group.command()

@@ -114,8 +114,8 @@ def clear_limits(operator: Operator, name: str, limits: Iterable[str] = USER_LIM
     """
     user = find_user(operator, name)
     cleared = frozenset(limits)
-    kept = {limit: value for limit, value in user.limits.items() if limit not in cleared}
-    operator.put(msgspec.structs.replace(user, limits=kept))
+    remaining = {limit: value for limit, value in user.limits.items() if limit not in cleared}
+    operator.put(msgspec.structs.replace(user, limits=remaining))
 
 
 def delete_user(operator: Operator, name: str) -> None:

@@ -85,8 +85,8 @@ def clear_limits(operator: Operator, name: str, limits: Iterable[str] = VHOST_LI
     """
     vhost = find_vhost(operator, name)
     cleared = frozenset(limits)
-    kept = {limit: value for limit, value in vhost.limits.items() if limit not in cleared}
-    operator.put(msgspec.structs.replace(vhost, limits=kept))
+    remaining = {limit: value for limit, value in vhost.limits.items() if limit not in cleared}
+    operator.put(msgspec.structs.replace(vhost, limits=remaining))
 
 
 def delete_vhost(operator: Operator, name: str) -> None:
