@@ -5,7 +5,9 @@ import structlog
 from pamqp.commands import Basic
 
 from leveret.engine.lifecycle.bindings import bind_queue
+from leveret.engine.lifecycle.exchanges import delete_exchange
 from leveret.engine.lifecycle.queues import remove_queue
+from leveret.engine.queues.delayed_store import UNCHARGED_COST_MAX
 from leveret.engine.queues.message_memory import (
     SHARE_DIVISOR,
     SHORTAGE_PREFETCH,
@@ -16,6 +18,7 @@ from leveret.engine.queues.queue_host import LOOKS_AT_ONCE
 from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.field_table import FieldValue
 from leveret.errors import AmqpError
+from leveret.limits import BACKPRESSURE_RETRY_MS
 from leveret.protocol.channels.deliveries import ChannelConsumer, Deliveries
 from leveret.protocol.channels.delivery import REJECTED
 from leveret.protocol.channels.session import Session
@@ -384,3 +387,45 @@ def test_restored_queues_look_at_their_first_messages_one_after_another() -> Non
     looks = [int(vhost.next_look()) for _ in range(1000)]
     assert looks == sorted(looks)
     assert max(looks.count(each) for each in set(looks)) == LOOKS_AT_ONCE
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_many_delayed_exchanges_share_the_memory_and_lose_nothing(durable: bool) -> None:
+    run = limited()
+    run.queue("q", durable=durable)
+    for exchange in range(QUEUES):
+        name = f"later{exchange}"
+        run.exchange(name, "x-delayed-message", {"x-delayed-type": "fanout"}, durable=durable)
+        bind_queue(run.vhost, "q", name, "", {}, None)
+        for number in range(EACH):
+            delayed = Basic.Properties(headers={"x-delay": 1000 + number * QUEUES + exchange})
+            run.publish(name, "", body_of(exchange, number), delayed, persistent=durable)
+        work(run)
+
+    assert run.broker.memory.charged <= SHARE
+    stores = run.vhost.delayed_stores.values()
+    assert sum(int(store.message_count()) for store in stores) == QUEUES * EACH
+    assert sum(int(store.cost()) for store in stores) <= SHARE + QUEUES * UNCHARGED_COST_MAX
+
+    run.advance_to(run.now + 1000 + QUEUES * EACH)
+    taken: list[bytes] = []
+    while run.vhost.queues["q"].message_count() or any(store.message_count() for store in stores):
+        taken += [message.body for message in run.take_all("q")]
+        # What waits for the disk goes on a little later.
+        run.advance_to(run.now + BACKPRESSURE_RETRY_MS)
+        work(run)
+    wanted = {body_of(exchange, number) for exchange in range(QUEUES) for number in range(EACH)}
+    assert len(taken) == len(wanted)
+    assert set(taken) == wanted
+    assert sum(int(store.cost()) for store in stores) == 0
+
+
+def test_a_deleted_delayed_exchange_charges_nothing() -> None:
+    run = limited()
+    run.exchange("later", "x-delayed-message", {"x-delayed-type": "fanout"})
+    for number in range(EACH):
+        delayed = Basic.Properties(headers={"x-delay": 1000})
+        run.publish("later", "", body_of(0, number), delayed)
+    assert run.broker.memory.charged > 0
+    delete_exchange(run.vhost, "later", if_unused=False)
+    assert run.broker.memory.charged == 0
