@@ -41,10 +41,19 @@ class Broker:
         self.connections_open = 0
         """Connections behind connection.open, which `amqp.max_connections` limits."""
         self.alarm = ""
-        """Why publishers are blocked, the reason in connection.blocked; "" while they are not."""
+        """Why publishers are blocked, the reason in connection.blocked; "" while they are not. Set
+        it by `set_alarm`."""
+        self.alarms_begun = 0
+        """How often an alarm has begun."""
         self.product = config.server.product
         self.version = config.server.version or __version__
         self.cluster_name = config.server.cluster_name
+
+    def set_alarm(self, reason: str) -> None:
+        """Begin an alarm, change its reason, or end it with ""."""
+        if reason and not self.alarm:
+            self.alarms_begun += 1
+        self.alarm = reason
 
     def add_vhost(self, name: str) -> VirtualHost:
         """Create a virtual host with its predeclared exchanges."""
