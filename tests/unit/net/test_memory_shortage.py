@@ -129,7 +129,7 @@ def test_full_collections_take_a_bounded_share_of_the_time(monkeypatch: pytest.M
 
     for fake in (collect, freeze, unfreeze):
         monkeypatch.setattr(gc, fake.__name__, fake)
-    reclaimer = Reclaimer(lambda: now[0])
+    reclaimer = Reclaimer(lambda: now[0], lambda: now[0])
     for _ in range(60):
         reclaimer.reclaim()
         now[0] += 20.0
@@ -137,6 +137,24 @@ def test_full_collections_take_a_bounded_share_of_the_time(monkeypatch: pytest.M
     pauses = [later - earlier for earlier, later in pairwise(collections)]
     assert len(collections) > 1
     assert min(pauses) >= 0.2 * COLLECTION_PAUSE
+
+
+def test_a_process_that_stood_still_in_a_collection_collects_again_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    collections: list[float] = []
+
+    def collect() -> int:
+        collections.append(now[0])
+        now[0] += 10.0
+        return 0
+
+    monkeypatch.setattr(gc, "collect", collect)
+    reclaimer = Reclaimer(lambda: now[0], lambda: 0.0)
+    reclaimer.reclaim()
+    reclaimer.reclaim()
+    assert collections == [100.0, 110.0]
 
 
 def test_the_memory_of_this_process_is_read(memory: Memory) -> None:
