@@ -31,7 +31,7 @@ class Broker:
         self.timers = Timers()
         self.time_slice = TimeSlice()
         self.work = WorkQueue()
-        self.memory = MessageMemory(self.work)
+        self.memory = MessageMemory(self.work, self.clock, self.timers)
         self.memory_limit_bytes = memory_limit_bytes(config.memory.limit)
         self.memory.limit(self.memory_limit_bytes)
         self.stores: list[HostedStore] = []

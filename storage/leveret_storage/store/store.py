@@ -36,6 +36,7 @@ from leveret_storage.store.limits import (
     CHANGED_QUEUES_MAX,
     DEFAULT_LIMITS,
     UNWRITTEN_BYTES_MAX,
+    UNWRITTEN_SEGMENTS_MAX,
     StoreLimits,
 )
 from leveret_storage.store.log_emptier import LogEmptier
@@ -190,6 +191,13 @@ class Store:
     def needs_backpressure(self) -> bool:
         """Whether so many bytes wait to be written that publishers should be throttled."""
         return self._runs.unwritten_bytes + self._open.size() > UNWRITTEN_BYTES_MAX
+
+    def may_release(self) -> bool:
+        """Whether messages that could stay in memory may be written, to make room there: what is
+        written for clients does not wait long behind them."""
+        return (
+            self._runs.unwritten_segments < UNWRITTEN_SEGMENTS_MAX and not self.needs_backpressure()
+        )
 
     def request_commit(self) -> None:
         """Have the next `commit` commit the open batch, because a confirm waits for it."""

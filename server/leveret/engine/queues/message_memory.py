@@ -28,10 +28,12 @@ from mypy_extensions import i64
 
 from leveret.engine.queues.consumer import Consumer
 from leveret.engine.values.cache_share import CacheShare
+from leveret.engine.values.clock import Clock
 from leveret.engine.values.time_slice import TimeSlice
+from leveret.engine.values.timers import Timer, Timers
 from leveret.engine.values.work import Work, WorkQueue
 from leveret.errors import AmqpError, ReplyCode
-from leveret.limits import MESSAGE_OVERHEAD_BYTES
+from leveret.limits import BACKPRESSURE_RETRY_MS, MESSAGE_OVERHEAD_BYTES
 
 SHARE_DIVISOR: Final = 4
 """The share of backlogs is this part of the memory limit, here a quarter. The rest is for the
@@ -134,8 +136,11 @@ class MemoryHolder:
 class MessageMemory:
     """The memory of the messages of one broker."""
 
-    def __init__(self, work: WorkQueue) -> None:
-        """`work` runs the sweeps."""
+    def __init__(
+        self, work: WorkQueue, clock: Clock | None = None, timers: Timers | None = None
+    ) -> None:
+        """`work` runs the sweeps, and `timers` have those go on that wait for the disk. Without
+        them they end instead."""
         self.charged: i64 = 0
         """Bytes of messages in memory, as their holders charged them."""
         self.chunk_cost: i64 = CHUNK_COST_MAX
@@ -159,6 +164,9 @@ class MessageMemory:
         self._declared_bytes = 0
         """About the bytes of all that clients have declared, bound and opened since the start."""
         self._work = work
+        self._clock = clock
+        self._timers = timers
+        self._retry: Timer = _Retry(self)
         self._share: i64 = UNLIMITED
         self._holders: OrderedDict[MemoryHolder, None] = OrderedDict()
         """Who has charged anything, in the order of the next visits."""
@@ -275,13 +283,19 @@ class MessageMemory:
         self._work.add(_Sweep(self))
 
     def sweep(self, time_slice: TimeSlice) -> bool:
-        """Go on with the sweep; whether it has ended."""
+        """Go on with the sweep.
+
+        :returns: whether it has ended, or waits for the disk.
+        """
         while self._choose_round():
             goes_on = (
                 self._visit_delivering() if self._delivering_to_visit > 0 else self._visit_next()
             )
             if not goes_on:
-                break
+                if self._timers is None or self._clock is None:
+                    break
+                self._timers.set(self._retry, self._clock.now + BACKPRESSURE_RETRY_MS)
+                return True
             if time_slice.is_over_now():
                 return False
         self._sweeping = False
@@ -289,6 +303,10 @@ class MessageMemory:
         # What could not be released is not visited again for every step that is charged.
         self._sweep_from = max(self._share, self.charged + self._share // STEP_DIVISOR)
         return True
+
+    def go_on(self) -> None:
+        """Go on with a sweep that waits for the disk."""
+        self._work.add(_Sweep(self))
 
     def _choose_round(self) -> bool:
         """Whether there is anything to visit, possibly in a next round."""
@@ -319,7 +337,8 @@ class MessageMemory:
     def _visit_next(self) -> bool:
         """Have the next holder release memory, if it is its turn; whether the disk takes more."""
         if not self._holders:
-            return False
+            self._to_visit = 0
+            return True
         holder = next(iter(self._holders))
         activity = holder.activity()
         idle = activity == holder.activity_seen
@@ -368,6 +387,17 @@ class _Resumption(Work):
             if time_slice.is_over_now():
                 break
         return not self._consumers
+
+
+class _Retry(Timer):
+    """Rings when the disk may take more."""
+
+    def __init__(self, memory: MessageMemory) -> None:
+        super().__init__()
+        self._memory = memory
+
+    def ring(self) -> None:
+        self._memory.go_on()
 
 
 class _Sweep(Work):

@@ -186,7 +186,7 @@ class Deliveries(MemoryHolder):
         end = min(self._seen_tag, self.last_tag) + 1
         if not self.unacknowledged or store is None:
             end = 0
-        elif store.needs_backpressure():
+        elif not store.may_release():
             return DISK_BUSY
         else:
             self._released_from = max(self._released_from, next(iter(self.unacknowledged)))

@@ -24,6 +24,7 @@ from leveret.protocol.channels.delivery import REJECTED
 from leveret.protocol.channels.session import Session
 from leveret.protocol.channels.settlement import Settlement
 from leveret.protocol.channels.transaction import Transaction
+from leveret_storage.store.limits import UNWRITTEN_SEGMENTS_MAX
 from tests.unit.engine.queues.broker_run import BrokerRun, arguments, leading_to
 
 LIMIT = 8 * 1024 * 1024
@@ -91,6 +92,26 @@ def test_what_is_not_in_use_goes_when_the_process_has_little_memory() -> None:
 
     assert run.broker.memory.charged == 0
     assert len(run.take_all("q0")) == EACH
+
+
+def test_what_makes_room_waits_for_the_disk_and_goes_on() -> None:
+    """The commits of clients are not behind thousands of files, each of which may need a sync."""
+    run = limited()
+    for queue in range(3 * UNWRITTEN_SEGMENTS_MAX):
+        run.queue(f"q{queue}", durable=False)
+        for number in range(5):
+            run.publish("", f"q{queue}", body_of(queue, number))
+    run.run_all()
+    memory = run.broker.memory
+    for _ in range(2):
+        memory.check(MemoryLevel.NEAR_LIMIT)
+        run.broker.work.run_all(run.broker.time_slice)
+    assert len(run.writing.jobs) == UNWRITTEN_SEGMENTS_MAX
+    assert int(memory.charged) > 0
+    work(run)
+    for _ in range(4):
+        run.advance_to(run.now + BACKPRESSURE_RETRY_MS)
+    assert int(memory.charged) == 0
 
 
 def test_a_purged_or_deleted_queue_charges_nothing() -> None:
