@@ -11,6 +11,7 @@ lasts, else in later ones; until then the log has them in their queue.
 from mypy_extensions import i64
 
 from leveret.engine.flow.dead_letters import DeadLetters
+from leveret.engine.queues.dead_letter import DeadLetter
 from leveret.engine.queues.queue_host import QueueHost
 from leveret.engine.routing.sink import (
     ACCEPTED,
@@ -29,6 +30,7 @@ from leveret.limits import (
     BACKPRESSURE_RETRY_MS,
     DEAD_LETTERS_WAITING_BYTES_MAX,
     DEAD_LETTERS_WAITING_MAX,
+    FAN_OUT_AT_ONCE,
 )
 from leveret_storage.segments.body_segment import SHARED_BODY_BYTES
 from leveret_storage.store.store import Store
@@ -50,6 +52,11 @@ class Publisher:
         self._held: list[Work] = []
         """Work that makes dead letters, and waits because there are too many."""
         self._targets = PersistTargets()
+        self._fan_out: DeadLetter | None = None
+        """The dead letter that is being published to very many sinks, in slices."""
+        self._next_sink = 0
+        """The first of them that it was not published to."""
+        self._fan_out_outcome: i64 = 0
 
     def publish(self, message: Message, sinks: list[Sink]) -> i64:
         """Publish a message, and pass on the dead letters that this makes.
@@ -104,12 +111,12 @@ class Publisher:
         if self._passing_on:
             return False
         dead_letters = self._dead_letters
-        if not dead_letters.pending:
+        if not dead_letters.pending and self._fan_out is None:
             return True
         self._passing_on = True
         try:
-            while dead_letters.pending and self._pass_on(self._time_slice):
-                if self._time_slice.is_over_now():
+            while dead_letters.pending or self._fan_out is not None:
+                if not self._pass_on(self._time_slice) or self._time_slice.is_over_now():
                     break
         finally:
             self._passing_on = False
@@ -118,7 +125,7 @@ class Publisher:
             for work in self._held:
                 self._host.work.add(work)
             self._held = []
-        if dead_letters.count == 0:
+        if dead_letters.count == 0 and self._fan_out is None:
             return True
         if not self._goes_on_later:
             self._goes_on_later = True
@@ -133,7 +140,7 @@ class Publisher:
         dead_letters = self._dead_letters
         self._passing_on = True
         try:
-            if dead_letters.is_routing():
+            if dead_letters.is_routing() or self._fan_out is not None:
                 self._pass_on(ENDLESS)
             for _ in range(dead_letters.waiting_count()):
                 self._pass_on(ENDLESS, True)
@@ -164,18 +171,41 @@ class Publisher:
     def _pass_on(self, time_slice: TimeSlice, waiting_first: bool = False) -> bool:
         """Publish the next dead letter; `waiting_first` is as in `DeadLetters.begin`.
 
-        :returns: False if the slice was over before its sinks were found: it is still pending.
+        :returns: False if the slice was over before that was done: call it again.
         """
         dead_letters = self._dead_letters
+        if self._fan_out is not None:
+            return self._fan_out_further(self._fan_out, time_slice)
         try:
             dead_letter = dead_letters.begin(time_slice, waiting_first)
             if dead_letter is None:
                 return False
+            if len(dead_letter.sinks) > FAN_OUT_AT_ONCE and not dead_letter.message.persistent:
+                # The log has nothing of it that would have to be in one batch.
+                self._fan_out, self._next_sink, self._fan_out_outcome = dead_letter, 0, 0
+                return self._fan_out_further(dead_letter, time_slice)
             outcome = self.publish_again(dead_letter.message, dead_letter.sinks)
             if outcome & (ACCEPTED | DEAD_LETTERED) == 0:
                 dead_letters.count_dropped(dead_letter.queue)
         finally:
             dead_letters.end()
+        return True
+
+    def _fan_out_further(self, dead_letter: DeadLetter, time_slice: TimeSlice) -> bool:
+        """Publish a dead letter to the next of its sinks; whether that were the last ones."""
+        sinks = dead_letter.sinks
+        while True:
+            start = self._next_sink
+            self._next_sink += FAN_OUT_AT_ONCE
+            part = [sink for sink in sinks[start : self._next_sink] if not sink.deleted]
+            self._fan_out_outcome |= self.publish_again(dead_letter.message, part)
+            if self._next_sink >= len(sinks):
+                break
+            if time_slice.is_over_now():
+                return False
+        self._fan_out = None
+        if self._fan_out_outcome & (ACCEPTED | DEAD_LETTERED) == 0:
+            self._dead_letters.count_dropped(dead_letter.queue)
         return True
 
     def _persist(self, message: Message, outcome: i64) -> i64:
