@@ -49,6 +49,19 @@ def _is_never_over() -> bool:
     return False
 
 
+def _settle_in_segments(queue: QueueJournal, settled: list[tuple[int, int]]) -> None:
+    """Count settled positions in the segments of a queue: a deep one has very many, of which a
+    batch concerns few."""
+    if not settled:
+        return
+    low: i64 = min([first for first, _ in settled])
+    high: i64 = max([end for _, end in settled])
+    for segment in queue.segments:
+        if segment.first < high and low < segment.end:
+            for first, end in settled:
+                segment.settle(first, end)
+
+
 class Store:
     """One owner's store on a medium. All calls are made from one thread."""
 
@@ -343,9 +356,7 @@ class Store:
             if queue.durable:
                 self._add_state(queue, settled)
             if queue.segments:
-                for segment in queue.segments:
-                    for first, end in settled:
-                        segment.settle(first, end)
+                _settle_in_segments(queue, settled)
                 self._compactor.examine(queue)
 
     def _add_state(self, queue: QueueJournal, settled: list[tuple[int, int]]) -> None:
