@@ -416,7 +416,7 @@ class Queue(Sink):
         while ready.first is not None and backlog.available():
             consumer = ready.next()
             if consumer is None:
-                return ready.first is None
+                return ready.empty()
             message = backlog.pop()
             consumer.deliver(message, backlog.popped_position, backlog.redelivered)
             if time_slice.is_over():
@@ -435,7 +435,7 @@ class Queue(Sink):
                 return True
             consumer = ready.next()
             if consumer is None:
-                return ready.first is None
+                return ready.empty()
             message, position, redelivered = self._contents.pop()
             consumer.deliver(message, position, redelivered)
             if time_slice.is_over():
