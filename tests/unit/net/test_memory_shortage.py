@@ -7,6 +7,7 @@ import pytest
 
 from leveret.engine.queues.message_memory import MemoryLevel
 from leveret.net.memory_shortage import (
+    COLLECTED_BLOCKS_MAX,
     COLLECTION_PAUSE,
     MEMORY_CHECK_BYTES,
     MemoryShortage,
@@ -186,3 +187,24 @@ def test_free_objects_are_given_up_each_time_without_a_visit_of_all_others() -> 
     assert 2 in collected
     assert len(alive) == 1000
     assert gc.get_freeze_count() == 0
+
+
+def test_no_object_is_visited_where_there_are_very_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    visited: list[bool] = []
+    frozen = [False]
+
+    def freeze(state: bool) -> None:
+        frozen[0] = state
+
+    def collect() -> int:
+        visited.append(not frozen[0])
+        return 0
+
+    monkeypatch.setattr(gc, "freeze", lambda: freeze(True))
+    monkeypatch.setattr(gc, "unfreeze", lambda: freeze(False))
+    monkeypatch.setattr(gc, "collect", collect)
+    blocks = [1000]
+    reclaimer = Reclaimer(lambda: 0.0, lambda: 0.0, lambda: blocks[0])
+    for blocks[0] in (1000 + COLLECTED_BLOCKS_MAX, 1001 + COLLECTED_BLOCKS_MAX, 1000):
+        reclaimer.reclaim()
+    assert visited == [True, False, True]
