@@ -33,7 +33,7 @@ from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.timers import Timer, Timers
 from leveret.engine.values.work import Work, WorkQueue
 from leveret.errors import AmqpError, ReplyCode
-from leveret.limits import BACKPRESSURE_RETRY_MS, MESSAGE_OVERHEAD_BYTES
+from leveret.limits import MESSAGE_OVERHEAD_BYTES
 
 SHARE_DIVISOR: Final = 4
 """The share of backlogs is this part of the memory limit, here a quarter. The rest is for the
@@ -75,6 +75,10 @@ above the limit: it goes on, so that its queue drains, and holds little."""
 
 UNLIMITED: Final = 1 << 62
 """The share of a broker without a memory limit, in bytes."""
+
+SWEEP_RETRY_MS: Final = 1
+"""Milliseconds that a sweep waits for the disk if that takes no more. A few files are begun each
+time, and thousands of queues may have to begin one."""
 
 STEP_DIVISOR: Final = 16
 """A sweep that did not release enough is repeated once this part of the share is charged on top."""
@@ -294,7 +298,7 @@ class MessageMemory:
             if not goes_on:
                 if self._timers is None or self._clock is None:
                     break
-                self._timers.set(self._retry, self._clock.now + BACKPRESSURE_RETRY_MS)
+                self._timers.set(self._retry, self._clock.now + SWEEP_RETRY_MS)
                 return True
             if time_slice.is_over_now():
                 return False

@@ -11,6 +11,7 @@ from leveret.engine.queues.delayed_store import UNCHARGED_COST_MAX
 from leveret.engine.queues.message_memory import (
     SHARE_DIVISOR,
     SHORTAGE_PREFETCH,
+    SWEEP_RETRY_MS,
     VALUE_BYTES,
     MemoryLevel,
 )
@@ -18,7 +19,6 @@ from leveret.engine.queues.queue_host import LOOKS_AT_ONCE
 from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.field_table import FieldValue
 from leveret.errors import AmqpError
-from leveret.limits import BACKPRESSURE_RETRY_MS
 from leveret.protocol.channels.deliveries import ChannelConsumer, Deliveries
 from leveret.protocol.channels.delivery import REJECTED
 from leveret.protocol.channels.session import Session
@@ -110,7 +110,7 @@ def test_what_makes_room_waits_for_the_disk_and_goes_on() -> None:
     assert int(memory.charged) > 0
     work(run)
     for _ in range(4):
-        run.advance_to(run.now + BACKPRESSURE_RETRY_MS)
+        run.advance_to(run.now + SWEEP_RETRY_MS)
     assert int(memory.charged) == 0
 
 
@@ -433,7 +433,7 @@ def test_many_delayed_exchanges_share_the_memory_and_lose_nothing(durable: bool)
     while run.vhost.queues["q"].message_count() or any(store.message_count() for store in stores):
         taken += [message.body for message in run.take_all("q")]
         # What waits for the disk goes on a little later.
-        run.advance_to(run.now + BACKPRESSURE_RETRY_MS)
+        run.advance_to(run.now + SWEEP_RETRY_MS)
         work(run)
     wanted = {body_of(exchange, number) for exchange in range(QUEUES) for number in range(EACH)}
     assert len(taken) == len(wanted)
