@@ -10,6 +10,7 @@ from leveret_storage.store.limits import (
     LOG_SEGMENT_BYTES,
     LOG_SEGMENTS_MAX,
     SEGMENTS_SYNCED_AT_ONCE,
+    THROTTLED_SEGMENTS,
     UNWRITTEN_SEGMENTS_MAX,
 )
 from leveret_storage.store.log_emptier import STEP_RUNS, STEP_UNITS
@@ -197,3 +198,15 @@ def test_what_makes_room_in_memory_waits_while_many_files_are_begun() -> None:
     for position in range(2 * UNWRITTEN_SEGMENTS_MAX):
         owner.store.write_run(queue, position, stored(1))
         assert owner.store.may_release()
+
+
+def test_publishers_are_throttled_while_very_many_files_are_begun() -> None:
+    owner = Owner(FaultyMedium(1))
+    owner.run()
+    for _ in range(THROTTLED_SEGMENTS):
+        owner.store.write_run(owner.store.add_queue(False), 0, stored(1))
+        assert not owner.store.needs_backpressure()
+    owner.store.write_run(owner.store.add_queue(False), 0, stored(1))
+    assert owner.store.needs_backpressure()
+    owner.writing.step()
+    assert not owner.store.needs_backpressure()

@@ -29,6 +29,9 @@ UNWRITTEN_SEGMENTS_MAX: Final = 4
 room in memory. Each may cost a sync, where thousands of files are written to in turn, and commits
 wait behind them."""
 
+THROTTLED_SEGMENTS: Final = 16
+"""Such runs that wait to be written, above which publishers should be throttled."""
+
 SEGMENTS_SYNCED_AT_ONCE: Final = 4
 """Segments that are synced between two commits."""
 

@@ -35,6 +35,7 @@ from leveret_storage.store.context import StoreContext
 from leveret_storage.store.limits import (
     CHANGED_QUEUES_MAX,
     DEFAULT_LIMITS,
+    THROTTLED_SEGMENTS,
     UNWRITTEN_BYTES_MAX,
     UNWRITTEN_SEGMENTS_MAX,
     StoreLimits,
@@ -202,8 +203,13 @@ class Store:
         return self._open.has_changes()
 
     def needs_backpressure(self) -> bool:
-        """Whether so many bytes wait to be written that publishers should be throttled."""
-        return self._runs.unwritten_bytes + self._open.size() > UNWRITTEN_BYTES_MAX
+        """Whether so many bytes, or files, wait to be written that publishers should be
+        throttled."""
+        runs = self._runs
+        return (
+            runs.unwritten_bytes + self._open.size() > UNWRITTEN_BYTES_MAX
+            or runs.unwritten_segments > THROTTLED_SEGMENTS
+        )
 
     def may_release(self) -> bool:
         """Whether messages that could stay in memory may be written, to make room there: what is
