@@ -227,8 +227,7 @@ class CommitLog:
 
         Does nothing while the open batch has changes: the settlements in it may never be durable.
         Nor while the oldest segment is being read, the one before is being deleted, or a
-        preallocation is under way. Of many queues
-        only some are checked at once.
+        preallocation is under way. Of many queues only some are checked at once.
         """
         if self._batch.has_changes() or self.oldest_in_use or self._preallocation.under_way:
             return
