@@ -35,6 +35,10 @@ THROTTLED_SEGMENTS: Final = 16
 SEGMENTS_SYNCED_AT_ONCE: Final = 4
 """Segments that are synced between two commits."""
 
+TRANSACTION_BATCH_BYTES: Final = 1024 * 1024
+"""Bytes of the open batch from which on a transaction waits for its commit: a batch that takes
+longer to write than to sync would hold up the confirms of others."""
+
 CHANGED_QUEUES_MAX: Final = 256
 """Queues with settlements that wait for the next batch, from which on they are added to it before
 it is committed: some 0.3 ms of work, which a hundred thousand queues must not add up to one

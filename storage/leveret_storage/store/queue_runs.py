@@ -91,7 +91,7 @@ class QueueRuns:
         self._failure = context.failure
         self._on_written = on_written
         self._waiting: list[WaitingRun] = []
-        """Runs that wait for the open batch."""
+        """Runs that wait for the open batch, or for the transaction."""
 
     def write(self, queue: QueueJournal, first: int, messages: list[StoredMessage]) -> Run:
         """Write messages with consecutive positions as a run, which has them in memory until they
@@ -117,7 +117,10 @@ class QueueRuns:
         return run
 
     def take_waiting(self) -> list[WaitingRun]:
-        """Take out the runs that wait for the open batch."""
+        """Take out the runs that wait for the open batch. None while there is a transaction: any
+        may have messages of it."""
+        if self._batch.has_transaction:
+            return []
         waiting = self._waiting
         self._waiting = []
         return waiting

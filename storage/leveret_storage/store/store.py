@@ -43,6 +43,7 @@ from leveret_storage.store.limits import (
 from leveret_storage.store.log_emptier import LogEmptier
 from leveret_storage.store.queue_runs import QueueRuns
 from leveret_storage.store.shared_bodies import SharedBodies
+from leveret_storage.store.transaction import StoreTransaction
 
 
 def _is_never_over() -> bool:
@@ -121,6 +122,9 @@ class Store:
         self._bodies = SharedBodies(context, self._log)
         self._shared_body_bytes: i64 = context.limits.shared_body_bytes
         self._runs = QueueRuns(context, self._log, self._bodies, self._run_written)
+        self.transaction = StoreTransaction(
+            context.batch, self._log, self._checkpoint, self._add_settlements
+        )
         self._emptier = LogEmptier(context, self._log, self._runs, self.commit)
         self._compactor = Compactor(context, self._runs, self._bodies, self.commit)
 
@@ -276,8 +280,10 @@ class Store:
         """Commit the open batch if anything waits for it, or `force` is set.
 
         Does nothing while as many commits are under way as the medium allows: the batch goes on
-        filling, and is committed when one of them is answered.
+        filling, and is committed when one of them is answered. Nor within a part of a transaction.
         """
+        if self._open.in_part:
+            return
         if len(self._open.changed) >= CHANGED_QUEUES_MAX:
             self._add_settlements()
         if (self._open.awaited or force) and not self._in_flight.is_full():
@@ -300,7 +306,7 @@ class Store:
         queues = batch.take_queues_with_messages()
         self._log.append(parts, size, queues, partial(self._answered, commit))
         # The state is whole between two batches, so this is where a segment can begin.
-        if self._log.is_segment_full():
+        if self._log.is_segment_full() and not batch.has_transaction:
             self._begin_segment([])
         else:
             self._log.preallocate(int(size))

@@ -235,7 +235,8 @@ class DelayedStore(Sink):
             return True
         now = self.host.clock.now
         store = self._store
-        if store is not None and store.needs_backpressure():
+        if store is not None and (store.needs_backpressure() or store.transaction.is_open()):
+            # What a transaction has delayed must not leave before it is committed.
             self.host.timers.set(self._timer, now + BACKPRESSURE_RETRY_MS)
             return True
         self.sorted_runs.read_ahead(now)

@@ -30,6 +30,7 @@ from leveret.engine.routing.exchanges.base import Destination
 from leveret.engine.routing.sink import (
     ACCEPTED,
     AWAITS_COMMIT,
+    AWAITS_TRANSACTION,
     DEAD_LETTERED,
     REFUSED,
     THROTTLE,
@@ -291,6 +292,9 @@ class Queue(Sink):
             and not (self.host.publishes_again and has_died_in(message.header, self.name))
         ):
             window.duplicates += 1
+            store = self._backlog.store
+            if message.persistent and store is not None and store.transaction.is_open():
+                outcome |= AWAITS_TRANSACTION
             return outcome
         if self._limits.refuses(len(message.body)):
             if self.settings.overflow == REJECT_PUBLISH_DLX and self._contents.dead_letters:

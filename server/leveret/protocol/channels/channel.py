@@ -18,6 +18,7 @@ from leveret.engine.routing.routes import Route
 from leveret.engine.routing.sink import (
     ACCEPTED,
     AWAITS_COMMIT,
+    AWAITS_TRANSACTION,
     REFUSED,
     THROTTLE,
     TOOK_LONG,
@@ -138,12 +139,12 @@ class Channel:
         # As `confirm`, without a call: this is done for every message.
         confirms = self.confirms
         if confirms.enabled:
-            if outcome & REFUSED:
-                confirms.refused()
+            if outcome & (REFUSED | AWAITS_TRANSACTION):
+                self.confirm(outcome)
             else:
                 confirms.published(outcome & AWAITS_COMMIT != 0)
-        if was_long or outcome & TOOK_LONG != 0:
-            return not self._time_slice.is_over_now()
+        if was_long or outcome & (TOOK_LONG | AWAITS_TRANSACTION) != 0:
+            return self.session.work is None and not self._time_slice.is_over_now()
         return True
 
     def publish_again(self, route: Route, body: bytes) -> None:
@@ -176,16 +177,32 @@ class Channel:
                 return False
         else:
             self.confirm(self.route_message(message, route, mandatory))
-        return not self._time_slice.is_over_now()
+        return self.session.work is None and not self._time_slice.is_over_now()
 
     def confirm(self, outcome: i64) -> None:
-        """Confirm or refuse the publish of this outcome, or have it wait for its batch."""
+        """Confirm or refuse the publish of this outcome, or have it wait for its batch, or for a
+        transaction: that is work of the session."""
         confirms = self.confirms
         if confirms.enabled:
             if outcome & REFUSED:
                 confirms.refused()
+            elif outcome & AWAITS_TRANSACTION:
+                self.session.begin(_ConfirmAfterTransaction(self))
             else:
                 confirms.published(outcome & AWAITS_COMMIT != 0)
+
+    def confirm_after_transaction(self) -> bool:
+        """Confirm a publish when the transaction is durable that is being committed.
+
+        :returns: False while it is not committed.
+        """
+        store = self._store
+        if store is not None:
+            if store.transaction.is_open():
+                return False
+            store.request_commit()
+        self.confirms.published(True)
+        return True
 
     def fan_out(self, message: Message, sinks: list[Sink]) -> i64:
         """Publish a message to some of its sinks.
@@ -264,6 +281,10 @@ class Channel:
         if store is not None and store.has_uncommitted():
             store.request_commit()
             self.session.hold_until(store.batch, self.number, self.session.output_size())
+
+    def hold_until_durable(self, batch: i64) -> None:
+        """Hold what is sent from here on until a batch is synced."""
+        self.session.hold_until(batch, self.number, self.session.output_size())
 
     # --- closing ----------------------------------------------------------------------------
 
@@ -373,3 +394,13 @@ class _FanOut(Work):
             channel.commit_open_batch()
         channel.confirm(self._outcome)
         return True
+
+
+class _ConfirmAfterTransaction(Work):
+    """Confirms a publish when the transaction is committed that it may be a duplicate of."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def run(self, time_slice: TimeSlice) -> bool:
+        return self._channel.confirm_after_transaction()
