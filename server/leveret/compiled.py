@@ -29,6 +29,7 @@ COMPILED: Final = (
     "leveret.protocol.channels.delivery",
     "leveret.protocol.channels.acknowledgement_timer",
     "leveret.protocol.channels.deliveries",
+    "leveret.protocol.channels.channel_consumer",
     "leveret.protocol.channels.published_properties",
     "leveret.protocol.channels.direct_reply_to",
     "leveret.protocol.channels.transaction",

@@ -27,7 +27,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from leveret.engine.queues.consumer import Consumer
-from leveret.engine.values.cache_share import CacheShare
+from leveret.engine.values.cache_share import UNLIMITED, CacheShare
 from leveret.engine.values.clock import Clock
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.timers import Timer, Timers
@@ -72,9 +72,6 @@ name."""
 SHORTAGE_PREFETCH: Final = 16
 """Unacknowledged deliveries up to which a consumer without a prefetch gets messages while memory is
 above the limit: it goes on, so that its queue drains, and holds little."""
-
-UNLIMITED: Final = 1 << 62
-"""The share of a broker without a memory limit, in bytes."""
 
 SWEEP_RETRY_MS: Final = 1
 """Milliseconds that a sweep waits for the disk if that takes no more. A few files are begun each

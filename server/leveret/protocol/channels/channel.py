@@ -1,7 +1,7 @@
 """A channel: publishes content, and owns what it confirms, delivers and settles.
 
 Its parts are objects of their own: the content under way (content.py), publisher confirms
-(confirms.py), deliveries and consumers (deliveries.py), settling (settlement.py) and a transaction
+(confirms.py), what is delivered (deliveries.py), settling (settlement.py) and a transaction
 (transaction.py). The hot methods, basic.publish, ack, nack and reject, are parsed there from their
 octets; all others come decoded, through `handlers/`. A channel raises AmqpError for an error of its
 peer, and its connection answers and closes what the code says.

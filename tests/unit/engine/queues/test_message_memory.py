@@ -19,7 +19,8 @@ from leveret.engine.queues.queue_host import LOOKS_AT_ONCE
 from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.field_table import FieldValue
 from leveret.errors import AmqpError
-from leveret.protocol.channels.deliveries import ChannelConsumer, Deliveries
+from leveret.protocol.channels.channel_consumer import ChannelConsumer
+from leveret.protocol.channels.deliveries import Deliveries
 from leveret.protocol.channels.delivery import REJECTED
 from leveret.protocol.channels.session import Session
 from leveret.protocol.channels.settlement import Settlement
