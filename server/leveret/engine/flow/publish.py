@@ -244,6 +244,10 @@ class Publisher:
         self._goes_on_later = False
         return True
 
+    def give_up(self) -> None:
+        """Passing dead letters on has failed, and is not under way any more."""
+        self._goes_on_later = False
+
     def _pass_on(self, time_slice: TimeSlice, waiting_first: bool = False) -> bool:
         """Publish the next dead letter; `waiting_first` is as in `DeadLetters.begin`.
 
@@ -305,6 +309,9 @@ class _PassOn(Work):
 
     def run(self, time_slice: TimeSlice) -> bool:
         return self._publisher.go_on()
+
+    def give_up(self) -> None:
+        self._publisher.give_up()
 
 
 class _Retry(Timer):

@@ -34,3 +34,6 @@ class CheckpointWork(Work):
             self._due = True
         self._queued = self._due
         return not self._queued
+
+    def give_up(self) -> None:
+        self._queued = False

@@ -229,6 +229,10 @@ class DelayedStore(Sink):
         self._goes_on_later = False
         return True
 
+    def give_up(self) -> None:
+        """What was put off to a later slice has failed, and is not under way any more."""
+        self._goes_on_later = False
+
     def _run_slice(self) -> bool:
         """Do what `ring` says, as long as the time slice lasts; whether it is done."""
         if self.deleted:
@@ -472,6 +476,9 @@ class _Release(Work):
 
     def run(self, time_slice: TimeSlice) -> bool:
         return self._delayed_store.go_on()
+
+    def give_up(self) -> None:
+        self._delayed_store.give_up()
 
 
 class _DelayTimer(Timer):

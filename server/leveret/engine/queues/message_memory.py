@@ -299,11 +299,15 @@ class MessageMemory:
                 return True
             if time_slice.is_over_now():
                 return False
+        self.end_sweep()
+        return True
+
+    def end_sweep(self) -> None:
+        """End the sweep that is under way."""
         self._sweeping = False
         self._delivering_to_visit = 0
         # What could not be released is not visited again for every step that is charged.
         self._sweep_from = max(self._share, self.charged + self._share // STEP_DIVISOR)
-        return True
 
     def go_on(self) -> None:
         """Go on with a sweep that waits for the disk."""
@@ -409,3 +413,6 @@ class _Sweep(Work):
 
     def run(self, time_slice: TimeSlice) -> bool:
         return self._memory.sweep(time_slice)
+
+    def give_up(self) -> None:
+        self._memory.end_sweep()

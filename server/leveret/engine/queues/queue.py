@@ -400,6 +400,10 @@ class Queue(Sink):
         if self._ready.first is not None:
             self._go_on_later()
 
+    def give_up(self) -> None:
+        """What was put off to a later slice has failed, and is not under way any more."""
+        self._goes_on_later = False
+
     def _go_on_later(self) -> None:
         if not self._goes_on_later:
             self._goes_on_later = True
@@ -543,6 +547,9 @@ class _Delivery(Work):
             self._queue.host.begin_after_dead_letters(self)
             return True
         return self._queue.go_on()
+
+    def give_up(self) -> None:
+        self._queue.give_up()
 
 
 class _QueueTimer(Timer):
