@@ -338,6 +338,64 @@ class Fanout(Abuse):
         client.send_all([publish("", exchange="wide")] * 100)
 
 
+class DeadLetterPatterns(TopicPatterns):
+    key = "dead-letter-patterns"
+    title = "20 dead letters through 5,000 random topic patterns, with keys of 125 words"
+
+    def prepare(self, client: Abuser) -> None:
+        super().prepare(client)
+        arguments: common.FieldTable = {"x-max-length": 0, "x-dead-letter-exchange": "patterns"}
+        dying = [declare_exchange("dying"), declare_queue("died", arguments), bind("died", "dying")]
+        client.send_all(dying)
+
+    def act(self, client: Abuser) -> None:
+        keys = [".".join(["a"] * 124) + f".b{number}" for number in range(20)]
+        client.send_all([publish(key, exchange="dying") for key in keys])
+
+
+class SharedPrefetch(Abuse):
+    key = "shared-prefetch"
+    title = "1,000 deliveries under a prefetch of 1 that 50,000 consumers share (RabbitMQ: 5,000)"
+
+    def prepare(self, client: Abuser) -> None:
+        count = 5_000 if self.is_rabbitmq else 50_000
+        consume = [
+            method(commands.Basic.Consume(queue="shared", consumer_tag=str(number), nowait=True))
+            for number in range(count)
+        ]
+        client.send_all([declare_queue("shared"), *consume])
+        client.call(commands.Basic.Qos(prefetch_count=1, global_=True), commands.Basic.QosOk)
+
+    def act(self, client: Abuser) -> None:
+        client.send_bytes(b"".join([publish("shared")] * 1_000))
+        for tag in range(1, 1_001):
+            # The method, the header and the body of a delivery.
+            for _ in range(3):
+                start = client.read_bytes(7)
+                client.read_bytes(int.from_bytes(start[3:7], "big") + 1)
+            client.send(commands.Basic.Ack(delivery_tag=tag), 1)
+
+
+class LargeTables(Abuse):
+    key = "large-tables"
+    title = "1,000 messages with 8,000 headers to a headers exchange"
+
+    def prepare(self, client: Abuser) -> None:
+        arguments: common.FieldTable = {"x-match": "all", "k1": 1}
+        client.send_all(
+            [
+                declare_exchange("tables", "headers"),
+                declare_queue("tabled", {"x-max-length": 1}),
+                bind("tabled", "tables", arguments=arguments),
+            ]
+        )
+
+    def act(self, client: Abuser) -> None:
+        headers: common.FieldTable = {f"k{number}": number for number in range(8_000)}
+        properties = commands.Basic.Properties(headers=headers)
+        client.send_all([publish("", exchange="tables", properties=properties)] * 1_000)
+
+
 ABUSES: tuple[type[Abuse], ...] = (
     DeadLetterCascade,
     DeadLetterFanout,
@@ -355,4 +413,7 @@ ABUSES: tuple[type[Abuse], ...] = (
     QueuesExpire,
     Returns,
     Fanout,
+    DeadLetterPatterns,
+    SharedPrefetch,
+    LargeTables,
 )

@@ -186,9 +186,9 @@ HASH_CACHE_ENTRIES_MAX: Final = 8192
 """Results of recent searches that a consistent hash exchange with many destinations keeps: one
 megabyte. A full cache is emptied."""
 
-TRANSACTION_BYTES_MAX: Final = 256 * 1024 * 1024
-"""Bytes of memory of what one transaction has published. It is one record of the log, which may
-have a gigabyte, because it is durable as a whole or not at all."""
+TRANSACTION_BYTES_MAX: Final = 512 * 1024 * 1024
+"""Bytes of memory of what one transaction has published. It is durable as a whole or not at all, so
+all of it is in one segment of the log, and a start has it in memory."""
 
 HISTORY_BYTES_MAX: Final = 16 * 1024 * 1024
 """Bytes of the messages in the history of one exchange, except for the last message. The length of

@@ -75,7 +75,7 @@ def test_memory_and_disk_are_told_together(name: str) -> None:
     limits = {"LEVERET_STORAGE_DISK_FREE_LIMIT": MORE_THAN_THERE_IS, "LEVERET_MEMORY_LIMIT": "1"}
     with Leveret(env=limits) as broker, Peers(broker) as peers:
         publisher = peers.log_in(BLOCKED)
-        publisher.declare(name)
+        # No queue would be admitted: all that a client has is above such a limit.
         publisher.publish(name, b"first")
 
         reason = publisher.read_one(commands.Connection.Blocked).reason

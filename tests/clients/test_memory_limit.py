@@ -24,6 +24,7 @@ OVERSHOOT_MAX = 40 * MEGABYTE
 
 ABUSE_BYTES = 48 * MEGABYTE
 QUEUES = 12
+DELAYED_EXCHANGES = 80
 SIZES = (500, 5_000, 50_000, 300_000)
 PERSISTENT = commands.Basic.Properties(delivery_mode=2)
 
@@ -70,6 +71,26 @@ class Abuses:
         for _ in range(QUEUES):
             self._fill(self._new_queue(), ABUSE_BYTES // QUEUES)
 
+    def many_delayed_exchanges(self) -> None:
+        """Fill many delayed exchanges a little, whose messages are due in an hour."""
+        for number in range(DELAYED_EXCHANGES):
+            exchange = f"delayed-{number}"
+            peer = self._peers.log_in()
+            declare = commands.Exchange.Declare(
+                exchange=exchange,
+                exchange_type="x-delayed-message",
+                durable=self._chance.random() < 0.5,
+                arguments={"x-delayed-type": "fanout"},
+            )
+            peer.call(declare, commands.Exchange.DeclareOk)
+            publish = commands.Basic.Publish(exchange=exchange)
+            properties = commands.Basic.Properties(
+                headers={"x-delay": 3_600_000}, delivery_mode=self._chance.choice((1, 2))
+            )
+            body = b"." * self._chance.choice(SIZES)
+            most = 2 * ABUSE_BYTES // DELAYED_EXCHANGES
+            peer.fill(marshal_content(publish, 1, body, properties), most)
+
     def unacknowledged(self) -> None:
         """Consume a full queue without a prefetch, and acknowledge nothing."""
         queue = self._new_queue()
@@ -109,6 +130,7 @@ def test_memory_stays_near_its_limit_and_everybody_is_served_afterwards(
         abuses = Abuses(peers, chance)
         kinds = [
             abuses.many_queues,
+            abuses.many_delayed_exchanges,
             abuses.unacknowledged,
             abuses.half_a_message,
             abuses.transaction,

@@ -15,6 +15,9 @@ COUNT = 4_000
 BODY_BYTES = 2_000
 """More of both than a queue keeps in memory."""
 
+SILENCE_S = 60.0
+"""Seconds without a delivery after which no more are to come."""
+
 ARGUMENTS = {"x-max-priority": LEVELS - 1}
 
 Numbers = list[tuple[int, int]]
@@ -50,11 +53,14 @@ def publish(channel: BlockingChannel, numbers: range) -> None:
 def drain(channel: BlockingChannel) -> Numbers:
     """Take every message out of the queue: priorities and numbers."""
     found: Numbers = []
-    while True:
-        method, properties, body = channel.basic_get("ranked", auto_ack=True)
-        if method is None:
-            return found
+    count = channel.queue_declare("ranked", passive=True).method.message_count
+    deliveries = channel.consume("ranked", auto_ack=True, inactivity_timeout=SILENCE_S)
+    for _, (method, properties, body) in zip(range(count), deliveries, strict=False):
+        assert method is not None, f"silence after {len(found)} messages"
         found.append((properties.priority, int(body.split()[0])))
+    channel.cancel()
+    assert channel.queue_declare("ranked", passive=True).method.message_count == 0
+    return found
 
 
 def in_order(numbers: Iterator[int]) -> Numbers:
@@ -128,7 +134,7 @@ def test_a_consumer_gets_a_deep_queue_by_priority(tmp_path: Path) -> None:
         channel = publishing.connection.channel()
         channel.basic_qos(prefetch_count=100)
         found: Numbers = []
-        for method, properties, body in channel.consume("ranked", inactivity_timeout=30):
+        for method, properties, body in channel.consume("ranked", inactivity_timeout=SILENCE_S):
             assert method is not None, f"silence after {len(found)} messages"
             found.append((properties.priority, int(body.split()[0])))
             channel.basic_ack(method.delivery_tag)

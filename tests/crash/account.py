@@ -13,6 +13,7 @@ Rules an audit holds the broker to:
 - a transaction is there as a whole or not at all, answered or not.
 """
 
+import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -22,7 +23,12 @@ BLOCK = bytes((at * 7 + at // 251) % 256 for at in range(70_000))
 """What bodies are cut from."""
 
 UNSETTLED_S = 2.0
-"""Seconds before the kill within which an acknowledgement outside a transaction may be lost."""
+"""Seconds of work before the kill within which an acknowledgement outside a transaction may be
+lost."""
+
+STANDSTILL_S = 0.05
+"""Seconds without a confirm from which on the broker, or the process of the clients, may stand
+still: what is longer counts for so much."""
 
 
 class Id(NamedTuple):
@@ -55,7 +61,7 @@ class Ledger:
         self.sent: dict[Id, None] = {}
         self.confirmed: set[Id] = set()
         self.acked: dict[Id, float] = {}
-        """When it was acknowledged, by time.monotonic()."""
+        """When it was acknowledged, in seconds of work."""
         self.settled: set[Id] = set()
         """Acknowledged in a transaction that was answered."""
 
@@ -133,11 +139,15 @@ class Account:
     """What clients saw and should not have."""
     published: int = 0
     confirmed: int = 0
-    confirmed_at: float = 0.0
-    """When something was last confirmed, by time.monotonic(): so far the broker has written."""
+    worked_s: float = 0.0
+    """Seconds in which confirms came, so that the broker worked and was read: the time of
+    acknowledgements and kills. Where a process stands still, it stands still."""
     acknowledged: int = 0
     moved: int = 0
     defined: int = 0
+    _confirmed_at: float = 0.0
+    """When something was last confirmed, by time.monotonic()."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def ledger(self, queue: str) -> Ledger:
         """The ledger of a queue."""
@@ -153,12 +163,15 @@ class Account:
         """A message is confirmed."""
         for queue in queues:
             self.ledger(queue).confirmed.add(message)
-        self.confirmed += 1
-        self.confirmed_at = time.monotonic()
+        with self._lock:
+            self.confirmed += 1
+            now = time.monotonic()
+            self.worked_s += min(now - self._confirmed_at, STANDSTILL_S)
+            self._confirmed_at = now
 
     def ack(self, message: Id, queue: str) -> None:
         """A message is being acknowledged, outside a transaction."""
-        self.ledger(queue).acked[message] = time.monotonic()
+        self.ledger(queue).acked[message] = self.worked_s
         self.acknowledged += 1
 
     def commit(self, client: int, move: Move) -> None:

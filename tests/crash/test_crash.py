@@ -16,7 +16,7 @@ PARTS = 4
 ROUNDS = int(os.environ.get("LEVERET_TEST_KILLS", "20")) // PARTS
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("part", range(PARTS))
 def test_nothing_confirmed_is_lost_when_the_broker_is_killed(tmp_path: Path, part: int) -> None:
     seed = f"ci-{part}" if CI else secrets.token_hex(4)

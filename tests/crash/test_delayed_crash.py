@@ -106,7 +106,7 @@ def drain(wire: Wire) -> list[int]:
     return came
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_what_was_confirmed_comes_once_however_often_the_broker_is_killed(tmp_path: Path) -> None:
     seed = "ci" if CI else secrets.token_hex(4)
     print(f"seed {seed}")

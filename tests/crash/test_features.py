@@ -187,7 +187,7 @@ LATER: common.FieldTable = {"x-message-ttl": 300}
 """A queue that shows when more time has passed than any retry is delayed."""
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_dead_letter_is_neither_lost_nor_doubled_when_the_broker_is_killed(
     tmp_path: Path,
 ) -> None:

@@ -243,7 +243,7 @@ def test_a_rollback_of_many_is_interrupted(harness: Harness, alice: Client) -> N
     assert harness.queue("q").unacknowledged == 0
 
 
-def test_a_commit_that_the_log_has_nothing_of_is_interrupted_and_goes_on_in_order(
+def test_a_commit_is_interrupted_and_goes_on_in_order(
     harness: Harness, alice: Client, bob: Client
 ) -> None:
     holding(alice)
@@ -257,15 +257,6 @@ def test_a_commit_that_the_log_has_nothing_of_is_interrupted_and_goes_on_in_orde
     bob.send(1, *[Basic.Get(queue="t", no_ack=True)] * MANY)
     arrived = [content for _, content in bob.receive_all() if isinstance(content, Content)]
     assert [content.body for content in arrived] == [b"%d" % number for number in range(MANY)]
-
-
-def test_a_commit_of_persistent_messages_is_whole(alice: Client) -> None:
-    alice.declare(1, "q", durable=True)
-    alice.call(1, Tx.Select(), Tx.SelectOk)
-    persistent = Basic.Properties(delivery_mode=2)
-    alice.publish(1, "q", *[b"x"] * MANY, properties=persistent)
-    assert slices(alice, wire.method_frames(1, Tx.Commit()), lambda: None) <= 2
-    alice.expect(1, Tx.CommitOk())
 
 
 def test_a_commit_waits_while_what_it_returns_is_not_read(alice: Client) -> None:

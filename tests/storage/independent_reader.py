@@ -9,9 +9,10 @@ import base64
 import json
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -169,6 +170,8 @@ class Store:
         self.checkpoint: tuple[list[tuple[int, int]], int, int] = ([], 0, 0)
         self.segment = 0
         self.deleted: set[int] = set()
+        self.transaction: list[Callable[[], None]] = []
+        self.in_part = False
         self.journals: dict[int, Journal] = {}
         _, head = body_of((directory / "head").read_bytes(), "head")
         if head[0] != 1:
@@ -227,6 +230,7 @@ class Store:
                     known.delivered = journal.delivered
 
     def read_log(self, blob: Blob) -> None:
+        self.transaction = []
         for kind, payload in blob.records():
             cursor = Cursor(payload)
             if kind == START and blob.version < 3:
@@ -259,19 +263,15 @@ class Store:
         kind = cursor.number(1)
         if kind == 1:
             places = [(cursor.number(4), cursor.number(8)) for _ in range(cursor.number(2))]
-            message = Message(cursor)
-            for number, position in places:
-                self.journal(number).messages[position] = message
+            self.now_or_when_committed(partial(self.add_message, places, Message(cursor)))
         elif kind == 2:
-            number = cursor.number(4)
-            self.journal(number).settled.append((cursor.number(8), cursor.number(8)))
+            number, first, end = cursor.number(4), cursor.number(8), cursor.number(8)
+            self.now_or_when_committed(partial(self.settle, number, first, end))
         elif kind == 3:
             given = definition(cursor.take(cursor.number(4)), version)
-            if version < 3:
-                self.definitions.append(given)
-            else:
-                self.count += 1
-                self.numbered[self.count] = given
+            self.now_or_when_committed(partial(self.define, given, version))
+        elif kind == 8 and version >= 3:
+            self.read_transaction(cursor.number(1))
         elif kind == 4:
             number = cursor.number(4)
             self.deleted.add(number)
@@ -285,6 +285,37 @@ class Store:
             journal.delivered, journal.delivered_in = cursor.number(8), self.segment
         else:
             raise Unknown(f"entry of kind {kind}")
+
+    def read_transaction(self, step: int) -> None:
+        if step == 3:
+            for effect in self.transaction:
+                effect()
+            self.transaction = []
+        elif step not in (1, 2):
+            raise Unknown(f"{step} of a transaction")
+        self.in_part = step == 1
+
+    def now_or_when_committed(self, effect: Callable[[], None]) -> None:
+        if self.in_part:
+            self.transaction.append(effect)
+        else:
+            effect()
+
+    def add_message(self, places: list[tuple[int, int]], message: Message) -> None:
+        for number, position in places:
+            if number not in self.deleted:
+                self.journal(number).messages[position] = message
+
+    def settle(self, number: int, first: int, end: int) -> None:
+        if number not in self.deleted:
+            self.journal(number).settled.append((first, end))
+
+    def define(self, given: dict[str, Any], version: int) -> None:
+        if version < 3:
+            self.definitions.append(given)
+        else:
+            self.count += 1
+            self.numbered[self.count] = given
 
     def read_run(self, cursor: Cursor, journal: Journal | None, shared: bool) -> None:
         first, count, persistent = cursor.number(8), cursor.number(4), cursor.number(4)

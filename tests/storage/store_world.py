@@ -342,8 +342,11 @@ class World:
     def _settle(self, queue: OwnedQueue, position: int) -> None:
         queue.log.settle(position)
         del queue.messages[position]
+        self._note_settled(queue, position, position + 1)
+
+    def _note_settled(self, queue: OwnedQueue, first: int, end: int) -> None:
         if queue.log.durable:
-            self.open.append(("settle", queue.log.number, position, position + 1))
+            self.open.append(("settle", queue.log.number, first, end))
 
     def _settle_in_order(self) -> None:
         queue = self._any_queue()
@@ -369,8 +372,7 @@ class World:
             first, end = min(queue.messages), max(queue.messages) + 1
             queue.log.settle_range(first, end)
             queue.messages.clear()
-            if queue.log.durable:
-                self.open.append(("settle", queue.log.number, first, end))
+            self._note_settled(queue, first, end)
 
     def _note_delivered(self) -> None:
         """As a rule further on, and exactly at the end; a note may be ahead."""

@@ -55,7 +55,20 @@ OF_A_QUEUE = st.sampled_from([entries.QUEUE, entries.QUEUE_DELETED])
 ABOUT_QUEUE = st.builds(
     Entry, OF_A_QUEUE, ONE_QUEUE, ZERO, ZERO, st.none(), NOTHING, st.none(), ZERO
 )
-ENTRIES = st.lists(MESSAGE | SETTLED | DEFINITION | DELIVERED | ABOUT_QUEUE, max_size=6)
+STEP = st.sampled_from([entries.PART_BEGUN, entries.PART_ENDED, entries.COMMITTED])
+TRANSACTION = st.builds(
+    Entry,
+    st.just(entries.TRANSACTION),
+    st.just([]),
+    STEP,
+    ZERO,
+    st.none(),
+    NOTHING,
+    st.none(),
+    ZERO,
+)
+ANY = MESSAGE | SETTLED | DEFINITION | DELIVERED | ABOUT_QUEUE | TRANSACTION
+ENTRIES = st.lists(ANY, max_size=6)
 
 
 def written(batch: list[Entry]) -> bytes:
@@ -70,6 +83,8 @@ def written(batch: list[Entry]) -> bytes:
             entries.write_settled(out, entry.queues[0][0], entry.first, entry.end)
         elif entry.kind == entries.DEFINITION:
             entries.write_definition(out, entry.data)
+        elif entry.kind == entries.TRANSACTION:
+            entries.write_transaction(out, entry.first)
         elif entry.kind == entries.DELIVERED:
             entries.write_delivered(out, entry.queues[0][0], entry.end)
         elif entry.kind == entries.QUEUE:
@@ -100,7 +115,7 @@ def test_entries_are_read_as_they_were_written(batch: list[Entry]) -> None:
     assert plain(entries.read_entries(written(batch))) == plain(batch)
 
 
-@given(MESSAGE | SETTLED | DEFINITION | DELIVERED | ABOUT_QUEUE)
+@given(ANY)
 def test_an_entry_cut_anywhere_is_damaged(entry: Entry) -> None:
     whole = written([entry])
     for size in range(1, len(whole)):
@@ -109,9 +124,15 @@ def test_an_entry_cut_anywhere_is_damaged(entry: Entry) -> None:
 
 
 def test_an_entry_of_an_unknown_kind_is_no_damage() -> None:
-    for kind in (0, *range(8, 256)):
+    for kind in (0, *range(9, 256)):
         with pytest.raises(UnknownFormat, match=f"an entry of kind {kind}, which this program"):
             entries.read_entries(bytes([kind]) + bytes(100))
+
+
+def test_a_transaction_that_says_something_unknown_is_no_damage() -> None:
+    for step in (0, *range(4, 256)):
+        with pytest.raises(UnknownFormat, match=f"a transaction with {step}, which this program"):
+            entries.read_entries(bytes([entries.TRANSACTION, step]))
 
 
 def test_a_message_with_an_unknown_flag_is_no_damage() -> None:

@@ -10,14 +10,18 @@ from typing import Any
 import pika
 import pytest
 from click.testing import CliRunner
+from librt.strings import BytesWriter
 
 from leveret.cli import main
 from leveret.datadir.read import open_directory
 from leveret.engine.persistence.definitions import decode
+from leveret_storage.format import entries
+from leveret_storage.format.entries import StoredMessage
 from leveret_storage.format.file_header import HEAD_DATA_OFFSET
 from leveret_storage.recovery.recover import recover
 from tests.storage import independent_reader, independent_values
 from tests.storage.test_golden import DIRECTORIES
+from tests.storage.test_unknown_format import append, newest_log
 from tests.support.brokers import Leveret
 from tests.support.channels import confirming_channel
 
@@ -122,3 +126,23 @@ def test_it_imports_nothing_but_the_standard_library() -> None:
     }
     names.remove(independent_values.__name__)
     assert {name.split(".")[0] for name in names} <= sys.stdlib_module_names
+
+
+def test_it_agrees_on_a_transaction_before_and_after_it_is_committed(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(DIRECTORIES[-1], data)
+    journal = max(int(path.name.split("-")[1]) for path in (data / "blobs").glob("queue-*"))
+    before = sorted_out(list(independent_reader.dump(data)))
+    out = BytesWriter()
+    entries.write_transaction(out, entries.PART_BEGUN)
+    message = StoredMessage(b"\0\1k", bytes(14), b"", True)
+    entries.write_message(out, [journal], [10**6], message)
+    entries.write_settled(out, journal, 0, 10**6)
+    entries.write_transaction(out, entries.PART_ENDED)
+    append(newest_log(data), entries.BATCH, out.getvalue())
+    assert_agrees(data)
+    assert sorted_out(list(independent_reader.dump(data))) == before
+    append(newest_log(data), entries.BATCH, bytes([entries.TRANSACTION, entries.COMMITTED]))
+    assert_agrees(data)
+    after = sorted_out(list(independent_reader.dump(data)))
+    assert after != before

@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 
 from tests.storage.store_world import World
+from tests.storage.transacting_world import TransactingWorld
 
 PARTS = 4
 """Tests that the worlds are split into, for the time one test may take."""
@@ -92,3 +93,19 @@ def test_without_a_sync_a_kill_takes_nothing_and_power_loss_whole_batches_from_t
     assert lost > UNSYNCED_WORLDS * LIVES / 15
     assert kinds["killed"] > UNSYNCED_WORLDS
     assert kinds["power lost"] > UNSYNCED_WORLDS
+
+
+@pytest.mark.parametrize("in_flight", [1, IN_FLIGHT])
+def test_of_a_transaction_in_several_batches_all_or_nothing_is_found(in_flight: int) -> None:
+    kinds: Counter[str] = Counter()
+    lost = 0
+    for seed in range(WORLDS):
+        world = TransactingWorld(seed, in_flight=in_flight, crash_within=150)
+        for _ in range(LIVES):
+            world.live()
+        kinds.update(world.kinds)
+        lost += world.lost
+    print(f"{WORLDS * LIVES} crash points, {lost} batches lost, not reported; {dict(kinds)}")
+    assert kinds["transactions"] > WORLDS * LIVES / 4
+    assert kinds["parts"] > 2 * kinds["transactions"]
+    assert lost > WORLDS * LIVES / 20

@@ -6,10 +6,16 @@ from leveret_storage.recovery.recovered_queue import LoggedMessages
 from leveret_storage.segments.queue_journal import QUEUE_SEGMENT_BYTES, QueueJournal, read_messages
 from leveret_storage.segments.segment_writer import log_number
 from leveret_storage.store.commit_log import CHECKS_AT_ONCE
-from leveret_storage.store.limits import LOG_SEGMENT_BYTES, LOG_SEGMENTS_MAX
+from leveret_storage.store.limits import (
+    LOG_SEGMENT_BYTES,
+    LOG_SEGMENTS_MAX,
+    SEGMENTS_SYNCED_AT_ONCE,
+    THROTTLED_SEGMENTS,
+    UNWRITTEN_SEGMENTS_MAX,
+)
 from leveret_storage.store.log_emptier import STEP_RUNS, STEP_UNITS
 from tests.storage.faulty import FaultyMedium
-from tests.storage.store_owner import Owner, after_power_loss
+from tests.storage.store_owner import Owner, after_power_loss, stored
 
 BODY_BYTES = LOG_SEGMENT_BYTES // 2
 MESSAGES = 2 * (LOG_SEGMENTS_MAX + 2)
@@ -123,18 +129,16 @@ def test_a_log_segment_of_many_queues_is_emptied_in_steps() -> None:
         owner.store.commit(force=True)
         owner.writing.run()
     turns = 0
-    while owner.reading.jobs or owner.reading.results:
-        before = len(owner.queue_blobs())
-        if owner.reading.results:
-            turns += 1
-            owner.reading.deliver_one()
-        else:
-            owner.reading.run_one()
-        owner.writing.run()
-        assert len(owner.queue_blobs()) <= before + STEP_RUNS
-        # What comes meanwhile goes on, too.
-        owner.publish(busy, turns + 2, 1)
-        owner.store.commit(force=True)
+    waiting = len(owner.writing.jobs)
+    while owner.step():
+        # At most a commit, and a sync of the segment that is full, beside the runs.
+        assert len(owner.writing.jobs) <= waiting + STEP_RUNS + 3
+        turns += 1
+        if turns % 20 == 0 and turns < 2000:
+            # What comes meanwhile goes on, too.
+            owner.publish(busy, turns // 20 + 1, 1)
+            owner.store.commit(force=True)
+        waiting = len(owner.writing.jobs)
     for _ in range(4):
         owner.store.define(b"")
         owner.commit()
@@ -142,3 +146,67 @@ def test_a_log_segment_of_many_queues_is_emptied_in_steps() -> None:
     assert turns > len(queues) // STEP_RUNS + len(queues) // STEP_UNITS
     found = after_power_loss(owner.medium).queues
     assert all(found[queue.number].contents for queue in queues)
+
+
+class CountingMedium(FaultyMedium):
+    """Counts the syncs of queue segments."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.synced_segments = 0
+
+    def sync(self, name: str) -> None:
+        self.synced_segments += name.startswith("queue-")
+        super().sync(name)
+
+
+def test_the_files_of_many_queues_are_synced_a_few_at_a_time() -> None:
+    """Before a log segment is deleted. Each sync may take milliseconds, in which no commit is
+    written."""
+    medium = CountingMedium(1)
+    owner = Owner(medium, log_segment_bytes=10**6, log_segments_max=1)
+    queues = [owner.store.add_queue(True) for _ in range(50)]
+    for queue in queues:
+        owner.publish(queue, 0, 1)
+    owner.commit()
+    (oldest,) = owner.log_blobs()
+    busy = owner.store.add_queue(True)
+    for position in range(6):
+        owner.publish(busy, position, 1, b"x" * 10**6)
+        owner.store.commit(force=True)
+        before = medium.synced_segments
+        while owner.step():
+            assert medium.synced_segments - before <= SEGMENTS_SYNCED_AT_ONCE
+            before = medium.synced_segments
+    assert oldest not in owner.log_blobs()
+    assert medium.synced_segments >= len(queues)
+    found = after_power_loss(medium).queues
+    assert all(found[queue.number].contents for queue in queues)
+
+
+def test_what_makes_room_in_memory_waits_while_many_files_are_begun() -> None:
+    owner = Owner(FaultyMedium(1))
+    owner.run()
+    for _ in range(UNWRITTEN_SEGMENTS_MAX):
+        assert owner.store.may_release()
+        owner.store.write_run(owner.store.add_queue(False), 0, stored(1))
+    assert not owner.store.may_release()
+    owner.writing.step()
+    assert owner.store.may_release()
+    owner.run()
+    queue = owner.store.add_queue(False)
+    for position in range(2 * UNWRITTEN_SEGMENTS_MAX):
+        owner.store.write_run(queue, position, stored(1))
+        assert owner.store.may_release()
+
+
+def test_publishers_are_throttled_while_very_many_files_are_begun() -> None:
+    owner = Owner(FaultyMedium(1))
+    owner.run()
+    for _ in range(THROTTLED_SEGMENTS):
+        owner.store.write_run(owner.store.add_queue(False), 0, stored(1))
+        assert not owner.store.needs_backpressure()
+    owner.store.write_run(owner.store.add_queue(False), 0, stored(1))
+    assert owner.store.needs_backpressure()
+    owner.writing.step()
+    assert not owner.store.needs_backpressure()

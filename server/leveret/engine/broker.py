@@ -52,19 +52,28 @@ class Broker(VirtualHostFactory):
         self.timers = Timers()
         self.time_slice = TimeSlice()
         self.work = WorkQueue()
-        self.memory = MessageMemory(self.work)
+        self.memory = MessageMemory(self.work, self.clock, self.timers)
         self.memory_limit_bytes = memory_limit_bytes(config.memory.limit)
         self.memory.limit(self.memory_limit_bytes)
         self.stores: list[HostedStore] = []
         """The stores, each with some of the virtual hosts; none if nothing is persisted."""
         self.vhosts: dict[str, VirtualHost] = {}
         self.alarm = ""
-        """Why publishers are blocked, the reason in connection.blocked; "" while they are not."""
+        """Why publishers are blocked, the reason in connection.blocked; "" while they are not. Set
+        it by `set_alarm`."""
+        self.alarms_begun = 0
+        """How often an alarm has begun."""
         self.product = config.server.product
         self.version = config.server.version or __version__
         self.cluster_name = config.server.cluster_name
         self.metadata.subscribe(self._metadata_changed)
         self._complete_metadata()
+
+    def set_alarm(self, reason: str) -> None:
+        """Begin an alarm, change its reason, or end it with ""."""
+        if reason and not self.alarm:
+            self.alarms_begun += 1
+        self.alarm = reason
 
     def _complete_metadata(self) -> None:
         """Add what the data do not say: the user of the configuration if there is no user, and the

@@ -10,13 +10,13 @@ from functools import partial
 
 from leveret.engine.lifecycle.records import virtual_host_created
 from leveret.engine.metadata.metadata import Metadata
+from leveret.engine.persistence.checkpoint_work import CheckpointWork
 from leveret.engine.persistence.definition_log import DefinitionLog
 from leveret.engine.persistence.definitions import decode, encode
 from leveret.engine.queues.delayed_store import DelayedStore
 from leveret.engine.queues.queue import Queue
 from leveret.engine.restore import Restored, restore, snapshot
-from leveret.engine.values.time_slice import TimeSlice
-from leveret.engine.values.work import Work, WorkQueue
+from leveret.engine.values.work import WorkQueue
 from leveret.engine.vhost import VirtualHost
 from leveret.limits import RESTORED_BYTES_MAX
 from leveret_storage.errors import StorageError
@@ -80,8 +80,7 @@ class HostedStore(Restored):
         :param take: takes the medium. It is called when everything has been read and found to be
             known, so that a start that is refused has changed nothing. None if this process has
             taken the medium already.
-        :param log_end: what the owner before has noted of the end of the log.
-        :param note_log_end: notes it for the next owner, as in `Store`.
+        :param log_end: what the owner before noted of the log; `note_log_end` is as in `Store`.
         :param work: runs what writes checkpoints; None to write each in one go.
         :raises UnknownFormat: if a newer program wrote any of it.
         :raises StorageError: if the medium cannot be read, or is damaged.
@@ -92,7 +91,7 @@ class HostedStore(Restored):
         self._factory = factory
         self._named: set[str] = set()
         """Virtual hosts that the medium names."""
-        self._work, self._checkpoint_work = work, _CheckpointWork(self)
+        checkpoints = None if work is None else CheckpointWork(work, self._write_checkpoint)
         found = recover(medium, spill_bytes=RESTORED_BYTES_MAX, taken=take is None, log_end=log_end)
         restored = restore(self, found.definitions)
         self._adopted = metadata.adopt(self.metadata)
@@ -111,14 +110,16 @@ class HostedStore(Restored):
             failed=failed,
             sync=sync,
             note_log_end=note_log_end,
-            checkpoint_due=None if work is None else self._continue_checkpoint,
+            checkpoint_due=None if checkpoints is None else checkpoints.continue_checkpoint,
         )
         self.definition_log = DefinitionLog(self.store)
-        sinks = {number: sink for number, sink in restored.items() if not sink.deleted}
-        _restore_messages(self.store, sinks, found)
+        _restore_messages(self.store, restored, found)
         if take is not None:
             # Not before: the runs of delayed stores are read only here.
             take()
+        self.torn, self.foreign = found.torn, found.foreign
+        """A line for each torn end that was cut, with file, offset and reason; and names among the
+        blobs that no store writes, with which nothing was done."""
         self._start(found, max(restored, default=0))
 
     def persist_clock(self) -> None:
@@ -135,10 +136,6 @@ class HostedStore(Restored):
 
     def _start(self, found: Recovery, highest_number: int) -> None:
         """Begin to write, without the segments of queues that no definition names."""
-        self.torn = found.torn
-        """A line for each torn end that was cut: the file, the offset and the reason."""
-        self.foreign = found.foreign
-        """Names among the blobs that no store writes; nothing was done with them."""
         for orphan in found.queues.values():
             found.orphaned.extend(segment.name for segment in orphan.segments)
         next_queue = max(found.next_queue, highest_number) + 1
@@ -173,12 +170,8 @@ class HostedStore(Restored):
         self.definition_log.write(virtual_host_created(vhost))
         vhost.attach_store(self.definition_log)
 
-    def _continue_checkpoint(self) -> None:
-        checkpoint_work = self._checkpoint_work
-        checkpoint_work.due = True
-        if self._work is not None and not checkpoint_work.queued:
-            checkpoint_work.queued = True
-            self._work.add(checkpoint_work)
+    def _write_checkpoint(self, is_over: Callable[[], bool]) -> bool:
+        return self.store.write_checkpoint(is_over)
 
     def _synced(self) -> None:
         self.definition_log.synced()
@@ -191,29 +184,14 @@ def _in_current_version(entry: Entry) -> Entry:
     return entry._replace(data=encode(decode(StoredDefinition(entry.data, entry.version, "", 0))))
 
 
-class _CheckpointWork(Work):
-    """Writes the checkpoint of a store, a slice at a time."""
-
-    def __init__(self, hosted: HostedStore) -> None:
-        self.due = False
-        """Whether it has anything to do, which it may have caused itself."""
-        self.queued = False
-        self._hosted = hosted
-
-    def run(self, time_slice: TimeSlice) -> bool:
-        self.due = False
-        if not self._hosted.store.write_checkpoint(time_slice.is_over_now):
-            self.due = True
-        self.queued = self.due
-        return not self.queued
-
-
 def _restore_messages(
     store: Store, sinks: dict[int, Queue | DelayedStore], found: Recovery
 ) -> None:
     """Give every queue and delayed store its messages, by the numbers that the store has for it."""
     levels: dict[Queue | DelayedStore, list[tuple[QueueJournal, RecoveredQueue]]] = {}
     for number, sink in sinks.items():
+        if sink.deleted:
+            continue
         recovered = found.queues.pop(number, None)
         if recovered is None:
             if sink in levels and isinstance(sink, Queue):

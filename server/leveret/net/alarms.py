@@ -4,8 +4,12 @@ Source: RabbitMQ, "Memory and Disk Alarms". The reason has the words of RabbitMQ
 connection.blocked.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from enum import Enum
+from typing import Protocol
+
+from leveret.engine.values.time_slice import TimeSlice
+from leveret.engine.values.work import Work, WorkQueue
 
 
 class Resource(Enum):
@@ -30,3 +34,38 @@ class Alarms:
         self._short ^= {resource}
         names = [each.value for each in Resource if each in self._short]
         self._changed(f"low on {' & '.join(names)}" if names else "")
+
+
+class Alarmed(Protocol):
+    """A connection, as an alarm sees it."""
+
+    def alarm_changed(self) -> None:
+        """Apply the alarm that there is, or that there is none."""
+
+
+class AlarmPass(Work):
+    """Tells all connections of an alarm that has begun or ended, in slices: ten thousand blocked
+    publishers are as many log lines and frames."""
+
+    def __init__(self, work: WorkQueue, connections: Set[Alarmed]) -> None:
+        """
+        :param connections: the live set, which changes as sockets open and close.
+        """
+        self._work = work
+        self._connections = connections
+        self._remaining: list[Alarmed] = []
+
+    def begin(self) -> None:
+        """Tell every open connection; also those that were told of the change before."""
+        if not self._remaining and self._connections:
+            self._work.add(self)
+        self._remaining = list(self._connections)
+
+    def run(self, time_slice: TimeSlice) -> bool:
+        while self._remaining:
+            connection = self._remaining.pop()
+            if connection in self._connections:
+                connection.alarm_changed()
+            if time_slice.is_over_now():
+                break
+        return not self._remaining

@@ -286,6 +286,7 @@ class LoopScheduler:
             except Exception:
                 # A fault of the broker ends this piece of work and nothing else.
                 logger.exception("internal error: work was given up; please report this")
+                broker.work.give_up_running()
             if self._clock_ns() >= end:
                 return
 

@@ -54,6 +54,8 @@ class MemoryShares(Work):
         self._done = done
         self._sharing: list[Holder] = []
         self._undrained = 0
+        self._share = 0
+        """What each may hold, in bytes; 0 before that is known."""
 
     def run(self, time_slice: TimeSlice) -> bool:
         while self._remaining:
@@ -65,24 +67,29 @@ class MemoryShares(Work):
             if time_slice.is_over_now():
                 return False
         if self._undrained > self._undrained_max:
-            self._close_largest()
+            if self._share == 0:
+                self._share = self._undrained_max // len(self._sharing)
+                self._sharing.reverse()
+            while self._sharing:
+                self._close_if_large(self._sharing.pop())
+                if time_slice.is_over_now() and self._sharing:
+                    return False
         self._done()
         return True
 
-    def _close_largest(self) -> None:
-        share = self._undrained_max // len(self._sharing)
-        for holder in self._sharing:
-            held = holder.held_memory()
-            if held.undrained > share:
-                holder.logger.warning(
-                    "memory is low, and the connection holds more than its share",
-                    share_bytes=share,
-                    **held.fields(),
-                )
-                holder.force_close(
-                    f"memory is low, and this connection holds {held.undrained} bytes of messages "
-                    f"that are incomplete, uncommitted or unread, its share being {share}"
-                )
+    def _close_if_large(self, holder: Holder) -> None:
+        held = holder.held_memory()
+        if held.undrained <= self._share:
+            return
+        holder.logger.warning(
+            "memory is low, and the connection holds more than its share",
+            share_bytes=self._share,
+            **held.fields(),
+        )
+        holder.force_close(
+            f"memory is low, and this connection holds {held.undrained} bytes of messages "
+            f"that are incomplete, uncommitted or unread, its share being {self._share}"
+        )
 
 
 class LargestHolder(Work):

@@ -8,6 +8,7 @@ memory may be most of the resident memory.
 import ctypes
 import gc
 import os
+import sys
 import time
 from collections.abc import Callable
 from typing import Final
@@ -25,8 +26,12 @@ EXHAUSTED_PERCENT: Final = 110
 blocks publishers only, and a client may declare without end."""
 
 COLLECTION_PAUSE: Final = 2000
-"""Pause after a full collection, as a multiple of its duration. With a long backlog a collection
-takes a tenth of a second and more, and frees little."""
+"""Pause after a full collection, as a multiple of the processor time that it took."""
+
+COLLECTED_BLOCKS_MAX: Final = 400_000
+"""Blocks of Python's memory that were allocated since the start, up to which a full collection is
+done: it visits the objects in them, in up to 0.03 s. Of more, of a long backlog mostly, it would
+take so long that others wait, and free little: neither messages nor connections need it."""
 
 _STATM_BYTES_MAX: Final = 256
 """Bytes of the file that are read: more than its seven numbers take."""
@@ -51,8 +56,21 @@ class ResidentMemory:
 class Reclaimer:
     """Returns free memory of this process to the system."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        processor_clock: Callable[[], float] = time.thread_time,
+        blocks: Callable[[], int] = sys.getallocatedblocks,
+    ) -> None:
+        """
+        :param processor_clock: the seconds that the process worked: one that stood still in a
+            collection collects again all the same.
+        :param blocks: blocks of memory that are allocated.
+        """
+        self._blocks = blocks
+        self._blocks_max = blocks() + COLLECTED_BLOCKS_MAX
         self._clock = clock
+        self._processor_clock = processor_clock
         self._collect_from = 0.0
         self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
@@ -62,11 +80,11 @@ class Reclaimer:
         Python's lists of free objects are emptied, too. They are few, but among the messages of a
         backlog each one can pin a megabyte, which is Python's unit of allocation.
         """
-        start = self._clock()
-        if start >= self._collect_from:
+        if self._clock() >= self._collect_from and self._blocks() <= self._blocks_max:
+            start = self._processor_clock()
             gc.collect()
-            end = self._clock()
-            self._collect_from = end + COLLECTION_PAUSE * (end - start)
+            worked_s = self._processor_clock() - start
+            self._collect_from = self._clock() + COLLECTION_PAUSE * worked_s
         else:
             _empty_free_lists()
         if self._trim is not None:

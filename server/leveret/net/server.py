@@ -16,7 +16,7 @@ from leveret.config import DEFAULT_LISTEN, Config
 from leveret.engine.broker import Broker
 from leveret.limits import LISTEN_BACKLOG, SLICE_NS
 from leveret.logging import get_logger
-from leveret.net.alarms import Alarms, Resource
+from leveret.net.alarms import AlarmPass, Alarms, Resource
 from leveret.net.connection_ticks import TICK_S, ConnectionTicks
 from leveret.net.dropped_messages import DroppedMessageReport
 from leveret.net.loop_clock import LoopClock
@@ -70,6 +70,7 @@ class AmqpServer:
         self._servers: list[asyncio.Server] = []
         self._listeners: list[tuple[str, Address]] = []
         alarms = Alarms(self._alarm_changed)
+        self._alarm_pass = AlarmPass(broker.work, self._transports)
         self._memory = MemoryShortage(broker.memory_limit_bytes, checked=broker.memory.check)
         self._guards = [
             ResourceGuard(
@@ -278,7 +279,7 @@ class AmqpServer:
 
     def _alarm_changed(self, reason: str) -> None:
         begins = not self._broker.alarm
-        self._broker.alarm = reason
+        self._broker.set_alarm(reason)
         if reason:
             logger.warning(
                 "resource alarm set (publishers are blocked until it is cleared)",
@@ -290,11 +291,8 @@ class AmqpServer:
             logger.warning("resource alarm cleared (publishers are read again)")
         if begins and self._broker.memory.short:
             self._broker.work.add(LargestHolder(self._transports, self._memory.limit_bytes))
-        for transport in list(self._transports):
-            if not reason:
-                transport.unblock()
-            elif begins:
-                transport.alarm_began()
+        if begins or not reason:
+            self._alarm_pass.begin()
 
 
 def _descriptors_changed(short: bool) -> None:

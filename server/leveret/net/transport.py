@@ -70,6 +70,10 @@ class AmqpTransport(asyncio.Protocol):
         """Whether the scheduler will process buffered input."""
         self._closing_since = 0.0
         """Time of the loop at which the output ended; 0 before."""
+        self._alarms_seen = 0
+        """The number of the last alarm of which it is known that it began."""
+        self._blocked_in = 0
+        """The number of the alarm that it was blocked in."""
         self._held_at_tick = False
         """Whether too many replies waited for the store at the last tick."""
 
@@ -157,6 +161,8 @@ class AmqpTransport(asyncio.Protocol):
     def _process(self, data: bytes, slice_bytes: int) -> None:
         """Buffer received bytes, and process a slice of all buffered input."""
         connection = self.connection
+        if self._alarms_seen != self._broker.alarms_begun:
+            self._alarm_began()
         try:
             more = connection.feed(data, slice_bytes) if data else connection.work(slice_bytes)
         except Exception:
@@ -167,7 +173,7 @@ class AmqpTransport(asyncio.Protocol):
         self._scheduler.request_iteration()
         session = connection.session
         if self._broker.alarm and session.has_published and not connection.blocked:
-            connection.block(self._broker.alarm)
+            self._block()
         if more or session.throttled_by is not None or connection.blocked or self._congested():
             self._pause_reading()
             self._schedule_input()
@@ -304,23 +310,32 @@ class AmqpTransport(asyncio.Protocol):
         else:
             self.connection.tick(now, is_read=self._reading)
 
-    def alarm_began(self) -> None:
+    def alarm_changed(self) -> None:
+        """Apply the alarm that there is, or that there is none. Each connection is told in its
+        turn, and another alarm may have begun since the one that it was blocked in."""
+        connection, broker = self.connection, self._broker
+        if connection.blocked and not (broker.alarm and self._blocked_in == broker.alarms_begun):
+            connection.unblock()
+            self._schedule_input()
+        if self._alarms_seen != broker.alarms_begun:
+            self._alarm_began()
+
+    def _alarm_began(self) -> None:
         """Read the connection until it publishes: what was published before counts no longer.
 
         A throttled publisher is about to publish. The disk that it waits for may be the one that is
         full, so it is told at once.
         """
+        self._alarms_seen = self._broker.alarms_begun
         session = self.connection.session
         if session.throttled_by is None:
             session.has_published = False
-        elif not self.connection.blocked:
-            self.connection.block(self._broker.alarm)
+        elif self._broker.alarm and not self.connection.blocked:
+            self._block()
 
-    def unblock(self) -> None:
-        """Read the connection again after an alarm."""
-        if self.connection.blocked:
-            self.connection.unblock()
-            self._schedule_input()
+    def _block(self) -> None:
+        self._blocked_in = self._broker.alarms_begun
+        self.connection.block(self._broker.alarm)
 
     @property
     def logger(self) -> Any:

@@ -26,7 +26,14 @@ QUEUE_DELETED: Final = 4
 QUEUE: Final = 5
 CHECKPOINT_ADVANCED: Final = 6
 DELIVERED: Final = 7
+TRANSACTION: Final = 8
 """Kinds of entries."""
+
+PART_BEGUN: Final = 1
+PART_ENDED: Final = 2
+COMMITTED: Final = 3
+"""What the entry of a transaction says: a part of it begins, to which the entries behind it belong;
+the part ends; the transaction is committed, so that all its parts count."""
 
 BATCH: Final = 16
 SEGMENT_START: Final = 17
@@ -140,7 +147,7 @@ class Entry(NamedTuple):
     first: int = 0
     end: int = 0
     """SETTLED: the range of positions, half open. DELIVERED: `end` is that of the positions whose
-    messages may have been delivered."""
+    messages may have been delivered. TRANSACTION: `first` is what it says."""
     message: StoredMessage | None = None
     data: bytes = b""
     """DEFINITION: its bytes."""
@@ -262,6 +269,12 @@ def write_checkpoint(out: BytesWriter, checkpoint: Checkpoint) -> None:
     write_i64_be(out, checkpoint.log_segment)
 
 
+def write_transaction(out: BytesWriter, step: i64) -> None:
+    """Write the entry of a transaction: PART_BEGUN, PART_ENDED or COMMITTED."""
+    out.append(TRANSACTION)
+    out.append(u8(step))
+
+
 def write_entry(out: BytesWriter, entry: Entry) -> None:
     """Write an entry of any kind."""
     message, queues = entry.message, entry.queues
@@ -275,6 +288,8 @@ def write_entry(out: BytesWriter, entry: Entry) -> None:
         write_settled(out, queues[0][0], entry.first, entry.end)
     elif entry.kind == DELIVERED:
         write_delivered(out, queues[0][0], entry.end)
+    elif entry.kind == TRANSACTION:
+        write_transaction(out, entry.first)
     elif entry.kind == QUEUE:
         write_queue(out, queues[0][0])
     else:
@@ -342,6 +357,11 @@ def read_other(reader: "Reader", kind: int) -> Entry:
         return Entry(kind, [(reader.long(), 0)], 0, reader.longlong())
     if kind == CHECKPOINT_ADVANCED:
         return Entry(kind, [], checkpoint=read_checkpoint(reader))
+    if kind == TRANSACTION:
+        step = reader.octet()
+        if step not in (PART_BEGUN, PART_ENDED, COMMITTED):
+            raise UnknownFormat(not_known(f"a transaction with {step}"))
+        return Entry(kind, [], step)
     raise UnknownFormat(not_known(f"an entry of kind {kind}"))
 
 

@@ -18,6 +18,7 @@ from leveret_storage.format.segment_start import (
 )
 from leveret_storage.medium import Medium
 from leveret_storage.recovery.checkpoint_reader import check_state_entries
+from leveret_storage.recovery.transaction_reader import TransactionReader
 from leveret_storage.segments.segment_writer import (
     BODIES_KIND,
     CHECKPOINT_KIND,
@@ -131,7 +132,9 @@ def _check(report: BlobReport, record: Record, version: int) -> None:
     elif report.records == 0:
         raise Damaged("a segment of the log without its first record")
     else:
-        _check_batch(report, entries.read_entries(record.payload))
+        batch = entries.read_entries(record.payload)
+        TransactionReader().effective(batch)
+        _check_batch(report, batch)
 
 
 def _check_run(report: BlobReport, record: Record) -> None:

@@ -9,6 +9,7 @@ from leveret_storage.format.entries import Entry, Reader
 from leveret_storage.format.record_reader import Damage, RecordReader, describe
 from leveret_storage.format.segment_start import repeated_in
 from leveret_storage.medium import Medium
+from leveret_storage.recovery.transaction_reader import TransactionReader
 from leveret_storage.segments.position_ranges import RangeSet
 from leveret_storage.segments.run_buffer import RunBuffer
 
@@ -83,13 +84,14 @@ def read_logged_runs(
     """
     runs: list[LoggedRun] = []
     buffers: dict[int, RunBuffer] = {}
+    transaction = TransactionReader()
     reader = RecordReader(medium, blob)
     version = 0 if reader.header is None else reader.header.version
     for record in reader:
         if isinstance(record, Damage):
             raise Damaged(describe(record))
         if record.kind == entries.BATCH:
-            found = scan_batch(record.payload, not_needed, {})
+            found = transaction.effective(scan_batch(record.payload, not_needed, {}))
         else:
             found = repeated_in(record.payload, version)
         for entry in found:

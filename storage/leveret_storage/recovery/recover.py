@@ -39,6 +39,7 @@ from leveret_storage.recovery.log_scan import scan_batch
 from leveret_storage.recovery.recovered_queue import RecoveredQueue, memory_bytes
 from leveret_storage.recovery.segment_scan import FoundSegment, scan_segment
 from leveret_storage.recovery.spill import SpilledBodies, spill
+from leveret_storage.recovery.transaction_reader import TransactionReader
 from leveret_storage.segments.body_segment import SHARED_BODY_BYTES
 from leveret_storage.segments.position_ranges import RangeSet
 from leveret_storage.segments.queue_journal import Run
@@ -146,6 +147,7 @@ class _Recoverer:
         self._checkpoint = NO_CHECKPOINT
         self._log_segment = 0
         """The number of the log segment that is being read."""
+        self._transaction = TransactionReader()
         self._deleted: set[int] = set()
         """Queues whose deletion the log has."""
         self._queues: dict[int, RecoveredQueue] = {}
@@ -241,6 +243,7 @@ class _Recoverer:
 
     def _read_log(self, number: int) -> None:
         self._log_segment = number
+        self._transaction = TransactionReader()
         spans: dict[int, tuple[int, int]] = {}
         unproven: list[tuple[int, list[Entry]]] = []
         durable = 0
@@ -280,8 +283,8 @@ class _Recoverer:
     def _record(
         self, record: Record, spans: dict[int, tuple[int, int]], blob: str, version: int
     ) -> list[Entry]:
-        """Apply a record of the log, and return the entries in it, but for messages that are known
-        to be durable in a queue segment."""
+        """Apply a record of the log, and return the entries that count with it, but for messages
+        that are known to be durable in a queue segment."""
         entries.check_record_kind(record.kind, entries.LOG_KINDS, "a log segment")
         in_record: dict[int, tuple[int, int]] = {}
         if record.kind == entries.SEGMENT_START:
@@ -292,7 +295,10 @@ class _Recoverer:
                     in_record[number] = (min(first, position), max(end, position + 1))
         else:
             found = scan_batch(record.payload, self._flushed, in_record)
+            found = self._transaction.effective(found)
         for number, (first, end) in in_record.items():
+            if number in self._deleted:
+                continue
             queue = self._queue(number)
             queue.next_position = max(queue.next_position, end)
             known = spans.get(number, (first, end))
@@ -369,8 +375,14 @@ class _Recoverer:
                 queue.settle(first, end)
 
     def _entry(self, entry: Entry) -> None:
+        deleted = self._deleted
+        if deleted and entry.message is None and entry.queues and entry.queues[0][0] in deleted:
+            # A transaction was committed after the queue was deleted.
+            return
         if entry.kind == entries.MESSAGE and entry.message is not None:
             for number, position in entry.queues:
+                if number in deleted:
+                    continue
                 queue = self._queue(number)
                 if position not in queue.settled:
                     if len(entry.queues) > 1 and len(entry.message.body) >= SHARED_BODY_BYTES:

@@ -60,6 +60,7 @@ class CheckpointWriter:
         self._reading = context.reading
         self._numbers = context.numbers
         self._queues = context.queues
+        self._batch = context.batch
         self._failure = context.failure
         limits = context.limits
         self._record_bytes: i64 = limits.checkpoint_record_bytes
@@ -87,6 +88,8 @@ class CheckpointWriter:
         self._log_segment = 0
         """The last log segment that it covers when this is done."""
         self._paused = False
+        self._awaits_transaction = False
+        """Whether `run` has to be called after the transaction."""
         self._changed: list[QueueJournal] = []
         """Queues with positions that were settled or delivered since it was advanced last."""
 
@@ -162,10 +165,14 @@ class CheckpointWriter:
         self._changed = []
 
     def run(self, is_over: Callable[[], bool]) -> bool:
-        """Encode until `is_over`, or until much waits for the disk: then `due` is called later.
+        """Encode until `is_over`, or until much waits for the disk: then `due` is called later. So
+        it is while there is a transaction: what it has settled and defined may never count.
 
         :returns: whether nothing is to be done for now.
         """
+        if self._batch.has_transaction:
+            self._awaits_transaction = True
+            return True
         while self._units is not None and not self._failure.failed:
             if len(self._records) >= WAITING_RECORDS_MAX:
                 self._paused = True
@@ -180,6 +187,12 @@ class CheckpointWriter:
             if is_over():
                 return False
         return True
+
+    def resume(self) -> None:
+        """The transaction is committed with the open batch."""
+        if self._awaits_transaction:
+            self._awaits_transaction = False
+            self._due()
 
     def _encode_all(self, queues: list[QueueJournal]) -> Iterator[None]:
         out = self._out

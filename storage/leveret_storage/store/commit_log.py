@@ -17,6 +17,7 @@ from leveret_storage.segments.position_ranges import in_either
 from leveret_storage.segments.queue_journal import QueueJournal
 from leveret_storage.store.checkpoint_writer import CheckpointWriter
 from leveret_storage.store.context import StoreContext
+from leveret_storage.store.segment_syncs import SegmentSyncs
 
 ENCODED_BYTES_MAX: Final = 64 * 1024
 """Bytes of a batch up to which its record is encoded in the event loop."""
@@ -41,6 +42,8 @@ class CommitLog:
         self.segments: list[LogSegment] = []
         self.unsynced = False
         """Whether a batch was written without a sync, and none followed."""
+        self._deleting = False
+        """Whether the segment before the oldest one is being deleted."""
         self.oldest_in_use = False
         """Whether the oldest segment is being read, so that it must not be deleted."""
         limits = context.limits
@@ -223,10 +226,13 @@ class CommitLog:
         the checkpoint advanced for that.
 
         Does nothing while the open batch has changes: the settlements in it may never be durable.
-        Nor while the oldest segment is being read, or a preallocation is under way. Of many queues
-        only some are checked at once.
+        Nor while the oldest segment is being read, the one before is being deleted, or a
+        preallocation is under way. Of many queues only some are checked at once.
         """
         if self._batch.has_changes() or self.oldest_in_use or self._preallocation.under_way:
+            return
+        if self._deleting:
+            # A log without a segment between two others is damaged.
             return
         while len(self.segments) > 1 and not self._failure.failed:
             oldest = self.segments[0]
@@ -240,6 +246,7 @@ class CommitLog:
                 return
             del self.segments[0]
             self._delete(oldest)
+            return
 
     def _is_not_needed(self, oldest: LogSegment) -> bool:
         """Whether no queue needs the oldest segment. A queue that was found not to need it does not
@@ -303,8 +310,17 @@ class CommitLog:
 
         def delete() -> None:
             current.await_appends()
-            for writer in writers:
-                writer.sync_and_mark()
             self._medium.delete(name)
 
-        self._writing.submit(delete, self._failure.check)
+        self._deleting = True
+        SegmentSyncs(
+            self._writing,
+            self._failure,
+            writers,
+            lambda: self._writing.submit(delete, self._deleted),
+        ).go_on()
+
+    def _deleted(self, result: Any) -> None:
+        self._deleting = False
+        self._failure.check(result)
+        self.trim()

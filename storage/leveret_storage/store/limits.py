@@ -24,6 +24,21 @@ of a backlog, which has this size."""
 UNWRITTEN_BYTES_MAX: Final = 16 * 1024 * 1024
 """Bytes that wait to be written, above which publishers should be throttled."""
 
+UNWRITTEN_SEGMENTS_MAX: Final = 4
+"""Runs that begin a segment and wait to be written, from which on no more are written only to make
+room in memory. Each may cost a sync, where thousands of files are written to in turn, and commits
+wait behind them."""
+
+THROTTLED_SEGMENTS: Final = 16
+"""Such runs that wait to be written, above which publishers should be throttled."""
+
+SEGMENTS_SYNCED_AT_ONCE: Final = 4
+"""Segments that are synced between two commits."""
+
+TRANSACTION_BATCH_BYTES: Final = 1024 * 1024
+"""Bytes of the open batch from which on a transaction waits for its commit: a batch that takes
+longer to write than to sync would hold up the confirms of others."""
+
 CHANGED_QUEUES_MAX: Final = 256
 """Queues with settlements that wait for the next batch, from which on they are added to it before
 it is committed: some 0.3 ms of work, which a hundred thousand queues must not add up to one

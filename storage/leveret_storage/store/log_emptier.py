@@ -5,7 +5,7 @@ segment on.
 
 A segment may have messages of very many queues, and a queue very many settled ranges. So emptying
 is a sequence of short steps in the event loop, and between two of them others have their turn: the
-reading executor hands back each of them.
+executors hand back each of them.
 """
 
 from collections.abc import Callable
@@ -21,6 +21,7 @@ from leveret_storage.segments.position_ranges import RangeSet
 from leveret_storage.segments.queue_journal import QueueJournal, Run
 from leveret_storage.store.commit_log import CommitLog
 from leveret_storage.store.context import StoreContext
+from leveret_storage.store.limits import UNWRITTEN_SEGMENTS_MAX
 from leveret_storage.store.queue_runs import QueueRuns
 
 STEP_UNITS: Final = 128
@@ -31,7 +32,7 @@ STEP_RUNS: Final = 16
 
 
 def _do_nothing() -> None:
-    """The job of the reading executor between two steps."""
+    """The job of an executor between two steps."""
 
 
 class LogEmptier:
@@ -42,6 +43,7 @@ class LogEmptier:
     ) -> None:
         self._medium = context.medium
         self._reading = context.reading
+        self._writing = context.writing
         self._log = log
         self._runs = runs
         self._queues = context.queues
@@ -116,6 +118,8 @@ class LogEmptier:
     def _copy(self, oldest: LogSegment) -> None:
         """Copy the next runs."""
         for _ in range(min(STEP_RUNS, len(self._read))):
+            if self._runs.unwritten_segments >= UNWRITTEN_SEGMENTS_MAX:
+                break
             logged = self._read.pop()
             queue = self._queues.get(logged.queue)
             if queue is not None:
@@ -123,7 +127,8 @@ class LogEmptier:
                 self._copies.setdefault(queue, []).append(run)
         if self._read:
             self._commit()
-            self._reading.submit(_do_nothing, lambda _result: self._go_on(self._copy, oldest))
+            # Behind the runs that were written: other commits have their turn between two steps.
+            self._writing.submit(_do_nothing, lambda _result: self._go_on(self._copy, oldest))
             return
         oldest.copies = self._copies
         self._copies = {}

@@ -5,6 +5,10 @@ which becomes one record of the commit log.
 
 A large message that every queue it went to has settled before that is left out: what its confirm
 promises is kept by the settlements, which are in the same batch or an earlier one.
+
+The entries of a transaction are in parts of several batches, between the entries of others. They
+count when the transaction is committed, by a batch that says so. Until then the settled positions
+of the journals are ahead of what is durable, so nothing is deleted because of them.
 """
 
 from typing import Final
@@ -57,10 +61,15 @@ class OpenBatch:
         """The first entries; large bodies are parts of their own, so they are not copied."""
         self._parts_bytes: i64 = 0
         self._large: list[LargeMessage] = []
+        self.has_transaction = False
+        """Whether a transaction was begun and is not committed."""
+        self.in_part = False
+        """Whether what is added belongs to the transaction."""
 
     def has_changes(self) -> bool:
-        """Whether it has entries, or positions were settled since the last batch."""
-        return self.size() > 0 or bool(self.changed)
+        """Whether it has entries, or positions were settled since the last batch, or in a
+        transaction that is not committed."""
+        return self.has_transaction or self.size() > 0 or bool(self.changed)
 
     def size(self) -> i64:
         """Bytes of its entries."""
@@ -131,7 +140,10 @@ class OpenBatch:
 
     def leave_out_settled(self) -> None:
         """Leave out the large messages that all their queues have settled. The settlements have to
-        be in the batch already, or in an earlier one."""
+        be in the batch already, or in an earlier one; those of a transaction do not count yet."""
+        if self.has_transaction:
+            self._large = []
+            return
         left_out = False
         parts = self._parts
         for large in self._large:
@@ -183,6 +195,27 @@ class OpenBatch:
         entries.write_checkpoint_advanced(self.out, checkpoint)
         self.awaited = True
 
+    # --- the transaction --------------------------------------------------------------------
+
+    def begin_part(self) -> None:
+        """What is added from here on belongs to the transaction."""
+        self.in_part = True
+        entries.write_transaction(self.out, entries.PART_BEGUN)
+
+    def end_part(self) -> None:
+        """What is added from here on belongs to the batch alone."""
+        self.in_part = False
+        entries.write_transaction(self.out, entries.PART_ENDED)
+        self.awaited = True
+
+    def commit_transaction(self) -> None:
+        """Add that the transaction is committed."""
+        self.has_transaction = False
+        entries.write_transaction(self.out, entries.COMMITTED)
+        self.awaited = True
+
+    # --- the end of the batch ---------------------------------------------------------------
+
     def take_parts(self) -> list[bytes]:
         """Take the entries out, as one payload in parts; none if there are no entries.
 
@@ -201,7 +234,9 @@ class OpenBatch:
         return changed
 
     def take_obsolete(self) -> list[QueueSegment]:
-        """Take out the obsolete segments."""
+        """Take out the obsolete segments; none while a transaction may have made them so."""
+        if self.has_transaction:
+            return []
         obsolete = self.obsolete
         self.obsolete = []
         return obsolete

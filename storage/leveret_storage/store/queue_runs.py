@@ -24,6 +24,7 @@ from leveret_storage.segments.queue_journal import (
 from leveret_storage.segments.segment_writer import QUEUE_KIND, SegmentWriter, queue_name
 from leveret_storage.store.commit_log import CommitLog
 from leveret_storage.store.context import StoreContext
+from leveret_storage.store.segment_syncs import SegmentSyncs
 from leveret_storage.store.shared_bodies import SharedBodies
 
 MESSAGE_BYTES: Final = 20
@@ -41,6 +42,7 @@ class WaitingRun:
         self.messages = messages
         self.size = size
         """Bytes of its payload, and of the shared bodies that are written with it."""
+        self.begins_segment = run.segment.size == 0
 
 
 def payload_bytes(messages: list[StoredMessage]) -> i64:
@@ -76,6 +78,8 @@ class QueueRuns:
         """`on_written` is called with each run that is written, in order."""
         self.unwritten_bytes: i64 = 0
         """Bytes of runs that are not written yet."""
+        self.unwritten_segments: i64 = 0
+        """Runs that are not written yet and begin a segment."""
         self._medium = context.medium
         self._writing = context.writing
         self._reading = context.reading
@@ -87,7 +91,7 @@ class QueueRuns:
         self._failure = context.failure
         self._on_written = on_written
         self._waiting: list[WaitingRun] = []
-        """Runs that wait for the open batch."""
+        """Runs that wait for the open batch, or for the transaction."""
 
     def write(self, queue: QueueJournal, first: int, messages: list[StoredMessage]) -> Run:
         """Write messages with consecutive positions as a run, which has them in memory until they
@@ -96,14 +100,15 @@ class QueueRuns:
         run = Run(segment, first, len(messages))
         run.messages = messages
         size = payload_bytes(messages)
+        waiting = WaitingRun(queue, run, messages, size + unwritten_body_bytes(messages))
         segment.size += size
         live = queue.settled.gaps(first, first + len(messages))
         # Those that are settled already are on disk like the others, and make the segment sparse.
         segment.add(live, len(messages) - messages.count(ABSENT))
         segment.pending_runs += 1
-        size += unwritten_body_bytes(messages)
-        self.unwritten_bytes += size
-        waiting = WaitingRun(queue, run, messages, size)
+        self.unwritten_bytes += waiting.size
+        if waiting.begins_segment:
+            self.unwritten_segments += 1
         if queue.durable:
             self._waiting.append(waiting)
             self._batch.awaited = True
@@ -112,7 +117,10 @@ class QueueRuns:
         return run
 
     def take_waiting(self) -> list[WaitingRun]:
-        """Take out the runs that wait for the open batch."""
+        """Take out the runs that wait for the open batch. None while there is a transaction: any
+        may have messages of it."""
+        if self._batch.has_transaction:
+            return []
         waiting = self._waiting
         self._waiting = []
         return waiting
@@ -124,6 +132,7 @@ class QueueRuns:
 
     def _write(self, waiting: WaitingRun) -> None:
         queue, run, messages, size = waiting.queue, waiting.run, waiting.messages, waiting.size
+        begun: i64 = 1 if waiting.begins_segment else 0
         writer = run.segment.writer
         first = int(run.first)
         bodies = self._bodies.take(queue, run.segment, run.first, messages)
@@ -143,6 +152,7 @@ class QueueRuns:
 
         def written(result: Any) -> None:
             self.unwritten_bytes -= size
+            self.unwritten_segments -= begun
             self._bodies.release(bodies)
             if isinstance(result, StorageError):
                 self._failure.fail(result)
@@ -174,20 +184,10 @@ class QueueRuns:
         return segment.size >= self._segment_bytes
 
     def make_durable(self, segments: list[QueueSegment], done: Callable[[], None]) -> None:
-        """Sync segments, then call `done`."""
+        """Sync segments, then call `done`. A few are synced in a row, so that the commits of
+        clients need not wait for all."""
         writers = [segment.writer for segment in dict.fromkeys(segments)]
-
-        def sync() -> None:
-            for writer in writers:
-                writer.sync_and_mark()
-
-        def synced(result: Any) -> None:
-            if isinstance(result, StorageError):
-                self._failure.fail(result)
-            else:
-                done()
-
-        self._writing.submit(sync, synced)
+        SegmentSyncs(self._writing, self._failure, writers, done).go_on()
 
     def read(self, run: Run, done: Callable[[list[StoredMessage]], None]) -> None:
         """Read a run from disk. `done` gets one message for each of its positions, ABSENT where the

@@ -35,17 +35,33 @@ from leveret_storage.store.context import StoreContext
 from leveret_storage.store.limits import (
     CHANGED_QUEUES_MAX,
     DEFAULT_LIMITS,
+    THROTTLED_SEGMENTS,
     UNWRITTEN_BYTES_MAX,
+    UNWRITTEN_SEGMENTS_MAX,
     StoreLimits,
 )
 from leveret_storage.store.log_emptier import LogEmptier
 from leveret_storage.store.queue_runs import QueueRuns
 from leveret_storage.store.shared_bodies import SharedBodies
+from leveret_storage.store.transaction import StoreTransaction
 
 
 def _is_never_over() -> bool:
     """For a checkpoint that is written in one go."""
     return False
+
+
+def _settle_in_segments(queue: QueueJournal, settled: list[tuple[int, int]]) -> None:
+    """Count settled positions in the segments of a queue: a deep one has very many, of which a
+    batch concerns few."""
+    if not settled:
+        return
+    low: i64 = min([first for first, _ in settled])
+    high: i64 = max([end for _, end in settled])
+    for segment in queue.segments:
+        if segment.first < high and low < segment.end:
+            for first, end in settled:
+                segment.settle(first, end)
 
 
 class Store:
@@ -106,6 +122,9 @@ class Store:
         self._bodies = SharedBodies(context, self._log)
         self._shared_body_bytes: i64 = context.limits.shared_body_bytes
         self._runs = QueueRuns(context, self._log, self._bodies, self._run_written)
+        self.transaction = StoreTransaction(
+            context.batch, self._log, self._checkpoint, self._add_settlements
+        )
         self._emptier = LogEmptier(context, self._log, self._runs, self.commit)
         self._compactor = Compactor(context, self._runs, self._bodies, self.commit)
 
@@ -188,8 +207,20 @@ class Store:
         return self._open.has_changes()
 
     def needs_backpressure(self) -> bool:
-        """Whether so many bytes wait to be written that publishers should be throttled."""
-        return self._runs.unwritten_bytes + self._open.size() > UNWRITTEN_BYTES_MAX
+        """Whether so many bytes, or files, wait to be written that publishers should be
+        throttled."""
+        runs = self._runs
+        return (
+            runs.unwritten_bytes + self._open.size() > UNWRITTEN_BYTES_MAX
+            or runs.unwritten_segments > THROTTLED_SEGMENTS
+        )
+
+    def may_release(self) -> bool:
+        """Whether messages that could stay in memory may be written, to make room there: what is
+        written for clients does not wait long behind them."""
+        return (
+            self._runs.unwritten_segments < UNWRITTEN_SEGMENTS_MAX and not self.needs_backpressure()
+        )
 
     def request_commit(self) -> None:
         """Have the next `commit` commit the open batch, because a confirm waits for it."""
@@ -249,8 +280,10 @@ class Store:
         """Commit the open batch if anything waits for it, or `force` is set.
 
         Does nothing while as many commits are under way as the medium allows: the batch goes on
-        filling, and is committed when one of them is answered.
+        filling, and is committed when one of them is answered. Nor within a part of a transaction.
         """
+        if self._open.in_part:
+            return
         if len(self._open.changed) >= CHANGED_QUEUES_MAX:
             self._add_settlements()
         if (self._open.awaited or force) and not self._in_flight.is_full():
@@ -273,7 +306,7 @@ class Store:
         queues = batch.take_queues_with_messages()
         self._log.append(parts, size, queues, partial(self._answered, commit))
         # The state is whole between two batches, so this is where a segment can begin.
-        if self._log.is_segment_full():
+        if self._log.is_segment_full() and not batch.has_transaction:
             self._begin_segment([])
         else:
             self._log.preallocate(int(size))
@@ -335,9 +368,7 @@ class Store:
             if queue.durable:
                 self._add_state(queue, settled)
             if queue.segments:
-                for segment in queue.segments:
-                    for first, end in settled:
-                        segment.settle(first, end)
+                _settle_in_segments(queue, settled)
                 self._compactor.examine(queue)
 
     def _add_state(self, queue: QueueJournal, settled: list[tuple[int, int]]) -> None:

@@ -1,6 +1,8 @@
 """Alarms of several resources, and the one reason made of them."""
 
-from leveret.net.alarms import Alarms, Resource
+from leveret.engine.values.time_slice import TimeSlice
+from leveret.engine.values.work import WorkQueue
+from leveret.net.alarms import AlarmPass, Alarms, Resource
 
 
 def test_the_reason_names_the_short_resources_in_one_order() -> None:
@@ -24,3 +26,37 @@ def test_an_unchanged_alarm_is_not_reported_again() -> None:
         alarms.set(Resource.MEMORY, True)
 
     assert reported == ["low on memory"]
+
+
+class FakeConnection:
+    """A connection that counts how often it was told."""
+
+    def __init__(self) -> None:
+        self.told = 0
+
+    def alarm_changed(self) -> None:
+        self.told += 1
+
+
+def test_connections_are_told_in_slices_and_again_if_the_alarm_changes_meanwhile() -> None:
+    work, over = WorkQueue(), TimeSlice()
+    connections = {FakeConnection() for _ in range(10)}
+    gone, *others = connections
+    alarm_pass = AlarmPass(work, connections)
+    alarm_pass.begin()
+    connections.discard(gone)
+    for slices in range(1, 6):
+        work.run_next(over)
+        assert sum(each.told for each in others) in (slices - 1, slices)
+    alarm_pass.begin()
+    before = {each: each.told for each in others}
+    while not work.is_empty():
+        work.run_next(over)
+    assert gone.told == 0
+    assert all(each.told == before[each] + 1 for each in others)
+
+
+def test_without_connections_nobody_is_told() -> None:
+    work = WorkQueue()
+    AlarmPass(work, set()).begin()
+    assert work.is_empty()

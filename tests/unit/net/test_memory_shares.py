@@ -82,3 +82,15 @@ def test_nobody_is_named_where_no_connection_holds_much() -> None:
     some = incomplete(20)
     run(LargestHolder([some], LIMIT))
     assert not some.lines
+
+
+def test_connections_are_looked_at_and_closed_in_slices() -> None:
+    holders = [incomplete(30) for _ in range(8)]
+    shares, over = MemoryShares(holders, LIMIT, lambda: None), TimeSlice()
+    slices = 1
+    while not shares.run(over):
+        before = sum(bool(holder.reason) for holder in holders)
+        slices += 1
+        assert before <= slices
+    assert slices == 2 * len(holders)
+    assert all(holder.reason for holder in holders)

@@ -7,6 +7,7 @@ import pytest
 
 from leveret.engine.queues.message_memory import MemoryLevel
 from leveret.net.memory_shortage import (
+    COLLECTED_BLOCKS_MAX,
     COLLECTION_PAUSE,
     MEMORY_CHECK_BYTES,
     MemoryShortage,
@@ -129,7 +130,7 @@ def test_full_collections_take_a_bounded_share_of_the_time(monkeypatch: pytest.M
 
     for fake in (collect, freeze, unfreeze):
         monkeypatch.setattr(gc, fake.__name__, fake)
-    reclaimer = Reclaimer(lambda: now[0])
+    reclaimer = Reclaimer(lambda: now[0], lambda: now[0])
     for _ in range(60):
         reclaimer.reclaim()
         now[0] += 20.0
@@ -137,6 +138,24 @@ def test_full_collections_take_a_bounded_share_of_the_time(monkeypatch: pytest.M
     pauses = [later - earlier for earlier, later in pairwise(collections)]
     assert len(collections) > 1
     assert min(pauses) >= 0.2 * COLLECTION_PAUSE
+
+
+def test_a_process_that_stood_still_in_a_collection_collects_again_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    collections: list[float] = []
+
+    def collect() -> int:
+        collections.append(now[0])
+        now[0] += 10.0
+        return 0
+
+    monkeypatch.setattr(gc, "collect", collect)
+    reclaimer = Reclaimer(lambda: now[0], lambda: 0.0)
+    reclaimer.reclaim()
+    reclaimer.reclaim()
+    assert collections == [100.0, 110.0]
 
 
 def test_the_memory_of_this_process_is_read(memory: Memory) -> None:
@@ -168,3 +187,24 @@ def test_free_objects_are_given_up_each_time_without_a_visit_of_all_others() -> 
     assert 2 in collected
     assert len(alive) == 1000
     assert gc.get_freeze_count() == 0
+
+
+def test_no_object_is_visited_where_there_are_very_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    visited: list[bool] = []
+    frozen = [False]
+
+    def freeze(state: bool) -> None:
+        frozen[0] = state
+
+    def collect() -> int:
+        visited.append(not frozen[0])
+        return 0
+
+    monkeypatch.setattr(gc, "freeze", lambda: freeze(True))
+    monkeypatch.setattr(gc, "unfreeze", lambda: freeze(False))
+    monkeypatch.setattr(gc, "collect", collect)
+    blocks = [1000]
+    reclaimer = Reclaimer(lambda: 0.0, lambda: 0.0, lambda: blocks[0])
+    for blocks[0] in (1000 + COLLECTED_BLOCKS_MAX, 1001 + COLLECTED_BLOCKS_MAX, 1000):
+        reclaimer.reclaim()
+    assert visited == [True, False, True]

@@ -271,7 +271,7 @@ def test_a_publisher_that_reads_no_deliveries_is_still_read(
 def test_a_blocked_publisher_is_read_again_when_it_is_closed(
     client: Client, broker: Broker
 ) -> None:
-    broker.alarm = "low on memory"
+    broker.set_alarm("low on memory")
     client.send(declare() + publish(b"."))
     blocked = not client.socket.reading
 
@@ -289,8 +289,8 @@ def test_a_gone_client_of_an_alarm_is_found_though_it_is_not_read(
     known: Client, broker: Broker, published: bool
 ) -> None:
     known.send(declare())
-    broker.alarm = "low on memory"
-    known.transport.alarm_began()
+    broker.set_alarm("low on memory")
+    known.transport.alarm_changed()
     if published:
         known.send(publish(b"."))
     known.transport.tick(2.0)
@@ -306,8 +306,8 @@ def test_who_published_before_an_alarm_is_read_until_it_publishes(
     client: Client, broker: Broker
 ) -> None:
     client.send(declare() + publish(b"."))
-    broker.alarm = "low on memory"
-    client.transport.alarm_began()
+    broker.set_alarm("low on memory")
+    client.transport.alarm_changed()
     client.send(declare())
     read = client.socket.reading
 
@@ -316,13 +316,45 @@ def test_who_published_before_an_alarm_is_read_until_it_publishes(
     assert not client.socket.reading
 
 
+def test_who_was_not_told_of_an_alarm_yet_is_read_until_it_publishes(
+    client: Client, broker: Broker
+) -> None:
+    client.send(declare() + publish(b"."))
+    broker.set_alarm("low on memory")
+    client.send(declare())
+    read = client.socket.reading
+
+    client.send(publish(b"."))
+    client.transport.alarm_changed()
+    assert read
+    assert not client.socket.reading
+
+
+def test_who_was_not_told_of_the_end_of_an_alarm_is_not_blocked_by_the_next_one(
+    client: Client, broker: Broker
+) -> None:
+    broker.set_alarm("low on memory")
+    client.send(publish(b"."))
+    read = [client.socket.reading]
+
+    broker.set_alarm("")
+    broker.set_alarm("low on disk")
+    client.transport.alarm_changed()
+    client._loop.run()
+    read.append(client.socket.reading)
+
+    client.send(publish(b"."))
+    read.append(client.socket.reading)
+    assert read == [False, True, False]
+
+
 def test_a_body_that_goes_on_in_an_alarm_is_not_read_to_its_end(
     client: Client, broker: Broker
 ) -> None:
     header, *bodies = publish(b"." * 1_000_000).split(b"\xce\x03")
     client.send(header)
-    client.transport.alarm_began()
-    broker.alarm = "low on memory"
+    broker.set_alarm("low on memory")
+    client.transport.alarm_changed()
     client.send(b"\xce\x03" + bodies[0] + b"\xce")
 
     assert len(bodies) > 1

@@ -86,8 +86,9 @@ class DeadLetters:
         self.dropped[queue] = self.dropped.get(queue, 0) + 1
 
     def waiting_count(self) -> int:
-        """How many there are that no other dead letter made."""
-        return len(self._waiting)
+        """How many there are that no other dead letter made, and the one that was begun, which is
+        the next one in any case."""
+        return len(self._waiting) + (self._routing is not None)
 
     def begin(self, time_slice: TimeSlice, waiting_first: bool = False) -> DeadLetter | None:
         """Take the next pending one, find its sinks, settle it in its queue, and rewrite it for its
@@ -123,11 +124,6 @@ class DeadLetters:
         dead_letter.sinks = routing.sinks()
         dead_letter.message = self._rewritten(dead_letter, routing.rewrite)
         return dead_letter
-
-    def is_routing(self) -> bool:
-        """Whether a dead letter was begun, and its sinks are not found yet: it is the next one,
-        whichever is asked for."""
-        return self._routing is not None
 
     def _begin_routing(self, dead_letter: DeadLetter) -> "_Routing":
         rewrite = self._last_rewrite

@@ -49,6 +49,14 @@ class ConsumerRings:
             consumer = self.first
         return None
 
+    def empty(self) -> bool:
+        """Whether no consumer is left to ask, as after `next` found none.
+
+        Who has seen that `first` is a consumer cannot compare it with None later: mypyc trusts the
+        narrowed type, and the compiled comparison raises TypeError.
+        """
+        return self.first is None
+
     def add(self, consumer: Consumer) -> None:
         """Put a consumer behind all of its priority."""
         priority = consumer.priority

@@ -11,16 +11,26 @@ The next message that is due is in one of these places:
   few blocks at a time.
 - Sorted runs, which are on disk (`sorted_runs.py`).
 
-So its memory is bounded, however many messages it has. A message that is flushed is
+So its memory is bounded, however many messages it has. What its memtables take is charged to the
+memory of messages (`message_memory.py`): when memory is needed, memtables that are not full are
+flushed as well. A message that is flushed is
 settled in the journal of the memtables and added to that of the sorted runs; one that is released
 is settled here and added to the journals of its queues. Either is one slice of work, so one batch
 of the log has both: after a crash the message is in one place, and only there.
 """
 
 from heapq import heappop, heappush, heapreplace
+from typing import Final
 
 from mypy_extensions import i64
 
+from leveret.engine.queues.message_memory import (
+    DISK_BUSY,
+    MORE_TO_RELEASE,
+    RELEASED,
+    MemoryHolder,
+    message_cost,
+)
 from leveret.engine.queues.queue_host import QueueHost
 from leveret.engine.queues.sorted_runs import SortedRun, SortedRuns
 from leveret.engine.routing.sink import ACCEPTED, THROTTLE, PersistTargets, Sink
@@ -33,6 +43,19 @@ from leveret.limits import BACKPRESSURE_RETRY_MS
 from leveret_storage.recovery.recovered_queue import LoggedMessages, RecoveredQueue
 from leveret_storage.segments.queue_journal import QueueJournal
 from leveret_storage.store.store import Store
+
+UNCHARGED_COST_MAX: Final = 16 * 1024
+"""Bytes of memory up to which the memtables of an exchange are not charged."""
+
+CHARGE_STEP_DIVISOR: Final = 4
+"""Memtables are charged again when they have grown by this part."""
+
+FLUSHED_DIVISOR: Final = 2
+"""When memory is needed, memtables that take this part of a chunk of a backlog are flushed: each
+flush may make a sorted run, of which a block or two are in memory when its messages are due."""
+
+ENDED: Final = TimeSlice()
+"""A time slice that is over: for one block."""
 
 Entry = tuple[int, int, Message]
 """When a message is due, its position, and itself."""
@@ -54,7 +77,7 @@ class DelayedStore(Sink):
         self.host = host
         self.journal: QueueJournal | None = None
         """The journal of the messages in memory, if the exchange is durable."""
-        self.sorted_runs = SortedRuns(self.ring)
+        self.sorted_runs = SortedRuns(self._block_read)
         self._limits = host.delayed_limits
         self._store: Store | None = None
         self._next: i64 = 0
@@ -71,6 +94,11 @@ class DelayedStore(Sink):
         journal until then."""
         self._memtables_count: i64 = 0
         """Messages in all memtables."""
+        self._memtables_octets: i64 = 0
+        """Octets of their headers and bodies."""
+        self._memory = _Memtables(self)
+        self._charge_from: i64 = UNCHARGED_COST_MAX
+        """Bytes of memory of all memtables from which on they are charged again."""
         self._timer = _DelayTimer(self)
         self._goes_on_later = False
         """Whether a piece of work goes on with what is due."""
@@ -114,20 +142,28 @@ class DelayedStore(Sink):
     def _add(self, entry: Entry) -> None:
         memtable = self._memtable
         heappush(memtable, entry)
+        octets = len(entry[2].header) + len(entry[2].body)
         self._memtables_count += 1
-        self._memtable_bytes += len(entry[2].header) + len(entry[2].body)
+        self._memtables_octets += octets
+        self._memtable_bytes += octets
         limits = self._limits
+        if self.cost() >= self._charge_from:
+            self.charge()
         if (
             len(memtable) >= limits.memtable_messages
             or self._memtable_bytes >= limits.memtable_bytes
         ):
-            memtable.sort(reverse=True)
-            _push(self._immutable_memtables, memtable)
-            self._memtable = []
-            self._memtable_bytes = 0
+            self._end_memtable()
             if self._store is not None and self._has_enough_memtables():
                 # While a start restores, the clock is at 0, which would not set the timer.
                 self.host.timers.set(self._timer, max(self.host.clock.now, 1))
+
+    def _end_memtable(self) -> None:
+        """Make the memtable immutable, which has entries, and begin the next one."""
+        self._memtable.sort(reverse=True)
+        _push(self._immutable_memtables, self._memtable)
+        self._memtable = []
+        self._memtable_bytes = 0
 
     def _has_enough_memtables(self) -> bool:
         """Whether there are as many immutable memtables as are flushed at once."""
@@ -140,6 +176,8 @@ class DelayedStore(Sink):
         self._flushing = []
         self._released = None
         self._memtables_count = 0
+        self._memtables_octets = 0
+        self.charge()
         self.sorted_runs.clear()
         self.host.timers.stop(self._timer)
         self.deleted = True
@@ -169,6 +207,11 @@ class DelayedStore(Sink):
 
     # --- releasing ------------------------------------------------------------------------------
 
+    def _block_read(self, size: int) -> None:
+        """A block of so many bytes came into memory."""
+        self.host.memory.received(size)
+        self.ring()
+
     def ring(self) -> None:
         """Release the messages that are due, flush full memtables, and read blocks due soon: as
         long as the time slice lasts, and the rest in later slices."""
@@ -186,13 +229,18 @@ class DelayedStore(Sink):
         self._goes_on_later = False
         return True
 
+    def give_up(self) -> None:
+        """What was put off to a later slice has failed, and is not under way any more."""
+        self._goes_on_later = False
+
     def _run_slice(self) -> bool:
         """Do what `ring` says, as long as the time slice lasts; whether it is done."""
         if self.deleted:
             return True
         now = self.host.clock.now
         store = self._store
-        if store is not None and store.needs_backpressure():
+        if store is not None and (store.needs_backpressure() or store.transaction.is_open()):
+            # What a transaction has delayed must not leave before it is committed.
             self.host.timers.set(self._timer, now + BACKPRESSURE_RETRY_MS)
             return True
         self.sorted_runs.read_ahead(now)
@@ -276,12 +324,54 @@ class DelayedStore(Sink):
         self._memtables_count -= 1
         # Of messages that are due at the same time, the oldest comes first.
         if self._flushing and self._flushing[0][0] == due:
-            return _pop(self._flushing)
-        if self._immutable_memtables and self._immutable_memtables[0][0] == due:
-            return _pop(self._immutable_memtables)
-        entry = heappop(self._memtable)
-        self._memtable_bytes -= len(entry[2].header) + len(entry[2].body)
+            entry = _pop(self._flushing)
+        elif self._immutable_memtables and self._immutable_memtables[0][0] == due:
+            entry = _pop(self._immutable_memtables)
+        else:
+            entry = heappop(self._memtable)
+            self._memtable_bytes -= len(entry[2].header) + len(entry[2].body)
+        self._memtables_octets -= len(entry[2].header) + len(entry[2].body)
+        if self._memtables_count == 0:
+            self.charge()
         return entry
+
+    # --- memory ---------------------------------------------------------------------------------
+
+    def cost(self) -> i64:
+        """Bytes of memory of the messages in all memtables."""
+        return message_cost(self._memtables_octets, self._memtables_count)
+
+    def activity(self) -> i64:
+        """A number that changes with each message that comes or goes."""
+        return 2 * self._next - self._memtables_count
+
+    def charge(self) -> None:
+        """Charge what the memtables take at the moment."""
+        cost = self.cost()
+        self._charge_from = max(UNCHARGED_COST_MAX, cost + cost // CHARGE_STEP_DIVISOR)
+        self.host.memory.charge(self._memory, cost if cost >= UNCHARGED_COST_MAX else 0)
+
+    def release_memory(self) -> int:
+        """Flush a block of all memtables, or begin with that, if it is worth a sorted run.
+
+        :returns: as `MemoryHolder.release`.
+        """
+        store = self._store
+        self.charge()
+        if store is None or self.deleted:
+            return RELEASED
+        if not self._flushing:
+            if self._memory.charged < self.host.memory.chunk_cost // FLUSHED_DIVISOR:
+                return RELEASED
+            if self._memtable:
+                self._end_memtable()
+            self._flushing, self._immutable_memtables = self._immutable_memtables, []
+            # What this sweep does not flush is flushed soon.
+            self.host.timers.set(self._timer, max(self.host.clock.now, 1))
+        if store.needs_backpressure():
+            return DISK_BUSY
+        self._flush(ENDED)
+        return MORE_TO_RELEASE if self._flushing else RELEASED
 
     # --- flushing -------------------------------------------------------------------------------
 
@@ -293,6 +383,7 @@ class DelayedStore(Sink):
             self._flush_block()
         if not self._flushing:
             self._sorted_run = None
+        self.charge()
 
     def _flush_block(self) -> None:
         store = self._store
@@ -308,6 +399,7 @@ class DelayedStore(Sink):
         ):
             entry = _pop(self._flushing)
             body_bytes += len(entry[2].body)
+            self._memtables_octets -= len(entry[2].header) + len(entry[2].body)
             entries.append(entry)
         due, last_due = entries[0][0], entries[-1][0]
         self._memtables_count -= len(entries)
@@ -359,6 +451,23 @@ class _Released:
         self.work = work
 
 
+class _Memtables(MemoryHolder):
+    """What the memtables of a delayed store charge."""
+
+    def __init__(self, delayed_store: DelayedStore) -> None:
+        super().__init__()
+        self._delayed_store = delayed_store
+
+    def activity(self) -> i64:
+        return self._delayed_store.activity()
+
+    def recount(self) -> None:
+        self._delayed_store.charge()
+
+    def release(self, idle: bool) -> int:
+        return self._delayed_store.release_memory()
+
+
 class _Release(Work):
     """What a delayed store has still to release and to flush."""
 
@@ -367,6 +476,9 @@ class _Release(Work):
 
     def run(self, time_slice: TimeSlice) -> bool:
         return self._delayed_store.go_on()
+
+    def give_up(self) -> None:
+        self._delayed_store.give_up()
 
 
 class _DelayTimer(Timer):

@@ -310,7 +310,7 @@ class FifoBacklog(Backlog):
         self.recount()
         if store is None or self.charged < RELEASED_COST_MIN:
             return RELEASED
-        if store.needs_backpressure():
+        if not store.may_release():
             return DISK_BUSY
         if self.journal is None:
             self.journal = store.add_queue(False)

@@ -27,8 +27,10 @@ from typing import Final
 from mypy_extensions import i64
 
 from leveret.engine.queues.consumer import Consumer
-from leveret.engine.values.cache_share import CacheShare
+from leveret.engine.values.cache_share import UNLIMITED, CacheShare
+from leveret.engine.values.clock import Clock
 from leveret.engine.values.time_slice import TimeSlice
+from leveret.engine.values.timers import Timer, Timers
 from leveret.engine.values.work import Work, WorkQueue
 from leveret.errors import AmqpError, ReplyCode
 from leveret.limits import MESSAGE_OVERHEAD_BYTES
@@ -71,8 +73,9 @@ SHORTAGE_PREFETCH: Final = 16
 """Unacknowledged deliveries up to which a consumer without a prefetch gets messages while memory is
 above the limit: it goes on, so that its queue drains, and holds little."""
 
-UNLIMITED: Final = 1 << 62
-"""The share of a broker without a memory limit, in bytes."""
+SWEEP_RETRY_MS: Final = 1
+"""Milliseconds that a sweep waits for the disk if that takes no more. A few files are begun each
+time, and thousands of queues may have to begin one."""
 
 STEP_DIVISOR: Final = 16
 """A sweep that did not release enough is repeated once this part of the share is charged on top."""
@@ -134,8 +137,11 @@ class MemoryHolder:
 class MessageMemory:
     """The memory of the messages of one broker."""
 
-    def __init__(self, work: WorkQueue) -> None:
-        """`work` runs the sweeps."""
+    def __init__(
+        self, work: WorkQueue, clock: Clock | None = None, timers: Timers | None = None
+    ) -> None:
+        """`work` runs the sweeps, and `timers` have those go on that wait for the disk. Without
+        them they end instead."""
         self.charged: i64 = 0
         """Bytes of messages in memory, as their holders charged them."""
         self.chunk_cost: i64 = CHUNK_COST_MAX
@@ -159,6 +165,9 @@ class MessageMemory:
         self._declared_bytes = 0
         """About the bytes of all that clients have declared, bound and opened since the start."""
         self._work = work
+        self._clock = clock
+        self._timers = timers
+        self._retry: Timer = _Retry(self)
         self._share: i64 = UNLIMITED
         self._holders: OrderedDict[MemoryHolder, None] = OrderedDict()
         """Who has charged anything, in the order of the next visits."""
@@ -275,20 +284,34 @@ class MessageMemory:
         self._work.add(_Sweep(self))
 
     def sweep(self, time_slice: TimeSlice) -> bool:
-        """Go on with the sweep; whether it has ended."""
+        """Go on with the sweep.
+
+        :returns: whether it has ended, or waits for the disk.
+        """
         while self._choose_round():
             goes_on = (
                 self._visit_delivering() if self._delivering_to_visit > 0 else self._visit_next()
             )
             if not goes_on:
-                break
+                if self._timers is None or self._clock is None:
+                    break
+                self._timers.set(self._retry, self._clock.now + SWEEP_RETRY_MS)
+                return True
             if time_slice.is_over_now():
                 return False
+        self.end_sweep()
+        return True
+
+    def end_sweep(self) -> None:
+        """End the sweep that is under way."""
         self._sweeping = False
         self._delivering_to_visit = 0
         # What could not be released is not visited again for every step that is charged.
         self._sweep_from = max(self._share, self.charged + self._share // STEP_DIVISOR)
-        return True
+
+    def go_on(self) -> None:
+        """Go on with a sweep that waits for the disk."""
+        self._work.add(_Sweep(self))
 
     def _choose_round(self) -> bool:
         """Whether there is anything to visit, possibly in a next round."""
@@ -319,7 +342,8 @@ class MessageMemory:
     def _visit_next(self) -> bool:
         """Have the next holder release memory, if it is its turn; whether the disk takes more."""
         if not self._holders:
-            return False
+            self._to_visit = 0
+            return True
         holder = next(iter(self._holders))
         activity = holder.activity()
         idle = activity == holder.activity_seen
@@ -370,6 +394,17 @@ class _Resumption(Work):
         return not self._consumers
 
 
+class _Retry(Timer):
+    """Rings when the disk may take more."""
+
+    def __init__(self, memory: MessageMemory) -> None:
+        super().__init__()
+        self._memory = memory
+
+    def ring(self) -> None:
+        self._memory.go_on()
+
+
 class _Sweep(Work):
     """The sweep under way."""
 
@@ -378,3 +413,6 @@ class _Sweep(Work):
 
     def run(self, time_slice: TimeSlice) -> bool:
         return self._memory.sweep(time_slice)
+
+    def give_up(self) -> None:
+        self._memory.end_sweep()

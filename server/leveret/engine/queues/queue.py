@@ -31,6 +31,7 @@ from leveret.engine.routing.exchanges.base import Destination
 from leveret.engine.routing.sink import (
     ACCEPTED,
     AWAITS_COMMIT,
+    AWAITS_TRANSACTION,
     DEAD_LETTERED,
     REFUSED,
     THROTTLE,
@@ -294,6 +295,9 @@ class Queue(Sink):
             and not (self.host.publishes_again and has_died_in(message.header, self.name))
         ):
             window.duplicates += 1
+            store = self._backlog.store
+            if message.persistent and store is not None and store.transaction.is_open():
+                outcome |= AWAITS_TRANSACTION
             return outcome
         if self._limits.refuses(len(message.body)):
             if self.settings.overflow == REJECT_PUBLISH_DLX and self._contents.dead_letters:
@@ -399,6 +403,10 @@ class Queue(Sink):
         if self._ready.first is not None:
             self._go_on_later()
 
+    def give_up(self) -> None:
+        """What was put off to a later slice has failed, and is not under way any more."""
+        self._goes_on_later = False
+
     def _go_on_later(self) -> None:
         if not self._goes_on_later:
             self._goes_on_later = True
@@ -419,7 +427,7 @@ class Queue(Sink):
         while ready.first is not None and backlog.available():
             consumer = ready.next()
             if consumer is None:
-                return ready.first is None
+                return ready.empty()
             message = backlog.pop()
             consumer.deliver(message, backlog.popped_position, backlog.redelivered)
             if time_slice.is_over():
@@ -438,7 +446,7 @@ class Queue(Sink):
                 return True
             consumer = ready.next()
             if consumer is None:
-                return ready.first is None
+                return ready.empty()
             message, position, redelivered = self._contents.pop()
             consumer.deliver(message, position, redelivered)
             if time_slice.is_over():
@@ -542,6 +550,9 @@ class _Delivery(Work):
             self._queue.host.begin_after_dead_letters(self)
             return True
         return self._queue.go_on()
+
+    def give_up(self) -> None:
+        self._queue.give_up()
 
 
 class _QueueTimer(Timer):

@@ -153,7 +153,7 @@ def retry_delay(settings: QueueSettings, failed: bool, times: int) -> int:
         return min(least * times, most)
     delay = least
     for _ in range(times - 1):
-        if delay >= most or multiplier == 1:
+        if delay >= most or delay == 0 or multiplier == 1:
             break
         delay *= multiplier
     return min(delay, most)

@@ -92,14 +92,15 @@ def body_size(message: Message, position: i64) -> i64:
 
 
 def first_in_memory(
-    entries: list[tuple[int, Message]],
+    entries: list[tuple[int, Message]], start: int = 0
 ) -> tuple[int, list[tuple[int, Message]]]:
     """The first entries, by position, whose messages are in memory: as many as are released at
     once.
 
+    :param start: the index to begin at.
     :returns: the index of the first one, and the entries.
     """
-    at, octets = 0, 0
+    at, octets = start, 0
     found: list[tuple[int, Message]] = []
     while at < len(entries) and len(found) < RELEASED_MESSAGES_MAX and octets < RELEASED_OCTETS_MAX:
         entry = entries[at]

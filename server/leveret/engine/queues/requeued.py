@@ -1,7 +1,9 @@
 """The requeued messages of a FIFO backlog: those that were popped and put back to their positions.
 
-They precede all that were never popped, so they are a heap by position. When memory is needed they
-are on disk only (`released.py`), and read again when one of them is the next to be popped.
+They precede all that were never popped, and are popped by position. Mostly they come back in order:
+then they are a sorted list. If one comes back out of order they are a heap, until they are sorted
+because memory is needed. When memory is needed they are on disk only (`released.py`), and read
+again when one of them is the next to be popped.
 """
 
 from collections.abc import Callable
@@ -19,6 +21,13 @@ REQUEUED_STEP: Final = 64 * 1024
 """Bytes of memory of requeued messages that are charged at once."""
 
 
+POPPED_ENTRIES_MIN: Final = 1024
+"""Popped entries from which on they are dropped, once they are the larger part of a sorted list."""
+
+POPPED: Final = Message(b"", b"", b"", False)
+"""In place of each popped message."""
+
+
 class RequeuedMessages:
     """The requeued messages of one backlog, which has one at least."""
 
@@ -27,22 +36,34 @@ class RequeuedMessages:
         self.cost: i64 = 0
         """Bytes of memory of those that are not on disk only."""
         self._loaded = loaded
-        self._heap: list[tuple[int, Message]] = []
+        self._entries: list[tuple[int, Message]] = []
+        self._first: i64 = 0
+        """The index of the first entry that was not popped; 0 in a heap."""
+        self._sorted = True
+        """Whether the entries are a sorted list, rather than a heap."""
+        self._unreleased_from = 0
+        """The index in a sorted list before which nothing more can be released."""
 
     def is_empty(self) -> bool:
         """Whether there is none, so that the object is to be dropped."""
-        return not self._heap
+        return self._first == len(self._entries)
 
     def first_position(self) -> i64:
         """The position of the first one."""
-        return self._heap[0][0]
+        return self._entries[self._first][0]
 
     def add(self, message: Message, position: i64) -> bool:
         """Add a message.
 
         :returns: whether the cost has to be charged.
         """
-        heappush(self._heap, (int(position), message))
+        entries = self._entries
+        entry = (int(position), message)
+        if self._sorted and (not entries or entries[-1][0] < entry[0]):
+            entries.append(entry)
+        else:
+            self._make_heap()
+            heappush(entries, entry)
         if isinstance(message, ReleasedMessage):
             message.requeued += 1
             return False
@@ -55,7 +76,7 @@ class RequeuedMessages:
 
         :raises IndexError: if it is not in memory.
         """
-        position, message = self._heap[0]
+        position, message = self._entries[self._first]
         if isinstance(message, ReleasedMessage):
             found = message.message_at(position)
             message.requeued -= 1
@@ -64,13 +85,35 @@ class RequeuedMessages:
         else:
             found = message
             self.cost -= _cost(message)
-        heappop(self._heap)
+        if self._sorted:
+            # Nothing refers to it any more.
+            self._entries[self._first] = (position, POPPED)
+            self._first += 1
+            if self._first >= POPPED_ENTRIES_MIN and self._first * 2 > len(self._entries):
+                self._drop_popped()
+        else:
+            heappop(self._entries)
         return position, found
+
+    def _drop_popped(self) -> None:
+        first = int(self._first)
+        del self._entries[:first]
+        self._unreleased_from = max(self._unreleased_from - first, 0)
+        self._first = 0
+
+    def _make_heap(self) -> None:
+        """A sorted list is a heap, once nothing is before its first entry."""
+        if self._sorted:
+            self._drop_popped()
+            self._sorted = False
 
     def take_all(self) -> list[tuple[int, Message]]:
         """Remove and return all, with their positions."""
-        taken = self._heap
-        self._heap = []
+        self._drop_popped()
+        taken = self._entries
+        self._entries = []
+        self._sorted = True
+        self._unreleased_from = 0
         self.cost = 0
         return taken
 
@@ -78,7 +121,7 @@ class RequeuedMessages:
 
     def next_message(self, store: Store | None) -> Message | None:
         """The first one; None if it is on disk only, and then it is read."""
-        position, message = self._heap[0]
+        position, message = self._entries[self._first]
         if not isinstance(message, ReleasedMessage):
             return message
         if message.is_loaded():
@@ -90,7 +133,7 @@ class RequeuedMessages:
 
     def load_blocking(self, store: Store | None) -> None:
         """Read the first one, and wait for it, if it is on disk only."""
-        message = self._heap[0][1]
+        message = self._entries[self._first][1]
         if isinstance(message, ReleasedMessage) and store is not None:
             message.load_blocking(store)
 
@@ -100,18 +143,24 @@ class RequeuedMessages:
         :param release_popped: that of the backlog.
         :returns: whether there may be more to release.
         """
-        self._heap.sort()
-        start, selected = first_in_memory(self._heap)
+        if not self._sorted:
+            self._entries.sort(key=_position)
+            self._sorted = True
+            self._unreleased_from = 0
+        start, selected = first_in_memory(
+            self._entries, max(self._unreleased_from, int(self._first))
+        )
+        self._unreleased_from = start + len(selected)
         retained = release_popped(selected)
         released = 0
         for offset, (position, message) in enumerate(selected):
             replacement = retained[offset]
             if isinstance(replacement, ReleasedMessage):
-                self._heap[start + offset] = (position, replacement)
+                self._entries[start + offset] = (position, replacement)
                 replacement.requeued += 1
                 self.cost -= _cost(message)
                 released += 1
-        return released != 0
+        return released != 0 or self._unreleased_from < len(self._entries)
 
 
 class _ReleasedRead:
@@ -126,6 +175,10 @@ class _ReleasedRead:
         if self._released.requeued != 0:
             self._released.messages = messages
             self._loaded(0)
+
+
+def _position(entry: tuple[int, Message]) -> int:
+    return entry[0]
 
 
 def _cost(message: Message) -> i64:

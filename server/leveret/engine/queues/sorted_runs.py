@@ -80,7 +80,7 @@ class SortedRun:
 class SortedRuns:
     """All sorted runs of one exchange. Call `available` before `pop`."""
 
-    def __init__(self, loaded: Callable[[], None]) -> None:
+    def __init__(self, loaded: Callable[[int], None]) -> None:
         self.count: i64 = 0
         """Messages in all of them."""
         self.due: i64 = 0
@@ -89,7 +89,7 @@ class SortedRuns:
         self.deleted = False
         self._store: Store | None = None
         self._loaded = loaded
-        """Called when a block was read."""
+        """Called when a block was read, with its bytes."""
         self._next: i64 = 0
         self._sorted_runs: list[SortedRun] = []
         self._order: list[tuple[int, int, SortedRun]] = []
@@ -272,7 +272,7 @@ class SortedRuns:
             following = sorted_run.blocks[1]
             following.due = max(following.due, due_of(block.messages[0]))
         self._schedule_read(sorted_run)
-        self._loaded()
+        self._loaded(0 if block.run is None else int(block.run.size))
 
     def _list(self, sorted_run: SortedRun, due: i64) -> None:
         self._entries += 1

@@ -31,6 +31,9 @@ DEAD_LETTERED: Final = 16
 """The sink refused the message, which became a dead letter."""
 TOOK_LONG: Final = 32
 """The publish made dead letters: its time slice may be over."""
+AWAITS_TRANSACTION: Final = 64
+"""The confirm has to wait for the transaction that is being committed: the message that it is a
+duplicate of may belong to it."""
 
 
 class PersistTargets:

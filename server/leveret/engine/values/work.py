@@ -32,6 +32,11 @@ class Work(ABC):
         :returns: whether the work is done. If not, call it again.
         """
 
+    def give_up(self) -> None:
+        """Called when `run` has raised, a fault of the broker: it is not called again. Whoever
+        remembers that the work is under way forgets it, so that the next occasion begins anew."""
+        return
+
 
 def run_steps(steps: Iterator[None], time_slice: TimeSlice) -> bool:
     """Do steps until the slice is over, for work that is written as a generator.
@@ -54,6 +59,7 @@ class WorkQueue:
     def __init__(self) -> None:
         self.added: Callable[[], None] = _ignore
         self._queue: deque[Work] = deque()
+        self._running: Work | None = None
 
     def add(self, work: Work) -> None:
         """Have a piece of work run until it is done. It must not be in the queue already."""
@@ -68,8 +74,16 @@ class WorkQueue:
     def run_next(self, time_slice: TimeSlice) -> None:
         """Run the next piece of work for one slice, which has begun; the queue is not empty."""
         work = self._queue.popleft()
+        self._running = work
         if not work.run(time_slice):
             self._queue.append(work)
+        self._running = None
+
+    def give_up_running(self) -> None:
+        """Give up the piece of work that has raised in `run_next`."""
+        work, self._running = self._running, None
+        if work is not None:
+            work.give_up()
 
     def run_all(self, time_slice: TimeSlice) -> None:
         """Run everything to its end, without an event loop: for tests and before the broker ends.

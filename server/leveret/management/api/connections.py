@@ -13,7 +13,7 @@ from leveret.engine.values.json_values import to_json
 from leveret.management.http import changed, json, management, operator, route, segment
 from leveret.management.listing import listed
 from leveret.protocol.channels.channel import Channel
-from leveret.protocol.channels.deliveries import ChannelConsumer
+from leveret.protocol.channels.channel_consumer import ChannelConsumer
 from leveret.protocol.connections.connection import Connection
 
 CLOSE_REASON: Final = "Closed via management plugin"

@@ -1,7 +1,7 @@
 """A channel: publishes content, and owns what it confirms, delivers and settles.
 
 Its parts are objects of their own: the content under way (content.py), publisher confirms
-(confirms.py), deliveries and consumers (deliveries.py), settling (settlement.py) and a transaction
+(confirms.py), what is delivered (deliveries.py), settling (settlement.py) and a transaction
 (transaction.py). The hot methods, basic.publish, ack, nack and reject, are parsed there from their
 octets; all others come decoded, through `handlers/`. A channel raises AmqpError for an error of its
 peer, and its connection answers and closes what the code says.
@@ -19,6 +19,7 @@ from leveret.engine.routing.routes import Route
 from leveret.engine.routing.sink import (
     ACCEPTED,
     AWAITS_COMMIT,
+    AWAITS_TRANSACTION,
     REFUSED,
     THROTTLE,
     TOOK_LONG,
@@ -143,12 +144,12 @@ class Channel:
         # As `confirm`, without a call: this is done for every message.
         confirms = self.confirms
         if confirms.enabled:
-            if outcome & REFUSED:
-                confirms.refused()
+            if outcome & (REFUSED | AWAITS_TRANSACTION):
+                self.confirm(outcome)
             else:
                 confirms.published(outcome & AWAITS_COMMIT != 0)
-        if was_long or outcome & TOOK_LONG != 0:
-            return not self._time_slice.is_over_now()
+        if was_long or outcome & (TOOK_LONG | AWAITS_TRANSACTION) != 0:
+            return self.session.work is None and not self._time_slice.is_over_now()
         return True
 
     def _check_rights(self, raw_route: bytes) -> None:
@@ -196,16 +197,32 @@ class Channel:
                 return False
         else:
             self.confirm(self.route_message(message, route, mandatory))
-        return not self._time_slice.is_over_now()
+        return self.session.work is None and not self._time_slice.is_over_now()
 
     def confirm(self, outcome: i64) -> None:
-        """Confirm or refuse the publish of this outcome, or have it wait for its batch."""
+        """Confirm or refuse the publish of this outcome, or have it wait for its batch, or for a
+        transaction: that is work of the session."""
         confirms = self.confirms
         if confirms.enabled:
             if outcome & REFUSED:
                 confirms.refused()
+            elif outcome & AWAITS_TRANSACTION:
+                self.session.begin(_ConfirmAfterTransaction(self))
             else:
                 confirms.published(outcome & AWAITS_COMMIT != 0)
+
+    def confirm_after_transaction(self) -> bool:
+        """Confirm a publish when the transaction is durable that is being committed.
+
+        :returns: False while it is not committed.
+        """
+        store = self._store
+        if store is not None:
+            if store.transaction.is_open():
+                return False
+            store.request_commit()
+        self.confirms.published(True)
+        return True
 
     def fan_out(self, message: Message, sinks: list[Sink]) -> i64:
         """Publish a message to some of its sinks.
@@ -284,6 +301,10 @@ class Channel:
         if store is not None and store.has_uncommitted():
             store.request_commit()
             self.session.hold_until(store.batch, self.number, self.session.output_size())
+
+    def hold_until_durable(self, batch: i64) -> None:
+        """Hold what is sent from here on until a batch is synced."""
+        self.session.hold_until(batch, self.number, self.session.output_size())
 
     # --- closing ----------------------------------------------------------------------------
 
@@ -393,3 +414,13 @@ class _FanOut(Work):
             channel.commit_open_batch()
         channel.confirm(self._outcome)
         return True
+
+
+class _ConfirmAfterTransaction(Work):
+    """Confirms a publish when the transaction is committed that it may be a duplicate of."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def run(self, time_slice: TimeSlice) -> bool:
+        return self._channel.confirm_after_transaction()

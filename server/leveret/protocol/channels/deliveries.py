@@ -1,4 +1,4 @@
-"""Deliveries: the tags of a channel, what is unacknowledged, and the consumers it went to.
+"""Deliveries: the tags of a channel, what is unacknowledged, and the limits of its consumers.
 
 A delivery tag counts the deliveries of a channel from 1 (AMQP 0-9-1, section 1.1, delivery-tag).
 Prefetch has two limits that hold at once: each consumer has its own, and the channel may have one
@@ -14,29 +14,21 @@ from typing import Final
 from mypy_extensions import i16, i64
 from pamqp.commands import Basic
 
-from leveret.engine.lifecycle.queues import remove_consumer
 from leveret.engine.queues.message_memory import (
     DISK_BUSY,
     MORE_TO_RELEASE,
     RELEASED,
-    SHORTAGE_PREFETCH,
     MemoryHolder,
 )
 from leveret.engine.queues.queue import Queue
 from leveret.engine.queues.released import RELEASED_MESSAGES_MAX, RELEASED_OCTETS_MAX
-from leveret.engine.values.arguments import PRIORITY
-from leveret.engine.values.field_table import Table
-from leveret.engine.values.message import Message
-from leveret.engine.values.text import octets_of_text
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.work import Work
-from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError, ReplyCode
 from leveret.limits import OVERDUE_TAGS_MAX
-from leveret.protocol.channels.acknowledgement_timer import AcknowledgementTimer
 from leveret.protocol.channels.delivery import Delivery, DeliveryConsumer
 from leveret.protocol.channels.session import Session
-from leveret.protocol.wire.frames import DeliveryTemplate, wire_number, write_deliver
+from leveret.protocol.wire.frames import DeliveryTemplate, wire_number
 from leveret.protocol.wire.methods import encode
 
 UNCHANGED: Final = -1
@@ -58,7 +50,7 @@ class Deliveries(MemoryHolder):
         self.channel = channel
         self.wire_number: i16 = wire_number(channel)
         self.template = DeliveryTemplate()
-        self.consumers: dict[str, ChannelConsumer] = {}
+        self.consumers: dict[str, DeliveryConsumer] = {}
         """By tag. Under a shared prefetch the one that waits longest for a delivery is first."""
         self.last_tag: i64 = 0
         self.unacknowledged: dict[int, Delivery] = {}
@@ -71,7 +63,7 @@ class Deliveries(MemoryHolder):
         self.outstanding: i64 = 0
         """Deliveries to consumers that the client has not settled, overdue ones included. What
         basic.get fetched is not among them."""
-        self.overdue: dict[int, ChannelConsumer] = {}
+        self.overdue: dict[int, DeliveryConsumer] = {}
         """The consumer of each overdue delivery, by its tag."""
         self.lowest: i64 = 1
         """No lower tag is unacknowledged: settling many begins to look here. Read-only for
@@ -186,7 +178,7 @@ class Deliveries(MemoryHolder):
         end = min(self._seen_tag, self.last_tag) + 1
         if not self.unacknowledged or store is None:
             end = 0
-        elif store.needs_backpressure():
+        elif not store.may_release():
             return DISK_BUSY
         else:
             self._released_from = max(self._released_from, next(iter(self.unacknowledged)))
@@ -214,7 +206,7 @@ class Deliveries(MemoryHolder):
     # --- overdue deliveries -------------------------------------------------------------------
 
     def requeue_overdue(
-        self, deliveries: list[Delivery], consumer: "ChannelConsumer", more: bool
+        self, deliveries: list[Delivery], consumer: DeliveryConsumer, more: bool
     ) -> None:
         """Requeue what a consumer did not settle in time; deliver and report it at the end.
 
@@ -287,12 +279,12 @@ class Deliveries(MemoryHolder):
         """Whether the prefetch that the consumers share is used up."""
         return self.prefetch != 0 and self.outstanding >= self.prefetch
 
-    def move_to_back(self, consumer: "ChannelConsumer") -> None:
+    def move_to_back(self, consumer: DeliveryConsumer) -> None:
         """Have the other consumers served first, once the shared prefetch allows it again."""
         del self.consumers[consumer.tag]
         self.consumers[consumer.tag] = consumer
 
-    def consumer_cancelled(self, consumer: "ChannelConsumer") -> None:
+    def consumer_cancelled(self, consumer: DeliveryConsumer) -> None:
         """Remove the consumer of a deleted queue, and tell a client that understands it.
 
         (RabbitMQ: Consumer Cancellation Notification.)
@@ -313,7 +305,7 @@ class _Resumption(Work):
 
     def __init__(self, deliveries: Deliveries) -> None:
         self._deliveries = deliveries
-        self._remaining: list[ChannelConsumer] = []
+        self._remaining: list[DeliveryConsumer] = []
         """The next one last."""
         self._begins = True
         """Whether it has to begin with the first one when `_remaining` are done."""
@@ -365,132 +357,3 @@ def _unknown(tag: i64) -> AmqpError:
     return AmqpError(
         ReplyCode.PRECONDITION_FAILED, f"unknown delivery tag {int(tag) & 0xFFFFFFFFFFFFFFFF}"
     )
-
-
-class ChannelConsumer(DeliveryConsumer):
-    """A basic.consume on a channel."""
-
-    def __init__(
-        self,
-        tag: str,
-        queue: Queue,
-        deliveries: Deliveries,
-        *,
-        no_ack: bool,
-        exclusive: bool,
-        prefetch: int,
-        arguments: Table,
-        timeout_ms: int = 0,
-    ) -> None:
-        """:param timeout_ms: the consumer timeout; 0 is no limit."""
-        priority = arguments.get(PRIORITY)
-        super().__init__(tag, no_ack, exclusive, priority if isinstance(priority, int) else 0)
-        self.queue = queue
-        self.deliveries = deliveries
-        self.arguments = arguments
-        self.prefetch: i64 = 0 if no_ack else prefetch
-        self._memory = queue.host.memory
-        if not no_ack:
-            self._memory.add_delivering(deliveries)
-        self.outstanding: i64 = 0
-        """Deliveries that the client has not settled, overdue ones included."""
-        self.overdue: i64 = 0
-        """Deliveries that were requeued, and that the client has not settled."""
-        self.overdue_unreported: i64 = 0
-        """How many of them the log does not have yet."""
-        self._timer: AcknowledgementTimer | None = None
-        """None if there is no consumer timeout."""
-        if timeout_ms != 0 and not no_ack:
-            self._timer = AcknowledgementTimer(queue.host, timeout_ms)
-        encoded = octets_of_text(tag)
-        self.wire_tag = bytes([len(encoded)]) + encoded
-
-    def can_accept(self) -> bool:
-        deliveries = self.deliveries
-        if self.prefetch != 0:
-            if self.outstanding >= self.prefetch:
-                return False
-        elif self._memory.short and self.outstanding >= SHORTAGE_PREFETCH:
-            return False
-        if deliveries.prefetch != 0 and deliveries.outstanding >= deliveries.prefetch:
-            return False
-        return deliveries.session.writable()
-
-    def on_suspend(self) -> None:
-        session = self.deliveries.session
-        if not session.writable():
-            session.suspended[self] = self.queue
-        elif self.prefetch == 0 and self._memory.short:
-            self._memory.waiting[self] = None
-
-    def memory_available(self) -> None:
-        self.resume_if_able()
-
-    def resume_if_able(self) -> None:
-        if self.suspended:
-            if self.can_accept():
-                self.queue.resume(self)
-            else:
-                self.on_suspend()
-
-    def deliver(self, message: Message, position: i64, redelivered: bool) -> None:
-        deliveries = self.deliveries
-        tag = deliveries.next_tag()
-        if deliveries.prefetch != 0:
-            deliveries.move_to_back(self)
-        if not self.no_ack:
-            self.outstanding += 1
-            deliveries.outstanding += 1
-            self.queue.unacknowledged += 1
-            delivery = Delivery(tag, message, position, self.queue, self)
-            deliveries.unacknowledged[tag] = delivery
-            if self._timer is not None:
-                self._timer.start(delivery)
-        else:
-            self.queue.settle(position)
-        session = deliveries.session
-        write_deliver(
-            session.output,
-            session.parts,
-            deliveries.template,
-            deliveries.wire_number,
-            self.wire_tag,
-            tag,
-            redelivered,
-            message,
-            session.frame_max,
-        )
-        session.request_flush()
-
-    def delivery_settled(self, delivery: Delivery) -> None:
-        self.outstanding -= 1
-        self.deliveries.outstanding -= 1
-        if self._timer is not None:
-            self._timer.stop(delivery)
-
-    def restart_timer(self, delivery: Delivery) -> None:
-        if self._timer is not None:
-            self._timer.stop(delivery)
-            self._timer.start(delivery)
-
-    def requeue_overdue(self, deliveries: list[Delivery], more: bool) -> None:
-        self.deliveries.requeue_overdue(deliveries, self, more)
-
-    def end(self, vhost: VirtualHost) -> None:
-        """Leave the queue. What is unacknowledged stays so."""
-        session = self.deliveries.session
-        session.suspended.pop(self, None)
-        self._memory.waiting.pop(self, None)
-        if self._timer is not None:
-            self._timer.cancel()
-        remove_consumer(vhost, self.queue, self)
-        if self.queue.deleted:
-            session.exclusive_queues.pop(self.queue.name, None)
-
-    def on_queue_deleted(self) -> None:
-        self.deliveries.session.suspended.pop(self, None)
-        self._memory.waiting.pop(self, None)
-        if self._timer is not None:
-            self._timer.cancel()
-        self.suspended = False
-        self.deliveries.consumer_cancelled(self)

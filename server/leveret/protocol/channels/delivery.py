@@ -7,7 +7,10 @@ from mypy_extensions import i64, mypyc_attr
 
 from leveret.engine.queues.consumer import Consumer
 from leveret.engine.queues.queue import Queue
+from leveret.engine.values.arguments import PRIORITY
+from leveret.engine.values.field_table import Table
 from leveret.engine.values.message import Message
+from leveret.engine.vhost import VirtualHost
 
 Outcome: TypeAlias = int
 ACKNOWLEDGED: Final = 0
@@ -20,7 +23,30 @@ limits tell apart."""
 
 
 class DeliveryConsumer(Consumer):
-    """A consumer, as the deliveries made to it see it."""
+    """A consumer, as the deliveries of its channel see it."""
+
+    def __init__(
+        self,
+        tag: str,
+        queue: Queue,
+        *,
+        no_ack: bool,
+        exclusive: bool,
+        prefetch: int,
+        arguments: Table,
+    ) -> None:
+        priority = arguments.get(PRIORITY)
+        super().__init__(tag, no_ack, exclusive, priority if isinstance(priority, int) else 0)
+        self.queue = queue
+        self.arguments = arguments
+        self.prefetch: i64 = 0 if no_ack else prefetch
+        """The limit of `outstanding`; 0 is no limit."""
+        self.outstanding: i64 = 0
+        """Deliveries that the client has not settled, overdue ones included."""
+        self.overdue: i64 = 0
+        """Deliveries that were requeued, and that the client has not settled."""
+        self.overdue_unreported: i64 = 0
+        """How many of them the log does not have yet."""
 
     @abstractmethod
     def delivery_settled(self, delivery: "Delivery") -> None:
@@ -40,6 +66,10 @@ class DeliveryConsumer(Consumer):
     @abstractmethod
     def resume_if_able(self) -> None:
         """Take messages again if it was suspended and no limit stops it any more."""
+
+    @abstractmethod
+    def end(self, vhost: VirtualHost) -> None:
+        """Leave the queue. What is unacknowledged stays so."""
 
 
 @mypyc_attr(acyclic=True)

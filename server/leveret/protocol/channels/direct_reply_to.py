@@ -23,7 +23,8 @@ from leveret.engine.values.message import Message
 from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError, ReplyCode
 from leveret.limits import REPLIES_WAITING_BYTES_MAX
-from leveret.protocol.channels.deliveries import ChannelConsumer, Deliveries
+from leveret.protocol.channels.channel_consumer import ChannelConsumer
+from leveret.protocol.channels.deliveries import Deliveries
 from leveret.protocol.channels.published_properties import REPLY_TO
 
 NAME_PREFIX: Final = f"{REPLY_TO}."

@@ -18,7 +18,7 @@ from leveret.engine.values.work import Work
 from leveret.errors import AmqpError, ReplyCode
 from leveret.protocol.channels import direct_reply_to
 from leveret.protocol.channels.channel import Channel
-from leveret.protocol.channels.deliveries import ChannelConsumer
+from leveret.protocol.channels.channel_consumer import ChannelConsumer
 from leveret.protocol.channels.delivery import Delivery
 from leveret.protocol.channels.published_properties import REPLY_TO
 from leveret.protocol.handlers.queue import queue_name

@@ -16,6 +16,7 @@ from leveret.limits import (
     BACKPRESSURE_RETRY_MS,
     DEAD_LETTERS_WAITING_BYTES_MAX,
     DEAD_LETTERS_WAITING_MAX,
+    FAN_OUT_AT_ONCE,
 )
 from leveret.protocol.wire.methods import encode_header
 from leveret_storage.store.limits import UNWRITTEN_BYTES_MAX
@@ -361,3 +362,27 @@ def test_a_queue_that_is_deleted_during_the_search_gets_no_dead_letter(run: Brok
     run.run_all()
     assert dead.message_count() == 0
     assert run.vhost.dead_letters.dropped == {"q": 1}
+
+
+def test_a_transient_dead_letter_is_published_to_very_many_queues_in_slices(
+    run: BrokerRun,
+) -> None:
+    run.exchange("wide", "fanout", {})
+    names = [f"w{number}" for number in range(3 * FAN_OUT_AT_ONCE)]
+    for name in names:
+        run.queue(name, "wide", durable=False)
+    run.queue("q", arguments=arguments(dead_letter_exchange="wide", max_length=0))
+    begin_empty_slice(run)
+    run.publish("", "q", b"1", persistent=False)
+    run.publish("", "q", b"2", persistent=False)
+    before = 0
+    slices = 0
+    while not run.broker.work.is_empty():
+        run_one_slice(run)
+        slices += 1
+        after = sum(int(run.vhost.queues[name].message_count()) for name in names)
+        assert after <= before + FAN_OUT_AT_ONCE
+        before = after
+    assert slices >= 4
+    assert all(bodies(run.take_all(name)) == [b"1", b"2"] for name in names)
+    assert not run.vhost.dead_letters.dropped

@@ -8,7 +8,8 @@ from leveret.engine.routing.sink import ACCEPTED, AWAITS_COMMIT, REFUSED, TOOK_L
 from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.message import Message
 from leveret.engine.vhost import VirtualHost
-from leveret.protocol.channels.deliveries import ChannelConsumer, Deliveries
+from leveret.protocol.channels.channel_consumer import ChannelConsumer
+from leveret.protocol.channels.deliveries import Deliveries
 from leveret.protocol.channels.session import Session
 from tests.unit.engine.queues.broker_run import BrokerRun, arguments, leading_to
 from tests.unit.engine.queues.consumers import message

@@ -4,7 +4,8 @@ import structlog
 
 from leveret.engine.queues.queue import Queue
 from leveret.engine.values.message import Message
-from leveret.protocol.channels.deliveries import ChannelConsumer, Deliveries
+from leveret.protocol.channels.channel_consumer import ChannelConsumer
+from leveret.protocol.channels.deliveries import Deliveries
 from leveret.protocol.channels.session import Session
 
 

@@ -6,10 +6,13 @@ from pamqp.commands import Basic
 
 from leveret.engine.access.rights import ALL_RIGHTS
 from leveret.engine.lifecycle.bindings import bind_queue
+from leveret.engine.lifecycle.exchanges import delete_exchange
 from leveret.engine.lifecycle.queues import remove_queue
+from leveret.engine.queues.delayed_store import UNCHARGED_COST_MAX
 from leveret.engine.queues.message_memory import (
     SHARE_DIVISOR,
     SHORTAGE_PREFETCH,
+    SWEEP_RETRY_MS,
     VALUE_BYTES,
     MemoryLevel,
 )
@@ -17,11 +20,13 @@ from leveret.engine.queues.queue_host import LOOKS_AT_ONCE
 from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.field_table import FieldValue
 from leveret.errors import AmqpError
-from leveret.protocol.channels.deliveries import ChannelConsumer, Deliveries
+from leveret.protocol.channels.channel_consumer import ChannelConsumer
+from leveret.protocol.channels.deliveries import Deliveries
 from leveret.protocol.channels.delivery import REJECTED
 from leveret.protocol.channels.session import Session
 from leveret.protocol.channels.settlement import Settlement
 from leveret.protocol.channels.transaction import Transaction
+from leveret_storage.store.limits import UNWRITTEN_SEGMENTS_MAX
 from tests.unit.engine.queues.broker_run import BrokerRun, arguments, leading_to
 
 LIMIT = 8 * 1024 * 1024
@@ -89,6 +94,26 @@ def test_what_is_not_in_use_goes_when_the_process_has_little_memory() -> None:
 
     assert run.broker.memory.charged == 0
     assert len(run.take_all("q0")) == EACH
+
+
+def test_what_makes_room_waits_for_the_disk_and_goes_on() -> None:
+    """The commits of clients are not behind thousands of files, each of which may need a sync."""
+    run = limited()
+    for queue in range(3 * UNWRITTEN_SEGMENTS_MAX):
+        run.queue(f"q{queue}", durable=False)
+        for number in range(5):
+            run.publish("", f"q{queue}", body_of(queue, number))
+    run.run_all()
+    memory = run.broker.memory
+    for _ in range(2):
+        memory.check(MemoryLevel.NEAR_LIMIT)
+        run.broker.work.run_all(run.broker.time_slice)
+    assert len(run.writing.jobs) == UNWRITTEN_SEGMENTS_MAX
+    assert int(memory.charged) > 0
+    work(run)
+    for _ in range(4):
+        run.advance_to(run.now + SWEEP_RETRY_MS)
+    assert int(memory.charged) == 0
 
 
 def test_a_purged_or_deleted_queue_charges_nothing() -> None:
@@ -385,3 +410,45 @@ def test_restored_queues_look_at_their_first_messages_one_after_another() -> Non
     looks = [int(vhost.next_look()) for _ in range(1000)]
     assert looks == sorted(looks)
     assert max(looks.count(each) for each in set(looks)) == LOOKS_AT_ONCE
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_many_delayed_exchanges_share_the_memory_and_lose_nothing(durable: bool) -> None:
+    run = limited()
+    run.queue("q", durable=durable)
+    for exchange in range(QUEUES):
+        name = f"later{exchange}"
+        run.exchange(name, "x-delayed-message", {"x-delayed-type": "fanout"}, durable=durable)
+        bind_queue(run.vhost, "q", name, "", {}, None)
+        for number in range(EACH):
+            delayed = Basic.Properties(headers={"x-delay": 1000 + number * QUEUES + exchange})
+            run.publish(name, "", body_of(exchange, number), delayed, persistent=durable)
+        work(run)
+
+    assert run.broker.memory.charged <= SHARE
+    stores = run.vhost.delayed_stores.values()
+    assert sum(int(store.message_count()) for store in stores) == QUEUES * EACH
+    assert sum(int(store.cost()) for store in stores) <= SHARE + QUEUES * UNCHARGED_COST_MAX
+
+    run.advance_to(run.now + 1000 + QUEUES * EACH)
+    taken: list[bytes] = []
+    while run.vhost.queues["q"].message_count() or any(store.message_count() for store in stores):
+        taken += [message.body for message in run.take_all("q")]
+        # What waits for the disk goes on a little later.
+        run.advance_to(run.now + SWEEP_RETRY_MS)
+        work(run)
+    wanted = {body_of(exchange, number) for exchange in range(QUEUES) for number in range(EACH)}
+    assert len(taken) == len(wanted)
+    assert set(taken) == wanted
+    assert sum(int(store.cost()) for store in stores) == 0
+
+
+def test_a_deleted_delayed_exchange_charges_nothing() -> None:
+    run = limited()
+    run.exchange("later", "x-delayed-message", {"x-delayed-type": "fanout"})
+    for number in range(EACH):
+        delayed = Basic.Properties(headers={"x-delay": 1000})
+        run.publish("later", "", body_of(0, number), delayed)
+    assert run.broker.memory.charged > 0
+    delete_exchange(run.vhost, "later", if_unused=False)
+    assert run.broker.memory.charged == 0

@@ -1,5 +1,8 @@
 """Time slices, and work that goes on in several of them."""
 
+import pytest
+
+from leveret.engine.persistence.checkpoint_work import CheckpointWork
 from leveret.engine.values.time_slice import UNITS_PER_READING, TimeSlice
 from leveret.engine.values.work import Work, WorkQueue
 
@@ -67,3 +70,29 @@ def test_all_work_can_be_run_at_once() -> None:
     queue.run_all(TimeSlice())
     assert done == ["a"] * 3
     assert queue.is_empty()
+
+
+class Fault(Exception):
+    """A fault of the broker."""
+
+
+def test_work_that_raises_is_not_run_again_and_begins_anew() -> None:
+    queue, time_slice = WorkQueue(), TimeSlice()
+    written: list[int] = []
+
+    def write(is_over: object) -> bool:
+        written.append(len(written))
+        if len(written) == 1:
+            raise Fault
+        return True
+
+    checkpoint = CheckpointWork(queue, write)
+    checkpoint.continue_checkpoint()
+    with pytest.raises(Fault):
+        queue.run_next(time_slice)
+    queue.give_up_running()
+    assert queue.is_empty()
+    checkpoint.continue_checkpoint()
+    queue.run_next(time_slice)
+    assert queue.is_empty()
+    assert written == [0, 1]
