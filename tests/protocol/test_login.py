@@ -5,6 +5,7 @@ from pamqp import encode
 from pamqp.commands import Connection
 
 from leveret.config import Auth, Config
+from leveret.engine.access.login_failures import FIRST_DELAY_S, FREE_FAILURES
 from leveret.errors import ReplyCode
 from leveret.limits import SILENT_CLOSE_DELAY_S
 from tests.protocol import wire
@@ -191,3 +192,18 @@ def test_a_name_that_is_no_text_is_left_out(harness: Harness) -> None:
     client.send(0, method)
     client.expect_method(0, Connection.Tune)
     assert client.connection.name == ""
+
+
+def test_an_address_that_fails_often_is_refused_late(harness: Harness) -> None:
+    for _ in range(FREE_FAILURES):
+        client = greeted(harness)
+        client.send(0, start_ok(response="\0guest\0wrong"))
+        client.expect_error(0, ReplyCode.ACCESS_REFUSED, refusal("PLAIN"))
+        client.send(0, Connection.CloseOk())
+    client = greeted(harness)
+    client.send(0, start_ok(response="\0guest\0wrong"))
+    client.expect_nothing()
+    client.advance_to(FIRST_DELAY_S / 2)
+    client.expect_nothing()
+    client.advance_to(2 * FIRST_DELAY_S)
+    client.expect_error(0, ReplyCode.ACCESS_REFUSED, refusal("PLAIN"))

@@ -9,6 +9,7 @@ from leveret import __version__
 from leveret.config import Config
 from leveret.engine.access.accounts import ADMINISTRATOR, Accounts
 from leveret.engine.access.limits import MAX_QUEUES, limit
+from leveret.engine.access.login_failures import LoginFailures
 from leveret.engine.access.open_connections import Closing, OpenConnections
 from leveret.engine.access.passwords import hash_password
 from leveret.engine.access.rights import ANY, RightsRegistry
@@ -45,6 +46,7 @@ class Broker(VirtualHostFactory):
         self.config = config
         self.metadata = Metadata()
         self.accounts = Accounts(self.metadata, config.auth.loopback_users)
+        self.login_failures = LoginFailures()
         self.rights = RightsRegistry(self.metadata, self._rights_changed)
         self.connections = OpenConnections()
         """Those that `amqp.max_connections` limits, and the limits of users and virtual hosts."""

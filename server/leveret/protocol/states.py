@@ -26,8 +26,8 @@ class ConnectionState(IntEnum):
     CLOSING = 5
     """connection.close is sent; all but close and close-ok is discarded."""
     REFUSED = 6
-    """The login failed, and the client does not understand a refusal: after a delay the socket is
-    closed without one."""
+    """The login failed. After a delay the client is refused, or, if it does not understand that,
+    the socket is closed."""
     CLOSED = 7
     """Nothing is read any more; the socket is closed once the output is flushed."""
 
@@ -45,7 +45,7 @@ class ConnectionEvent(IntEnum):
     FAIL = 6
     """The broker sends connection.close."""
     REFUSE = 7
-    """The broker refuses a login without a frame."""
+    """The broker refuses a login, later or without a frame."""
     DISCONNECT = 8
     """The socket is closed, or will be without connection.close."""
 
@@ -59,6 +59,7 @@ CONNECTION_TRANSITIONS: Final[dict[tuple[ConnectionState, ConnectionEvent], Conn
     (_S.TUNE, _E.TUNE_OK): _S.OPENING,
     (_S.OPENING, _E.OPEN): _S.OPEN,
     (_S.START, _E.REFUSE): _S.REFUSED,
+    (_S.REFUSED, _E.FAIL): _S.CLOSING,
     (_S.START, _E.FAIL): _S.CLOSING,
     (_S.TUNE, _E.FAIL): _S.CLOSING,
     (_S.OPENING, _E.FAIL): _S.CLOSING,

@@ -13,7 +13,7 @@ from leveret.engine.values.json_values import to_json
 from leveret.management.http import changed, json, management, operator, route, segment
 from leveret.management.listing import listed
 from leveret.protocol.channels.channel import Channel
-from leveret.protocol.channels.channel_consumer import ChannelConsumer
+from leveret.protocol.channels.delivery import DeliveryConsumer
 from leveret.protocol.connections.connection import Connection
 
 CLOSE_REASON: Final = "Closed via management plugin"
@@ -91,7 +91,7 @@ def _details(connection: Connection) -> dict[str, Any]:
 
 
 def consumer_as_json(
-    connection: Connection, channel: Channel, consumer: ChannelConsumer
+    connection: Connection, channel: Channel, consumer: DeliveryConsumer
 ) -> dict[str, Any]:
     """A consumer as RabbitMQ shows it."""
     details = _details(connection)
@@ -112,6 +112,7 @@ def consumer_as_json(
         "ack_required": not consumer.no_ack,
         "exclusive": consumer.exclusive,
         "prefetch_count": int(consumer.prefetch),
+        "arguments": to_json(consumer.arguments),
         "active": consumer.active,
         "activity_status": "up" if consumer.active else "waiting",
     }

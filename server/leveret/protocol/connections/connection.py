@@ -108,6 +108,8 @@ class Connection(FrameHandler):
         self._received_since_tick = False
         self._channels: dict[int, Channel] = {}
         self._channel_max = 0
+        self._refusal: AmqpError | None = None
+        """What refuses a login when its delay is over."""
         self.client_properties = b""
         """The client properties, in JSON."""
         self.mechanism = ""
@@ -354,13 +356,17 @@ class Connection(FrameHandler):
 
         (RabbitMQ: Authentication failure notifications, `authentication_failure_close`.)
         """
-        if "authentication_failure_close" in self.session.capabilities:
-            # The refusal is logged already.
-            self._frame_method = NO_METHOD
+        answers = "authentication_failure_close" in self.session.capabilities
+        host, _, _ = self.session.peer.rpartition(":")
+        delay_s = self.broker.login_failures.add(host, self._keepalive.last_received)
+        # The refusal is logged already.
+        self._frame_method = NO_METHOD
+        self._refusal = handshake.login_refused(mechanism) if answers else None
+        if answers and delay_s == 0:
             self._send_close(handshake.login_refused(mechanism))
             return
         self.move(ConnectionEvent.REFUSE)
-        self._keepalive.set_deadline(SILENT_CLOSE_DELAY_S)
+        self._keepalive.set_deadline(max(delay_s, 0 if answers else SILENT_CLOSE_DELAY_S))
 
     def _tune_ok(self, method: Any) -> Frame | None:
         self._expect(ConnectionState.TUNE)
@@ -602,7 +608,11 @@ class Connection(FrameHandler):
         else:
             session.shrink_buffer()
         if self.state != ConnectionState.OPEN:
-            if self.state != ConnectionState.CLOSED and keepalive.is_past_deadline(now):
+            if self.state == ConnectionState.REFUSED and self._refusal is not None:
+                if keepalive.is_past_deadline(now):
+                    refusal, self._refusal = self._refusal, None
+                    self._send_close(refusal)
+            elif self.state != ConnectionState.CLOSED and keepalive.is_past_deadline(now):
                 if self.state not in (ConnectionState.CLOSING, ConnectionState.REFUSED):
                     session.logger.warning("handshake timeout", state=self.state.name.lower())
                 self._abort()

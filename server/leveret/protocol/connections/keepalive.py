@@ -11,13 +11,14 @@ class Keepalive:
     def __init__(self, now: float, handshake_timeout_s: float) -> None:
         self.heartbeat_s = 0
         """The interval the client chose; 0 turns heartbeats off."""
-        self._last_received: float = now
+        self.last_received: float = now
+        """When octets last arrived, as far as the ticks know. Read-only for others."""
         self._last_sent: float = now
         self._deadline: float = now + handshake_timeout_s
 
     def received(self, now: float) -> None:
         """Note that the peer is alive, or that its silence is not its own doing."""
-        self._last_received = now
+        self.last_received = now
 
     def sent(self, now: float) -> None:
         """Note that octets were sent."""
@@ -25,7 +26,7 @@ class Keepalive:
 
     def set_deadline(self, timeout_s: float) -> None:
         """Give the peer some seconds, counted from when octets last arrived."""
-        self._deadline = self._last_received + timeout_s
+        self._deadline = self.last_received + timeout_s
 
     def is_past_deadline(self, now: float) -> bool:
         """Whether the peer had its time; of no interest while the connection is open."""
@@ -37,4 +38,4 @@ class Keepalive:
 
     def is_peer_silent(self, now: float) -> bool:
         """Whether nothing arrived for two intervals."""
-        return self.heartbeat_s != 0 and now - self._last_received > 2 * self.heartbeat_s
+        return self.heartbeat_s != 0 and now - self.last_received > 2 * self.heartbeat_s
