@@ -7,6 +7,8 @@ RUN LEVERET_COMPILE=1 pip wheel --no-cache-dir --wheel-dir /wheels .
 FROM python:3.13-slim
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
     pip install --no-cache-dir --no-index --find-links /wheels leveret \
+    && ln -s leveret /usr/local/bin/rabbitmqctl \
+    && ln -s leveret /usr/local/bin/rabbitmq-diagnostics \
     && useradd --system --uid 5672 --home-dir /var/lib/leveret --shell /usr/sbin/nologin leveret \
     && install --directory --owner leveret --group leveret --mode 0750 /var/lib/leveret
 # Clients are outside the container: listen on all addresses, and let guest log in from anywhere, as RabbitMQ's image does.

@@ -1,6 +1,6 @@
 """HOST:PORT, in the configuration and in the output of the broker."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 
 class Address(NamedTuple):
@@ -26,3 +26,15 @@ def parse_address(text: str) -> Address:
     if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65535:
         raise ValueError(f"{text!r} is not HOST:PORT")
     return Address(host, int(port))
+
+
+def reachable(text: str) -> Address:
+    """The address at which a listener can be reached from its own machine.
+
+    :raises ValueError: as `parse_address`.
+    """
+    address = parse_address(text)
+    return address._replace(host=_LOOPBACKS.get(address.host, address.host))
+
+
+_LOOPBACKS: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}

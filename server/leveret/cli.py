@@ -7,7 +7,9 @@ imports what it needs when it runs, because scripts call `ping` and `--version` 
 
 import os
 import platform
+import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Final, NoReturn
 
 import click
@@ -30,13 +32,15 @@ def _print_version(context: click.Context, _parameter: click.Parameter, requeste
     context.exit()
 
 
-BROKER_COMMANDS: Final = {
+LATE_COMMANDS: Final = {
     "bind": ("objects", "bind"),
     "close-connection": ("objects", "close_connection"),
+    "config": ("configuration", "config_group"),
     "declare": ("objects", "declare_group"),
     "definitions": ("definitions", "definitions_group"),
     "delete": ("objects", "delete"),
     "get": ("objects", "get"),
+    "hash-password": ("configuration", "hash_password_command"),
     "list": ("listing", "list_command"),
     "parameter": ("policies", "parameter_group"),
     "permission": ("vhosts", "permission_group"),
@@ -49,19 +53,23 @@ BROKER_COMMANDS: Final = {
     "user": ("users", "user_group"),
     "vhost": ("vhosts", "vhost_group"),
 }
-"""The commands that talk to a running broker: module in `commands`, and name there."""
+"""Commands that are imported when they run: module in `commands`, and name there."""
+
+
+RABBITMQ_NAMES: Final = ("rabbitmqctl", "rabbitmq-diagnostics")
+"""Names under which the program is that of RabbitMQ, as far as scripts use it."""
 
 
 class _Commands(click.Group):
     """The commands, of which those that talk to a broker are imported when they run."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), *BROKER_COMMANDS])
+        return sorted([*super().list_commands(ctx), *LATE_COMMANDS])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in BROKER_COMMANDS:
+        if cmd_name not in LATE_COMMANDS:
             return super().get_command(ctx, cmd_name)
-        module, name = BROKER_COMMANDS[cmd_name]
+        module, name = LATE_COMMANDS[cmd_name]
         command = getattr(import_module(f"leveret.commands.{module}"), name)
         if not isinstance(command, click.Command):
             raise TypeError(command)
@@ -136,8 +144,9 @@ def serve(
 
 
 @main.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Host of the broker.")
-@click.option("--port", default=5672, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--config", "path", metavar="FILE", envvar="LEVERET_CONFIG", help="As for `serve`.")
+@click.option("--host", metavar="HOST", help="Instead of the first address in amqp.listen.")
+@click.option("--port", metavar="PORT", type=click.IntRange(1, 65535), help="As --host.")
 @click.option(
     "--timeout",
     default=5.0,
@@ -145,19 +154,37 @@ def serve(
     type=click.FloatRange(0.1, 3600),
     help="Seconds to wait.",
 )
-def ping(host: str, port: int, timeout: float) -> None:
-    """Exit with 0 if a broker answers the AMQP handshake, and with 1 if none does."""
-    from leveret.addresses import Address
+def ping(path: str | None, host: str | None, port: int | None, timeout: float) -> None:
+    """Exit with 0 if a broker answers the AMQP handshake, and with 1 if none does.
+
+    Without --host and --port it asks where the configuration says that the broker listens.
+    """
+    from leveret.addresses import Address, reachable
+    from leveret.config_loading import ConfigError, load_config
     from leveret.ping import PingError
     from leveret.ping import ping as ping_broker
 
-    address = Address(host, port)
     try:
-        ping_broker(host, port, timeout)
+        listen = reachable(load_config(path, os.environ).amqp.listen[0])
+    except ConfigError as error:
+        _cannot_start(str(error))
+    address = Address(host or listen.host, port or listen.port)
+    try:
+        ping_broker(*address, timeout)
     except PingError as error:
         click.echo(f"leveret: {address}: {error}", err=True)
         raise SystemExit(EXIT_NO_ANSWER) from None
-    click.echo(f"{address} answers")
+    click.echo(f"a broker at {address} speaks AMQP 0-9-1")
+
+
+def entry() -> None:
+    """The entry point: `leveret`, or RabbitMQ's commands where a link has one of their names."""
+    if Path(sys.argv[0]).name in RABBITMQ_NAMES:
+        from leveret.commands.rabbitmqctl import main as rabbitmqctl
+
+        rabbitmqctl()
+    else:
+        main()
 
 
 def _cannot_start(reason: str) -> NoReturn:

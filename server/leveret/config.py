@@ -426,3 +426,8 @@ def _keys() -> dict[str, Key]:
 
 KEYS: Final[Mapping[str, Key]] = _keys()
 """The table of keys by `section.key`, in the order of the documentation."""
+
+
+def toml_value(value: object) -> str:
+    """A value of a key in TOML; JSON writes these texts, numbers and lists in the same way."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=0).decode()

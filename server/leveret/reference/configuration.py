@@ -9,9 +9,7 @@ import textwrap
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
-from leveret.config import KEYS, Config, Key
+from leveret.config import KEYS, Config, Key, toml_value
 from leveret.reference.markdown import GeneratedSection, table
 
 TOML_PATH: Final = Path("conf/leveret.toml")
@@ -58,18 +56,13 @@ def _heading(section: str) -> str:
 
 
 def _cells(key: Key) -> tuple[str, ...]:
-    return f"`{key.name}`", f"`{_toml_value(key.default)}`", _value(key), key.doc.text
+    return f"`{key.name}`", f"`{toml_value(key.default)}`", _value(key), key.doc.text
 
 
 def _toml_entry(key: Key) -> str:
     comment = textwrap.wrap(f"{key.doc.text} Value: {_value(key)}.", _TOML_WIDTH)
     lines = [f"# {line}\n" for line in comment]
-    return "\n" + "".join(lines) + f"{key.name} = {_toml_value(key.default)}\n"
-
-
-def _toml_value(value: object) -> str:
-    """The value in TOML; JSON writes these strings, numbers and lists in the same way."""
-    return msgspec.json.format(msgspec.json.encode(value), indent=0).decode()
+    return "\n" + "".join(lines) + f"{key.name} = {toml_value(key.default)}\n"
 
 
 def _value(key: Key) -> str:

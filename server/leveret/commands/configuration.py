@@ -1,0 +1,108 @@
+"""`leveret config` and `leveret hash-password`: they need no broker."""
+
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from leveret.commands.context import EXIT_WRONG_USE, fail, read_password
+from leveret.commands.rabbitmq_conf import convert as convert_text
+from leveret.config import KEYS, Config, toml_value
+from leveret.config_loading import ConfigError, load_config
+from leveret.engine.access.passwords import SHA256, SHA512, hash_password
+
+HIDDEN: Final = "***"
+ALGORITHMS: Final = {"sha256": SHA256, "sha512": SHA512}
+
+FILE = click.option("--config", "path", metavar="FILE", envvar="LEVERET_CONFIG", help="TOML file.")
+
+
+@click.group(name="config")
+def config_group() -> None:
+    """The configuration: check it, show it, convert RabbitMQ's."""
+
+
+@config_group.command()
+@FILE
+def check(path: str | None) -> None:
+    """Say whether a broker would start with the configuration, and warn of what has no effect.
+
+    Example: leveret config check --config /etc/leveret/leveret.toml
+    """
+    warnings: list[str] = []
+    _loaded(path, warnings)
+    for warning in warnings:
+        click.echo(f"leveret: {warning}", err=True)
+    click.echo("the configuration is right")
+
+
+@config_group.command()
+@FILE
+@click.option("--defaults", is_flag=True, help="The defaults, whatever is configured.")
+def show(path: str | None, defaults: bool) -> None:
+    """Print every key with its value, as TOML. Secrets are not printed.
+
+    Example: leveret config show
+    """
+    config = Config() if defaults else _loaded(path, [])
+    values = {
+        key.path: HIDDEN
+        if key.doc.secret and getattr(getattr(config, key.section), key.name)
+        else getattr(getattr(config, key.section), key.name)
+        for key in KEYS.values()
+    }
+    click.echo(_toml(values), nl=False)
+
+
+@config_group.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def convert(file: Path) -> None:
+    """Print the configuration that a rabbitmq.conf has a counterpart of, and list what has none.
+
+    Example: leveret config convert /etc/rabbitmq/rabbitmq.conf > leveret.toml
+    """
+    try:
+        converted = convert_text(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        fail(f"{file}: {error}", EXIT_WRONG_USE)
+    click.echo(_toml(converted.values), nl=False)
+    if converted.without_counterpart:
+        click.echo("\n# Without a counterpart:")
+        for line in converted.without_counterpart:
+            click.echo(f"# line {line}")
+
+
+@click.command(name="hash-password")
+@click.option("--password", metavar="TEXT", help="Better typed, or from stdin, which has no trace.")
+@click.option("--algorithm", type=click.Choice(list(ALGORITHMS)), default="sha256")
+def hash_password_command(password: str | None, algorithm: str) -> None:
+    """Print the hash of a password, as definitions files have it.
+
+    Example: leveret hash-password
+    """
+    given = read_password(password)
+    if not given:
+        fail("a password must not be empty", EXIT_WRONG_USE)
+    click.echo(hash_password(given.encode(), ALGORITHMS[algorithm]))
+
+
+def _loaded(path: str | None, warnings: list[str]) -> Config:
+    try:
+        return load_config(path, os.environ, warn=warnings.append)
+    except ConfigError as error:
+        fail(str(error), EXIT_WRONG_USE)
+
+
+def _toml(values: dict[str, Any]) -> str:
+    """Keys by section, in the order of the documentation."""
+    lines: list[str] = []
+    section = ""
+    for key in KEYS.values():
+        if key.path not in values:
+            continue
+        if key.section != section:
+            section = key.section
+            lines += ["", f"[{section}]"] if lines else [f"[{section}]"]
+        lines.append(f"{key.name} = {toml_value(values[key.path])}")
+    return "".join(f"{line}\n" for line in lines)
