@@ -251,7 +251,13 @@ class AmqpServer:
             partial(self._broker.commit, urgent=True),
         ]
         for part in parts:
-            self._loop.call_soon(part)
+            self._loop.call_soon(self._run_part, part)
+
+    def _run_part(self, part: Callable[[], None]) -> None:
+        """Run a part of a tick, unless the broker has begun to stop since: then its store may be
+        closed."""
+        if self._stopped is None:
+            part()
 
     def _report_dropped(self) -> None:
         self._broker.time_slice.begin(SLICE_NS)
