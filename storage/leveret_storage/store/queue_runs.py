@@ -125,11 +125,10 @@ class QueueRuns:
         """Take out runs that wait for the open batch, as many as may be written at once. None while
         there is a transaction: any may have messages of it."""
         taken: list[WaitingRun] = []
-        if not self._batch.has_transaction:
-            while self._waiting and self.under_way_bytes < RUN_BYTES_AT_ONCE:
-                waiting = self._waiting.popleft()
-                self.under_way_bytes += waiting.size
-                taken.append(waiting)
+        while self.may_take_waiting():
+            waiting = self._waiting.popleft()
+            self.under_way_bytes += waiting.size
+            taken.append(waiting)
         return taken
 
     def may_take_waiting(self) -> bool:
