@@ -289,7 +289,8 @@ def test_a_shared_limit_that_is_raised_or_lifted_holds_at_once(alice: Client) ->
     assert len(alice.receive_all()) == 3
 
 
-def test_very_many_consumers_under_a_shared_limit_take_turns(alice: Client, bob: Client) -> None:
+def very_many_consumers(alice: Client, bob: Client) -> list[str]:
+    """Consumers under a shared limit of one, each of a queue with a message; their tags."""
     tags = [f"c{number}" for number in range(3 * RESUMED_AT_ONCE)]
     alice.declare(1, *tags)
     qos(alice, 1, 1, shared=True)
@@ -297,6 +298,11 @@ def test_very_many_consumers_under_a_shared_limit_take_turns(alice: Client, bob:
         alice.consume(1, tag, tag)
     for tag in tags:
         bob.publish(1, tag, b"")
+    return tags
+
+
+def test_very_many_consumers_under_a_shared_limit_take_turns(alice: Client, bob: Client) -> None:
+    tags = very_many_consumers(alice, bob)
     for number, tag in enumerate(tags, 1):
         deliver = alice.expect_content(1).method
         assert isinstance(deliver, Basic.Deliver)
@@ -307,13 +313,7 @@ def test_very_many_consumers_under_a_shared_limit_take_turns(alice: Client, bob:
 def test_very_many_consumers_are_resumed_in_slices(
     harness: Harness, alice: Client, bob: Client
 ) -> None:
-    tags = [f"c{number}" for number in range(3 * RESUMED_AT_ONCE)]
-    alice.declare(1, *tags)
-    qos(alice, 1, 1, shared=True)
-    for tag in tags:
-        alice.consume(1, tag, tag)
-    for tag in tags:
-        bob.publish(1, tag, b"")
+    tags = very_many_consumers(alice, bob)
     alice.expect_delivery(1, "c0", 1, b"", key="c0")
     delivered = []
     harness.broker.time_slice.begin(0)

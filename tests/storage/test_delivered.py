@@ -62,12 +62,19 @@ def delete_first_log_segment(owner: Owner, queue: QueueJournal) -> tuple[str, by
     return first, data
 
 
-def test_what_the_log_has_said_since_replaces_what_the_checkpoint_says() -> None:
+def delivered_four() -> tuple[Owner, QueueJournal]:
+    """An owner whose log segments are full at once, and a queue that has delivered four of five
+    messages."""
     owner = Owner(FaultyMedium(0), log_segment_bytes=1)
     queue = owner.store.add_queue(True)
     owner.publish(queue, 0, 5)
     queue.note_delivered(4)
     owner.commit()
+    return owner, queue
+
+
+def test_what_the_log_has_said_since_replaces_what_the_checkpoint_says() -> None:
+    owner, queue = delivered_four()
     delete_first_log_segment(owner, queue)
     queue.note_delivered(3)
     owner.commit()
@@ -76,11 +83,7 @@ def test_what_the_log_has_said_since_replaces_what_the_checkpoint_says() -> None
 
 
 def test_a_log_segment_that_power_loss_restored_says_nothing() -> None:
-    owner = Owner(FaultyMedium(0), log_segment_bytes=1)
-    queue = owner.store.add_queue(True)
-    owner.publish(queue, 0, 5)
-    queue.note_delivered(4)
-    owner.commit()
+    owner, queue = delivered_four()
     queue.note_delivered(2)
     owner.commit()
     first, data = delete_first_log_segment(owner, queue)
@@ -90,11 +93,7 @@ def test_a_log_segment_that_power_loss_restored_says_nothing() -> None:
 
 
 def test_a_checkpoint_says_that_nothing_was_delivered_after_all() -> None:
-    owner = Owner(FaultyMedium(0), log_segment_bytes=1)
-    queue = owner.store.add_queue(True)
-    owner.publish(queue, 0, 5)
-    queue.note_delivered(4)
-    owner.commit()
+    owner, queue = delivered_four()
     delete_first_log_segment(owner, queue)
     queue.note_delivered(0)
     owner.commit()

@@ -21,8 +21,13 @@ COMPACTION_SHARE: Final = 64
 """The smallest segment that is compacted is this part of a full one: a file costs more than a chunk
 of a backlog, which has this size."""
 
-UNWRITTEN_BYTES_MAX: Final = 16 * 1024 * 1024
-"""Bytes that wait to be written, above which publishers should be throttled."""
+UNWRITTEN_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Bytes that wait to be written, above which publishers should be throttled: the confirms of others
+wait behind them, some 8 ms on a disk that writes 500 MB a second."""
+
+RUN_BYTES_AT_ONCE: Final = 1024 * 1024
+"""Bytes of runs that are given to the writing executor before one of them is written, or one run:
+the batches of clients wait behind them."""
 
 UNWRITTEN_SEGMENTS_MAX: Final = 4
 """Runs that begin a segment and wait to be written, from which on no more are written only to make

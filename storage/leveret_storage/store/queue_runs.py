@@ -5,6 +5,7 @@ round, a crash in between would leave a part of a batch, which has to be there a
 all. A segment that is read is deleted after the read has ended.
 """
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from leveret_storage.segments.queue_journal import (
 from leveret_storage.segments.segment_writer import QUEUE_KIND, SegmentWriter, queue_name
 from leveret_storage.store.commit_log import CommitLog
 from leveret_storage.store.context import StoreContext
+from leveret_storage.store.limits import RUN_BYTES_AT_ONCE
 from leveret_storage.store.segment_syncs import SegmentSyncs
 from leveret_storage.store.shared_bodies import SharedBodies
 
@@ -78,6 +80,8 @@ class QueueRuns:
         """`on_written` is called with each run that is written, in order."""
         self.unwritten_bytes: i64 = 0
         """Bytes of runs that are not written yet."""
+        self.under_way_bytes: i64 = 0
+        """Bytes of those that do not wait for their turn any more."""
         self.unwritten_segments: i64 = 0
         """Runs that are not written yet and begin a segment."""
         self._medium = context.medium
@@ -90,8 +94,8 @@ class QueueRuns:
         self._numbers = context.numbers
         self._failure = context.failure
         self._on_written = on_written
-        self._waiting: list[WaitingRun] = []
-        """Runs that wait for the open batch, or for the transaction."""
+        self._waiting: deque[WaitingRun] = deque()
+        """Runs that wait for the open batch, for the transaction, or for those before them."""
 
     def write(self, queue: QueueJournal, first: int, messages: list[StoredMessage]) -> Run:
         """Write messages with consecutive positions as a run, which has them in memory until they
@@ -113,26 +117,52 @@ class QueueRuns:
             self._waiting.append(waiting)
             self._batch.awaited = True
         else:
+            self.under_way_bytes += waiting.size
             self._write(waiting)
         return run
 
     def take_waiting(self) -> list[WaitingRun]:
-        """Take out the runs that wait for the open batch. None while there is a transaction: any
-        may have messages of it."""
-        if self._batch.has_transaction:
-            return []
-        waiting = self._waiting
-        self._waiting = []
-        return waiting
+        """Take out runs that wait for the open batch, as many as may be written at once. None while
+        there is a transaction: any may have messages of it."""
+        taken: list[WaitingRun] = []
+        while self.may_take_waiting():
+            waiting = self._waiting.popleft()
+            self.under_way_bytes += waiting.size
+            taken.append(waiting)
+        return taken
+
+    def may_take_waiting(self) -> bool:
+        """Whether `take_waiting` would take out any."""
+        return (
+            bool(self._waiting)
+            and self.under_way_bytes < RUN_BYTES_AT_ONCE
+            and not self._batch.has_transaction
+        )
 
     def write_waiting(self, runs: list[WaitingRun]) -> None:
-        """Write runs whose batch is durable."""
+        """Write runs whose batch is durable, but for those of a segment that was deleted since."""
         for waiting in runs:
-            self._write(waiting)
+            if waiting.run.segment.obsolete:
+                self._leave_out(waiting)
+            else:
+                self._write(waiting)
+
+    def _leave_out(self, waiting: WaitingRun) -> None:
+        """Do not write a run, as all its messages are settled or elsewhere, and go on as if it were
+        written."""
+        self._note_written(waiting)
+        waiting.run.segment.pending_runs -= 1
+        waiting.run.messages = None
+        self._on_written(waiting.run)
+
+    def _note_written(self, waiting: WaitingRun) -> None:
+        self.unwritten_bytes -= waiting.size
+        if waiting.begins_segment:
+            self.unwritten_segments -= 1
+        self.under_way_bytes -= waiting.size
 
     def _write(self, waiting: WaitingRun) -> None:
-        queue, run, messages, size = waiting.queue, waiting.run, waiting.messages, waiting.size
-        begun: i64 = 1 if waiting.begins_segment else 0
+        queue, run, messages = waiting.queue, waiting.run, waiting.messages
         writer = run.segment.writer
         first = int(run.first)
         bodies = self._bodies.take(queue, run.segment, run.first, messages)
@@ -151,8 +181,7 @@ class QueueRuns:
             return writer.append(kind, runs.run(first, messages))
 
         def written(result: Any) -> None:
-            self.unwritten_bytes -= size
-            self.unwritten_segments -= begun
+            self._note_written(waiting)
             self._bodies.release(bodies)
             if isinstance(result, StorageError):
                 self._failure.fail(result)

@@ -207,11 +207,17 @@ class Store:
         return self._open.has_changes()
 
     def needs_backpressure(self) -> bool:
-        """Whether so many bytes, or files, wait to be written that publishers should be
-        throttled."""
+        """Whether so many bytes, or files, wait to be written that publishers whose messages go to
+        disk for good should be throttled."""
+        waiting = self._runs.unwritten_bytes + self._open.size()
+        return waiting > UNWRITTEN_BYTES_MAX or self.delays_commits()
+
+    def delays_commits(self) -> bool:
+        """Whether so many bytes, or files, are before the next batch that all publishers should be
+        throttled. Most of the runs of a deep queue are behind it."""
         runs = self._runs
         return (
-            runs.unwritten_bytes + self._open.size() > UNWRITTEN_BYTES_MAX
+            runs.under_way_bytes + self._open.size() > UNWRITTEN_BYTES_MAX
             or runs.unwritten_segments > THROTTLED_SEGMENTS
         )
 
@@ -448,6 +454,9 @@ class Store:
 
     def _run_written(self, run: Run) -> None:
         self._compactor.run_written(run)
+        if self._runs.may_take_waiting():
+            self.request_commit()
+            self.commit()
 
     def compact(self) -> None:
         """Compact queue segments with few live messages, and delete log segments. To be called

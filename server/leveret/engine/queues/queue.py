@@ -348,12 +348,12 @@ class Queue(Sink):
         return AWAITS_COMMIT if contents.dead_letters else 0
 
     def throttles(self) -> bool:
-        store = self._backlog.store
-        if store is not None and store.needs_backpressure():
+        store, long = self._backlog.store, is_long(self._backlog)
+        if store is not None and (store.delays_commits() or (long and store.needs_backpressure())):
             return True
         if self.has_to_wait():
             return True
-        return is_long(self._backlog) and self._holds_publishers()
+        return long and self._holds_publishers()
 
     def _holds_publishers(self) -> bool:
         """Whether consumers are taking messages of the backlog, which is long."""

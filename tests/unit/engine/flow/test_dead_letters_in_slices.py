@@ -36,12 +36,6 @@ def begin_empty_slice(run: BrokerRun) -> None:
     run.broker.time_slice.begin(0)
 
 
-def run_one_slice(run: BrokerRun) -> None:
-    """Run the next piece of work for a slice that is over after one unit."""
-    begin_empty_slice(run)
-    run.broker.work.run_next(run.broker.time_slice)
-
-
 def cascade(run: BrokerRun, levels: int) -> None:
     """Declare levels of two queues that keep nothing, each level's dead letters going to the next,
     and a queue `end` for those of the last."""
@@ -61,7 +55,7 @@ def test_a_cascade_has_few_dead_letters_in_memory_at_any_time(run: BrokerRun) ->
     most = 0
     while not run.broker.work.is_empty():
         most = max(most, int(run.vhost.dead_letters.count))
-        run_one_slice(run)
+        run.run_one_slice()
     assert most <= 2 * LEVELS
     assert run.vhost.queues["end"].message_count() == 2**LEVELS
 
@@ -89,7 +83,7 @@ def test_a_circle_is_bounded_in_memory(run: BrokerRun) -> None:
     most = published = 0
     while not run.broker.work.is_empty():
         most = max(most, int(vhost.dead_letters.count))
-        run_one_slice(run)
+        run.run_one_slice()
         published += 1
     # Each ordered selection of the queues is the path of one dead letter.
     assert published >= 6 + 6 * 5 + 6 * 5 * 4 + 6 * 5 * 4 * 3 + 720 + 720 - 1
@@ -107,7 +101,7 @@ def test_the_dead_letters_of_a_queue_stay_in_order_while_some_wait(run: BrokerRu
         if chance.random() < 0.3 and (taken := queue.take()) is not None:
             queue.settle(taken[1])
         if chance.random() < 0.2 and not run.broker.work.is_empty():
-            run_one_slice(run)
+            run.run_one_slice()
     run.run_all()
     numbers = [int(body) for body in bodies(run.take_all("dead"))]
     assert numbers == sorted(numbers)
@@ -128,7 +122,7 @@ def test_what_a_cascade_pushes_out_of_a_queue_comes_behind_what_left_it_before(
     change_arguments(run.vhost, middle, leading_to("dead", max_length=1))
     change_arguments(run.vhost, first, leading_to("middle", max_length=0))
     while not run.broker.work.is_empty():
-        run_one_slice(run)
+        run.run_one_slice()
     assert bodies(run.take_all("dead")) == [b"%d" % number for number in range(9)]
 
 
@@ -150,7 +144,7 @@ def test_a_crash_neither_loses_nor_doubles_a_dead_letter_that_waits(seed: int) -
             queue.reject(taken[0], taken[1])
         for _ in range(chance.randrange(3)):
             if not run.broker.work.is_empty():
-                run_one_slice(run)
+                run.run_one_slice()
     for _ in range(chance.randrange(20)):
         begin_empty_slice(run)
         run.run_step(chance)
@@ -223,7 +217,7 @@ def test_a_queue_drops_no_more_messages_while_many_dead_letters_wait(run: Broker
     most = 0
     while not run.broker.work.is_empty():
         most = max(most, int(run.vhost.dead_letters.count))
-        run_one_slice(run)
+        run.run_one_slice()
     assert most <= DEAD_LETTERS_WAITING_MAX
     assert bodies(run.take_all("dead")) == [b"%d" % number for number in range(count)]
 
@@ -238,7 +232,7 @@ def test_a_queue_drops_no_more_messages_while_large_dead_letters_wait(run: Broke
     most = 0
     while not run.broker.work.is_empty():
         most = max(most, int(run.vhost.dead_letters.bytes))
-        run_one_slice(run)
+        run.run_one_slice()
     assert most <= DEAD_LETTERS_WAITING_BYTES_MAX
     assert run.vhost.dead_letters.count > 0, "the disk does not keep up"
     while run.vhost.dead_letters.count > 0:
@@ -278,7 +272,7 @@ def test_dead_letters_wait_for_the_disk(run: BrokerRun) -> None:
     begin_empty_slice(run)
     change_arguments(run.vhost, queue, leading_to("dead", max_length=0))
     while not run.broker.work.is_empty():
-        run_one_slice(run)
+        run.run_one_slice()
     assert run.vhost.store is not None
     assert run.vhost.store.needs_backpressure()
     assert run.vhost.dead_letters.count > 0
@@ -316,7 +310,7 @@ def test_the_sinks_of_a_dead_letter_are_found_in_slices(run: BrokerRun) -> None:
     while run.vhost.dead_letters.count:
         assert run.vhost.dead_letters.pending
         assert run.vhost.queues["dead"].message_count() == 0
-        run_one_slice(run)
+        run.run_one_slice()
         slices += 1
     assert slices >= 4
     assert bodies(run.take_all("dead")) == [b"q"]
@@ -329,14 +323,7 @@ def test_a_crash_finds_a_dead_letter_in_one_place_while_its_sinks_are_searched(
     run: BrokerRun, slices: int
 ) -> None:
     begin_long_dead_letter(run, long_route(run))
-    for _ in range(slices):
-        if not run.broker.work.is_empty():
-            run_one_slice(run)
-    run.broker.commit(urgent=True)
-    while run.writing.jobs:
-        run.writing.run_one()
-    again = run.restart(power=True)
-    again.run_all()
+    again = run.crash_after(slices)
     left = bodies(again.take_all("q")) + bodies(again.take_all("dead"))
     assert left == [b"q"]
 
@@ -355,7 +342,7 @@ def test_other_dead_letters_come_behind_the_one_whose_sinks_are_searched(run: Br
 def test_a_queue_that_is_deleted_during_the_search_gets_no_dead_letter(run: BrokerRun) -> None:
     begin_long_dead_letter(run, long_route(run))
     for _ in range(3):
-        run_one_slice(run)
+        run.run_one_slice()
     assert run.vhost.dead_letters.count == 1
     dead = run.vhost.queues["dead"]
     remove_queue(run.vhost, dead)
@@ -378,7 +365,7 @@ def test_a_transient_dead_letter_is_published_to_very_many_queues_in_slices(
     before = 0
     slices = 0
     while not run.broker.work.is_empty():
-        run_one_slice(run)
+        run.run_one_slice()
         slices += 1
         after = sum(int(run.vhost.queues[name].message_count()) for name in names)
         assert after <= before + FAN_OUT_AT_ONCE

@@ -355,18 +355,13 @@ def begin_long_release(run: BrokerRun, *, persistent: bool = True) -> None:
     run.broker.timers.run(run.now)
 
 
-def run_one_slice(run: BrokerRun) -> None:
-    run.broker.time_slice.begin(0)
-    run.broker.work.run_next(run.broker.time_slice)
-
-
 def test_the_queues_of_a_message_that_is_due_are_found_in_slices(run: BrokerRun) -> None:
     begin_long_release(run)
     store = run.vhost.delayed_stores["far"]
     slices = 0
     while store.message_count():
         assert run.vhost.queues["end"].message_count() == 0
-        run_one_slice(run)
+        run.run_one_slice()
         slices += 1
     assert slices >= 4
     assert bodies(run, "end") == [b"1"]
@@ -377,20 +372,13 @@ def test_a_crash_finds_a_message_in_one_place_while_its_queues_are_searched(
     run: BrokerRun, slices: int
 ) -> None:
     begin_long_release(run)
-    for _ in range(slices):
-        if not run.broker.work.is_empty():
-            run_one_slice(run)
-    run.broker.commit(urgent=True)
-    while run.writing.jobs:
-        run.writing.run_one()
-    again = run.restart(power=True)
-    again.run_all()
+    again = run.crash_after(slices)
     assert bodies(again, "end") == [b"1"]
 
 
 def test_a_message_whose_exchange_is_deleted_during_the_search_is_gone(run: BrokerRun) -> None:
     begin_long_release(run)
-    run_one_slice(run)
+    run.run_one_slice()
     delete_exchange(run.vhost, "far", if_unused=False)
     run.run_all()
     assert bodies(run, "end") == []
@@ -413,7 +401,7 @@ def test_a_transient_message_is_released_to_very_many_queues_in_slices(run: Brok
     run.broker.timers.run(run.now)
     before = 0
     while not run.broker.work.is_empty():
-        run_one_slice(run)
+        run.run_one_slice()
         after = sum(run.vhost.queues[name].message_count() == 2 for name in names)
         assert after <= before + FAN_OUT_AT_ONCE
         before = after

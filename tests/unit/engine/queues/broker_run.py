@@ -124,6 +124,26 @@ class BrokerRun:
         medium = self.medium.crash() if power else self.medium.kill()
         return BrokerRun(medium, self.now, self._waiting)
 
+    def run_one_slice(self) -> None:
+        """Run the next piece of work for a slice that is over after one unit."""
+        self.broker.time_slice.begin(0)
+        self.broker.work.run_next(self.broker.time_slice)
+
+    def crash_after(self, slices: int) -> "BrokerRun":
+        """Run so many slices of work, if there are, and commit; then cut the power.
+
+        :returns: the next run, whose work is done.
+        """
+        for _ in range(slices):
+            if not self.broker.work.is_empty():
+                self.run_one_slice()
+        self.broker.commit(urgent=True)
+        while self.writing.jobs:
+            self.writing.run_one()
+        again = self.restart(power=True)
+        again.run_all()
+        return again
+
     def exchange(
         self, name: str, type_name: str, arguments: Table, *, durable: bool = True
     ) -> None:
