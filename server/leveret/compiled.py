@@ -20,6 +20,7 @@ COMPILED: Final = (
     "leveret.protocol.wire.frame_reader",
     "leveret.protocol.connections.keepalive",
     "leveret.protocol.handlers.dispatch",
+    "leveret.protocol.connections.channel_table",
     "leveret.protocol.connections.connection",
     "leveret.protocol.channels.channel",
     "leveret.protocol.channels.content",

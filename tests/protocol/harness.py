@@ -26,6 +26,7 @@ from leveret.engine.broker import Broker
 from leveret.engine.metadata.entities import Permission, VirtualHostEntity
 from leveret.engine.queues.queue import Queue
 from leveret.errors import ReplyCode
+from leveret.protocol.channels.peer import Peer
 from leveret.protocol.connections.connection import Connection
 from tests.protocol import wire
 from tests.protocol.wire import Content, Received
@@ -85,7 +86,11 @@ class Client:
         self.frames: list[bytes] = []
         self._broker = broker
         self.connection = Connection(
-            broker, self._request_flush, self.log, from_loopback=from_loopback, now=now
+            broker,
+            self._request_flush,
+            self.log,
+            peer=Peer(from_loopback=from_loopback),
+            now=now,
         )
         self.transcript: list[str] = []
         self._received: deque[tuple[int, Received]] = deque()

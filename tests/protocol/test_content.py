@@ -282,4 +282,4 @@ def test_a_large_header_counts_until_its_content_is_complete_and_is_not_kept(
         consumer.feed(wire.content_body(1, b"2"))
         assert consumer.expect_content(9).body == b"12"
         assert connection.held_memory(0).incomplete_bytes == 0
-        assert all(not channel.content.header for channel in connection._channels.values())
+        assert all(not channel.content.header for channel in connection.channels.by_number.values())

@@ -191,7 +191,7 @@ def test_a_name_that_is_no_text_is_left_out(harness: Harness) -> None:
     method.client_properties["connection_name"] = 7
     client.send(0, method)
     client.expect_method(0, Connection.Tune)
-    assert client.connection.name == ""
+    assert client.connection.session.peer.name == ""
 
 
 def test_an_address_that_fails_often_is_refused_late(harness: Harness) -> None:

@@ -99,7 +99,7 @@ def test_by_default_the_client_decides_whether_basic_qos_retunes(
 def test_a_client_that_takes_the_broker_for_rabbitmq_gets_its_basic_qos() -> None:
     harness = Harness(Config(server=Server(product="RabbitMQ")))
     client = harness.open_client(1, product="py-amqp")
-    assert not client.connection.session.follows_specification
+    assert not client.connection.session.peer.follows_specification
     harness.close()
 
 

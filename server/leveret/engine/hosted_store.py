@@ -15,7 +15,7 @@ from leveret.engine.persistence.definition_log import DefinitionLog
 from leveret.engine.persistence.definitions import decode, encode
 from leveret.engine.queues.delayed_store import DelayedStore
 from leveret.engine.queues.queue import Queue
-from leveret.engine.restore import Restored, restore, snapshot
+from leveret.engine.restore import Restored, SinksByNumber, restore, snapshot
 from leveret.engine.values.work import WorkQueue
 from leveret.engine.vhost import VirtualHost
 from leveret.limits import RESTORED_BYTES_MAX
@@ -93,10 +93,7 @@ class HostedStore(Restored):
         """Virtual hosts that the medium names."""
         checkpoints = None if work is None else CheckpointWork(work, self._write_checkpoint)
         found = recover(medium, spill_bytes=RESTORED_BYTES_MAX, taken=take is None, log_end=log_end)
-        restored = restore(self, found.definitions)
-        self._adopted = metadata.adopt(self.metadata)
-        self.metadata = metadata
-        factory.apply_metadata()
+        restored = self._restore_definitions(found, metadata)
         if take is not None and not found.complete:
             take()
             take = None
@@ -117,10 +114,16 @@ class HostedStore(Restored):
         if take is not None:
             # Not before: the runs of delayed stores are read only here.
             take()
-        self.torn, self.foreign = found.torn, found.foreign
-        """A line for each torn end that was cut, with file, offset and reason; and names among the
-        blobs that no store writes, with which nothing was done."""
         self._start(found, max(restored, default=0))
+
+    def _restore_definitions(self, found: Recovery, metadata: Metadata) -> SinksByNumber:
+        """Restore everything but messages; the queues and the like by the numbers they have in the
+        log. `metadata` takes over those of the medium, if there are any."""
+        restored = restore(self, found.definitions)
+        self._adopted = metadata.adopt(self.metadata)
+        self.metadata = metadata
+        self._factory.apply_metadata()
+        return restored
 
     def persist_clock(self) -> None:
         """Persist by how much the time is behind the wall clock."""
@@ -136,6 +139,9 @@ class HostedStore(Restored):
 
     def _start(self, found: Recovery, highest_number: int) -> None:
         """Begin to write, without the segments of queues that no definition names."""
+        self.torn, self.foreign = found.torn, found.foreign
+        """A line for each torn end that was cut, with file, offset and reason; and names among the
+        blobs that no store writes, with which nothing was done."""
         for orphan in found.queues.values():
             found.orphaned.extend(segment.name for segment in orphan.segments)
         next_queue = max(found.next_queue, highest_number) + 1

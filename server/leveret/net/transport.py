@@ -25,8 +25,8 @@ from leveret.logging import get_logger
 from leveret.net.loop_scheduler import LoopScheduler
 from leveret.net.tls import user_of_certificate
 from leveret.net.wall_clock import now_ms
+from leveret.protocol.channels.peer import Peer, TlsPeer
 from leveret.protocol.connections.connection import Connection
-from leveret.protocol.connections.handshake import TlsPeer
 from leveret.protocol.connections.held_memory import HeldMemory
 
 logger = get_logger()
@@ -84,16 +84,18 @@ class AmqpTransport(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=OUTPUT_HIGH_WATER_BYTES)
         # A socket that was reset before it was accepted has no peer name; connection_lost follows.
         host, port, *_ = transport.get_extra_info("peername") or ("unknown", 0)
-        peer = str(Address(host, port))
+        address = str(Address(host, port))
         self.connection = Connection(
             self._broker,
             self._request_flush,
-            logger.bind(peer=peer),
-            from_loopback=_is_loopback(host),
+            logger.bind(peer=address),
+            peer=Peer(
+                address,
+                str(Address(*(transport.get_extra_info("sockname") or ("unknown", 0))[:2])),
+                from_loopback=_is_loopback(host),
+                tls=self._tls_peer(transport),
+            ),
             now=self._loop.time(),
-            peer=peer,
-            tls=self._tls_peer(transport),
-            local=str(Address(*(transport.get_extra_info("sockname") or ("unknown", 0))[:2])),
         )
         if not self._transports.add(self):
             self._transport.abort()

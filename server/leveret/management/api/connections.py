@@ -23,16 +23,16 @@ REASON_CHARACTERS_MAX: Final = 200
 
 def connection_name(connection: Connection) -> str:
     """What a connection is found by: the addresses of its two ends, which are one's own."""
-    return f"{connection.session.peer} -> {connection.session.local}"
+    return f"{connection.session.peer.address} -> {connection.session.peer.local}"
 
 
 def connection_as_json(node: str, connection: Connection) -> dict[str, Any]:
     """A connection as RabbitMQ shows it."""
     session, opened = connection.session, connection.opened
-    peer, local = parse_address(session.peer), parse_address(session.local)
+    peer, local = parse_address(session.peer.address), parse_address(session.peer.local)
     return {
         "name": connection_name(connection),
-        "user_provided_name": connection.name or None,
+        "user_provided_name": connection.session.peer.name or None,
         "node": node,
         "vhost": session.vhost.name,
         "user": session.user,
@@ -41,17 +41,21 @@ def connection_as_json(node: str, connection: Connection) -> dict[str, Any]:
         "peer_port": peer.port,
         "host": local.host,
         "port": local.port,
-        "ssl": connection.tls is not None,
-        "ssl_protocol": None if connection.tls is None else connection.tls.version,
-        "ssl_cipher": None if connection.tls is None else connection.tls.cipher,
-        "auth_mechanism": connection.mechanism,
+        "ssl": connection.session.peer.tls is not None,
+        "ssl_protocol": None
+        if connection.session.peer.tls is None
+        else connection.session.peer.tls.version,
+        "ssl_cipher": None
+        if connection.session.peer.tls is None
+        else connection.session.peer.tls.cipher,
+        "auth_mechanism": connection.session.peer.mechanism,
         "state": _state(connection),
-        "channels": len(connection.channels),
-        "channel_max": connection.channel_max,
+        "channels": len(connection.channels.by_number),
+        "channel_max": connection.channels.most,
         "frame_max": int(session.frame_max),
         "timeout": connection.heartbeat_s,
         "connected_at": 0 if opened is None else opened.connected_at,
-        "client_properties": msgspec.json.decode(connection.client_properties or b"{}"),
+        "client_properties": msgspec.json.decode(connection.session.peer.properties or b"{}"),
     }
 
 
@@ -82,7 +86,7 @@ def channel_as_json(node: str, connection: Connection, channel: Channel) -> dict
 
 
 def _details(connection: Connection) -> dict[str, Any]:
-    peer = parse_address(connection.session.peer)
+    peer = parse_address(connection.session.peer.address)
     return {
         "name": connection_name(connection),
         "peer_host": peer.host,
@@ -155,7 +159,7 @@ async def delete_connection(request: Request) -> Response:
 
 def _channels(node: str, connections: list[Connection]) -> Iterator[dict[str, Any]]:
     for connection in connections:
-        for channel in connection.channels:
+        for channel in list(connection.channels.by_number.values()):
             yield channel_as_json(node, connection, channel)
 
 
@@ -169,7 +173,7 @@ async def get_channels_of_connection(request: Request) -> Response:
 
 def _consumers(connections: list[Connection]) -> Iterator[dict[str, Any]]:
     for connection in connections:
-        for channel in connection.channels:
+        for channel in list(connection.channels.by_number.values()):
             for consumer in list(channel.deliveries.consumers.values()):
                 yield consumer_as_json(connection, channel, consumer)
 

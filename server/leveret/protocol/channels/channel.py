@@ -71,7 +71,7 @@ class Channel:
         """Prefetch of consumers that are still to come: basic.qos without `global`."""
         retune = config.qos.retune
         self.prefetch_changes_consumers: bool = retune == "true" or (
-            retune == "auto" and session.follows_specification
+            retune == "auto" and session.peer.follows_specification
         )
         """Whether basic.qos without `global` changes that of the present consumers, too."""
         self.consumer_timeout_ms: int = config.consumer.timeout

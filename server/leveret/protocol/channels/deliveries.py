@@ -294,7 +294,7 @@ class Deliveries(MemoryHolder):
             return
         del self.consumers[consumer.tag]
         consumer.queue.host.memory.removed(consumer.arguments)
-        if "consumer_cancel_notify" in self.session.capabilities:
+        if "consumer_cancel_notify" in self.session.peer.capabilities:
             cancel = Basic.Cancel(consumer_tag=consumer.tag, nowait=True)
             self.session.write(encode(cancel, self.channel))
 

@@ -29,6 +29,7 @@ from leveret.limits import (
     OUTPUT_REPLIES_BYTES_MAX,
 )
 from leveret.protocol.channels.durability_gate import DurabilityGate
+from leveret.protocol.channels.peer import Peer
 from leveret.protocol.wire.output_parts import OutputParts, Part
 
 NO_VHOST: Final = VirtualHost("")
@@ -57,9 +58,8 @@ class Session(CommitWaiter):
         self,
         wake: Callable[[], None],
         logger: Any,
-        peer: str = "",
+        peer: Peer | None = None,
         time_slice: TimeSlice | None = None,
-        local: str = "",
     ) -> None:
         """:param wake: tells the transport that there is output."""
         self.time_slice = time_slice or TimeSlice()
@@ -82,14 +82,7 @@ class Session(CommitWaiter):
         self.user = ""
         self.user_id: str | None = ""
         """What the property `user-id` has to be where it is set; None for an impersonator."""
-        self.peer = peer
-        """The address of the client."""
-        self.local = local
-        """The address that the client connected to."""
-        self.capabilities: set[str] = set()
-        """The capabilities of the client: keys of `capabilities` that it set to true."""
-        self.follows_specification = False
-        """Whether the client expects basic.qos as specified, rather than as on RabbitMQ."""
+        self.peer = peer or Peer()
         self.exclusive_queues: dict[str, Queue] = {}
         self.has_published = False
         """Whether basic.publish or a part of a body came since the last alarm began: an alarm
@@ -160,7 +153,7 @@ class Session(CommitWaiter):
         """The client, as log lines and the declarations of queues name it."""
         if not self._client_label:
             # One object for all queues that it declares.
-            self._client_label = f"{self.user} from {self.peer}"
+            self._client_label = f"{self.user} from {self.peer.address}"
         return self._client_label
 
     def writable(self) -> bool:

@@ -25,8 +25,10 @@ from leveret.limits import CLOSE_TIMEOUT_S, OUTPUT_REPLIES_BYTES_MAX, SILENT_CLO
 from leveret.protocol.channels.channel import Channel
 from leveret.protocol.channels.content import HEADER_BYTES_MIN
 from leveret.protocol.channels.ending import ChannelsEnd, Consecutively
+from leveret.protocol.channels.peer import Peer
 from leveret.protocol.channels.session import NO_VHOST, Session
 from leveret.protocol.connections import handshake
+from leveret.protocol.connections.channel_table import ChannelTable
 from leveret.protocol.connections.held_memory import HeldMemory, held_by
 from leveret.protocol.connections.keepalive import Keepalive
 from leveret.protocol.handlers.dispatch import handle
@@ -85,20 +87,12 @@ class Connection(FrameHandler):
         wake: Callable[[], None],
         logger: Any,
         *,
-        from_loopback: bool,
+        peer: Peer,
         now: float,
-        peer: str = "",
-        local: str = "",
-        tls: handshake.TlsPeer | None = None,
     ) -> None:
-        self.session = Session(wake, logger, peer, broker.time_slice, local)
+        self.session = Session(wake, logger, peer, broker.time_slice)
         self.broker = broker
         self.state = ConnectionState.HEADER
-        self.from_loopback = from_loopback
-        self.tls = tls
-        """The client as TLS knows it."""
-        self.name = ""
-        """What the client calls itself, if it does."""
         self.closed_by_client = False
         """Whether the client closed an open connection, and so will close the socket itself."""
         self.blocked = False
@@ -106,16 +100,9 @@ class Connection(FrameHandler):
         self.reader = FrameReader(broker.time_slice)
         self._keepalive = Keepalive(now, broker.config.amqp.handshake_timeout)
         self._received_since_tick = False
-        self._channels: dict[int, Channel] = {}
-        self._channel_max = 0
+        self.channels = ChannelTable()
         self._refusal: AmqpError | None = None
         """What refuses a login when its delay is over."""
-        self.client_properties = b""
-        """The client properties, in JSON."""
-        self.mechanism = ""
-        """The login mechanism."""
-        self._client_id = ""
-        """`client_id` of the client properties, for topic permissions."""
         self.opened: OpenConnection | None = None
         """The entry among the open connections, while it is open."""
         self._last_channel: Channel | None = None
@@ -192,7 +179,7 @@ class Connection(FrameHandler):
         foreign = foreign_protocol(header)
         if header in ACCEPTED_HEADERS:
             self.move(ConnectionEvent.HEADER)
-            self.send(handshake.start(self.broker, self.tls))
+            self.send(handshake.start(self.broker, self.session.peer.tls))
             return True
         if len(header) == len(PROTOCOL_HEADER) or foreign:
             received = f"{foreign or 'no AMQP'}: {describe(header)}"
@@ -205,7 +192,7 @@ class Connection(FrameHandler):
         self._frame_channel = channel
         target = self._last_channel
         if target is None or target.number != channel:
-            target = self._channels.get(channel)
+            target = self.channels.by_number.get(channel)
             self._last_channel = target
         if kind == FRAME_METHOD:
             if stop - start < 4:
@@ -329,18 +316,9 @@ class Connection(FrameHandler):
 
     def _start_ok(self, method: Any) -> Frame | None:
         self._expect(ConnectionState.START)
-        properties = method.client_properties or {}
-        self.session.capabilities = handshake.client_capabilities(properties)
-        self.name = handshake.client_text(properties, "connection_name")
-        self.client_properties = handshake.packed(properties)
-        self.mechanism = method.mechanism
-        self._client_id = handshake.client_text(properties, "client_id")
-        self.session.follows_specification = handshake.follows_specification(
-            properties, self.broker.product
-        )
-        login = handshake.log_in(
-            self.broker, method, from_loopback=self.from_loopback, tls=self.tls
-        )
+        peer, properties = self.session.peer, method.client_properties or {}
+        peer.introduce(method.mechanism, properties, self.broker.product)
+        login = handshake.log_in(self.broker, method, peer)
         if login.refusal:
             self.session.logger.warning("login refused", user=login.user, reason=login.refusal)
             self._refuse_login(method.mechanism)
@@ -356,8 +334,8 @@ class Connection(FrameHandler):
 
         (RabbitMQ: Authentication failure notifications, `authentication_failure_close`.)
         """
-        answers = "authentication_failure_close" in self.session.capabilities
-        host, _, _ = self.session.peer.rpartition(":")
+        answers = "authentication_failure_close" in self.session.peer.capabilities
+        host, _, _ = self.session.peer.address.rpartition(":")
         delay_s = self.broker.login_failures.add(host, self._keepalive.last_received)
         # The refusal is logged already.
         self._frame_method = NO_METHOD
@@ -372,7 +350,7 @@ class Connection(FrameHandler):
         self._expect(ConnectionState.TUNE)
         handshake.check_tuning(method, self.broker.config.amqp)
         self.move(ConnectionEvent.TUNE_OK)
-        self._channel_max = method.channel_max
+        self.channels.most = method.channel_max
         self.session.frame_max = method.frame_max
         self.reader.payload_max = method.frame_max
         self._keepalive.heartbeat_s = method.heartbeat
@@ -381,20 +359,9 @@ class Connection(FrameHandler):
     def _open(self, method: Any) -> Frame | None:
         self._expect(ConnectionState.OPENING)
         session, broker = self.session, self.broker
-        user = session.user
-        vhost = handshake.choose_vhost(broker, method.virtual_host, user, session.logger)
+        vhost = handshake.choose_vhost(broker, method.virtual_host, session.user, session.logger)
         self.move(ConnectionEvent.OPEN)
-        session.enter(vhost, broker.rights.acquire(user, vhost.name, self._client_id))
-        self.opened = OpenConnection(
-            user,
-            vhost.name,
-            session.peer,
-            self.name,
-            int(broker.clock.wall_time()),
-            self.force_close,
-        )
-        broker.connections.add(self.opened)
-        session.logger.info("connection opened", user=user, vhost=vhost.name, name=self.name)
+        self.opened = handshake.enter(broker, session, vhost, self.force_close)
         return ConnectionMethods.OpenOk()
 
     def _close(self, method: Any) -> Frame | None:
@@ -423,20 +390,8 @@ class Connection(FrameHandler):
     # --- channels ---------------------------------------------------------------------------
 
     def _open_channel(self, number: int) -> None:
-        if len(self._channels) >= self._channel_max:
-            self._clear_frame()
-            raise AmqpError(
-                ReplyCode.NOT_ALLOWED,
-                f"number of channels opened ({len(self._channels)}) has reached the negotiated "
-                f"channel_max ({self._channel_max})",
-            )
-        if self.broker.memory.refuses():
-            raise AmqpError(ReplyCode.RESOURCE_ERROR, "the broker is low on memory")
-        if self.opened is not None:
-            handshake.check_channel_limit(self.broker, self.opened)
-            self.opened.channels += 1
-        channel = Channel(self.session, number, self.broker.config)
-        self._channels[number] = channel
+        self._clear_frame()
+        channel = self.channels.open(number, self.session, self.broker, self.opened)
         channel.send(ChannelMethods.OpenOk())
 
     def _method_while_closing(self, channel: Channel) -> None:
@@ -450,9 +405,7 @@ class Connection(FrameHandler):
             self._remove_channel(channel)
 
     def _remove_channel(self, channel: Channel) -> None:
-        del self._channels[channel.number]
-        if self.opened is not None:
-            self.opened.channels -= 1
+        self.channels.remove(channel, self.opened)
         self._last_channel = None
 
     # --- errors and endings -----------------------------------------------------------------
@@ -462,7 +415,7 @@ class Connection(FrameHandler):
         return self._may_read_on()
 
     def _answer_error(self, error: AmqpError) -> None:
-        channel = self._channels.get(self._frame_channel)
+        channel = self.channels.by_number.get(self._frame_channel)
         if error.closes_connection or channel is None or self.state != ConnectionState.OPEN:
             self._fail(error)
             return
@@ -553,36 +506,16 @@ class Connection(FrameHandler):
         session.has_published = False
         session.throttled_by = None
         self.blocked = False
-        ending = [channel for channel in self._channels.values() if channel.open]
-        for channel in self._channels.values():
-            channel.confirms.flush()
-            channel.move(ChannelEvent.DISCONNECT)
-        self._channels = {}
+        ending = self.channels.disconnect()
         self._last_channel = None
         queues, session.exclusive_queues = list(session.exclusive_queues.values()), {}
         release = ChannelsEnd(ending, queues, session.vhost, ended)
         if session.vhost.name:
             session.vhost = NO_VHOST
-            self._leave()
+            handshake.leave(self.broker, session, self.opened)
+            self.opened = None
         under_way, session.work = session.work, None
         return release if under_way is None else Consecutively(under_way, release)
-
-    def _leave(self) -> None:
-        """It does not count as open any more."""
-        opened, self.opened = self.opened, None
-        if opened is not None:
-            self.broker.connections.remove(opened)
-            self.broker.rights.release(self.session.rights)
-
-    @property
-    def channels(self) -> list[Channel]:
-        """Its channels, those that are closing among them."""
-        return list(self._channels.values())
-
-    @property
-    def channel_max(self) -> int:
-        """Channels that may be open."""
-        return self._channel_max
 
     @property
     def heartbeat_s(self) -> int:
@@ -591,7 +524,7 @@ class Connection(FrameHandler):
 
     def held_memory(self, unsent_bytes: int) -> HeldMemory:
         """What it holds; `unsent_bytes` is what the transport has of its output."""
-        return held_by(self._channels.values(), unsent_bytes + self.session.unsent_bytes())
+        return held_by(self.channels.by_number.values(), unsent_bytes + self.session.unsent_bytes())
 
     # --- time -------------------------------------------------------------------------------
 
@@ -638,14 +571,14 @@ class Connection(FrameHandler):
         """
         self.blocked = True
         self.session.logger.warning("connection blocked", reason=reason)
-        if "connection.blocked" in self.session.capabilities:
+        if "connection.blocked" in self.session.peer.capabilities:
             self.send(ConnectionMethods.Blocked(reason=reason))
 
     def unblock(self) -> None:
         """Undo `block`."""
         self.blocked = False
         self.session.logger.info("connection unblocked")
-        if "connection.blocked" in self.session.capabilities:
+        if "connection.blocked" in self.session.peer.capabilities:
             self.send(ConnectionMethods.Unblocked())
 
 

@@ -4,22 +4,22 @@ Functions without a state of their own: the order of the methods, and what a ref
 socket, belong to the connection (AMQP 0-9-1, section 1.4).
 """
 
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-import msgspec
 from pamqp.base import Frame
 from pamqp.commands import Connection as ConnectionMethods
-from pamqp.common import FieldTable
 
 from leveret.config import Amqp
 from leveret.engine.access.limits import MAX_CHANNELS, MAX_CONNECTIONS, NO_LIMIT, limit
 from leveret.engine.access.open_connections import OpenConnection
 from leveret.engine.broker import Broker
 from leveret.engine.metadata.entities import User, VirtualHostEntity
-from leveret.engine.values.json_values import to_json
 from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError, ReplyCode
 from leveret.limits import FRAME_MIN_SIZE
+from leveret.protocol.channels.peer import Peer, TlsPeer
+from leveret.protocol.channels.session import Session
 from leveret.protocol.wire.methods import octets
 from leveret.protocol.wire.sasl import MECHANISMS
 
@@ -39,18 +39,6 @@ CAPABILITIES: Final = (
 
 EXTERNAL: Final = "EXTERNAL"
 """The mechanism in which the certificate of the client says who it is (RFC 4422, appendix A)."""
-
-CLIENT_PROPERTIES_BYTES_MAX: Final = 4096
-"""Bytes of the client properties in JSON from which on they are not kept."""
-
-
-class TlsPeer(NamedTuple):
-    """A client as TLS knows it."""
-
-    version: str
-    cipher: str
-    user: str
-    """The user that its certificate names, which was checked; empty without."""
 
 
 class Login(NamedTuple):
@@ -81,47 +69,13 @@ def start(broker: Broker, tls: TlsPeer | None) -> Frame:
     )
 
 
-def client_capabilities(properties: FieldTable) -> set[str]:
-    """The names that the client properties of connection.start-ok set to true as `capabilities`."""
-    capabilities = properties.get("capabilities")
-    if not isinstance(capabilities, dict):
-        return set()
-    return {name for name, value in capabilities.items() if value is True}
-
-
-def client_text(properties: FieldTable, name: str) -> str:
-    """A text among the client properties, or an empty one."""
-    value = properties.get(name)
-    return value if isinstance(value, str) else ""
-
-
-def packed(properties: FieldTable) -> bytes:
-    """Client properties in JSON, which takes less memory than a table; empty if they are long."""
-    encoded = msgspec.json.encode(to_json(properties))
-    return encoded if len(encoded) <= CLIENT_PROPERTIES_BYTES_MAX else b"{}"
-
-
-def follows_specification(properties: FieldTable, product: str) -> bool:
-    """Whether a client takes a broker of this product to have basic.qos as specified.
-
-    py-amqp is the client of kombu, which does so unless the product is RabbitMQ
-    (`qos_semantics_matches_spec`).
-    """
-    return properties.get("product") == "py-amqp" and product != "RabbitMQ"
-
-
-def log_in(
-    broker: Broker,
-    method: ConnectionMethods.StartOk,
-    *,
-    from_loopback: bool,
-    tls: TlsPeer | None = None,
-) -> Login:
+def log_in(broker: Broker, method: ConnectionMethods.StartOk, peer: Peer) -> Login:
     """Check the credentials of connection.start-ok, or with EXTERNAL the certificate.
 
     :raises AmqpError: COMMAND_INVALID for an unknown mechanism, SYNTAX_ERROR for a response that
         does not follow it.
     """
+    tls = peer.tls
     if method.mechanism == EXTERNAL and tls is not None and tls.user:
         known = broker.metadata.get(User, tls.user) is not None
         return Login(tls.user, "" if known else "no user has the name in the certificate")
@@ -134,7 +88,7 @@ def log_in(
     user, password = mechanism(octets(method.response))
     accounts = broker.accounts
     authenticated = accounts.authenticate(user, password)
-    if not from_loopback and accounts.loopback_only(user):
+    if not peer.from_loopback and accounts.loopback_only(user):
         return Login(user, "user may log in from loopback only")
     return Login(user, "" if authenticated else "wrong user or password")
 
@@ -197,6 +151,29 @@ def choose_vhost(broker: Broker, name: str, user: str, logger: Any) -> VirtualHo
         )
     _check_connection_limits(broker, name, user)
     return vhost
+
+
+def enter(
+    broker: Broker, session: Session, vhost: VirtualHost, close: Callable[[str], None]
+) -> OpenConnection:
+    """Have a session use a virtual host that was chosen for it, and count its connection as open.
+
+    :param close: closes the connection with CONNECTION_FORCED, for a reason that it is told.
+    """
+    user, peer = session.user, session.peer
+    session.enter(vhost, broker.rights.acquire(user, vhost.name, peer.client_id))
+    now = int(broker.clock.wall_time())
+    opened = OpenConnection(user, vhost.name, peer.address, peer.name, now, close)
+    broker.connections.add(opened)
+    session.logger.info("connection opened", user=user, vhost=vhost.name, name=peer.name)
+    return opened
+
+
+def leave(broker: Broker, session: Session, opened: OpenConnection | None) -> None:
+    """Count a connection as open no more; its rights are no longer kept for it."""
+    if opened is not None:
+        broker.connections.remove(opened)
+        broker.rights.release(session.rights)
 
 
 def _check_connection_limits(broker: Broker, vhost: str, user: str) -> None:
