@@ -17,6 +17,10 @@ class ChannelTable:
         self.most = 0
         """As many may be open, as connection.tune-ok says."""
 
+    def is_full(self) -> bool:
+        """Whether as many are open as may be."""
+        return len(self.by_number) >= self.most
+
     def open(
         self, number: int, session: Session, broker: Broker, opened: OpenConnection | None
     ) -> Channel:
@@ -26,7 +30,7 @@ class ChannelTable:
         :raises AmqpError: NOT_ALLOWED at a limit of channels, RESOURCE_ERROR if the broker has no
             memory for it.
         """
-        if len(self.by_number) >= self.most:
+        if self.is_full():
             raise AmqpError(
                 ReplyCode.NOT_ALLOWED,
                 f"number of channels opened ({len(self.by_number)}) has reached the negotiated "

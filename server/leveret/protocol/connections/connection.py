@@ -390,7 +390,9 @@ class Connection(FrameHandler):
     # --- channels ---------------------------------------------------------------------------
 
     def _open_channel(self, number: int) -> None:
-        self._clear_frame()
+        if self.channels.is_full():
+            # RabbitMQ names no method in this refusal.
+            self._clear_frame()
         channel = self.channels.open(number, self.session, self.broker, self.opened)
         channel.send(ChannelMethods.OpenOk())
 
