@@ -141,7 +141,7 @@ class Tls(msgspec.Struct, frozen=True):
         KeyDoc(
             "Certificates for other server names, which clients ask for (SNI). A name may begin"
             " with `*.`.",
-            form="a list of NAME=CERTFILE,KEYFILE",
+            form="a list of NAME=CERTFILE:KEYFILE",
         ),
     ] = ()
     cacertfile: Annotated[

@@ -235,7 +235,7 @@ def _check(key: Key, value: Any) -> None:
         for entry in value:
             name, equals, files = entry.partition("=")
             if not (name.strip() and equals and files.strip()):
-                raise ValueError(f"{entry!r} is not NAME=CERTFILE,KEYFILE")
+                raise ValueError(f"{entry!r} is not NAME=CERTFILE:KEYFILE")
     elif key.path == "memory.limit":
         parse_memory_limit(value)
     elif key.path == "server.node_name" and len(value.encode()) > NODE_NAME_BYTES_MAX:

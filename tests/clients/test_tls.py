@@ -163,7 +163,7 @@ def test_an_expired_certificate_is_warned_of_and_refused_by_clients(
     secure: Callable[..., Secure], pki: Pki
 ) -> None:
     expired = pki.server("expired", "localhost", not_after=PAST)
-    broker = secure(sni=[f"localhost={expired[0]},{expired[1]}"])
+    broker = secure(sni=[f"localhost={expired[0]}:{expired[1]}"])
     assert "TLS certificate has expired" in broker.broker.log_text()
     with pytest.raises(ssl.SSLCertVerificationError, match="certificate has expired"):
         broker.connect()
@@ -173,8 +173,8 @@ def test_a_certificate_is_chosen_by_server_name(secure: Callable[..., Secure], p
     other = pki.server("other", "a.example.org", "*.shop.example.org")
     broker = secure(
         sni=[
-            f"a.example.org={other[0]},{other[1]}",
-            f"*.shop.example.org={other[0]},{other[1]}",
+            f"a.example.org={other[0]}:{other[1]}",
+            f"*.shop.example.org={other[0]}:{other[1]}",
         ]
     )
     for name in ("a.example.org", "b.shop.example.org", "localhost"):
@@ -323,5 +323,5 @@ def test_a_certificate_that_expires_soon_is_warned_of(
     secure: Callable[..., Secure], pki: Pki
 ) -> None:
     near = pki.server("near", "near.example.org", not_after=soon())
-    broker = secure(sni=[f"near.example.org={near[0]},{near[1]}"])
+    broker = secure(sni=[f"near.example.org={near[0]}:{near[1]}"])
     assert "TLS certificate expires soon" in broker.broker.log_text()

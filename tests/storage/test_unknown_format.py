@@ -280,6 +280,14 @@ def test_a_flag_in_a_run_of_a_delayed_store_changes_nothing(data: Path) -> None:
     assert state_of(data) == before
 
 
+NEEDED_VALUES: dict[str, object] = {
+    **dict.fromkeys(("number", "sorted_runs_number", "first", "position"), 7),
+    "definition": {"ü": 1},
+    "key": ["ü"],
+}
+"""Values of required fields that are no text."""
+
+
 class TestDefinitions:
     def stored(self, data: bytes, version: int = FORMAT_VERSION) -> StoredDefinition:
         return StoredDefinition(data, version, "log-1", 99)
@@ -287,7 +295,7 @@ class TestDefinitions:
     def test_every_kind_is_decoded_as_it_was_encoded(self) -> None:
         for kind, record_type in KINDS.items():
             needed = {
-                name: 7 if name in ("number", "sorted_runs_number", "first", "position") else "ü"
+                name: NEEDED_VALUES.get(name, "ü")
                 for name in record_type.__struct_fields__[: _needed(record_type)]
             }
             record = msgspec.convert({"kind": kind, **needed}, record_type)

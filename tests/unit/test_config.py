@@ -80,11 +80,21 @@ class TestPrecedence:
             "log.level": ("debug", "debug"),
             "log.format": ("json", "json"),
             "storage.memory": ("true", True),
+            "tls.listen": ("127.0.0.1:5671", ("127.0.0.1:5671",)),
+            "tls.sni": ("a=c.pem:k.pem", ("a=c.pem:k.pem",)),
+            "tls.verify": ("verify_peer", "verify_peer"),
+            "tls.fail_if_no_peer_cert": ("true", True),
+            "tls.min_version": ("1.3", "1.3"),
+            "tls.login_from": ("dns", "dns"),
             "storage.sync": ("interval", "interval"),
         }
         text, value = examples.get(key.path, ("4096", "4096" if key.type is str else 4096))
 
-        config = load_config(environment={key.variable: text})
+        needed = {
+            f"LEVERET_TLS_{name}": "needed.pem" for name in ("CERTFILE", "KEYFILE", "CACERTFILE")
+        }
+
+        config = load_config(environment={**needed, key.variable: text})
 
         assert getattr(getattr(config, key.section), key.name) == value
         assert value != key.default
@@ -224,9 +234,9 @@ class TestRefusals:
 
     def test_a_misspelt_variable_is_warned_of(self) -> None:
         nothing = "in the environment sets nothing: no such key"
-        assert warnings({"LEVERET_AMQP_HEARTBEET": "1", "LEVERET_XYZ": "1"}) == [
+        assert warnings({"LEVERET_AMQP_HEARTBEET": "1", "LEVERET_QQQQQQQQ": "1"}) == [
             f"LEVERET_AMQP_HEARTBEET {nothing}; did you mean LEVERET_AMQP_HEARTBEAT?",
-            f"LEVERET_XYZ {nothing}",
+            f"LEVERET_QQQQQQQQ {nothing}",
         ]
 
     def test_a_wrong_flag_names_key_and_flag(self) -> None:

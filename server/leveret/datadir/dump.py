@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from leveret.engine.lifecycle.exchanges import is_predeclared, predeclare
+from leveret.engine.metadata.entities import KIND
 from leveret.engine.metadata.metadata import Metadata
 from leveret.engine.restore import Restored, restore
 from leveret.engine.routing.exchanges.base import Binding, Exchange
@@ -60,7 +61,7 @@ SECRETS: Final = ("password_hash",)
 def plain_definitions(definitions: Definitions) -> Iterator[Plain]:
     """Every entity of the metadata, then every exchange, queue and binding of all virtual hosts."""
     for record in definitions.metadata.records():
-        fields = msgspec.to_builtins(record)
+        fields = {KIND: record.__struct_config__.tag, **msgspec.structs.asdict(record)}
         yield {name: plain(value) for name, value in fields.items() if name not in SECRETS}
     vhosts = definitions.vhosts
     for vhost in vhosts.values():

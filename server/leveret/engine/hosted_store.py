@@ -91,7 +91,6 @@ class HostedStore(Restored):
         self._factory = factory
         self._named: set[str] = set()
         """Virtual hosts that the medium names."""
-        checkpoints = None if work is None else CheckpointWork(work, self._write_checkpoint)
         found = recover(medium, spill_bytes=RESTORED_BYTES_MAX, taken=take is None, log_end=log_end)
         restored = self._restore_definitions(found, metadata)
         if take is not None and not found.complete:
@@ -107,7 +106,7 @@ class HostedStore(Restored):
             failed=failed,
             sync=sync,
             note_log_end=note_log_end,
-            checkpoint_due=None if checkpoints is None else checkpoints.continue_checkpoint,
+            checkpoint_due=self._checkpoint_due(work),
         )
         self.definition_log = DefinitionLog(self.store)
         _restore_messages(self.store, restored, found)
@@ -175,6 +174,12 @@ class HostedStore(Restored):
         self.vhosts[vhost.name] = vhost
         self.definition_log.write(virtual_host_created(vhost))
         vhost.attach_store(self.definition_log)
+
+    def _checkpoint_due(self, work: WorkQueue | None) -> Callable[[], None] | None:
+        """What continues a checkpoint; None to write each in one go."""
+        if work is None:
+            return None
+        return CheckpointWork(work, self._write_checkpoint).continue_checkpoint
 
     def _write_checkpoint(self, is_over: Callable[[], bool]) -> bool:
         return self.store.write_checkpoint(is_over)

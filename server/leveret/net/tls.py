@@ -44,7 +44,7 @@ def identities(config: Tls) -> list[Identity]:
     found = [Identity("", config.certfile, config.keyfile or config.certfile)]
     for entry in config.sni:
         name, _, files = entry.partition("=")
-        certfile, _, keyfile = files.partition(",")
+        certfile, _, keyfile = files.partition(":")
         found.append(
             Identity(name.strip().lower(), certfile.strip(), keyfile.strip() or certfile.strip())
         )

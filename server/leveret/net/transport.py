@@ -82,17 +82,16 @@ class AmqpTransport(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=OUTPUT_HIGH_WATER_BYTES)
-        # A socket that was reset before it was accepted has no peer name; connection_lost follows.
-        host, port, *_ = transport.get_extra_info("peername") or ("unknown", 0)
-        address = str(Address(host, port))
+        remote = _address(transport, "peername")
+        address = str(remote)
         self.connection = Connection(
             self._broker,
             self._request_flush,
             logger.bind(peer=address),
             peer=Peer(
                 address,
-                str(Address(*(transport.get_extra_info("sockname") or ("unknown", 0))[:2])),
-                from_loopback=_is_loopback(host),
+                str(_address(transport, "sockname")),
+                from_loopback=_is_loopback(remote.host),
                 tls=self._tls_peer(transport),
             ),
             now=self._loop.time(),
@@ -375,3 +374,10 @@ class AmqpTransport(asyncio.Protocol):
 
 def _is_loopback(host: str) -> bool:
     return host == "::1" or host.startswith(("127.", "::ffff:127."))
+
+
+def _address(transport: asyncio.BaseTransport, end: str) -> Address:
+    """The address of one end of a socket. One that was reset before it was accepted has none;
+    connection_lost follows."""
+    host, port, *_ = transport.get_extra_info(end) or ("unknown", 0)
+    return Address(host, port)

@@ -75,7 +75,9 @@ class Socket:
         self._high = high
 
     def get_extra_info(self, name: str) -> object:
-        return ("127.0.0.1", 40_000) if name == "peername" else self.ends[0]
+        if name == "socket":
+            return self.ends[0]
+        return None if name == "ssl_object" else ("127.0.0.1", 40_000)
 
     def leave(self) -> None:
         """Close the connection as the peer: the kernel has received its end of file."""
