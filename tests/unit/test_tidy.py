@@ -23,7 +23,6 @@ LONGER_FILES = {
     "tests/protocol/test_declaring.py": "declaring, binding, deleting",
     "tests/storage/faulty.py": "a medium that fails",
     "tests/storage/golden/make.py": "the golden data directories",
-    "tests/storage/independent_reader.py": "a reader without the broker's code",
 }
 """Files of more than the usual number of lines, each with the one subject that it has."""
 
