@@ -101,7 +101,7 @@ async def _serve(config: Config, salvage: bool, sockets_max: int) -> None:
     except OSError as error:
         if storage is not None:
             storage.close()
-        raise StartError(f"listen: {error.strerror or error}") from None
+        raise StartError(f"{error.strerror or error}") from None
     except TlsError as error:
         if storage is not None:
             storage.close()

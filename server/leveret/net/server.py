@@ -135,7 +135,8 @@ class AmqpServer:
             if is_default and _is_missing_loopback(address.host, error):
                 return []
             await self.stop("")
-            raise OSError(error.errno, f"{text}: {_explain(error)}") from None
+            key = "amqp.listen" if context is None else "tls.listen"
+            raise OSError(error.errno, f"{key}: {text}: {_explain(error)}") from None
         self._servers.append(server)
         found = [Address(*sock.getsockname()[:2]) for sock in server.sockets]
         self._listeners += [("amqp" if context is None else "amqps", each) for each in found]
