@@ -37,8 +37,12 @@ wait behind them."""
 THROTTLED_SEGMENTS: Final = 16
 """Such runs that wait to be written, above which publishers should be throttled."""
 
-SEGMENTS_SYNCED_AT_ONCE: Final = 4
-"""Segments that are synced between two commits."""
+SEGMENTS_SYNCED_AT_ONCE: Final = 1
+"""Segments that are synced between two commits, which wait some 4 ms for each."""
+
+SEGMENTS_SYNCED_AT_STOP: Final = 64
+"""Segments of queues that are synced when the store is closed, some 4 ms each: a stop does not take
+longer because of thousands of queues. A start reads again what the log has of the others."""
 
 TRANSACTION_BATCH_BYTES: Final = 1024 * 1024
 """Bytes of the open batch from which on a transaction waits for its commit: a batch that takes
