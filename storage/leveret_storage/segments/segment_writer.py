@@ -250,7 +250,8 @@ class SegmentWriter:
         if records is None or not self.is_unmarked():
             return
         if not self._to_append:
-            self.sync()
+            if self.synced_bytes < records.taken or self._needed:
+                self.sync()
             self._to_append = records.take_parts()
         self._medium.append(self.name, self._to_append)
         self._to_append = []

@@ -21,9 +21,10 @@ COMPACTION_SHARE: Final = 64
 """The smallest segment that is compacted is this part of a full one: a file costs more than a chunk
 of a backlog, which has this size."""
 
-UNWRITTEN_BYTES_MAX: Final = 4 * 1024 * 1024
+UNWRITTEN_BYTES_MAX: Final = 2 * 1024 * 1024
 """Bytes that wait to be written, above which publishers should be throttled: the confirms of others
-wait behind them, some 8 ms on a disk that writes 500 MB a second."""
+wait behind them, and behind as many that are being written, some 4 ms each on a disk that writes
+500 MB a second."""
 
 RUN_BYTES_AT_ONCE: Final = 1024 * 1024
 """Bytes of runs that are given to the writing executor before one of them is written, or one run:
