@@ -14,7 +14,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 import uvloop
 
@@ -40,9 +40,17 @@ STORAGE_FAILED_REASON: Final = "the broker's storage failed: what was not confir
 
 STORAGE_FAILED: Final = "storage failed"
 
-DESCRIPTORS_RESERVED: Final = 64 + DESCRIPTORS_MAX
-"""File descriptors that are not connections: listeners, the loop's own, logs, and the store's
-files."""
+DESCRIPTORS_OF_PROCESS: Final = 64
+"""File descriptors that are neither connections nor files of the store: listeners, the loop's own,
+and logs."""
+
+DESCRIPTORS_RESERVED: Final = DESCRIPTORS_OF_PROCESS + DESCRIPTORS_MAX
+"""File descriptors that are not connections in any case."""
+
+STORE_DESCRIPTORS_MAX: Final = 8192
+"""Files that the store has open at most, if connections leave so many descriptors: one for each of
+the queues that are written to in turn. With fewer, each such write has to sync the file of another
+queue before it closes it. The kernel takes about a kilobyte for each."""
 
 GC_THRESHOLDS: Final = (5_000, 5, 8_000)
 """A collection takes 0.15 us an object, in which nobody is served: a millisecond for the youngest
@@ -54,6 +62,15 @@ logger = get_logger()
 
 class StartError(Exception):
     """The broker cannot start; the text is one line for the operator."""
+
+
+class DescriptorShares(NamedTuple):
+    """What the file descriptors of the process are for."""
+
+    sockets: int
+    """Sockets of clients that may be open."""
+    store: int
+    """Files that the store may have open."""
 
 
 class StorageFailed(Exception):
@@ -72,12 +89,12 @@ def serve(config: Config, *, salvage: bool = False, warnings: Sequence[str] = ()
     for warning in warnings:
         logger.warning(warning)
     retain_freed_memory()
-    sockets_max = raise_descriptor_limit(config.amqp.max_connections)
+    shares = raise_descriptor_limit(config.amqp.max_connections)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(config, salvage, sockets_max))
+        runner.run(_serve(config, salvage, shares))
 
 
-async def _serve(config: Config, salvage: bool, sockets_max: int) -> None:
+async def _serve(config: Config, salvage: bool, shares: DescriptorShares) -> None:
     asyncio.get_running_loop().set_exception_handler(_log_fault)
     stop = _stop_at_signals()
     broker = Broker(config)
@@ -88,9 +105,9 @@ async def _serve(config: Config, salvage: bool, sockets_max: int) -> None:
         storage = None
         warn_of_unused_data(config)
     else:
-        storage = _open_storage(config, broker, stop, salvage)
+        storage = _open_storage(config, broker, stop, salvage, shares.store)
     server = AmqpServer(
-        broker, config, None if storage is None else storage.free_bytes, sockets_max
+        broker, config, None if storage is None else storage.free_bytes, shares.sockets
     )
     gc.collect()
     gc.freeze()
@@ -144,14 +161,14 @@ def _end_process() -> NoReturn:
 
 
 def _open_storage(
-    config: Config, broker: Broker, stop: asyncio.Future[str], salvage: bool
+    config: Config, broker: Broker, stop: asyncio.Future[str], salvage: bool, files_max: int
 ) -> Storage:
     def failed() -> None:
         if not stop.done():
             stop.set_result(STORAGE_FAILED)
 
     try:
-        return Storage(config, broker, failed, salvage=salvage)
+        return Storage(config, broker, failed, files_max, salvage=salvage)
     except StorageRefused as error:
         raise StartError(str(error)) from None
 
@@ -195,18 +212,18 @@ def _log_fault(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> Non
     )
 
 
-def raise_descriptor_limit(connections: int) -> int:
-    """Raise the limit of open files to one for each socket that may be open at a time, as far as
-    the hard limit allows.
+def raise_descriptor_limit(connections: int) -> DescriptorShares:
+    """Raise the limit of open files to one for each socket that may be open at a time, and for the
+    files of the store, as far as the hard limit allows.
 
-    :returns: how many sockets of clients may be open, so that the store always has its descriptors.
+    :returns: how many of each may be open, so that the store always has its descriptors.
     """
     sockets = connections + UNOPENED_CONNECTIONS_MAX
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     infinite = resource.RLIM_INFINITY
     if soft == infinite:
-        return sockets
-    wanted = sockets + DESCRIPTORS_RESERVED
+        return DescriptorShares(sockets, STORE_DESCRIPTORS_MAX)
+    wanted = sockets + DESCRIPTORS_OF_PROCESS + STORE_DESCRIPTORS_MAX
     limit = max(soft, wanted if hard == infinite else min(wanted, hard))
     if limit > soft:
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
@@ -216,4 +233,11 @@ def raise_descriptor_limit(connections: int) -> int:
             limit=limit,
             needed=connections + DESCRIPTORS_RESERVED,
         )
-    return min(sockets, max(limit - DESCRIPTORS_RESERVED, limit // 4))
+    return share_descriptors(sockets, limit)
+
+
+def share_descriptors(sockets: int, limit: int) -> DescriptorShares:
+    """Share out `limit` descriptors, of which `sockets` at most are for clients."""
+    sockets = min(sockets, max(limit - DESCRIPTORS_RESERVED, limit // 4))
+    rest = limit - DESCRIPTORS_OF_PROCESS - sockets
+    return DescriptorShares(sockets, min(max(rest, DESCRIPTORS_MAX), STORE_DESCRIPTORS_MAX))

@@ -84,6 +84,7 @@ COMPILED: Final = (
     "leveret.engine.values.text",
     "leveret.engine.queues.backlog",
     "leveret.engine.queues.backpressure",
+    "leveret.engine.queues.packed_run",
     "leveret.engine.queues.fifo_backlog",
     "leveret.engine.queues.chunks",
     "leveret.engine.queues.dead_letter",

@@ -4,13 +4,15 @@ from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
 
+import pytest
+
 from leveret_storage.errors import MediumFull, StorageError
 from leveret_storage.format.entries import StoredMessage
 from leveret_storage.media.executor import ThreadExecutor
 from leveret_storage.recovery.recover import recover
 from leveret_storage.recovery.recovered_queue import LoggedMessages
 from leveret_storage.segments.queue_journal import Run
-from leveret_storage.store.limits import CHANGED_QUEUES_MAX
+from leveret_storage.store.limits import CHANGED_QUEUES_MAX, SEGMENTS_SYNCED_AT_STOP
 from tests.storage.faulty import Fault, FaultyMedium
 from tests.storage.store_model import read_out
 from tests.storage.store_owner import Owner, after_power_loss, stored
@@ -357,6 +359,33 @@ def test_what_is_open_is_written_when_the_store_closes_though_a_batch_is_under_w
     owner.publish(queue, 0, 3)
     owner.store.close()
     assert after_power_loss(medium).queues[1].count == 3
+
+
+def test_a_stop_does_not_sync_the_files_of_all_queues(monkeypatch: pytest.MonkeyPatch) -> None:
+    medium = FaultyMedium(1)
+    owner = Owner(medium)
+    queues = [owner.store.add_queue(True) for _ in range(4 * SEGMENTS_SYNCED_AT_STOP)]
+    for queue in queues:
+        owner.publish(queue, 0, 3)
+        owner.store.write_run(queue, 0, stored(3))
+    owner.commit()
+    assert len(owner.queue_blobs()) == len(queues)
+    synced: list[str] = []
+    sync = medium.sync
+
+    def counted(name: str) -> None:
+        synced.append(name)
+        sync(name)
+
+    monkeypatch.setattr(medium, "sync", counted)
+
+    owner.store.close()
+
+    files = [name for name in synced if name in owner.queue_blobs()]
+    assert len(files) == SEGMENTS_SYNCED_AT_STOP
+    found = after_power_loss(medium)
+    # The log has what is not synced.
+    assert [found.queues[queue.number].count for queue in queues] == [3] * len(queues)
 
 
 class TestThreadExecutor:

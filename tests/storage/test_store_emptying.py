@@ -1,8 +1,13 @@
 """How long the commit log gets, and that nothing is lost when segments of it are deleted."""
 
+from librt.strings import BytesWriter
+
+from leveret_storage.format import entries
 from leveret_storage.format.entries import StoredMessage
+from leveret_storage.recovery.log_scan import EVERYTHING, STEP_BYTES, scan_batch
 from leveret_storage.recovery.recover import recover
 from leveret_storage.recovery.recovered_queue import LoggedMessages
+from leveret_storage.segments.position_ranges import RangeSet
 from leveret_storage.segments.queue_journal import QUEUE_SEGMENT_BYTES, QueueJournal, read_messages
 from leveret_storage.segments.segment_writer import log_number
 from leveret_storage.store.commit_log import CHECKS_AT_ONCE
@@ -182,6 +187,74 @@ def test_the_files_of_many_queues_are_synced_a_few_at_a_time() -> None:
     assert medium.synced_segments >= len(queues)
     found = after_power_loss(medium).queues
     assert all(found[queue.number].contents for queue in queues)
+
+
+class ReadCountingMedium(FaultyMedium):
+    """Counts the bytes that are read of log segments."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.read_bytes = 0
+
+    def read(self, name: str, offset: int, size: int) -> bytes:
+        found = super().read(name, offset, size)
+        if log_number(name) is not None:
+            self.read_bytes += len(found)
+        return found
+
+
+def test_a_long_log_segment_is_read_in_steps() -> None:
+    """Who reads has the interpreter lock, which the event loop waits for."""
+    medium = ReadCountingMedium(1)
+    owner = Owner(medium, log_segment_bytes=10 * STEP_BYTES, log_segments_max=1)
+    old, busy = owner.store.add_queue(True), owner.store.add_queue(True)
+    owner.publish(old, 0, 1)
+    owner.commit()
+    (oldest,) = owner.log_blobs()
+    steps = 0
+    for position in range(20):
+        owner.publish(busy, position, 1, b"x" * STEP_BYTES)
+        owner.store.commit(force=True)
+        before = medium.read_bytes
+        while owner.step():
+            assert medium.read_bytes - before <= 3 * STEP_BYTES
+            steps += medium.read_bytes > before
+            before = medium.read_bytes
+        busy.settle(position)
+    owner.commit()
+    assert steps >= 9
+    assert oldest not in owner.log_blobs()
+    assert after_power_loss(medium).queues[old.number].contents
+
+
+def test_only_the_messages_to_be_copied_are_decoded() -> None:
+    """Most of a log segment is settled, or of queues that do not need it."""
+    out = BytesWriter()
+    for number in (5, 6):
+        entries.write_message(out, [number], [0], StoredMessage(b"r", b"h", b"x", True))
+    entries.write_message(out, [5, 6], [1, 1], StoredMessage(b"r", b"h", b"x", True))
+    spans: dict[int, tuple[int, int]] = {}
+    found = scan_batch(out.getvalue(), {6: RangeSet()}, spans, EVERYTHING)
+    assert [entry.queues for entry in found] == [[(6, 0)], [(6, 1)]]
+    assert spans == {5: (0, 2), 6: (0, 2)}
+
+
+def test_batches_do_not_wait_for_the_deletion_of_a_log_segment() -> None:
+    """It takes milliseconds, in which no commit is written."""
+    owner = Owner(FaultyMedium(1), log_segment_bytes=1000)
+    queue = owner.store.add_queue(True)
+    deleted = 0
+    blobs = owner.log_blobs()
+    for position in range(6):
+        owner.publish(queue, position, 1, b"x" * 1000)
+        queue.settle(position)
+        owner.store.commit(force=True)
+        while owner.step():
+            before, blobs = set(blobs), owner.log_blobs()
+            if before.difference(blobs):
+                deleted += 1
+                assert owner.reading.results
+    assert deleted
 
 
 def test_what_makes_room_in_memory_waits_while_many_files_are_begun() -> None:

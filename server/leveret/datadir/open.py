@@ -41,11 +41,18 @@ class Storage:
     """The store of a broker on its medium, and the threads that wait for the disk."""
 
     def __init__(
-        self, config: Config, broker: Broker, failed: Callable[[], None], *, salvage: bool = False
+        self,
+        config: Config,
+        broker: Broker,
+        failed: Callable[[], None],
+        files_max: int,
+        *,
+        salvage: bool = False,
     ) -> None:
         """Open the directory, and restore what it has into the broker.
 
         :param failed: called once if the storage fails later.
+        :param files_max: files that may be open at a time.
         :param salvage: set damaged bytes aside, and start without them.
         :raises StorageRefused: if the directory is in use or cannot be read, or its data is another
             broker's, damaged, or written by a newer version.
@@ -62,7 +69,9 @@ class Storage:
         medium: Medium | None = None
         try:
             self.directory = directory_of(location)
-            medium = open_medium(location, reserve_bytes=config.storage.disk_reserve)
+            medium = open_medium(
+                location, reserve_bytes=config.storage.disk_reserve, files_max=files_max
+            )
             node_name = config.server.node_name
             if salvage:
                 check_known(medium)

@@ -60,9 +60,9 @@ from leveret_storage.medium import (
 )
 
 DESCRIPTORS_MAX: Final = 256
-"""Files open at one time: of the 1,024 that a process often may open, three quarters remain for
-connections. Far fewer are appended to at one time, and opening one again costs some
-microseconds."""
+"""Files open at one time, unless the owner allows more: of the 1,024 that a process often may open,
+three quarters remain for connections. Opening one again costs some microseconds, and a sync if it
+was appended to."""
 
 _DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 

@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from leveret_storage.errors import UnknownMedium
-from leveret_storage.media.filesystem import FilesystemMedium
+from leveret_storage.media.filesystem import DESCRIPTORS_MAX, FilesystemMedium
 from leveret_storage.medium import Medium
 
 FILE_SCHEME: Final = "file"
@@ -18,15 +18,25 @@ FILE_SCHEME: Final = "file"
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?=/)(.*)|(file):(.*)", re.DOTALL)
 
 
-def open_medium(location: str, *, read_only: bool = False, reserve_bytes: int = 0) -> Medium:
+def open_medium(
+    location: str,
+    *,
+    read_only: bool = False,
+    reserve_bytes: int = 0,
+    files_max: int = DESCRIPTORS_MAX,
+) -> Medium:
     """Open the medium at a location; a directory that is missing is made, unless `read_only`.
 
     :param reserve_bytes: bytes of disk that its owner sets aside, for a full disk.
+    :param files_max: files of a directory that are open at a time.
     :raises UnknownMedium: if it is a URL that names no medium.
     :raises StorageError: if it cannot be opened, as FilesystemMedium says.
     """
     return FilesystemMedium(
-        directory_of(location), read_only=read_only, reserve_bytes=reserve_bytes
+        directory_of(location),
+        read_only=read_only,
+        reserve_bytes=reserve_bytes,
+        descriptors_max=files_max,
     )
 
 

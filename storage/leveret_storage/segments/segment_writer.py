@@ -247,14 +247,20 @@ class SegmentWriter:
         """Make durable all that was appended, and put a mark at the end: no record may ever follow,
         and without a mark behind it later damage would look like a torn end."""
         records = self._records
-        if records is None or records.taken == self._marked_size or self._deleted:
+        if records is None or not self.is_unmarked():
             return
         if not self._to_append:
-            self.sync()
+            if self.synced_bytes < records.taken or self._needed:
+                self.sync()
             self._to_append = records.take_parts()
         self._medium.append(self.name, self._to_append)
         self._to_append = []
         self._marked_size = records.taken
+
+    def is_unmarked(self) -> bool:
+        """Whether `sync_and_mark` has anything to do."""
+        records = self._records
+        return records is not None and records.taken != self._marked_size and not self._deleted
 
     def delete(self) -> None:
         """Delete the blob, to which nothing may be appended any more."""

@@ -5,6 +5,7 @@ the rest of what it says is in the checkpoint (`checkpoint_writer.py`).
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from mypy_extensions import i64
@@ -49,6 +50,7 @@ class CommitLog:
         limits = context.limits
         self._medium = context.medium
         self._writing = context.writing
+        self._reading = context.reading
         self._segment_bytes: i64 = limits.log_segment_bytes
         self._segments_max: i64 = limits.log_segments_max
         self._batch = context.batch
@@ -301,23 +303,28 @@ class CommitLog:
         return not in_either(first, end, queue.settled, queue.flushed)
 
     def _delete(self, segment: LogSegment) -> None:
-        """Make the queue segments durable that have the messages, then delete a log segment."""
+        """Make the queue segments durable that have the messages, then delete a log segment.
+
+        The reading executor deletes it: that takes 10 ms, which batches would wait for.
+        """
         # The settlements of its messages are in later segments, and have to be durable first.
         self.sync_written()
         current = self.segments[-1].writer
         writers = [each.writer for each in segment.replacements]
         name = segment.writer.name
 
-        def delete() -> None:
-            current.await_appends()
-            self._medium.delete(name)
+        def appended(result: Any) -> None:
+            if result is None:
+                self._reading.submit(partial(self._medium.delete, name), self._deleted)
+            else:
+                self._deleted(result)
 
         self._deleting = True
         SegmentSyncs(
             self._writing,
             self._failure,
             writers,
-            lambda: self._writing.submit(delete, self._deleted),
+            lambda: self._writing.submit(current.await_appends, appended),
         ).go_on()
 
     def _deleted(self, result: Any) -> None:

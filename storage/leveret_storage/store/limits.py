@@ -21,9 +21,10 @@ COMPACTION_SHARE: Final = 64
 """The smallest segment that is compacted is this part of a full one: a file costs more than a chunk
 of a backlog, which has this size."""
 
-UNWRITTEN_BYTES_MAX: Final = 4 * 1024 * 1024
+UNWRITTEN_BYTES_MAX: Final = 2 * 1024 * 1024
 """Bytes that wait to be written, above which publishers should be throttled: the confirms of others
-wait behind them, some 8 ms on a disk that writes 500 MB a second."""
+wait behind them, and behind as many that are being written, some 4 ms each on a disk that writes
+500 MB a second."""
 
 RUN_BYTES_AT_ONCE: Final = 1024 * 1024
 """Bytes of runs that are given to the writing executor before one of them is written, or one run:
@@ -37,8 +38,12 @@ wait behind them."""
 THROTTLED_SEGMENTS: Final = 16
 """Such runs that wait to be written, above which publishers should be throttled."""
 
-SEGMENTS_SYNCED_AT_ONCE: Final = 4
-"""Segments that are synced between two commits."""
+SEGMENTS_SYNCED_AT_ONCE: Final = 1
+"""Segments that are synced between two commits, which wait some 4 ms for each."""
+
+SEGMENTS_SYNCED_AT_STOP: Final = 64
+"""Segments of queues that are synced when the store is closed, some 4 ms each: a stop does not take
+longer because of thousands of queues. A start reads again what the log has of the others."""
 
 TRANSACTION_BATCH_BYTES: Final = 1024 * 1024
 """Bytes of the open batch from which on a transaction waits for its commit: a batch that takes

@@ -14,7 +14,7 @@ from typing import Any, Final
 from mypy_extensions import i64
 
 from leveret_storage.errors import StorageError
-from leveret_storage.recovery.log_scan import LoggedRun, read_logged_runs
+from leveret_storage.recovery.log_scan import LoggedRun, LoggedRuns
 from leveret_storage.segments.log_segment import LogSegment
 from leveret_storage.segments.needed_messages import NeededMessages
 from leveret_storage.segments.position_ranges import RangeSet
@@ -94,21 +94,27 @@ class LogEmptier:
         if self._unexamined or self._search is not None:
             self._reading.submit(_do_nothing, lambda _result: self._go_on(self._examine, oldest))
             return
-        not_needed, least = self._not_needed, int(self._shared_body_bytes)
+        logged = LoggedRuns(
+            self._medium, oldest.writer.name, self._not_needed, int(self._shared_body_bytes)
+        )
+        self._read_on(oldest, logged)
 
-        def read() -> list[LoggedRun]:
-            return read_logged_runs(self._medium, oldest.writer.name, not_needed, least)
+    def _read_on(self, oldest: LogSegment, logged: LoggedRuns) -> None:
+        """Read on in the segment, a part at a time: reading holds up the event loop, which wants
+        the interpreter lock, and what else the reading executor has to do."""
 
         def got(result: Any) -> None:
             if isinstance(result, StorageError):
                 self._failure.fail(result)
-                return
-            self._read = result
-            self._read.reverse()
-            self._copies = {}
-            self._copy(oldest)
+            elif not result:
+                self._read_on(oldest, logged)
+            else:
+                self._read = logged.runs
+                self._read.reverse()
+                self._copies = {}
+                self._copy(oldest)
 
-        self._reading.submit(read, got)
+        self._reading.submit(logged.read, got)
 
     def _go_on(self, step: Callable[[LogSegment], None], oldest: LogSegment) -> None:
         """Do the next step, unless the store has failed meanwhile."""

@@ -11,7 +11,17 @@ from leveret_storage.errors import StorageError
 from leveret_storage.media.executor import Executor
 from leveret_storage.segments.segment_writer import SegmentWriter
 from leveret_storage.store.failure import StoreFailure
-from leveret_storage.store.limits import SEGMENTS_SYNCED_AT_ONCE
+from leveret_storage.store.limits import SEGMENTS_SYNCED_AT_ONCE, SEGMENTS_SYNCED_AT_STOP
+
+
+def sync_at_stop(log: list[SegmentWriter], others: list[SegmentWriter]) -> None:
+    """Sync and mark the current segment of the log, and some of the others: of what is not durable
+    there the log has all, as after a crash."""
+    for writer in log:
+        writer.sync_and_mark()
+    unmarked = [writer for writer in others if writer.is_unmarked()]
+    for writer in unmarked[:SEGMENTS_SYNCED_AT_STOP]:
+        writer.sync_and_mark()
 
 
 class SegmentSyncs:

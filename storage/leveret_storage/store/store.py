@@ -42,6 +42,7 @@ from leveret_storage.store.limits import (
 )
 from leveret_storage.store.log_emptier import LogEmptier
 from leveret_storage.store.queue_runs import QueueRuns
+from leveret_storage.store.segment_syncs import sync_at_stop
 from leveret_storage.store.shared_bodies import SharedBodies
 from leveret_storage.store.transaction import StoreTransaction
 
@@ -481,16 +482,11 @@ class Store:
         self._commit()
         self.sync_written()
         self._closed = True
+        log = [segment.writer for segment in self._log.segments[-1:]]
         durable = [queue for queue in self.queues.values() if queue.durable]
         writers = self._bodies.writers()
         writers += [segment.writer for queue in durable for segment in queue.segments]
-        writers += [segment.writer for segment in self._log.segments[-1:]]
-
-        def sync() -> None:
-            for writer in writers:
-                writer.sync_and_mark()
-
-        self._writing.submit(sync, self._failure.check)
+        self._writing.submit(partial(sync_at_stop, log, writers), self._failure.check)
         if self._log.segments:
             self._writing.submit(self._log_end_noter(), self._failure.check)
         self._writing.close()

@@ -24,6 +24,7 @@ from leveret.engine.queues.message_memory import (
     MessageMemory,
     message_cost,
 )
+from leveret.engine.queues.packed_run import PackedRun
 from leveret.engine.queues.purge import DroppedMessages
 from leveret.engine.queues.released import ReleasedRuns, body_size
 from leveret.engine.queues.requeued import RequeuedMessages
@@ -98,6 +99,11 @@ class FifoBacklog(Backlog):
         """Where the messages of the head are on disk; None if they are not."""
         self._head_cost: i64 = 0
         """Bytes of memory that the head took when it was whole."""
+        self._packed: PackedRun | None = None
+        """Where messages are that take the place of the head; None if they are not packed."""
+        self._packed_at: i64 = 0
+        self._packed_end: i64 = 0
+        """A half-open range of places in the packed run."""
         self._chunks = NO_CHUNKS
         self._tail: list[Message] = []
         self._tail_octets: i64 = 0
@@ -151,6 +157,9 @@ class FifoBacklog(Backlog):
             return self._requeued.next_message(self.store) is not None
         if self._head:
             return True
+        if self._packed is not None:
+            self._packed.request()
+            return len(self._head) != 0
         if not self._chunks.is_empty():
             if self._chunks.is_next_loaded():
                 return True
@@ -207,6 +216,11 @@ class FifoBacklog(Backlog):
             message = self._requeued.next_message(self.store)
             return 0 if message is None else self._expiry_of(message)
         if not self._head:
+            if self._packed is not None:
+                # Those that are packed expire only if the queue has a TTL since.
+                if self._ttl != NONE:
+                    self._packed.request()
+                return self._expiry_of(self._head[-1]) if self._head else 0
             if not self._chunks.is_empty() and not self._chunks.is_next_loaded():
                 return self._expiry_on_disk(now)
             if self.count == 0:
@@ -254,6 +268,7 @@ class FifoBacklog(Backlog):
         self._requeued = None
         self._head = NO_MESSAGES
         self._head_run = None
+        self._packed = None
         self._chunks = NO_CHUNKS
         self._tail = []
         self._tail_octets = 0
@@ -282,6 +297,8 @@ class FifoBacklog(Backlog):
         if self._requeued is not None:
             self._requeued.load_blocking(self.store)
             return
+        if self._packed is not None:
+            self._packed.load_blocking()
         if self._head or self._chunks.is_empty():
             return
         if not self._chunks.is_next_loaded():
@@ -334,6 +351,51 @@ class FifoBacklog(Backlog):
         if self._released is None:
             self._released = ReleasedRuns()
         return self._released.release(store, self.journal, popped)
+
+    def packable_cost(self) -> i64:
+        """Bytes of memory of the messages, if they are so few that they are not released otherwise,
+        and can be packed; else 0."""
+        if (
+            self.count == 0
+            or self.count > RELEASED_COST_MIN // MESSAGE_OVERHEAD_BYTES
+            or self.count != len(self._head) + len(self._tail)
+            or self._ttl != NONE
+            or self._head_run is not None
+        ):
+            return 0
+        cost = message_cost(self._tail_octets, len(self._tail)) + cost_of(self._head)
+        return cost if cost < RELEASED_COST_MIN else 0
+
+    def pack(self, packed: list[Message]) -> bool:
+        """Add all messages to `packed`, if none of them expires and no position between them is
+        missing; whether they were added."""
+        if self._head and self._head_position + self.count != self.next_position:
+            return False
+        messages = self._head[::-1] + self._tail
+        for message in messages:
+            if message.expires_at != 0:
+                return False
+        packed += messages
+        return True
+
+    def set_packed(self, packed: PackedRun, at: i64) -> None:
+        """All messages were written to a packed run, at places from `at` on."""
+        self._head_position = self._first_position()
+        self._packed = packed
+        self._packed_at = at
+        self._packed_end = at + self.count
+        self._head = NO_MESSAGES
+        self._tail = []
+        self._tail_octets = 0
+        self.recount()
+
+    def unpack(self, packed: PackedRun) -> None:
+        """Have those messages in memory that are in this run."""
+        messages = packed.messages
+        if self._packed is packed and messages is not None:
+            self._packed = None
+            self._head = messages[self._packed_at : self._packed_end][::-1]
+            self._head_cost = cost_of(self._head)
 
     def _pop_requeued(self, requeued: RequeuedMessages) -> Message:
         """Pop the first requeued message.
@@ -400,7 +462,7 @@ class FifoBacklog(Backlog):
 
     def _first_position(self) -> i64:
         """The position of the oldest message that was never popped; else `next_position`."""
-        if self._head:
+        if self._head or self._packed is not None:
             return self._head_position
         if not self._chunks.is_empty():
             return self._chunks.first_position()
@@ -432,8 +494,10 @@ class FifoBacklog(Backlog):
     def _refill_head(self) -> None:
         """Make the next chunk, or the tail, the head.
 
-        :raises IndexError: if the next chunk is not in memory.
+        :raises IndexError: if the next chunk is not in memory, or the head is packed.
         """
+        if self._packed is not None:
+            raise IndexError("the next message is packed")
         if self._chunks.is_empty():
             self._tail.reverse()
             self._head, self._tail = self._tail, []

@@ -6,6 +6,9 @@ priority exists from its first message on.
 
 In a durable queue every priority has a journal of its own in the store, because each settles its
 positions in an order of its own. The journal's number is that of the queue plus the priority.
+
+When memory is needed, each priority with many messages has them on disk like a queue. Those with
+few are packed together (`packed_run.py`).
 """
 
 from collections.abc import Callable
@@ -15,12 +18,20 @@ from mypy_extensions import i64
 
 from leveret.engine.queues.backlog import Backlog
 from leveret.engine.queues.fifo_backlog import FifoBacklog
-from leveret.engine.queues.message_memory import MessageMemory
+from leveret.engine.queues.message_memory import (
+    DISK_BUSY,
+    MORE_TO_RELEASE,
+    RELEASED,
+    MessageMemory,
+    message_cost,
+)
+from leveret.engine.queues.packed_run import PACKED_COST_MAX, PACKED_COST_MIN, PackedRun
 from leveret.engine.queues.purge import DroppedMessages
 from leveret.engine.queues.released import body_size
 from leveret.engine.values import properties
 from leveret.engine.values.message import Message
 from leveret.engine.values.settings import NONE
+from leveret.engine.values.work import WorkQueue
 from leveret_storage.recovery.recovered_queue import RecoveredQueue
 from leveret_storage.segments.queue_journal import QueueJournal
 from leveret_storage.store.store import Store
@@ -47,7 +58,13 @@ class PriorityBacklog(Backlog):
         """`loaded` is called when messages have been read from disk."""
         super().__init__(0)
         self._loaded = loaded
-        self._memory = memory
+        self._memory = memory or MessageMemory(WorkQueue())
+        self._uncharged: i64 = 0
+        """Bytes of memory of messages that were added since `recount`."""
+        self._packed: QueueJournal | None = None
+        """The journal of packed runs; None while there is none."""
+        self._packed_end: i64 = 0
+        """The next position in it."""
         self._max_priority = max_priority
         self._by_priority: list[FifoBacklog | None] = [None] * (int(max_priority) + 1)
         """The backlogs by priority; None before its first message."""
@@ -140,6 +157,7 @@ class PriorityBacklog(Backlog):
         return None if level is None else level.journal
 
     def purge(self) -> list[DroppedMessages]:
+        self._delete_packed()
         dropped: list[DroppedMessages] = []
         for level in self._levels:
             dropped += level.purge()
@@ -147,6 +165,7 @@ class PriorityBacklog(Backlog):
         return dropped
 
     def delete(self) -> list[DroppedMessages]:
+        self._delete_packed()
         dropped: list[DroppedMessages] = []
         for level in self._levels:
             dropped += level.delete()
@@ -184,6 +203,70 @@ class PriorityBacklog(Backlog):
             retained += level.release_popped(popped[at:end])
             at = end
         return retained
+
+    # --- memory -------------------------------------------------------------------------------
+
+    def activity(self) -> i64:
+        return 2 * self.popped_position + self.count
+
+    def recount(self) -> None:
+        self._uncharged = 0
+        cost: i64 = 0
+        for level in self._levels:
+            cost += level.packable_cost()
+        self._memory.charge(self, cost if cost >= PACKED_COST_MIN else 0)
+
+    def release(self, idle: bool) -> int:
+        store = self.store
+        self.recount()
+        if store is None or self.charged == 0:
+            return RELEASED
+        if not store.may_release():
+            return DISK_BUSY
+        messages: list[Message] = []
+        packed: list[FifoBacklog] = []
+        cost: i64 = 0
+        for level in reversed(self._levels):
+            level_cost = level.packable_cost()
+            if level_cost != 0 and (idle or level is not self._top) and level.pack(messages):
+                packed.append(level)
+                cost += level_cost
+                if cost >= PACKED_COST_MAX:
+                    break
+        if cost < PACKED_COST_MIN:
+            return RELEASED
+        self._write_packed(store, messages, packed)
+        self.recount()
+        return MORE_TO_RELEASE if self.charged != 0 else RELEASED
+
+    def _write_packed(
+        self, store: Store, messages: list[Message], levels: list[FifoBacklog]
+    ) -> None:
+        """Write the messages of these priorities as one run."""
+        journal = self._packed
+        if journal is None:
+            journal = store.add_queue(False)
+            self._packed = journal
+        run = store.write_run(journal, int(self._packed_end), messages)
+        self._packed_end += len(messages)
+        packed = PackedRun(store, run, self._unpack, self._level_loaded)
+        at: i64 = 0
+        for level in levels:
+            level.set_packed(packed, at)
+            at += level.count
+
+    def _unpack(self, packed: PackedRun) -> None:
+        for level in self._levels:
+            level.unpack(packed)
+        if self._packed is not None:
+            self._packed.settle_range(packed.run.first, packed.run.end)
+        self.recount()
+
+    def _delete_packed(self) -> None:
+        """Delete the journal of packed runs, all of whose messages are dropped."""
+        if self._packed is not None and self.store is not None:
+            self.store.delete_queue(self._packed)
+        self._packed = None
 
     def _level_of(self, message: Message) -> FifoBacklog:
         """The backlog for a message that was just published."""
@@ -224,6 +307,9 @@ class PriorityBacklog(Backlog):
     def _count_added(self, level: FifoBacklog, size: i64) -> None:
         self.count += 1
         self.bytes += size
+        self._uncharged += message_cost(size, 1)
+        if self._uncharged >= PACKED_COST_MIN:
+            self.recount()
         top = self._top
         if top is None or level.next_position < top.next_position:
             self._top = level
@@ -246,6 +332,7 @@ class PriorityBacklog(Backlog):
         self.bytes = 0
         self._top = None
         self._earliest_expiry = 0
+        self.recount()
 
     def _find_top(self) -> None:
         self._top = None
