@@ -7,6 +7,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from leveret.logging import get_logger
 from leveret.management.api import (
     bindings,
     connections,
@@ -22,6 +23,8 @@ from leveret.management.api import (
 )
 from leveret.management.http import ERRORS
 from leveret.management.service import Management
+
+logger = get_logger()
 
 ROUTES: Final = (
     *overview.ROUTES,
@@ -57,6 +60,19 @@ class _RawPath:
         await self._app(scope, receive, send)
 
 
+class _LoggedFaults:
+    """Logs a fault of the broker once, in the broker's way: it is answered already."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        except Exception:
+            logger.exception("internal error: a request failed; please report this")
+
+
 def application(management: Management, identify: Callable[[Request], Identity]) -> ASGIApp:
     """The application.
 
@@ -65,4 +81,4 @@ def application(management: Management, identify: Callable[[Request], Identity])
     app = Starlette(routes=list(ROUTES), exception_handlers=dict(ERRORS))
     app.state.management = management
     app.state.identify = identify
-    return _RawPath(app)
+    return _RawPath(_LoggedFaults(app))

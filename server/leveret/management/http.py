@@ -115,11 +115,16 @@ async def _http_exception(request: Request, error: Exception) -> Response:
     return failed(error.status_code, error.detail.lower().replace(" ", "_"), error.detail)
 
 
+async def _fault(request: Request, error: Exception) -> Response:
+    return failed(500, "internal_server_error", "the broker failed to answer; its log says why")
+
+
 ERRORS: Final[dict[Any, Callable[[Request, Exception], Coroutine[Any, Any, Response]]]] = {
     AmqpError: _amqp_error,
     NotFound: _not_found,
     Refused: _refused,
     BadRequest: _refused,
     HTTPException: _http_exception,
+    Exception: _fault,
 }
 """What answers an exception of an endpoint."""

@@ -43,6 +43,11 @@ class _Awaited(Work):
             self.done.set_result(None)
         return True
 
+    def give_up(self) -> None:
+        self._work.give_up()
+        if not self.done.done():
+            self.done.set_exception(RuntimeError("the broker failed to do what was asked for"))
+
 
 class Management:
     """The broker, as the HTTP API sees it."""
@@ -68,7 +73,10 @@ class Management:
         return self.broker.metadata
 
     async def run(self, work: Work) -> None:
-        """Have the broker do work in slices, and wait for its end."""
+        """Have the broker do work in slices, and wait for its end.
+
+        :raises RuntimeError: after a fault of the broker, which is logged already.
+        """
         awaited = _Awaited(work)
         self.broker.work.add(awaited)
         await awaited.done
