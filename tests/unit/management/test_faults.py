@@ -1,7 +1,6 @@
 """A fault of the broker in a request: it is answered and logged, and nobody waits for ever."""
 
 import asyncio
-from functools import partial
 
 import pytest
 from starlette.requests import Request
@@ -34,7 +33,11 @@ def test_who_waits_for_work_that_raises_is_told() -> None:
     async def wait() -> None:
         broker = Broker(Config())
         loop = asyncio.get_running_loop()
-        broker.work.added = partial(loop.call_soon, run_and_give_up, broker)
+
+        def run_soon() -> None:
+            loop.call_soon(run_and_give_up, broker)
+
+        broker.work.added = run_soon
         await Management(broker, list, list).run(Failing())
 
     with pytest.raises(RuntimeError, match="the broker failed to do what was asked for"):
