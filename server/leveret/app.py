@@ -20,10 +20,12 @@ import uvloop
 
 from leveret.config import Config
 from leveret.datadir.open import Storage, StorageRefused, warn_of_unused_data
+from leveret.engine.administration.operator import Refused
 from leveret.engine.broker import Broker
 from leveret.limits import UNOPENED_CONNECTIONS_MAX
 from leveret.logging import configure_logging, get_logger
 from leveret.management.control_socket import ControlSocket
+from leveret.management.import_at_start import import_at_start
 from leveret.management.service import Management
 from leveret.memory import retain_freed_memory
 from leveret.net.server import AmqpServer
@@ -109,6 +111,9 @@ async def _serve(config: Config, salvage: bool, shares: DescriptorShares) -> Non
     server = AmqpServer(
         broker, config, None if storage is None else storage.free_bytes, shares.sockets
     )
+    management = Management(broker, server.connections, server.listeners)
+    if config.definitions.file:
+        await _import_definitions(management, config.definitions.file, storage, stop)
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
@@ -126,7 +131,7 @@ async def _serve(config: Config, salvage: bool, shares: DescriptorShares) -> Non
     control = None
     if storage is not None:
         storage.after_results = server.run_requested
-        control = _open_control_socket(broker, server, storage)
+        control = _open_control_socket(management, storage)
     listeners = " ".join(addresses)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload_certificates)
     where = "memory" if storage is None else storage.directory
@@ -173,13 +178,37 @@ def _open_storage(
         raise StartError(str(error)) from None
 
 
-def _open_control_socket(
-    broker: Broker, server: AmqpServer, storage: Storage
-) -> ControlSocket | None:
+async def _import_definitions(
+    management: Management, path: str, storage: Storage | None, stop: asyncio.Future[str]
+) -> None:
+    """Import the definitions file of the configuration.
+
+    :raises StartError: if it is wrong.
+    :raises StorageFailed: if the storage failed.
+    """
+    loop = asyncio.get_running_loop()
+    importing = loop.create_task(import_at_start(management, path))
+    ends: set[asyncio.Future[Any]] = {importing, stop}
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    try:
+        if importing.done():
+            importing.result()
+            return
+    except Refused as error:
+        if storage is not None:
+            storage.close()
+        raise StartError(f"definitions.file: {error}") from None
+    importing.cancel()
+    if storage is not None:
+        storage.close()
+        if storage.failed:
+            raise StorageFailed
+    _end_process()
+
+
+def _open_control_socket(management: Management, storage: Storage) -> ControlSocket | None:
     """The control socket of a data directory, if it can be made."""
-    control = ControlSocket(
-        Management(broker, server.connections, server.listeners), Path(storage.directory)
-    )
+    control = ControlSocket(management, Path(storage.directory))
     try:
         control.start()
     except OSError as error:

@@ -261,6 +261,19 @@ class Auth(msgspec.Struct, frozen=True):
         )
 
 
+class Definitions(msgspec.Struct, frozen=True):
+    """Users, virtual hosts, policies, queues and the like from a file."""
+
+    file: Annotated[
+        str,
+        KeyDoc(
+            "Definitions file, as RabbitMQ exports it, that is imported at the start. A file that"
+            " has not changed since the last start is skipped; a wrong one ends the start, and"
+            " changes nothing. Empty imports none."
+        ),
+    ] = ""
+
+
 class Server(msgspec.Struct, frozen=True):
     """The name of the broker and its server properties."""
 
@@ -367,6 +380,7 @@ class Config(msgspec.Struct, frozen=True):
     consumer: Consumer = Consumer()
     memory: Memory = Memory()
     auth: Auth = Auth()
+    definitions: Definitions = Definitions()
     server: Server = Server()
     log: Log = Log()
     storage: Storage = Storage()

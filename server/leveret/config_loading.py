@@ -25,6 +25,7 @@ RABBITMQ_VARIABLES: Final = {
     "RABBITMQ_DEFAULT_USER": KEYS["auth.default_user"],
     "RABBITMQ_DEFAULT_PASS": KEYS["auth.default_pass"],
     "RABBITMQ_DEFAULT_VHOST": KEYS["auth.default_vhost"],
+    "RABBITMQ_LOAD_DEFINITIONS": KEYS["definitions.file"],
     "RABBITMQ_NODE_PORT": KEYS["amqp.listen"],
     "RABBITMQ_VM_MEMORY_HIGH_WATERMARK": KEYS["memory.limit"],
 }

@@ -65,6 +65,8 @@ class ControlSocket:
         :raises OSError: if the socket cannot be made.
         """
         sock = bind(self._directory)
+        # The server listens only when the loop comes to it; clients may come at once.
+        sock.listen()
         loop = asyncio.get_running_loop()
         self._serving = loop.create_task(self._server.serve(sockets=[sock]))
 

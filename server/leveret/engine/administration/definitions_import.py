@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -32,28 +32,23 @@ from leveret.engine.administration.definitions_file import (
     TopicPermissionEntry,
     UserEntry,
     VhostEntry,
+    declaration,
+    typed_arguments,
 )
+from leveret.engine.administration.definitions_rehearsal import EXCHANGE, InVhost, Rehearsal
 from leveret.engine.administration.operator import Operator, Refused
 from leveret.engine.broker import Broker
 from leveret.engine.lifecycle.bindings import bind_exchange, bind_queue
 from leveret.engine.lifecycle.exchanges import declare_exchange
-from leveret.engine.lifecycle.policy_keys import type_name
-from leveret.engine.lifecycle.queue_arguments import check_queue_arguments
 from leveret.engine.lifecycle.queues import declare_queue
 from leveret.engine.metadata.entities import OperatorPolicy, Policy, User
-from leveret.engine.routing.exchanges.base import ExchangeDeclaration
-from leveret.engine.routing.exchanges.types import check as check_exchange
-from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.work import Work, run_steps
+from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError
-
-DESTINATION_TYPES: Final = ("queue", "exchange")
 
 UNDEFINED: Final = "undefined"
 """What RabbitMQ writes of a default queue type that is none."""
-
-InVhost = QueueEntry | ExchangeEntry | BindingEntry
 
 E = TypeVar("E")
 
@@ -62,15 +57,24 @@ class DefinitionsImport(Work):
     """Checks a file, and applies it."""
 
     def __init__(
-        self, broker: Broker, operator: Operator, file: DefinitionsFile, vhost: str | None = None
+        self,
+        broker: Broker,
+        operator: Operator,
+        file: DefinitionsFile,
+        vhost: str | None = None,
+        **fields: str,
     ) -> None:
-        """:param vhost: where everything of the file belongs, in which no entry names one."""
+        """
+        :param vhost: where everything of the file belongs, in which no entry names one.
+        :param fields: what the event of the audit log has beside the numbers of entries.
+        """
         self.error: Refused | None = None
         """Why it has ended. Nothing was changed, unless a limit was met."""
         self._broker = broker
         self._operator = operator
         self._file = file
         self._vhost = vhost
+        self._fields = fields
         self._steps = self._run()
 
     def run(self, time_slice: TimeSlice) -> bool:
@@ -82,11 +86,11 @@ class DefinitionsImport(Work):
 
     def _run(self) -> Iterator[None]:
         file = self._file
-        rehearsal = Operator(self._broker.metadata.copy(), "", "", silent=True)
-        yield from self._put_metadata(rehearsal)
-        yield from _each("exchanges", file.exchanges, partial(self._check_exchange, rehearsal))
-        yield from _each("queues", file.queues, partial(self._check_queue, rehearsal))
-        yield from _each("bindings", file.bindings, partial(self._check_binding, rehearsal))
+        rehearsal = Rehearsal(self._broker, self._vhost)
+        yield from self._put_metadata(rehearsal.operator)
+        yield from _each("exchanges", file.exchanges, rehearsal.check_exchange)
+        yield from _each("queues", file.queues, rehearsal.check_queue)
+        yield from _each("bindings", file.bindings, rehearsal.check_binding)
         yield from self._put_metadata(self._operator)
         yield from _each("exchanges", file.exchanges, self._declare_exchange)
         yield from _each("queues", file.queues, self._declare_queue)
@@ -96,7 +100,7 @@ class DefinitionsImport(Work):
             for section, entries in msgspec.structs.asdict(file).items()
             if entries
         }
-        self._operator.log("definitions imported", counts)
+        self._operator.log("definitions imported", {**counts, **self._fields})
 
     # --- metadata -----------------------------------------------------------------------------
 
@@ -131,31 +135,17 @@ class DefinitionsImport(Work):
 
     # --- exchanges, queues and bindings ---------------------------------------------------------
 
-    def _vhost_of(
-        self, operator: Operator, entry: QueueEntry | ExchangeEntry | BindingEntry
-    ) -> str:
-        return virtual_hosts.find_vhost(operator, self._vhost or entry.vhost).name
-
-    def _check_exchange(self, operator: Operator, entry: ExchangeEntry) -> None:
-        check_exchange(_declaration(entry), self._vhost_of(operator, entry))
-
-    def _check_queue(self, operator: Operator, entry: QueueEntry) -> None:
-        vhost = self._vhost_of(operator, entry)
-        what = f"queue '{entry.name}' in vhost '{vhost}'"
-        check_queue_arguments(what, _typed(entry.arguments))
-
-    def _check_binding(self, operator: Operator, entry: BindingEntry) -> None:
-        self._vhost_of(operator, entry)
-        if entry.destination_type not in DESTINATION_TYPES:
-            raise Refused(f"destination_type cannot be '{entry.destination_type}'")
+    def _vhost_of(self, entry: InVhost) -> VirtualHost:
+        name = virtual_hosts.find_vhost(self._operator, self._vhost or entry.vhost).name
+        return self._broker.vhosts[name]
 
     def _declare_exchange(self, entry: ExchangeEntry) -> None:
-        vhost = self._broker.vhosts[self._vhost_of(self._operator, entry)]
+        vhost = self._vhost_of(entry)
         if entry.name not in vhost.exchanges:
-            declare_exchange(vhost, _declaration(entry))
+            declare_exchange(vhost, declaration(entry))
 
     def _declare_queue(self, entry: QueueEntry) -> None:
-        vhost = self._broker.vhosts[self._vhost_of(self._operator, entry)]
+        vhost = self._vhost_of(entry)
         if entry.name not in vhost.queues:
             declare_queue(
                 vhost,
@@ -164,17 +154,17 @@ class DefinitionsImport(Work):
                 auto_delete=entry.auto_delete,
                 owner=None,
                 connection=None,
-                arguments=_typed(entry.arguments),
+                arguments=typed_arguments(entry.arguments),
                 declared_by=self._operator.label,
+                reserved=True,
             )
 
     def _bind(self, entry: BindingEntry) -> None:
-        vhost = self._broker.vhosts[self._vhost_of(self._operator, entry)]
+        vhost = self._vhost_of(entry)
         if not entry.source:
-            # Every queue is bound to the default exchange.
             return
         ends = entry.destination, entry.source
-        if entry.destination_type == "exchange":
+        if entry.destination_type == EXCHANGE:
             bind_exchange(vhost, *ends, entry.routing_key, entry.arguments)
         else:
             owner = (
@@ -224,7 +214,7 @@ def _tags(tags: Tags | None) -> list[str] | None:
 
 def _put_user(operator: Operator, entry: UserEntry) -> None:
     password_hash, algorithm = entry.password_hash or "", entry.hashing_algorithm
-    password = _password(entry)
+    password = password_of(entry)
     if password is not None:
         known = operator.metadata.get(User, entry.name)
         if known is not None and matches(
@@ -244,8 +234,8 @@ def _put_user(operator: Operator, entry: UserEntry) -> None:
     )
 
 
-def _password(entry: UserEntry) -> str | None:
-    """The password of a user, from where the entry says it is.
+def password_of(entry: UserEntry) -> str | None:
+    """The password of a user, from where the entry says it is; None if it has a hash.
 
     :raises Refused: if it is not there.
     """
@@ -289,19 +279,3 @@ def _converted(value: object, schema: type[E]) -> E:
         return msgspec.convert(value or {}, schema)
     except msgspec.ValidationError as error:
         raise Refused(str(error)) from None
-
-
-def _typed(arguments: dict[str, Any]) -> Arguments:
-    """Arguments from JSON, as a client would send them."""
-    return Arguments(arguments, {name: type_name(value) for name, value in arguments.items()})
-
-
-def _declaration(entry: ExchangeEntry) -> ExchangeDeclaration:
-    return ExchangeDeclaration(
-        entry.type,
-        entry.name,
-        durable=entry.durable,
-        auto_delete=entry.auto_delete,
-        internal=entry.internal,
-        arguments=entry.arguments,
-    )

@@ -93,6 +93,8 @@ def _check(definition: Mapping[str, Any], key: str) -> None:
 
 def type_name(value: object) -> str:
     """The AMQP type that a value of JSON has as an argument."""
+    if value is None:
+        return "void"
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, int):

@@ -51,6 +51,7 @@ def declare_queue(
     arguments: Arguments,
     declared_by: str = "",
     rights: Rights = ALL_RIGHTS,
+    reserved: bool = False,
 ) -> Queue:
     """Create a queue, or check that the one of that name is the same.
 
@@ -60,14 +61,15 @@ def declare_queue(
     :param declared_by: the name of this connection for operators.
     :param rights: of its user: to configure the queue, and for a new one with a dead letter
         exchange to read it and to write to that.
+    :param reserved: whether the name may be one that a broker has given.
     :raises AmqpError: ACCESS_REFUSED for a reserved name or without the rights, RESOURCE_LOCKED for
         another's exclusive queue, PRECONDITION_FAILED for wrong arguments, an existing queue that
         differs, or one too many in the virtual host.
     """
-    if name:
-        refuse_reserved("queue", name)
-    else:
+    if not name:
         name = _generated(arguments)
+    elif not reserved:
+        refuse_reserved("queue", name)
     rights.check_queue(CONFIGURE, name)
     what = the_queue(vhost, name)
     durable = durable and owner is None
@@ -76,9 +78,7 @@ def declare_queue(
         _check_limit(vhost, name)
         _check_dead_letter_exchange(rights, name, arguments)
         vhost.memory.admit(what)
-        check_queue_arguments(what, arguments)
-        if is_quorum(arguments):
-            _check_quorum(what, arguments, durable, auto_delete, owner)
+        check_declaration(what, arguments, durable, auto_delete, owner)
         return _create(vhost, name, durable, auto_delete, owner, arguments, declared_by)
     check_owner(vhost, current, connection)
     if owner is not current.owner:
@@ -192,6 +192,19 @@ def _generated(arguments: Arguments) -> str:
             f"Cannot declare a server-named queue for type {QUORUM_TYPE}",
         )
     return generated(GENERATED_NAME_PREFIX)
+
+
+def check_declaration(
+    what: str, arguments: Arguments, durable: bool, auto_delete: bool, owner: object | None
+) -> None:
+    """Check the arguments of a new queue, and that its properties fit its type.
+
+    :param what: the queue in error texts.
+    :raises AmqpError: PRECONDITION_FAILED.
+    """
+    check_queue_arguments(what, arguments)
+    if is_quorum(arguments):
+        _check_quorum(what, arguments, durable, auto_delete, owner)
 
 
 def _check_quorum(

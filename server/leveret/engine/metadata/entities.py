@@ -131,6 +131,18 @@ class GlobalParameter(Entity, frozen=True, tag="global_parameter"):
         return (self.name,)
 
 
+class ImportedFile(Entity, frozen=True, tag="imported_file"):
+    """The definitions file that the last start with one has imported. There is one at most."""
+
+    path: str
+    digest: str
+    """SHA-256 of its contents, in hexadecimal."""
+
+    @property
+    def key(self) -> Key:
+        return ()
+
+
 class EntityDeleted(msgspec.Struct, frozen=True, tag_field=KIND, tag="entity_deleted"):
     """The record of an entity that was deleted."""
 
@@ -150,6 +162,7 @@ ENTITY_KINDS: Final[dict[str, type[Entity]]] = {
         OperatorPolicy,
         Parameter,
         GlobalParameter,
+        ImportedFile,
     )
 }
 """The kinds by name, in an order in which a checkpoint can be restored."""
