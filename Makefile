@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+# Where make run listens, if not on localhost:5672: make run LISTEN=127.0.0.1:5673
+LISTEN ?=
 # 1 fails where C cannot be compiled, 0 installs plain Python, auto compiles if it can (setup.py).
 LEVERET_COMPILE ?= auto
 export LEVERET_COMPILE
@@ -30,10 +32,37 @@ real_sleep := $(abspath $(VENV))/real_sleep.so
 ahead := $(if $(AHEAD),LEVERET_TEST_DAYS_AHEAD=$(AHEAD) FAKETIME=+$(AHEAD)d FAKETIME_DONT_FAKE_MONOTONIC=1 \
 	LD_PRELOAD='$(real_sleep):/usr/$$LIB/faketime/libfaketime.so.1')
 
-.PHONY: run test coverage coverage-report crash lint format bench clean
+# Both are asked first, in words of any Python 3: building takes minutes.
+define check_python
+import sys
+if sys.version_info < (3, 11):
+    message = "Leveret needs Python 3.11 or newer, and this is {}.{}; name another: make run PYTHON=python3.13"
+    sys.exit(message.format(*sys.version_info))
+endef
+define check_listen
+import errno, socket, sys
+address = sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:5672"
+host, _, port = address.rpartition(":")
+try:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    socket.create_server((host.strip("[]"), int(port)), family=family).close()
+except OSError as error:
+    if error.errno == errno.EADDRINUSE:
+        sys.exit(address + " is in use; name another address: make run LISTEN=127.0.0.1:5673")
+except (OverflowError, ValueError):
+    sys.exit(address + " is no address; name one such as: make run LISTEN=127.0.0.1:5673")
+endef
+export check_python check_listen
 
-run: $(installed)
-	@exec $(bin)/leveret serve --data-dir ./data
+.DELETE_ON_ERROR: # an environment that could not be made is made again
+
+.PHONY: run check-listen test coverage coverage-report crash lint format bench clean
+
+run: check-listen $(installed)
+	@exec $(bin)/leveret serve --data-dir ./data $(if $(LISTEN),--listen $(LISTEN))
+
+check-listen: | $(bin)/python
+	@$(bin)/python -c "$$check_listen" $(LISTEN)
 
 # Directories of tests ahead of time are apart: their age, a year, is what pytest takes for abandoned, and
 # it would remove those of a run beside it.
@@ -66,6 +95,7 @@ bench: $(installed) $(tools)
 	$(bin)/python -m bench $(ARGS)
 
 $(bin)/python:
+	@$(PYTHON) -c "$$check_python"
 	$(PYTHON) -m venv $(VENV)
 
 # Installed, not linked: shared objects beside the sources would hide a later change to them. What an
