@@ -66,6 +66,7 @@ COMPILED: Final = (
     "leveret.engine.values.settings",
     "leveret.engine.queues.queue_host",
     "leveret.engine.queues.queue_expiry",
+    "leveret.engine.queues.delivery_counts",
     "leveret.engine.queues.redelivery",
     "leveret.engine.flow.publish",
     "leveret.engine.flow.release",

@@ -101,7 +101,7 @@ def test_delivery_counts_are_those_that_were_made(directory: Path) -> None:
     found = {
         queue.name: {
             str(position): [each.acquired, each.failed]
-            for position, each in queue.redeliveries.counts.items()
+            for position, each in queue.redeliveries.counts.entries()
         }
         for queue in read(directory).definitions.vhosts["/"].queues.values()
         if queue.redeliveries is not None

@@ -38,8 +38,8 @@ from leveret.engine.persistence.definitions import (
     encode,
 )
 from leveret.engine.queues.delayed_store import DelayedStore
+from leveret.engine.queues.delivery_counts import DeliveryCounts
 from leveret.engine.queues.queue import Queue
-from leveret.engine.queues.redelivery import DeliveryCounts
 from leveret.engine.routing.exchanges import create
 from leveret.engine.routing.exchanges.base import Destination, Exchange, ExchangeDeclaration
 from leveret.engine.values.arguments import Arguments
@@ -133,9 +133,8 @@ def _returns_and_keys(vhost: VirtualHost) -> Iterator[bytes]:
             continue
         redeliveries = queue.redeliveries
         if redeliveries is not None:
-            for position, each in list(redeliveries.counts.items()):
-                if position in redeliveries.counts:
-                    yield encode(MessageReturned(vhost.name, queue.name, position, *each))
+            for position, each in redeliveries.counts.entries():
+                yield encode(MessageReturned(vhost.name, queue.name, position, *each))
         if queue.deduplication_window is not None:
             yield from _keys_of(vhost, queue.name, False, queue.deduplication_window)
 
@@ -290,9 +289,8 @@ def _queue_deleted(vhost: VirtualHost, sinks: SinksByNumber, record: QueueDelete
 def _message_returned(vhost: VirtualHost, sinks: SinksByNumber, record: MessageReturned) -> None:
     queue = vhost.queues.get(record.queue)
     if queue is not None and queue.redeliveries is not None:
-        queue.redeliveries.counts[record.position] = DeliveryCounts(
-            record.acquired, record.failed, record.retry_at
-        )
+        counts = DeliveryCounts(record.acquired, record.failed, record.retry_at)
+        queue.redeliveries.counts.set(record.position, counts)
 
 
 def _keys_seen(vhost: VirtualHost, sinks: SinksByNumber, record: KeysSeen) -> None:

@@ -14,10 +14,10 @@ from leveret.engine.persistence.definitions import KeysSeen, MessageReturned, So
 from leveret.engine.policies.policy_set import PolicySet
 from leveret.engine.queues.dead_letter import DeadLetter
 from leveret.engine.queues.delayed_store import DelayedStore
+from leveret.engine.queues.delivery_counts import DeliveryCounts
 from leveret.engine.queues.message_memory import MessageMemory
 from leveret.engine.queues.queue import Queue
 from leveret.engine.queues.queue_host import QueueHost
-from leveret.engine.queues.redelivery import DeliveryCounts
 from leveret.engine.routing.exchanges.base import Exchange
 from leveret.engine.routing.routes import Router
 from leveret.engine.values.clock import Clock

@@ -101,7 +101,7 @@ class QueueContents(DropSource):
         """Note that a message that was popped will not be requeued: the store may drop it."""
         self.backlog.settle(position)
         if self.redeliveries is not None:
-            self.redeliveries.counts.pop(position, None)
+            self.redeliveries.counts.forget(position)
 
     def settle_position(self, position: int) -> None:
         self.settle(position)
@@ -190,7 +190,7 @@ class QueueContents(DropSource):
         :returns: False if it was not, or its delay is over.
         """
         redeliveries = self.redeliveries
-        if redeliveries is None or not redeliveries.counts:
+        if redeliveries is None or redeliveries.counts.is_empty():
             return False
         backlog = self.backlog
         if not backlog.available():
@@ -242,6 +242,7 @@ class QueueContents(DropSource):
         backlog = self.backlog
         position = int(backlog.popped_position)
         redeliveries = self.redeliveries
-        if redeliveries is None or position not in redeliveries.counts:
+        counts = None if redeliveries is None else redeliveries.counts.get(position)
+        if redeliveries is None or counts is None:
             return message, position, backlog.redelivered
-        return redeliveries.with_counts(message, position), position, True
+        return redeliveries.with_counts(message, counts), position, True

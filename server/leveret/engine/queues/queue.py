@@ -502,7 +502,7 @@ class Queue(Sink):
         self._backlog.settle(position)
         redeliveries = self._contents.redeliveries
         if redeliveries is not None:
-            redeliveries.counts.pop(position, None)
+            redeliveries.counts.forget(position)
 
     def reject(self, message: Message, position: i64) -> None:
         """Drop a message that was rejected without requeue: it is a dead letter."""

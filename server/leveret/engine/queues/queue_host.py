@@ -6,8 +6,8 @@ from typing import Final, NamedTuple
 from mypy_extensions import i64
 
 from leveret.engine.queues.dead_letter import DeadLetter
+from leveret.engine.queues.delivery_counts import DeliveryCounts
 from leveret.engine.queues.message_memory import MessageMemory
-from leveret.engine.queues.redelivery import DeliveryCounts
 from leveret.engine.values.clock import Clock
 from leveret.engine.values.message import Message
 from leveret.engine.values.time_slice import UNLIMITED_NS, TimeSlice

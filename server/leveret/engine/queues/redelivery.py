@@ -13,10 +13,11 @@ times survive a restart, as definitions in the store that end with their message
 
 from collections.abc import Callable
 from heapq import heappop, heappush
-from typing import Final, NamedTuple
+from typing import Final
 
 from mypy_extensions import i64
 
+from leveret.engine.queues.delivery_counts import CountsByPosition, DeliveryCounts
 from leveret.engine.queues.released import body_size
 from leveret.engine.values import properties
 from leveret.engine.values.message import Message
@@ -25,19 +26,10 @@ from leveret.engine.values.settings import NONE, QueueSettings
 DELIVERY_COUNT: Final = b"x-delivery-count"
 ACQUIRED_COUNT: Final = b"x-acquired-count"
 
+NEVER_REQUEUED: Final = DeliveryCounts(0, 0, 0)
+
 RETRY_MS_MAX: Final = 2**32 - 1
 """Milliseconds of a retry delay at most, however large the multiplier makes it."""
-
-
-class DeliveryCounts(NamedTuple):
-    """How often one message was requeued."""
-
-    acquired: int
-    """Returns of any kind."""
-    failed: int
-    """Returns because of basic.reject or the end of a channel or connection."""
-    retry_at: int
-    """The end of its retry delay, in milliseconds since the epoch; 0 if it has none."""
 
 
 class Redeliveries:
@@ -46,7 +38,7 @@ class Redeliveries:
     def __init__(self, *, counts_returns: bool) -> None:
         """`counts_returns`: whether the delivery count is that of all returns."""
         self._counts_returns = counts_returns
-        self.counts: dict[int, DeliveryCounts] = {}
+        self.counts = CountsByPosition()
         self.delayed_bytes: i64 = 0
         """Bytes of the bodies of the retry-delayed messages."""
         self._delayed: list[tuple[int, int, Message]] = []
@@ -59,11 +51,11 @@ class Redeliveries:
 
         :returns: its counts, and whether it is to be delayed.
         """
-        before = self.counts.get(position, DeliveryCounts(0, 0, 0))
+        before = self.counts.get(position) or NEVER_REQUEUED
         acquired, failures = before.acquired + 1, before.failed + (1 if failed else 0)
         delay = retry_delay(settings, failed, failures if failed else acquired)
         counts = DeliveryCounts(acquired, failures, int(now) + delay if delay else 0)
-        self.counts[position] = counts
+        self.counts.set(position, counts)
         return counts
 
     def exceeds_limit(self, counts: DeliveryCounts, settings: QueueSettings) -> bool:
@@ -71,9 +63,8 @@ class Redeliveries:
         limit = settings.delivery_limit
         return limit != NONE and self._delivery_count(counts) > limit
 
-    def with_counts(self, message: Message, position: int) -> Message:
-        """The message of a position with both counts in its headers."""
-        counts = self.counts[position]
+    def with_counts(self, message: Message, counts: DeliveryCounts) -> Message:
+        """The message with both counts in its headers."""
         header = properties.with_headers(
             message.header,
             {
@@ -95,9 +86,7 @@ class Redeliveries:
 
     def forget(self, is_settled: Callable[[i64], bool]) -> None:
         """Drop the counts of settled messages, after recovery."""
-        self.counts = {
-            position: each for position, each in self.counts.items() if not is_settled(position)
-        }
+        self.counts.forget_settled(is_settled)
 
     def is_delayed(self, position: int, now: i64) -> bool:
         """Whether a message that recovery found at this position has a retry delay still."""
@@ -106,7 +95,8 @@ class Redeliveries:
 
     def delay(self, position: int, message: Message) -> None:
         """Add a message that has a retry delay."""
-        heappush(self._delayed, (self.counts[position].retry_at, position, message))
+        counts = self.counts.get(position) or NEVER_REQUEUED
+        heappush(self._delayed, (counts.retry_at, position, message))
         self.delayed_bytes += body_size(message, position)
 
     def delayed_count(self) -> int:
