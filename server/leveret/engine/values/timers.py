@@ -1,4 +1,4 @@
-"""Timers: one heap for the whole broker.
+"""Timers: one heap for the whole broker, and an older one while its stale entries are dropped.
 
 A timer has at most one due time, however often it is set. When it rings, its owner handles
 everything that is due, and sets it again for the rest. So a queue of a million messages that expire
@@ -7,8 +7,8 @@ has one timer, set for the message at its head.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from heapq import heapify, heappop, heappush
-from typing import Final
+from heapq import heappop, heappush
+from typing import Final, TypeAlias
 
 from mypy_extensions import i64, mypyc_attr
 
@@ -17,6 +17,11 @@ from leveret.engine.values.time_slice import TimeSlice
 STALE_ENTRIES_MAX: Final = 64
 """Stale entries, of timers that were stopped or set anew, up to which the heap is not cleaned,
 whatever their share."""
+
+
+CLEANED_AT_ONCE: Final = 16
+"""Entries of the older heap that are moved or dropped for each entry that becomes stale or new:
+some microseconds, however many timers there are."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -32,6 +37,10 @@ class Timer(ABC):
         """The timer is due, and no longer set."""
 
 
+Entry: TypeAlias = tuple[int, int, Timer]
+"""When a timer rings, the number of the entry, and the timer."""
+
+
 def _ignore() -> None:
     """The default of `Timers.changed`, where no event loop runs the timers."""
 
@@ -41,10 +50,12 @@ class Timers:
 
     def __init__(self) -> None:
         self.changed: Callable[[], None] = _ignore
-        self._heap: list[tuple[int, int, Timer]] = []
+        self._heap: list[Entry] = []
+        self._older: list[Entry] = []
+        """A heap whose entries are moved to the other one, but for the stale ones."""
         self._entries = 0
         self._stale = 0
-        """Entries in the heap that no longer count."""
+        """Entries in the heaps that do not count."""
 
     def set(self, timer: Timer, due: i64) -> None:
         """Set a timer to ring at `due`, unless it is set for an earlier time already."""
@@ -54,10 +65,9 @@ class Timers:
             self._stale += 1
         timer.due = due
         self._entries += 1
-        heap = self._heap
-        heappush(heap, (int(due), self._entries, timer))
+        heappush(self._heap, (int(due), self._entries, timer))
         self._clean()
-        if self._heap[0][2] is timer:
+        if self._next_heap()[0][2] is timer:
             self.changed()
 
     def stop(self, timer: Timer) -> None:
@@ -69,8 +79,7 @@ class Timers:
 
     def next_due(self) -> i64:
         """When the next timer rings, in milliseconds since the epoch; 0 if none is set."""
-        heap = self._heap
-        while heap:
+        while heap := self._next_heap():
             due, _, timer = heap[0]
             if timer.due == due:
                 return due
@@ -83,10 +92,10 @@ class Timers:
         slice lasts, or all. A timer that is set again for a time that is over rings in the next
         run, so that this one ends. A timer that fails ends this run."""
         newest = self._entries
-        set_again: list[tuple[int, int, Timer]] = []
+        set_again: list[Entry] = []
         try:
-            while self._heap and self._heap[0][0] <= now:
-                entry = heappop(self._heap)
+            while (heap := self._next_heap()) and heap[0][0] <= now:
+                entry = heappop(heap)
                 due, number, timer = entry
                 if timer.due != due:
                     self._stale -= 1
@@ -101,10 +110,23 @@ class Timers:
             for entry in set_again:
                 heappush(self._heap, entry)
 
+    def _next_heap(self) -> list[Entry]:
+        """The heap whose first entry is the next; empty if both are."""
+        heap, older = self._heap, self._older
+        return older if older and (not heap or older[0] < heap[0]) else heap
+
     def _clean(self) -> None:
-        """Drop the stale entries once they outnumber the others."""
-        if self._stale <= STALE_ENTRIES_MAX or self._stale * 2 <= len(self._heap):
-            return
-        self._heap = [entry for entry in self._heap if entry[2].due == entry[0]]
-        heapify(self._heap)
-        self._stale = 0
+        """Drop stale entries, once they outnumber the others: some at a time."""
+        older = self._older
+        if not older:
+            if self._stale <= STALE_ENTRIES_MAX or self._stale * 2 <= len(self._heap):
+                return
+            older = self._older = self._heap
+            self._heap = []
+        for _ in range(min(CLEANED_AT_ONCE, len(older))):
+            # Without its last entry, a heap is one.
+            entry = older.pop()
+            if entry[2].due == entry[0]:
+                heappush(self._heap, entry)
+            else:
+                self._stale -= 1

@@ -1,11 +1,13 @@
 """Timers: which ring in a run, and which in a later one."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from leveret.engine.queues.queue_expiry import QueueExpiry
 from leveret.engine.values.clock import Clock
 from leveret.engine.values.time_slice import TimeSlice
-from leveret.engine.values.timers import Timers
+from leveret.engine.values.timers import CLEANED_AT_ONCE, STALE_ENTRIES_MAX, Timer, Timers
 
 
 class Rings:
@@ -84,3 +86,80 @@ def test_one_that_fails_ends_the_run_and_the_others_ring_in_the_next(rings: Ring
         rings.run(10)
     rings.run(10)
     assert rings.rung == [0, 2]
+
+
+class Noted(Timer):
+    """A timer that notes when it rings."""
+
+    def __init__(self, number: int, rung: list[int]) -> None:
+        super().__init__()
+        self.number = number
+        self.rung = rung
+
+    def ring(self) -> None:
+        self.rung.append(self.number)
+
+
+COUNT = 3 * STALE_ENTRIES_MAX
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["set", "stop", "run"]), st.integers(0, 400)),
+        max_size=3 * COUNT,
+    )
+)
+def test_those_that_are_set_ring_in_order_however_many_were_stopped(
+    steps: list[tuple[str, int]],
+) -> None:
+    timers = Timers()
+    rung: list[int] = []
+    noted = [Noted(number, rung) for number in range(COUNT)]
+    expected: dict[int, int] = {}
+    for number in range(COUNT):
+        timers.set(noted[number], 1000 + number)
+        expected[number] = 1000 + number
+    for number in range(2 * STALE_ENTRIES_MAX):
+        timers.stop(noted[number])
+        del expected[number]
+    now = 0
+    for step, value in steps:
+        number = value % COUNT
+        if step == "set":
+            due = now + 1 + value
+            timers.set(noted[number], due)
+            expected[number] = min(due, expected.get(number, due))
+        elif step == "stop":
+            timers.stop(noted[number])
+            expected.pop(number, None)
+        else:
+            now += value
+            due_now = [each for each, due in expected.items() if due <= now]
+            timers.run(now)
+            assert sorted(rung) == sorted(due_now)
+            assert [expected[each] for each in rung] == sorted(expected[each] for each in rung)
+            for each in due_now:
+                del expected[each]
+            rung.clear()
+        assert timers.next_due() == min(expected.values(), default=0)
+
+
+def test_stale_entries_are_dropped_some_at_a_time() -> None:
+    timers = Timers()
+    rung: list[int] = []
+    noted = [Noted(number, rung) for number in range(100 * CLEANED_AT_ONCE)]
+    for timer in noted:
+        timers.set(timer, 1000)
+    most = 0
+    for timer in noted:
+        before = entries(timers)
+        timers.stop(timer)
+        most = max(most, before - entries(timers))
+    assert 0 < most <= CLEANED_AT_ONCE
+    assert entries(timers) <= 2 * STALE_ENTRIES_MAX
+    timers.run(1000)
+    assert rung == []
+
+
+def entries(timers: Timers) -> int:
+    return len(timers._heap) + len(timers._older)
