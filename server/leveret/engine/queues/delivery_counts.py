@@ -9,9 +9,14 @@ from typing import Final, NamedTuple
 
 from mypy_extensions import i64
 
-BLOCK_BITS: Final = 4
+BLOCK_BITS: Final = 10
 BLOCK_POSITIONS: Final = 1 << BLOCK_BITS
-"""Positions of a block: a block with one message takes some 300 bytes, a full one 20 a message."""
+"""Positions of a block. The list of a dense one is too large for the arenas of Python's allocator,
+which are freed only as a whole."""
+
+DENSE_FROM: Final = 128
+"""Messages of a block from which on it is a list, which takes eight kilobytes, and no
+dictionary."""
 
 SHARED_COUNTS_MAX: Final = 1024
 """Different counts that are remembered, to be one object for all messages that have them."""
@@ -28,11 +33,42 @@ class DeliveryCounts(NamedTuple):
     """The end of its retry delay, in milliseconds since the epoch; 0 if it has none."""
 
 
+class _Block:
+    """The counts of the messages at BLOCK_POSITIONS consecutive positions, by place among them."""
+
+    def __init__(self) -> None:
+        self.count: i64 = 0
+        self.sparse: dict[int, DeliveryCounts] = {}
+        """Those there are, while they are few."""
+        self.dense: list[DeliveryCounts | None] | None = None
+        """Those of all places, once they are many."""
+
+    def get(self, place: i64) -> DeliveryCounts | None:
+        dense = self.dense
+        return self.sparse.get(int(place)) if dense is None else dense[place]
+
+    def set(self, place: i64, counts: DeliveryCounts | None) -> None:
+        """Set or forget the counts at a place."""
+        if self.get(place) is not None:
+            self.count -= 1
+        if counts is not None:
+            self.count += 1
+        if self.dense is not None:
+            self.dense[place] = counts
+        elif counts is None:
+            self.sparse.pop(int(place), None)
+        else:
+            self.sparse[int(place)] = counts
+            if self.count >= DENSE_FROM:
+                self.dense = [self.sparse.get(each) for each in range(BLOCK_POSITIONS)]
+                self.sparse = {}
+
+
 class CountsByPosition:
     """The counts of the messages of a queue that were requeued and are not settled."""
 
     def __init__(self) -> None:
-        self._blocks: dict[int, list[DeliveryCounts | None]] = {}
+        self._blocks: dict[int, _Block] = {}
         self._shared: dict[DeliveryCounts, DeliveryCounts] = {}
 
     def is_empty(self) -> bool:
@@ -44,18 +80,18 @@ class CountsByPosition:
         if not self._blocks:
             return None
         block = self._blocks.get(int(position >> BLOCK_BITS))
-        return None if block is None else block[position & (BLOCK_POSITIONS - 1)]
+        return None if block is None else block.get(position & (BLOCK_POSITIONS - 1))
 
     def set(self, position: i64, counts: DeliveryCounts) -> None:
         """Set the counts of a message."""
         number = int(position >> BLOCK_BITS)
         block = self._blocks.get(number)
         if block is None:
-            block = [None] * BLOCK_POSITIONS
+            block = _Block()
             self._blocks[number] = block
         if len(self._shared) >= SHARED_COUNTS_MAX:
             self._shared.clear()
-        block[position & (BLOCK_POSITIONS - 1)] = self._shared.setdefault(counts, counts)
+        block.set(position & (BLOCK_POSITIONS - 1), self._shared.setdefault(counts, counts))
 
     def forget(self, position: i64) -> None:
         """Forget the counts of a message, if it has any: it is settled."""
@@ -64,8 +100,8 @@ class CountsByPosition:
         number = int(position >> BLOCK_BITS)
         block = self._blocks.get(number)
         if block is not None:
-            block[position & (BLOCK_POSITIONS - 1)] = None
-            if block.count(None) == BLOCK_POSITIONS:
+            block.set(position & (BLOCK_POSITIONS - 1), None)
+            if block.count == 0:
                 del self._blocks[number]
 
     def forget_settled(self, is_settled: Callable[[i64], bool]) -> None:
@@ -80,7 +116,8 @@ class CountsByPosition:
         for number in list(self._blocks):
             block = self._blocks.get(number)
             if block is not None:
-                for at in range(BLOCK_POSITIONS):
-                    counts = block[at]
+                places = range(BLOCK_POSITIONS) if block.dense is not None else list(block.sparse)
+                for place in places:
+                    counts = block.get(place)
                     if counts is not None:
-                        yield (number << BLOCK_BITS) + at, counts
+                        yield (number << BLOCK_BITS) + place, counts

@@ -91,29 +91,6 @@ def body_size(message: Message, position: i64) -> i64:
     return len(message.body)
 
 
-def first_in_memory(
-    entries: list[tuple[int, Message]], start: int = 0
-) -> tuple[int, list[tuple[int, Message]]]:
-    """The first entries, by position, whose messages are in memory: as many as are released at
-    once.
-
-    :param start: the index to begin at.
-    :returns: the index of the first one, and the entries.
-    """
-    at, octets = start, 0
-    found: list[tuple[int, Message]] = []
-    while at < len(entries) and len(found) < RELEASED_MESSAGES_MAX and octets < RELEASED_OCTETS_MAX:
-        entry = entries[at]
-        at += 1
-        if not isinstance(entry[1], ReleasedMessage):
-            found.append(entry)
-            octets += len(entry[1].body)
-        elif found:
-            at -= 1
-            break
-    return at - len(found), found
-
-
 class ReleasedRuns:
     """The runs of one queue that hold messages which were popped, in the order of positions."""
 

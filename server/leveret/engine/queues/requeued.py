@@ -1,11 +1,15 @@
 """The requeued messages of a FIFO backlog: those that were popped and put back to their positions.
 
 They precede all that were never popped, and are popped by position. Mostly they come back in order:
-then they are a sorted list. If one comes back out of order they are a heap, until they are sorted
-because memory is needed. When memory is needed they are on disk only (`released.py`), and read
-again when one of them is the next to be popped.
+then they are a sorted list, with their positions in an array. Those that come back out of order are
+in a heap, until they are merged into the list because memory is needed. When memory is needed they
+are on disk only (`released.py`), and read again when one of them is the next to be popped. What
+remains in memory of each is its place in the list and in the array: a small object of its own would
+keep a whole arena of Python's allocator from being freed.
 """
 
+from array import array
+from bisect import bisect_left
 from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Final
@@ -13,16 +17,25 @@ from typing import Final
 from mypy_extensions import i64
 
 from leveret.engine.queues.message_memory import message_cost
-from leveret.engine.queues.released import ReleasedMessage, first_in_memory
+from leveret.engine.queues.released import (
+    RELEASED_MESSAGES_MAX,
+    RELEASED_OCTETS_MAX,
+    ReleasedMessage,
+)
 from leveret.engine.values.message import Message
 from leveret_storage.store.store import Store
 
 REQUEUED_STEP: Final = 64 * 1024
 """Bytes of memory of requeued messages that are charged at once."""
 
-
 POPPED_ENTRIES_MIN: Final = 1024
-"""Popped entries from which on they are dropped, once they are the larger part of a sorted list."""
+"""Popped entries from which on they are dropped, once they are the larger part of the list."""
+
+MERGED_AT_ONCE: Final = 1024
+"""Messages that are merged into the list at once, in a millisecond or two."""
+
+EXAMINED_AT_ONCE: Final = 8192
+"""Entries of the list that are examined at once for some to release: some 0.3 ms."""
 
 POPPED: Final = Message(b"", b"", b"", False)
 """In place of each popped message."""
@@ -36,34 +49,43 @@ class RequeuedMessages:
         self.cost: i64 = 0
         """Bytes of memory of those that are not on disk only."""
         self._loaded = loaded
-        self._entries: list[tuple[int, Message]] = []
+        self._positions = array("q")
+        self._messages: list[Message] = []
+        """The sorted list, and the position of each message in it."""
         self._first: i64 = 0
-        """The index of the first entry that was not popped; 0 in a heap."""
-        self._sorted = True
-        """Whether the entries are a sorted list, rather than a heap."""
-        self._unreleased_from = 0
-        """The index in a sorted list before which nothing more can be released."""
+        """The index in them of the first message that was not popped."""
+        self._unreleased_from: i64 = 0
+        """The index before which nothing more can be released."""
+        self._heap: list[tuple[int, Message]] = []
+        """Those that came back out of order, with their positions."""
 
     def is_empty(self) -> bool:
         """Whether there is none, so that the object is to be dropped."""
-        return self._first == len(self._entries)
+        return self._first == len(self._messages) and not self._heap
 
     def first_position(self) -> i64:
         """The position of the first one."""
-        return self._entries[self._first][0]
+        return self._heap[0][0] if self._heap_is_next() else self._positions[self._first]
+
+    def _heap_is_next(self) -> bool:
+        """Whether the first one is in the heap."""
+        heap = self._heap
+        if not heap:
+            return False
+        return self._first == len(self._messages) or heap[0][0] < self._positions[self._first]
 
     def add(self, message: Message, position: i64) -> bool:
         """Add a message.
 
         :returns: whether the cost has to be charged.
         """
-        entries = self._entries
-        entry = (int(position), message)
-        if self._sorted and (not entries or entries[-1][0] < entry[0]):
-            entries.append(entry)
+        if self._first == len(self._messages) and self._first > 0:
+            self._drop_popped()
+        if not self._messages or self._positions[-1] < position:
+            self._positions.append(int(position))
+            self._messages.append(message)
         else:
-            self._make_heap()
-            heappush(entries, entry)
+            heappush(self._heap, (int(position), message))
         if isinstance(message, ReleasedMessage):
             message.requeued += 1
             return False
@@ -76,7 +98,11 @@ class RequeuedMessages:
 
         :raises IndexError: if it is not in memory.
         """
-        position, message = self._entries[self._first]
+        from_heap = self._heap_is_next()
+        if from_heap:
+            position, message = self._heap[0]
+        else:
+            position, message = self._positions[self._first], self._messages[self._first]
         if isinstance(message, ReleasedMessage):
             found = message.message_at(position)
             message.requeued -= 1
@@ -85,34 +111,30 @@ class RequeuedMessages:
         else:
             found = message
             self.cost -= _cost(message)
-        if self._sorted:
-            # Nothing refers to it any more.
-            self._entries[self._first] = (position, POPPED)
-            self._first += 1
-            if self._first >= POPPED_ENTRIES_MIN and self._first * 2 > len(self._entries):
-                self._drop_popped()
+        if from_heap:
+            heappop(self._heap)
         else:
-            heappop(self._entries)
+            # Nothing refers to it any more.
+            self._messages[self._first] = POPPED
+            self._first += 1
+            if self._first >= POPPED_ENTRIES_MIN and self._first * 2 > len(self._messages):
+                self._drop_popped()
         return position, found
 
     def _drop_popped(self) -> None:
         first = int(self._first)
-        del self._entries[:first]
+        del self._positions[:first]
+        del self._messages[:first]
         self._unreleased_from = max(self._unreleased_from - first, 0)
         self._first = 0
-
-    def _make_heap(self) -> None:
-        """A sorted list is a heap, once nothing is before its first entry."""
-        if self._sorted:
-            self._drop_popped()
-            self._sorted = False
 
     def take_all(self) -> list[tuple[int, Message]]:
         """Remove and return all, with their positions."""
         self._drop_popped()
-        taken = self._entries
-        self._entries = []
-        self._sorted = True
+        taken = list(zip(self._positions, self._messages, strict=True)) + self._heap
+        self._positions = array("q")
+        self._messages = []
+        self._heap = []
         self._unreleased_from = 0
         self.cost = 0
         return taken
@@ -121,19 +143,22 @@ class RequeuedMessages:
 
     def next_message(self, store: Store | None) -> Message | None:
         """The first one; None if it is on disk only, and then it is read."""
-        position, message = self._entries[self._first]
+        message = self._first_entry()
         if not isinstance(message, ReleasedMessage):
             return message
         if message.is_loaded():
-            return message.message_at(position)
+            return message.message_at(self.first_position())
         if store is not None and not message.loading:
             message.loading = True
             store.read_run(message.run, _ReleasedRead(message, self._loaded).done)
         return None
 
+    def _first_entry(self) -> Message:
+        return self._heap[0][1] if self._heap_is_next() else self._messages[self._first]
+
     def load_blocking(self, store: Store | None) -> None:
         """Read the first one, and wait for it, if it is on disk only."""
-        message = self._entries[self._first][1]
+        message = self._first_entry()
         if isinstance(message, ReleasedMessage) and store is not None:
             message.load_blocking(store)
 
@@ -143,24 +168,62 @@ class RequeuedMessages:
         :param release_popped: that of the backlog.
         :returns: whether there may be more to release.
         """
-        if not self._sorted:
-            self._entries.sort(key=_position)
-            self._sorted = True
-            self._unreleased_from = 0
-        start, selected = first_in_memory(
-            self._entries, max(self._unreleased_from, int(self._first))
-        )
-        self._unreleased_from = start + len(selected)
+        if self._heap:
+            self._merge()
+            return True
+        start, selected = self._next_in_memory()
         retained = release_popped(selected)
-        released = 0
-        for offset, (position, message) in enumerate(selected):
+        for offset, (_, message) in enumerate(selected):
             replacement = retained[offset]
             if isinstance(replacement, ReleasedMessage):
-                self._entries[start + offset] = (position, replacement)
+                self._messages[start + offset] = replacement
                 replacement.requeued += 1
                 self.cost -= _cost(message)
-                released += 1
-        return released != 0 or self._unreleased_from < len(self._entries)
+        return self._unreleased_from < len(self._messages)
+
+    def _next_in_memory(self) -> tuple[i64, list[tuple[int, Message]]]:
+        """The next entries in a row that are in memory: as many as are released at once.
+
+        :returns: the index of the first one, and their positions and messages.
+        """
+        messages = self._messages
+        at = max(self._unreleased_from, self._first)
+        end = min(at + EXAMINED_AT_ONCE, len(messages))
+        while at < end and isinstance(messages[at], ReleasedMessage):
+            at += 1
+        start = at
+        octets: i64 = 0
+        found: list[tuple[int, Message]] = []
+        while at < end and len(found) < RELEASED_MESSAGES_MAX and octets < RELEASED_OCTETS_MAX:
+            message = messages[at]
+            if isinstance(message, ReleasedMessage):
+                break
+            found.append((self._positions[at], message))
+            octets += len(message.body)
+            at += 1
+        self._unreleased_from = at
+        return start, found
+
+    def _merge(self) -> None:
+        """Merge some of the heap into the list."""
+        heap, old_positions, old_messages = self._heap, self._positions, self._messages
+        positions = array("q")
+        messages: list[Message] = []
+        at = int(self._first)
+        released_end: i64 = max(self._unreleased_from - self._first, 0)
+        for _ in range(min(MERGED_AT_ONCE, len(heap))):
+            position, message = heappop(heap)
+            end = bisect_left(old_positions, position, at)
+            positions += old_positions[at:end]
+            messages += old_messages[at:end]
+            released_end = min(released_end, len(messages))
+            positions.append(position)
+            messages.append(message)
+            at = end
+        self._positions = positions + old_positions[at:]
+        self._messages = messages + old_messages[at:]
+        self._first = 0
+        self._unreleased_from = released_end
 
 
 class _ReleasedRead:
@@ -175,10 +238,6 @@ class _ReleasedRead:
         if self._released.requeued != 0:
             self._released.messages = messages
             self._loaded(0)
-
-
-def _position(entry: tuple[int, Message]) -> int:
-    return entry[0]
 
 
 def _cost(message: Message) -> i64:

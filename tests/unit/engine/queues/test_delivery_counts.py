@@ -5,10 +5,10 @@ import tracemalloc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leveret.engine.queues.delivery_counts import CountsByPosition, DeliveryCounts
+from leveret.engine.queues.delivery_counts import DENSE_FROM, CountsByPosition, DeliveryCounts
 
 MANY = 20_000
-BYTES_EACH_MAX = 40
+BYTES_EACH_MAX = 12
 
 positions = st.one_of(st.integers(0, 40), st.integers(0, 2**55))
 
@@ -29,6 +29,21 @@ def test_they_are_those_that_were_set_and_not_forgotten(steps: list[tuple[str, i
     assert dict(counts.entries()) == expected
 
 
+def test_many_of_a_block_are_found_and_forgotten() -> None:
+    counts = CountsByPosition()
+    for position in range(0, 4 * DENSE_FROM, 2):
+        counts.set(position, DeliveryCounts(1, 0, position))
+    for position in range(0, 4 * DENSE_FROM, 4):
+        counts.forget(position)
+        counts.forget(position)
+    found = dict(counts.entries())
+    assert list(found) == list(range(2, 4 * DENSE_FROM, 4))
+    assert all(counts.get(each) == DeliveryCounts(1, 0, each) for each in found)
+    for position in found:
+        counts.forget(position)
+    assert counts.is_empty()
+
+
 def test_settled_ones_are_forgotten() -> None:
     counts = CountsByPosition()
     for position in range(100):
@@ -39,10 +54,10 @@ def test_settled_ones_are_forgotten() -> None:
 
 def test_they_may_be_forgotten_while_they_are_listed() -> None:
     counts = CountsByPosition()
-    for position in range(100):
+    for position in range(2 * DENSE_FROM):
         counts.set(position, DeliveryCounts(1, 1, 0))
     for position, _ in counts.entries():
-        for each in range(position + 1, 100):
+        for each in range(position + 1, 2 * DENSE_FROM):
             counts.forget(each)
     assert [position for position, _ in counts.entries()] == [0]
 

@@ -1,12 +1,20 @@
 """Requeued messages are popped by position, however they came back, and released once."""
 
+import tracemalloc
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leveret.engine.queues.released import RELEASED_MESSAGES_MAX
-from leveret.engine.queues.requeued import POPPED_ENTRIES_MIN, RequeuedMessages
+from leveret.engine.queues.released import RELEASED_MESSAGES_MAX, ReleasedMessage
+from leveret.engine.queues.requeued import MERGED_AT_ONCE, POPPED_ENTRIES_MIN, RequeuedMessages
 from leveret.engine.values.message import Message
+from leveret_storage.segments.queue_journal import QueueSegment, Run
+from leveret_storage.segments.segment_writer import QUEUE_KIND, SegmentWriter, queue_name
+from tests.storage.faulty import FaultyMedium
 from tests.unit.engine.queues.consumers import message
+
+BYTES_EACH_MAX = 24
+"""Bytes that a requeued message may take while it is on disk only."""
 
 
 def _ignore(count: int) -> None:
@@ -62,3 +70,54 @@ def test_what_comes_back_in_order_is_looked_at_once_for_release() -> None:
     assert not requeued.release(note)
     assert looked_at[-1] == count
     assert len(looked_at) == count - POPPED_ENTRIES_MIN + 1
+
+
+def on_disk(count: int) -> ReleasedMessage:
+    """Stands for so many messages that are on disk only."""
+    writer = SegmentWriter(FaultyMedium(1), queue_name(1, 1), QUEUE_KIND)
+    return ReleasedMessage(Run(QueueSegment(writer), 0, count))
+
+
+def test_those_that_are_on_disk_only_take_few_bytes() -> None:
+    count = 20 * RELEASED_MESSAGES_MAX
+    released = on_disk(count)
+    tracemalloc.start()
+    try:
+        requeued = RequeuedMessages(_ignore)
+        for position in range(count):
+            requeued.add(message(), position)
+        while requeued.release(lambda popped: [released] * len(popped)):
+            continue
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert requeued.cost == 0
+    assert taken / count < BYTES_EACH_MAX
+
+
+def test_those_that_came_back_out_of_order_are_released_too_some_at_a_time() -> None:
+    count = 5 * MERGED_AT_ONCE
+    requeued = RequeuedMessages(_ignore)
+    for position in reversed(range(count)):
+        requeued.add(message(), position)
+    looked_at: list[int] = []
+    released = on_disk(count)
+
+    def release(popped: list[tuple[int, Message]]) -> list[Message]:
+        looked_at.extend(position for position, _ in popped)
+        return [released] * len(popped)
+
+    most = 0
+    more = True
+    while more:
+        before = len(requeued._heap)
+        more = requeued.release(release)
+        most = max(most, before - len(requeued._heap))
+    assert most <= MERGED_AT_ONCE
+    assert looked_at == list(range(count))
+    assert requeued.cost == 0
+    for position in (count + 1, count):
+        requeued.add(message(), position)
+    while requeued.release(release):
+        continue
+    assert looked_at[count:] == [count, count + 1]
