@@ -63,6 +63,7 @@ COMPILED: Final = (
     "leveret.engine.values.timers",
     "leveret.engine.values.time_slice",
     "leveret.engine.values.work",
+    "leveret.engine.values.work_pause",
     "leveret.engine.values.settings",
     "leveret.engine.queues.queue_host",
     "leveret.engine.queues.queue_expiry",

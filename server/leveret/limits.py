@@ -108,7 +108,8 @@ RESUME_NS: Final = 1_000_000
 """Nanoseconds of an iteration for deliveries to consumers whose output has drained."""
 
 BACKPRESSURE_RETRY_MS: Final = 5
-"""Milliseconds that dead letters and delayed messages wait for the disk if it does not keep up."""
+"""Milliseconds that dead letters, delayed messages and the commits of long transactions wait for
+the disk if it does not keep up."""
 
 DEAD_LETTERS_WAITING_MAX: Final = 1024
 """Dead letters of a virtual host that wait to be published, from which on the work that makes more

@@ -9,7 +9,9 @@ from pamqp.commands import Basic, Confirm, Tx
 
 from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.time_slice import UNITS_PER_READING
+from leveret.limits import BACKPRESSURE_RETRY_MS
 from leveret.protocol.channels.transaction_commit import COMMITTED_AT_ONCE, SETTLED_AT_ONCE
+from leveret_storage.store.limits import TRANSACTION_BATCH_BYTES
 from tests.protocol import wire
 from tests.protocol.harness import Client
 from tests.unit.engine.queues.broker_run import BrokerRun, leading_to
@@ -20,6 +22,8 @@ LONG = COMMITTED_AT_ONCE + 100
 PERSISTENT = Basic.Properties(delivery_mode=2)
 COMMIT = wire.method_frames(1, Tx.Commit())
 NUMBERED = [b"%d" % number for number in range(LONG)]
+LARGE = [number + bytes(2 * TRANSACTION_BATCH_BYTES // LONG) for number in NUMBERED]
+"""Bodies of a transaction that has to wait for the disk."""
 
 
 def nothing() -> None:
@@ -348,3 +352,56 @@ def test_what_it_delays_does_not_leave_before_it_counts(node: Node) -> None:
     node.expect_ok(node.alice)
     node.run.advance_to(node.run.now + 100)
     assert bodies(node.run, "late") == NUMBERED
+
+
+def begin_commit(node: Node, client: Client) -> None:
+    """Commit until that has to wait for the disk, which takes nothing."""
+    time_slice = node.run.broker.time_slice
+    time_slice.begin(0)
+    client.connection.feed(COMMIT, 100_000)
+    work = client.connection.session.work
+    assert work is not None
+    while not work.waits():
+        node.run.broker.commit()
+        time_slice.begin(0)
+        assert client.connection.work(100_000)
+
+
+def test_a_commit_that_waits_for_the_disk_is_not_asked_all_the_time(node: Node) -> None:
+    run = node.run
+    node.begin(node.alice, *LARGE)
+    begin_commit(node, node.alice)
+    run.broker.time_slice.begin(0)
+    run.broker.work.run_next(run.broker.time_slice)
+    assert run.broker.work.is_empty(), "nothing is to be done before the timer rings"
+    assert run.broker.timers.next_due() == run.now + BACKPRESSURE_RETRY_MS
+
+    node.begin(node.bob, *NUMBERED)
+    begin_commit(node, node.bob)
+
+    for client in (node.alice, node.bob):
+        more = True
+        while more:
+            run.advance_to(run.now + BACKPRESSURE_RETRY_MS)
+            run.broker.time_slice.begin(0)
+            more = client.connection.work(100_000)
+        node.sync()
+        client.expect(1, Tx.CommitOk())
+    assert len(node.found()["q"]) == 2 * LONG
+
+
+@pytest.mark.parametrize("clients", [1, 2])
+def test_a_commit_goes_on_after_its_connection_was_lost_while_it_waited(
+    node: Node, clients: int
+) -> None:
+    run = node.run
+    for client in (node.alice, node.bob)[:clients]:
+        node.begin(client, *LARGE)
+        begin_commit(node, client)
+    for client in (node.alice, node.bob)[:clients]:
+        client.connection.disconnected()
+        run.broker.work.run_all(run.broker.time_slice)
+    assert run.broker.work.is_empty()
+    while run.broker.timers.next_due() != 0:
+        run.advance_to(run.now + BACKPRESSURE_RETRY_MS)
+    assert node.found() == {"q": LARGE * clients}

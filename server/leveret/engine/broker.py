@@ -31,6 +31,7 @@ from leveret.engine.values.clock import Clock
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.timers import Timers
 from leveret.engine.values.work import WorkQueue
+from leveret.engine.values.work_pause import WorkPause
 from leveret.engine.vhost import VirtualHost
 from leveret.memory import memory_limit_bytes
 from leveret_storage.errors import StorageError
@@ -54,6 +55,7 @@ class Broker(VirtualHostFactory):
         self.timers = Timers()
         self.time_slice = TimeSlice()
         self.work = WorkQueue()
+        WorkPause(self.work, self.timers, self.clock)
         self.memory = MessageMemory(self.work, self.clock, self.timers)
         self.memory_limit_bytes = memory_limit_bytes(config.memory.limit)
         self.memory.limit(self.memory_limit_bytes)

@@ -16,7 +16,8 @@ time, ITERATION_NS, and by input, ITERATION_INPUT_BYTES. Rules:
   what the connections leave.
 - A throttled publisher (its messages queue up behind consumers that are busy) waits until they have
   taken enough, which is looked at every THROTTLE_S, and at the end of each iteration for some of
-  the throttled publishers: consumers may have taken messages in it.
+  the throttled publishers: consumers may have taken messages in it. So do connections whose work
+  waits for the disk.
 
 Deliberately elsewhere: when a connection is read, and when it is throttled (`transport.py`).
 """

@@ -157,6 +157,8 @@ class AmqpTransport(asyncio.Protocol):
 
     def may_end_throttling(self) -> bool:
         session = self.connection.session
+        if session.work is not None:
+            return not session.work.waits()
         return not session.receives and not session.is_throttled()
 
     def _process(self, data: bytes, slice_bytes: int) -> None:
@@ -187,7 +189,8 @@ class AmqpTransport(asyncio.Protocol):
         if self._input_scheduled or self._reading or self._must_wait():
             return
         self._input_scheduled = True
-        if session.throttled_by is not None and not self.connection.is_working():
+        work = session.work
+        if work.waits() if work is not None else session.throttled_by is not None:
             self._scheduler.schedule_throttled_input(self)
         else:
             self._scheduler.schedule_input(self)

@@ -32,6 +32,11 @@ class Work(ABC):
         :returns: whether the work is done. If not, call it again.
         """
 
+    def waits(self) -> bool:
+        """Whether the last call of `run` waited for the disk, or for other work, so that another
+        one at once is of no use."""
+        return False
+
     def give_up(self) -> None:
         """Called when `run` has raised, a fault of the broker: it is not called again. Whoever
         remembers that the work is under way forgets it, so that the next occasion begins anew."""
@@ -47,17 +52,21 @@ def run_steps(steps: Iterator[None], time_slice: TimeSlice) -> bool:
 
 
 def _ignore() -> None:
-    """The default of `WorkQueue.added`, where no event loop runs the work."""
+    """The default of what is called, where no event loop runs the work."""
 
 
 class WorkQueue:
     """The work of a broker that no connection waits for, run round robin, a slice each.
 
-    `added` is called when work is added to an empty queue.
+    `added` is called when work is added to an empty queue, and `paused` when some has to wait, so
+    that `resume` is to be called a little later.
     """
 
     def __init__(self) -> None:
         self.added: Callable[[], None] = _ignore
+        self.paused: Callable[[], None] = _ignore
+        self._waiting: list[Work] = []
+        """What has to wait."""
         self._queue: deque[Work] = deque()
         self._running: Work | None = None
 
@@ -76,8 +85,18 @@ class WorkQueue:
         work = self._queue.popleft()
         self._running = work
         if not work.run(time_slice):
-            self._queue.append(work)
+            if work.waits():
+                self._waiting.append(work)
+                self.paused()
+            else:
+                self._queue.append(work)
         self._running = None
+
+    def resume(self) -> None:
+        """Go on with what had to wait."""
+        waiting, self._waiting = self._waiting, []
+        for work in waiting:
+            self.add(work)
 
     def give_up_running(self) -> None:
         """Give up the piece of work that has raised in `run_next`."""

@@ -74,6 +74,9 @@ class Consecutively(Work):
         self._first: Work | None = first
         self._second = second
 
+    def waits(self) -> bool:
+        return self._first is not None and self._first.waits()
+
     def run(self, time_slice: TimeSlice) -> bool:
         if self._first is not None:
             try:

@@ -48,6 +48,8 @@ class TransactionCommit(Work):
         """Whether all is published and settled, or it was given up."""
         self.failed = False
         """Whether it was given up, because of a fault of the broker."""
+        self._waits = False
+        """Whether the last call of `run` waited for the disk, or for another transaction."""
         self.batch: i64 = 0
         """The batch that it is durable with, once it is done; 0 if the store has nothing of it."""
         self._channel = channel
@@ -75,7 +77,11 @@ class TransactionCommit(Work):
         """Whether any queue refused a message of it."""
         return self._outcome & REFUSED != 0
 
+    def waits(self) -> bool:
+        return self._waits
+
     def run(self, time_slice: TimeSlice) -> bool:
+        self._waits = False
         if self.done or (not self._logged and not self._do_unlogged(time_slice)):
             return self.done
         store = self._store
@@ -86,6 +92,7 @@ class TransactionCommit(Work):
         else:
             self._do(ENDLESS)
             if self._outcome & AWAITS_TRANSACTION and store.transaction.is_open():
+                self._waits = True
                 return False
             if self._vhost.dead_letters.pending:
                 self._publisher.pass_on_in_batch()
@@ -156,9 +163,11 @@ class TransactionCommit(Work):
         begins = not self._in_parts
         if begins:
             if not publisher.begin_transaction():
+                self._waits = True
                 return
             self._in_parts = True
         elif not publisher.may_begin_part():
+            self._waits = True
             return
         ended = True
         self.failed = True

@@ -28,6 +28,9 @@ class _CommitReply(Work):
         self._channel = channel
         self._commit = TransactionCommit(channel)
 
+    def waits(self) -> bool:
+        return self._commit.waits()
+
     def run(self, time_slice: TimeSlice) -> bool:
         channel, commit = self._channel, self._commit
         if not commit.run(time_slice):
