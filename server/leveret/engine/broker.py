@@ -62,6 +62,8 @@ class Broker(VirtualHostFactory):
         self.stores: list[HostedStore] = []
         """The stores, each with some of the virtual hosts; none if nothing is persisted."""
         self.vhosts: dict[str, VirtualHost] = {}
+        self._policies_applied: dict[str, PoliciesApplied] = {}
+        """The work that applied the last change of policies, or does so yet, by virtual host."""
         self.alarm = ""
         """Why publishers are blocked, the reason in connection.blocked; "" while they are not. Set
         it by `set_alarm`."""
@@ -107,9 +109,7 @@ class Broker(VirtualHostFactory):
         elif change.kind in (Policy, OperatorPolicy):
             vhost_name = change.key[0]
             if vhost_name in self.vhosts:
-                vhost = self.vhosts[vhost_name]
-                vhost.policies = self._policies(vhost_name)
-                self.work.add(PoliciesApplied(vhost))
+                self._apply_policies(self.vhosts[vhost_name])
         elif change.kind is User and change.after is None:
             (name,) = change.key
             closing = Closing(self.connections.of_user(name), f"user '{name}' was deleted")
@@ -121,20 +121,28 @@ class Broker(VirtualHostFactory):
         vhost.queues_max = limit(entity, MAX_QUEUES)
         vhost.default_queue_type = "" if entity is None else entity.default_queue_type
 
-    def _policies(self, vhost: str) -> PolicySet:
+    def _apply_policies(self, vhost: VirtualHost) -> None:
+        """Have what is declared from now on have the policies of the metadata, and what exists
+        when the work comes to it."""
         policies = self.metadata.all(Policy).values()
         operator_policies = self.metadata.all(OperatorPolicy).values()
-        return PolicySet(
-            [policy for policy in policies if policy.vhost == vhost],
-            [policy for policy in operator_policies if policy.vhost == vhost],
+        vhost.policies = PolicySet(
+            [policy for policy in policies if policy.vhost == vhost.name],
+            [policy for policy in operator_policies if policy.vhost == vhost.name],
+            vhost.policies,
         )
+        under_way = self._policies_applied.get(vhost.name)
+        if under_way is not None and under_way.vhost is vhost and not under_way.is_done:
+            under_way.repeat()
+        else:
+            self._policies_applied[vhost.name] = PoliciesApplied(vhost)
+            self.work.add(self._policies_applied[vhost.name])
 
     def apply_metadata(self) -> None:
         """Have the virtual hosts be as the metadata say, before they have messages."""
         for vhost in self.vhosts.values():
             self._apply(vhost)
-            vhost.policies = self._policies(vhost.name)
-            self.work.add(PoliciesApplied(vhost))
+            self._apply_policies(vhost)
         self.work.run_all(self.time_slice)
 
     def _rights_changed(self, vhost: str) -> None:
@@ -144,6 +152,7 @@ class Broker(VirtualHostFactory):
 
     def _delete_vhost(self, name: str) -> None:
         vhost = self.vhosts.pop(name, None)
+        self._policies_applied.pop(name, None)
         for hosted in self.stores:
             hosted.vhosts.pop(name, None)
         if vhost is not None:

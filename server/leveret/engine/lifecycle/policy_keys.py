@@ -66,10 +66,10 @@ def check_definition(definition: Mapping[str, Any], *, operator: bool = False) -
     if not definition:
         raise PolicyError("a policy needs at least one key")
     for key, value in definition.items():
-        if operator and key not in OPERATOR_KEYS:
-            raise PolicyError(f"an operator policy cannot have '{key}': {', '.join(OPERATOR_KEYS)}")
         if key in WITHOUT_EFFECT:
             continue
+        if operator and key not in OPERATOR_KEYS:
+            raise PolicyError(f"an operator policy cannot have '{key}': {', '.join(OPERATOR_KEYS)}")
         if key == ALTERNATE_EXCHANGE:
             if not isinstance(value, str):
                 raise PolicyError(f"'{key}' must be a text, not {value!r}")

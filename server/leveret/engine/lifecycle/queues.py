@@ -28,6 +28,7 @@ from leveret.engine.persistence.definitions import QueueDeleted
 from leveret.engine.queues.consumer import Consumer
 from leveret.engine.queues.queue import Queue
 from leveret.engine.queues.queue_expiry import QueueExpiry
+from leveret.engine.routing.exchanges.base import Exchange
 from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.settings import NONE
 from leveret.engine.values.time_slice import TimeSlice
@@ -142,29 +143,58 @@ def apply_policies(vhost: VirtualHost, queue: Queue) -> None:
 
 def _use_settings(vhost: VirtualHost, queue: Queue) -> None:
     queue.policies = policies_of_queue(vhost, queue)
-    queue.apply(queue_settings(queue.arguments, queue.policies))
+    queue.apply(queue_settings(vhost, queue.arguments, queue.policies))
     set_expiry(vhost, queue)
 
 
 class PoliciesApplied(Work):
-    """Applies the policies of a virtual host to everything in it, after they have changed."""
+    """Applies the policies of a virtual host to everything in it, after they have changed.
+
+    Each object gets those that are in force when its turn comes. If they change meanwhile, all is
+    gone through once more, however often they do.
+    """
 
     def __init__(self, vhost: VirtualHost) -> None:
-        self._vhost = vhost
-        self._queues = list(vhost.queues.values())
-        self._exchanges = list(vhost.exchanges.values())
+        self.vhost = vhost
+        self.is_done = False
+        self._repeats = False
+        self._exchanges: list[Exchange] = []
+        self._queues: list[Queue] = []
+        self._begin()
+
+    def repeat(self) -> None:
+        """The policies have changed again."""
+        self._repeats = True
+
+    def give_up(self) -> None:
+        self.is_done = True
 
     def run(self, time_slice: TimeSlice) -> bool:
+        while True:
+            if not self._run_once(time_slice):
+                return False
+            if not self._repeats:
+                self.is_done = True
+                return True
+            self._begin()
+
+    def _begin(self) -> None:
+        self._repeats = False
+        self._exchanges = list(self.vhost.exchanges.values())
+        self._queues = list(self.vhost.queues.values())
+
+    def _run_once(self, time_slice: TimeSlice) -> bool:
+        vhost = self.vhost
         while self._exchanges:
             exchange = self._exchanges.pop()
             if not exchange.deleted:
-                apply_to_exchange(self._vhost, exchange)
+                apply_to_exchange(vhost, exchange)
             if time_slice.is_over_now():
                 return False
         while self._queues:
             queue = self._queues.pop()
             if not queue.deleted:
-                apply_policies(self._vhost, queue)
+                apply_policies(vhost, queue)
             if time_slice.is_over_now():
                 return False
         return True

@@ -4,11 +4,12 @@ At most one policy and one operator policy apply to an object: of those that mat
 with the highest priority; of several with that, the first by name.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from leveret.engine.access.patterns import Pattern, PatternError
 from leveret.engine.metadata.entities import OperatorPolicy, Policy
+from leveret.engine.values.settings import QueueSettings
 from leveret.logging import get_logger
 
 ALL: Final = "all"
@@ -45,10 +46,19 @@ class PolicySet:
     """The policies of one virtual host."""
 
     def __init__(
-        self, policies: Iterable[Policy] = (), operator_policies: Iterable[OperatorPolicy] = ()
+        self,
+        policies: Iterable[Policy] = (),
+        operator_policies: Iterable[OperatorPolicy] = (),
+        before: "PolicySet | None" = None,
     ) -> None:
-        self._policies = _compiled(policies)
-        self._operator_policies = _compiled(operator_policies)
+        """:param before: the set that this one replaces, whose patterns need no compilation."""
+        self.shared_settings: dict[tuple[object, ...], QueueSettings] = {}
+        """The settings of queues with equal arguments and the same policies of this set."""
+        self._applied: dict[tuple[int, int], AppliedPolicies] = {}
+        self._patterns: dict[str, Pattern] = {}
+        known = {} if before is None else before._patterns
+        self._policies = self._compiled(policies, known)
+        self._operator_policies = self._compiled(operator_policies, known)
 
     def is_empty(self) -> bool:
         """Whether there is none, so that nothing has a policy."""
@@ -66,25 +76,34 @@ class PolicySet:
     def _matching(self, name: str, kinds: tuple[str, ...]) -> AppliedPolicies:
         if self.is_empty():
             return NO_POLICIES
-        return AppliedPolicies(
-            _first(self._policies, name, kinds), _first(self._operator_policies, name, kinds)
-        )
+        policy = _first(self._policies, name, kinds)
+        operator_policy = _first(self._operator_policies, name, kinds)
+        if policy is None and operator_policy is None:
+            return NO_POLICIES
+        # One tuple for all objects that have these.
+        applied = AppliedPolicies(policy, operator_policy)
+        return self._applied.setdefault((id(policy), id(operator_policy)), applied)
 
-
-def _compiled(policies: Iterable[Policy]) -> list[_Compiled]:
-    """The policies in the order in which they are asked."""
-    compiled: list[_Compiled] = []
-    for policy in sorted(policies, key=lambda each: (-each.priority, each.name)):
-        try:
-            compiled.append(_Compiled(policy, Pattern(policy.pattern)))
-        except PatternError as error:
-            logger.warning(
-                "a policy is not applied: its pattern is no regular expression",
-                vhost=policy.vhost,
-                policy=policy.name,
-                error=str(error),
-            )
-    return compiled
+    def _compiled(
+        self, policies: Iterable[Policy], known: Mapping[str, Pattern]
+    ) -> list[_Compiled]:
+        """The policies in the order in which they are asked."""
+        compiled: list[_Compiled] = []
+        for policy in sorted(policies, key=lambda each: (-each.priority, each.name)):
+            text = policy.pattern
+            try:
+                pattern = known.get(text) or self._patterns.get(text) or Pattern(text)
+            except PatternError as error:
+                logger.warning(
+                    "a policy is not applied: its pattern is no regular expression",
+                    vhost=policy.vhost,
+                    policy=policy.name,
+                    error=str(error),
+                )
+                continue
+            self._patterns[text] = pattern
+            compiled.append(_Compiled(policy, pattern))
+        return compiled
 
 
 def _first(policies: list[_Compiled], name: str, kinds: tuple[str, ...]) -> Policy | None:

@@ -117,7 +117,7 @@ class SharedSettings:
 
     def of(self, arguments: Arguments) -> tuple[Arguments, QueueSettings]:
         """Equal arguments, and the settings that they make; neither is to be changed."""
-        key = _key_of(arguments)
+        key = sharing_key(arguments)
         if key is None:
             return arguments, compute([arguments_source(arguments)])
         found = self._by_key.get(key)
@@ -129,7 +129,7 @@ class SharedSettings:
         return found
 
 
-def _key_of(arguments: Arguments) -> tuple[object, ...] | None:
+def sharing_key(arguments: Arguments) -> tuple[object, ...] | None:
     """What is equal for equal arguments only: 1, 1.0 and true are equal, but of different types.
 
     None if an argument is a table, an array or a long text: there are few of these, and they are
