@@ -16,6 +16,7 @@ from bench.contestants import (
     running,
 )
 from bench.deep import Rounds
+from bench.definitions import DEFINITION_ROWS
 from bench.delayed import lateness_ms, percentile
 from bench.fairness.rows import FAIRNESS_ROWS
 from bench.footprint import (
@@ -325,6 +326,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
     "sizes": SIZE_ROWS,
     "objects": OBJECT_ROWS,
     "fairness": FAIRNESS_ROWS,
+    "definitions": DEFINITION_ROWS,
 }
 """The rows by the name that selects them all. The first are measured if none are selected."""
 
