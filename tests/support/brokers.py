@@ -252,6 +252,8 @@ class RabbitMQ(Broker):
         self.port = free_port()
         output = self.directory / "stdout.log"
         environment = self._environment(epmd_port=free_port(), distribution_port=free_port())
+        self.environment = environment
+        """The variables with which its command line finds this node."""
         config = [f"listeners.tcp.1 = {HOST}:{self.port}", *config_lines, ""]
         (self.directory / "rabbitmq.conf").write_text("\n".join(config))
         (self.directory / "enabled_plugins").write_text(f"[{','.join(plugins)}].\n")
