@@ -69,7 +69,7 @@ class Api:
 def rabbitmq() -> Iterator[Api]:
     port = free_port()
     lines = (f"management.tcp.port = {port}", f"management.tcp.ip = {HOST}")
-    plugins = ("rabbitmq_management", "rabbitmq_consistent_hash_exchange")
+    plugins = ("rabbitmq_management", "rabbitmq_consistent_hash_exchange", "rabbitmq_shovel")
     with RabbitMQ(*lines, plugins=plugins):
         api = Api(port)
         wait_until(api.answers, TIMEOUT_S, "the HTTP API of RabbitMQ")
@@ -214,3 +214,29 @@ def test_what_leveret_has_comes_back_to_it_as_it_was(rabbitmq: Api, leveret: Cli
         again = comparable(client.get("definitions"))
     assert again == theirs
     empty_rabbitmq(rabbitmq)
+
+
+def test_a_shovel_of_rabbitmq_drains_its_queue_to_leveret(rabbitmq: Api) -> None:
+    """As docs/moving.md says."""
+    rabbitmq("PUT", "queues/%2F/orders", {"durable": True})
+    message = {"properties": {"delivery_mode": 2}, "routing_key": "orders"}
+    for number in range(10):
+        body = {**message, "payload": str(number), "payload_encoding": "string"}
+        rabbitmq("POST", "exchanges/%2F/amq.default/publish", body)
+    with Leveret() as broker:
+        client = Client(broker.data_dir)
+        client.put("queues", "/", "orders", body={"durable": True})
+        value = {
+            "src-uri": "amqp://",
+            "src-queue": "orders",
+            "dest-uri": f"amqp://guest:guest@{broker.host}:{broker.port}",
+            "dest-queue": "orders",
+            "src-delete-after": "queue-length",
+        }
+        rabbitmq("PUT", "parameters/shovel/%2F/drain-orders", {"value": value})
+
+        def arrived() -> bool:
+            return bool(client.get("queues", "/", "orders")["messages_ready"] == 10)
+
+        wait_until(arrived, TIMEOUT_S, "ten messages on Leveret")
+    rabbitmq("DELETE", "queues/%2F/orders")
