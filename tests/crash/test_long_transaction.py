@@ -1,7 +1,8 @@
-"""Kills while a long transaction is committed: all of it is there afterwards, or nothing.
+"""The broker ends while a long transaction is committed: all of it is there afterwards, or nothing.
 
-The transaction moves messages from one queue to another. The kill comes at any moment after
-tx.commit was sent, so each round ends before, in or after the slices of the commit.
+The transaction moves messages from one queue to another. The kill, or the signal to stop, comes at
+any moment after tx.commit was sent, so each round ends before, in or after the slices of the
+commit.
 """
 
 import secrets
@@ -13,19 +14,20 @@ from pamqp import commands
 
 from tests.crash.clients import publish_bytes
 from tests.support.brokers import Leveret
-from tests.support.wire import Wire, connect
+from tests.support.wire import ClosedByServerError, Wire, connect
 
 Basic = commands.Basic
 Queue = commands.Queue
 Tx = commands.Tx
 
 ROUNDS = 6
+STOP_ROUNDS = 3
 
 MOVED = 4000
 """Messages that each transaction moves: some milliseconds of slices."""
 
-KILL_AFTER_S = 0.08
-"""Seconds from tx.commit to the kill, at most."""
+END_AFTER_S = 0.08
+"""Seconds from tx.commit to the end, at most."""
 
 
 def declared(wire: Wire, name: str) -> int:
@@ -63,8 +65,36 @@ def test_all_or_nothing_of_a_long_transaction_is_left_by_a_kill(tmp_path: Path) 
         with Leveret(data_dir=tmp_path) as broker, connect(broker.host, broker.port) as wire:
             prepare(wire)
             move(wire)
-            time.sleep(random.uniform(0, KILL_AFTER_S))
+            time.sleep(random.uniform(0, END_AFTER_S))
             broker.kill()
         with Leveret(data_dir=tmp_path) as broker, connect(broker.host, broker.port) as wire:
             left = declared(wire, "from"), declared(wire, "to")
             assert left in ((MOVED, 0), (0, MOVED)), f"seed {seed}"
+
+
+def is_committed(wire: Wire) -> bool:
+    """Read to the end; whether the transaction was confirmed before."""
+    committed = False
+    while True:
+        try:
+            frame = wire.read().frame
+        except ClosedByServerError:
+            return committed
+        committed = committed or isinstance(frame, Tx.CommitOk)
+
+
+def test_all_or_nothing_of_a_long_transaction_is_left_by_a_stop(tmp_path: Path) -> None:
+    seed = secrets.token_hex(4)
+    random = Random(seed)
+    print(f"seed {seed}")
+    for _ in range(STOP_ROUNDS):
+        with Leveret(data_dir=tmp_path) as broker, connect(broker.host, broker.port) as wire:
+            prepare(wire)
+            move(wire)
+            time.sleep(random.uniform(0, END_AFTER_S))
+            assert broker.stop() == 0
+            committed = is_committed(wire)
+        with Leveret(data_dir=tmp_path) as broker, connect(broker.host, broker.port) as wire:
+            left = declared(wire, "from"), declared(wire, "to")
+            possible = [(0, MOVED)] if committed else [(MOVED, 0), (0, MOVED)]
+            assert left in possible, f"seed {seed}"

@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 from pamqp.commands import Basic, Confirm, Tx
 
+from leveret.engine.queues.delivery_counts import DeliveryCounts
 from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.time_slice import UNITS_PER_READING
 from leveret.limits import BACKPRESSURE_RETRY_MS
@@ -14,7 +15,7 @@ from leveret.protocol.channels.transaction_commit import COMMITTED_AT_ONCE, SETT
 from leveret_storage.store.limits import TRANSACTION_BATCH_BYTES
 from tests.protocol import wire
 from tests.protocol.harness import Client
-from tests.unit.engine.queues.broker_run import BrokerRun, leading_to
+from tests.unit.engine.queues.broker_run import BrokerRun, arguments, leading_to
 
 LONG = COMMITTED_AT_ONCE + 100
 """Messages of a transaction that is committed in several slices."""
@@ -192,6 +193,40 @@ def test_its_rejections_count_with_their_dead_letters(node: Node) -> None:
     assert checks > 5
     node.expect_ok(node.alice)
     assert node.found() == {"q": [b"one"], "rejecting": [], "dead": NUMBERED}
+
+
+def test_how_often_its_messages_were_returned_counts_with_it(node: Node) -> None:
+    """Definitions of others are between its own, and count at once."""
+    node.run.queue("quorum", arguments=arguments(queue_type="quorum"))
+    node.alice.publish(1, "quorum", *NUMBERED, properties=PERSISTENT)
+    node.sync()
+    node.alice.consume(1, "quorum", "c")
+    assert len(node.alice.receive_all()) == LONG
+    node.alice.call(1, Basic.Cancel("c"), Basic.CancelOk)
+    node.begin(node.alice, b"one")
+    node.alice.send(1, Basic.Nack(LONG, multiple=True, requeue=True))
+    declared = 0
+
+    def counted() -> tuple[int, set[DeliveryCounts]]:
+        """The queues of others after a crash, and the counts of returns."""
+        run = BrokerRun(deepcopy(node.run.medium).crash(), node.run.now)
+        redeliveries = run.vhost.queues["quorum"].redeliveries
+        assert redeliveries is not None
+        counts = dict(redeliveries.counts.entries())
+        assert len(counts) in (0, LONG)
+        return len(run.vhost.queues) - 2, set(counts.values())
+
+    def check() -> None:
+        nonlocal declared
+        node.run.queue(f"other {declared}")
+        declared += 1
+        node.sync()
+        assert counted() == (declared, set())
+
+    node.commit(node.alice, check)
+    assert declared > 0
+    node.expect_ok(node.alice)
+    assert counted() == (declared, {DeliveryCounts(1, 0, 0)})
 
 
 def test_what_its_messages_push_out_of_a_full_queue_stays_until_it_counts(node: Node) -> None:
