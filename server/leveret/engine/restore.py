@@ -142,13 +142,9 @@ def _returns_and_keys(vhost: VirtualHost) -> Iterator[bytes]:
 def _keys_of(
     vhost: VirtualHost, name: str, by_exchange: bool, window: DeduplicationWindow
 ) -> Iterator[bytes]:
-    keys = window.entries()
-    for at in range(0, len(keys), KEYS_OF_DEFINITION):
-        yield encode(KeysSeen(vhost.name, name, by_exchange, keys[at : at + KEYS_OF_DEFINITION]))
-    newer = window.entries_after(keys[-1][0]) if keys else []
-    if newer:
-        # Their own definitions may be in front of older ones.
-        yield encode(KeysSeen(vhost.name, name, by_exchange, newer))
+    # Those that are added meanwhile have definitions in front of older ones, and follow again.
+    for keys in window.listed(KEYS_OF_DEFINITION):
+        yield encode(KeysSeen(vhost.name, name, by_exchange, keys))
 
 
 def rewritten(found: list[StoredDefinition]) -> list[bytes]:

@@ -12,7 +12,7 @@ The keys of persistent messages are persisted, in the batch of the log that has 
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from typing import Final
 
@@ -60,6 +60,8 @@ class DeduplicationWindow(Cache):
         self._keys: OrderedDict[bytes, int] = OrderedDict()
         """Each key with its expiry, in milliseconds since the epoch; 0 is never. The oldest is
         first."""
+        self._listed: OrderedDict[bytes, int] = OrderedDict()
+        """The oldest keys, which `listed` has returned; the others are in `_keys` meanwhile."""
         self._share: CacheShare | None = None
 
     def key_of(self, header: bytes) -> bytes | None:
@@ -76,6 +78,8 @@ class DeduplicationWindow(Cache):
     def has(self, key: bytes, now: i64) -> bool:
         """Whether a message with this key is a duplicate."""
         expires_at = self._keys.get(key)
+        if expires_at is None and self._listed:
+            expires_at = self._listed.get(key)
         return expires_at is not None and (expires_at == 0 or expires_at > now)
 
     def add(self, key: bytes, header: bytes, now: i64) -> i64:
@@ -95,9 +99,12 @@ class DeduplicationWindow(Cache):
         """Add a key as the newest."""
         keys = self._keys
         # A key that has expired, and is seen again, is the newest.
-        size: i64 = 0 if keys.pop(key, None) is not None else len(key) + KEY_BYTES
+        known = keys.pop(key, None)
+        if known is None and self._listed:
+            known = self._listed.pop(key, None)
+        size: i64 = 0 if known is not None else len(key) + KEY_BYTES
         keys[key] = int(expires_at)
-        if len(keys) > self._size:
+        if len(keys) + len(self._listed) > self._size:
             size -= self.drop_oldest()
         if self._share is not None and size != 0:
             self._share.add(self, size)
@@ -107,9 +114,10 @@ class DeduplicationWindow(Cache):
         self._share = share
 
     def drop_oldest(self) -> i64:
-        if not self._keys:
+        keys = self._listed or self._keys
+        if not keys:
             return 0
-        return len(self._keys.popitem(last=False)[0]) + KEY_BYTES
+        return len(keys.popitem(last=False)[0]) + KEY_BYTES
 
     def delete(self) -> None:
         """Charge nothing any more."""
@@ -119,17 +127,24 @@ class DeduplicationWindow(Cache):
 
     def entries(self) -> list[tuple[bytes, int]]:
         """All keys, the oldest first, and when each expires."""
-        return list(self._keys.items())
+        return list(self._listed.items()) + list(self._keys.items())
 
-    def entries_after(self, key: bytes) -> list[tuple[bytes, int]]:
-        """The entries that are newer than that of a key; all of them if it has none."""
-        found: list[tuple[bytes, int]] = []
-        for newer in reversed(self._keys):
-            if newer == key:
-                break
-            found.append((newer, self._keys[newer]))
-        found.reverse()
-        return found
+    def listed(self, most: int) -> Iterator[list[tuple[bytes, int]]]:
+        """All keys, the oldest first, and when each expires, so many at a time.
+
+        Keys may be added and dropped meanwhile. All that are added follow those that are older.
+        Only one may be under way; one that was not brought to its end is given up by the next.
+        """
+        if self._listed:
+            self._keys, self._listed = OrderedDict(self.entries()), OrderedDict()
+        while self._keys:
+            part: list[tuple[bytes, int]] = []
+            while self._keys and len(part) < most:
+                entry = self._keys.popitem(last=False)
+                self._listed[entry[0]] = entry[1]
+                part.append(entry)
+            yield part
+        self._keys, self._listed = self._listed, self._keys
 
 
 def number(arguments: Mapping[str, FieldValue], name: str) -> int | None:
