@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from leveret.engine.administration.secrets import redacted
 from leveret.engine.metadata.entities import KIND, Entity, kind_of
 from leveret.engine.metadata.metadata import Metadata
 from leveret.logging import get_logger
@@ -64,5 +65,7 @@ class Operator:
         """Write an event of the audit log."""
         if self._silent:
             return
-        values = {name: value for name, value in fields.items() if name not in SECRETS}
+        values = {name: redacted(value) for name, value in fields.items() if name not in SECRETS}
+        if isinstance(fields.get("name"), str) and "value" in values:
+            values["value"] = redacted(fields["value"], fields["name"])
         logger.info("audit", who=self.name, origin=self.origin, what=what, **values)

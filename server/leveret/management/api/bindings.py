@@ -116,7 +116,8 @@ async def post_binding(request: Request) -> Response:
         queue = vhost.queues.get(destination)
         owner = None if queue is None else queue.owner
         bindings.bind_queue(vhost, destination, source, given.routing_key, given.arguments, owner)
-    fields = {"vhost": vhost.name, "source": source, "destination": destination}
+    ends = {"source": source, "destination": destination}
+    fields = {"vhost": vhost.name, **ends, "routing_key": given.routing_key}
     operator(request).log("binding added", fields)
     return await changed(request, created=True)
 
@@ -145,6 +146,7 @@ async def delete_binding(request: Request) -> Response:
         owner = None if queue is None else queue.owner
         bindings.unbind_queue(vhost, *ends, binding.routing_key, binding.arguments, owner)
     fields = {"vhost": vhost.name, "source": ends[1], "destination": ends[0]}
+    fields["routing_key"] = binding.routing_key
     operator(request).log("binding removed", fields)
     return await changed(request)
 

@@ -10,6 +10,7 @@ from leveret.engine.access.rights import CONFIGURE, READ, WRITE
 from leveret.engine.lifecycle import bindings, exchanges
 from leveret.engine.lifecycle.names import clean, refuse_default_exchange
 from leveret.engine.routing.exchanges.base import ExchangeDeclaration
+from leveret.protocol.channels.audit import audit
 from leveret.protocol.channels.channel import Channel
 
 
@@ -19,6 +20,7 @@ def declare(channel: Channel, method: Exchange.Declare) -> Frame:
     if method.passive:
         exchange = exchanges.check_exchange(channel.vhost, name)
     else:
+        is_new = name not in channel.vhost.exchanges
         exchange = exchanges.declare_exchange(
             channel.vhost,
             ExchangeDeclaration(
@@ -31,6 +33,8 @@ def declare(channel: Channel, method: Exchange.Declare) -> Frame:
             ),
             channel.session.rights,
         )
+        if is_new:
+            audit(channel, "exchange declared", name=name)
     if exchange.durable:
         channel.hold_until_defined()
     return Exchange.DeclareOk()
@@ -52,7 +56,10 @@ def delete(channel: Channel, method: Exchange.Delete) -> Frame:
     name = clean(method.exchange)
     refuse_default_exchange(name)
     channel.session.rights.check_exchange(CONFIGURE, name)
+    is_there = name in channel.vhost.exchanges
     exchanges.delete_exchange(channel.vhost, name, if_unused=method.if_unused)
+    if is_there:
+        audit(channel, "exchange deleted", name=name)
     channel.hold_until_defined()
     return Exchange.DeleteOk()
 
@@ -69,6 +76,8 @@ def bind(channel: Channel, method: Exchange.Bind) -> Frame:
         method.routing_key,
         method.arguments or {},
     )
+    key = method.routing_key
+    audit(channel, "exchange bound", source=source, destination=destination, routing_key=key)
     if durable:
         channel.hold_until_defined()
     return Exchange.BindOk()
@@ -86,6 +95,8 @@ def unbind(channel: Channel, method: Exchange.Unbind) -> Frame:
         method.routing_key,
         method.arguments or {},
     )
+    key = method.routing_key
+    audit(channel, "exchange unbound", source=source, destination=destination, routing_key=key)
     channel.hold_until_defined()
     return Exchange.UnbindOk()
 

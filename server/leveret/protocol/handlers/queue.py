@@ -19,6 +19,7 @@ from leveret.engine.values.work import Work
 from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError, ReplyCode
 from leveret.protocol.channels import direct_reply_to
+from leveret.protocol.channels.audit import audit
 from leveret.protocol.channels.channel import Channel
 from leveret.protocol.channels.session import Session
 from leveret.protocol.handlers.exchange import check_source
@@ -69,6 +70,8 @@ def declare(channel: Channel, method: Queue.Declare) -> Frame:
             session.logger.info("quorum queue declared", queue=queue.name, copies=1)
         if queue.exclusive:
             session.exclusive_queues[queue.name] = queue
+        if is_new:
+            audit(channel, "queue declared", name=queue.name)
     if queue.durable:
         channel.hold_until_defined()
     channel.last_queue = queue.name
@@ -127,6 +130,7 @@ def bind(channel: Channel, method: Queue.Bind) -> Frame:
         method.arguments or {},
         channel.session,
     )
+    audit(channel, "queue bound", source=exchange, destination=queue, routing_key=routing_key)
     if durable:
         channel.hold_until_defined()
     return Queue.BindOk()
@@ -146,6 +150,7 @@ def unbind(channel: Channel, method: Queue.Unbind) -> Frame:
         method.arguments or {},
         channel.session,
     )
+    audit(channel, "queue unbound", source=exchange, destination=queue, routing_key=routing_key)
     channel.hold_until_defined()
     return Queue.UnbindOk()
 
@@ -199,6 +204,7 @@ def delete(channel: Channel, method: Queue.Delete) -> None:
         channel.send(Queue.DeleteOk(message_count=count))
     if queue is not None:
         queues.remove_queue(channel.vhost, queue)
+        audit(channel, "queue deleted", name=name)
     channel.session.exclusive_queues.pop(name, None)
 
 
