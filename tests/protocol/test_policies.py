@@ -367,3 +367,19 @@ def test_many_changes_are_applied_in_two_passes(
     assert {int(harness.queue(name).settings.max_length) for name in names} == {10}
     objects = len(names) + len(harness.broker.vhosts["/"].exchanges)
     assert slices <= 2 * objects + 2
+
+
+def test_changes_before_the_first_slice_are_applied_in_one_pass(
+    harness: Harness, client: Client, operator: Operator
+) -> None:
+    client.declare(1, *[f"q{number}" for number in range(20)])
+    for number in range(10):
+        policies.put_policy(operator, Policy("/", f"p{number}", "^q", {"max-length": number + 1}))
+    work, time_slice = harness.broker.work, harness.broker.time_slice
+    slices = 0
+    while not work.is_empty():
+        time_slice.begin(0)
+        work.run_next(time_slice)
+        slices += 1
+    assert harness.queue("q7").settings.max_length == 1
+    assert slices <= 20 + len(harness.broker.vhosts["/"].exchanges) + 1

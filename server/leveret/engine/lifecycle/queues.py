@@ -157,6 +157,7 @@ class PoliciesApplied(Work):
     def __init__(self, vhost: VirtualHost) -> None:
         self.vhost = vhost
         self.is_done = False
+        self._has_begun = False
         self._repeats = False
         self._exchanges: list[Exchange] = []
         self._queues: list[Queue] = []
@@ -164,7 +165,7 @@ class PoliciesApplied(Work):
 
     def repeat(self) -> None:
         """The policies have changed again."""
-        self._repeats = True
+        self._repeats = self._has_begun
 
     def give_up(self) -> None:
         self.is_done = True
@@ -179,12 +180,14 @@ class PoliciesApplied(Work):
             self._begin()
 
     def _begin(self) -> None:
+        self._has_begun = False
         self._repeats = False
         self._exchanges = list(self.vhost.exchanges.values())
         self._queues = list(self.vhost.queues.values())
 
     def _run_once(self, time_slice: TimeSlice) -> bool:
         vhost = self.vhost
+        self._has_begun = True
         while self._exchanges:
             exchange = self._exchanges.pop()
             if not exchange.deleted:
