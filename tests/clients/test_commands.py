@@ -118,6 +118,27 @@ def test_a_policy_holds_until_it_is_cleared(leveret: CommandLine, client: Client
     leveret("delete", "queue", "bounded")
 
 
+def test_streams_are_left_out_of_an_import(leveret: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "definitions.json"
+    stream = {"vhost": "/", "name": "a-stream", "arguments": {"x-queue-type": "stream"}}
+    queue = {"vhost": "/", "name": "beside-it"}
+    bindings = [
+        {"vhost": "/", "source": "amq.direct", "destination": each["name"]}
+        for each in (stream, queue)
+    ]
+    file.write_text(json.dumps({"queues": [stream, queue], "bindings": bindings}))
+    assert leveret.refused("definitions", "import", str(file)) == (
+        "queues[0] ('a-stream'): queue type 'stream' is not supported"
+    )
+    ended = leveret.run("definitions", "import", "--without-streams", str(file))
+    assert ended.returncode == 0
+    assert ended.stderr.startswith("left out: stream 'a-stream'\n")
+    exported = json.loads(leveret("definitions", "export"))
+    assert "a-stream" not in json.dumps(exported)
+    assert any(each["destination"] == "beside-it" for each in exported["bindings"])
+    leveret("delete", "queue", "beside-it")
+
+
 def test_definitions_are_carried_over(leveret: CommandLine, tmp_path: Path) -> None:
     leveret("vhost", "add", "carried/over")
     leveret("vhost", "limit", "carried/over", "max-queues", "10")

@@ -1,6 +1,7 @@
 """`leveret definitions`: export and import (RabbitMQ: Definition Export and Import)."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -8,6 +9,7 @@ import msgspec
 from leveret.commands.client import Client
 from leveret.commands.context import EXIT_WRONG_USE, fail, with_broker
 from leveret.engine.administration.merge_rules import MERGE_RULES
+from leveret.engine.lifecycle.argument_checks import QUEUE_TYPE
 
 VHOST = click.option("--vhost", metavar="NAME", help="What this virtual host has only.")
 FILE = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
@@ -41,8 +43,11 @@ def export_definitions(client: Client, file: Path, vhost: str | None) -> None:
 @definitions_group.command(name="import")
 @click.argument("file", type=FILE)
 @VHOST
+@click.option("--without-streams", is_flag=True, help="Leave out streams, which do not exist here.")
 @with_broker
-def import_definitions(client: Client, file: Path, vhost: str | None) -> None:
+def import_definitions(
+    client: Client, file: Path, vhost: str | None, without_streams: bool
+) -> None:
     """Read definitions from FILE, or from stdin for "-". A wrong entry is named, and nothing is
     changed.
 
@@ -55,5 +60,28 @@ def import_definitions(client: Client, file: Path, vhost: str | None) -> None:
         fail(f"{file}: {error.strerror}", EXIT_WRONG_USE)
     except msgspec.DecodeError as error:
         fail(f"{file}: no JSON: {error}", EXIT_WRONG_USE)
+    if without_streams and isinstance(found, dict):
+        for name in _drop_streams(found):
+            click.echo(f"left out: stream '{name}'", err=True)
     client.post("definitions", *([] if vhost is None else [vhost]), body=found)
     click.echo(f"imported; {MERGE_RULES}", err=True)
+
+
+def _drop_streams(definitions: dict[str, Any]) -> list[str]:
+    """Take the streams out of definitions, with the bindings to them.
+
+    :returns: their names.
+    """
+    streams = {
+        (queue.get("vhost"), queue.get("name"))
+        for queue in definitions.get("queues", [])
+        if queue.get("arguments", {}).get(QUEUE_TYPE) == "stream"
+    }
+    for section, name in (("queues", "name"), ("bindings", "destination")):
+        definitions[section] = [
+            entry
+            for entry in definitions.get(section, [])
+            if entry.get("destination_type") == "exchange"
+            or (entry.get("vhost"), entry.get(name)) not in streams
+        ]
+    return sorted(name for _, name in streams)

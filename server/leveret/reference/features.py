@@ -3,9 +3,17 @@
 `python -m leveret.reference.features` in a checkout writes them.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
+from textwrap import fill
 from typing import Final
 
+from leveret.engine.lifecycle.policy_keys import (
+    EXCHANGE_KEYS,
+    OPERATOR_KEYS,
+    QUEUE_KEYS,
+    WITHOUT_EFFECT,
+)
 from leveret.engine.lifecycle.queue_arguments import ADOPTABLE, CONSUMER_ARGUMENTS, QUEUE_ARGUMENTS
 from leveret.engine.routing.exchanges.exchange_arguments import EXCHANGE_ARGUMENTS
 from leveret.engine.values.arguments import ArgumentDoc
@@ -13,6 +21,10 @@ from leveret.reference.markdown import GeneratedSection, table
 
 DOCUMENT_PATH: Final = Path("docs/features.md")
 TABLES: Final = GeneratedSection(str(DOCUMENT_PATH), "arguments")
+
+POLICY_KEYS: Final = (*QUEUE_KEYS, *EXCHANGE_KEYS)
+
+LINE_WIDTH: Final = 125
 
 _COLUMNS: Final = ("accepts", "default", "origin", "effect", "difference")
 
@@ -43,8 +55,17 @@ def with_tables(document: str) -> str:
         f"\n### Of a queue\n\n{queues}"
         f'\nWith `queues.redeclare = "adopt"` a declaration may change {adoptable}.\n'
         f"\n### Of a consumer\n\n{consumers}"
-        f"\n### Of an exchange\n\n{exchanges}\n",
+        f"\n### Of an exchange\n\n{exchanges}"
+        f"\n### Keys of policies\n"
+        f"{_paragraph('A policy may have', POLICY_KEYS)}"
+        f"{_paragraph('An operator policy may have', OPERATOR_KEYS)}"
+        f"{_paragraph('Kept for an export, without an effect:', sorted(WITHOUT_EFFECT))}\n",
     )
+
+
+def _paragraph(text: str, names: Iterable[str]) -> str:
+    listed = ", ".join(f"`{name}`" for name in names)
+    return f"\n{fill(f'{text} {listed}.', LINE_WIDTH, break_on_hyphens=False)}\n"
 
 
 def _cells(doc: ArgumentDoc) -> tuple[str, ...]:
