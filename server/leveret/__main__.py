@@ -1,6 +1,6 @@
 """`python -m leveret` is the `leveret` command."""
 
-from leveret.cli import main
+from leveret.cli import entry
 
 if __name__ == "__main__":
-    main()
+    entry()

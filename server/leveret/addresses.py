@@ -13,25 +13,31 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+class AddressError(ValueError):
+    """A text is no address; the error's text says why."""
+
+
 def parse_address(text: str) -> Address:
     """Parse `127.0.0.1:5672`, `[::1]:5672`, `name:5672` or `:5672` (every interface).
 
-    :raises ValueError: if it is none of these, or the port is not from 0 to 65535.
+    :raises AddressError: if it is none of these, or the port is not from 0 to 65535.
     """
     host, colon, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
-        raise ValueError(f"{text!r}: an IPv6 address needs brackets")
-    if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65535:
-        raise ValueError(f"{text!r} is not HOST:PORT")
+        raise AddressError(f"{text!r}: an IPv6 address needs brackets")
+    if not colon or not port:
+        raise AddressError(f"{text!r} has no port, as 127.0.0.1:5672 has")
+    if not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise AddressError(f"{text!r}: the port has to be a number from 0 to 65535")
     return Address(host, int(port))
 
 
 def reachable(text: str) -> Address:
     """The address at which a listener can be reached from its own machine.
 
-    :raises ValueError: as `parse_address`.
+    :raises AddressError: as `parse_address`.
     """
     address = parse_address(text)
     return address._replace(host=_LOOPBACKS.get(address.host, address.host))

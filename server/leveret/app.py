@@ -18,12 +18,13 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 import uvloop
 
+from leveret.compiled import COMPILED_BUILD, build_kind
 from leveret.config import Config
 from leveret.datadir.open import Storage, StorageRefused, warn_of_unused_data
 from leveret.engine.administration.operator import Refused
 from leveret.engine.broker import Broker
 from leveret.limits import UNOPENED_CONNECTIONS_MAX
-from leveret.logging import configure_logging, get_logger
+from leveret.logging import configure_logging, get_logger, log_libraries, write_ready
 from leveret.management.control_socket import ControlSocket
 from leveret.management.import_at_start import import_at_start
 from leveret.management.service import Management
@@ -31,6 +32,7 @@ from leveret.memory import retain_freed_memory
 from leveret.net.server import AmqpServer
 from leveret.net.tls import TlsError
 from leveret.net.wall_clock import now_ms
+from leveret.os_errors import plain_words
 from leveret.systemd import notify
 from leveret_storage.media.filesystem import DESCRIPTORS_MAX
 
@@ -88,6 +90,7 @@ def serve(config: Config, *, salvage: bool = False, warnings: Sequence[str] = ()
     :raises StorageFailed: if the storage failed while serving, or in the last commit.
     """
     configure_logging(config.log)
+    log_libraries()
     for warning in warnings:
         logger.warning(warning)
     retain_freed_memory()
@@ -132,29 +135,43 @@ async def _serve(config: Config, salvage: bool, shares: DescriptorShares) -> Non
     if storage is not None:
         storage.after_results = server.run_requested
         control = _open_control_socket(management, storage)
-    listeners = " ".join(addresses)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload_certificates)
-    where = "memory" if storage is None else storage.directory
-    sys.stderr.write(f"leveret ready {listeners} storage={where}\n")
-    sys.stderr.flush()
-    notify("READY=1")
+    _tell_ready(config, addresses, storage)
     reason = await stop
     notify("STOPPING=1")
-    logger.info("stopping", reason=reason)
+    logger.debug("stopping", reason=reason)
     if control is not None:
         await control.stop()
+    await _stop_serving(server, storage, reason)
     if storage is not None and storage.failed:
-        await server.stop(STORAGE_FAILED_REASON, synced=False)
+        raise StorageFailed
+    _end_process()
+
+
+def _tell_ready(config: Config, addresses: Sequence[str], storage: Storage | None) -> None:
+    if build_kind() != COMPILED_BUILD:
+        logger.info(
+            "not compiled, and so slower: install Leveret where there is a C compiler",
+            build=build_kind(),
+        )
+    where = "memory" if storage is None else str(storage.directory)
+    write_ready(config.log, addresses, where)
+    notify("READY=1")
+
+
+async def _stop_serving(server: AmqpServer, storage: Storage | None, reason: str) -> None:
+    """Close the connections and the store; the summary of a stop is one event."""
+    started = asyncio.get_running_loop().time()
+    if storage is not None and storage.failed:
+        closed = await server.stop(STORAGE_FAILED_REASON, synced=False)
     else:
-        await server.stop(SHUTDOWN_REASON, synced=storage is None or not storage.full)
+        closed = await server.stop(SHUTDOWN_REASON, synced=storage is None or not storage.full)
     if storage is not None:
         storage.close()
         # Callbacks of the loop report the result of the last writes.
         await asyncio.sleep(0)
-    logger.info("stopped")
-    if storage is not None and storage.failed:
-        raise StorageFailed
-    _end_process()
+    seconds = round(asyncio.get_running_loop().time() - started, 3)
+    logger.info("stopped", reason=reason, connections=closed, seconds=seconds)
 
 
 def _end_process() -> NoReturn:
@@ -212,7 +229,9 @@ def _open_control_socket(management: Management, storage: Storage) -> ControlSoc
     try:
         control.start()
     except OSError as error:
-        logger.warning("no control socket: commands cannot reach this broker", reason=str(error))
+        logger.warning(
+            "no control socket: commands cannot reach this broker", reason=plain_words(error)
+        )
         return None
     return control
 

@@ -5,6 +5,7 @@ line on stderr; 3 the storage failed while the broker ran, with the reason in th
 imports what it needs when it runs, because scripts call `ping` and `--version` often.
 """
 
+import io
 import os
 import platform
 import sys
@@ -117,8 +118,9 @@ def serve(
     """
     from leveret.config_loading import ConfigError, load_config
 
+    form = log_format or os.environ.get("LEVERET_LOG_FORMAT", "console")
     if management is not None:
-        _cannot_start("--management: this version has no management API")
+        _refuse(form, "--management: this version has no management API")
     flags: dict[str, tuple[str, object]] = {
         "storage.data_dir": ("--data-dir", data_dir),
         "storage.memory": ("--memory", memory),
@@ -131,14 +133,14 @@ def serve(
     try:
         config = load_config(path, os.environ, given, warn=warnings.append)
     except ConfigError as error:
-        _cannot_start(str(error))
+        _refuse(form, str(error))
 
     from leveret import app
 
     try:
         app.serve(config, salvage=salvage, warnings=warnings)
     except (ConfigError, app.StartError) as error:
-        _cannot_start(str(error))
+        _refuse(config.log.format, str(error))
     except app.StorageFailed:
         raise SystemExit(EXIT_STORAGE_FAILED) from None
 
@@ -179,12 +181,23 @@ def ping(path: str | None, host: str | None, port: int | None, timeout: float) -
 
 def entry() -> None:
     """The entry point: `leveret`, or RabbitMQ's commands where a link has one of their names."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name that the locale has no letters for must not end a command.
+        sys.stdout.reconfigure(errors="backslashreplace")
     if Path(sys.argv[0]).name in RABBITMQ_NAMES:
         from leveret.commands.rabbitmqctl import main as rabbitmqctl
 
         rabbitmqctl()
     else:
         main()
+
+
+def _refuse(log_format: str, reason: str) -> NoReturn:
+    """End a start with a line in the format of the log."""
+    from leveret.logging import write_refusal
+
+    write_refusal(log_format, reason)
+    raise SystemExit(EXIT_CANNOT_START)
 
 
 def _cannot_start(reason: str) -> NoReturn:

@@ -138,11 +138,15 @@ def loaded_from_shared_object(module: str) -> bool:
     return origin is not None and origin.endswith(tuple(EXTENSION_SUFFIXES))
 
 
+COMPILED_BUILD: Final = "compiled"
+"""The kind of a build in which all of the modules are compiled."""
+
+
 def build_kind() -> str:
     """`compiled`, `plain Python`, or the number of compiled modules."""
     compiled = sum(loaded_from_shared_object(module) for module in COMPILED)
     if compiled == len(COMPILED):
-        return "compiled"
+        return COMPILED_BUILD
     if compiled == 0:
         return "plain Python"
     return f"partly compiled: {compiled} of {len(COMPILED)} modules"

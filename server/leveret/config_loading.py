@@ -9,6 +9,7 @@ the source. The text never contains the value of a secret. Variables that set no
 and do not prevent a start.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
@@ -17,9 +18,10 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from leveret.addresses import parse_address
+from leveret.addresses import AddressError, parse_address
 from leveret.config import KEYS, NODE_NAME_BYTES_MAX, Config, Key
 from leveret.memory import parse_memory_limit
+from leveret.os_errors import plain_words
 
 RABBITMQ_VARIABLES: Final = {
     "RABBITMQ_DEFAULT_USER": KEYS["auth.default_user"],
@@ -30,6 +32,15 @@ RABBITMQ_VARIABLES: Final = {
     "RABBITMQ_VM_MEMORY_HIGH_WATERMARK": KEYS["memory.limit"],
 }
 """Variables of RabbitMQ and its Docker image that set a key."""
+
+PATHS: Final = (
+    "definitions.file",
+    "storage.data_dir",
+    "tls.cacertfile",
+    "tls.certfile",
+    "tls.keyfile",
+)
+"""Keys whose value is a path, which may begin with `~`."""
 
 FILE_SUFFIX: Final = "_FILE"
 """Behind the name of a variable: the name of a file that has its value."""
@@ -116,9 +127,9 @@ def _from_file(path: str) -> dict[str, _Setting]:
     import tomllib  # imported here: a start without a file saves milliseconds
 
     try:
-        document = tomllib.loads(Path(path).read_text("utf-8"))
+        document = tomllib.loads(Path(path).expanduser().read_text("utf-8"))
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from None
+        raise ConfigError(f"{path}: {plain_words(error)}") from None
     except ValueError as error:  # not TOML, or not UTF-8
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
     settings = {}
@@ -180,10 +191,9 @@ def _values_from_files(environment: Mapping[str, str]) -> dict[str, str]:
         if name in environment:
             raise ConfigError(f"{name} and {file_variable} are both set")
         try:
-            found[name] = Path(path).read_text("utf-8").partition("\n")[0].rstrip("\r")
+            found[name] = Path(path).expanduser().read_text("utf-8").partition("\n")[0].rstrip("\r")
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise ConfigError(f"{file_variable}: {path}: {reason}") from None
+            raise ConfigError(f"{file_variable}: {path}: {plain_words(error)}") from None
         except UnicodeDecodeError:
             raise ConfigError(f"{file_variable}: {path}: not UTF-8 text") from None
     return found
@@ -212,11 +222,18 @@ def _checked(key: Key, setting: _Setting) -> object:
     try:
         checked = msgspec.convert(value, key.type, strict=not setting.is_text)
         _check(key, checked)
+    except AddressError as error:
+        raise ConfigError(f"{key.path} in {setting.source}: {error}") from None
     except ValueError:  # msgspec.ValidationError is one
         got = "" if key.doc.secret else f", got {setting.value!r}"
         place = f"{key.path} in {setting.source}"
         raise ConfigError(f"{place}: expected {key.expected}{got}") from None
-    return checked
+    return _expanded(checked) if key.path in PATHS else checked
+
+
+def _expanded(path: Any) -> str:
+    """A path whose `~` is the home directory, as in a shell."""
+    return os.path.expanduser(str(path))
 
 
 def _check(key: Key, value: Any) -> None:

@@ -2,10 +2,14 @@
 
 An event is a short constant text, and its variable parts are fields: `logger.info("connection
 opened", peer="127.0.0.1:40312")`. An error of a client is a warning of one line; only errors of the
-broker have a traceback. Passwords are never logged.
+broker have a traceback. Passwords are never logged. A field without a value is left out. What
+libraries log by Python's own module is an event, too, from warnings upwards.
 """
 
+import logging
 import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Final, cast
 
 import msgspec
@@ -25,6 +29,7 @@ def configure_logging(config: Log) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            _without_empty_fields,
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[config.level]),
@@ -33,20 +38,78 @@ def configure_logging(config: Log) -> None:
     )
 
 
+def log_libraries() -> None:
+    """Make events of what libraries log by Python's own module, from warnings upwards."""
+    logging.captureWarnings(True)
+    logging.basicConfig(handlers=[_FromLibraries()], level=logging.WARNING, force=True)
+
+
 def get_logger() -> FilteringBoundLogger:
     """A logger for a module, which reads the configuration at its first event."""
     return cast("FilteringBoundLogger", structlog.get_logger())
 
 
-def _render_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+def write_ready(config: Log, listeners: Sequence[str], storage: str) -> None:
+    """Write on stderr, whatever the level is, that clients are served.
+
+    :param listeners: each as NAME=HOST:PORT.
+    """
+    if config.format == "json":
+        line = _json({**_head("info", "ready"), "listeners": listeners, "storage": storage})
+    else:
+        line = f"leveret ready {' '.join(listeners)} storage={storage}"
+    _write(line)
+
+
+def write_refusal(log_format: str, reason: str) -> None:
+    """Write on stderr why the broker does not start, which no level suppresses."""
+    if log_format == "json":
+        _write(_json({**_head("error", "the broker cannot start"), "reason": reason}))
+    else:
+        _write(f"leveret: {reason}")
+
+
+class _FromLibraries(logging.Handler):
+    """Makes an event of what a library logs."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log = get_logger().error if record.levelno >= logging.ERROR else get_logger().warning
+        text, error = record.getMessage().strip(), record.exc_info
+        log("a library reports", library=record.name, text=text, exc_info=error)
+
+
+def _head(level: str, event: str) -> dict[str, object]:
+    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return {"timestamp": now, "level": level, "event": event}
+
+
+def _json(event: EventDict) -> str:
     return msgspec.json.encode(event, enc_hook=str).decode()
 
 
+def _write(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def _without_empty_fields(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    head = {name: event.pop(name) for name in ("timestamp", "level", "event")}
+    return head | {name: value for name, value in event.items() if value not in (None, "")}
+
+
+def _render_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    return _json(event)
+
+
 def _render_console(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
-    head = f"{event.pop('timestamp')} {event.pop('level'):<7} {event.pop('event')}"
+    head = f"{event.pop('timestamp')} {event.pop('level'):<7} {_on_one_line(event.pop('event'))}"
     traceback = event.pop("exception", None)
     line = " ".join([head, *(f"{name}={_shown(value)}" for name, value in event.items())])
     return f"{line}\n{traceback}" if traceback else line
+
+
+def _on_one_line(text: str) -> str:
+    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def _shown(value: object) -> str:

@@ -3,6 +3,8 @@
 import socket
 from typing import Final
 
+from leveret.os_errors import plain_words
+
 _PROTOCOL_HEADER: Final = b"AMQP\x00\x00\x09\x01"
 _HEAD_BYTES: Final = 7
 """A frame's type, channel and payload size (AMQP 0-9-1, section 4.2.3)."""
@@ -29,7 +31,7 @@ def ping(host: str, port: int, timeout_s: float) -> None:
     except TimeoutError:
         raise PingError(f"no answer within {timeout_s:g} s") from None
     except OSError as error:
-        raise PingError(error.strerror or str(error)) from None
+        raise PingError(plain_words(error)) from None
 
 
 def _read_start(connection: socket.socket) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pika
 import pytest
+from pamqp import commands
 from pika.exceptions import ConnectionClosedByBroker
 
 from leveret import __version__
@@ -103,16 +104,42 @@ class TestReady:
         else:
             assert "[::1]:0" in refusal("--listen", "[::1]:0")
 
-    def test_with_json_every_line_after_it_is_an_object(self) -> None:
+    def test_with_json_every_line_is_an_object(self) -> None:
         with Leveret("--log-format", "json") as broker:
             os.kill(broker.pid, signal.SIGTERM)
             wait_until(lambda: '"stopped"' in broker.log_text(), what="the event stopped")
             lines = broker.log_text().splitlines()
             assert exit_code(broker) == 0
 
-        events = [json.loads(line) for line in lines if not READY.fullmatch(line)]
-        assert [event["event"] for event in events][-2:] == ["stopping", "stopped"]
-        assert len(events) == len(lines) - 1
+        events = [json.loads(line) for line in lines]
+        assert [event["event"] for event in events][-2:] == ["ready", "stopped"]
+
+    def test_with_json_the_reason_of_a_refused_start_is_an_object(self, tmp_path: Path) -> None:
+        file = tmp_path / "file"
+        file.touch()
+        for arguments in (["--listen", "nowhere"], ["--data-dir", str(file)]):
+            done = leveret("serve", "--log-format", "json", *arguments)
+            assert done.returncode == 2
+            *_, event = [json.loads(line) for line in done.stderr.splitlines()]
+            assert event["level"] == "error"
+            assert event["reason"]
+
+    def test_a_stop_is_one_event_whatever_the_number_of_clients(self) -> None:
+        with Leveret() as broker:
+            clients = [wire.connect(broker.host, broker.port) for _ in range(3)]
+            wait_until(lambda: broker.log_text().count("connection opened") == 3, what="clients")
+            os.kill(broker.pid, signal.SIGTERM)
+            for client in clients:
+                client.read_one(commands.Connection.Close)
+                client.send(commands.Connection.CloseOk())
+                client.read_until_closed()
+                client.close_socket()
+            wait_until(lambda: "stopped" in broker.log_text(), what="the event stopped")
+            *_, before, last = broker.log_text().splitlines()
+            assert exit_code(broker) == 0
+
+        assert "connection opened" in before
+        assert "stopped reason=SIGTERM connections=3 seconds=" in last
 
     def test_without_a_directory_it_says_that_all_is_in_memory_and_writes_nothing(self) -> None:
         with Leveret("--memory") as broker:
@@ -151,8 +178,7 @@ class TestRefusals:
         file.touch()
 
         assert refusal("--listen", f"{HOST}:0", "--data-dir", str(file / "data")) == (
-            f"leveret: storage.data_dir: {file / 'data'}: {file / 'data'} cannot be made:"
-            " Not a directory"
+            f"leveret: storage.data_dir: {file / 'data'}: {file} is no directory"
         )
 
 
@@ -233,7 +259,7 @@ class TestCommands:
 
         assert (done.returncode, done.stderr) == (
             1,
-            f"leveret: {HOST}:{port}: Connection refused\n",
+            f"leveret: {HOST}:{port}: connection refused\n",
         )
 
     def test_version_says_what_runs(self) -> None:

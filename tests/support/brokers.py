@@ -48,7 +48,9 @@ SOURCE_ROOTS = [str(Path(__file__).resolve().parents[2] / name) for name in ("se
 FEW_CONNECTIONS = ("LEVERET_AMQP_MAX_CONNECTIONS", "100")
 """Variable and value for a broker that has to have nothing to say of the machine's limits."""
 
-READY_ADDRESS = re.compile(r"^leveret ready\b.*?\bamqp=(\S+):(\d+)", re.MULTILINE)
+READY_ADDRESS = re.compile(
+    r'^(?:leveret ready\b|\{.*"event":"ready").*?\bamqp=([^\s"]+):(\d+)', re.MULTILINE
+)
 
 
 class BrokerError(Exception):

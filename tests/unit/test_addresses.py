@@ -2,7 +2,7 @@
 
 import pytest
 
-from leveret.addresses import Address, parse_address
+from leveret.addresses import Address, AddressError, parse_address
 
 
 @pytest.mark.parametrize(
@@ -23,8 +23,19 @@ def test_an_empty_host_is_every_interface() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "5672", "host", "host:", "host:-1", "host:65536", "host:٣", "::1:5672", "::1"]
+    ("text", "reason"),
+    [
+        ("", "has no port"),
+        ("5672", "has no port"),
+        ("host", "has no port"),
+        ("host:", "has no port"),
+        ("host:-1", "the port has to be a number"),
+        ("host:65536", "the port has to be a number"),
+        ("host:٣", "the port has to be a number"),
+        ("::1:5672", "an IPv6 address needs brackets"),
+        ("::1", "an IPv6 address needs brackets"),
+    ],
 )
-def test_anything_else_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"HOST:PORT|brackets"):
+def test_anything_else_is_refused_with_the_reason(text: str, reason: str) -> None:
+    with pytest.raises(AddressError, match=f"^{text!r}:? {reason}".replace("[", r"\[")):
         parse_address(text)

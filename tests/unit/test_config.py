@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from leveret.config import KEYS, Config, Key
-from leveret.config_loading import ConfigError, load_config
+from leveret.config_loading import PATHS, ConfigError, load_config
 from leveret.reference import configuration
 
 ROOT = Path(__file__).parents[2]
@@ -221,10 +221,10 @@ class TestRefusals:
         assert refusal(write_toml).startswith(f"{write_toml}: not valid TOML: ")
 
     def test_a_missing_file_is_named(self, write_toml: Path) -> None:
-        assert refusal(write_toml) == f"{write_toml}: No such file or directory"
+        assert refusal(write_toml) == f"{write_toml}: no such file or directory"
 
     def test_a_directory_is_no_file(self, tmp_path: Path) -> None:
-        assert refusal(tmp_path) == f"{tmp_path}: Is a directory"
+        assert refusal(tmp_path) == f"{tmp_path}: is a directory"
 
     def test_a_wrong_variable_names_key_and_variable(self) -> None:
         assert refusal(environment={"LEVERET_AMQP_CHANNEL_MAX": "0"}) == (
@@ -241,8 +241,16 @@ class TestRefusals:
 
     def test_a_wrong_flag_names_key_and_flag(self) -> None:
         assert refusal(flags={"amqp.listen": ("--listen", ["::1:5672"])}) == (
-            "amqp.listen in --listen: expected a list of HOST:PORT, got ['::1:5672']"
+            "amqp.listen in --listen: '::1:5672': an IPv6 address needs brackets"
         )
+
+    @pytest.mark.parametrize("key", PATHS)
+    def test_a_path_may_begin_in_the_home_directory(self, key: str, write_toml: Path) -> None:
+        section, name = key.split(".")
+        write_toml.write_text(f'[{section}]\n{name} = "~/x"\n')
+
+        value = getattr(getattr(load_config(str(write_toml)), section), name)
+        assert value == str(Path.home() / "x")
 
     def test_a_node_name_that_is_too_long_is_refused(self) -> None:
         name = "\u00e9" * 128

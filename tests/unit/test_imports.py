@@ -27,7 +27,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "store",
     ),
     "leveret": (
-        "limits errors compiled",
+        "limits errors os_errors compiled",
         "addresses config control_address memory",
         "config_loading logging ping systemd",
         "engine",

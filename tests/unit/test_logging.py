@@ -1,17 +1,30 @@
 """Logs: one event a line, whatever a peer's name is; levels; JSON."""
 
 import json
+import logging
 
 import pytest
 import structlog
 
-from leveret.config import Log
-from leveret.logging import configure_logging, get_logger
+from leveret.config import Log, LogFormat
+from leveret.logging import (
+    configure_logging,
+    get_logger,
+    log_libraries,
+    write_ready,
+    write_refusal,
+)
+
+FORMS: tuple[LogFormat, ...] = ("console", "json")
 
 
 @pytest.fixture(autouse=True)
 def _default_logging() -> object:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
     yield
+    logging.captureWarnings(False)
+    root.handlers[:], root.level = handlers, level
     structlog.reset_defaults()
 
 
@@ -33,10 +46,53 @@ def test_an_event_is_one_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_a_name_of_a_peer_cannot_start_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(Log())
-    get_logger().warning("login refused", user="a\n2026 info all well\x1b[2J", vhost="")
+    get_logger().warning("login refused", user="a\n2026 info all well\x1b[2J", reason="-")
+    get_logger().warning("MY_VARIABLE\n2026 sets nothing")
+
+    first, second = lines_of(capsys)
+    assert first.endswith("login refused user='a\\n2026 info all well\\x1b[2J' reason=-")
+    assert second.endswith("MY_VARIABLE\\n2026 sets nothing")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_field_without_a_value_is_left_out(
+    form: LogFormat, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging(Log(format=form))
+    get_logger().info("opened", name="", method=None, channel=0, read=False)
 
     (line,) = lines_of(capsys)
-    assert line.endswith("login refused user='a\\n2026 info all well\\x1b[2J' vhost=''")
+    assert "name" not in line
+    assert "method" not in line
+    assert "channel" in line
+    assert "read" in line
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_a_library_logs_is_an_event(
+    form: LogFormat, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging(Log(format=form))
+    log_libraries()
+    logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
+    logging.getLogger("uvicorn.error").info("quiet")
+
+    (line,) = lines_of(capsys)
+    assert "a library reports" in line
+    assert "Invalid HTTP request received." in line
+    assert (line[0] == "{") == (form == "json")
+
+
+def test_json_begins_with_time_level_and_event(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(Log(format="json"))
+    get_logger().bind(peer="127.0.0.1:40312").info("opened")
+    write_ready(Log(format="json"), ["amqp=127.0.0.1:5672"], "memory")
+    write_refusal("json", "no such directory")
+
+    events = [json.loads(line) for line in lines_of(capsys)]
+    assert all(list(event)[:3] == ["timestamp", "level", "event"] for event in events)
+    assert events[1]["listeners"] == ["amqp=127.0.0.1:5672"]
+    assert events[2]["reason"] == "no such directory"
 
 
 def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -72,7 +72,7 @@ def fail(reason: str, code: int) -> NoReturn:
 def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], as_json: bool) -> None:
     """Print objects: as a table for people, or all that is known of them as JSON."""
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(rows)).decode())
+        click.echo(msgspec.json.format(msgspec.json.encode(rows)))  # bytes: UTF-8 in any locale
     else:
         click.echo(table(rows, columns), nl=False)
 

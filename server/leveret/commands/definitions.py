@@ -10,6 +10,7 @@ from leveret.commands.client import Client
 from leveret.commands.context import EXIT_WRONG_USE, fail, with_broker
 from leveret.engine.administration.merge_rules import MERGE_RULES
 from leveret.engine.lifecycle.argument_checks import QUEUE_TYPE
+from leveret.os_errors import plain_words
 
 VHOST = click.option("--vhost", metavar="NAME", help="What this virtual host has only.")
 FILE = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
@@ -30,14 +31,14 @@ def export_definitions(client: Client, file: Path, vhost: str | None) -> None:
     Example: leveret definitions export definitions.json
     """
     found = client.get("definitions", *([] if vhost is None else [vhost]))
-    text = msgspec.json.format(msgspec.json.encode(found)).decode() + "\n"
+    text = msgspec.json.format(msgspec.json.encode(found)) + b"\n"
     if str(file) == "-":
         click.echo(text, nl=False)
         return
     try:
-        file.write_text(text)
+        file.write_bytes(text)
     except OSError as error:
-        fail(f"{file}: {error.strerror}", EXIT_WRONG_USE)
+        fail(f"{file}: {plain_words(error)}", EXIT_WRONG_USE)
 
 
 @definitions_group.command(name="import")
@@ -57,7 +58,7 @@ def import_definitions(
         with click.open_file(str(file), "rb") as opened:
             found = msgspec.json.decode(opened.read())
     except OSError as error:
-        fail(f"{file}: {error.strerror}", EXIT_WRONG_USE)
+        fail(f"{file}: {plain_words(error)}", EXIT_WRONG_USE)
     except msgspec.DecodeError as error:
         fail(f"{file}: no JSON: {error}", EXIT_WRONG_USE)
     if without_streams and isinstance(found, dict):

@@ -21,6 +21,7 @@ import msgspec
 from leveret.commands.client import Client, NoBroker, RequestFailed
 from leveret.commands.context import data_directory, read_password
 from leveret.commands.table import text, value
+from leveret.os_errors import plain_words
 
 EXIT_USAGE: Final = 64
 EXIT_REFUSED: Final = 65
@@ -209,7 +210,7 @@ def check_port_connectivity(session: Session) -> None:
             socket.create_connection(address, session.timeout_s).close()
         except OSError as error:
             named = f"{address[0]}:{address[1]}"
-            fail(f"cannot connect to {named}: {error.strerror or error}", EXIT_REFUSED)
+            fail(f"cannot connect to {named}: {plain_words(error)}", EXIT_REFUSED)
     session.say("All listeners accept connections")
 
 
@@ -332,7 +333,7 @@ def import_definitions(session: Session, file: str) -> None:
             sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
         )
     except OSError as error:
-        fail(f"{file}: {error.strerror}", EXIT_REFUSED)
+        fail(f"{file}: {plain_words(error)}", EXIT_REFUSED)
     except msgspec.DecodeError as error:
         fail(f"{file}: no JSON: {error}", EXIT_REFUSED)
     session.client.post("definitions", body=found)
@@ -348,7 +349,7 @@ def export_definitions(session: Session, file: str) -> None:
     try:
         Path(file).write_bytes(data)
     except OSError as error:
-        fail(f"{file}: {error.strerror}", EXIT_REFUSED)
+        fail(f"{file}: {plain_words(error)}", EXIT_REFUSED)
 
 
 @ctl("close_connection", "Close a connection.", argument("name"), argument("reason"))

@@ -60,6 +60,18 @@ def _cannot_read(reason: str) -> None:
     raise SystemExit(EXIT_CANNOT_READ)
 
 
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _segments(of: dict[str, Any]) -> str:
+    return f"{_counted(of['segments'], 'segment')}, {_counted(of['bytes'], 'byte')}"
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace")
+
+
 class _Problems:
     """Reports problems on stderr, and counts them."""
 
@@ -99,7 +111,8 @@ def check(directory: Path, read_only: bool) -> None:
         size = sum(blob.size for blob in blobs)
         verdict = "damaged" if findings.problems else "sound"
         click.echo(
-            f"{verdict}: {len(blobs)} files, {size} bytes, {len(findings.problems)} problems"
+            f"{verdict}: {_counted(len(blobs), 'file')}, {_counted(size, 'byte')},"
+            f" {_counted(len(findings.problems), 'problem')}"
         )
         if findings.problems:
             raise SystemExit(EXIT_DAMAGED)
@@ -127,14 +140,16 @@ def dump(
     problems = _Problems()
     with _opened(directory, read_only) as medium:
         contents = read.read_contents(medium, problems.damaged)
+        if vhost is not None and vhost not in contents.definitions.vhosts:
+            _cannot_read(f"no virtual host {vhost!r} in {directory}")
         known = any(queue == each and vhost in (None, name) for name, each, _ in contents.named())
         if queue is not None and not known:
             _cannot_read(f"no queue {queue!r} in {directory}")
         items = read.dump(
             contents, definitions=definitions, queue=queue, vhost=vhost, unread=problems.report
         )
-        # click.echo would flush every line.
-        out = sys.stdout
+        # click.echo would flush every line. JSON is UTF-8 in any locale.
+        out = sys.stdout.buffer
         written = 0
         for item in items:
             if text is not None and not read.contains(item, text):
@@ -142,7 +157,7 @@ def dump(
             if written == limit:
                 break
             written += 1
-            out.write(f"{json.dumps(item, ensure_ascii=False)}\n")
+            out.write(_json(item) + b"\n")
         out.flush()
     problems.exit_if_any()
 
@@ -158,21 +173,19 @@ def stats(directory: Path, read_only: bool, as_json: bool) -> None:
     with _opened(directory, read_only) as medium:
         found = read.stats(read.read_contents(medium, problems.damaged))
     if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False))
+        click.echo(_json(found))
         problems.exit_if_any()
         return
     log, runs = found["log"], found["queue_segments"]
-    click.echo(f"{found['bytes']} bytes in all, epoch {found['epoch']}")
-    click.echo(
-        f"log: {log['segments']} segments, {log['bytes']} bytes, the oldest is {log['oldest']}"
-    )
-    click.echo(f"queues: {runs['segments']} segments, {runs['bytes']} bytes")
+    click.echo(f"{_counted(found['bytes'], 'byte')} in all, epoch {found['epoch']}")
+    click.echo(f"log: {_segments(log)}, the oldest is {log['oldest']}")
+    click.echo(f"queues: {_segments(runs)}")
     for queue in found["queues"]:
         oldest = f", the oldest is {queue['oldest_segment']}" if queue["segments"] else ""
         click.echo(
-            f"  {queue['name']!r} in {queue['vhost']!r}: {queue['messages']} messages, "
-            f"{queue['settled']} settled, {queue['segments']} segments of "
-            f"{queue['segment_bytes']} bytes{oldest}"
+            f"  {queue['name']!r} in {queue['vhost']!r}: {_counted(queue['messages'], 'message')}, "
+            f"{queue['settled']} settled, {_counted(queue['segments'], 'segment')} of "
+            f"{_counted(queue['segment_bytes'], 'byte')}{oldest}"
         )
     for line in found["torn"]:
         click.echo(f"torn: {line}")

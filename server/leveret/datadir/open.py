@@ -13,6 +13,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from leveret.config import Config
@@ -69,6 +70,7 @@ class Storage:
         medium: Medium | None = None
         try:
             self.directory = directory_of(location)
+            _check_place(self.directory)
             medium = open_medium(
                 location, reserve_bytes=config.storage.disk_reserve, files_max=files_max
             )
@@ -181,6 +183,18 @@ def warn_of_unused_data(config: Config) -> None:
             "storage.memory: the data in storage.data_dir are neither read nor changed",
             data_dir=str(directory),
         )
+
+
+def _check_place(directory: Path) -> None:
+    """Check that a directory is there, or can be made where it is to be.
+
+    :raises StorageRefused: if something on its path is no directory.
+    """
+    for path in (directory, *directory.parents):
+        if path.is_dir():
+            return
+        if path.exists():
+            raise StorageRefused(f"{path} is no directory")
 
 
 def _check_owner(medium: Medium, node_name: str) -> LogEnd:

@@ -13,6 +13,7 @@ from leveret.datadir.dump import Definitions, Plain, plain_definitions, plain_me
 from leveret.datadir.head import check_head, read_head_data
 from leveret.engine.queues.priority_backlog import within_priority
 from leveret.engine.routing.sink import Sink
+from leveret.os_errors import plain_words
 from leveret_storage.errors import Damaged, ReadFailed, StorageError, UnknownFormat
 from leveret_storage.format.record_reader import Damage
 from leveret_storage.media.filesystem import FilesystemMedium
@@ -36,8 +37,10 @@ def open_directory(directory: Path, read_only: bool) -> Medium:
     try:
         is_data_directory = (directory / "blobs").is_dir()
     except OSError as error:
-        raise ReadFailed(f"{directory} cannot be read: {error.strerror}") from None
+        raise ReadFailed(f"{directory} cannot be read: {plain_words(error)}") from None
     if not is_data_directory:
+        if not directory.exists():
+            raise ReadFailed(f"{directory}: no such directory")
         raise ReadFailed(f"{directory} is no data directory: it has no blobs/")
     return DirectorySnapshot(directory) if read_only else FilesystemMedium(directory)
 

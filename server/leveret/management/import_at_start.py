@@ -23,6 +23,7 @@ from leveret.engine.metadata.entities import ImportedFile, User
 from leveret.engine.values.work import Work
 from leveret.logging import get_logger
 from leveret.management.service import Management
+from leveret.os_errors import plain_words
 
 WHO: Final = "definitions.file"
 """Who has changed what, in the audit log."""
@@ -67,7 +68,7 @@ def _contents(path: str) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise Refused(f"{path}: {(error.strerror or str(error)).lower()}") from None
+        raise Refused(f"{path}: {plain_words(error)}") from None
 
 
 async def _run(management: Management, work: Work) -> None:

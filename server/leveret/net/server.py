@@ -2,8 +2,6 @@
 
 import asyncio
 import errno
-import os
-import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
@@ -32,6 +30,7 @@ from leveret.net.resource_guard import (
 )
 from leveret.net.tls import TlsCertificates
 from leveret.net.transport import AmqpTransport
+from leveret.os_errors import plain_words
 from leveret.protocol.connections.connection import Connection
 
 STOP_TIMEOUT_S: Final = 0.5
@@ -136,7 +135,7 @@ class AmqpServer:
                 return []
             await self.stop("")
             key = "amqp.listen" if context is None else "tls.listen"
-            raise OSError(error.errno, f"{key}: {text}: {_explain(error)}") from None
+            raise OSError(error.errno, f"{key}: {text}: {plain_words(error)}") from None
         self._servers.append(server)
         found = [Address(*sock.getsockname()[:2]) for sock in server.sockets]
         self._listeners += [("amqp" if context is None else "amqps", each) for each in found]
@@ -151,14 +150,16 @@ class AmqpServer:
         """Send at once what a callback of the event loop has caused, after `start`."""
         self._scheduler.run_requested()
 
-    async def stop(self, reason: str, synced: bool = True) -> None:
+    async def stop(self, reason: str, synced: bool = True) -> int:
         """Stop listening, close every connection, and wait for the clients: at most STOP_TIMEOUT_S
         after their replies are durable.
 
         :param reason: the text of connection.close.
         :param synced: whether the store will still sync what it has not synced yet. If false,
             replies that wait for it are dropped.
+        :returns: how many connections were open.
         """
+        connections = len(self._transports)
         for server in self._servers:
             server.close()
         self._clock.stop()
@@ -176,6 +177,7 @@ class AmqpServer:
             )
         for transport in list(self._transports):
             transport.abort()
+        return connections
 
     async def _wait_for_clients(self, stopped: asyncio.Event) -> None:
         """Wait until all sockets are closed, or the clients had their time."""
@@ -313,9 +315,3 @@ def _descriptors_changed(short: bool) -> None:
 def _is_missing_loopback(host: str, error: OSError) -> bool:
     """Whether the machine has no IPv6: the default listeners do not need it."""
     return host == "::1" and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-
-
-def _explain(error: OSError) -> str:
-    if isinstance(error, socket.gaierror) or error.errno is None:
-        return str(error)
-    return os.strerror(error.errno).lower()

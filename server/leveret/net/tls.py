@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from leveret.config import Tls
 from leveret.logging import get_logger
+from leveret.os_errors import plain_words
 
 EXPIRY_WARNING_S: Final = 30 * 24 * 3600
 """Seconds before a certificate expires from which on there is a warning."""
@@ -153,7 +154,7 @@ def _context(config: Tls, identity: Identity) -> ssl.SSLContext:
 def _reason(error: OSError) -> str:
     if isinstance(error, ssl.SSLError):
         return (error.reason or str(error)).lower().replace("_", " ")
-    return (error.strerror or str(error)).lower()
+    return plain_words(error)
 
 
 def expiry(identity: Identity, password: str = "") -> datetime | None:

@@ -25,6 +25,7 @@ from leveret.logging import get_logger
 from leveret.net.loop_scheduler import LoopScheduler
 from leveret.net.tls import user_of_certificate
 from leveret.net.wall_clock import now_ms
+from leveret.os_errors import plain_words
 from leveret.protocol.channels.peer import Peer, TlsPeer
 from leveret.protocol.connections.connection import Connection
 from leveret.protocol.connections.held_memory import HeldMemory
@@ -139,7 +140,7 @@ class AmqpTransport(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transports.discard(self)
         self._scheduler.begin_slice()
-        self.connection.disconnected()
+        self.connection.disconnected(why_lost(exc))
         self._scheduler.end_slice(self)
         self._scheduler.request_iteration()
 
@@ -352,7 +353,8 @@ class AmqpTransport(asyncio.Protocol):
         return self.connection.held_memory(self._transport.get_write_buffer_size())
 
     def force_close(self, reason: str, synced: bool = True) -> None:
-        """Send connection.close, and wait for the peer to close.
+        """Send connection.close, and wait for the peer to close: the broker stops, which is one
+        event of the log, whatever the number of connections.
 
         :param synced: whether the store will still sync. If false, drop the replies that wait for
             it.
@@ -361,7 +363,7 @@ class AmqpTransport(asyncio.Protocol):
             self.connection.session.discard_held()
         if self.connection.finished:
             self._transport.close()
-        self.connection.force_close(reason)
+        self.connection.force_close(reason, logged=False)
         if self.connection.is_working():
             self._pause_reading()
         self._schedule_input()
@@ -373,6 +375,15 @@ class AmqpTransport(asyncio.Protocol):
     def abort(self) -> None:
         """Close the socket at once."""
         self._transport.abort()
+
+
+def why_lost(error: Exception | None) -> str:
+    """Why a socket is closed that the peer did not say it would close."""
+    if error is None:
+        return "the client closed its socket without connection.close"
+    if isinstance(error, ConnectionResetError | BrokenPipeError):
+        return "the client reset the connection"
+    return plain_words(error) if isinstance(error, OSError) else str(error)
 
 
 def _is_loopback(host: str) -> bool:

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -132,10 +134,16 @@ class TestCheck:
 
     @pytest.mark.parametrize("option", [[], ["--read-only"]])
     def test_refuses_what_is_no_data_directory(self, tmp_path: Path, option: list[str]) -> None:
-        result = run("check", tmp_path / "nothing", *option)
+        result = run("check", tmp_path, *option)
 
         assert result.exit_code == 2
         assert "is no data directory" in result.stderr
+
+    def test_says_if_there_is_no_such_directory(self, tmp_path: Path) -> None:
+        result = run("check", tmp_path / "nothing")
+
+        assert result.exit_code == 2
+        assert result.stderr == f"leveret: {tmp_path / 'nothing'}: no such directory\n"
 
     @pytest.mark.parametrize("option", [[], ["--read-only"]])
     def test_refuses_what_cannot_be_reached(self, tmp_path: Path, option: list[str]) -> None:
@@ -143,7 +151,7 @@ class TestCheck:
         result = run("check", directory, *option)
 
         assert result.exit_code == 2
-        assert result.stderr == f"leveret: {directory} cannot be read: File name too long\n"
+        assert result.stderr == f"leveret: {directory} cannot be read: file name too long\n"
         assert list(tmp_path.iterdir()) == []
 
     def test_refuses_another_version_by_name(self, data: Path) -> None:
@@ -217,7 +225,29 @@ class TestDump:
         result = run("dump", data, "--queue", "deep", "--vhost", "other")
 
         assert result.exit_code == 2
-        assert "no queue 'deep'" in result.stderr
+        assert "no virtual host 'other'" in result.stderr
+
+    def test_knows_no_virtual_host_that_is_not_there(self, data: Path) -> None:
+        result = run("dump", data, "--vhost", "nope")
+
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr == f"leveret: no virtual host 'nope' in {data}\n"
+
+    def test_is_utf_8_in_a_locale_of_fewer_letters(self, data: Path) -> None:
+        arguments = ["log", "dump", str(data)]
+        dumped = [
+            subprocess.run(
+                [sys.executable, "-m", "leveret", *arguments],
+                env={**os.environ, "PYTHONIOENCODING": encoding},
+                capture_output=True,
+                timeout=60,
+                check=True,
+            ).stdout
+            for encoding in ("ascii", "utf-8", "latin-1")
+        ]
+
+        assert dumped[0] == dumped[1] == dumped[2]
+        assert any(ord(letter) > 127 for letter in dumped[0].decode("utf-8"))
 
     def test_goes_on_without_what_is_damaged_and_says_so(self, data: Path) -> None:
         log = oldest_log(data)

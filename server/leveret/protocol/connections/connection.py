@@ -432,10 +432,10 @@ class Connection(FrameHandler):
         self._clear_frame()
         self._fail(error)
 
-    def force_close(self, reason: str) -> None:
+    def force_close(self, reason: str, logged: bool = True) -> None:
         """Close the connection from outside (CONNECTION_FORCED); `reason` is for the peer."""
         self._clear_frame()
-        self._fail(AmqpError(ReplyCode.CONNECTION_FORCED, reason))
+        self._fail(AmqpError(ReplyCode.CONNECTION_FORCED, reason), logged)
 
     def internal_error(self) -> None:
         """Close the connection after a fault of the broker."""
@@ -447,13 +447,14 @@ class Connection(FrameHandler):
         self._frame_channel = 0
         self._frame_method = NO_METHOD
 
-    def _fail(self, error: AmqpError) -> None:
+    def _fail(self, error: AmqpError, logged: bool = True) -> None:
         """Send connection.close, if the peer can read it."""
         if self.state not in ERROR_STATES:
             # It is closing already, or the protocol header has not come.
             self._abort()
             return
-        self._log_error(error, "connection closed")
+        if logged:
+            self._log_error(error, "connection closed")
         self._send_close(error)
 
     def _send_close(self, error: AmqpError) -> None:
@@ -481,11 +482,12 @@ class Connection(FrameHandler):
             user=self.session.user,
         )
 
-    def disconnected(self) -> None:
-        """End everything: the socket is closed."""
+    def disconnected(self, reason: str = "") -> None:
+        """End everything: the socket is closed, for a `reason`."""
         if self.state != ConnectionState.CLOSED:
             if self.state == ConnectionState.OPEN:
-                self.session.logger.warning("connection lost", user=self.session.user)
+                user = self.session.user
+                self.session.logger.info("connection lost", reason=reason, user=user)
             self._abort()
         self.session.close()
 
