@@ -281,7 +281,7 @@ class TestStats:
 
         assert result.exit_code == 0
         for name, messages in EXPECTED["messages"].items():
-            assert f"  '{name}' in '/': {len(messages)} messages, " in result.stdout
+            assert f"  '{name}' in '/': {len(messages)} message" in result.stdout
 
 
 class TestADirectoryInUse:
