@@ -231,6 +231,18 @@ def _checked(key: Key, setting: _Setting) -> object:
     return _expanded(checked) if key.path in PATHS else checked
 
 
+def is_accepted(path: str, value: object) -> bool:
+    """Whether a file may have this value for a key.
+
+    :param path: the key, as `section.key`.
+    """
+    try:
+        _checked(KEYS[path], _Setting(value, "", is_text=False))
+    except ConfigError:
+        return False
+    return True
+
+
 def _expanded(path: Any) -> str:
     """A path whose `~` is the home directory, as in a shell."""
     return os.path.expanduser(str(path))

@@ -29,7 +29,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "leveret": (
         "limits errors os_errors compiled",
         "addresses config control_address memory",
-        "config_loading logging ping systemd",
+        "config_loading logging ping sample_configuration systemd",
         "engine",
         "protocol",
         "net",

@@ -11,6 +11,8 @@ from leveret.commands.rabbitmq_conf import convert as convert_text
 from leveret.config import KEYS, Config, toml_value
 from leveret.config_loading import ConfigError, load_config
 from leveret.engine.access.passwords import SHA256, SHA512, hash_password
+from leveret.os_errors import plain_words
+from leveret.sample_configuration import sample_configuration
 
 HIDDEN: Final = "***"
 ALGORITHMS: Final = {"sha256": SHA256, "sha512": SHA512}
@@ -39,13 +41,16 @@ def check(path: str | None) -> None:
 
 @config_group.command()
 @FILE
-@click.option("--defaults", is_flag=True, help="The defaults, whatever is configured.")
+@click.option("--defaults", is_flag=True, help="The sample: each key, explained, as if unset.")
 def show(path: str | None, defaults: bool) -> None:
     """Print every key with its value, as TOML. Secrets are not printed.
 
-    Example: leveret config show
+    Example: leveret config show --defaults > leveret.toml
     """
-    config = Config() if defaults else _loaded(path, [])
+    if defaults:
+        click.echo(sample_configuration(), nl=False)
+        return
+    config = _loaded(path, [])
     values = {
         key.path: HIDDEN
         if key.doc.secret and getattr(getattr(config, key.section), key.name)
@@ -63,14 +68,20 @@ def convert(file: Path) -> None:
     Example: leveret config convert /etc/rabbitmq/rabbitmq.conf > leveret.toml
     """
     try:
-        converted = convert_text(file.read_text("utf-8"))
+        text = file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        fail(f"{file}: {error}", EXIT_WRONG_USE)
+        reason = plain_words(error) if isinstance(error, OSError) else "not UTF-8 text"
+        fail(f"{file}: {reason}", EXIT_WRONG_USE)
+    if text.lstrip().startswith("["):
+        fail(f"{file} has Erlang's form; a rabbitmq.conf has lines KEY = VALUE", EXIT_WRONG_USE)
+    converted = convert_text(text)
     click.echo(_toml(converted.values), nl=False)
     if converted.without_counterpart:
         click.echo("\n# Without a counterpart:")
         for line in converted.without_counterpart:
             click.echo(f"# line {line}")
+        lines = len(converted.without_counterpart)
+        click.echo(f"leveret: without a counterpart, as the end lists: {lines}", err=True)
 
 
 @click.command(name="hash-password")

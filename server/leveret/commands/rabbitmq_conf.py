@@ -1,7 +1,8 @@
 """Converting a rabbitmq.conf (RabbitMQ: Configuration).
 
 Its lines are `key = value`, comments begin with #. What has a counterpart becomes a key of
-Leveret's configuration; what has none is listed.
+Leveret's configuration if its value is one that Leveret accepts; what has none is listed, with the
+reason where there is a short one. Lists of secrets hide them.
 """
 
 import re
@@ -9,10 +10,16 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from leveret.config import KEYS
+from leveret.config_loading import is_accepted
 from leveret.memory import parse_memory_limit
 
 LINE: Final = re.compile(r"\s*([A-Za-z0-9_.$\-]+)\s*=\s*(.*?)\s*")
 QUOTED: Final = re.compile(r"(['\"])(.*)\1")
+
+BARE_UNIT: Final = re.compile(r"(\d+)\s*([kKMGT])$")
+"""RabbitMQ reads 1G as 1GiB (Resource limits)."""
+
+SECRET: Final = re.compile(r"pass|secret|token|credential|access_key", re.IGNORECASE)
 
 LOG_LEVELS: Final = {"critical": "error", "none": "error", "notice": "info"}
 """Levels that have another name here."""
@@ -49,6 +56,7 @@ def _boolean(value: str) -> bool:
 
 
 def _bytes(value: str) -> int:
+    value = BARE_UNIT.sub(r"\1\2iB", value)
     amount, is_share = parse_memory_limit(value)
     if is_share:
         raise NotConverted
@@ -103,6 +111,23 @@ SIMPLE: Final[dict[str, tuple[str, Conversion]]] = {
 }
 """Keys of rabbitmq.conf, with Leveret's key and the conversion of the value."""
 
+NOTES: Final = {
+    "auth_backends": "users are in the broker; there is no LDAP, OAuth or HTTP",
+    "auth_mechanisms": "PLAIN and AMQPLAIN are offered, and EXTERNAL to clients with a certificate",
+    "cluster_": "a broker is one process",
+    "default_permissions": "the first user has all permissions",
+    "default_user_tags": "the first user is an administrator",
+    "disk_free_limit": "storage.disk_free_limit is a number of bytes",
+    "listeners": "an address such as 127.0.0.1:5672",
+    "log.": "events are on stderr: log.level and log.format",
+    "management.": "there is no HTTP API",
+    "prometheus.": "there is no HTTP API",
+    "queue_master_locator": "a broker is one process",
+    "ssl_options.versions": "versions older than 1.2 are refused",
+    "vm_memory_high_watermark_paging_ratio": "paging needs no setting",
+}
+"""Why what begins so has no counterpart, or not with this value."""
+
 LISTENERS: Final = {"listeners.tcp": "amqp.listen", "listeners.ssl": "tls.listen"}
 LOOPBACK_USERS: Final = "loopback_users"
 TLS_VERSIONS: Final = "ssl_options.versions"
@@ -122,8 +147,17 @@ def convert(text: str) -> Converted:
             key, value = matched[1], QUOTED.sub(r"\2", matched[2])
             _convert(converted.values, key, value)
         except ValueError:
-            converted.without_counterpart.append(f"{number}: {content}")
+            converted.without_counterpart.append(f"{number}: {_shown(content)}")
     return converted
+
+
+def _shown(line: str) -> str:
+    """A line that has no counterpart, with the reason, and without a secret."""
+    key, equals, _ = line.partition("=")
+    if equals and SECRET.search(key):
+        line = f"{key.rstrip()} = ***"
+    note = next((text for start, text in NOTES.items() if line.startswith(start)), "")
+    return f"{line}  ({note})" if note else line
 
 
 def _convert(values: dict[str, Any], key: str, value: str) -> None:
@@ -134,9 +168,15 @@ def _convert(values: dict[str, Any], key: str, value: str) -> None:
     group, _, last = key.rpartition(".")
     if key in SIMPLE:
         path, conversion = SIMPLE[key]
-        values[path] = conversion(value)
+        converted = conversion(value)
+        if not is_accepted(path, converted):
+            raise NotConverted
+        values[path] = converted
     elif group in LISTENERS:
-        values.setdefault(LISTENERS[group], []).append(_address(value))
+        address = _address(value)
+        if not is_accepted(LISTENERS[group], [address]):
+            raise NotConverted
+        values.setdefault(LISTENERS[group], []).append(address)
     elif key == LOOPBACK_USERS and value == "none":
         values["auth.loopback_users"] = []
     elif group == LOOPBACK_USERS:
@@ -155,7 +195,11 @@ def _convert(values: dict[str, Any], key: str, value: str) -> None:
 
 
 def _address(value: str) -> str:
-    return f":{int(value)}" if value.isdigit() else value
+    """An address in Leveret's form: RabbitMQ has IPv6 without brackets."""
+    if value.isdigit():
+        return f":{int(value)}"
+    host, _, port = value.rpartition(":")
+    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else value
 
 
 def _default_loopback_users() -> tuple[str, ...]:
