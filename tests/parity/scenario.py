@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.parity import sections
 from tests.parity.session import Session
 from tests.parity.transcript import received
+from tests.support.brokers import Leveret, RabbitMQ
 
 RECORDINGS = Path(__file__).parent / "recordings"
 HEADING = "## "
@@ -40,9 +41,9 @@ class Scenario:
         """`section.name`, unique."""
         return f"{self.section}.{self.name}"
 
-    def run(self, host: str, port: int) -> list[str]:
+    def run(self, broker: Leveret | RabbitMQ) -> list[str]:
         """Play it against a broker; the transcript."""
-        with Session(host, port) as session:
+        with Session(broker.host, broker.port, broker.control) as session:
             self.play(session)
         return session.lines
 

@@ -40,6 +40,9 @@ SCENARIO_DEADLINE_S = 120.0
 CLEANUP_DEADLINE_S = 60.0
 RESOURCE_LOCKED = 405
 
+Administer = Callable[..., None]
+"""Runs a command of rabbitmqctl, given as its words."""
+
 CONTENT_METHODS = (commands.Basic.Deliver, commands.Basic.GetOk, commands.Basic.Return)
 
 Channel = commands.Channel
@@ -298,8 +301,9 @@ class Client:
 class Session:
     """One run of a scenario against one broker."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, administer: Administer | None = None) -> None:
         self._address = (host, port)
+        self._administer = administer
         self._clients: list[Client] = []
         self._queues: set[str] = set()
         self._exchanges: set[str] = set()
@@ -336,6 +340,13 @@ class Session:
         yield
         self._recording = True
 
+    def administer(self, *command: str) -> None:
+        """Run a command of rabbitmqctl, and wait for its end."""
+        if self._administer is None:
+            raise ValueError("a session without commands")
+        self.write(f"{' '.join(command)}")
+        self._administer(*command)
+
     def open_socket(self, name: str = "a") -> Client:
         """A TCP connection on which nothing was sent yet."""
         client = Client(self, name, Wire(*self._address, timeout_s=SILENCE_S))
@@ -346,12 +357,18 @@ class Session:
         self,
         name: str = "a",
         *,
+        user: str = "guest",
+        vhost: str = "/",
         capabilities: bool = True,
         tune_ok: Connection.TuneOk | None = None,
     ) -> Client:
-        """A connection that is logged in, with channel 1 open; not recorded."""
+        """A connection that is logged in, with channel 1 open; not recorded. The password is the
+        name of the user."""
         wire = Wire(*self._address, timeout_s=SILENCE_S)
-        wire.negotiate(make_start_ok(capabilities=None if capabilities else {}), tune_ok)
+        start_ok = make_start_ok(
+            response=f"\0{user}\0{user}", capabilities=None if capabilities else {}
+        )
+        wire.negotiate(start_ok, tune_ok, vhost)
         wire.open_channel()
         client = Client(self, name, wire)
         client.opened = True

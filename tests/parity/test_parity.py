@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from pamqp import commands
 
+from tests.parity.definitions import definitions_file
 from tests.parity.scenario import Scenario, all_scenarios, read_recordings
 from tests.parity.session import Session
 from tests.parity.transcript import received
@@ -16,7 +17,10 @@ RECORDINGS = read_recordings()
 
 @pytest.fixture(scope="module")
 def broker() -> Iterator[Leveret]:
-    with Leveret() as running:
+    with (
+        definitions_file() as definitions,
+        Leveret(env={"LEVERET_DEFINITIONS_FILE": str(definitions)}) as running,
+    ):
         yield running
 
 
@@ -26,7 +30,7 @@ def test_every_scenario_is_recorded_and_every_recording_has_its_scenario() -> No
 
 @pytest.mark.parametrize("one", SCENARIOS, ids=lambda one: one.id)
 def test_transcript_equals_the_recording(one: Scenario, broker: Leveret) -> None:
-    transcript = one.run(broker.host, broker.port)
+    transcript = one.run(broker)
     assert received(transcript) == one.expected(RECORDINGS[one.id]), "\n".join(transcript)
 
 

@@ -2,6 +2,7 @@
 
 When a message died is not shown, and of its deaths not what only brokers newer than 3.10 tell.
 A refused publish is shown with its number only: RabbitMQ calls it several where there is one.
+Which right a refusal names is not shown: brokers older than 3.11 name none.
 Names a server makes up (amq.gen-…, amq.ctag-…, amq.rabbitmq.reply-to.…) are numbered in their
 order of appearance. Of the server properties only the capabilities are shown.
 Body frames of one content are one line: how a broker splits a body is not compared.
@@ -27,6 +28,7 @@ _MADE_UP_NAME = re.compile(
 )
 _TIME_OF_DEATH = re.compile(r"'time': datetime\.datetime\([^)]*\)")
 NEWER_HEADERS = frozenset(f"x-last-death-{what}" for what in ("reason", "queue", "exchange"))
+_RIGHT = re.compile(r"(?<=ACCESS_REFUSED - )(?:configure|write|read) (?=access to )")
 _CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
@@ -88,7 +90,7 @@ def _frame_text(value: AnyFrame, *, only_set: bool) -> str:
     if isinstance(value, commands.Connection.Start):
         return _start_text(value)
     if isinstance(value, base.Frame):
-        return " ".join([method_name(value), *_fields(value, only_set=only_set)])
+        return _RIGHT.sub("", " ".join([method_name(value), *_fields(value, only_set=only_set)]))
     if isinstance(value, header.ContentHeader):
         fields = _fields(_as_of_310(value.properties), only_set=True)
         text = " ".join(["header", f"body_size={value.body_size}", *fields])

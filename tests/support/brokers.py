@@ -29,6 +29,7 @@ HOST = "127.0.0.1"
 LEVERET_START_DEADLINE_S = 60.0
 RABBITMQ_START_DEADLINE_S = 120.0
 STOP_DEADLINE_S = 60.0
+COMMAND_DEADLINE_S = 60.0
 HANDSHAKE_TIMEOUT = ("LEVERET_AMQP_HANDSHAKE_TIMEOUT", "60")
 """Variable and value: on a machine that stands still now and then a login may take long."""
 
@@ -229,9 +230,16 @@ class Leveret(Broker):
         command = [*command, "serve", *where, *extra_args]
         if descriptors is not None:
             command = ["sh", "-c", 'ulimit -n "$0" && exec "$@"', str(descriptors), *command]
+        self._environment = environment
         variables = {**environment, **dict([HANDSHAKE_TIMEOUT]), **(env or {})}
         self._spawn(command, variables, self.log_path)
         self._await(self._read_address, LEVERET_START_DEADLINE_S, self.log_path)
+
+    def control(self, *command: str) -> None:
+        """Run a command of rabbitmqctl, and wait for its end."""
+        main = "from leveret.commands.rabbitmqctl import main; main()"
+        environment = self._environment | {"LEVERET_STORAGE_DATA_DIR": str(self.data_dir)}
+        _run([sys.executable, "-c", main, *command], environment)
 
     def _read_address(self) -> bool:
         found = READY_ADDRESS.search(self.log_text())
@@ -264,6 +272,13 @@ class RabbitMQ(Broker):
         self._spawn(epmd, environment, self.directory / "epmd.log")
         self._spawn([str(RABBITMQ_SCRIPT)], environment, output)
         self._await(self._answers_handshake, RABBITMQ_START_DEADLINE_S, output)
+
+    def control(self, *command: str) -> None:
+        """Run a command of rabbitmqctl, and wait for its end."""
+        node = self.environment["RABBITMQ_NODENAME"]
+        _run(
+            [str(RABBITMQ_SCRIPT.with_name("rabbitmqctl")), "-n", node, *command], self.environment
+        )
 
     def _environment(self, *, epmd_port: int, distribution_port: int) -> dict[str, str]:
         here = self.directory
@@ -299,6 +314,21 @@ class RabbitMQ(Broker):
                 return bool(connection.recv(1))
         except OSError:
             return False
+
+
+def _run(command: list[str], environment: Mapping[str, str]) -> None:
+    """Run a command to its end; raises BrokerError if it fails."""
+    ended = subprocess.run(
+        command,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_DEADLINE_S,
+        check=False,
+    )
+    if ended.returncode:
+        raise BrokerError(f"{command} failed: {ended.stdout}{ended.stderr}")
 
 
 def _end(process: subprocess.Popen[bytes]) -> tuple[int, bool]:

@@ -112,7 +112,7 @@ class Broker(VirtualHostFactory):
                 self._apply_policies(self.vhosts[vhost_name])
         elif change.kind is User and change.after is None:
             (name,) = change.key
-            closing = Closing(self.connections.of_user(name), f"user '{name}' was deleted")
+            closing = Closing(self.connections.of_user(name), f"user '{name}' is deleted")
             self.work.add(closing)
 
     def _apply(self, vhost: VirtualHost) -> None:

@@ -83,8 +83,8 @@ def declare_exchange(
     check(declared, vhost.name)
     if current is None:
         refuse_reserved("exchange", name)
-        alternate = alternate_of(declared.arguments)
-        if alternate:
+        alternate = declared.arguments.get(ALTERNATE_EXCHANGE)
+        if isinstance(alternate, str):
             rights.check_exchange(READ, name)
             rights.check_exchange(WRITE, alternate)
         vhost.memory.admit(the_exchange(vhost, name))
@@ -135,17 +135,25 @@ def delete_exchange(vhost: VirtualHost, name: str, *, if_unused: bool) -> None:
         `if_unused`.
     """
     refuse_default_exchange(name)
-    if name.startswith(RESERVED_PREFIX):
-        raise AmqpError(
-            ReplyCode.ACCESS_REFUSED,
-            f"deletion of system {the_exchange(vhost, name)} not allowed",
-        )
+    refuse_predeclared(vhost, name)
     exchange = vhost.exchanges.get(name)
     if exchange is None:
         return
     if if_unused and exchange.is_bound():
         raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"{the_exchange(vhost, name)} in use")
     remove_exchange(vhost, exchange)
+
+
+def refuse_predeclared(vhost: VirtualHost, name: str) -> None:
+    """Refuse to delete an exchange whose name is reserved.
+
+    :raises AmqpError: ACCESS_REFUSED.
+    """
+    if is_predeclared(name):
+        raise AmqpError(
+            ReplyCode.ACCESS_REFUSED,
+            f"deletion of system {the_exchange(vhost, name)} not allowed",
+        )
 
 
 def remove_exchange(vhost: VirtualHost, exchange: Exchange) -> None:

@@ -390,10 +390,13 @@ class Connection(FrameHandler):
     # --- channels ---------------------------------------------------------------------------
 
     def _open_channel(self, number: int) -> None:
-        if self.channels.is_full():
-            # RabbitMQ names no method in this refusal.
-            self._clear_frame()
-        channel = self.channels.open(number, self.session, self.broker, self.opened)
+        try:
+            channel = self.channels.open(number, self.session, self.broker, self.opened)
+        except AmqpError as error:
+            if error.code is ReplyCode.NOT_ALLOWED:
+                # RabbitMQ names no method in the refusals of a limit.
+                self._clear_frame()
+            raise
         channel.send(ChannelMethods.OpenOk())
 
     def _method_while_closing(self, channel: Channel) -> None:

@@ -138,18 +138,19 @@ def choose_vhost(broker: Broker, name: str, user: str, logger: Any) -> VirtualHo
     """The virtual host of connection.open.
 
     :param logger: the connection's, which is told what there is instead of an unknown one.
-    :raises AmqpError: NOT_ALLOWED if there is none of that name, if the user has no access to it,
-        or if as many connections are open as may be.
+    :raises AmqpError: NOT_ALLOWED if there is none of that name, if as many connections are open as
+        may be, or if the user has no access to it.
     """
     vhost = broker.vhosts.get(name)
     if vhost is None:
         logger.debug("unknown virtual host", vhost=name, there_are=list(broker.vhosts))
         raise AmqpError(ReplyCode.NOT_ALLOWED, f"vhost {name} not found")
+    # RabbitMQ's order.
+    _check_connection_limits(broker, name, user)
     if not broker.rights.has_access(user, name):
         raise AmqpError(
             ReplyCode.NOT_ALLOWED, f"access to vhost '{name}' refused for user '{user}'"
         )
-    _check_connection_limits(broker, name, user)
     return vhost
 
 

@@ -55,6 +55,7 @@ def delete(channel: Channel, method: Exchange.Delete) -> Frame:
     """exchange.delete."""
     name = clean(method.exchange)
     refuse_default_exchange(name)
+    exchanges.refuse_predeclared(channel.vhost, name)
     channel.session.rights.check_exchange(CONFIGURE, name)
     is_there = name in channel.vhost.exchanges
     exchanges.delete_exchange(channel.vhost, name, if_unused=method.if_unused)
