@@ -153,7 +153,9 @@ def a_close_that_crosses_the_servers_close_is_answered(session: Session) -> None
 
 
 @scenario(
-    differs="everything before close-ok is ignored; RabbitMQ refuses the next channel.open",
+    differs="While Leveret waits for `channel.close-ok`, it ignores all other methods of the "
+    "channel, as the specification says; RabbitMQ closes the connection if one of them is"
+    " `channel.open`.",
     leveret=[
         *channel_refused(ReplyCode.NOT_FOUND, "no queue 'missing' in vhost '/'", 50, 10),
         got(Channel.OpenOk()),

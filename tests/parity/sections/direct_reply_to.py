@@ -263,7 +263,9 @@ def a_reply_in_a_transaction(session: Session) -> None:
 
 
 @scenario(
-    differs="a reply in a transaction waits for the commit, as every message does",
+    differs="A reply that is published to a direct reply-to address in a transaction is delivered"
+    " when the transaction is committed, as every message is; RabbitMQ delivers it at "
+    "once, and a rollback does not take it back.",
     leveret=[
         got(Channel.OpenOk(), 2),
         got(Tx.SelectOk(), 2),
@@ -354,7 +356,8 @@ def a_mandatory_message_to_the_name_itself(session: Session) -> None:
 
 
 @scenario(
-    differs="a delivered mandatory reply is not returned, too, as in 4.2",
+    differs="A direct reply that is published with `mandatory` is delivered, and not returned, as"
+    " on RabbitMQ 4.2; RabbitMQ 3.10 delivers it and returns it, too.",
     leveret=[
         got(Basic.Deliver("replies", 2, False, "", f"{REPLY_TO}.#1")),
         got(header.ContentHeader(body_size=5)),
@@ -369,7 +372,8 @@ def a_mandatory_reply(session: Session) -> None:
 
 
 @scenario(
-    differs="every reply has its own delivery tag",
+    differs="Each direct reply has a delivery tag of its own, as every delivery of a channel has;"
+    " RabbitMQ gives all of them the same.",
     leveret=[
         got(Basic.Deliver("replies", 2, False, "", f"{REPLY_TO}.#1")),
         got(header.ContentHeader(body_size=1)),
@@ -388,7 +392,8 @@ def several_replies(session: Session) -> None:
 
 
 @scenario(
-    differs="the tag of a consumer of replies is a consumer tag in use",
+    differs="The tag of a consumer of direct replies is in use on its channel, and another "
+    "consumer with it is refused; RabbitMQ accepts it.",
     leveret=connection_refused(
         ReplyCode.NOT_ALLOWED, "attempt to reuse consumer tag 'replies'", 60, 20
     ),
@@ -454,7 +459,8 @@ def declaring_a_name_to_reply_to(session: Session) -> None:
 
 
 @scenario(
-    differs="a channel may declare the name of its own reply queue",
+    differs="A client may ask, by declaring it, whether the address of its own direct replies "
+    "exists; RabbitMQ fails with an internal error if the channel of the consumer asks.",
     leveret=[got(Queue.DeclareOk(f"{REPLY_TO}.#1", 0, 1))],
 )
 def declaring_a_name_to_reply_to_on_the_channel_of_its_consumer(session: Session) -> None:

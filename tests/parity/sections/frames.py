@@ -5,6 +5,7 @@ import struct
 from pamqp import body, commands, frame, header, heartbeat
 
 from leveret.errors import ReplyCode
+from tests.parity.reasons import SURPLUS, UNREADABLE_METHOD, UNREADABLE_PROPERTIES
 from tests.parity.scenario import scenario
 from tests.parity.session import Session
 from tests.parity.transcript import connection_refused, got
@@ -131,7 +132,7 @@ def an_empty_method_frame(session: Session) -> None:
 
 
 @scenario(
-    differs="RabbitMQ's parser crashes: it drops the connection without a reply",
+    differs=UNREADABLE_METHOD,
     leveret=connection_refused(ReplyCode.COMMAND_INVALID, "unimplemented method", 99, 10),
 )
 def an_unknown_class(session: Session) -> None:
@@ -141,7 +142,7 @@ def an_unknown_class(session: Session) -> None:
 
 
 @scenario(
-    differs="RabbitMQ's parser crashes: it drops the connection without a reply",
+    differs=UNREADABLE_METHOD,
     leveret=connection_refused(ReplyCode.COMMAND_INVALID, "unimplemented method", 50, 99),
 )
 def an_unknown_method_of_a_known_class(session: Session) -> None:
@@ -151,7 +152,7 @@ def an_unknown_method_of_a_known_class(session: Session) -> None:
 
 
 @scenario(
-    differs="RabbitMQ's parser crashes: it drops the connection without a reply",
+    differs=UNREADABLE_METHOD,
     leveret=connection_refused(ReplyCode.COMMAND_INVALID, "unimplemented method", 10, 99),
 )
 def an_unknown_method_on_channel_0(session: Session) -> None:
@@ -213,7 +214,7 @@ def a_table_longer_than_its_frame(session: Session) -> None:
 
 
 @scenario(
-    differs="RabbitMQ's parser crashes: it drops the connection without a reply",
+    differs=UNREADABLE_METHOD,
     leveret=connection_refused(
         ReplyCode.SYNTAX_ERROR, "queue.declare: unknown type b'?' in field table", 50, 10
     ),
@@ -226,7 +227,7 @@ def a_table_with_an_unknown_field_type(session: Session) -> None:
 
 
 @scenario(
-    differs="RabbitMQ's parser crashes: it drops the connection without a reply",
+    differs=UNREADABLE_METHOD,
     leveret=connection_refused(
         ReplyCode.SYNTAX_ERROR, "queue.declare: value out of bounds in field table", 50, 10
     ),
@@ -271,7 +272,8 @@ def a_ticket_that_is_not_0_is_ignored(session: Session) -> None:
 
 
 @scenario(
-    differs="connection.close names the method that caused it",
+    differs="`connection.close` names the method that caused it, here queue.declare (class 50, "
+    "method 10); RabbitMQ names none.",
     leveret=connection_refused(ReplyCode.FRAME_ERROR, "Malformed UTF-8 in shortstr", 50, 10),
 )
 def a_name_that_is_not_utf8(session: Session) -> None:
@@ -356,7 +358,7 @@ def a_header_with_a_weight(session: Session) -> None:
 
 
 @scenario(
-    differs="RabbitMQ's decoder crashes: it sends 541 without a text",
+    differs=UNREADABLE_PROPERTIES,
     leveret=[
         got(Queue.DeclareOk("q", 0, 0)),
         *connection_refused(
@@ -386,7 +388,7 @@ def properties_with_an_unknown_flag(session: Session) -> None:
 
 
 @scenario(
-    differs="RabbitMQ's decoder crashes: it sends 541 without a text",
+    differs=UNREADABLE_PROPERTIES,
     leveret=[
         got(Queue.DeclareOk("q", 0, 0)),
         *connection_refused(
@@ -406,7 +408,7 @@ def properties_followed_by_a_byte_too_many(session: Session) -> None:
 
 
 @scenario(
-    differs="RabbitMQ 3.10 waits without end; 4.x refuses it in the same way",
+    differs=SURPLUS,
     leveret=connection_refused(
         ReplyCode.FRAME_ERROR, "content body frame exceeds remaining content size", 60, 40
     ),
@@ -420,7 +422,7 @@ def a_body_larger_than_declared(session: Session) -> None:
 
 
 @scenario(
-    differs="RabbitMQ 3.10 waits without end; 4.x refuses it in the same way",
+    differs=SURPLUS,
     leveret=connection_refused(
         ReplyCode.FRAME_ERROR, "content body frame exceeds remaining content size", 60, 40
     ),

@@ -3,6 +3,7 @@
 from pamqp import commands, header, heartbeat
 
 from leveret.errors import ReplyCode
+from tests.parity.reasons import CLOSED_EARLY, REASON_BEFORE_LOGIN
 from tests.parity.scenario import scenario
 from tests.parity.session import Client, Session
 from tests.parity.transcript import connection_refused, got
@@ -81,7 +82,8 @@ def header_of_0_9_is_taken_for_0_9_1(session: Session) -> None:
 
 
 @scenario(
-    differs="AMQP 0-8 is not supported",
+    differs="A client that asks for AMQP 0-8 gets the protocol header of 0-9-1 and is "
+    "disconnected; RabbitMQ speaks 0-8, too.",
     leveret=[got(header.ProtocolHeader(), 0), "a < closed"],
 )
 def header_of_0_8(session: Session) -> None:
@@ -147,7 +149,7 @@ def amqplain_with_a_wrong_password_is_403(session: Session) -> None:
 
 
 @scenario(
-    differs="a refused client gets the reason",
+    differs=REASON_BEFORE_LOGIN,
     leveret=connection_refused(
         ReplyCode.SYNTAX_ERROR, "response of the login mechanism is invalid", 10, 11
     ),
@@ -159,7 +161,7 @@ def amqplain_without_password(session: Session) -> None:
 
 
 @scenario(
-    differs="a refused client gets the reason",
+    differs=REASON_BEFORE_LOGIN,
     leveret=connection_refused(
         ReplyCode.SYNTAX_ERROR, "response of the login mechanism is invalid", 10, 11
     ),
@@ -171,7 +173,8 @@ def amqplain_that_is_no_table(session: Session) -> None:
 
 
 @scenario(
-    differs="an authorization identity is accepted, as in 4.x",
+    differs="A PLAIN login may have an authorization identity before the user's name, as on "
+    "RabbitMQ 4, and it is ignored; RabbitMQ 3.10 closes the socket.",
     leveret=[got(Connection.Tune(2047, 131_072, 60), 0)],
 )
 def plain_with_an_authorization_identity_logs_in(session: Session) -> None:
@@ -209,7 +212,7 @@ def a_failed_login_without_the_capability_is_a_hang_up(session: Session) -> None
 
 
 @scenario(
-    differs="a refused client gets the reason",
+    differs=REASON_BEFORE_LOGIN,
     leveret=connection_refused(
         ReplyCode.SYNTAX_ERROR, "response of the login mechanism is invalid", 10, 11
     ),
@@ -221,7 +224,7 @@ def plain_that_is_malformed(session: Session) -> None:
 
 
 @scenario(
-    differs="a refused client gets the reason",
+    differs=REASON_BEFORE_LOGIN,
     leveret=connection_refused(
         ReplyCode.SYNTAX_ERROR, "response of the login mechanism is invalid", 10, 11
     ),
@@ -233,7 +236,7 @@ def plain_with_one_part_too_many(session: Session) -> None:
 
 
 @scenario(
-    differs="a refused client gets the reason",
+    differs=REASON_BEFORE_LOGIN,
     leveret=connection_refused(
         ReplyCode.COMMAND_INVALID, "unknown authentication mechanism 'MAGIC'", 10, 11
     ),
@@ -245,7 +248,7 @@ def an_unknown_mechanism(session: Session) -> None:
 
 
 @scenario(
-    differs="a refused client gets the reason",
+    differs=REASON_BEFORE_LOGIN,
     leveret=connection_refused(
         ReplyCode.COMMAND_INVALID, "unknown authentication mechanism 'EXTERNAL'", 10, 11
     ),
@@ -257,7 +260,7 @@ def a_known_mechanism_that_is_not_offered(session: Session) -> None:
 
 
 @scenario(
-    differs="a refused client gets the reason",
+    differs=REASON_BEFORE_LOGIN,
     leveret=connection_refused(
         ReplyCode.COMMAND_INVALID, "unknown authentication mechanism 'plain'", 10, 11
     ),
@@ -278,7 +281,7 @@ def an_unknown_locale_is_accepted(session: Session) -> None:
 
 
 @scenario(
-    differs="a refused client gets the reason",
+    differs=REASON_BEFORE_LOGIN,
     leveret=connection_refused(
         ReplyCode.CHANNEL_ERROR, "unexpected method in connection state starting", 10, 40
     ),
@@ -290,7 +293,7 @@ def a_method_out_of_turn_before_login(session: Session) -> None:
 
 
 @scenario(
-    differs="a refused client gets the reason",
+    differs=REASON_BEFORE_LOGIN,
     leveret=connection_refused(
         ReplyCode.FRAME_ERROR, "type 65, all octets = <<>>: {frame_too_large,1342177289,8184}", 0, 0
     ),
@@ -302,7 +305,7 @@ def a_second_header_instead_of_start_ok(session: Session) -> None:
 
 
 @scenario(
-    differs="a refused client gets the reason",
+    differs=REASON_BEFORE_LOGIN,
     leveret=connection_refused(
         ReplyCode.CHANNEL_ERROR, "unexpected method in connection state starting", 20, 10
     ),
@@ -314,7 +317,7 @@ def a_channel_method_before_login(session: Session) -> None:
 
 
 @scenario(
-    differs="a refused client gets the reason",
+    differs=REASON_BEFORE_LOGIN,
     leveret=connection_refused(
         ReplyCode.FRAME_ERROR, "type 1, all octets = <<>>: {frame_too_large,9004,8184}", 0, 0
     ),
@@ -326,7 +329,7 @@ def a_start_ok_larger_than_the_frames_before_login(session: Session) -> None:
 
 
 @scenario(
-    differs="a refused client gets the reason",
+    differs=REASON_BEFORE_LOGIN,
     leveret=connection_refused(
         ReplyCode.FRAME_ERROR,
         "type 1, all octets = <<0,10,0,11>>: {invalid_frame_end_marker,205}",
@@ -341,7 +344,7 @@ def a_bad_frame_end_before_login(session: Session) -> None:
 
 
 @scenario(
-    differs="a refused client gets the reason",
+    differs=REASON_BEFORE_LOGIN,
     leveret=connection_refused(ReplyCode.FRAME_ERROR, "cannot decode <<0,0,0,0>>", 10, 11),
 )
 def a_truncated_start_ok(session: Session) -> None:
@@ -376,7 +379,7 @@ def tune_ok_with_smaller_values_is_accepted(session: Session) -> None:
 
 
 @scenario(
-    differs="a refused client gets the reason",
+    differs=REASON_BEFORE_LOGIN,
     leveret=connection_refused(
         ReplyCode.NOT_ALLOWED,
         "negotiated frame_max = 0 (no limit) is higher than the maximum allowed value (131072)",
@@ -392,7 +395,7 @@ def tune_ok_with_frame_max_0(session: Session) -> None:
 
 
 @scenario(
-    differs="a refused client gets the reason",
+    differs=REASON_BEFORE_LOGIN,
     leveret=connection_refused(
         ReplyCode.NOT_ALLOWED,
         "negotiated frame_max = 4095 is lower than the minimum allowed value (4096)",
@@ -407,7 +410,7 @@ def tune_ok_with_frame_max_below_the_minimum(session: Session) -> None:
 
 
 @scenario(
-    differs="a refused client gets the reason",
+    differs=REASON_BEFORE_LOGIN,
     leveret=connection_refused(
         ReplyCode.NOT_ALLOWED,
         "negotiated frame_max = 131073 is higher than the maximum allowed value (131072)",
@@ -422,7 +425,7 @@ def tune_ok_with_frame_max_above_the_servers(session: Session) -> None:
 
 
 @scenario(
-    differs="a refused client gets the reason",
+    differs=REASON_BEFORE_LOGIN,
     leveret=connection_refused(
         ReplyCode.NOT_ALLOWED,
         "negotiated channel_max = 0 (no limit) is higher than the maximum allowed value (2047)",
@@ -437,7 +440,7 @@ def tune_ok_with_channel_max_0(session: Session) -> None:
 
 
 @scenario(
-    differs="a refused client gets the reason",
+    differs=REASON_BEFORE_LOGIN,
     leveret=connection_refused(
         ReplyCode.NOT_ALLOWED,
         "negotiated channel_max = 2048 is higher than the maximum allowed value (2047)",
@@ -452,7 +455,7 @@ def tune_ok_with_channel_max_above_the_servers(session: Session) -> None:
 
 
 @scenario(
-    differs="a refused client gets the reason",
+    differs=REASON_BEFORE_LOGIN,
     leveret=connection_refused(
         ReplyCode.CHANNEL_ERROR, "unexpected method in connection state tuning", 10, 40
     ),
@@ -464,7 +467,7 @@ def open_before_tune_ok(session: Session) -> None:
 
 
 @scenario(
-    differs="a refused client gets the reason",
+    differs=REASON_BEFORE_LOGIN,
     leveret=connection_refused(
         ReplyCode.CHANNEL_ERROR, "unexpected method in connection state tuning", 10, 11
     ),
@@ -497,7 +500,7 @@ def a_channel_method_before_open(session: Session) -> None:
 
 
 @scenario(
-    differs="a client may close the connection at any time",
+    differs=CLOSED_EARLY,
     leveret=[got(Connection.CloseOk(), 0)],
 )
 def close_before_open(session: Session) -> None:
@@ -507,7 +510,7 @@ def close_before_open(session: Session) -> None:
 
 
 @scenario(
-    differs="a client may close the connection at any time",
+    differs=CLOSED_EARLY,
     leveret=[got(Connection.CloseOk(), 0), "a < closed"],
 )
 def close_before_start_ok(session: Session) -> None:

@@ -83,7 +83,8 @@ def both_prefetches_apply(session: Session) -> None:
 
 
 @scenario(
-    differs="a prefetch for new consumers does not remove the channel's limit",
+    differs="A prefetch for new consumers (basic.qos without `global`) leaves a limit of the "
+    "whole channel as it is; RabbitMQ removes it.",
     leveret=[
         got(Basic.QosOk()),
         got(Basic.QosOk()),

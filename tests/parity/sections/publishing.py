@@ -6,6 +6,7 @@ from decimal import Decimal
 from pamqp import commands, common
 
 from leveret.errors import ReplyCode
+from tests.parity.reasons import UNREADABLE_PROPERTIES
 from tests.parity.scenario import scenario
 from tests.parity.session import Client, Session
 from tests.parity.transcript import channel_refused, connection_refused
@@ -185,7 +186,8 @@ def an_expiration_of_an_unroutable_message(session: Session) -> None:
 
 
 @scenario(
-    differs="RabbitMQ receives the whole body before it refuses it",
+    differs="A message that is larger than the largest allowed is refused when its header says "
+    "so; RabbitMQ receives the whole body first.",
     leveret=channel_refused(
         ReplyCode.PRECONDITION_FAILED,
         "message size 1000000000000 is larger than configured max size 134217728",
@@ -339,7 +341,7 @@ def a_message_is_confirmed_without_being_acknowledged(session: Session) -> None:
 
 
 @scenario(
-    differs="RabbitMQ's decoder crashes: it sends 541 without a text",
+    differs=UNREADABLE_PROPERTIES,
     leveret=connection_refused(
         ReplyCode.SYNTAX_ERROR, "malformed properties: unknown type b'?' in field table", 60, 40
     ),

@@ -96,7 +96,8 @@ def an_unknown_type_is_named_before_other_wrong_arguments(session: Session) -> N
 
 
 @scenario(
-    differs="every type of queue accepts x-delivery-limit",
+    differs="Queues of every type accept `x-delivery-limit`; RabbitMQ has it in quorum queues "
+    "only.",
     leveret=[got(Queue.DeclareOk("q", 0, 0))],
 )
 def a_delivery_limit_on_a_classic_queue(session: Session) -> None:
@@ -105,7 +106,7 @@ def a_delivery_limit_on_a_classic_queue(session: Session) -> None:
 
 
 @scenario(
-    differs="streams are not implemented, and are refused",
+    differs="Streams do not exist in Leveret, and declaring one is refused with 540.",
     leveret=connection_refused(
         ReplyCode.NOT_IMPLEMENTED, "queue type 'stream' is not supported", 50, 10
     ),

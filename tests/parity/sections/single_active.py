@@ -83,7 +83,9 @@ def cancelling_who_waits_changes_nothing(session: Session) -> None:
 
 
 @scenario(
-    differs="the next active consumer gets the waiting messages at once",
+    differs="When the active consumer of a queue with `x-single-active-consumer` is cancelled, "
+    "the next one gets the waiting messages at once; RabbitMQ 3.10 waits for another "
+    "event of the queue if the prefetch of the cancelled one was used up.",
     leveret=[
         got(Queue.DeclareOk("q", 0, 0)),
         got(Basic.QosOk()),
@@ -250,7 +252,8 @@ def a_quorum_queue_has_one_active_consumer(session: Session) -> None:
 
 
 @scenario(
-    differs="exclusive consumers are exclusive on every type of queue",
+    differs="Exclusive consumers are exclusive in every queue; RabbitMQ ignores `exclusive` in "
+    "quorum queues with a single active consumer.",
     leveret=[
         got(Queue.DeclareOk("q", 0, 0)),
         *channel_refused(
