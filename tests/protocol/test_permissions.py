@@ -142,11 +142,12 @@ def state(harness: Harness) -> list[object]:
     """All that a method could have changed."""
     vhost = harness.broker.vhosts["/"]
     return [
-        sorted(vhost.exchanges),
-        sorted(vhost.queues),
-        [int(each.message_count()) for each in vhost.queues.values()],
-        [each.consumer_count for each in vhost.queues.values()],
-        [len(list(each.bindings())) for each in vhost.exchanges.values()],
+        {name: (each.type, each.durable, each.arguments) for name, each in vhost.exchanges.items()},
+        {name: (each.durable, each.arguments) for name, each in vhost.queues.items()},
+        {name: int(each.message_count()) for name, each in vhost.queues.items()},
+        {name: each.consumer_count for name, each in vhost.queues.items()},
+        {name: each.bindings() for name, each in vhost.exchanges.items()},
+        list(harness.broker.metadata.records()),
     ]
 
 
@@ -186,8 +187,10 @@ def test_a_method_needs_no_other_rights(harness: Harness, client: Client, name: 
 def test_an_empty_pattern_allows_nothing(harness: Harness, client: Client, name: str) -> None:
     row = ROWS[name]
     allow(harness, "", "", "")
+    before = state(harness)
     send(client, row.method)
     client.expect_error(1, ReplyCode.ACCESS_REFUSED, row.needs[0].refusal, type(row.method))
+    assert state(harness) == before
     client.reopen_channel(1)
 
 
