@@ -2,6 +2,9 @@
 
 from typing import Final, NamedTuple
 
+UNIX: Final = "unix"
+"""The host of clients of a Unix socket."""
+
 
 class Address(NamedTuple):
     """A host (a name, or an IPv4 or IPv6 address without brackets) and a TCP port."""
@@ -32,6 +35,15 @@ def parse_address(text: str) -> Address:
     if not (port.isascii() and port.isdigit()) or int(port) > 65535:
         raise AddressError(f"{text!r}: the port has to be a number from 0 to 65535")
     return Address(host, int(port))
+
+
+def shown_address(text: str) -> Address:
+    """The parts of an address as a connection shows it: HOST:PORT, `unix:NUMBER`, or the path of a
+    Unix socket, which has port 0."""
+    host, _, port = text.rpartition(":")
+    if not (port.isascii() and port.isdigit()):
+        return Address(text, 0)
+    return Address(host[1:-1] if host.startswith("[") else host, int(port))
 
 
 def reachable(text: str) -> Address:

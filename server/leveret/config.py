@@ -61,11 +61,34 @@ class Amqp(msgspec.Struct, frozen=True):
         tuple[str, ...],
         KeyDoc(
             "Addresses of the AMQP listeners; port 0 takes a free port. On a machine without"
-            " ::1 the default listens on 127.0.0.1 only.",
+            " ::1 the default listens on 127.0.0.1 only. The list may be empty if there is"
+            " another listener.",
             form="a list of HOST:PORT",
-            not_empty=True,
         ),
     ] = DEFAULT_LISTEN
+    unix_socket: Annotated[
+        str,
+        KeyDoc(
+            "Path of a Unix socket to listen on for AMQP, too; empty for none. Its clients count as"
+            " connected from the loopback interface."
+        ),
+    ] = ""
+    unix_socket_mode: Annotated[
+        str,
+        KeyDoc(
+            "Permissions of the Unix socket: who may write to it may connect.",
+            form="an octal number such as 0660",
+        ),
+    ] = "0660"
+    proxy_networks: Annotated[
+        tuple[str, ...],
+        KeyDoc(
+            "Networks of proxies whose connections, plain or with TLS, begin with a PROXY protocol"
+            " header of version 1 or 2, for example 10.0.0.0/8. The client that it names counts as"
+            " the peer. From these networks the header is required; from others it is refused.",
+            form="a list of ADDRESS or ADDRESS/BITS",
+        ),
+    ] = ()
     heartbeat: Annotated[
         int,
         KeyDoc(

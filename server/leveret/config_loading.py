@@ -115,7 +115,9 @@ def _consistent(config: Config) -> Config:
 
     :raises ConfigError: if one that is needed by another is missing.
     """
-    tls = config.tls
+    amqp, tls = config.amqp, config.tls
+    if not (amqp.listen or amqp.unix_socket or tls.listen):
+        raise ConfigError("amqp.listen is empty, and there is no amqp.unix_socket or tls.listen")
     if tls.listen and not tls.certfile:
         raise ConfigError("tls.listen needs tls.certfile")
     if tls.verify == "verify_peer" and not tls.cacertfile:
@@ -261,6 +263,16 @@ def _check(key: Key, value: Any) -> None:
     if key.path in ("amqp.listen", "tls.listen"):
         for address in value:
             parse_address(address)
+    elif key.path == "amqp.proxy_networks":
+        from ipaddress import (
+            ip_network,  # imported here: a start without proxies saves milliseconds
+        )
+
+        for network in value:
+            ip_network(network, strict=False)
+    elif key.path == "amqp.unix_socket_mode":
+        if not re.fullmatch("0?[0-7]{3}", value):
+            raise ValueError(f"{value!r} is no octal number")
     elif key.path == "tls.sni":
         for entry in value:
             name, equals, files = entry.partition("=")

@@ -13,7 +13,7 @@ import pika
 import pytest
 import trustme
 from pika.credentials import ExternalCredentials
-from pika.exceptions import AMQPError
+from pika.exceptions import AMQPError, ConnectionClosedByBroker
 
 from leveret.commands.client import Client
 from tests.support.brokers import HOST, Leveret, wait_until
@@ -157,6 +157,38 @@ def test_a_client_refuses_what_it_does_not_trust(
         broker.connect(name="elsewhere.example")
     with broker.connect() as connection:
         assert connection.is_open
+    wait_until(
+        lambda: "the client does not know the authority" in broker.broker.log_text(), DEADLINE_S
+    )
+
+
+def test_a_server_that_ends_the_connection_says_why(secure: Callable[..., Secure]) -> None:
+    broker = secure()
+    connection = broker.connect()
+    with pytest.raises(ConnectionClosedByBroker) as closed:
+        connection.channel().basic_qos(prefetch_size=1)
+    assert closed.value.reply_code == 540
+    assert "internal error" not in broker.broker.log_text()
+
+
+def test_the_proxy_header_comes_before_the_handshake(
+    secure: Callable[..., Secure], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEVERET_AMQP_PROXY_NETWORKS", HOST)
+    broker = secure()
+    with socket.create_connection((HOST, broker.port), DEADLINE_S) as plain:
+        plain.sendall(b"PROXY TCP4 192.0.2.7 198.51.100.1 40000 5671\r\n")
+        with broker.context().wrap_socket(plain, server_hostname="localhost") as secured:
+            secured.sendall(b"AMQP\0\0\x09\x01")
+            assert secured.recv(7)[:3] == b"\x01\0\0"
+            secured.sendall(b"no frame")
+    wait_until(lambda: "peer=192.0.2.7:40000" in broker.broker.log_text(), DEADLINE_S)
+    with (
+        socket.create_connection((HOST, broker.port), DEADLINE_S) as plain,
+        pytest.raises((ssl.SSLError, OSError)),
+    ):
+        broker.context().wrap_socket(plain, server_hostname="localhost")
+    wait_until(lambda: "no PROXY protocol header" in broker.broker.log_text(), DEADLINE_S)
 
 
 def test_an_expired_certificate_is_warned_of_and_refused_by_clients(
@@ -222,6 +254,12 @@ class TestClientCertificates:
             strict.connect(certificate)
         with strict.connect(pki.client("bob")) as connection:
             assert connection.is_open
+        reason = {
+            "none": "the client has no certificate",
+            "expired": "the client's certificate is refused: certificate has expired",
+            "of another CA": "the client's certificate is refused: unable to get local issuer",
+        }[what]
+        wait_until(lambda: reason in strict.broker.log_text(), DEADLINE_S)
         assert "internal error" not in strict.broker.log_text()
 
     @pytest.mark.parametrize(
@@ -311,8 +349,22 @@ def test_who_does_not_speak_tls_is_refused_quietly(secure: Callable[..., Secure]
                     pass
     with broker.connect() as connection:
         assert connection.is_open
-    assert "internal error" not in broker.broker.log_text()
-    assert "Traceback" not in broker.broker.log_text()
+    log = broker.broker.log_text()
+    assert "the client speaks AMQP without TLS" in log
+    assert "an HTTP request" in log
+    assert "the client closed the connection" in log
+    assert "internal error" not in log
+    assert "Traceback" not in log
+
+
+def test_tls_on_the_plain_port_is_named(secure: Callable[..., Secure]) -> None:
+    broker = secure()
+    with (
+        socket.create_connection((HOST, broker.broker.port), DEADLINE_S) as plain,
+        pytest.raises(ssl.SSLError),
+    ):
+        broker.context().wrap_socket(plain, server_hostname="localhost")
+    wait_until(lambda: "a TLS handshake" in broker.broker.log_text(), DEADLINE_S)
 
 
 def soon() -> datetime:

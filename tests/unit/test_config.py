@@ -72,6 +72,8 @@ class TestPrecedence:
     def test_every_key_can_be_set_by_its_variable(self, key: Key) -> None:
         examples: dict[str, tuple[str, object]] = {
             "amqp.listen": ("127.0.0.1:0, [::]:5673", ("127.0.0.1:0", "[::]:5673")),
+            "amqp.unix_socket_mode": ("0600", "0600"),
+            "amqp.proxy_networks": ("10.0.0.0/8, ::1", ("10.0.0.0/8", "::1")),
             "amqp.handshake_timeout": ("2.5", 2.5),
             "qos.retune": ("true", "true"),
             "queues.redeclare": ("adopt", "adopt"),
@@ -162,7 +164,15 @@ class TestRefusals:
             ),
             (
                 "[amqp]\nlisten = []\n",
-                "amqp.listen in {}: expected a list of HOST:PORT, got []",
+                "amqp.listen is empty, and there is no amqp.unix_socket or tls.listen",
+            ),
+            (
+                '[amqp]\nproxy_networks = ["x"]\n',
+                "amqp.proxy_networks in {}: expected a list of ADDRESS or ADDRESS/BITS, got ['x']",
+            ),
+            (
+                '[amqp]\nunix_socket_mode = "888"\n',
+                "amqp.unix_socket_mode in {}: expected an octal number such as 0660, got '888'",
             ),
             (
                 '[amqp]\nlisten = "127.0.0.1:5672"\n',

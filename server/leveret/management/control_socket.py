@@ -96,6 +96,8 @@ def bind(directory: Path) -> socket.socket:
                 sock.bind(address)
             finally:
                 os.umask(mask)
+        # Commands may come as soon as the broker says that it is ready.
+        sock.listen()
     except OSError:
         sock.close()
         raise

@@ -9,7 +9,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Final
 
-from leveret.addresses import Address, parse_address
+from leveret.addresses import UNIX, Address, parse_address
 from leveret.config import DEFAULT_LISTEN, Config
 from leveret.engine.broker import Broker
 from leveret.limits import LISTEN_BACKLOG, SLICE_NS
@@ -17,10 +17,13 @@ from leveret.logging import get_logger
 from leveret.net.alarms import AlarmPass, Alarms, Resource
 from leveret.net.connection_ticks import TICK_S, ConnectionTicks
 from leveret.net.dropped_messages import DroppedMessageReport
+from leveret.net.listening import UnixListener, listen_on_address
 from leveret.net.loop_clock import LoopClock
 from leveret.net.loop_scheduler import LoopScheduler
 from leveret.net.memory_shares import LargestHolder, MemoryShares
 from leveret.net.memory_shortage import MEMORY_CHECK_BYTES, MemoryShortage
+from leveret.net.opening import Opening
+from leveret.net.origin import Origin
 from leveret.net.resource_guard import (
     CHECKED_BY_CALLS_ONLY,
     DISK_CHECK_BYTES,
@@ -67,6 +70,7 @@ class AmqpServer:
         """Sockets refused since the last tick because there were too many."""
         self._transports: set[AmqpTransport] = set()
         self._servers: list[asyncio.Server] = []
+        self._unix: UnixListener | None = None
         self._listeners: list[tuple[str, Address]] = []
         alarms = Alarms(self._alarm_changed)
         self._alarm_pass = AlarmPass(broker.work, self._transports)
@@ -104,11 +108,18 @@ class AmqpServer:
         self._clock = LoopClock(self._loop, self._broker, self._scheduler)
         self._ticks = ConnectionTicks(self._loop, self._transports, self._broker.time_slice)
         self._clock.start()
-        bound: list[str] = []
-        for text in self._config.amqp.listen:
-            bound += [f"amqp={address}" for address in await self._listen(text, None)]
+        amqp = self._config.amqp
+        self._opening = Opening(
+            amqp.proxy_networks, amqp.handshake_timeout, self._may_open, self._protocol
+        )
         if self._config.tls.listen:
             self._certificates = TlsCertificates(self._config.tls)
+        bound: list[str] = []
+        for text in amqp.listen:
+            bound += [f"amqp={address}" for address in await self._listen(text, None)]
+        if amqp.unix_socket:
+            bound.append(f"amqp={await self._listen_on_path(amqp.unix_socket)}")
+        if self._certificates is not None:
             for text in self._config.tls.listen:
                 addresses = await self._listen(text, self._certificates.context)
                 bound += [f"amqps={address}" for address in addresses]
@@ -119,16 +130,7 @@ class AmqpServer:
         """Listen on one address, with TLS if there is a context; the addresses that it means."""
         address = parse_address(text)
         try:
-            server = await self._loop.create_server(
-                self._accept,
-                address.host or None,
-                address.port,
-                backlog=LISTEN_BACKLOG,
-                ssl=context,
-                ssl_handshake_timeout=(
-                    None if context is None else self._config.amqp.handshake_timeout
-                ),
-            )
+            sockets = listen_on_address(address)
         except OSError as error:
             is_default = self._config.amqp.listen == DEFAULT_LISTEN
             if is_default and _is_missing_loopback(address.host, error):
@@ -136,10 +138,32 @@ class AmqpServer:
             await self.stop("")
             key = "amqp.listen" if context is None else "tls.listen"
             raise OSError(error.errno, f"{key}: {text}: {plain_words(error)}") from None
-        self._servers.append(server)
-        found = [Address(*sock.getsockname()[:2]) for sock in server.sockets]
+        found = [Address(*sock.getsockname()[:2]) for sock in sockets]
+        for sock in sockets:
+            if context is None and not self._opening.reads_headers:
+                accept = partial(self._protocol, None)
+                self._servers.append(
+                    await self._loop.create_server(accept, sock=sock, backlog=LISTEN_BACKLOG)
+                )
+            else:
+                self._opening.listen(sock, context)
         self._listeners += [("amqp" if context is None else "amqps", each) for each in found]
         return [str(each) for each in found]
+
+    async def _listen_on_path(self, path: str) -> str:
+        """Listen on a Unix socket; its path in the form of the configuration."""
+        try:
+            unix = UnixListener(path, int(self._config.amqp.unix_socket_mode, 8))
+        except OSError as error:
+            await self.stop("")
+            raise OSError(error.errno, f"amqp.unix_socket: {path}: {plain_words(error)}") from None
+        self._unix = unix
+        accept = partial(self._protocol, None)
+        self._servers.append(
+            await self._loop.create_unix_server(accept, sock=unix.socket, backlog=LISTEN_BACKLOG)
+        )
+        self._listeners.append(("amqp", Address(path, 0)))
+        return f"{UNIX}:{path}"
 
     def reload_certificates(self) -> None:
         """Read the files of the TLS certificates again."""
@@ -162,6 +186,9 @@ class AmqpServer:
         connections = len(self._transports)
         for server in self._servers:
             server.close()
+        self._opening.stop()
+        if self._unix is not None:
+            self._unix.remove()
         self._clock.stop()
         self._ticks.stop()
         if self._timer is not None:
@@ -192,9 +219,11 @@ class AmqpServer:
             ):
                 answered = now
 
-    def _accept(self) -> AmqpTransport:
+    def _protocol(self, origin: Origin | None) -> AmqpTransport:
+        """The transport of an accepted socket; where its client is, if a proxy says so."""
+        login_from = self._config.tls.login_from
         return AmqpTransport(
-            self._broker, self._scheduler, self, self._received, self._config.tls.login_from
+            self._broker, self._scheduler, self, self._received, login_from, origin
         )
 
     # --- connections (called by transports) ---------------------------------------------------
@@ -207,17 +236,24 @@ class AmqpServer:
         if self._stopped is not None:
             logger.warning("connection refused: the broker stops")
             return False
-        if len(self._transports) >= self._sockets_max:
-            if self._refused == 0:
-                logger.warning(
-                    "connection refused: too many sockets; see amqp.max_connections and ulimit -n",
-                    sockets=len(self._transports),
-                    max_connections=self._config.amqp.max_connections,
-                )
-            self._refused += 1
+        if not self._may_open(0):
             return False
         self._transports.add(transport)
         return True
+
+    def _may_open(self, opening: int) -> bool:
+        """Whether one more socket may be open, beside those that have not begun to speak AMQP."""
+        sockets = len(self._transports) + opening
+        if sockets < self._sockets_max:
+            return True
+        if self._refused == 0:
+            logger.warning(
+                "connection refused: too many sockets; see amqp.max_connections and ulimit -n",
+                sockets=sockets,
+                max_connections=self._config.amqp.max_connections,
+            )
+        self._refused += 1
+        return False
 
     def discard(self, transport: AmqpTransport) -> None:
         """Remove a closed socket."""

@@ -13,7 +13,6 @@ import select
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
-from leveret.addresses import Address
 from leveret.engine.broker import Broker
 from leveret.limits import (
     CLOSE_TIMEOUT_S,
@@ -23,6 +22,7 @@ from leveret.limits import (
 )
 from leveret.logging import get_logger
 from leveret.net.loop_scheduler import LoopScheduler
+from leveret.net.origin import Origin, of_socket
 from leveret.net.tls import user_of_certificate
 from leveret.net.wall_clock import now_ms
 from leveret.os_errors import plain_words
@@ -53,16 +53,19 @@ class AmqpTransport(asyncio.Protocol):
         transports: Transports,
         received: Callable[[int], None],
         login_from: str = "",
+        origin: Origin | None = None,
     ) -> None:
         """
         :param received: called with the number of bytes of each read, for the resource guards.
         :param login_from: what of a client's certificate is the name of its user.
+        :param origin: where the client is, if a proxy says so; otherwise where the socket ends.
         """
         self._broker = broker
         self._scheduler = scheduler
         self._transports = transports
         self._received = received
         self._login_from = login_from
+        self._origin = origin
         self._loop = asyncio.get_running_loop()
         self.used_ns = 0
         """Nanoseconds that it has used, on the scheduler's account."""
@@ -83,16 +86,15 @@ class AmqpTransport(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=OUTPUT_HIGH_WATER_BYTES)
-        remote = _address(transport, "peername")
-        address = str(remote)
+        origin = self._origin or of_socket(transport)
         self.connection = Connection(
             self._broker,
             self._request_flush,
-            logger.bind(peer=address),
+            logger.bind(peer=origin.peer, **origin.details),
             peer=Peer(
-                address,
-                str(_address(transport, "sockname")),
-                from_loopback=_is_loopback(remote.host),
+                origin.peer,
+                origin.local,
+                from_loopback=origin.from_loopback,
                 tls=self._tls_peer(transport),
             ),
             now=self._loop.time(),
@@ -295,9 +297,15 @@ class AmqpTransport(asyncio.Protocol):
         """
         if not self._closing_since:
             self._closing_since = self._loop.time()
-            if not self.connection.closed_by_client:
-                self._transport.write_eof()
-            self._resume_reading()
+            if self._transport.can_write_eof():
+                if not self.connection.closed_by_client:
+                    self._transport.write_eof()
+                self._resume_reading()
+            elif self.connection.closed_by_client:
+                self._resume_reading()
+            else:
+                # TLS has one end for both directions: what comes meanwhile is read and dropped.
+                self._transport.close()
 
     # --- called by the server ---------------------------------------------------------------
 
@@ -384,14 +392,3 @@ def why_lost(error: Exception | None) -> str:
     if isinstance(error, ConnectionResetError | BrokenPipeError):
         return "the client reset the connection"
     return plain_words(error) if isinstance(error, OSError) else str(error)
-
-
-def _is_loopback(host: str) -> bool:
-    return host == "::1" or host.startswith(("127.", "::ffff:127."))
-
-
-def _address(transport: asyncio.BaseTransport, end: str) -> Address:
-    """The address of one end of a socket. One that was reset before it was accepted has none;
-    connection_lost follows."""
-    host, port, *_ = transport.get_extra_info(end) or ("unknown", 0)
-    return Address(host, port)

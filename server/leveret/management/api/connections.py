@@ -7,7 +7,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from leveret.addresses import parse_address
+from leveret.addresses import shown_address
 from leveret.engine.administration.operator import NotFound
 from leveret.engine.values.json_values import to_json
 from leveret.management.http import changed, json, management, operator, route, segment
@@ -29,7 +29,7 @@ def connection_name(connection: Connection) -> str:
 def connection_as_json(node: str, connection: Connection) -> dict[str, Any]:
     """A connection as RabbitMQ shows it."""
     session, opened = connection.session, connection.opened
-    peer, local = parse_address(session.peer.address), parse_address(session.peer.local)
+    peer, local = shown_address(session.peer.address), shown_address(session.peer.local)
     return {
         "name": connection_name(connection),
         "user_provided_name": connection.session.peer.name or None,
@@ -86,7 +86,7 @@ def channel_as_json(node: str, connection: Connection, channel: Channel) -> dict
 
 
 def _details(connection: Connection) -> dict[str, Any]:
-    peer = parse_address(connection.session.peer.address)
+    peer = shown_address(connection.session.peer.address)
     return {
         "name": connection_name(connection),
         "peer_host": peer.host,
