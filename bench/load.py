@@ -70,18 +70,21 @@ class LoadResult:
         return found
 
 
-def compile_load(directory: Path) -> Path:
+def compile_load(directory: Path, *, tls: bool = False) -> Path:
     """Build the load program in `directory`.
 
+    :param tls: with TLS, which needs the headers of OpenSSL.
     :returns: the path of the program.
     :raises NotMeasured: if there is no C compiler, or it fails; the text has its messages.
     """
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
         raise NotMeasured("no C compiler: the load program cannot be built")
-    program = directory / "amqpload"
+    program = directory / ("amqpload-tls" if tls else "amqpload")
     sources = [str(source) for source in sorted(SOURCES.glob("*.c"))]
     command = [compiler, *FLAGS, "-o", str(program), *sources, "-lm"]
+    if tls:
+        command += ["-DAMQPLOAD_TLS", "-lssl", "-lcrypto"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise NotMeasured(f"the load program did not compile:\n{done.stderr}")

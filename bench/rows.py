@@ -30,6 +30,7 @@ from bench.load import LoadResult, run_load
 from bench.objects import OBJECT_ROWS
 from bench.row import Measure, Row, Sample, Tool
 from bench.sizes import SIZE_ROWS
+from bench.tls import TLS_ROWS
 
 LEVERET_STARTS = 10
 KIBIBYTE = 1024
@@ -327,6 +328,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
     "objects": OBJECT_ROWS,
     "fairness": FAIRNESS_ROWS,
     "definitions": DEFINITION_ROWS,
+    "tls": TLS_ROWS,
 }
 """The rows by the name that selects them all. The first are measured if none are selected."""
 

@@ -27,6 +27,7 @@
 static const char usage[] =
     "usage: amqpload [options]\n"
     "  --host ADDRESS --port N --user NAME --password TEXT\n"
+    "  --tls 1           TLS, without a check of the broker's certificate\n"
     "  --shape queue     one queue, one publisher, one consumer (default)\n"
     "          fanout    a fanout exchange with --queues queues, a consumer each\n"
     "          topic     a topic exchange with --bindings bindings to --queues queues, a consumer each\n"
@@ -91,6 +92,7 @@ static void set_option(struct options *options, const char *name, const char *va
         {"priorities", &options->priorities, 1, PRIORITIES_MAX},
         {"max-length", &options->max_length, 1, 1 << 30},
         {"broker-pid", &options->broker_pid, 0, 1 << 30},
+        {"tls", &options->endpoint.tls, 0, 1},
     };
     for (size_t i = 0; i < sizeof integers / sizeof *integers; i++)
         if (!strcmp(name, integers[i].name))
@@ -117,7 +119,7 @@ static struct options parse_options(int argc, char **argv) {
     static const char *const names[] = {"host", "port", "user", "password", "shape", "size", "queues", "bindings",
                                         "connections", "channels", "ack", "prefetch", "confirm", "rate", "warmup",
                                         "seconds", "drain", "backlog", "broker-pid", "durable", "queue", "count",
-                                        "first", "consumers", "priorities", "max-length", "expiration"};
+                                        "first", "consumers", "priorities", "max-length", "expiration", "tls"};
     enum { COUNT = sizeof names / sizeof *names };
     struct option known[COUNT + 1] = {0};
     struct options options = {

@@ -1,9 +1,9 @@
 /* The publishing side of a connection: when messages are due, their stamps, and their confirms. */
 #include <errno.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "load.h"
+#include "tls.h"
 
 #define WINDOW_PART 16 /* a window is refilled in parts of at least this fraction, not message by message */
 
@@ -84,8 +84,8 @@ void publisher_pump(struct worker *worker, struct connection *connection) {
         if (due)
             stamp(worker, publisher, due);
     }
-    ssize_t count = send(connection->socket, publisher->batch + publisher->send_from,
-                         publisher->send_to - publisher->send_from, MSG_NOSIGNAL);
+    ssize_t count = octets_send(connection->socket, publisher->batch + publisher->send_from,
+                                publisher->send_to - publisher->send_from);
     if (count < 0 && errno != EAGAIN && errno != EINTR)
         fail("send");
     if (count > 0)

@@ -11,6 +11,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "tls.h"
+
 /* Property flags (specification 4.2.6.1). */
 #define DELIVERY_MODE 0x1000
 #define PRIORITY 0x0800
@@ -175,7 +177,7 @@ void refuse_close(uint32_t method, const uint8_t *payload) {
 
 static void send_all(int socket, struct buffer *out) {
     for (size_t sent = 0; sent < out->size;) {
-        ssize_t count = send(socket, out->data + sent, out->size - sent, MSG_NOSIGNAL);
+        ssize_t count = octets_send(socket, out->data + sent, out->size - sent);
         if (count < 0 && errno != EINTR)
             fail("send");
         if (count > 0)
@@ -186,7 +188,7 @@ static void send_all(int socket, struct buffer *out) {
 
 static void receive_all(int socket, uint8_t *to, size_t size) {
     while (size) {
-        ssize_t count = recv(socket, to, size, 0);
+        ssize_t count = octets_receive(socket, to, size);
         if (count == 0) {
             errno = 0;
             fail("the broker closed the socket");
@@ -248,6 +250,8 @@ static void put_start_ok(struct buffer *out, const struct endpoint *endpoint) {
 
 int amqp_connect(const struct endpoint *endpoint) {
     int socket = tcp_connect(endpoint);
+    if (endpoint->tls)
+        tls_begin(socket);
     struct buffer out = {0};
     put_bytes(&out, "AMQP\0\0\x09\x01", 8);
     request(socket, &out, CONNECTION_START);

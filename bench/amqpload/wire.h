@@ -87,6 +87,7 @@ const uint8_t *request(int socket, struct buffer *out, enum method expected);
 struct endpoint {
     const char *host, *user, *password;
     int port;
+    int tls;
 };
 
 int tcp_connect(const struct endpoint *endpoint);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "load.h"
+#include "tls.h"
 
 #define EVENTS 128
 #define PHASE_POLL_MS 10    /* delay at most until a worker notices a new phase */
@@ -32,9 +33,9 @@ bool connection_finished(const struct connection *connection) {
     return published && !connection->consumers_open && !control_pending(connection);
 }
 
-static void receive(struct worker *worker, struct connection *connection) {
-    ssize_t count = recv(connection->socket, connection->input + connection->input_size,
-                         INPUT_BYTES - connection->input_size, 0);
+static void receive_once(struct worker *worker, struct connection *connection) {
+    ssize_t count = octets_receive(connection->socket, connection->input + connection->input_size,
+                                   INPUT_BYTES - connection->input_size);
     if (count == 0) {
         errno = 0;
         fail("the broker closed the socket");
@@ -48,10 +49,16 @@ static void receive(struct worker *worker, struct connection *connection) {
     connection_parse(worker, connection, now_ns());
 }
 
+static void receive(struct worker *worker, struct connection *connection) {
+    do
+        receive_once(worker, connection);
+    while (octets_pending(connection->socket));
+}
+
 static void send_control(struct connection *connection) {
     struct buffer *control = &connection->control;
-    ssize_t count = send(connection->socket, control->data + connection->control_sent,
-                         control->size - connection->control_sent, MSG_NOSIGNAL);
+    ssize_t count = octets_send(connection->socket, control->data + connection->control_sent,
+                                control->size - connection->control_sent);
     if (count < 0 && errno != EAGAIN && errno != EINTR)
         fail("send");
     if (count > 0)

@@ -147,8 +147,9 @@ def serve(
 
 @main.command()
 @click.option("--config", "path", metavar="FILE", envvar="LEVERET_CONFIG", help="As for `serve`.")
-@click.option("--host", metavar="HOST", help="Instead of the first address in amqp.listen.")
+@click.option("--host", metavar="HOST", help="Instead of the configured one.")
 @click.option("--port", metavar="PORT", type=click.IntRange(1, 65535), help="As --host.")
+@click.option("--tls", is_flag=True, help="The TLS listener.")
 @click.option(
     "--timeout",
     default=5.0,
@@ -156,27 +157,26 @@ def serve(
     type=click.FloatRange(0.1, 3600),
     help="Seconds to wait.",
 )
-def ping(path: str | None, host: str | None, port: int | None, timeout: float) -> None:
+def ping(path: str | None, host: str | None, port: int | None, tls: bool, timeout: float) -> None:
     """Exit with 0 if a broker answers the AMQP handshake, and with 1 if none does.
 
-    Without --host and --port it asks where the configuration says that the broker listens.
+    Without --host and --port it asks where the configuration says that the broker listens: over
+    TCP, else over the Unix socket, else over TLS, whose certificate it does not check.
     """
-    from leveret.addresses import Address, reachable
     from leveret.config_loading import ConfigError, load_config
-    from leveret.ping import PingError
+    from leveret.ping import PingError, target_of
     from leveret.ping import ping as ping_broker
 
     try:
-        listen = reachable(load_config(path, os.environ).amqp.listen[0])
+        target = target_of(load_config(path, os.environ), host, port, tls=tls)
     except ConfigError as error:
         _cannot_start(str(error))
-    address = Address(host or listen.host, port or listen.port)
     try:
-        ping_broker(*address, timeout)
+        ping_broker(target, timeout)
     except PingError as error:
-        click.echo(f"leveret: {address}: {error}", err=True)
+        click.echo(f"leveret: {target}: {error}", err=True)
         raise SystemExit(EXIT_NO_ANSWER) from None
-    click.echo(f"a broker at {address} speaks AMQP 0-9-1")
+    click.echo(f"a broker at {target} speaks AMQP 0-9-1")
 
 
 def entry() -> None:

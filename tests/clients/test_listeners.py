@@ -3,15 +3,17 @@
 import os
 import socket
 import stat
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import trustme
 
 from leveret.commands.client import Client
 from leveret.net.proxy_protocol import LOCAL_HEADER
-from tests.support.brokers import HOST, Leveret, wait_until
+from tests.support.brokers import HOST, Leveret, leveret_command, wait_until
 
 DEADLINE_S = 60.0
 AMQP = b"AMQP\0\0\x09\x01"
@@ -220,3 +222,58 @@ class TestProxy:
             assert proxied.stop() == 0
             with suppress(ConnectionResetError):
                 assert sock.recv(100) == b""
+
+
+class TestPing:
+    """`leveret ping` with the configuration of the broker, as the image's health check does."""
+
+    def ping(self, environment: dict[str, str], *arguments: str) -> tuple[int, str]:
+        command, variables = leveret_command()
+        done = subprocess.run(
+            [*command, "ping", "--timeout", "60", *arguments],
+            env={**variables, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    def test_a_unix_socket_is_asked(self, broker: Callable[..., Leveret], tmp_path: Path) -> None:
+        path = tmp_path / "amqp.sock"
+        environment = {"LEVERET_AMQP_LISTEN": "", "LEVERET_AMQP_UNIX_SOCKET": str(path)}
+        running = broker(environment)
+        assert self.ping(environment) == (0, f"a broker at unix:{path} speaks AMQP 0-9-1\n")
+        running.stop()
+        assert self.ping(environment) == (
+            1,
+            f"leveret: unix:{path}: no such file or directory\n",
+        )
+
+    def test_a_proxys_listener_is_asked_with_a_header(self, broker: Callable[..., Leveret]) -> None:
+        environment = {"LEVERET_AMQP_PROXY_NETWORKS": HOST}
+        running = broker(environment)
+        address = f"{HOST}:{running.port}"
+        environment["LEVERET_AMQP_LISTEN"] = address
+        assert self.ping(environment) == (0, f"a broker at {address} speaks AMQP 0-9-1\n")
+
+    @pytest.mark.parametrize("proxied", [False, True])
+    def test_tls_is_asked(
+        self, broker: Callable[..., Leveret], tmp_path: Path, proxied: bool
+    ) -> None:
+        certificate = tmp_path / "server.pem"
+        issued = trustme.CA().issue_cert("elsewhere.example.org")
+        certificate.write_bytes(issued.private_key_and_cert_chain_pem.bytes())
+        environment = {"LEVERET_TLS_LISTEN": f"{HOST}:0", "LEVERET_TLS_CERTFILE": str(certificate)}
+        if proxied:
+            environment["LEVERET_AMQP_PROXY_NETWORKS"] = "127.0.0.0/8"
+        running = broker(environment)
+        address = running.log_text().partition("amqps=")[2].split()[0]
+        environment["LEVERET_TLS_LISTEN"] = address
+        answer = (0, f"a broker at {address} speaks AMQP 0-9-1\n")
+        assert self.ping({**environment, "LEVERET_AMQP_LISTEN": ""}) == answer
+        assert self.ping(environment, "--tls") == answer
+        plain = {**environment, "LEVERET_TLS_LISTEN": f"{HOST}:{running.port}"}
+        assert self.ping(plain, "--tls") == (
+            1,
+            f"leveret: {HOST}:{running.port}: the listener does not speak TLS\n",
+        )

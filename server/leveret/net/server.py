@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import ssl
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -308,6 +309,7 @@ class AmqpServer:
     def _check_certificates(self) -> None:
         if self._certificates is not None:
             self._certificates.reload_if_changed()
+            self._certificates.warn_daily(time.monotonic())
 
     def _check_shares(self) -> None:
         if self._broker.memory.short and not self._checks_shares:

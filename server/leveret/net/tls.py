@@ -8,6 +8,7 @@ name that the client asks for. A reload makes new contexts: connections that are
 
 import os
 import ssl
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,9 @@ from leveret.os_errors import plain_words
 
 EXPIRY_WARNING_S: Final = 30 * 24 * 3600
 """Seconds before a certificate expires from which on there is a warning."""
+
+EXPIRY_REPEAT_S: Final = 24 * 3600
+"""Seconds until the warning comes again."""
 
 PARTIAL_CHAIN: Final = ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
 
@@ -59,6 +63,8 @@ class TlsCertificates:
         """:raises TlsError: if a certificate, a key or a CA cannot be used."""
         self._config = config
         self._contexts: dict[str, ssl.SSLContext] = {}
+        self._expiries: dict[Identity, datetime | None] = {}
+        self._warned_at = time.monotonic()
         self._files = _Files(config)
         self._load()
         self.context = _base_context(config)
@@ -77,13 +83,25 @@ class TlsCertificates:
         if self._files.have_changed():
             self.reload()
 
+    def warn_daily(self, now_s: float) -> None:
+        """Warn again of certificates that expire soon, a day after the last warning.
+
+        :param now_s: the monotonic time, in seconds.
+        """
+        if now_s - self._warned_at < EXPIRY_REPEAT_S:
+            return
+        self._warned_at = now_s
+        for identity, expires in self._expiries.items():
+            if _expires_soon(expires):
+                _log_expiry(identity, expires)
+
     def _load(self) -> None:
         contexts = {}
         expiries = {}
         for identity in identities(self._config):
             contexts[identity.name] = _context(self._config, identity)
             expiries[identity] = expiry(identity, self._config.keyfile_password)
-        self._contexts = contexts
+        self._contexts, self._expiries = contexts, expiries
         for identity, expires in expiries.items():
             _log_expiry(identity, expires)
 
@@ -199,13 +217,18 @@ def _not_after(certificate: dict[str, Any]) -> datetime:
     return datetime.fromtimestamp(ssl.cert_time_to_seconds(certificate["notAfter"]), UTC)
 
 
+def _expires_soon(expires: datetime | None) -> bool:
+    """Whether a certificate expires soon, or has expired."""
+    return expires is None or (expires - datetime.now(UTC)).total_seconds() < EXPIRY_WARNING_S
+
+
 def _log_expiry(identity: Identity, expires: datetime | None) -> None:
     values = {"file": identity.certfile, "server_name": identity.name or "(default)"}
     if expires is None:
         logger.warning("TLS certificate has expired", **values)
         return
     values["expires"] = expires.isoformat(timespec="seconds")
-    if (expires - datetime.now(UTC)).total_seconds() < EXPIRY_WARNING_S:
+    if _expires_soon(expires):
         logger.warning("TLS certificate expires soon", **values)
     else:
         logger.info("TLS certificate loaded", **values)
