@@ -105,13 +105,20 @@ def fill_rabbitmq(api: Api) -> None:
     for priority, (name, definition) in enumerate(policies.items()):
         policy = {"pattern": f"^{name}", "definition": definition, "priority": priority}
         api("PUT", f"policies/{at}/{name}", {**policy, "apply-to": "queues"})
-    alternate = {"alternate-exchange": "amq.fanout"}
-    api("PUT", f"policies/{at}/other", {"pattern": "", "definition": alternate, "apply-to": "all"})
-    bound = {"expires": 100_000, "max-in-memory-bytes": 5000, "delivery-limit": 7}
-    operator_policy = {"pattern": "^q", "definition": bound, "priority": 1, "apply-to": "queues"}
-    api("PUT", f"operator-policies/{at}/bound", operator_policy)
+    # The lowest priority: of several policies with the same one RabbitMQ picks any.
+    other = {"pattern": "", "definition": {"alternate-exchange": "amq.fanout"}, "priority": -1}
+    api("PUT", f"policies/{at}/other", {**other, "apply-to": "all"})
+    bounds = {
+        "bound": ("^[ql]", {"expires": 100_000, "max-length": 7}),
+        "memory": ("^none", {"max-in-memory-bytes": 5000, "delivery-limit": 7}),
+    }
+    for name, (pattern, definition) in bounds.items():
+        policy = {"pattern": pattern, "definition": definition, "priority": 1}
+        api("PUT", f"operator-policies/{at}/{name}", {**policy, "apply-to": "queues"})
     queues: dict[str, dict[str, Any]] = {
         "quorum": {"x-queue-type": "quorum", "x-delivery-limit": 3},
+        "quorums": {"x-queue-type": "quorum"},
+        "lengths.1": {},
         "classic": {
             "x-queue-type": "classic",
             "x-max-priority": 5,
@@ -174,6 +181,17 @@ def test_what_rabbitmq_has_comes_back_to_it_as_it_was(rabbitmq: Api, leveret: Cl
     carried_vhost = leveret.get("definitions", "shop/a")
     for section in ("policies", "queues", "exchanges", "bindings"):
         assert len(carried_vhost[section]) == len(of_vhost[section])
+
+    def policies_are_shown() -> bool:
+        return all("policy" in queue for queue in rabbitmq("GET", "queues/shop%2Fa"))
+
+    # RabbitMQ shows them with the first statistics of a queue.
+    wait_until(policies_are_shown, TIMEOUT_S, "the policies of RabbitMQ's queues")
+    for queue in rabbitmq("GET", "queues/shop%2Fa"):
+        ours = leveret.get("queues", "shop/a", queue["name"])
+        for what in ("policy", "operator_policy", "effective_policy_definition"):
+            found, expected = ours[what] or None, queue[what] or None
+            assert (queue["name"], what, found) == (queue["name"], what, expected)
 
     empty_rabbitmq(rabbitmq)
     rabbitmq("POST", "definitions", carried)

@@ -7,6 +7,7 @@ from pamqp.commands import Basic, Exchange, Queue
 
 from leveret.engine.administration import policies
 from leveret.engine.administration.operator import NotFound, Operator, Refused
+from leveret.engine.lifecycle.policies import alternate_and_source
 from leveret.engine.lifecycle.policy_keys import OPERATOR_KEYS, QUEUE_KEYS
 from leveret.engine.metadata.entities import OperatorPolicy, Policy
 from leveret.engine.values.arguments import Arguments
@@ -319,9 +320,13 @@ def test_the_argument_of_an_exchange_wins(
     client.call(1, Exchange.Declare(exchange="own", arguments=own), Exchange.DeclareOk)
     put(operator, alternate_exchange="amq.fanout")
     run(harness)
-    exchanges = harness.broker.vhosts["/"].exchanges
+    vhost = harness.broker.vhosts["/"]
+    exchanges = vhost.exchanges
     assert exchanges["own"].alternate == "amq.topic"
     assert exchanges["amq.direct"].alternate == "amq.fanout"
+    assert alternate_and_source(vhost, exchanges["own"]) == ("amq.topic", "arguments")
+    found = alternate_and_source(vhost, exchanges["amq.direct"])
+    assert found == ("amq.fanout", "policy 'all'")
 
 
 def test_an_operator_policy_may_have_keys_without_an_effect(operator: Operator) -> None:

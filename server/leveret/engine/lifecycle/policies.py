@@ -62,12 +62,24 @@ def policies_of_queue(vhost: VirtualHost, queue: Queue) -> AppliedPolicies:
     return vhost.policies.of_queue(queue.name, is_quorum(queue.arguments))
 
 
+def alternate_and_source(vhost: VirtualHost, exchange: Exchange) -> tuple[str, str]:
+    """The alternate exchange of an exchange, and what decided it; both are "" if there is none."""
+    sources = [Source("arguments", exchange.arguments)]
+    policy, operator_policy = vhost.policies.of_exchange(exchange.name)
+    if operator_policy is not None:
+        sources.append(_source("operator policy", operator_policy))
+    if policy is not None:
+        sources.append(_source("policy", policy))
+    for source in sources:
+        alternate = alternate_of(dict(source.values))
+        if alternate:
+            return alternate, source.name
+    return "", ""
+
+
 def apply_to_exchange(vhost: VirtualHost, exchange: Exchange) -> None:
     """Have an exchange be as its arguments and the policies say."""
-    alternate = alternate_of(exchange.arguments)
-    for policy in reversed(vhost.policies.of_exchange(exchange.name)):
-        if not alternate and policy is not None:
-            alternate = alternate_of(policy.definition)
+    alternate, _ = alternate_and_source(vhost, exchange)
     if exchange.alternate != alternate:
         exchange.alternate = alternate
         vhost.router.invalidate()

@@ -8,7 +8,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from leveret.engine.lifecycle import exchanges
-from leveret.engine.routing.exchanges.base import Exchange, ExchangeDeclaration
+from leveret.engine.lifecycle.policies import alternate_and_source
+from leveret.engine.routing.exchanges.base import (
+    ALTERNATE_EXCHANGE,
+    Exchange,
+    ExchangeDeclaration,
+)
 from leveret.engine.values.json_values import to_json
 from leveret.engine.vhost import VirtualHost
 from leveret.management.api.bindings import binding_as_json
@@ -30,6 +35,7 @@ class ExchangeBody(msgspec.Struct):
 def exchange_as_json(vhost: VirtualHost, exchange: Exchange) -> dict[str, Any]:
     """An exchange as RabbitMQ shows it."""
     policy, operator_policy = vhost.policies.of_exchange(exchange.name)
+    _, source = alternate_and_source(vhost, exchange)
     return {
         "name": to_json(exchange.name),
         "vhost": vhost.name,
@@ -40,6 +46,7 @@ def exchange_as_json(vhost: VirtualHost, exchange: Exchange) -> dict[str, Any]:
         "arguments": to_json(exchange.arguments),
         "policy": None if policy is None else policy.name,
         "operator_policy": None if operator_policy is None else operator_policy.name,
+        "settings_from": {ALTERNATE_EXCHANGE: source} if source else {},
     }
 
 

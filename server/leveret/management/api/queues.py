@@ -14,6 +14,7 @@ from leveret.engine.lifecycle.queues import declare_queue, find_deletable, remov
 from leveret.engine.queues.queue import Queue
 from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.json_values import to_json
+from leveret.engine.values.settings import LIMITS
 from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError, ReplyCode
 from leveret.management.api.bindings import binding_as_json, bindings_to_queue
@@ -28,6 +29,9 @@ from leveret.management.http import (
 )
 from leveret.management.listing import listed
 from leveret.management.objects import find_queue, find_vhost, vhosts_of
+
+NUMERIC: Final = LIMITS | {"max-in-memory-length", "max-in-memory-bytes"}
+"""Keys of which the smaller value of policy and operator policy holds."""
 
 
 class QueueBody(msgspec.Struct):
@@ -66,10 +70,10 @@ def queue_as_json(node: str, vhost: VirtualHost, queue: Queue) -> dict[str, Any]
 
 def _effective_policy(queue: Queue) -> dict[str, Any]:
     """What policy and operator policy say together."""
-    found: dict[str, Any] = {}
-    for policy in queue.policies:
-        if policy is not None:
-            found |= policy.definition
+    policy, operator_policy = queue.policies
+    found = {} if policy is None else dict(policy.definition)
+    for key, value in ({} if operator_policy is None else operator_policy.definition).items():
+        found[key] = min(value, found.get(key, value)) if key in NUMERIC else value
     return found
 
 
