@@ -158,7 +158,7 @@ def serve(
     help="Seconds to wait.",
 )
 def ping(path: str | None, host: str | None, port: int | None, tls: bool, timeout: float) -> None:
-    """Exit with 0 if a broker answers the AMQP handshake, and with 1 if none does.
+    """Ask whether a broker answers. Exit with 0 if it does, in AMQP, and with 1 if none does.
 
     Without --host and --port it asks where the configuration says that the broker listens: over
     TCP, else over the Unix socket, else over TLS, whose certificate it does not check.

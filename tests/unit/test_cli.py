@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -166,3 +167,37 @@ class TestPing:
         )
         thread.join(60)
         assert not thread.is_alive()
+
+
+def commands(group: click.Group, name: str) -> Iterator[tuple[str, click.Context]]:
+    """Every command below a group, and the group itself, with their names."""
+    context = click.Context(group, info_name=name, terminal_width=80, max_content_width=80)
+    yield name, context
+    for each in group.list_commands(context):
+        command = group.get_command(context, each)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{name} {each}")
+        else:
+            full = f"{name} {each}"
+            yield full, click.Context(command, info_name=full, terminal_width=80)
+
+
+class TestHelp:
+    """What --help prints on a terminal of 80 columns."""
+
+    def test_no_line_is_longer_and_no_sentence_is_cut(self) -> None:
+        wrong = [
+            line
+            for name, context in commands(main, "leveret")
+            for line in context.command.get_help(context).splitlines()
+            if len(line) > 80 or line.endswith("...")
+            if not line.startswith("Usage: ")
+        ]
+        assert wrong == []
+
+    def test_the_kinds_of_a_list_are_named(self) -> None:
+        from leveret.commands.listing import LISTINGS, list_command
+
+        text = list_command.get_help(click.Context(list_command, terminal_width=80))
+        assert all(re.search(rf"\b{kind}\b", text) for kind in LISTINGS)

@@ -28,7 +28,7 @@ def config_group() -> None:
 @config_group.command()
 @FILE
 def check(path: str | None) -> None:
-    """Say whether a broker would start with the configuration, and warn of what has no effect.
+    """Check the configuration. Warnings name what has no effect.
 
     Example: leveret config check --config /etc/leveret/leveret.toml
     """
@@ -63,7 +63,7 @@ def show(path: str | None, defaults: bool) -> None:
 @config_group.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def convert(file: Path) -> None:
-    """Print the configuration that a rabbitmq.conf has a counterpart of, and list what has none.
+    """Print a rabbitmq.conf as Leveret's configuration. What has no counterpart is listed.
 
     Example: leveret config convert /etc/rabbitmq/rabbitmq.conf > leveret.toml
     """
@@ -88,7 +88,7 @@ def convert(file: Path) -> None:
 @click.option("--password", metavar="TEXT", help="Better typed, or from stdin, which has no trace.")
 @click.option("--algorithm", type=click.Choice(list(ALGORITHMS)), default="sha256")
 def hash_password_command(password: str | None, algorithm: str) -> None:
-    """Print the hash of a password, as definitions files have it.
+    """Print the hash of a password. Definitions files have it.
 
     Example: leveret hash-password
     """

@@ -18,7 +18,10 @@ FILE = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
 
 @click.group(name="definitions")
 def definitions_group() -> None:
-    """Users, virtual hosts, policies, queues and the like, as a file of RabbitMQ's form."""
+    """Definitions, as a file of RabbitMQ's form.
+
+    They are users, virtual hosts, policies, queues and the like.
+    """
 
 
 @definitions_group.command(name="export")

@@ -55,7 +55,7 @@ LISTINGS: Final = {
 
 
 @click.command(name="list")
-@click.argument("what", type=click.Choice(list(LISTINGS)))
+@click.argument("what", metavar="KIND", type=click.Choice(list(LISTINGS)))
 @click.argument("columns", nargs=-1)
 @click.option("--filter", "filters", metavar="COLUMN=TEXT", multiple=True, help="Repeatable.")
 @click.option("--json", "as_json", is_flag=True, help="Print all that is known, as JSON.")
@@ -63,7 +63,10 @@ LISTINGS: Final = {
 def list_command(
     client: Client, what: str, columns: tuple[str, ...], filters: tuple[str, ...], as_json: bool
 ) -> None:
-    """List objects, with the COLUMNS named, or those that are asked for most.
+    """List objects. Without COLUMNS it shows those that are asked for most.
+
+    KIND is queues, exchanges, bindings, connections, channels, consumers, users, vhosts,
+    permissions, topic-permissions, policies, operator-policies, parameters or global-parameters.
 
     Example: leveret list users name tags
     """

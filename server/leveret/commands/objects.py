@@ -80,7 +80,7 @@ def declare_exchange(
     arguments: tuple[str, ...],
     vhost: str,
 ) -> None:
-    """Declare an exchange of a TYPE: direct, fanout, topic, headers or another.
+    """Declare an exchange. TYPE is direct, fanout, topic, headers or another.
 
     Example: leveret declare exchange events topic
     """
@@ -185,7 +185,7 @@ def publish(
     properties: tuple[str, ...],
     vhost: str,
 ) -> None:
-    """Publish a message; without PAYLOAD its body is read from stdin. EXCHANGE may be "".
+    """Publish a message. Without PAYLOAD its body is read from stdin. EXCHANGE may be "".
 
     Example: leveret publish events order.new '{"id": 1}' --property priority=3
     """
@@ -241,7 +241,7 @@ def close_connection(
     vhost: str | None,
     reason: str,
 ) -> None:
-    """Close connections, with a reason that their clients are told.
+    """Close connections. The clients are told the reason.
 
     Example: leveret close-connection --user ann
     """

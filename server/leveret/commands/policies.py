@@ -50,7 +50,7 @@ def set_policy(
     vhost: str,
     operator: bool,
 ) -> None:
-    """Add or replace a policy: a regular expression for names, and a JSON object.
+    """Add or replace a policy. It is a regular expression for names, and a JSON object.
 
     Example: leveret policy set short-lived '^tmp' '{"expires": 60000}' --apply-to queues
     """

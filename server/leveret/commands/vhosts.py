@@ -46,7 +46,7 @@ def add(
 @click.argument("name")
 @with_broker
 def delete(client: Client, name: str) -> None:
-    """Delete a virtual host with all queues and messages, and close its connections.
+    """Delete a virtual host with its queues and messages. Its connections are closed.
 
     Example: leveret vhost delete shop
     """
@@ -84,7 +84,7 @@ def permission_group() -> None:
 def set_permission(
     client: Client, user: str, configure: str, write: str, read: str, vhost: str
 ) -> None:
-    """Give a user access to a virtual host: three regular expressions for names.
+    """Give a user access to a virtual host. The rights are three regular expressions for names.
 
     Example: leveret permission set ann '^ann\\.' '.*' '.*' --vhost shop
     """

@@ -95,7 +95,7 @@ class _Problems:
 @log_group.command()
 @_directory
 def check(directory: Path, read_only: bool) -> None:
-    """Read every byte: exit with 0 if all is sound, with 1 if something is damaged.
+    """Read every byte. Exit with 0 if all is sound, with 1 if something is damaged.
 
     One line for each problem, and for each torn end, which is not damage.
     """
