@@ -34,6 +34,7 @@ RABBITMQ_VARIABLES: Final = {
 """Variables of RabbitMQ and its Docker image that set a key."""
 
 PATHS: Final = (
+    "amqp.unix_socket",
     "definitions.file",
     "storage.data_dir",
     "tls.cacertfile",

@@ -121,6 +121,7 @@ NOTES: Final = {
     "listeners": "an address such as 127.0.0.1:5672",
     "log.": "events are on stderr: log.level and log.format",
     "management.": "there is no HTTP API",
+    "proxy_protocol": "amqp.proxy_networks names the networks of the proxies",
     "prometheus.": "there is no HTTP API",
     "queue_master_locator": "a broker is one process",
     "ssl_options.versions": "versions older than 1.2 are refused",

@@ -29,6 +29,7 @@ from leveret.limits import INPUT_SLICE_BYTES
 from leveret.logging import get_logger
 from leveret.net.origin import Origin, behind_proxy, unknown_behind_proxy
 from leveret.net.proxy_protocol import ProxyHeader, ProxyHeaderError
+from leveret.os_errors import plain_words
 from leveret.protocol.wire.greeting import PROTOCOL_HEADER, foreign_protocol
 
 ACCEPTED_AT_ONCE: Final = 64
@@ -98,7 +99,7 @@ class Opening:
             except OSError as error:
                 if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                     raise
-                logger.warning("no connection is accepted for a while", reason=error.strerror)
+                logger.warning("no connection is accepted for a while", reason=plain_words(error))
                 self._loop.remove_reader(sock)
                 self._loop.call_later(NO_DESCRIPTOR_PAUSE_S, self._accept_again, sock, context)
                 return
