@@ -12,10 +12,11 @@ from leveret_storage.recovery.recover import recover
 from leveret_storage.recovery.salvage import salvage
 from leveret_storage.segments.body_segment import SHARED_BODY_BYTES
 from leveret_storage.segments.queue_journal import QueueJournal, Run
+from leveret_storage.segments.segment_writer import bodies_number
 from tests.storage.faulty import FaultyMedium
 from tests.storage.owning import take
 from tests.storage.store_model import read_out
-from tests.storage.store_owner import Owner
+from tests.storage.store_owner import Owner, stored
 
 QUEUES = 10
 COUNT = 8
@@ -154,6 +155,26 @@ def test_a_start_keeps_the_bodies_that_are_referred_to_and_deletes_the_others() 
     again.store.close()
     again.run()
     assert not [name for name in again.medium.list() if name.startswith("bodies-")]
+
+
+def test_a_start_does_not_use_the_number_of_a_segment_again_that_a_run_names() -> None:
+    """It was deleted, as all messages of the run are settled that refer to it."""
+    fan = FanOut()
+    fan.publish()
+    (deleted,) = fan.blobs("bodies-")
+    queue_with_rest = fan.queues[0]
+    fan.owner.publish(queue_with_rest, fan.next, 10, b"small")
+    fan.owner.store.write_run(queue_with_rest, fan.next, stored(10, b"small"))
+    fan.owner.commit()
+    for queue in fan.queues:
+        fan.settle(queue, 0, COUNT)
+    fan.owner.commit()
+    assert not fan.blobs("bodies-")
+    number = bodies_number(deleted)
+    assert number is not None
+    assert fan.blobs("queue-")
+    assert all(int(name[-12:]) < number for name in fan.medium.list())
+    assert recover(fan.medium.kill()).next_blob > number
 
 
 def test_bodies_of_a_run_that_no_mark_proves_may_be_lost_and_the_log_has_them() -> None:

@@ -238,6 +238,8 @@ class _Recoverer:
                 for first, end in run.live:
                     flushed.add(first, end)
         self._segments.append(found)
+        # One that was deleted may be named still, by runs whose messages are settled.
+        self._next_blob = max(self._next_blob, *[blob + 1 for blob in found.segment.body_spans], 0)
         if found.torn is not None:
             self._torn.append(_torn_line(found.torn))
 
@@ -433,15 +435,13 @@ class _Recoverer:
             if not lost:
                 continue
             leave_out(run, lost)
-            elsewhere = self._flushed.get(found.queue, RangeSet())
-            if self._has_bodies(found, run):
-                elsewhere = RangeSet()
+            has_bodies = self._has_bodies(found, run)
+            elsewhere = RangeSet() if has_bodies else self._flushed.get(found.queue, RangeSet())
             known = [position in queue.logged or position in elsewhere for position in lost]
             if proven and not all(known):
                 why = f"the bodies of {len(lost)} messages from position {lost[0]} are lost"
-                self._on_damage(
-                    Damage(run.segment.name, int(run.offset), int(run.offset + run.size), why)
-                )
+                first = int(run.offset)
+                self._on_damage(Damage(run.segment.name, first, first + int(run.size), why))
 
     def _add_checkpoint(self, numbers: list[int]) -> list[StoredDefinition]:
         """Add what the checkpoint says to what the log does, and return all definitions."""
