@@ -113,6 +113,7 @@ COMPILED: Final = (
     "leveret_storage.store.open_batch",
     "leveret_storage.store.transaction",
     "leveret_storage.store.context",
+    "leveret_storage.store.large_messages",
     "leveret_storage.store.commits_in_flight",
     "leveret_storage.store.checkpoint_writer",
     "leveret_storage.store.commit_log",

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-BLOCK = bytes((at * 7 + at // 251) % 256 for at in range(70_000))
+BLOCK = bytes((at * 7 + at // 251) % 256 for at in range(270_000))
 """What bodies are cut from."""
 
 UNSETTLED_S = 2.0

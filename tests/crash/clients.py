@@ -37,15 +37,18 @@ Route = tuple[str, str, tuple[str, ...]]
 """Exchange, routing key, and the queues they lead to."""
 
 
+BODY_FRAME_BYTES = 100_000
+"""Bytes of a body in one frame: fewer than frames may have."""
+
+
 def publish_bytes(exchange: str, routing_key: str, content: bytes) -> bytes:
     """The frames of a persistent message on channel 1, in one piece."""
     arguments = b"\0\0" + short_string(exchange) + short_string(routing_key) + b"\0"
     head = struct.pack(">HHQ", 60, 0, len(content)) + PERSISTENT_HEADER
-    return (
-        raw_frame(1, 1, struct.pack(">HH", 60, 40) + arguments)
-        + raw_frame(2, 1, head)
-        + raw_frame(3, 1, content)
-    )
+    frames = [raw_frame(1, 1, struct.pack(">HH", 60, 40) + arguments), raw_frame(2, 1, head)]
+    parts = range(0, len(content), BODY_FRAME_BYTES)
+    frames += [raw_frame(3, 1, content[at : at + BODY_FRAME_BYTES]) for at in parts]
+    return b"".join(frames)
 
 
 class Numbers:

@@ -15,6 +15,7 @@ from typing import Self
 
 from pamqp import commands
 
+from leveret.limits import LARGE_BODY_BYTES
 from tests.crash.account import Account, Id, read_body
 from tests.crash.clients import (
     DEFINED_EXCHANGE,
@@ -225,6 +226,15 @@ def _crew(account: Account, numbers: Numbers, seed: str, random: Random) -> list
         publisher(3, topic, small),
         publisher(4, [("", DEEP, (DEEP,))], large),
         publisher(5, [("", MOVE_FROM, (MOVE_FROM,))], (10,)),
+        Publisher(
+            account,
+            numbers,
+            6,
+            seed,
+            routes=direct,
+            window=random.choice((1, 20)),
+            sizes=(300, LARGE_BODY_BYTES),
+        ),
         consumer(11, DIRECT_QUEUES[0]),
         consumer(12, DIRECT_QUEUES[0]),
         consumer(13, DIRECT_QUEUES[1]),

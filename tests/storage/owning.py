@@ -1,5 +1,6 @@
 """What every test of a medium begins with."""
 
+from leveret_storage.errors import MediumFull
 from leveret_storage.medium import Medium
 
 
@@ -20,3 +21,13 @@ def put(medium: Medium, name: str, data: bytes) -> None:
 def content(medium: Medium, name: str) -> bytes:
     """All bytes of a blob."""
     return medium.read(name, 0, medium.size(name))
+
+
+def take_when_not_full(medium: Medium) -> None:
+    """Become the owner, as soon as the medium is not full."""
+    while True:
+        try:
+            take(medium)
+        except MediumFull:
+            continue
+        return

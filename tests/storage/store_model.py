@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 from leveret_storage.format.entries import StoredMessage
 from leveret_storage.recovery.recover import Recovery
 from leveret_storage.recovery.recovered_queue import LoggedMessages
-from leveret_storage.segments.queue_journal import read_messages
+from leveret_storage.segments.queue_journal import QueueJournal, Run, read_messages
 from tests.storage.faulty import FaultyMedium
 
 Operation: TypeAlias = tuple[Any, ...]
@@ -23,6 +23,8 @@ class QueueState:
 
     def __init__(self) -> None:
         self.messages: dict[int, MessageFields] = {}
+        self.settled: set[int] = set()
+        """Settled positions: a message that waited for the disk may come behind its settlement."""
         self.delivered_end = 0
         self.known_end = 0
         """The position behind all that anything was said of."""
@@ -30,6 +32,7 @@ class QueueState:
     def copy(self) -> "QueueState":
         other = QueueState()
         other.messages = dict(self.messages)
+        other.settled = set(self.settled)
         other.delivered_end = self.delivered_end
         other.known_end = self.known_end
         return other
@@ -53,12 +56,14 @@ class State:
             match operation:
                 case ("message", number, position, fields):
                     if number in self.queues:
-                        self.queues[number].messages[position] = fields
+                        if position not in self.queues[number].settled:
+                            self.queues[number].messages[position] = fields
                         self._known(number, position + 1)
                 case ("settle", number, first, end):
                     if number in self.queues:
                         for position in range(first, end):
                             self.queues[number].messages.pop(position, None)
+                        self.queues[number].settled.update(range(first, end))
                         self._known(number, end)
                 case ("deliver", number, end):
                     if number in self.queues:
@@ -137,3 +142,14 @@ def read_out(medium: FaultyMedium, recovery: Recovery) -> Found:
 def fields_of(message: StoredMessage) -> MessageFields:
     """What is compared of a message."""
     return message.body, int(message.arrived), int(message.expires_at)
+
+
+class OwnedQueue:
+    """A queue as its owner sees it."""
+
+    def __init__(self, log: QueueJournal, next_position: int) -> None:
+        self.log = log
+        self.next_position = next_position
+        self.messages: dict[int, StoredMessage] = {}
+        self.in_run: set[int] = set()
+        self.runs: list[Run] = []

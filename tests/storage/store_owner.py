@@ -8,7 +8,7 @@ from leveret_storage.format.entries import StoredMessage
 from leveret_storage.recovery.log_end import LogEnd, note_nothing
 from leveret_storage.recovery.recover import Recovery, recover
 from leveret_storage.segments.queue_journal import QueueJournal
-from leveret_storage.store.limits import LOG_SEGMENTS_MAX, StoreLimits
+from leveret_storage.store.limits import LARGE_WAITING_BYTES_MAX, LOG_SEGMENTS_MAX, StoreLimits
 from leveret_storage.store.store import Store
 from tests.storage.faulty import FaultyMedium
 from tests.storage.owning import take
@@ -26,6 +26,7 @@ class Owner:
         queue_segment_bytes: int = 10**6,
         log_segments_max: int = LOG_SEGMENTS_MAX,
         body_segment_bytes: int = 10**6,
+        large_waiting_bytes: int = LARGE_WAITING_BYTES_MAX,
         note_log_end: Callable[[LogEnd], None] = note_nothing,
     ) -> None:
         self.medium = medium
@@ -45,7 +46,13 @@ class Owner:
             failed=self.failures.append,
             note_log_end=note_log_end,
             limits=StoreLimits(
-                log_segment_bytes, queue_segment_bytes, log_segments_max, 1000, body_segment_bytes
+                log_segment_bytes,
+                queue_segment_bytes,
+                log_segments_max,
+                1000,
+                body_segment_bytes,
+                large_waiting_bytes=large_waiting_bytes,
+                large_bytes_at_once=1,
             ),
         )
         for number, found in self.recovery.queues.items():

@@ -6,6 +6,7 @@ until the medium stops it. Then what `recover` finds is compared with what may b
 
 - the state after a whole number of batches, none skipped, all that `synced` reported included;
 - of each queue the persistent messages in order of position, none twice, none invented;
+- a large message that waited for the disk in the batch with which its ticket is redeemed;
 - no position in use or to be used again that anything was known of.
 
 What a failed assertion says begins with the seed, and the seed is all it takes to see it again.
@@ -17,27 +18,16 @@ from itertools import accumulate
 from random import Random
 from typing import Any
 
-from leveret_storage.errors import MediumFull, StorageError
+from leveret_storage.errors import StorageError
 from leveret_storage.format.entries import StoredMessage
 from leveret_storage.recovery.recover import recover
-from leveret_storage.segments.queue_journal import QueueJournal, Run
+from leveret_storage.segments.queue_journal import Run
 from leveret_storage.store.limits import StoreLimits
 from leveret_storage.store.store import Store
 from tests.storage.faulty import Crashed, Fault, FaultyMedium
-from tests.storage.owning import take
-from tests.storage.store_model import Batch, Found, State, fields_of, read_out
+from tests.storage.owning import take_when_not_full
+from tests.storage.store_model import Batch, Found, OwnedQueue, State, fields_of, read_out
 from tests.support.executors import StepExecutor
-
-
-class OwnedQueue:
-    """A queue as its owner sees it."""
-
-    def __init__(self, log: QueueJournal, next_position: int) -> None:
-        self.log = log
-        self.next_position = next_position
-        self.messages: dict[int, StoredMessage] = {}
-        self.in_run: set[int] = set()
-        self.runs: list[Run] = []
 
 
 class World:
@@ -76,6 +66,8 @@ class World:
         self.checkpoint_record_bytes = choose((1, 50, 10**6))
         self.checkpoint_growth_bytes = choose((0, 10**6))
         self.checkpoint_ranges_at_once = choose((1, 2, 100))
+        self.large_waiting_bytes = choose((0, 100, 10**6))
+        self.large_bytes_at_once = choose((1, 50, 10**6))
         self.preallocation_bytes = (1, 100, 1000)[seed % 3]
         self.medium = FaultyMedium(seed, faults=self._faults(), commits_in_flight_max=in_flight)
         self.in_flight = in_flight
@@ -90,6 +82,10 @@ class World:
         self.lost = 0
         """Batches that were not found, and did not have to be."""
         self.kinds: Counter[str] = Counter()
+        self.waiting: dict[int, Batch] = {}
+        """By ticket, what the large messages do that wait for the disk."""
+        self.waited: dict[int, int] = {}
+        """By ticket, the batches of those that did."""
         steps = self._weighted_steps(interval)
         self.steps = [step for _, step in steps]
         self.weights = list(accumulate(weight for weight, _ in steps))
@@ -168,6 +164,7 @@ class World:
         self.deliver_chance = self.random.choice((0.1, 0.5, 0.9, 0.9))
         self.definitions = [each.data for each in recovery.definitions]
         self.open: Batch = []
+        self.waiting, self.waited = {}, {}
         self.first_batch = len(self.batches)
         self.failures: list[StorageError] = []
         self.checkpoint_is_due = False
@@ -190,6 +187,8 @@ class World:
                 self.checkpoint_record_bytes,
                 self.checkpoint_growth_bytes,
                 self.checkpoint_ranges_at_once,
+                self.large_waiting_bytes,
+                self.large_bytes_at_once,
             ),
         )
         for number, recovered in recovery.queues.items():
@@ -261,6 +260,11 @@ class World:
         self._note()
         assert not self.failures, f"{self._where()}: synced after {self.failures}"
         synced = self.first_batch + int(self.store.synced)
+        for ticket in self.waiting:
+            assert self.store.large.awaits(ticket), f"{self._where()}: {ticket} in no batch"
+        for ticket, batch in self.waited.items():
+            there = batch <= int(self.store.synced)
+            assert self.store.large.awaits(ticket) != there, f"{self._where()}: {ticket}"
         assert synced <= len(self.batches), f"{self._where()}: too many batches reported"
         self.batches_written = max(self.batches_written, synced)
         # What was found is durable before anything is reported.
@@ -284,6 +288,11 @@ class World:
     def _note(self) -> None:
         """Close the batch in the model when the store did."""
         if self.first_batch + int(self.store.batch) - 1 > len(self.batches):
+            waiting = {large.ticket for large in self.store.large.waiting}
+            for ticket in self.waiting.keys() - waiting:
+                self.open += self.waiting.pop(ticket)
+                self.waited[ticket] = len(self.batches) - self.first_batch + 1
+                self._count("waited")
             self.batches.append(self.open)
             self.open = []
 
@@ -320,6 +329,7 @@ class World:
         count = min(len(self.queues), self.random.choice((1, 1, 1, 2, 3)))
         targets: list[OwnedQueue] = []
         positions: list[int] = []
+        entry: Batch = []
         for number in self.random.sample(sorted(self.queues), count):
             queue = self.queues[number]
             position = queue.next_position
@@ -328,10 +338,14 @@ class World:
             if persistent and queue.log.durable:
                 targets.append(queue)
                 positions.append(position)
-                self.open.append(("message", number, position, fields_of(message)))
-        if targets:
-            logs = [queue.log for queue in targets]
+                entry.append(("message", number, position, fields_of(message)))
+        logs = [queue.log for queue in targets]
+        if targets and self.random.random() < 0.4 and self.store.large.may_wait(len(body)):
+            self.store.large.add(logs, positions, message)
+            self.waiting[int(self.store.large.ticket)] = entry
+        elif targets:
             self.store.add_message(logs, positions, message)
+            self.open += entry
 
     def _fill(self) -> None:
         for _ in range(20):
@@ -484,13 +498,3 @@ class World:
                 self._note()
         if any(segment.copied_to for segment in segments):
             self._count("moved")
-
-
-def take_when_not_full(medium: FaultyMedium) -> None:
-    """Become the owner, as soon as the medium is not full."""
-    while True:
-        try:
-            take(medium)
-        except MediumFull:
-            continue
-        return

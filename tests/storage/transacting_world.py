@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from tests.storage.store_model import Batch
-from tests.storage.store_world import OwnedQueue, World
+from tests.storage.store_model import Batch, OwnedQueue
+from tests.storage.store_world import World
 
 
 class TransactingWorld(World):

@@ -255,3 +255,16 @@ class QueueJournal:
     def is_settled(self, position: i64) -> bool:
         """Whether a position is settled."""
         return self._first <= position < self._end or position in self.settled
+
+
+def settle_in_segments(queue: QueueJournal, settled: list[tuple[int, int]]) -> None:
+    """Count settled positions in the segments of a queue: a deep one has very many, of which a
+    batch concerns few."""
+    if not settled:
+        return
+    low: i64 = min([first for first, _ in settled])
+    high: i64 = max([end for _, end in settled])
+    for segment in queue.segments:
+        if segment.first < high and low < segment.end:
+            for first, end in settled:
+                segment.settle(first, end)

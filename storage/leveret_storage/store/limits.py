@@ -45,6 +45,15 @@ SEGMENTS_SYNCED_AT_STOP: Final = 64
 """Segments of queues that are synced when the store is closed, some 4 ms each: a stop does not take
 longer because of thousands of queues. A start reads again what the log has of the others."""
 
+LARGE_WAITING_BYTES_MAX: Final = 128 * 1024 * 1024
+"""Bytes of large messages that wait for the disk beside the open batch. They are in memory for
+their consumers anyway: a hundred of a megabyte are unacknowledged at a time where clients confirm
+and acknowledge by the hundred."""
+
+LARGE_BYTES_AT_ONCE: Final = 2 * 1024 * 1024
+"""Bytes of large messages, or one of them, that join a batch: the confirms of small messages wait
+behind them, as behind UNWRITTEN_BYTES_MAX."""
+
 TRANSACTION_BATCH_BYTES: Final = 1024 * 1024
 """Bytes of the open batch from which on a transaction waits for its commit: a batch that takes
 longer to write than to sync would hold up the confirms of others."""
@@ -79,6 +88,8 @@ class StoreLimits(NamedTuple):
     checkpoint_record_bytes: int = CHECKPOINT_RECORD_BYTES
     checkpoint_growth_bytes: int = CHECKPOINT_GROWTH_BYTES
     checkpoint_ranges_at_once: int = CHECKPOINT_RANGES_AT_ONCE
+    large_waiting_bytes: int = LARGE_WAITING_BYTES_MAX
+    large_bytes_at_once: int = LARGE_BYTES_AT_ONCE
 
 
 DEFAULT_LIMITS: Final = StoreLimits()

@@ -5,9 +5,9 @@ A group commit makes one record of it, which the writing executor writes and syn
 batch fills. A confirm or a reply waits for its batch: it remembers the batch's number and is
 released when `synced` has reached it.
 
-The parts, each with a file of its own: OpenBatch encodes; CommitsInFlight orders what the medium
-answers; CommitLog has the segments of the log; QueueRuns the messages in queue segments; LogEmptier
-and Compactor give disk back. None of them knows the store.
+The parts, each with a file of its own: OpenBatch encodes; LargeMessages has what waits beside it;
+CommitsInFlight orders what the medium answers; CommitLog has the segments of the log; QueueRuns the
+messages in queue segments; LogEmptier and Compactor give disk back. None of them knows the store.
 
 Nothing here is global to the process: each store has its own medium and its own executors.
 """
@@ -26,12 +26,13 @@ from leveret_storage.recovery.log_end import LogEnd, note_nothing
 from leveret_storage.recovery.recover import Recovery
 from leveret_storage.recovery.recovered_queue import RecoveredQueue
 from leveret_storage.segments.log_segment import LogSegment
-from leveret_storage.segments.queue_journal import QueueJournal, Run
+from leveret_storage.segments.queue_journal import QueueJournal, Run, settle_in_segments
 from leveret_storage.store.checkpoint_writer import CheckpointWriter
 from leveret_storage.store.commit_log import CommitLog
 from leveret_storage.store.commits_in_flight import Commit, CommitsInFlight
 from leveret_storage.store.compaction import Compactor
 from leveret_storage.store.context import StoreContext
+from leveret_storage.store.large_messages import LargeMessages
 from leveret_storage.store.limits import (
     CHANGED_QUEUES_MAX,
     DEFAULT_LIMITS,
@@ -50,19 +51,6 @@ from leveret_storage.store.transaction import StoreTransaction
 def _is_never_over() -> bool:
     """For a checkpoint that is written in one go."""
     return False
-
-
-def _settle_in_segments(queue: QueueJournal, settled: list[tuple[int, int]]) -> None:
-    """Count settled positions in the segments of a queue: a deep one has very many, of which a
-    batch concerns few."""
-    if not settled:
-        return
-    low: i64 = min([first for first, _ in settled])
-    high: i64 = max([end for _, end in settled])
-    for segment in queue.segments:
-        if segment.first < high and low < segment.end:
-            for first, end in settled:
-                segment.settle(first, end)
 
 
 class Store:
@@ -95,9 +83,7 @@ class Store:
         :param checkpoint_due: called when `write_checkpoint` is to be called, from then on until it
             returns True. Without it, the store calls it itself.
         """
-        context = StoreContext(
-            medium, writing, reading, DEFAULT_LIMITS if limits is None else limits, failed
-        )
+        context = StoreContext(medium, writing, reading, limits or DEFAULT_LIMITS, failed)
         self.batch: i64 = 1
         """The number of the open batch."""
         self.synced: i64 = 0
@@ -112,6 +98,7 @@ class Store:
         self._failure = context.failure
         self._numbers = context.numbers
         self._open = context.batch
+        self.large = LargeMessages(context)
         self._in_flight = CommitsInFlight(medium.commits_in_flight_max if sync else 1)
         self._checkpoint = CheckpointWriter(
             context, snapshot, self._request_checkpoint, self._checkpoint_advanced
@@ -293,7 +280,8 @@ class Store:
             return
         if len(self._open.changed) >= CHANGED_QUEUES_MAX:
             self._add_settlements()
-        if (self._open.awaited or force) and not self._in_flight.is_full():
+        has_to = self._open.awaited or force or self.large.any_waits()
+        if has_to and not self._in_flight.is_full():
             self._commit()
         else:
             self._open.end_long_part()
@@ -303,6 +291,10 @@ class Store:
             return
         batch = self._open
         self._add_settlements()
+        if self.large.any_waits():
+            self.large.leave_out_settled(self.batch)
+            if self._in_flight.is_empty():
+                self.large.give(self.batch)
         batch.leave_out_settled()
         size = batch.size()
         if size == 0:
@@ -357,6 +349,7 @@ class Store:
         if not complete:
             return
         self.synced = complete[-1].batch
+        self.large.synced(self.synced)
         if 0 < self._checkpoint_batch <= self.synced:
             self._end_checkpoint()
         for commit in complete:
@@ -375,7 +368,7 @@ class Store:
             if queue.durable:
                 self._add_state(queue, settled)
             if queue.segments:
-                _settle_in_segments(queue, settled)
+                settle_in_segments(queue, settled)
                 self._compactor.examine(queue)
 
     def _add_state(self, queue: QueueJournal, settled: list[tuple[int, int]]) -> None:
@@ -439,6 +432,8 @@ class Store:
     def write_run(self, queue: QueueJournal, first: int, messages: list[StoredMessage]) -> Run:
         """Write messages with consecutive positions to a queue segment. The run has them in memory
         until they are written."""
+        if self.large.any_waits():
+            self.large.give_run(queue, first, len(messages), self.batch)
         return self._runs.write(queue, first, messages)
 
     def read_run(self, run: Run, done: Callable[[list[StoredMessage]], None]) -> None:
@@ -479,6 +474,7 @@ class Store:
         # Jobs run in order, so commits under way are written before this one.
         if self._in_flight.is_full():
             self._log.await_appends()
+        self.large.give_all(self.batch)
         self._commit()
         self.sync_written()
         self._closed = True

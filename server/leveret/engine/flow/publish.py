@@ -68,6 +68,8 @@ class Publisher:
         """The first of them that it was not published to."""
         self._fan_out_outcome: i64 = 0
         self._transaction = NO_TRANSACTION
+        self._may_wait: Message | None = None
+        """The large message whose publish is under way and that may wait for the disk."""
 
     def publish(self, message: Message, sinks: list[Sink]) -> i64:
         """Publish a message, and pass on the dead letters that this makes.
@@ -91,6 +93,28 @@ class Publisher:
             if self.has_too_many_dead_letters():
                 outcome |= THROTTLE
         return outcome
+
+    def publish_large(self, message: Message, sinks: list[Sink]) -> tuple[i64, i64]:
+        """Publish a message with a large body, which may wait for the disk beside the open batch.
+
+        :returns: the outcome, as `publish` does, and its ticket in the store if it waits, else 0.
+        """
+        store = self.store
+        if (
+            store is None
+            or self._transaction != NO_TRANSACTION
+            or not store.large.may_wait(len(message.body))
+        ):
+            return self.publish(message, sinks), 0
+        for sink in sinks:
+            if not sink.lets_large_wait():
+                return self.publish(message, sinks), 0
+        before = store.large.ticket
+        self._may_wait = message
+        outcome = self.publish(message, sinks)
+        self._may_wait = None
+        ticket = store.large.ticket
+        return outcome, 0 if ticket == before else ticket
 
     def publish_again(self, message: Message, sinks: list[Sink]) -> i64:
         """As `publish`, for a message that may have been in these queues before."""
@@ -297,7 +321,11 @@ class Publisher:
         if self._targets.count == 0:
             store.request_commit()
             return outcome
-        self._targets.write(store, message if message.persistent else persistent(message))
+        if self._may_wait is message and message.persistent:
+            self._may_wait = None
+            self._targets.write_large(store, message)
+        else:
+            self._targets.write(store, message if message.persistent else persistent(message))
         return outcome | AWAITS_COMMIT
 
 

@@ -347,6 +347,10 @@ class Queue(Sink):
             return 0
         return AWAITS_COMMIT if contents.dead_letters else 0
 
+    def lets_large_wait(self) -> bool:
+        # What is known of its key must not be durable without it.
+        return self.deduplication_window is None
+
     def throttles(self) -> bool:
         store, long = self._backlog.store, is_long(self._backlog)
         if store is not None and (store.delays_commits() or (long and store.needs_backpressure())):

@@ -67,6 +67,15 @@ class PersistTargets:
             self._positions.append(int(position))
         self.count += 1
 
+    def write_large(self, store: Store, message: Message) -> None:
+        """Have the message wait for the disk beside the open batch, and drop the targets."""
+        journal = self._journal
+        if self.count == 1 and journal is not None:
+            store.large.add([journal], [int(self._position)], message)
+        elif self.count > 1:
+            store.large.add(self._journals, self._positions, message)
+        self.count = 0
+
     def write(self, store: Store, message: Message) -> None:
         """Write the message to the open batch, one entry for all targets, and drop these."""
         journal = self._journal
@@ -98,6 +107,11 @@ class Sink:
             The outcome of a publish is the union of those of its sinks.
         """
         raise NotImplementedError
+
+    def lets_large_wait(self) -> bool:
+        """Whether a large message may be written to the log in a later batch than what else its
+        publish writes there."""
+        return False
 
     def throttles(self) -> bool:
         """Whether a publisher that was told `THROTTLE` has to wait longer."""

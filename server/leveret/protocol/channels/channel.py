@@ -32,7 +32,7 @@ from leveret.engine.values.text import text_of
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.work import Work
 from leveret.engine.vhost import VirtualHost
-from leveret.limits import FAN_OUT_AT_ONCE
+from leveret.limits import FAN_OUT_AT_ONCE, LARGE_BODY_BYTES
 from leveret.protocol.channels.confirms import PublisherConfirms
 from leveret.protocol.channels.content import IncomingContent
 from leveret.protocol.channels.deliveries import Deliveries
@@ -140,6 +140,8 @@ class Channel:
             return self._publish_addressed(message, route, [])
         if self.transaction.selected or len(route.sinks) > QUICK_SINKS_MAX:
             return self.publish_along(message, route, content.mandatory)
+        if len(body) >= LARGE_BODY_BYTES and route.sinks and content.persistent:
+            return self._publish_large(message, route)
         outcome = self.route_message(message, route, content.mandatory)
         # As `confirm`, without a call: this is done for every message.
         confirms = self.confirms
@@ -166,6 +168,17 @@ class Channel:
         if rights.has_topics and router.is_topic(exchange):
             rights.check_topic(WRITE, exchange, text_of(key_octets))
         rights.published(raw_route, router.generation)
+
+    def _publish_large(self, message: Message, route: Route) -> bool:
+        """Publish a persistent message with a large body; result as `publish`."""
+        outcome, ticket = self._publisher.publish_large(message, route.sinks)
+        if outcome & THROTTLE:
+            self.session.throttled_by = route.sinks
+        if self.confirms.enabled and ticket != 0 and not outcome & (REFUSED | AWAITS_TRANSACTION):
+            self.confirms.published_large(ticket)
+        else:
+            self.confirm(outcome)
+        return self.session.work is None and not self._time_slice.is_over_now()
 
     def publish_again(self, route: Route, body: bytes) -> None:
         """Publish the content that is complete with this body, whose route was found meanwhile."""

@@ -33,8 +33,11 @@ class PublisherConfirms(ConfirmWriter):
         self._last_batch: i64 = 0
         """The batch that the latest publishes wait for; 0 if none ever had to wait."""
         self._unsynced: deque[tuple[int, int]] = deque()
-        """Publishes up to a number, and the batch they wait for, in order. Those behind the last
-        pair wait for `_last_batch`."""
+        """Publishes up to a number, and the batch they wait for, in order; or the last of them is a
+        large message, whose ticket is there, negative. Those behind the last pair wait for
+        `_last_batch`."""
+        self._large: i64 = 0
+        """How many large messages are in `_unsynced`."""
         self._refused: set[int] = set()
         """Publishes that were nacked while earlier ones were not confirmed yet."""
         self._awaits_flush = False
@@ -67,6 +70,16 @@ class PublisherConfirms(ConfirmWriter):
                 self._unsynced.append((int(self._published), int(self._last_batch)))
             self._last_batch = store.batch
 
+    def published_large(self, ticket: i64) -> None:
+        """Count a publish that waits for the disk beside the open batch, with its ticket in the
+        store."""
+        if self._last_batch != 0:
+            self._unsynced.append((int(self._published), int(self._last_batch)))
+            self._last_batch = 0
+        self.published(False)
+        self._unsynced.append((int(self._published), int(-ticket)))
+        self._large += 1
+
     def refused(self) -> None:
         """Count a publish that a queue refused, and nack it at once.
 
@@ -81,6 +94,25 @@ class PublisherConfirms(ConfirmWriter):
         write_nack(self._session.output, self._wire_number, self._published)
         self._session.request_flush()
 
+    def _take_synced(self, synced: i64) -> i64:
+        """Forget the pairs that need not wait any more, in order.
+
+        :returns: up to which publish that is so.
+        """
+        upto = self._confirmed
+        unsynced, store = self._unsynced, self._store
+        while unsynced:
+            end, waits_for = unsynced[0]
+            if waits_for < 0:
+                if store is not None and store.large.awaits(-waits_for):
+                    return upto
+                self._large -= 1
+            elif waits_for > synced:
+                return upto
+            unsynced.popleft()
+            upto = end
+        return upto if self._last_batch > synced else self._published
+
     def flush(self) -> None:
         """Write the confirms that are due, before another frame of the channel is written."""
         if self._awaits_flush or self._awaits_sync:
@@ -94,11 +126,9 @@ class PublisherConfirms(ConfirmWriter):
         upto = self._published
         store = self._store
         synced: i64 = 0 if store is None else store.synced
-        if self._last_batch > synced:
-            upto = self._confirmed
-            unsynced = self._unsynced
-            while unsynced and unsynced[0][1] <= synced:
-                upto = unsynced.popleft()[0]
+        if self._last_batch > synced or self._large != 0:
+            upto = self._take_synced(synced)
+        if self._last_batch > synced or self._large != 0:
             self._awaits_sync = True
             self._session.confirm_at_sync(self)
         else:
