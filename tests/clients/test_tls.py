@@ -1,5 +1,6 @@
 """TLS with real certificates, which the tests make: who gets in, and how certificates change."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ from pika.credentials import ExternalCredentials
 from pika.exceptions import AMQPError, ConnectionClosedByBroker
 
 from leveret.commands.client import Client
+from tests.clients.peers import sockets
 from tests.support.brokers import HOST, Leveret, wait_until
 
 DEADLINE_S = 60.0
@@ -60,7 +62,7 @@ def pki(tmp_path: Path) -> Pki:
 class Secure:
     """A broker with a TLS listener, and its clients."""
 
-    def __init__(self, pki: Pki, **keys: object) -> None:
+    def __init__(self, pki: Pki, *, handshake_timeout_s: float = 60, **keys: object) -> None:
         certfile, keyfile = pki.server()
         values: dict[str, object] = {
             "listen": [f"{HOST}:0"],
@@ -71,7 +73,8 @@ class Secure:
         config = pki.directory / "leveret.toml"
         config.write_text("[tls]\n" + "".join(f"{key} = {_toml(v)}\n" for key, v in values.items()))
         self.pki = pki
-        self.broker = Leveret("--config", str(config))
+        timeout = {"LEVERET_AMQP_HANDSHAKE_TIMEOUT": str(handshake_timeout_s)}
+        self.broker = Leveret("--config", str(config), env=timeout)
         self.port = int(self.broker.log_text().partition("amqps=")[2].split()[0].rpartition(":")[2])
 
     def context(self, client: tuple[Path, Path] | None = None) -> ssl.SSLContext:
@@ -112,8 +115,8 @@ def _toml(value: object) -> str:
 def secure(pki: Pki) -> Iterator[Callable[..., Secure]]:
     started: list[Secure] = []
 
-    def start(**keys: object) -> Secure:
-        started.append(Secure(pki, **keys))
+    def start(handshake_timeout_s: float = 60, **keys: object) -> Secure:
+        started.append(Secure(pki, handshake_timeout_s=handshake_timeout_s, **keys))
         return started[-1]
 
     yield start
@@ -365,6 +368,25 @@ def test_tls_on_the_plain_port_is_named(secure: Callable[..., Secure]) -> None:
     ):
         broker.context().wrap_socket(plain, server_hostname="localhost")
     wait_until(lambda: "a TLS handshake" in broker.broker.log_text(), DEADLINE_S)
+
+
+def test_handshakes_that_never_end_are_cut(secure: Callable[..., Secure]) -> None:
+    broker = secure(handshake_timeout_s=3)
+    before = sockets(broker.broker)
+    with contextlib.ExitStack() as stack:
+        stuck = [
+            stack.enter_context(socket.create_connection((HOST, broker.port), DEADLINE_S))
+            for _ in range(100)
+        ]
+        for number, each in enumerate(stuck):
+            # Nothing, or the beginning of a hello.
+            each.sendall(b"\x16\x03\x01\x02\x00\x01"[: number % 6])
+        for each in stuck:
+            with contextlib.suppress(ConnectionResetError):
+                while each.recv(4096):
+                    pass
+        wait_until(lambda: sockets(broker.broker) <= before, DEADLINE_S, "their sockets closing")
+    assert "Traceback" not in broker.broker.log_text()
 
 
 def soon() -> datetime:

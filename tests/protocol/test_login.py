@@ -5,7 +5,7 @@ from pamqp import encode
 from pamqp.commands import Connection
 
 from leveret.config import Auth, Config
-from leveret.engine.access.login_failures import FIRST_DELAY_S, FREE_FAILURES
+from leveret.engine.access.login_failures import DELAY_S_MAX, FIRST_DELAY_S, FREE_FAILURES
 from leveret.errors import ReplyCode
 from leveret.limits import SILENT_CLOSE_DELAY_S
 from tests.protocol import wire
@@ -207,3 +207,28 @@ def test_an_address_that_fails_often_is_refused_late(harness: Harness) -> None:
     client.expect_nothing()
     client.advance_to(2 * FIRST_DELAY_S)
     client.expect_error(0, ReplyCode.ACCESS_REFUSED, refusal("PLAIN"))
+    assert not client.connection.finished
+    client.send(0, Connection.CloseOk())
+    client.expect_socket_closed()
+
+
+def test_a_thousand_wrong_passwords_hold_up_nobody_and_are_not_kept(harness: Harness) -> None:
+    """Also from the address that they came from."""
+    refused = []
+    for number in range(1000):
+        client = greeted(harness)
+        client.send(0, start_ok(response="\0guest\0wrong"))
+        if number >= FREE_FAILURES:
+            client.expect_nothing()
+            refused.append(client)
+        else:
+            client.expect_error(0, ReplyCode.ACCESS_REFUSED, refusal("PLAIN"))
+            client.send(0, Connection.CloseOk())
+    friend = harness.open_client(1)
+    friend.declare(1, "q")
+    assert len(harness.broker.connections) == 1
+    for client in refused:
+        client.advance_to(DELAY_S_MAX + 1)
+        client.expect_error(0, ReplyCode.ACCESS_REFUSED, refusal("PLAIN"))
+        client.send(0, Connection.CloseOk())
+        client.expect_socket_closed()

@@ -149,6 +149,9 @@ class Connection(FrameHandler):
         """
         if not self.reader.is_closed():
             self._received_since_tick = True
+        elif self.state == ConnectionState.CLOSING:
+            # The answer to a refusal that was sent late: nothing is read after a failed login.
+            self.move(ConnectionEvent.CLOSE_OK)
         if self.session.work is not None:
             self.reader.append(data)
             return True
@@ -330,14 +333,11 @@ class Connection(FrameHandler):
         return handshake.tune(self.broker.config.amqp)
 
     def _refuse_login(self, mechanism: str) -> None:
-        """Refuse in a frame if the client understands it, else cut the socket after a delay.
-
-        (RabbitMQ: Authentication failure notifications, `authentication_failure_close`.)
-        """
+        """Refuse in a frame if the client understands it, else cut the socket after a delay
+        (RabbitMQ: Authentication failure notifications). The refusal is logged already."""
         answers = "authentication_failure_close" in self.session.peer.capabilities
         host, _, _ = self.session.peer.address.rpartition(":")
         delay_s = self.broker.login_failures.add(host, self._keepalive.last_received)
-        # The refusal is logged already.
         self._frame_method = NO_METHOD
         self._refusal = handshake.login_refused(mechanism) if answers else None
         if answers and delay_s == 0:
@@ -550,8 +550,7 @@ class Connection(FrameHandler):
         if self.state != ConnectionState.OPEN:
             if self.state == ConnectionState.REFUSED and self._refusal is not None:
                 if keepalive.is_past_deadline(now):
-                    refusal, self._refusal = self._refusal, None
-                    self._send_close(refusal)
+                    self._send_close(self._refusal)
             elif self.state != ConnectionState.CLOSED and keepalive.is_past_deadline(now):
                 if self.state not in (ConnectionState.CLOSING, ConnectionState.REFUSED):
                     session.logger.warning("handshake timeout", state=self.state.name.lower())
