@@ -13,7 +13,7 @@ from pathlib import Path
 import pika
 import pytest
 from pamqp import commands
-from pika.exceptions import ConnectionClosedByBroker
+from pika.exceptions import ConnectionClosedByBroker, ProbableAccessDeniedError
 
 from leveret import __version__
 from tests.support import wire
@@ -140,6 +140,14 @@ class TestReady:
 
         assert "connection opened" in before
         assert "stopped reason=SIGTERM connections=3 seconds=" in last
+
+    def test_an_event_about_no_channel_names_none(self, daemon: Leveret) -> None:
+        with pytest.raises(ProbableAccessDeniedError):
+            pika.BlockingConnection(pika.URLParameters(daemon.url.replace("%2F", "nowhere")))
+
+        (line,) = [each for each in daemon.log_text().splitlines() if "nowhere" in each]
+        assert "channel" not in line
+        assert "code=530" in line
 
     def test_without_a_directory_it_says_that_all_is_in_memory_and_writes_nothing(self) -> None:
         with Leveret("--memory") as broker:

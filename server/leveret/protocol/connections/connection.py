@@ -478,7 +478,7 @@ class Connection(FrameHandler):
         method = methods.method_name(class_id, method_id) if class_id else ""
         self.session.logger.warning(
             event,
-            channel=int(self._frame_channel),
+            channel=int(self._frame_channel) or None,
             code=int(error.code),
             text=error.reply_text,
             method=method,
