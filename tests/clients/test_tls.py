@@ -336,6 +336,30 @@ class TestReload:
         )
         assert self.serial(broker) == before
 
+    def test_another_authority_of_clients_is_taken(
+        self, secure: Callable[..., Secure], pki: Pki, tmp_path: Path
+    ) -> None:
+        """Connections that come later are checked with the new one; open ones stay."""
+        trusted = tmp_path / "trusted.pem"
+        trusted.write_bytes(pki.ca_file.read_bytes())
+        broker = secure(cacertfile=str(trusted), verify="verify_peer", fail_if_no_peer_cert=True)
+        directory = tmp_path / "new"
+        directory.mkdir()
+        new = Pki(directory)
+        with broker.connect(pki.client("ann")) as before:
+            with pytest.raises((AMQPError, OSError)):
+                broker.connect(new.client("ann"))
+            trusted.write_bytes(new.ca_file.read_bytes())
+            os.kill(broker.broker.pid, signal.SIGHUP)
+            wait_until(
+                lambda: broker.broker.log_text().count("TLS certificate loaded") > 1, DEADLINE_S
+            )
+            with broker.connect(new.client("ann")) as connection:
+                assert connection.is_open
+            with pytest.raises((AMQPError, OSError)):
+                broker.connect(pki.client("bob"))
+            before.channel().queue_declare("q")
+
 
 def test_a_start_without_a_usable_certificate_is_refused_in_a_line(pki: Pki) -> None:
     with pytest.raises(Exception, match=r"tls: .*missing\.pem.*no such file"):

@@ -109,7 +109,13 @@ class Opening:
                 continue
             task = self._loop.create_task(self._open(accepted, Address(*peer[:2]), context))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(partial(self._opened, accepted))
+
+    def _opened(self, sock: socket.socket, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            # It may not have begun.
+            sock.close()
 
     def _accept_again(self, sock: socket.socket, context: ssl.SSLContext | None) -> None:
         if sock in self._listening:
