@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable
 
+from bench.access import ACCESS_ROWS
 from bench.contestants import (
     LEVERET,
     RABBITMQ,
@@ -329,6 +330,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
     "fairness": FAIRNESS_ROWS,
     "definitions": DEFINITION_ROWS,
     "tls": TLS_ROWS,
+    "access": ACCESS_ROWS,
 }
 """The rows by the name that selects them all. The first are measured if none are selected."""
 
