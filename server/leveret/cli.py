@@ -35,6 +35,7 @@ def _print_version(context: click.Context, _parameter: click.Parameter, requeste
 
 LATE_COMMANDS: Final = {
     "bind": ("objects", "bind"),
+    "change": ("messages", "change_group"),
     "close-connection": ("objects", "close_connection"),
     "config": ("configuration", "config_group"),
     "declare": ("objects", "declare_group"),
@@ -42,7 +43,9 @@ LATE_COMMANDS: Final = {
     "delete": ("objects", "delete"),
     "get": ("objects", "get"),
     "hash-password": ("configuration", "hash_password_command"),
+    "limit": ("limits", "limit_group"),
     "list": ("listing", "list_command"),
+    "move": ("messages", "move"),
     "parameter": ("policies", "parameter_group"),
     "permission": ("vhosts", "permission_group"),
     "policy": ("policies", "policy_group"),

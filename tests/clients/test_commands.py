@@ -221,3 +221,83 @@ def test_connections_are_closed_with_a_reason(broker: Leveret, leveret: CommandL
         320,
         "CONNECTION_FORCED - for a test",
     )
+
+
+def test_messages_are_moved_to_a_queue_and_to_an_exchange(leveret: CommandLine) -> None:
+    for queue in ("moved-from", "moved-to"):
+        leveret("declare", "queue", queue)
+    for payload in ("first", "second", "third"):
+        leveret("publish", "", "moved-from", payload, "--property", "priority=3")
+    assert leveret("move", "moved-from", "moved-to", "--count", "1") == "1 message moved\n"
+    leveret("bind", "amq.topic", "moved-to", "moved-from")
+    assert leveret("move", "moved-from", "amq.topic", "--to-exchange") == "2 messages moved\n"
+    assert leveret("move", "moved-from", "moved-to") == "0 messages moved\n"
+    found = json.loads(leveret("get", "moved-to", "--count", "5", "--json"))
+    assert [(each["payload"], each["exchange"], each["redelivered"]) for each in found] == [
+        ("first", "", False),
+        ("second", "amq.topic", False),
+        ("third", "amq.topic", False),
+    ]
+    assert all(each["properties"]["priority"] == 3 for each in found)
+    assert leveret.refused("move", "moved-to", "moved-to") == (
+        "a queue's messages cannot be moved to itself"
+    )
+    for queue in ("moved-from", "moved-to"):
+        leveret("delete", "queue", queue)
+
+
+def test_a_message_that_no_queue_takes_stays(leveret: CommandLine) -> None:
+    leveret("declare", "queue", "stays")
+    leveret("publish", "", "stays", "here")
+    ended = leveret.run("move", "stays", "amq.direct", "--to-exchange", "--routing-key", "none")
+    assert (ended.returncode, ended.stdout) == (1, "0 messages moved\n")
+    assert ended.stderr == "leveret: no queue took the next message, with routing key 'none'\n"
+    assert "here" in leveret("get", "stays")
+    leveret("delete", "queue", "stays")
+
+
+def test_messages_that_were_moved_survive_a_kill(tmp_path: Path) -> None:
+    leveret = CommandLine(tmp_path / "data")
+    with Leveret(data_dir=leveret.data) as broker:
+        for queue in ("from", "to"):
+            leveret("declare", "queue", queue)
+        with pika.BlockingConnection(pika.URLParameters(broker.url)) as connection:
+            channel = connection.channel()
+            channel.confirm_delivery()
+            for _ in range(1200):
+                channel.basic_publish("", "from", b"x", pika.BasicProperties(delivery_mode=2))
+        assert leveret("move", "from", "to", "--count", "1100") == "1100 messages moved\n"
+        broker.kill()
+    with Leveret(data_dir=leveret.data):
+        assert leveret("list", "queues", "name", "messages") == (
+            "name  messages\nfrom       100\nto        1100\n"
+        )
+
+
+def test_arguments_of_a_queue_change_and_are_kept(tmp_path: Path) -> None:
+    leveret = CommandLine(tmp_path / "data")
+    with Leveret(data_dir=leveret.data):
+        leveret("declare", "queue", "q", "--argument", "x-max-length=10")
+        for payload in ("first", "second"):
+            leveret("publish", "", "q", payload)
+        leveret("change", "queue", "q", "x-max-length=1", "message-ttl=3600000")
+        found = json.loads(leveret("get", "q", "--count", "5", "--json"))
+        assert [each["payload"] for each in found] == ["second"]
+        assert "x-max-priority" in leveret.refused("change", "queue", "q", "x-max-priority=3")
+        assert "invalid arg 'x-expires'" in leveret.refused("change", "queue", "q", "x-expires=-1")
+    with Leveret(data_dir=leveret.data):
+        (queue,) = json.loads(leveret("list", "queues", "--json"))
+        assert queue["arguments"] == {"x-max-length": 1, "x-message-ttl": 3600000}
+        leveret("change", "queue", "q", "x-max-length=null", "x-message-ttl=null")
+        (queue,) = json.loads(leveret("list", "queues", "--json"))
+        assert queue["arguments"] == {}
+
+
+def test_limits_are_set_and_removed(leveret: CommandLine) -> None:
+    leveret("limit", "vhost", "/", "max-queues", "1000")
+    leveret("limit", "user", "guest", "max-channels", "50")
+    assert leveret("list", "vhost-limits") == ('vhost  value\n/      {"max-queues":1000}\n')
+    assert leveret("list", "user-limits") == ('user   value\nguest  {"max-channels":50}\n')
+    leveret("limit", "clear", "vhost", "/", "max-queues")
+    leveret("limit", "clear", "user", "guest", "max-channels")
+    assert leveret("list", "vhost-limits", "--json") == "[]\n"

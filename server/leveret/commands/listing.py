@@ -39,6 +39,8 @@ LISTINGS: Final = {
     ),
     "users": Listing("users", ("name", "tags", "limits")),
     "vhosts": Listing("vhosts", ("name", "description", "default_queue_type")),
+    "vhost-limits": Listing("vhost-limits", ("vhost", "value")),
+    "user-limits": Listing("user-limits", ("user", "value")),
     "permissions": Listing("permissions", ("vhost", "user", "configure", "write", "read")),
     "topic-permissions": Listing(
         "topic-permissions", ("vhost", "user", "exchange", "write", "read")

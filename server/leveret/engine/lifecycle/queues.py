@@ -129,6 +129,36 @@ def _adopt(vhost: VirtualHost, queue: Queue, arguments: Arguments) -> None:
         vhost.definition_log.write(queue_arguments_changed(vhost.name, queue))
 
 
+def change_own_arguments(vhost: VirtualHost, queue: Queue, changes: Arguments) -> None:
+    """Give a queue other values of its own arguments, which are kept as those of its declaration.
+
+    :param changes: what is None is removed.
+    :raises AmqpError: PRECONDITION_FAILED for an argument that says what the queue is, for an
+        unknown one, or for a value that it cannot have.
+    """
+    what = the_queue(vhost, queue.name)
+    values, types = dict(queue.arguments), dict(queue.arguments.types)
+    for name, value in changes.items():
+        if name not in ADOPTABLE:
+            known = ", ".join(sorted(ADOPTABLE))
+            raise AmqpError(
+                ReplyCode.PRECONDITION_FAILED,
+                f"arg '{name}' of {what} cannot be changed; those that can: {known}",
+            )
+        if value is None:
+            values.pop(name, None)
+            types.pop(name, None)
+        else:
+            values[name] = value
+            types[name] = changes.types[name]
+    changed = Arguments(values, types)
+    check_declaration(what, changed, queue.durable, queue.auto_delete, queue.owner)
+    if changed != queue.arguments:
+        vhost.memory.removed(queue.arguments)
+        vhost.memory.added(changed)
+        _adopt(vhost, queue, changed)
+
+
 def change_arguments(vhost: VirtualHost, queue: Queue, arguments: Arguments) -> None:
     """Replace the arguments of a queue by others, which were checked."""
     queue.arguments = arguments

@@ -477,6 +477,10 @@ class Queue(Sink):
             backlog.load_blocking()
         return True
 
+    def request_next(self) -> bool:
+        """Whether `take` needs not wait for the disk; if it does, the read is begun."""
+        return self._backlog.count == 0 or self._backlog.available()
+
     def take(self) -> tuple[Message, int, bool] | None:
         """Remove the next message (basic.get), which the caller settles, rejects or requeues.
 

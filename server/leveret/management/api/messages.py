@@ -1,5 +1,6 @@
 """Publishing and getting messages (RabbitMQ: HTTP API Reference, publish and get)."""
 
+import asyncio
 import base64
 from binascii import Error as Base64Error
 from typing import Any, Final, Literal
@@ -9,6 +10,7 @@ from pamqp.commands import Basic
 from starlette.requests import Request
 from starlette.responses import Response
 
+from leveret.engine.administration.move import Move, to_exchange, to_queue
 from leveret.engine.queues.queue import Queue
 from leveret.engine.routing.sink import REFUSED, Sink
 from leveret.engine.values.json_values import to_json
@@ -16,7 +18,15 @@ from leveret.engine.values.message import Message, exchange_and_key, short_strin
 from leveret.engine.values.settings import NONE
 from leveret.engine.values.text import octets_of_text, text_of
 from leveret.engine.vhost import VirtualHost
-from leveret.management.http import BadRequest, body, json, management, route, segment
+from leveret.management.http import (
+    BadRequest,
+    body,
+    json,
+    management,
+    operator,
+    route,
+    segment,
+)
 from leveret.management.objects import DEFAULT_EXCHANGE_NAME, find_queue, find_vhost
 from leveret.protocol.channels.published_properties import PERSISTENT, check
 from leveret.protocol.wire.methods import PROPERTIES, encode_header, properties
@@ -27,6 +37,12 @@ PUBLISH_BYTES_MAX: Final = 16 * 1024 * 1024
 GET_COUNT_MAX: Final = 10_000
 GET_BYTES_MAX: Final = 16 * 1024 * 1024
 """Messages, and bytes of their bodies, that one request gets."""
+
+MOVE_COUNT_MAX: Final = 1_000
+"""Messages that one request moves; a client asks again for more."""
+
+MOVE_RETRY_S: Final = 0.01
+"""Seconds after which a move looks again for what it waits for: the disk, or a transaction."""
 
 Encoding = Literal["string", "base64"]
 AckMode = Literal[
@@ -105,6 +121,48 @@ async def get_messages(request: Request) -> Response:
     return json(found)
 
 
+class MoveBody(msgspec.Struct):
+    """Where messages are moved to: a queue, or an exchange, and how many at most."""
+
+    queue: str | None = None
+    exchange: str | None = None
+    routing_key: str | None = None
+    count: int = MOVE_COUNT_MAX
+
+
+async def move_messages(request: Request) -> Response:
+    """Move messages, as many as one request may; the answer says how many."""
+    vhost, source = find_queue(request)
+    given = await body(request, MoveBody)
+    if (given.queue is None) == (given.exchange is None):
+        raise BadRequest("expected either a queue or an exchange")
+    if given.count < 0:
+        raise BadRequest("count: expected 0 or more")
+    if given.queue is not None:
+        target = to_queue(vhost, source, given.queue)
+    else:
+        name = "" if given.exchange == DEFAULT_EXCHANGE_NAME else given.exchange or ""
+        target = to_exchange(vhost, name, given.routing_key)
+    move = Move(vhost, source, target, min(given.count, MOVE_COUNT_MAX))
+    service = management(request)
+    await service.run(move)
+    while not move.is_done:
+        await asyncio.sleep(MOVE_RETRY_S)
+        await service.run(move)
+    await service.committed()
+    operator(request).log(
+        "messages moved",
+        {
+            "vhost": vhost.name,
+            "name": source.name,
+            "to_queue": given.queue,
+            "to_exchange": given.exchange,
+            "messages": move.moved,
+        },
+    )
+    return json({"moved": move.moved, "refused_key": to_json(move.refused_key)})
+
+
 def _take(queue: Queue, given: GetBody) -> list[dict[str, Any]]:
     """Take messages, and settle them as asked for."""
     taken: list[tuple[Message, int]] = []
@@ -162,4 +220,5 @@ def shown_properties(header: bytes) -> dict[str, Any]:
 ROUTES: Final = (
     route("/api/exchanges/{vhost}/{name}/publish", POST=post_message),
     route("/api/queues/{vhost}/{name}/get", POST=get_messages),
+    route("/api/queues/{vhost}/{name}/move", POST=move_messages),
 )

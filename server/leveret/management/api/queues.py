@@ -10,7 +10,12 @@ from starlette.responses import Response
 from leveret.engine.administration.operator import Refused
 from leveret.engine.lifecycle.policy_keys import type_name
 from leveret.engine.lifecycle.queue_arguments import is_quorum
-from leveret.engine.lifecycle.queues import declare_queue, find_deletable, remove_queue
+from leveret.engine.lifecycle.queues import (
+    change_own_arguments,
+    declare_queue,
+    find_deletable,
+    remove_queue,
+)
 from leveret.engine.queues.queue import Queue
 from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.json_values import to_json
@@ -32,6 +37,12 @@ from leveret.management.objects import find_queue, find_vhost, vhosts_of
 
 NUMERIC: Final = LIMITS | {"max-in-memory-length", "max-in-memory-bytes"}
 """Keys of which the smaller value of policy and operator policy holds."""
+
+
+class ArgumentsBody(msgspec.Struct):
+    """Arguments of a queue that are to change; null removes one."""
+
+    arguments: dict[str, Any]
 
 
 class QueueBody(msgspec.Struct):
@@ -115,6 +126,17 @@ async def put_queue(request: Request) -> Response:
     return await changed(request, created=created)
 
 
+async def change_queue(request: Request) -> Response:
+    vhost, queue = find_queue(request)
+    given = (await body(request, ArgumentsBody)).arguments
+    types = {name: type_name(value) for name, value in given.items() if value is not None}
+    if not queue.deleted:
+        change_own_arguments(vhost, queue, Arguments(given, types))
+        fields = {"vhost": vhost.name, "name": queue.name, "arguments": given}
+        operator(request).log("queue changed", fields)
+    return await changed(request)
+
+
 async def delete_queue(request: Request) -> Response:
     vhost, queue = find_queue(request)
     try:
@@ -154,6 +176,7 @@ ROUTES: Final = (
     route("/api/queues", GET=get_queues),
     route("/api/queues/{vhost}", GET=get_queues),
     route("/api/queues/{vhost}/{name}", GET=get_queue, PUT=put_queue, DELETE=delete_queue),
+    route("/api/queues/{vhost}/{name}/arguments", POST=change_queue),
     route("/api/queues/{vhost}/{name}/contents", DELETE=purge_queue),
     route("/api/queues/{vhost}/{name}/bindings", GET=get_bindings),
 )
