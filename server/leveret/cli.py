@@ -47,6 +47,7 @@ LATE_COMMANDS: Final = {
     "list": ("listing", "list_command"),
     "move": ("messages", "move"),
     "parameter": ("policies", "parameter_group"),
+    "peek": ("messages", "peek"),
     "permission": ("vhosts", "permission_group"),
     "policy": ("policies", "policy_group"),
     "publish": ("objects", "publish"),

@@ -90,6 +90,7 @@ COMPILED: Final = (
     "leveret.engine.queues.fifo_backlog",
     "leveret.engine.queues.chunks",
     "leveret.engine.queues.dead_letter",
+    "leveret.engine.queues.peek",
     "leveret.engine.queues.purge",
     "leveret.engine.queues.message_memory",
     "leveret.engine.queues.released",

@@ -301,3 +301,47 @@ def test_limits_are_set_and_removed(leveret: CommandLine) -> None:
     leveret("limit", "clear", "vhost", "/", "max-queues")
     leveret("limit", "clear", "user", "guest", "max-channels")
     assert leveret("list", "vhost-limits", "--json") == "[]\n"
+
+
+@pytest.mark.parametrize("arguments", [(), ("--argument", "x-max-priority=2")])
+def test_a_look_changes_nothing(leveret: CommandLine, arguments: tuple[str, ...]) -> None:
+    leveret("declare", "queue", "looked-at", *arguments)
+    for payload in ("first", "second", "third"):
+        leveret("publish", "", "looked-at", payload)
+    for _ in range(2):
+        looked = json.loads(leveret("peek", "looked-at", "--count", "2", "--json"))
+        assert [(each["payload"], each["redelivered"]) for each in looked] == [
+            ("first", False),
+            ("second", False),
+        ]
+    got = json.loads(leveret("get", "looked-at", "--json"))
+    assert (got[0]["payload"], got[0]["redelivered"]) == ("first", False)
+    looked = json.loads(leveret("peek", "looked-at", "--count", "9", "--json"))
+    assert [(each["payload"], each["redelivered"]) for each in looked] == [
+        ("first", True),
+        ("second", False),
+        ("third", False),
+    ]
+    leveret("delete", "queue", "looked-at")
+
+
+def test_a_look_finds_messages_that_are_on_disk(tmp_path: Path) -> None:
+    leveret = CommandLine(tmp_path / "data")
+    payloads = [f"message {number}" for number in range(50)]
+    with Leveret(data_dir=leveret.data):
+        leveret("declare", "queue", "q")
+        with pika.BlockingConnection(pika.URLParameters(_url(leveret))) as connection:
+            channel = connection.channel()
+            channel.confirm_delivery()
+            for payload in payloads:
+                channel.basic_publish("", "q", payload, pika.BasicProperties(delivery_mode=2))
+    with Leveret(data_dir=leveret.data):
+        looked = json.loads(leveret("peek", "q", "--count", "100", "--json"))
+        assert [each["payload"] for each in looked] == payloads
+        assert not any(each["redelivered"] for each in looked)
+        assert "expected 0 to 100" in leveret.refused("peek", "q", "--count", "101")
+
+
+def _url(leveret: CommandLine) -> str:
+    listener = Client(leveret.data).get("overview")["listeners"][0]
+    return f"amqp://guest:guest@127.0.0.1:{listener['port']}/"

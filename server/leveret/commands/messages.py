@@ -1,4 +1,4 @@
-"""`leveret move` and `leveret change`: what is done to a queue and its messages while it serves."""
+"""`leveret peek`, `move` and `change`: what is done to a queue and its messages while it serves."""
 
 import sys
 from typing import Any
@@ -6,9 +6,25 @@ from typing import Any
 import click
 
 from leveret.commands.client import Client
-from leveret.commands.context import EXIT_REFUSED, EXIT_WRONG_USE, fail, with_broker
+from leveret.commands.context import EXIT_REFUSED, EXIT_WRONG_USE, fail, show, with_broker
 from leveret.commands.objects import argument_table
 from leveret.commands.policies import VHOST
+
+
+@click.command()
+@click.argument("queue")
+@click.option("--count", default=1, show_default=True, help="Messages, at most; up to 100.")
+@click.option("--json", "as_json", is_flag=True, help="Print all that is known, as JSON.")
+@VHOST
+@with_broker
+def peek(client: Client, queue: str, count: int, as_json: bool, vhost: str) -> None:
+    """Show the next messages of a queue, and change nothing: none is marked as redelivered.
+
+    Example: leveret peek orders --count 10
+    """
+    found = client.post("queues", vhost, queue, "peek", body={"count": count})
+    columns = ("exchange", "routing_key", "redelivered", "payload_bytes", "payload")
+    show(found, columns, as_json)
 
 
 @click.command()

@@ -17,6 +17,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from leveret.engine.queues.message_memory import MemoryHolder
+from leveret.engine.queues.peek import Peek
 from leveret.engine.queues.purge import DroppedMessages
 from leveret.engine.values.message import Message
 from leveret_storage.recovery.recovered_queue import RecoveredQueue
@@ -144,6 +145,10 @@ class Backlog(MemoryHolder):
 
         If it cannot be read, the store fails, which ends the broker.
         """
+
+    @abstractmethod
+    def peek(self, peek: Peek) -> None:
+        """Add the next messages, as many as it may have, and change nothing."""
 
     @abstractmethod
     def release_popped(self, popped: list[tuple[int, Message]]) -> list[Message]:

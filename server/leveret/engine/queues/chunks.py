@@ -15,6 +15,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from leveret.engine.queues.message_memory import CHUNKS_AHEAD, MessageMemory, message_cost
+from leveret.engine.queues.peek import Peek
 from leveret.engine.values.message import Message
 from leveret_storage.errors import StorageError
 from leveret_storage.recovery.recovered_queue import LoggedMessages, RecoveredQueue
@@ -163,6 +164,26 @@ class Chunks:
                 chunk.live = item.live
                 chunk.counted = item.live_bytes >= 0
                 self._chunks.append(chunk)
+
+    def peek(self, peek: Peek, delivered_end: i64) -> bool:
+        """Add messages to a look at the queue; whether it may have more.
+
+        :param delivered_end: those at positions below it may have been delivered.
+        """
+        for chunk in self._chunks:
+            run, messages = chunk.run, chunk.messages
+            first = int(chunk.first)
+            ranges = [(first, first if messages is None else first + len(messages))]
+            if messages is None and run is not None:
+                messages, first = peek.messages_of(run), int(run.first)
+                ranges = chunk.live or [(first, first + len(messages))]
+            if messages is None:
+                continue
+            for start, end in ranges:
+                for position in range(start, end):
+                    if not peek.add(messages[position - first], position < delivered_end):
+                        return False
+        return True
 
     # --- from disk ----------------------------------------------------------------------------
 

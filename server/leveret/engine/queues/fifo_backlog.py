@@ -25,8 +25,9 @@ from leveret.engine.queues.message_memory import (
     message_cost,
 )
 from leveret.engine.queues.packed_run import PackedRun
+from leveret.engine.queues.peek import Peek
 from leveret.engine.queues.purge import DroppedMessages
-from leveret.engine.queues.released import ReleasedRuns, body_size
+from leveret.engine.queues.released import ReleasedMessage, ReleasedRuns, body_size
 from leveret.engine.queues.requeued import RequeuedMessages
 from leveret.engine.values.message import Message
 from leveret.engine.values.settings import NONE
@@ -303,6 +304,28 @@ class FifoBacklog(Backlog):
             return
         if not self._chunks.is_next_loaded():
             self.bytes += self._chunks.load_blocking()
+
+    def peek(self, peek: Peek) -> None:
+        if self._requeued is not None:
+            for position, message in self._requeued.first_entries(peek.left()):
+                if isinstance(message, ReleasedMessage):
+                    message = peek.messages_of(message.run)[position - int(message.run.first)]
+                if not peek.add(message, True):
+                    return
+        if self._packed is not None:
+            self._packed.load_blocking()
+        position = int(self._head_position)
+        for message in reversed(self._head):
+            if not peek.add(message, position < self._delivered_end):
+                return
+            position += 1
+        if not self._chunks.peek(peek, self._delivered_end):
+            return
+        position = int(self.next_position) - len(self._tail)
+        for message in self._tail:
+            if not peek.add(message, position < self._delivered_end):
+                return
+            position += 1
 
     # --- memory -------------------------------------------------------------------------------
 

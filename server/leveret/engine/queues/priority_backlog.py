@@ -26,6 +26,7 @@ from leveret.engine.queues.message_memory import (
     message_cost,
 )
 from leveret.engine.queues.packed_run import PACKED_COST_MAX, PACKED_COST_MIN, PackedRun
+from leveret.engine.queues.peek import Peek
 from leveret.engine.queues.purge import DroppedMessages
 from leveret.engine.queues.released import body_size
 from leveret.engine.values import properties
@@ -191,6 +192,11 @@ class PriorityBacklog(Backlog):
         if top is not None and not top.available():
             top.load_blocking()
             self._recompute()
+
+    def peek(self, peek: Peek) -> None:
+        for level in self._levels:
+            if level.count != 0 and peek.left() > 0:
+                level.peek(peek)
 
     def release_popped(self, popped: list[tuple[int, Message]]) -> list[Message]:
         retained: list[Message] = []

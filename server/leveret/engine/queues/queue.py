@@ -23,6 +23,7 @@ from leveret.engine.queues.consumer_set import ConsumerSet
 from leveret.engine.queues.contents import QueueContents
 from leveret.engine.queues.dead_letter import REJECTED, has_died_in
 from leveret.engine.queues.limit_enforcer import LimitEnforcer
+from leveret.engine.queues.peek import Peek
 from leveret.engine.queues.purge import Purge
 from leveret.engine.queues.queue_expiry import QueueExpiry
 from leveret.engine.queues.queue_host import NULL_HOST, QueueHost
@@ -480,6 +481,16 @@ class Queue(Sink):
     def request_next(self) -> bool:
         """Whether `take` needs not wait for the disk; if it does, the read is begun."""
         return self._backlog.count == 0 or self._backlog.available()
+
+    def peek(self, messages_max: int, octets_max: int) -> Peek:
+        """The next messages, without any effect on them or on the queue.
+
+        :param octets_max: octets of bodies, which the last message may exceed.
+        """
+        peek = Peek(self._backlog.store, messages_max, octets_max)
+        if peek.left() > 0:
+            self._backlog.peek(peek)
+        return peek
 
     def take(self) -> tuple[Message, int, bool] | None:
         """Remove the next message (basic.get), which the caller settles, rejects or requeues.

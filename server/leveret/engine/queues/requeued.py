@@ -139,6 +139,30 @@ class RequeuedMessages:
         self.cost = 0
         return taken
 
+    def first_entries(self, most: int) -> list[tuple[int, Message]]:
+        """The first ones, with their positions; a `ReleasedMessage` in place of one on disk."""
+        start = int(self._first)
+        found = list(
+            zip(
+                self._positions[start : start + most],
+                self._messages[start : start + most],
+                strict=True,
+            )
+        )
+        heap = self._heap
+        # The positions of the heap's entries that may be the next, by those of their messages.
+        following = [(heap[0][0], 0)] if heap else []
+        taken = 0
+        while following and taken < most:
+            _, at = heappop(following)
+            found.append(heap[at])
+            taken += 1
+            for child in (2 * at + 1, 2 * at + 2):
+                if child < len(heap):
+                    heappush(following, (heap[child][0], child))
+        found.sort(key=_position)
+        return found[:most]
+
     # --- disk ---------------------------------------------------------------------------------
 
     def next_message(self, store: Store | None) -> Message | None:
@@ -242,3 +266,7 @@ class _ReleasedRead:
 
 def _cost(message: Message) -> i64:
     return message_cost(len(message.body) + len(message.header), 1)
+
+
+def _position(entry: tuple[int, Message]) -> int:
+    return entry[0]

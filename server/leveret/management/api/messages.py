@@ -38,6 +38,10 @@ GET_COUNT_MAX: Final = 10_000
 GET_BYTES_MAX: Final = 16 * 1024 * 1024
 """Messages, and bytes of their bodies, that one request gets."""
 
+PEEK_COUNT_MAX: Final = 100
+PEEK_BYTES_MAX: Final = 1024 * 1024
+"""Messages, and bytes of their bodies, that one request looks at, which may wait for the disk."""
+
 MOVE_COUNT_MAX: Final = 1_000
 """Messages that one request moves; a client asks again for more."""
 
@@ -119,6 +123,27 @@ async def get_messages(request: Request) -> Response:
     found = _take(queue, given)
     await management(request).committed()
     return json(found)
+
+
+class PeekBody(msgspec.Struct):
+    """How many messages are looked at, and how they are shown."""
+
+    count: int = 1
+    encoding: Literal["auto", "base64"] = "auto"
+    truncate: int | None = None
+
+
+async def peek_messages(request: Request) -> Response:
+    """Show the next messages, and change nothing."""
+    _, queue = find_queue(request)
+    given = await body(request, PeekBody)
+    if not 0 <= given.count <= PEEK_COUNT_MAX:
+        raise BadRequest(f"count: expected 0 to {PEEK_COUNT_MAX}")
+    how = GetBody(given.count, "ack_requeue_true", given.encoding, given.truncate)
+    found = queue.peek(given.count, PEEK_BYTES_MAX)
+    ready = int(queue.message_count())
+    pairs = zip(found.messages, found.redelivered, strict=True)
+    return json([_shown(message, redelivered, ready, how) for message, redelivered in pairs])
 
 
 class MoveBody(msgspec.Struct):
@@ -220,5 +245,6 @@ def shown_properties(header: bytes) -> dict[str, Any]:
 ROUTES: Final = (
     route("/api/exchanges/{vhost}/{name}/publish", POST=post_message),
     route("/api/queues/{vhost}/{name}/get", POST=get_messages),
+    route("/api/queues/{vhost}/{name}/peek", POST=peek_messages),
     route("/api/queues/{vhost}/{name}/move", POST=move_messages),
 )

@@ -12,6 +12,7 @@ from leveret.engine.queues.message_memory import (
     MORE_TO_RELEASE,
     RELEASED,
 )
+from leveret.engine.queues.peek import Peek
 from leveret.engine.values.message import Message
 from leveret_storage.errors import StorageError
 from leveret_storage.recovery.recovered_queue import RecoveredQueue
@@ -89,8 +90,40 @@ def test_a_backlog_does_what_a_list_does(on_disk: bool, steps: list[tuple[str, i
                 position += 1
         assert backlog.count == len(model)
         assert backlog.head_position() == position
+        if disk is not None and count == 1:
+            disk.writing.run()
+        peek = Peek(backlog.store, 2 * CHUNK_MESSAGES, DEEP * 10)
+        backlog.peek(peek)
+        assert [each.body for each in peek.messages] == model[: 2 * CHUNK_MESSAGES]
     assert [popped(backlog, disk).body for _ in range(backlog.count)] == model
     assert backlog.count == 0
+
+
+@pytest.mark.parametrize("released", [False, True])
+def test_a_look_finds_requeued_messages_in_the_order_of_delivery(released: bool) -> None:
+    disk, backlog = Disk(), FifoBacklog(ignore)
+    backlog.attach_store(disk.store, None)
+    body = b"x" * 1000
+    for _ in range(100):
+        backlog.append(message(body))
+    taken = [(position, backlog.pop()) for position in range(40)]
+    # Out of order, so that some are in the heap.
+    for position, each in [*taken[20:], *reversed(taken[:20])]:
+        backlog.requeue(each, position)
+    while released and backlog.release(True) == MORE_TO_RELEASE:
+        disk.writing.run()
+    disk.writing.run()
+    peek = Peek(backlog.store, 60, 1 << 20)
+    backlog.peek(peek)
+    assert peek.redelivered == [True] * 40 + [False] * 20
+    assert [each.body for each in peek.messages] == [body] * 60
+    bounded = Peek(backlog.store, 60, 2500)
+    backlog.peek(bounded)
+    assert len(bounded.messages) == 3
+    assert backlog.count == 100
+    for position in range(100):
+        popped(backlog, disk)
+        assert backlog.popped_position == position
 
 
 def test_popping_from_an_empty_backlog_fails() -> None:
