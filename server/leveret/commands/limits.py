@@ -8,7 +8,7 @@ from leveret.commands.context import with_broker
 
 @click.group(name="limit")
 def limit_group() -> None:
-    """Limits of virtual hosts and users; `list vhost-limits` and `list user-limits` show them."""
+    """Limits of virtual hosts and users."""
 
 
 @limit_group.command()

@@ -68,7 +68,8 @@ def list_command(
     """List objects. Without COLUMNS it shows those that are asked for most.
 
     KIND is queues, exchanges, bindings, connections, channels, consumers, users, vhosts,
-    permissions, topic-permissions, policies, operator-policies, parameters or global-parameters.
+    vhost-limits, user-limits, permissions, topic-permissions, policies, operator-policies,
+    parameters or global-parameters.
 
     Example: leveret list users name tags
     """

@@ -18,7 +18,9 @@ from leveret.commands.policies import VHOST
 @VHOST
 @with_broker
 def peek(client: Client, queue: str, count: int, as_json: bool, vhost: str) -> None:
-    """Show the next messages of a queue, and change nothing: none is marked as redelivered.
+    """Show the next messages, and change nothing.
+
+    No message is marked as redelivered, or counted as delivered.
 
     Example: leveret peek orders --count 10
     """
@@ -44,9 +46,9 @@ def move(
     count: int | None,
     vhost: str,
 ) -> None:
-    """Move ready messages of a queue to another queue, or to an exchange.
+    """Move messages of a queue elsewhere.
 
-    A crash neither loses nor doubles a persistent message.
+    The target is a queue, or an exchange. A crash neither loses nor doubles a persistent message.
 
     Example: leveret move orders.dead orders --count 100
     """
@@ -87,10 +89,10 @@ def change_group() -> None:
 @VHOST
 @with_broker
 def change_queue(client: Client, name: str, arguments: tuple[str, ...], vhost: str) -> None:
-    """Change arguments of a queue, as if it had been declared with them; null removes one.
+    """Change arguments of a queue.
 
-    Clients that declare the queue must give the same ones. What the queue is (its type, its
-    priorities) cannot be changed.
+    They are kept as if it had been declared with them; null removes one. Clients that declare the
+    queue must give the same ones. What the queue is (its type, its priorities) cannot be changed.
 
     Example: leveret change queue orders x-message-ttl=60000 x-max-length=null
     """
