@@ -1,6 +1,7 @@
 """The command line against a running broker, as an operator types it."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -345,3 +346,35 @@ def test_a_look_finds_messages_that_are_on_disk(tmp_path: Path) -> None:
 def _url(leveret: CommandLine) -> str:
     listener = Client(leveret.data).get("overview")["listeners"][0]
     return f"amqp://guest:guest@127.0.0.1:{listener['port']}/"
+
+
+def _rabbitmqctl(leveret: CommandLine, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "leveret", "rabbitmqctl", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+        env={**os.environ, "LEVERET_STORAGE_DATA_DIR": str(leveret.data)},
+    )
+
+
+def test_scripts_set_limits_by_the_names_of_rabbitmq(leveret: CommandLine) -> None:
+    def output(*arguments: str) -> str:
+        ended = _rabbitmqctl(leveret, *arguments)
+        assert (ended.returncode, ended.stderr) == (0, ""), ended
+        return ended.stdout
+
+    definition = '{"max-queues": 500}'
+    assert output("set_vhost_limits", "-p", "/", definition) == (
+        f'Setting vhost limits to "{definition}" for vhost "/" ...\n'
+    )
+    assert output("-q", "list_vhost_limits").splitlines()[1:] == ['/\t{"max-queues":500}']
+    output("-q", "clear_vhost_limits")
+    assert output("-q", "list_vhost_limits") == ""
+    assert output("-q", "list_user_permissions", "guest") == (
+        "vhost\tconfigure\twrite\tread\n/\t.*\t.*\t.*\n"
+    )
+    wrong = _rabbitmqctl(leveret, "set_user_limits", "guest", "[]")
+    assert (wrong.returncode, wrong.stdout.count("\n")) == (64, 1)
+    assert wrong.stderr.startswith("Error:\nthe limits are no JSON object")

@@ -290,6 +290,42 @@ def clear_permissions(session: Session, user: str) -> None:
     session.client.delete("permissions", session.vhost, user)
 
 
+def _limits(text: str) -> dict[str, int]:
+    try:
+        return msgspec.json.decode(text, type=dict[str, int])
+    except msgspec.MsgspecError as error:
+        fail(f"the limits are no JSON object of whole numbers: {error}", EXIT_USAGE)
+
+
+@ctl("set_vhost_limits", "Set limits of a virtual host.", argument("definition"))
+def set_vhost_limits(session: Session, definition: str) -> None:
+    session.say(f'Setting vhost limits to "{definition}" for vhost "{session.vhost}" ...')
+    for limit, most in _limits(definition).items():
+        session.client.put("vhost-limits", session.vhost, limit, body={"value": most})
+
+
+@ctl("clear_vhost_limits", "Remove the limits of a virtual host.")
+def clear_vhost_limits(session: Session) -> None:
+    session.say(f'Clearing vhost "{session.vhost}" limits ...')
+    for limits in session.client.get("vhost-limits", session.vhost):
+        for limit in limits["value"]:
+            session.client.delete("vhost-limits", session.vhost, limit)
+
+
+@ctl("set_user_limits", "Set limits of a user.", argument("user"), argument("definition"))
+def set_user_limits(session: Session, user: str, definition: str) -> None:
+    session.say(f'Setting user limits to "{definition}" for user "{user}" ...')
+    for limit, most in _limits(definition).items():
+        session.client.put("user-limits", user, limit, body={"value": most})
+
+
+@ctl("list_user_permissions", "List the permissions of a user.", argument("user"))
+def list_user_permissions(session: Session, user: str) -> None:
+    session.say(f'Listing permissions for user "{user}" ...')
+    rows = [each for each in session.client.get("permissions") if each["user"] == user]
+    session.rows(rows, ("vhost", "configure", "write", "read"))
+
+
 # --- policies, definitions, connections, queues ---------------------------------------------------
 
 
@@ -323,6 +359,12 @@ def set_policy(
 def clear_policy(session: Session, name: str) -> None:
     session.say(f'Clearing policy "{name}" on vhost "{session.vhost}" ...')
     session.client.delete("policies", session.vhost, name)
+
+
+@ctl("clear_operator_policy", "Delete an operator policy.", argument("name"))
+def clear_operator_policy(session: Session, name: str) -> None:
+    session.say(f'Clearing operator policy "{name}" on vhost "{session.vhost}" ...')
+    session.client.delete("operator-policies", session.vhost, name)
 
 
 @ctl("import_definitions", "Import a definitions file.", argument("file"))
