@@ -375,6 +375,7 @@ def test_scripts_set_limits_by_the_names_of_rabbitmq(leveret: CommandLine) -> No
     assert output("-q", "list_user_permissions", "guest") == (
         "vhost\tconfigure\twrite\tread\n/\t.*\t.*\t.*\n"
     )
+    assert output("-q", "list_users") == "user\ttags\nguest\t[administrator]\n"
     wrong = _rabbitmqctl(leveret, "set_user_limits", "guest", "[]")
     assert (wrong.returncode, wrong.stdout.count("\n")) == (64, 1)
     assert wrong.stderr.startswith("Error:\nthe limits are no JSON object")

@@ -86,7 +86,14 @@ class Session:
             if self._headers and picked:
                 click.echo("\t".join(columns))
             for row in picked:
-                click.echo("\t".join(text(each) for each in row.values()))
+                click.echo("\t".join(_cell(each) for each in row.values()))
+
+
+def _cell(value: Any) -> str:
+    """A value as rabbitmqctl prints it in a table."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(text, value))}]"
+    return text(value)
 
 
 OPTIONS: Final = (
@@ -434,7 +441,7 @@ class Listing(NamedTuple):
 
 
 LISTINGS: Final = {
-    "list_users": Listing("users", ("name", "tags")),
+    "list_users": Listing("users", ("user", "tags")),
     "list_vhosts": Listing("vhosts", ("name",)),
     "list_permissions": Listing("vhosts/{}/permissions", ("user", "configure", "write", "read")),
     "list_policies": Listing(
@@ -475,7 +482,10 @@ def _add_listing(name: str, listing: Listing) -> None:
     def run(session: Session, columns: tuple[str, ...]) -> None:
         segments = [session.vhost if each == "{}" else each for each in listing.path.split("/")]
         session.say(f"{name.replace('list_', 'Listing ').replace('_', ' ')} ...")
-        session.rows(session.client.get(*segments), columns or listing.columns)
+        rows = session.client.get(*segments)
+        if name == "list_users":
+            rows = [{"user": each["name"], "tags": each["tags"]} for each in rows]
+        session.rows(rows, columns or listing.columns)
 
 
 for _name, _listing in LISTINGS.items():
