@@ -13,13 +13,13 @@ import resource
 import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
 
 import uvloop
 
 from leveret.compiled import COMPILED_BUILD, build_kind
 from leveret.config import Config
+from leveret.control_address import control_path
 from leveret.datadir.open import Storage, StorageRefused, warn_of_unused_data
 from leveret.engine.administration.operator import Refused
 from leveret.engine.broker import Broker
@@ -131,10 +131,13 @@ async def _serve(config: Config, salvage: bool, shares: DescriptorShares) -> Non
         if storage is not None:
             storage.close()
         raise StartError(f"tls: {error}") from None
-    control = None
     if storage is not None:
         storage.after_results = server.run_requested
-        control = _open_control_socket(management, storage)
+    try:
+        control = _open_control_socket(config, management)
+    except OSError as error:
+        await _stop_serving(server, storage, "no control socket")
+        raise StartError(f"{error.strerror or error}") from None
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload_certificates)
     _tell_ready(config, addresses, storage)
     reason = await stop
@@ -223,12 +226,22 @@ async def _import_definitions(
     _end_process()
 
 
-def _open_control_socket(management: Management, storage: Storage) -> ControlSocket | None:
-    """The control socket of a data directory, if it can be made."""
-    control = ControlSocket(management, Path(storage.directory))
+def _open_control_socket(config: Config, management: Management) -> ControlSocket | None:
+    """The control socket that the configuration names, or else that of the data directory, if it
+    can be made.
+
+    :raises OSError: if the one that the configuration names cannot be made.
+    """
+    named = config.control.socket
+    if config.storage.memory and not named:
+        return None
+    control = ControlSocket(management, control_path(config))
     try:
         control.start()
     except OSError as error:
+        if named:
+            reason = f"control.socket: {named}: {plain_words(error)}"
+            raise OSError(error.errno, reason) from None
         logger.warning(
             "no control socket: commands cannot reach this broker", reason=plain_words(error)
         )

@@ -284,6 +284,19 @@ class Auth(msgspec.Struct, frozen=True):
         )
 
 
+class Control(msgspec.Struct, frozen=True):
+    """The control socket, through which commands talk to the broker."""
+
+    socket: Annotated[
+        str,
+        KeyDoc(
+            "Path of the control socket, which only the owner of the broker's process can open."
+            " Empty: `control.sock` in the data directory, and none for a broker that keeps"
+            " everything in memory."
+        ),
+    ] = ""
+
+
 class Definitions(msgspec.Struct, frozen=True):
     """Users, virtual hosts, policies, queues and the like from a file."""
 
@@ -403,6 +416,7 @@ class Config(msgspec.Struct, frozen=True):
     consumer: Consumer = Consumer()
     memory: Memory = Memory()
     auth: Auth = Auth()
+    control: Control = Control()
     definitions: Definitions = Definitions()
     server: Server = Server()
     log: Log = Log()

@@ -35,6 +35,7 @@ RABBITMQ_VARIABLES: Final = {
 
 PATHS: Final = (
     "amqp.unix_socket",
+    "control.socket",
     "definitions.file",
     "storage.data_dir",
     "tls.cacertfile",

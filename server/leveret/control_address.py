@@ -1,4 +1,4 @@
-"""Where the control socket of a data directory is."""
+"""Where the control socket of a broker is."""
 
 import os
 from collections.abc import Generator
@@ -6,15 +6,33 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from leveret.config import Config
+from leveret_storage.media.locations import directory_of
+
 SOCKET_NAME: Final = "control.sock"
+"""Its name in a data directory."""
+
+
+def control_path(config: Config) -> Path:
+    """The path of the control socket. A broker that keeps everything in memory has one only if the
+    key `control.socket` says where.
+
+    :raises UnknownMedium: if the data directory is a URL that names none.
+    """
+    if config.control.socket:
+        return Path(config.control.socket)
+    return directory_of(config.storage.data_dir) / SOCKET_NAME
 
 
 @contextmanager
-def socket_address(directory: Path) -> Generator[str, None, None]:
-    """The address of the control socket, which is short however long the path is: a socket's may
-    have 107 bytes."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+def socket_address(path: Path) -> Generator[str, None, None]:
+    """An address of a socket, valid as long as the context, which is short however long the path
+    of its directory is: the address of a socket may have 107 bytes.
+
+    :raises OSError: if there is no such directory.
+    """
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        yield f"/proc/self/fd/{descriptor}/{SOCKET_NAME}"
+        yield f"/proc/self/fd/{descriptor}/{path.name}"
     finally:
         os.close(descriptor)

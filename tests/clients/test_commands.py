@@ -12,6 +12,7 @@ import pytest
 from pika.exceptions import ProbableAuthenticationError
 
 from leveret.commands.client import Client
+from leveret.control_address import SOCKET_NAME
 from tests.support.brokers import Leveret
 
 TIMEOUT_S = 120.0
@@ -195,7 +196,7 @@ def test_what_cannot_be_done_is_one_line(
 
 def test_without_a_broker_there_is_nobody_to_ask(tmp_path: Path) -> None:
     nowhere = CommandLine(tmp_path)
-    assert nowhere.refused("status", code=4) == f"no broker runs on {tmp_path}"
+    assert nowhere.refused("status", code=4) == f"no broker listens on {tmp_path / SOCKET_NAME}"
 
 
 def test_a_killed_broker_leaves_nothing_that_hinders_the_next(tmp_path: Path) -> None:

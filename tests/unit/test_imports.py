@@ -28,8 +28,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     "leveret": (
         "limits errors os_errors compiled",
-        "addresses config control_address memory",
-        "config_loading logging ping sample_configuration systemd",
+        "addresses config memory",
+        "config_loading control_address logging ping sample_configuration systemd",
         "engine",
         "protocol",
         "net",

@@ -9,13 +9,13 @@ from urllib.parse import quote
 
 import msgspec
 
-from leveret.control_address import socket_address
+from leveret.control_address import SOCKET_NAME, socket_address
 
 TIMEOUT_S: Final = 60.0
 
 
 class NoBroker(Exception):
-    """No broker runs on the data directory; the text is one line for the operator."""
+    """No broker listens on the control socket; the text is one line for the operator."""
 
 
 class RequestFailed(Exception):
@@ -27,24 +27,27 @@ class NotThere(RequestFailed):
 
 
 class _Connection(http.client.HTTPConnection):
-    """A connection to the control socket of a data directory."""
+    """A connection to a control socket."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, path: Path) -> None:
         super().__init__("localhost", timeout=TIMEOUT_S)
-        self._directory = directory
+        self._path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
-        with socket_address(self._directory) as address:
+        with socket_address(self._path) as address:
             self.sock.connect(address)
 
 
 class Client:
     """Asks one broker. Path segments are given as they are, and quoted here."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, path: Path) -> None:
+        """
+        :param path: of the control socket, or of the data directory that has it.
+        """
+        self._path = path / SOCKET_NAME if path.is_dir() else path
 
     def get(self, *segments: str) -> Any:
         """What a resource is.
@@ -87,7 +90,7 @@ class Client:
     ) -> Any:
         quoted = [quote(each, safe="", errors="surrogateescape") for each in segments]
         path = "/api/" + "/".join(quoted) + last
-        connection = _Connection(self._directory)
+        connection = _Connection(self._path)
         data = b"" if body is None else msgspec.json.encode(body)
         try:
             sent = {"Content-Type": "application/json", **(headers or {})}
@@ -95,9 +98,9 @@ class Client:
             response = connection.getresponse()
             answer = response.read()
         except FileNotFoundError:
-            raise NoBroker(f"no broker runs on {self._directory}") from None
+            raise NoBroker(f"no broker listens on {self._path}") from None
         except (OSError, http.client.HTTPException) as error:
-            raise NoBroker(f"the broker on {self._directory} does not answer: {error}") from None
+            raise NoBroker(f"the broker on {self._path} does not answer: {error}") from None
         finally:
             connection.close()
         decoded = msgspec.json.decode(answer) if answer else None

@@ -1,7 +1,7 @@
 """What every command shares: the broker it talks to, its output, and how it fails.
 
 Exit codes: 0 success; 1 the broker refused, with its reason in one line on stderr; 2 the command
-line is wrong; 4 no broker runs on the data directory.
+line is wrong; 4 no broker listens on the control socket.
 """
 
 import os
@@ -17,6 +17,8 @@ import msgspec
 from leveret.commands.client import Client, NoBroker, RequestFailed
 from leveret.commands.table import table
 from leveret.config_loading import ConfigError, load_config
+from leveret.control_address import control_path
+from leveret_storage.errors import UnknownMedium
 
 EXIT_REFUSED: Final = 1
 EXIT_WRONG_USE: Final = 2
@@ -28,6 +30,9 @@ R = TypeVar("R")
 
 def broker_option(command: Callable[..., R]) -> Callable[..., R]:
     """The options that say which broker a command talks to."""
+    command = click.option(
+        "--control-socket", metavar="PATH", help="The broker's control socket, if not in DIR."
+    )(command)
     command = click.option(
         "--data-dir", metavar="DIR", help="The broker's data directory, as `serve` has it."
     )(command)
@@ -41,9 +46,16 @@ def with_broker(command: Callable[..., R]) -> Callable[..., R]:
 
     @broker_option
     @wraps(command)
-    def run(*args: Any, data_dir: str | None, config: str | None, **options: Any) -> R:
+    def run(
+        *args: Any,
+        data_dir: str | None,
+        control_socket: str | None,
+        config: str | None,
+        **options: Any,
+    ) -> R:
         try:
-            return command(Client(data_directory(data_dir, config)), *args, **options)
+            path = find_control_socket(config, data_dir, control_socket)
+            return command(Client(path), *args, **options)
         except NoBroker as error:
             fail(str(error), EXIT_NO_BROKER)
         except RequestFailed as error:
@@ -52,14 +64,20 @@ def with_broker(command: Callable[..., R]) -> Callable[..., R]:
     return run
 
 
-def data_directory(data_dir: str | None, config: str | None) -> Path:
-    """The data directory of the broker that is meant."""
+def find_control_socket(
+    config: str | None, data_dir: str | None = None, control_socket: str | None = None
+) -> Path:
+    """The control socket of the broker that is meant. A data directory that is named on the
+    command line, as its socket, comes before a socket of the configuration."""
     flags: dict[str, tuple[str, object]] = {}
     if data_dir is not None:
         flags["storage.data_dir"] = ("--data-dir", data_dir)
+        flags["control.socket"] = ("--data-dir", "")
+    if control_socket is not None:
+        flags["control.socket"] = ("--control-socket", control_socket)
     try:
-        return Path(load_config(config, os.environ, flags).storage.data_dir)
-    except ConfigError as error:
+        return control_path(load_config(config, os.environ, flags))
+    except (ConfigError, UnknownMedium) as error:
         fail(str(error), EXIT_WRONG_USE)
 
 

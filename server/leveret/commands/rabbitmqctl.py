@@ -19,7 +19,7 @@ import click
 import msgspec
 
 from leveret.commands.client import Client, NoBroker, RequestFailed
-from leveret.commands.context import data_directory, read_password
+from leveret.commands.context import find_control_socket, read_password
 from leveret.commands.table import text, value
 from leveret.os_errors import plain_words
 
@@ -57,7 +57,7 @@ class Session:
     @property
     def client(self) -> Client:
         if self._client is None:
-            self._client = Client(data_directory(None, os.environ.get("LEVERET_CONFIG")))
+            self._client = Client(find_control_socket(os.environ.get("LEVERET_CONFIG")))
         return self._client
 
     def prints_json(self) -> bool:

@@ -1,26 +1,29 @@
-"""The control socket: the HTTP API for who may use the data directory, without a password.
+"""The control socket: the HTTP API for the owner of the broker's process, without a password.
 
-A Unix domain socket in the data directory, which only the owner of the broker's process can open.
-The command line talks to the broker through it.
+A Unix domain socket, in the data directory or where the configuration says, which only the owner of
+the process can open. The command line talks to the broker through it.
 """
 
 import asyncio
 import getpass
 import os
-import socket
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
 import uvicorn
 from starlette.requests import Request
 
-from leveret.control_address import SOCKET_NAME, socket_address
+from leveret.control_address import socket_address
 from leveret.management.application import Identity, application
 from leveret.management.service import Management
+from leveret.net.listening import UnixListener
 
 ORIGIN: Final = "control socket"
+
+OWNER_ONLY: Final = 0o600
+"""Permissions of the socket."""
 
 IDLE_S: Final = 30
 """Seconds that a connection may be idle."""
@@ -35,11 +38,12 @@ class _Server(uvicorn.Server):
 
 
 class ControlSocket:
-    """Serves the HTTP API on the control socket of a data directory."""
+    """Serves the HTTP API on the control socket."""
 
-    def __init__(self, management: Management, directory: Path) -> None:
-        self._path = directory / SOCKET_NAME
-        self._directory = directory
+    def __init__(self, management: Management, path: Path) -> None:
+        self._path = path
+        self._file = ExitStack()
+        """Removes the socket's file."""
         who = Identity(_user_name(), ORIGIN)
 
         def identify(request: Request) -> Identity:
@@ -60,15 +64,18 @@ class ControlSocket:
         self._serving: asyncio.Future[None] | None = None
 
     def start(self) -> None:
-        """Begin to listen.
+        """Begin to listen. The socket of a broker that was killed is replaced.
 
-        :raises OSError: if the socket cannot be made.
+        :raises OSError: if the socket cannot be made, or another process listens on it.
         """
-        sock = bind(self._directory)
-        # The server listens only when the loop comes to it; clients may come at once.
-        sock.listen()
+        with ExitStack() as file:
+            address = file.enter_context(socket_address(self._path))
+            # It listens before the server does: commands may come as soon as the broker is ready.
+            listener = UnixListener(address, OWNER_ONLY)
+            file.callback(listener.remove)
+            self._file = file.pop_all()
         loop = asyncio.get_running_loop()
-        self._serving = loop.create_task(self._server.serve(sockets=[sock]))
+        self._serving = loop.create_task(self._server.serve(sockets=[listener.socket]))
 
     async def stop(self) -> None:
         """Stop listening, without waiting for requests that are under way."""
@@ -76,32 +83,7 @@ class ControlSocket:
         self._server.force_exit = True
         if self._serving is not None:
             await self._serving
-        with suppress(FileNotFoundError):
-            self._path.unlink()
-
-
-def bind(directory: Path) -> socket.socket:
-    """The socket that listens in a directory. One that a killed broker has left is replaced: the
-    directory is locked.
-
-    :raises OSError: if it cannot be made.
-    """
-    sock = socket.socket(socket.AF_UNIX)
-    try:
-        with socket_address(directory) as address:
-            with suppress(FileNotFoundError):
-                os.unlink(address)
-            mask = os.umask(0o177)
-            try:
-                sock.bind(address)
-            finally:
-                os.umask(mask)
-        # Commands may come as soon as the broker says that it is ready.
-        sock.listen()
-    except OSError:
-        sock.close()
-        raise
-    return sock
+        self._file.close()
 
 
 def _user_name() -> str:
