@@ -14,6 +14,10 @@ MATCH_TIMEOUT_S: Final = 0.005
 """Seconds for one match: a thousand times what a pattern without nested repetition takes for a name
 of 255 bytes."""
 
+TRIES: Final = 3
+"""Matches that take too long in a row before a pattern counts as slow: one of them may be no fault
+of the pattern, when the whole machine pauses in it."""
+
 PATTERN_CHARACTERS_MAX: Final = 4096
 
 logger = get_logger()
@@ -39,15 +43,17 @@ class Pattern:
 
     def matches(self, name: str) -> bool:
         """Whether the pattern is found in a name within `MATCH_TIMEOUT_S`."""
-        try:
-            return self._compiled.search(name, timeout=MATCH_TIMEOUT_S) is not None
-        except TimeoutError:
-            if not self._slow:
-                self._slow = True
-                logger.warning(
-                    "a regular expression takes too long, and does not match", pattern=self.text
-                )
-            return False
+        for _ in range(1 if self._slow else TRIES):
+            try:
+                return self._compiled.search(name, timeout=MATCH_TIMEOUT_S) is not None
+            except TimeoutError:
+                continue
+        if not self._slow:
+            self._slow = True
+            logger.warning(
+                "a regular expression takes too long, and does not match", pattern=self.text
+            )
+        return False
 
 
 def permission_pattern(text: str) -> Pattern:

@@ -4,6 +4,7 @@ import pytest
 
 from leveret.engine.access.patterns import (
     PATTERN_CHARACTERS_MAX,
+    TRIES,
     Pattern,
     PatternError,
     permission_pattern,
@@ -49,6 +50,40 @@ def test_a_pattern_that_takes_too_long_does_not_match(text: str) -> None:
     pattern = Pattern(text)
     assert not pattern.matches("a" * 250 + "!")
     assert not pattern.matches("x" * 250)
+
+
+class Pausing:
+    """A compiled pattern in whose first matches the machine pauses."""
+
+    def __init__(self, pauses: int) -> None:
+        self.pauses = pauses
+        self.tries = 0
+
+    def search(self, name: str, timeout: float) -> object:
+        self.tries += 1
+        if self.tries <= self.pauses:
+            raise TimeoutError
+        return self
+
+
+def test_a_pause_of_the_machine_refuses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    pattern = Pattern("a")
+    compiled = Pausing(pauses=TRIES - 1)
+    monkeypatch.setattr(pattern, "_compiled", compiled)
+
+    assert pattern.matches("a")
+    assert compiled.tries == TRIES
+
+
+def test_a_slow_pattern_is_tried_once_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    pattern = Pattern("a")
+    compiled = Pausing(pauses=100)
+    monkeypatch.setattr(pattern, "_compiled", compiled)
+
+    assert not pattern.matches("a")
+    assert compiled.tries == TRIES
+    assert not pattern.matches("b")
+    assert compiled.tries == TRIES + 1
 
 
 def test_a_quoted_text_matches_itself_only() -> None:
