@@ -13,6 +13,7 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     "exchange_deleted": ("name",),
     "queue_declared": ("name", "number"),
     "queue_arguments_changed": ("name",),
+    "queue_pause_changed": ("name",),
     "queue_deleted": ("name",),
     "bound": ("source", "destination"),
     "unbound": ("source", "destination"),
@@ -38,6 +39,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "declared_at": 0,
     },
     "queue_arguments_changed": {"arguments": {}, "argument_types": {}},
+    "queue_pause_changed": {"paused": False},
     "bound": BINDING_DEFAULTS,
     "unbound": BINDING_DEFAULTS,
     "delayed_store_created": {"sorted_runs": []},
@@ -179,6 +181,9 @@ class VirtualHost:
             self.queues.setdefault(given["name"], given)
         elif kind == "queue_arguments_changed" and given["name"] in self.queues:
             changed = {"arguments": given["arguments"]}
+            self.queues[given["name"]] = self.queues[given["name"]] | changed
+        elif kind == "queue_pause_changed" and given["name"] in self.queues:
+            changed = {"paused": given["paused"]}
             self.queues[given["name"]] = self.queues[given["name"]] | changed
         elif kind == "queue_deleted":
             self.queues.pop(given["name"], None)

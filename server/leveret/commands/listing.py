@@ -20,7 +20,15 @@ class Listing(NamedTuple):
 LISTINGS: Final = {
     "queues": Listing(
         "queues",
-        ("vhost", "name", "messages_ready", "messages_unacknowledged", "consumers", "policy"),
+        (
+            "vhost",
+            "name",
+            "state",
+            "messages_ready",
+            "messages_unacknowledged",
+            "consumers",
+            "policy",
+        ),
     ),
     "exchanges": Listing("exchanges", ("vhost", "name", "type", "durable", "auto_delete")),
     "bindings": Listing(

@@ -1,4 +1,4 @@
-"""`leveret peek`, `move` and `change`: what is done to a queue and its messages while it serves."""
+"""`leveret peek`, `move`, `change`, `pause`, `resume`: what is done to a queue while it serves."""
 
 import sys
 from typing import Any
@@ -99,3 +99,40 @@ def change_queue(client: Client, name: str, arguments: tuple[str, ...], vhost: s
     table = argument_table(arguments)
     named = {key if key.startswith("x-") else f"x-{key}": table[key] for key in table}
     client.post("queues", vhost, name, "arguments", body={"arguments": named})
+
+
+@click.group(name="pause")
+def pause_group() -> None:
+    """Stop what runs for a while."""
+
+
+@pause_group.command(name="queue")
+@click.argument("name")
+@VHOST
+@with_broker
+def pause_queue(client: Client, name: str, vhost: str) -> None:
+    """Give clients no messages of a queue until it is resumed.
+
+    Consumers stay, basic.get finds the queue empty, and publishers go on. A durable queue stays
+    paused after a restart. The commands get, peek, move and purge work as ever.
+
+    Example: leveret pause queue orders
+    """
+    client.put("queues", vhost, name, "pause")
+
+
+@click.group(name="resume")
+def resume_group() -> None:
+    """Let what was paused go on."""
+
+
+@resume_group.command(name="queue")
+@click.argument("name")
+@VHOST
+@with_broker
+def resume_queue(client: Client, name: str, vhost: str) -> None:
+    """Give clients messages of a queue that was paused.
+
+    Example: leveret resume queue orders
+    """
+    client.delete("queues", vhost, name, "pause")

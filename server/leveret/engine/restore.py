@@ -31,6 +31,7 @@ from leveret.engine.persistence.definitions import (
     QueueArgumentsChanged,
     QueueDeclared,
     QueueDeleted,
+    QueuePauseChanged,
     SortedRunBegun,
     Unbound,
     VirtualHostCreated,
@@ -105,6 +106,8 @@ def _queues(vhost: VirtualHost) -> Iterator[bytes]:
     for queue in list(vhost.queues.values()):
         if queue.journal is not None and not queue.deleted:
             yield encode(records.queue_declared(vhost.name, queue, queue.journal.number))
+            if queue.paused and not queue.deleted:
+                yield encode(records.queue_pause_changed(vhost.name, queue))
 
 
 def _exchange(vhost: VirtualHost, exchange: Exchange) -> Iterator[bytes]:
@@ -276,6 +279,14 @@ def _queue_arguments_changed(
         change_arguments(vhost, queue, arguments)
 
 
+def _queue_pause_changed(
+    vhost: VirtualHost, sinks: SinksByNumber, record: QueuePauseChanged
+) -> None:
+    queue = vhost.queues.get(record.name)
+    if queue is not None:
+        queue.set_paused(record.paused)
+
+
 def _queue_deleted(vhost: VirtualHost, sinks: SinksByNumber, record: QueueDeleted) -> None:
     queue = vhost.queues.get(record.name)
     if queue is not None:
@@ -330,6 +341,7 @@ _RESTORERS: Final[dict[type[Definition], Callable[[VirtualHost, SinksByNumber, A
     ExchangeDeleted: _exchange_deleted,
     QueueDeclared: _queue_declared,
     QueueArgumentsChanged: _queue_arguments_changed,
+    QueuePauseChanged: _queue_pause_changed,
     QueueDeleted: _queue_deleted,
     Bound: _bound,
     Unbound: _unbound,

@@ -23,7 +23,11 @@ from leveret.engine.lifecycle.queue_arguments import (
     check_queue_arguments,
     is_quorum,
 )
-from leveret.engine.lifecycle.records import queue_arguments_changed, queue_declared
+from leveret.engine.lifecycle.records import (
+    queue_arguments_changed,
+    queue_declared,
+    queue_pause_changed,
+)
 from leveret.engine.persistence.definitions import QueueDeleted
 from leveret.engine.queues.consumer import Consumer
 from leveret.engine.queues.queue import Queue
@@ -157,6 +161,16 @@ def change_own_arguments(vhost: VirtualHost, queue: Queue, changes: Arguments) -
         vhost.memory.removed(queue.arguments)
         vhost.memory.added(changed)
         _adopt(vhost, queue, changed)
+
+
+def set_paused(vhost: VirtualHost, queue: Queue, paused: bool) -> None:
+    """Pause a queue, of which clients get no messages then, or resume it. Like a declaration that
+    is kept; no error if the queue is so already."""
+    if queue.paused == paused:
+        return
+    queue.set_paused(paused)
+    if queue.durable and vhost.definition_log is not None:
+        vhost.definition_log.write(queue_pause_changed(vhost.name, queue))
 
 
 def change_arguments(vhost: VirtualHost, queue: Queue, arguments: Arguments) -> None:

@@ -6,6 +6,7 @@ from leveret.engine.persistence.definitions import (
     ExchangeDeclared,
     QueueArgumentsChanged,
     QueueDeclared,
+    QueuePauseChanged,
     Unbound,
     VirtualHostCreated,
 )
@@ -52,6 +53,11 @@ def queue_arguments_changed(vhost: str, queue: Queue) -> QueueArgumentsChanged:
     """The record of the arguments that a durable queue has adopted."""
     arguments = queue.arguments
     return QueueArgumentsChanged(vhost, queue.name, dict(arguments), arguments.types)
+
+
+def queue_pause_changed(vhost: str, queue: Queue) -> QueuePauseChanged:
+    """The record of a durable queue that was paused or resumed."""
+    return QueuePauseChanged(vhost, queue.name, queue.paused)
 
 
 def delayed_store_created(vhost: str, delayed: DelayedStore) -> DelayedStoreCreated:

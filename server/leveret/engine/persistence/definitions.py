@@ -87,6 +87,13 @@ class QueueArgumentsChanged(Definition, frozen=True, tag="queue_arguments_change
     argument_types: dict[str, str] = {}
 
 
+class QueuePauseChanged(Definition, frozen=True, tag="queue_pause_changed"):
+    """A durable queue was paused or resumed. One that was just declared is not paused."""
+
+    name: str
+    paused: bool = False
+
+
 class QueueDeleted(Definition, frozen=True, tag="queue_deleted"):
     """A durable queue was deleted, with all its bindings."""
 
@@ -164,6 +171,7 @@ DEFINITIONS: Final[tuple[type[Record], ...]] = (
     ExchangeDeleted,
     QueueDeclared,
     QueueArgumentsChanged,
+    QueuePauseChanged,
     QueueDeleted,
     Bound,
     Unbound,

@@ -109,6 +109,10 @@ class ConsumerRings:
         return lower
 
 
+NOBODY: Final = ConsumerRings()
+"""No consumer ever. A paused queue serves these."""
+
+
 class LowerRings:
     """Every ring but that of the highest priority, of some queue with several priorities."""
 

@@ -4,7 +4,8 @@ Rules:
 - A message's position says where it is in the order of delivery. A message that is requeued
   (rejected, or unacknowledged when its channel closed) returns to its position.
 - While a consumer is ready the backlog is empty, so a message that is published then is delivered
-  at once; but for slices in which very many consumers are asked, of which none accepts one.
+  at once; but for slices in which very many consumers are asked, of which none accepts one. No
+  consumer of a paused queue is ready.
 - In a durable queue every position that is settled is noted in the queue's journal.
 - A queue needs checks if it has a limit, priorities, deduplication or delivery counts, or if a
   message in it expires. All other queues, by far the most, test one flag for it.
@@ -19,6 +20,7 @@ from mypy_extensions import i64
 from leveret.engine.policies.policy_set import NO_POLICIES
 from leveret.engine.queues.backpressure import Backpressure, is_long
 from leveret.engine.queues.consumer import Consumer
+from leveret.engine.queues.consumer_rings import NOBODY
 from leveret.engine.queues.consumer_set import ConsumerSet
 from leveret.engine.queues.contents import QueueContents
 from leveret.engine.queues.dead_letter import REJECTED, has_died_in
@@ -153,6 +155,11 @@ class Queue(Sink):
         """Whether only one of its consumers is active at a time."""
         return self._consumer_set.single_active
 
+    @property
+    def paused(self) -> bool:
+        """Whether clients get no messages of it until an operator resumes it."""
+        return self._ready is NOBODY
+
     def message_count(self) -> i64:
         """Number of ready messages (RabbitMQ: `messages_ready`)."""
         return self._backlog.count
@@ -240,6 +247,11 @@ class Queue(Sink):
         if consumer.suspended and not self.deleted:
             self._consumer_set.resume(consumer)
             self.deliver_ready()
+
+    def set_paused(self, paused: bool) -> None:
+        """Deliver nothing to consumers, or deliver again."""
+        self._ready = NOBODY if paused else self._consumer_set.ready
+        self.deliver_ready()
 
     # --- messages in --------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from leveret.engine.lifecycle.queues import (
     declare_queue,
     find_deletable,
     remove_queue,
+    set_paused,
 )
 from leveret.engine.queues.queue import Queue
 from leveret.engine.values.arguments import Arguments
@@ -67,7 +68,7 @@ def queue_as_json(node: str, vhost: VirtualHost, queue: Queue) -> dict[str, Any]
         "exclusive": queue.exclusive,
         "arguments": to_json(queue.arguments),
         "node": node,
-        "state": "running",
+        "state": "paused" if queue.paused else "running",
         "messages": ready + unacknowledged,
         "messages_ready": ready,
         "messages_unacknowledged": unacknowledged,
@@ -137,6 +138,23 @@ async def change_queue(request: Request) -> Response:
     return await changed(request)
 
 
+async def pause_queue(request: Request) -> Response:
+    return await _set_paused(request, True)
+
+
+async def resume_queue(request: Request) -> Response:
+    return await _set_paused(request, False)
+
+
+async def _set_paused(request: Request, paused: bool) -> Response:
+    vhost, queue = find_queue(request)
+    if queue.paused != paused:
+        set_paused(vhost, queue, paused)
+        what = "queue paused" if paused else "queue resumed"
+        operator(request).log(what, {"vhost": vhost.name, "name": queue.name})
+    return await changed(request)
+
+
 async def delete_queue(request: Request) -> Response:
     vhost, queue = find_queue(request)
     try:
@@ -177,6 +195,7 @@ ROUTES: Final = (
     route("/api/queues/{vhost}", GET=get_queues),
     route("/api/queues/{vhost}/{name}", GET=get_queue, PUT=put_queue, DELETE=delete_queue),
     route("/api/queues/{vhost}/{name}/arguments", POST=change_queue),
+    route("/api/queues/{vhost}/{name}/pause", PUT=pause_queue, DELETE=resume_queue),
     route("/api/queues/{vhost}/{name}/contents", DELETE=purge_queue),
     route("/api/queues/{vhost}/{name}/bindings", GET=get_bindings),
 )

@@ -151,8 +151,8 @@ class _LongGet(Work):
 
 
 def _got(channel: Channel, queue: Queue, no_ack: bool) -> Frame | None:
-    """Send the next message of a queue; the reply if there is none."""
-    popped = queue.take()
+    """Send the next message of a queue; the reply if there is none, or the queue is paused."""
+    popped = None if queue.paused else queue.take()
     if popped is None:
         return Basic.GetEmpty()
     message, position, redelivered = popped
