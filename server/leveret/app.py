@@ -114,7 +114,7 @@ async def _serve(config: Config, salvage: bool, shares: DescriptorShares) -> Non
     server = AmqpServer(
         broker, config, None if storage is None else storage.free_bytes, shares.sockets
     )
-    management = Management(broker, server.connections, server.listeners)
+    management = Management(broker, server.connections, server.listeners, server.set_memory_limit)
     if config.definitions.file:
         await _import_definitions(management, config.definitions.file, storage, stop)
     gc.collect()

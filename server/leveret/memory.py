@@ -27,6 +27,9 @@ _MALLOC_OPTIONS: Final = ((-1, 32 * 2**20), (-2, 2**20), (-3, 8 * 2**20))
 returned to the system; M_TOP_PAD: bytes by which the heap grows beyond a request; M_MMAP_THRESHOLD:
 bytes from which an allocation has a mapping of its own."""
 
+SHARED_BYTES_MIN: Final = 256 * 2**20
+"""See `shared_limit_bytes`."""
+
 _CGROUP_ROOT: Final = Path("/sys/fs/cgroup")
 _OWN_CGROUPS: Final = Path("/proc/self/cgroup")
 
@@ -58,6 +61,15 @@ def memory_limit_bytes(limit: int | str) -> int:
     """
     amount, is_share = parse_memory_limit(limit)
     return int(amount * memory_total_bytes()) if is_share else int(amount)
+
+
+def shared_limit_bytes(limit_bytes: int) -> int:
+    """The bytes that are divided into shares, for a limit that was set while the broker runs.
+
+    A limit below `SHARED_BYTES_MIN` is set to block publishers. Shares of it would be too small for
+    anything else to go on.
+    """
+    return max(limit_bytes, SHARED_BYTES_MIN)
 
 
 def memory_total_bytes(cgroup_root: Path = _CGROUP_ROOT, own_cgroups: Path = _OWN_CGROUPS) -> int:

@@ -50,13 +50,7 @@ def show(path: str | None, defaults: bool) -> None:
     if defaults:
         click.echo(sample_configuration(), nl=False)
         return
-    config = _loaded(path, [])
-    values = {
-        key.path: HIDDEN
-        if key.doc.secret and getattr(getattr(config, key.section), key.name)
-        else getattr(getattr(config, key.section), key.name)
-        for key in KEYS.values()
-    }
+    values = shown_values(_loaded(path, []))
     click.echo(_toml(values), nl=False)
 
 
@@ -96,6 +90,14 @@ def hash_password_command(password: str | None, algorithm: str) -> None:
     if not given:
         fail("a password must not be empty", EXIT_WRONG_USE)
     click.echo(hash_password(given.encode(), ALGORITHMS[algorithm]))
+
+
+def shown_values(config: Config) -> dict[str, Any]:
+    """Every key with its value; secrets are hidden."""
+    values = {key.path: getattr(getattr(config, key.section), key.name) for key in KEYS.values()}
+    return {
+        path: HIDDEN if KEYS[path].doc.secret and value else value for path, value in values.items()
+    }
 
 
 def _loaded(path: str | None, warnings: list[str]) -> Config:

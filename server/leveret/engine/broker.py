@@ -33,7 +33,7 @@ from leveret.engine.values.timers import Timers
 from leveret.engine.values.work import WorkQueue
 from leveret.engine.values.work_pause import WorkPause
 from leveret.engine.vhost import VirtualHost
-from leveret.memory import memory_limit_bytes
+from leveret.memory import memory_limit_bytes, shared_limit_bytes
 from leveret_storage.errors import StorageError
 from leveret_storage.media.executor import Executor
 from leveret_storage.medium import Medium
@@ -74,6 +74,11 @@ class Broker(VirtualHostFactory):
         self.cluster_name = config.server.cluster_name
         self.metadata.subscribe(self._metadata_changed)
         self._complete_metadata()
+
+    def set_memory_limit(self, limit_bytes: int) -> None:
+        """Change the memory limit until the next start."""
+        self.memory_limit_bytes = limit_bytes
+        self.memory.limit(shared_limit_bytes(limit_bytes))
 
     def set_alarm(self, reason: str) -> None:
         """Begin an alarm, change its reason, or end it with ""."""

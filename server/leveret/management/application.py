@@ -13,6 +13,7 @@ from leveret.management.api import (
     connections,
     definitions,
     exchanges,
+    memory,
     messages,
     overview,
     permissions,
@@ -28,6 +29,7 @@ logger = get_logger()
 
 ROUTES: Final = (
     *overview.ROUTES,
+    *memory.ROUTES,
     *messages.ROUTES,
     *queues.ROUTES,
     *exchanges.ROUTES,

@@ -57,14 +57,17 @@ class Management:
         broker: Broker,
         connections: Callable[[], list[Connection]],
         listeners: Callable[[], list[tuple[str, Address]]],
+        set_memory_limit: Callable[[int], None],
     ) -> None:
         """
         :param connections: returns those that are open, the oldest first.
         :param listeners: returns the protocol and the address of each listener.
+        :param set_memory_limit: changes the memory limit, in bytes, until the next start.
         """
         self.broker = broker
         self.connections = connections
         self.listeners = listeners
+        self.set_memory_limit = set_memory_limit
         self.node = f"leveret@{socket.gethostname()}"
         """The name of the node in RabbitMQ's form."""
 

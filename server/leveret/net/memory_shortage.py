@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from leveret.engine.queues.message_memory import MemoryLevel
+from leveret.memory import shared_limit_bytes
 
 MEMORY_CHECK_BYTES: Final = 16 * 1024 * 1024
 """Received bytes between two measurements: how far a burst can exceed the limit."""
@@ -117,12 +118,21 @@ class MemoryShortage:
         checked: Callable[[MemoryLevel], None] = _ignore,
     ) -> None:
         """`checked` is called after each measurement."""
-        self.limit_bytes = limit_bytes
-        self._near_limit_bytes = limit_bytes * NEAR_LIMIT_PERCENT // 100
-        self._exhausted_bytes = limit_bytes * EXHAUSTED_PERCENT // 100
+        self._set(limit_bytes, limit_bytes)
         self._checked = checked
         self._resident = resident or ResidentMemory().resident_bytes
         self._reclaim = reclaim or Reclaimer().reclaim
+
+    def set_limit(self, limit_bytes: int) -> None:
+        """Change the limit while the broker runs."""
+        self._set(limit_bytes, shared_limit_bytes(limit_bytes))
+
+    def _set(self, limit_bytes: int, shared_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self.shared_bytes = shared_bytes
+        """The limit that connections have shares of."""
+        self._near_limit_bytes = limit_bytes * NEAR_LIMIT_PERCENT // 100
+        self._exhausted_bytes = shared_bytes * EXHAUSTED_PERCENT // 100
 
     def is_short(self) -> bool:
         """Whether memory is above the limit after free memory was returned to the system."""

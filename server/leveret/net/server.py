@@ -266,6 +266,13 @@ class AmqpServer:
         """The protocol and the address of each listener."""
         return list(self._listeners)
 
+    def set_memory_limit(self, limit_bytes: int) -> None:
+        """Change the memory limit until the next start, and look at once whether it is exceeded."""
+        self._broker.set_memory_limit(limit_bytes)
+        self._memory.set_limit(limit_bytes)
+        for guard in self._guards:
+            guard.check()
+
     def connections(self) -> list[Connection]:
         """The open connections, the oldest first."""
         found = [(each.connection.opened, each.connection) for each in self._transports]
@@ -314,8 +321,8 @@ class AmqpServer:
     def _check_shares(self) -> None:
         if self._broker.memory.short and not self._checks_shares:
             self._checks_shares = True
-            limit_bytes = self._memory.limit_bytes
-            self._broker.work.add(MemoryShares(self._transports, limit_bytes, self._shares_checked))
+            shared = self._memory.shared_bytes
+            self._broker.work.add(MemoryShares(self._transports, shared, self._shares_checked))
 
     def _shares_checked(self) -> None:
         self._checks_shares = False
@@ -337,7 +344,7 @@ class AmqpServer:
         else:
             logger.warning("resource alarm cleared (publishers are read again)")
         if begins and self._broker.memory.short:
-            self._broker.work.add(LargestHolder(self._transports, self._memory.limit_bytes))
+            self._broker.work.add(LargestHolder(self._transports, self._memory.shared_bytes))
         if begins or not reason:
             self._alarm_pass.begin()
 

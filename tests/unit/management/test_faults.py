@@ -22,6 +22,10 @@ class Failing(Work):
         raise ZeroDivisionError
 
 
+def ignore(limit_bytes: int) -> None:
+    """What does not change the memory limit."""
+
+
 def run_and_give_up(broker: Broker) -> None:
     """Run the work of a broker as its scheduler does."""
     with pytest.raises(ZeroDivisionError):
@@ -38,7 +42,7 @@ def test_who_waits_for_work_that_raises_is_told() -> None:
             loop.call_soon(run_and_give_up, broker)
 
         broker.work.added = run_soon
-        await Management(broker, list, list).run(Failing())
+        await Management(broker, list, list, ignore).run(Failing())
 
     with pytest.raises(RuntimeError, match="the broker failed to do what was asked for"):
         asyncio.run(wait())
@@ -60,7 +64,8 @@ def test_a_request_that_fails_is_answered_in_json_and_logged_once() -> None:
         async def send(message: Message) -> None:
             sent.append(message)
 
-        app = application(Management(Broker(Config()), no_connections, list), identify)  # type: ignore[arg-type]
+        management = Management(Broker(Config()), no_connections, list, ignore)  # type: ignore[arg-type]
+        app = application(management, identify)
         scope = {
             "type": "http",
             "method": "GET",

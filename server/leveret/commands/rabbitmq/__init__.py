@@ -1,0 +1,1 @@
+"""The commands of rabbitmqctl and rabbitmq-diagnostics, a file for each subject."""
