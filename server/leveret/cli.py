@@ -121,6 +121,8 @@ def serve(
     """Serve until SIGTERM or SIGINT.
 
     Flags override LEVERET_* variables, which override the file (docs/configuration.md).
+
+    Example: leveret serve --data-dir ./data --listen 127.0.0.1:5673
     """
     from leveret.config_loading import ConfigError, load_config
 
@@ -168,6 +170,8 @@ def ping(path: str | None, host: str | None, port: int | None, tls: bool, timeou
 
     Without --host and --port it asks where the configuration says that the broker listens: over
     TCP, else over the Unix socket, else over TLS, whose certificate it does not check.
+
+    Example: leveret ping --port 5673
     """
     from leveret.config_loading import ConfigError, load_config
     from leveret.ping import PingError, target_of

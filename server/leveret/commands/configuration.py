@@ -80,7 +80,12 @@ def convert(file: Path) -> None:
 
 @click.command(name="hash-password")
 @click.option("--password", metavar="TEXT", help="Better typed, or from stdin, which has no trace.")
-@click.option("--algorithm", type=click.Choice(list(ALGORITHMS)), default="sha256")
+@click.option(
+    "--algorithm",
+    type=click.Choice(list(ALGORITHMS)),
+    default="sha256",
+    help="RabbitMQ 3.10 reads both.",
+)
 def hash_password_command(password: str | None, algorithm: str) -> None:
     """Print the hash of a password. Definitions files have it.
 

@@ -231,7 +231,9 @@ def get(client: Client, queue: str, count: int, ack: bool, as_json: bool, vhost:
 @click.option("--all", "close_all", is_flag=True, help="All connections.")
 @click.option("--user", metavar="NAME", help="Those of a user.")
 @click.option("--vhost", metavar="NAME", help="Those to a virtual host.")
-@click.option("--reason", default="closed by an operator", show_default=True)
+@click.option(
+    "--reason", default="closed by an operator", show_default=True, help="The client is told it."
+)
 @with_broker
 def close_connection(
     client: Client,

@@ -11,7 +11,7 @@ from leveret.commands.context import EXIT_WRONG_USE, fail, with_broker
 OPERATOR = click.option(
     "--operator", is_flag=True, help="An operator policy, which bounds what users set."
 )
-VHOST = click.option("--vhost", default="/", show_default=True)
+VHOST = click.option("--vhost", default="/", show_default=True, help="The virtual host.")
 
 
 def _resource(operator: bool) -> str:
@@ -35,8 +35,12 @@ def policy_group() -> None:
 @click.argument("name")
 @click.argument("pattern")
 @click.argument("definition")
-@click.option("--priority", default=0, show_default=True)
-@click.option("--apply-to", default="all", show_default=True, metavar="KIND")
+@click.option(
+    "--priority", default=0, show_default=True, help="Of those that match, the highest holds."
+)
+@click.option(
+    "--apply-to", default="all", show_default=True, metavar="KIND", help="queues, exchanges or all."
+)
 @VHOST
 @OPERATOR
 @with_broker

@@ -13,7 +13,7 @@ def vhost_group() -> None:
 
 @vhost_group.command()
 @click.argument("name")
-@click.option("--description", metavar="TEXT")
+@click.option("--description", metavar="TEXT", help="For people.")
 @click.option("--tag", "tags", metavar="TAG", multiple=True, help="Repeatable.")
 @click.option("--default-queue-type", metavar="TYPE", help="classic or quorum.")
 @click.option(
@@ -79,7 +79,7 @@ def permission_group() -> None:
 @click.argument("configure")
 @click.argument("write")
 @click.argument("read")
-@click.option("--vhost", default="/", show_default=True)
+@click.option("--vhost", default="/", show_default=True, help="The virtual host.")
 @with_broker
 def set_permission(
     client: Client, user: str, configure: str, write: str, read: str, vhost: str
@@ -94,7 +94,7 @@ def set_permission(
 
 @permission_group.command()
 @click.argument("user")
-@click.option("--vhost", default="/", show_default=True)
+@click.option("--vhost", default="/", show_default=True, help="The virtual host.")
 @with_broker
 def clear(client: Client, user: str, vhost: str) -> None:
     """Take the access to a virtual host from a user.
@@ -109,7 +109,7 @@ def clear(client: Client, user: str, vhost: str) -> None:
 @click.argument("exchange")
 @click.argument("write")
 @click.argument("read")
-@click.option("--vhost", default="/", show_default=True)
+@click.option("--vhost", default="/", show_default=True, help="The virtual host.")
 @with_broker
 def topic(client: Client, user: str, exchange: str, write: str, read: str, vhost: str) -> None:
     """Restrict the routing keys of a user at a topic exchange.
@@ -122,7 +122,7 @@ def topic(client: Client, user: str, exchange: str, write: str, read: str, vhost
 
 @permission_group.command(name="clear-topics")
 @click.argument("user")
-@click.option("--vhost", default="/", show_default=True)
+@click.option("--vhost", default="/", show_default=True, help="The virtual host.")
 @with_broker
 def clear_topics(client: Client, user: str, vhost: str) -> None:
     """Remove all restrictions of a user at topic exchanges.

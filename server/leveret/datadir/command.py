@@ -98,6 +98,8 @@ def check(directory: Path, read_only: bool) -> None:
     """Read every byte. Exit with 0 if all is sound, with 1 if something is damaged.
 
     One line for each problem, and for each torn end, which is not damage.
+
+    Example: leveret log check ./data
     """
     from leveret.datadir import read
 
@@ -134,7 +136,10 @@ def dump(
     limit: int | None,
     text: str | None,
 ) -> None:
-    """Write definitions and messages as JSON, one a line."""
+    """Write definitions and messages as JSON, one a line.
+
+    Example: leveret log dump ./data --queue orders
+    """
     from leveret.datadir import read
 
     problems = _Problems()
@@ -166,7 +171,10 @@ def dump(
 @_directory
 @click.option("--json", "as_json", is_flag=True, help="As one line of JSON.")
 def stats(directory: Path, read_only: bool, as_json: bool) -> None:
-    """Show sizes, segments, and queues with their messages."""
+    """Show sizes, segments, and queues with their messages.
+
+    Example: leveret log stats ./data
+    """
     from leveret.datadir import read
 
     problems = _Problems()

@@ -25,10 +25,13 @@ def with_manual(document: str) -> str:
 
     :raises ValueError: if the marks around it are missing.
     """
-    return MANUAL.replace(document, "\n" + "\n".join(_sections(command_line, "leveret")))
+    sections = [_section(each, name) for name, each in commands_of(command_line, "leveret")]
+    return MANUAL.replace(document, "\n" + "\n".join(sections))
 
 
-def _sections(group: click.Group, name: str) -> Iterator[str]:
+def commands_of(group: click.Group, name: str) -> Iterator[tuple[str, click.Command]]:
+    """The commands of a group and of the groups in it, with their full names, as they are
+    documented."""
     context = click.Context(group, info_name=name)
     for command_name in group.list_commands(context):
         command = group.get_command(context, command_name)
@@ -36,9 +39,9 @@ def _sections(group: click.Group, name: str) -> Iterator[str]:
             continue
         full_name = f"{name} {command_name}"
         if isinstance(command, click.Group):
-            yield from _sections(command, full_name)
+            yield from commands_of(command, full_name)
         else:
-            yield _section(command, full_name)
+            yield full_name, command
 
 
 def _section(command: click.Command, name: str) -> str:
