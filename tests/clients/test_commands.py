@@ -380,3 +380,27 @@ def test_scripts_set_limits_by_the_names_of_rabbitmq(leveret: CommandLine) -> No
     wrong = _rabbitmqctl(leveret, "set_user_limits", "guest", "[]")
     assert (wrong.returncode, wrong.stdout.count("\n")) == (64, 1)
     assert wrong.stderr.startswith("Error:\nthe limits are no JSON object")
+
+
+def test_a_list_has_the_columns_and_rows_that_are_asked_for(leveret: CommandLine) -> None:
+    for name, messages in (("listed-a", 0), ("listed-b", 1), ("listed-c", 2)):
+        leveret("declare", "queue", name)
+        for _ in range(messages):
+            leveret("publish", "", name, "payload")
+
+    def names(*filters: str) -> list[str]:
+        given = [word for each in ("name~listed-", *filters) for word in ("--filter", each)]
+        return leveret("list", "queues", "name", *given).split()[1:]
+
+    assert names() == ["listed-a", "listed-b", "listed-c"]
+    assert names("messages>0") == ["listed-b", "listed-c"]
+    assert names("messages>0", "messages<2") == ["listed-b"]
+    assert names("messages=2") == ["listed-c"]
+    assert names("name!=listed-a", "durable=true") == ["listed-b", "listed-c"]
+    assert names("policy=") == ["listed-a", "listed-b", "listed-c"]
+    assert names("arguments.x-max-length=1") == []
+    refused = leveret.refused("list", "queues", "nmae", code=2)
+    assert refused == "there is no column 'nmae'; did you mean 'name'?"
+    refused = leveret.refused("list", "queues", "--filter", "messages>many", code=2)
+    assert refused == "--filter: 'many' in 'messages>many' is no number"
+    assert "expected COLUMN=TEXT" in leveret.refused("list", "queues", "--filter", "name", code=2)
