@@ -45,7 +45,14 @@ def commands_of(group: click.Group, name: str) -> Iterator[tuple[str, click.Comm
 
 
 def _section(command: click.Command, name: str) -> str:
-    context = click.Context(command, info_name=name, max_content_width=WIDTH, terminal_width=WIDTH)
+    # Without --help, which every command has.
+    context = click.Context(
+        command,
+        info_name=name,
+        max_content_width=WIDTH,
+        terminal_width=WIDTH,
+        help_option_names=[],
+    )
     return f"### `{name}`\n\n```text\n{command.get_help(context)}\n```\n"
 
 

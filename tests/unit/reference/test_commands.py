@@ -42,12 +42,6 @@ def test_the_options_of_a_command_are_explained(name: str) -> None:
     assert unexplained == []
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_the_help_of_a_command_is_readable_at_80_columns(name: str) -> None:
-    context = click.Context(COMMANDS[name], info_name=name, terminal_width=80)
-    assert [line for line in COMMANDS[name].get_help(context).splitlines() if len(line) > 80] == []
-
-
 @pytest.mark.skipif(which("groff") is None, reason="groff is not installed")
 def test_groff_has_no_warning_for_the_manual_page() -> None:
     formatted = subprocess.run(

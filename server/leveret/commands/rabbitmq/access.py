@@ -25,7 +25,7 @@ def add_user(session: Session, name: str, password: str | None) -> None:
 
 @ctl(
     "authenticate_user",
-    "Say whether a password is that of a user.",
+    "Say whether a password is right.",
     argument("name"),
     argument("password", required=False),
 )
@@ -59,7 +59,7 @@ def change_password(session: Session, name: str, password: str | None) -> None:
 
 @ctl(
     "clear_password",
-    "Take the password from a user, who then cannot log in with one.",
+    "Take the password from a user.",
     argument("name"),
     not_there=NO_USER,
 )
@@ -106,7 +106,7 @@ def add_vhost(session: Session, name: str, **given: str | None) -> None:
 
 @ctl(
     "delete_vhost",
-    "Delete a virtual host with all that it has.",
+    "Delete a virtual host and all in it.",
     argument("name"),
     not_there=exit_codes.WRONG_DATA,
 )
@@ -130,7 +130,7 @@ def set_permissions(session: Session, user: str, configure: str, write: str, rea
     session.client.put("permissions", session.vhost, user, body=body)
 
 
-@ctl("clear_permissions", "Take the access to a virtual host from a user.", argument("user"))
+@ctl("clear_permissions", "Take a virtual host from a user.", argument("user"))
 def clear_permissions(session: Session, user: str) -> None:
     session.say(f'Clearing permissions for user "{user}" in vhost "{session.vhost}" ...')
     _find_user(session, user)
@@ -139,7 +139,7 @@ def clear_permissions(session: Session, user: str) -> None:
 
 @ctl(
     "set_topic_permissions",
-    "Limit the routing keys of a user at a topic exchange.",
+    "Limit the routing keys of a user.",
     argument("user"),
     argument("exchange"),
     argument("write"),
@@ -159,7 +159,7 @@ def set_topic_permissions(
 
 @ctl(
     "clear_topic_permissions",
-    "Remove the topic permissions of a user, at one exchange or at all.",
+    "Remove topic permissions of a user.",
     argument("user"),
     argument("exchange", required=False),
 )
@@ -225,7 +225,7 @@ def set_user_limits(session: Session, user: str, definition: str) -> None:
 
 @ctl(
     "clear_user_limits",
-    "Remove a limit of a user, or all of them.",
+    "Remove a limit of a user, or `all`.",
     argument("user"),
     argument("limit"),
     not_there=NO_USER,

@@ -180,7 +180,7 @@ def _print(
 
 @ctl(
     "list_unresponsive_queues",
-    "List the queues that do not answer, of which there are none.",
+    "List queues that hang: there are none.",
     argument("columns", nargs=-1),
     click.option("--local", is_flag=True),
     click.option("--all", "everywhere", is_flag=True),
@@ -225,7 +225,7 @@ def list_user_topic_permissions(session: Session, user: str) -> None:
 
 @ctl(
     "list_vhost_limits",
-    "List the limits of a virtual host, or of all.",
+    "List the limits of a virtual host.",
     click.option("--global", "everywhere", is_flag=True, help="Of all virtual hosts."),
 )
 def list_vhost_limits(session: Session, everywhere: bool) -> None:

@@ -45,7 +45,7 @@ for _name in ("check_running", "is_running"):
     ctl(_name, "Say whether the broker runs and serves.")(_running)
 
 
-@ctl("is_booting", "Say whether the broker starts: what answers has started.")
+@ctl("is_booting", "Say whether the broker is starting.")
 def is_booting(session: Session) -> None:
     session.say("Asking the broker for its boot status ...")
     node = session.client.get("overview")["node"]
@@ -69,7 +69,7 @@ ctl("await_startup", "Wait for the broker to serve.")(_await_startup)
 
 @ctl(
     "await_online_nodes",
-    "Wait for the broker to serve: it is the only node.",
+    "Wait for the broker, the only node.",
     argument("count", type=click.IntRange(1)),
 )
 def await_online_nodes(session: Session, count: int) -> None:
@@ -177,7 +177,7 @@ def check_port_listener(session: Session, port: int) -> None:
 
 @ctl(
     "check_protocol_listener",
-    "Say whether there is a listener for a protocol.",
+    "Say whether a protocol is listened for.",
     argument("protocol"),
 )
 def check_protocol_listener(session: Session, protocol: str) -> None:
@@ -248,7 +248,7 @@ def cluster_status(session: Session) -> None:
     click.echo(f"\nAlarms\n\n{found['alarm'] or '(none)'}")
 
 
-@ctl("server_version", "Print the version of RabbitMQ that clients are told.")
+@ctl("server_version", "Print the version that clients are told.")
 def server_version(session: Session) -> None:
     session.say("Asking the broker for its version...")
     click.echo(session.client.get("overview")["rabbitmq_version"])
@@ -261,7 +261,7 @@ def version(session: Session) -> None:
     click.echo(__version__)
 
 
-@ctl("memory_breakdown", "Say how much memory the broker takes. It is one sum.")
+@ctl("memory_breakdown", "Say how much memory the broker takes.")
 def memory_breakdown(session: Session) -> None:
     session.say("Reporting memory breakdown ...")
     used = session.client.get("overview")["memory_used"]
@@ -287,20 +287,20 @@ def environment(session: Session) -> None:
         click.echo(f"{name}: {toml_value(value)}")
 
 
-@ctl("list_feature_flags", "List the feature flags, of which there are none.")
+@ctl("list_feature_flags", "List the feature flags: there are none.")
 def list_feature_flags(session: Session) -> None:
     session.say("Listing feature flags ...")
     session.client.get("overview")
     session.rows([], ("name", "state"))
 
 
-@ctl("enable_feature_flag", "Without an effect: there are no feature flags.", argument("name"))
+@ctl("enable_feature_flag", "Without an effect: there are none.", argument("name"))
 def enable_feature_flag(session: Session, name: str) -> None:
     session.say(f"Enabling feature flag(s): {name} ...")
     session.client.get("overview")
 
 
-@ctl("help", "Print the help of a command, or all commands.", argument("name", required=False))
+@ctl("help", "Print the help of a command.", argument("name", required=False))
 def help_command(session: Session, name: str | None) -> None:
     context = click.get_current_context().parent
     if context is None or not isinstance(context.command, click.Group):
@@ -317,7 +317,7 @@ def help_command(session: Session, name: str | None) -> None:
 
 @ctl(
     "set_vm_memory_high_watermark",
-    "Change the memory limit until the next start: a FRACTION of the memory, or `absolute` VALUE.",
+    "Change the memory limit until a restart.",
     argument("words", nargs=-1, metavar="FRACTION | absolute VALUE"),
 )
 def set_vm_memory_high_watermark(session: Session, words: tuple[str, ...]) -> None:

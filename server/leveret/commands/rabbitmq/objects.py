@@ -151,7 +151,7 @@ def close_connection(session: Session, name: str, reason: str) -> None:
 
 @ctl(
     "close_all_connections",
-    "Close the connections to a virtual host, or all.",
+    "Close connections of a virtual host.",
     argument("reason"),
     click.option("--global", "everywhere", is_flag=True, help="To all virtual hosts."),
     click.option("--limit", type=click.IntRange(0), default=0, help="How many at most."),
