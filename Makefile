@@ -56,7 +56,7 @@ export check_python check_listen
 
 .DELETE_ON_ERROR: # an environment that could not be made is made again
 
-.PHONY: run check-listen test coverage coverage-report crash lint format bench clean
+.PHONY: run check-listen test coverage coverage-report crash lint lint-page format bench clean
 
 run: check-listen $(installed)
 	@exec $(bin)/leveret serve --data-dir ./data $(if $(LISTEN),--listen $(LISTEN))
@@ -82,10 +82,16 @@ coverage-report:
 crash: $(installed) $(tools)
 	$(bin)/python -m tests.crash $(ROUNDS) $(SEED)
 
-lint: $(installed) $(tools)
+lint: $(installed) $(tools) node_modules/.installed
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
 	$(bin)/mypy
+	@$(MAKE) --no-print-directory lint-page
+
+# The types of the management page, and the tests of its modules that need no browser. Node.js is for this only.
+lint-page: node_modules/.installed
+	npm run --silent check
+	npm run --silent test
 
 format: $(tools)
 	$(bin)/ruff check --fix .
@@ -114,8 +120,12 @@ $(tools): pyproject.toml | $(bin)/python
 	@$(pip) --quiet --requirement $(VENV)/tools.txt
 	@touch $@
 
+node_modules/.installed: package.json package-lock.json
+	npm ci --silent --no-audit --no-fund
+	@touch $@
+
 $(real_sleep): tests/support/real_sleep.c | $(bin)/python
 	$(CC) -shared -fPIC -O1 -Wall -Wextra -o $@ $<
 
 clean:
-	rm -rf $(VENV) build
+	rm -rf $(VENV) build node_modules
