@@ -27,6 +27,7 @@ from leveret.limits import UNOPENED_CONNECTIONS_MAX
 from leveret.logging import configure_logging, get_logger, log_libraries, write_ready
 from leveret.management.control_socket import ControlSocket
 from leveret.management.import_at_start import import_at_start
+from leveret.management.node_status import NodeStatus
 from leveret.management.service import Management
 from leveret.memory import retain_freed_memory
 from leveret.net.server import AmqpServer
@@ -114,7 +115,10 @@ async def _serve(config: Config, salvage: bool, shares: DescriptorShares) -> Non
     server = AmqpServer(
         broker, config, None if storage is None else storage.free_bytes, shares.sockets
     )
-    management = Management(broker, server.connections, server.listeners, server.set_memory_limit)
+    status = _node_status(server, storage)
+    management = Management(
+        broker, server.connections, server.listeners, server.set_memory_limit, status
+    )
     if config.definitions.file:
         await _import_definitions(management, config.definitions.file, storage, stop)
     gc.collect()
@@ -131,6 +135,7 @@ async def _serve(config: Config, salvage: bool, shares: DescriptorShares) -> Non
         if storage is not None:
             storage.close()
         raise StartError(f"tls: {error}") from None
+    status.loop_lag.start()
     if storage is not None:
         storage.after_results = server.run_requested
     try:
@@ -149,6 +154,28 @@ async def _serve(config: Config, salvage: bool, shares: DescriptorShares) -> Non
     if storage is not None and storage.failed:
         raise StorageFailed
     _end_process()
+
+
+def _node_status(server: AmqpServer, storage: Storage | None) -> NodeStatus:
+    def not_ready() -> str:
+        if storage is not None and storage.failed:
+            return STORAGE_FAILED
+        return "" if server.accepts() else "the broker does not listen"
+
+    if storage is None:
+        return NodeStatus(
+            server.alarms,
+            server.sockets,
+            certificates=server.certificate_expiries,
+            not_ready=not_ready,
+        )
+    return NodeStatus(
+        server.alarms,
+        server.sockets,
+        lambda: storage.measured_free_bytes,
+        server.certificate_expiries,
+        not_ready,
+    )
 
 
 def _tell_ready(config: Config, addresses: Sequence[str], storage: Storage | None) -> None:

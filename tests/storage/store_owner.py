@@ -28,6 +28,7 @@ class Owner:
         body_segment_bytes: int = 10**6,
         large_waiting_bytes: int = LARGE_WAITING_BYTES_MAX,
         note_log_end: Callable[[LogEnd], None] = note_nothing,
+        sync: bool = True,
     ) -> None:
         self.medium = medium
         self.writing, self.reading = StepExecutor(), StepExecutor()
@@ -44,6 +45,7 @@ class Owner:
             snapshot=lambda: iter(list(self.definitions)),
             synced=lambda: self.synced.append(int(self.store.synced)),
             failed=self.failures.append,
+            sync=sync,
             note_log_end=note_log_end,
             limits=StoreLimits(
                 log_segment_bytes,

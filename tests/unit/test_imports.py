@@ -18,7 +18,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "leveret",
     ),
     "leveret_storage": (
-        "errors",
+        "errors histogram",
         "medium",
         "format",
         "media",

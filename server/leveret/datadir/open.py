@@ -65,6 +65,8 @@ class Storage:
         """The error of the medium while it is full, else ""."""
         self.after_results: Callable[[], object] = lambda: None
         """Called in the event loop after each result of the threads was handed over."""
+        self.measured_free_bytes = 0
+        """Free bytes of the disk at the last call of `free_bytes`."""
         self._timer: asyncio.TimerHandle | None = None
         location = config.storage.data_dir
         medium: Medium | None = None
@@ -131,10 +133,11 @@ class Storage:
 
     def free_bytes(self) -> int:
         """Free bytes of the disk; 0 while the medium is full, whatever the file system reports."""
+        self.measured_free_bytes = 0
         if self.full:
             return 0
         try:
-            free = self._medium.free_bytes()
+            free = self.measured_free_bytes = self._medium.free_bytes()
         except StorageError as error:
             self._fail(error)
             return 0

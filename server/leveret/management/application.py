@@ -13,6 +13,7 @@ from leveret.management.api import (
     connections,
     definitions,
     exchanges,
+    health_checks,
     memory,
     messages,
     overview,
@@ -40,6 +41,7 @@ ROUTES: Final = (
     *vhosts.ROUTES,
     *permissions.ROUTES,
     *policies.ROUTES,
+    *health_checks.ROUTES,
 )
 
 

@@ -10,6 +10,7 @@ from leveret.engine.metadata.metadata import Metadata
 from leveret.engine.persistence.definition_log import CommitWaiter, DefinitionLog
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.work import Work
+from leveret.management.node_status import NodeStatus
 from leveret.protocol.connections.connection import Connection
 
 
@@ -58,16 +59,19 @@ class Management:
         connections: Callable[[], list[Connection]],
         listeners: Callable[[], list[tuple[str, Address]]],
         set_memory_limit: Callable[[int], None],
+        status: NodeStatus | None = None,
     ) -> None:
         """
         :param connections: returns those that are open, the oldest first.
         :param listeners: returns the protocol and the address of each listener.
         :param set_memory_limit: changes the memory limit, in bytes, until the next start.
+        :param status: of the node.
         """
         self.broker = broker
         self.connections = connections
         self.listeners = listeners
         self.set_memory_limit = set_memory_limit
+        self.status = status or NodeStatus()
         self.node = f"leveret@{socket.gethostname()}"
         """The name of the node in RabbitMQ's form."""
 

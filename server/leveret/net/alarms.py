@@ -4,6 +4,7 @@ Source: RabbitMQ, "Memory and Disk Alarms". The reason has the words of RabbitMQ
 connection.blocked.
 """
 
+import time
 from collections.abc import Callable, Set
 from enum import Enum
 from typing import Protocol
@@ -22,18 +23,39 @@ class Resource(Enum):
 class Alarms:
     """The alarms that are set, and the reason made of them."""
 
-    def __init__(self, changed: Callable[[str], None]) -> None:
-        """`changed` is called with each new reason, and with "" when the last alarm is cleared."""
+    def __init__(
+        self, changed: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`changed` is called with each new reason, and with "" when the last alarm is cleared.
+
+        :param clock: seconds of a monotonic clock.
+        """
         self._changed = changed
-        self._short: set[Resource] = set()
+        self._clock = clock
+        self._since: dict[Resource, float] = {}
+        """When each alarm that is set was set."""
+        self._seconds = dict.fromkeys(Resource, 0.0)
+        """For how long each alarm was set before."""
 
     def set(self, resource: Resource, short: bool) -> None:
         """Set or clear the alarm of a resource."""
-        if short == (resource in self._short):
+        if short == self.is_set(resource):
             return
-        self._short ^= {resource}
-        names = [each.value for each in Resource if each in self._short]
+        if short:
+            self._since[resource] = self._clock()
+        else:
+            self._seconds[resource] += self._clock() - self._since.pop(resource)
+        names = [each.value for each in Resource if self.is_set(each)]
         self._changed(f"low on {' & '.join(names)}" if names else "")
+
+    def is_set(self, resource: Resource) -> bool:
+        """Whether the alarm of a resource is set."""
+        return resource in self._since
+
+    def seconds(self, resource: Resource) -> float:
+        """For how long the alarm of a resource was set since the start, in seconds."""
+        since = self._since.get(resource)
+        return self._seconds[resource] + (0.0 if since is None else self._clock() - since)
 
 
 class Alarmed(Protocol):

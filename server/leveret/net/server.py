@@ -6,6 +6,7 @@ import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from operator import itemgetter
 from typing import Final
@@ -73,18 +74,18 @@ class AmqpServer:
         self._servers: list[asyncio.Server] = []
         self._unix: UnixListener | None = None
         self._listeners: list[tuple[str, Address]] = []
-        alarms = Alarms(self._alarm_changed)
+        self.alarms = Alarms(self._alarm_changed)
         self._alarm_pass = AlarmPass(broker.work, self._transports)
         self._memory = MemoryShortage(broker.memory_limit_bytes, checked=broker.memory.check)
         self._guards = [
             ResourceGuard(
-                self._memory.is_short, MEMORY_CHECK_BYTES, partial(alarms.set, Resource.MEMORY)
+                self._memory.is_short, MEMORY_CHECK_BYTES, partial(self.alarms.set, Resource.MEMORY)
             )
         ]
         if free_bytes is not None:
             is_short = disk_is_short(config.storage.disk_free_limit, free_bytes)
             self._guards.append(
-                ResourceGuard(is_short, DISK_CHECK_BYTES, partial(alarms.set, Resource.DISK))
+                ResourceGuard(is_short, DISK_CHECK_BYTES, partial(self.alarms.set, Resource.DISK))
             )
         self._descriptors = ResourceGuard(
             descriptors_are_short, CHECKED_BY_CALLS_ONLY, _descriptors_changed
@@ -265,6 +266,18 @@ class AmqpServer:
     def listeners(self) -> list[tuple[str, Address]]:
         """The protocol and the address of each listener."""
         return list(self._listeners)
+
+    def sockets(self) -> tuple[int, int]:
+        """Sockets of clients that are open, and how many may be."""
+        return len(self._transports), self._sockets_max
+
+    def accepts(self) -> bool:
+        """Whether it listens: it has started, and does not stop."""
+        return bool(self._listeners) and self._stopped is None
+
+    def certificate_expiries(self) -> list[tuple[str, datetime | None]]:
+        """The file of each TLS certificate, and when it expires; None if it has expired."""
+        return [] if self._certificates is None else self._certificates.expiries()
 
     def set_memory_limit(self, limit_bytes: int) -> None:
         """Change the memory limit until the next start, and look at once whether it is exceeded."""

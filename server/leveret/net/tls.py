@@ -95,6 +95,10 @@ class TlsCertificates:
             if _expires_soon(expires):
                 _log_expiry(identity, expires)
 
+    def expiries(self) -> list[tuple[str, datetime | None]]:
+        """The file of each certificate, and when it expires; None if it has expired."""
+        return [(identity.certfile, expires) for identity, expires in self._expiries.items()]
+
     def _load(self) -> None:
         contexts = {}
         expiries = {}

@@ -6,6 +6,7 @@ the rest of what it says is in the checkpoint (`checkpoint_writer.py`).
 
 from collections.abc import Callable
 from functools import partial
+from time import perf_counter
 from typing import Any, Final
 
 from mypy_extensions import i64
@@ -57,6 +58,7 @@ class CommitLog:
         self._queues = context.queues
         self._numbers = context.numbers
         self._failure = context.failure
+        self._measures = context.measures
         self._checkpoint = checkpoint
         self._covered_next: list[LogSegment] = []
         """Segments that the checkpoint covers which is being written."""
@@ -88,19 +90,27 @@ class CommitLog:
         # The CRC of a long batch is computed where nobody waits for it, that of a short one here:
         # compiled code does it while the writing thread still sleeps.
         is_long = size > ENCODED_BYTES_MAX
+        measures = self._measures
+        measures.batch_bytes.add(float(size))
         record = parts if is_long else writer.encode(entries.BATCH, parts)
         if self._answers_later:
             self._append_later(segment, record, is_long, done)
         elif self._sync:
 
             def append_synced() -> None:
-                writer.append_synced(writer.encode(entries.BATCH, record) if is_long else record)
+                encoded = writer.encode(entries.BATCH, record) if is_long else record
+                start = perf_counter()
+                writer.append_synced(encoded)
+                measures.sync_seconds.add(perf_counter() - start)
 
             self._writing.submit(append_synced, done)
         else:
 
             def append() -> None:
-                writer.append_encoded(writer.encode(entries.BATCH, record) if is_long else record)
+                encoded = writer.encode(entries.BATCH, record) if is_long else record
+                start = perf_counter()
+                writer.append_encoded(encoded)
+                measures.write_seconds.add(perf_counter() - start)
 
             self._writing.submit(append, done)
 
@@ -108,10 +118,15 @@ class CommitLog:
         self, segment: LogSegment, record: list[bytes], is_long: bool, done: Callable[[Any], None]
     ) -> None:
         """Append a batch on a medium that has several commits in flight."""
-        writing, writer = self._writing, segment.writer
+        writing, writer, measures = self._writing, segment.writer, self._measures
+        given = perf_counter()
+
+        def measured(error: Any) -> None:
+            measures.sync_seconds.add(perf_counter() - given)
+            done(error)
 
         def answered(error: Any) -> None:
-            writing.post(done, error)
+            writing.post(measured, error)
 
         def begin() -> None:
             encoded = writer.encode(entries.BATCH, record) if is_long else record
@@ -132,7 +147,19 @@ class CommitLog:
         """Make durable what was written without a sync."""
         if self.unsynced and not self._failure.failed:
             self.unsynced = False
-            self._writing.submit(self.segments[-1].writer.sync, self._failure.check)
+            writer, measures = self.segments[-1].writer, self._measures
+
+            def sync() -> None:
+                start = perf_counter()
+                writer.sync()
+                measures.sync_seconds.add(perf_counter() - start)
+
+            self._writing.submit(sync, self._failure.check)
+
+    def size(self) -> int:
+        """Bytes of all segments."""
+        size: i64 = sum([segment.size for segment in self.segments])
+        return int(size)
 
     def is_segment_full(self) -> bool:
         """Whether a new segment should begin."""

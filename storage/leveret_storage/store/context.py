@@ -8,6 +8,7 @@ from leveret_storage.medium import Medium
 from leveret_storage.segments.queue_journal import QueueJournal
 from leveret_storage.store.failure import StoreFailure
 from leveret_storage.store.limits import StoreLimits
+from leveret_storage.store.measures import StoreMeasures
 from leveret_storage.store.numbers import Numbers
 from leveret_storage.store.open_batch import OpenBatch
 
@@ -34,3 +35,4 @@ class StoreContext:
         """The journals of all queues, by number."""
         self.numbers = Numbers()
         self.failure = StoreFailure(on_failed)
+        self.measures = StoreMeasures()

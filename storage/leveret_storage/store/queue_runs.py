@@ -7,6 +7,7 @@ all. A segment that is read is deleted after the read has ended.
 
 from collections import deque
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any, Final
 
 from mypy_extensions import i64
@@ -93,6 +94,7 @@ class QueueRuns:
         self._batch = context.batch
         self._numbers = context.numbers
         self._failure = context.failure
+        self._measures = context.measures
         self._on_written = on_written
         self._waiting: deque[WaitingRun] = deque()
         """Runs that wait for the open batch, for the transaction, or for those before them."""
@@ -228,7 +230,10 @@ class QueueRuns:
             held += self._bodies.begin_read(location.segment)
 
         def read() -> tuple[list[StoredMessage], list[int]]:
-            return read_messages(self._medium, run, locations)
+            start = perf_counter()
+            found = read_messages(self._medium, run, locations)
+            self._measures.read_seconds.add(perf_counter() - start)
+            return found
 
         def got(result: Any) -> None:
             for location in locations:

@@ -89,6 +89,7 @@ class Store:
         self.synced: i64 = 0
         """Every batch up to this one is durable."""
         self.queues = context.queues
+        self.measures = context.measures
         self._medium = medium
         self._writing = writing
         self._reading = reading
@@ -148,6 +149,7 @@ class Store:
             segment = LogSegment(self._medium, number)
             segment.created = True
             segment.is_worth_covering = True
+            segment.size = self._medium.size(segment.writer.name)
             for queue_number, span in spans.items():
                 if queue_number in self.queues:
                     segment.spans[self.queues[queue_number]] = span
@@ -215,6 +217,14 @@ class Store:
         return (
             self._runs.unwritten_segments < UNWRITTEN_SEGMENTS_MAX and not self.needs_backpressure()
         )
+
+    def log_size(self) -> tuple[int, int]:
+        """Segments of the commit log, and the bytes in them."""
+        return len(self._log.segments), self._log.size()
+
+    def unwritten_bytes(self) -> int:
+        """Bytes of messages that wait to be written to queue segments, which hold no confirm."""
+        return int(self._runs.unwritten_bytes)
 
     def request_commit(self) -> None:
         """Have the next `commit` commit the open batch, because a confirm waits for it."""

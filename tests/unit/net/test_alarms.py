@@ -60,3 +60,17 @@ def test_without_connections_nobody_is_told() -> None:
     work = WorkQueue()
     AlarmPass(work, set()).begin()
     assert work.is_empty()
+
+
+def test_the_time_of_each_alarm_is_counted_also_while_it_is_set() -> None:
+    now = [10.0]
+    alarms = Alarms(lambda _reason: None, lambda: now[0])
+
+    alarms.set(Resource.DISK, True)
+    now[0] = 12.0
+    alarms.set(Resource.MEMORY, True)
+    alarms.set(Resource.DISK, False)
+    now[0] = 15.0
+
+    assert (alarms.seconds(Resource.DISK), alarms.seconds(Resource.MEMORY)) == (2.0, 3.0)
+    assert (alarms.is_set(Resource.DISK), alarms.is_set(Resource.MEMORY)) == (False, True)
