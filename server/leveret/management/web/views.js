@@ -41,6 +41,35 @@ export const VIEWS = [
   },
   { path: "/queues/:vhost/:name", load: () => import("./views/queue.js") },
   { path: "/queues/:vhost/:name/messages", load: () => import("./views/messages.js") },
+  {
+    path: "/exchanges",
+    load: () => import("./views/exchanges.js"),
+    title: "Exchanges",
+    group: "Messages",
+    key: "e",
+  },
+  { path: "/exchanges/:vhost/:name", load: () => import("./views/exchange.js") },
+  {
+    path: "/connections",
+    load: () => import("./views/connections.js"),
+    title: "Connections",
+    group: "Clients",
+    key: "c",
+  },
+  { path: "/connections/:name", load: () => import("./views/connection.js") },
+  {
+    path: "/channels",
+    load: () => import("./views/channels.js"),
+    title: "Channels",
+    group: "Clients",
+  },
+  { path: "/channels/:name", load: () => import("./views/channel.js") },
+  {
+    path: "/consumers",
+    load: () => import("./views/consumers.js"),
+    title: "Consumers",
+    group: "Clients",
+  },
 ];
 
 /**

@@ -4,9 +4,10 @@
  * and what has the focus keeps it. A series differs from the others by its dashes as well as by its colour.
  */
 
+import { set } from "./attributes.js";
+import { s as svg } from "./dom.js";
 import { RANGES } from "./history.js";
 import { largest, linear, linePath, nearest, timeText, timeTicks, valueText, valueTicks } from "./scales.js";
-import { set, svg } from "./svg.js";
 
 /** @typedef {import("./scales.js").Sample} Sample */
 /** @typedef {{name: string, color: string, values: Sample[]}} Series In the order of time. */
@@ -357,7 +358,7 @@ class LineChart {
   /** @param {number} index */
   addLine(index) {
     const value = html("span", "chart-value");
-    const swatch = svg("svg", { class: "chart-swatch", width: 22, height: 8, "aria-hidden": true }, svg("line", { x1: 0, x2: 22, y1: 4, y2: 4 }));
+    const swatch = svg("svg", { class: "chart-swatch", width: 22, height: 8, "aria-hidden": "true" }, svg("line", { x1: 0, x2: 22, y1: 4, y2: 4 }));
     const toggle = button("chart-series", "", () => this.toggle(this.series[index].name));
     toggle.append(swatch, html("span", "chart-name"), value);
     const path = svg("path", { class: "chart-line" });

@@ -4,7 +4,8 @@
  */
 
 import { connected, curve, layout, NODE } from "./layered.js";
-import { set, svg } from "./svg.js";
+import { set } from "./attributes.js";
+import { s as svg } from "./dom.js";
 
 /** @typedef {import("./layered.js").Topology} Topology */
 /** @typedef {import("./layered.js").Node} Node */
