@@ -28,6 +28,7 @@ from leveret.engine.metadata.metadata import Change, Metadata
 from leveret.engine.policies.policy_set import PolicySet
 from leveret.engine.queues.message_memory import MessageMemory
 from leveret.engine.values.clock import Clock
+from leveret.engine.values.counters import ChannelCounters, ChurnCounters
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.timers import Timers
 from leveret.engine.values.work import WorkQueue
@@ -49,7 +50,9 @@ class Broker(VirtualHostFactory):
         self.accounts = Accounts(self.metadata, config.auth.loopback_users)
         self.login_failures = LoginFailures()
         self.rights = RightsRegistry(self.metadata, self._rights_changed)
-        self.connections = OpenConnections()
+        self.churn = ChurnCounters()
+        """Connections, channels and queues that came and went."""
+        self.connections = OpenConnections(self.churn)
         """Those that `amqp.max_connections` limits, and the limits of users and virtual hosts."""
         self.clock = Clock()
         self.timers = Timers()
@@ -62,6 +65,8 @@ class Broker(VirtualHostFactory):
         self.stores: list[HostedStore] = []
         """The stores, each with some of the virtual hosts; none if nothing is persisted."""
         self.vhosts: dict[str, VirtualHost] = {}
+        self._deleted_counters = ChannelCounters()
+        """Of the virtual hosts that were deleted."""
         self._policies_applied: dict[str, PoliciesApplied] = {}
         """The work that applied the last change of policies, or does so yet, by virtual host."""
         self.alarm = ""
@@ -74,6 +79,14 @@ class Broker(VirtualHostFactory):
         self.cluster_name = config.server.cluster_name
         self.metadata.subscribe(self._metadata_changed)
         self._complete_metadata()
+
+    def counters(self) -> ChannelCounters:
+        """What has happened in all virtual hosts, deleted ones included."""
+        total = ChannelCounters()
+        total.add(self._deleted_counters)
+        for vhost in self.vhosts.values():
+            total.add(vhost.counters)
+        return total
 
     def set_memory_limit(self, limit_bytes: int) -> None:
         """Change the memory limit until the next start."""
@@ -161,6 +174,7 @@ class Broker(VirtualHostFactory):
         for hosted in self.stores:
             hosted.vhosts.pop(name, None)
         if vhost is not None:
+            self._deleted_counters.add(vhost.counters)
             closing = Closing(self.connections.in_vhost(name), f"vhost '{name}' is deleted")
             self.work.add(closing)
             self.work.add(ContentsRemoval(vhost))
@@ -177,6 +191,7 @@ class Broker(VirtualHostFactory):
         vhost = VirtualHost(name, self.clock, self.timers, self.time_slice, self.work, self.memory)
         vhost.adopts_redeclared = self.config.queues.redeclare == "adopt"
         vhost.counts_returns = self.config.queues.delivery_count == "returns"
+        vhost.churn = self.churn
         predeclare(vhost)
         self.vhosts[name] = vhost
         return vhost

@@ -21,6 +21,7 @@ from leveret.engine.queues.queue_host import QueueHost
 from leveret.engine.routing.exchanges.base import Exchange
 from leveret.engine.routing.routes import Router
 from leveret.engine.values.clock import Clock
+from leveret.engine.values.counters import ChannelCounters, ChurnCounters, TrafficCounters
 from leveret.engine.values.message import Message
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.timers import Timers
@@ -59,6 +60,12 @@ class VirtualHost(QueueHost):
         self.delayed_dropped: dict[str, int] = {}
         """Number of messages that no queue took when their delay was over since the last report,
         which clears it, by the name of the delayed exchange."""
+        self.counters = ChannelCounters()
+        """Of all channels that it ever had."""
+        self.closed_traffic = TrafficCounters()
+        """Of the connections to it that have ended."""
+        self.churn = ChurnCounters()
+        """Of its broker."""
         self.policies = PolicySet()
         self.queues_max = NO_LIMIT
         """Queues that it may have."""

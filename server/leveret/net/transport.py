@@ -99,6 +99,8 @@ class AmqpTransport(asyncio.Protocol):
             ),
             now=self._loop.time(),
         )
+        self._traffic = self.connection.session.traffic
+        self._traffic.pending = self._transport.get_write_buffer_size
         if not self._transports.add(self):
             self._transport.abort()
 
@@ -114,6 +116,7 @@ class AmqpTransport(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received(len(data))
+        self._traffic.received(len(data))
         self._broker.clock.advance_to(now_ms())
         scheduler = self._scheduler
         # Small input, an acknowledgement or a request, is processed at once. So is the rest of a
@@ -263,12 +266,15 @@ class AmqpTransport(asyncio.Protocol):
             return False
         session = self.connection.session
         if session.parts.size != 0:
-            self._transport.writelines(session.take_parts())
+            parts = session.take_parts()
+            self._traffic.sent(sum(map(len, parts)))
+            self._transport.writelines(parts)
         else:
             # The output is copied once here: less than 1 % of a message's time (measured with 16
             # bytes and 1 KiB). uvloop refers to the bytes without a copy.
             data = session.take_output()
             if data:
+                self._traffic.sent(len(data))
                 self._transport.write(data)
         if not self.connection.finished:
             self._schedule_input()

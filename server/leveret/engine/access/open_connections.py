@@ -5,6 +5,7 @@ A connection is open between connection.open and its end.
 
 from collections.abc import Callable, Iterable
 
+from leveret.engine.values.counters import ChurnCounters
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.work import Work
 
@@ -38,7 +39,9 @@ class OpenConnection:
 class OpenConnections:
     """All open connections, by user and by virtual host."""
 
-    def __init__(self) -> None:
+    def __init__(self, churn: ChurnCounters | None = None) -> None:
+        """:param churn: counts them."""
+        self._churn = churn or ChurnCounters()
         self._all: dict[OpenConnection, None] = {}
         self._of_user: dict[str, dict[OpenConnection, None]] = {}
         self._in_vhost: dict[str, dict[OpenConnection, None]] = {}
@@ -48,12 +51,14 @@ class OpenConnections:
 
     def add(self, connection: OpenConnection) -> None:
         """A connection was opened."""
+        self._churn.connection_created += 1
         self._all[connection] = None
         self._of_user.setdefault(connection.user, {})[connection] = None
         self._in_vhost.setdefault(connection.vhost, {})[connection] = None
 
     def remove(self, connection: OpenConnection) -> None:
         """A connection has ended."""
+        self._churn.connection_closed += 1
         del self._all[connection]
         for groups, name in (
             (self._of_user, connection.user),

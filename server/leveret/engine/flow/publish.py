@@ -84,6 +84,7 @@ class Publisher:
         if len(sinks) > 1 and len(message.body) >= SHARED_BODY_BYTES:
             message.share()
         for sink in sinks:
+            sink.counters.publish += 1
             outcome |= sink.publish(message, targets)
         if targets.count != 0 or outcome & AWAITS_COMMIT != 0:
             outcome = self._persist(message, outcome)

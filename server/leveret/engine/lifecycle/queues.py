@@ -84,6 +84,8 @@ def declare_queue(
         _check_dead_letter_exchange(rights, name, arguments)
         vhost.memory.admit(what)
         check_declaration(what, arguments, durable, auto_delete, owner)
+        vhost.churn.queue_declared += 1
+        vhost.churn.queue_created += 1
         return _create(vhost, name, durable, auto_delete, owner, arguments, declared_by)
     check_owner(vhost, current, connection)
     if owner is not current.owner:
@@ -99,6 +101,7 @@ def declare_queue(
         _adopt(vhost, current, arguments)
     if current.expiry is not None:
         current.expiry.renew()
+    vhost.churn.queue_declared += 1
     return current
 
 
@@ -360,6 +363,7 @@ def remove_queue(vhost: VirtualHost, queue: Queue) -> None:
     if queue.deleted:
         return
     del vhost.queues[queue.name]
+    vhost.churn.queue_deleted += 1
     vhost.memory.removed(queue.arguments)
     if queue.durable and vhost.definition_log is not None:
         vhost.definition_log.write(QueueDeleted(vhost.name, queue.name))

@@ -17,6 +17,7 @@ from leveret.engine.queues.dead_letter import (
     DeadLetter,
     DropSource,
 )
+from leveret.engine.queues.drop_counters import DropCounters
 from leveret.engine.queues.fifo_backlog import FifoBacklog
 from leveret.engine.queues.priority_backlog import PriorityBacklog
 from leveret.engine.queues.purge import Purge
@@ -52,6 +53,8 @@ class QueueContents(DropSource):
         """Whether messages that are dropped or rejected go to a dead-letter exchange."""
         self.persists_counts = False
         """Whether delivery counts of persistent messages are persisted."""
+        self.drops: DropCounters | None = None
+        """What has left it without a client; None if nothing has."""
         self._last_read: ReleasedMessage | None = None
         """Of the released messages that were read, the one that may have its run in memory still:
         the next one is likely to be in it."""
@@ -112,6 +115,7 @@ class QueueContents(DropSource):
 
         :param reason: why, as the header `x-death` says it.
         """
+        self._count_drop(reason)
         if self.dead_letters:
             if isinstance(message, ReleasedMessage):
                 message = self._read(message, position)
@@ -122,7 +126,16 @@ class QueueContents(DropSource):
     def refuse(self, message: Message) -> None:
         """Add a message that the queue is too full for to the dead letters."""
         self._refused += 1
+        self._count_drop(MAX_LENGTH)
         self._add_dead_letter(message, -self._refused, MAX_LENGTH)
+
+    def _count_drop(self, reason: bytes) -> None:
+        drops = self.drops
+        if drops is None:
+            drops = DropCounters()
+            self.drops = drops
+        drops.count(reason, self.dead_letters)
+        self._host.drops.count(reason, self.dead_letters)
 
     def _add_dead_letter(self, message: Message, position: i64, reason: bytes) -> None:
         dead_letter = DeadLetter(self, self._queue_name, self.settings, message, position, reason)

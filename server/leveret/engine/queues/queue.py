@@ -104,10 +104,11 @@ class Queue(Sink):
         self._needs_checks = self.settings.needs_checks
         self._consumer_set = ConsumerSet(self.settings.single_active_consumer)
         self._ready = self._consumer_set.ready
-        self._contents = QueueContents(name, self.settings, host, self.deliver_ready)
-        self._backlog = self._contents.backlog
+        self.contents = QueueContents(name, self.settings, host, self.deliver_ready)
+        """Its messages, which nobody else changes."""
+        self._backlog = self.contents.backlog
         self._timer: Timer = _QueueTimer(self)
-        self._limits = LimitEnforcer(self._contents, host, self._timer)
+        self._limits = LimitEnforcer(self.contents, host, self._timer)
         self._backpressure: Backpressure | None = None
         """None before its first long backlog."""
         self._time_slice = host.time_slice
@@ -128,12 +129,12 @@ class Queue(Sink):
     @property
     def priority_levels(self) -> int:
         """Number of priorities, each of which has a journal of its own in the store."""
-        return self._contents.priority_levels
+        return self.contents.priority_levels
 
     @property
     def redeliveries(self) -> Redeliveries | None:
         """Delivery counts and retry delays, if deliveries are counted."""
-        return self._contents.redeliveries
+        return self.contents.redeliveries
 
     @property
     def consumers(self) -> list[Consumer]:
@@ -166,14 +167,14 @@ class Queue(Sink):
 
     def retry_delayed_count(self) -> i64:
         """Number of retry-delayed messages, which are neither ready nor unacknowledged."""
-        return self._contents.retry_delayed_count()
+        return self.contents.retry_delayed_count()
 
     # --- store and settings -------------------------------------------------------------------
 
     def attach_store(self, store: Store, journal: QueueJournal | None) -> None:
         """Write what does not fit into memory to a store, and, with a journal, what is durable."""
         self.journal = journal
-        self._contents.persists_counts = journal is not None
+        self.contents.persists_counts = journal is not None
         self._backlog.attach_store(store, journal)
 
     def restore(self, store: Store, found: list[tuple[QueueJournal, RecoveredQueue]]) -> None:
@@ -195,7 +196,7 @@ class Queue(Sink):
     def apply(self, settings: QueueSettings) -> None:
         """Use other settings, of which those of deduplication are the same."""
         self.settings = settings
-        self._contents.apply(settings)
+        self.contents.apply(settings)
         self._limits.apply(settings)
         # Any ready message may expire.
         self._needs_checks = self.message_count() != 0 or self._needs_checks_when_empty()
@@ -203,7 +204,7 @@ class Queue(Sink):
 
     def delete(self) -> None:
         """Drop all messages, and cancel all consumers, many of them in later slices."""
-        self.host.begin(self._contents.delete())
+        self.host.begin(self.contents.delete())
         self.journal = None
         self.host.timers.stop(self._timer)
         if self.expiry is not None:
@@ -313,8 +314,8 @@ class Queue(Sink):
                 outcome |= AWAITS_TRANSACTION
             return outcome
         if self._limits.refuses(len(message.body)):
-            if self.settings.overflow == REJECT_PUBLISH_DLX and self._contents.dead_letters:
-                self._contents.refuse(message)
+            if self.settings.overflow == REJECT_PUBLISH_DLX and self.contents.dead_letters:
+                self.contents.refuse(message)
                 return REFUSED | DEAD_LETTERED
             return REFUSED
         if self.persists and not message.persistent:
@@ -348,7 +349,7 @@ class Queue(Sink):
         journal = self._backlog.journal_at(position)
         if self.journal is None or journal is None or targets is None:
             return 0
-        contents = self._contents
+        contents = self.contents
         if contents.waiting:
             dead_letter = contents.waiting.get(position)
             if dead_letter is not None:
@@ -412,7 +413,7 @@ class Queue(Sink):
 
     def has_to_wait(self) -> bool:
         """Whether so many dead letters wait that it should drop no message."""
-        return self._contents.dead_letters and self.host.has_too_many_dead_letters()
+        return self.contents.dead_letters and self.host.has_too_many_dead_letters()
 
     def _ask_further(self) -> None:
         """No consumer that was asked accepts the message that waits: ask the others in later
@@ -436,7 +437,7 @@ class Queue(Sink):
         """
         if self._needs_checks:
             done = self._deliver_slice_checked()
-            self._contents.pass_on_dead_letters()
+            self.contents.pass_on_dead_letters()
             return done
         backlog = self._backlog
         ready = self._ready
@@ -464,7 +465,7 @@ class Queue(Sink):
             consumer = ready.next()
             if consumer is None:
                 return ready.empty()
-            message, position, redelivered = self._contents.pop()
+            message, position, redelivered = self.contents.pop()
             consumer.deliver(message, position, redelivered)
             if time_slice.is_over():
                 return False
@@ -481,7 +482,7 @@ class Queue(Sink):
         """
         if not self._needs_checks:
             return True
-        backlog, contents = self._backlog, self._contents
+        backlog, contents = self._backlog, self.contents
         backlog.load_blocking()
         while self._limits.drop_head():
             contents.pass_on_dead_letters()
@@ -510,7 +511,7 @@ class Queue(Sink):
         :returns: the message, its position, and whether it was delivered before.
         :raises AmqpError: INTERNAL_ERROR if it cannot be read, which ends the broker.
         """
-        backlog, contents = self._backlog, self._contents
+        backlog, contents = self._backlog, self.contents
         backlog.load_blocking()
         if self._needs_checks:
             while self._limits.drop_head():
@@ -531,14 +532,14 @@ class Queue(Sink):
         """Note that a message that was delivered is acknowledged: the store may drop it."""
         # As `QueueContents.settle`, without a call: this is done for every message.
         self._backlog.settle(position)
-        redeliveries = self._contents.redeliveries
+        redeliveries = self.contents.redeliveries
         if redeliveries is not None:
             redeliveries.counts.forget(position)
 
     def reject(self, message: Message, position: i64) -> None:
         """Drop a message that was rejected without requeue: it is a dead letter."""
-        self._contents.drop(message, position, REJECTED)
-        self._contents.pass_on_dead_letters()
+        self.contents.drop(message, position, REJECTED)
+        self.contents.pass_on_dead_letters()
 
     def requeue(self, message: Message, position: i64, failed: bool = False) -> None:
         """Return a message that was delivered to its position.
@@ -551,7 +552,7 @@ class Queue(Sink):
             return
         if message.expires_at != 0:
             self._needs_checks = True
-        self._contents.requeue(message, position, failed)
+        self.contents.requeue(message, position, failed)
 
     def release_popped(self, popped: list[tuple[int, Message]]) -> list[Message]:
         """Have unacknowledged messages on disk only, as `Backlog.release_popped`."""
@@ -565,7 +566,7 @@ class Queue(Sink):
         :returns: what has the number of messages, and settles them in later slices as far as it is
             not done yet. It is done without help; whoever waits for it may run it, too.
         """
-        purge = self._contents.purge()
+        purge = self.contents.purge()
         self.host.begin(purge)
         return purge
 

@@ -7,6 +7,7 @@ from mypy_extensions import i64
 
 from leveret.engine.queues.dead_letter import DeadLetter
 from leveret.engine.queues.delivery_counts import DeliveryCounts
+from leveret.engine.queues.drop_counters import DropCounters
 from leveret.engine.queues.message_memory import MessageMemory
 from leveret.engine.values.clock import Clock
 from leveret.engine.values.message import Message
@@ -59,6 +60,8 @@ class QueueHost(ABC):
         self.publishes_again = False
         """Whether the message that is being published is a dead letter or was delayed, so that it
         may have been in any queue before."""
+        self.drops = DropCounters()
+        """What has left any of its queues without a client."""
         self._looks: i64 = 0
 
     def next_look(self) -> i64:

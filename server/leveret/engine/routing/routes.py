@@ -12,6 +12,7 @@ from mypy_extensions import i64
 from leveret.engine.routing.exchanges.base import Destination, Exchange
 from leveret.engine.routing.sink import Sink
 from leveret.engine.routing.walk import RouteWalk
+from leveret.engine.values.counters import ExchangeCounters
 from leveret.engine.values.message import Message, exchange_and_key, short_strings
 from leveret.engine.values.text import octets_of_text, text_of
 from leveret.engine.values.time_slice import ENDLESS, TimeSlice
@@ -35,12 +36,20 @@ class Route:
     """
 
     def __init__(
-        self, raw: bytes, exchange: str, routing_key: str, sinks: list[Sink], needs_message: bool
+        self,
+        raw: bytes,
+        exchange: str,
+        routing_key: str,
+        sinks: list[Sink],
+        needs_message: bool,
+        counters: ExchangeCounters,
     ) -> None:
+        """:param counters: of the exchange."""
         self.raw = raw
         self.exchange = exchange
         self.routing_key = routing_key
         self.sinks = sinks
+        self.counters = counters
         self.generation: i64 = 0
         """The generation of its router that it was found in. If it is not the current one, routing
         has changed since, and the route has to be found anew."""
@@ -122,6 +131,8 @@ class Router:
         self.generation: i64 = 1
         """Changes with everything that routing depends on."""
         self.exchanges: dict[str, Exchange] = {}
+        self.default_counters = ExchangeCounters()
+        """What clients have published to the default exchange."""
         self.reply_routes: dict[str, Route] = {}
         """The routes to direct reply-to consumers, by routing key (RabbitMQ: Direct Reply-to). They
         come and go with every client, so they are not in the cache of routes."""
@@ -151,7 +162,8 @@ class Router:
     def add_reply_sink(self, sink: Sink) -> None:
         """Add the route to a sink of replies, whose name was never used before."""
         raw = short_strings(b"", octets_of_text(sink.name))
-        self.reply_routes[sink.name] = Route(raw, DEFAULT_EXCHANGE, sink.name, [sink], False)
+        route = Route(raw, DEFAULT_EXCHANGE, sink.name, [sink], False, self.default_counters)
+        self.reply_routes[sink.name] = route
 
     def remove_reply_sink(self, sink: Sink) -> None:
         """Remove the route to a sink of replies."""
@@ -234,7 +246,8 @@ class Router:
         raw = short_strings(exchange, routing_key)
         if generation != self.generation or self._broker_routes.get(raw) is not None:
             return
-        found = Route(raw, text_of(exchange), text_of(routing_key), [], walk.needs_message)
+        name, key = text_of(exchange), text_of(routing_key)
+        found = Route(raw, name, key, [], walk.needs_message, self._counters_of(name))
         if not walk.needs_message:
             found.sinks = list(walk.reached)
         self._broker_routes.add(found)
@@ -272,7 +285,8 @@ class Router:
         self, raw: bytes, exchange: str, routing_key: str, time_slice: TimeSlice
     ) -> Route:
         """The route from an exchange; without sinks if there is no such exchange."""
-        route = Route(raw, exchange, routing_key, [], False)
+        counters = self._counters_of(exchange)
+        route = Route(raw, exchange, routing_key, [], False, counters)
         route.generation = self.generation
         if exchange == DEFAULT_EXCHANGE:
             route.sinks = self._named([routing_key])
@@ -285,6 +299,13 @@ class Router:
         else:
             route.sinks = list(walk.reached)
         return route
+
+    def _counters_of(self, exchange: str) -> ExchangeCounters:
+        """The counters of an exchange; nobody's if there is none of that name."""
+        found = self.exchanges.get(exchange)
+        if found is not None:
+            return found.counters
+        return self.default_counters if exchange == DEFAULT_EXCHANGE else ExchangeCounters()
 
     def _named(self, routing_keys: list[str]) -> list[Sink]:
         """The sinks that the default exchange leads to."""

@@ -13,6 +13,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
+from leveret.engine.values.counters import QueueCounters
 from leveret.engine.values.message import Message
 from leveret_storage.segments.queue_journal import QueueJournal
 from leveret_storage.store.store import Store
@@ -98,6 +99,8 @@ class Sink:
         """The name of the queue; empty if the sink is none."""
         self.deleted = False
         """Whether it was deleted, and accepts no more messages."""
+        self.counters = QueueCounters()
+        """What has happened to its messages."""
 
     def publish(self, message: Message, targets: PersistTargets | None = None) -> i64:
         """Accept or refuse a message.

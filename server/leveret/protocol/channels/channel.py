@@ -26,6 +26,7 @@ from leveret.engine.routing.sink import (
     Sink,
 )
 from leveret.engine.routing.walk import RouteWalk
+from leveret.engine.values.counters import ChannelCounters, ExchangeCounters
 from leveret.engine.values.message import Message, exchange_and_key
 from leveret.engine.values.settings import NONE
 from leveret.engine.values.text import text_of
@@ -46,7 +47,7 @@ from leveret.protocol.states import ChannelEvent, ChannelState, next_channel_sta
 from leveret.protocol.wire import methods
 from leveret.protocol.wire.frames import wire_number, write_get_ok, write_return
 
-NO_ROUTE: Final = Route(b"", "", "", [], False)
+NO_ROUTE: Final = Route(b"", "", "", [], False, ExchangeCounters())
 
 QUICK_SINKS_MAX: Final = 8
 """Sinks of a route from which on the clock is read after a publish: some microseconds of work."""
@@ -62,9 +63,11 @@ class Channel:
         self.state = ChannelState.OPEN
         self.open = True
         """Whether the state is OPEN, which is asked for every frame."""
+        self.counters = ChannelCounters()
+        """What has happened on it."""
         self.content = IncomingContent(session, config.amqp.max_message_size)
-        self.confirms = PublisherConfirms(session, wire_number(number))
-        self.deliveries = Deliveries(session, number)
+        self.confirms = PublisherConfirms(session, wire_number(number), self.counters)
+        self.deliveries = Deliveries(session, number, self.counters)
         self.transaction = Transaction()
         self.settlement = Settlement(self.deliveries, self.transaction)
         self.prefetch = 0
@@ -171,6 +174,7 @@ class Channel:
 
     def _publish_large(self, message: Message, route: Route) -> bool:
         """Publish a persistent message with a large body; result as `publish`."""
+        self.count_publish(route.counters, len(route.sinks))
         outcome, ticket = self._publisher.publish_large(message, route.sinks)
         if outcome & THROTTLE:
             self.session.throttled_by = route.sinks
@@ -205,6 +209,7 @@ class Channel:
         if self.transaction.selected:
             self.transaction.publish(message, route, mandatory)
         elif len(route.sinks) > FAN_OUT_AT_ONCE:
+            self.count_publish(route.counters, len(route.sinks))
             self.session.begin(_FanOut(self, message, route.sinks))
             if self.session.work is not None:
                 return False
@@ -261,19 +266,43 @@ class Channel:
         sinks = route.sinks
         if route.needs_message:
             sinks = self._router.sinks_for(route.exchange, [route.routing_key], message)
+        # As `count_publish`, without a call: this is done for every message.
+        self.counters.publish += 1
+        self.vhost.counters.publish += 1
+        route.counters.publish_in += 1
+        route.counters.publish_out += len(sinks)
         outcome = self._publisher.publish(message, sinks)
         if outcome == ACCEPTED:
             return outcome
         if outcome & THROTTLE:
             self.session.throttled_by = sinks
-        if mandatory and not sinks:
-            self.confirms.flush()
-            session = self.session
-            write_return(
-                session.output, session.parts, self._wire_number, message, session.frame_max
-            )
-            session.request_flush()
+        if not sinks:
+            if self._clock.now >= route.counters.next_sample:
+                route.counters.add_sample(route.routing_key, self._clock.now, mandatory)
+            if mandatory:
+                self._return(message, route)
+            else:
+                self.counters.drop_unroutable += 1
+                self.vhost.counters.drop_unroutable += 1
+                route.counters.drop_unroutable += 1
         return outcome
+
+    def count_publish(self, exchange: ExchangeCounters, sinks: i64) -> None:
+        """Count the publish of a message to an exchange, which leads to so many sinks."""
+        self.counters.publish += 1
+        self.vhost.counters.publish += 1
+        exchange.publish_in += 1
+        exchange.publish_out += sinks
+
+    def _return(self, message: Message, route: Route) -> None:
+        """Return a message that no sink takes."""
+        self.counters.return_unroutable += 1
+        self.vhost.counters.return_unroutable += 1
+        route.counters.return_unroutable += 1
+        self.confirms.flush()
+        session = self.session
+        write_return(session.output, session.parts, self._wire_number, message, session.frame_max)
+        session.request_flush()
 
     # --- sending ----------------------------------------------------------------------------
 
@@ -361,7 +390,8 @@ class Channel:
 
 def _addressed(route: Route, walk: RouteWalk) -> Route:
     """The route of one message, whose walk is done."""
-    return Route(route.raw, route.exchange, route.routing_key, list(walk.reached), False)
+    sinks = list(walk.reached)
+    return Route(route.raw, route.exchange, route.routing_key, sinks, False, route.counters)
 
 
 class _RouteFound(Work):

@@ -82,7 +82,11 @@ class ChannelConsumer(DeliveryConsumer):
         tag = deliveries.next_tag()
         if deliveries.prefetch != 0:
             deliveries.move_to_back(self)
+        self.delivered += 1
         if not self.no_ack:
+            self.queue.counters.deliver += 1
+            deliveries.counters.deliver += 1
+            deliveries.vhost_counters.deliver += 1
             self.outstanding += 1
             deliveries.outstanding += 1
             self.queue.unacknowledged += 1
@@ -91,7 +95,14 @@ class ChannelConsumer(DeliveryConsumer):
             if self._timer is not None:
                 self._timer.start(delivery)
         else:
+            self.queue.counters.deliver_no_ack += 1
+            deliveries.counters.deliver_no_ack += 1
+            deliveries.vhost_counters.deliver_no_ack += 1
             self.queue.settle(position)
+        if redelivered:
+            self.queue.counters.redeliver += 1
+            deliveries.counters.redeliver += 1
+            deliveries.vhost_counters.redeliver += 1
         session = deliveries.session
         write_deliver(
             session.output,

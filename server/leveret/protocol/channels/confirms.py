@@ -12,6 +12,7 @@ from collections import deque
 
 from mypy_extensions import i16, i64
 
+from leveret.engine.values.counters import ChannelCounters
 from leveret.protocol.channels.session import ConfirmWriter, Session
 from leveret.protocol.wire.frames import write_ack, write_nack
 
@@ -19,12 +20,13 @@ from leveret.protocol.wire.frames import write_ack, write_nack
 class PublisherConfirms(ConfirmWriter):
     """Counts the publishes of one channel, and writes their acks and nacks."""
 
-    def __init__(self, session: Session, wire_number: i16) -> None:
+    def __init__(self, session: Session, wire_number: i16, counters: ChannelCounters) -> None:
         self.enabled = False
         """Whether confirm.select came."""
         self.closed = False
         """Whether the channel is closed, so that nothing may be written any more."""
         self._session = session
+        self._counters = counters
         self._store = session.store
         self._wire_number: i16 = wire_number
         self._published: i64 = 0
@@ -135,13 +137,19 @@ class PublisherConfirms(ConfirmWriter):
             self._awaits_sync = False
             self._unsynced.clear()
         last = upto
+        refused: i64 = 0
         if self._refused:
             # A refused publish is not the one that an ack names.
             while last > self._confirmed and int(last) in self._refused:
                 last -= 1
+            refused = len(self._refused)
             self._refused = {tag for tag in self._refused if tag > upto}
+            refused -= len(self._refused)
         count = last - self._confirmed
         if not self.closed:
             if count != 0:
                 write_ack(self._session.output, self._wire_number, last, count != 1)
+            acked = upto - self._confirmed - refused
+            self._counters.confirm += acked
+            self._session.vhost.counters.confirm += acked
             self._confirmed = upto

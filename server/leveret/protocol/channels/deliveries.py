@@ -22,6 +22,7 @@ from leveret.engine.queues.message_memory import (
 )
 from leveret.engine.queues.queue import Queue
 from leveret.engine.queues.released import RELEASED_MESSAGES_MAX, RELEASED_OCTETS_MAX
+from leveret.engine.values.counters import ChannelCounters
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.work import Work
 from leveret.errors import AmqpError, ReplyCode
@@ -44,8 +45,11 @@ GAP_TAGS_MAX: Final = 64
 class Deliveries(MemoryHolder):
     """What one channel has delivered, and its consumers."""
 
-    def __init__(self, session: Session, channel: int) -> None:
+    def __init__(self, session: Session, channel: int, counters: ChannelCounters) -> None:
         super().__init__()
+        self.counters = counters
+        """Of the channel."""
+        self.vhost_counters: ChannelCounters = session.vhost.counters
         self.session = session
         self.channel = channel
         self.wire_number: i16 = wire_number(channel)
@@ -82,6 +86,11 @@ class Deliveries(MemoryHolder):
         tag = self.last_tag + 1
         self.last_tag = tag
         return tag
+
+    def count_acknowledged(self, count: i64) -> None:
+        """Count deliveries that the client has acknowledged."""
+        self.counters.ack += count
+        self.vhost_counters.ack += count
 
     def pop(self, tag: i64) -> Delivery | None:
         """Take one delivery out, to be settled; None if it was overdue.

@@ -47,6 +47,8 @@ class DeliveryConsumer(Consumer):
         """Deliveries that were requeued, and that the client has not settled."""
         self.overdue_unreported: i64 = 0
         """How many of them the log does not have yet."""
+        self.delivered: i64 = 0
+        """Deliveries to it, ever."""
 
     @abstractmethod
     def delivery_settled(self, delivery: "Delivery") -> None:
@@ -98,6 +100,7 @@ class Delivery:
     def acknowledge(self) -> None:
         """Settle it, and its message with it."""
         self.count_settled()
+        self.queue.counters.ack += 1
         self.queue.settle(self.position)
 
     def count_settled(self) -> None:

@@ -93,6 +93,7 @@ class LongSettlement(Work):
             self._deferred.append(delivery)
             return
         if outcome == ACKNOWLEDGED:
+            self._deliveries.count_acknowledged(1)
             delivery.acknowledge()
         elif outcome == REJECTED:
             delivery.count_settled()

@@ -19,6 +19,7 @@ from leveret.engine.persistence.definition_log import CommitWaiter, DefinitionLo
 from leveret.engine.queues.consumer import Consumer
 from leveret.engine.queues.queue import Queue
 from leveret.engine.routing.sink import Sink
+from leveret.engine.values.counters import TrafficCounters
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.work import Work
 from leveret.engine.vhost import VirtualHost
@@ -63,6 +64,7 @@ class Session(CommitWaiter):
     ) -> None:
         """:param wake: tells the transport that there is output."""
         self.time_slice = time_slice or TimeSlice()
+        self.traffic = TrafficCounters()
         self.work: Work | None = None
         """The work that the last frame began and that is not done. No further frame is read
         meanwhile."""

@@ -52,6 +52,8 @@ class Settlement:
         delivery = self._deliveries.pop(tag)
         if delivery is None:
             return True
+        self._deliveries.counters.ack += 1
+        self._deliveries.vhost_counters.ack += 1
         delivery.acknowledge()
         consumer = delivery.consumer
         if consumer is not None and (consumer.suspended or self._deliveries.prefetch != 0):
@@ -111,6 +113,7 @@ class Settlement:
     def settle(self, deliveries: list[Delivery], outcome: Outcome) -> None:
         """Settle deliveries that are no longer among the unacknowledged ones."""
         if outcome == ACKNOWLEDGED:
+            self._deliveries.count_acknowledged(len(deliveries))
             for delivery in deliveries:
                 delivery.acknowledge()
             self._resume_consumers(deliveries)

@@ -228,6 +228,7 @@ class TransactionCommit(Work):
         message = arriving(published, self._now)
         route = _without_deleted(route)
         if len(route.sinks) > FAN_OUT_AT_ONCE:
+            channel.count_publish(route.counters, len(route.sinks))
             self._fanning_out = message
             self._sinks = route.sinks[::-1]
             return
@@ -256,5 +257,12 @@ def _without_deleted(route: Route) -> Route:
     for sink in route.sinks:
         if sink.deleted:
             sinks = [each for each in route.sinks if not each.deleted]
-            return Route(route.raw, route.exchange, route.routing_key, sinks, route.needs_message)
+            return Route(
+                route.raw,
+                route.exchange,
+                route.routing_key,
+                sinks,
+                route.needs_message,
+                route.counters,
+            )
     return route

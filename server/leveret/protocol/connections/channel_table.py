@@ -43,11 +43,13 @@ class ChannelTable:
             opened.channels += 1
         channel = Channel(session, number, broker.config)
         self.by_number[number] = channel
+        channel.vhost.churn.channel_created += 1
         return channel
 
     def remove(self, channel: Channel, opened: OpenConnection | None) -> None:
         """Forget a channel that has ended."""
         del self.by_number[channel.number]
+        channel.vhost.churn.channel_closed += 1
         if opened is not None:
             opened.channels -= 1
 
@@ -61,5 +63,6 @@ class ChannelTable:
         for channel in channels:
             channel.confirms.flush()
             channel.move(ChannelEvent.DISCONNECT)
+            channel.vhost.churn.channel_closed += 1
         self.by_number = {}
         return ending

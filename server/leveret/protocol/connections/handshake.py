@@ -174,6 +174,7 @@ def leave(broker: Broker, session: Session, opened: OpenConnection | None) -> No
     """Count a connection as open no more; its rights are no longer kept for it."""
     if opened is not None:
         broker.connections.remove(opened)
+        session.vhost.closed_traffic.add(session.traffic)
         broker.rights.release(session.rights)
 
 

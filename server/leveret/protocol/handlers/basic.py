@@ -153,11 +153,21 @@ class _LongGet(Work):
 def _got(channel: Channel, queue: Queue, no_ack: bool) -> Frame | None:
     """Send the next message of a queue; the reply if there is none, or the queue is paused."""
     popped = None if queue.paused else queue.take()
+    counted = (queue.counters, channel.counters, channel.vhost.counters)
     if popped is None:
+        for counters in counted:
+            counters.get_empty += 1
         return Basic.GetEmpty()
     message, position, redelivered = popped
     tag = channel.deliveries.next_tag()
     delivery = Delivery(tag, message, position, queue, None)
+    for counters in counted:
+        if no_ack:
+            counters.get_no_ack += 1
+        else:
+            counters.get += 1
+        if redelivered:
+            counters.redeliver += 1
     if no_ack:
         queue.settle(position)
     else:

@@ -6,6 +6,7 @@ import structlog
 from leveret.engine.queues.queue import Queue
 from leveret.engine.routing.sink import ACCEPTED, AWAITS_COMMIT, REFUSED, TOOK_LONG, Sink
 from leveret.engine.values.arguments import Arguments
+from leveret.engine.values.counters import ChannelCounters
 from leveret.engine.values.message import Message
 from leveret.engine.vhost import VirtualHost
 from leveret.protocol.channels.channel_consumer import ChannelConsumer
@@ -48,7 +49,7 @@ class TestTheOutcome:
 
     def test_nor_does_one_that_is_settled_at_once(self, run: BrokerRun) -> None:
         queue = run.queue("q")
-        deliveries = Deliveries(Session(lambda: None, structlog.get_logger()), 1)
+        deliveries = Deliveries(Session(lambda: None, structlog.get_logger()), 1, ChannelCounters())
         queue.add_consumer(
             ChannelConsumer(
                 "c", queue, deliveries, no_ack=True, exclusive=False, prefetch=0, arguments={}

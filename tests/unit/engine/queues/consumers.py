@@ -3,6 +3,7 @@
 import structlog
 
 from leveret.engine.queues.queue import Queue
+from leveret.engine.values.counters import ChannelCounters
 from leveret.engine.values.message import Message
 from leveret.protocol.channels.channel_consumer import ChannelConsumer
 from leveret.protocol.channels.deliveries import Deliveries
@@ -29,7 +30,7 @@ class Recorder:
         timeout: int = 0,
     ) -> None:
         self._session = Session(lambda: None, structlog.get_logger())
-        self._deliveries = Deliveries(self._session, 1)
+        self._deliveries = Deliveries(self._session, 1, ChannelCounters())
         self.consumer = ChannelConsumer(
             tag,
             queue,

@@ -18,6 +18,7 @@ from leveret.engine.queues.message_memory import (
 )
 from leveret.engine.queues.queue_host import LOOKS_AT_ONCE
 from leveret.engine.values.arguments import Arguments
+from leveret.engine.values.counters import ChannelCounters
 from leveret.engine.values.field_table import FieldValue
 from leveret.errors import AmqpError
 from leveret.protocol.channels.channel_consumer import ChannelConsumer
@@ -171,7 +172,7 @@ class Held:
         self.queue = self.run.queue("q0", arguments=values, durable=durable)
         self.session = Session(lambda: None, structlog.get_logger())
         self.session.enter(self.run.vhost, ALL_RIGHTS)
-        self.deliveries = Deliveries(self.session, 1)
+        self.deliveries = Deliveries(self.session, 1, ChannelCounters())
         self.settlement = Settlement(self.deliveries, Transaction())
         self.consumer = ChannelConsumer(
             "c",

@@ -20,6 +20,7 @@ from typing import Final, NamedTuple, cast
 from mypy_extensions import i64
 
 from leveret.engine.routing.sink import Sink
+from leveret.engine.values.counters import ExchangeCounters
 from leveret.engine.values.field_table import FieldValue, Table, freeze_table
 from leveret.engine.values.message import Message
 from leveret.engine.values.time_slice import TimeSlice
@@ -175,6 +176,8 @@ class Exchange(Destination):
         self.uses_all_keys = False
         """Whether a message with several routing keys is matched with each of them; otherwise only
         with the one it was published with."""
+        self.counters = ExchangeCounters()
+        """What clients have published to it."""
         self._bindings: dict[Binding, Binding] = {}
         """Every binding of a destination to this exchange, by itself, the oldest first."""
 
