@@ -21,7 +21,8 @@ class _Durable(CommitWaiter):
         self._log = log
         self._batch = batch
         self.reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        log.wait(self)
+        # A batch without entries is durable as soon as it is committed.
+        self.store_synced()
 
     def store_synced(self) -> None:
         if self._log.store.synced < self._batch:
