@@ -55,6 +55,28 @@ export function rateSeries(name, color, field) {
 }
 
 /**
+ * The messages of a queue, or of all of them.
+ *
+ * @param {(body: any) => any} of what has messages_details and so on
+ * @returns {HistoryChart}
+ */
+export function depthChart(of) {
+  return {
+    label: "Messages",
+    unit: "messages",
+    series: [
+      { name: "Ready", color: COLORS.ready, of: (body) => of(body)?.messages_ready_details },
+      {
+        name: "Unacknowledged",
+        color: COLORS.unacknowledged,
+        of: (body) => of(body)?.messages_unacknowledged_details,
+      },
+      { name: "Total", color: COLORS.total, of: (body) => of(body)?.messages_details },
+    ],
+  };
+}
+
+/**
  * @param {HTMLElement} container
  * @param {HistoryOptions} options
  * @returns {() => void} ends them
@@ -77,7 +99,7 @@ export function historyCharts(container, { state, path, kinds, charts, onBody })
       color,
       values: counter ? rates(of(body)) : levels(of(body)),
     }));
-  const drawn = charts.map((given) => ({
+  const drawn = charts.map((given, index) => ({
     given,
     chart: chart(container, {
       series: seriesOf(given),
@@ -85,7 +107,11 @@ export function historyCharts(container, { state, path, kinds, charts, onBody })
       label: given.label,
       range: range(),
       zoom: zoom(),
-      onRange: (name) => state.set({ range: name === DEFAULT_RANGE ? null : name, zoom: null }),
+      // The range is that of all charts: one place to choose it is enough.
+      onRange:
+        index > 0
+          ? undefined
+          : (name) => state.set({ range: name === DEFAULT_RANGE ? null : name, zoom: null }),
       onZoom: (times) => state.set({ zoom: times ? times.join("-") : null }, { push: true }),
     }),
   }));

@@ -22,7 +22,7 @@ export function pageHead(title, { trail = [], beside, actions } = {}) {
       ? h(
           "nav",
           { class: "trail", "aria-label": "Above this" },
-          trail.map((each) => [h("a", { href: each.href }, each.title), h("span", null, "/")]),
+          trail.map((each) => [h("a", { href: each.href }, each.title), h("span", { "aria-hidden": "true" }, "›")]),
         )
       : null,
     h("div", { class: "title" }, h("h1", null, title), beside),

@@ -1,31 +1,276 @@
-/** The broker as a whole. */
+/** The broker as a whole: what is wrong, how it moves, how it does, and what was changed. */
 
-import { errorText } from "../lib/dialog.js";
+import { may } from "../lib/api.js";
+import { findingList } from "../lib/diagnosis.js";
 import { h, morph } from "../lib/dom.js";
-import { number } from "../lib/format.js";
-import { watch } from "../lib/live.js";
-import { facts, pageHead } from "../lib/page.js";
+import { bytes, duration, number, plain, rate, time } from "../lib/format.js";
+import { firstSteps } from "../lib/first_steps.js";
+import { COLORS, depthChart, historyCharts, rateSeries } from "../lib/history_charts.js";
+import { rowsOf } from "../lib/listing.js";
+import { facts, objectLink, pageHead, section, status } from "../lib/page.js";
+import { problemBox, Watching } from "../lib/watching.js";
+
+/**
+ * @typedef {import("../lib/dom.js").Child} Child
+ * @typedef {import("../views.js").Context} Context
+ */
+
+const HISTORY_FIELDS = "message_stats,queue_totals";
+const CHANGES_MS = 3600000;
+/** Milliseconds for which a change is shown: the last hour. */
+const CHANGES_MAX = 20;
+const LOG_LINES = 500;
+/** Lines of the log in which changes are looked for. */
+const FINDINGS_MAX = 5;
 
 export function title() {
   return "Overview";
 }
 
-/** @param {HTMLElement} container */
-export function render(container) {
-  const body = h("div");
-  container.append(pageHead("Overview"), body);
-  return watch(
+/**
+ * @param {HTMLElement} container
+ * @param {import("../views.js").Params} _params
+ * @param {Context} context
+ */
+export function render(container, _params, { state, session }) {
+  const watching = new Watching();
+  const head = h("div");
+  const problem = problemBox();
+  const alarms = h("div");
+  const stuck = h("div");
+  const empty = h("div");
+  const numbers = h("div");
+  const charts = h("div", { class: "charts part" });
+  const health = h("div");
+  const changes = h("div");
+  container.append(head, problem, alarms, empty, stuck, numbers, charts, h("div", { class: "columns-2" }, health, changes));
+  morph(head, pageHead("Overview"));
+  /** @type {any} */
+  let node = {};
+  watching.watch(
     "/api/overview",
-    (overview) =>
-      morph(
-        body,
-        facts(
-          Object.entries(overview.object_totals).map(([name, value]) => [
-            name,
-            number(/** @type {number} */ (value)),
-          ]),
-        ),
-      ),
-    (error) => morph(body, h("div", { class: "problem" }, errorText(error))),
+    (overview) => {
+      morph(head, headOf(overview));
+      morph(empty, isEmpty(overview) ? section("First steps", firstSteps(...amqpOf(overview)), { class: "panel" }) : null);
+      morph(numbers, numbersOf(overview));
+      morph(alarms, alarmsOf(overview, node));
+    },
+    problem,
   );
+  if (may(session, "monitoring")) {
+    watching.watch("/api/nodes", (body) => {
+      node = rowsOf(body)[0] ?? {};
+      morph(health, healthOf(node));
+    });
+  }
+  watching.watch("/api/diagnosis", (findings) => morph(stuck, stuckSection(findings)));
+  watching.add(
+    historyCharts(charts, {
+      state,
+      path: `/api/overview?columns=${HISTORY_FIELDS}`,
+      kinds: ["lengths", "msg_rates"],
+      charts: [
+        depthChart((body) => body.queue_totals),
+        {
+          label: "Rates",
+          unit: "/s",
+          series: [
+            rateSeries("Published", COLORS.publish, "publish"),
+            rateSeries("Delivered", COLORS.deliver, "deliver_get"),
+            rateSeries("Acknowledged", COLORS.acknowledge, "ack"),
+            rateSeries("Redelivered", COLORS.redeliver, "redeliver"),
+            rateSeries("Unroutable", COLORS.unroutable, "drop_unroutable"),
+          ],
+        },
+      ],
+    }),
+  );
+  if (may(session)) {
+    watching.watch(`/api/logs?lines=${LOG_LINES}`, (lines) => morph(changes, changesSection(lines)));
+  }
+  return () => watching.stop();
+}
+
+/** @param {any} overview */
+function headOf(overview) {
+  return pageHead("Overview", {
+    beside: [
+      h("span", { class: "soft" }, `${overview.product_name ?? "Leveret"} ${overview.product_version ?? ""}`),
+      overview.uptime
+        ? h("span", { class: "soft" }, `up for ${duration(overview.uptime)}`)
+        : null,
+    ],
+  });
+}
+
+/** @param {any} overview */
+function isEmpty({ object_totals: totals = {} }) {
+  return totals.queues === 0 && totals.connections === 0;
+}
+
+/**
+ * Host and port of the AMQP listener.
+ *
+ * @param {any} overview
+ * @returns {[string, number]}
+ */
+function amqpOf({ listeners = [] }) {
+  const found = listeners.find((/** @type {any} */ each) => each.protocol === "amqp");
+  return [location.hostname, found?.port ?? 5672];
+}
+
+/** @param {any} overview */
+function numbersOf(overview) {
+  const { queue_totals: totals = {}, message_stats: stats = {}, object_totals: objects = {} } = overview;
+  const rateOf = (/** @type {string} */ field) => rate(stats[`${field}_details`]?.rate ?? 0);
+  const link = (/** @type {string} */ href, /** @type {Child} */ text) => h("a", { href }, text);
+  return h(
+    "div",
+    { class: "panel part" },
+    facts([
+      ["Ready", link("/queues?sort=-messages_ready", number(totals.messages_ready ?? 0))],
+      ["Unacknowledged", link("/queues?sort=-messages_unacknowledged", number(totals.messages_unacknowledged ?? 0))],
+      ["Published", rateOf("publish")],
+      ["Delivered", rateOf("deliver_get")],
+      ["Acknowledged", rateOf("ack")],
+      ["Redelivered", rateOf("redeliver")],
+      ["Queues", link("/queues", number(objects.queues))],
+      ["Exchanges", link("/exchanges", number(objects.exchanges))],
+      ["Connections", link("/connections", number(objects.connections))],
+      ["Channels", link("/channels", number(objects.channels))],
+      ["Consumers", link("/consumers", number(objects.consumers))],
+    ]),
+  );
+}
+
+/**
+ * Alarms in words: what happens, why, and what ends it.
+ *
+ * @param {any} overview
+ * @param {any} node
+ */
+function alarmsOf(overview, node) {
+  const texts = [];
+  const alarm = [overview.alarm].flat().filter(Boolean).join(" ");
+  if (node.mem_alarm || alarm.includes("memory")) {
+    texts.push(
+      `Memory alarm: ${bytes(node.mem_used ?? overview.memory_used)} of ${bytes(node.mem_limit ?? overview.memory_limit)} are used. Connections that publish are blocked until memory is free: let consumers catch up, or raise memory.limit.`,
+    );
+  }
+  if (node.disk_free_alarm || alarm.includes("disk")) {
+    texts.push(
+      `Disk alarm: ${bytes(node.disk_free)} are free, ${bytes(node.disk_free_limit)} have to be. Connections that publish are blocked until there is space: consume or purge queues, or make the disk larger.`,
+    );
+  }
+  if (texts.length === 0 && alarm) {
+    texts.push(`Alarm: ${alarm}. Connections that publish are blocked.`);
+  }
+  return texts.map((text) =>
+    h("p", { key: text.slice(0, 8), class: "problem", role: "alert" }, status("error", text)),
+  );
+}
+
+/** @param {import("../lib/diagnosis.js").Finding[]} findings */
+function stuckSection(findings) {
+  if (findings.length === 0) {
+    return null;
+  }
+  const shown = findings.slice(0, FINDINGS_MAX);
+  const rest = findings.slice(FINDINGS_MAX);
+  return section("Why is it stuck?", [
+    findingList(shown),
+    rest.length > 0
+      ? h(
+          "details",
+          { key: "rest", class: "rest" },
+          h("summary", null, `${number(rest.length)} more`),
+          findingList(rest),
+        )
+      : null,
+  ]);
+}
+
+/**
+ * Log, disk and memory.
+ *
+ * @param {any} node as of /api/nodes
+ */
+function healthOf(node) {
+  const used = node.mem_used && node.mem_limit ? node.mem_used / node.mem_limit : 0;
+  /** @type {[string, Child][]} */
+  const pairs = [
+    ["Memory", [bytes(node.mem_used), " of ", bytes(node.mem_limit), meter("Memory used", used)]],
+    ["Disk", [bytes(node.disk_free), " free; alarm below ", bytes(node.disk_free_limit)]],
+    ["Syncs", rate(node.io_sync_count_details?.rate ?? 0)],
+    ["A sync takes", typeof node.io_sync_avg_time === "number" ? `${node.io_sync_avg_time.toFixed(1)} ms` : "–"],
+    ["Written", node.io_write_bytes_details ? `${bytes(node.io_write_bytes_details.rate)}/s` : "–"],
+    ["Files", `${number(node.fd_used)} of ${number(node.fd_total)}`],
+    ["Sockets", `${number(node.sockets_used)} of ${number(node.sockets_total)}`],
+    ["Data", node.db_dir ?? "–"],
+  ];
+  return section("Log and machine", h("div", { class: "panel" }, facts(pairs)), {
+    beside: status(
+      node.mem_alarm || node.disk_free_alarm ? "error" : "ok",
+      node.mem_alarm || node.disk_free_alarm ? "alarm" : "no alarm",
+    ),
+  });
+}
+
+/**
+ * @param {string} label
+ * @param {number} part from 0 to 1
+ */
+function meter(label, part) {
+  return h("meter", { "aria-label": label, min: 0, max: 1, high: 0.8, optimum: 0, value: part });
+}
+
+/** @param {any[]} lines of the log, the newest last */
+function changesSection(lines) {
+  const from = Date.now() - CHANGES_MS;
+  const found = lines
+    .map((line) => ({ ...line, ms: msOf(line) }))
+    .filter((line) => (line.event ?? line.msg) === "audit" && line.ms >= from)
+    .reverse();
+  const shown = found.slice(0, CHANGES_MAX);
+  return section(
+    "Changed in the last hour",
+    shown.length === 0
+      ? h("p", { class: "panel soft" }, "Nothing was changed by hand.")
+      : h(
+          "ul",
+          { class: "changes panel" },
+          shown.map((line) =>
+            h(
+              "li",
+              { key: `${line.ms} ${line.what} ${line.name}` },
+              time(line.ms),
+              h("span", null, `${line.what} `, subjectOf(line), h("span", { class: "soft" }, ` by ${line.who}`)),
+            ),
+          ),
+          found.length > shown.length
+            ? h("li", { key: "rest" }, h("a", { href: "/log?filter=audit" }, `${number(found.length - shown.length)} more in the log`))
+            : null,
+        ),
+  );
+}
+
+/** @param {any} line */
+function msOf(line) {
+  const given = line.timestamp ?? line.time ?? line.ts;
+  return typeof given === "number" ? given : Date.parse(given);
+}
+
+/**
+ * What was changed, as a link where there is a view of it.
+ *
+ * @param {any} line
+ */
+function subjectOf(line) {
+  const [kind] = String(line.what).split(" ");
+  if (typeof line.name !== "string") {
+    return plain(line.name ?? line.user ?? line.vhost ?? "");
+  }
+  return ["queue", "exchange", "user", "policy", "vhost"].includes(kind) && !/deleted|closed/.test(line.what)
+    ? objectLink(kind, line.name, line.vhost)
+    : h("code", null, line.name);
 }
