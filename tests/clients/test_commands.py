@@ -234,6 +234,11 @@ def test_messages_are_moved_to_a_queue_and_to_an_exchange(leveret: CommandLine) 
     leveret("bind", "amq.topic", "moved-to", "moved-from")
     assert leveret("move", "moved-from", "amq.topic", "--to-exchange") == "2 messages moved\n"
     assert leveret("move", "moved-from", "moved-to") == "0 messages moved\n"
+    assert leveret("copy", "moved-to", "moved-from", "--count", "2") == "2 messages copied\n"
+    looked = json.loads(leveret("peek", "moved-from", "--payload", "econ", "--json"))
+    assert leveret("discard", "moved-from", looked[0]["position"]) == "1 message discarded\n"
+    assert leveret("replay", "moved-from") == "0 messages replayed\n"
+    assert json.loads(leveret("get", "moved-from", "--json"))[0]["payload"] == "first"
     found = json.loads(leveret("get", "moved-to", "--count", "5", "--json"))
     assert [(each["payload"], each["exchange"], each["redelivered"]) for each in found] == [
         ("first", "", False),

@@ -72,6 +72,10 @@ class Client:
         """Have something done; raises as `get`."""
         return self._request("POST", segments, body)
 
+    def patch(self, *segments: str, body: object = None) -> Any:
+        """Change a part of a resource; raises as `get`."""
+        return self._request("PATCH", segments, body)
+
     def delete(self, *segments: str, headers: Mapping[str, str] | None = None) -> Any:
         """Delete a resource; raises as `get`."""
         return self._request("DELETE", segments, headers=headers)

@@ -1,6 +1,8 @@
-"""`leveret peek`, `move`, `change`, `pause`, `resume`: what is done to a queue while it serves."""
+"""What is done to the messages of a queue, and to a queue while it serves: `leveret peek`, `move`,
+`copy`, `replay`, `discard`, `change`, `pause`, `resume`."""
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -14,28 +16,69 @@ from leveret.commands.policies import VHOST
 @click.command()
 @click.argument("queue")
 @click.option("--count", default=1, show_default=True, help="Messages, at most; up to 100.")
+@click.option("--offset", default=0, help="Messages to pass over first.")
+@click.option("--routing-key", default="", metavar="TEXT", help="The routing key contains it.")
+@click.option("--header", metavar="NAME[=TEXT]", help="A header or property, and its value.")
+@click.option("--payload", default="", metavar="TEXT", help="The body contains it.")
 @click.option("--json", "as_json", is_flag=True, help="Print all that is known, as JSON.")
 @VHOST
 @with_broker
-def peek(client: Client, queue: str, count: int, as_json: bool, vhost: str) -> None:
+def peek(
+    client: Client,
+    queue: str,
+    count: int,
+    offset: int,
+    routing_key: str,
+    header: str | None,
+    payload: str,
+    as_json: bool,
+    vhost: str,
+) -> None:
     """Show the next messages, and change nothing.
 
-    No message is marked as redelivered, or counted as delivered.
+    With options, those that have what these say. No message is marked as redelivered, or counted as
+    delivered.
 
-    Example: leveret peek orders --count 10
+    Example: leveret peek orders --count 10 --header customer=42
     """
-    found = client.post("queues", vhost, queue, "peek", body={"count": count})
-    columns = ("exchange", "routing_key", "redelivered", "payload_bytes", "payload")
+    name, _, value = (header or "").partition("=")
+    body: dict[str, Any] = {
+        "offset": offset,
+        "routing_key": routing_key,
+        "header": name,
+        "header_value": value,
+        "payload": payload,
+    }
+    found: list[dict[str, Any]] = []
+    while True:
+        body["count"] = count - len(found)
+        answer = client.post("queues", vhost, queue, "peek", body=body)
+        found += answer["messages"]
+        body["offset"] = answer["next_offset"]
+        if len(found) >= count or body["offset"] is None:
+            break
+    columns = ("position", "exchange", "routing_key", "redelivered", "payload_bytes", "payload")
     show(found, columns, as_json)
 
 
+def _target_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The arguments and options of commands that bring messages somewhere."""
+    for option in (
+        VHOST,
+        click.option("--count", type=click.IntRange(1), help="Messages, at most; else all."),
+        click.option(
+            "--routing-key", metavar="KEY", help="At an exchange; else that of each message."
+        ),
+        click.option("--to-exchange", is_flag=True, help="TARGET is an exchange."),
+        click.argument("target"),
+        click.argument("queue"),
+    ):
+        command = option(command)
+    return command
+
+
 @click.command()
-@click.argument("queue")
-@click.argument("target")
-@click.option("--to-exchange", is_flag=True, help="TARGET is an exchange.")
-@click.option("--routing-key", metavar="KEY", help="At an exchange; else that of each message.")
-@click.option("--count", type=click.IntRange(1), help="Messages, at most; else those it has.")
-@VHOST
+@_target_options
 @with_broker
 def move(
     client: Client,
@@ -52,30 +95,122 @@ def move(
 
     Example: leveret move orders.dead orders --count 100
     """
-    if routing_key is not None and not to_exchange:
-        fail("--routing-key needs --to-exchange", EXIT_WRONG_USE)
-    ready = int(client.get("queues", vhost, queue)["messages_ready"])
-    total = ready if count is None else min(count, ready)
-    body: dict[str, Any] = {"exchange" if to_exchange else "queue": target}
-    if to_exchange:
-        body["exchange"] = target or "amq.default"
-        body["routing_key"] = routing_key
-    moved = 0
-    shows_progress = sys.stderr.isatty()
-    while moved < total or total == 0:
-        body["count"] = total - moved
-        answer = client.post("queues", vhost, queue, "move", body=body)
-        moved += answer["moved"]
+    body = _target_body(target, to_exchange, routing_key)
+    transfer = _Transfer(client, vhost, queue, "move", "moved")
+    transfer.run(body, count)
+
+
+@click.command()
+@_target_options
+@with_broker
+def copy(
+    client: Client,
+    queue: str,
+    target: str,
+    to_exchange: bool,
+    routing_key: str | None,
+    count: int | None,
+    vhost: str,
+) -> None:
+    """Copy messages of a queue elsewhere.
+
+    They stay where they are, too. The target is a queue, or an exchange.
+
+    Example: leveret copy orders orders.test --count 100
+    """
+    body = _target_body(target, to_exchange, routing_key)
+    transfer = _Transfer(client, vhost, queue, "copy", "copied")
+    transfer.run(body, count)
+
+
+@click.command()
+@click.argument("queue")
+@click.option("--count", type=click.IntRange(1), help="Dead letters, at most; else all.")
+@VHOST
+@with_broker
+def replay(client: Client, queue: str, count: int | None, vhost: str) -> None:
+    """Move dead letters back to where they died.
+
+    Each goes to the queue in which it died last. Messages that are no dead letters stay. A crash
+    neither loses nor doubles a persistent message.
+
+    Example: leveret replay orders.dead
+    """
+    transfer = _Transfer(client, vhost, queue, "replay", "replayed")
+    transfer.run({}, count)
+
+
+@click.command()
+@click.argument("queue")
+@click.argument("positions", metavar="POSITION...", nargs=-1, required=True)
+@VHOST
+@with_broker
+def discard(client: Client, queue: str, positions: tuple[str, ...], vhost: str) -> None:
+    """Drop selected messages, without dead-lettering.
+
+    `leveret peek` shows the positions.
+
+    Example: leveret discard orders 17 18
+    """
+    answer = client.post("queues", vhost, queue, "discard", body={"positions": list(positions)})
+    click.echo(_counted(answer["discarded"], "discarded"))
+
+
+def _target_body(target: str, to_exchange: bool, routing_key: str | None) -> dict[str, Any]:
+    if not to_exchange:
+        if routing_key is not None:
+            fail("--routing-key needs --to-exchange", EXIT_WRONG_USE)
+        return {"queue": target}
+    return {"exchange": target or "amq.default", "routing_key": routing_key}
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {'message' if count == 1 else 'messages'} {what}"
+
+
+class _Transfer:
+    """Asks for a move until all is moved that was there."""
+
+    def __init__(self, client: Client, vhost: str, queue: str, request: str, what: str) -> None:
+        """
+        :param what: what happens to messages, as the answer counts them.
+        """
+        self._client = client
+        self._vhost = vhost
+        self._queue = queue
+        self._request = request
+        self._what = what
+
+    def run(self, body: dict[str, Any], count: int | None) -> None:
+        """Do it for `count` messages at most, and say how many there were."""
+        what = self._what
+        ready = int(self._client.get("queues", self._vhost, self._queue)["messages_ready"])
+        total = ready if count is None else min(count, ready)
+        done, offset = 0, 0
+        shows_progress = sys.stderr.isatty()
+        while True:
+            body |= {"count": total - done, "offset": offset}
+            answer = self._client.post("queues", self._vhost, self._queue, self._request, body=body)
+            left_out = answer.get("left_out", 0)
+            done += answer[what]
+            # What stays in the queue is passed over the next time.
+            offset += left_out + (answer[what] if what == "copied" else 0)
+            if shows_progress:
+                click.echo(f"\r{done} of {total} {what}", nl=False, err=True)
+            is_over = answer[what] + left_out == 0 or done >= total or offset >= ready
+            refused = answer.get("refused_key", answer.get("refused_queue"))
+            if is_over or refused is not None:
+                break
         if shows_progress:
-            click.echo(f"\r{moved} of {total} moved", nl=False, err=True)
-        if answer["refused_key"] is not None or not answer["moved"]:
-            break
-    if shows_progress:
-        click.echo(err=True)
-    click.echo(f"{moved} {'message' if moved == 1 else 'messages'} moved")
-    if total and answer["refused_key"] is not None:
-        key = answer["refused_key"]
-        fail(f"no queue took the next message, with routing key '{key}'", EXIT_REFUSED)
+            click.echo(err=True)
+        click.echo(_counted(done, what))
+        if refused is not None:
+            if what == "replayed":
+                fail(
+                    f"queue '{refused}', in which the next message died, does not take it",
+                    EXIT_REFUSED,
+                )
+            fail(f"no queue took the next message, with routing key '{refused}'", EXIT_REFUSED)
 
 
 @click.group(name="change")
@@ -98,7 +233,7 @@ def change_queue(client: Client, name: str, arguments: tuple[str, ...], vhost: s
     """
     table = argument_table(arguments)
     named = {key if key.startswith("x-") else f"x-{key}": table[key] for key in table}
-    client.post("queues", vhost, name, "arguments", body={"arguments": named})
+    client.patch("queues", vhost, name, body={"arguments": named})
 
 
 @click.group(name="pause")

@@ -3,8 +3,12 @@
 import asyncio
 import socket
 from collections.abc import Callable
+from functools import partial
+from typing import Final
 
 from leveret.addresses import Address
+from leveret.engine.administration.move import Move
+from leveret.engine.administration.search import Search
 from leveret.engine.broker import Broker
 from leveret.engine.metadata.metadata import Metadata
 from leveret.engine.persistence.definition_log import CommitWaiter, DefinitionLog
@@ -12,6 +16,15 @@ from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.work import Work
 from leveret.management.node_status import NodeStatus
 from leveret.protocol.connections.connection import Connection
+
+READ_RETRY_S: Final = 0.01
+"""Seconds after which work that reads a queue looks again for what it waits for: the disk, or a
+transaction."""
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 class _Durable(CommitWaiter):
@@ -88,6 +101,20 @@ class Management:
         awaited = _Awaited(work)
         self.broker.work.add(awaited)
         await awaited.done
+
+    async def run_reading(self, work: Search | Move) -> None:
+        """Have the broker do work in slices that reads a queue, and wait for its end.
+
+        :raises RuntimeError: as `run`.
+        """
+        while not work.is_done:
+            await self.run(work)
+            if work.reader.has_to_read():
+                read: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                work.reader.read(partial(_resolve, read))
+                await read
+            elif not work.is_done:
+                await asyncio.sleep(READ_RETRY_S)
 
     async def committed(self) -> None:
         """Wait until everything done so far is durable, messages and settlements too."""

@@ -17,7 +17,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from leveret.engine.queues.message_memory import MemoryHolder
-from leveret.engine.queues.peek import Peek
+from leveret.engine.queues.peek import View
 from leveret.engine.queues.purge import DroppedMessages
 from leveret.engine.values.message import Message
 from leveret_storage.recovery.recovered_queue import RecoveredQueue
@@ -147,8 +147,26 @@ class Backlog(MemoryHolder):
         """
 
     @abstractmethod
-    def peek(self, peek: Peek) -> None:
-        """Add the next messages, as many as it may have, and change nothing."""
+    def views(self, offset: i64, most: i64, positions: list[int] | None) -> list[View] | None:
+        """The messages in the order of delivery, and change nothing: at least `most` of them behind
+        the first `offset`, if there are so many.
+
+        :param positions: if not None, the views have the messages at these positions, too.
+        :returns: None if it is to be called again in a later slice.
+        """
+
+    @abstractmethod
+    def extract(self, position: i64, size: i64) -> bool:
+        """Remove a message, wherever in the order it is, without popping it: it is then to be
+        settled. It must not be packed (`is_packed`).
+
+        :param size: octets of its body.
+        :returns: whether it was there.
+        """
+
+    @abstractmethod
+    def is_packed(self, position: i64) -> bool:
+        """Whether the message at a position is in a packed run, which is being read then."""
 
     @abstractmethod
     def release_popped(self, popped: list[tuple[int, Message]]) -> list[Message]:

@@ -15,7 +15,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from leveret.engine.queues.message_memory import CHUNKS_AHEAD, MessageMemory, message_cost
-from leveret.engine.queues.peek import Peek
+from leveret.engine.queues.peek import Part
 from leveret.engine.values.message import Message
 from leveret_storage.errors import StorageError
 from leveret_storage.recovery.recovered_queue import LoggedMessages, RecoveredQueue
@@ -23,21 +23,18 @@ from leveret_storage.segments.queue_journal import QueueJournal, Run
 from leveret_storage.store.store import Store
 
 UNKNOWN: Final = -1
-"""The expiry of the first message of a chunk that was not in memory since the start."""
+"""The expiry of the first message of a chunk that was not in memory since the start; the bytes of a
+message that was extracted, which only its reader knows."""
+
+GONE: Final = -2
+"""In place of the bytes of a message that is not there."""
 
 
-class Chunk:
+class Chunk(Part):
     """Messages with consecutive positions, in memory, on disk, or being written or read."""
 
     def __init__(self, first: i64, messages: list[Message] | None, run: Run | None) -> None:
-        self.first = first
-        """The position of its first message."""
-        self.messages = messages
-        """None while they are not in memory."""
-        self.run = run
-        """Where they are on disk; None if they are not."""
-        self.live: list[tuple[int, int]] | None = None
-        """The positions of the run that belong to it, if these are not all."""
+        super().__init__(first, messages, run)
         self.counted = True
         """Whether the bytes of its bodies were counted."""
         self.loading = False
@@ -165,25 +162,75 @@ class Chunks:
                 chunk.counted = item.live_bytes >= 0
                 self._chunks.append(chunk)
 
-    def peek(self, peek: Peek, delivered_end: i64) -> bool:
-        """Add messages to a look at the queue; whether it may have more.
+    def parts(self) -> list[Part]:
+        """All chunks, for a look at them."""
+        return list(self._chunks)
 
-        :param delivered_end: those at positions below it may have been delivered.
+    def extract(self, position: i64) -> int:
+        """Remove the message at a position, wherever it is among the chunks.
+
+        :returns: bytes of its body that were counted: `GONE` if there is no such message, `UNKNOWN`
+            if it was removed and the caller knows them, 0 if it was and they were not counted.
         """
-        for chunk in self._chunks:
-            run, messages = chunk.run, chunk.messages
-            first = int(chunk.first)
-            ranges = [(first, first if messages is None else first + len(messages))]
-            if messages is None and run is not None:
-                messages, first = peek.messages_of(run), int(run.first)
-                ranges = chunk.live or [(first, first + len(messages))]
-            if messages is None:
-                continue
-            for start, end in ranges:
-                for position in range(start, end):
-                    if not peek.add(messages[position - first], position < delivered_end):
-                        return False
+        at = self._index_of(position)
+        if at < 0:
+            return GONE
+        chunk = self._chunks[at]
+        # What is being written is in memory, and stays one piece.
+        self._is_loaded(chunk)
+        if chunk.messages is not None:
+            return UNKNOWN if self._extract_loaded(at, chunk, position) else GONE
+        ranges: list[tuple[int, int]] = []
+        found = False
+        for first, end in chunk.ranges():
+            if first <= position < end:
+                found = True
+                ranges += _without(first, end, int(position))
+            else:
+                ranges.append((first, end))
+        if not found:
+            return GONE
+        if not ranges:
+            del self._chunks[at]
+        else:
+            chunk.live = ranges
+            if chunk.first != ranges[0][0]:
+                chunk.first = ranges[0][0]
+                chunk.expires_at = UNKNOWN
+        return UNKNOWN if chunk.counted else 0
+
+    def _extract_loaded(self, at: int, chunk: Chunk, position: i64) -> bool:
+        """Replace a chunk that is in memory by one before a position and one behind it."""
+        messages = chunk.messages
+        first = int(chunk.first)
+        if messages is None or not first <= position < first + len(messages):
+            return False
+        del self._chunks[at]
+        self.cost -= chunk.cost
+        if chunk.run is None:
+            self._in_memory -= 1
+        for start, end in reversed(_without(first, first + len(messages), int(position))):
+            part = Chunk(start, messages[start - first : end - first], chunk.run)
+            if part.messages is not None:
+                part.cost = cost_of(part.messages)
+            if chunk.run is None:
+                self._in_memory += 1
+            else:
+                part.live = [(start, end)]
+            self.cost += part.cost
+            self._chunks.insert(at, part)
         return True
+
+    def _index_of(self, position: i64) -> int:
+        """The index of the last chunk that begins at a position or before; -1 if none does."""
+        low, high = 0, len(self._chunks)
+        while low < high:
+            middle = (low + high) // 2
+            if self._chunks[middle].first <= position:
+                low = middle + 1
+            else:
+                high = middle
+        return low - 1
 
     # --- from disk ----------------------------------------------------------------------------
 
@@ -324,6 +371,11 @@ def cost_of(messages: list[Message]) -> i64:
     for message in messages:
         octets += len(message.body) + len(message.header)
     return message_cost(octets, len(messages))
+
+
+def _without(first: int, end: int, position: int) -> list[tuple[int, int]]:
+    """A half-open range of positions without one of them."""
+    return [each for each in ((first, position), (position + 1, end)) if each[0] < each[1]]
 
 
 def _joined(chunks: list[Chunk]) -> list[Chunk]:

@@ -15,7 +15,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from leveret.engine.queues.backlog import NEVER_NOTED, Backlog
-from leveret.engine.queues.chunks import UNKNOWN, Chunks, cost_of
+from leveret.engine.queues.chunks import GONE, UNKNOWN, Chunks, cost_of
 from leveret.engine.queues.message_memory import (
     CHUNK_COST_MAX,
     DISK_BUSY,
@@ -25,9 +25,9 @@ from leveret.engine.queues.message_memory import (
     message_cost,
 )
 from leveret.engine.queues.packed_run import PackedRun
-from leveret.engine.queues.peek import Peek
+from leveret.engine.queues.peek import PackedPart, Part, View
 from leveret.engine.queues.purge import DroppedMessages
-from leveret.engine.queues.released import ReleasedMessage, ReleasedRuns, body_size
+from leveret.engine.queues.released import ReleasedRuns, body_size
 from leveret.engine.queues.requeued import RequeuedMessages
 from leveret.engine.values.message import Message
 from leveret.engine.values.settings import NONE
@@ -305,27 +305,52 @@ class FifoBacklog(Backlog):
         if not self._chunks.is_next_loaded():
             self.bytes += self._chunks.load_blocking()
 
-    def peek(self, peek: Peek) -> None:
+    def views(self, offset: i64, most: i64, positions: list[int] | None) -> list[View] | None:
+        if positions is None and self.count <= offset:
+            return [View([], self.count, 0, None)]
+        parts: list[Part] = []
         if self._requeued is not None:
-            for position, message in self._requeued.first_entries(peek.left()):
-                if isinstance(message, ReleasedMessage):
-                    message = peek.messages_of(message.run)[position - int(message.run.first)]
-                if not peek.add(message, True):
-                    return
+            part = self._requeued.part(offset, most, positions)
+            if part is None:
+                return None
+            parts.append(part)
         if self._packed is not None:
-            self._packed.load_blocking()
-        position = int(self._head_position)
-        for message in reversed(self._head):
-            if not peek.add(message, position < self._delivered_end):
-                return
-            position += 1
-        if not self._chunks.peek(peek, self._delivered_end):
-            return
-        position = int(self.next_position) - len(self._tail)
-        for message in self._tail:
-            if not peek.add(message, position < self._delivered_end):
-                return
-            position += 1
+            parts.append(
+                PackedPart(self._head_position, self._packed, self._packed_at, self._packed_end)
+            )
+        if self._head:
+            parts.append(Part(self._head_position, self._head[::-1], None))
+        parts += self._chunks.parts()
+        if self._tail:
+            parts.append(Part(self.next_position - len(self._tail), self._tail[:], None))
+        return [View(parts, 0, self._delivered_end, self.journal)]
+
+    def extract(self, position: i64, size: i64) -> bool:
+        requeued = self._requeued
+        if requeued is not None and requeued.remove(position):
+            if requeued.is_empty():
+                self._requeued = None
+        elif self._head and position == self._head_position:
+            self._head.pop()
+            self._head_position += 1
+        else:
+            self._make_chunks()
+            known = self._chunks.extract(position)
+            if known == GONE:
+                return False
+            if known != UNKNOWN:
+                size = 0
+        self.count -= 1
+        self.bytes -= size
+        self._charge()
+        return True
+
+    def is_packed(self, position: i64) -> bool:
+        packed = self._packed
+        if packed is None:
+            return False
+        packed.request()
+        return self._packed is not None
 
     # --- memory -------------------------------------------------------------------------------
 
@@ -436,13 +461,19 @@ class FifoBacklog(Backlog):
         return 0 if self._requeued is None else self._requeued.cost
 
     def _make_chunks(self) -> None:
-        """Make chunks of the head and the tail: one of both, if nothing is between them."""
+        """Make chunks of the head and the tail: one of both, if their positions are consecutive."""
         head, tail = self._head[::-1], self._tail
         tail_cost = message_cost(self._tail_octets, len(tail))
         if head:
             head_cost = cost_of(head)
             run = self._head_run
-            if run is None and self._chunks.is_empty() and head_cost + tail_cost <= CHUNK_COST_MAX:
+            is_one = self._head_position + len(head) == self.next_position - len(tail)
+            if (
+                run is None
+                and is_one
+                and self._chunks.is_empty()
+                and head_cost + tail_cost <= CHUNK_COST_MAX
+            ):
                 tail = head + tail
                 tail_cost += head_cost
             else:

@@ -1,56 +1,106 @@
-"""A look at the ready messages of a queue that changes nothing.
+"""The ready messages of a queue as a look finds them, which changes nothing.
 
-No message is marked as delivered, none is counted, and none that is on disk stays in memory. So the
-runs that they are in are read here, and not as for a delivery. How many messages and octets a look
-may have is bounded, because the caller waits for the disk.
+No message is marked as delivered, none is counted, and none that is on disk stays in memory. A view
+is made at once, whatever the queue has: it refers to what is there, and copies no more than a chunk
+or two. Whoever reads it does so in slices, while the queue goes on: messages that have left it
+since are still in the view, and only the journal says so.
+
+Deliberately elsewhere: reading a view, with its runs on disk (`administration/reader.py`).
 """
 
+from mypy_extensions import i64
+
+from leveret.engine.queues.packed_run import PackedRun
 from leveret.engine.values.message import Message
-from leveret_storage.errors import StorageError
-from leveret_storage.segments.queue_journal import Run
-from leveret_storage.store.store import Store
+from leveret_storage.segments.queue_journal import QueueJournal, Run
 
 
-class Peek:
-    """Messages that were looked at, in the order of delivery."""
+class Part:
+    """Messages in the order of delivery, with ascending positions, in memory or on disk."""
 
-    def __init__(self, store: Store | None, messages_max: int, octets_max: int) -> None:
+    def __init__(self, first: i64, messages: list[Message] | None, run: Run | None) -> None:
+        self.first = first
+        """The position of its first message."""
+        self.messages = messages
+        """None while they are not in memory."""
+        self.run = run
+        """Where they are on disk; None if they are not."""
+        self.live: list[tuple[int, int]] | None = None
+        """The positions of the run that belong to it, if these are not all."""
+
+    def ranges(self) -> list[tuple[int, int]]:
+        """The positions of its messages, as half-open ranges."""
+        messages, run, live, first = self.messages, self.run, self.live, int(self.first)
+        if messages is not None:
+            return [(first, first + len(messages))]
+        if live is not None:
+            return live
+        return [] if run is None else [(first, first + int(run.count))]
+
+    def in_memory(self) -> tuple[list[Message], i64] | None:
+        """Messages, and the position that the first of them has; None if they have to be read from
+        the run."""
+        messages, run = self.messages, self.run
+        if messages is not None:
+            return messages, self.first
+        if run is not None and run.messages is not None:
+            return run.messages, run.first
+        return None
+
+    def origin(self) -> i64:
+        """The position of the first message of the run."""
+        run = self.run
+        return self.first if run is None else run.first
+
+
+class PackedPart(Part):
+    """The messages of one priority in a run that several share."""
+
+    def __init__(self, first: i64, packed: PackedRun, at: i64, end: i64) -> None:
         """
-        :param store: where runs are read from.
-        :param octets_max: octets of bodies, which the last message may exceed.
+        :param at: where they begin in the run, up to `end`.
         """
-        self.messages: list[Message] = []
-        self.redelivered: list[bool] = []
-        """Of each message, whether it was delivered before."""
-        self._store = store
-        self._messages_max = messages_max
-        self._octets_left = octets_max
-        self._run: Run | None = None
-        self._run_messages: list[Message] = []
-        """The run that was read last, and its messages."""
+        super().__init__(first, None, packed.run)
+        self.live = [(int(first), int(first + end - at))]
+        self._packed = packed
+        self._origin = first - at
 
-    def left(self) -> int:
-        """How many messages may be added."""
-        if self._octets_left <= 0:
-            return 0
-        return self._messages_max - len(self.messages)
+    def in_memory(self) -> tuple[list[Message], i64] | None:
+        # Those that were unpacked since are not on disk any more.
+        messages = self._packed.messages
+        if messages is None:
+            messages = self._packed.run.messages
+        return None if messages is None else (messages, self._origin)
 
-    def add(self, message: Message, redelivered: bool) -> bool:
-        """Add the next message; whether another one may be added."""
-        self.messages.append(message)
-        self.redelivered.append(redelivered)
-        self._octets_left -= len(message.body)
-        return self.left() > 0
+    def origin(self) -> i64:
+        return self._origin
 
-    def messages_of(self, run: Run) -> list[Message]:
-        """The messages of a run. If they cannot be read, the store fails."""
-        if run.messages is not None:
-            return run.messages
-        if self._run is not run:
-            self._run, self._run_messages = run, []
-            if self._store is not None:
-                try:
-                    self._run_messages = self._store.read_run_blocking(run)
-                except StorageError as error:
-                    self._store.fail(error)
-        return self._run_messages
+
+class RequeuedPart(Part):
+    """Requeued messages, which precede the others, some of them without the ones before."""
+
+    def __init__(self, skipped: i64, entries: list[tuple[int, Message]]) -> None:
+        """
+        :param skipped: how many there are before these.
+        :param entries: positions and messages; a `ReleasedMessage` in place of one on disk.
+        """
+        super().__init__(0, [], None)
+        self.skipped = skipped
+        self.entries = entries
+
+
+class View:
+    """The ready messages of one backlog, or of one of its priorities."""
+
+    def __init__(
+        self, parts: list[Part], skipped: i64, delivered_end: i64, journal: QueueJournal | None
+    ) -> None:
+        """
+        :param skipped: how many there are if there are no parts, because all of them are skipped.
+        :param delivered_end: those at positions below it may have been delivered.
+        """
+        self.parts = parts
+        self.skipped = skipped
+        self.delivered_end = delivered_end
+        self.journal = journal
+        """Says which of them were settled since."""

@@ -26,7 +26,7 @@ from leveret.engine.queues.message_memory import (
     message_cost,
 )
 from leveret.engine.queues.packed_run import PACKED_COST_MAX, PACKED_COST_MIN, PackedRun
-from leveret.engine.queues.peek import Peek
+from leveret.engine.queues.peek import View
 from leveret.engine.queues.purge import DroppedMessages
 from leveret.engine.queues.released import body_size
 from leveret.engine.values import properties
@@ -193,10 +193,34 @@ class PriorityBacklog(Backlog):
             top.load_blocking()
             self._recompute()
 
-    def peek(self, peek: Peek) -> None:
+    def views(self, offset: i64, most: i64, positions: list[int] | None) -> list[View] | None:
+        found: list[View] = []
         for level in self._levels:
-            if level.count != 0 and peek.left() > 0:
-                level.peek(peek)
+            if level.count == 0:
+                continue
+            views = level.views(offset, most, positions)
+            if views is None:
+                return None
+            found += views
+            offset = max(offset - level.count, 0)
+        return found
+
+    def extract(self, position: i64, size: i64) -> bool:
+        level = self._by_priority[self._max_priority - (position >> PRIORITY_SHIFT)]
+        if level is None:
+            return False
+        before = level.bytes
+        if not level.extract(position, size):
+            return False
+        self.count -= 1
+        self.bytes += level.bytes - before
+        if level.count == 0 and level is self._top:
+            self._find_top()
+        return True
+
+    def is_packed(self, position: i64) -> bool:
+        level = self._by_priority[self._max_priority - (position >> PRIORITY_SHIFT)]
+        return level is not None and level.is_packed(position)
 
     def release_popped(self, popped: list[tuple[int, Message]]) -> list[Message]:
         retained: list[Message] = []

@@ -18,6 +18,7 @@ be refused, is in `lifecycle/`; publishing to several queues at once is in `flow
 from mypy_extensions import i64
 
 from leveret.engine.policies.policy_set import NO_POLICIES
+from leveret.engine.queues.backlog import Backlog
 from leveret.engine.queues.backpressure import Backpressure, is_long
 from leveret.engine.queues.consumer import Consumer
 from leveret.engine.queues.consumer_rings import NOBODY
@@ -25,7 +26,6 @@ from leveret.engine.queues.consumer_set import ConsumerSet
 from leveret.engine.queues.contents import QueueContents
 from leveret.engine.queues.dead_letter import REJECTED, has_died_in
 from leveret.engine.queues.limit_enforcer import LimitEnforcer
-from leveret.engine.queues.peek import Peek
 from leveret.engine.queues.purge import Purge
 from leveret.engine.queues.queue_expiry import QueueExpiry
 from leveret.engine.queues.queue_host import NULL_HOST, QueueHost
@@ -160,6 +160,11 @@ class Queue(Sink):
     def paused(self) -> bool:
         """Whether clients get no messages of it until an operator resumes it."""
         return self._ready is NOBODY
+
+    @property
+    def backlog(self) -> Backlog:
+        """The ready messages."""
+        return self._backlog
 
     def message_count(self) -> i64:
         """Number of ready messages (RabbitMQ: `messages_ready`)."""
@@ -495,15 +500,9 @@ class Queue(Sink):
         """Whether `take` needs not wait for the disk; if it does, the read is begun."""
         return self._backlog.count == 0 or self._backlog.available()
 
-    def peek(self, messages_max: int, octets_max: int) -> Peek:
-        """The next messages, without any effect on them or on the queue.
-
-        :param octets_max: octets of bodies, which the last message may exceed.
-        """
-        peek = Peek(self._backlog.store, messages_max, octets_max)
-        if peek.left() > 0:
-            self._backlog.peek(peek)
-        return peek
+    def refuses(self, size: int) -> bool:
+        """Whether it is too full for a body of `size` bytes, and refuses it for that."""
+        return self._limits.refuses(size)
 
     def take(self) -> tuple[Message, int, bool] | None:
         """Remove the next message (basic.get), which the caller settles, rejects or requeues.

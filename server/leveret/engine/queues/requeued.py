@@ -11,12 +11,13 @@ keep a whole arena of Python's allocator from being freed.
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Final
 
 from mypy_extensions import i64
 
 from leveret.engine.queues.message_memory import message_cost
+from leveret.engine.queues.peek import RequeuedPart
 from leveret.engine.queues.released import (
     RELEASED_MESSAGES_MAX,
     RELEASED_OCTETS_MAX,
@@ -139,29 +140,78 @@ class RequeuedMessages:
         self.cost = 0
         return taken
 
-    def first_entries(self, most: int) -> list[tuple[int, Message]]:
-        """The first ones, with their positions; a `ReleasedMessage` in place of one on disk."""
-        start = int(self._first)
-        found = list(
-            zip(
-                self._positions[start : start + most],
-                self._messages[start : start + most],
-                strict=True,
-            )
-        )
-        heap = self._heap
-        # The positions of the heap's entries that may be the next, by those of their messages.
-        following = [(heap[0][0], 0)] if heap else []
-        taken = 0
-        while following and taken < most:
-            _, at = heappop(following)
-            found.append(heap[at])
-            taken += 1
-            for child in (2 * at + 1, 2 * at + 2):
-                if child < len(heap):
-                    heappush(following, (heap[child][0], child))
-        found.sort(key=_position)
-        return found[:most]
+    def part(self, offset: i64, most: i64, positions: list[int] | None) -> RequeuedPart | None:
+        """Some of them for a look: those at `positions`, or else `most` behind the first `offset`.
+
+        :returns: None if it is to be called again, because very many came back out of order.
+        """
+        if len(self._heap) > MERGED_AT_ONCE:
+            self._merge()
+            return None
+        if positions is not None:
+            return RequeuedPart(0, self._at(positions))
+        heap = sorted(self._heap, key=_position)
+        start, end = int(self._first), len(self._messages)
+        count = end - start + len(heap)
+        skipped = min(int(offset), count)
+        # How many of the heap, and of the list, are among those that are skipped.
+        low, high = 0, len(heap)
+        while low < high:
+            middle = (low + high) // 2
+            before = bisect_left(self._positions, heap[middle][0], start) - start
+            if middle + before < skipped:
+                low = middle + 1
+            else:
+                high = middle
+        start += skipped - low
+        end = min(end, start + int(most))
+        entries = list(zip(self._positions[start:end], self._messages[start:end], strict=True))
+        entries += heap[low : low + int(most)]
+        entries.sort(key=_position)
+        return RequeuedPart(skipped, entries[: int(most)])
+
+    def _at(self, positions: list[int]) -> list[tuple[int, Message]]:
+        """Those that are at these positions, in their order."""
+        out_of_order = dict(self._heap)
+        found: list[tuple[int, Message]] = []
+        for position in sorted(positions):
+            message = out_of_order.get(position)
+            if message is None:
+                at = bisect_left(self._positions, position, int(self._first))
+                if at < len(self._positions) and self._positions[at] == position:
+                    message = self._messages[at]
+            if message is not None:
+                found.append((position, message))
+        return found
+
+    def remove(self, position: i64) -> bool:
+        """Remove the one at a position; whether there was one."""
+        at = bisect_left(self._positions, int(position), int(self._first))
+        if at < len(self._positions) and self._positions[at] == position:
+            message = self._messages[at]
+            if at == self._first:
+                self._messages[at] = POPPED
+                self._first += 1
+            else:
+                del self._positions[at]
+                del self._messages[at]
+                if at < self._unreleased_from:
+                    self._unreleased_from -= 1
+        else:
+            at = 0
+            while at < len(self._heap) and self._heap[at][0] != position:
+                at += 1
+            if at == len(self._heap):
+                return False
+            message = self._heap.pop(at)[1]
+            heapify(self._heap)
+        if isinstance(message, ReleasedMessage):
+            message.requeued -= 1
+            if message.requeued == 0:
+                message.messages = None
+        else:
+            self.cost -= _cost(message)
+        return True
 
     # --- disk ---------------------------------------------------------------------------------
 

@@ -1,6 +1,5 @@
 """Publishing and getting messages (RabbitMQ: HTTP API Reference, publish and get)."""
 
-import asyncio
 import base64
 from binascii import Error as Base64Error
 from typing import Any, Final, Literal
@@ -10,7 +9,6 @@ from pamqp.commands import Basic
 from starlette.requests import Request
 from starlette.responses import Response
 
-from leveret.engine.administration.move import Move, to_exchange, to_queue
 from leveret.engine.queues.queue import Queue
 from leveret.engine.routing.sink import REFUSED, Sink
 from leveret.engine.values.json_values import to_json
@@ -23,7 +21,6 @@ from leveret.management.http import (
     body,
     json,
     management,
-    operator,
     route,
     segment,
 )
@@ -38,17 +35,8 @@ GET_COUNT_MAX: Final = 10_000
 GET_BYTES_MAX: Final = 16 * 1024 * 1024
 """Messages, and bytes of their bodies, that one request gets."""
 
-PEEK_COUNT_MAX: Final = 100
-PEEK_BYTES_MAX: Final = 1024 * 1024
-"""Messages, and bytes of their bodies, that one request looks at, which may wait for the disk."""
-
-MOVE_COUNT_MAX: Final = 1_000
-"""Messages that one request moves; a client asks again for more."""
-
-MOVE_RETRY_S: Final = 0.01
-"""Seconds after which a move looks again for what it waits for: the disk, or a transaction."""
-
 Encoding = Literal["string", "base64"]
+ShownEncoding = Literal["auto", "base64"]
 AckMode = Literal[
     "ack_requeue_true", "ack_requeue_false", "reject_requeue_true", "reject_requeue_false"
 ]
@@ -68,7 +56,7 @@ class GetBody(msgspec.Struct):
 
     count: int
     ackmode: AckMode
-    encoding: Literal["auto", "base64"]
+    encoding: ShownEncoding
     truncate: int | None = None
 
 
@@ -125,69 +113,6 @@ async def get_messages(request: Request) -> Response:
     return json(found)
 
 
-class PeekBody(msgspec.Struct):
-    """How many messages are looked at, and how they are shown."""
-
-    count: int = 1
-    encoding: Literal["auto", "base64"] = "auto"
-    truncate: int | None = None
-
-
-async def peek_messages(request: Request) -> Response:
-    """Show the next messages, and change nothing."""
-    _, queue = find_queue(request)
-    given = await body(request, PeekBody)
-    if not 0 <= given.count <= PEEK_COUNT_MAX:
-        raise BadRequest(f"count: expected 0 to {PEEK_COUNT_MAX}")
-    how = GetBody(given.count, "ack_requeue_true", given.encoding, given.truncate)
-    found = queue.peek(given.count, PEEK_BYTES_MAX)
-    ready = int(queue.message_count())
-    pairs = zip(found.messages, found.redelivered, strict=True)
-    return json([_shown(message, redelivered, ready, how) for message, redelivered in pairs])
-
-
-class MoveBody(msgspec.Struct):
-    """Where messages are moved to: a queue, or an exchange, and how many at most."""
-
-    queue: str | None = None
-    exchange: str | None = None
-    routing_key: str | None = None
-    count: int = MOVE_COUNT_MAX
-
-
-async def move_messages(request: Request) -> Response:
-    """Move messages, as many as one request may; the answer says how many."""
-    vhost, source = find_queue(request)
-    given = await body(request, MoveBody)
-    if (given.queue is None) == (given.exchange is None):
-        raise BadRequest("expected either a queue or an exchange")
-    if given.count < 0:
-        raise BadRequest("count: expected 0 or more")
-    if given.queue is not None:
-        target = to_queue(vhost, source, given.queue)
-    else:
-        name = "" if given.exchange == DEFAULT_EXCHANGE_NAME else given.exchange or ""
-        target = to_exchange(vhost, name, given.routing_key)
-    move = Move(vhost, source, target, min(given.count, MOVE_COUNT_MAX))
-    service = management(request)
-    await service.run(move)
-    while not move.is_done:
-        await asyncio.sleep(MOVE_RETRY_S)
-        await service.run(move)
-    await service.committed()
-    operator(request).log(
-        "messages moved",
-        {
-            "vhost": vhost.name,
-            "name": source.name,
-            "to_queue": given.queue,
-            "to_exchange": given.exchange,
-            "messages": move.moved,
-        },
-    )
-    return json({"moved": move.moved, "refused_key": to_json(move.refused_key)})
-
-
 def _take(queue: Queue, given: GetBody) -> list[dict[str, Any]]:
     """Take messages, and settle them as asked for."""
     taken: list[tuple[Message, int]] = []
@@ -200,7 +125,8 @@ def _take(queue: Queue, given: GetBody) -> list[dict[str, Any]]:
         message, position, redelivered = popped
         size += len(message.body)
         taken.append((message, position))
-        shown.append(_shown(message, redelivered, int(queue.message_count()), given))
+        remaining = int(queue.message_count())
+        shown.append(shown_message(message, redelivered, remaining, given.encoding, given.truncate))
     for message, position in taken:
         if given.ackmode == "ack_requeue_false":
             queue.settle(position)
@@ -212,12 +138,24 @@ def _take(queue: Queue, given: GetBody) -> list[dict[str, Any]]:
     return shown
 
 
-def _shown(message: Message, redelivered: bool, remaining: int, given: GetBody) -> dict[str, Any]:
+def shown_message(
+    message: Message,
+    redelivered: bool,
+    remaining: int,
+    wanted: ShownEncoding,
+    truncate: int | None,
+) -> dict[str, Any]:
+    """A message as RabbitMQ shows it.
+
+    :param remaining: messages that are ready behind it.
+    :param wanted: "auto" to show text as it is.
+    :param truncate: bytes of the body that are shown at most.
+    """
     exchange, routing_key = exchange_and_key(message.route)
-    payload = message.body if given.truncate is None else message.body[: max(given.truncate, 0)]
+    payload = message.body if truncate is None else message.body[: max(truncate, 0)]
     encoding: Encoding = "base64"
     text = ""
-    if given.encoding == "auto":
+    if wanted == "auto":
         try:
             text, encoding = payload.decode(), "string"
         except UnicodeDecodeError:
@@ -245,6 +183,4 @@ def shown_properties(header: bytes) -> dict[str, Any]:
 ROUTES: Final = (
     route("/api/exchanges/{vhost}/{name}/publish", POST=post_message),
     route("/api/queues/{vhost}/{name}/get", POST=get_messages),
-    route("/api/queues/{vhost}/{name}/peek", POST=peek_messages),
-    route("/api/queues/{vhost}/{name}/move", POST=move_messages),
 )

@@ -193,8 +193,13 @@ async def get_bindings(request: Request) -> Response:
 ROUTES: Final = (
     route("/api/queues", GET=get_queues),
     route("/api/queues/{vhost}", GET=get_queues),
-    route("/api/queues/{vhost}/{name}", GET=get_queue, PUT=put_queue, DELETE=delete_queue),
-    route("/api/queues/{vhost}/{name}/arguments", POST=change_queue),
+    route(
+        "/api/queues/{vhost}/{name}",
+        GET=get_queue,
+        PUT=put_queue,
+        PATCH=change_queue,
+        DELETE=delete_queue,
+    ),
     route("/api/queues/{vhost}/{name}/pause", PUT=pause_queue, DELETE=resume_queue),
     route("/api/queues/{vhost}/{name}/contents", DELETE=purge_queue),
     route("/api/queues/{vhost}/{name}/bindings", GET=get_bindings),

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from leveret.engine.administration.reader import Reader
 from leveret.engine.queues.backlog import Backlog
 from leveret.engine.queues.fifo_backlog import FifoBacklog
 from leveret.engine.queues.message_memory import (
@@ -12,7 +13,6 @@ from leveret.engine.queues.message_memory import (
     MORE_TO_RELEASE,
     RELEASED,
 )
-from leveret.engine.queues.peek import Peek
 from leveret.engine.values.message import Message
 from leveret_storage.errors import StorageError
 from leveret_storage.recovery.recovered_queue import RecoveredQueue
@@ -20,8 +20,13 @@ from leveret_storage.store.store import Store
 from tests.storage.faulty import FaultyMedium
 from tests.support.executors import StepExecutor
 from tests.unit.engine.queues.consumers import message
+from tests.unit.engine.queues.reading import read
 
 DEEP = (CHUNKS_IN_MEMORY + 4) * CHUNK_MESSAGES
+
+STEPS = ["append", "append", "pop", "pop", "clear", "release", "extract"]
+EXTRACTED_MAX = 30
+"""Messages that one step removes from anywhere."""
 
 counts = st.one_of(
     st.integers(1, 5),
@@ -62,7 +67,10 @@ def popped(backlog: Backlog, disk: Disk | None) -> Message:
 @pytest.mark.parametrize("on_disk", [False, True])
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["append", "append", "pop", "pop", "clear", "release"]), counts)
+        st.tuples(
+            st.sampled_from(["append", "append", "pop", "pop", "clear", "release", "extract"]),
+            counts,
+        )
     )
 )
 @settings(deadline=None, max_examples=25)
@@ -71,30 +79,33 @@ def test_a_backlog_does_what_a_list_does(on_disk: bool, steps: list[tuple[str, i
     backlog, model = FifoBacklog(ignore), list[bytes]()
     if disk is not None:
         backlog.attach_store(disk.store, None)
-    position = 0
     for step, count in steps:
         if step == "clear":
             backlog.purge()
-            position += len(model)
             model.clear()
         while step == "release" and backlog.release(count != 1) == MORE_TO_RELEASE:
             pass
-        for _ in range(count):
+        for number in range(count):
             if step == "append":
                 body = str(backlog.next_position).encode()
                 model.append(body)
                 backlog.append(message(body))
             elif step == "pop" and model:
-                assert popped(backlog, disk).body == model.pop(0)
-                assert backlog.popped_position == position
-                position += 1
+                body = model.pop(0)
+                assert popped(backlog, disk).body == body
+                assert backlog.popped_position == int(body)
+            elif step == "extract" and model and number < EXTRACTED_MAX:
+                body = model.pop(number * 37 % len(model))
+                assert backlog.extract(int(body), len(body))
+                assert not backlog.extract(int(body), len(body))
         assert backlog.count == len(model)
-        assert backlog.head_position() == position
+        assert backlog.bytes == sum(len(body) for body in model)
+        assert backlog.head_position() == (int(model[0]) if model else backlog.next_position)
         if disk is not None and count == 1:
             disk.writing.run()
-        peek = Peek(backlog.store, 2 * CHUNK_MESSAGES, DEEP * 10)
-        backlog.peek(peek)
-        assert [each.body for each in peek.messages] == model[: 2 * CHUNK_MESSAGES]
+        offset = len(model) // 2
+        found = read(Reader(backlog, offset, 2 * CHUNK_MESSAGES), disk.reading if disk else None)
+        assert [each.message.body for each in found] == model[offset : offset + 2 * CHUNK_MESSAGES]
     assert [popped(backlog, disk).body for _ in range(backlog.count)] == model
     assert backlog.count == 0
 
@@ -113,13 +124,13 @@ def test_a_look_finds_requeued_messages_in_the_order_of_delivery(released: bool)
     while released and backlog.release(True) == MORE_TO_RELEASE:
         disk.writing.run()
     disk.writing.run()
-    peek = Peek(backlog.store, 60, 1 << 20)
-    backlog.peek(peek)
-    assert peek.redelivered == [True] * 40 + [False] * 20
-    assert [each.body for each in peek.messages] == [body] * 60
-    bounded = Peek(backlog.store, 60, 2500)
-    backlog.peek(bounded)
-    assert len(bounded.messages) == 3
+    for offset in (0, 7, 33, 45):
+        found = read(Reader(backlog, offset, 60 - offset), disk.reading)
+        assert [each.position for each in found] == list(range(offset, 60))
+        assert [each.redelivered for each in found] == [at < 40 for at in range(offset, 60)]
+        assert all(each.message.body == body for each in found)
+    chosen = read(Reader(backlog, 0, 0, [99, 3, 200, 25, 3]), disk.reading)
+    assert [each.position for each in chosen] == [3, 25, 99]
     assert backlog.count == 100
     for position in range(100):
         popped(backlog, disk)

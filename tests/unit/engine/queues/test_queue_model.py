@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from pamqp.commands import Basic
 
+from leveret.engine.administration.reader import Reader
 from leveret.engine.values.message import Message
 from leveret.engine.values.properties import (
     array_values,
@@ -18,6 +19,7 @@ from leveret.engine.values.properties import (
     table_entries,
 )
 from tests.unit.engine.queues.broker_run import BrokerRun, leading_to
+from tests.unit.engine.queues.reading import read
 
 MAX_PRIORITY = 2
 
@@ -221,6 +223,25 @@ class QueueModel(RuleBasedStateMachine):
             queue.deliver_ready()
             self.reference.requeue(entry, failed=how == "fail")
 
+    @precondition(lambda self: self.reference.ready)
+    @rule(data=st.data())
+    def extract(self, data: st.DataObject) -> None:
+        """Remove a message from anywhere, as a move does."""
+        queue = self.run.vhost.queues["q"]
+        entry = data.draw(st.sampled_from(self.reference.ready))
+        backlog = queue.backlog
+        at = self.reference.ready.index(entry)
+        position, message, _ = read(Reader(backlog, at, 1), self.run.reading)[0]
+        assert message.body == entry.body
+        (found,) = read(Reader(backlog, 0, 0, [position]), self.run.reading)
+        assert (found.position, found.message.body) == (position, entry.body)
+        assert backlog.extract(position, len(message.body))
+        assert not backlog.extract(position, len(message.body))
+        queue.settle(position)
+        queue.deliver_ready()
+        self.reference.ready.remove(entry)
+        self.reference.enforce_limits()
+
     @rule(milliseconds=st.sampled_from([1, 10, 30, 50, 100]))
     def time_passes(self, milliseconds: int) -> None:
         self.reference.now += milliseconds
@@ -255,6 +276,9 @@ class QueueModel(RuleBasedStateMachine):
         assert queue.message_count() == len(self.reference.ready)
         assert queue.retry_delayed_count() == len(self.reference.retry_delayed)
         assert dead.message_count() == len(self.reference.dead)
+        found = read(Reader(queue.backlog, 0, 1000), self.run.reading)
+        assert [each.message.body for each in found] == [each.body for each in self.reference.ready]
+        assert queue.backlog.bytes == sum(len(each.body) for each in self.reference.ready)
 
     def teardown(self) -> None:
         if not hasattr(self, "run"):

@@ -1,0 +1,136 @@
+"""Moving, copying, replaying and discarding messages of a queue."""
+
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from leveret.engine.administration.move import (
+    MOVED_AT_ONCE_MAX,
+    TO_ORIGIN,
+    Move,
+    Selection,
+    Target,
+    to_exchange,
+    to_queue,
+)
+from leveret.engine.queues.queue import Queue
+from leveret.engine.values.json_values import to_json
+from leveret.engine.vhost import VirtualHost
+from leveret.management.http import BadRequest, body, json, management, operator, route, segment
+from leveret.management.objects import DEFAULT_EXCHANGE_NAME, find_queue
+
+
+class SelectionBody(msgspec.Struct, kw_only=True):
+    """Which messages are meant: those at positions, or else the first ones."""
+
+    count: int = MOVED_AT_ONCE_MAX
+    offset: int = 0
+    """Messages of the queue that are passed over first."""
+    positions: list[int | str] | None = None
+
+
+class MoveBody(SelectionBody, kw_only=True):
+    """Where messages are moved or copied to: a queue, or an exchange."""
+
+    queue: str | None = None
+    exchange: str | None = None
+    routing_key: str | None = None
+    """At an exchange; None for that of each message."""
+
+
+async def move_messages(request: Request) -> Response:
+    """Move messages, as many as one request may; the answer says how many."""
+    vhost, source = find_queue(request)
+    given = await body(request, MoveBody)
+    move = Move(vhost, source, _target(vhost, source, given), _selection(given))
+    await _run(request, move, source, "messages moved", _where(given))
+    return json({"moved": move.moved, "refused_key": to_json(move.refused_key)})
+
+
+async def copy_messages(request: Request) -> Response:
+    """As move, and the messages stay."""
+    vhost, source = find_queue(request)
+    given = await body(request, MoveBody)
+    copy = Move(vhost, source, _target(vhost, source, given), _selection(given), copies=True)
+    await _run(request, copy, source, "messages copied", _where(given))
+    return json(
+        {
+            "copied": copy.moved,
+            "refused_key": to_json(copy.refused_key),
+            "next_offset": None if copy.reader.at_end else given.offset + copy.moved,
+        }
+    )
+
+
+async def replay_messages(request: Request) -> Response:
+    """Move dead letters back to the queues in which they died last."""
+    vhost, source = find_queue(request)
+    given = await body(request, SelectionBody)
+    replay = Move(vhost, source, TO_ORIGIN, _selection(given))
+    await _run(request, replay, source, "messages replayed", {})
+    return json(
+        {
+            "replayed": replay.moved,
+            "left_out": replay.left_out,
+            "refused_queue": to_json(replay.refused_key),
+        }
+    )
+
+
+async def discard_messages(request: Request) -> Response:
+    """Drop messages, none of which becomes a dead letter."""
+    vhost, source = find_queue(request)
+    given = await body(request, SelectionBody)
+    if given.positions is None:
+        raise BadRequest("positions: expected a list")
+    discard = Move(vhost, source, None, _selection(given))
+    await _run(request, discard, source, "messages discarded", {})
+    return json({"discarded": discard.moved})
+
+
+def _selection(given: SelectionBody) -> Selection:
+    if given.count < 0 or given.offset < 0:
+        raise BadRequest("count, offset: expected 0 or more")
+    positions = given.positions
+    if positions is None:
+        return Selection(given.count, None, given.offset)
+    if len(positions) > MOVED_AT_ONCE_MAX:
+        raise BadRequest(f"positions: expected {MOVED_AT_ONCE_MAX} at most")
+    try:
+        return Selection(positions=[int(position) for position in positions])
+    except ValueError:
+        raise BadRequest("positions: expected those that a look at the queue shows") from None
+
+
+def _target(vhost: VirtualHost, source: Queue, given: MoveBody) -> Target:
+    if (given.queue is None) == (given.exchange is None):
+        raise BadRequest("expected either a queue or an exchange")
+    if given.queue is not None:
+        return to_queue(vhost, source, given.queue)
+    name = "" if given.exchange == DEFAULT_EXCHANGE_NAME else given.exchange or ""
+    return to_exchange(vhost, name, given.routing_key)
+
+
+def _where(given: MoveBody) -> dict[str, Any]:
+    return {"to_queue": given.queue, "to_exchange": given.exchange}
+
+
+async def _run(
+    request: Request, move: Move, source: Queue, what: str, fields: dict[str, Any]
+) -> None:
+    """Do what is asked for, wait until it is durable, and note it in the audit log."""
+    service = management(request)
+    await service.run_reading(move)
+    await service.committed()
+    name = {"vhost": segment(request, "vhost"), "name": source.name}
+    operator(request).log(what, {**name, **fields, "messages": move.moved})
+
+
+ROUTES: Final = (
+    route("/api/queues/{vhost}/{name}/move", POST=move_messages),
+    route("/api/queues/{vhost}/{name}/copy", POST=copy_messages),
+    route("/api/queues/{vhost}/{name}/replay", POST=replay_messages),
+    route("/api/queues/{vhost}/{name}/discard", POST=discard_messages),
+)

@@ -1,0 +1,96 @@
+"""A look at the messages of a queue that changes nothing, and a search among them."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from leveret.engine.administration.reader import Found
+from leveret.engine.administration.search import Filter, Search
+from leveret.engine.values.text import octets_of_text
+from leveret.management.api.messages import ShownEncoding, shown_message, shown_properties
+from leveret.management.http import BadRequest, body, json, management, route
+from leveret.management.objects import find_queue
+from leveret.protocol.wire.methods import PROPERTIES
+
+PEEK_COUNT_MAX: Final = 100
+PEEK_BYTES_MAX: Final = 1024 * 1024
+"""Messages, and bytes of their bodies, that one request shows."""
+
+PROPERTY_NAMES: Final = " ".join(name for name, _, _ in PROPERTIES)
+
+
+class PeekBody(msgspec.Struct):
+    """Which messages are looked at, and how they are shown."""
+
+    count: int = 1
+    """Messages at most."""
+    offset: int = 0
+    """Messages of the queue that are passed over first."""
+    encoding: ShownEncoding = "auto"
+    truncate: int | None = None
+    routing_key: str = ""
+    payload: str = ""
+    """What the routing key, and the body, contain."""
+    header: str = ""
+    header_value: str = ""
+    """What the name, and the value as text, of one header or property contain."""
+
+
+async def peek_messages(request: Request) -> Response:
+    """Show the next messages that match."""
+    _, queue = find_queue(request)
+    given = await body(request, PeekBody)
+    if not 0 <= given.count <= PEEK_COUNT_MAX:
+        raise BadRequest(f"count: expected 0 to {PEEK_COUNT_MAX}")
+    if given.offset < 0:
+        raise BadRequest("offset: expected 0 or more")
+    wanted = Filter(
+        octets_of_text(given.routing_key),
+        octets_of_text(given.payload),
+        _header_filter(given.header, given.header_value),
+    )
+    search = Search(queue, given.offset, given.count, PEEK_BYTES_MAX, wanted)
+    await management(request).run_reading(search)
+    ready = int(queue.message_count())
+    return json(
+        {
+            "messages": [_shown(found, ready, given) for found in search.found],
+            "scanned": search.reader.count,
+            "next_offset": search.next_offset,
+        }
+    )
+
+
+def _shown(found: Found, ready: int, given: PeekBody) -> dict[str, Any]:
+    position, message, redelivered = found
+    shown = shown_message(message, redelivered, ready, given.encoding, given.truncate)
+    # As text, because numbers of more than 53 bits are not exact in JavaScript.
+    return {"position": str(position), **shown}
+
+
+def _header_filter(name: str, value: str) -> Callable[[bytes], bool] | None:
+    """Whether a content header has a header or a property with such a name and value."""
+    if not name and not value:
+        return None
+    octets = octets_of_text(name)
+    is_property = name in PROPERTY_NAMES
+
+    def matches(header: bytes) -> bool:
+        # Names of headers are in it as they are, so most need not be decoded.
+        if not is_property and octets not in header:
+            return False
+        shown = shown_properties(header)
+        headers = shown.pop("headers", None) or {}
+        return any(
+            name in each and value in str(found)
+            for values in (shown, headers)
+            for each, found in values.items()
+        )
+
+    return matches
+
+
+ROUTES: Final = (route("/api/queues/{vhost}/{name}/peek", POST=peek_messages),)
