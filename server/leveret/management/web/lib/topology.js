@@ -16,6 +16,7 @@ import { s as svg } from "./dom.js";
  * @property {(node: Node) => string} href the page of an object
  * @property {(node: Node) => string} note a few characters beside the name: type, or number of messages
  * @property {(text: string) => void} onRead a sentence about what has the pointer or the focus
+ * @property {(address: string) => void} onOpen goes to the page of an object
  */
 
 const NAME_CHARACTERS = 24;
@@ -169,6 +170,13 @@ class Picture {
       svg("text", { class: "topology-name", x: 12, y: 16.5 }, shortName(name)),
       svg("text", { class: "topology-note", x: NODE.width - 12, y: 16.5, "text-anchor": "end" }, this.options.note(node)),
     );
+    link.addEventListener("click", (event) => {
+      // With a key of the keyboard the browser opens a tab, which is its business.
+      if (event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey) {
+        event.preventDefault();
+        this.options.onOpen(this.options.href(node));
+      }
+    });
     const show = () => this.show(node);
     link.addEventListener("pointerenter", show);
     link.addEventListener("focus", show);

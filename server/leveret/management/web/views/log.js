@@ -1,0 +1,140 @@
+/** The log of the broker, as it is written. */
+
+import { get } from "../lib/api.js";
+import { errorText } from "../lib/dialog.js";
+import { h, morph } from "../lib/dom.js";
+import { number, time } from "../lib/format.js";
+import { choice, pageHead, status } from "../lib/page.js";
+
+/** @typedef {import("../views.js").Context} Context */
+/** @typedef {{[name: string]: any}} Line */
+
+export const title = () => "Log";
+
+const LINES_MAX = 2000;
+/** Lines that are kept: older ones go. */
+const LINES_AT_FIRST = 200;
+const TYPING_MS = 150;
+
+const LEVELS = ["debug", "info", "warning", "error"];
+
+/** @type {{[level: string]: import("../lib/page.js").Kind}} */
+const KINDS = { debug: "idle", info: "info", warning: "warning", error: "error", critical: "error" };
+
+/** What a line has beside its fields. */
+const OWN = new Set(["timestamp", "level", "event", "logger"]);
+
+/**
+ * @param {HTMLElement} container
+ * @param {unknown} params
+ * @param {Context} context
+ */
+export function render(container, params, { state }) {
+  /** @type {Line[]} */
+  let lines = [];
+  /** @type {Line[]} lines that came while it was paused */
+  let held = [];
+  let isPaused = false;
+  const problem = h("div", { class: "problem", role: "alert" });
+  const bar = h("div", { class: "table-bar" });
+  const list = h("ol", { class: "log", tabindex: 0, "aria-label": "Lines of the log, the newest first" });
+  const level = () => state.get("level", "info");
+  const text = () => state.get("filter").toLowerCase();
+
+  /** @param {Line} line */
+  const isWanted = (line) => {
+    const rank = LEVELS.indexOf(line.level === "critical" ? "error" : line.level);
+    return rank >= LEVELS.indexOf(level()) && (!text() || JSON.stringify(line).toLowerCase().includes(text()));
+  };
+  const showLines = () => {
+    const wanted = lines.filter(isWanted);
+    list.replaceChildren(...wanted.map(lineElement).reverse());
+    count.textContent = `${number(wanted.length)} of ${number(lines.length)} lines`;
+  };
+  const count = h("span", { class: "hint" });
+  let typing = 0;
+  const filter = h("input", {
+    type: "search",
+    class: "filter",
+    value: state.get("filter"),
+    placeholder: "Text",
+    "aria-label": "Filter by a part of a line",
+    oninput: () => {
+      clearTimeout(typing);
+      typing = window.setTimeout(() => state.set({ filter: filter.value }), TYPING_MS);
+    },
+  });
+  const showBar = () =>
+    morph(
+      bar,
+      choice("Least level", LEVELS.map((each) => ({ value: each, label: each })), level(), (value) => state.set({ level: value === "info" ? null : value })),
+      filter,
+      h("button", { type: "button", "aria-pressed": String(isPaused), onclick: pause }, isPaused ? `Go on${held.length > 0 ? ` (${number(held.length)} new)` : ""}` : "Pause"),
+      h("span", { class: "grow" }),
+      count,
+    );
+  const pause = () => {
+    isPaused = !isPaused;
+    if (!isPaused) {
+      lines = [...lines, ...held].slice(-LINES_MAX);
+      held = [];
+      showLines();
+    }
+    showBar();
+  };
+  /** @param {Line} line */
+  const receive = (line) => {
+    if (isPaused) {
+      held = [...held, line].slice(-LINES_MAX);
+      showBar();
+      return;
+    }
+    lines.push(line);
+    if (isWanted(line)) {
+      list.prepend(lineElement(line));
+    }
+    if (lines.length > LINES_MAX) {
+      lines = lines.slice(-LINES_MAX);
+      showLines();
+    }
+    count.textContent = `${number(list.childElementCount)} of ${number(lines.length)} lines`;
+  };
+
+  const source = new EventSource("/api/logs/live");
+  source.addEventListener("line", (event) => receive(JSON.parse(event.data)));
+  source.onmessage = (event) => receive(JSON.parse(event.data));
+  get(`/api/logs?lines=${LINES_AT_FIRST}`).then(
+    (found) => {
+      // Lines that came by the stream meanwhile may be among them.
+      const known = new Set(found.map((/** @type {Line} */ line) => JSON.stringify(line)));
+      lines = [...found, ...lines.filter((line) => !known.has(JSON.stringify(line)))];
+      showLines();
+    },
+    (error) => morph(problem, errorText(error)),
+  );
+  const unlisten = state.listen(() => {
+    showBar();
+    showLines();
+  });
+  container.append(pageHead("Log"), problem, bar, list);
+  showBar();
+  return () => {
+    unlisten();
+    source.close();
+  };
+}
+
+/** @param {Line} line */
+function lineElement(line) {
+  const fields = Object.entries(line).filter(([name]) => !OWN.has(name));
+  return h(
+    "li",
+    null,
+    time(typeof line.timestamp === "number" ? line.timestamp : Date.parse(line.timestamp)),
+    " ",
+    status(KINDS[line.level] ?? "info", line.level),
+    " ",
+    h("span", { class: "log-event" }, line.event),
+    fields.map(([name, value]) => [" ", h("span", { class: "log-field" }, `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`)]),
+  );
+}
