@@ -28,7 +28,7 @@ from leveret.engine.metadata.metadata import Change, Metadata
 from leveret.engine.policies.policy_set import PolicySet
 from leveret.engine.queues.message_memory import MessageMemory
 from leveret.engine.values.clock import Clock
-from leveret.engine.values.counters import ChannelCounters, ChurnCounters
+from leveret.engine.values.counters import ChannelCounters, ChurnCounters, DeletedCounters
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.timers import Timers
 from leveret.engine.values.work import WorkQueue
@@ -52,6 +52,7 @@ class Broker(VirtualHostFactory):
         self.rights = RightsRegistry(self.metadata, self._rights_changed)
         self.churn = ChurnCounters()
         """Connections, channels and queues that came and went."""
+        self.gone = DeletedCounters()
         self.connections = OpenConnections(self.churn)
         """Those that `amqp.max_connections` limits, and the limits of users and virtual hosts."""
         self.clock = Clock()
@@ -175,6 +176,7 @@ class Broker(VirtualHostFactory):
             hosted.vhosts.pop(name, None)
         if vhost is not None:
             self._deleted_counters.add(vhost.counters)
+            self.gone.add_exchange(vhost.router.default_counters)
             closing = Closing(self.connections.in_vhost(name), f"vhost '{name}' is deleted")
             self.work.add(closing)
             self.work.add(ContentsRemoval(vhost))
@@ -191,7 +193,7 @@ class Broker(VirtualHostFactory):
         vhost = VirtualHost(name, self.clock, self.timers, self.time_slice, self.work, self.memory)
         vhost.adopts_redeclared = self.config.queues.redeclare == "adopt"
         vhost.counts_returns = self.config.queues.delivery_count == "returns"
-        vhost.churn = self.churn
+        vhost.churn, vhost.gone = self.churn, self.gone
         predeclare(vhost)
         self.vhosts[name] = vhost
         return vhost

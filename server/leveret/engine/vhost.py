@@ -21,7 +21,12 @@ from leveret.engine.queues.queue_host import QueueHost
 from leveret.engine.routing.exchanges.base import Exchange
 from leveret.engine.routing.routes import Router
 from leveret.engine.values.clock import Clock
-from leveret.engine.values.counters import ChannelCounters, ChurnCounters, TrafficCounters
+from leveret.engine.values.counters import (
+    ChannelCounters,
+    ChurnCounters,
+    DeletedCounters,
+    TrafficCounters,
+)
 from leveret.engine.values.message import Message
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.timers import Timers
@@ -65,6 +70,7 @@ class VirtualHost(QueueHost):
         self.closed_traffic = TrafficCounters()
         """Of the connections to it that have ended."""
         self.churn = ChurnCounters()
+        self.gone = DeletedCounters()
         """Of its broker."""
         self.policies = PolicySet()
         self.queues_max = NO_LIMIT

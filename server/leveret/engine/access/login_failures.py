@@ -24,6 +24,8 @@ class LoginFailures:
     """The addresses from which logins failed lately."""
 
     def __init__(self) -> None:
+        self.count = 0
+        """Failures since the start."""
         self._failures: dict[str, tuple[int, float]] = {}
         """How many, and when the last was, by address; the oldest first."""
 
@@ -34,6 +36,7 @@ class LoginFailures:
         :param now: a monotonic time in seconds.
         :returns: seconds until the refusal may be sent.
         """
+        self.count += 1
         count, last = self._failures.pop(address, (0, now))
         if now - last > FORGOTTEN_S:
             count = 0

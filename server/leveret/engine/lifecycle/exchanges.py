@@ -224,6 +224,7 @@ def _mark_deleted(vhost: VirtualHost, exchange: Exchange) -> None:
     """Take an exchange out of its virtual host; its bindings lead nowhere from now on."""
     exchange.deleted = True
     del vhost.exchanges[exchange.name]
+    vhost.gone.add_exchange(exchange.counters)
     vhost.memory.removed(exchange.arguments)
     if exchange.durable and vhost.definition_log is not None:
         vhost.definition_log.write(ExchangeDeleted(vhost.name, exchange.name))

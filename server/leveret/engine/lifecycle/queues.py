@@ -364,6 +364,7 @@ def remove_queue(vhost: VirtualHost, queue: Queue) -> None:
         return
     del vhost.queues[queue.name]
     vhost.churn.queue_deleted += 1
+    vhost.gone.publish += queue.counters.publish
     vhost.memory.removed(queue.arguments)
     if queue.durable and vhost.definition_log is not None:
         vhost.definition_log.write(QueueDeleted(vhost.name, queue.name))

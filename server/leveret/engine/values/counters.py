@@ -17,7 +17,7 @@ Where they are:
 - `VirtualHost.counters`: `ChannelCounters` of all channels that it ever had. `Broker.counters()`
   has those of all virtual hosts, deleted ones included.
 - `DeliveryConsumer.delivered`: deliveries to one consumer.
-- `Broker.churn`: `ChurnCounters`.
+- `Broker.churn`: `ChurnCounters`. `Broker.gone`: `DeletedCounters`.
 - `Session.traffic`: `TrafficCounters` of one connection; `VirtualHost.closed_traffic` of those that
   have ended.
 - `Queue.contents.drops`, None as long as there is nothing to count, and `VirtualHost.drops` of all
@@ -144,6 +144,29 @@ def channel_deliver_get(counters: ChannelCounters) -> int:
     """Messages that went to clients, in whatever way."""
     delivered = counters.deliver + counters.deliver_no_ack
     return int(delivered + counters.get + counters.get_no_ack)
+
+
+class DeletedCounters:
+    """What queues, exchanges and channels that are gone have counted, so that sums of a broker do
+    not go back."""
+
+    def __init__(self) -> None:
+        self.publish: i64 = 0
+        """As in `QueueCounters`."""
+        self.publish_confirm: i64 = 0
+        """Publishes that channels had to confirm."""
+        self.publish_in: i64 = 0
+        self.publish_out: i64 = 0
+        self.return_unroutable: i64 = 0
+        self.drop_unroutable: i64 = 0
+        """As in `ExchangeCounters`."""
+
+    def add_exchange(self, counters: ExchangeCounters) -> None:
+        """An exchange was deleted."""
+        self.publish_in += counters.publish_in
+        self.publish_out += counters.publish_out
+        self.return_unroutable += counters.return_unroutable
+        self.drop_unroutable += counters.drop_unroutable
 
 
 class ChurnCounters:

@@ -29,9 +29,10 @@ class PublisherConfirms(ConfirmWriter):
         self._counters = counters
         self._store = session.store
         self._wire_number: i16 = wire_number
-        self._published: i64 = 0
-        self._confirmed: i64 = 0
-        """Publishes up to this one are acked or nacked."""
+        self.published_count: i64 = 0
+        """Publishes that had to be confirmed. Read-only for others."""
+        self.confirmed_count: i64 = 0
+        """Publishes up to this one are acked or nacked. Read-only for others."""
         self._last_batch: i64 = 0
         """The batch that the latest publishes wait for; 0 if none ever had to wait."""
         self._unsynced: deque[tuple[int, int]] = deque()
@@ -56,7 +57,7 @@ class PublisherConfirms(ConfirmWriter):
         """
         if awaits_commit:
             self._await_batch()
-        self._published += 1
+        self.published_count += 1
         if not self._awaits_flush and not self._awaits_sync:
             self._awaits_flush = True
             self._session.confirm_at_flush(self)
@@ -69,17 +70,17 @@ class PublisherConfirms(ConfirmWriter):
         store = self._store
         if store is not None and store.batch != self._last_batch:
             if self._last_batch != 0:
-                self._unsynced.append((int(self._published), int(self._last_batch)))
+                self._unsynced.append((int(self.published_count), int(self._last_batch)))
             self._last_batch = store.batch
 
     def published_large(self, ticket: i64) -> None:
         """Count a publish that waits for the disk beside the open batch, with its ticket in the
         store."""
         if self._last_batch != 0:
-            self._unsynced.append((int(self._published), int(self._last_batch)))
+            self._unsynced.append((int(self.published_count), int(self._last_batch)))
             self._last_batch = 0
         self.published(False)
-        self._unsynced.append((int(self._published), int(-ticket)))
+        self._unsynced.append((int(self.published_count), int(-ticket)))
         self._large += 1
 
     def refused(self) -> None:
@@ -88,12 +89,12 @@ class PublisherConfirms(ConfirmWriter):
         The acks of earlier publishes are written before it, as far as their batches are synced.
         """
         self.flush()
-        self._published += 1
-        if self._confirmed == self._published - 1:
-            self._confirmed = self._published
+        self.published_count += 1
+        if self.confirmed_count == self.published_count - 1:
+            self.confirmed_count = self.published_count
         else:
-            self._refused.add(int(self._published))
-        write_nack(self._session.output, self._wire_number, self._published)
+            self._refused.add(int(self.published_count))
+        write_nack(self._session.output, self._wire_number, self.published_count)
         self._session.request_flush()
 
     def _take_synced(self, synced: i64) -> i64:
@@ -101,7 +102,7 @@ class PublisherConfirms(ConfirmWriter):
 
         :returns: up to which publish that is so.
         """
-        upto = self._confirmed
+        upto = self.confirmed_count
         unsynced, store = self._unsynced, self._store
         while unsynced:
             end, waits_for = unsynced[0]
@@ -113,7 +114,7 @@ class PublisherConfirms(ConfirmWriter):
                 return upto
             unsynced.popleft()
             upto = end
-        return upto if self._last_batch > synced else self._published
+        return upto if self._last_batch > synced else self.published_count
 
     def flush(self) -> None:
         """Write the confirms that are due, before another frame of the channel is written."""
@@ -125,7 +126,7 @@ class PublisherConfirms(ConfirmWriter):
         self._write()
 
     def _write(self) -> None:
-        upto = self._published
+        upto = self.published_count
         store = self._store
         synced: i64 = 0 if store is None else store.synced
         if self._last_batch > synced or self._large != 0:
@@ -140,16 +141,16 @@ class PublisherConfirms(ConfirmWriter):
         refused: i64 = 0
         if self._refused:
             # A refused publish is not the one that an ack names.
-            while last > self._confirmed and int(last) in self._refused:
+            while last > self.confirmed_count and int(last) in self._refused:
                 last -= 1
             refused = len(self._refused)
             self._refused = {tag for tag in self._refused if tag > upto}
             refused -= len(self._refused)
-        count = last - self._confirmed
+        count = last - self.confirmed_count
         if not self.closed:
             if count != 0:
                 write_ack(self._session.output, self._wire_number, last, count != 1)
-            acked = upto - self._confirmed - refused
+            acked = upto - self.confirmed_count - refused
             self._counters.confirm += acked
             self._session.vhost.counters.confirm += acked
-            self._confirmed = upto
+            self.confirmed_count = upto

@@ -49,7 +49,7 @@ class ChannelTable:
     def remove(self, channel: Channel, opened: OpenConnection | None) -> None:
         """Forget a channel that has ended."""
         del self.by_number[channel.number]
-        channel.vhost.churn.channel_closed += 1
+        _count_end(channel)
         if opened is not None:
             opened.channels -= 1
 
@@ -63,6 +63,12 @@ class ChannelTable:
         for channel in channels:
             channel.confirms.flush()
             channel.move(ChannelEvent.DISCONNECT)
-            channel.vhost.churn.channel_closed += 1
+            _count_end(channel)
         self.by_number = {}
         return ending
+
+
+def _count_end(channel: Channel) -> None:
+    vhost = channel.vhost
+    vhost.churn.channel_closed += 1
+    vhost.gone.publish_confirm += channel.confirms.published_count

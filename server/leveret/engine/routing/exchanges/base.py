@@ -237,6 +237,10 @@ class Exchange(Destination):
         """Every binding of a destination to this exchange, the oldest first."""
         return list(self._bindings)
 
+    def binding_count(self) -> int:
+        """Number of bindings of destinations to this exchange."""
+        return len(self._bindings)
+
     def is_bound(self) -> bool:
         """Whether anything is bound to this exchange."""
         return len(self._bindings) > 0

@@ -1,0 +1,1 @@
+"""What Prometheus scrapes: metrics with RabbitMQ's names, and Leveret's own."""

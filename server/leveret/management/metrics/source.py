@@ -1,0 +1,158 @@
+"""What metrics are read from: the broker as one scrape sees it, and its objects."""
+
+import platform
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import NamedTuple
+
+from leveret import __version__
+from leveret.compiled import build_kind
+from leveret.engine.queues.queue import Queue
+from leveret.engine.routing.exchanges.base import Exchange
+from leveret.engine.values.counters import ExchangeCounters, TrafficCounters
+from leveret.engine.vhost import VirtualHost
+from leveret.management.metrics.exposition import labels
+from leveret.management.service import Management
+from leveret.protocol.channels.channel import Channel
+from leveret.protocol.connections.connection import Connection
+from leveret_storage.store.measures import StoreMeasures
+
+_build_kind = cache(build_kind)
+
+
+class NamedChannel(NamedTuple):
+    """A channel, and the name of its connection."""
+
+    connection: str
+    channel: Channel
+
+
+class CountedExchange(NamedTuple):
+    """An exchange with its counters. The default exchange has counters only."""
+
+    name: str
+    type: str
+    counters: ExchangeCounters
+    bindings: int
+
+
+class Source:
+    """The broker as a scrape sees it."""
+
+    def __init__(self, service: Management, endpoint: str) -> None:
+        """:param endpoint: the value of the label `rabbitmq_endpoint`."""
+        self.service = service
+        self.broker = service.broker
+        self.status = service.status
+        self.endpoint = endpoint
+        self.counters = self.broker.counters()
+        self.version = __version__
+        self.build = _build_kind()
+        self.python = platform.python_version()
+        self.no_measures = StoreMeasures()
+        """Those of a broker that persists nothing."""
+
+    @property
+    def cluster_name(self) -> str:
+        """The name of the cluster, as clients are told."""
+        return self.broker.cluster_name or self.service.node
+
+    @property
+    def vhosts(self) -> list[VirtualHost]:
+        """All virtual hosts."""
+        return list(self.broker.vhosts.values())
+
+    def channel_count(self) -> int:
+        """Channels that are open."""
+        return sum(each.channels for each in self.broker.connections.all())
+
+    @property
+    def gone_traffic(self) -> TrafficCounters:
+        """What the connections that have ended have received and sent."""
+        total = TrafficCounters()
+        for vhost in self.vhosts:
+            total.add(vhost.closed_traffic)
+        return total
+
+
+def _wanted(source: Source, vhosts: frozenset[str]) -> Iterator[VirtualHost]:
+    return (vhost for vhost in source.vhosts if not vhosts or vhost.name in vhosts)
+
+
+def find_vhosts(source: Source, vhosts: frozenset[str]) -> Iterable[tuple[str, VirtualHost]]:
+    """The virtual hosts."""
+    return ((vhost.name, vhost) for vhost in _wanted(source, vhosts))
+
+
+def vhost_labels(vhost: str, _: VirtualHost) -> str:
+    """The labels of a virtual host."""
+    return labels(vhost=vhost)
+
+
+def find_queues(source: Source, vhosts: frozenset[str]) -> Iterable[tuple[str, Queue]]:
+    """The queues."""
+    for vhost in _wanted(source, vhosts):
+        for queue in vhost.queues.values():
+            yield vhost.name, queue
+
+
+def queue_labels(vhost: str, queue: Queue) -> str:
+    """The labels of a queue."""
+    return labels(vhost=vhost, queue=queue.name)
+
+
+def find_exchanges(source: Source, vhosts: frozenset[str]) -> Iterable[tuple[str, CountedExchange]]:
+    """The exchanges."""
+    for vhost in _wanted(source, vhosts):
+        default = vhost.router.default_counters
+        yield vhost.name, CountedExchange("", "direct", default, len(vhost.queues))
+        for exchange in vhost.exchanges.values():
+            yield vhost.name, _counted(exchange)
+
+
+def _counted(exchange: Exchange) -> CountedExchange:
+    return CountedExchange(
+        exchange.name, exchange.type, exchange.counters, exchange.binding_count()
+    )
+
+
+def exchange_labels(vhost: str, exchange: CountedExchange) -> str:
+    """The labels of an exchange."""
+    return labels(vhost=vhost, exchange=exchange.name)
+
+
+def typed_exchange_labels(vhost: str, exchange: CountedExchange) -> str:
+    """The labels of an exchange, with its type."""
+    return labels(vhost=vhost, exchange=exchange.name, type=exchange.type)
+
+
+def find_connections(source: Source, vhosts: frozenset[str]) -> Iterable[tuple[str, Connection]]:
+    """The connections."""
+    for connection in source.service.connections():
+        name = connection.session.vhost.name
+        if not vhosts or name in vhosts:
+            yield name, connection
+
+
+def connection_name(connection: Connection) -> str:
+    """What a connection is found by."""
+    peer = connection.session.peer
+    return f"{peer.address} -> {peer.local}"
+
+
+def connection_labels(_: str, connection: Connection) -> str:
+    """The labels of a connection."""
+    return labels(connection=connection_name(connection))
+
+
+def find_channels(source: Source, vhosts: frozenset[str]) -> Iterable[tuple[str, NamedChannel]]:
+    """The channels."""
+    for vhost, connection in find_connections(source, vhosts):
+        name = connection_name(connection)
+        for channel in connection.channels.by_number.values():
+            yield vhost, NamedChannel(name, channel)
+
+
+def channel_labels(_: str, found: NamedChannel) -> str:
+    """The labels of a channel."""
+    return labels(channel=f"{found.connection} ({int(found.channel.number)})")
