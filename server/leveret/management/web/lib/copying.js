@@ -44,12 +44,12 @@ export async function copy(text, what) {
 }
 
 /**
- * @param {string} text
+ * @param {string | Uint8Array} content
  * @param {string} name of the file
  * @param {string} type of the content
  */
-export function download(text, name, type) {
-  const address = URL.createObjectURL(new Blob([text], { type }));
+export function download(content, name, type) {
+  const address = URL.createObjectURL(new Blob([/** @type {BlobPart} */ (content)], { type }));
   const link = h("a", { href: address, download: name });
   document.body.append(link);
   link.click();

@@ -22,7 +22,10 @@ export function pageHead(title, { trail = [], beside, actions } = {}) {
       ? h(
           "nav",
           { class: "trail", "aria-label": "Above this" },
-          trail.map((each) => [h("a", { href: each.href }, each.title), h("span", { "aria-hidden": "true" }, "›")]),
+          trail.map((each, index) => [
+            index > 0 ? h("span", { "aria-hidden": "true" }, "›") : null,
+            h("a", { href: each.href }, each.title),
+          ]),
         )
       : null,
     h("div", { class: "title" }, h("h1", null, title), beside),

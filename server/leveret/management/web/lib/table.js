@@ -28,6 +28,7 @@ import { sampled, spark } from "./spark.js";
  * @property {string[]} [needs] the fields that `show` reads, if not just that of the name
  * @property {string | null} [sort] the field to sort by, if not that of the name; null for none
  * @property {boolean} [number] whether it is aligned to the right, and first sorted downwards
+ * @property {boolean} [wide] whether it takes the width that is left, and is cut where there is none
  * @property {boolean} [hidden] whether it is shown only if somebody chooses it
  * @property {1 | 2 | 3} [priority] 1 is shown on a telephone, 2 on a tablet, 3 on a wide screen
  * @property {string} [hint] what the column means
@@ -51,6 +52,9 @@ import { sampled, spark } from "./spark.js";
  * @property {string} [filterHint] an example of a filter
  * @property {() => Child} empty what is said if there are no rows at all
  * @property {Action[]} [actions] on the rows that are selected
+ * @property {(row: Row) => void} [open] what opening a row does, if rows have no address
+ * @property {() => string} [opened] the key of the row that is open
+ * @property {boolean} [withoutFilter] whether the view has a search of its own
  * @property {Child} [tools] more to the left of the bar
  * @property {{title: string, details: string, query: {[name: string]: string | number}}} [spark] a
  *   history of each row: the field with its samples, and the parameters that ask for them
@@ -381,7 +385,7 @@ class TableView {
   cellClass(column) {
     // Who chose the columns gets them, on a narrow screen, too.
     const priority = this.isChosen ? 1 : (column.priority ?? 2);
-    return `${column.number ? "number " : ""}p${priority}`;
+    return `${column.number ? "number " : ""}${column.wide ? "wide " : ""}p${priority}`;
   }
 
   /** @param {Column} column */
@@ -459,7 +463,13 @@ class TableView {
     }
     return h(
       "tr",
-      { key, "data-key": key, tabindex: -1, class: isSelected ? "selected" : null },
+      {
+        key,
+        "data-key": key,
+        tabindex: -1,
+        class: isSelected ? "selected" : null,
+        "aria-current": this.options.opened?.() === key ? "true" : null,
+      },
       this.options.actions
         ? h(
             "td",
@@ -532,11 +542,14 @@ class TableView {
       this.parts = {
         selected: h("div", { class: "selected-bar" }),
         pager: h("div", { class: "pager" }),
-        columns: menu([icon(COLUMNS_ICON), "Columns"], h("div", { class: "columns" })),
+        columns: menu(
+          [icon(COLUMNS_ICON), h("span", { class: "label" }, "Columns")],
+          h("div", { class: "columns" }),
+        ),
       };
       morph(
         this.bar,
-        this.filterInput,
+        this.options.withoutFilter ? null : this.filterInput,
         this.options.tools ?? null,
         this.parts.selected,
         h("div", { class: "grow" }),
@@ -561,7 +574,7 @@ class TableView {
             this.pageButton("Last page", "»", pages, page < pages),
           ]
         : null,
-      this.filtered > (SIZES[0] ?? 0) ? this.sizeSelect() : null,
+      this.filtered > this.size || this.size !== SIZE ? this.sizeSelect() : null,
     );
     morph(selected, this.selectedBar());
     const box = columns.querySelector(".columns");
@@ -683,7 +696,7 @@ class TableView {
     const item = (/** @type {string} */ label, /** @type {() => unknown} */ run) =>
       h("button", { type: "button", onclick: run }, label);
     return menu(
-      [icon(COPY_ICON), "Copy"],
+      [icon(COPY_ICON), h("span", { class: "label" }, "Copy")],
       [
         item("Copy this page as JSON", () =>
           copy(JSON.stringify(this.rows, null, 2), `${this.rows.length} ${name}`),
@@ -781,7 +794,7 @@ class TableView {
       End: () => this.rowAt(Infinity)?.focus(),
       PageDown: () => this.page * this.size < this.filtered && this.goTo(this.page + 1),
       PageUp: () => this.page > 1 && this.goTo(this.page - 1),
-      Enter: () => row.querySelector("a")?.click(),
+      Enter: () => this.openRow(row),
       " ": () => row.querySelector("input")?.click(),
     };
     const action = does[event.key];
@@ -798,8 +811,20 @@ class TableView {
     if (!row || target?.closest("a, button, input, label, select, details, summary")) {
       return;
     }
-    if (this.options.href && !String(getSelection())) {
-      row.querySelector("a")?.click();
+    if (!String(getSelection())) {
+      this.openRow(row);
+    }
+  }
+
+  /** @param {HTMLTableRowElement} element */
+  openRow(element) {
+    const { open, href, key } = this.options;
+    const row = this.rows.find((each) => key(each) === element.dataset.key);
+    if (open && row) {
+      open(row);
+      this.show();
+    } else if (href) {
+      element.querySelector("a")?.click();
     }
   }
 }
