@@ -12,7 +12,7 @@ NAMESPACES: Final = ("http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink
 """Names that look like addresses; nothing is loaded from them."""
 
 ELSEWHERE: Final = re.compile(r"""["'(\s](?:https?:)?//[\w.-]+\.\w+[^\s"')]*""")
-IMPORT: Final = re.compile(r"""\b(?:from|import)\s*\(?["']([^"']+)["']""")
+IMPORT: Final = re.compile(r"""\b(?:from\s+|import\s*\(?)["']([^"']+)["']""")
 
 
 def files() -> list[Path]:
