@@ -185,7 +185,7 @@ function showTop() {
     h("span", { key: "grow", class: "grow" }),
     h(
       "button",
-      { key: "search", type: "button", class: "search-button", onclick: search },
+      { key: "search", type: "button", class: "search-button", "aria-label": "Search", onclick: search },
       icon("M7 2a5 5 0 1 0 3 9l3.500 3.500 1-1L11 10a5 5 0 0 0-4-8zm0 1.500a3.500 3.500 0 1 1 0 7 3.500 3.500 0 0 1 0-7z"),
       h("span", null, "Search"),
       h("kbd", null, "/"),

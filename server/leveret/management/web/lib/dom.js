@@ -118,7 +118,12 @@ export function append(parent, children) {
 export function morph(parent, ...children) {
   const wanted = document.createDocumentFragment();
   append(wanted, children);
+  const focused = document.activeElement;
   morphChildren(parent, wanted);
+  // An element that is moved loses the focus.
+  if (focused instanceof HTMLElement && focused !== document.activeElement && parent.contains(focused)) {
+    focused.focus({ preventScroll: true });
+  }
 }
 
 /**

@@ -99,7 +99,7 @@ export function messageDetail(message, chosen, choose, { vhost, queue }) {
     h(
       "div",
       { class: "part-head" },
-      h("h3", null, "Body"),
+      h("h2", null, "Body"),
       choice(
         "Show the body as",
         [
@@ -249,7 +249,7 @@ function deaths(found, vhost) {
   return h(
     "div",
     { class: "deaths" },
-    h("h3", null, "Dead-lettered"),
+    h("h2", null, "Dead-lettered"),
     h(
       "ol",
       null,

@@ -7,15 +7,14 @@
  * through the pages, Enter opens a row, Space selects it.
  */
 
-import { get, withQuery } from "./api.js";
-import { copy, csv, download } from "./copying.js";
+import { withQuery } from "./api.js";
 import { errorText } from "./dialog.js";
-import { h, icon, morph } from "./dom.js";
+import { h, morph } from "./dom.js";
 import { complete, holds, lookUp, parse } from "./filter.js";
 import { number, plain } from "./format.js";
 import { watch } from "./live.js";
-import { menu } from "./menu.js";
 import { sampled, spark } from "./spark.js";
+import { SIZE, TableBar } from "./table_bar.js";
 
 /**
  * @typedef {import("./dom.js").Child} Child
@@ -66,11 +65,6 @@ import { sampled, spark } from "./spark.js";
  * @property {() => void} destroy
  */
 
-const SIZES = [25, 50, 100, 250, 500];
-const SIZE = 100;
-const TYPING_MS = 200;
-/** Milliseconds after the last key before a filter is applied. */
-const EXPORT_SIZE = 500;
 
 /**
  * @param {Element} container
@@ -81,7 +75,7 @@ export function table(container, options) {
   return new TableView(container, options);
 }
 
-class TableView {
+export class TableView {
   /**
    * @param {Element} container
    * @param {Options} options
@@ -105,35 +99,32 @@ class TableView {
     this.current = null;
     /** @type {(() => void)[]} */
     this.stops = [];
-    /** @type {number | undefined} */
-    this.typing = undefined;
 
     this.body = h("tbody");
     this.head = h("thead");
     this.problem = h("div", { class: "problem", role: "alert" });
     this.blank = h("div", { class: "blank" });
-    this.bar = h("div", { class: "table-bar" });
+    this.bar = new TableBar(this);
     this.scroll = h(
       "div",
       { class: "table-scroll" },
       h("table", null, h("caption", { class: "unseen" }, options.name), this.head, this.body),
     );
     this.element = h(
-      "section",
-      { class: "table", "aria-label": options.name },
-      this.bar,
+      "div",
+      { class: "table" },
+      this.bar.element,
       this.problem,
       this.scroll,
       this.blank,
     );
-    this.filterInput = this.makeFilter();
     this.body.addEventListener("keydown", (event) => this.onKey(event));
     this.body.addEventListener("click", (event) => this.onClick(event));
     this.body.addEventListener("focusin", (event) => this.onFocus(event));
     container.append(this.element);
     const unlisten = options.state.listen(() => this.load());
     this.unlisten = unlisten;
-    this.showBar();
+    this.bar.show();
     this.load();
   }
 
@@ -158,7 +149,7 @@ class TableView {
   destroy() {
     this.unlisten();
     this.stop();
-    clearTimeout(this.typing);
+    clearTimeout(this.bar.typing);
     this.element.remove();
   }
 
@@ -261,7 +252,7 @@ class TableView {
         ),
       );
     }
-    this.showBar();
+    this.bar.show();
     this.showHead();
   }
 
@@ -330,7 +321,7 @@ class TableView {
   // Showing
 
   show() {
-    this.showBar();
+    this.bar.show();
     this.showHead();
     this.showBody();
   }
@@ -427,11 +418,16 @@ class TableView {
 
   showBody() {
     const columns = this.columns;
+    const focused = this.body.querySelector(":focus")?.closest("tr")?.sectionRowIndex;
     morph(
       this.body,
       this.rows.map((row) => this.rowElement(row, columns)),
     );
     this.setCurrent(this.current);
+    if (focused !== undefined && !this.body.matches(":focus-within")) {
+      // The row is gone: the keyboard goes on at its place.
+      this.rowAt(focused)?.focus({ preventScroll: true });
+    }
     const isEmpty = this.isLoaded && this.rows.length === 0;
     this.scroll.hidden = isEmpty;
     if (!isEmpty) {
@@ -442,7 +438,7 @@ class TableView {
         h("p", null, `None of ${number(this.total)} ${this.options.name} fits the filter.`),
         h(
           "button",
-          { type: "button", onclick: () => this.setFilter("") },
+          { type: "button", onclick: () => this.bar.setFilter("") },
           "Remove the filter",
         ),
       );
@@ -497,256 +493,6 @@ class TableView {
     );
   }
 
-  // The bar
-
-  makeFilter() {
-    const input = h("input", {
-      type: "search",
-      class: "filter",
-      "aria-label": `Filter ${this.options.name}`,
-      placeholder: this.options.filterHint ?? "Filter: text, or column=value",
-      autocomplete: "off",
-      spellcheck: "false",
-      value: this.get("filter"),
-    });
-    input.addEventListener("input", () => {
-      clearTimeout(this.typing);
-      this.typing = window.setTimeout(() => this.setFilter(input.value), TYPING_MS);
-    });
-    input.addEventListener("keydown", (event) => {
-      if (event.key === "Enter") {
-        clearTimeout(this.typing);
-        this.setFilter(input.value);
-      } else if (event.key === "ArrowDown") {
-        event.preventDefault();
-        this.rowAt(0)?.focus();
-      }
-    });
-    return input;
-  }
-
-  /** @param {string} filter */
-  setFilter(filter) {
-    if (this.filterInput.value !== filter) {
-      this.filterInput.value = filter;
-    }
-    this.set({ filter: filter.trim() || null, page: null });
-  }
-
-  showBar() {
-    const pages = Math.max(1, Math.ceil(this.filtered / this.size));
-    const page = Math.min(this.page, pages);
-    const from = this.filtered === 0 ? 0 : (page - 1) * this.size + 1;
-    const to = Math.min(this.filtered, page * this.size);
-    if (!this.parts) {
-      this.parts = {
-        selected: h("div", { class: "selected-bar" }),
-        pager: h("div", { class: "pager" }),
-        columns: menu(
-          [icon(COLUMNS_ICON), h("span", { class: "label" }, "Columns")],
-          h("div", { class: "columns" }),
-        ),
-      };
-      morph(
-        this.bar,
-        this.options.withoutFilter ? null : this.filterInput,
-        this.options.tools ?? null,
-        this.parts.selected,
-        h("div", { class: "grow" }),
-        this.parts.pager,
-        this.parts.columns,
-        this.copyMenu(),
-      );
-    }
-    const { selected, pager, columns } = this.parts;
-    const count =
-      this.filtered === this.total
-        ? `of ${number(this.total)}`
-        : `of ${number(this.filtered)} (${number(this.total)} in all)`;
-    morph(
-      pager,
-      h("span", { class: "count" }, `${number(from)}–${number(to)} ${count}`),
-      pages > 1
-        ? [
-            this.pageButton("First page", "«", 1, page > 1),
-            this.pageButton("Previous page", "‹", page - 1, page > 1),
-            this.pageButton("Next page", "›", page + 1, page < pages),
-            this.pageButton("Last page", "»", pages, page < pages),
-          ]
-        : null,
-      this.filtered > this.size || this.size !== SIZE ? this.sizeSelect() : null,
-    );
-    morph(selected, this.selectedBar());
-    const box = columns.querySelector(".columns");
-    if (box) {
-      morph(box, this.columnBoxes());
-    }
-  }
-
-  /**
-   * @param {string} label
-   * @param {string} sign
-   * @param {number} page
-   * @param {boolean} isPossible
-   */
-  pageButton(label, sign, page, isPossible) {
-    return h(
-      "button",
-      {
-        type: "button",
-        class: "plain",
-        "aria-label": label,
-        title: label,
-        disabled: !isPossible,
-        onclick: () => this.goTo(page),
-      },
-      sign,
-    );
-  }
-
-  /** @param {number} page */
-  goTo(page) {
-    this.scroll.scrollTop = 0;
-    this.current = null;
-    this.set({ page: page === 1 ? null : page });
-  }
-
-  sizeSelect() {
-    return h(
-      "select",
-      {
-        "aria-label": "Rows of a page",
-        onchange: (/** @type {Event} */ event) => {
-          const { value } = /** @type {HTMLSelectElement} */ (event.target);
-          this.set({ size: Number(value) === SIZE ? null : value, page: null });
-        },
-      },
-      SIZES.map((size) =>
-        h("option", { value: size, selected: size === this.size }, `${size} rows`),
-      ),
-    );
-  }
-
-  selectedBar() {
-    if (!this.options.actions || this.selection.size === 0) {
-      return null;
-    }
-    return [
-      h("span", null, `${number(this.selection.size)} selected`),
-      this.options.actions.map((action) =>
-        h(
-          "button",
-          {
-            type: "button",
-            class: action.danger ? "danger" : null,
-            onclick: async () => {
-              await action.run(this.selected());
-              this.selection.clear();
-              this.show();
-            },
-          },
-          action.label,
-        ),
-      ),
-      h(
-        "button",
-        {
-          type: "button",
-          class: "plain",
-          onclick: () => {
-            this.selection.clear();
-            this.show();
-          },
-        },
-        "Select none",
-      ),
-    ];
-  }
-
-  columnBoxes() {
-    const shown = this.columns.map((column) => column.name);
-    return [
-      this.options.columns.map((column) =>
-        h(
-          "label",
-          { key: column.name },
-          h("input", {
-            type: "checkbox",
-            checked: shown.includes(column.name),
-            onchange: () => {
-              const names = shown.includes(column.name)
-                ? shown.filter((name) => name !== column.name)
-                : [...shown, column.name];
-              this.set({ columns: names.join(",") || null });
-            },
-          }),
-          column.title,
-        ),
-      ),
-      h(
-        "button",
-        { key: "reset", type: "button", onclick: () => this.set({ columns: null }) },
-        "As it was",
-      ),
-    ];
-  }
-
-  copyMenu() {
-    const { name } = this.options;
-    const item = (/** @type {string} */ label, /** @type {() => unknown} */ run) =>
-      h("button", { type: "button", onclick: run }, label);
-    return menu(
-      [icon(COPY_ICON), h("span", { class: "label" }, "Copy")],
-      [
-        item("Copy this page as JSON", () =>
-          copy(JSON.stringify(this.rows, null, 2), `${this.rows.length} ${name}`),
-        ),
-        item("Copy this page as CSV", () =>
-          copy(this.asCsv(this.rows), `${this.rows.length} ${name}`),
-        ),
-        item("Download all as JSON", () => this.downloadAll("json")),
-        item("Download all as CSV", () => this.downloadAll("csv")),
-      ],
-    );
-  }
-
-  /** @param {Row[]} rows */
-  asCsv(rows) {
-    const names = this.columns.map((column) => column.name);
-    return csv([names, ...rows.map((row) => names.map((name) => lookUp(row, name)))]);
-  }
-
-  /** @param {"json" | "csv"} form */
-  async downloadAll(form) {
-    try {
-      const rows = await this.allRows();
-      const file = `${this.options.name.toLowerCase().replaceAll(" ", "-")}.${form}`;
-      if (form === "json") {
-        download(JSON.stringify(rows, null, 2), file, "application/json");
-      } else {
-        download(this.asCsv(rows), file, "text/csv");
-      }
-    } catch (error) {
-      morph(this.problem, errorText(error));
-    }
-  }
-
-  /** @returns {Promise<Row[]>} of all pages */
-  async allRows() {
-    if (this.path === undefined) {
-      const terms = parse(this.get("filter"));
-      return this.own.filter((row) => holds(terms, row));
-    }
-    const rows = [];
-    for (let page = 1, pages = 1; page <= pages; page += 1) {
-      const query = { ...this.listingQuery(), page, page_size: EXPORT_SIZE };
-      const found = await get(withQuery(this.path, query));
-      rows.push(...found.items);
-      pages = found.page_count;
-    }
-    return rows;
-  }
-
   // Keyboard and pointer
 
   /** @param {number} index */
@@ -787,13 +533,13 @@ class TableView {
     /** @type {{[key: string]: () => void}} */
     const does = {
       ArrowDown: () => this.rowAt(index + 1)?.focus(),
-      ArrowUp: () => (index === 0 ? this.filterInput.focus() : this.rowAt(index - 1)?.focus()),
+      ArrowUp: () => (index === 0 ? this.bar.filterInput.focus() : this.rowAt(index - 1)?.focus()),
       j: () => this.rowAt(index + 1)?.focus(),
       k: () => this.rowAt(index - 1)?.focus(),
       Home: () => this.rowAt(0)?.focus(),
       End: () => this.rowAt(Infinity)?.focus(),
-      PageDown: () => this.page * this.size < this.filtered && this.goTo(this.page + 1),
-      PageUp: () => this.page > 1 && this.goTo(this.page - 1),
+      PageDown: () => this.page * this.size < this.filtered && this.bar.goTo(this.page + 1),
+      PageUp: () => this.page > 1 && this.bar.goTo(this.page - 1),
       Enter: () => this.openRow(row),
       " ": () => row.querySelector("input")?.click(),
     };
@@ -855,6 +601,3 @@ function compare(one, other) {
   }
   return String(one ?? "").localeCompare(String(other ?? ""), "en", { numeric: true });
 }
-
-const COLUMNS_ICON = "M2 3h3v10H2zM6.500 3h3v10h-3zM11 3h3v10h-3z";
-const COPY_ICON = "M5 1h9v10h-2V3H5zM2 5h8v10H2z";

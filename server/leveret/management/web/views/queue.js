@@ -59,7 +59,9 @@ export function render(container, { vhost, name }, { state, session, navigate })
   showHead();
   const consumerTable = makeConsumerTable(consumers, state, () => queue);
   const bindingTable = makeBindingTable(bindings, state, vhost, name);
-  const stops = [
+  /** @type {(() => void)[]} */
+  const stops = [];
+  stops.push(
     watch(
       path,
       (body) => {
@@ -70,7 +72,13 @@ export function render(container, { vhost, name }, { state, session, navigate })
         morph(settings, settingsSection(body));
         consumerTable.setRows(body.consumer_details ?? []);
       },
-      (error) => morph(problem, errorText(error)),
+      (error) => {
+        morph(problem, errorText(error));
+        if (error.status === 404) {
+          stops.splice(0).forEach((stop) => stop());
+          container.replaceChildren(head, problem);
+        }
+      },
     ),
     watch(`${path}/diagnosis`, (findings) =>
       morph(
@@ -105,7 +113,7 @@ export function render(container, { vhost, name }, { state, session, navigate })
     }),
     () => consumerTable.destroy(),
     () => bindingTable.destroy(),
-  ];
+  );
   return () => stops.forEach((stop) => stop());
 }
 
