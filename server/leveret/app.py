@@ -18,15 +18,18 @@ from typing import Any, Final, NamedTuple, NoReturn
 import uvloop
 
 from leveret.compiled import COMPILED_BUILD, build_kind
-from leveret.config import Config
+from leveret.config import DEFAULT_MANAGEMENT_LISTEN, Config
 from leveret.control_address import control_path
 from leveret.datadir.open import Storage, StorageRefused, warn_of_unused_data
 from leveret.engine.administration.operator import Refused
 from leveret.engine.broker import Broker
 from leveret.limits import UNOPENED_CONNECTIONS_MAX
 from leveret.logging import configure_logging, get_logger, log_libraries, write_ready
+from leveret.management.application import application
+from leveret.management.authentication import Logins
 from leveret.management.control_socket import ControlSocket
 from leveret.management.import_at_start import import_at_start
+from leveret.management.listener import HTTP, HTTPS, HttpListener
 from leveret.management.node_status import NodeStatus
 from leveret.management.service import Management
 from leveret.memory import retain_freed_memory
@@ -139,10 +142,12 @@ async def _serve(config: Config, salvage: bool, shares: DescriptorShares) -> Non
     if storage is not None:
         storage.after_results = server.run_requested
     try:
-        control = _open_control_socket(config, management)
+        control = await _open_control_socket(config, management)
+        api = await _open_management(config, management, server)
     except OSError as error:
-        await _stop_serving(server, storage, "no control socket")
+        await _stop_serving(server, storage, "a listener is missing")
         raise StartError(f"{error.strerror or error}") from None
+    addresses += [f"management={address}" for address in api.addresses]
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload_certificates)
     _tell_ready(config, addresses, storage)
     reason = await stop
@@ -150,6 +155,7 @@ async def _serve(config: Config, salvage: bool, shares: DescriptorShares) -> Non
     logger.debug("stopping", reason=reason)
     if control is not None:
         await control.stop()
+    await api.stop()
     await _stop_serving(server, storage, reason)
     if storage is not None and storage.failed:
         raise StorageFailed
@@ -253,7 +259,24 @@ async def _import_definitions(
     _end_process()
 
 
-def _open_control_socket(config: Config, management: Management) -> ControlSocket | None:
+async def _open_management(
+    config: Config, management: Management, server: AmqpServer
+) -> HttpListener:
+    """The listener of the HTTP API and the management page.
+
+    :raises OSError: if an address that the configuration names cannot be listened on.
+    """
+    logins = Logins(management.broker)
+    listener = HttpListener("management", application(management, logins.identify, logins))
+    listen = config.management.listen
+    context = server.tls_context() if config.management.tls else None
+    await listener.start(listen, context, required=listen != DEFAULT_MANAGEMENT_LISTEN)
+    protocol = HTTP if context is None else HTTPS
+    management.http_listeners += [(protocol, address) for address in listener.addresses]
+    return listener
+
+
+async def _open_control_socket(config: Config, management: Management) -> ControlSocket | None:
     """The control socket that the configuration names, or else that of the data directory, if it
     can be made.
 
@@ -264,7 +287,7 @@ def _open_control_socket(config: Config, management: Management) -> ControlSocke
         return None
     control = ControlSocket(management, control_path(config))
     try:
-        control.start()
+        await control.start()
     except OSError as error:
         if named:
             reason = f"control.socket: {named}: {plain_words(error)}"

@@ -108,7 +108,9 @@ main.add_command(log_group)
 @click.option("--memory", is_flag=True, default=None, help="Write no data to disk.")
 @click.option("--salvage", is_flag=True, help="Set damaged data aside, and start without it.")
 @click.option("--listen", metavar="HOST:PORT", multiple=True, help="Listen for AMQP; repeatable.")
-@click.option("--management", hidden=True)
+@click.option(
+    "--management", metavar="HOST:PORT", multiple=True, help="Serve the HTTP API; repeatable."
+)
 @click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
 @click.option("--log-format", metavar="FORMAT", help="console or json.")
 def serve(
@@ -117,7 +119,7 @@ def serve(
     memory: bool | None,
     salvage: bool,
     listen: tuple[str, ...],
-    management: str | None,
+    management: tuple[str, ...],
     log_level: str | None,
     log_format: str | None,
 ) -> None:
@@ -130,12 +132,11 @@ def serve(
     from leveret.config_loading import ConfigError, load_config
 
     form = log_format or os.environ.get("LEVERET_LOG_FORMAT", "console")
-    if management is not None:
-        _refuse(form, "--management: this version has no management API")
     flags: dict[str, tuple[str, object]] = {
         "storage.data_dir": ("--data-dir", data_dir),
         "storage.memory": ("--memory", memory),
         "amqp.listen": ("--listen", list(listen) or None),
+        "management.listen": ("--management", list(management) or None),
         "log.level": ("--log-level", log_level),
         "log.format": ("--log-format", log_format),
     }

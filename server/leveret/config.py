@@ -22,6 +22,8 @@ much for each connection. Larger messages come in several frames."""
 DEFAULT_LISTEN: Final = ("127.0.0.1:5672", "[::1]:5672")
 """Many clients try ::1 first and then 127.0.0.1 when they resolve `localhost`."""
 
+DEFAULT_MANAGEMENT_LISTEN: Final = ("127.0.0.1:15672",)
+
 TIMEOUT_MS_MAX: Final = 315_360_000_000
 """Milliseconds: ten years."""
 
@@ -284,6 +286,22 @@ class Auth(msgspec.Struct, frozen=True):
         )
 
 
+class Management(msgspec.Struct, frozen=True):
+    """The HTTP API and the management page."""
+
+    listen: Annotated[
+        tuple[str, ...],
+        KeyDoc(
+            "Addresses of the HTTP API and the management page; an empty list turns them off. If"
+            " the default port is taken, the broker starts without them.",
+            form="a list of HOST:PORT",
+        ),
+    ] = DEFAULT_MANAGEMENT_LISTEN
+    tls: Annotated[
+        bool, KeyDoc("Serve them with TLS, with the certificates of the section `tls`.")
+    ] = False
+
+
 class Control(msgspec.Struct, frozen=True):
     """The control socket, through which commands talk to the broker."""
 
@@ -416,6 +434,7 @@ class Config(msgspec.Struct, frozen=True):
     consumer: Consumer = Consumer()
     memory: Memory = Memory()
     auth: Auth = Auth()
+    management: Management = Management()
     control: Control = Control()
     definitions: Definitions = Definitions()
     server: Server = Server()

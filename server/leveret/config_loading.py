@@ -122,6 +122,8 @@ def _consistent(config: Config) -> Config:
         raise ConfigError("amqp.listen is empty, and there is no amqp.unix_socket or tls.listen")
     if tls.listen and not tls.certfile:
         raise ConfigError("tls.listen needs tls.certfile")
+    if config.management.tls and not tls.certfile:
+        raise ConfigError("management.tls needs tls.certfile")
     if tls.verify == "verify_peer" and not tls.cacertfile:
         raise ConfigError('tls.verify = "verify_peer" needs tls.cacertfile')
     return config
@@ -262,7 +264,7 @@ def _check(key: Key, value: Any) -> None:
         raise ValueError(f"{value} is out of range")
     if doc.not_empty and not value:
         raise ValueError("the value is empty")
-    if key.path in ("amqp.listen", "tls.listen"):
+    if key.name == "listen":
         for address in value:
             parse_address(address)
     elif key.path == "amqp.proxy_networks":

@@ -8,9 +8,11 @@ libraries log by Python's own module is an event, too, from warnings upwards.
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import msgspec
 import structlog
@@ -19,6 +21,37 @@ from structlog.typing import EventDict, FilteringBoundLogger, Processor, Wrapped
 from leveret.config import Log
 
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+RECENT_EVENTS_MAX: Final = 1000
+"""Events that are kept in memory."""
+
+
+class RecentEvents:
+    """The latest events of the log, and who follows it."""
+
+    def __init__(self) -> None:
+        self.events: deque[dict[str, Any]] = deque(maxlen=RECENT_EVENTS_MAX)
+        """The oldest first."""
+        self._followers: list[Callable[[dict[str, Any]], None]] = []
+
+    def add(self, event: dict[str, Any]) -> None:
+        """An event was logged."""
+        self.events.append(event)
+        for follower in self._followers:
+            follower(event)
+
+    @contextmanager
+    def followed(self, follower: Callable[[dict[str, Any]], None]) -> Iterator[None]:
+        """Have a function called with each event."""
+        self._followers.append(follower)
+        try:
+            yield
+        finally:
+            self._followers.remove(follower)
+
+
+RECENT: Final = RecentEvents()
 
 
 def configure_logging(config: Log) -> None:
@@ -30,6 +63,7 @@ def configure_logging(config: Log) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             _without_empty_fields,
+            _remember,
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[config.level]),
@@ -95,6 +129,16 @@ def _write(line: str) -> None:
 def _without_empty_fields(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     head = {name: event.pop(name) for name in ("timestamp", "level", "event")}
     return head | {name: value for name, value in event.items() if value not in (None, "")}
+
+
+def _remember(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    values = {name: _plain(value) for name, value in event.items()}
+    RECENT.add(values)
+    return event
+
+
+def _plain(value: object) -> object:
+    return value if isinstance(value, str | int | float | bool | list | dict) else str(value)
 
 
 def _render_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:

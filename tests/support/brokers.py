@@ -30,6 +30,9 @@ LEVERET_START_DEADLINE_S = 60.0
 RABBITMQ_START_DEADLINE_S = 120.0
 STOP_DEADLINE_S = 60.0
 COMMAND_DEADLINE_S = 60.0
+NO_MANAGEMENT = ("LEVERET_MANAGEMENT_LISTEN", "")
+"""Variable and value: the default port is one for all brokers of the machine."""
+
 HANDSHAKE_TIMEOUT = ("LEVERET_AMQP_HANDSHAKE_TIMEOUT", "60")
 """Variable and value: on a machine that stands still now and then a login may take long."""
 
@@ -52,6 +55,8 @@ FEW_CONNECTIONS = ("LEVERET_AMQP_MAX_CONNECTIONS", "100")
 READY_ADDRESS = re.compile(
     r'^(?:leveret ready\b|\{.*"event":"ready").*?\bamqp=([^\s"]+):(\d+)', re.MULTILINE
 )
+
+MANAGEMENT_ADDRESS = re.compile(r"\bmanagement=[^\s\"]+:(\d+)")
 
 
 class BrokerError(Exception):
@@ -218,10 +223,12 @@ class Leveret(Broker):
         data_dir: Path | None = None,
         executable: Path | None = None,
         descriptors: int | None = None,
+        management: bool = False,
     ) -> None:
         """`executable` is the `leveret` of another environment, which imports its own sources.
 
-        The process may have no more than `descriptors` files and sockets open.
+        The process may have no more than `descriptors` files and sockets open. With `management`
+        it serves the HTTP API, whose port is then `management_port`.
         """
         super().__init__()
         self.data_dir = data_dir or self.directory / "data"
@@ -231,7 +238,10 @@ class Leveret(Broker):
         if descriptors is not None:
             command = ["sh", "-c", 'ulimit -n "$0" && exec "$@"', str(descriptors), *command]
         self._environment = environment
-        variables = {**environment, **dict([HANDSHAKE_TIMEOUT]), **(env or {})}
+        if management:
+            command += ["--management", f"{HOST}:0"]
+        self.management_port = 0
+        variables = {**environment, **dict([HANDSHAKE_TIMEOUT, NO_MANAGEMENT]), **(env or {})}
         self._spawn(command, variables, self.log_path)
         self._await(self._read_address, LEVERET_START_DEADLINE_S, self.log_path)
 
@@ -241,10 +251,17 @@ class Leveret(Broker):
         environment = self._environment | {"LEVERET_STORAGE_DATA_DIR": str(self.data_dir)}
         _run([sys.executable, "-c", main, *command], environment)
 
+    @property
+    def management_url(self) -> str:
+        """Where the HTTP API and the management page are."""
+        return f"http://{self.host}:{self.management_port}"
+
     def _read_address(self) -> bool:
         found = READY_ADDRESS.search(self.log_text())
         if found:
             self.host, self.port = found[1], int(found[2])
+            if management := MANAGEMENT_ADDRESS.search(found.string):
+                self.management_port = int(management[1])
         return found is not None
 
 

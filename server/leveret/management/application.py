@@ -1,19 +1,21 @@
 """The HTTP API as an ASGI application: its resources, and who asks."""
 
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from collections.abc import Awaitable, Callable
+from typing import Final
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from leveret.logging import get_logger
+from leveret.management import live, page
 from leveret.management.api import (
     bindings,
     connections,
     definitions,
     exchanges,
     health_checks,
+    logs,
     memory,
     messages,
     moves,
@@ -22,15 +24,21 @@ from leveret.management.api import (
     permissions,
     policies,
     queues,
+    session,
     users,
     vhosts,
 )
+from leveret.management.authentication import Logins
+from leveret.management.authorisation import Identity
 from leveret.management.http import ERRORS
 from leveret.management.service import Management
 
 logger = get_logger()
 
 ROUTES: Final = (
+    *session.ROUTES,
+    *live.ROUTES,
+    *logs.ROUTES,
     *overview.ROUTES,
     *memory.ROUTES,
     *messages.ROUTES,
@@ -49,44 +57,65 @@ ROUTES: Final = (
 )
 
 
-class Identity(NamedTuple):
-    """Who asks, and from where."""
+SECURITY_HEADERS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+)
+"""On every response."""
 
-    name: str
-    origin: str
+API_HEADERS: Final = (
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cache-control", b"no-cache"),
+)
+"""On every response without such a header."""
 
 
-class _RawPath:
-    """Has paths routed as they came: a %2F is part of a name, and no separator."""
+class _Entry:
+    """What every request passes first.
+
+    Paths are routed as they came, because a %2F is part of a name and no separator; a slash at the
+    end means nothing. Responses get the headers that keep other sites out. A fault of the broker is
+    logged once, in the broker's way: it is answered already.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            scope = {**scope, "path": scope["raw_path"].partition(b"?")[0].decode("latin-1")}
-        await self._app(scope, receive, send)
+        path = scope["raw_path"].partition(b"?")[0].decode("latin-1")
+        if len(path) > 1:
+            path = path.removesuffix("/")
 
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = [*message["headers"], *SECURITY_HEADERS]
+                known = {name.lower() for name, _ in headers}
+                headers += [each for each in API_HEADERS if each[0] not in known]
+                message = {**message, "headers": headers}
+            await send(message)
 
-class _LoggedFaults:
-    """Logs a fault of the broker once, in the broker's way: it is answered already."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await self._app(scope, receive, send)
+            await self._app({**scope, "path": path}, receive, send_with_headers)
         except Exception:
             logger.exception("internal error: a request failed; please report this")
 
 
-def application(management: Management, identify: Callable[[Request], Identity]) -> ASGIApp:
+def application(
+    management: Management,
+    identify: Callable[[Request], Awaitable[Identity | None]],
+    logins: Logins | None = None,
+) -> ASGIApp:
     """The application.
 
-    :param identify: says who a request comes from.
+    :param identify: says who a request comes from; None if it does not say.
+    :param logins: begins sessions; None if there are none.
     """
-    app = Starlette(routes=list(ROUTES), exception_handlers=dict(ERRORS))
+    app = Starlette(routes=[*ROUTES, *page.ROUTES], exception_handlers=dict(ERRORS))
+    entry = _Entry(app)
     app.state.management = management
     app.state.identify = identify
-    return _RawPath(_LoggedFaults(app))
+    app.state.logins = logins
+    app.state.entry = entry
+    return entry

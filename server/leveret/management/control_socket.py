@@ -4,19 +4,18 @@ A Unix domain socket, in the data directory or where the configuration says, whi
 the process can open. The command line talks to the broker through it.
 """
 
-import asyncio
 import getpass
 import os
-from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-import uvicorn
 from starlette.requests import Request
 
 from leveret.control_address import socket_address
-from leveret.management.application import Identity, application
+from leveret.management.application import application
+from leveret.management.authorisation import Identity
+from leveret.management.http_server import HttpServer
 from leveret.management.service import Management
 from leveret.net.listening import UnixListener
 
@@ -24,17 +23,6 @@ ORIGIN: Final = "control socket"
 
 OWNER_ONLY: Final = 0o600
 """Permissions of the socket."""
-
-IDLE_S: Final = 30
-"""Seconds that a connection may be idle."""
-
-
-class _Server(uvicorn.Server):
-    """A server in the broker's event loop, which has its own signal handlers."""
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        yield
 
 
 class ControlSocket:
@@ -44,45 +32,28 @@ class ControlSocket:
         self._path = path
         self._file = ExitStack()
         """Removes the socket's file."""
-        who = Identity(_user_name(), ORIGIN)
+        who = Identity(_user_name(), ORIGIN, is_owner=True)
 
-        def identify(request: Request) -> Identity:
+        async def identify(request: Request) -> Identity:
             return who
 
-        self._server = _Server(
-            uvicorn.Config(
-                application(management, identify),
-                http="h11",
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_keep_alive=IDLE_S,
-            )
-        )
-        self._serving: asyncio.Future[None] | None = None
+        self._server = HttpServer(application(management, identify))
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Begin to listen. The socket of a broker that was killed is replaced.
 
         :raises OSError: if the socket cannot be made, or another process listens on it.
         """
         with ExitStack() as file:
             address = file.enter_context(socket_address(self._path))
-            # It listens before the server does: commands may come as soon as the broker is ready.
             listener = UnixListener(address, OWNER_ONLY)
             file.callback(listener.remove)
             self._file = file.pop_all()
-        loop = asyncio.get_running_loop()
-        self._serving = loop.create_task(self._server.serve(sockets=[listener.socket]))
+        await self._server.listen_on_path(listener.socket)
 
     async def stop(self) -> None:
         """Stop listening, without waiting for requests that are under way."""
-        self._server.should_exit = True
-        self._server.force_exit = True
-        if self._serving is not None:
-            await self._serving
+        await self._server.stop()
         self._file.close()
 
 

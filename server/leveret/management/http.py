@@ -3,6 +3,8 @@
 (RabbitMQ: HTTP API Reference.)
 """
 
+import asyncio
+import hashlib
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote
@@ -13,12 +15,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from leveret.engine.access.rights import Rights
 from leveret.engine.administration.operator import NotFound, Operator, Refused
 from leveret.errors import AmqpError, ReplyCode
+from leveret.management.authorisation import Access, Identity, NotAuthorised
 from leveret.management.service import Management
 
 BODY_BYTES_MAX: Final = 1024 * 1024
 """Bytes of the body of a request, but for an import of definitions."""
+
+REALM: Final = "Leveret Management"
+
+PAGE_HEADER: Final = "x-requested-with"
+"""A header that the page sends: browsers let no other site send it, and ask nobody to log in."""
+
+BODY_TIMEOUT_S: Final = 60
+"""Seconds in which the body of a request has to come."""
 
 B = TypeVar("B")
 
@@ -29,15 +41,54 @@ class BadRequest(Exception):
     """The request cannot be understood; the text says why."""
 
 
-def route(path: str, **methods: Endpoint) -> Route:
-    """The resource at a path, with an endpoint for each method."""
+class Resource(Route):
+    """The resource at a path."""
 
-    async def endpoint(request: Request) -> Response:
-        return await methods[request.method](request)
+    def __init__(
+        self, path: str, access: Access, change: Access, endpoints: dict[str, Endpoint]
+    ) -> None:
+        self.endpoints = dict(endpoints)
+        """By method."""
+        self.access = {method: access if method == "GET" else change for method in self.endpoints}
+        """What each method needs."""
+        methods = [*endpoints, *(["HEAD"] if "GET" in endpoints else [])]
+        super().__init__(path, self._respond, methods=methods)
 
-    if "GET" in methods:
-        methods["HEAD"] = methods["GET"]
-    return Route(path, endpoint, methods=list(methods))
+    async def _respond(self, request: Request) -> Response:
+        method = "GET" if request.method == "HEAD" else request.method
+        identity = await request.app.state.identify(request)
+        request.state.identity = identity
+        vhost = unquote(request.path_params.get("vhost", ""), errors="surrogateescape")
+        self.access[method].check(management(request).broker, identity, vhost)
+        return await self.endpoints[method](request)
+
+
+def route(
+    path: str,
+    *,
+    access: Access = Access.VISIBLE,
+    change: Access = Access.ADMINISTRATOR,
+    **endpoints: Endpoint,
+) -> Resource:
+    """The resource at a path, with an endpoint for each method.
+
+    :param access: who may GET it.
+    :param change: who may have the other methods.
+    """
+    return Resource(path, access, change, endpoints)
+
+
+def identity(request: Request) -> Identity:
+    """Who asks."""
+    found = request.state.identity
+    if not isinstance(found, Identity):
+        raise TypeError(found)
+    return found
+
+
+def rights(request: Request, vhost: str) -> Rights:
+    """What who asks may do in a virtual host."""
+    return identity(request).rights(management(request).broker, vhost)
 
 
 def management(request: Request) -> Management:
@@ -49,9 +100,9 @@ def management(request: Request) -> Management:
 
 
 def operator(request: Request) -> Operator:
-    """Who asks."""
-    name, origin = request.app.state.identify(request)
-    return Operator(management(request).metadata, name, origin)
+    """Who asks, for changes."""
+    by = identity(request)
+    return Operator(management(request).metadata, by.name, by.origin)
 
 
 def segment(request: Request, name: str) -> str:
@@ -62,22 +113,43 @@ def segment(request: Request, name: str) -> str:
 async def body(request: Request, schema: type[B], most: int = BODY_BYTES_MAX) -> B:
     """The body of a request.
 
-    :raises BadRequest: if it is too long, no JSON, or not of the schema.
+    :raises BadRequest: if it is too long or too slow, no JSON, or not of the schema.
     """
-    data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > most:
-            raise BadRequest(f"a body of more than {most} bytes")
     try:
-        return msgspec.json.decode(bytes(data) or b"{}", type=schema)
+        return msgspec.json.decode(await octets(request, most) or b"{}", type=schema)
     except msgspec.MsgspecError as error:
         raise BadRequest(str(error)) from None
+
+
+async def octets(request: Request, most: int) -> bytes:
+    """The body of a request as it came.
+
+    :param most: bytes.
+    :raises BadRequest: if it is too long or too slow.
+    """
+    data = bytearray()
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            async for chunk in request.stream():
+                data += chunk
+                if len(data) > most:
+                    raise BadRequest(f"a body of more than {most} bytes")
+    except TimeoutError:
+        raise BadRequest(f"a body that takes more than {BODY_TIMEOUT_S} s") from None
+    return bytes(data)
 
 
 def json(value: object, status: int = 200) -> Response:
     """A response with a value."""
     return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+def unless_known(request: Request, encoded: bytes) -> Response:
+    """The response with a value in JSON, or 304 if who asks has it already (RFC 9110, 13.1.2)."""
+    tag = f'W/"{hashlib.blake2b(encoded, digest_size=12).hexdigest()}"'
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers={"ETag": tag})
+    return Response(encoded, headers={"ETag": tag}, media_type="application/json")
 
 
 async def changed(request: Request, *, created: bool = False) -> Response:
@@ -107,6 +179,15 @@ async def _amqp_error(request: Request, error: Exception) -> Response:
     return failed(400, "bad_request", error.reply_text)
 
 
+async def _not_authorised(request: Request, error: Exception) -> Response:
+    if not isinstance(error, NotAuthorised):
+        raise error
+    response = failed(error.status, "not_authorised", str(error))
+    if error.status == 401 and error.asks_for_login and PAGE_HEADER not in request.headers:
+        response.headers["WWW-Authenticate"] = f'Basic realm="{REALM}"'
+    return response
+
+
 async def _http_exception(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
@@ -124,6 +205,7 @@ ERRORS: Final[dict[Any, Callable[[Request, Exception], Coroutine[Any, Any, Respo
     NotFound: _not_found,
     Refused: _refused,
     BadRequest: _refused,
+    NotAuthorised: _not_authorised,
     HTTPException: _http_exception,
     Exception: _fault,
 }

@@ -1,40 +1,253 @@
-"""Long lists, encoded in slices of the broker's time."""
+"""Lists: filtered, sorted, cut into pages and encoded in slices of the broker's time.
 
-from collections.abc import Iterable
-from typing import Any
+The parameters are RabbitMQ's (HTTP API Reference, "Pagination and filtering"): `name`, `use_regex`,
+`sort`, `sort_reverse`, `columns`, `page`, `page_size`; and `filter` (`filters.py`). Without `page`
+the response is the list, with it an object that has the page in `items`.
+
+A response of a page, or of a short list, has an ETag. A long list is sent as it is encoded, so that
+it is never in memory as a whole.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Iterator
+from heapq import merge
+from operator import itemgetter
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from leveret.engine.values.time_slice import TimeSlice
-from leveret.engine.values.work import Work
-from leveret.management.http import management
+from leveret.engine.values.work import Work, run_steps
+from leveret.management.columns import Columns, Names, wanted_names
+from leveret.management.filters import Condition, FilterError, conditions, name_condition
+from leveret.management.http import BadRequest, failed, management, unless_known
 
-_ENCODER = msgspec.json.Encoder()
+R = TypeVar("R")
+
+PAGE_SIZE: Final = 100
+PAGE_SIZE_MAX: Final = 500
+
+PIECE_BYTES: Final = 256 * 1024
+"""Bytes of a list that are encoded before they are sent."""
+
+WHOLE_BYTES_MAX: Final = 1024 * 1024
+"""Bytes up to which a list is sent as a whole, with an ETag."""
+
+SORTED_AT_ONCE: Final = 2048
+"""Rows that are sorted in one go, which takes a millisecond; the parts are merged."""
+
+_ENCODER: Final = msgspec.json.Encoder(enc_hook=str)
 
 
-class _Encoding(Work):
-    """Encodes objects as they come from an iterable."""
+class PageOutOfRange(Exception):
+    """There are fewer pages."""
 
-    def __init__(self, objects: Iterable[dict[str, Any]]) -> None:
-        self.encoded: list[bytes] = []
-        self._objects = iter(objects)
+
+class Query(NamedTuple):
+    """What a request asks of a list."""
+
+    conditions: list[Condition]
+    sort: str | None
+    reverse: bool
+    wanted: Names | None
+    page: int | None
+    page_size: int
+
+
+class _Listing(Work, Generic[R]):
+    """Encodes the rows that were asked for."""
+
+    def __init__(self, columns: Columns[R], rows: Iterable[R], query: Query) -> None:
+        self.total = 0
+        self.filtered = 0
+        self.is_done = False
+        self.failure: Exception | None = None
+        self._columns = columns
+        self._rows = rows
+        self._query = query
+        self._encoded: list[bytes] = []
+        self._bytes = 0
+        self._steps = self._run()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether enough is encoded to be sent."""
+        return self._query.page is None and self._bytes >= PIECE_BYTES
+
+    def take(self) -> bytes:
+        """What was encoded since the last call, with commas between."""
+        encoded, self._encoded, self._bytes = self._encoded, [], 0
+        return b",".join(encoded)
 
     def run(self, time_slice: TimeSlice) -> bool:
-        for each in self._objects:
-            self.encoded.append(_ENCODER.encode(each))
-            if time_slice.is_over_now():
-                return False
-        return True
+        try:
+            self.is_done = run_steps(self._steps, time_slice)
+        except (FilterError, PageOutOfRange) as error:
+            self.failure = error
+            self.is_done = True
+        return self.is_done or self.is_full
+
+    def _run(self) -> Iterator[None]:
+        rows: Iterator[R | None] = self._matching()
+        if self._query.sort is not None:
+            rows = self._sorted(rows, self._query.sort)
+        page, size = self._query.page, self._query.page_size
+        first, last = (0, None) if page is None else ((page - 1) * size, page * size)
+        index = 0
+        for row in rows:
+            if row is not None:
+                if index >= first and (last is None or index < last):
+                    shown = self._columns.shown(row, self._query.wanted)
+                    piece = _ENCODER.encode(shown)
+                    self._encoded.append(piece)
+                    self._bytes += len(piece)
+                index += 1
+            yield
+        if page is not None and page > 1 and first >= self.filtered:
+            raise PageOutOfRange(
+                f"Page: {page} out of range, page_size: {size}, len: {self.filtered}"
+            )
+
+    def _matching(self) -> Iterator[R | None]:
+        """The rows that meet the conditions; None in between."""
+        for row in self._rows:
+            self.total += 1
+            values = (
+                (each, self._columns.value(row, each.path)) for each in self._query.conditions
+            )
+            if all(condition.holds(value) for condition, value in values):
+                self.filtered += 1
+                yield row
+            else:
+                yield None
+
+    def _sorted(self, rows: Iterator[R | None], path: str) -> Iterator[R | None]:
+        """The rows in the order of a column; None in between, and where rows are left out."""
+        parts: dict[int, list[list[tuple[Any, int, R]]]] = {}
+        count = 0
+        for row in rows:
+            if row is not None:
+                kind, key = _sort_key(self._columns.value(row, path))
+                same = parts.setdefault(kind, [[]])
+                if len(same[-1]) >= SORTED_AT_ONCE:
+                    same.append([])
+                same[-1].append((key, -count if self._query.reverse else count, row))
+                count += 1
+            yield None
+        reverse = self._query.reverse
+        key_of = itemgetter(0, 1)
+        for kind in sorted(parts, reverse=reverse):
+            for part in parts[kind]:
+                part.sort(key=key_of, reverse=reverse)
+                yield None
+            for _, _, row in merge(*parts[kind], key=key_of, reverse=reverse):
+                yield row
 
 
-async def listed(request: Request, objects: Iterable[dict[str, Any]]) -> Response:
-    """The response with a list of objects, which are made as they are encoded.
+def _sort_key(value: object) -> tuple[int, Any]:
+    """What a value is sorted by: nothing first, then numbers, then text."""
+    if value is None:
+        return 0, 0
+    if isinstance(value, int | float):
+        return 1, value
+    return 2, str(value)
 
-    The iterable must not depend on what changes between two of them.
+
+def query(request: Request, columns: Columns[R]) -> Query:
+    """What a request asks of a list.
+
+    :raises BadRequest: if a parameter is wrong.
     """
-    encoding = _Encoding(objects)
-    await management(request).run(encoding)
-    body = b"[" + b",".join(encoding.encoded) + b"]"
-    return Response(body, media_type="application/json")
+    given = request.query_params
+    found: list[Condition] = []
+    try:
+        if name := given.get("name"):
+            found.append(name_condition(name, given.get("use_regex") == "true"))
+        if expression := given.get("filter"):
+            found += conditions(expression, columns)
+    except FilterError as error:
+        raise BadRequest(str(error)) from None
+    sort = given.get("sort") or None
+    if sort is not None and sort.partition(".")[0] not in columns.by_name:
+        sort = None
+    page = size = None
+    if "page" in given:
+        page = _number(given["page"], 1, None)
+        size = _number(given.get("page_size", str(PAGE_SIZE)), 1, PAGE_SIZE_MAX)
+        if page is None or size is None:
+            raise BadRequest(
+                f"Invalid pagination parameters: page {given['page']!r},"
+                f" page_size {given.get('page_size', PAGE_SIZE)!r} (1 to {PAGE_SIZE_MAX})"
+            )
+        if sort is None and "name" in columns.by_name:
+            sort = "name"
+    wanted = given.get("columns")
+    return Query(
+        found,
+        sort,
+        given.get("sort_reverse") == "true",
+        wanted_names(wanted.split(",")) if wanted else None,
+        page,
+        size or PAGE_SIZE,
+    )
+
+
+def _number(text: str, low: int, high: int | None) -> int | None:
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        return None
+    number = int(text)
+    return number if low <= number and (high is None or number <= high) else None
+
+
+async def listed(request: Request, columns: Columns[R], rows: Iterable[R]) -> Response:
+    """The response with those of the rows that a request asks for.
+
+    :param rows: they are read in slices, so the iterable must not depend on what changes between.
+    :raises BadRequest: if a parameter is wrong.
+    """
+    asked = query(request, columns)
+    listing = _Listing(columns, rows, asked)
+    pieces: list[bytes] = []
+    size = 0
+    while not listing.is_done and size < WHOLE_BYTES_MAX:
+        await management(request).run(listing)
+        pieces.append(listing.take())
+        size += len(pieces[-1])
+    if isinstance(listing.failure, PageOutOfRange):
+        return failed(400, "page_out_of_range", str(listing.failure))
+    if listing.failure is not None:
+        raise BadRequest(str(listing.failure))
+    if not listing.is_done:
+        return StreamingResponse(_streamed(request, listing, pieces), media_type="application/json")
+    body = b"[" + b",".join(filter(None, pieces)) + b"]"
+    if asked.page is not None:
+        body = _page(asked, listing, body)
+    return unless_known(request, body)
+
+
+async def _streamed(
+    request: Request, listing: _Listing[R], pieces: list[bytes]
+) -> AsyncIterator[bytes]:
+    yield b"[" + b",".join(filter(None, pieces))
+    pieces.clear()
+    while not listing.is_done:
+        await management(request).run(listing)
+        if piece := listing.take():
+            yield b"," + piece
+    yield b"]"
+
+
+def _page(asked: Query, listing: _Listing[R], items: bytes) -> bytes:
+    first = ((asked.page or 1) - 1) * asked.page_size
+    return _ENCODER.encode(
+        {
+            "total_count": listing.total,
+            "item_count": max(0, min(asked.page_size, listing.filtered - first)),
+            "filtered_count": listing.filtered,
+            "page": asked.page,
+            "page_size": asked.page_size,
+            "page_count": max(1, -(-listing.filtered // asked.page_size)),
+            "items": msgspec.Raw(items),
+        }
+    )

@@ -86,6 +86,8 @@ class Management:
         self.listeners = listeners
         self.set_memory_limit = set_memory_limit
         self.status = status or NodeStatus()
+        self.http_listeners: list[tuple[str, Address]] = []
+        """The protocol and the address of each listener of the HTTP API."""
         self.node = f"leveret@{socket.gethostname()}"
         """The name of the node in RabbitMQ's form."""
 

@@ -114,7 +114,7 @@ class AmqpServer:
         self._opening = Opening(
             amqp.proxy_networks, amqp.handshake_timeout, self._may_open, self._protocol
         )
-        if self._config.tls.listen:
+        if self._config.tls.listen or self._config.management.tls:
             self._certificates = TlsCertificates(self._config.tls)
         bound: list[str] = []
         for text in amqp.listen:
@@ -166,6 +166,10 @@ class AmqpServer:
         )
         self._listeners.append(("amqp", Address(path, 0)))
         return f"{UNIX}:{path}"
+
+    def tls_context(self) -> ssl.SSLContext | None:
+        """What other listeners with the same certificates are made with, after `start`."""
+        return None if self._certificates is None else self._certificates.context
 
     def reload_certificates(self) -> None:
         """Read the files of the TLS certificates again."""

@@ -11,7 +11,8 @@ from leveret.config import Config
 from leveret.engine.broker import Broker
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.work import Work
-from leveret.management.application import Identity, application
+from leveret.management.application import application
+from leveret.management.authorisation import Identity
 from leveret.management.service import Management
 
 
@@ -52,8 +53,8 @@ def test_a_request_that_fails_is_answered_in_json_and_logged_once() -> None:
     def no_connections() -> list[object]:
         raise ZeroDivisionError
 
-    def identify(request: Request) -> Identity:
-        return Identity("root", "here")
+    async def identify(request: Request) -> Identity:
+        return Identity("root", "here", is_owner=True)
 
     sent: list[Message] = []
 

@@ -35,7 +35,8 @@ class Pattern:
         if len(text) > PATTERN_CHARACTERS_MAX:
             raise PatternError(f"longer than {PATTERN_CHARACTERS_MAX} characters")
         self.text = text
-        self._slow = False
+        self.slow = False
+        """Whether a match took too long `TRIES` times in a row."""
         try:
             self._compiled = regex.compile(text)
         except (regex.error, RecursionError, OverflowError) as error:
@@ -43,13 +44,13 @@ class Pattern:
 
     def matches(self, name: str) -> bool:
         """Whether the pattern is found in a name within `MATCH_TIMEOUT_S`."""
-        for _ in range(1 if self._slow else TRIES):
+        for _ in range(1 if self.slow else TRIES):
             try:
                 return self._compiled.search(name, timeout=MATCH_TIMEOUT_S) is not None
             except TimeoutError:
                 continue
-        if not self._slow:
-            self._slow = True
+        if not self.slow:
+            self.slow = True
             logger.warning(
                 "a regular expression takes too long, and does not match", pattern=self.text
             )

@@ -166,6 +166,12 @@ class RightsRegistry:
         """Whether a user may open connections to a virtual host."""
         return self._metadata.get(Permission, user, vhost) is not None
 
+    def of(self, user: str, vhost: str) -> Rights:
+        """The rights of a user who has no connection, as they are at this moment."""
+        rights = Rights(user, vhost)
+        self._update(rights)
+        return rights
+
     def acquire(self, user: str, vhost: str, client_id: str = "") -> Rights:
         """The rights for a connection that opens; call `release` when it has ended."""
         key = (user, vhost, client_id)

@@ -1,9 +1,7 @@
 """Bindings (RabbitMQ: HTTP API Reference, /api/bindings)."""
 
-import hashlib
 from collections.abc import Iterator
 from typing import Any, Final
-from urllib.parse import quote
 
 import msgspec
 from starlette.requests import Request
@@ -13,13 +11,18 @@ from leveret.engine.administration.operator import NotFound
 from leveret.engine.lifecycle import bindings
 from leveret.engine.queues.queue import Queue
 from leveret.engine.routing.exchanges.base import Binding, Exchange
-from leveret.engine.values.json_values import to_json
 from leveret.engine.vhost import VirtualHost
+from leveret.management.authorisation import Access
 from leveret.management.http import body, changed, json, operator, route, segment
 from leveret.management.listing import listed
+from leveret.management.nouns.bindings import (
+    BINDING,
+    BindingRow,
+    binding_row,
+    default_binding_row,
+    properties_key,
+)
 from leveret.management.objects import find_exchange, find_vhost, vhosts_of
-
-PROPERTIES_KEY_SEPARATOR: Final = "~"
 
 
 class BindingBody(msgspec.Struct):
@@ -27,44 +30,6 @@ class BindingBody(msgspec.Struct):
 
     routing_key: str = ""
     arguments: dict[str, Any] = {}
-
-
-def properties_key(binding: Binding) -> str:
-    """What tells the bindings between two ends apart in a path: the routing key, and a hash of the
-    arguments."""
-    key = quote(to_json(binding.routing_key), safe="")
-    if not binding.arguments:
-        return key or PROPERTIES_KEY_SEPARATOR
-    arguments = msgspec.json.encode(to_json(binding.arguments), order="deterministic")
-    digest = hashlib.sha256(arguments).hexdigest()[:16]
-    return f"{key}{PROPERTIES_KEY_SEPARATOR}{digest}"
-
-
-def binding_as_json(vhost: str, binding: Binding) -> dict[str, Any]:
-    """A binding as RabbitMQ shows it."""
-    return {
-        "source": to_json(binding.source.name),
-        "vhost": vhost,
-        "destination": to_json(binding.destination.name),
-        "destination_type": "exchange" if isinstance(binding.destination, Exchange) else "queue",
-        "routing_key": to_json(binding.routing_key),
-        "arguments": to_json(binding.arguments),
-        "properties_key": properties_key(binding),
-    }
-
-
-def default_binding_as_json(vhost: str, queue: str) -> dict[str, Any]:
-    """The binding of a queue to the default exchange."""
-    name = to_json(queue)
-    return {
-        "source": "",
-        "vhost": vhost,
-        "destination": name,
-        "destination_type": "queue",
-        "routing_key": name,
-        "arguments": {},
-        "properties_key": quote(name, safe=""),
-    }
 
 
 def bindings_to_queue(vhost: VirtualHost, queue: Queue) -> Iterator[Binding]:
@@ -75,17 +40,17 @@ def bindings_to_queue(vhost: VirtualHost, queue: Queue) -> Iterator[Binding]:
                 yield binding
 
 
-def _bindings(vhosts: list[VirtualHost]) -> Iterator[dict[str, Any]]:
+def _bindings(vhosts: list[VirtualHost]) -> Iterator[BindingRow]:
     for vhost in vhosts:
         for name in list(vhost.queues):
-            yield default_binding_as_json(vhost.name, name)
+            yield default_binding_row(vhost.name, name)
         for exchange in list(vhost.exchanges.values()):
             for binding in exchange.bindings():
-                yield binding_as_json(vhost.name, binding)
+                yield binding_row(vhost.name, binding)
 
 
 async def get_bindings(request: Request) -> Response:
-    return await listed(request, _bindings(vhosts_of(request)))
+    return await listed(request, BINDING, _bindings(vhosts_of(request)))
 
 
 def _between(request: Request) -> tuple[VirtualHost, list[Binding]]:
@@ -103,7 +68,7 @@ def _between(request: Request) -> tuple[VirtualHost, list[Binding]]:
 
 async def get_bindings_between(request: Request) -> Response:
     vhost, found = _between(request)
-    return json([binding_as_json(vhost.name, binding) for binding in found])
+    return json([BINDING.shown(binding_row(vhost.name, binding)) for binding in found])
 
 
 async def post_binding(request: Request) -> Response:
@@ -133,7 +98,7 @@ def _binding_of_path(request: Request) -> tuple[VirtualHost, Binding]:
 
 async def get_binding(request: Request) -> Response:
     vhost, binding = _binding_of_path(request)
-    return json(binding_as_json(vhost.name, binding))
+    return json(BINDING.shown(binding_row(vhost.name, binding)))
 
 
 async def delete_binding(request: Request) -> Response:
@@ -154,8 +119,13 @@ async def delete_binding(request: Request) -> Response:
 _BETWEEN: Final = "/api/bindings/{vhost}/e/{source}/{type}/{destination}"
 
 ROUTES: Final = (
-    route("/api/bindings", GET=get_bindings),
-    route("/api/bindings/{vhost}", GET=get_bindings),
-    route(_BETWEEN, GET=get_bindings_between, POST=post_binding),
-    route(f"{_BETWEEN}/{{properties_key}}", GET=get_binding, DELETE=delete_binding),
+    route("/api/bindings", change=Access.VHOST, GET=get_bindings),
+    route("/api/bindings/{vhost}", change=Access.VHOST, GET=get_bindings),
+    route(_BETWEEN, change=Access.VHOST, GET=get_bindings_between, POST=post_binding),
+    route(
+        f"{_BETWEEN}/{{properties_key}}",
+        change=Access.VHOST,
+        GET=get_binding,
+        DELETE=delete_binding,
+    ),
 )

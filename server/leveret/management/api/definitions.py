@@ -10,6 +10,7 @@ from leveret.engine.administration.definitions_export import DefinitionsExport
 from leveret.engine.administration.definitions_file import DefinitionsFile
 from leveret.engine.administration.definitions_import import DefinitionsImport
 from leveret.engine.administration.virtual_hosts import find_vhost
+from leveret.management.authorisation import Access
 from leveret.management.http import body, changed, json, management, operator, route, segment
 
 FILE_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -49,6 +50,13 @@ async def post_definitions(request: Request) -> Response:
 
 
 ROUTES: Final = (
-    route("/api/definitions", GET=get_definitions, POST=post_definitions),
-    route("/api/definitions/{vhost}", GET=get_definitions, POST=post_definitions),
+    route(
+        "/api/definitions", access=Access.ADMINISTRATOR, GET=get_definitions, POST=post_definitions
+    ),
+    route(
+        "/api/definitions/{vhost}",
+        access=Access.ADMINISTRATOR,
+        GET=get_definitions,
+        POST=post_definitions,
+    ),
 )

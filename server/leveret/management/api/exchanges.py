@@ -8,17 +8,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from leveret.engine.lifecycle import exchanges
-from leveret.engine.lifecycle.policies import alternate_and_source
-from leveret.engine.routing.exchanges.base import (
-    ALTERNATE_EXCHANGE,
-    Exchange,
-    ExchangeDeclaration,
-)
-from leveret.engine.values.json_values import to_json
+from leveret.engine.routing.exchanges.base import ExchangeDeclaration
 from leveret.engine.vhost import VirtualHost
-from leveret.management.api.bindings import binding_as_json
+from leveret.management.authorisation import Access
 from leveret.management.http import body, changed, json, operator, route, segment
 from leveret.management.listing import listed
+from leveret.management.nouns.bindings import BINDING, binding_row
+from leveret.management.nouns.exchanges import EXCHANGE, ExchangeRow
 from leveret.management.objects import find_exchange, find_vhost, vhosts_of
 
 
@@ -32,53 +28,20 @@ class ExchangeBody(msgspec.Struct):
     arguments: dict[str, Any] = {}
 
 
-def exchange_as_json(vhost: VirtualHost, exchange: Exchange) -> dict[str, Any]:
-    """An exchange as RabbitMQ shows it."""
-    policy, operator_policy = vhost.policies.of_exchange(exchange.name)
-    _, source = alternate_and_source(vhost, exchange)
-    return {
-        "name": to_json(exchange.name),
-        "vhost": vhost.name,
-        "type": exchange.type,
-        "durable": exchange.durable,
-        "auto_delete": exchange.auto_delete,
-        "internal": exchange.internal,
-        "arguments": to_json(exchange.arguments),
-        "policy": None if policy is None else policy.name,
-        "operator_policy": None if operator_policy is None else operator_policy.name,
-        "settings_from": {ALTERNATE_EXCHANGE: source} if source else {},
-    }
-
-
-def default_exchange_as_json(vhost: VirtualHost) -> dict[str, Any]:
-    """The default exchange, which every virtual host has."""
-    return {
-        "name": "",
-        "vhost": vhost.name,
-        "type": "direct",
-        "durable": True,
-        "auto_delete": False,
-        "internal": False,
-        "arguments": {},
-        "policy": None,
-        "operator_policy": None,
-    }
-
-
-def _exchanges(vhosts: list[VirtualHost]) -> Iterator[dict[str, Any]]:
+def _exchanges(vhosts: list[VirtualHost]) -> Iterator[ExchangeRow]:
     for vhost in vhosts:
-        yield default_exchange_as_json(vhost)
+        yield ExchangeRow(vhost, None)
         for exchange in list(vhost.exchanges.values()):
-            yield exchange_as_json(vhost, exchange)
+            yield ExchangeRow(vhost, exchange)
 
 
 async def get_exchanges(request: Request) -> Response:
-    return await listed(request, _exchanges(vhosts_of(request)))
+    return await listed(request, EXCHANGE, _exchanges(vhosts_of(request)))
 
 
 async def get_exchange(request: Request) -> Response:
     vhost, exchange = find_exchange(request)
-    return json(exchange_as_json(vhost, exchange))
+    return json(EXCHANGE.shown(ExchangeRow(vhost, exchange)))
 
 
 async def put_exchange(request: Request) -> Response:
@@ -114,7 +77,7 @@ async def delete_exchange(request: Request) -> Response:
 async def get_bindings_from(request: Request) -> Response:
     vhost, exchange = find_exchange(request)
     return await listed(
-        request, (binding_as_json(vhost.name, each) for each in exchange.bindings())
+        request, BINDING, (binding_row(vhost.name, each) for each in exchange.bindings())
     )
 
 
@@ -122,8 +85,9 @@ async def get_bindings_to(request: Request) -> Response:
     vhost, exchange = find_exchange(request)
     return await listed(
         request,
+        BINDING,
         (
-            binding_as_json(vhost.name, binding)
+            binding_row(vhost.name, binding)
             for source in list(vhost.exchanges.values())
             for binding in source.bindings()
             if binding.destination is exchange
@@ -132,14 +96,21 @@ async def get_bindings_to(request: Request) -> Response:
 
 
 ROUTES: Final = (
-    route("/api/exchanges", GET=get_exchanges),
-    route("/api/exchanges/{vhost}", GET=get_exchanges),
+    route("/api/exchanges", change=Access.VHOST, GET=get_exchanges),
+    route("/api/exchanges/{vhost}", change=Access.VHOST, GET=get_exchanges),
     route(
         "/api/exchanges/{vhost}/{name}",
+        change=Access.VHOST,
         GET=get_exchange,
         PUT=put_exchange,
         DELETE=delete_exchange,
     ),
-    route("/api/exchanges/{vhost}/{name}/bindings/source", GET=get_bindings_from),
-    route("/api/exchanges/{vhost}/{name}/bindings/destination", GET=get_bindings_to),
+    route(
+        "/api/exchanges/{vhost}/{name}/bindings/source", change=Access.VHOST, GET=get_bindings_from
+    ),
+    route(
+        "/api/exchanges/{vhost}/{name}/bindings/destination",
+        change=Access.VHOST,
+        GET=get_bindings_to,
+    ),
 )

@@ -16,6 +16,7 @@ from leveret.engine.values.message import Message, exchange_and_key, short_strin
 from leveret.engine.values.settings import NONE
 from leveret.engine.values.text import octets_of_text, text_of
 from leveret.engine.vhost import VirtualHost
+from leveret.management.authorisation import Access
 from leveret.management.http import (
     BadRequest,
     body,
@@ -181,6 +182,6 @@ def shown_properties(header: bytes) -> dict[str, Any]:
 
 
 ROUTES: Final = (
-    route("/api/exchanges/{vhost}/{name}/publish", POST=post_message),
-    route("/api/queues/{vhost}/{name}/get", POST=get_messages),
+    route("/api/exchanges/{vhost}/{name}/publish", change=Access.VHOST, POST=post_message),
+    route("/api/queues/{vhost}/{name}/get", change=Access.VHOST, POST=get_messages),
 )

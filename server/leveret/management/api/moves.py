@@ -18,6 +18,7 @@ from leveret.engine.administration.move import (
 from leveret.engine.queues.queue import Queue
 from leveret.engine.values.json_values import to_json
 from leveret.engine.vhost import VirtualHost
+from leveret.management.authorisation import Access
 from leveret.management.http import BadRequest, body, json, management, operator, route, segment
 from leveret.management.objects import DEFAULT_EXCHANGE_NAME, find_queue
 
@@ -129,8 +130,8 @@ async def _run(
 
 
 ROUTES: Final = (
-    route("/api/queues/{vhost}/{name}/move", POST=move_messages),
-    route("/api/queues/{vhost}/{name}/copy", POST=copy_messages),
-    route("/api/queues/{vhost}/{name}/replay", POST=replay_messages),
-    route("/api/queues/{vhost}/{name}/discard", POST=discard_messages),
+    route("/api/queues/{vhost}/{name}/move", change=Access.VHOST, POST=move_messages),
+    route("/api/queues/{vhost}/{name}/copy", change=Access.VHOST, POST=copy_messages),
+    route("/api/queues/{vhost}/{name}/replay", change=Access.VHOST, POST=replay_messages),
+    route("/api/queues/{vhost}/{name}/discard", change=Access.VHOST, POST=discard_messages),
 )

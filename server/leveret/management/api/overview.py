@@ -11,6 +11,7 @@ from starlette.responses import Response
 from leveret import __version__
 from leveret.compiled import build_kind
 from leveret.engine.metadata.entities import User
+from leveret.management.authorisation import Access
 from leveret.management.http import json, management, operator, route
 from leveret.net.memory_shortage import ResidentMemory
 
@@ -59,6 +60,6 @@ async def get_whoami(request: Request) -> Response:
 
 
 ROUTES: Final = (
-    route("/api/overview", GET=get_overview),
-    route("/api/whoami", GET=get_whoami),
+    route("/api/overview", access=Access.USER, GET=get_overview),
+    route("/api/whoami", access=Access.USER, GET=get_whoami),
 )

@@ -11,6 +11,7 @@ from leveret.engine.administration.reader import Found
 from leveret.engine.administration.search import Filter, Search
 from leveret.engine.values.text import octets_of_text
 from leveret.management.api.messages import ShownEncoding, shown_message, shown_properties
+from leveret.management.authorisation import Access
 from leveret.management.http import BadRequest, body, json, management, route
 from leveret.management.objects import find_queue
 from leveret.protocol.wire.methods import PROPERTIES
@@ -93,4 +94,4 @@ def _header_filter(name: str, value: str) -> Callable[[bytes], bool] | None:
     return matches
 
 
-ROUTES: Final = (route("/api/queues/{vhost}/{name}/peek", POST=peek_messages),)
+ROUTES: Final = (route("/api/queues/{vhost}/{name}/peek", change=Access.VHOST, POST=peek_messages),)

@@ -11,6 +11,7 @@ from leveret.engine.administration.operator import NotFound
 from leveret.engine.administration.virtual_hosts import find_vhost
 from leveret.engine.metadata.entities import Permission, TopicPermission
 from leveret.engine.metadata.metadata import Metadata
+from leveret.management.authorisation import Access
 from leveret.management.http import body, changed, json, management, operator, route, segment
 
 
@@ -114,18 +115,26 @@ async def delete_topic_permissions(request: Request) -> Response:
 
 
 ROUTES: Final = (
-    route("/api/permissions", GET=get_permissions),
-    route("/api/vhosts/{vhost}/permissions", GET=get_permissions_in_vhost),
+    route("/api/permissions", access=Access.ADMINISTRATOR, GET=get_permissions),
+    route(
+        "/api/vhosts/{vhost}/permissions", access=Access.ADMINISTRATOR, GET=get_permissions_in_vhost
+    ),
     route(
         "/api/permissions/{vhost}/{user}",
+        access=Access.ADMINISTRATOR,
         GET=get_permission,
         PUT=put_permission,
         DELETE=delete_permission,
     ),
-    route("/api/topic-permissions", GET=get_topic_permissions),
-    route("/api/vhosts/{vhost}/topic-permissions", GET=get_topic_permissions_in_vhost),
+    route("/api/topic-permissions", access=Access.ADMINISTRATOR, GET=get_topic_permissions),
+    route(
+        "/api/vhosts/{vhost}/topic-permissions",
+        access=Access.ADMINISTRATOR,
+        GET=get_topic_permissions_in_vhost,
+    ),
     route(
         "/api/topic-permissions/{vhost}/{user}",
+        access=Access.ADMINISTRATOR,
         GET=get_topic_permissions_of_user,
         PUT=put_topic_permission,
         DELETE=delete_topic_permissions,

@@ -12,6 +12,7 @@ from leveret.engine.administration import policies
 from leveret.engine.administration.operator import NotFound
 from leveret.engine.administration.virtual_hosts import find_vhost
 from leveret.engine.metadata.entities import GlobalParameter, OperatorPolicy, Parameter, Policy
+from leveret.management.authorisation import Access
 from leveret.management.http import (
     Endpoint,
     body,
@@ -98,10 +99,11 @@ def _policy_endpoints(kind: type[Policy]) -> Mapping[str, Endpoint]:
 def _policy_routes(path: str, kind: type[Policy]) -> tuple[Route, ...]:
     endpoints = _policy_endpoints(kind)
     return (
-        route(path, GET=endpoints["get_all"]),
-        route(f"{path}/{{vhost}}", GET=endpoints["get_in_vhost"]),
+        route(path, change=Access.POLICYMAKER, GET=endpoints["get_all"]),
+        route(f"{path}/{{vhost}}", change=Access.POLICYMAKER, GET=endpoints["get_in_vhost"]),
         route(
             f"{path}/{{vhost}}/{{name}}",
+            change=Access.POLICYMAKER,
             GET=endpoints["get"],
             PUT=endpoints["put"],
             DELETE=endpoints["delete"],
@@ -173,18 +175,26 @@ async def delete_global_parameter(request: Request) -> Response:
 ROUTES: Final = (
     *_policy_routes("/api/policies", Policy),
     *_policy_routes("/api/operator-policies", OperatorPolicy),
-    route("/api/parameters", GET=get_parameters),
-    route("/api/parameters/{component}", GET=get_parameters),
-    route("/api/parameters/{component}/{vhost}", GET=get_parameters),
+    route("/api/parameters", change=Access.POLICYMAKER, GET=get_parameters),
+    route("/api/parameters/{component}", change=Access.POLICYMAKER, GET=get_parameters),
+    route("/api/parameters/{component}/{vhost}", change=Access.POLICYMAKER, GET=get_parameters),
     route(
         "/api/parameters/{component}/{vhost}/{name}",
+        change=Access.POLICYMAKER,
         GET=get_parameter,
         PUT=put_parameter,
         DELETE=delete_parameter,
     ),
-    route("/api/global-parameters", GET=get_global_parameters),
+    route(
+        "/api/global-parameters",
+        access=Access.USER,
+        change=Access.ADMINISTRATOR,
+        GET=get_global_parameters,
+    ),
     route(
         "/api/global-parameters/{name}",
+        access=Access.USER,
+        change=Access.ADMINISTRATOR,
         GET=get_global_parameter,
         PUT=put_global_parameter,
         DELETE=delete_global_parameter,

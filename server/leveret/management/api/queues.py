@@ -9,7 +9,6 @@ from starlette.responses import Response
 
 from leveret.engine.administration.operator import Refused
 from leveret.engine.lifecycle.policy_keys import type_name
-from leveret.engine.lifecycle.queue_arguments import is_quorum
 from leveret.engine.lifecycle.queues import (
     change_own_arguments,
     declare_queue,
@@ -17,13 +16,11 @@ from leveret.engine.lifecycle.queues import (
     remove_queue,
     set_paused,
 )
-from leveret.engine.queues.queue import Queue
 from leveret.engine.values.arguments import Arguments
-from leveret.engine.values.json_values import to_json
-from leveret.engine.values.settings import LIMITS
 from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError, ReplyCode
-from leveret.management.api.bindings import binding_as_json, bindings_to_queue
+from leveret.management.api.bindings import bindings_to_queue
+from leveret.management.authorisation import Access
 from leveret.management.http import (
     body,
     changed,
@@ -34,10 +31,9 @@ from leveret.management.http import (
     segment,
 )
 from leveret.management.listing import listed
+from leveret.management.nouns.bindings import BINDING, binding_row
+from leveret.management.nouns.queues import QUEUE, QueueRow
 from leveret.management.objects import find_queue, find_vhost, vhosts_of
-
-NUMERIC: Final = LIMITS | {"max-in-memory-length", "max-in-memory-bytes"}
-"""Keys of which the smaller value of policy and operator policy holds."""
 
 
 class ArgumentsBody(msgspec.Struct):
@@ -55,55 +51,21 @@ class QueueBody(msgspec.Struct):
     node: str = ""
 
 
-def queue_as_json(node: str, vhost: VirtualHost, queue: Queue) -> dict[str, Any]:
-    """A queue as RabbitMQ shows it."""
-    ready, unacknowledged = int(queue.message_count()), int(queue.unacknowledged)
-    policy, operator_policy = queue.policies
-    return {
-        "name": to_json(queue.name),
-        "vhost": vhost.name,
-        "type": "quorum" if is_quorum(queue.arguments) else "classic",
-        "durable": queue.durable,
-        "auto_delete": queue.auto_delete,
-        "exclusive": queue.exclusive,
-        "arguments": to_json(queue.arguments),
-        "node": node,
-        "state": "paused" if queue.paused else "running",
-        "messages": ready + unacknowledged,
-        "messages_ready": ready,
-        "messages_unacknowledged": unacknowledged,
-        "consumers": queue.consumer_count,
-        "policy": None if policy is None else policy.name,
-        "operator_policy": None if operator_policy is None else operator_policy.name,
-        "effective_policy_definition": _effective_policy(queue),
-        "settings_from": queue.settings.origins,
-    }
-
-
-def _effective_policy(queue: Queue) -> dict[str, Any]:
-    """What policy and operator policy say together."""
-    policy, operator_policy = queue.policies
-    found = {} if policy is None else dict(policy.definition)
-    for key, value in ({} if operator_policy is None else operator_policy.definition).items():
-        found[key] = min(value, found.get(key, value)) if key in NUMERIC else value
-    return found
-
-
-def _queues(request: Request, vhosts: list[VirtualHost]) -> Iterator[dict[str, Any]]:
+def _queues(request: Request, vhosts: list[VirtualHost]) -> Iterator[QueueRow]:
     node = management(request).node
     for vhost in vhosts:
         for queue in list(vhost.queues.values()):
             if not queue.deleted:
-                yield queue_as_json(node, vhost, queue)
+                yield QueueRow(node, vhost, queue)
 
 
 async def get_queues(request: Request) -> Response:
-    return await listed(request, _queues(request, vhosts_of(request)))
+    return await listed(request, QUEUE, _queues(request, vhosts_of(request)))
 
 
 async def get_queue(request: Request) -> Response:
     vhost, queue = find_queue(request)
-    return json(queue_as_json(management(request).node, vhost, queue))
+    return json(QUEUE.shown(QueueRow(management(request).node, vhost, queue)))
 
 
 async def put_queue(request: Request) -> Response:
@@ -187,20 +149,26 @@ async def purge_queue(request: Request) -> Response:
 async def get_bindings(request: Request) -> Response:
     vhost, queue = find_queue(request)
     found = bindings_to_queue(vhost, queue)
-    return await listed(request, (binding_as_json(vhost.name, each) for each in found))
+    return await listed(request, BINDING, (binding_row(vhost.name, each) for each in found))
 
 
 ROUTES: Final = (
-    route("/api/queues", GET=get_queues),
-    route("/api/queues/{vhost}", GET=get_queues),
+    route("/api/queues", change=Access.VHOST, GET=get_queues),
+    route("/api/queues/{vhost}", change=Access.VHOST, GET=get_queues),
     route(
         "/api/queues/{vhost}/{name}",
+        change=Access.VHOST,
         GET=get_queue,
         PUT=put_queue,
         PATCH=change_queue,
         DELETE=delete_queue,
     ),
-    route("/api/queues/{vhost}/{name}/pause", PUT=pause_queue, DELETE=resume_queue),
-    route("/api/queues/{vhost}/{name}/contents", DELETE=purge_queue),
-    route("/api/queues/{vhost}/{name}/bindings", GET=get_bindings),
+    route(
+        "/api/queues/{vhost}/{name}/pause",
+        change=Access.VHOST,
+        PUT=pause_queue,
+        DELETE=resume_queue,
+    ),
+    route("/api/queues/{vhost}/{name}/contents", change=Access.VHOST, DELETE=purge_queue),
+    route("/api/queues/{vhost}/{name}/bindings", change=Access.VHOST, GET=get_bindings),
 )

@@ -10,6 +10,7 @@ from leveret.engine.access.passwords import SHA256
 from leveret.engine.administration import users
 from leveret.engine.metadata.entities import User
 from leveret.management.api.permissions import of_user, topics_of_user
+from leveret.management.authorisation import Access
 from leveret.management.http import (
     BadRequest,
     body,
@@ -143,13 +144,32 @@ async def delete_limit(request: Request) -> Response:
 
 
 ROUTES: Final = (
-    route("/api/users", GET=get_users),
-    route("/api/users/without-permissions", GET=get_users_without_permissions),
-    route("/api/users/bulk-delete", POST=delete_users),
-    route("/api/users/{name}", GET=get_user, PUT=put_user, DELETE=delete_user),
-    route("/api/users/{name}/permissions", GET=get_permissions),
-    route("/api/users/{name}/topic-permissions", GET=get_topic_permissions),
-    route("/api/user-limits", GET=get_limits),
-    route("/api/user-limits/{name}", GET=get_limits_of_user),
-    route("/api/user-limits/{name}/{limit}", PUT=put_limit, DELETE=delete_limit),
+    route("/api/users", access=Access.ADMINISTRATOR, GET=get_users),
+    route(
+        "/api/users/without-permissions",
+        access=Access.ADMINISTRATOR,
+        GET=get_users_without_permissions,
+    ),
+    route("/api/users/bulk-delete", access=Access.ADMINISTRATOR, POST=delete_users),
+    route(
+        "/api/users/{name}",
+        access=Access.ADMINISTRATOR,
+        GET=get_user,
+        PUT=put_user,
+        DELETE=delete_user,
+    ),
+    route("/api/users/{name}/permissions", access=Access.ADMINISTRATOR, GET=get_permissions),
+    route(
+        "/api/users/{name}/topic-permissions",
+        access=Access.ADMINISTRATOR,
+        GET=get_topic_permissions,
+    ),
+    route("/api/user-limits", access=Access.ADMINISTRATOR, GET=get_limits),
+    route("/api/user-limits/{name}", access=Access.ADMINISTRATOR, GET=get_limits_of_user),
+    route(
+        "/api/user-limits/{name}/{limit}",
+        access=Access.ADMINISTRATOR,
+        PUT=put_limit,
+        DELETE=delete_limit,
+    ),
 )

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from leveret.engine.administration import virtual_hosts
 from leveret.engine.metadata.entities import VirtualHostEntity
 from leveret.management.api.users import LimitBody, tags_of
+from leveret.management.authorisation import Access
 from leveret.management.http import body, changed, json, management, operator, route, segment
 
 
@@ -98,10 +99,26 @@ async def delete_limit(request: Request) -> Response:
 
 
 ROUTES: Final = (
-    route("/api/vhosts", GET=get_vhosts),
-    route("/api/vhosts/{vhost}", GET=get_vhost, PUT=put_vhost, DELETE=delete_vhost),
-    route("/api/vhosts/{vhost}/deletion/protection", POST=protect, DELETE=protect),
-    route("/api/vhost-limits", GET=get_limits),
-    route("/api/vhost-limits/{vhost}", GET=get_limits_of_vhost),
-    route("/api/vhost-limits/{vhost}/{limit}", PUT=put_limit, DELETE=delete_limit),
+    route("/api/vhosts", change=Access.ADMINISTRATOR, GET=get_vhosts),
+    route(
+        "/api/vhosts/{vhost}",
+        change=Access.ADMINISTRATOR,
+        GET=get_vhost,
+        PUT=put_vhost,
+        DELETE=delete_vhost,
+    ),
+    route(
+        "/api/vhosts/{vhost}/deletion/protection",
+        change=Access.ADMINISTRATOR,
+        POST=protect,
+        DELETE=protect,
+    ),
+    route("/api/vhost-limits", change=Access.ADMINISTRATOR, GET=get_limits),
+    route("/api/vhost-limits/{vhost}", change=Access.ADMINISTRATOR, GET=get_limits_of_vhost),
+    route(
+        "/api/vhost-limits/{vhost}/{limit}",
+        change=Access.ADMINISTRATOR,
+        PUT=put_limit,
+        DELETE=delete_limit,
+    ),
 )

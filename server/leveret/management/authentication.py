@@ -1,0 +1,135 @@
+"""Logins to the HTTP API: a user name and a password with each request, or a session of the page.
+
+Who fails often is answered late (`engine/access/login_failures.py`). A session is a cookie that no
+script reads and no other site sends; a change with it needs a header that no other site can send.
+"""
+
+import asyncio
+import hashlib
+import secrets
+import time
+from base64 import b64decode
+from binascii import Error as Base64Error
+from typing import Final, NamedTuple
+
+from starlette.requests import Request
+
+from leveret.engine.broker import Broker
+from leveret.engine.metadata.entities import User
+from leveret.logging import get_logger
+from leveret.management.authorisation import Identity, NotAuthorised, with_included
+from leveret.management.http import PAGE_HEADER
+from leveret.net.origin import is_loopback
+
+COOKIE: Final = "leveret_session"
+
+SESSION_S: Final = 12 * 3600
+"""Seconds without a request after which a session ends."""
+
+SESSIONS_MAX: Final = 1024
+"""Sessions that are kept: the one that was used longest ago goes first."""
+
+UNSAFE: Final = frozenset(("PUT", "POST", "PATCH", "DELETE"))
+
+logger = get_logger()
+
+
+class _Session(NamedTuple):
+    """Who logged in, and with which password: another one ends the session."""
+
+    user: str
+    password_hash: str
+    used_at: float
+
+
+class Logins:
+    """Says who a request comes from."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._sessions: dict[bytes, _Session] = {}
+        """By the digest of the token; what was used longest ago first."""
+
+    async def identify(self, request: Request) -> Identity | None:
+        """Who a request comes from; None if it does not say.
+
+        :raises NotAuthorised: if the password or the session is wrong.
+        """
+        scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "basic":
+            try:
+                name, _, password = b64decode(credentials).partition(b":")
+                user = name.decode()
+            except (Base64Error, ValueError):
+                raise NotAuthorised("Login failed", asks_for_login=True) from None
+            return await self.log_in(request, user, password)
+        token = request.cookies.get(COOKIE)
+        if token is None:
+            return None
+        identity = self._of_session(request, token)
+        if request.method in UNSAFE and PAGE_HEADER not in request.headers:
+            raise NotAuthorised(f"a session needs the header {PAGE_HEADER}", 403)
+        return identity
+
+    async def log_in(self, request: Request, name: str, password: bytes) -> Identity:
+        """Check a password.
+
+        :raises NotAuthorised: if it is wrong, some time later if that happened often.
+        """
+        host = _host(request)
+        accounts = self._broker.accounts
+        known = accounts.authenticate(name, password)
+        local_only = accounts.loopback_only(name) and not is_loopback(host)
+        if known and not local_only:
+            return self._identity(name, host)
+        logger.warning(
+            "login to the HTTP API failed",
+            peer=host,
+            user=name,
+            reason="only from the loopback interface" if known else "user name or password",
+        )
+        await asyncio.sleep(self._broker.login_failures.add(host, time.monotonic()))
+        raise NotAuthorised("Login failed", asks_for_login=True)
+
+    def begin_session(self, identity: Identity) -> str:
+        """Begin a session; its token."""
+        token = secrets.token_urlsafe(32)
+        user = self._broker.metadata.get(User, identity.name)
+        if user is None:
+            raise NotAuthorised("Login failed", asks_for_login=True)
+        if len(self._sessions) >= SESSIONS_MAX:
+            del self._sessions[next(iter(self._sessions))]
+        self._sessions[_digest(token)] = _Session(
+            identity.name, user.password_hash, time.monotonic()
+        )
+        return token
+
+    def end_session(self, token: str) -> None:
+        """End a session, if there is one."""
+        self._sessions.pop(_digest(token), None)
+
+    def _of_session(self, request: Request, token: str) -> Identity:
+        key, now = _digest(token), time.monotonic()
+        session = self._sessions.pop(key, None)
+        user = None if session is None else self._broker.metadata.get(User, session.user)
+        if (
+            session is None
+            or user is None
+            or user.password_hash != session.password_hash
+            or now - session.used_at > SESSION_S
+        ):
+            raise NotAuthorised("The session has ended", asks_for_login=True)
+        self._sessions[key] = session._replace(used_at=now)
+        return self._identity(session.user, _host(request))
+
+    def _identity(self, name: str, host: str) -> Identity:
+        user = self._broker.metadata.get(User, name)
+        return Identity(name, host, with_included(() if user is None else tuple(user.tags)))
+
+
+def _host(request: Request) -> str:
+    return "" if request.client is None else request.client.host
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()

@@ -1,0 +1,1 @@
+"""What the JSON of each noun has: a table of columns a file."""

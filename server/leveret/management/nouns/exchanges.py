@@ -1,0 +1,58 @@
+"""An exchange as RabbitMQ shows it."""
+
+from typing import Any, Final, NamedTuple
+
+from leveret.engine.lifecycle.policies import alternate_and_source
+from leveret.engine.routing.exchanges.base import ALTERNATE_EXCHANGE, Exchange
+from leveret.engine.values.json_values import to_json
+from leveret.engine.vhost import VirtualHost
+from leveret.management.columns import Column, Columns
+
+
+class ExchangeRow(NamedTuple):
+    """An exchange, and where it is; None is the default exchange, which every virtual host has."""
+
+    vhost: VirtualHost
+    exchange: Exchange | None
+
+
+def _policy(row: ExchangeRow) -> str | None:
+    if row.exchange is None:
+        return None
+    policy, _ = row.vhost.policies.of_exchange(row.exchange.name)
+    return None if policy is None else policy.name
+
+
+def _operator_policy(row: ExchangeRow) -> str | None:
+    if row.exchange is None:
+        return None
+    _, policy = row.vhost.policies.of_exchange(row.exchange.name)
+    return None if policy is None else policy.name
+
+
+def _settings_from(row: ExchangeRow) -> dict[str, str]:
+    if row.exchange is None:
+        return {}
+    _, source = alternate_and_source(row.vhost, row.exchange)
+    return {ALTERNATE_EXCHANGE: source} if source else {}
+
+
+def _arguments(row: ExchangeRow) -> object:
+    return {} if row.exchange is None else to_json(row.exchange.arguments)
+
+
+EXCHANGE: Final[Columns[ExchangeRow]] = Columns(
+    "Exchange",
+    Column("name", str, lambda row: "" if row.exchange is None else to_json(row.exchange.name)),
+    Column("vhost", str, lambda row: row.vhost.name),
+    Column("type", str, lambda row: "direct" if row.exchange is None else row.exchange.type),
+    Column("durable", bool, lambda row: row.exchange is None or row.exchange.durable),
+    Column("auto_delete", bool, lambda row: row.exchange is not None and row.exchange.auto_delete),
+    Column("internal", bool, lambda row: row.exchange is not None and row.exchange.internal),
+    Column("arguments", dict[str, Any], _arguments),
+    Column("policy", str | None, _policy),
+    Column("operator_policy", str | None, _operator_policy),
+    Column(
+        "settings_from", dict[str, str], _settings_from, "Where the alternate exchange comes from"
+    ),
+)
