@@ -2,6 +2,9 @@
 
 Every path outside `/api/` that is no file is a view of the page, so that it can be shared: it is
 answered with `index.html`, whose script finds the view.
+
+`index.html` names the other files below `/page/` and a digest of all of them: browsers keep these
+for good, and a view needs one request. After an upgrade the digest is another one.
 """
 
 import gzip
@@ -34,6 +37,13 @@ CONTENT_POLICY: Final = (
 )
 
 
+VERSIONED: Final = "page/"
+"""Before the digest in a path."""
+
+KEPT: Final = "max-age=31536000, immutable"
+"""What is below a digest never changes."""
+
+
 class _Asset(NamedTuple):
     plain: bytes
     compressed: bytes
@@ -46,14 +56,19 @@ async def get_file(request: Request) -> Response:
     path = request.path_params["path"]
     if path == "api" or path.startswith("api/"):
         return failed(404, "Object Not Found", "Not Found")
-    assets = _assets()
-    return _response(request, assets.get(path) or assets[INDEX])
+    assets, digest = _assets()
+    if path.startswith(VERSIONED):
+        asset = assets.get(path.removeprefix(f"{VERSIONED}{digest}/"))
+        if asset is None:
+            return failed(404, "Object Not Found", "a file of another version of the page")
+        return _response(request, asset, KEPT)
+    return _response(request, assets.get(path) or assets[INDEX], "no-cache")
 
 
-def _response(request: Request, asset: _Asset) -> Response:
+def _response(request: Request, asset: _Asset, caching: str) -> Response:
     headers = {
         "ETag": asset.tag,
-        "Cache-Control": "no-cache",
+        "Cache-Control": caching,
         "Content-Security-Policy": CONTENT_POLICY,
         "Vary": "Accept-Encoding",
     }
@@ -66,22 +81,37 @@ def _response(request: Request, asset: _Asset) -> Response:
 
 
 @cache
-def _assets() -> dict[str, _Asset]:
-    """The files by path, read once."""
-    found: dict[str, _Asset] = {}
+def _assets() -> tuple[dict[str, _Asset], str]:
+    """The files by path, read once, and the digest of all."""
+    found: dict[str, bytes] = {}
 
     def read(folder: Traversable, prefix: str) -> None:
         for entry in folder.iterdir():
             path = f"{prefix}{entry.name}"
             if entry.is_dir():
                 read(entry, f"{path}/")
-            elif media_type := TYPES.get(f".{entry.name.rpartition('.')[2]}"):
-                plain = entry.read_bytes()
-                tag = f'"{hashlib.blake2b(plain, digest_size=12).hexdigest()}"'
-                found[path] = _Asset(plain, gzip.compress(plain, 6, mtime=0), media_type, tag)
+            elif _media_type(entry.name) is not None:
+                found[path] = entry.read_bytes()
 
     read(files("leveret.management") / "web", "")
-    return found
+    digest = _digest(b"".join(path.encode() + found[path] for path in sorted(found)))
+    for path in found:
+        named, below = f'"/{path}"', f'"/{VERSIONED}{digest}/{path}"'
+        found[INDEX] = found[INDEX].replace(named.encode(), below.encode())
+    return {path: _asset(path, plain) for path, plain in found.items()}, digest
+
+
+def _asset(path: str, plain: bytes) -> _Asset:
+    media_type = _media_type(path) or ""
+    return _Asset(plain, gzip.compress(plain, 6, mtime=0), media_type, f'"{_digest(plain)}"')
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=12).hexdigest()
+
+
+def _media_type(path: str) -> str | None:
+    return TYPES.get(f".{path.rpartition('.')[2]}")
 
 
 ROUTES: Final = (Route("/{path:path}", get_file, methods=["GET"]),)

@@ -9,7 +9,7 @@ import { h, icon, morph } from "./lib/dom.js";
 import { isRelative, setRelative } from "./lib/format.js";
 import { onStreamState, retryNow, stopAll, watch } from "./lib/live.js";
 import { menu } from "./lib/menu.js";
-import { status } from "./lib/page.js";
+import { ICON, status } from "./lib/page.js";
 import { openSearch } from "./lib/search.js";
 import { preference, setPreference, State } from "./lib/state.js";
 import { find, VIEWS } from "./views.js";
@@ -177,7 +177,7 @@ function showTop() {
     h(
       "a",
       { key: "home", href: "/", class: "home" },
-      h("img", { src: "/icon.svg", alt: "", width: 20, height: 20 }),
+      h("img", { src: ICON, alt: "", width: 20, height: 20 }),
       "Leveret",
     ),
     h("span", { key: "node", class: "node" }, broker.node),

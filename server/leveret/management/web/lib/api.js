@@ -5,6 +5,8 @@
  * that a request is from this page and not from a foreign one.
  */
 
+import { preference, setPreference } from "./state.js";
+
 const OF_THE_SESSION = ["/api/session", "/api/whoami"];
 const HEADERS = { "X-Requested-With": "leveret", Accept: "application/json" };
 
@@ -190,10 +192,15 @@ async function checkSession() {
  * @returns {Promise<Session | null>} null if nobody is
  */
 export async function whoami() {
+  if (preference("login") === null) {
+    // Scripts cannot see whether there is a cookie, and a refused request is an error in the console.
+    return null;
+  }
   try {
     return sessionOf(await request("GET", "/api/whoami", undefined, {}));
   } catch (error) {
     if (error instanceof ApiError && error.status === 401) {
+      setPreference("login", null);
       return null;
     }
     throw error;
@@ -206,10 +213,13 @@ export async function whoami() {
  * @returns {Promise<Session>}
  */
 export async function login(username, password) {
-  return sessionOf(await send("POST", "/api/session", { username, password }));
+  const session = sessionOf(await send("POST", "/api/session", { username, password }));
+  setPreference("login", "1");
+  return session;
 }
 
 export async function logout() {
+  setPreference("login", null);
   await send("DELETE", "/api/session");
 }
 

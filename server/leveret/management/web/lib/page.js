@@ -7,6 +7,9 @@ import { h } from "./dom.js";
  * @typedef {import("./dom.js").Child} Child
  */
 
+/** The address of the picture of the product. */
+export const ICON = new URL("../icon.svg", import.meta.url).pathname;
+
 /**
  * The head of a view.
  *

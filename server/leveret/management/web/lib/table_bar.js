@@ -65,6 +65,8 @@ export class TableBar {
   }
 
   show() {
+    // With nothing to filter, page or copy there is nothing to do but what the view offers.
+    this.element.classList.toggle("idle", this.view.isLoaded && this.view.total === 0);
     const pages = Math.max(1, Math.ceil(this.view.filtered / this.view.size));
     const page = Math.min(this.view.page, pages);
     const from = this.view.filtered === 0 ? 0 : (page - 1) * this.view.size + 1;

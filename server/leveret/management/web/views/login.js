@@ -3,6 +3,7 @@
 import { ApiError, login } from "../lib/api.js";
 import { errorText } from "../lib/dialog.js";
 import { h, morph } from "../lib/dom.js";
+import { ICON } from "../lib/page.js";
 
 /**
  * @param {HTMLElement} container
@@ -46,7 +47,7 @@ export function renderLogin(container, why, done) {
           }
         },
       },
-      h("img", { src: "/icon.svg", alt: "", width: 40, height: 40 }),
+      h("img", { src: ICON, alt: "", width: 40, height: 40 }),
       h("h1", null, "Leveret"),
       why ? h("p", { role: "status" }, why) : null,
       h("p", { class: "field" }, h("label", { for: "login-user" }, "User"), user),
