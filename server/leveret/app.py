@@ -139,6 +139,7 @@ async def _serve(config: Config, salvage: bool, shares: DescriptorShares) -> Non
             storage.close()
         raise StartError(f"tls: {error}") from None
     status.loop_lag.start()
+    management.watch.start()
     if storage is not None:
         storage.after_results = server.run_requested
     try:

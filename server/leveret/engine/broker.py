@@ -75,6 +75,8 @@ class Broker(VirtualHostFactory):
         it by `set_alarm`."""
         self.alarms_begun = 0
         """How often an alarm has begun."""
+        self.alarm_since = 0
+        """When the last one began, in milliseconds since the epoch."""
         self.product = config.server.product
         self.version = config.server.version or __version__
         self.cluster_name = config.server.cluster_name
@@ -98,6 +100,7 @@ class Broker(VirtualHostFactory):
         """Begin an alarm, change its reason, or end it with ""."""
         if reason and not self.alarm:
             self.alarms_begun += 1
+            self.alarm_since = int(self.clock.wall_time())
         self.alarm = reason
 
     def _complete_metadata(self) -> None:

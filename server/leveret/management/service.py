@@ -14,6 +14,7 @@ from leveret.engine.metadata.metadata import Metadata
 from leveret.engine.persistence.definition_log import CommitWaiter, DefinitionLog
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.work import Work
+from leveret.management.diagnosis.watch import Watch
 from leveret.management.node_status import NodeStatus
 from leveret.protocol.connections.connection import Connection
 
@@ -88,6 +89,7 @@ class Management:
         self.status = status or NodeStatus()
         self.http_listeners: list[tuple[str, Address]] = []
         """The protocol and the address of each listener of the HTTP API."""
+        self.watch = Watch(broker)
         self.node = f"leveret@{socket.gethostname()}"
         """The name of the node in RabbitMQ's form."""
 

@@ -172,6 +172,7 @@ def set_paused(vhost: VirtualHost, queue: Queue, paused: bool) -> None:
     if queue.paused == paused:
         return
     queue.set_paused(paused)
+    queue.paused_at = vhost.clock.wall_time() if paused else 0
     if queue.durable and vhost.definition_log is not None:
         vhost.definition_log.write(queue_pause_changed(vhost.name, queue))
 
@@ -381,6 +382,8 @@ def remove_consumer(vhost: VirtualHost, queue: Queue, consumer: Consumer) -> Non
     if queue.deleted:
         return
     queue.remove_consumer(consumer)
+    if queue.consumer_count == 0:
+        queue.consumer_left_at = vhost.clock.wall_time()
     if queue.expiry is not None:
         queue.expiry.renew()
     if queue.auto_delete and queue.consumer_count == 0:

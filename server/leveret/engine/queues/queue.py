@@ -101,6 +101,9 @@ class Queue(Sink):
         """The connection that declared it, as an operator reads it; empty if that is not known."""
         self.declared_at: i64 = host.clock.wall_time()
         """When it was declared, in milliseconds since the epoch."""
+        self.consumer_left_at: i64 = 0
+        self.paused_at: i64 = 0
+        """When its last consumer left, and when it was paused, since the start; 0 if never."""
         self._needs_checks = self.settings.needs_checks
         self._consumer_set = ConsumerSet(self.settings.single_active_consumer)
         self._ready = self._consumer_set.ready
@@ -495,10 +498,6 @@ class Queue(Sink):
                 return False
             backlog.load_blocking()
         return True
-
-    def request_next(self) -> bool:
-        """Whether `take` needs not wait for the disk; if it does, the read is begun."""
-        return self._backlog.count == 0 or self._backlog.available()
 
     def refuses(self, size: int) -> bool:
         """Whether it is too full for a body of `size` bytes, and refuses it for that."""

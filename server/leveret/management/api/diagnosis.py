@@ -1,0 +1,67 @@
+"""Why is it stuck? What keeps messages from moving, for one queue and for all of them."""
+
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from leveret.engine.values.json_values import to_json
+from leveret.management.diagnosis.collector import Surroundings, collect
+from leveret.management.diagnosis.diagnosis import BrokerDiagnosis, alarm_of, findings_of
+from leveret.management.diagnosis.facts import Finding
+from leveret.management.diagnosis.message_findings import alarm_of as alarm_finding
+from leveret.management.http import json, management, route
+from leveret.management.objects import find_queue, vhosts_of
+
+MS: Final = 1000
+
+
+def _surroundings(request: Request) -> Surroundings:
+    service = management(request)
+    return Surroundings(service.watch, int(service.status.started_at * MS), service.connections())
+
+
+def _as_json(finding: Finding, vhost: str, queue: str) -> dict[str, Any]:
+    return {
+        "severity": finding.severity.name.lower(),
+        "code": finding.code,
+        "text": to_json(finding.text),
+        "vhost": vhost,
+        "queue": to_json(queue),
+        "since": finding.since,
+        "facts": to_json(dict(finding.facts)),
+        "links": [
+            {"kind": link.kind, "vhost": link.vhost, "name": to_json(link.name)}
+            for link in finding.links
+        ],
+    }
+
+
+async def get_queue_diagnosis(request: Request) -> Response:
+    vhost, queue = find_queue(request)
+    alarm = alarm_of(management(request).broker)
+    found = findings_of(collect(vhost, queue, _surroundings(request), alarm))
+    return json([_as_json(each, vhost.name, queue.name) for each in found])
+
+
+async def get_diagnosis(request: Request) -> Response:
+    """The worst findings of all queues, after what concerns the whole broker."""
+    service = management(request)
+    surroundings = _surroundings(request)
+    wanted = request.query_params.get("vhost")
+    vhosts = [each for each in vhosts_of(request) if wanted is None or each.name == wanted]
+    work = BrokerDiagnosis(vhosts, surroundings)
+    await service.run(work)
+    found = [_as_json(finding, vhost.name, queue.name) for vhost, queue, finding in work.worst()]
+    reason, since = alarm_of(service.broker)
+    if reason:
+        now = int(service.broker.clock.wall_time())
+        whole = alarm_finding(reason, since, surroundings.blocked, now)
+        found.insert(0, _as_json(whole, "", ""))
+    return json(found)
+
+
+ROUTES: Final = (
+    route("/api/diagnosis", GET=get_diagnosis),
+    route("/api/queues/{vhost}/{name}/diagnosis", GET=get_queue_diagnosis),
+)
