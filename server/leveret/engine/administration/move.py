@@ -9,6 +9,7 @@ place, and ends the move. Retry-delayed and unacknowledged messages stay where t
 from abc import ABC, abstractmethod
 from typing import Final
 
+from leveret.engine.access.rights import ALL_RIGHTS, WRITE, Rights
 from leveret.engine.administration.operator import Refused
 from leveret.engine.administration.reader import Found, Reader
 from leveret.engine.queues.dead_letter import DEATHS
@@ -21,6 +22,7 @@ from leveret.engine.values.text import octets_of_text, text_of
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.work import Work
 from leveret.engine.vhost import VirtualHost
+from leveret.errors import AmqpError
 
 MOVED_AT_ONCE_MAX: Final = 1_000
 MOVED_AT_ONCE_BYTES: Final = 16 * 1024 * 1024
@@ -51,9 +53,10 @@ class _ToQueue(Target):
 
 
 class _ToExchange(Target):
-    def __init__(self, exchange: str, routing_key: str | None) -> None:
+    def __init__(self, exchange: str, routing_key: str | None, rights: Rights) -> None:
         self._exchange = exchange
         self._routing_key = routing_key
+        self._rights = rights
 
     def address(self, message: Message) -> tuple[str, str] | None:
         key = self._routing_key
@@ -65,11 +68,19 @@ class _ToExchange(Target):
         exchange, key = address
         if exchange and exchange not in vhost.exchanges:
             return []
+        if self._rights.has_topics and vhost.router.is_topic(exchange):
+            try:
+                self._rights.check_topic(WRITE, exchange, key)
+            except AmqpError:
+                return []
         return vhost.router.sinks_for(exchange, [key], message)
 
 
 class _ToOrigin(Target):
     """The queue in which each message died last."""
+
+    def __init__(self, rights: Rights) -> None:
+        self._rights = rights
 
     def address(self, message: Message) -> tuple[str, str] | None:
         queue = died_in(message.header)
@@ -77,7 +88,8 @@ class _ToOrigin(Target):
 
     def sinks(self, vhost: VirtualHost, address: tuple[str, str], message: Message) -> list[Sink]:
         queue = vhost.queues.get(address[1])
-        return [] if queue is None else [queue]
+        may = queue is not None and self._rights.allows(WRITE, queue.name)
+        return [queue] if queue is not None and may else []
 
 
 def died_in(header: bytes) -> str | None:
@@ -90,11 +102,13 @@ def died_in(header: bytes) -> str | None:
     return text_of(properties.string_octets(fields.get(b"queue", b"")))
 
 
-def to_queue(vhost: VirtualHost, source: Queue, name: str) -> Target:
+def to_queue(vhost: VirtualHost, source: Queue, name: str, rights: Rights = ALL_RIGHTS) -> Target:
     """The queue of that name as a target.
 
     :raises Refused: if there is none, or if it is the source.
+    :raises AmqpError: ACCESS_REFUSED without the right to write to it.
     """
+    rights.check_queue(WRITE, name)
     queue = vhost.queues.get(name)
     if queue is None:
         raise Refused(f"queue '{name}' does not exist in virtual host '{vhost.name}'")
@@ -103,20 +117,28 @@ def to_queue(vhost: VirtualHost, source: Queue, name: str) -> Target:
     return _ToQueue(queue)
 
 
-def to_exchange(vhost: VirtualHost, name: str, routing_key: str | None) -> Target:
+def to_exchange(
+    vhost: VirtualHost, name: str, routing_key: str | None, rights: Rights = ALL_RIGHTS
+) -> Target:
     """The exchange of that name as a target; "" is the default exchange.
 
     :param routing_key: None for that of each message.
     :raises Refused: if there is none.
+    :raises AmqpError: ACCESS_REFUSED without the right to write to it.
     """
+    rights.check_exchange(WRITE, name)
     if name and name not in vhost.exchanges:
         raise Refused(f"exchange '{name}' does not exist in virtual host '{vhost.name}'")
-    return _ToExchange(name, routing_key)
+    return _ToExchange(name, routing_key, rights)
 
 
-TO_ORIGIN: Final[Target] = _ToOrigin()
-"""The queue in which each message died last: not by way of the exchange that it was published to
-first, which may lead to queues that have had the message."""
+def to_origin(rights: Rights = ALL_RIGHTS) -> Target:
+    """The queue in which each message died last, if there is the right to write to it.
+
+    Not the exchange that the message was published to first, which may lead to queues that have had
+    it.
+    """
+    return _ToOrigin(rights)
 
 
 class Selection:

@@ -6,12 +6,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from leveret.engine.values.json_values import to_json
+from leveret.management.authorisation import Access
 from leveret.management.diagnosis.collector import Surroundings, collect
 from leveret.management.diagnosis.diagnosis import BrokerDiagnosis, alarm_of, findings_of
 from leveret.management.diagnosis.facts import Finding
 from leveret.management.diagnosis.message_findings import alarm_of as alarm_finding
-from leveret.management.http import json, management, route
-from leveret.management.objects import find_queue, vhosts_of
+from leveret.management.http import identity, json, management, route
+from leveret.management.objects import find_queue
 
 MS: Final = 1000
 
@@ -49,7 +50,12 @@ async def get_diagnosis(request: Request) -> Response:
     service = management(request)
     surroundings = _surroundings(request)
     wanted = request.query_params.get("vhost")
-    vhosts = [each for each in vhosts_of(request) if wanted is None or each.name == wanted]
+    who = identity(request)
+    vhosts = [
+        each
+        for each in service.broker.vhosts.values()
+        if who.sees(service.broker, each.name) and wanted in (None, each.name)
+    ]
     work = BrokerDiagnosis(vhosts, surroundings)
     await service.run(work)
     found = [_as_json(finding, vhost.name, queue.name) for vhost, queue, finding in work.worst()]
@@ -62,6 +68,6 @@ async def get_diagnosis(request: Request) -> Response:
 
 
 ROUTES: Final = (
-    route("/api/diagnosis", GET=get_diagnosis),
+    route("/api/diagnosis", access=Access.USER, GET=get_diagnosis),
     route("/api/queues/{vhost}/{name}/diagnosis", GET=get_queue_diagnosis),
 )

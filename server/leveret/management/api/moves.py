@@ -6,21 +6,31 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from leveret.engine.access.rights import READ
 from leveret.engine.administration.move import (
     MOVED_AT_ONCE_MAX,
-    TO_ORIGIN,
     Move,
     Selection,
     Target,
     to_exchange,
+    to_origin,
     to_queue,
 )
 from leveret.engine.queues.queue import Queue
 from leveret.engine.values.json_values import to_json
 from leveret.engine.vhost import VirtualHost
 from leveret.management.authorisation import Access
-from leveret.management.http import BadRequest, body, json, management, operator, route, segment
-from leveret.management.objects import DEFAULT_EXCHANGE_NAME, find_queue
+from leveret.management.http import (
+    BadRequest,
+    body,
+    json,
+    management,
+    operator,
+    rights,
+    route,
+    segment,
+)
+from leveret.management.objects import DEFAULT_EXCHANGE_NAME, find_queue, find_vhost
 
 
 class SelectionBody(msgspec.Struct, kw_only=True):
@@ -43,18 +53,18 @@ class MoveBody(SelectionBody, kw_only=True):
 
 async def move_messages(request: Request) -> Response:
     """Move messages, as many as one request may; the answer says how many."""
-    vhost, source = find_queue(request)
+    vhost, source = _source(request)
     given = await body(request, MoveBody)
-    move = Move(vhost, source, _target(vhost, source, given), _selection(given))
+    move = Move(vhost, source, _target(request, source, given), _selection(given))
     await _run(request, move, source, "messages moved", _where(given))
     return json({"moved": move.moved, "refused_key": to_json(move.refused_key)})
 
 
 async def copy_messages(request: Request) -> Response:
     """As move, and the messages stay."""
-    vhost, source = find_queue(request)
+    vhost, source = _source(request)
     given = await body(request, MoveBody)
-    copy = Move(vhost, source, _target(vhost, source, given), _selection(given), copies=True)
+    copy = Move(vhost, source, _target(request, source, given), _selection(given), copies=True)
     await _run(request, copy, source, "messages copied", _where(given))
     return json(
         {
@@ -67,9 +77,9 @@ async def copy_messages(request: Request) -> Response:
 
 async def replay_messages(request: Request) -> Response:
     """Move dead letters back to the queues in which they died last."""
-    vhost, source = find_queue(request)
+    vhost, source = _source(request)
     given = await body(request, SelectionBody)
-    replay = Move(vhost, source, TO_ORIGIN, _selection(given))
+    replay = Move(vhost, source, to_origin(rights(request, vhost.name)), _selection(given))
     await _run(request, replay, source, "messages replayed", {})
     return json(
         {
@@ -82,13 +92,23 @@ async def replay_messages(request: Request) -> Response:
 
 async def discard_messages(request: Request) -> Response:
     """Drop messages, none of which becomes a dead letter."""
-    vhost, source = find_queue(request)
+    vhost, source = _source(request)
     given = await body(request, SelectionBody)
     if given.positions is None:
         raise BadRequest("positions: expected a list")
     discard = Move(vhost, source, None, _selection(given))
     await _run(request, discard, source, "messages discarded", {})
     return json({"discarded": discard.moved})
+
+
+def _source(request: Request) -> tuple[VirtualHost, Queue]:
+    """The queue of the path, of which who asks may take messages.
+
+    :raises AmqpError: ACCESS_REFUSED without the right to read it.
+    """
+    vhost, source = find_queue(request)
+    rights(request, vhost.name).check_queue(READ, source.name)
+    return vhost, source
 
 
 def _selection(given: SelectionBody) -> Selection:
@@ -105,13 +125,15 @@ def _selection(given: SelectionBody) -> Selection:
         raise BadRequest("positions: expected those that a look at the queue shows") from None
 
 
-def _target(vhost: VirtualHost, source: Queue, given: MoveBody) -> Target:
+def _target(request: Request, source: Queue, given: MoveBody) -> Target:
     if (given.queue is None) == (given.exchange is None):
         raise BadRequest("expected either a queue or an exchange")
+    vhost = find_vhost(request)
+    allowed = rights(request, vhost.name)
     if given.queue is not None:
-        return to_queue(vhost, source, given.queue)
+        return to_queue(vhost, source, given.queue, allowed)
     name = "" if given.exchange == DEFAULT_EXCHANGE_NAME else given.exchange or ""
-    return to_exchange(vhost, name, given.routing_key)
+    return to_exchange(vhost, name, given.routing_key, allowed)
 
 
 def _where(given: MoveBody) -> dict[str, Any]:

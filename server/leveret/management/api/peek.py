@@ -7,12 +7,13 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from leveret.engine.access.rights import READ
 from leveret.engine.administration.reader import Found
 from leveret.engine.administration.search import Filter, Search
 from leveret.engine.values.text import octets_of_text
 from leveret.management.api.messages import ShownEncoding, shown_message, shown_properties
 from leveret.management.authorisation import Access
-from leveret.management.http import BadRequest, body, json, management, route
+from leveret.management.http import BadRequest, body, json, management, rights, route
 from leveret.management.objects import find_queue
 from leveret.protocol.wire.methods import PROPERTIES
 
@@ -42,7 +43,8 @@ class PeekBody(msgspec.Struct):
 
 async def peek_messages(request: Request) -> Response:
     """Show the next messages that match."""
-    _, queue = find_queue(request)
+    vhost, queue = find_queue(request)
+    rights(request, vhost.name).check_queue(READ, queue.name)
     given = await body(request, PeekBody)
     if not 0 <= given.count <= PEEK_COUNT_MAX:
         raise BadRequest(f"count: expected 0 to {PEEK_COUNT_MAX}")
