@@ -19,7 +19,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from leveret.addresses import AddressError, parse_address
-from leveret.config import KEYS, NODE_NAME_BYTES_MAX, Config, Key
+from leveret.config import NODE_NAME_BYTES_MAX, Config
+from leveret.config_keys import KEYS, Key
 from leveret.memory import parse_memory_limit
 from leveret.os_errors import plain_words
 

@@ -7,7 +7,8 @@ import inspect
 import textwrap
 from typing import Final
 
-from leveret.config import KEYS, Config, Key, toml_value
+from leveret.config import Config
+from leveret.config_keys import KEYS, Key, toml_value
 
 _HEAD: Final = """\
 # Leveret's configuration: every key with its default. Environment variables and flags override this

@@ -73,9 +73,10 @@ class TestServe:
             "expected one of debug, info, warning, error, got 'loud'"
         )
 
-    def test_the_management_api_of_a_later_version(self, run: Callable[..., Result]) -> None:
-        assert self.refusal(run("serve", "--management", "127.0.0.1:15672")) == (
-            "leveret: --management: this version has no management API"
+    def test_a_wrong_address_of_the_http_api(self, run: Callable[..., Result]) -> None:
+        assert self.refusal(run("serve", "--management", "localhost")) == (
+            "leveret: management.listen in --management: 'localhost' has no port, as"
+            " 127.0.0.1:5672 has"
         )
 
     def test_a_data_directory_that_is_a_file(

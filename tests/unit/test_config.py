@@ -6,7 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from leveret.config import KEYS, Config, Key
+from leveret.config import Config
+from leveret.config_keys import KEYS, Key
 from leveret.config_loading import PATHS, ConfigError, load_config
 from leveret.reference import configuration
 from leveret.sample_configuration import sample_configuration
@@ -83,6 +84,8 @@ class TestPrecedence:
             "log.level": ("debug", "debug"),
             "log.format": ("json", "json"),
             "storage.memory": ("true", True),
+            "management.listen": (":15672", (":15672",)),
+            "management.tls": ("true", True),
             "tls.listen": ("127.0.0.1:5671", ("127.0.0.1:5671",)),
             "tls.sni": ("a=c.pem:k.pem", ("a=c.pem:k.pem",)),
             "tls.verify": ("verify_peer", "verify_peer"),

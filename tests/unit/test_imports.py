@@ -29,6 +29,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "leveret": (
         "limits errors os_errors compiled",
         "addresses config memory",
+        "config_keys",
         "config_loading control_address logging ping sample_configuration systemd",
         "engine",
         "protocol",

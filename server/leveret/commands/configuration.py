@@ -8,7 +8,8 @@ import click
 
 from leveret.commands.context import EXIT_WRONG_USE, fail, read_password
 from leveret.commands.rabbitmq_conf import convert as convert_text
-from leveret.config import KEYS, Config, toml_value
+from leveret.config import Config
+from leveret.config_keys import KEYS, toml_value
 from leveret.config_loading import ConfigError, load_config
 from leveret.engine.access.passwords import SHA256, SHA512, hash_password
 from leveret.os_errors import plain_words

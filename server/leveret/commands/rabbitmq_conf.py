@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from leveret.config import KEYS
+from leveret.config_keys import KEYS
 from leveret.config_loading import is_accepted
 from leveret.memory import parse_memory_limit
 

@@ -10,6 +10,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from leveret.management.authorisation import Access
 from leveret.management.http import json, management, route
 
 
@@ -27,6 +28,6 @@ async def get_ready(request: Request) -> Response:
 
 
 ROUTES: Final = (
-    route("/healthz", GET=get_alive),
-    route("/readyz", GET=get_ready),
+    route("/healthz", access=Access.ANYBODY, GET=get_alive),
+    route("/readyz", access=Access.ANYBODY, GET=get_ready),
 )

@@ -56,10 +56,12 @@ class Resource(Route):
 
     async def _respond(self, request: Request) -> Response:
         method = "GET" if request.method == "HEAD" else request.method
-        identity = await request.app.state.identify(request)
-        request.state.identity = identity
-        vhost = unquote(request.path_params.get("vhost", ""), errors="surrogateescape")
-        self.access[method].check(management(request).broker, identity, vhost)
+        access = self.access[method]
+        if access is not Access.ANYBODY:
+            identity = await request.app.state.identify(request)
+            request.state.identity = identity
+            vhost = unquote(request.path_params.get("vhost", ""), errors="surrogateescape")
+            access.check(management(request).broker, identity, vhost)
         return await self.endpoints[method](request)
 
 

@@ -7,7 +7,7 @@
 from pathlib import Path
 from typing import Final
 
-from leveret.config import Key, toml_value
+from leveret.config_keys import Key, toml_value
 from leveret.reference.markdown import GeneratedSection, table
 from leveret.sample_configuration import (
     accepted,

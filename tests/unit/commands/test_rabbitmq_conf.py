@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from leveret.commands.configuration import config_group
 from leveret.commands.rabbitmq_conf import SIMPLE, convert
-from leveret.config import KEYS
+from leveret.config_keys import KEYS
 from leveret.config_loading import load_config
 
 

@@ -12,7 +12,7 @@ from leveret.commands.client import NoBroker, RequestFailed
 from leveret.commands.configuration import shown_values
 from leveret.commands.rabbitmq import exit_codes
 from leveret.commands.rabbitmq.session import Session, argument, ctl, fail
-from leveret.config import toml_value
+from leveret.config_keys import toml_value
 from leveret.config_loading import ConfigError, load_config
 from leveret.os_errors import plain_words
 

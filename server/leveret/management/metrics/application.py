@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.work import Work
 from leveret.management import health
+from leveret.management.authorisation import Access
 from leveret.management.http import ERRORS, failed, route
 from leveret.management.metrics.exposition import accepted_format
 from leveret.management.metrics.node_metrics import IDENTITY, NODE
@@ -157,9 +158,9 @@ def metrics_application(service: Management) -> ASGIApp:
     scrapes = _Scrapes(service)
     app = Starlette(
         routes=[
-            route("/metrics", GET=scrapes.aggregated),
-            route("/metrics/per-object", GET=scrapes.per_object),
-            route("/metrics/detailed", GET=scrapes.detailed),
+            route("/metrics", access=Access.ANYBODY, GET=scrapes.aggregated),
+            route("/metrics/per-object", access=Access.ANYBODY, GET=scrapes.per_object),
+            route("/metrics/detailed", access=Access.ANYBODY, GET=scrapes.detailed),
             *health.ROUTES,
         ],
         exception_handlers=dict(ERRORS),
