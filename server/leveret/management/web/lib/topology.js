@@ -20,6 +20,7 @@ import { s as svg } from "./dom.js";
  */
 
 const NAME_CHARACTERS = 24;
+const FIT_LEAST = 0.6;
 const ZOOMS = [0.4, 0.55, 0.75, 1, 1.35, 1.8];
 const KEYS_SHOWN = 12;
 
@@ -47,6 +48,8 @@ class Picture {
   constructor(container, options) {
     this.options = options;
     this.zoom = 1;
+    /** Whether the viewer has chosen the zoom; until then all of the width is shown. */
+    this.isChosen = false;
     /** @type {import("./layered.js").Layout} */
     this.drawn = { nodes: [], edges: [], width: 0, height: 0 };
     /** @type {Map<string, SVGAElement>} */
@@ -97,7 +100,8 @@ class Picture {
     this.links = new Map(this.drawn.nodes.map((node, index) => [node.id, this.node(node, index === 0)]));
     this.edges.replaceChildren(...this.curves.values());
     this.nodes.replaceChildren(...this.links.values());
-    this.resize();
+    if (this.isChosen) this.resize();
+    else this.fit();
     this.highlight(null);
     if (focused) this.links.get(focused)?.focus();
   }
@@ -118,13 +122,15 @@ class Picture {
 
   /** @param {number} steps */
   zoomBy(steps) {
+    this.isChosen = true;
     const at = ZOOMS.findIndex((each) => each >= this.zoom - 0.01);
     this.zoomTo(ZOOMS[Math.min(Math.max(at + steps, 0), ZOOMS.length - 1)]);
   }
 
-  /** Fit the picture into the width there is. */
+  /** Fit the picture into the width there is, as far as it stays readable. */
   fit() {
-    this.zoomTo(Math.min(1, Math.max(ZOOMS[0], this.root.clientWidth / (this.drawn.width || 1))));
+    this.isChosen = false;
+    this.zoomTo(Math.min(1, Math.max(FIT_LEAST, this.root.clientWidth / (this.drawn.width || 1))));
   }
 
   /** @param {number} zoom */

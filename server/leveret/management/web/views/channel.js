@@ -24,7 +24,7 @@ export function render(container, { name = "" }, { state }) {
   const path = url`/api/channels/${name}`;
   const watching = new Watching();
   const problem = problemBox();
-  const about = h("div");
+  const about = h("div", { class: "about" });
   const charts = h("div", { class: "charts" });
   const consumers = h("div");
   container.append(

@@ -73,7 +73,7 @@ export function render(container, { name = "" }, { state, navigate }) {
   const path = url`/api/connections/${name}`;
   const watching = new Watching();
   const problem = problemBox();
-  const about = h("div");
+  const about = h("div", { class: "about" });
   const charts = h("div", { class: "charts" });
   const channels = h("div");
   const close = async () => {

@@ -34,7 +34,7 @@ export function render(container, { vhost = "/", name = "" }, { state, navigate 
   const watching = new Watching();
   const head = h("div");
   const problem = problemBox();
-  const about = h("div");
+  const about = h("div", { class: "about" });
   const charts = h("div", { class: "charts" });
   const unroutable = h("div");
   container.append(head, problem, about, charts, unroutable);

@@ -3,7 +3,7 @@
 import { get } from "../lib/api.js";
 import { errorText } from "../lib/dialog.js";
 import { h, morph } from "../lib/dom.js";
-import { number, time } from "../lib/format.js";
+import { number, plural, time } from "../lib/format.js";
 import { choice, pageHead, status } from "../lib/page.js";
 
 /** @typedef {import("../views.js").Context} Context */
@@ -101,8 +101,12 @@ export function render(container, params, { state }) {
   };
 
   const source = new EventSource("/api/logs/live");
-  source.addEventListener("line", (event) => receive(JSON.parse(event.data)));
-  source.onmessage = (event) => receive(JSON.parse(event.data));
+  source.addEventListener("log", (event) => receive(JSON.parse(event.data)));
+  source.addEventListener("missed", (event) => {
+    const { events } = JSON.parse(event.data);
+    const timestamp = new Date().toISOString();
+    receive({ timestamp, level: "warning", event: `${plural(events, "line is", "lines are")} missing here: there were more than this page could take` });
+  });
   get(`/api/logs?lines=${LINES_AT_FIRST}`).then(
     (found) => {
       // Lines that came by the stream meanwhile may be among them.
@@ -130,7 +134,7 @@ function lineElement(line) {
   return h(
     "li",
     null,
-    time(typeof line.timestamp === "number" ? line.timestamp : Date.parse(line.timestamp)),
+    time(Date.parse(line.timestamp)),
     " ",
     status(KINDS[line.level] ?? "info", line.level),
     " ",

@@ -14,8 +14,8 @@ import { problemBox, Watching } from "../lib/watching.js";
 
 export const title = () => "Topology";
 
-const BINDINGS_MAX = 1000;
-/** Bindings that are asked for. */
+const BINDINGS_MAX = 500;
+/** Bindings that are asked for: as many as a page of a listing has at most. */
 const OBJECTS_MAX = 250;
 /** Exchanges and queues that are drawn: more are no picture. */
 const TYPING_MS = 200;
@@ -49,7 +49,6 @@ class TopologyView {
     /** @type {Map<string, number>} */
     this.messages = new Map();
     this.drawn = "";
-    this.isFitted = false;
 
     this.problem = problemBox();
     this.note = h("p", { class: "hint", role: "status", "aria-live": "polite" });
@@ -191,10 +190,6 @@ class TopologyView {
     }
     this.drawn = drawn;
     this.picture.draw(shown);
-    if (!this.isFitted && shown.exchanges.length > 0) {
-      this.isFitted = true;
-      this.picture.fit();
-    }
   }
 
   /**

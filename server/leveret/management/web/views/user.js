@@ -23,7 +23,7 @@ export function render(container, { name = "" }, { state, navigate }) {
   const path = url`/api/users/${name}`;
   const watching = new Watching();
   const problem = problemBox();
-  const about = h("div");
+  const about = h("div", { class: "about" });
   const remove = async () => {
     if (await removeUsers([name])) {
       navigate("/users");

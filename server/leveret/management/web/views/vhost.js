@@ -25,7 +25,7 @@ export function render(container, { name = "" }, { state, navigate, session }) {
   const path = url`/api/vhosts/${name}`;
   const watching = new Watching();
   const problem = problemBox();
-  const about = h("div");
+  const about = h("div", { class: "about" });
   const charts = h("div", { class: "charts" });
   const mayChange = session.tags.includes("administrator");
   const remove = async () => {
