@@ -32,6 +32,7 @@ from leveret.management.import_at_start import import_at_start
 from leveret.management.listener import HTTP, HTTPS, HttpListener
 from leveret.management.node_status import NodeStatus
 from leveret.management.service import Management
+from leveret.management.statistics.sampler import Sampler
 from leveret.memory import retain_freed_memory
 from leveret.net.server import AmqpServer
 from leveret.net.tls import TlsError
@@ -119,8 +120,9 @@ async def _serve(config: Config, salvage: bool, shares: DescriptorShares) -> Non
         broker, config, None if storage is None else storage.free_bytes, shares.sockets
     )
     status = _node_status(server, storage)
+    sampler = Sampler(broker, server.all_connections)
     management = Management(
-        broker, server.connections, server.listeners, server.set_memory_limit, status
+        broker, server.connections, server.listeners, server.set_memory_limit, status, sampler
     )
     if config.definitions.file:
         await _import_definitions(management, config.definitions.file, storage, stop)
@@ -140,6 +142,7 @@ async def _serve(config: Config, salvage: bool, shares: DescriptorShares) -> Non
         raise StartError(f"tls: {error}") from None
     status.loop_lag.start()
     management.watch.start()
+    sampler.start()
     if storage is not None:
         storage.after_results = server.run_requested
     try:

@@ -7,6 +7,7 @@ shared objects are beside it, so that one process can be compared with another.
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.machinery import FileFinder, ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
 from typing import Final
@@ -62,8 +63,7 @@ def main() -> None:
 
 
 def _from_source(name: str) -> bool:
-    module = sys.modules.get(name)
-    return module is not None and str(module.__file__).endswith(".py")
+    return str(import_module(name).__file__).endswith(".py")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What is counted: of queues, exchanges, channels, virtual hosts and the broker."""
 
-from typing import Final
+from typing import Final, cast
 
 from pamqp.commands import Basic, Confirm, Exchange, Queue, Tx
 
@@ -90,8 +90,7 @@ def test_publish_deliver_and_acknowledge(harness: Harness, alice: Client, bob: C
     assert channel_of(alice) == {"publish": 3}
     assert channel_of(bob) == {"deliver": 3, "ack": 3}
     (consumer,) = harness.queue("q").consumers
-    assert isinstance(consumer, DeliveryConsumer)
-    assert consumer.delivered == 3
+    assert cast("DeliveryConsumer", consumer).delivered == 3
     assert counts.vhost() == counts.broker() == {"publish": 3, "deliver": 3, "ack": 3}
 
 

@@ -16,6 +16,7 @@ from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.work import Work
 from leveret.management.diagnosis.watch import Watch
 from leveret.management.node_status import NodeStatus
+from leveret.management.statistics.sampler import Sampler
 from leveret.protocol.connections.connection import Connection
 
 READ_RETRY_S: Final = 0.01
@@ -75,12 +76,14 @@ class Management:
         listeners: Callable[[], list[tuple[str, Address]]],
         set_memory_limit: Callable[[int], None],
         status: NodeStatus | None = None,
+        sampler: Sampler | None = None,
     ) -> None:
         """
         :param connections: returns those that are open, the oldest first.
         :param listeners: returns the protocol and the address of each listener.
         :param set_memory_limit: changes the memory limit, in bytes, until the next start.
         :param status: of the node.
+        :param sampler: has the statistics.
         """
         self.broker = broker
         self.connections = connections
@@ -90,6 +93,7 @@ class Management:
         self.http_listeners: list[tuple[str, Address]] = []
         """The protocol and the address of each listener of the HTTP API."""
         self.watch = Watch(broker)
+        self.sampler = sampler or Sampler(broker, connections)
         self.node = f"leveret@{socket.gethostname()}"
         """The name of the node in RabbitMQ's form."""
 

@@ -290,6 +290,11 @@ class AmqpServer:
         for guard in self._guards:
             guard.check()
 
+    def all_connections(self) -> list[Connection]:
+        """The open connections, in any order, which is quicker."""
+        found = [each.connection for each in self._transports]
+        return [each for each in found if each.opened is not None]
+
     def connections(self) -> list[Connection]:
         """The open connections, the oldest first."""
         found = [(each.connection.opened, each.connection) for each in self._transports]

@@ -105,8 +105,9 @@ class Queue(Sink):
         self.paused_at: i64 = 0
         """When its last consumer left, and when it was paused, since the start; 0 if never."""
         self._needs_checks = self.settings.needs_checks
-        self._consumer_set = ConsumerSet(self.settings.single_active_consumer)
-        self._ready = self._consumer_set.ready
+        self.consumer_set = ConsumerSet(self.settings.single_active_consumer)
+        """Its consumers, which nobody else changes."""
+        self._ready = self.consumer_set.ready
         self.contents = QueueContents(name, self.settings, host, self.deliver_ready)
         """Its messages, which nobody else changes."""
         self._backlog = self.contents.backlog
@@ -127,7 +128,7 @@ class Queue(Sink):
 
     def is_consumed(self) -> bool:
         """Whether it has a consumer."""
-        return self._consumer_set.count > 0
+        return self.consumer_set.count > 0
 
     @property
     def priority_levels(self) -> int:
@@ -142,22 +143,22 @@ class Queue(Sink):
     @property
     def consumers(self) -> list[Consumer]:
         """All consumers, in the order in which they came."""
-        return self._consumer_set.consumers
+        return self.consumer_set.consumers
 
     @property
     def consumer_count(self) -> int:
         """Number of consumers."""
-        return self._consumer_set.count
+        return self.consumer_set.count
 
     @property
     def exclusively_consumed(self) -> bool:
         """Whether its only consumer is an exclusive one."""
-        return self._consumer_set.exclusive
+        return self.consumer_set.exclusive
 
     @property
     def single_active(self) -> bool:
         """Whether only one of its consumers is active at a time."""
-        return self._consumer_set.single_active
+        return self.consumer_set.single_active
 
     @property
     def paused(self) -> bool:
@@ -221,21 +222,21 @@ class Queue(Sink):
         self.deleted = True
         if self.deduplication_window is not None:
             self.deduplication_window.delete()
-        if self._consumer_set.count != 0:
-            self.host.begin(self._consumer_set.cancel_all())
+        if self.consumer_set.count != 0:
+            self.host.begin(self.consumer_set.cancel_all())
 
     # --- consumers ----------------------------------------------------------------------------
 
     def add_consumer(self, consumer: Consumer) -> None:
         """Add a consumer. Call `deliver_ready` when the client knows of it."""
-        self._consumer_set.add(consumer)
+        self.consumer_set.add(consumer)
 
     def remove_consumer(self, consumer: Consumer) -> None:
         """Deliver no more messages to a consumer. Its unacknowledged ones stay with its channel.
 
         Another consumer may be active then: call `deliver_ready` after the last requeue.
         """
-        self._consumer_set.remove(consumer)
+        self.consumer_set.remove(consumer)
 
     def time_out(self, consumer: Consumer) -> None:
         """A consumer did not settle a delivery in time, whose message is requeued.
@@ -243,23 +244,23 @@ class Queue(Sink):
         Another consumer may be active then: call `deliver_ready` afterwards.
         """
         if not self.deleted:
-            self._consumer_set.time_out(consumer)
+            self.consumer_set.time_out(consumer)
 
     def recover(self, consumer: Consumer) -> None:
         """A consumer that has timed out has settled what was overdue."""
         if not self.deleted:
-            self._consumer_set.recover(consumer)
+            self.consumer_set.recover(consumer)
             self.deliver_ready()
 
     def resume(self, consumer: Consumer) -> None:
         """Make a suspended consumer ready, and deliver messages to it; no error if it is not."""
         if consumer.suspended and not self.deleted:
-            self._consumer_set.resume(consumer)
+            self.consumer_set.resume(consumer)
             self.deliver_ready()
 
     def set_paused(self, paused: bool) -> None:
         """Deliver nothing to consumers, or deliver again."""
-        self._ready = NOBODY if paused else self._consumer_set.ready
+        self._ready = NOBODY if paused else self.consumer_set.ready
         self.deliver_ready()
 
     # --- messages in --------------------------------------------------------------------------

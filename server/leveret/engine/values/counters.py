@@ -29,6 +29,10 @@ from typing import Final
 
 from mypy_extensions import i64
 
+from leveret.engine.values.history import History
+
+NEVER_SEEN: Final = -1
+
 UNROUTABLE_SAMPLES_MAX: Final = 8
 """Unroutable messages that an exchange remembers: enough to see which routing keys are wrong."""
 
@@ -36,10 +40,32 @@ UNROUTABLE_SAMPLE_MS: Final = 1000
 """Milliseconds between two of them, so that a flood costs a comparison for each message."""
 
 
-class QueueCounters:
+class Counted:
+    """What is noted of an object that is sampled once a second (`management/statistics/`)."""
+
+    def __init__(self) -> None:
+        self.history: History | None = None
+        """Its samples; None as long as nothing has happened."""
+        self.seen: i64 = NEVER_SEEN
+        """The sum of its counters when it was last looked at."""
+        self.active_at: i64 = 0
+        """When it was seen last that something had happened, or when it was first looked at; in
+        milliseconds of the engine's clock, as all these times. 0 if it was never looked at."""
+        self.unsampled = False
+        """Whether something has happened since the last sample."""
+
+
+class QueueCounters(Counted):
     """What has happened to the messages of one queue."""
 
     def __init__(self) -> None:
+        super().__init__()
+        self.seen_ready: i64 = 0
+        self.seen_unacknowledged: i64 = 0
+        """How many messages were ready and unacknowledged when it was last looked at."""
+        self.utilisation: i64 = NEVER_SEEN
+        """How often, of a thousand looks, consumers could have taken another message, the later
+        looks counting more (RabbitMQ: Consumer Utilisation); `NEVER_SEEN` without consumers."""
         self.publish: i64 = 0
         """Messages that were routed to it, by clients or by the broker; refused ones and duplicates
         among them."""
@@ -80,10 +106,11 @@ NO_SAMPLES: Final[list[UnroutableSample]] = []
 """What most exchanges have; it is never changed."""
 
 
-class ExchangeCounters:
+class ExchangeCounters(Counted):
     """What clients have published to one exchange."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.publish_in: i64 = 0
         """Messages."""
         self.publish_out: i64 = 0
@@ -104,10 +131,11 @@ class ExchangeCounters:
         self.samples = [*earlier, UnroutableSample(routing_key, now, returned)]
 
 
-class ChannelCounters:
+class ChannelCounters(Counted):
     """What has happened on one channel, or on all channels of a virtual host."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.publish: i64 = 0
         """Messages that it published; those of a transaction when it commits."""
         self.confirm: i64 = 0
@@ -187,10 +215,11 @@ def _nothing() -> int:
     return 0
 
 
-class TrafficCounters:
+class TrafficCounters(Counted):
     """What one connection has received and sent, since it is open."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.recv_oct: i64 = 0
         """Octets received."""
         self.recv_cnt: i64 = 0

@@ -23,6 +23,7 @@ from leveret.engine.queues.message_memory import (
 from leveret.engine.queues.queue import Queue
 from leveret.engine.queues.released import RELEASED_MESSAGES_MAX, RELEASED_OCTETS_MAX
 from leveret.engine.values.counters import ChannelCounters
+from leveret.engine.values.delivery_times import DeliveryTimes
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.work import Work
 from leveret.errors import AmqpError, ReplyCode
@@ -56,6 +57,8 @@ class Deliveries(MemoryHolder):
         self.template = DeliveryTemplate()
         self.consumers: dict[str, DeliveryConsumer] = {}
         """By tag. Under a shared prefetch the one that waits longest for a delivery is first."""
+        self.times: DeliveryTimes | None = None
+        """When deliveries were made, about; None as long as that was not looked at."""
         self.last_tag: i64 = 0
         self.unacknowledged: dict[int, Delivery] = {}
         """By delivery tag. What a transaction settles is not among them."""

@@ -1,0 +1,1 @@
+"""Statistics: samples of the counters, and what is made of them."""

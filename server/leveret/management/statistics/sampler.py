@@ -1,0 +1,107 @@
+"""The sampler: has everything looked at once a second, and samples the totals.
+
+It is a timer and a piece of work of the broker. If a look takes longer than a second, because the
+broker has other things to do, the next one begins a second later.
+"""
+
+from collections.abc import Callable
+
+from leveret.engine.broker import Broker
+from leveret.engine.values.history import History
+from leveret.engine.values.time_slice import TimeSlice
+from leveret.engine.values.timers import Timer
+from leveret.engine.values.work import Work
+from leveret.management.statistics.sampling import (
+    BROKER,
+    SECOND,
+    VHOST,
+    Look,
+    Looked,
+    broker_values,
+    happened_on,
+    note_change,
+    sample,
+    vhost_values,
+)
+from leveret.protocol.connections.connection import Connection
+
+
+class Sampler(Timer):
+    """Samples one broker."""
+
+    def __init__(self, broker: Broker, connections: Callable[[], list[Connection]]) -> None:
+        """:param connections: returns those that are open, in any order."""
+        super().__init__()
+        self._broker = broker
+        self._connections = connections
+        self._look: Look | None = None
+        self.history = History(BROKER, int(broker.clock.now))
+        """Of the broker."""
+        self._found: dict[str, Looked] = {}
+
+    def start(self) -> None:
+        """Begin, at the next full second."""
+        now = int(self._broker.clock.now)
+        self._broker.timers.set(self, (now // SECOND + 1) * SECOND)
+
+    def ring(self) -> None:
+        if self._look is None or self._look.is_done:
+            broker = self._broker
+            now = int(broker.clock.now)
+            self._look = Look(list(broker.vhosts.values()), self._connections(), now)
+            broker.work.add(_Totals(self, self._look))
+        self.start()
+
+    def found(self, vhost: str) -> Looked:
+        """What the last look has found in a virtual host: a second old at most, if the broker has
+        time."""
+        return self._found.get(vhost) or Looked()
+
+    def found_in_all(self) -> Looked:
+        """What the last look has found in all virtual hosts."""
+        total = Looked()
+        for vhost in self._broker.vhosts:
+            found = self.found(vhost)
+            total.ready += found.ready
+            total.unacknowledged += found.unacknowledged
+            total.recv_oct += found.recv_oct
+            total.send_oct += found.send_oct
+        return total
+
+    def values(self) -> list[int]:
+        """The series of the broker: `BROKER`."""
+        found, broker = self.found_in_all(), self._broker
+        return broker_values(broker.counters(), broker.churn, found.ready, found.unacknowledged)
+
+    def look_is_done(self, look: Look) -> None:
+        """Sample the totals."""
+        self._found = look.found
+        now = int(look.now)
+        for vhost in self._broker.vhosts.values():
+            found = look.found.get(vhost.name)
+            if found is None:
+                continue
+            counters = vhost.counters
+            happened = happened_on(counters) + found.recv_oct + found.send_oct
+            happened += found.ready + found.unacknowledged
+            if note_change(counters, happened, VHOST, now):
+                sample(counters, vhost_values(vhost, found), now)
+        if self.history.is_due(now):
+            self.history.record(now, self.values())
+
+
+class _Totals(Work):
+    """A look, and what is sampled when it is done."""
+
+    def __init__(self, sampler: Sampler, look: Look) -> None:
+        self._sampler = sampler
+        self._look = look
+
+    def run(self, time_slice: TimeSlice) -> bool:
+        if not self._look.run(time_slice):
+            return False
+        self._sampler.look_is_done(self._look)
+        return True
+
+    def give_up(self) -> None:
+        self._look.give_up()
