@@ -20,6 +20,7 @@ from leveret.engine.administration.operator import NotFound, Operator, Refused
 from leveret.errors import AmqpError, ReplyCode
 from leveret.management.authorisation import Access, Identity, NotAuthorised
 from leveret.management.service import Management
+from leveret.management.statistics.details import InvalidRange, Moment, ranges_of
 
 BODY_BYTES_MAX: Final = 1024 * 1024
 """Bytes of the body of a request, but for an import of definitions."""
@@ -101,6 +102,15 @@ def management(request: Request) -> Management:
     return found
 
 
+def moment(request: Request) -> Moment:
+    """When a request looks at statistics, and which samples it asks for.
+
+    :raises InvalidRange: if the range makes no sense.
+    """
+    clock = management(request).broker.clock
+    return Moment(int(clock.now), int(clock.behind), ranges_of(request))
+
+
 def operator(request: Request) -> Operator:
     """Who asks, for changes."""
     by = identity(request)
@@ -173,6 +183,10 @@ async def _refused(request: Request, error: Exception) -> Response:
     return failed(400, "bad_request", str(error))
 
 
+async def _invalid_range(request: Request, error: Exception) -> Response:
+    return failed(400, "invalid_range_parameters", str(error))
+
+
 async def _amqp_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, AmqpError):
         raise error
@@ -207,6 +221,7 @@ ERRORS: Final[dict[Any, Callable[[Request, Exception], Coroutine[Any, Any, Respo
     NotFound: _not_found,
     Refused: _refused,
     BadRequest: _refused,
+    InvalidRange: _invalid_range,
     NotAuthorised: _not_authorised,
     HTTPException: _http_exception,
     Exception: _fault,

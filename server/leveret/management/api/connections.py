@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from leveret.engine.administration.operator import NotFound
 from leveret.management.authorisation import Access
-from leveret.management.http import changed, json, management, operator, route, segment
+from leveret.management.http import changed, json, management, moment, operator, route, segment
 from leveret.management.listing import listed
 from leveret.management.nouns.connections import (
     CHANNEL,
@@ -19,6 +19,7 @@ from leveret.management.nouns.connections import (
     ConsumerRow,
     connection_name,
 )
+from leveret.management.statistics.details import Moment
 from leveret.protocol.connections.connection import Connection
 
 CLOSE_REASON: Final = "Closed via management plugin"
@@ -36,10 +37,9 @@ def _wanted(request: Request) -> list[Connection]:
 
 
 async def get_connections(request: Request) -> Response:
-    node = management(request).node
-    return await listed(
-        request, CONNECTION, (ConnectionRow(node, each) for each in _wanted(request))
-    )
+    node, at = management(request).node, moment(request)
+    rows = (ConnectionRow(node, each, at) for each in _wanted(request))
+    return await listed(request, CONNECTION, rows)
 
 
 def _find(request: Request) -> Connection:
@@ -51,7 +51,8 @@ def _find(request: Request) -> Connection:
 
 
 async def get_connection(request: Request) -> Response:
-    return json(CONNECTION.shown(ConnectionRow(management(request).node, _find(request))))
+    row = ConnectionRow(management(request).node, _find(request), moment(request))
+    return json(CONNECTION.shown(row))
 
 
 async def delete_connection(request: Request) -> Response:
@@ -63,29 +64,32 @@ async def delete_connection(request: Request) -> Response:
     return await changed(request)
 
 
-def _channels(node: str, connections: list[Connection]) -> Iterator[ChannelRow]:
+def _channels(node: str, connections: list[Connection], at: Moment) -> Iterator[ChannelRow]:
     for connection in connections:
         for channel in list(connection.channels.by_number.values()):
-            yield ChannelRow(node, connection, channel)
+            yield ChannelRow(node, connection, channel, at)
 
 
 async def get_channels(request: Request) -> Response:
-    return await listed(request, CHANNEL, _channels(management(request).node, _wanted(request)))
+    rows = _channels(management(request).node, _wanted(request), moment(request))
+    return await listed(request, CHANNEL, rows)
 
 
 async def get_channels_of_connection(request: Request) -> Response:
-    return await listed(request, CHANNEL, _channels(management(request).node, [_find(request)]))
+    rows = _channels(management(request).node, [_find(request)], moment(request))
+    return await listed(request, CHANNEL, rows)
 
 
-def _consumers(node: str, connections: list[Connection]) -> Iterator[ConsumerRow]:
+def _consumers(node: str, connections: list[Connection], at: Moment) -> Iterator[ConsumerRow]:
     for connection in connections:
         for channel in list(connection.channels.by_number.values()):
             for consumer in list(channel.deliveries.consumers.values()):
-                yield ConsumerRow(node, connection, channel, consumer)
+                yield ConsumerRow(node, connection, channel, consumer, at)
 
 
 async def get_consumers(request: Request) -> Response:
-    return await listed(request, CONSUMER, _consumers(management(request).node, _wanted(request)))
+    rows = _consumers(management(request).node, _wanted(request), moment(request))
+    return await listed(request, CONSUMER, rows)
 
 
 ROUTES: Final = (

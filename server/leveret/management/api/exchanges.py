@@ -11,11 +11,12 @@ from leveret.engine.lifecycle import exchanges
 from leveret.engine.routing.exchanges.base import ExchangeDeclaration
 from leveret.engine.vhost import VirtualHost
 from leveret.management.authorisation import Access
-from leveret.management.http import body, changed, json, operator, route, segment
+from leveret.management.http import body, changed, json, moment, operator, route, segment
 from leveret.management.listing import listed
 from leveret.management.nouns.bindings import BINDING, binding_row
 from leveret.management.nouns.exchanges import EXCHANGE, ExchangeRow
 from leveret.management.objects import find_exchange, find_vhost, vhosts_of
+from leveret.management.statistics.details import Moment
 
 
 class ExchangeBody(msgspec.Struct):
@@ -28,20 +29,20 @@ class ExchangeBody(msgspec.Struct):
     arguments: dict[str, Any] = {}
 
 
-def _exchanges(vhosts: list[VirtualHost]) -> Iterator[ExchangeRow]:
+def _exchanges(vhosts: list[VirtualHost], at: Moment) -> Iterator[ExchangeRow]:
     for vhost in vhosts:
-        yield ExchangeRow(vhost, None)
+        yield ExchangeRow(vhost, None, at)
         for exchange in list(vhost.exchanges.values()):
-            yield ExchangeRow(vhost, exchange)
+            yield ExchangeRow(vhost, exchange, at)
 
 
 async def get_exchanges(request: Request) -> Response:
-    return await listed(request, EXCHANGE, _exchanges(vhosts_of(request)))
+    return await listed(request, EXCHANGE, _exchanges(vhosts_of(request), moment(request)))
 
 
 async def get_exchange(request: Request) -> Response:
     vhost, exchange = find_exchange(request)
-    return json(EXCHANGE.shown(ExchangeRow(vhost, exchange)))
+    return json(EXCHANGE.shown(ExchangeRow(vhost, exchange, moment(request))))
 
 
 async def put_exchange(request: Request) -> Response:

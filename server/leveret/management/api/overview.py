@@ -11,8 +11,12 @@ from starlette.responses import Response
 from leveret import __version__
 from leveret.compiled import build_kind
 from leveret.engine.metadata.entities import User
-from leveret.management.authorisation import Access
-from leveret.management.http import json, management, operator, route
+from leveret.management.authorisation import MONITORING, Access
+from leveret.management.http import identity, json, management, moment, operator, route
+from leveret.management.statistics.message_stats import (
+    broker_statistics,
+    some_vhosts_statistics,
+)
 from leveret.net.memory_shortage import ResidentMemory
 
 _STARTED: Final = time.monotonic()
@@ -45,12 +49,24 @@ async def get_overview(request: Request) -> Response:
             "memory_limit": broker.memory_limit_bytes,
             "vhosts": len(vhosts),
             "object_totals": totals,
+            **_statistics(request),
             "listeners": [
                 {"protocol": protocol, "ip_address": address.host, "port": address.port}
                 for protocol, address in service.listeners()
             ],
         }
     )
+
+
+def _statistics(request: Request) -> dict[str, Any]:
+    """What has happened in the broker, or in what the user sees of it."""
+    service, by, at = management(request), identity(request), moment(request)
+    if by.has(MONITORING):
+        return broker_statistics(service.sampler, at)
+    vhosts = [
+        vhost for name, vhost in service.broker.vhosts.items() if by.sees(service.broker, name)
+    ]
+    return some_vhosts_statistics(vhosts, service.sampler, at)
 
 
 async def get_whoami(request: Request) -> Response:

@@ -26,6 +26,7 @@ from leveret.management.http import (
     changed,
     json,
     management,
+    moment,
     operator,
     route,
     segment,
@@ -34,6 +35,7 @@ from leveret.management.listing import listed
 from leveret.management.nouns.bindings import BINDING, binding_row
 from leveret.management.nouns.queues import QUEUE, QueueRow
 from leveret.management.objects import find_queue, find_vhost, vhosts_of
+from leveret.management.statistics.details import Moment
 
 
 class ArgumentsBody(msgspec.Struct):
@@ -51,21 +53,21 @@ class QueueBody(msgspec.Struct):
     node: str = ""
 
 
-def _queues(request: Request, vhosts: list[VirtualHost]) -> Iterator[QueueRow]:
-    node = management(request).node
+def _queues(node: str, vhosts: list[VirtualHost], at: Moment) -> Iterator[QueueRow]:
     for vhost in vhosts:
         for queue in list(vhost.queues.values()):
             if not queue.deleted:
-                yield QueueRow(node, vhost, queue)
+                yield QueueRow(node, vhost, queue, at)
 
 
 async def get_queues(request: Request) -> Response:
-    return await listed(request, QUEUE, _queues(request, vhosts_of(request)))
+    rows = _queues(management(request).node, vhosts_of(request), moment(request))
+    return await listed(request, QUEUE, rows)
 
 
 async def get_queue(request: Request) -> Response:
     vhost, queue = find_queue(request)
-    return json(QUEUE.shown(QueueRow(management(request).node, vhost, queue)))
+    return json(QUEUE.shown(QueueRow(management(request).node, vhost, queue, moment(request))))
 
 
 async def put_queue(request: Request) -> Response:

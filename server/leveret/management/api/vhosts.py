@@ -10,7 +10,17 @@ from leveret.engine.administration import virtual_hosts
 from leveret.engine.metadata.entities import VirtualHostEntity
 from leveret.management.api.users import LimitBody, tags_of
 from leveret.management.authorisation import Access
-from leveret.management.http import body, changed, json, management, operator, route, segment
+from leveret.management.http import (
+    body,
+    changed,
+    json,
+    management,
+    moment,
+    operator,
+    route,
+    segment,
+)
+from leveret.management.statistics.message_stats import vhost_statistics
 
 
 class VirtualHostBody(msgspec.Struct):
@@ -39,13 +49,23 @@ def as_json(vhost: VirtualHostEntity) -> dict[str, Any]:
     }
 
 
+def _shown(request: Request, entity: VirtualHostEntity) -> dict[str, Any]:
+    """A virtual host with its statistics."""
+    service = management(request)
+    vhost = service.broker.vhosts.get(entity.name)
+    if vhost is None:
+        return as_json(entity)
+    return as_json(entity) | vhost_statistics(vhost, service.sampler, moment(request))
+
+
 async def get_vhosts(request: Request) -> Response:
     found = management(request).metadata.all(VirtualHostEntity).values()
-    return json([as_json(vhost) for vhost in found])
+    return json([_shown(request, vhost) for vhost in found])
 
 
 async def get_vhost(request: Request) -> Response:
-    return json(as_json(virtual_hosts.find_vhost(operator(request), segment(request, "vhost"))))
+    found = virtual_hosts.find_vhost(operator(request), segment(request, "vhost"))
+    return json(_shown(request, found))
 
 
 async def put_vhost(request: Request) -> Response:

@@ -1,15 +1,28 @@
 """Connections, channels and consumers as RabbitMQ shows them."""
 
+from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from msgspec import UnsetType
 
 from leveret.addresses import shown_address
 from leveret.engine.values.json_values import to_json
 from leveret.management.columns import Column, Columns
+from leveret.management.statistics.details import Details, Moment
+from leveret.management.statistics.message_stats import (
+    MessageStats,
+    channel_stats,
+    traffic_details,
+)
+from leveret.management.statistics.sampling import oldest_tag
 from leveret.protocol.channels.channel import Channel
 from leveret.protocol.channels.delivery import DeliveryConsumer
 from leveret.protocol.connections.connection import Connection
+
+EXAMINED_MAX: Final = 10_000
+"""Deliveries of a channel among which the oldest one to a consumer is looked for."""
 
 
 class ConnectionRow(NamedTuple):
@@ -17,6 +30,8 @@ class ConnectionRow(NamedTuple):
 
     node: str
     connection: Connection
+    at: Moment
+    """When its statistics are looked at."""
 
 
 class ChannelRow(NamedTuple):
@@ -25,6 +40,8 @@ class ChannelRow(NamedTuple):
     node: str
     connection: Connection
     channel: Channel
+    at: Moment
+    """When its statistics are looked at."""
 
 
 class ConsumerRow(NamedTuple):
@@ -34,6 +51,8 @@ class ConsumerRow(NamedTuple):
     connection: Connection
     channel: Channel
     consumer: DeliveryConsumer
+    at: Moment
+    """When its deliveries are looked at."""
 
 
 class ConnectionDetails(msgspec.Struct):
@@ -120,6 +139,41 @@ CONNECTION: Final[Columns[ConnectionRow]] = Columns(
     Column("frame_max", int, lambda row: int(row.connection.session.frame_max), "Bytes"),
     Column("timeout", int, lambda row: row.connection.heartbeat_s, "Heartbeat, in seconds"),
     Column("connected_at", int, _connected_at, "Milliseconds since 1970"),
+    Column(
+        "recv_oct",
+        int,
+        lambda row: int(row.connection.session.traffic.recv_oct),
+        "Bytes received",
+    ),
+    Column(
+        "recv_oct_details",
+        Details,
+        lambda row: traffic_details(row.connection.session.traffic, "recv_oct", row.at),
+    ),
+    Column(
+        "recv_cnt",
+        int,
+        lambda row: int(row.connection.session.traffic.recv_cnt),
+        "Reads of the socket",
+    ),
+    Column("send_oct", int, lambda row: int(row.connection.session.traffic.send_oct), "Bytes sent"),
+    Column(
+        "send_oct_details",
+        Details,
+        lambda row: traffic_details(row.connection.session.traffic, "send_oct", row.at),
+    ),
+    Column(
+        "send_cnt",
+        int,
+        lambda row: int(row.connection.session.traffic.send_cnt),
+        "Writes to the socket",
+    ),
+    Column(
+        "send_pend",
+        int,
+        lambda row: row.connection.session.traffic.pending(),
+        "Bytes that the client has not read yet",
+    ),
     Column("client_properties", dict[str, Any], _client_properties),
 )
 
@@ -128,6 +182,27 @@ def connection_details(connection: Connection) -> ConnectionDetails:
     """What a channel says of its connection."""
     peer = shown_address(connection.session.peer.address)
     return ConnectionDetails(connection_name(connection), peer.host, peer.port)
+
+
+def _channel_idle_since(row: ChannelRow) -> str:
+    active_at = int(row.channel.counters.active_at) or row.at.now
+    time = row.at.wall_time(active_at) / 1000
+    return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds")
+
+
+def _delivered_at(channel: Channel, tag: int, at: Moment) -> int:
+    """When a delivery was made, in milliseconds since 1970; now, if that is less than a second
+    ago."""
+    times = channel.deliveries.times
+    time = 0 if times is None else times.time_of(tag)
+    return at.wall_time(time or at.now)
+
+
+def _channel_oldest(row: ChannelRow) -> int | None:
+    deliveries = row.channel.deliveries
+    if not deliveries.unacknowledged:
+        return None
+    return _delivered_at(row.channel, int(oldest_tag(deliveries)), row.at)
 
 
 CHANNEL: Final[Columns[ChannelRow]] = Columns(
@@ -144,6 +219,19 @@ CHANNEL: Final[Columns[ChannelRow]] = Columns(
     Column("messages_unacknowledged", int, lambda row: len(row.channel.deliveries.unacknowledged)),
     Column("prefetch_count", int, lambda row: row.channel.prefetch),
     Column("global_prefetch_count", int, lambda row: int(row.channel.deliveries.prefetch)),
+    Column(
+        "message_stats",
+        MessageStats | UnsetType,
+        lambda row: channel_stats(row.channel.counters, row.at),
+        "What has happened on it; nothing if nothing has",
+    ),
+    Column("idle_since", str, _channel_idle_since, "When something happened on it last"),
+    Column(
+        "oldest_unacknowledged_since",
+        int | None,
+        _channel_oldest,
+        "When the oldest unacknowledged delivery was made, in milliseconds since 1970, about",
+    ),
     Column("connection_details", ConnectionDetails, lambda row: connection_details(row.connection)),
 )
 
@@ -165,6 +253,17 @@ def _queue_details(row: ConsumerRow) -> QueueDetails:
     return QueueDetails(to_json(row.consumer.queue.name), row.connection.session.vhost.name)
 
 
+def _consumer_oldest(row: ConsumerRow) -> int | None:
+    """When the oldest delivery to a consumer that is unacknowledged was made."""
+    if row.consumer.outstanding == 0:
+        return None
+    unacknowledged = row.channel.deliveries.unacknowledged
+    for tag, delivery in islice(unacknowledged.items(), EXAMINED_MAX):
+        if delivery.consumer is row.consumer:
+            return _delivered_at(row.channel, tag, row.at)
+    return None
+
+
 CONSUMER: Final[Columns[ConsumerRow]] = Columns(
     "Consumer",
     Column("consumer_tag", str, lambda row: to_json(row.consumer.tag)),
@@ -174,6 +273,19 @@ CONSUMER: Final[Columns[ConsumerRow]] = Columns(
     Column("exclusive", bool, lambda row: row.consumer.exclusive),
     Column("prefetch_count", int, lambda row: int(row.consumer.prefetch)),
     Column("arguments", dict[str, Any], lambda row: to_json(row.consumer.arguments)),
+    Column(
+        "messages_unacknowledged",
+        int,
+        lambda row: int(row.consumer.outstanding),
+        "Deliveries to it that it has not settled",
+    ),
+    Column(
+        "oldest_unacknowledged_since",
+        int | None,
+        _consumer_oldest,
+        "When the oldest of them was made, in milliseconds since 1970, about",
+    ),
+    Column("deliver", int, lambda row: int(row.consumer.delivered), "Deliveries to it, ever"),
     Column("active", bool, lambda row: row.consumer.active),
     Column(
         "activity_status",

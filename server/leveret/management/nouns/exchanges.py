@@ -2,11 +2,17 @@
 
 from typing import Any, Final, NamedTuple
 
+import msgspec
+from msgspec import UnsetType
+
 from leveret.engine.lifecycle.policies import alternate_and_source
 from leveret.engine.routing.exchanges.base import ALTERNATE_EXCHANGE, Exchange
+from leveret.engine.values.counters import ExchangeCounters
 from leveret.engine.values.json_values import to_json
 from leveret.engine.vhost import VirtualHost
 from leveret.management.columns import Column, Columns
+from leveret.management.statistics.details import Moment
+from leveret.management.statistics.message_stats import ExchangeMessageStats, exchange_stats
 
 
 class ExchangeRow(NamedTuple):
@@ -14,6 +20,24 @@ class ExchangeRow(NamedTuple):
 
     vhost: VirtualHost
     exchange: Exchange | None
+    at: Moment
+    """When its statistics are looked at."""
+
+    @property
+    def counters(self) -> ExchangeCounters:
+        """What clients have published to it."""
+        exchange = self.exchange
+        return self.vhost.router.default_counters if exchange is None else exchange.counters
+
+
+class UnroutableMessage(msgspec.Struct):
+    """A message that reached no queue."""
+
+    routing_key: str
+    timestamp: int
+    """When it was published, in milliseconds since the epoch."""
+    returned: bool
+    """Whether it was returned to its publisher (`mandatory`), rather than dropped."""
 
 
 def _policy(row: ExchangeRow) -> str | None:
@@ -41,6 +65,15 @@ def _arguments(row: ExchangeRow) -> object:
     return {} if row.exchange is None else to_json(row.exchange.arguments)
 
 
+def _unroutable(row: ExchangeRow) -> list[UnroutableMessage]:
+    return [
+        UnroutableMessage(
+            to_json(each.routing_key), row.at.wall_time(int(each.time)), each.returned
+        )
+        for each in reversed(row.counters.samples)
+    ]
+
+
 EXCHANGE: Final[Columns[ExchangeRow]] = Columns(
     "Exchange",
     Column("name", str, lambda row: "" if row.exchange is None else to_json(row.exchange.name)),
@@ -50,6 +83,18 @@ EXCHANGE: Final[Columns[ExchangeRow]] = Columns(
     Column("auto_delete", bool, lambda row: row.exchange is not None and row.exchange.auto_delete),
     Column("internal", bool, lambda row: row.exchange is not None and row.exchange.internal),
     Column("arguments", dict[str, Any], _arguments),
+    Column(
+        "message_stats",
+        ExchangeMessageStats | UnsetType,
+        lambda row: exchange_stats(row.counters, row.at),
+        "What clients have published to it since the start; nothing if nothing was",
+    ),
+    Column(
+        "unroutable_samples",
+        list[UnroutableMessage],
+        _unroutable,
+        "Some of the last messages that reached no queue, one a second at most, the newest first",
+    ),
     Column("policy", str | None, _policy),
     Column("operator_policy", str | None, _operator_policy),
     Column(

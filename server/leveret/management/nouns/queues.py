@@ -1,6 +1,9 @@
 """A queue as RabbitMQ shows it."""
 
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
+
+from msgspec import UnsetType
 
 from leveret.engine.lifecycle.queue_arguments import is_quorum
 from leveret.engine.queues.queue import Queue
@@ -8,6 +11,16 @@ from leveret.engine.values.json_values import to_json
 from leveret.engine.values.settings import LIMITS
 from leveret.engine.vhost import VirtualHost
 from leveret.management.columns import Column, Columns
+from leveret.management.statistics import queue_figures
+from leveret.management.statistics.details import Details, Moment
+from leveret.management.statistics.message_stats import (
+    MessageStats,
+    queue_length_details,
+    queue_stats,
+)
+
+READY: Final = "messages_ready"
+UNACKNOWLEDGED: Final = "messages_unacknowledged"
 
 NUMERIC: Final = LIMITS | {"max-in-memory-length", "max-in-memory-bytes"}
 """Keys of which the smaller value of policy and operator policy holds."""
@@ -19,6 +32,8 @@ class QueueRow(NamedTuple):
     node: str
     vhost: VirtualHost
     queue: Queue
+    at: Moment
+    """When its statistics are looked at."""
 
 
 def _type(row: QueueRow) -> str:
@@ -27,6 +42,17 @@ def _type(row: QueueRow) -> str:
 
 def _messages(row: QueueRow) -> int:
     return int(row.queue.message_count()) + int(row.queue.unacknowledged)
+
+
+def _head_arrived(row: QueueRow) -> int | None:
+    arrived = queue_figures.head_arrived(row.queue)
+    return None if arrived is None else row.at.wall_time(arrived)
+
+
+def _idle_since(row: QueueRow) -> str:
+    active_at = int(row.queue.counters.active_at)
+    time = row.at.wall_time(active_at) if active_at else int(row.queue.declared_at)
+    return datetime.fromtimestamp(time / 1000, UTC).isoformat(timespec="milliseconds")
 
 
 def _policy(row: QueueRow) -> str | None:
@@ -62,7 +88,66 @@ QUEUE: Final[Columns[QueueRow]] = Columns(
     Column("messages", int, _messages, "Ready and unacknowledged messages"),
     Column("messages_ready", int, lambda row: int(row.queue.message_count())),
     Column("messages_unacknowledged", int, lambda row: int(row.queue.unacknowledged)),
+    Column(
+        "messages_details",
+        Details,
+        lambda row: queue_length_details(row.queue, (READY, UNACKNOWLEDGED), row.at),
+    ),
+    Column(
+        "messages_ready_details",
+        Details,
+        lambda row: queue_length_details(row.queue, (READY,), row.at),
+    ),
+    Column(
+        "messages_unacknowledged_details",
+        Details,
+        lambda row: queue_length_details(row.queue, (UNACKNOWLEDGED,), row.at),
+    ),
+    Column(
+        "message_stats",
+        MessageStats | UnsetType,
+        lambda row: queue_stats(row.queue, row.at),
+        "What has happened to its messages since the start; nothing if nothing has",
+    ),
+    Column("message_bytes", int, lambda row: queue_figures.message_bytes(row.queue), "Of bodies"),
+    Column("message_bytes_ready", int, lambda row: queue_figures.ready_bytes(row.queue)),
+    Column(
+        "message_bytes_unacknowledged",
+        int,
+        lambda row: queue_figures.unacknowledged_bytes(row.queue),
+        "About, if they are many",
+    ),
+    Column(
+        "head_message_timestamp",
+        int | None,
+        lambda row: queue_figures.head_timestamp(row.queue),
+        "The property `timestamp` of the next message, if that is in memory",
+    ),
+    Column(
+        "head_message_arrived",
+        int | None,
+        _head_arrived,
+        "When the next message arrived, in milliseconds since 1970, if that is in memory",
+    ),
+    Column("idle_since", str, _idle_since, "When something happened to it last, or it was made"),
     Column("consumers", int, lambda row: row.queue.consumer_count),
+    Column(
+        "consumer_capacity",
+        float,
+        lambda row: queue_figures.capacity(row.queue),
+        "The share of the time in which consumers could take another message, lately",
+    ),
+    Column("consumer_utilisation", float, lambda row: queue_figures.capacity(row.queue)),
+    Column(
+        "exclusive_consumer_tag",
+        str | None,
+        lambda row: queue_figures.exclusive_tag(row.queue),
+    ),
+    Column(
+        "single_active_consumer_tag",
+        str | None,
+        lambda row: queue_figures.single_active_tag(row.queue),
+    ),
     Column("policy", str | None, _policy),
     Column("operator_policy", str | None, _operator_policy),
     Column("effective_policy_definition", dict[str, Any], _effective_policy),
