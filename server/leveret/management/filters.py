@@ -29,7 +29,7 @@ ALIASES: Final = {
 """Short names of columns in expressions, if the noun has the column and none of the short name."""
 
 _CONDITION: Final = re.compile(
-    r"""(?:(?P<path>[\w.-]+)(?P<operator>!=|!~|<=|>=|=|<|>|~))?(?P<value>"[^"]*"|\S+)(?:\s+|$)"""
+    r"""(?:(?P<path>[\w.-]+)(?P<operator>!=|!~|<=|>=|=|<|>|~))?(?P<value>"[^"]*"|[^\s"]\S*)(?:\s+|$)"""
 )
 
 _COMPARE: Final = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}

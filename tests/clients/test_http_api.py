@@ -1,0 +1,319 @@
+"""The HTTP API over TCP: who may come in, sessions, lists, and what is sent as it changes."""
+
+import json
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from leveret.management.http_server import CONNECTIONS_MAX
+from tests.parity.http.client import Answer, Api
+from tests.support.brokers import Leveret
+
+PAGE = {"X-Requested-With": "leveret"}
+TIMEOUT_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[Leveret]:
+    with Leveret("--memory", management=True) as leveret:
+        yield leveret
+
+
+@pytest.fixture(scope="module")
+def api(broker: Leveret) -> Api:
+    api = Api(broker.host, broker.management_port)
+    for name in ("b", "a", "c"):
+        assert api.ask("PUT", f"/api/queues/%2F/list-{name}", {}).status == 201
+    for _ in range(3):
+        publish = {"routing_key": "list-b", "payload": "x", "properties": {}}
+        assert api.ask("POST", "/api/exchanges/%2F/amq.default/publish", publish).status == 200
+    return api
+
+
+def names(answer: Answer) -> list[str]:
+    found = answer.value
+    return [each["name"] for each in (found["items"] if isinstance(found, dict) else found)]
+
+
+class TestLogin:
+    def test_without_one_nothing_is_shown(self, api: Api) -> None:
+        answer = Api(api.host, api.port, user=None).ask("GET", "/api/queues")
+        assert answer.status == 401
+        assert answer.value["error"] == "not_authorised"
+        assert answer.headers["www-authenticate"].startswith("Basic realm=")
+
+    def test_a_wrong_password_is_logged_and_refused(self, api: Api, broker: Leveret) -> None:
+        answer = Api(api.host, api.port, password="wrong").ask("GET", "/api/queues")
+        assert (answer.status, answer.value["reason"]) == (401, "Login failed")
+        assert "login to the HTTP API failed" in broker.log_text()
+        assert "wrong" not in broker.log_text()
+
+    @pytest.mark.parametrize("credentials", ["Basic", "Basic !", "Basic /w==", "Bearer x"])
+    def test_what_is_no_login_is_refused(self, api: Api, credentials: str) -> None:
+        anybody = Api(api.host, api.port, user=None)
+        answer = anybody.ask("GET", "/api/whoami", headers={"Authorization": credentials})
+        assert answer.status == 401
+
+    def test_the_page_is_not_asked_by_the_browser(self, api: Api) -> None:
+        answer = Api(api.host, api.port, user=None).ask("GET", "/api/whoami", headers=PAGE)
+        assert answer.status == 401
+        assert "www-authenticate" not in answer.headers
+
+
+class TestSession:
+    def log_in(self, api: Api, password: str = "guest") -> Answer:
+        who = {"username": "guest", "password": password}
+        return Api(api.host, api.port, user=None).ask("POST", "/api/session", who, headers=PAGE)
+
+    def cookie(self, api: Api) -> dict[str, str]:
+        begun = self.log_in(api)
+        assert begun.status == 200
+        cookie = begun.headers["set-cookie"]
+        assert "HttpOnly" in cookie
+        assert "SameSite=strict" in cookie
+        return {"Cookie": cookie.partition(";")[0]}
+
+    def test_a_cookie_stands_for_the_password(self, api: Api) -> None:
+        anybody, cookie = Api(api.host, api.port, user=None), self.cookie(api)
+        assert anybody.ask("GET", "/api/whoami", headers=cookie).value["name"] == "guest"
+
+    def test_a_change_needs_the_header_that_no_other_site_sends(self, api: Api) -> None:
+        anybody, cookie = Api(api.host, api.port, user=None), self.cookie(api)
+        path = "/api/queues/%2F/by-session"
+        assert anybody.ask("PUT", path, {}, headers=cookie).status == 403
+        assert anybody.ask("PUT", path, {}, headers=cookie | PAGE).status == 201
+        assert anybody.ask("DELETE", path, headers=cookie | PAGE).status == 204
+
+    def test_another_site_cannot_begin_one(self, api: Api) -> None:
+        who = {"username": "guest", "password": "guest"}
+        assert Api(api.host, api.port, user=None).ask("POST", "/api/session", who).status == 403
+
+    def test_it_ends(self, api: Api) -> None:
+        anybody, cookie = Api(api.host, api.port, user=None), self.cookie(api)
+        assert anybody.ask("DELETE", "/api/session", headers=cookie | PAGE).status == 204
+        assert anybody.ask("GET", "/api/whoami", headers=cookie).status == 401
+
+    def test_it_ends_with_the_password(self, api: Api) -> None:
+        def set_password(password: str) -> None:
+            user = {"password": password, "tags": "management"}
+            assert api.ask("PUT", "/api/users/visitor", user).status in (201, 204)
+
+        set_password("first")
+        anybody = Api(api.host, api.port, user=None)
+        who = {"username": "visitor", "password": "first"}
+        begun = anybody.ask("POST", "/api/session", who, headers=PAGE)
+        cookie = {"Cookie": begun.headers["set-cookie"].partition(";")[0]}
+        assert anybody.ask("GET", "/api/whoami", headers=cookie).status == 200
+        set_password("second")
+        assert anybody.ask("GET", "/api/whoami", headers=cookie).status == 401
+
+    def test_a_wrong_password_begins_none(self, api: Api) -> None:
+        refused = self.log_in(api, "wrong")
+        assert refused.status == 401
+        assert "set-cookie" not in refused.headers
+
+
+class TestList:
+    def test_a_page_says_how_many_there_are(self, api: Api) -> None:
+        path = "/api/queues?page=2&page_size=2&name=list-&columns=name"
+        assert api.ask("GET", path).value == {
+            "total_count": 3,
+            "item_count": 1,
+            "filtered_count": 3,
+            "page": 2,
+            "page_size": 2,
+            "page_count": 2,
+            "items": [{"name": "list-c"}],
+        }
+
+    @pytest.mark.parametrize(
+        ("query", "found"),
+        [
+            ("sort=name", ["list-a", "list-b", "list-c"]),
+            ("sort=name&sort_reverse=true", ["list-c", "list-b", "list-a"]),
+            ("sort=messages_ready&sort_reverse=true", ["list-b", "list-a", "list-c"]),
+            ("name=LIST-A", ["list-a"]),
+            ("name=[ab]$&use_regex=true&sort=name", ["list-a", "list-b"]),
+            ("filter=ready%3E1", ["list-b"]),
+            ("filter=ready=0+name~c", ["list-c"]),
+            ("filter=durable=true+name!=list-a&sort=name", ["list-b", "list-c"]),
+        ],
+    )
+    def test_it_is_filtered_and_sorted(self, api: Api, query: str, found: list[str]) -> None:
+        assert names(api.ask("GET", f"/api/queues/%2F?{query}")) == found
+
+    @pytest.mark.parametrize(
+        ("query", "error"),
+        [
+            ("page=9", "page_out_of_range"),
+            ("page=x", "bad_request"),
+            ("page=1&page_size=501", "bad_request"),
+            ("name=(&use_regex=true", "bad_request"),
+            ("filter=nothing=1", "bad_request"),
+            ("filter=ready%3Emany", "bad_request"),
+            ("filter=%22", "bad_request"),
+        ],
+    )
+    def test_what_cannot_be_understood_is_said(self, api: Api, query: str, error: str) -> None:
+        answer = api.ask("GET", f"/api/queues?{query}")
+        assert (answer.status, answer.value["error"]) == (400, error)
+
+    def test_a_pattern_that_takes_too_long_is_refused(self, api: Api) -> None:
+        assert api.ask("PUT", f"/api/queues/%2F/{'a' * 60}!", {}).status == 201
+        answer = api.ask("GET", "/api/queues?use_regex=true&name=(a|aa)%2B%24")
+        assert answer.status == 400
+        assert "takes too long" in answer.value["reason"]
+        assert api.ask("DELETE", f"/api/queues/%2F/{'a' * 60}!").status == 204
+
+    def test_what_has_not_changed_is_not_sent_again(self, api: Api) -> None:
+        first = api.ask("GET", "/api/exchanges?page=1")
+        again = {"If-None-Match": first.headers["etag"]}
+        answer = api.ask("GET", "/api/exchanges?page=1", headers=again)
+        assert (answer.status, answer.body) == (304, b"")
+        assert api.ask("GET", "/api/exchanges?page=1&sort=type", headers=again).status == 200
+
+    def test_a_slash_at_the_end_means_nothing(self, api: Api) -> None:
+        assert names(api.ask("GET", "/api/queues/%2F/?filter=ready%3E1")) == ["list-b"]
+
+    def test_a_long_list_is_sent_in_pieces(self, api: Api) -> None:
+        count = 1500
+        for number in range(count):
+            api.ask("PUT", f"/api/queues/%2F/many-{number:04}", {"arguments": {"x": "y" * 600}})
+        answer = api.ask("GET", "/api/queues?filter=name~many-")
+        assert len(names(answer)) == count
+        assert "etag" not in answer.headers
+        for number in range(count):
+            api.ask("DELETE", f"/api/queues/%2F/many-{number:04}")
+
+
+class Stream:
+    """The events of a response that does not end."""
+
+    def __init__(self, api: Api, path: str) -> None:
+        self._socket = socket.create_connection((api.host, api.port), TIMEOUT_S)
+        head = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\r\n"
+        self._socket.sendall(head.encode())
+        self._lines = self._socket.makefile("rb")
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lines.close()
+        self._socket.close()
+
+    def await_line(self, text: str) -> None:
+        """Read up to a line that begins with a text."""
+        while not self._lines.readline().startswith(text.encode()):
+            pass
+
+    def next(self) -> Any:
+        """The data of the next event."""
+        for line in self._lines:
+            if line.startswith(b"data: "):
+                return json.loads(line.removeprefix(b"data: "))
+        raise EOFError
+
+
+class TestLive:
+    def test_a_change_is_sent_and_nothing_else(self, api: Api) -> None:
+        watch = "/api/queues/%252F/list-a?columns=messages_ready"
+        with Stream(api, f"/api/live?every=1&watch={watch}") as stream:
+            first = stream.next()
+            assert (first["watch"], first["status"]) == (watch.replace("%25", "%"), 200)
+            before = first["body"]["messages_ready"]
+            publish = {"routing_key": "list-a", "payload": "x", "properties": {}}
+            api.ask("POST", "/api/exchanges/%2F/amq.default/publish", publish)
+            assert stream.next()["body"]["messages_ready"] == before + 1
+
+    def test_what_is_gone_is_said(self, api: Api) -> None:
+        with Stream(api, "/api/live?watch=/api/queues/%252F/no-such") as stream:
+            event = stream.next()
+            assert (event["status"], event["body"]["error"]) == (404, "Object Not Found")
+
+    @pytest.mark.parametrize(
+        "query", ["", "watch=/api/live", "watch=/index.html", "watch=/api/x" + "&watch=/api/x" * 8]
+    )
+    def test_what_cannot_be_watched_is_refused(self, api: Api, query: str) -> None:
+        assert api.ask("GET", f"/api/live?{query}").status == 400
+
+    def test_events_of_the_log_are_sent(self, api: Api) -> None:
+        with Stream(api, "/api/logs/live") as stream:
+            stream.await_line(": follows")
+            api.ask("PUT", "/api/queues/%2F/logged", {})
+            event = stream.next()
+            assert (event["event"], event["what"]) == ("audit", "queue declared")
+        api.ask("DELETE", "/api/queues/%2F/logged")
+        assert api.ask("GET", "/api/logs?lines=1").value[0]["what"] == "queue deleted"
+
+
+class TestListener:
+    def test_other_sites_cannot_use_what_it_answers(self, api: Api) -> None:
+        for path in ("/", "/api/whoami", "/api/none"):
+            headers = api.ask("GET", path).headers
+            assert headers["x-frame-options"] == "DENY"
+            assert headers["x-content-type-options"] == "nosniff"
+            assert "default-src" in headers["content-security-policy"]
+            assert "access-control-allow-origin" not in headers
+
+    def test_too_many_connections_are_closed(self, api: Api, broker: Leveret) -> None:
+        with ExitStack() as opened:
+            for _ in range(CONNECTIONS_MAX + 1):
+                last = socket.create_connection((api.host, api.port), TIMEOUT_S)
+                opened.enter_context(last)
+            assert last.recv(1) == b""
+        assert "HTTP connection refused: too many" in broker.log_text()
+
+    @pytest.mark.parametrize("sent", [b"\0" * 100, b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 10_000])
+    def test_what_is_no_request_is_refused(self, api: Api, sent: bytes) -> None:
+        with socket.create_connection((api.host, api.port), TIMEOUT_S) as connection:
+            connection.sendall(sent)
+            assert connection.recv(100).startswith(b"HTTP/1.1 400")
+
+    def test_it_speaks_tls_with_the_same_certificates(self, tmp_path: Path) -> None:
+        authority = trustme.CA()
+        certificate = authority.issue_cert("localhost", "127.0.0.1")
+        certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+        certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+        variables = {
+            "LEVERET_TLS_CERTFILE": str(tmp_path / "cert.pem"),
+            "LEVERET_TLS_KEYFILE": str(tmp_path / "key.pem"),
+            "LEVERET_MANAGEMENT_TLS": "true",
+        }
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        with Leveret("--memory", env=variables, management=True) as leveret:
+            address = leveret.host, leveret.management_port
+            with (
+                socket.create_connection(address, TIMEOUT_S) as plain,
+                context.wrap_socket(plain, server_hostname="127.0.0.1") as connection,
+            ):
+                connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert connection.recv(100).startswith(b"HTTP/1.1 200")
+
+    def test_a_configured_address_that_is_taken_ends_the_start(self) -> None:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            with pytest.raises(Exception, match=r"management\.listen: 127\.0\.0\.1:\d+: "):
+                Leveret("--memory", "--management", f"127.0.0.1:{port}")
+
+    def test_none_can_be_wanted(self) -> None:
+        with Leveret("--memory", env={"LEVERET_MANAGEMENT_LISTEN": ""}) as leveret:
+            assert "management=" not in leveret.log_text()
+
+    def test_a_stream_does_not_delay_the_stop(self) -> None:
+        with Leveret("--memory", management=True) as leveret:
+            api = Api(leveret.host, leveret.management_port)
+            stream = Stream(api, "/api/live?watch=/api/whoami")
+            stream.next()
+            assert leveret.stop() == 0
+            with stream, pytest.raises((EOFError, ConnectionError)):
+                stream.next()
