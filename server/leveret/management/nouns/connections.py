@@ -1,6 +1,5 @@
 """Connections, channels and consumers as RabbitMQ shows them."""
 
-from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
@@ -10,7 +9,7 @@ from msgspec import UnsetType
 from leveret.addresses import shown_address
 from leveret.engine.values.json_values import to_json
 from leveret.management.columns import Column, Columns
-from leveret.management.statistics.details import Details, Moment
+from leveret.management.statistics.details import Details, Moment, idle_since
 from leveret.management.statistics.message_stats import (
     MessageStats,
     channel_stats,
@@ -184,12 +183,6 @@ def connection_details(connection: Connection) -> ConnectionDetails:
     return ConnectionDetails(connection_name(connection), peer.host, peer.port)
 
 
-def _channel_idle_since(row: ChannelRow) -> str:
-    active_at = int(row.channel.counters.active_at) or row.at.now
-    time = row.at.wall_time(active_at) / 1000
-    return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds")
-
-
 def _delivered_at(channel: Channel, tag: int, at: Moment) -> int:
     """When a delivery was made, in milliseconds since 1970; now, if that is less than a second
     ago."""
@@ -225,9 +218,14 @@ CHANNEL: Final[Columns[ChannelRow]] = Columns(
         lambda row: channel_stats(row.channel.counters, row.at),
         "What has happened on it; nothing if nothing has",
     ),
-    Column("idle_since", str, _channel_idle_since, "When something happened on it last"),
     Column(
-        "oldest_unacknowledged_since",
+        "idle_since",
+        str | UnsetType,
+        lambda row: idle_since(row.channel.counters, row.at),
+        "When something happened on it last, if that is some seconds ago",
+    ),
+    Column(
+        "oldest_unacknowledged",
         int | None,
         _channel_oldest,
         "When the oldest unacknowledged delivery was made, in milliseconds since 1970, about",
@@ -280,7 +278,7 @@ CONSUMER: Final[Columns[ConsumerRow]] = Columns(
         "Deliveries to it that it has not settled",
     ),
     Column(
-        "oldest_unacknowledged_since",
+        "oldest_unacknowledged",
         int | None,
         _consumer_oldest,
         "When the oldest of them was made, in milliseconds since 1970, about",

@@ -90,7 +90,7 @@ EXCHANGE: Final[Columns[ExchangeRow]] = Columns(
         "What clients have published to it since the start; nothing if nothing was",
     ),
     Column(
-        "unroutable_samples",
+        "unroutable",
         list[UnroutableMessage],
         _unroutable,
         "Some of the last messages that reached no queue, one a second at most, the newest first",

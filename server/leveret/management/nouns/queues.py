@@ -1,6 +1,5 @@
 """A queue as RabbitMQ shows it."""
 
-from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from msgspec import UnsetType
@@ -12,7 +11,7 @@ from leveret.engine.values.settings import LIMITS
 from leveret.engine.vhost import VirtualHost
 from leveret.management.columns import Column, Columns
 from leveret.management.statistics import queue_figures
-from leveret.management.statistics.details import Details, Moment
+from leveret.management.statistics.details import Details, Moment, idle_since
 from leveret.management.statistics.message_stats import (
     MessageStats,
     queue_length_details,
@@ -47,12 +46,6 @@ def _messages(row: QueueRow) -> int:
 def _head_arrived(row: QueueRow) -> int | None:
     arrived = queue_figures.head_arrived(row.queue)
     return None if arrived is None else row.at.wall_time(arrived)
-
-
-def _idle_since(row: QueueRow) -> str:
-    active_at = int(row.queue.counters.active_at)
-    time = row.at.wall_time(active_at) if active_at else int(row.queue.declared_at)
-    return datetime.fromtimestamp(time / 1000, UTC).isoformat(timespec="milliseconds")
 
 
 def _policy(row: QueueRow) -> str | None:
@@ -129,7 +122,12 @@ QUEUE: Final[Columns[QueueRow]] = Columns(
         _head_arrived,
         "When the next message arrived, in milliseconds since 1970, if that is in memory",
     ),
-    Column("idle_since", str, _idle_since, "When something happened to it last, or it was made"),
+    Column(
+        "idle_since",
+        str | UnsetType,
+        lambda row: idle_since(row.queue.counters, row.at),
+        "When something happened to it last, if that is some seconds ago",
+    ),
     Column("consumers", int, lambda row: row.queue.consumer_count),
     Column(
         "consumer_capacity",

@@ -5,16 +5,21 @@ with a range, which a request asks for, also samples of that range, the newest f
 and the average rate.
 """
 
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
 from starlette.requests import Request
 
+from leveret.engine.values.counters import Counted
 from leveret.engine.values.history import History, Layout
 
 SAMPLES_MAX: Final = 1500
 """Samples of a range: more than a day in minutes."""
+
+IDLE_MS: Final = 5000
+"""Milliseconds in which nothing has happened to an object that is idle."""
 
 DELIVER_GET: Final = ("deliver", "deliver_no_ack", "get", "get_no_ack")
 """What `deliver_get` is the sum of."""
@@ -103,6 +108,15 @@ class Moment(NamedTuple):
     def wall_time(self, time: int) -> int:
         """A time of the engine as milliseconds since the epoch."""
         return time + self.behind
+
+
+def idle_since(counted: Counted, at: Moment) -> str | UnsetType:
+    """When something has happened to an object last, if it is idle."""
+    active_at = int(counted.active_at)
+    if active_at == 0 or at.now - active_at < IDLE_MS:
+        return UNSET
+    time = datetime.fromtimestamp(at.wall_time(active_at) / 1000, UTC)
+    return time.isoformat(timespec="milliseconds")
 
 
 class Source(NamedTuple):

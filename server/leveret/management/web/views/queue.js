@@ -4,7 +4,7 @@ import { get, may, send, url } from "../lib/api.js";
 import { confirm, attempt, errorText, form } from "../lib/dialog.js";
 import { h, morph } from "../lib/dom.js";
 import { findingList } from "../lib/diagnosis.js";
-import { bytes, duration, number, plain, rate, time } from "../lib/format.js";
+import { bytes, number, plain, rate, time } from "../lib/format.js";
 import { COLORS, depthChart, historyCharts, rateSeries } from "../lib/history_charts.js";
 import { watch } from "../lib/live.js";
 import { facts, objectLink, pageHead, section } from "../lib/page.js";
@@ -177,7 +177,6 @@ export async function otherQueues({ name, vhost }) {
 /** @param {any} queue */
 function numbersOf(queue) {
   const rateOf = (/** @type {string} */ field) => rate(queue.message_stats?.[`${field}_details`]?.rate ?? 0);
-  const head = queue.head_message_timestamp;
   return h(
     "div",
     { class: "panel part" },
@@ -188,7 +187,7 @@ function numbersOf(queue) {
       ["In", rateOf("publish")],
       ["Out", rateOf("deliver_get")],
       ["Acknowledged", rateOf("ack")],
-      ["Age of the head", ageOf(queue, head)],
+      ["Head arrived", headArrived(queue)],
       ["Bytes", bytes(queue.message_bytes)],
       ["Memory", bytes(queue.memory)],
       ["Type", [queue.type, queue.durable ? "durable" : "transient", queue.exclusive ? "exclusive" : "", queue.auto_delete ? "auto-delete" : ""].filter(Boolean).join(", ")],
@@ -199,16 +198,13 @@ function numbersOf(queue) {
 }
 
 /**
- * How long the first message has waited, or when it was published.
+ * When the first message arrived, or when it was published, as its publisher says.
  *
  * @param {any} queue
- * @param {number | null | undefined} head seconds since the epoch, as its publisher says
  */
-function ageOf(queue, head) {
-  if (typeof queue.head_message_age === "number") {
-    return duration(queue.head_message_age);
-  }
-  return head ? time(head * 1000) : "–";
+function headArrived(queue) {
+  const published = queue.head_message_timestamp;
+  return time(queue.head_message_arrived ?? (published ? published * 1000 : null));
 }
 
 /** @param {any} queue */
