@@ -120,7 +120,7 @@ async def _serve(config: Config, salvage: bool, shares: DescriptorShares) -> Non
         broker, config, None if storage is None else storage.free_bytes, shares.sockets
     )
     status = _node_status(server, storage)
-    sampler = Sampler(broker, server.all_connections)
+    sampler = Sampler(broker, server.all_connections, status.values)
     management = Management(
         broker, server.connections, server.listeners, server.set_memory_limit, status, sampler
     )

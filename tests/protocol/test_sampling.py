@@ -7,6 +7,8 @@ from pamqp.commands import Basic
 
 from leveret.engine.queues.queue import Queue
 from leveret.engine.values.history import History
+from leveret.management.statistics.details import Moment, Range, Ranges
+from leveret.management.statistics.message_stats import node_statistics
 from leveret.management.statistics.sampler import Sampler
 from leveret.management.statistics.sampling import (
     BROKER,
@@ -30,9 +32,11 @@ class Sampled:
         self.harness = harness
         self.broker = harness.broker
         self.broker.clock.advance_to(START)
+        self.memory = 0
         self.sampler = Sampler(
             self.broker,
             lambda: [each.connection for each in harness.clients if each.connection.opened],
+            lambda: [self.memory, 7, 2, 10**12],
         )
         self.sampler.start()
 
@@ -135,6 +139,18 @@ def test_channels_exchanges_virtual_hosts_and_the_broker(sampled: Sampled, alice
     depth = BROKER.names.index("messages_ready")
     assert sampled.sampler.values()[depth] == 10
     assert sampled.sampler.history.value_at(depth, 10, sampled.now, sampled.now - SECOND) == 10
+
+
+def test_the_node(sampled: Sampled) -> None:
+    sampled.memory = 1000
+    sampled.wait(2)
+    sampled.memory = 3000
+    sampled.wait(1)
+    at = Moment(sampled.now, 0, Ranges(node_stats=Range(3, 1)))
+    found = node_statistics(sampled.sampler, at)
+    assert (found["mem_used"], found["fd_used"], found["sockets_used"]) == (3000, 7, 2)
+    samples = [each.sample for each in found["mem_used_details"].samples]
+    assert samples == [3000, 1000, 1000, 0]
 
 
 def test_how_long_a_delivery_is_unacknowledged(

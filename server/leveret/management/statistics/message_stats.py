@@ -30,6 +30,7 @@ from leveret.management.statistics.sampling import (
     CONNECTION,
     DELIVERED,
     EXCHANGE,
+    NODE,
     PUBLISHED,
     QUEUE,
     TRAFFIC,
@@ -144,6 +145,13 @@ def some_vhosts_statistics(
     """As `broker_statistics`, of some virtual hosts, for users who may not see the others."""
     sources = [_source(vhost, sampler) for vhost in vhosts]
     return {**_overview(VHOST, sources, at), "churn_rates": {}}
+
+
+def node_statistics(sampler: Sampler, at: Moment) -> dict[str, Any]:
+    """What a node has of statistics, with details: `mem_used`, `fd_used`, `sockets_used`,
+    `disk_free`."""
+    sources = [Source(NODE, sampler.node_history, sampler.node())]
+    return with_details(NODE.names, NODE, sources, at, at.ranges.node_stats)
 
 
 def _overview(layout: Layout, sources: list[Source], at: Moment) -> dict[str, Any]:

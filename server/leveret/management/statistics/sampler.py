@@ -13,6 +13,7 @@ from leveret.engine.values.timers import Timer
 from leveret.engine.values.work import Work
 from leveret.management.statistics.sampling import (
     BROKER,
+    NODE,
     SECOND,
     VHOST,
     Look,
@@ -26,17 +27,31 @@ from leveret.management.statistics.sampling import (
 from leveret.protocol.connections.connection import Connection
 
 
+def _no_node() -> list[int]:
+    return [0] * int(NODE.width)
+
+
 class Sampler(Timer):
     """Samples one broker."""
 
-    def __init__(self, broker: Broker, connections: Callable[[], list[Connection]]) -> None:
-        """:param connections: returns those that are open, in any order."""
+    def __init__(
+        self,
+        broker: Broker,
+        connections: Callable[[], list[Connection]],
+        node: Callable[[], list[int]] = _no_node,
+    ) -> None:
+        """
+        :param connections: returns those that are open, in any order.
+        :param node: returns the series of the node: `NODE`.
+        """
         super().__init__()
         self._broker = broker
         self._connections = connections
         self._look: Look | None = None
         self.history = History(BROKER, int(broker.clock.now))
         """Of the broker."""
+        self.node = node
+        self.node_history = History(NODE, int(broker.clock.now))
         self._found: dict[str, Looked] = {}
 
     def start(self) -> None:
@@ -88,6 +103,7 @@ class Sampler(Timer):
                 sample(counters, vhost_values(vhost, found), now)
         if self.history.is_due(now):
             self.history.record(now, self.values())
+            self.node_history.record(now, self.node())
 
 
 class _Totals(Work):

@@ -81,6 +81,8 @@ CONNECTION: Final = Layout(TRAFFIC, (), TIERS)
 VHOST: Final = Layout((*PUBLISHED, *DELIVERED, *TRAFFIC), LENGTHS, TIERS)
 BROKER: Final = Layout((*PUBLISHED, *DELIVERED, *CHURN), LENGTHS, BROKER_TIERS)
 
+NODE: Final = Layout((), ("mem_used", "fd_used", "sockets_used", "disk_free"), BROKER_TIERS)
+
 UTILISATION_LOOKS: Final = 10
 """Looks that the utilisation of consumers is about an average of."""
 
