@@ -7,8 +7,9 @@ from typing import Any
 import pika
 import pytest
 from pika.adapters.blocking_connection import BlockingChannel
+from pika.exceptions import ConnectionClosedByBroker
 
-from leveret.commands.client import Client, RequestFailed
+from leveret.commands.client import Client, NotThere, RequestFailed
 from tests.support.brokers import Leveret
 
 PERSISTENT = 2
@@ -19,6 +20,7 @@ class World:
 
     def __init__(self, broker: Leveret, channel: BlockingChannel) -> None:
         self.api = Client(broker.data_dir)
+        self.url = broker.url
         self.channel = channel
         self._named = 0
 
@@ -191,6 +193,47 @@ def test_a_dead_letter_of_a_queue_that_is_gone_stays(world: World) -> None:
     world.channel.queue_delete(gone)
     assert world.post(dead, "replay") == {"replayed": 0, "left_out": 0, "refused_queue": gone}
     assert world.taken(dead) == [(b"x", False)]
+
+
+def test_a_consumer_is_cancelled_and_told(world: World) -> None:
+    queue = world.queue()
+    cancelled: list[str] = []
+    got: list[bytes] = []
+
+    def take(_: object, __: object, ___: object, body: bytes) -> None:
+        got.append(body)
+
+    channel = world.channel.connection.channel()
+    channel.add_on_cancel_callback(lambda frame: cancelled.append(frame.method.consumer_tag))
+    channel.basic_consume(queue, take, consumer_tag="a b/c")
+    world.publish(queue, b"held")
+    while not got:
+        world.channel.connection.process_data_events(0.1)
+    (consumer,) = [
+        each for each in world.api.get("consumers", "/") if each["queue"]["name"] == queue
+    ]
+    details = consumer["channel_details"]
+    where = ("consumers", "/", details["connection_name"], str(details["number"]))
+    with pytest.raises(NotThere, match="consumer 'x' does not exist"):
+        world.api.delete(*where, "x")
+    world.api.delete(*where, "a b/c")
+    while not cancelled:
+        world.channel.connection.process_data_events(0.1)
+    assert cancelled == ["a b/c"]
+    state = world.api.get("queues", "/", queue)
+    assert (state["consumers"], state["messages_unacknowledged"]) == (0, 1)
+    channel.basic_ack(1)
+    channel.close()
+    assert world.taken(queue) == []
+
+
+def test_a_connection_is_closed_with_a_reason(world: World) -> None:
+    broker_url = pika.URLParameters(world.url)
+    other = pika.BlockingConnection(broker_url)
+    name = world.api.get("connections")[-1]["name"]
+    world.api.delete("connections", name, headers={"X-Reason": "it hangs"})
+    with pytest.raises(ConnectionClosedByBroker, match="it hangs"):
+        other.process_data_events(5)
 
 
 def test_a_deep_queue_is_read_and_changed_on_disk(tmp_path: Path) -> None:

@@ -19,7 +19,9 @@ from leveret.management.nouns.connections import (
     ConsumerRow,
     connection_name,
 )
+from leveret.management.objects import find_vhost
 from leveret.management.statistics.details import Moment
+from leveret.protocol.channels.channel import Channel
 from leveret.protocol.connections.connection import Connection
 
 CLOSE_REASON: Final = "Closed via management plugin"
@@ -92,6 +94,33 @@ async def get_consumers(request: Request) -> Response:
     return await listed(request, CONSUMER, rows)
 
 
+async def cancel_consumer(request: Request) -> Response:
+    """Cancel a consumer, and tell its client by basic.cancel. What it has not acknowledged stays
+    with its channel, as after a basic.cancel of its own."""
+    vhost, channel = find_vhost(request), _find_channel(request)
+    tag = segment(request, "tag")
+    consumer = channel.deliveries.consumers.get(tag)
+    if consumer is None or channel.vhost is not vhost:
+        raise NotFound(f"consumer '{tag}' does not exist")
+    queue = consumer.queue
+    channel.deliveries.consumer_cancelled(consumer)
+    consumer.end(vhost)
+    queue.deliver_ready()
+    fields = {"vhost": vhost.name, "queue": queue.name, "consumer_tag": tag}
+    operator(request).log("consumer cancelled", fields)
+    return await changed(request)
+
+
+def _find_channel(request: Request) -> Channel:
+    name, number = segment(request, "connection"), segment(request, "channel")
+    for connection in management(request).connections():
+        if connection_name(connection) == name:
+            for channel in connection.channels.by_number.values():
+                if str(channel.number) == number:
+                    return channel
+    raise NotFound(f"channel {number} of connection '{name}' does not exist")
+
+
 ROUTES: Final = (
     route("/api/connections", GET=get_connections),
     route("/api/vhosts/{vhost}/connections", GET=get_connections),
@@ -106,4 +135,5 @@ ROUTES: Final = (
     route("/api/vhosts/{vhost}/channels", GET=get_channels),
     route("/api/consumers", GET=get_consumers),
     route("/api/consumers/{vhost}", GET=get_consumers),
+    route("/api/consumers/{vhost}/{connection}/{channel}/{tag}", DELETE=cancel_consumer),
 )

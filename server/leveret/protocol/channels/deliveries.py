@@ -297,7 +297,8 @@ class Deliveries(MemoryHolder):
         self.consumers[consumer.tag] = consumer
 
     def consumer_cancelled(self, consumer: DeliveryConsumer) -> None:
-        """Remove the consumer of a deleted queue, and tell a client that understands it.
+        """Remove a consumer whose queue was deleted, or that an operator has cancelled, and tell a
+        client that understands it.
 
         (RabbitMQ: Consumer Cancellation Notification.)
         """

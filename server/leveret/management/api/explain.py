@@ -1,0 +1,67 @@
+"""Where would a message go? Which queues it would reach, and through which bindings."""
+
+from typing import Any, Final
+
+import msgspec
+from pamqp.commands import Basic
+from starlette.requests import Request
+from starlette.responses import Response
+
+from leveret.engine.administration.explain import Explanation, Step
+from leveret.engine.values.json_values import to_json
+from leveret.engine.values.message import Message, short_strings
+from leveret.engine.values.text import octets_of_text
+from leveret.management.authorisation import Access
+from leveret.management.http import BadRequest, body, json, management, route, segment
+from leveret.management.objects import DEFAULT_EXCHANGE_NAME, find_exchange, find_vhost
+from leveret.protocol.wire.methods import encode_header
+
+
+class RouteBody(msgspec.Struct):
+    """What the message would have."""
+
+    routing_key: str = ""
+    headers: dict[str, Any] = {}
+    properties: dict[str, Any] = {}
+
+
+async def route_message(request: Request) -> Response:
+    """The queues that a message would reach; nothing is published."""
+    vhost, name = find_vhost(request), segment(request, "name")
+    exchange = "" if name == DEFAULT_EXCHANGE_NAME else find_exchange(request)[1].name
+    given = await body(request, RouteBody)
+    try:
+        properties = Basic.Properties(**{**given.properties, "headers": given.headers})
+        header = encode_header(properties, 0)
+        raw = short_strings(octets_of_text(exchange), octets_of_text(given.routing_key))
+    except (TypeError, ValueError) as error:
+        raise BadRequest(str(error)) from None
+    message = Message(raw, header, b"", False, int(vhost.clock.now))
+    found = Explanation(vhost, exchange, message)
+    await management(request).run(found)
+    queues = [
+        {
+            "name": to_json(reached.queue),
+            "via": [_as_json(step) for step in reached.ways[0]],
+            "ways": [[_as_json(step) for step in way] for way in reached.ways],
+        }
+        for reached in found.reached.values()
+    ]
+    return json({"queues": queues, "complete": found.is_complete})
+
+
+def _as_json(step: Step) -> dict[str, Any]:
+    return {
+        "source": to_json(step.source),
+        "routing_key": to_json(step.routing_key),
+        "arguments": to_json(step.arguments or {}),
+        "destination": to_json(step.destination),
+        "destination_type": step.destination_type,
+        "why": step.why,
+        "delayed_ms": step.delayed_ms,
+    }
+
+
+ROUTES: Final = (
+    route("/api/exchanges/{vhost}/{name}/route", change=Access.VISIBLE, POST=route_message),
+)
