@@ -13,12 +13,14 @@ RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
     && install --directory --owner leveret --group leveret --mode 0750 /var/lib/leveret
 # Clients are outside the container: listen on all addresses, and let guest log in from anywhere, as RabbitMQ's image does.
 ENV LEVERET_AMQP_LISTEN=:5672 \
+    LEVERET_MANAGEMENT_LISTEN=:15672 \
+    LEVERET_METRICS_LISTEN=:15692 \
     LEVERET_AUTH_LOOPBACK_USERS= \
     LEVERET_STORAGE_DATA_DIR=/var/lib/leveret
 USER leveret
 WORKDIR /var/lib/leveret
 VOLUME /var/lib/leveret
-EXPOSE 5672
+EXPOSE 5672 15672 15692
 HEALTHCHECK --interval=30s --timeout=10s --start-period=5s CMD ["leveret", "ping"]
 ENTRYPOINT ["leveret"]
 CMD ["serve"]

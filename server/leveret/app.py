@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 import uvloop
 
 from leveret.compiled import COMPILED_BUILD, build_kind
-from leveret.config import DEFAULT_MANAGEMENT_LISTEN, Config
+from leveret.config import DEFAULT_MANAGEMENT_LISTEN, DEFAULT_METRICS_LISTEN, Config
 from leveret.control_address import control_path
 from leveret.datadir.open import Storage, StorageRefused, warn_of_unused_data
 from leveret.engine.administration.operator import Refused
@@ -29,7 +29,8 @@ from leveret.management.application import application
 from leveret.management.authentication import Logins
 from leveret.management.control_socket import ControlSocket
 from leveret.management.import_at_start import import_at_start
-from leveret.management.listener import HTTP, HTTPS, HttpListener
+from leveret.management.listener import HTTP, HTTPS, PROMETHEUS, HttpListener
+from leveret.management.metrics.application import metrics_application
 from leveret.management.node_status import NodeStatus
 from leveret.management.service import Management
 from leveret.management.statistics.sampler import Sampler
@@ -130,16 +131,7 @@ async def _serve(config: Config, salvage: bool, shares: DescriptorShares) -> Non
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     gc.enable()
-    try:
-        addresses = await server.start()
-    except OSError as error:
-        if storage is not None:
-            storage.close()
-        raise StartError(f"{error.strerror or error}") from None
-    except TlsError as error:
-        if storage is not None:
-            storage.close()
-        raise StartError(f"tls: {error}") from None
+    addresses = await _start_server(server, storage)
     status.loop_lag.start()
     management.watch.start()
     sampler.start()
@@ -148,10 +140,12 @@ async def _serve(config: Config, salvage: bool, shares: DescriptorShares) -> Non
     try:
         control = await _open_control_socket(config, management)
         api = await _open_management(config, management, server)
+        metrics = await _open_metrics(config, management)
     except OSError as error:
         await _stop_serving(server, storage, "a listener is missing")
         raise StartError(f"{error.strerror or error}") from None
     addresses += [f"management={address}" for address in api.addresses]
+    addresses += [f"metrics={address}" for address in metrics.addresses]
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload_certificates)
     _tell_ready(config, addresses, storage)
     reason = await stop
@@ -160,10 +154,27 @@ async def _serve(config: Config, salvage: bool, shares: DescriptorShares) -> Non
     if control is not None:
         await control.stop()
     await api.stop()
+    await metrics.stop()
     await _stop_serving(server, storage, reason)
     if storage is not None and storage.failed:
         raise StorageFailed
     _end_process()
+
+
+async def _start_server(server: AmqpServer, storage: Storage | None) -> list[str]:
+    """Begin to listen for AMQP, and return the listeners, each as NAME=HOST:PORT.
+
+    :raises StartError: if an address or a certificate cannot be used.
+    """
+    try:
+        return await server.start()
+    except OSError as error:
+        reason = f"{error.strerror or error}"
+    except TlsError as error:
+        reason = f"tls: {error}"
+    if storage is not None:
+        storage.close()
+    raise StartError(reason)
 
 
 def _node_status(server: AmqpServer, storage: Storage | None) -> NodeStatus:
@@ -277,6 +288,18 @@ async def _open_management(
     await listener.start(listen, context, required=listen != DEFAULT_MANAGEMENT_LISTEN)
     protocol = HTTP if context is None else HTTPS
     management.http_listeners += [(protocol, address) for address in listener.addresses]
+    return listener
+
+
+async def _open_metrics(config: Config, management: Management) -> HttpListener:
+    """The listener for metrics.
+
+    :raises OSError: if an address that the configuration names cannot be listened on.
+    """
+    listener = HttpListener("metrics", metrics_application(management))
+    listen = config.metrics.listen
+    await listener.start(listen, None, required=listen != DEFAULT_METRICS_LISTEN)
+    management.http_listeners += [(PROMETHEUS, address) for address in listener.addresses]
     return listener
 
 

@@ -24,6 +24,9 @@ DEFAULT_LISTEN: Final = ("127.0.0.1:5672", "[::1]:5672")
 
 DEFAULT_MANAGEMENT_LISTEN: Final = ("127.0.0.1:15672",)
 
+DEFAULT_METRICS_LISTEN: Final = ("127.0.0.1:15692",)
+"""RabbitMQ's port for Prometheus. Only this machine can read it, unless an operator says so."""
+
 TIMEOUT_MS_MAX: Final = 315_360_000_000
 """Milliseconds: ten years."""
 
@@ -315,6 +318,19 @@ class Control(msgspec.Struct, frozen=True):
     ] = ""
 
 
+class Metrics(msgspec.Struct, frozen=True):
+    """What Prometheus scrapes (docs/monitoring.md)."""
+
+    listen: Annotated[
+        tuple[str, ...],
+        KeyDoc(
+            "Addresses at which metrics are read, without a login; an empty list turns them off. If"
+            " the default port is taken, the broker starts without them.",
+            form="a list of HOST:PORT",
+        ),
+    ] = DEFAULT_METRICS_LISTEN
+
+
 class Definitions(msgspec.Struct, frozen=True):
     """Users, virtual hosts, policies, queues and the like from a file."""
 
@@ -436,6 +452,7 @@ class Config(msgspec.Struct, frozen=True):
     auth: Auth = Auth()
     management: Management = Management()
     control: Control = Control()
+    metrics: Metrics = Metrics()
     definitions: Definitions = Definitions()
     server: Server = Server()
     log: Log = Log()

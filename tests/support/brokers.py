@@ -36,6 +36,9 @@ NO_MANAGEMENT = ("LEVERET_MANAGEMENT_LISTEN", "")
 HANDSHAKE_TIMEOUT = ("LEVERET_AMQP_HANDSHAKE_TIMEOUT", "60")
 """Variable and value: on a machine that stands still now and then a login may take long."""
 
+NO_METRICS = ("LEVERET_METRICS_LISTEN", "")
+"""Variable and value: the default port is one for all brokers of the machine."""
+
 POLL_INTERVAL_S = 0.02
 LOG_TAIL_BYTES = 4000
 
@@ -241,7 +244,11 @@ class Leveret(Broker):
         if management:
             command += ["--management", f"{HOST}:0"]
         self.management_port = 0
-        variables = {**environment, **dict([HANDSHAKE_TIMEOUT, NO_MANAGEMENT]), **(env or {})}
+        variables = {
+            **environment,
+            **dict([HANDSHAKE_TIMEOUT, NO_MANAGEMENT, NO_METRICS]),
+            **(env or {}),
+        }
         self._spawn(command, variables, self.log_path)
         self._await(self._read_address, LEVERET_START_DEADLINE_S, self.log_path)
 

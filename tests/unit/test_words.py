@@ -11,6 +11,8 @@ from collections.abc import Iterator
 
 from tests.unit.source_tree import DOCUMENTS, EVERYTHING, ROOT, SOURCES, located, syntax_tree
 
+CONFIGURATION = sorted(path for path in (ROOT / "conf").rglob("*") if path.is_file())
+
 PARTS_OF_NAMES = {
     "doom": "condemned, to delete",
     "doomed": "condemned, to delete",
@@ -91,7 +93,7 @@ def test_replaced_words_are_in_no_file_name() -> None:
 def test_replaced_words_are_in_no_text() -> None:
     wrong = [
         located(path, number, found[0])
-        for path in (*SOURCES, *DOCUMENTS, *sorted((ROOT / "conf").iterdir()))
+        for path in (*SOURCES, *DOCUMENTS, *CONFIGURATION)
         for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
         for found in [PROSE_PATTERN.search(line.lower())]
         if found

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from leveret.logging import get_logger
-from leveret.management import live, page
+from leveret.management import health, live, page
 from leveret.management.api import (
     bindings,
     connections,
@@ -58,6 +58,7 @@ ROUTES: Final = (
     *permissions.ROUTES,
     *policies.ROUTES,
     *health_checks.ROUTES,
+    *health.ROUTES,
 )
 
 

@@ -1,4 +1,4 @@
-"""The listeners of the HTTP API and the management page."""
+"""The listeners of the HTTP API and the management page, and of metrics."""
 
 import ssl
 from collections.abc import Sequence
@@ -14,6 +14,8 @@ from leveret.os_errors import plain_words
 
 HTTP: Final = "http"
 HTTPS: Final = "https"
+PROMETHEUS: Final = "http/prometheus"
+"""What lists of listeners call the protocols, as in RabbitMQ."""
 
 logger = get_logger()
 

@@ -97,6 +97,10 @@ class Management:
         self.node = f"leveret@{socket.gethostname()}"
         """The name of the node in RabbitMQ's form."""
 
+    def all_listeners(self) -> list[tuple[str, Address]]:
+        """The protocol and the address of each listener, those of HTTP among them."""
+        return [*self.listeners(), *self.http_listeners]
+
     @property
     def metadata(self) -> Metadata:
         return self.broker.metadata

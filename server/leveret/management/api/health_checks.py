@@ -18,6 +18,7 @@ from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.message import Message, short_strings
 from leveret.engine.values.text import octets_of_text
 from leveret.engine.vhost import VirtualHost
+from leveret.management.authorisation import Access
 from leveret.management.http import BadRequest, json, management, operator, route, segment
 from leveret.management.objects import find_vhost
 from leveret.net.alarms import Resource
@@ -112,7 +113,7 @@ async def check_port(request: Request) -> Response:
     if not (text.isascii() and text.isdigit() and len(text) <= 5):
         raise BadRequest("Invalid port")
     port = int(text)
-    ports = sorted({address.port for _, address in management(request).listeners()} - {0})
+    ports = sorted({address.port for _, address in management(request).all_listeners()} - {0})
     if port in ports:
         return _ok(port=port)
     return _failed("No active listener", missing=port, ports=ports)
@@ -121,7 +122,9 @@ async def check_port(request: Request) -> Response:
 async def check_protocol(request: Request) -> Response:
     asked = segment(request, "protocol")
     wanted = PROTOCOLS.get(asked.lower(), asked.lower())
-    found = dict.fromkeys(PROTOCOLS.get(each, each) for each, _ in management(request).listeners())
+    found = dict.fromkeys(
+        PROTOCOLS.get(each, each) for each, _ in management(request).all_listeners()
+    )
     if wanted in found:
         return _ok(protocol=wanted)
     return _failed("No active listener", missing=wanted, protocols=list(found))
@@ -202,5 +205,5 @@ ROUTES: Final = (
     route("/api/health/checks/ready-to-serve-clients", GET=check_ready),
     route("/api/healthchecks/node", GET=check_node),
     route("/api/healthchecks/node/{node}", GET=check_node),
-    route("/api/aliveness-test/{vhost}", GET=check_aliveness),
+    route("/api/aliveness-test/{vhost}", access=Access.VHOST, GET=check_aliveness),
 )

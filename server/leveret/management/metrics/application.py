@@ -166,4 +166,9 @@ def metrics_application(service: Management) -> ASGIApp:
         exception_handlers=dict(ERRORS),
     )
     app.state.management = service
+    app.state.identify = _nobody
     return app
+
+
+async def _nobody(request: Request) -> None:
+    """Who asks: nobody logs in."""
