@@ -44,7 +44,7 @@ export function transfer(how, messages, place, others) {
         const answer = await send("POST", `${pathOf(place)}/${how}`, { ...target, positions });
         done += answer.moved ?? answer.copied;
       }
-      tell(done, messages.length, isMove ? "Moved" : "Copied", `to ${queue || exchange}`);
+      tell(done, messages.length, isMove ? "Moved" : "Copied", ` to ${queue || exchange}`);
     },
   });
 }
@@ -165,7 +165,7 @@ async function reported(action) {
 function tell(done, wanted, verb, where) {
   const left = wanted - done;
   notice(
-    `${verb}: ${plural(done, "message")} ${where}.${left > 0 ? ` ${number(left)} had left the queue meanwhile, or could not be.` : ""}`,
+    `${verb}: ${plural(done, "message")}${where}.${left > 0 ? ` ${number(left)} had left the queue meanwhile, or could not be.` : ""}`,
     left > 0 ? "error" : "done",
   );
 }

@@ -201,7 +201,7 @@ export function changeArguments(queue) {
           changes[name] = wanted[name] ?? null;
         }
       }
-      await send("POST", `${pathOf(queue)}/arguments`, { arguments: changes });
+      await send("PATCH", pathOf(queue), { arguments: changes });
       notice(`Changed: ${plural(Object.keys(changes).length, "argument")} of ${queue.name}.`);
     },
   });

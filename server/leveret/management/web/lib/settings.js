@@ -20,7 +20,7 @@ export const SETTINGS = [
   { name: "max-length", means: "Ready messages at most", otherwise: "no limit", show: number },
   { name: "max-length-bytes", means: "Bytes of ready messages at most", otherwise: "no limit", show: size },
   { name: "overflow", means: "A full queue", otherwise: "drop-head" },
-  { name: "dead-letter-exchange", means: "Dead letters go to the exchange", otherwise: "none: they are dropped" },
+  { name: "dead-letter-exchange", means: "Dead letters go to the exchange", otherwise: "none: they are dropped", show: (name) => name || "(default exchange)" },
   { name: "dead-letter-routing-key", means: "Routing key of dead letters", otherwise: "their own" },
   { name: "delivery-limit", means: "A message may fail", otherwise: "without limit", show: number },
   { name: "max-priority", means: "Highest priority", otherwise: "no priorities" },

@@ -335,16 +335,20 @@ class MessagesView {
 
   showDetail() {
     const at = this.state.get("at");
-    const message = this.messages.find(({ position }) => position === at) ?? (at ? null : this.messages[0]);
+    const found = this.messages.find(({ position }) => position === at);
+    const message = found ?? this.messages[0];
     if (!message) {
       morph(this.detail);
       return;
     }
-    if (!at) {
+    if (!found) {
       this.state.set({ at: message.position });
     }
     morph(
       this.detail,
+      at && !found
+        ? h("p", { class: "hint" }, "The message that was open has left the queue, or is not among these. This is the first one.")
+        : null,
       messageDetail(
         message,
         this.state.get("as"),
