@@ -34,10 +34,11 @@ export function findingList(findings, { ofQueue = false } = {}) {
         h(
           "div",
           null,
-          ofQueue ? null : [objectLink("queue", finding.queue, finding.vhost), ": "],
+          ofQueue || !finding.queue ? null : [objectLink("queue", finding.queue, finding.vhost), ": "],
           finding.text,
-          h("span", { class: "links" }, linksOf(finding), finding.since ? time(finding.since) : null),
+          h("span", { class: "links" }, linksOf(finding)),
         ),
+        finding.since ? time(finding.since) : null,
       ),
     ),
   );

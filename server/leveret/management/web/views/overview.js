@@ -3,7 +3,7 @@
 import { may } from "../lib/api.js";
 import { findingList } from "../lib/diagnosis.js";
 import { h, morph } from "../lib/dom.js";
-import { bytes, duration, number, plain, rate, time } from "../lib/format.js";
+import { bytes, duration, number, plain, plural, rate, time } from "../lib/format.js";
 import { firstSteps } from "../lib/first_steps.js";
 import { COLORS, depthChart, historyCharts, rateSeries } from "../lib/history_charts.js";
 import { rowsOf } from "../lib/listing.js";
@@ -21,7 +21,8 @@ const CHANGES_MS = 3600000;
 const CHANGES_MAX = 20;
 const LOG_LINES = 500;
 /** Lines of the log in which changes are looked for. */
-const FINDINGS_MAX = 5;
+const ALIKE_MAX = 3;
+/** Findings of one kind that are shown at once. */
 
 export function title() {
   return "Overview";
@@ -170,24 +171,35 @@ function alarmsOf(overview, node) {
   );
 }
 
-/** @param {import("../lib/diagnosis.js").Finding[]} findings */
+/** @param {import("../lib/diagnosis.js").Finding[]} findings the worst first */
 function stuckSection(findings) {
   if (findings.length === 0) {
     return null;
   }
-  const shown = findings.slice(0, FINDINGS_MAX);
-  const rest = findings.slice(FINDINGS_MAX);
-  return section("Why is it stuck?", [
-    findingList(shown),
-    rest.length > 0
-      ? h(
-          "details",
-          { key: "rest", class: "rest" },
-          h("summary", null, `${number(rest.length)} more`),
-          findingList(rest),
-        )
-      : null,
-  ]);
+  /** @type {Map<string, import("../lib/diagnosis.js").Finding[]>} */
+  const alike = new Map();
+  for (const finding of findings) {
+    alike.set(finding.code, [...(alike.get(finding.code) ?? []), finding]);
+  }
+  // Many queues with one trouble must not hide what is wrong with others.
+  return section(
+    "Why is it stuck?",
+    [...alike].map(([code, found]) => {
+      const rest = found.slice(ALIKE_MAX);
+      return [
+        h("div", { key: code, class: "alike" }, findingList(found.slice(0, ALIKE_MAX))),
+        rest.length > 0
+          ? h(
+              "details",
+              { key: `${code} rest`, class: "rest" },
+              h("summary", null, `${plural(rest.length, "more queue")} like this`),
+              findingList(rest),
+            )
+          : null,
+      ];
+    }),
+    { class: "stuck" },
+  );
 }
 
 /**

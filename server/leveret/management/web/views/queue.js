@@ -187,7 +187,7 @@ function numbersOf(queue) {
       ["In", rateOf("publish")],
       ["Out", rateOf("deliver_get")],
       ["Acknowledged", rateOf("ack")],
-      ["Head arrived", headArrived(queue)],
+      ["Age of the head", ageOf(queue)],
       ["Bytes", bytes(queue.message_bytes)],
       ["Memory", bytes(queue.memory)],
       ["Type", [queue.type, queue.durable ? "durable" : "transient", queue.exclusive ? "exclusive" : "", queue.auto_delete ? "auto-delete" : ""].filter(Boolean).join(", ")],
@@ -198,13 +198,12 @@ function numbersOf(queue) {
 }
 
 /**
- * When the first message arrived, or when it was published, as its publisher says.
+ * How long the first message has waited.
  *
  * @param {any} queue
  */
-function headArrived(queue) {
-  const published = queue.head_message_timestamp;
-  return time(queue.head_message_arrived ?? (published ? published * 1000 : null));
+function ageOf({ head_message_arrived: arrived }) {
+  return typeof arrived === "number" ? duration(Math.max(0, Date.now() - arrived)) : "–";
 }
 
 /** @param {any} queue */
@@ -277,9 +276,9 @@ function makeConsumerTable(container, state, queueOf) {
       { name: "prefetch_count", title: "Prefetch", number: true },
       { name: "messages_unacknowledged", title: "Unacked", number: true, priority: 1 },
       {
-        name: "oldest_unacknowledged",
+        name: "oldest_unacknowledged_since",
         title: "Holds the oldest since",
-        show: (row) => time(row.oldest_unacknowledged),
+        show: (row) => time(row.oldest_unacknowledged_since),
         priority: 1,
       },
     ],

@@ -14,6 +14,9 @@ import { vhostChooser, vhostNames } from "../lib/vhosts.js";
  * @typedef {import("../lib/table.js").Row} Row
  */
 
+const IDLE_MS = 60000;
+/** Milliseconds without an event after which a queue is called idle. */
+
 export function title() {
   return "Queues";
 }
@@ -101,16 +104,19 @@ export function stateOf(row) {
   if (row.state === "paused") {
     return status("paused", "paused");
   }
-  return row.idle_since ? status("idle", "idle") : status("ok", row.state ?? "running");
+  const idleSince = msOf(row.idle_since);
+  return idleSince && Date.now() - idleSince > IDLE_MS
+    ? status("idle", "idle", "Nothing has happened to it for a minute")
+    : status("ok", row.state ?? "running");
 }
 
 /**
- * RabbitMQ gives some times as text, in UTC.
+ * RabbitMQ gives some times as text.
  *
  * @param {string | number | null | undefined} value
  */
 function msOf(value) {
-  return typeof value === "string" ? Date.parse(`${value.replace(" ", "T")}Z`) : value;
+  return typeof value === "string" ? Date.parse(value) : value;
 }
 
 /**
