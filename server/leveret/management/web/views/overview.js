@@ -278,7 +278,8 @@ function msOf(line) {
  * @param {any} line
  */
 function subjectOf(line) {
-  const [kind] = String(line.what).split(" ");
+  const [first] = String(line.what).split(" ");
+  const kind = first === "messages" ? "queue" : first;
   if (typeof line.name !== "string") {
     return plain(line.name ?? line.user ?? line.vhost ?? "");
   }

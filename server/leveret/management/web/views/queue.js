@@ -4,7 +4,7 @@ import { get, may, send, url } from "../lib/api.js";
 import { confirm, attempt, errorText, form } from "../lib/dialog.js";
 import { h, morph } from "../lib/dom.js";
 import { findingList } from "../lib/diagnosis.js";
-import { bytes, number, plain, rate, time } from "../lib/format.js";
+import { bytes, duration, number, plain, rate, time } from "../lib/format.js";
 import { COLORS, depthChart, historyCharts, rateSeries } from "../lib/history_charts.js";
 import { watch } from "../lib/live.js";
 import { facts, objectLink, pageHead, section } from "../lib/page.js";
