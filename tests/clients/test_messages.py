@@ -195,6 +195,34 @@ def test_a_dead_letter_of_a_queue_that_is_gone_stays(world: World) -> None:
     assert world.taken(dead) == [(b"x", False)]
 
 
+def test_delayed_messages_are_listed_and_cancelled(world: World) -> None:
+    queue = world.queue()
+    world.channel.exchange_declare(
+        "delays", "x-delayed-message", durable=True, arguments={"x-delayed-type": "fanout"}
+    )
+    world.channel.queue_bind(queue, "delays")
+    for number in (3, 1, 2):
+        headers = {"x-delay": 3_600_000 * number}
+        how = pika.BasicProperties(headers=headers, delivery_mode=PERSISTENT)
+        world.channel.basic_publish("delays", f"key.{number}", b"x" * number, how)
+    found = world.api.get("exchanges", "/", "delays", "delayed")
+    assert [(each["routing_key"], each["payload_bytes"]) for each in found] == [
+        ("key.1", 1),
+        ("key.2", 2),
+        ("key.3", 3),
+    ]
+    assert found[1]["due"] - found[0]["due"] == pytest.approx(3_600_000, abs=60_000)
+    assert found[2]["payload"] == "xxx"
+    assert world.api.get("exchanges", "/", "delays")["messages_delayed"] == 3
+    world.api.delete("exchanges", "/", "delays", "delayed", found[1]["id"])
+    with pytest.raises(NotThere, match="waits in exchange 'delays'"):
+        world.api.delete("exchanges", "/", "delays", "delayed", found[1]["id"])
+    found = world.api.get("exchanges", "/", "delays", "delayed")
+    assert [each["routing_key"] for each in found] == ["key.1", "key.3"]
+    with pytest.raises(NotThere, match="does not delay"):
+        world.api.get("exchanges", "/", "amq.topic", "delayed")
+
+
 def test_a_consumer_is_cancelled_and_told(world: World) -> None:
     queue = world.queue()
     cancelled: list[str] = []

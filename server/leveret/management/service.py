@@ -7,6 +7,7 @@ from functools import partial
 from typing import Final
 
 from leveret.addresses import Address
+from leveret.engine.administration.delayed_messages import DelayedListing
 from leveret.engine.administration.move import Move
 from leveret.engine.administration.search import Search
 from leveret.engine.broker import Broker
@@ -114,7 +115,7 @@ class Management:
         self.broker.work.add(awaited)
         await awaited.done
 
-    async def run_reading(self, work: Search | Move) -> None:
+    async def run_reading(self, work: Search | Move | DelayedListing) -> None:
         """Have the broker do work in slices that reads a queue, and wait for its end.
 
         :raises RuntimeError: as `run`.

@@ -19,7 +19,8 @@ is settled here and added to the journals of its queues. Either is one slice of 
 of the log has both: after a crash the message is in one place, and only there.
 """
 
-from heapq import heappop, heappush, heapreplace
+from collections.abc import Callable
+from heapq import heapify, heappop, heappush, heapreplace
 from typing import Final
 
 from mypy_extensions import i64
@@ -41,7 +42,7 @@ from leveret.engine.values.timers import Timer
 from leveret.engine.values.work import Work
 from leveret.limits import BACKPRESSURE_RETRY_MS
 from leveret_storage.recovery.recovered_queue import LoggedMessages, RecoveredQueue
-from leveret_storage.segments.queue_journal import QueueJournal
+from leveret_storage.segments.queue_journal import QueueJournal, Run
 from leveret_storage.store.store import Store
 
 UNCHARGED_COST_MAX: Final = 16 * 1024
@@ -204,6 +205,52 @@ class DelayedStore(Sink):
     def _restore_messages(self, first: int, messages: list[Message]) -> None:
         for position, message in enumerate(messages, first):
             self._add((int(due_of(message)), position, message))
+
+    # --- for operators --------------------------------------------------------------------------
+
+    def memtables(self) -> list[list[Entry]]:
+        """The messages in memory, each list in the order in which they are due."""
+        flushed_later = [each[2][::-1] for each in self._immutable_memtables + self._flushing]
+        return [sorted(self._memtable), *flushed_later]
+
+    def read_run(self, run: Run, done: Callable[[list[Message]], None]) -> None:
+        """Have a run of the sorted runs read, and `done` called with its messages."""
+        if self._store is not None:
+            self._store.read_run(run, done)
+
+    def cancel(self, position: int, *, is_sorted: bool) -> bool:
+        """Drop a message that is not due yet.
+
+        :param is_sorted: whether the position is one in the sorted runs.
+        :returns: whether there was one.
+        """
+        if is_sorted:
+            journal = self.sorted_runs.journal
+            found = self.sorted_runs.remove(position)
+        else:
+            journal = self.journal
+            found = self._remove_from_memtables(position)
+        if found and journal is not None:
+            journal.settle(position)
+        return found
+
+    def _remove_from_memtables(self, position: int) -> bool:
+        lists = [each[2] for each in self._immutable_memtables + self._flushing]
+        for entries in [self._memtable, *lists]:
+            for at, entry in enumerate(entries):
+                if entry[1] == position:
+                    del entries[at]
+                    octets = len(entry[2].header) + len(entry[2].body)
+                    self._memtables_count -= 1
+                    self._memtables_octets -= octets
+                    if entries is self._memtable:
+                        self._memtable_bytes -= octets
+                        heapify(entries)
+                    self._immutable_memtables = _reordered(self._immutable_memtables)
+                    self._flushing = _reordered(self._flushing)
+                    self.charge()
+                    return True
+        return False
 
     # --- releasing ------------------------------------------------------------------------------
 
@@ -429,6 +476,13 @@ class DelayedStore(Sink):
 def _push(memtables: list[Memtable], entries: list[Entry]) -> None:
     """Add an immutable memtable, whose entries are sorted, the next one last."""
     heappush(memtables, (entries[-1][0], entries[-1][1], entries))
+
+
+def _reordered(memtables: list[Memtable]) -> list[Memtable]:
+    """The heap of those that have entries, after one entry was removed."""
+    heap = [(each[2][-1][0], each[2][-1][1], each[2]) for each in memtables if each[2]]
+    heapify(heap)
+    return heap
 
 
 def _pop(memtables: list[Memtable]) -> Entry:

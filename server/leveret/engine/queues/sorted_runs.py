@@ -13,7 +13,7 @@ counts as due no later than the one before it, until it is read.
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
-from heapq import heappop, heappush, heapreplace
+from heapq import heapify, heappop, heappush, heapreplace
 from typing import Final
 
 from mypy_extensions import i64
@@ -210,6 +210,46 @@ class SortedRuns:
         if self._store is not None and self.journal is not None:
             self._store.delete_queue(self.journal)
             self.journal = None
+
+    def blocks(self) -> list[list[Block]]:
+        """The blocks of each run that has messages, in the order in which they are due."""
+        return [list(sorted_run.blocks) for sorted_run in self._sorted_runs if sorted_run.blocks]
+
+    def remove(self, position: int) -> bool:
+        """Remove the message at a position, wherever it is; whether there was one. The caller
+        settles it."""
+        for sorted_run in reversed(self._sorted_runs):
+            if sorted_run.first <= position:
+                return self._remove_from(sorted_run, position)
+        return False
+
+    def _remove_from(self, sorted_run: SortedRun, position: int) -> bool:
+        blocks = sorted_run.blocks
+        for at, block in enumerate(blocks):
+            if not block.first <= position < block.end:
+                continue
+            del blocks[at]
+            rest = [(int(block.first), position), (position + 1, int(block.end))]
+            for first, end in reversed(rest):
+                if first < end:
+                    part = Block(first, end, block.due, block.run, None)
+                    messages = block.messages
+                    if messages is not None:
+                        part.messages = messages[int(block.end) - end : int(block.end) - first]
+                    blocks.insert(at, part)
+            self.count -= 1
+            if not blocks:
+                self._unlist(sorted_run)
+            self._schedule_read(sorted_run)
+            return True
+        return False
+
+    def _unlist(self, sorted_run: SortedRun) -> None:
+        """Take a run that has no messages any more out of the heap."""
+        self._order = [entry for entry in self._order if entry[2] is not sorted_run]
+        heapify(self._order)
+        sorted_run.listed = False
+        self.due = self._order[0][0] if self._order else 0
 
     # --- reading ------------------------------------------------------------------------------
 

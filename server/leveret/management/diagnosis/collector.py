@@ -173,7 +173,7 @@ def _delayed(vhost: VirtualHost, queue: Queue) -> list[DelayedFacts]:
             continue
         bindings = islice(exchange.bindings(), BINDINGS_MAX)
         if any(each.destination.name == queue.name for each in bindings):
-            found.append(DelayedFacts(name, int(store.message_count()), None))
+            found.append(DelayedFacts(name, int(store.message_count())))
     return found
 
 

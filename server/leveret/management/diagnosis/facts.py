@@ -134,7 +134,6 @@ class DelayedFacts(NamedTuple):
 
     exchange: str
     messages: int
-    next_due: int | None
 
 
 class QueueFacts(NamedTuple):

@@ -184,14 +184,12 @@ def delayed(facts: QueueFacts) -> Iterator[Finding]:
             f"{counted(each.messages, 'message')} of the delayed exchange '{each.exchange}', which"
             " leads here, are not due yet"
         )
-        if each.next_due is not None:
-            text += f"; the next one is at {at(each.next_due, facts.now)}"
         yield Finding(
             Severity.INFO,
             "delayed",
             f"{text}.",
             None,
-            {"messages": each.messages, "next": each.next_due},
+            {"messages": each.messages},
             (Link("exchange", each.exchange, facts.vhost),),
             weight=each.messages,
         )

@@ -3,7 +3,7 @@
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from msgspec import UnsetType
+from msgspec import UNSET, UnsetType
 
 from leveret.engine.lifecycle.policies import alternate_and_source
 from leveret.engine.routing.exchanges.base import ALTERNATE_EXCHANGE, Exchange
@@ -65,6 +65,13 @@ def _arguments(row: ExchangeRow) -> object:
     return {} if row.exchange is None else to_json(row.exchange.arguments)
 
 
+def _delayed(row: ExchangeRow) -> int | UnsetType:
+    store = None
+    if row.exchange is not None:
+        store = row.vhost.delayed_stores.get(row.exchange.name)
+    return UNSET if store is None else int(store.message_count())
+
+
 def _unroutable(row: ExchangeRow) -> list[UnroutableMessage]:
     return [
         UnroutableMessage(
@@ -94,6 +101,12 @@ EXCHANGE: Final[Columns[ExchangeRow]] = Columns(
         list[UnroutableMessage],
         _unroutable,
         "Some of the last messages that reached no queue, one a second at most, the newest first",
+    ),
+    Column(
+        "messages_delayed",
+        int | UnsetType,
+        _delayed,
+        "Messages of a delayed exchange that are not due",
     ),
     Column("policy", str | None, _policy),
     Column("operator_policy", str | None, _operator_policy),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from pamqp.commands import Basic
 
+from leveret.engine.administration.delayed_messages import Delayed, DelayedListing, cancel
 from leveret.engine.queues.delayed_store import DelayedStore
 from leveret.engine.queues.queue_host import DelayedStoreLimits
 from tests.storage.faulty import FaultyMedium
@@ -37,6 +38,17 @@ def begin(medium: FaultyMedium | None = None, *, durable: bool = True) -> Broker
 def publish(run: BrokerRun, number: int, delay: int, *, persistent: bool = True) -> None:
     properties = Basic.Properties(headers={"x-delay": delay})
     run.publish("later", "", b"%d" % number, properties, persistent=persistent)
+
+
+def listed(run: BrokerRun) -> list[Delayed]:
+    """The messages of the store, as operators see them."""
+    listing = DelayedListing(delayed_store(run))
+    while not listing.is_done:
+        listing.run(run.broker.time_slice)
+        if listing.reader.has_to_read():
+            listing.reader.read(lambda: None)
+            run.reading.run()
+    return listing.found
 
 
 class Waiting(RuleBasedStateMachine):
@@ -79,6 +91,23 @@ class Waiting(RuleBasedStateMachine):
     def compare(self) -> None:
         self.run.run_all()
         self._compare()
+
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        """All that wait are listed in their order, and one of them is cancelled."""
+        store, now = delayed_store(self.run), self.run.now
+        found = [each for each in listed(self.run) if each.due > now]
+        expected = sorted(each for each in self.persistent + self.transient if each[0] > now)
+        assert [each.due for each in found] == [due for due, _ in expected]
+        assert sorted((each.due, int(each.message.body)) for each in found) == expected
+        if not found:
+            return
+        chosen = data.draw(st.sampled_from(found))
+        assert cancel(store, chosen.id)
+        assert not cancel(store, chosen.id)
+        gone = (chosen.due, int(chosen.message.body))
+        self.persistent = [each for each in self.persistent if each != gone]
+        self.transient = [each for each in self.transient if each != gone]
 
     def _compare(self) -> None:
         """The queue has the messages that are due, in order, and the store has all others."""
