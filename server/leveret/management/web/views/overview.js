@@ -280,6 +280,9 @@ function msOf(line) {
 function subjectOf(line) {
   const [first] = String(line.what).split(" ");
   const kind = first === "messages" ? "queue" : first;
+  if (line.source !== undefined && line.destination !== undefined) {
+    return h("code", null, `${line.source} → ${line.destination}`);
+  }
   if (typeof line.name !== "string") {
     return plain(line.name ?? line.user ?? line.vhost ?? "");
   }

@@ -189,7 +189,9 @@ function numbersOf(queue) {
       ["Acknowledged", rateOf("ack")],
       ["Age of the head", ageOf(queue)],
       ["Bytes", bytes(queue.message_bytes)],
-      ["Memory", bytes(queue.memory)],
+      ...(typeof queue.memory === "number"
+        ? [/** @type {[string, any]} */ (["Memory", bytes(queue.memory)])]
+        : []),
       ["Type", [queue.type, queue.durable ? "durable" : "transient", queue.exclusive ? "exclusive" : "", queue.auto_delete ? "auto-delete" : ""].filter(Boolean).join(", ")],
       ["Policy", queue.policy ? objectLink("policy", queue.policy, queue.vhost) : "none"],
       ["Operator policy", queue.operator_policy ?? "none"],
