@@ -22,6 +22,7 @@ from leveret.management.api import (
     memory,
     messages,
     moves,
+    nodes,
     overview,
     peek,
     permissions,
@@ -60,6 +61,7 @@ ROUTES: Final = (
     *permissions.ROUTES,
     *policies.ROUTES,
     *health_checks.ROUTES,
+    *nodes.ROUTES,
     *health.ROUTES,
 )
 

@@ -6,6 +6,7 @@ or a connection by its process, it has the name that the HTTP API shows.
 """
 
 from collections.abc import Callable, Iterable
+from math import nan
 from operator import attrgetter
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from leveret.management.metrics import source
 from leveret.management.metrics.exposition import Kind, Metric
 from leveret.management.metrics.scrape import NO_FAMILY, ObjectMetric, Objects
 from leveret.management.metrics.source import CountedExchange, NamedChannel
+from leveret.management.statistics import queue_figures
 from leveret.protocol.connections.connection import Connection
 
 AMQP: Final = '{protocol="amqp091"}'
@@ -60,6 +62,11 @@ def _messages(queue: Queue) -> int:
     return int(queue.message_count()) + int(queue.unacknowledged)
 
 
+def _head_timestamp(queue: Queue) -> float:
+    found = queue_figures.head_timestamp(queue)
+    return nan if found is None else found
+
+
 _COARSE: Final = "queue_coarse_metrics"
 _CONSUMERS: Final = attrgetter("consumer_count")
 
@@ -103,6 +110,22 @@ QUEUES: Final = Objects(
             attrgetter("contents.backlog.bytes"),
             "Size in bytes of ready messages",
         ),
+        *(
+            _gauge("queue_metrics", name, queue_figures.capacity, text)._replace(has_sum=False)
+            for name, text in (
+                (
+                    "queue_consumer_capacity",
+                    "Share of the time in which consumers could take another message",
+                ),
+                ("queue_consumer_utilisation", "Same as consumer capacity"),
+            )
+        ),
+        _gauge(
+            "queue_metrics",
+            "queue_head_message_timestamp",
+            _head_timestamp,
+            "Timestamp of the next message, if it has one and is in memory",
+        )._replace(has_sum=False),
         *_counters("queue_delivery_metrics", "counters", _OF_QUEUES),
         _counter(
             "channel_queue_exchange_metrics",

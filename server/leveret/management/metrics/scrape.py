@@ -60,6 +60,8 @@ class ObjectMetric(NamedTuple):
     sum_labels: str = ""
     is_sum: bool = False
     """Whether there is the sum only."""
+    has_sum: bool = True
+    """Whether the sum means anything."""
 
 
 class Objects(NamedTuple):
@@ -106,7 +108,11 @@ def text_of(source: Any, tables: Tables, asked: Asked, format_: Format) -> Itera
             continue
         wanted = [each for each in objects.metrics if asked.wants(each.family)]
         shown = [] if asked.endpoint is Endpoint.AGGREGATED else _each_once(wanted)
-        summed = [] if is_detailed else [each for each in wanted if each.is_sum or not shown]
+        summed = (
+            []
+            if is_detailed
+            else [each for each in wanted if each.has_sum and (each.is_sum or not shown)]
+        )
         if shown or summed:
             found = list(objects.find(source, asked.vhosts))
             yield from _each(found, objects, shown, asked.endpoint, format_)

@@ -135,9 +135,11 @@ def test_queues_are_added_up_or_shown_each() -> None:
     found = get(app, "/metrics").families()
     assert values(found["rabbitmq_queue_messages_ready"]) == {"": 0}
     assert values(found["rabbitmq_queues"]) == {"": 3}
+    assert "rabbitmq_queue_consumer_capacity" not in found
     names = ["queue 0", "queue 1", "queue 2"]
     found = get(app, "/metrics/per-object").families()
     assert values(found["rabbitmq_queue_messages_ready"]) == dict.fromkeys(names, 0)
+    assert values(found["rabbitmq_queue_consumer_capacity"]) == dict.fromkeys(names, 0)
     assert "rabbitmq_cluster_exchange_name" not in found
     query = "family=queue_coarse_metrics"
     found = get(app, "/metrics/detailed", query=query).families()
