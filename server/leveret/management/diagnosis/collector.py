@@ -24,6 +24,9 @@ from leveret.protocol.connections.connection import Connection
 CONSUMERS_MAX: Final = 200
 """Consumers of a queue that are looked at: enough to name those that hang."""
 
+DELIVERIES_MAX: Final = 256
+"""Unacknowledged deliveries of a channel among which the oldest of one consumer is searched."""
+
 BINDINGS_MAX: Final = 1_000
 """Bindings of a delayed exchange among which one to the queue is searched."""
 
@@ -72,7 +75,7 @@ def collect(
         retry_delayed=int(queue.retry_delayed_count()),
         retry_at=_retry_at(vhost, queue) if redeliveries is not None else None,
         consumers=tuple(
-            _consumer(each, surroundings.watch)
+            _consumer(each, int(vhost.clock.behind))
             for each in consumers
             if type(each) is ChannelConsumer
         ),
@@ -113,7 +116,7 @@ def _publisher(session: Session) -> PublisherFacts:
     return PublisherFacts(connection_of(session), peer.name or peer.address, session.user)
 
 
-def _consumer(consumer: ChannelConsumer, watch: Watch) -> ConsumerFacts:
+def _consumer(consumer: ChannelConsumer, behind: int) -> ConsumerFacts:
     deliveries = consumer.deliveries
     session = deliveries.session
     peer = session.peer
@@ -130,13 +133,30 @@ def _consumer(consumer: ChannelConsumer, watch: Watch) -> ConsumerFacts:
         prefetch=shared if is_shared else prefetch,
         shared_prefetch=is_shared,
         held=int(deliveries.outstanding) if is_shared else held,
-        held_since=watch.held_since(consumer),
+        held_since=_held_since(consumer, behind),
         no_ack=consumer.no_ack,
         active=consumer.active,
         timed_out=consumer.timed_out,
         socket_full=session.write_paused,
         exclusive=consumer.exclusive,
     )
+
+
+def _held_since(consumer: ChannelConsumer, behind: int) -> int | None:
+    """Since when a consumer has its oldest delivery, to a second; None if it has none, or that is
+    not known yet.
+
+    :param behind: milliseconds that the clock is behind the time of day.
+    """
+    times = consumer.deliveries.times
+    if times is None or not consumer.outstanding:
+        return None
+    unacknowledged = consumer.deliveries.unacknowledged
+    for tag, delivery in islice(unacknowledged.items(), DELIVERIES_MAX):
+        if delivery.consumer is consumer:
+            time = times.time_of(tag)
+            return time + behind if time else None
+    return None
 
 
 def _dead_letters(vhost: VirtualHost, queue: Queue) -> DeadLetterFacts | None:

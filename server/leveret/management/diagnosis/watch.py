@@ -1,26 +1,24 @@
-"""Watching queues and consumers, for what only time shows: since when, and how fast.
+"""Watching queues for how fast they move.
 
-Every few seconds a piece of work visits the queues that have messages, and the consumers that hold
-some, in slices of the broker's time. Of each it remembers a few numbers until it is empty; the
-message path does nothing for it.
+Every few seconds a piece of work visits the queues that have messages, in slices of the broker's
+time, and remembers a few counters of each until it is empty. The message path does nothing for it.
+
+Deliberately elsewhere: since when deliveries are unacknowledged, and the samples of charts
+(`statistics/sampling.py`).
 """
 
 import asyncio
 from collections.abc import Iterator
-from itertools import islice
 from typing import Final, NamedTuple
 
 from leveret.engine.broker import Broker
-from leveret.engine.queues.consumer import Consumer
 from leveret.engine.queues.drop_counters import DropCounters
 from leveret.engine.queues.queue import Queue
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.work import Work, run_steps
-from leveret.protocol.channels.channel_consumer import ChannelConsumer
-from leveret.protocol.channels.deliveries import Deliveries
 
 INTERVAL_S: Final = 2.0
-"""Seconds between two passes: how exactly it is known since when a delivery is held."""
+"""Seconds between two passes."""
 
 RATE_MS_MIN: Final = 3_000
 """Milliseconds that a rate covers at least."""
@@ -28,9 +26,8 @@ RATE_MS_MIN: Final = 3_000
 SAMPLES: Final = 3
 """Measurements of a queue that are kept, those of the last passes."""
 
-DELIVERIES_LOOKED_AT: Final = 256
-"""Unacknowledged deliveries of a channel among which the oldest of each consumer is searched, if it
-has several."""
+QUEUES_AT_ONCE: Final = 16
+"""Queues that are looked at before the slice is asked for."""
 
 
 class Sample(NamedTuple):
@@ -43,14 +40,6 @@ class Sample(NamedTuple):
     settled: int
     dropped: int
     rejected: int
-
-
-class Held(NamedTuple):
-    """The oldest delivery of a consumer."""
-
-    tag: int
-    since: int
-    """When it was seen first, in milliseconds since the epoch."""
 
 
 def sample(queue: Queue, now: int) -> Sample:
@@ -73,24 +62,17 @@ NO_DROPS: Final = DropCounters()
 
 
 class Watch:
-    """What was seen of the queues and consumers of a broker."""
+    """What was seen of the queues of a broker."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._samples: dict[Queue, list[Sample]] = {}
-        self._held: dict[Consumer, Held] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
         """Watch from now on, as long as the event loop runs."""
         self._loop = asyncio.get_running_loop()
         self._schedule()
-
-    def held_since(self, consumer: Consumer) -> int | None:
-        """Since when a consumer has its oldest delivery at least; None if it has none, or was not
-        seen with it yet."""
-        held = self._held.get(consumer)
-        return None if held is None else held.since
 
     def before(self, queue: Queue, now: int) -> Sample | None:
         """The last measurement of a queue that is old enough for a rate; None if there is none."""
@@ -106,51 +88,25 @@ class Watch:
     def _begin(self) -> None:
         self._broker.work.add(_Pass(self))
 
-    def end_pass(
-        self, seen: "tuple[dict[Queue, list[Sample]], dict[Consumer, Held]] | None"
-    ) -> None:
+    def end_pass(self, seen: dict[Queue, list[Sample]] | None) -> None:
         """A pass has ended: use what it has seen, if it did not fail, and begin the next one
         later."""
         if seen is not None:
-            self._samples, self._held = seen
+            self._samples = seen
         self._schedule()
 
-    def look(
-        self, samples: dict[Queue, list[Sample]], held: dict[Consumer, Held]
-    ) -> Iterator[None]:
-        """Look at everything, a queue a step."""
+    def look(self, samples: dict[Queue, list[Sample]]) -> Iterator[None]:
+        """Look at everything, some queues a step."""
         now = int(self._broker.clock.wall_time())
-        channels: dict[Deliveries, None] = {}
+        number = 0
         for vhost in list(self._broker.vhosts.values()):
             for queue in list(vhost.queues.values()):
-                if queue.deleted or not (queue.message_count() or queue.unacknowledged):
-                    continue
-                earlier = self._samples.get(queue, [])
-                samples[queue] = [*earlier[1 - SAMPLES :], sample(queue, now)]
-                if queue.unacknowledged:
-                    for consumer in queue.consumers:
-                        if type(consumer) is ChannelConsumer and consumer.outstanding:
-                            channels[consumer.deliveries] = None
-                            yield
-                yield
-        for deliveries in channels:
-            self._look_at_channel(deliveries, held, now)
-            yield
-
-    def _look_at_channel(
-        self, deliveries: Deliveries, held: dict[Consumer, Held], now: int
-    ) -> None:
-        """Note the oldest delivery of each consumer of a channel."""
-        missing = len(deliveries.consumers)
-        for tag, delivery in islice(deliveries.unacknowledged.items(), DELIVERIES_LOOKED_AT):
-            consumer = delivery.consumer
-            if consumer is None or consumer in held:
-                continue
-            before = self._held.get(consumer)
-            held[consumer] = before if before is not None and before.tag == tag else Held(tag, now)
-            missing -= 1
-            if missing <= 0:
-                return
+                number += 1
+                if number % QUEUES_AT_ONCE == 0:
+                    yield
+                if not queue.deleted and (queue.message_count() or queue.unacknowledged):
+                    earlier = self._samples.get(queue, [])
+                    samples[queue] = [*earlier[1 - SAMPLES :], sample(queue, now)]
 
 
 class _Pass(Work):
@@ -159,13 +115,12 @@ class _Pass(Work):
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
         self._samples: dict[Queue, list[Sample]] = {}
-        self._held: dict[Consumer, Held] = {}
-        self._steps = watch.look(self._samples, self._held)
+        self._steps = watch.look(self._samples)
 
     def run(self, time_slice: TimeSlice) -> bool:
         if not run_steps(self._steps, time_slice):
             return False
-        self._watch.end_pass((self._samples, self._held))
+        self._watch.end_pass(self._samples)
         return True
 
     def give_up(self) -> None:
