@@ -28,6 +28,7 @@ from bench.footprint import (
 )
 from bench.idle_connections import IDLE_CONNECTIONS, load_beside_idle_connections
 from bench.load import LoadResult, run_load
+from bench.monitoring import MONITORING_ROWS
 from bench.objects import OBJECT_ROWS
 from bench.row import Measure, Row, Sample, Tool
 from bench.sizes import SIZE_ROWS
@@ -331,6 +332,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
     "definitions": DEFINITION_ROWS,
     "tls": TLS_ROWS,
     "access": ACCESS_ROWS,
+    "monitoring": MONITORING_ROWS,
 }
 """The rows by the name that selects them all. The first are measured if none are selected."""
 

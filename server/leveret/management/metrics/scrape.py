@@ -67,9 +67,9 @@ class ObjectMetric(NamedTuple):
 class Objects(NamedTuple):
     """Objects of a kind: how they are found, and their metrics."""
 
-    find: Callable[[Any, frozenset[str]], Iterable[tuple[str, Any]]]
-    """Returns the virtual host of each, and what `value` and `labels` get; of the named virtual
-    hosts only if there are any."""
+    find: Callable[[Any, frozenset[str]], Iterator[tuple[str, list[Any]]]]
+    """Returns virtual hosts with some of their objects, which `value` and `labels` get; of the
+    named virtual hosts only if there are any. Objects may come and go between two of them."""
     labels: Callable[[str, Any], str]
     metrics: Sequence[ObjectMetric]
     when_asked: bool = False
@@ -114,7 +114,11 @@ def text_of(source: Any, tables: Tables, asked: Asked, format_: Format) -> Itera
             else [each for each in wanted if each.has_sum and (each.is_sum or not shown)]
         )
         if shown or summed:
-            found = list(objects.find(source, asked.vhosts))
+            found: list[tuple[str, list[Any]]] = []
+            for group in objects.find(source, asked.vhosts):
+                found.append(group)
+                if len(found) % LINES_AT_ONCE == 0:
+                    yield b""
             yield from _each(found, objects, shown, asked.endpoint, format_)
             yield from _summed(source, found, _once(summed), format_)
     for known in tables.node:
@@ -153,7 +157,7 @@ def _node_metric(source: Any, known: NodeMetric, endpoint: Endpoint, format_: Fo
 
 
 def _each(
-    found: list[tuple[str, Any]],
+    found: list[tuple[str, list[Any]]],
     objects: Objects,
     metrics: list[ObjectMetric],
     endpoint: Endpoint,
@@ -163,28 +167,32 @@ def _each(
     if not metrics:
         return
     shown: list[str] = []
-    for position, (vhost, each) in enumerate(found, 1):
-        shown.append(objects.labels(vhost, each))
-        if position % LINES_AT_ONCE == 0:
-            yield b""
+    for vhost, group in found:
+        for each in group:
+            shown.append(objects.labels(vhost, each))
+            if len(shown) % LINES_AT_ONCE == 0:
+                yield b""
     for known in metrics:
         name, value = complete_name(known.metric, endpoint), known.value
         yield header(name, known.metric, format_).encode()
-        pairs = ((one, value(each)) for one, (_, each) in zip(shown, found, strict=True))
-        yield from samples(name, pairs)
+        values = (value(each) for _, group in found for each in group)
+        yield from samples(name, zip(shown, values, strict=True))
 
 
 def _summed(
-    source: Any, found: list[tuple[str, Any]], metrics: list[ObjectMetric], format_: Format
+    source: Any, found: list[tuple[str, list[Any]]], metrics: list[ObjectMetric], format_: Format
 ) -> Iterator[bytes]:
     """The sum of each metric."""
     added = [each for each in metrics if each.total is None]
     sums: list[float] = [0] * len(added)
-    for position, (_, each) in enumerate(found, 1):
-        for index, known in enumerate(added):
-            sums[index] += known.value(each)
-        if position % LINES_AT_ONCE == 0:
-            yield b""
+    position = 0
+    for _, group in found:
+        for each in group:
+            position += 1
+            for index, known in enumerate(added):
+                sums[index] += known.value(each)
+            if position % LINES_AT_ONCE == 0:
+                yield b""
     by_name = dict(zip((each.metric.name for each in added), sums, strict=True))
     lines = []
     for known in metrics:

@@ -1,17 +1,17 @@
 """What metrics are read from: the broker as one scrape sees it, and its objects."""
 
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from leveret import __version__
 from leveret.compiled import build_kind
 from leveret.engine.queues.queue import Queue
-from leveret.engine.routing.exchanges.base import Exchange
 from leveret.engine.values.counters import ExchangeCounters, TrafficCounters
 from leveret.engine.vhost import VirtualHost
 from leveret.management.metrics.exposition import labels
+from leveret.management.nouns.connections import channel_name, connection_name
 from leveret.management.service import Management
 from leveret.protocol.channels.channel import Channel
 from leveret.protocol.connections.connection import Connection
@@ -20,10 +20,14 @@ from leveret_storage.store.measures import StoreMeasures
 _build_kind = cache(build_kind)
 
 
-class NamedChannel(NamedTuple):
-    """A channel, and the name of its connection."""
+Group: TypeAlias = tuple[str, list[Any]]
+"""A virtual host, and some objects of it."""
 
-    connection: str
+
+class NamedChannel(NamedTuple):
+    """A channel, and its connection."""
+
+    connection: Connection
     channel: Channel
 
 
@@ -79,9 +83,9 @@ def _wanted(source: Source, vhosts: frozenset[str]) -> Iterator[VirtualHost]:
     return (vhost for vhost in source.vhosts if not vhosts or vhost.name in vhosts)
 
 
-def find_vhosts(source: Source, vhosts: frozenset[str]) -> Iterable[tuple[str, VirtualHost]]:
+def find_vhosts(source: Source, vhosts: frozenset[str]) -> Iterator[Group]:
     """The virtual hosts."""
-    return ((vhost.name, vhost) for vhost in _wanted(source, vhosts))
+    return ((vhost.name, [vhost]) for vhost in _wanted(source, vhosts))
 
 
 def vhost_labels(vhost: str, _: VirtualHost) -> str:
@@ -89,11 +93,9 @@ def vhost_labels(vhost: str, _: VirtualHost) -> str:
     return labels(vhost=vhost)
 
 
-def find_queues(source: Source, vhosts: frozenset[str]) -> Iterable[tuple[str, Queue]]:
-    """The queues."""
-    for vhost in _wanted(source, vhosts):
-        for queue in vhost.queues.values():
-            yield vhost.name, queue
+def find_queues(source: Source, vhosts: frozenset[str]) -> Iterator[Group]:
+    """The queues, by virtual host."""
+    return ((vhost.name, list(vhost.queues.values())) for vhost in _wanted(source, vhosts))
 
 
 def queue_labels(vhost: str, queue: Queue) -> str:
@@ -101,19 +103,16 @@ def queue_labels(vhost: str, queue: Queue) -> str:
     return labels(vhost=vhost, queue=queue.name)
 
 
-def find_exchanges(source: Source, vhosts: frozenset[str]) -> Iterable[tuple[str, CountedExchange]]:
-    """The exchanges."""
+def find_exchanges(source: Source, vhosts: frozenset[str]) -> Iterator[Group]:
+    """The exchanges, one by one."""
     for vhost in _wanted(source, vhosts):
         default = vhost.router.default_counters
-        yield vhost.name, CountedExchange("", "direct", default, len(vhost.queues))
-        for exchange in vhost.exchanges.values():
-            yield vhost.name, _counted(exchange)
-
-
-def _counted(exchange: Exchange) -> CountedExchange:
-    return CountedExchange(
-        exchange.name, exchange.type, exchange.counters, exchange.binding_count()
-    )
+        yield vhost.name, [CountedExchange("", "direct", default, len(vhost.queues))]
+        for each in list(vhost.exchanges.values()):
+            yield (
+                vhost.name,
+                [CountedExchange(each.name, each.type, each.counters, each.binding_count())],
+            )
 
 
 def exchange_labels(vhost: str, exchange: CountedExchange) -> str:
@@ -126,18 +125,12 @@ def typed_exchange_labels(vhost: str, exchange: CountedExchange) -> str:
     return labels(vhost=vhost, exchange=exchange.name, type=exchange.type)
 
 
-def find_connections(source: Source, vhosts: frozenset[str]) -> Iterable[tuple[str, Connection]]:
-    """The connections."""
-    for connection in source.service.connections():
+def find_connections(source: Source, vhosts: frozenset[str]) -> Iterator[Group]:
+    """The connections, one by one."""
+    for connection in source.service.sampler.connections():
         name = connection.session.vhost.name
         if not vhosts or name in vhosts:
-            yield name, connection
-
-
-def connection_name(connection: Connection) -> str:
-    """What a connection is found by."""
-    peer = connection.session.peer
-    return f"{peer.address} -> {peer.local}"
+            yield name, [connection]
 
 
 def connection_labels(_: str, connection: Connection) -> str:
@@ -145,14 +138,14 @@ def connection_labels(_: str, connection: Connection) -> str:
     return labels(connection=connection_name(connection))
 
 
-def find_channels(source: Source, vhosts: frozenset[str]) -> Iterable[tuple[str, NamedChannel]]:
-    """The channels."""
-    for vhost, connection in find_connections(source, vhosts):
-        name = connection_name(connection)
-        for channel in connection.channels.by_number.values():
-            yield vhost, NamedChannel(name, channel)
+def find_channels(source: Source, vhosts: frozenset[str]) -> Iterator[Group]:
+    """The channels, by connection."""
+    for vhost, connections in find_connections(source, vhosts):
+        for connection in connections:
+            channels = connection.channels.by_number.values()
+            yield vhost, [NamedChannel(connection, channel) for channel in channels]
 
 
 def channel_labels(_: str, found: NamedChannel) -> str:
     """The labels of a channel."""
-    return labels(channel=f"{found.connection} ({int(found.channel.number)})")
+    return labels(channel=channel_name(found.connection, found.channel))

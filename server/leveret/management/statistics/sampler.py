@@ -46,7 +46,7 @@ class Sampler(Timer):
         """
         super().__init__()
         self._broker = broker
-        self._connections = connections
+        self.connections = connections
         self._look: Look | None = None
         self.history = History(BROKER, int(broker.clock.now))
         """Of the broker."""
@@ -63,7 +63,7 @@ class Sampler(Timer):
         if self._look is None or self._look.is_done:
             broker = self._broker
             now = int(broker.clock.now)
-            self._look = Look(list(broker.vhosts.values()), self._connections(), now)
+            self._look = Look(list(broker.vhosts.values()), self.connections(), now)
             broker.work.add(_Totals(self, self._look))
         self.start()
 
