@@ -60,8 +60,9 @@ class TestLogin:
         answer = anybody.ask("GET", "/api/whoami", headers={"Authorization": credentials})
         assert answer.status == 401
 
-    def test_the_page_is_not_asked_by_the_browser(self, api: Api) -> None:
-        answer = Api(api.host, api.port, user=None).ask("GET", "/api/whoami", headers=PAGE)
+    @pytest.mark.parametrize("headers", [PAGE, {"Accept": "text/event-stream"}])
+    def test_the_page_is_not_asked_by_the_browser(self, api: Api, headers: dict[str, str]) -> None:
+        answer = Api(api.host, api.port, user=None).ask("GET", "/api/whoami", headers=headers)
         assert answer.status == 401
         assert "www-authenticate" not in answer.headers
 

@@ -30,6 +30,9 @@ REALM: Final = "Leveret Management"
 PAGE_HEADER: Final = "x-requested-with"
 """A header that the page sends: browsers let no other site send it, and ask nobody to log in."""
 
+EVENTS: Final = "text/event-stream"
+"""The media type of server-sent events."""
+
 BODY_TIMEOUT_S: Final = 60
 """Seconds in which the body of a request has to come."""
 
@@ -199,7 +202,9 @@ async def _not_authorised(request: Request, error: Exception) -> Response:
     if not isinstance(error, NotAuthorised):
         raise error
     response = failed(error.status, "not_authorised", str(error))
-    if error.status == 401 and error.asks_for_login and PAGE_HEADER not in request.headers:
+    # A stream of events is opened by a page, too, and cannot have the header.
+    by_page = PAGE_HEADER in request.headers or EVENTS in request.headers.get("accept", "")
+    if error.status == 401 and error.asks_for_login and not by_page:
         response.headers["WWW-Authenticate"] = f'Basic realm="{REALM}"'
     return response
 

@@ -399,6 +399,7 @@ async function endSession(why) {
   unwatch?.();
   stopAll();
   closeView();
+  document.querySelectorAll("dialog").forEach((dialog) => dialog.close());
   document.body.classList.add("logged-out");
   morph(top);
   morph(nav);

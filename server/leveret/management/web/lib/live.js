@@ -13,7 +13,7 @@ const EVERY_S = 2;
 const HIDDEN_MS = 15000;
 /** Milliseconds after which a hidden tab gives up its stream: a browser has six a server. */
 
-const RETRY_MS = [500, 1000, 2000, 4000, 8000];
+const RETRY_MS = [500, 1000, 2000, 3000];
 /** Milliseconds until the next attempt; the last one holds from then on. */
 
 /**
@@ -85,7 +85,7 @@ export function onStreamState(observer) {
 /** Opens the stream again at once. */
 export function retryNow() {
   attempts = 0;
-  openSoon(0);
+  lost();
 }
 
 /** Ends all, when nobody is logged in. */
@@ -167,20 +167,23 @@ function pass(data, watchers) {
   }
 }
 
+/** Tries again, when the stream has ended. */
 async function lost() {
   close();
-  const retryMs = RETRY_MS[Math.min(attempts, RETRY_MS.length - 1)] ?? 1000;
+  const retryMs = RETRY_MS[Math.min(attempts, RETRY_MS.length - 1)];
   attempts += 1;
   try {
     // A broker that was restarted may not know the session; the stream does not say so.
     if ((await whoami()) === null) {
       sessionEnded();
-      return;
+    } else {
+      openSoon(attempts === 1 ? 0 : retryMs);
     }
   } catch {
     setState("lost", retryMs);
+    clearTimeout(opening);
+    opening = window.setTimeout(lost, retryMs);
   }
-  openSoon(retryMs);
 }
 
 document.addEventListener("visibilitychange", () => {

@@ -102,7 +102,8 @@ class Search {
     this.list = h("div", { id: "search-hits", role: "listbox", "aria-label": "What was found" });
     this.said = h("p", { class: "unseen", role: "status" });
     this.input = h("input", {
-      type: "search",
+      // Of a search field, Escape would empty it, and not close the dialog.
+      type: "text",
       role: "combobox",
       "aria-label": "Search everything",
       "aria-expanded": "true",
@@ -209,12 +210,9 @@ class Search {
    * @param {AbortSignal} signal
    */
   async askFor(source, text, signal) {
-    const { columns } = source;
-    const query = { page: 1, page_size: HITS_MAX, name: text, columns };
     let rows = [];
     try {
-      const body = await get(withQuery(source.path, query), signal);
-      rows = Array.isArray(body) ? namedLike(body, text) : body.items;
+      rows = await rowsLike(source, text, signal);
     } catch {
       // One kind that cannot be listed must not hide the others; its own view says why.
       rows = [];
@@ -275,6 +273,30 @@ class Search {
       h("span", { class: "beside" }, hit.beside),
     );
   }
+}
+
+/**
+ * Rows with a text in their names; those that begin with it come first.
+ *
+ * @param {Source} source
+ * @param {string} text
+ * @param {AbortSignal} signal
+ * @returns {Promise<any[]>}
+ */
+async function rowsLike({ path, columns }, text, signal) {
+  const query = { page: 1, page_size: HITS_MAX, sort: "name", columns };
+  const body = await get(withQuery(path, { ...query, name: text }), signal);
+  if (Array.isArray(body)) {
+    return namedLike(body, text);
+  }
+  if (body.filtered_count <= HITS_MAX) {
+    return body.items;
+  }
+  const beginning = `(?i)^${text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}`;
+  const first = await get(withQuery(path, { ...query, name: beginning, use_regex: true }), signal);
+  const seen = new Set(first.items.map((/** @type {any} */ row) => `${row.vhost} ${row.name}`));
+  const others = body.items.filter((/** @type {any} */ row) => !seen.has(`${row.vhost} ${row.name}`));
+  return [...first.items, ...others];
 }
 
 /**
