@@ -45,12 +45,23 @@ class Columns(Generic[R]):
         :param path: a name, and names of objects in it, separated by dots.
         :raises KeyError: if the noun has no such column.
         """
-        name, _, rest = path.partition(".")
-        value = self.by_name[name].value(row)
-        while rest:
-            name, _, rest = rest.partition(".")
-            value = value.get(name) if isinstance(value, dict) else getattr(value, name, None)
-        return None if value is UNSET else value
+        return self.getter(path)(row)
+
+    def getter(self, path: str) -> Callable[[R], object]:
+        """What finds the values of a path in rows.
+
+        :raises KeyError: if the noun has no such column.
+        """
+        first, *below = path.split(".")
+        found = self.by_name[first].value
+
+        def get(row: R) -> object:
+            value = found(row)
+            for name in below:
+                value = value.get(name) if isinstance(value, dict) else getattr(value, name, None)
+            return None if value is UNSET else value
+
+        return get
 
     def shown(self, row: R, wanted: Names | None = None) -> dict[str, object]:
         """The object of a row, or the wanted names of it, without those that are not set."""
