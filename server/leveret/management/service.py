@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from leveret.addresses import Address
 from leveret.engine.administration.delayed_messages import DelayedListing
@@ -94,6 +94,8 @@ class Management:
         self.http_listeners: list[tuple[str, Address]] = []
         """The protocol and the address of each listener of the HTTP API."""
         self.watch = Watch(broker)
+        self.diagnoses: dict[tuple[str, ...], tuple[float, list[dict[str, Any]]]] = {}
+        """By names of virtual hosts, the worst findings there as JSON, and when they were made."""
         self.sampler = sampler or Sampler(broker, connections)
         self.node = f"leveret@{socket.gethostname()}"
         """The name of the node in RabbitMQ's form."""
