@@ -261,6 +261,9 @@ class MessagesView {
           return;
         }
         found.push(...answer.messages);
+        if (answer.messages.length > 0 || from === next) {
+          this.table.setRows([...found]);
+        }
         scanned += answer.scanned;
         next = answer.next_offset;
         this.say(found.length, from, scanned, next, next !== null && found.length < COUNT);

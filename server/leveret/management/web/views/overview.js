@@ -48,6 +48,7 @@ export function render(container, _params, { state, session }) {
   morph(head, pageHead("Overview"));
   /** @type {any} */
   let node = {};
+  let looked = 0;
   watching.watch(
     "/api/overview",
     (overview) => {
@@ -60,8 +61,11 @@ export function render(container, _params, { state, session }) {
   );
   if (may(session, "monitoring")) {
     watching.watch("/api/nodes", (body) => {
+      const before = node;
+      const seconds = looked ? (Date.now() - looked) / 1000 : 0;
       node = rowsOf(body)[0] ?? {};
-      morph(health, healthOf(node));
+      looked = Date.now();
+      morph(health, healthOf(node, before, seconds));
     });
   }
   watching.watch("/api/diagnosis", (findings) => morph(stuck, stuckSection(findings)));
@@ -206,16 +210,21 @@ function stuckSection(findings) {
  * Log, disk and memory.
  *
  * @param {any} node as of /api/nodes
+ * @param {any} before the node as it was some seconds ago
+ * @param {number} seconds
  */
-function healthOf(node) {
+function healthOf(node, before, seconds) {
+  const grown = (/** @type {string} */ name) => (node[name] ?? 0) - (before[name] ?? 0);
+  const perSecond = (/** @type {string} */ name) => (seconds > 0 ? grown(name) / seconds : null);
+
   const used = node.mem_used && node.mem_limit ? node.mem_used / node.mem_limit : 0;
   /** @type {[string, Child][]} */
   const pairs = [
     ["Memory", [bytes(node.mem_used), " of ", bytes(node.mem_limit), meter("Memory used", used)]],
     ["Disk", [bytes(node.disk_free), " free; alarm below ", bytes(node.disk_free_limit)]],
-    ["Syncs", rate(node.io_sync_count_details?.rate ?? 0)],
-    ["A sync takes", typeof node.io_sync_avg_time === "number" ? `${node.io_sync_avg_time.toFixed(1)} ms` : "–"],
-    ["Written", node.io_write_bytes_details ? `${bytes(node.io_write_bytes_details.rate)}/s` : "–"],
+    ["Syncs of the log", rate(perSecond("io_sync_count"))],
+    ["A sync takes", syncTime(node, before)],
+    ["Written to the log", seconds > 0 ? `${bytes(perSecond("io_write_bytes"))}/s` : "–"],
     ["Files", `${number(node.fd_used)} of ${number(node.fd_total)}`],
     ["Sockets", `${number(node.sockets_used)} of ${number(node.sockets_total)}`],
     ["Data", node.db_dir ?? "–"],
@@ -226,6 +235,19 @@ function healthOf(node) {
       node.mem_alarm || node.disk_free_alarm ? "alarm" : "no alarm",
     ),
   });
+}
+
+/**
+ * How long syncs have taken lately, or since the start if there was none.
+ *
+ * @param {any} node
+ * @param {any} before
+ */
+function syncTime(node, before) {
+  const total = (/** @type {any} */ at) => (at.io_sync_avg_time ?? 0) * (at.io_sync_count ?? 0);
+  const count = (node.io_sync_count ?? 0) - (before.io_sync_count ?? 0);
+  const ms = count > 0 ? (total(node) - total(before)) / count : node.io_sync_avg_time;
+  return typeof ms === "number" ? `${ms.toFixed(1)} ms` : "–";
 }
 
 /**
