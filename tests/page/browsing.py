@@ -107,6 +107,21 @@ class Viewer:
             else:
                 field.fill(value)
 
+    def choose(self, table: str, row: str, action: str) -> None:
+        """Select the row of a table that has a text, and press a button for selected rows."""
+        named = self.page.get_by_role("table", name=table, exact=True)
+        found = self.page.locator("div.table", has=named)
+        found.locator("tbody tr", has_text=row).first.get_by_role("checkbox").check()
+        found.locator(".selected-bar").get_by_role("button", name=action, exact=True).click()
+
+    def press(self, button: str) -> None:
+        """Press a button of the view."""
+        self.page.locator("main").get_by_role("button", name=button, exact=True).click()
+
+    def type_to_confirm(self, text: str) -> None:
+        """Type what the open dialog wants typed."""
+        self.page.locator("dialog[open] input").fill(text)
+
     def submit(self, button: str) -> None:
         """Press a button of the open dialog, and wait until the dialog is closed."""
         self.dialog_button(button).click()
@@ -124,6 +139,8 @@ def viewer(browser: Browser, url: str, *, user: str = "guest") -> Iterator[Viewe
             headers={"X-Requested-With": "leveret"},
         )
         assert answer.ok, answer.text()
+        # The page asks who is logged in only if somebody was: scripts cannot see the cookie.
+        context.add_init_script("localStorage.setItem('leveret.login', 'yes')")
         yield Viewer(context, url)
     finally:
         context.close()
