@@ -222,6 +222,14 @@ class Stream:
         raise EOFError
 
 
+def test_an_object_has_only_the_columns_that_are_asked_for(api: Api) -> None:
+    queue = api.ask("GET", "/api/queues/%2F/list-a?columns=name,durable,no_such").value
+    assert queue == {"name": "list-a", "durable": True}
+    overview = api.ask("GET", "/api/overview?columns=object_totals.queues").value
+    assert list(overview) == ["object_totals"]
+    assert list(overview["object_totals"]) == ["queues"]
+
+
 class TestLive:
     def test_a_change_is_sent_and_nothing_else(self, api: Api) -> None:
         watch = "/api/queues/%252F/list-a?columns=messages_ready"

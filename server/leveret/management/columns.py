@@ -92,13 +92,18 @@ def wanted_names(paths: Iterable[str]) -> Names:
     return names
 
 
+def only(value: dict[str, object], wanted: Names) -> dict[str, object]:
+    """The wanted names of an object."""
+    return {name: _only(value[name], below) for name, below in wanted.items() if name in value}
+
+
 def _only(value: object, wanted: Names | None) -> object:
     if wanted is None or value is UNSET:
         return value
     found = msgspec.to_builtins(value)
     if not isinstance(found, dict):
         return found
-    return {name: _only(found[name], below) for name, below in wanted.items() if name in found}
+    return only(found, wanted)
 
 
 def _schema(noun: str, columns: Iterable[Column[Any]]) -> type[msgspec.Struct]:

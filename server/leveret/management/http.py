@@ -19,6 +19,7 @@ from leveret.engine.access.rights import Rights
 from leveret.engine.administration.operator import NotFound, Operator, Refused
 from leveret.errors import AmqpError, ReplyCode
 from leveret.management.authorisation import Access, Identity, NotAuthorised
+from leveret.management.columns import only, wanted_names
 from leveret.management.service import Management
 from leveret.management.statistics.details import InvalidRange, Moment, ranges_of
 
@@ -66,7 +67,10 @@ class Resource(Route):
             request.state.identity = identity
             vhost = unquote(request.path_params.get("vhost", ""), errors="surrogateescape")
             access.check(management(request).broker, identity, vhost)
-        return await self.endpoints[method](request)
+        response = await self.endpoints[method](request)
+        if method == "GET" and isinstance(response, Json):
+            return response.only(request.query_params.get("columns", ""))
+        return response
 
 
 def route(
@@ -154,9 +158,23 @@ async def octets(request: Request, most: int) -> bytes:
     return bytes(data)
 
 
+class Json(Response):
+    """A response with a value."""
+
+    def __init__(self, value: object, status: int) -> None:
+        super().__init__(msgspec.json.encode(value), status, media_type="application/json")
+        self.value = value
+
+    def only(self, columns: str) -> Response:
+        """The response with some names of its value, if that is an object."""
+        if not columns or not isinstance(self.value, dict) or self.status_code != 200:
+            return self
+        return Json(only(self.value, wanted_names(columns.split(","))), self.status_code)
+
+
 def json(value: object, status: int = 200) -> Response:
     """A response with a value."""
-    return Response(msgspec.json.encode(value), status, media_type="application/json")
+    return Json(value, status)
 
 
 def unless_known(request: Request, encoded: bytes) -> Response:
