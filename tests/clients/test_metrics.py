@@ -99,6 +99,7 @@ COUNTERS = (
 
 PANELS = [
     *(f"sum({name}{JOIN}) by(rabbitmq_node)" for name in GAUGES),
+    f"sum(rate(rabbitmq_message_size_bytes_bucket[60s]){JOIN}) by(le)",
     *(f"sum(rate({name}[60s]){JOIN}) by(rabbitmq_node)" for name in COUNTERS),
     f"(rabbitmq_process_max_fds{JOIN}) - (rabbitmq_process_open_fds{JOIN})",
 ]
@@ -252,6 +253,12 @@ def test_the_alerts_ask_for_what_there_is(metrics: dict[str, Metric]) -> None:
 )
 def test_what_clients_did_is_counted(name: str, expected: int, metrics: dict[str, Metric]) -> None:
     assert value(metrics, f"rabbitmq_global_messages_{name}_total", protocol="amqp091") == expected
+
+
+def test_messages_are_counted_by_size(metrics: dict[str, Metric]) -> None:
+    bytes_of_all = 10 * len("confirmed") + len("returned") + len("dropped") + len("at once")
+    assert value(metrics, "rabbitmq_message_size_bytes_sum", protocol="amqp091") == bytes_of_all
+    assert value(metrics, "rabbitmq_message_size_bytes_bucket", le="100.0") == 13
 
 
 def test_what_there_is_is_counted(metrics: dict[str, Metric]) -> None:

@@ -5,7 +5,11 @@ from typing import Final, cast
 from pamqp.commands import Basic, Confirm, Exchange, Queue, Tx
 
 from leveret.engine.metadata.entities import VirtualHostEntity
-from leveret.engine.values.counters import UNROUTABLE_SAMPLE_MS, UNROUTABLE_SAMPLES_MAX
+from leveret.engine.values.counters import (
+    UNROUTABLE_SAMPLE_MS,
+    UNROUTABLE_SAMPLES_MAX,
+    SizeCounters,
+)
 from leveret.protocol.channels.delivery import DeliveryConsumer
 from tests.protocol.harness import Client, Harness
 
@@ -275,3 +279,11 @@ def test_the_total_of_a_broker_never_goes_back(harness: Harness) -> None:
     harness.broker.work.run_all(harness.broker.time_slice)
     harness.broker.metadata.delete(VirtualHostEntity, "other")
     assert counts.broker() == before
+
+
+def test_published_messages_are_counted_by_size() -> None:
+    sizes = SizeCounters()
+    for size in (0, 100, 101, 1000, 1001, 10_000, 100_000_000, 100_000_001):
+        sizes.add(size)
+    assert sizes.counts() == [2, 2, 2, 0, 0, 0, 0, 1, 1]
+    assert sizes.bytes == 200_012_203

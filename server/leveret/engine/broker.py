@@ -28,7 +28,12 @@ from leveret.engine.metadata.metadata import Change, Metadata
 from leveret.engine.policies.policy_set import PolicySet
 from leveret.engine.queues.message_memory import MessageMemory
 from leveret.engine.values.clock import Clock
-from leveret.engine.values.counters import ChannelCounters, ChurnCounters, DeletedCounters
+from leveret.engine.values.counters import (
+    ChannelCounters,
+    ChurnCounters,
+    DeletedCounters,
+    SizeCounters,
+)
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.timers import Timers
 from leveret.engine.values.work import WorkQueue
@@ -53,6 +58,7 @@ class Broker(VirtualHostFactory):
         self.churn = ChurnCounters()
         """Connections, channels and queues that came and went."""
         self.gone = DeletedCounters()
+        self.sizes = SizeCounters()
         self.connections = OpenConnections(self.churn)
         """Those that `amqp.max_connections` limits, and the limits of users and virtual hosts."""
         self.clock = Clock()
@@ -196,7 +202,7 @@ class Broker(VirtualHostFactory):
         vhost = VirtualHost(name, self.clock, self.timers, self.time_slice, self.work, self.memory)
         vhost.adopts_redeclared = self.config.queues.redeclare == "adopt"
         vhost.counts_returns = self.config.queues.delivery_count == "returns"
-        vhost.churn, vhost.gone = self.churn, self.gone
+        vhost.churn, vhost.gone, vhost.sizes = self.churn, self.gone, self.sizes
         predeclare(vhost)
         self.vhosts[name] = vhost
         return vhost

@@ -25,6 +25,7 @@ from leveret.engine.values.counters import (
     ChannelCounters,
     ChurnCounters,
     DeletedCounters,
+    SizeCounters,
     TrafficCounters,
 )
 from leveret.engine.values.message import Message
@@ -71,6 +72,7 @@ class VirtualHost(QueueHost):
         """Of the connections to it that have ended."""
         self.churn = ChurnCounters()
         self.gone = DeletedCounters()
+        self.sizes = SizeCounters()
         """Of its broker."""
         self.policies = PolicySet()
         self.queues_max = NO_LIMIT

@@ -101,7 +101,9 @@ def _rows(source: Source, metrics: Iterable[NodeMetric]) -> list[tuple[str, str,
 
 def _shown(metric: NodeMetric, source: Source) -> list[str]:
     found = metric.read(source)
-    return [] if isinstance(found, Histogram) else [shown for shown, _ in found]
+    if isinstance(found, Histogram):
+        return list(metric.histogram_labels)
+    return [shown for shown, _ in found]
 
 
 def _labels(shown: Iterable[str]) -> str:

@@ -17,13 +17,15 @@ Where they are:
 - `VirtualHost.counters`: `ChannelCounters` of all channels that it ever had. `Broker.counters()`
   has those of all virtual hosts, deleted ones included.
 - `DeliveryConsumer.delivered`: deliveries to one consumer.
-- `Broker.churn`: `ChurnCounters`. `Broker.gone`: `DeletedCounters`.
+- `Broker.churn`: `ChurnCounters`. `Broker.gone`: `DeletedCounters`. `Broker.sizes`:
+  `SizeCounters`.
 - `Session.traffic`: `TrafficCounters` of one connection; `VirtualHost.closed_traffic` of those that
   have ended.
 - `Queue.contents.drops`, None as long as there is nothing to count, and `VirtualHost.drops` of all
   queues that it ever had: `queues/drop_counters.py`.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable
 from typing import Final
 
@@ -195,6 +197,40 @@ class DeletedCounters:
         self.publish_out += counters.publish_out
         self.return_unroutable += counters.return_unroutable
         self.drop_unroutable += counters.drop_unroutable
+
+
+SIZE_BOUNDS: Final = (
+    100, 1000, 10_000, 100_000, 1_000_000, 10_000_000, 50_000_000, 100_000_000,
+)  # fmt: skip
+"""Bytes: the largest body of each class of sizes but the last (RabbitMQ: `message_size_bytes`)."""
+
+
+class SizeCounters:
+    """How large the bodies of messages are that clients publish."""
+
+    def __init__(self) -> None:
+        self.bytes: i64 = 0
+        """Bytes of all of them."""
+        self._small: i64 = 0
+        """Messages of the first class."""
+        self._middle: i64 = 0
+        """Those of the second one."""
+        self._large = [0] * (len(SIZE_BOUNDS) - 1)
+        """Those of each class above it."""
+
+    def add(self, size: i64) -> None:
+        """Count a message."""
+        self.bytes += size
+        if size <= 100:
+            self._small += 1
+        elif size <= 1000:
+            self._middle += 1
+        else:
+            self._large[bisect_left(SIZE_BOUNDS, int(size)) - 2] += 1
+
+    def counts(self) -> list[int]:
+        """Messages of each class."""
+        return [int(self._small), int(self._middle), *self._large]
 
 
 class ChurnCounters:

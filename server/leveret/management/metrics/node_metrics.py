@@ -9,11 +9,13 @@ from operator import attrgetter
 from typing import Final, TypeAlias
 
 from leveret.engine.queues.drop_counters import DropCounters
+from leveret.engine.values.counters import SIZE_BOUNDS
 from leveret.management.metrics.exposition import Kind, Metric, labels
 from leveret.management.metrics.object_metrics import AMQP
 from leveret.management.metrics.scrape import NO_FAMILY, NodeMetric
 from leveret.management.metrics.source import Source
 from leveret.net.alarms import Resource
+from leveret_storage.histogram import Histogram
 
 Read: TypeAlias = Callable[[Source], float]
 
@@ -236,12 +238,29 @@ TOTALS: Final = (
 # --- messages -----------------------------------------------------------------------------------
 
 
+def _sizes(source: Source) -> Histogram:
+    found = Histogram(SIZE_BOUNDS)
+    found.counts = source.broker.sizes.counts()
+    found.sum = float(source.broker.sizes.bytes)
+    return found
+
+
 def _delivered(source: Source) -> int:
     found = source.counters
     return int(found.deliver + found.deliver_no_ack + found.get + found.get_no_ack)
 
 
 MESSAGES: Final = (
+    NodeMetric(
+        NO_FAMILY,
+        Metric(
+            "message_size_bytes",
+            Kind.HISTOGRAM,
+            "Size of messages received from publishers",
+        ),
+        _sizes,
+        histogram_labels=('protocol="amqp091"',),
+    ),
     *(
         _counter(
             NO_FAMILY,

@@ -43,7 +43,9 @@ class NodeMetric(NamedTuple):
     """What RabbitMQ calls the group that is asked for."""
     metric: Metric
     read: Callable[[Any], Iterable[tuple[str, float]] | Histogram]
-    """Returns labels and value of each sample, or a histogram without labels."""
+    """Returns labels and value of each sample, or a histogram."""
+    histogram_labels: tuple[str, ...] = ()
+    """Of the histogram, each as NAME="VALUE"."""
 
 
 class ObjectMetric(NamedTuple):
@@ -151,7 +153,8 @@ def _node_metric(source: Any, known: NodeMetric, endpoint: Endpoint, format_: Fo
     name = complete_name(known.metric, endpoint)
     found = known.read(source)
     if isinstance(found, Histogram):
-        return f"{header(name, known.metric, format_)}{histogram(name, found)}".encode()
+        samples_ = histogram(name, found, known.histogram_labels)
+        return f"{header(name, known.metric, format_)}{samples_}".encode()
     lines = [f"{name}{shown} {number(value)}\n" for shown, value in found]
     return f"{header(name, known.metric, format_)}{''.join(lines)}".encode()
 

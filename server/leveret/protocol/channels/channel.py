@@ -88,6 +88,7 @@ class Channel:
         self._time_slice = session.time_slice
         self._router = session.vhost.router
         self._publisher = session.vhost.publisher
+        self._sizes = session.vhost.sizes
         self._store = session.store
         session.vhost.memory.added({})
         self._property_checks = PropertyChecks()
@@ -174,7 +175,7 @@ class Channel:
 
     def _publish_large(self, message: Message, route: Route) -> bool:
         """Publish a persistent message with a large body; result as `publish`."""
-        self.count_publish(route.counters, len(route.sinks))
+        self.count_publish(message, route)
         outcome, ticket = self._publisher.publish_large(message, route.sinks)
         if outcome & THROTTLE:
             self.session.throttled_by = route.sinks
@@ -209,7 +210,7 @@ class Channel:
         if self.transaction.selected:
             self.transaction.publish(message, route, mandatory)
         elif len(route.sinks) > FAN_OUT_AT_ONCE:
-            self.count_publish(route.counters, len(route.sinks))
+            self.count_publish(message, route)
             self.session.begin(_FanOut(self, message, route.sinks))
             if self.session.work is not None:
                 return False
@@ -271,6 +272,7 @@ class Channel:
         self.vhost.counters.publish += 1
         route.counters.publish_in += 1
         route.counters.publish_out += len(sinks)
+        self._sizes.add(len(message.body))
         outcome = self._publisher.publish(message, sinks)
         if outcome == ACCEPTED:
             return outcome
@@ -287,12 +289,13 @@ class Channel:
                 route.counters.drop_unroutable += 1
         return outcome
 
-    def count_publish(self, exchange: ExchangeCounters, sinks: i64) -> None:
-        """Count the publish of a message to an exchange, which leads to so many sinks."""
+    def count_publish(self, message: Message, route: Route) -> None:
+        """Count the publish of a message, to all sinks of a route."""
         self.counters.publish += 1
         self.vhost.counters.publish += 1
-        exchange.publish_in += 1
-        exchange.publish_out += sinks
+        route.counters.publish_in += 1
+        route.counters.publish_out += len(route.sinks)
+        self._sizes.add(len(message.body))
 
     def _return(self, message: Message, route: Route) -> None:
         """Return a message that no sink takes."""

@@ -228,7 +228,7 @@ class TransactionCommit(Work):
         message = arriving(published, self._now)
         route = _without_deleted(route)
         if len(route.sinks) > FAN_OUT_AT_ONCE:
-            channel.count_publish(route.counters, len(route.sinks))
+            channel.count_publish(message, route)
             self._fanning_out = message
             self._sinks = route.sinks[::-1]
             return
