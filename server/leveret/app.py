@@ -140,7 +140,7 @@ async def _serve(config: Config, salvage: bool, shares: DescriptorShares) -> Non
     try:
         control = await _open_control_socket(config, management)
         api = await _open_management(config, management, server)
-        metrics = await _open_metrics(config, management)
+        metrics = await _open_metrics(config, management, server)
     except OSError as error:
         await _stop_serving(server, storage, "a listener is missing")
         raise StartError(f"{error.strerror or error}") from None
@@ -291,14 +291,15 @@ async def _open_management(
     return listener
 
 
-async def _open_metrics(config: Config, management: Management) -> HttpListener:
+async def _open_metrics(config: Config, management: Management, server: AmqpServer) -> HttpListener:
     """The listener for metrics.
 
     :raises OSError: if an address that the configuration names cannot be listened on.
     """
     listener = HttpListener("metrics", metrics_application(management))
     listen = config.metrics.listen
-    await listener.start(listen, None, required=listen != DEFAULT_METRICS_LISTEN)
+    context = server.tls_context() if config.metrics.tls else None
+    await listener.start(listen, context, required=listen != DEFAULT_METRICS_LISTEN)
     management.http_listeners += [(PROMETHEUS, address) for address in listener.addresses]
     return listener
 

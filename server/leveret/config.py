@@ -329,6 +329,9 @@ class Metrics(msgspec.Struct, frozen=True):
             form="a list of HOST:PORT",
         ),
     ] = DEFAULT_METRICS_LISTEN
+    tls: Annotated[
+        bool, KeyDoc("Serve them with TLS, with the certificates of the section `tls`.")
+    ] = False
 
 
 class Definitions(msgspec.Struct, frozen=True):

@@ -125,6 +125,8 @@ def _consistent(config: Config) -> Config:
         raise ConfigError("tls.listen needs tls.certfile")
     if config.management.tls and not tls.certfile:
         raise ConfigError("management.tls needs tls.certfile")
+    if config.metrics.tls and not tls.certfile:
+        raise ConfigError("metrics.tls needs tls.certfile")
     if tls.verify == "verify_peer" and not tls.cacertfile:
         raise ConfigError('tls.verify = "verify_peer" needs tls.cacertfile')
     return config

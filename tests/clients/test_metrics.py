@@ -3,12 +3,15 @@ Prometheus for."""
 
 import json
 import re
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pika
 import pytest
+import trustme
 from prometheus_client.metrics_core import Metric
 
 from tests.support.brokers import HOST, BrokerError, Leveret, free_port
@@ -222,7 +225,7 @@ def test_the_alerts_ask_for_what_there_is(metrics: dict[str, Metric]) -> None:
     queries = re.findall(r"^ +expr: (.+)$", rules, re.MULTILINE)
     assert len(queries) == rules.count("- alert: ") > 10
     # The broker of this test has no certificate.
-    without = ("leveret_certificate_expiry_timestamp_seconds", "leveret_alarm ")
+    without = "leveret_certificate_expiry_timestamp_seconds"
     missing = {
         query: found
         for query in queries
@@ -316,3 +319,23 @@ def test_an_address_that_is_in_use_ends_the_start() -> None:
 def test_an_address_that_is_none_is_refused() -> None:
     with pytest.raises(BrokerError, match=r"metrics\.listen|LEVERET_METRICS_LISTEN"):
         Leveret("--memory", env={"LEVERET_METRICS_LISTEN": "nowhere"})
+
+
+def test_it_speaks_tls_with_the_certificates_of_the_amqp_listeners(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    path = tmp_path / "server.pem"
+    issued = authority.issue_cert("127.0.0.1")
+    issued.private_key_and_cert_chain_pem.write_to_path(str(path))
+    variables = {
+        "LEVERET_METRICS_LISTEN": f"{HOST}:0",
+        "LEVERET_METRICS_TLS": "true",
+        "LEVERET_TLS_CERTFILE": str(path),
+    }
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    with Leveret("--memory", env=variables) as broker:
+        url = f"https://{Served(broker).address}/metrics"
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S, context=context) as answer:
+            metrics = read_metrics(answer.read().decode())
+    name = "leveret_certificate_expiry_timestamp_seconds"
+    assert value(metrics, name, file=str(path)) > 0

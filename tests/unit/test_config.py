@@ -86,6 +86,7 @@ class TestPrecedence:
             "storage.memory": ("true", True),
             "management.listen": (":15672", (":15672",)),
             "management.tls": ("true", True),
+            "metrics.tls": ("true", True),
             "metrics.listen": (":15692", (":15692",)),
             "tls.listen": ("127.0.0.1:5671", ("127.0.0.1:5671",)),
             "tls.sni": ("a=c.pem:k.pem", ("a=c.pem:k.pem",)),

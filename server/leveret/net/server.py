@@ -114,7 +114,8 @@ class AmqpServer:
         self._opening = Opening(
             amqp.proxy_networks, amqp.handshake_timeout, self._may_open, self._protocol
         )
-        if self._config.tls.listen or self._config.management.tls:
+        config = self._config
+        if config.tls.listen or config.management.tls or config.metrics.tls:
             self._certificates = TlsCertificates(self._config.tls)
         bound: list[str] = []
         for text in amqp.listen:
