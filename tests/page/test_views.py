@@ -40,6 +40,7 @@ VIEWS = {
     "definitions": View("/definitions", "main input[type=file]"),
     "log": View("/log?level=debug", "main .log li"),
     "health": View("/health", "main .checks .status.ok"),
+    "http api": View("/http-api", "main details summary"),
     "missing": View("/nothing/here", "main p"),
 }
 

@@ -139,6 +139,12 @@ export const VIEWS = [
     key: "h",
     tags: ["monitoring"],
   },
+  {
+    path: "/http-api",
+    load: () => import("./views/http_api.js"),
+    title: "HTTP API",
+    group: "Administration",
+  },
 ];
 
 /**
