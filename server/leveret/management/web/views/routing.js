@@ -76,6 +76,7 @@ function answer(queues, vhost) {
 
 /** @param {Step} step */
 function stepText({ source, routing_key, arguments: given, destination }) {
-  const headers = Object.keys(given ?? {}).length > 0 ? ` ${JSON.stringify(given)}` : "";
-  return h("code", null, `${source || "(default exchange)"} —${routing_key || "(no key)"}${headers}→ ${destination}`);
+  const headers = Object.keys(given ?? {}).length > 0 ? [" and ", h("code", null, JSON.stringify(given))] : null;
+  const key = routing_key ? [" with the key ", h("code", null, routing_key)] : " without a key";
+  return [h("code", null, `${source || "(default exchange)"} → ${destination}`), key, headers];
 }
