@@ -66,6 +66,15 @@ class TestLogin:
         assert answer.status == 401
         assert "www-authenticate" not in answer.headers
 
+    def test_a_page_of_another_site_changes_nothing(self, api: Api) -> None:
+        path = "/api/queues/%2F/from-elsewhere"
+        elsewhere = {"Origin": "http://elsewhere.example"}
+        assert api.ask("PUT", path, {}, headers=elsewhere).status == 403
+        assert api.ask("GET", path).status == 404
+        own = {"Origin": f"http://{api.host}:{api.port}"}
+        assert api.ask("PUT", path, {}, headers=own).status == 201
+        assert api.ask("DELETE", path, headers=elsewhere | PAGE).status == 204
+
 
 class TestSession:
     def log_in(self, api: Api, password: str = "guest") -> Answer:

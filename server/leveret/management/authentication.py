@@ -2,6 +2,7 @@
 
 Who fails often is answered late (`engine/access/login_failures.py`). A session is a cookie that no
 script reads and no other site sends; a change with it needs a header that no other site can send.
+A change with a password is refused where a browser says that a page of another site wants it.
 """
 
 import asyncio
@@ -57,6 +58,8 @@ class Logins:
         """
         scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "basic":
+            if _is_of_another_site(request):
+                raise NotAuthorised("a page of another site may change nothing", 403)
             try:
                 name, _, password = b64decode(credentials).partition(b":")
                 user = name.decode()
@@ -125,6 +128,18 @@ class Logins:
     def _identity(self, name: str, host: str) -> Identity:
         user = self._broker.metadata.get(User, name)
         return Identity(name, host, with_included(() if user is None else tuple(user.tags)))
+
+
+def _is_of_another_site(request: Request) -> bool:
+    """Whether a page of another site has a browser send a change, with the password that it knows
+    for this one. Scripts cannot send the header of the page from there, and forms can send none."""
+    origin = request.headers.get("origin")
+    return (
+        origin is not None
+        and request.method in UNSAFE
+        and PAGE_HEADER not in request.headers
+        and origin.partition("://")[2] != request.headers.get("host")
+    )
 
 
 def _host(request: Request) -> str:
