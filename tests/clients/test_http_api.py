@@ -45,7 +45,7 @@ class TestLogin:
     def test_without_one_nothing_is_shown(self, api: Api) -> None:
         answer = Api(api.host, api.port, user=None).ask("GET", "/api/queues")
         assert answer.status == 401
-        assert answer.value["error"] == "not_authorised"
+        assert answer.value["error"] == "not_authorized"
         assert answer.headers["www-authenticate"].startswith("Basic realm=")
 
     def test_a_wrong_password_is_logged_and_refused(self, api: Api, broker: Leveret) -> None:
@@ -163,7 +163,7 @@ class TestList:
         [
             ("page=9", "page_out_of_range"),
             ("page=x", "bad_request"),
-            ("page=1&page_size=501", "bad_request"),
+            ("page=1&page_size=501", "invalid_pagination_parameters"),
             ("name=(&use_regex=true", "bad_request"),
             ("filter=nothing=1", "bad_request"),
             ("filter=ready%3Emany", "bad_request"),

@@ -4,6 +4,7 @@ The metadata say which virtual hosts exist: the broker makes and removes them as
 """
 
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from leveret import __version__
 from leveret.config import Config
@@ -18,6 +19,7 @@ from leveret.engine.lifecycle.exchanges import predeclare
 from leveret.engine.lifecycle.queues import PoliciesApplied
 from leveret.engine.lifecycle.removal import ContentsRemoval
 from leveret.engine.metadata.entities import (
+    GlobalParameter,
     OperatorPolicy,
     Permission,
     Policy,
@@ -44,6 +46,9 @@ from leveret_storage.errors import StorageError
 from leveret_storage.media.executor import Executor
 from leveret_storage.medium import Medium
 from leveret_storage.recovery.log_end import NOT_NOTED, LogEnd, note_nothing
+
+CLUSTER_NAME: Final = "cluster_name"
+"""The global parameter that names the cluster (RabbitMQ: Runtime Parameters)."""
 
 
 class Broker(VirtualHostFactory):
@@ -85,9 +90,15 @@ class Broker(VirtualHostFactory):
         """When the last one began, in milliseconds since the epoch."""
         self.product = config.server.product
         self.version = config.server.version or __version__
-        self.cluster_name = config.server.cluster_name
+        self._cluster_name = config.server.cluster_name
         self.metadata.subscribe(self._metadata_changed)
         self._complete_metadata()
+
+    @property
+    def cluster_name(self) -> str:
+        """What operators have named it last, else the name of the configuration."""
+        given = self.metadata.get(GlobalParameter, CLUSTER_NAME)
+        return self._cluster_name if given is None else str(given.value)
 
     def counters(self) -> ChannelCounters:
         """What has happened in all virtual hosts, deleted ones included."""

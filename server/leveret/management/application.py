@@ -11,6 +11,7 @@ from leveret.logging import get_logger
 from leveret.management import health, live, page
 from leveret.management.api import (
     bindings,
+    cluster,
     connections,
     definitions,
     delayed,
@@ -36,6 +37,7 @@ from leveret.management.api import (
 from leveret.management.authentication import Logins
 from leveret.management.authorisation import Identity
 from leveret.management.http import ERRORS
+from leveret.management.objects import DEFAULT_EXCHANGE_NAME
 from leveret.management.service import Management
 
 logger = get_logger()
@@ -46,6 +48,7 @@ ROUTES: Final = (
     *logs.ROUTES,
     *openapi.ROUTES,
     *overview.ROUTES,
+    *cluster.ROUTES,
     *memory.ROUTES,
     *messages.ROUTES,
     *peek.ROUTES,
@@ -98,6 +101,8 @@ class _Entry:
         path = scope["raw_path"].partition(b"?")[0].decode("latin-1")
         if len(path) > 1:
             path = path.removesuffix("/")
+        # As with RabbitMQ, the default exchange may be an empty name in a path.
+        path = path.replace("/e//", f"/e/{DEFAULT_EXCHANGE_NAME}/")
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":

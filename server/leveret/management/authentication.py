@@ -30,6 +30,10 @@ SESSION_S: Final = 12 * 3600
 SESSIONS_MAX: Final = 1024
 """Sessions that are kept: the one that was used longest ago goes first."""
 
+DEFINITIONS: Final = "/api/definitions"
+"""Where the name and the password may be in the query, as `auth` (RabbitMQ: HTTP API Reference):
+browsers that download or upload a file send no header."""
+
 UNSAFE: Final = frozenset(("PUT", "POST", "PATCH", "DELETE"))
 
 logger = get_logger()
@@ -57,6 +61,9 @@ class Logins:
         :raises NotAuthorised: if the password or the session is wrong.
         """
         scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+        if not scheme and request.url.path.startswith(DEFINITIONS):
+            credentials = request.query_params.get("auth", "")
+            scheme = "basic" if credentials else ""
         if scheme.lower() == "basic":
             if _is_of_another_site(request):
                 raise NotAuthorised("a page of another site may change nothing", 403)

@@ -2,7 +2,8 @@
 Permissions").
 
 The tags of a user decide: `management` sees its own virtual hosts, `policymaker` changes policies
-there, `monitoring` sees everything, `administrator` does everything. Operations on queues,
+there, `monitoring` also sees all virtual hosts, connections and nodes, `administrator` also sees
+what is in all virtual hosts, users and permissions, and changes them. Operations on queues,
 exchanges and messages need the permissions of the user in the virtual host, too.
 """
 
@@ -55,7 +56,11 @@ class Identity(NamedTuple):
         return self.is_owner or broker.rights.has_access(self.name, vhost)
 
     def sees(self, broker: Broker, vhost: str) -> bool:
-        """Whether a virtual host and what is in it is shown."""
+        """Whether what is in a virtual host is shown."""
+        return self.has(ADMINISTRATOR) or self.logs_in_to(broker, vhost)
+
+    def monitors(self, broker: Broker, vhost: str) -> bool:
+        """Whether a virtual host is shown in the list of them, with its numbers and limits."""
         return self.has(MONITORING) or self.logs_in_to(broker, vhost)
 
     def rights(self, broker: Broker, vhost: str) -> Rights:
@@ -75,7 +80,8 @@ class Access(Enum):
     USER = "a tag of the management"
     VISIBLE = "a virtual host that is shown"
     VHOST = "permissions in the virtual host"
-    POLICYMAKER = "policymaker, with permissions in the virtual host"
+    POLICYMAKER = "policymaker, and a virtual host that is shown"
+    MONITORED = "monitoring, or permissions in the virtual host"
     MONITORING = "monitoring"
     ADMINISTRATOR = "administrator"
 
@@ -98,10 +104,18 @@ class Access(Enum):
             raise NotAuthorised("Not monitor user")
         if self is Access.POLICYMAKER and not identity.has(POLICYMAKER):
             raise NotAuthorised("Not policymaker user")
-        if vhost in broker.vhosts:
-            shown = identity.sees if self is Access.VISIBLE else identity.logs_in_to
-            if self in NEEDING_VHOST and not shown(broker, vhost):
-                raise NotAuthorised("User not authorised to access virtual host")
+        needs_vhost = self in NEEDING_VHOST and vhost in broker.vhosts
+        if needs_vhost and not self._shows(broker, identity, vhost):
+            raise NotAuthorised("User not authorised to access virtual host")
+
+    def _shows(self, broker: Broker, identity: Identity, vhost: str) -> bool:
+        if self is Access.VHOST:
+            return identity.logs_in_to(broker, vhost)
+        if self is Access.MONITORED:
+            return identity.monitors(broker, vhost)
+        return identity.sees(broker, vhost)
 
 
-NEEDING_VHOST: Final = frozenset((Access.VISIBLE, Access.VHOST, Access.POLICYMAKER))
+NEEDING_VHOST: Final = frozenset(
+    (Access.VISIBLE, Access.VHOST, Access.POLICYMAKER, Access.MONITORED)
+)

@@ -5,7 +5,7 @@ the rows that it shows. The schema of the noun is made from the same table: the 
 it, and tests check responses by it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Generic, NamedTuple, TypeVar, get_args
 
 import msgspec
@@ -74,6 +74,18 @@ class Columns(Generic[R]):
                 if name in self.by_name
             }
         return {name: value for name, value in shown.items() if value is not UNSET}
+
+
+def columns_of_dicts(noun: str, types: Mapping[str, Any]) -> Columns[dict[str, Any]]:
+    """The columns of rows that are objects already.
+
+    :param types: by the name of a key.
+    """
+    return Columns(noun, *(Column(name, each, _value_of(name)) for name, each in types.items()))
+
+
+def _value_of(name: str) -> Callable[[dict[str, Any]], object]:
+    return lambda row: row.get(name, UNSET)
 
 
 def wanted_names(paths: Iterable[str]) -> Names:

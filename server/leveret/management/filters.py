@@ -47,14 +47,14 @@ class Condition(NamedTuple):
 
 
 def name_condition(name: str, use_regex: bool) -> Condition:
-    """A part of the name, in any case of letters, or a regular expression found in it.
+    """A part of the name, or a regular expression found in it, in any case of letters.
 
     :raises FilterError: if it is no regular expression.
     """
     if not use_regex:
         return Condition("name", _contains(name))
     try:
-        pattern = Pattern(name)
+        pattern = Pattern(f"(?i){name}")
     except PatternError as error:
         raise FilterError(f"name: {error}") from None
 

@@ -45,6 +45,11 @@ Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 class BadRequest(Exception):
     """The request cannot be understood; the text says why."""
 
+    def __init__(self, text: str, error: str = "bad_request") -> None:
+        super().__init__(text)
+        self.error = error
+        """What kind of error it is, as the response names it."""
+
 
 class Resource(Route):
     """The resource at a path."""
@@ -56,10 +61,14 @@ class Resource(Route):
         """By method."""
         self.access = {method: access if method == "GET" else change for method in self.endpoints}
         """What each method needs."""
-        methods = [*endpoints, *(["HEAD"] if "GET" in endpoints else [])]
+        methods = [*(["HEAD"] if "GET" in endpoints else []), *endpoints, "OPTIONS"]
+        self.allowed = ", ".join(methods)
+        """The methods, as the header Allow has them."""
         super().__init__(path, self._respond, methods=methods)
 
     async def _respond(self, request: Request) -> Response:
+        if request.method == "OPTIONS":
+            return Response(headers={"Allow": self.allowed})
         method = "GET" if request.method == "HEAD" else request.method
         access = self.access[method]
         if access is not Access.ANYBODY:
@@ -135,9 +144,23 @@ async def body(request: Request, schema: type[B], most: int = BODY_BYTES_MAX) ->
     :raises BadRequest: if it is too long or too slow, no JSON, or not of the schema.
     """
     try:
-        return msgspec.json.decode(await octets(request, most) or b"{}", type=schema)
+        data = await octets(request, most) or b"{}"
+        # As with RabbitMQ, a number or a truth value can be a string.
+        return msgspec.json.decode(data, type=schema, strict=False)
     except msgspec.MsgspecError as error:
         raise BadRequest(str(error)) from None
+
+
+def table(value: dict[str, Any] | list[Any], name: str) -> dict[str, Any]:
+    """A table of a body: an empty list stands for an empty table, as some languages write it.
+
+    :raises BadRequest: for a list with something in it.
+    """
+    if isinstance(value, dict):
+        return value
+    if value:
+        raise BadRequest(f"{name}: expected an object")
+    return {}
 
 
 async def octets(request: Request, most: int) -> bytes:
@@ -197,7 +220,8 @@ def failed(status: int, error: str, reason: str) -> Response:
 
 
 async def _not_found(request: Request, error: Exception) -> Response:
-    return failed(404, "Object Not Found", str(error) or "Not Found")
+    what = "not_found" if request.method in ("PUT", "POST") else "Object Not Found"
+    return failed(404, what, str(error) or "Not Found")
 
 
 async def _refused(request: Request, error: Exception) -> Response:
@@ -208,18 +232,28 @@ async def _invalid_range(request: Request, error: Exception) -> Response:
     return failed(400, "invalid_range_parameters", str(error))
 
 
+async def _bad_request(request: Request, error: Exception) -> Response:
+    if not isinstance(error, BadRequest):
+        raise error
+    return failed(400, error.error, str(error))
+
+
 async def _amqp_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, AmqpError):
         raise error
     if error.code == ReplyCode.NOT_FOUND:
         return failed(404, "not_found", error.text)
-    return failed(400, "bad_request", error.reply_text)
+    if error.code == ReplyCode.ACCESS_REFUSED:
+        return failed(401, "not_authorised", error.text)
+    return failed(400, "bad_request", error.text)
 
 
 async def _not_authorised(request: Request, error: Exception) -> Response:
     if not isinstance(error, NotAuthorised):
         raise error
-    response = failed(error.status, "not_authorised", str(error))
+    # As with RabbitMQ, the spelling tells whether a login failed or a right is missing.
+    spelling = "not_authorized" if error.asks_for_login else "not_authorised"
+    response = failed(error.status, spelling, str(error))
     # A stream of events is opened by a page, too, and cannot have the header.
     by_page = PAGE_HEADER in request.headers or EVENTS in request.headers.get("accept", "")
     if error.status == 401 and error.asks_for_login and not by_page:
@@ -232,7 +266,9 @@ async def _http_exception(request: Request, error: Exception) -> Response:
         raise error
     if error.status_code == 404:
         return failed(404, "Object Not Found", "Not Found")
-    return failed(error.status_code, error.detail.lower().replace(" ", "_"), error.detail)
+    response = failed(error.status_code, error.detail.lower().replace(" ", "_"), error.detail)
+    response.headers.update(error.headers or {})
+    return response
 
 
 async def _fault(request: Request, error: Exception) -> Response:
@@ -243,7 +279,7 @@ ERRORS: Final[dict[Any, Callable[[Request, Exception], Coroutine[Any, Any, Respo
     AmqpError: _amqp_error,
     NotFound: _not_found,
     Refused: _refused,
-    BadRequest: _refused,
+    BadRequest: _bad_request,
     InvalidRange: _invalid_range,
     NotAuthorised: _not_authorised,
     HTTPException: _http_exception,

@@ -8,6 +8,7 @@ A response of a page, or of a short list, has an ETag. A long list is sent as it
 it is never in memory as a whole.
 """
 
+import re
 from collections.abc import AsyncIterator, Iterable, Iterator
 from heapq import merge
 from itertools import islice
@@ -28,6 +29,8 @@ R = TypeVar("R")
 
 PAGE_SIZE: Final = 100
 PAGE_SIZE_MAX: Final = 500
+
+NUMBER: Final = re.compile(r"-?[0-9]+")
 
 PIECE_BYTES: Final = 256 * 1024
 """Bytes of a list that are encoded before they are sent."""
@@ -202,9 +205,12 @@ def query(request: Request, columns: Columns[R]) -> Query:
         page = _number(given["page"], 1, None)
         size = _number(given.get("page_size", str(PAGE_SIZE)), 1, PAGE_SIZE_MAX)
         if page is None or size is None:
+            numbers = (given["page"], given.get("page_size", "1"))
+            are_numbers = all(NUMBER.fullmatch(number) for number in numbers)
             raise BadRequest(
                 f"Invalid pagination parameters: page {given['page']!r},"
-                f" page_size {given.get('page_size', PAGE_SIZE)!r} (1 to {PAGE_SIZE_MAX})"
+                f" page_size {given.get('page_size', PAGE_SIZE)!r} (1 to {PAGE_SIZE_MAX})",
+                "invalid_pagination_parameters" if are_numbers else "bad_request",
             )
         if sort is None and "name" in columns.by_name:
             sort = "name"

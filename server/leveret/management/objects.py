@@ -6,7 +6,7 @@ from leveret.engine.administration.operator import NotFound
 from leveret.engine.queues.queue import Queue
 from leveret.engine.routing.exchanges.base import Exchange
 from leveret.engine.vhost import VirtualHost
-from leveret.management.http import management, segment
+from leveret.management.http import identity, management, segment
 
 DEFAULT_EXCHANGE_NAME = "amq.default"
 """The default exchange in a path."""
@@ -24,14 +24,20 @@ def find_vhost(request: Request) -> VirtualHost:
     return vhost
 
 
+def sees(request: Request, vhost: str) -> bool:
+    """Whether who asks sees what is in a virtual host."""
+    return identity(request).sees(management(request).broker, vhost)
+
+
 def vhosts_of(request: Request) -> list[VirtualHost]:
-    """The virtual host that the path names, or all if it names none.
+    """The virtual host that the path names, or all that who asks sees if it names none.
 
     :raises NotFound: if there is none of that name.
     """
     if "vhost" in request.path_params:
         return [find_vhost(request)]
-    return list(management(request).broker.vhosts.values())
+    found = management(request).broker.vhosts.values()
+    return [vhost for vhost in found if sees(request, vhost.name)]
 
 
 def find_queue(request: Request) -> tuple[VirtualHost, Queue]:
@@ -44,6 +50,18 @@ def find_queue(request: Request) -> tuple[VirtualHost, Queue]:
     if queue is None:
         raise NotFound(f"queue '{name}' does not exist in virtual host '{vhost.name}'")
     return vhost, queue
+
+
+def exchange_name(request: Request, parameter: str = "name") -> str:
+    """The exchange that the path names; the name of the default exchange is empty."""
+    name = segment(request, parameter)
+    return "" if name == DEFAULT_EXCHANGE_NAME else name
+
+
+def owner_for(request: Request, queue: Queue | None) -> object:
+    """As which connection who asks uses a queue: the owner of the broker's process may use the
+    exclusive queue of any connection, nobody else any."""
+    return queue.owner if queue is not None and identity(request).is_owner else None
 
 
 def find_exchange(request: Request, parameter: str = "name") -> tuple[VirtualHost, Exchange]:

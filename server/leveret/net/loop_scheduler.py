@@ -118,6 +118,9 @@ class LoopScheduler:
         self._early_iterations = 0
         """Iterations since the last poll, beside the one that follows it."""
         broker.work.added = self.request_iteration
+        if not broker.work.is_empty():
+            # What a start has left: without that nobody would ask for the first iteration.
+            self.request_iteration()
 
     def request_iteration(self) -> None:
         """Run an iteration next, which commits and flushes what was done."""

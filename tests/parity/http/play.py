@@ -77,14 +77,14 @@ class Play:
 
     @contextmanager
     def connection(
-        self, vhost: str = "/", name: str = "parity"
+        self, vhost: str = "/", name: str = "parity", user: str = "guest"
     ) -> Iterator[pika.BlockingConnection]:
         """A connection over AMQP, with a name of its own."""
         parameters = pika.ConnectionParameters(
             self.api.host,
             self.amqp_port,
             vhost,
-            pika.PlainCredentials("guest", "guest"),
+            pika.PlainCredentials(user, user),
             client_properties={"connection_name": name},
         )
         opened = pika.BlockingConnection(parameters)
@@ -121,6 +121,8 @@ def _entry(
         entry["sent"] = raw
     entry["status"] = answer.status
     headers = {name: answer.headers[name] for name in HEADERS if name in answer.headers}
+    if "allow" in headers:
+        headers["allow"] = ", ".join(sorted(headers["allow"].split(", ")))
     if headers:
         entry["headers"] = headers
     if answer.body and method != "HEAD":

@@ -5,6 +5,7 @@ python -m tests.parity.http.record            record again
 
 import sys
 
+from tests.parity.http.access import TABLE, table
 from tests.parity.http.client import Api
 from tests.parity.http.play import Play, write_recording
 from tests.parity.http.sections import SECTIONS
@@ -29,6 +30,8 @@ def main() -> int:
         f"management.tcp.ip = {HOST}",
         "collect_statistics_interval = 1000",
     )
+    with RabbitMQ(*config, plugins=PLUGINS) as broker:
+        TABLE.write_text(table(Play(Api(HOST, port), broker.port)), "utf-8")
     with RabbitMQ(*config, plugins=PLUGINS) as broker:
         play = Play(Api(HOST, port), broker.port)
         with world(play):

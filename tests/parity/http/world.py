@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import pika
 
@@ -43,8 +43,14 @@ def world(play: Play) -> Iterator[None]:
             ),
         )
         play.quietly_until("/connections", lambda found: len(found) == 3 and found[0]["channels"])
-        play.quietly_until("/channels", lambda found: len(found) == 3)
+        play.quietly_until("/channels", lambda found: _are_idle(found, 3))
+        play.quietly_until("/queues", lambda found: _are_idle(found, 6))
         yield
+
+
+def _are_idle(found: list[dict[str, Any]], count: int) -> bool:
+    """Whether there are so many channels or queues, which say since when nothing has happened."""
+    return len(found) == count and all(each["idle_since"] for each in found)
 
 
 def _declare(play: Play) -> None:

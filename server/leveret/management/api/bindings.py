@@ -2,34 +2,46 @@
 
 from collections.abc import Iterator
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from leveret.engine.access.rights import READ, WRITE, Rights
 from leveret.engine.administration.operator import NotFound
 from leveret.engine.lifecycle import bindings
 from leveret.engine.queues.queue import Queue
 from leveret.engine.routing.exchanges.base import Binding, Exchange
 from leveret.engine.vhost import VirtualHost
 from leveret.management.authorisation import Access
-from leveret.management.http import body, changed, json, operator, route, segment
+from leveret.management.http import (
+    body,
+    changed,
+    json,
+    operator,
+    rights,
+    route,
+    segment,
+    table,
+)
 from leveret.management.listing import listed
 from leveret.management.nouns.bindings import (
     BINDING,
     BindingRow,
     binding_row,
     default_binding_row,
+    has_properties_key,
     properties_key,
 )
-from leveret.management.objects import find_exchange, find_vhost, vhosts_of
+from leveret.management.objects import exchange_name, find_vhost, owner_for, vhosts_of
 
 
 class BindingBody(msgspec.Struct):
     """A binding, as POST takes it."""
 
     routing_key: str = ""
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any] | list[Any] = {}
 
 
 def bindings_to_queue(vhost: VirtualHost, queue: Queue) -> Iterator[Binding]:
@@ -55,11 +67,12 @@ async def get_bindings(request: Request) -> Response:
 
 def _between(request: Request) -> tuple[VirtualHost, list[Binding]]:
     """The bindings between the two ends that the path names."""
-    vhost, source = find_exchange(request, "source")
+    vhost = find_vhost(request)
+    source = vhost.exchanges.get(segment(request, "source"))
     name, to_exchange = segment(request, "destination"), segment(request, "type") == "e"
     found = [
         binding
-        for binding in source.bindings()
+        for binding in (() if source is None else source.bindings())
         if binding.destination.name == name
         and isinstance(binding.destination, Exchange) == to_exchange
     ]
@@ -68,30 +81,59 @@ def _between(request: Request) -> tuple[VirtualHost, list[Binding]]:
 
 async def get_bindings_between(request: Request) -> Response:
     vhost, found = _between(request)
-    return json([BINDING.shown(binding_row(vhost.name, binding)) for binding in found])
+    rows = [binding_row(vhost.name, binding) for binding in found]
+    destination = segment(request, "destination")
+    if not exchange_name(request, "source") and destination in vhost.queues:
+        rows = [default_binding_row(vhost.name, destination)]
+    return json([BINDING.shown(row) for row in rows])
+
+
+def _check_rights(
+    vhost: VirtualHost,
+    asking: Rights,
+    ends: tuple[str, str],
+    routing_key: str,
+    *,
+    to_exchange: bool,
+) -> None:
+    """Check the rights to bind or unbind a destination and a source.
+
+    :raises AmqpError: ACCESS_REFUSED.
+    """
+    destination, source = ends
+    check_destination = asking.check_exchange if to_exchange else asking.check_queue
+    check_destination(WRITE, destination)
+    asking.check_exchange(READ, source)
+    if asking.has_topics and vhost.router.is_topic(source):
+        asking.check_topic(READ, source, routing_key)
 
 
 async def post_binding(request: Request) -> Response:
     vhost = find_vhost(request)
-    source, destination = segment(request, "source"), segment(request, "destination")
+    source, destination = exchange_name(request, "source"), segment(request, "destination")
+    to_exchange = segment(request, "type") == "e"
     given = await body(request, BindingBody)
-    if segment(request, "type") == "e":
-        bindings.bind_exchange(vhost, destination, source, given.routing_key, given.arguments)
+    key, arguments = given.routing_key, table(given.arguments, "arguments")
+    asking, ends = rights(request, vhost.name), (destination, source)
+    _check_rights(vhost, asking, ends, key, to_exchange=to_exchange)
+    if to_exchange:
+        bindings.bind_exchange(vhost, destination, source, key, arguments)
     else:
-        queue = vhost.queues.get(destination)
-        owner = None if queue is None else queue.owner
-        bindings.bind_queue(vhost, destination, source, given.routing_key, given.arguments, owner)
-    ends = {"source": source, "destination": destination}
-    fields = {"vhost": vhost.name, **ends, "routing_key": given.routing_key}
-    operator(request).log("binding added", fields)
-    return await changed(request, created=True)
+        owner = owner_for(request, vhost.queues.get(destination))
+        bindings.bind_queue(vhost, destination, source, key, arguments, owner)
+    fields = {"vhost": vhost.name, "source": source, "destination": destination}
+    operator(request).log("binding added", {**fields, "routing_key": key})
+    response = await changed(request, created=True)
+    name = quote(properties_key(key, arguments), safe="")
+    response.headers["Location"] = f"{quote(destination, safe='')}/{name}"
+    return response
 
 
 def _binding_of_path(request: Request) -> tuple[VirtualHost, Binding]:
     vhost, found = _between(request)
-    key = str(request.path_params["properties_key"])
+    key = segment(request, "properties_key")
     for binding in found:
-        if properties_key(binding) == key:
+        if has_properties_key(binding, key):
             return vhost, binding
     raise NotFound("no such binding")
 
@@ -104,11 +146,13 @@ async def get_binding(request: Request) -> Response:
 async def delete_binding(request: Request) -> Response:
     vhost, binding = _binding_of_path(request)
     ends = binding.destination.name, binding.source.name
-    if isinstance(binding.destination, Exchange):
+    to_exchange = isinstance(binding.destination, Exchange)
+    asking = rights(request, vhost.name)
+    _check_rights(vhost, asking, ends, binding.routing_key, to_exchange=to_exchange)
+    if to_exchange:
         bindings.unbind_exchange(vhost, *ends, binding.routing_key, binding.arguments)
     else:
-        queue = vhost.queues.get(binding.destination.name)
-        owner = None if queue is None else queue.owner
+        owner = owner_for(request, vhost.queues.get(binding.destination.name))
         bindings.unbind_queue(vhost, *ends, binding.routing_key, binding.arguments, owner)
     fields = {"vhost": vhost.name, "source": ends[1], "destination": ends[0]}
     fields["routing_key"] = binding.routing_key

@@ -6,9 +6,19 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from leveret.engine.access.accounts import ADMINISTRATOR
 from leveret.engine.administration.operator import NotFound
-from leveret.management.authorisation import Access
-from leveret.management.http import changed, json, management, moment, operator, route, segment
+from leveret.management.authorisation import MONITORING, Access, NotAuthorised
+from leveret.management.http import (
+    changed,
+    identity,
+    json,
+    management,
+    moment,
+    operator,
+    route,
+    segment,
+)
 from leveret.management.listing import listed
 from leveret.management.nouns.connections import (
     CHANNEL,
@@ -17,9 +27,11 @@ from leveret.management.nouns.connections import (
     ChannelRow,
     ConnectionRow,
     ConsumerRow,
+    channel_name,
     connection_name,
+    consumers_of_channel,
 )
-from leveret.management.objects import find_vhost
+from leveret.management.objects import find_vhost, vhosts_of
 from leveret.management.statistics.details import Moment
 from leveret.protocol.channels.channel import Channel
 from leveret.protocol.connections.connection import Connection
@@ -29,13 +41,23 @@ REASON_HEADER: Final = "X-Reason"
 REASON_CHARACTERS_MAX: Final = 200
 
 
+def _is_shown(request: Request, connection: Connection) -> bool:
+    """Whether who asks sees a connection: monitoring sees all, others their own."""
+    by = identity(request)
+    return by.has(MONITORING) or connection.session.user == by.name
+
+
 def _wanted(request: Request) -> list[Connection]:
-    """The open connections, to the virtual host that the path names if it names one."""
-    found = management(request).connections()
-    if "vhost" not in request.path_params:
-        return found
-    vhost = segment(request, "vhost")
-    return [connection for connection in found if connection.session.vhost.name == vhost]
+    """The open connections that are shown: those of the virtual host or of the user that the path
+    names, if it names one."""
+    found = [each for each in management(request).connections() if _is_shown(request, each)]
+    if "vhost" in request.path_params:
+        vhost = find_vhost(request)
+        found = [each for each in found if each.session.vhost is vhost]
+    if "user" in request.path_params:
+        user = segment(request, "user")
+        found = [each for each in found if each.session.user == user]
+    return found
 
 
 async def get_connections(request: Request) -> Response:
@@ -48,6 +70,8 @@ def _find(request: Request) -> Connection:
     name = segment(request, "name")
     for connection in management(request).connections():
         if connection_name(connection) == name:
+            if not _is_shown(request, connection):
+                raise NotAuthorised("User not authorised to see the connection")
             return connection
     raise NotFound(f"connection '{name}' does not exist")
 
@@ -60,9 +84,22 @@ async def get_connection(request: Request) -> Response:
 async def delete_connection(request: Request) -> Response:
     reason = request.headers.get(REASON_HEADER, CLOSE_REASON)[:REASON_CHARACTERS_MAX]
     connection = _find(request)
+    by = identity(request)
+    if not by.has(ADMINISTRATOR) and connection.session.user != by.name:
+        raise NotAuthorised("Not administrator user")
     name, user = connection_name(connection), connection.session.user
     connection.force_close(reason)
     operator(request).log("connection closed", {"name": name, "user": user, "reason": reason})
+    return await changed(request)
+
+
+async def delete_connections_of_user(request: Request) -> Response:
+    reason = request.headers.get(REASON_HEADER, CLOSE_REASON)[:REASON_CHARACTERS_MAX]
+    user = segment(request, "user")
+    for connection in _wanted(request):
+        fields = {"name": connection_name(connection), "user": user, "reason": reason}
+        connection.force_close(reason)
+        operator(request).log("connection closed", fields)
     return await changed(request)
 
 
@@ -77,6 +114,21 @@ async def get_channels(request: Request) -> Response:
     return await listed(request, CHANNEL, rows)
 
 
+async def get_channel(request: Request) -> Response:
+    name = segment(request, "name")
+    node = management(request).node
+    at = moment(request)
+    for row in _channels(node, management(request).connections(), at):
+        if channel_name(row.connection, row.channel) == name:
+            if not _is_shown(request, row.connection):
+                raise NotAuthorised("User not authorised to see the channel")
+            consumers = consumers_of_channel(node, row.channel, at)
+            shown = CHANNEL.shown(row)
+            shown["consumer_details"] = [CONSUMER.shown(each) for each in consumers]
+            return json({"deliveries": [], "publishes": [], **shown})
+    raise NotFound(f"channel '{name}' does not exist")
+
+
 async def get_channels_of_connection(request: Request) -> Response:
     rows = _channels(management(request).node, [_find(request)], moment(request))
     return await listed(request, CHANNEL, rows)
@@ -85,12 +137,16 @@ async def get_channels_of_connection(request: Request) -> Response:
 def _consumers(node: str, connections: list[Connection], at: Moment) -> Iterator[ConsumerRow]:
     for connection in connections:
         for channel in list(connection.channels.by_number.values()):
-            for consumer in list(channel.deliveries.consumers.values()):
-                yield ConsumerRow(node, connection, channel, consumer, at)
+            yield from consumers_of_channel(node, channel, at)
 
 
 async def get_consumers(request: Request) -> Response:
-    rows = _consumers(management(request).node, _wanted(request), moment(request))
+    """The consumers of the virtual hosts that are shown, whoever they belong to."""
+    names = {vhost.name for vhost in vhosts_of(request)}
+    connections = [
+        each for each in management(request).connections() if each.session.vhost.name in names
+    ]
+    rows = _consumers(management(request).node, connections, moment(request))
     return await listed(request, CONSUMER, rows)
 
 
@@ -126,12 +182,20 @@ ROUTES: Final = (
     route("/api/vhosts/{vhost}/connections", GET=get_connections),
     route(
         "/api/connections/{name}",
-        change=Access.ADMINISTRATOR,
+        access=Access.USER,
+        change=Access.USER,
         GET=get_connection,
         DELETE=delete_connection,
     ),
+    route(
+        "/api/connections/username/{user}",
+        change=Access.ADMINISTRATOR,
+        GET=get_connections,
+        DELETE=delete_connections_of_user,
+    ),
     route("/api/connections/{name}/channels", GET=get_channels_of_connection),
     route("/api/channels", GET=get_channels),
+    route("/api/channels/{name}", GET=get_channel),
     route("/api/vhosts/{vhost}/channels", GET=get_channels),
     route("/api/consumers", GET=get_consumers),
     route("/api/consumers/{vhost}", GET=get_consumers),

@@ -1,7 +1,10 @@
 """Export and import of definitions (RabbitMQ: HTTP API Reference, /api/definitions)."""
 
+from email import message_from_bytes
+from email.policy import HTTP
 from typing import Any, Final
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -11,10 +14,21 @@ from leveret.engine.administration.definitions_file import DefinitionsFile
 from leveret.engine.administration.definitions_import import DefinitionsImport
 from leveret.engine.administration.virtual_hosts import find_vhost
 from leveret.management.authorisation import Access
-from leveret.management.http import body, changed, json, management, operator, route, segment
+from leveret.management.http import (
+    BadRequest,
+    changed,
+    json,
+    management,
+    octets,
+    operator,
+    route,
+    segment,
+)
 
 FILE_BYTES_MAX: Final = 64 * 1024 * 1024
 """Bytes of a file that is imported: some 400,000 queues."""
+
+FORM: Final = "multipart/form-data"
 
 COMPATIBLE_VERSION: Final = "3.10.8"
 """The version of RabbitMQ whose form the file has."""
@@ -28,6 +42,7 @@ def _vhost(request: Request) -> str | None:
 
 
 async def get_definitions(request: Request) -> Response:
+    """The definitions; with `?download=NAME` as a file of that name, as browsers save it."""
     export = DefinitionsExport(management(request).broker, _vhost(request))
     await management(request).run(export)
     versions: dict[str, Any] = {
@@ -36,17 +51,41 @@ async def get_definitions(request: Request) -> Response:
         "product_name": "Leveret",
         "product_version": __version__,
     }
-    return json({**versions, **export.entries})
+    response = json({**versions, **export.entries})
+    if name := request.query_params.get("download"):
+        shown = "".join(each for each in name if each.isalnum() or each in "._-")
+        response.headers["Content-Disposition"] = f"attachment; filename={shown}"
+    return response
 
 
 async def post_definitions(request: Request) -> Response:
     vhost = _vhost(request)
-    file = await body(request, DefinitionsFile, FILE_BYTES_MAX)
+    data = await octets(request, FILE_BYTES_MAX)
+    try:
+        file = msgspec.json.decode(_file(request, data) or b"{}", type=DefinitionsFile)
+    except msgspec.MsgspecError as error:
+        raise BadRequest(str(error)) from None
     applied = DefinitionsImport(management(request).broker, operator(request), file, vhost)
     await management(request).run(applied)
     if applied.error is not None:
         raise applied.error
     return await changed(request)
+
+
+def _file(request: Request, data: bytes) -> bytes:
+    """The definitions in a body: all of it, or the file of a form (RFC 7578).
+
+    :raises BadRequest: if the form has no file.
+    """
+    kind = request.headers.get("content-type", "")
+    if not kind.startswith(FORM):
+        return data
+    form = message_from_bytes(f"Content-Type: {kind}\r\n\r\n".encode() + data, policy=HTTP)
+    for part in form.iter_parts():
+        if part.get_filename() is not None or part.get_param("name") == "file":
+            contents = part.get_payload(decode=True)
+            return contents if isinstance(contents, bytes) else b""
+    raise BadRequest("a form without a file")
 
 
 ROUTES: Final = (

@@ -7,26 +7,37 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from leveret.engine.access.rights import CONFIGURE
 from leveret.engine.lifecycle import exchanges
+from leveret.engine.lifecycle.names import refuse_default_exchange
 from leveret.engine.routing.exchanges.base import ExchangeDeclaration
 from leveret.engine.vhost import VirtualHost
 from leveret.management.authorisation import Access
-from leveret.management.http import body, changed, json, moment, operator, route, segment
+from leveret.management.http import (
+    body,
+    changed,
+    json,
+    moment,
+    operator,
+    rights,
+    route,
+    table,
+)
 from leveret.management.listing import listed
-from leveret.management.nouns.bindings import BINDING, binding_row
+from leveret.management.nouns.bindings import BINDING, binding_row, default_binding_row
 from leveret.management.nouns.exchanges import EXCHANGE, ExchangeRow
-from leveret.management.objects import find_exchange, find_vhost, vhosts_of
+from leveret.management.objects import exchange_name, find_exchange, find_vhost, vhosts_of
 from leveret.management.statistics.details import Moment
 
 
 class ExchangeBody(msgspec.Struct):
     """An exchange, as PUT takes it."""
 
-    type: str
+    type: str = "direct"
     durable: bool = True
     auto_delete: bool = False
     internal: bool = False
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any] | list[Any] = {}
 
 
 def _exchanges(vhosts: list[VirtualHost], at: Moment) -> Iterator[ExchangeRow]:
@@ -41,12 +52,15 @@ async def get_exchanges(request: Request) -> Response:
 
 
 async def get_exchange(request: Request) -> Response:
-    vhost, exchange = find_exchange(request)
-    return json(EXCHANGE.shown(ExchangeRow(vhost, exchange, moment(request))))
+    if exchange_name(request):
+        row = ExchangeRow(*find_exchange(request), moment(request))
+    else:
+        row = ExchangeRow(find_vhost(request), None, moment(request))
+    return json({"incoming": [], "outgoing": [], **EXCHANGE.shown(row)})
 
 
 async def put_exchange(request: Request) -> Response:
-    vhost, name = find_vhost(request), segment(request, "name")
+    vhost, name = find_vhost(request), exchange_name(request)
     given = await body(request, ExchangeBody)
     created = name not in vhost.exchanges
     exchanges.declare_exchange(
@@ -57,8 +71,9 @@ async def put_exchange(request: Request) -> Response:
             durable=given.durable,
             auto_delete=given.auto_delete,
             internal=given.internal,
-            arguments=given.arguments,
+            arguments=table(given.arguments, "arguments"),
         ),
+        rights(request, vhost.name),
     )
     if created:
         fields = {"vhost": vhost.name, "name": name}
@@ -67,7 +82,10 @@ async def put_exchange(request: Request) -> Response:
 
 
 async def delete_exchange(request: Request) -> Response:
+    refuse_default_exchange(exchange_name(request))
     vhost, exchange = find_exchange(request)
+    exchanges.refuse_predeclared(vhost, exchange.name)
+    rights(request, vhost.name).check_exchange(CONFIGURE, exchange.name)
     if_unused = request.query_params.get("if-unused") == "true"
     exchanges.delete_exchange(vhost, exchange.name, if_unused=if_unused)
     fields = {"vhost": vhost.name, "name": exchange.name}
@@ -76,6 +94,11 @@ async def delete_exchange(request: Request) -> Response:
 
 
 async def get_bindings_from(request: Request) -> Response:
+    if not exchange_name(request):
+        vhost = find_vhost(request)
+        return await listed(
+            request, BINDING, (default_binding_row(vhost.name, name) for name in list(vhost.queues))
+        )
     vhost, exchange = find_exchange(request)
     return await listed(
         request, BINDING, (binding_row(vhost.name, each) for each in exchange.bindings())
@@ -83,6 +106,9 @@ async def get_bindings_from(request: Request) -> Response:
 
 
 async def get_bindings_to(request: Request) -> Response:
+    if not exchange_name(request):
+        find_vhost(request)
+        return json([])
     vhost, exchange = find_exchange(request)
     return await listed(
         request,

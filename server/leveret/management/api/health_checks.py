@@ -12,6 +12,7 @@ from pamqp.commands import Basic
 from starlette.requests import Request
 from starlette.responses import Response
 
+from leveret.engine.access.rights import READ, WRITE, Rights
 from leveret.engine.administration.operator import NotFound
 from leveret.engine.lifecycle.queues import declare_queue
 from leveret.engine.values.arguments import Arguments
@@ -19,7 +20,7 @@ from leveret.engine.values.message import Message, short_strings
 from leveret.engine.values.text import octets_of_text
 from leveret.engine.vhost import VirtualHost
 from leveret.management.authorisation import Access
-from leveret.management.http import BadRequest, json, management, operator, route, segment
+from leveret.management.http import BadRequest, json, management, operator, rights, route, segment
 from leveret.management.objects import find_vhost
 from leveret.net.alarms import Resource
 from leveret.protocol.channels.published_properties import check
@@ -162,12 +163,14 @@ async def check_ready(request: Request) -> Response:
 async def check_aliveness(request: Request) -> Response:
     """Publish a message to a queue, and get it."""
     vhost = find_vhost(request)
-    if _is_alive(vhost, operator(request).label):
+    if _is_alive(vhost, rights(request, vhost.name), operator(request).label):
         return _ok()
     return _failed("the message that was published did not come back")
 
 
-def _is_alive(vhost: VirtualHost, declared_by: str) -> bool:
+def _is_alive(vhost: VirtualHost, asking: Rights, declared_by: str) -> bool:
+    asking.check_queue(READ, ALIVENESS_QUEUE)
+    asking.check_exchange(WRITE, "")
     declare_queue(
         vhost,
         ALIVENESS_QUEUE,
@@ -177,6 +180,7 @@ def _is_alive(vhost: VirtualHost, declared_by: str) -> bool:
         connection=None,
         arguments=Arguments({}, {}),
         declared_by=declared_by,
+        rights=asking,
     )
     now = int(vhost.clock.now)
     raw = short_strings(b"", octets_of_text(ALIVENESS_QUEUE))

@@ -9,6 +9,8 @@ from pamqp.commands import Basic
 from starlette.requests import Request
 from starlette.responses import Response
 
+from leveret.engine.access.rights import READ, WRITE
+from leveret.engine.lifecycle.names import check_owner
 from leveret.engine.queues.queue import Queue
 from leveret.engine.routing.sink import REFUSED, Sink
 from leveret.engine.values.json_values import to_json
@@ -20,12 +22,14 @@ from leveret.management.authorisation import Access
 from leveret.management.http import (
     BadRequest,
     body,
+    identity,
     json,
     management,
+    rights,
     route,
     segment,
 )
-from leveret.management.objects import DEFAULT_EXCHANGE_NAME, find_queue, find_vhost
+from leveret.management.objects import DEFAULT_EXCHANGE_NAME, find_queue, find_vhost, owner_for
 from leveret.protocol.channels.published_properties import PERSISTENT, check
 from leveret.protocol.wire.methods import PROPERTIES, encode_header, properties
 
@@ -66,10 +70,36 @@ async def post_message(request: Request) -> Response:
     given = await body(request, PublishBody, PUBLISH_BYTES_MAX)
     exchange = "" if name == DEFAULT_EXCHANGE_NAME else name
     message, keys = _message(vhost, exchange, given)
+    _check_may_publish(request, vhost, exchange, [given.routing_key, *keys])
+    _check_user_id(request, given.properties.get("user_id"))
     sinks = _sinks(vhost, exchange, [given.routing_key, *keys], message)
     outcome = vhost.publisher.publish(message, sinks)
     await management(request).committed()
     return json({"routed": bool(sinks) and not outcome & REFUSED})
+
+
+def _check_user_id(request: Request, user: object) -> None:
+    """Check that a message says nobody else has published it.
+
+    :raises BadRequest: if it does.
+    """
+    by = identity(request)
+    if user is not None and user != by.name and not by.is_owner:
+        raise BadRequest(f"user_id property set to '{user}' but authenticated user was '{by.name}'")
+
+
+def _check_may_publish(
+    request: Request, vhost: VirtualHost, exchange: str, routing_keys: list[str]
+) -> None:
+    """Check the right to publish.
+
+    :raises AmqpError: ACCESS_REFUSED.
+    """
+    asking = rights(request, vhost.name)
+    asking.check_exchange(WRITE, exchange)
+    if asking.has_topics and vhost.router.is_topic(exchange):
+        for routing_key in routing_keys:
+            asking.check_topic(WRITE, exchange, routing_key)
 
 
 def _message(vhost: VirtualHost, exchange: str, given: PublishBody) -> tuple[Message, list[str]]:
@@ -105,8 +135,10 @@ def _sinks(
 
 
 async def get_messages(request: Request) -> Response:
-    _, queue = find_queue(request)
+    vhost, queue = find_queue(request)
+    rights(request, vhost.name).check_queue(READ, queue.name)
     given = await body(request, GetBody)
+    check_owner(vhost, queue, owner_for(request, queue))
     if not 0 <= given.count <= GET_COUNT_MAX:
         raise BadRequest(f"count: expected 0 to {GET_COUNT_MAX}")
     found = _take(queue, given)

@@ -11,8 +11,11 @@ from starlette.responses import Response
 from leveret import __version__
 from leveret.compiled import build_kind
 from leveret.engine.metadata.entities import User
+from leveret.engine.routing.exchanges.delayed import TYPE as DELAYED
+from leveret.engine.routing.exchanges.types import EXCHANGE_TYPES
 from leveret.management.authorisation import MONITORING, Access
 from leveret.management.http import identity, json, management, moment, operator, route
+from leveret.management.service import Management
 from leveret.management.statistics.message_stats import (
     broker_statistics,
     some_vhosts_statistics,
@@ -21,6 +24,11 @@ from leveret.net.memory_shortage import ResidentMemory
 
 _STARTED: Final = time.monotonic()
 _RESIDENT: Final = ResidentMemory()
+
+RETENTION: Final = {"global": [60, 3600, 86400], "basic": [60, 3600], "detailed": [60]}
+"""Seconds for which samples are kept, by their interval (RabbitMQ: Management Plugin)."""
+
+EXCHANGE_TYPE_TEXT: Final = "see the page Features of the documentation"
 
 
 async def get_overview(request: Request) -> Response:
@@ -31,7 +39,10 @@ async def get_overview(request: Request) -> Response:
         "connections": len(broker.connections),
         "channels": sum(each.channels for each in broker.connections.all()),
         "queues": sum(len(vhost.queues) for vhost in vhosts),
-        "exchanges": sum(len(vhost.exchanges) for vhost in vhosts),
+        "exchanges": sum(len(vhost.exchanges) + 1 for vhost in vhosts),
+        "consumers": sum(
+            queue.consumer_count for vhost in vhosts for queue in vhost.queues.values()
+        ),
     }
     return json(
         {
@@ -50,10 +61,16 @@ async def get_overview(request: Request) -> Response:
             "vhosts": len(vhosts),
             "object_totals": totals,
             **_statistics(request),
-            "listeners": [
-                {"protocol": protocol, "ip_address": address.host, "port": address.port}
-                for protocol, address in service.listeners()
-            ],
+            "listeners": _listeners(service),
+            "contexts": _contexts(service),
+            "exchange_types": _exchange_types(),
+            "management_version": broker.version,
+            "rates_mode": "basic",
+            "sample_retention_policies": RETENTION,
+            "statistics_db_event_queue": 0,
+            "disable_stats": False,
+            "enable_queue_totals": False,
+            "release_series_support_status": "supported",
         }
     )
 
@@ -67,6 +84,43 @@ def _statistics(request: Request) -> dict[str, Any]:
         vhost for name, vhost in service.broker.vhosts.items() if by.sees(service.broker, name)
     ]
     return some_vhosts_statistics(vhosts, service.sampler, at)
+
+
+def _listeners(service: Management) -> list[dict[str, Any]]:
+    """What is listened on, for every protocol."""
+    return [
+        {
+            "node": service.node,
+            "protocol": protocol,
+            "ip_address": address.host,
+            "port": address.port,
+            "socket_opts": {},
+        }
+        for protocol, address in [*service.listeners(), *service.http_listeners]
+    ]
+
+
+def _contexts(service: Management) -> list[dict[str, Any]]:
+    """Where the HTTP API is; the values are strings, as in RabbitMQ."""
+    return [
+        {
+            "node": service.node,
+            "description": "Leveret Management",
+            "path": "/",
+            "ip": address.host,
+            "port": str(address.port),
+            "protocol": protocol,
+            "ssl_opts": [],
+        }
+        for protocol, address in service.http_listeners
+    ]
+
+
+def _exchange_types() -> list[dict[str, Any]]:
+    return [
+        {"name": name, "description": EXCHANGE_TYPE_TEXT, "enabled": True}
+        for name in sorted([*EXCHANGE_TYPES, DELAYED])
+    ]
 
 
 async def get_whoami(request: Request) -> Response:

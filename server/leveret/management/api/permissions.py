@@ -7,12 +7,33 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from leveret.engine.administration import users
-from leveret.engine.administration.operator import NotFound
+from leveret.engine.administration.operator import NotFound, Operator
 from leveret.engine.administration.virtual_hosts import find_vhost
 from leveret.engine.metadata.entities import Permission, TopicPermission
 from leveret.engine.metadata.metadata import Metadata
 from leveret.management.authorisation import Access
-from leveret.management.http import body, changed, json, management, operator, route, segment
+from leveret.management.columns import columns_of_dicts
+from leveret.management.http import (
+    BadRequest,
+    body,
+    changed,
+    json,
+    management,
+    operator,
+    route,
+    segment,
+)
+from leveret.management.listing import listed
+
+PERMISSION: Final = columns_of_dicts(
+    "Permission",
+    {"user": str, "vhost": str, "configure": str, "write": str, "read": str},
+)
+
+TOPIC_PERMISSION: Final = columns_of_dicts(
+    "TopicPermission",
+    {"user": str, "vhost": str, "exchange": str, "write": str, "read": str},
+)
 
 
 class PermissionBody(msgspec.Struct):
@@ -48,14 +69,15 @@ def topics_of_user(metadata: Metadata, user: str) -> list[dict[str, Any]]:
 
 
 async def get_permissions(request: Request) -> Response:
-    found = management(request).metadata.all(Permission).values()
-    return json([as_json(each) for each in found])
+    found = list(management(request).metadata.all(Permission).values())
+    return await listed(request, PERMISSION, (as_json(each) for each in found))
 
 
 async def get_permissions_in_vhost(request: Request) -> Response:
     vhost = find_vhost(operator(request), segment(request, "vhost")).name
     found = management(request).metadata.all(Permission).values()
-    return json([as_json(each) for each in found if each.vhost == vhost])
+    shown = [as_json(each) for each in found if each.vhost == vhost]
+    return await listed(request, PERMISSION, shown)
 
 
 async def get_permission(request: Request) -> Response:
@@ -66,51 +88,77 @@ async def get_permission(request: Request) -> Response:
     return json(as_json(permission))
 
 
+def _check_both_exist(by: Operator, user: str, vhost: str) -> None:
+    """Check that there are the user and the virtual host of a permission.
+
+    :raises BadRequest: if not.
+    """
+    try:
+        users.find_user(by, user)
+        find_vhost(by, vhost)
+    except NotFound as error:
+        raise BadRequest(str(error)) from None
+
+
 async def put_permission(request: Request) -> Response:
     by, user, vhost = operator(request), segment(request, "user"), segment(request, "vhost")
     given = await body(request, PermissionBody)
+    _check_both_exist(by, user, vhost)
     created = by.metadata.get(Permission, user, vhost) is None
     users.set_permission(by, user, vhost, given.configure, given.write, given.read)
     return await changed(request, created=created)
 
 
 async def delete_permission(request: Request) -> Response:
+    user, vhost = segment(request, "user"), segment(request, "vhost")
+    if management(request).metadata.get(Permission, user, vhost) is None:
+        raise NotFound(f"user '{user}' has no access to virtual host '{vhost}'")
     users.clear_permission(operator(request), segment(request, "user"), segment(request, "vhost"))
     return await changed(request)
 
 
 async def get_topic_permissions(request: Request) -> Response:
-    found = management(request).metadata.all(TopicPermission).values()
-    return json([as_json(each) for each in found])
+    found = list(management(request).metadata.all(TopicPermission).values())
+    return await listed(request, TOPIC_PERMISSION, (as_json(each) for each in found))
 
 
 async def get_topic_permissions_in_vhost(request: Request) -> Response:
     vhost = find_vhost(operator(request), segment(request, "vhost")).name
     found = management(request).metadata.all(TopicPermission).values()
-    return json([as_json(each) for each in found if each.vhost == vhost])
+    shown = [as_json(each) for each in found if each.vhost == vhost]
+    return await listed(request, TOPIC_PERMISSION, shown)
 
 
 async def get_topic_permissions_of_user(request: Request) -> Response:
     user, vhost = segment(request, "user"), segment(request, "vhost")
+    return json([as_json(each) for each in _topic_permissions(request, user, vhost)])
+
+
+def _topic_permissions(request: Request, user: str, vhost: str) -> list[TopicPermission]:
+    """The topic permissions of a user in a virtual host.
+
+    :raises NotFound: if there are none.
+    """
     found = management(request).metadata.all(TopicPermission).values()
-    shown = [as_json(each) for each in found if (each.user, each.vhost) == (user, vhost)]
+    shown = [each for each in found if (each.user, each.vhost) == (user, vhost)]
     if not shown:
         raise NotFound(f"user '{user}' has no topic permissions in virtual host '{vhost}'")
-    return json(shown)
+    return shown
 
 
 async def put_topic_permission(request: Request) -> Response:
     by, user, vhost = operator(request), segment(request, "user"), segment(request, "vhost")
     given = await body(request, TopicPermissionBody)
+    _check_both_exist(by, user, vhost)
     created = by.metadata.get(TopicPermission, user, vhost, given.exchange) is None
     users.set_topic_permission(by, user, vhost, given.exchange, given.write, given.read)
     return await changed(request, created=created)
 
 
 async def delete_topic_permissions(request: Request) -> Response:
-    users.clear_topic_permissions(
-        operator(request), segment(request, "user"), segment(request, "vhost")
-    )
+    user, vhost = segment(request, "user"), segment(request, "vhost")
+    _topic_permissions(request, user, vhost)
+    users.clear_topic_permissions(operator(request), user, vhost)
     return await changed(request)
 
 

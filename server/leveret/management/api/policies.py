@@ -13,6 +13,7 @@ from leveret.engine.administration.operator import NotFound
 from leveret.engine.administration.virtual_hosts import find_vhost
 from leveret.engine.metadata.entities import GlobalParameter, OperatorPolicy, Parameter, Policy
 from leveret.management.authorisation import Access
+from leveret.management.columns import columns_of_dicts
 from leveret.management.http import (
     Endpoint,
     body,
@@ -23,6 +24,26 @@ from leveret.management.http import (
     route,
     segment,
 )
+from leveret.management.listing import listed
+from leveret.management.objects import sees
+
+POLICY: Final = columns_of_dicts(
+    "Policy",
+    {
+        "vhost": str,
+        "name": str,
+        "pattern": str,
+        "apply-to": str,
+        "definition": dict[str, Any],
+        "priority": int,
+    },
+)
+
+PARAMETER: Final = columns_of_dicts(
+    "Parameter", {"vhost": str, "component": str, "name": str, "value": Any}
+)
+
+GLOBAL_PARAMETER: Final = columns_of_dicts("GlobalParameter", {"name": str, "value": Any})
 
 
 class PolicyBody(msgspec.Struct, rename={"apply_to": "apply-to"}):
@@ -62,13 +83,18 @@ def _policy_endpoints(kind: type[Policy]) -> Mapping[str, Endpoint]:
     """The endpoints of policies, or of operator policies."""
 
     async def get_all(request: Request) -> Response:
-        found = management(request).metadata.all(kind).values()
-        return json([policy_as_json(policy) for policy in found])
+        found = [
+            policy_as_json(policy)
+            for policy in management(request).metadata.all(kind).values()
+            if sees(request, policy.vhost)
+        ]
+        return await listed(request, POLICY, found)
 
     async def get_in_vhost(request: Request) -> Response:
         vhost = find_vhost(operator(request), segment(request, "vhost")).name
         found = management(request).metadata.all(kind).values()
-        return json([policy_as_json(policy) for policy in found if policy.vhost == vhost])
+        shown = [policy_as_json(policy) for policy in found if policy.vhost == vhost]
+        return await listed(request, POLICY, shown)
 
     async def get(request: Request) -> Response:
         vhost, name = segment(request, "vhost"), segment(request, "name")
@@ -98,12 +124,14 @@ def _policy_endpoints(kind: type[Policy]) -> Mapping[str, Endpoint]:
 
 def _policy_routes(path: str, kind: type[Policy]) -> tuple[Route, ...]:
     endpoints = _policy_endpoints(kind)
+    access = Access.ADMINISTRATOR if kind is OperatorPolicy else Access.POLICYMAKER
     return (
-        route(path, change=Access.POLICYMAKER, GET=endpoints["get_all"]),
-        route(f"{path}/{{vhost}}", change=Access.POLICYMAKER, GET=endpoints["get_in_vhost"]),
+        route(path, change=access, GET=endpoints["get_all"]),
+        route(f"{path}/{{vhost}}", change=access, GET=endpoints["get_in_vhost"]),
         route(
             f"{path}/{{vhost}}/{{name}}",
-            change=Access.POLICYMAKER,
+            access=access,
+            change=access,
             GET=endpoints["get"],
             PUT=endpoints["put"],
             DELETE=endpoints["delete"],
@@ -112,15 +140,16 @@ def _policy_routes(path: str, kind: type[Policy]) -> tuple[Route, ...]:
 
 
 async def get_parameters(request: Request) -> Response:
-    found = management(request).metadata.all(Parameter).values()
     wanted = {name: segment(request, name) for name in request.path_params}
-    return json(
-        [
-            parameter_as_json(parameter)
-            for parameter in found
-            if all(getattr(parameter, name) == value for name, value in wanted.items())
-        ]
-    )
+    if "vhost" in wanted:
+        find_vhost(operator(request), wanted["vhost"])
+    found = [
+        parameter_as_json(parameter)
+        for parameter in management(request).metadata.all(Parameter).values()
+        if all(getattr(parameter, name) == value for name, value in wanted.items())
+        and sees(request, parameter.vhost)
+    ]
+    return await listed(request, PARAMETER, found)
 
 
 def _key(request: Request) -> tuple[str, str, str]:
@@ -149,7 +178,7 @@ async def delete_parameter(request: Request) -> Response:
 
 async def get_global_parameters(request: Request) -> Response:
     found = management(request).metadata.all(GlobalParameter).values()
-    return json([parameter_as_json(parameter) for parameter in found])
+    return await listed(request, GLOBAL_PARAMETER, [parameter_as_json(each) for each in found])
 
 
 async def get_global_parameter(request: Request) -> Response:
@@ -175,11 +204,12 @@ async def delete_global_parameter(request: Request) -> Response:
 ROUTES: Final = (
     *_policy_routes("/api/policies", Policy),
     *_policy_routes("/api/operator-policies", OperatorPolicy),
-    route("/api/parameters", change=Access.POLICYMAKER, GET=get_parameters),
-    route("/api/parameters/{component}", change=Access.POLICYMAKER, GET=get_parameters),
-    route("/api/parameters/{component}/{vhost}", change=Access.POLICYMAKER, GET=get_parameters),
+    route("/api/parameters", access=Access.POLICYMAKER, GET=get_parameters),
+    route("/api/parameters/{component}", access=Access.POLICYMAKER, GET=get_parameters),
+    route("/api/parameters/{component}/{vhost}", access=Access.POLICYMAKER, GET=get_parameters),
     route(
         "/api/parameters/{component}/{vhost}/{name}",
+        access=Access.POLICYMAKER,
         change=Access.POLICYMAKER,
         GET=get_parameter,
         PUT=put_parameter,
@@ -187,14 +217,13 @@ ROUTES: Final = (
     ),
     route(
         "/api/global-parameters",
-        access=Access.USER,
-        change=Access.ADMINISTRATOR,
+        access=Access.POLICYMAKER,
         GET=get_global_parameters,
     ),
     route(
         "/api/global-parameters/{name}",
-        access=Access.USER,
-        change=Access.ADMINISTRATOR,
+        access=Access.POLICYMAKER,
+        change=Access.POLICYMAKER,
         GET=get_global_parameter,
         PUT=put_global_parameter,
         DELETE=delete_global_parameter,

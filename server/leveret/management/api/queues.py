@@ -1,13 +1,16 @@
 """Queues (RabbitMQ: HTTP API Reference, /api/queues)."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from itertools import chain
+from typing import Any, Final, Literal
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from leveret.engine.access.rights import CONFIGURE, READ
 from leveret.engine.administration.operator import Refused
+from leveret.engine.lifecycle.names import check_owner
 from leveret.engine.lifecycle.policy_keys import type_name
 from leveret.engine.lifecycle.queues import (
     change_own_arguments,
@@ -28,13 +31,16 @@ from leveret.management.http import (
     management,
     moment,
     operator,
+    rights,
     route,
     segment,
+    table,
 )
 from leveret.management.listing import listed
-from leveret.management.nouns.bindings import BINDING, binding_row
+from leveret.management.nouns.bindings import BINDING, binding_row, default_binding_row
+from leveret.management.nouns.connections import CONSUMER, consumers_of_queue
 from leveret.management.nouns.queues import QUEUE, QueueRow
-from leveret.management.objects import find_queue, find_vhost, vhosts_of
+from leveret.management.objects import find_queue, find_vhost, owner_for, vhosts_of
 from leveret.management.statistics.details import Moment
 
 
@@ -44,12 +50,18 @@ class ArgumentsBody(msgspec.Struct):
     arguments: dict[str, Any]
 
 
+class ActionBody(msgspec.Struct):
+    """What is to be done with the mirrors of a queue."""
+
+    action: Literal["sync", "cancel_sync"]
+
+
 class QueueBody(msgspec.Struct):
     """A queue, as PUT takes it."""
 
     durable: bool = True
     auto_delete: bool = False
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any] | list[Any] = {}
     node: str = ""
 
 
@@ -67,13 +79,19 @@ async def get_queues(request: Request) -> Response:
 
 async def get_queue(request: Request) -> Response:
     vhost, queue = find_queue(request)
-    return json(QUEUE.shown(QueueRow(management(request).node, vhost, queue, moment(request))))
+    service, at = management(request), moment(request)
+    shown = QUEUE.shown(QueueRow(service.node, vhost, queue, at))
+    shown["consumer_details"] = [
+        CONSUMER.shown(row) for row in consumers_of_queue(service.node, queue, at)
+    ]
+    return json({"deliveries": [], "incoming": [], **shown})
 
 
 async def put_queue(request: Request) -> Response:
     vhost, name = find_vhost(request), segment(request, "name")
     given = await body(request, QueueBody)
-    types = {argument: type_name(value) for argument, value in given.arguments.items()}
+    arguments = table(given.arguments, "arguments")
+    types = {argument: type_name(value) for argument, value in arguments.items()}
     created = name not in vhost.queues
     declare_queue(
         vhost,
@@ -82,8 +100,9 @@ async def put_queue(request: Request) -> Response:
         auto_delete=given.auto_delete,
         owner=None,
         connection=None,
-        arguments=Arguments(given.arguments, types),
+        arguments=Arguments(arguments, types),
         declared_by=operator(request).label,
+        rights=rights(request, vhost.name),
     )
     if created:
         fields = {"vhost": vhost.name, "name": name}
@@ -93,6 +112,7 @@ async def put_queue(request: Request) -> Response:
 
 async def change_queue(request: Request) -> Response:
     vhost, queue = find_queue(request)
+    rights(request, vhost.name).check_queue(CONFIGURE, queue.name)
     given = (await body(request, ArgumentsBody)).arguments
     types = {name: type_name(value) for name, value in given.items() if value is not None}
     if not queue.deleted:
@@ -112,6 +132,7 @@ async def resume_queue(request: Request) -> Response:
 
 async def _set_paused(request: Request, paused: bool) -> Response:
     vhost, queue = find_queue(request)
+    rights(request, vhost.name).check_queue(CONFIGURE, queue.name)
     if queue.paused != paused:
         set_paused(vhost, queue, paused)
         what = "queue paused" if paused else "queue resumed"
@@ -121,13 +142,14 @@ async def _set_paused(request: Request, paused: bool) -> Response:
 
 async def delete_queue(request: Request) -> Response:
     vhost, queue = find_queue(request)
+    rights(request, vhost.name).check_queue(CONFIGURE, queue.name)
     try:
         find_deletable(
             vhost,
             queue.name,
             if_unused=request.query_params.get("if-unused") == "true",
             if_empty=request.query_params.get("if-empty") == "true",
-            connection=queue.owner,
+            connection=owner_for(request, queue),
         )
     except AmqpError as error:
         if error.code != ReplyCode.PRECONDITION_FAILED:
@@ -140,6 +162,8 @@ async def delete_queue(request: Request) -> Response:
 
 async def purge_queue(request: Request) -> Response:
     vhost, queue = find_queue(request)
+    rights(request, vhost.name).check_queue(READ, queue.name)
+    check_owner(vhost, queue, owner_for(request, queue))
     purge = queue.purge()
     await management(request).run(purge)
     operator(request).log(
@@ -148,14 +172,23 @@ async def purge_queue(request: Request) -> Response:
     return await changed(request)
 
 
+async def act_on_queue(request: Request) -> Response:
+    """Synchronise the mirrors of a queue, of which there are none."""
+    find_queue(request)
+    await body(request, ActionBody)
+    return Response(status_code=204)
+
+
 async def get_bindings(request: Request) -> Response:
     vhost, queue = find_queue(request)
-    found = bindings_to_queue(vhost, queue)
-    return await listed(request, BINDING, (binding_row(vhost.name, each) for each in found))
+    found = (binding_row(vhost.name, each) for each in bindings_to_queue(vhost, queue))
+    own = default_binding_row(vhost.name, queue.name)
+    return await listed(request, BINDING, chain((own,), found))
 
 
 ROUTES: Final = (
     route("/api/queues", change=Access.VHOST, GET=get_queues),
+    route("/api/queues/detailed", change=Access.VHOST, GET=get_queues),
     route("/api/queues/{vhost}", change=Access.VHOST, GET=get_queues),
     route(
         "/api/queues/{vhost}/{name}",
@@ -171,6 +204,7 @@ ROUTES: Final = (
         PUT=pause_queue,
         DELETE=resume_queue,
     ),
+    route("/api/queues/{vhost}/{name}/actions", POST=act_on_queue),
     route("/api/queues/{vhost}/{name}/contents", change=Access.VHOST, DELETE=purge_queue),
     route("/api/queues/{vhost}/{name}/bindings", change=Access.VHOST, GET=get_bindings),
 )

@@ -8,9 +8,15 @@ from starlette.responses import Response
 
 from leveret.engine.access.passwords import SHA256
 from leveret.engine.administration import users
-from leveret.engine.metadata.entities import User
-from leveret.management.api.permissions import of_user, topics_of_user
+from leveret.engine.metadata.entities import Permission, User
+from leveret.management.api.permissions import (
+    PERMISSION,
+    TOPIC_PERMISSION,
+    of_user,
+    topics_of_user,
+)
 from leveret.management.authorisation import Access
+from leveret.management.columns import columns_of_dicts
 from leveret.management.http import (
     BadRequest,
     body,
@@ -21,6 +27,20 @@ from leveret.management.http import (
     route,
     segment,
 )
+from leveret.management.listing import listed
+
+USER: Final = columns_of_dicts(
+    "User",
+    {
+        "name": str,
+        "password_hash": str,
+        "hashing_algorithm": str,
+        "tags": list[str],
+        "limits": dict[str, int],
+    },
+)
+
+USER_LIMITS: Final = columns_of_dicts("UserLimits", {"user": str, "value": dict[str, int]})
 
 
 class UserBody(msgspec.Struct):
@@ -62,14 +82,15 @@ def tags_of(tags: str | list[str]) -> tuple[str, ...]:
 
 
 async def get_users(request: Request) -> Response:
-    return json([as_json(user) for user in management(request).metadata.all(User).values()])
+    found = list(management(request).metadata.all(User).values())
+    return await listed(request, USER, (as_json(user) for user in found))
 
 
 async def get_users_without_permissions(request: Request) -> Response:
     metadata = management(request).metadata
-    return json(
-        [as_json(user) for user in metadata.all(User).values() if not of_user(metadata, user.name)]
-    )
+    with_permissions = {permission.user for permission in metadata.all(Permission).values()}
+    found = [user for user in metadata.all(User).values() if user.name not in with_permissions]
+    return await listed(request, USER, (as_json(user) for user in found))
 
 
 async def get_user(request: Request) -> Response:
@@ -82,6 +103,8 @@ async def put_user(request: Request) -> Response:
     if given.tags is None:
         raise BadRequest("tags are missing: a list, or a text with commas between")
     password_hash, algorithm = given.password_hash, given.hashing_algorithm
+    if given.password is not None and password_hash is not None:
+        raise BadRequest("expected a password or a password_hash, not both")
     if given.password is not None:
         password_hash, algorithm = users.hashed(given.password)
     created = by.metadata.get(User, name) is None
@@ -104,7 +127,8 @@ async def delete_users(request: Request) -> Response:
     given = await body(request, BulkDelete)
     by = operator(request)
     for name in given.users:
-        users.find_user(by, name)
+        if by.metadata.get(User, name) is None:
+            raise BadRequest(f"user '{name}' does not exist")
     for name in given.users:
         users.delete_user(by, name)
     return await changed(request)
@@ -112,27 +136,32 @@ async def delete_users(request: Request) -> Response:
 
 async def get_permissions(request: Request) -> Response:
     name = users.find_user(operator(request), segment(request, "name")).name
-    return json(of_user(management(request).metadata, name))
+    return await listed(request, PERMISSION, of_user(management(request).metadata, name))
 
 
 async def get_topic_permissions(request: Request) -> Response:
     name = users.find_user(operator(request), segment(request, "name")).name
-    return json(topics_of_user(management(request).metadata, name))
+    found = topics_of_user(management(request).metadata, name)
+    return await listed(request, TOPIC_PERMISSION, found)
 
 
 async def get_limits(request: Request) -> Response:
     found = management(request).metadata.all(User).values()
-    return json([{"user": user.name, "value": user.limits} for user in found if user.limits])
+    shown = [{"user": user.name, "value": user.limits} for user in found if user.limits]
+    return await listed(request, USER_LIMITS, shown)
 
 
 async def get_limits_of_user(request: Request) -> Response:
     user = users.find_user(operator(request), segment(request, "name"))
-    return json([{"user": user.name, "value": user.limits}] if user.limits else [])
+    shown = [{"user": user.name, "value": user.limits}] if user.limits else []
+    return await listed(request, USER_LIMITS, shown)
 
 
 async def put_limit(request: Request) -> Response:
     given = await body(request, LimitBody)
     limits = {segment(request, "limit"): given.value}
+    if management(request).metadata.get(User, segment(request, "name")) is None:
+        raise BadRequest(f"user '{segment(request, 'name')}' does not exist")
     users.set_limits(operator(request), segment(request, "name"), limits)
     return await changed(request)
 
@@ -164,11 +193,10 @@ ROUTES: Final = (
         access=Access.ADMINISTRATOR,
         GET=get_topic_permissions,
     ),
-    route("/api/user-limits", access=Access.ADMINISTRATOR, GET=get_limits),
-    route("/api/user-limits/{name}", access=Access.ADMINISTRATOR, GET=get_limits_of_user),
+    route("/api/user-limits", access=Access.USER, GET=get_limits),
+    route("/api/user-limits/{name}", access=Access.USER, GET=get_limits_of_user),
     route(
         "/api/user-limits/{name}/{limit}",
-        access=Access.ADMINISTRATOR,
         PUT=put_limit,
         DELETE=delete_limit,
     ),

@@ -3,16 +3,19 @@
 from typing import Any, Final
 
 import msgspec
+from msgspec import UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 
-from leveret.engine.administration import virtual_hosts
-from leveret.engine.metadata.entities import VirtualHostEntity
+from leveret.engine.administration import users, virtual_hosts
+from leveret.engine.metadata.entities import User, VirtualHostEntity
 from leveret.management.api.users import LimitBody, tags_of
 from leveret.management.authorisation import Access
+from leveret.management.columns import columns_of_dicts
 from leveret.management.http import (
     body,
     changed,
+    identity,
     json,
     management,
     moment,
@@ -20,7 +23,38 @@ from leveret.management.http import (
     route,
     segment,
 )
+from leveret.management.listing import listed
+from leveret.management.statistics.details import Details, Moment
 from leveret.management.statistics.message_stats import vhost_statistics
+
+VHOST: Final = columns_of_dicts(
+    "VirtualHost",
+    {
+        "name": str,
+        "description": str,
+        "tags": list[str],
+        "default_queue_type": str,
+        "metadata": dict[str, Any],
+        "protected_from_deletion": bool,
+        "tracing": bool,
+        "cluster_state": dict[str, str],
+        "messages": int | UnsetType,
+        "messages_details": Details | UnsetType,
+        "messages_ready": int | UnsetType,
+        "messages_ready_details": Details | UnsetType,
+        "messages_unacknowledged": int | UnsetType,
+        "messages_unacknowledged_details": Details | UnsetType,
+        "message_stats": dict[str, Any] | UnsetType,
+        "recv_oct": int | UnsetType,
+        "recv_oct_details": Details | UnsetType,
+        "send_oct": int | UnsetType,
+        "send_oct_details": Details | UnsetType,
+    },
+)
+
+VHOST_LIMITS: Final = columns_of_dicts("VirtualHostLimits", {"vhost": str, "value": dict[str, int]})
+
+EVERYTHING: Final = ".*"
 
 
 class VirtualHostBody(msgspec.Struct):
@@ -33,7 +67,7 @@ class VirtualHostBody(msgspec.Struct):
     tracing: bool = False
 
 
-def as_json(vhost: VirtualHostEntity) -> dict[str, Any]:
+def as_json(node: str, vhost: VirtualHostEntity) -> dict[str, Any]:
     """A virtual host as RabbitMQ shows it."""
     shown: dict[str, Any] = {
         "description": vhost.description,
@@ -46,26 +80,34 @@ def as_json(vhost: VirtualHostEntity) -> dict[str, Any]:
         "metadata": shown,
         "protected_from_deletion": vhost.protected_from_deletion,
         "tracing": False,
+        "cluster_state": {node: "running"},
     }
 
 
-def _shown(request: Request, entity: VirtualHostEntity) -> dict[str, Any]:
+def _shown(request: Request, entity: VirtualHostEntity, at: Moment) -> dict[str, Any]:
     """A virtual host with its statistics."""
     service = management(request)
     vhost = service.broker.vhosts.get(entity.name)
+    shown = as_json(service.node, entity)
     if vhost is None:
-        return as_json(entity)
-    return as_json(entity) | vhost_statistics(vhost, service.sampler, moment(request))
+        return shown
+    return shown | vhost_statistics(vhost, service.sampler, at)
 
 
 async def get_vhosts(request: Request) -> Response:
-    found = management(request).metadata.all(VirtualHostEntity).values()
-    return json([_shown(request, vhost) for vhost in found])
+    service, by = management(request), identity(request)
+    found = [
+        vhost
+        for vhost in service.metadata.all(VirtualHostEntity).values()
+        if by.monitors(service.broker, vhost.name)
+    ]
+    at = moment(request)
+    return await listed(request, VHOST, (_shown(request, vhost, at) for vhost in found))
 
 
 async def get_vhost(request: Request) -> Response:
-    found = virtual_hosts.find_vhost(operator(request), segment(request, "vhost"))
-    return json(_shown(request, found))
+    vhost = virtual_hosts.find_vhost(operator(request), segment(request, "vhost"))
+    return json(_shown(request, vhost, moment(request)))
 
 
 async def put_vhost(request: Request) -> Response:
@@ -80,6 +122,9 @@ async def put_vhost(request: Request) -> Response:
         default_queue_type=given.default_queue_type,
         protected_from_deletion=given.protected_from_deletion,
     )
+    if created and by.metadata.get(User, by.name) is not None and not identity(request).is_owner:
+        # As with RabbitMQ, who adds a virtual host may use it.
+        users.set_permission(by, by.name, name, EVERYTHING, EVERYTHING, EVERYTHING)
     return await changed(request, created=created)
 
 
@@ -96,13 +141,19 @@ async def protect(request: Request) -> Response:
 
 
 async def get_limits(request: Request) -> Response:
-    found = management(request).metadata.all(VirtualHostEntity).values()
-    return json([{"vhost": vhost.name, "value": vhost.limits} for vhost in found if vhost.limits])
+    service, by = management(request), identity(request)
+    found = [
+        {"vhost": vhost.name, "value": vhost.limits}
+        for vhost in service.metadata.all(VirtualHostEntity).values()
+        if vhost.limits and by.monitors(service.broker, vhost.name)
+    ]
+    return await listed(request, VHOST_LIMITS, found)
 
 
 async def get_limits_of_vhost(request: Request) -> Response:
     vhost = virtual_hosts.find_vhost(operator(request), segment(request, "vhost"))
-    return json([{"vhost": vhost.name, "value": vhost.limits}] if vhost.limits else [])
+    shown = [{"vhost": vhost.name, "value": vhost.limits}] if vhost.limits else []
+    return await listed(request, VHOST_LIMITS, shown)
 
 
 async def put_limit(request: Request) -> Response:
@@ -119,9 +170,10 @@ async def delete_limit(request: Request) -> Response:
 
 
 ROUTES: Final = (
-    route("/api/vhosts", change=Access.ADMINISTRATOR, GET=get_vhosts),
+    route("/api/vhosts", access=Access.USER, GET=get_vhosts),
     route(
         "/api/vhosts/{vhost}",
+        access=Access.ADMINISTRATOR,
         change=Access.ADMINISTRATOR,
         GET=get_vhost,
         PUT=put_vhost,
@@ -133,8 +185,8 @@ ROUTES: Final = (
         POST=protect,
         DELETE=protect,
     ),
-    route("/api/vhost-limits", change=Access.ADMINISTRATOR, GET=get_limits),
-    route("/api/vhost-limits/{vhost}", change=Access.ADMINISTRATOR, GET=get_limits_of_vhost),
+    route("/api/vhost-limits", access=Access.USER, GET=get_limits),
+    route("/api/vhost-limits/{vhost}", access=Access.MONITORED, GET=get_limits_of_vhost),
     route(
         "/api/vhost-limits/{vhost}/{limit}",
         change=Access.ADMINISTRATOR,

@@ -1,8 +1,9 @@
 """A binding as RabbitMQ shows it."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any, Final, Literal, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote_plus, unquote_plus
 
 import msgspec
 
@@ -34,25 +35,42 @@ def binding_row(vhost: str, binding: Binding) -> BindingRow:
         "exchange" if isinstance(binding.destination, Exchange) else "queue",
         to_json(binding.routing_key),
         to_json(binding.arguments),
-        properties_key(binding),
+        properties_key(binding.routing_key, binding.arguments),
     )
 
 
 def default_binding_row(vhost: str, queue: str) -> BindingRow:
     """The row of the binding of a queue to the default exchange."""
     name = to_json(queue)
-    return BindingRow(vhost, "", name, "queue", name, {}, quote(name, safe=""))
+    return BindingRow(vhost, "", name, "queue", name, {}, _quoted(name))
 
 
-def properties_key(binding: Binding) -> str:
+def properties_key(routing_key: str, arguments: Mapping[str, Any]) -> str:
     """What tells the bindings between two ends apart in a path: the routing key, and a hash of the
     arguments."""
-    key = quote(to_json(binding.routing_key), safe="")
-    if not binding.arguments:
+    key = _quoted(to_json(routing_key))
+    if not arguments:
         return key or PROPERTIES_KEY_SEPARATOR
-    arguments = msgspec.json.encode(to_json(binding.arguments), order="deterministic")
-    digest = hashlib.sha256(arguments).hexdigest()[:16]
-    return f"{key}{PROPERTIES_KEY_SEPARATOR}{digest}"
+    return f"{key}{PROPERTIES_KEY_SEPARATOR}{_digest(arguments)}"
+
+
+def has_properties_key(binding: Binding, key: str) -> bool:
+    """Whether a key of a path means a binding. Its routing key may be quoted, or as it is."""
+    routing_key, _, digest = key.partition(PROPERTIES_KEY_SEPARATOR)
+    expected = _digest(binding.arguments) if binding.arguments else ""
+    return digest == expected and to_json(binding.routing_key) in (
+        routing_key,
+        unquote_plus(routing_key),
+    )
+
+
+def _digest(arguments: Mapping[str, Any]) -> str:
+    encoded = msgspec.json.encode(to_json(arguments), order="deterministic")
+    return hashlib.sha256(encoded).hexdigest()[:16]
+
+
+def _quoted(routing_key: str) -> str:
+    return quote_plus(routing_key, safe="").replace(PROPERTIES_KEY_SEPARATOR, "%7E")
 
 
 BINDING: Final[Columns[BindingRow]] = Columns(

@@ -1,14 +1,17 @@
 """Connections, channels and consumers as RabbitMQ shows them."""
 
+from collections.abc import Iterator
 from itertools import islice
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 from msgspec import UnsetType
 
 from leveret.addresses import shown_address
+from leveret.engine.queues.queue import Queue
 from leveret.engine.values.json_values import to_json
 from leveret.management.columns import Column, Columns
+from leveret.management.nouns.erlang import process_columns
 from leveret.management.statistics.details import Details, Moment, idle_since
 from leveret.management.statistics.message_stats import (
     MessageStats,
@@ -17,7 +20,10 @@ from leveret.management.statistics.message_stats import (
 )
 from leveret.management.statistics.sampling import oldest_tag
 from leveret.protocol.channels.channel import Channel
+from leveret.protocol.channels.channel_consumer import ChannelConsumer
+from leveret.protocol.channels.deliveries import Deliveries
 from leveret.protocol.channels.delivery import DeliveryConsumer
+from leveret.protocol.channels.session import Session
 from leveret.protocol.connections.connection import Connection
 
 EXAMINED_MAX: Final = 10_000
@@ -47,8 +53,7 @@ class ConsumerRow(NamedTuple):
     """A consumer, and its channel."""
 
     node: str
-    connection: Connection
-    channel: Channel
+    deliveries: Deliveries
     consumer: DeliveryConsumer
     at: Moment
     """When its deliveries are looked at."""
@@ -116,6 +121,8 @@ def _client_properties(row: ConnectionRow) -> object:
     return msgspec.json.decode(row.connection.session.peer.properties or b"{}")
 
 
+NOT_SHOWN: Final = "Not shown"
+
 CONNECTION: Final[Columns[ConnectionRow]] = Columns(
     "Connection",
     Column("name", str, lambda row: connection_name(row.connection)),
@@ -137,6 +144,14 @@ CONNECTION: Final[Columns[ConnectionRow]] = Columns(
     Column("channel_max", int, lambda row: row.connection.channels.most),
     Column("frame_max", int, lambda row: int(row.connection.session.frame_max), "Bytes"),
     Column("timeout", int, lambda row: row.connection.heartbeat_s, "Heartbeat, in seconds"),
+    Column("type", str, lambda row: "network"),
+    Column("peer_cert_subject", str | None, lambda row: None, NOT_SHOWN),
+    Column("peer_cert_issuer", str | None, lambda row: None, NOT_SHOWN),
+    Column("peer_cert_validity", str | None, lambda row: None, NOT_SHOWN),
+    Column("ssl_key_exchange", str | None, lambda row: None, NOT_SHOWN),
+    Column("ssl_hash", str | None, lambda row: None, NOT_SHOWN),
+    Column("user_who_performed_action", str, lambda row: row.connection.session.user),
+    *process_columns(),
     Column("connected_at", int, _connected_at, "Milliseconds since 1970"),
     Column(
         "recv_oct",
@@ -179,14 +194,26 @@ CONNECTION: Final[Columns[ConnectionRow]] = Columns(
 
 def connection_details(connection: Connection) -> ConnectionDetails:
     """What a channel says of its connection."""
-    peer = shown_address(connection.session.peer.address)
-    return ConnectionDetails(connection_name(connection), peer.host, peer.port)
+    return details_of_session(connection.session)
 
 
-def _delivered_at(channel: Channel, tag: int, at: Moment) -> int:
+def details_of_session(session: Session) -> ConnectionDetails:
+    """What an exclusive queue says of its connection."""
+    peer = shown_address(session.peer.address)
+    return ConnectionDetails(
+        f"{session.peer.address} -> {session.peer.local}", peer.host, peer.port
+    )
+
+
+def _unconfirmed(row: ChannelRow) -> int:
+    confirms = row.channel.confirms
+    return int(confirms.published_count - confirms.confirmed_count) if confirms.enabled else 0
+
+
+def _delivered_at(deliveries: Deliveries, tag: int, at: Moment) -> int:
     """When a delivery was made, in milliseconds since 1970; now, if that is less than a second
     ago."""
-    times = channel.deliveries.times
+    times = deliveries.times
     time = 0 if times is None else times.time_of(tag)
     return at.wall_time(time or at.now)
 
@@ -195,7 +222,7 @@ def _channel_oldest(row: ChannelRow) -> int | None:
     deliveries = row.channel.deliveries
     if not deliveries.unacknowledged:
         return None
-    return _delivered_at(row.channel, int(oldest_tag(deliveries)), row.at)
+    return _delivered_at(deliveries, int(oldest_tag(deliveries)), row.at)
 
 
 CHANNEL: Final[Columns[ChannelRow]] = Columns(
@@ -211,6 +238,12 @@ CHANNEL: Final[Columns[ChannelRow]] = Columns(
     Column("consumer_count", int, lambda row: len(row.channel.deliveries.consumers)),
     Column("messages_unacknowledged", int, lambda row: len(row.channel.deliveries.unacknowledged)),
     Column("prefetch_count", int, lambda row: row.channel.prefetch),
+    Column("messages_unconfirmed", int, _unconfirmed),
+    Column("messages_uncommitted", int, lambda row: row.channel.transaction.publish_count),
+    Column("acks_uncommitted", int, lambda row: row.channel.transaction.settle_count),
+    Column("pending_raft_commands", int, lambda row: 0),
+    Column("user_who_performed_action", str, lambda row: row.connection.session.user),
+    *process_columns(),
     Column("global_prefetch_count", int, lambda row: int(row.channel.deliveries.prefetch)),
     Column(
         "message_stats",
@@ -235,30 +268,44 @@ CHANNEL: Final[Columns[ChannelRow]] = Columns(
 
 
 def _channel_details(row: ConsumerRow) -> ChannelDetails:
-    details = connection_details(row.connection)
+    session, number = row.deliveries.session, int(row.deliveries.channel)
+    details = details_of_session(session)
     return ChannelDetails(
-        channel_name(row.connection, row.channel),
-        int(row.channel.number),
+        f"{details.name} ({number})",
+        number,
         row.node,
         details.name,
         details.peer_host,
         details.peer_port,
-        row.connection.session.user,
+        session.user,
     )
 
 
 def _queue_details(row: ConsumerRow) -> QueueDetails:
-    return QueueDetails(to_json(row.consumer.queue.name), row.connection.session.vhost.name)
+    return QueueDetails(to_json(row.consumer.queue.name), row.deliveries.session.vhost.name)
+
+
+def consumers_of_channel(node: str, channel: Channel, at: Moment) -> Iterator[ConsumerRow]:
+    """The rows of the consumers of a channel."""
+    for consumer in list(channel.deliveries.consumers.values()):
+        yield ConsumerRow(node, channel.deliveries, consumer, at)
+
+
+def consumers_of_queue(node: str, queue: Queue, at: Moment) -> Iterator[ConsumerRow]:
+    """The rows of the consumers of a queue."""
+    for each in queue.consumers:
+        consumer = cast("ChannelConsumer", each)
+        yield ConsumerRow(node, consumer.deliveries, consumer, at)
 
 
 def _consumer_oldest(row: ConsumerRow) -> int | None:
     """When the oldest delivery to a consumer that is unacknowledged was made."""
     if row.consumer.outstanding == 0:
         return None
-    unacknowledged = row.channel.deliveries.unacknowledged
+    unacknowledged = row.deliveries.unacknowledged
     for tag, delivery in islice(unacknowledged.items(), EXAMINED_MAX):
         if delivery.consumer is row.consumer:
-            return _delivered_at(row.channel, tag, row.at)
+            return _delivered_at(row.deliveries, tag, row.at)
     return None
 
 

@@ -108,6 +108,7 @@ EXCHANGE: Final[Columns[ExchangeRow]] = Columns(
         _delayed,
         "Messages of a delayed exchange that are not due",
     ),
+    Column("user_who_performed_action", str, lambda row: "", "Not remembered"),
     Column("policy", str | None, _policy),
     Column("operator_policy", str | None, _operator_policy),
     Column(

@@ -2,7 +2,7 @@
 
 from typing import Any, Final, NamedTuple
 
-from msgspec import UnsetType
+from msgspec import UNSET, UnsetType
 
 from leveret.engine.lifecycle.queue_arguments import is_quorum
 from leveret.engine.queues.queue import Queue
@@ -10,6 +10,8 @@ from leveret.engine.values.json_values import to_json
 from leveret.engine.values.settings import LIMITS
 from leveret.engine.vhost import VirtualHost
 from leveret.management.columns import Column, Columns
+from leveret.management.nouns.connections import ConnectionDetails, details_of_session
+from leveret.management.nouns.erlang import process_columns
 from leveret.management.statistics import queue_figures
 from leveret.management.statistics.details import Details, Moment, idle_since
 from leveret.management.statistics.message_stats import (
@@ -17,6 +19,7 @@ from leveret.management.statistics.message_stats import (
     queue_length_details,
     queue_stats,
 )
+from leveret.protocol.channels.session import Session
 
 READY: Final = "messages_ready"
 UNACKNOWLEDGED: Final = "messages_unacknowledged"
@@ -65,6 +68,34 @@ def _effective_policy(row: QueueRow) -> dict[str, Any]:
     for key, value in ({} if operator_policy is None else operator_policy.definition).items():
         found[key] = min(value, found.get(key, value)) if key in NUMERIC else value
     return found
+
+
+def _owner(row: QueueRow) -> ConnectionDetails | UnsetType:
+    """The connection that an exclusive queue belongs to."""
+    owner = row.queue.owner
+    return details_of_session(owner) if isinstance(owner, Session) else UNSET
+
+
+def _backing_queue_status(row: QueueRow) -> dict[str, Any]:
+    """The messages as RabbitMQ counts them: here all are in one part, `q3`."""
+    ready = int(row.queue.message_count())
+    return {
+        "mode": "default",
+        "version": 2,
+        "len": ready,
+        "q1": 0,
+        "q2": 0,
+        "q3": ready,
+        "q4": 0,
+        "delta": ["delta", 0, 0, 0, 0],
+        "target_ram_count": "infinity",
+        "next_seq_id": 0,
+        "next_deliver_seq_id": 0,
+        "avg_ingress_rate": 0.0,
+        "avg_egress_rate": 0.0,
+        "avg_ack_ingress_rate": 0.0,
+        "avg_ack_egress_rate": 0.0,
+    }
 
 
 QUEUE: Final[Columns[QueueRow]] = Columns(
@@ -148,6 +179,16 @@ QUEUE: Final[Columns[QueueRow]] = Columns(
     ),
     Column("policy", str | None, _policy),
     Column("operator_policy", str | None, _operator_policy),
+    Column(
+        "memory",
+        int,
+        lambda row: int(row.queue.contents.backlog.charged),
+        "Bytes that its ready messages take in memory, about; 0 if they are few",
+    ),
+    Column("recoverable_slaves", None, lambda row: None, "There are no mirrors"),
+    Column("owner_pid_details", ConnectionDetails | UnsetType, _owner, "Of an exclusive queue"),
+    Column("backing_queue_status", dict[str, Any], _backing_queue_status, "RabbitMQ's, simplified"),
+    *process_columns(),
     Column("effective_policy_definition", dict[str, Any], _effective_policy),
     Column(
         "settings_from",

@@ -40,6 +40,16 @@ class Transaction:
         self._published: list[Publish] = []
         self._settled: list[Settling] = []
 
+    @property
+    def publish_count(self) -> int:
+        """Publishes that were not committed yet."""
+        return len(self._published)
+
+    @property
+    def settle_count(self) -> int:
+        """Settlements that were not committed yet, each of some deliveries."""
+        return len(self._settled)
+
     def publish(self, message: Message, route: Route, mandatory: bool) -> None:
         """Publish at the next commit.
 

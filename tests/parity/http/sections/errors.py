@@ -39,7 +39,6 @@ MISSING = """
 /connections/username/none
 /channels/none
 /consumers/none
-/nodes/none
 /definitions/none
 /shovels/none
 /aliveness-test/none

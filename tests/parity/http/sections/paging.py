@@ -59,7 +59,6 @@ QUERIES = """
 /users?sort=name&sort_reverse=true
 /permissions?page=1
 /policies?page=1
-/nodes?columns=name,mem_used
 /overview?columns=node,object_totals.queues
 """
 

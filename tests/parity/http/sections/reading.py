@@ -7,7 +7,6 @@ from tests.parity.http.play import Play
 RESOURCES = """
 /overview
 /cluster-name
-/nodes
 /extensions
 /feature-flags
 /whoami
@@ -116,9 +115,6 @@ def play(play: Play) -> None:
         f"/health/checks/port-listener/{play.amqp_port}",
         shown="/health/checks/port-listener/{amqp}",
     )
-    node = quote(play.quietly("GET", "/overview").value["node"])
-    play.ask("GET", f"/nodes/{node}", shown="/nodes/{node}")
-    play.ask("GET", f"/nodes/{node}/memory", shown="/nodes/{node}/memory")
     connections = play.quietly("GET", "/connections").value
     for user_name in ("consumers", "publishers"):
         name = next(each["name"] for each in connections if each["user_provided_name"] == user_name)
