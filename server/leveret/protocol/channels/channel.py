@@ -90,6 +90,7 @@ class Channel:
         self._publisher = session.vhost.publisher
         self._sizes = session.vhost.sizes
         self._store = session.store
+        self._vhost_counters: ChannelCounters = session.vhost.counters
         session.vhost.memory.added({})
         self._property_checks = PropertyChecks()
         self._requeuing: LongSettlement | None = None
@@ -269,7 +270,7 @@ class Channel:
             sinks = self._router.sinks_for(route.exchange, [route.routing_key], message)
         # As `count_publish`, without a call: this is done for every message.
         self.counters.publish += 1
-        self.vhost.counters.publish += 1
+        self._vhost_counters.publish += 1
         route.counters.publish_in += 1
         route.counters.publish_out += len(sinks)
         self._sizes.add(len(message.body))
@@ -285,14 +286,14 @@ class Channel:
                 self._return(message, route)
             else:
                 self.counters.drop_unroutable += 1
-                self.vhost.counters.drop_unroutable += 1
+                self._vhost_counters.drop_unroutable += 1
                 route.counters.drop_unroutable += 1
         return outcome
 
     def count_publish(self, message: Message, route: Route) -> None:
         """Count the publish of a message, to all sinks of a route."""
         self.counters.publish += 1
-        self.vhost.counters.publish += 1
+        self._vhost_counters.publish += 1
         route.counters.publish_in += 1
         route.counters.publish_out += len(route.sinks)
         self._sizes.add(len(message.body))
@@ -300,7 +301,7 @@ class Channel:
     def _return(self, message: Message, route: Route) -> None:
         """Return a message that no sink takes."""
         self.counters.return_unroutable += 1
-        self.vhost.counters.return_unroutable += 1
+        self._vhost_counters.return_unroutable += 1
         route.counters.return_unroutable += 1
         self.confirms.flush()
         session = self.session
