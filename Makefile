@@ -24,7 +24,7 @@ SEED ?=
 
 bin := $(VENV)/bin
 pip := $(bin)/python -m pip install --disable-pip-version-check
-sources := pyproject.toml setup.py $(shell find server storage -name '*.py')
+sources := pyproject.toml setup.py $(shell find server storage -name '*.py' -o -type f -path '*/web/*')
 installed := $(VENV)/.installed-$(LEVERET_COMPILE)
 tools := $(VENV)/.tools
 real_sleep := $(abspath $(VENV))/real_sleep.so
