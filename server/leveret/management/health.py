@@ -20,6 +20,7 @@ async def get_alive(request: Request) -> Response:
 
 
 async def get_ready(request: Request) -> Response:
+    """Whether clients are served: 200, else 503. Needs no login."""
     service = management(request)
     reason = service.status.not_ready()
     if reason:

@@ -15,6 +15,7 @@ from leveret.engine.queues.queue import Queue
 from leveret.engine.routing.exchanges.base import Binding, Exchange
 from leveret.engine.vhost import VirtualHost
 from leveret.management.authorisation import Access
+from leveret.management.description import ListOf, described
 from leveret.management.http import (
     body,
     changed,
@@ -61,7 +62,9 @@ def _bindings(vhosts: list[VirtualHost]) -> Iterator[BindingRow]:
                 yield binding_row(vhost.name, binding)
 
 
+@described(gives=ListOf(BINDING))
 async def get_bindings(request: Request) -> Response:
+    """The bindings of a queue, of a virtual host, or all."""
     return await listed(request, BINDING, _bindings(vhosts_of(request)))
 
 
@@ -79,7 +82,9 @@ def _between(request: Request) -> tuple[VirtualHost, list[Binding]]:
     return vhost, found
 
 
+@described(gives=BINDING)
 async def get_bindings_between(request: Request) -> Response:
+    """The bindings between an exchange and a queue (`q`) or an exchange (`e`)."""
     vhost, found = _between(request)
     rows = [binding_row(vhost.name, binding) for binding in found]
     destination = segment(request, "destination")
@@ -108,7 +113,9 @@ def _check_rights(
         asking.check_topic(READ, source, routing_key)
 
 
+@described(takes=BindingBody)
 async def post_binding(request: Request) -> Response:
+    """Bind a queue or an exchange; `Location` has the path of the binding."""
     vhost = find_vhost(request)
     source, destination = exchange_name(request, "source"), segment(request, "destination")
     to_exchange = segment(request, "type") == "e"
@@ -138,12 +145,15 @@ def _binding_of_path(request: Request) -> tuple[VirtualHost, Binding]:
     raise NotFound("no such binding")
 
 
+@described(gives=BINDING)
 async def get_binding(request: Request) -> Response:
+    """One binding."""
     vhost, binding = _binding_of_path(request)
     return json(BINDING.shown(binding_row(vhost.name, binding)))
 
 
 async def delete_binding(request: Request) -> Response:
+    """Remove a binding."""
     vhost, binding = _binding_of_path(request)
     ends = binding.destination.name, binding.source.name
     to_exchange = isinstance(binding.destination, Exchange)

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from leveret.engine.administration import policies, users
 from leveret.engine.broker import CLUSTER_NAME
 from leveret.management.authorisation import Access
+from leveret.management.description import described
 from leveret.management.http import body, changed, json, management, operator, route, segment
 from leveret.management.objects import find_vhost
 
@@ -25,9 +26,11 @@ class ClusterNameBody(msgspec.Struct):
 
 
 async def get_cluster_name(request: Request) -> Response:
+    """The name of the cluster."""
     return json({"name": management(request).broker.cluster_name})
 
 
+@described(takes=ClusterNameBody)
 async def put_cluster_name(request: Request) -> Response:
     given = await body(request, ClusterNameBody)
     policies.put_global_parameter(operator(request), CLUSTER_NAME, given.name)
@@ -46,6 +49,7 @@ async def get_nothing_in_vhost(request: Request) -> Response:
 
 
 async def get_version(request: Request) -> Response:
+    """The version of the broker."""
     return json(management(request).broker.version)
 
 

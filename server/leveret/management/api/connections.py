@@ -9,6 +9,7 @@ from starlette.responses import Response
 from leveret.engine.access.accounts import ADMINISTRATOR
 from leveret.engine.administration.operator import NotFound
 from leveret.management.authorisation import MONITORING, Access, NotAuthorised
+from leveret.management.description import ListOf, described
 from leveret.management.http import (
     changed,
     identity,
@@ -60,7 +61,9 @@ def _wanted(request: Request) -> list[Connection]:
     return found
 
 
+@described(gives=ListOf(CONNECTION))
 async def get_connections(request: Request) -> Response:
+    """The open connections, of all virtual hosts or of one."""
     node, at = management(request).node, moment(request)
     rows = (ConnectionRow(node, each, at) for each in _wanted(request))
     return await listed(request, CONNECTION, rows)
@@ -76,12 +79,15 @@ def _find(request: Request) -> Connection:
     raise NotFound(f"connection '{name}' does not exist")
 
 
+@described(gives=CONNECTION)
 async def get_connection(request: Request) -> Response:
+    """One connection."""
     row = ConnectionRow(management(request).node, _find(request), moment(request))
     return json(CONNECTION.shown(row))
 
 
 async def delete_connection(request: Request) -> Response:
+    """Close a connection; the header `X-Reason` has the text that the client gets."""
     reason = request.headers.get(REASON_HEADER, CLOSE_REASON)[:REASON_CHARACTERS_MAX]
     connection = _find(request)
     by = identity(request)
@@ -94,6 +100,7 @@ async def delete_connection(request: Request) -> Response:
 
 
 async def delete_connections_of_user(request: Request) -> Response:
+    """Close the connections of a user."""
     reason = request.headers.get(REASON_HEADER, CLOSE_REASON)[:REASON_CHARACTERS_MAX]
     user = segment(request, "user")
     for connection in _wanted(request):
@@ -109,12 +116,16 @@ def _channels(node: str, connections: list[Connection], at: Moment) -> Iterator[
             yield ChannelRow(node, connection, channel, at)
 
 
+@described(gives=ListOf(CHANNEL))
 async def get_channels(request: Request) -> Response:
+    """The open channels, of all virtual hosts or of one."""
     rows = _channels(management(request).node, _wanted(request), moment(request))
     return await listed(request, CHANNEL, rows)
 
 
+@described(gives=CHANNEL)
 async def get_channel(request: Request) -> Response:
+    """One channel."""
     name = segment(request, "name")
     node = management(request).node
     at = moment(request)
@@ -129,7 +140,9 @@ async def get_channel(request: Request) -> Response:
     raise NotFound(f"channel '{name}' does not exist")
 
 
+@described(gives=ListOf(CHANNEL))
 async def get_channels_of_connection(request: Request) -> Response:
+    """The channels of a connection."""
     rows = _channels(management(request).node, [_find(request)], moment(request))
     return await listed(request, CHANNEL, rows)
 
@@ -140,6 +153,7 @@ def _consumers(node: str, connections: list[Connection], at: Moment) -> Iterator
             yield from consumers_of_channel(node, channel, at)
 
 
+@described(gives=ListOf(CONSUMER))
 async def get_consumers(request: Request) -> Response:
     """The consumers of the virtual hosts that are shown, whoever they belong to."""
     names = {vhost.name for vhost in vhosts_of(request)}

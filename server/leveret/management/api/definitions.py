@@ -59,6 +59,7 @@ async def get_definitions(request: Request) -> Response:
 
 
 async def post_definitions(request: Request) -> Response:
+    """Import definitions: they are added, and nothing is deleted."""
     vhost = _vhost(request)
     data = await octets(request, FILE_BYTES_MAX)
     try:

@@ -17,6 +17,7 @@ from leveret.engine.vhost import VirtualHost
 from leveret.management.api.messages import shown_properties
 from leveret.management.authorisation import Access
 from leveret.management.columns import Column, Columns
+from leveret.management.description import ListOf, described
 from leveret.management.http import management, operator, rights, route, segment
 from leveret.management.listing import listed
 from leveret.management.objects import find_exchange
@@ -50,7 +51,9 @@ DELAYED: Final[Columns[DelayedRow]] = Columns(
 )
 
 
+@described(gives=ListOf(DELAYED))
 async def get_delayed(request: Request) -> Response:
+    """The messages of a delayed exchange, in the order in which they are due."""
     vhost, store = _find(request)
     rights(request, vhost.name).check_exchange(READ, store.exchange)
     listing = DelayedListing(store)

@@ -46,6 +46,7 @@ def _as_json(finding: Finding, vhost: str, queue: str) -> dict[str, Any]:
 
 
 async def get_queue_diagnosis(request: Request) -> Response:
+    """Why the messages of a queue do not move, the worst reason first."""
     vhost, queue = find_queue(request)
     alarm = alarm_of(management(request).broker)
     found = findings_of(collect(vhost, queue, _surroundings(request), alarm))

@@ -13,6 +13,7 @@ from leveret.engine.lifecycle.names import refuse_default_exchange
 from leveret.engine.routing.exchanges.base import ExchangeDeclaration
 from leveret.engine.vhost import VirtualHost
 from leveret.management.authorisation import Access
+from leveret.management.description import ListOf, described
 from leveret.management.http import (
     body,
     changed,
@@ -47,11 +48,15 @@ def _exchanges(vhosts: list[VirtualHost], at: Moment) -> Iterator[ExchangeRow]:
             yield ExchangeRow(vhost, exchange, at)
 
 
+@described(gives=ListOf(EXCHANGE))
 async def get_exchanges(request: Request) -> Response:
+    """The exchanges, of all virtual hosts or of one."""
     return await listed(request, EXCHANGE, _exchanges(vhosts_of(request), moment(request)))
 
 
+@described(gives=EXCHANGE)
 async def get_exchange(request: Request) -> Response:
+    """One exchange."""
     if exchange_name(request):
         row = ExchangeRow(*find_exchange(request), moment(request))
     else:
@@ -59,7 +64,9 @@ async def get_exchange(request: Request) -> Response:
     return json({"incoming": [], "outgoing": [], **EXCHANGE.shown(row)})
 
 
+@described(takes=ExchangeBody)
 async def put_exchange(request: Request) -> Response:
+    """Declare an exchange."""
     vhost, name = find_vhost(request), exchange_name(request)
     given = await body(request, ExchangeBody)
     created = name not in vhost.exchanges
@@ -82,6 +89,7 @@ async def put_exchange(request: Request) -> Response:
 
 
 async def delete_exchange(request: Request) -> Response:
+    """Delete an exchange with its bindings; `if-unused` refuses it if there are any."""
     refuse_default_exchange(exchange_name(request))
     vhost, exchange = find_exchange(request)
     exchanges.refuse_predeclared(vhost, exchange.name)
@@ -93,7 +101,9 @@ async def delete_exchange(request: Request) -> Response:
     return await changed(request)
 
 
+@described(gives=ListOf(BINDING))
 async def get_bindings_from(request: Request) -> Response:
+    """The bindings whose source is this exchange."""
     if not exchange_name(request):
         vhost = find_vhost(request)
         return await listed(
@@ -105,7 +115,9 @@ async def get_bindings_from(request: Request) -> Response:
     )
 
 
+@described(gives=ListOf(BINDING))
 async def get_bindings_to(request: Request) -> Response:
+    """The bindings whose destination is this exchange."""
     if not exchange_name(request):
         find_vhost(request)
         return json([])

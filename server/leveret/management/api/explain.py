@@ -12,6 +12,7 @@ from leveret.engine.values.json_values import to_json
 from leveret.engine.values.message import Message, short_strings
 from leveret.engine.values.text import octets_of_text
 from leveret.management.authorisation import Access
+from leveret.management.description import described
 from leveret.management.http import BadRequest, body, json, management, route, segment
 from leveret.management.objects import DEFAULT_EXCHANGE_NAME, find_exchange, find_vhost
 from leveret.protocol.wire.methods import encode_header
@@ -25,6 +26,7 @@ class RouteBody(msgspec.Struct):
     properties: dict[str, Any] = {}
 
 
+@described(takes=RouteBody)
 async def route_message(request: Request) -> Response:
     """The queues that a message would reach; nothing is published."""
     vhost, name = find_vhost(request), segment(request, "name")

@@ -63,6 +63,7 @@ def _alarms(request: Request) -> list[dict[str, str]]:
 
 
 async def check_alarms(request: Request) -> Response:
+    """Whether there is no alarm of memory or disk: 200, else 503."""
     found = _alarms(request)
     if found:
         return _failed("There are alarms in effect in the cluster", alarms=found)
@@ -70,6 +71,7 @@ async def check_alarms(request: Request) -> Response:
 
 
 async def check_local_alarms(request: Request) -> Response:
+    """Whether there is no alarm on this node: 200, else 503."""
     found = _alarms(request)
     if found:
         return _failed("There are alarms in effect on the node", alarms=found)
@@ -88,6 +90,7 @@ async def check_node(request: Request) -> Response:
 
 
 async def check_certificates(request: Request) -> Response:
+    """Whether no certificate expires within a time: 200, else 503."""
     within, unit = segment(request, "within"), segment(request, "unit")
     if not (within.isascii() and within.isdigit() and len(within) <= 4):
         raise BadRequest("Invalid expiration value.")
@@ -110,6 +113,7 @@ async def check_certificates(request: Request) -> Response:
 
 
 async def check_port(request: Request) -> Response:
+    """Whether there is a listener on a port: 200, else 503."""
     text = segment(request, "port")
     if not (text.isascii() and text.isdigit() and len(text) <= 5):
         raise BadRequest("Invalid port")
@@ -121,6 +125,7 @@ async def check_port(request: Request) -> Response:
 
 
 async def check_protocol(request: Request) -> Response:
+    """Whether there is a listener for a protocol: 200, else 503."""
     asked = segment(request, "protocol")
     wanted = PROTOCOLS.get(asked.lower(), asked.lower())
     found = dict.fromkeys(
@@ -137,15 +142,18 @@ async def check_virtual_hosts(request: Request) -> Response:
 
 
 async def check_single_node(request: Request) -> Response:
+    """Always 200: there is one node."""
     return _ok(reason=SINGLE_NODE)
 
 
 async def check_in_service(request: Request) -> Response:
+    """Whether the broker serves: 200, else 503."""
     reason = management(request).status.not_ready()
     return _failed(reason) if reason else _ok()
 
 
 async def check_connection_limit(request: Request) -> Response:
+    """Whether further connections are accepted: 200, else 503."""
     broker = management(request).broker
     current, limit = len(broker.connections), broker.config.amqp.max_connections
     if current >= limit:
@@ -154,6 +162,7 @@ async def check_connection_limit(request: Request) -> Response:
 
 
 async def check_ready(request: Request) -> Response:
+    """Whether clients are served: 200, else 503."""
     reason = management(request).status.not_ready()
     if reason:
         return _failed(reason)

@@ -6,6 +6,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from leveret.management.description import described
 from leveret.management.http import BadRequest, body, changed, management, operator, route
 from leveret.memory import memory_limit_bytes, memory_total_bytes
 
@@ -34,7 +35,9 @@ def _limit_bytes(given: MemoryLimitBody) -> int:
         raise BadRequest(str(error)) from None
 
 
+@described(takes=MemoryLimitBody)
 async def put_memory_limit(request: Request) -> Response:
+    """Change the memory limit until the next start."""
     limit = _limit_bytes(await body(request, MemoryLimitBody))
     management(request).set_memory_limit(limit)
     operator(request).log("memory limit changed", {"bytes": limit})

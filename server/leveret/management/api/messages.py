@@ -19,6 +19,7 @@ from leveret.engine.values.settings import NONE
 from leveret.engine.values.text import octets_of_text, text_of
 from leveret.engine.vhost import VirtualHost
 from leveret.management.authorisation import Access
+from leveret.management.description import described
 from leveret.management.http import (
     BadRequest,
     body,
@@ -65,7 +66,9 @@ class GetBody(msgspec.Struct):
     truncate: int | None = None
 
 
+@described(takes=PublishBody)
 async def post_message(request: Request) -> Response:
+    """Publish a message; `routed` says whether a queue took it."""
     vhost, name = find_vhost(request), segment(request, "name")
     given = await body(request, PublishBody, PUBLISH_BYTES_MAX)
     exchange = "" if name == DEFAULT_EXCHANGE_NAME else name
@@ -134,7 +137,9 @@ def _sinks(
     return found.sinks
 
 
+@described(takes=GetBody)
 async def get_messages(request: Request) -> Response:
+    """Take messages from a queue, and acknowledge, reject or requeue them."""
     vhost, queue = find_queue(request)
     rights(request, vhost.name).check_queue(READ, queue.name)
     given = await body(request, GetBody)

@@ -20,6 +20,7 @@ from leveret.engine.queues.queue import Queue
 from leveret.engine.values.json_values import to_json
 from leveret.engine.vhost import VirtualHost
 from leveret.management.authorisation import Access
+from leveret.management.description import described
 from leveret.management.http import (
     BadRequest,
     body,
@@ -51,6 +52,7 @@ class MoveBody(SelectionBody, kw_only=True):
     """At an exchange; None for that of each message."""
 
 
+@described(takes=MoveBody)
 async def move_messages(request: Request) -> Response:
     """Move messages, as many as one request may; the answer says how many."""
     vhost, source = _source(request)
@@ -60,6 +62,7 @@ async def move_messages(request: Request) -> Response:
     return json({"moved": move.moved, "refused_key": to_json(move.refused_key)})
 
 
+@described(takes=MoveBody)
 async def copy_messages(request: Request) -> Response:
     """As move, and the messages stay."""
     vhost, source = _source(request)
@@ -75,6 +78,7 @@ async def copy_messages(request: Request) -> Response:
     )
 
 
+@described(takes=SelectionBody)
 async def replay_messages(request: Request) -> Response:
     """Move dead letters back to the queues in which they died last."""
     vhost, source = _source(request)
@@ -90,6 +94,7 @@ async def replay_messages(request: Request) -> Response:
     )
 
 
+@described(takes=SelectionBody)
 async def discard_messages(request: Request) -> Response:
     """Drop messages, none of which becomes a dead letter."""
     vhost, source = _source(request)

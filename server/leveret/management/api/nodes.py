@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from leveret.engine.administration.operator import NotFound
 from leveret.management.authorisation import Access
+from leveret.management.description import ListOf, described
 from leveret.management.http import json, management, moment, route, segment
 from leveret.management.listing import listed
 from leveret.management.nouns.nodes import NODE, node_row
@@ -49,7 +50,9 @@ MESSAGES: Final = "binary"
 OTHER: Final = "other_system"
 
 
+@described(gives=ListOf(NODE))
 async def get_nodes(request: Request) -> Response:
+    """The node, with what it uses and its limits."""
     return await listed(request, NODE, [node_row(management(request), moment(request))])
 
 
@@ -59,7 +62,9 @@ def _check_name(request: Request) -> None:
         raise NotFound(f"node '{name}' does not exist")
 
 
+@described(gives=NODE)
 async def get_node(request: Request) -> Response:
+    """The node."""
     _check_name(request)
     return json(NODE.shown(node_row(management(request), moment(request))))
 
@@ -73,6 +78,7 @@ def _memory(request: Request) -> dict[str, int]:
 
 
 async def get_memory(request: Request) -> Response:
+    """What the memory of the node is used for, in bytes."""
     _check_name(request)
     found: dict[str, Any] = {**_memory(request)}
     total = sum(found.values())
@@ -82,6 +88,7 @@ async def get_memory(request: Request) -> Response:
 
 
 async def get_relative_memory(request: Request) -> Response:
+    """What the memory of the node is used for, in parts of a hundred."""
     _check_name(request)
     found = _memory(request)
     total = sum(found.values())

@@ -32,6 +32,7 @@ EXCHANGE_TYPE_TEXT: Final = "see the page Features of the documentation"
 
 
 async def get_overview(request: Request) -> Response:
+    """The broker as a whole: its version, totals and rates."""
     service = management(request)
     broker = service.broker
     vhosts = list(broker.vhosts.values())
@@ -124,6 +125,7 @@ def _exchange_types() -> list[dict[str, Any]]:
 
 
 async def get_whoami(request: Request) -> Response:
+    """Who asks, and their tags."""
     by = operator(request)
     user = by.metadata.get(User, by.name)
     return json({"name": by.name, "tags": [] if user is None else list(user.tags)})

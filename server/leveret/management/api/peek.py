@@ -13,6 +13,7 @@ from leveret.engine.administration.search import Filter, Search
 from leveret.engine.values.text import octets_of_text
 from leveret.management.api.messages import ShownEncoding, shown_message, shown_properties
 from leveret.management.authorisation import Access
+from leveret.management.description import described
 from leveret.management.http import BadRequest, body, json, management, rights, route
 from leveret.management.objects import find_queue
 from leveret.protocol.wire.methods import PROPERTIES
@@ -41,6 +42,7 @@ class PeekBody(msgspec.Struct):
     """What the name, and the value as text, of one header or property contain."""
 
 
+@described(takes=PeekBody)
 async def peek_messages(request: Request) -> Response:
     """Show the next messages that match."""
     vhost, queue = find_queue(request)

@@ -13,6 +13,7 @@ from leveret.engine.metadata.entities import Permission, TopicPermission
 from leveret.engine.metadata.metadata import Metadata
 from leveret.management.authorisation import Access
 from leveret.management.columns import columns_of_dicts
+from leveret.management.description import ListOf, described
 from leveret.management.http import (
     BadRequest,
     body,
@@ -68,12 +69,16 @@ def topics_of_user(metadata: Metadata, user: str) -> list[dict[str, Any]]:
     return [as_json(each) for each in metadata.all(TopicPermission).values() if each.user == user]
 
 
+@described(gives=ListOf(PERMISSION))
 async def get_permissions(request: Request) -> Response:
+    """The permissions."""
     found = list(management(request).metadata.all(Permission).values())
     return await listed(request, PERMISSION, (as_json(each) for each in found))
 
 
+@described(gives=ListOf(PERMISSION))
 async def get_permissions_in_vhost(request: Request) -> Response:
+    """The permissions in a virtual host."""
     vhost = find_vhost(operator(request), segment(request, "vhost")).name
     found = management(request).metadata.all(Permission).values()
     shown = [as_json(each) for each in found if each.vhost == vhost]
@@ -81,6 +86,7 @@ async def get_permissions_in_vhost(request: Request) -> Response:
 
 
 async def get_permission(request: Request) -> Response:
+    """What a user may do in a virtual host."""
     user, vhost = segment(request, "user"), segment(request, "vhost")
     permission = management(request).metadata.get(Permission, user, vhost)
     if permission is None:
@@ -100,7 +106,9 @@ def _check_both_exist(by: Operator, user: str, vhost: str) -> None:
         raise BadRequest(str(error)) from None
 
 
+@described(takes=PermissionBody)
 async def put_permission(request: Request) -> Response:
+    """Set what a user may do in a virtual host: three patterns of names."""
     by, user, vhost = operator(request), segment(request, "user"), segment(request, "vhost")
     given = await body(request, PermissionBody)
     _check_both_exist(by, user, vhost)
@@ -110,6 +118,7 @@ async def put_permission(request: Request) -> Response:
 
 
 async def delete_permission(request: Request) -> Response:
+    """Take the permissions of a user in a virtual host."""
     user, vhost = segment(request, "user"), segment(request, "vhost")
     if management(request).metadata.get(Permission, user, vhost) is None:
         raise NotFound(f"user '{user}' has no access to virtual host '{vhost}'")
@@ -117,12 +126,16 @@ async def delete_permission(request: Request) -> Response:
     return await changed(request)
 
 
+@described(gives=ListOf(TOPIC_PERMISSION))
 async def get_topic_permissions(request: Request) -> Response:
+    """The topic permissions."""
     found = list(management(request).metadata.all(TopicPermission).values())
     return await listed(request, TOPIC_PERMISSION, (as_json(each) for each in found))
 
 
+@described(gives=ListOf(TOPIC_PERMISSION))
 async def get_topic_permissions_in_vhost(request: Request) -> Response:
+    """The topic permissions in a virtual host."""
     vhost = find_vhost(operator(request), segment(request, "vhost")).name
     found = management(request).metadata.all(TopicPermission).values()
     shown = [as_json(each) for each in found if each.vhost == vhost]
@@ -130,6 +143,7 @@ async def get_topic_permissions_in_vhost(request: Request) -> Response:
 
 
 async def get_topic_permissions_of_user(request: Request) -> Response:
+    """The topic permissions of a user in a virtual host."""
     user, vhost = segment(request, "user"), segment(request, "vhost")
     return json([as_json(each) for each in _topic_permissions(request, user, vhost)])
 
@@ -146,7 +160,9 @@ def _topic_permissions(request: Request, user: str, vhost: str) -> list[TopicPer
     return shown
 
 
+@described(takes=TopicPermissionBody)
 async def put_topic_permission(request: Request) -> Response:
+    """Set which routing keys a user may publish and bind to an exchange."""
     by, user, vhost = operator(request), segment(request, "user"), segment(request, "vhost")
     given = await body(request, TopicPermissionBody)
     _check_both_exist(by, user, vhost)
@@ -156,6 +172,7 @@ async def put_topic_permission(request: Request) -> Response:
 
 
 async def delete_topic_permissions(request: Request) -> Response:
+    """Take the topic permissions of a user in a virtual host."""
     user, vhost = segment(request, "user"), segment(request, "vhost")
     _topic_permissions(request, user, vhost)
     users.clear_topic_permissions(operator(request), user, vhost)

@@ -14,6 +14,7 @@ from leveret.engine.administration.virtual_hosts import find_vhost
 from leveret.engine.metadata.entities import GlobalParameter, OperatorPolicy, Parameter, Policy
 from leveret.management.authorisation import Access
 from leveret.management.columns import columns_of_dicts
+from leveret.management.description import ListOf, described
 from leveret.management.http import (
     Endpoint,
     body,
@@ -82,7 +83,9 @@ def parameter_as_json(parameter: Parameter | GlobalParameter) -> dict[str, Any]:
 def _policy_endpoints(kind: type[Policy]) -> Mapping[str, Endpoint]:
     """The endpoints of policies, or of operator policies."""
 
+    @described(gives=ListOf(POLICY))
     async def get_all(request: Request) -> Response:
+        """The policies."""
         found = [
             policy_as_json(policy)
             for policy in management(request).metadata.all(kind).values()
@@ -90,17 +93,22 @@ def _policy_endpoints(kind: type[Policy]) -> Mapping[str, Endpoint]:
         ]
         return await listed(request, POLICY, found)
 
+    @described(gives=ListOf(POLICY))
     async def get_in_vhost(request: Request) -> Response:
+        """The policies of a virtual host."""
         vhost = find_vhost(operator(request), segment(request, "vhost")).name
         found = management(request).metadata.all(kind).values()
         shown = [policy_as_json(policy) for policy in found if policy.vhost == vhost]
         return await listed(request, POLICY, shown)
 
     async def get(request: Request) -> Response:
+        """One policy."""
         vhost, name = segment(request, "vhost"), segment(request, "name")
         return json(policy_as_json(policies.find_policy(operator(request), kind, vhost, name)))
 
+    @described(takes=PolicyBody)
     async def put(request: Request) -> Response:
+        """Add or change a policy."""
         by, vhost, name = operator(request), segment(request, "vhost"), segment(request, "name")
         given = await body(request, PolicyBody)
         created = by.metadata.get(kind, vhost, name) is None
@@ -109,6 +117,7 @@ def _policy_endpoints(kind: type[Policy]) -> Mapping[str, Endpoint]:
         return await changed(request, created=created)
 
     async def delete(request: Request) -> Response:
+        """Delete a policy."""
         vhost, name = segment(request, "vhost"), segment(request, "name")
         policies.delete_policy(operator(request), kind, vhost, name)
         return await changed(request)
@@ -139,7 +148,9 @@ def _policy_routes(path: str, kind: type[Policy]) -> tuple[Route, ...]:
     )
 
 
+@described(gives=ListOf(PARAMETER))
 async def get_parameters(request: Request) -> Response:
+    """The runtime parameters."""
     wanted = {name: segment(request, name) for name in request.path_params}
     if "vhost" in wanted:
         find_vhost(operator(request), wanted["vhost"])
@@ -157,13 +168,16 @@ def _key(request: Request) -> tuple[str, str, str]:
 
 
 async def get_parameter(request: Request) -> Response:
+    """One runtime parameter."""
     parameter = management(request).metadata.get(Parameter, *_key(request))
     if parameter is None:
         raise NotFound
     return json(parameter_as_json(parameter))
 
 
+@described(takes=ParameterBody)
 async def put_parameter(request: Request) -> Response:
+    """Set a runtime parameter."""
     by, key = operator(request), _key(request)
     given = await body(request, ParameterBody)
     created = by.metadata.get(Parameter, *key) is None
@@ -172,23 +186,29 @@ async def put_parameter(request: Request) -> Response:
 
 
 async def delete_parameter(request: Request) -> Response:
+    """Delete a runtime parameter."""
     policies.delete_parameter(operator(request), *_key(request))
     return await changed(request)
 
 
+@described(gives=ListOf(GLOBAL_PARAMETER))
 async def get_global_parameters(request: Request) -> Response:
+    """The global parameters."""
     found = management(request).metadata.all(GlobalParameter).values()
     return await listed(request, GLOBAL_PARAMETER, [parameter_as_json(each) for each in found])
 
 
 async def get_global_parameter(request: Request) -> Response:
+    """One global parameter."""
     parameter = management(request).metadata.get(GlobalParameter, segment(request, "name"))
     if parameter is None:
         raise NotFound
     return json(parameter_as_json(parameter))
 
 
+@described(takes=ParameterBody)
 async def put_global_parameter(request: Request) -> Response:
+    """Set a global parameter."""
     by, name = operator(request), segment(request, "name")
     given = await body(request, ParameterBody)
     created = by.metadata.get(GlobalParameter, name) is None
@@ -197,6 +217,7 @@ async def put_global_parameter(request: Request) -> Response:
 
 
 async def delete_global_parameter(request: Request) -> Response:
+    """Delete a global parameter."""
     policies.delete_global_parameter(operator(request), segment(request, "name"))
     return await changed(request)
 

@@ -24,6 +24,7 @@ from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError, ReplyCode
 from leveret.management.api.bindings import bindings_to_queue
 from leveret.management.authorisation import Access
+from leveret.management.description import ListOf, described
 from leveret.management.http import (
     body,
     changed,
@@ -72,12 +73,16 @@ def _queues(node: str, vhosts: list[VirtualHost], at: Moment) -> Iterator[QueueR
                 yield QueueRow(node, vhost, queue, at)
 
 
+@described(gives=ListOf(QUEUE))
 async def get_queues(request: Request) -> Response:
+    """The queues, of all virtual hosts or of one."""
     rows = _queues(management(request).node, vhosts_of(request), moment(request))
     return await listed(request, QUEUE, rows)
 
 
+@described(gives=QUEUE)
 async def get_queue(request: Request) -> Response:
+    """One queue."""
     vhost, queue = find_queue(request)
     service, at = management(request), moment(request)
     shown = QUEUE.shown(QueueRow(service.node, vhost, queue, at))
@@ -87,7 +92,9 @@ async def get_queue(request: Request) -> Response:
     return json({"deliveries": [], "incoming": [], **shown})
 
 
+@described(takes=QueueBody)
 async def put_queue(request: Request) -> Response:
+    """Declare a queue."""
     vhost, name = find_vhost(request), segment(request, "name")
     given = await body(request, QueueBody)
     arguments = table(given.arguments, "arguments")
@@ -110,7 +117,9 @@ async def put_queue(request: Request) -> Response:
     return await changed(request, created=created)
 
 
+@described(takes=ArgumentsBody)
 async def change_queue(request: Request) -> Response:
+    """Change arguments of a queue while it is in use; null removes one."""
     vhost, queue = find_queue(request)
     rights(request, vhost.name).check_queue(CONFIGURE, queue.name)
     given = (await body(request, ArgumentsBody)).arguments
@@ -123,10 +132,12 @@ async def change_queue(request: Request) -> Response:
 
 
 async def pause_queue(request: Request) -> Response:
+    """Stop deliveries from a queue; it takes messages still."""
     return await _set_paused(request, True)
 
 
 async def resume_queue(request: Request) -> Response:
+    """Have a paused queue deliver again."""
     return await _set_paused(request, False)
 
 
@@ -141,6 +152,7 @@ async def _set_paused(request: Request, paused: bool) -> Response:
 
 
 async def delete_queue(request: Request) -> Response:
+    """Delete a queue with its messages; `if-unused` and `if-empty` refuse it otherwise."""
     vhost, queue = find_queue(request)
     rights(request, vhost.name).check_queue(CONFIGURE, queue.name)
     try:
@@ -161,6 +173,7 @@ async def delete_queue(request: Request) -> Response:
 
 
 async def purge_queue(request: Request) -> Response:
+    """Drop the ready messages of a queue."""
     vhost, queue = find_queue(request)
     rights(request, vhost.name).check_queue(READ, queue.name)
     check_owner(vhost, queue, owner_for(request, queue))
@@ -172,6 +185,7 @@ async def purge_queue(request: Request) -> Response:
     return await changed(request)
 
 
+@described(takes=ActionBody)
 async def act_on_queue(request: Request) -> Response:
     """Synchronise the mirrors of a queue, of which there are none."""
     find_queue(request)
@@ -179,7 +193,9 @@ async def act_on_queue(request: Request) -> Response:
     return Response(status_code=204)
 
 
+@described(gives=ListOf(BINDING))
 async def get_bindings(request: Request) -> Response:
+    """The bindings of a queue, of a virtual host, or all."""
     vhost, queue = find_queue(request)
     found = (binding_row(vhost.name, each) for each in bindings_to_queue(vhost, queue))
     own = default_binding_row(vhost.name, queue.name)

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from leveret.management.authentication import COOKIE, SESSION_S, Logins
 from leveret.management.authorisation import MANAGEMENT, Access, NotAuthorised
+from leveret.management.description import described
 from leveret.management.http import PAGE_HEADER, body, json, route
 
 
@@ -25,6 +26,7 @@ def _logins(request: Request) -> Logins:
     return found
 
 
+@described(takes=LoginBody)
 async def post_session(request: Request) -> Response:
     """Begin a session, whose cookie stands for the password."""
     if PAGE_HEADER not in request.headers:

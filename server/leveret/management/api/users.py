@@ -17,6 +17,7 @@ from leveret.management.api.permissions import (
 )
 from leveret.management.authorisation import Access
 from leveret.management.columns import columns_of_dicts
+from leveret.management.description import ListOf, described
 from leveret.management.http import (
     BadRequest,
     body,
@@ -81,12 +82,16 @@ def tags_of(tags: str | list[str]) -> tuple[str, ...]:
     return tuple(tag.strip() for tag in given if tag.strip())
 
 
+@described(gives=ListOf(USER))
 async def get_users(request: Request) -> Response:
+    """The users."""
     found = list(management(request).metadata.all(User).values())
     return await listed(request, USER, (as_json(user) for user in found))
 
 
+@described(gives=ListOf(USER))
 async def get_users_without_permissions(request: Request) -> Response:
+    """The users that may use no virtual host."""
     metadata = management(request).metadata
     with_permissions = {permission.user for permission in metadata.all(Permission).values()}
     found = [user for user in metadata.all(User).values() if user.name not in with_permissions]
@@ -94,10 +99,13 @@ async def get_users_without_permissions(request: Request) -> Response:
 
 
 async def get_user(request: Request) -> Response:
+    """One user."""
     return json(as_json(users.find_user(operator(request), segment(request, "name"))))
 
 
+@described(takes=UserBody)
 async def put_user(request: Request) -> Response:
+    """Add or change a user."""
     name, by = segment(request, "name"), operator(request)
     given = await body(request, UserBody)
     if given.tags is None:
@@ -119,11 +127,14 @@ async def put_user(request: Request) -> Response:
 
 
 async def delete_user(request: Request) -> Response:
+    """Delete a user, whose connections are closed."""
     users.delete_user(operator(request), segment(request, "name"))
     return await changed(request)
 
 
+@described(takes=BulkDelete)
 async def delete_users(request: Request) -> Response:
+    """Delete several users."""
     given = await body(request, BulkDelete)
     by = operator(request)
     for name in given.users:
@@ -134,30 +145,40 @@ async def delete_users(request: Request) -> Response:
     return await changed(request)
 
 
+@described(gives=ListOf(PERMISSION))
 async def get_permissions(request: Request) -> Response:
+    """The permissions."""
     name = users.find_user(operator(request), segment(request, "name")).name
     return await listed(request, PERMISSION, of_user(management(request).metadata, name))
 
 
+@described(gives=ListOf(TOPIC_PERMISSION))
 async def get_topic_permissions(request: Request) -> Response:
+    """The topic permissions."""
     name = users.find_user(operator(request), segment(request, "name")).name
     found = topics_of_user(management(request).metadata, name)
     return await listed(request, TOPIC_PERMISSION, found)
 
 
+@described(gives=ListOf(USER_LIMITS))
 async def get_limits(request: Request) -> Response:
+    """The limits that are set."""
     found = management(request).metadata.all(User).values()
     shown = [{"user": user.name, "value": user.limits} for user in found if user.limits]
     return await listed(request, USER_LIMITS, shown)
 
 
+@described(gives=ListOf(USER_LIMITS))
 async def get_limits_of_user(request: Request) -> Response:
+    """The limits of a user."""
     user = users.find_user(operator(request), segment(request, "name"))
     shown = [{"user": user.name, "value": user.limits}] if user.limits else []
     return await listed(request, USER_LIMITS, shown)
 
 
+@described(takes=LimitBody)
 async def put_limit(request: Request) -> Response:
+    """Set a limit."""
     given = await body(request, LimitBody)
     limits = {segment(request, "limit"): given.value}
     if management(request).metadata.get(User, segment(request, "name")) is None:
@@ -167,6 +188,7 @@ async def put_limit(request: Request) -> Response:
 
 
 async def delete_limit(request: Request) -> Response:
+    """Remove a limit."""
     limits = (segment(request, "limit"),)
     users.clear_limits(operator(request), segment(request, "name"), limits)
     return await changed(request)

@@ -12,6 +12,7 @@ from leveret.engine.metadata.entities import User, VirtualHostEntity
 from leveret.management.api.users import LimitBody, tags_of
 from leveret.management.authorisation import Access
 from leveret.management.columns import columns_of_dicts
+from leveret.management.description import ListOf, described
 from leveret.management.http import (
     body,
     changed,
@@ -94,7 +95,9 @@ def _shown(request: Request, entity: VirtualHostEntity, at: Moment) -> dict[str,
     return shown | vhost_statistics(vhost, service.sampler, at)
 
 
+@described(gives=ListOf(VHOST))
 async def get_vhosts(request: Request) -> Response:
+    """The virtual hosts."""
     service, by = management(request), identity(request)
     found = [
         vhost
@@ -106,11 +109,14 @@ async def get_vhosts(request: Request) -> Response:
 
 
 async def get_vhost(request: Request) -> Response:
+    """One virtual host."""
     vhost = virtual_hosts.find_vhost(operator(request), segment(request, "vhost"))
     return json(_shown(request, vhost, moment(request)))
 
 
+@described(takes=VirtualHostBody)
 async def put_vhost(request: Request) -> Response:
+    """Add or change a virtual host."""
     name, by = segment(request, "vhost"), operator(request)
     given = await body(request, VirtualHostBody)
     created = by.metadata.get(VirtualHostEntity, name) is None
@@ -129,18 +135,22 @@ async def put_vhost(request: Request) -> Response:
 
 
 async def delete_vhost(request: Request) -> Response:
+    """Delete a virtual host with everything in it."""
     virtual_hosts.delete_vhost(operator(request), segment(request, "vhost"))
     return await changed(request)
 
 
 async def protect(request: Request) -> Response:
+    """Protect a virtual host from deletion (POST), or protect it no more (DELETE)."""
     name = virtual_hosts.find_vhost(operator(request), segment(request, "vhost")).name
     protected = request.method == "POST"
     virtual_hosts.put_vhost(operator(request), name, protected_from_deletion=protected)
     return await changed(request)
 
 
+@described(gives=ListOf(VHOST_LIMITS))
 async def get_limits(request: Request) -> Response:
+    """The limits that are set."""
     service, by = management(request), identity(request)
     found = [
         {"vhost": vhost.name, "value": vhost.limits}
@@ -150,13 +160,17 @@ async def get_limits(request: Request) -> Response:
     return await listed(request, VHOST_LIMITS, found)
 
 
+@described(gives=ListOf(VHOST_LIMITS))
 async def get_limits_of_vhost(request: Request) -> Response:
+    """The limits of a virtual host."""
     vhost = virtual_hosts.find_vhost(operator(request), segment(request, "vhost"))
     shown = [{"vhost": vhost.name, "value": vhost.limits}] if vhost.limits else []
     return await listed(request, VHOST_LIMITS, shown)
 
 
+@described(takes=LimitBody)
 async def put_limit(request: Request) -> Response:
+    """Set a limit."""
     given = await body(request, LimitBody)
     limits = {segment(request, "limit"): given.value}
     virtual_hosts.set_limits(operator(request), segment(request, "vhost"), limits)
@@ -164,6 +178,7 @@ async def put_limit(request: Request) -> Response:
 
 
 async def delete_limit(request: Request) -> Response:
+    """Remove a limit."""
     limits = (segment(request, "limit"),)
     virtual_hosts.clear_limits(operator(request), segment(request, "vhost"), limits)
     return await changed(request)
