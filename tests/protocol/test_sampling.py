@@ -8,7 +8,11 @@ from pamqp.commands import Basic
 from leveret.engine.queues.queue import Queue
 from leveret.engine.values.history import History
 from leveret.management.statistics.details import Moment, Range, Ranges
-from leveret.management.statistics.message_stats import node_statistics
+from leveret.management.statistics.message_stats import (
+    broker_statistics,
+    node_statistics,
+    some_vhosts_statistics,
+)
 from leveret.management.statistics.sampler import Sampler
 from leveret.management.statistics.sampling import (
     BROKER,
@@ -208,3 +212,23 @@ def test_a_look_takes_several_slices(sampled: Sampled, alice: Client) -> None:
     sampled.wait(5)
     assert sampled.sampler.found("/").ready == 200
     assert all(sampled.harness.queue(name).counters.history is not None for name in names)
+
+
+def test_who_sees_some_virtual_hosts_sees_what_has_happened_there(
+    sampled: Sampled, alice: Client
+) -> None:
+    sampled.harness.add_vhost("other")
+    bob = sampled.harness.open_client(1, vhost="other")
+    for client, count in ((alice, 3), (bob, 4)):
+        client.declare(1, "q")
+        client.publish(1, "q", *[b"x"] * count)
+    sampled.wait(5)
+    at = Moment(sampled.now, 0)
+    other = sampled.broker.vhosts["other"]
+    found = some_vhosts_statistics([other], sampled.sampler, at)
+    assert found["message_stats"]["publish"] == found["queue_totals"]["messages"] == 4
+    assert found["churn_rates"] == {}
+    found = broker_statistics(sampled.sampler, at)
+    assert found["message_stats"]["publish"] == found["queue_totals"]["messages"] == 7
+    assert found["churn_rates"]["queue_created"] == 2
+    bob.close_channels(1)

@@ -11,6 +11,7 @@ from leveret.engine.values.history import History
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.timers import Timer
 from leveret.engine.values.work import Work
+from leveret.engine.vhost import VirtualHost
 from leveret.management.statistics.sampling import (
     BROKER,
     NODE,
@@ -63,8 +64,9 @@ class Sampler(Timer):
         if self._look is None or self._look.is_done:
             broker = self._broker
             now = int(broker.clock.now)
-            self._look = Look(list(broker.vhosts.values()), self.connections(), now)
-            broker.work.add(_Totals(self, self._look))
+            vhosts = list(broker.vhosts.values())
+            self._look = Look(vhosts.copy(), self.connections(), now)
+            broker.work.add(_Totals(self, self._look, vhosts))
         self.start()
 
     def found(self, vhost: str) -> Looked:
@@ -88,19 +90,21 @@ class Sampler(Timer):
         found, broker = self.found_in_all(), self._broker
         return broker_values(broker.counters(), broker.churn, found.ready, found.unacknowledged)
 
-    def look_is_done(self, look: Look) -> None:
-        """Sample the totals."""
+    def sample_vhost(self, vhost: VirtualHost, look: Look) -> None:
+        """Sample the totals of a virtual host."""
+        found = look.found.get(vhost.name)
+        if found is None:
+            return
+        counters = vhost.counters
+        happened = happened_on(counters) + found.recv_oct + found.send_oct
+        happened += found.ready + found.unacknowledged
+        if note_change(counters, happened, VHOST, look.now):
+            sample(counters, vhost_values(vhost, found), look.now)
+
+    def end(self, look: Look) -> None:
+        """Sample the broker and the node, once all has been looked at."""
         self._found = look.found
         now = int(look.now)
-        for vhost in self._broker.vhosts.values():
-            found = look.found.get(vhost.name)
-            if found is None:
-                continue
-            counters = vhost.counters
-            happened = happened_on(counters) + found.recv_oct + found.send_oct
-            happened += found.ready + found.unacknowledged
-            if note_change(counters, happened, VHOST, now):
-                sample(counters, vhost_values(vhost, found), now)
         if self.history.is_due(now):
             self.history.record(now, self.values())
             self.node_history.record(now, self.node())
@@ -109,14 +113,19 @@ class Sampler(Timer):
 class _Totals(Work):
     """A look, and what is sampled when it is done."""
 
-    def __init__(self, sampler: Sampler, look: Look) -> None:
+    def __init__(self, sampler: Sampler, look: Look, vhosts: list[VirtualHost]) -> None:
         self._sampler = sampler
         self._look = look
+        self._vhosts = vhosts
 
     def run(self, time_slice: TimeSlice) -> bool:
-        if not self._look.run(time_slice):
+        if not self._look.is_done and not self._look.run(time_slice):
             return False
-        self._sampler.look_is_done(self._look)
+        while self._vhosts:
+            self._sampler.sample_vhost(self._vhosts.pop(), self._look)
+            if time_slice.is_over():
+                return False
+        self._sampler.end(self._look)
         return True
 
     def give_up(self) -> None:
