@@ -122,6 +122,17 @@ function failedToLoad(error) {
 
 window.addEventListener("popstate", () => show());
 
+/** @param {Event} event on which the navigation of a narrow screen is put away */
+function closeNav(event) {
+  const isInside = event.target instanceof Element && event.target.closest(".nav, .nav-button");
+  if (document.body.classList.contains("nav-open") && !isInside) {
+    document.body.classList.remove("nav-open");
+    showTop();
+  }
+}
+
+document.addEventListener("click", closeNav);
+
 document.addEventListener("click", (event) => {
   const link = event.target instanceof Element ? event.target.closest("a[href]") : null;
   if (
@@ -144,6 +155,7 @@ document.addEventListener("click", (event) => {
   if (!href.startsWith("#")) {
     event.preventDefault();
     document.body.classList.remove("nav-open");
+    showTop();
     navigate(href);
   }
 });
@@ -333,6 +345,10 @@ function search() {
 }
 
 document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && document.body.classList.contains("nav-open")) {
+    document.body.classList.remove("nav-open");
+    showTop();
+  }
   const target = event.target instanceof Element ? event.target : null;
   if (
     !session ||

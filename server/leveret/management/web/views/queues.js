@@ -56,7 +56,7 @@ const COLUMNS = [
   },
   { name: "policy", title: "Policy", priority: 3, show: (row) => policyLink(row) },
   { name: "state", title: "State", needs: ["state", "idle_since"], show: stateOf },
-  { name: "consumers", title: "Consumers", number: true },
+  { name: "consumers", title: "Consumers", number: true, priority: 1 },
   { name: "messages_ready", title: "Ready", number: true, priority: 1, hint: "Messages that wait for a consumer" },
   {
     name: "messages_unacknowledged",
