@@ -8,15 +8,33 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import pika
 import pytest
 import trustme
 
+from leveret.management.api.openapi import operations
+from leveret.management.application import ROUTES
+from leveret.management.description import ListOf, description_of
 from leveret.management.http_server import CONNECTIONS_MAX
 from tests.parity.http.client import Answer, Api
 from tests.support.brokers import Leveret
 
 PAGE = {"X-Requested-With": "leveret"}
 TIMEOUT_S = 60.0
+
+
+POLICY = {"pattern": "^none$", "definition": {"max-length": 1}}
+
+ONE_OF_EACH: dict[str, object] = {
+    "policies/%2F/short": POLICY,
+    "operator-policies/%2F/short": POLICY,
+    "vhost-limits/%2F/max-queues": {"value": 100_000},
+    "user-limits/guest/max-connections": {"value": 1000},
+    "topic-permissions/%2F/guest": {"exchange": "amq.topic", "write": ".*", "read": ".*"},
+    "parameters/shovel/%2F/none": {"value": {"src-uri": "amqp://", "dest-uri": "amqp://"}},
+    "global-parameters/none": {"value": 1},
+}
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +46,8 @@ def broker() -> Iterator[Leveret]:
 @pytest.fixture(scope="module")
 def api(broker: Leveret) -> Api:
     api = Api(broker.host, broker.management_port)
+    for path, value in ONE_OF_EACH.items():
+        assert api.ask("PUT", f"/api/{path}", value).status in (201, 204), path
     for name in ("b", "a", "c"):
         assert api.ask("PUT", f"/api/queues/%2F/list-{name}", {}).status == 201
     for _ in range(3):
@@ -200,6 +220,25 @@ class TestList:
         assert "etag" not in answer.headers
         for number in range(count):
             api.ask("DELETE", f"/api/queues/%2F/many-{number:04}")
+
+
+LISTS = {
+    operation.path: known.gives.columns.schema
+    for operation in operations(ROUTES)
+    if operation.method == "GET" and "{" not in operation.path
+    if (known := description_of(operation.endpoint)) is not None
+    if isinstance(known.gives, ListOf)
+}
+"""The type of the elements, by path."""
+
+
+@pytest.mark.parametrize(("path", "element"), LISTS.items())
+def test_a_list_has_its_schema(broker: Leveret, api: Api, path: str, element: type) -> None:
+    with pika.BlockingConnection(pika.URLParameters(broker.url)) as connection:
+        channel = connection.channel()
+        channel.basic_consume("list-c", print)
+        found = api.ask("GET", path).body
+    assert msgspec.json.decode(found, type=list[element])  # type: ignore[valid-type]
 
 
 class Stream:

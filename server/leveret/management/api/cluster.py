@@ -32,6 +32,7 @@ async def get_cluster_name(request: Request) -> Response:
 
 @described(takes=ClusterNameBody)
 async def put_cluster_name(request: Request) -> Response:
+    """Set the name of the cluster."""
     given = await body(request, ClusterNameBody)
     policies.put_global_parameter(operator(request), CLUSTER_NAME, given.name)
     return await changed(request)
