@@ -253,6 +253,33 @@ def test_messages_are_moved_to_a_queue_and_to_an_exchange(leveret: CommandLine) 
         leveret("delete", "queue", queue)
 
 
+def test_what_keeps_messages_is_said(leveret: CommandLine) -> None:
+    leveret("declare", "queue", "kept")
+    leveret("publish", "", "kept", "x")
+    told = leveret("diagnose", "kept")
+    assert told.startswith("error: No consumer yet, since ")
+    assert told in leveret("diagnose").replace("/ kept: ", "")
+    assert json.loads(leveret("diagnose", "kept", "--json"))[0]["code"] == "no_consumers"
+    leveret("bind", "amq.topic", "kept", "a.#")
+    assert leveret("route", "amq.topic", "a.b") == "queue  by\nkept   amq.topic 'a.#'\n"
+    assert leveret("route", "amq.headers", "a", "--header", "n=1") == "queue  by\n"
+    leveret("delete", "queue", "kept")
+
+
+def test_delayed_messages_are_listed_and_cancelled(leveret: CommandLine) -> None:
+    leveret(
+        "declare", "exchange", "later", "x-delayed-message", "--argument", "x-delayed-type=direct"
+    )
+    leveret("publish", "later", "k", "x", "--property", 'headers={"x-delay": 3600000}')
+    (message,) = json.loads(leveret("delayed", "list", "later", "--json"))
+    leveret("delayed", "cancel", "later", message["id"])
+    assert json.loads(leveret("delayed", "list", "later", "--json")) == []
+    assert "waits in exchange" in leveret.refused("delayed", "cancel", "later", message["id"])
+    gone = leveret.refused("cancel-consumer", "a -> b", "1", "tag")
+    assert gone == "channel 1 of connection 'a -> b' does not exist"
+    leveret("delete", "exchange", "later")
+
+
 def test_a_message_that_no_queue_takes_stays(leveret: CommandLine) -> None:
     leveret("declare", "queue", "stays")
     leveret("publish", "", "stays", "here")

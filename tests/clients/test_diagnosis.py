@@ -1,5 +1,6 @@
 """Each reason why messages do not move is brought about by real clients, and read over HTTP."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -280,6 +281,32 @@ def test_more_comes_in_than_goes_out(world: World) -> None:
     assert found["text"].startswith("The queue grows: ")
     assert " acknowledged by 1 consumer in the last " in found["text"]
     assert found["facts"]["publish_rate"] > found["facts"]["ack_rate"]
+
+
+def test_a_publisher_is_faster_than_a_consumer(world: World) -> None:
+    queue = world.queue()
+    over = threading.Event()
+
+    def publish() -> None:
+        with world.client("fast") as channel:
+            while not over.is_set():
+                channel.basic_publish("", queue, b"x" * 200_000)
+
+    with world.client("steady") as channel:
+        channel.basic_consume(queue, ignore, auto_ack=True)
+        publisher = threading.Thread(target=publish)
+        publisher.start()
+        try:
+            found = world.finding(
+                queue, "publishers_slowed", lambda: channel.connection.process_data_events(0)
+            )
+        finally:
+            over.set()
+            while publisher.is_alive():
+                channel.connection.process_data_events(0.01)
+    assert found["text"] == (
+        "Faster than consumers or the disk take it, and slowed down for that: fast (user guest)."
+    )
 
 
 def test_a_consumer_exceeds_the_timeout(world: World) -> None:
