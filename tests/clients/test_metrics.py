@@ -273,6 +273,10 @@ def test_what_there_is_is_counted(metrics: dict[str, Metric]) -> None:
     assert value(metrics, "rabbitmq_queue_messages_ready") == 4
     assert value(metrics, "rabbitmq_connections_opened_total") == 2
     assert value(metrics, "rabbitmq_queues_deleted_total") == 1
+    assert value(metrics, "leveret_unconsumed_queues") == 0
+    assert value(metrics, "leveret_paused_queues") == 0
+    assert value(metrics, "leveret_blocked_connections") == 0
+    assert value(metrics, "leveret_message_memory_bytes") > 0
 
 
 def test_the_disk_and_the_process_are_measured(metrics: dict[str, Metric]) -> None:

@@ -46,6 +46,11 @@ def _counters(
         yield ObjectMetric(family, metric, value, total=total)
 
 
+def _own_sum(name: str, value: Callable[[Any], float], text: str) -> ObjectMetric:
+    """A sum that RabbitMQ does not have."""
+    return ObjectMetric(NO_FAMILY, Metric(name, Kind.GAUGE, text, True), value, is_sum=True)
+
+
 def _sum_for_clients(metric: ObjectMetric) -> ObjectMetric:
     """What RabbitMQ has for all clients of a protocol only."""
     return metric._replace(sum_labels=AMQP, is_sum=True)
@@ -60,6 +65,14 @@ def _ready(queue: Queue) -> int:
 
 def _messages(queue: Queue) -> int:
     return int(queue.message_count()) + int(queue.unacknowledged)
+
+
+def _is_unconsumed(queue: Queue) -> int:
+    return int(queue.message_count() > 0 and queue.consumer_count == 0)
+
+
+def _is_paused(queue: Queue) -> int:
+    return int(queue.paused)
 
 
 def _head_timestamp(queue: Queue) -> float:
@@ -140,6 +153,10 @@ QUEUES: Final = Objects(
         _gauge(NO_FAMILY, "consumers", _CONSUMERS, "Consumers currently connected")._replace(
             is_sum=True
         ),
+        _own_sum(
+            "leveret_unconsumed_queues", _is_unconsumed, "Queues with messages and no consumer"
+        ),
+        _own_sum("leveret_paused_queues", _is_paused, "Queues that an operator has paused"),
     ),
 )
 
@@ -370,6 +387,10 @@ _TRAFFIC: Final = (
 )
 
 
+def _is_blocked(connection: Connection) -> int:
+    return int(connection.blocked)
+
+
 def _channels(connection: Connection) -> int:
     return len(connection.channels.by_number)
 
@@ -385,6 +406,7 @@ CONNECTIONS: Final = Objects(
             for family, field, name, text in _TRAFFIC
         ),
         _gauge("connection_metrics", "connection_channels", _channels, "Channels on a connection"),
+        _own_sum("leveret_blocked_connections", _is_blocked, "Publishers that an alarm blocks"),
     ),
 )
 

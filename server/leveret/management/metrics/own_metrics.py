@@ -121,6 +121,11 @@ OWN: Final = (
         "How often publishers were blocked",
     ),
     _gauge(
+        "leveret_message_memory_bytes",
+        lambda source: int(source.broker.memory.charged),
+        "Memory that messages take, ready and delivered ones",
+    ),
+    _gauge(
         "leveret_delayed_messages",
         lambda source: sum(
             int(store.message_count())

@@ -176,6 +176,13 @@ def test_the_identity_says_which_endpoint_it_is(path: str) -> None:
     assert sample.labels["rabbitmq_node"].startswith("leveret@")
 
 
+def test_paused_queues_are_counted() -> None:
+    app = Application(2)
+    app.broker.vhosts["/"].queues["queue 1"].set_paused(True)
+    for path in ("/metrics", "/metrics/per-object"):
+        assert values(get(app, path).families()["leveret_paused_queues"]) == {"": 1}
+
+
 def test_a_sum_does_not_go_back_when_what_has_counted_is_deleted() -> None:
     app = Application(1)
     queue = app.broker.vhosts["/"].queues["queue 0"]
