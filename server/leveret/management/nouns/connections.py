@@ -5,7 +5,7 @@ from itertools import islice
 from typing import Any, Final, NamedTuple, cast
 
 import msgspec
-from msgspec import UnsetType
+from msgspec import UNSET, UnsetType
 
 from leveret.addresses import shown_address
 from leveret.engine.queues.queue import Queue
@@ -298,15 +298,16 @@ def consumers_of_queue(node: str, queue: Queue, at: Moment) -> Iterator[Consumer
         yield ConsumerRow(node, consumer.deliveries, consumer, at)
 
 
-def _consumer_oldest(row: ConsumerRow) -> int | None:
-    """When the oldest delivery to a consumer that is unacknowledged was made."""
+def _consumer_oldest(row: ConsumerRow) -> int | UnsetType:
+    """When the oldest delivery to a consumer that is unacknowledged was made; UNSET if there is
+    none: rabbitmqadmin cannot print the null of a column it does not know."""
     if row.consumer.outstanding == 0:
-        return None
+        return UNSET
     unacknowledged = row.deliveries.unacknowledged
     for tag, delivery in islice(unacknowledged.items(), EXAMINED_MAX):
         if delivery.consumer is row.consumer:
             return _delivered_at(row.deliveries, tag, row.at)
-    return None
+    return UNSET
 
 
 CONSUMER: Final[Columns[ConsumerRow]] = Columns(
@@ -326,7 +327,7 @@ CONSUMER: Final[Columns[ConsumerRow]] = Columns(
     ),
     Column(
         "oldest_unacknowledged",
-        int | None,
+        int | UnsetType,
         _consumer_oldest,
         "When the oldest of them was made, in milliseconds since 1970, about",
     ),
