@@ -94,9 +94,9 @@ function operation({ method, path, operation: found }, description) {
   const query = found.parameters.filter((/** @type {Json} */ parameter) => parameter.in === "query");
   return h(
     "details",
-    { class: "rest", key: `${method} ${path}` },
-    h("summary", null, h("code", null, `${method} ${path}`), " ", found.summary),
-    h("p", { class: "hint" }, found.description),
+    { class: "operation", key: `${method} ${path}` },
+    h("summary", null, h("code", null, `${method} ${path}`), " ", withCode(found.summary)),
+    h("p", { class: "hint" }, withCode(found.description)),
     query.length > 0 ? fields("Parameters", query.map((/** @type {Json} */ one) => [one.name, one.schema.type, one.description])) : null,
     schemaFields("Takes", found.requestBody?.content, description),
     schemaFields("Gives", found.responses["200"]?.content, description),
@@ -135,9 +135,18 @@ function fields(name, rows) {
       null,
       h("caption", null, name),
       h("thead", null, h("tr", null, ["field", "type", "what"].map((head) => h("th", { scope: "col" }, head)))),
-      h("tbody", null, rows.map((cells) => h("tr", null, cells.map((cell) => h("td", null, cell))))),
+      h("tbody", null, rows.map((cells) => h("tr", null, cells.map((cell) => h("td", null, withCode(cell)))))),
     ),
   );
+}
+
+/**
+ * A text whose parts between backquotes are code.
+ *
+ * @param {string} text
+ */
+function withCode(text) {
+  return text.split("`").map((part, index) => (index % 2 === 1 ? h("code", null, part) : part));
 }
 
 /**
@@ -149,6 +158,9 @@ function fields(name, rows) {
 function typeOf(schema) {
   if (schema.anyOf) {
     return schema.anyOf.map(typeOf).join(" or ");
+  }
+  if (schema.enum) {
+    return schema.enum.join(" or ");
   }
   return schema.$ref ? "object" : (schema.type ?? "any");
 }
