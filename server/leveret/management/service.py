@@ -94,7 +94,7 @@ class Management:
         self.http_listeners: list[tuple[str, Address]] = []
         """The protocol and the address of each listener of the HTTP API."""
         self.watch = Watch(broker)
-        self.diagnoses: dict[tuple[str, ...], tuple[float, list[dict[str, Any]]]] = {}
+        self.diagnoses: dict[tuple[str, ...], tuple[float, Any]] = {}
         """By names of virtual hosts, the worst findings there as JSON, and when they were made."""
         self.sampler = sampler or Sampler(broker, connections)
         self.node = f"leveret@{socket.gethostname()}"

@@ -45,11 +45,18 @@ class Search(Work):
     """A search; while it is not done, it waits for its reader to read."""
 
     def __init__(
-        self, queue: Queue, offset: int, messages_max: int, bytes_max: int, wanted: Filter
+        self,
+        queue: Queue,
+        offset: int,
+        messages_max: int,
+        bytes_max: int,
+        wanted: Filter,
+        truncate: int | None = None,
     ) -> None:
         """
         :param messages_max: how many messages are to be found at most.
-        :param bytes_max: bytes of their bodies, which the last one may exceed.
+        :param bytes_max: bytes of their bodies that are shown, which the last one may exceed.
+        :param truncate: bytes of each body that are shown at most.
         """
         self.found: list[Found] = []
         self.is_done = messages_max == 0
@@ -59,6 +66,7 @@ class Search(Work):
         self._messages_max = messages_max
         self._bytes_left = bytes_max
         self._wanted = wanted
+        self._truncate = truncate
         self._searched: Found | None = None
         """The message whose body is being searched, from `_at` on."""
         self._at = 0
@@ -99,7 +107,8 @@ class Search(Work):
         end = self._at + SEARCHED_AT_ONCE_BYTES
         if body.find(wanted, self._at, end + len(wanted)) >= 0:
             self.found.append(found)
-            self._bytes_left -= len(body)
+            shown = len(body) if self._truncate is None else min(len(body), self._truncate)
+            self._bytes_left -= shown
         elif end < len(body):
             self._at = end
             return

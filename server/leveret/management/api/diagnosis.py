@@ -1,17 +1,19 @@
 """Why is it stuck? What keeps messages from moving, for one queue and for all of them."""
 
 import time
-from typing import Any, Final
+from typing import Any, Final, Literal
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from leveret.engine.values.json_values import to_json
 from leveret.engine.vhost import VirtualHost
 from leveret.management.authorisation import Access
+from leveret.management.description import described
 from leveret.management.diagnosis.collector import Surroundings, collect
 from leveret.management.diagnosis.diagnosis import BrokerDiagnosis, alarm_of, findings_of
-from leveret.management.diagnosis.facts import Finding
+from leveret.management.diagnosis.facts import Finding, Severity
 from leveret.management.diagnosis.message_findings import alarm_of as alarm_finding
 from leveret.management.http import identity, json, management, route
 from leveret.management.objects import find_queue
@@ -29,30 +31,63 @@ def _surroundings(request: Request) -> Surroundings:
     return Surroundings(service.watch, int(service.status.started_at * MS), service.connections())
 
 
-def _as_json(finding: Finding, vhost: str, queue: str) -> dict[str, Any]:
-    return {
-        "severity": finding.severity.name.lower(),
-        "code": finding.code,
-        "text": to_json(finding.text),
-        "vhost": vhost,
-        "queue": to_json(queue),
-        "since": finding.since,
-        "facts": to_json(dict(finding.facts)),
-        "links": [
-            {"kind": link.kind, "vhost": link.vhost, "name": to_json(link.name)}
-            for link in finding.links
-        ],
-    }
+class FindingLink(msgspec.Struct):
+    """An object that a finding is about."""
+
+    kind: str
+    """connection, channel, queue, exchange or policy."""
+    vhost: str | None
+    name: str
 
 
+class ShownFinding(msgspec.Struct):
+    """One reason why messages do not move."""
+
+    severity: Literal["error", "warning", "info"]
+    code: str
+    """The kind of finding."""
+    text: str
+    """What is the case, in sentences."""
+    vhost: str
+    queue: str
+    """Empty for a finding about the whole broker."""
+    since: int | None
+    """Milliseconds since the epoch."""
+    facts: dict[str, Any]
+    """The numbers and names in the text."""
+    links: list[FindingLink]
+
+
+SEVERITIES: Final[dict[Severity, Literal["error", "warning", "info"]]] = {
+    Severity.ERROR: "error",
+    Severity.WARNING: "warning",
+    Severity.INFO: "info",
+}
+
+
+def _shown(finding: Finding, vhost: str, queue: str) -> ShownFinding:
+    return ShownFinding(
+        SEVERITIES[finding.severity],
+        finding.code,
+        to_json(finding.text),
+        vhost,
+        to_json(queue),
+        finding.since,
+        to_json(dict(finding.facts)),
+        [FindingLink(link.kind, link.vhost, to_json(link.name)) for link in finding.links],
+    )
+
+
+@described(gives=list[ShownFinding])
 async def get_queue_diagnosis(request: Request) -> Response:
     """Why the messages of a queue do not move, the worst reason first."""
     vhost, queue = find_queue(request)
     alarm = alarm_of(management(request).broker)
     found = findings_of(collect(vhost, queue, _surroundings(request), alarm))
-    return json([_as_json(each, vhost.name, queue.name) for each in found])
+    return json([_shown(each, vhost.name, queue.name) for each in found])
 
 
+@described(gives=list[ShownFinding])
 async def get_diagnosis(request: Request) -> Response:
     """The worst findings of all queues, after what concerns the whole broker."""
     service = management(request)
@@ -69,21 +104,22 @@ async def get_diagnosis(request: Request) -> Response:
     if reason:
         now = int(service.broker.clock.wall_time())
         whole = alarm_finding(reason, since, surroundings.blocked, now)
-        found = [_as_json(whole, "", ""), *found]
+        found = [_shown(whole, "", ""), *found]
     return json(found)
 
 
 async def _worst(
     service: Management, vhosts: list[VirtualHost], surroundings: Surroundings
-) -> list[dict[str, Any]]:
+) -> list[ShownFinding]:
     """The worst findings, for some seconds the same for all who ask: many may watch them."""
     key, now = tuple(each.name for each in vhosts), time.monotonic()
     known = service.diagnoses.get(key)
     if known is not None and now - known[0] < SHARED_S:
-        return known[1]
+        shared: list[ShownFinding] = known[1]
+        return shared
     work = BrokerDiagnosis(vhosts, surroundings)
     await service.run(work)
-    found = [_as_json(finding, vhost.name, queue.name) for vhost, queue, finding in work.worst()]
+    found = [_shown(finding, vhost.name, queue.name) for vhost, queue, finding in work.worst()]
     recent = {each: value for each, value in service.diagnoses.items() if now - value[0] < SHARED_S}
     service.diagnoses = {**recent, key: (now, found)}
     return found

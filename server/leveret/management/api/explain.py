@@ -26,7 +26,39 @@ class RouteBody(msgspec.Struct):
     properties: dict[str, Any] = {}
 
 
-@described(takes=RouteBody)
+class RouteStep(msgspec.Struct):
+    """A step of the way."""
+
+    source: str
+    routing_key: str
+    arguments: dict[str, Any]
+    destination: str
+    destination_type: str
+    why: str
+    """binding, alternate (nothing else matches), random (it may be chosen), or hash (the message
+    decides)."""
+    delayed_ms: int
+    """For how long the source delays the message before."""
+
+
+class RouteReached(msgspec.Struct):
+    """A queue that the message would reach."""
+
+    name: str
+    via: list[RouteStep]
+    """The first of the ways."""
+    ways: list[list[RouteStep]]
+
+
+class RouteAnswer(msgspec.Struct):
+    """Where the message would go."""
+
+    queues: list[RouteReached]
+    complete: bool
+    """Whether these are all."""
+
+
+@described(takes=RouteBody, gives=RouteAnswer)
 async def route_message(request: Request) -> Response:
     """The queues that a message would reach; nothing is published."""
     vhost, name = find_vhost(request), segment(request, "name")
@@ -41,27 +73,23 @@ async def route_message(request: Request) -> Response:
     message = Message(raw, header, b"", False, int(vhost.clock.now))
     found = Explanation(vhost, exchange, message)
     await management(request).run(found)
-    queues = [
-        {
-            "name": to_json(reached.queue),
-            "via": [_as_json(step) for step in reached.ways[0]],
-            "ways": [[_as_json(step) for step in way] for way in reached.ways],
-        }
-        for reached in found.reached.values()
-    ]
-    return json({"queues": queues, "complete": found.is_complete})
+    queues: list[RouteReached] = []
+    for reached in found.reached.values():
+        ways = [[_shown(step) for step in way] for way in reached.ways]
+        queues.append(RouteReached(to_json(reached.queue), ways[0], ways))
+    return json(RouteAnswer(queues, found.is_complete))
 
 
-def _as_json(step: Step) -> dict[str, Any]:
-    return {
-        "source": to_json(step.source),
-        "routing_key": to_json(step.routing_key),
-        "arguments": to_json(step.arguments or {}),
-        "destination": to_json(step.destination),
-        "destination_type": step.destination_type,
-        "why": step.why,
-        "delayed_ms": step.delayed_ms,
-    }
+def _shown(step: Step) -> RouteStep:
+    return RouteStep(
+        to_json(step.source),
+        to_json(step.routing_key),
+        to_json(step.arguments or {}),
+        to_json(step.destination),
+        step.destination_type,
+        step.why,
+        step.delayed_ms,
+    )
 
 
 ROUTES: Final = (

@@ -52,49 +52,71 @@ class MoveBody(SelectionBody, kw_only=True):
     """At an exchange; None for that of each message."""
 
 
-@described(takes=MoveBody)
+class Moved(msgspec.Struct):
+    """How far a move came."""
+
+    moved: int
+    refused_key: str | None
+    """The routing key of a message that no queue takes; it stays, and ended the move."""
+
+
+class Copied(msgspec.Struct):
+    """How far a copy came."""
+
+    copied: int
+    refused_key: str | None
+    next_offset: int | None
+    """Where to go on; null if there is no further message."""
+
+
+class Replayed(msgspec.Struct):
+    """How far a replay came."""
+
+    replayed: int
+    left_out: int
+    """Messages that are no dead letters, and stay."""
+    refused_queue: str | None
+    """A queue that does not take its message; that stays, and ended the replay."""
+
+
+class Discarded(msgspec.Struct):
+    """How many messages were dropped."""
+
+    discarded: int
+
+
+@described(takes=MoveBody, gives=Moved)
 async def move_messages(request: Request) -> Response:
     """Move messages, as many as one request may; the answer says how many."""
     vhost, source = _source(request)
     given = await body(request, MoveBody)
     move = Move(vhost, source, _target(request, source, given), _selection(given))
     await _run(request, move, source, "messages moved", _where(given))
-    return json({"moved": move.moved, "refused_key": to_json(move.refused_key)})
+    return json(Moved(move.moved, to_json(move.refused_key)))
 
 
-@described(takes=MoveBody)
+@described(takes=MoveBody, gives=Copied)
 async def copy_messages(request: Request) -> Response:
     """As move, and the messages stay."""
     vhost, source = _source(request)
     given = await body(request, MoveBody)
     copy = Move(vhost, source, _target(request, source, given), _selection(given), copies=True)
     await _run(request, copy, source, "messages copied", _where(given))
-    return json(
-        {
-            "copied": copy.moved,
-            "refused_key": to_json(copy.refused_key),
-            "next_offset": None if copy.reader.at_end else given.offset + copy.moved,
-        }
-    )
+    next_offset = None if copy.reader.at_end else given.offset + copy.moved
+    return json(Copied(copy.moved, to_json(copy.refused_key), next_offset))
 
 
-@described(takes=SelectionBody)
+@described(takes=SelectionBody, gives=Replayed)
 async def replay_messages(request: Request) -> Response:
     """Move dead letters back to the queues in which they died last."""
     vhost, source = _source(request)
     given = await body(request, SelectionBody)
     replay = Move(vhost, source, to_origin(rights(request, vhost.name)), _selection(given))
     await _run(request, replay, source, "messages replayed", {})
-    return json(
-        {
-            "replayed": replay.moved,
-            "left_out": replay.left_out,
-            "refused_queue": to_json(replay.refused_key),
-        }
-    )
+    return json(Replayed(replay.moved, replay.left_out, to_json(replay.refused_key)))
 
 
-@described(takes=SelectionBody)
+@described(takes=SelectionBody, gives=Discarded)
 async def discard_messages(request: Request) -> Response:
     """Drop messages, none of which becomes a dead letter."""
     vhost, source = _source(request)
@@ -103,7 +125,7 @@ async def discard_messages(request: Request) -> Response:
         raise BadRequest("positions: expected a list")
     discard = Move(vhost, source, None, _selection(given))
     await _run(request, discard, source, "messages discarded", {})
-    return json({"discarded": discard.moved})
+    return json(Discarded(discard.moved))
 
 
 def _source(request: Request) -> tuple[VirtualHost, Queue]:

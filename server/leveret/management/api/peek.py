@@ -42,7 +42,33 @@ class PeekBody(msgspec.Struct):
     """What the name, and the value as text, of one header or property contain."""
 
 
-@described(takes=PeekBody)
+class PeekedMessage(msgspec.Struct):
+    """A message that is ready, as `get` shows it."""
+
+    position: str
+    """Names it as long as it is in the queue."""
+    payload_bytes: int
+    redelivered: bool
+    exchange: str
+    routing_key: str
+    message_count: int
+    """Messages that are ready."""
+    properties: dict[str, Any]
+    payload: str
+    payload_encoding: str
+
+
+class PeekAnswer(msgspec.Struct):
+    """The messages that were found."""
+
+    messages: list[PeekedMessage]
+    scanned: int
+    """Messages that were read."""
+    next_offset: int | None
+    """Where to go on; null if there is no further message."""
+
+
+@described(takes=PeekBody, gives=PeekAnswer)
 async def peek_messages(request: Request) -> Response:
     """Show the next messages that match."""
     vhost, queue = find_queue(request)
@@ -57,23 +83,18 @@ async def peek_messages(request: Request) -> Response:
         octets_of_text(given.payload),
         _header_filter(given.header, given.header_value),
     )
-    search = Search(queue, given.offset, given.count, PEEK_BYTES_MAX, wanted)
+    search = Search(queue, given.offset, given.count, PEEK_BYTES_MAX, wanted, given.truncate)
     await management(request).run_reading(search)
     ready = int(queue.message_count())
-    return json(
-        {
-            "messages": [_shown(found, ready, given) for found in search.found],
-            "scanned": search.reader.count,
-            "next_offset": search.next_offset,
-        }
-    )
+    messages = [_shown(found, ready, given) for found in search.found]
+    return json(PeekAnswer(messages, search.reader.count, search.next_offset))
 
 
-def _shown(found: Found, ready: int, given: PeekBody) -> dict[str, Any]:
+def _shown(found: Found, ready: int, given: PeekBody) -> PeekedMessage:
     position, message, redelivered = found
     shown = shown_message(message, redelivered, ready, given.encoding, given.truncate)
     # As text, because numbers of more than 53 bits are not exact in JavaScript.
-    return {"position": str(position), **shown}
+    return PeekedMessage(str(position), **shown)
 
 
 def _header_filter(name: str, value: str) -> Callable[[bytes], bool] | None:
