@@ -278,9 +278,9 @@ function makeConsumerTable(container, state, queueOf) {
       { name: "prefetch_count", title: "Prefetch", number: true },
       { name: "messages_unacknowledged", title: "Unacked", number: true, priority: 1 },
       {
-        name: "oldest_unacknowledged_since",
+        name: "oldest_unacknowledged",
         title: "Holds the oldest since",
-        show: (row) => time(row.oldest_unacknowledged_since),
+        show: (row) => time(row.oldest_unacknowledged),
         priority: 1,
       },
     ],
