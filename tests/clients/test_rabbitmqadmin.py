@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pika
+import pika.exceptions
 import pytest
 
-from tests.support.brokers import RABBITMQ_SCRIPT, Leveret, wait_until
+from tests.support.brokers import RABBITMQ_SCRIPT, Leveret
 
 TIMEOUT_S = 120.0
 SCRIPT = "plugins/rabbitmq_management-*/priv/www/cli/rabbitmqadmin"
@@ -192,15 +193,19 @@ class TestCommands:
         assert "Uploaded" in admin("-V", "other", "import", str(file))
 
     def test_close_connection(self, broker: Leveret, admin: Run) -> None:
-        connection = pika.BlockingConnection(pika.URLParameters(broker.url))
-        local = connection._impl._transport._sock.getsockname()[1]  # type: ignore[attr-defined]
-        name = f"127.0.0.1:{local} -> 127.0.0.1:{broker.port}"
+        parameters = pika.URLParameters(broker.url)
+        parameters.client_properties = {"connection_name": "to be closed"}
+        connection = pika.BlockingConnection(parameters)
+        columns = ("name", "user_provided_name")
+        [name] = [
+            each["name"]
+            for each in rows(admin, "list", "connections", *columns)
+            if each["user_provided_name"] == "to be closed"
+        ]
         assert admin("close", "connection", f"name={name}") == "connection closed\n"
-
-        def is_gone() -> bool:
-            return name not in admin("-f", "tsv", "list", "connections", "name")
-
-        wait_until(is_gone)
+        with pytest.raises(pika.exceptions.ConnectionClosed, match="management plugin"):
+            connection.process_data_events(TIMEOUT_S)
+        assert name not in admin("-f", "tsv", "list", "connections", "name")
 
     def test_errors_are_told(self, admin: Run) -> None:
         told = admin("declare", "queue", "name=q", "durable=false", fails=True)
