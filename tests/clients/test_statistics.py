@@ -40,6 +40,17 @@ def get(broker: Leveret, path: str) -> Any:
         return json.load(response)
 
 
+def wait_for_earlier_tests(broker: Leveret) -> None:
+    """Wait until their connections have ended."""
+
+    def one_is_open() -> bool:
+        churn = get(broker, "overview")["churn_rates"]
+        connections = churn["connection_created"] - churn["connection_closed"]
+        return connections == 1 and churn["channel_created"] - churn["channel_closed"] == 1
+
+    wait_until(one_is_open, what="the end of other connections")
+
+
 def numbers(stats: dict[str, Any]) -> dict[str, int]:
     """The numbers of a `message_stats` that are not 0, without their details."""
     return {name: value for name, value in stats.items() if isinstance(value, int) and value}
@@ -91,17 +102,19 @@ def test_what_was_published_appears_in_the_samples(
         channel.basic_publish("", "sampled", b"x")
     channel.queue_declare("sampled", passive=True)
 
+    hour = "msg_rates_age=3600&msg_rates_incr=5&lengths_age=3600&lengths_incr=5"
+
     def newest() -> dict[str, int]:
-        queue = get(broker, f"queues/%2F/sampled?{RANGE}")
+        queue = get(broker, f"queues/%2F/sampled?{hour}")
         return {
             "publish": queue["message_stats"]["publish_details"]["samples"][0]["sample"],
             "messages": queue["messages_details"]["samples"][0]["sample"],
         }
 
     wait_until(lambda: newest() == {"publish": 7, "messages": 7}, what="a sample of the queue")
-    samples = get(broker, f"queues/%2F/sampled?{RANGE}")["message_stats"]["publish_details"]
-    assert samples["samples"][-1]["sample"] == 0
-    assert samples["avg_rate"] == pytest.approx(7 / 60)
+    details = get(broker, f"queues/%2F/sampled?{hour}")["message_stats"]["publish_details"]
+    assert details["samples"][-1]["sample"] == 0
+    assert details["avg_rate"] == pytest.approx(7 / 3600)
 
 
 def test_exchanges_channels_and_the_overview(broker: Leveret, channel: BlockingChannel) -> None:
@@ -135,6 +148,7 @@ def test_exchanges_channels_and_the_overview(broker: Leveret, channel: BlockingC
 
 def test_a_connection_counts_its_traffic(broker: Leveret, channel: BlockingChannel) -> None:
     channel.queue_declare("traffic")
+    wait_for_earlier_tests(broker)
     (connection,) = get(broker, "connections")
     for _ in range(10):
         channel.basic_publish("", "traffic", b"x" * 1000)
@@ -175,6 +189,7 @@ def test_a_consumer_shows_what_it_holds_and_since_when(
 
 
 def test_what_came_and_went(broker: Leveret, channel: BlockingChannel) -> None:
+    wait_for_earlier_tests(broker)
     before = get(broker, "overview")["churn_rates"]
     other = channel.connection.channel()
     other.queue_declare("short-lived")
