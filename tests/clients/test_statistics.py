@@ -44,7 +44,7 @@ def wait_for_earlier_tests(broker: Leveret) -> None:
     """Wait until their connections have ended."""
 
     def one_is_open() -> bool:
-        churn = get(broker, "overview")["churn_rates"]
+        churn: dict[str, int] = get(broker, "overview")["churn_rates"]
         connections = churn["connection_created"] - churn["connection_closed"]
         return connections == 1 and churn["channel_created"] - churn["channel_closed"] == 1
 
