@@ -10,7 +10,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ConnectionClosedByBroker
 
 from leveret.commands.client import Client, NotThere, RequestFailed
-from tests.support.brokers import Leveret
+from tests.support.brokers import Leveret, wait_until
 
 PERSISTENT = 2
 
@@ -175,8 +175,7 @@ def test_dead_letters_return_to_where_they_died(world: World) -> None:
     method, _, _ = world.channel.basic_get(rejecting)
     assert method is not None
     world.channel.basic_reject(method.delivery_tag or 0, requeue=False)
-    while world.count(dead) != 3:
-        continue
+    wait_until(lambda: world.count(dead) == 3)
     world.taken(limited)
     assert world.post(dead, "replay") == {"replayed": 2, "left_out": 1, "refused_queue": None}
     assert [world.taken(each)[0][0] for each in (limited, rejecting, dead)] == [
@@ -271,9 +270,9 @@ def test_a_deep_queue_is_read_and_changed_on_disk(tmp_path: Path) -> None:
         with pika.BlockingConnection(pika.URLParameters(broker.url)) as connection:
             world = World(broker, connection.channel())
             source, target = world.queue(), world.queue()
-            world.channel.confirm_delivery()
             for number in range(count):
                 world.publish(source, b"%d " % number + body)
+            wait_until(lambda: world.count(source) == count)
             deep = world.peek(source, 2, offset=5000, truncate=4)["messages"]
             assert [each["payload"] for each in deep] == ["5000", "5001"]
             (found,) = world.peek(source, 2, payload="3999 ", truncate=4)["messages"]
