@@ -9,11 +9,10 @@ broker, too, and raises `StorageFailed`.
 import asyncio
 import gc
 import os
-import resource
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NoReturn
 
 import uvloop
 
@@ -21,9 +20,9 @@ from leveret.compiled import COMPILED_BUILD, build_kind
 from leveret.config import DEFAULT_MANAGEMENT_LISTEN, DEFAULT_METRICS_LISTEN, Config
 from leveret.control_address import control_path
 from leveret.datadir.open import Storage, StorageRefused, warn_of_unused_data
+from leveret.descriptors import DescriptorShares, raise_descriptor_limit
 from leveret.engine.administration.operator import Refused
 from leveret.engine.broker import Broker
-from leveret.limits import UNOPENED_CONNECTIONS_MAX
 from leveret.logging import configure_logging, get_logger, log_libraries, write_ready
 from leveret.management.application import application
 from leveret.management.authentication import Logins
@@ -40,7 +39,6 @@ from leveret.net.tls import TlsError
 from leveret.net.wall_clock import now_ms
 from leveret.os_errors import plain_words
 from leveret.systemd import notify
-from leveret_storage.media.filesystem import DESCRIPTORS_MAX
 
 SHUTDOWN_REASON: Final = "broker forced connection closure with reason 'shutdown'"
 """Text of connection.close when the broker stops, as in RabbitMQ."""
@@ -49,18 +47,6 @@ STORAGE_FAILED_REASON: Final = "the broker's storage failed: what was not confir
 """Text of connection.close when the broker stops because it cannot persist anything."""
 
 STORAGE_FAILED: Final = "storage failed"
-
-DESCRIPTORS_OF_PROCESS: Final = 64
-"""File descriptors that are neither connections nor files of the store: listeners, the loop's own,
-and logs."""
-
-DESCRIPTORS_RESERVED: Final = DESCRIPTORS_OF_PROCESS + DESCRIPTORS_MAX
-"""File descriptors that are not connections in any case."""
-
-STORE_DESCRIPTORS_MAX: Final = 8192
-"""Files that the store has open at most, if connections leave so many descriptors: one for each of
-the queues that are written to in turn. With fewer, each such write has to sync the file of another
-queue before it closes it. The kernel takes about a kilobyte for each."""
 
 GC_THRESHOLDS: Final = (5_000, 5, 8_000)
 """A collection takes 0.15 us an object, in which nobody is served: a millisecond for the youngest
@@ -72,15 +58,6 @@ logger = get_logger()
 
 class StartError(Exception):
     """The broker cannot start; the text is one line for the operator."""
-
-
-class DescriptorShares(NamedTuple):
-    """What the file descriptors of the process are for."""
-
-    sockets: int
-    """Sockets of clients that may be open."""
-    store: int
-    """Files that the store may have open."""
 
 
 class StorageFailed(Exception):
@@ -139,8 +116,8 @@ async def _serve(config: Config, salvage: bool, shares: DescriptorShares) -> Non
         storage.after_results = server.run_requested
     try:
         control = await _open_control_socket(config, management)
-        api = await _open_management(config, management, server)
-        metrics = await _open_metrics(config, management, server)
+        api = await _open_management(config, management, server, shares.management)
+        metrics = await _open_metrics(config, management, server, shares.metrics)
     except OSError as error:
         await _stop_serving(server, storage, "a listener is missing")
         raise StartError(f"{error.strerror or error}") from None
@@ -275,14 +252,16 @@ async def _import_definitions(
 
 
 async def _open_management(
-    config: Config, management: Management, server: AmqpServer
+    config: Config, management: Management, server: AmqpServer, connections_max: int
 ) -> HttpListener:
     """The listener of the HTTP API and the management page.
 
     :raises OSError: if an address that the configuration names cannot be listened on.
     """
     logins = Logins(management.broker)
-    listener = HttpListener("management", application(management, logins.identify, logins))
+    listener = HttpListener(
+        "management", application(management, logins.identify, logins), connections_max
+    )
     listen = config.management.listen
     context = server.tls_context() if config.management.tls else None
     await listener.start(listen, context, required=listen != DEFAULT_MANAGEMENT_LISTEN)
@@ -291,12 +270,14 @@ async def _open_management(
     return listener
 
 
-async def _open_metrics(config: Config, management: Management, server: AmqpServer) -> HttpListener:
+async def _open_metrics(
+    config: Config, management: Management, server: AmqpServer, connections_max: int
+) -> HttpListener:
     """The listener for metrics.
 
     :raises OSError: if an address that the configuration names cannot be listened on.
     """
-    listener = HttpListener("metrics", metrics_application(management))
+    listener = HttpListener("metrics", metrics_application(management), connections_max)
     listen = config.metrics.listen
     context = server.tls_context() if config.metrics.tls else None
     await listener.start(listen, context, required=listen != DEFAULT_METRICS_LISTEN)
@@ -349,34 +330,3 @@ def _log_fault(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> Non
         message=context.get("message"),
         exc_info=context.get("exception"),
     )
-
-
-def raise_descriptor_limit(connections: int) -> DescriptorShares:
-    """Raise the limit of open files to one for each socket that may be open at a time, and for the
-    files of the store, as far as the hard limit allows.
-
-    :returns: how many of each may be open, so that the store always has its descriptors.
-    """
-    sockets = connections + UNOPENED_CONNECTIONS_MAX
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    infinite = resource.RLIM_INFINITY
-    if soft == infinite:
-        return DescriptorShares(sockets, STORE_DESCRIPTORS_MAX)
-    wanted = sockets + DESCRIPTORS_OF_PROCESS + STORE_DESCRIPTORS_MAX
-    limit = max(soft, wanted if hard == infinite else min(wanted, hard))
-    if limit > soft:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-    if limit < connections + DESCRIPTORS_RESERVED:
-        logger.warning(
-            "the limit of open files is too low for amqp.max_connections; raise it (ulimit -n)",
-            limit=limit,
-            needed=connections + DESCRIPTORS_RESERVED,
-        )
-    return share_descriptors(sockets, limit)
-
-
-def share_descriptors(sockets: int, limit: int) -> DescriptorShares:
-    """Share out `limit` descriptors, of which `sockets` at most are for clients."""
-    sockets = min(sockets, max(limit - DESCRIPTORS_RESERVED, limit // 4))
-    rest = limit - DESCRIPTORS_OF_PROCESS - sockets
-    return DescriptorShares(sockets, min(max(rest, DESCRIPTORS_MAX), STORE_DESCRIPTORS_MAX))

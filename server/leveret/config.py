@@ -120,8 +120,8 @@ class Amqp(msgspec.Struct, frozen=True):
         KeyDoc(
             "Concurrent connections; further ones are refused. An idle connection"
             " takes about 7 kB of memory, 9 kB with a channel, and a file descriptor."
-            " 320 descriptors of the process (`ulimit -n`) are not for"
-            " connections, so that the store always has its own; fewer in all means fewer"
+            " 320 descriptors of the process (`ulimit -n`), and an eighth of all for HTTP, are not"
+            " for connections, so that the store always has its own; fewer in all means fewer"
             " connections.",
             low=1,
             high=1_000_000,

@@ -13,10 +13,10 @@ import pika
 import pytest
 import trustme
 
+from leveret.descriptors import MANAGEMENT_MAX
 from leveret.management.api.openapi import operations
 from leveret.management.application import ROUTES
 from leveret.management.description import ListOf, description_of
-from leveret.management.http_server import CONNECTIONS_MAX
 from tests.parity.http.client import Answer, Api
 from tests.support.brokers import Leveret
 
@@ -321,7 +321,7 @@ class TestListener:
 
     def test_too_many_connections_are_closed(self, api: Api, broker: Leveret) -> None:
         with ExitStack() as opened:
-            for _ in range(CONNECTIONS_MAX + 1):
+            for _ in range(MANAGEMENT_MAX + 1):
                 last = socket.create_connection((api.host, api.port), TIMEOUT_S)
                 opened.enter_context(last)
             assert last.recv(1) == b""

@@ -36,6 +36,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "net",
         "management",
         "datadir",
+        "descriptors",
         "app commands",
         "cli",
         "reference",

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from leveret.control_address import socket_address
 from leveret.management.application import application
 from leveret.management.authorisation import Identity
-from leveret.management.http_server import HttpServer
+from leveret.management.http_server import CONTROL_CONNECTIONS_MAX, HttpServer
 from leveret.management.service import Management
 from leveret.net.listening import UnixListener
 
@@ -37,7 +37,7 @@ class ControlSocket:
         async def identify(request: Request) -> Identity:
             return who
 
-        self._server = HttpServer(application(management, identify))
+        self._server = HttpServer(application(management, identify), CONTROL_CONNECTIONS_MAX)
 
     async def start(self) -> None:
         """Begin to listen. The socket of a broker that was killed is replaced.

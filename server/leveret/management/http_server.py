@@ -28,8 +28,11 @@ STALLED_S: Final = 60
 CHECK_S: Final = 5
 """Seconds between two looks at the connections, while there are any."""
 
-CONNECTIONS_MAX: Final = 512
-"""Connections of one server."""
+CONTROL_CONNECTIONS_MAX: Final = 32
+"""Connections to the control socket."""
+
+TLS_HANDSHAKE_S: Final = 10
+"""Seconds for a TLS handshake."""
 
 HEAD_BYTES_MAX: Final = 32 * 1024
 """Bytes of the head of a request."""
@@ -83,7 +86,11 @@ class _Protocol(H11Protocol):
 class HttpServer:
     """Serves an application."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, connections_max: int) -> None:
+        """
+        :param connections_max: connections that may be open.
+        """
+        self._connections_max = connections_max
         self._config = uvicorn.Config(
             app,
             http="h11",
@@ -124,9 +131,11 @@ class HttpServer:
 
     def connected(self, connection: _Protocol) -> None:
         """A connection was accepted."""
-        if len(self._state.connections) > CONNECTIONS_MAX:
+        if len(self._state.connections) > self._connections_max:
             if not self._full:
-                logger.warning("HTTP connection refused: too many", connections=CONNECTIONS_MAX)
+                logger.warning(
+                    "HTTP connection refused: too many", connections=self._connections_max
+                )
             self._full = True
             connection.close()
         if self._timer is None:
@@ -137,7 +146,7 @@ class HttpServer:
         for connection in self._protocols():
             if connection.is_overdue(now):
                 connection.close()
-        self._full = len(self._state.connections) >= CONNECTIONS_MAX
+        self._full = len(self._state.connections) >= self._connections_max
         self._timer = None
         if self._state.connections:
             self._timer = asyncio.get_running_loop().call_later(CHECK_S, self._check)

@@ -23,14 +23,15 @@ logger = get_logger()
 class HttpListener:
     """Serves an application on TCP addresses."""
 
-    def __init__(self, name: str, app: ASGIApp) -> None:
+    def __init__(self, name: str, app: ASGIApp, connections_max: int) -> None:
         """
         :param name: the section of the configuration that has the key `listen`.
+        :param connections_max: connections that may be open.
         """
         self.addresses: list[Address] = []
         """Where it listens."""
         self._name = name
-        self._server = HttpServer(app)
+        self._server = HttpServer(app, connections_max)
 
     async def start(
         self, listen: Sequence[str], context: ssl.SSLContext | None, *, required: bool
