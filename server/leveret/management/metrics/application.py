@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.work import Work
+from leveret.logging import get_logger
 from leveret.management import health
 from leveret.management.authorisation import Access
 from leveret.management.http import ERRORS, failed, route
@@ -26,6 +27,8 @@ from leveret.management.metrics.own_metrics import OWN
 from leveret.management.metrics.scrape import Asked, Endpoint, Tables, text_of
 from leveret.management.metrics.source import Source
 from leveret.management.service import Management
+
+logger = get_logger()
 
 TABLES: Final = Tables(OBJECTS, (*NODE, *OWN), IDENTITY)
 """All metrics."""
@@ -84,13 +87,17 @@ class _ScrapeResponse(Response):
         del self.headers["content-length"]
         self._service = service
         self._pieces = pieces
-        self._compressor = zlib.compressobj(COMPRESSION_LEVEL, wbits=GZIP_WINDOW)
-        self._compressed = compressed
+        self._compressor = (
+            zlib.compressobj(COMPRESSION_LEVEL, wbits=GZIP_WINDOW) if compressed else None
+        )
         self._ended = ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await self._send_all(scope, send)
+        except TimeoutError:
+            # The server closes the connection, as the response is not complete.
+            logger.warning("scrape given up: it was not read in time", seconds=SCRAPE_TIMEOUT_S)
         finally:
             self._ended()
 
@@ -112,7 +119,7 @@ class _ScrapeResponse(Response):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send(self, text: bytes, is_done: bool, send: Send) -> None:
-        if self._compressed:
+        if self._compressor is not None:
             text = self._compressor.compress(text)
             if is_done:
                 text += self._compressor.flush()
