@@ -76,6 +76,19 @@ def test_a_consumer_is_cancelled(
     assert cancelled == ["tag of cancelled.1"]
 
 
+def test_a_consumer_is_cancelled_from_its_channel(
+    look: Viewer, channel: BlockingChannel, connection: pika.BlockingConnection
+) -> None:
+    cancelled = cancelled_by(channel, "cancelled.2")
+    page = look.open("/consumers?filter=queue.name=cancelled.2", "main tbody tr")
+    page.locator("main tbody tr a", has_text="->").first.click()
+    page.get_by_role("heading", name="Consumers").wait_for()
+    look.choose("consumers", "tag of cancelled.2", "Cancel")
+    look.submit("Cancel the consumers")
+    wait_until(lambda: connection.process_data_events(0.05) is not None or bool(cancelled))
+    assert cancelled == ["tag of cancelled.2"]
+
+
 def test_a_new_connection_appears_by_itself(look: Viewer, broker: Leveret) -> None:
     page = look.open("/connections?filter=user_provided_name=appears", "main .blank :first-child")
     with connected(broker), named(broker, "appears"):

@@ -25,11 +25,13 @@ VIEWS = {
     "messages": View(f"/queues/{VHOST}/orders.0/messages", "main h1"),
     "exchanges": View("/exchanges", "main tbody tr"),
     "exchange": View(f"/exchanges/{VHOST}/orders?key=orders.new&try=1", "main .reached li"),
+    "default-exchange": View(f"/exchanges/{VHOST}/amq.default", "main .facts dd"),
     "topology": View(f"/topology?vhost={VHOST}", "main .topology-node"),
     "delayed": View(f'/delayed?exchange=["{VHOST}","later"]', "main tbody tr"),
     "connections": View("/connections", "main tbody tr"),
     "connection": View("/connections/{connection}", "main .facts dd"),
     "channels": View("/channels", "main tbody tr"),
+    "channel": View("/channels/{connection} (1)", "main .facts dd"),
     "consumers": View("/consumers", "main tbody tr"),
     "users": View("/users", "main tbody tr"),
     "user": View("/users/clerk", "main tbody tr"),
@@ -40,7 +42,6 @@ VIEWS = {
     "definitions": View("/definitions", "main input[type=file]"),
     "log": View("/log?level=debug", "main .log li"),
     "health": View("/health", "main .checks .status.ok"),
-    "http api": View("/http-api", "main details summary"),
     "missing": View("/nothing/here", "main p"),
 }
 
