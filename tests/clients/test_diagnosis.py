@@ -197,6 +197,30 @@ def test_a_dead_letter_exchange_is_not_there_or_leads_nowhere(world: World) -> N
     assert "dead_letters_lost" not in world.findings(queue)
 
 
+def test_dead_letters_go_in_circles(world: World) -> None:
+    work = world.queue(dead_letter_exchange="", dead_letter_routing_key="stuck-retry")
+    table = {
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": work,
+        "x-message-ttl": 1,
+    }
+    world.channel.queue_declare("stuck-retry", arguments=table)
+    world.publish(work)
+
+    def fail() -> None:
+        method, _, _ = world.channel.basic_get(work)
+        if method is not None:
+            world.channel.basic_reject(method.delivery_tag or 0, requeue=False)
+            # It comes back.
+            wait_until(lambda: bool(world.api.get("queues", "/", work)["messages_ready"]))
+
+    found = world.finding(work, "dead_lettered_in_circles", fail)
+    assert found["text"] == (
+        "Messages are dead-lettered in circles: the next one has died 10 times, in 'stuck-retry',"
+        f" '{work}'."
+    )
+
+
 def test_a_full_queue_refuses_or_drops(world: World) -> None:
     refusing = world.queue(max_length=1, overflow="reject-publish")
     world.publish(refusing)

@@ -4,14 +4,19 @@ the watch has seen."""
 from itertools import islice
 from typing import Final
 
+from leveret.engine.administration.reader import Reader
+from leveret.engine.queues.dead_letter import DEATHS
 from leveret.engine.queues.queue import Queue
+from leveret.engine.values import properties
 from leveret.engine.values.settings import NONE
+from leveret.engine.values.text import text_of
 from leveret.engine.vhost import VirtualHost
 from leveret.management.diagnosis.facts import (
     ConsumerFacts,
     DeadLetterFacts,
     DelayedFacts,
     DropFacts,
+    HeadFacts,
     PublisherFacts,
     QueueFacts,
     RateFacts,
@@ -29,6 +34,9 @@ DELIVERIES_MAX: Final = 256
 
 BINDINGS_MAX: Final = 1_000
 """Bindings of a delayed exchange among which one to the queue is searched."""
+
+HEAD_STEPS: Final = 4
+"""Steps of a reader that lead to the first message."""
 
 MS: Final = 1000
 
@@ -91,6 +99,7 @@ def collect(
         policies=tuple(policies),
         delivery_limit=_number(int(settings.delivery_limit)),
         dead_letters=_dead_letters(vhost, queue),
+        head=_head(queue) if queue.message_count() else None,
         drops=DropFacts()
         if found is None
         else DropFacts(
@@ -177,6 +186,24 @@ def _dead_letters(vhost: VirtualHost, queue: Queue) -> DeadLetterFacts | None:
         is_complete = walk.run(vhost.time_slice)
         leads_nowhere = is_complete and not walk.needs_message and not walk.reached
     return DeadLetterFacts(name, True, leads_nowhere, key if has_bindings else None)
+
+
+def _head(queue: Queue) -> HeadFacts | None:
+    """The next message, if it need not be read from disk, and is a dead letter."""
+    reader, found = Reader(queue.backlog, 0, 1), None
+    for _ in range(HEAD_STEPS):
+        found = reader.next()
+        if found is not None or reader.ended or reader.has_to_read():
+            break
+    value = None if found is None else properties.header_value(found.message.header, DEATHS)
+    if value is None:
+        return None
+    deaths, died_in = 0, []
+    for each in properties.array_values(value):
+        fields = dict(properties.table_entries(each))
+        deaths += properties.integer_of(fields.get(b"count", b""))
+        died_in.append(text_of(properties.string_octets(fields.get(b"queue", b""))))
+    return HeadFacts(deaths, tuple(dict.fromkeys(died_in)))
 
 
 def _retry_at(vhost: VirtualHost, queue: Queue) -> int | None:

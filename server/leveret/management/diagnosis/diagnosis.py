@@ -61,7 +61,7 @@ class BrokerDiagnosis(Work):
     def _all(self, vhosts: list[VirtualHost], surroundings: Surroundings) -> Iterator[None]:
         for vhost in vhosts:
             for queue in list(vhost.queues.values()):
-                if not queue.deleted and _may_be_stuck(queue):
+                if not queue.deleted and _may_be_stuck(vhost, queue):
                     for finding in findings_of(collect(vhost, queue, surroundings, NO_ALARM)):
                         self._add(vhost, queue, finding)
                 yield
@@ -76,12 +76,13 @@ class BrokerDiagnosis(Work):
             heapreplace(self._worst, entry)
 
 
-def _may_be_stuck(queue: Queue) -> bool:
+def _may_be_stuck(vhost: VirtualHost, queue: Queue) -> bool:
     """Whether there can be any finding about a queue that is worth a place in the list."""
+    dead_letter_exchange = queue.settings.dead_letter_exchange
     return bool(
         queue.message_count()
         or queue.unacknowledged
         or queue.paused
         or queue.contents.drops is not None
-        or queue.settings.dead_letter_exchange is not None
+        or (dead_letter_exchange and dead_letter_exchange not in vhost.exchanges)
     )

@@ -94,6 +94,15 @@ class DeadLetterFacts(NamedTuple):
     routing_key: str | None = None
 
 
+class HeadFacts(NamedTuple):
+    """The next message of the queue, if it is in memory."""
+
+    deaths: int
+    """How often it was dead-lettered."""
+    died_in: tuple[str, ...] = ()
+    """The queues in which it died, the last one first."""
+
+
 class DropFacts(NamedTuple):
     """Messages that have left the queue without a client taking them, since the start."""
 
@@ -168,6 +177,7 @@ class QueueFacts(NamedTuple):
     """The names of the policies among them."""
     delivery_limit: int | None = None
     dead_letters: DeadLetterFacts | None = None
+    head: HeadFacts | None = None
     drops: DropFacts = DropFacts()
     rates: RateFacts | None = None
     """None before two measurements."""

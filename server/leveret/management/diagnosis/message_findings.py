@@ -8,6 +8,9 @@ from leveret.management.diagnosis.wording import at, counted, duration
 
 PUBLISHERS_NAMED_MAX: Final = 5
 
+DEATHS_MIN: Final = 10
+"""Deaths of one message from which on it goes in circles, rather than through a retry or two."""
+
 
 def paused(facts: QueueFacts) -> Iterator[Finding]:
     """An operator has paused the queue."""
@@ -98,6 +101,27 @@ def dead_letters_lost(facts: QueueFacts) -> Iterator[Finding]:
         {"exchange": target.exchange, "dead_letters": lost},
         (Link("exchange", target.exchange, facts.vhost), *facts.links_to_policies()),
         weight=lost,
+    )
+
+
+def dead_lettered_in_circles(facts: QueueFacts) -> Iterator[Finding]:
+    """The next message has died very often."""
+    head = facts.head
+    if head is None or head.deaths < DEATHS_MIN:
+        return
+    names = ", ".join(f"'{name}'" for name in head.died_in)
+    text = (
+        f"Messages are dead-lettered in circles: the next one has died {head.deaths:,} times, in"
+        f" {names}."
+    )
+    yield Finding(
+        Severity.WARNING,
+        "dead_lettered_in_circles",
+        text,
+        None,
+        {"deaths": head.deaths, "queues": list(head.died_in)},
+        tuple(Link("queue", name, facts.vhost) for name in head.died_in),
+        weight=facts.ready,
     )
 
 
@@ -200,6 +224,7 @@ FINDINGS: Final[tuple[Callable[[QueueFacts], Iterator[Finding]], ...]] = (
     alarm,
     slowed,
     dead_letters_lost,
+    dead_lettered_in_circles,
     full,
     overflow,
     delivery_limit,
