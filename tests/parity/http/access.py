@@ -33,6 +33,9 @@ NOBODY: Final = "nobody"
 READS: Final = [
     "/overview",
     "/cluster-name",
+    "/nodes",
+    "/nodes/{node}",
+    "/nodes/{node}/memory",
     "/extensions",
     "/feature-flags",
     "/whoami",
@@ -207,6 +210,7 @@ def _names(play: Play) -> Iterator[tuple[str, str]]:
     """What stands in paths for names that are others each time."""
     connection: str = play.quietly("GET", "/connections").value[0]["name"]
     yield "connection", quote(connection, safe="")
+    yield "node", quote(play.quietly("GET", "/overview").value["node"])
     channel: str = play.quietly("GET", "/channels").value[0]["name"]
     yield "channel", quote(channel, safe="")
 

@@ -147,7 +147,7 @@ DIFFERENCES: Final = (
     ),
     Difference(
         "Leveret does not run on Erlang.",
-        r"erlang_(full_)?version|contexts\[\]\.cowboy_opts",
+        r"erlang_(full_)?version|.*contexts\[\]\.cowboy_opts",
         what="missing",
     ),
     Difference(
@@ -159,6 +159,30 @@ DIFFERENCES: Final = (
         "How many messages of a queue are in memory, and how many are persistent, is not counted.",
         r"(items)?(\[\]\.)?messages?_(bytes_)?((ready_|unacknowledged_)?ram|paged_out|persistent)",
         what="missing",
+    ),
+    Difference(
+        "Only the columns that are asked for are shown, also of one object.",
+        r"object_totals\..*",
+        request=r"GET /overview\?columns=",
+        what="missing",
+    ),
+    Difference(
+        "What Erlang, its database, its message store and garbage collector measure is not there.",
+        r"(\[\]\.)?(io|mnesia|msg_store|queue_index|gc|metrics_gc|ra|proc|context_switches)_.*",
+        request="GET /nodes",
+        what="missing",
+    ),
+    Difference(
+        "How often something is opened, closed, declared or deleted is in the overview.",
+        r"(\[\]\.)?(channel|connection|queue)_(created|closed|declared|deleted)_details",
+        request="GET /nodes",
+        what="missing",
+    ),
+    Difference(
+        "There are no Erlang applications, and a configuration file only if one was given.",
+        r"(\[\]\.)?(applications|config_files)",
+        request="GET /nodes",
+        what="an empty list",
     ),
     Difference(
         "The share of the time in which consumers could take more has a fraction, 0 too.",

@@ -331,6 +331,12 @@ CONSUMER: Final[Columns[ConsumerRow]] = Columns(
         _consumer_oldest,
         "When the oldest of them was made, in milliseconds since 1970, about",
     ),
+    Column(
+        "consumer_timeout",
+        int,
+        lambda row: int(row.consumer.timeout_ms),
+        "Milliseconds that a delivery may be unacknowledged; 0 is no limit",
+    ),
     Column("deliver", int, lambda row: int(row.consumer.delivered), "Deliveries to it, ever"),
     Column("active", bool, lambda row: row.consumer.active),
     Column(

@@ -45,7 +45,8 @@ class Context(msgspec.Struct):
     description: str
     path: str
     ip: str
-    port: int
+    port: str
+    """A string, as in RabbitMQ."""
 
 
 class NodeRow(NamedTuple):
@@ -90,7 +91,7 @@ def _contexts(row: NodeRow) -> list[Context]:
 
 
 def _context(protocol: str, address: Address) -> Context:
-    return Context(protocol, "/", address.host, address.port)
+    return Context(protocol, "/", address.host, str(address.port))
 
 
 def _directory(row: NodeRow) -> str:

@@ -45,6 +45,7 @@ class ChannelConsumer(DeliveryConsumer):
         self._timer: AcknowledgementTimer | None = None
         """None if there is no consumer timeout."""
         if timeout_ms != 0 and not no_ack:
+            self.timeout_ms = timeout_ms
             self._timer = AcknowledgementTimer(queue.host, timeout_ms)
         encoded = octets_of_text(tag)
         self.wire_tag = bytes([len(encoded)]) + encoded

@@ -49,6 +49,8 @@ class DeliveryConsumer(Consumer):
         """How many of them the log does not have yet."""
         self.delivered: i64 = 0
         """Deliveries to it, ever."""
+        self.timeout_ms: i64 = 0
+        """The consumer timeout, in milliseconds; 0 is no limit."""
 
     @abstractmethod
     def delivery_settled(self, delivery: "Delivery") -> None:

@@ -9,6 +9,7 @@ from tests.parity.http.sections import (
     definitions,
     errors,
     messages,
+    nodes,
     paging,
     reading,
     settings,
@@ -16,6 +17,7 @@ from tests.parity.http.sections import (
 
 SECTIONS: Final[dict[str, Callable[[Play], None]]] = {
     "reading": reading.play,
+    "nodes": nodes.play,
     "paging": paging.play,
     "errors": errors.play,
     "changes": changes.play,
