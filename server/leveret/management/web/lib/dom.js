@@ -181,10 +181,12 @@ function isAlike(one, other) {
 }
 
 /**
+ * Makes an element equal to another one of its kind.
+ *
  * @param {Node} node
  * @param {Node} wanted
  */
-function morphNode(node, wanted) {
+export function morphNode(node, wanted) {
   if (!(node instanceof Element && wanted instanceof Element)) {
     if (node.nodeValue !== wanted.nodeValue) {
       node.nodeValue = wanted.nodeValue;

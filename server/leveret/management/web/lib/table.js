@@ -9,7 +9,7 @@
 
 import { withQuery } from "./api.js";
 import { errorText } from "./dialog.js";
-import { h, morph } from "./dom.js";
+import { h, morph, morphNode } from "./dom.js";
 import { complete, holds, lookUp, parse } from "./filter.js";
 import { number, plain } from "./format.js";
 import { watch } from "./live.js";
@@ -90,6 +90,9 @@ export class TableView {
     this.rows = [];
     /** @type {Map<string, number[]>} */
     this.histories = new Map();
+    /** @type {Map<string, {element: HTMLTableRowElement, made: string}>} by the keys of rows: what
+     * is shown, and what of */
+    this.elements = new Map();
     /** @type {Map<string, Row>} */
     this.selection = new Map();
     this.filtered = 0;
@@ -417,16 +420,14 @@ export class TableView {
   }
 
   showBody() {
-    const columns = this.columns;
-    const focused = this.body.querySelector(":focus")?.closest("tr")?.sectionRowIndex;
-    morph(
-      this.body,
-      this.rows.map((row) => this.rowElement(row, columns)),
-    );
+    const focused = document.activeElement;
+    const index = this.body.contains(focused) ? focused?.closest("tr")?.sectionRowIndex : undefined;
+    this.showRows();
     this.setCurrent(this.current);
-    if (focused !== undefined && !this.body.matches(":focus-within")) {
-      // The row is gone: the keyboard goes on at its place.
-      this.rowAt(focused)?.focus({ preventScroll: true });
+    if (index !== undefined && focused instanceof HTMLElement && focused !== document.activeElement) {
+      // A row that was moved loses the focus; if it is gone, the keyboard goes on at its place.
+      const next = this.body.contains(focused) ? focused : this.rowAt(index);
+      next?.focus({ preventScroll: true });
     }
     const isEmpty = this.isLoaded && this.rows.length === 0;
     this.scroll.hidden = isEmpty;
@@ -447,12 +448,47 @@ export class TableView {
     }
   }
 
+  /** Makes elements of rows that are new or have changed, and puts all in their order. */
+  showRows() {
+    const columns = this.columns;
+    const layout = columns.map((column) => column.name).join();
+    const opened = this.options.opened?.();
+    /** @type {Map<string, {element: HTMLTableRowElement, made: string}>} */
+    const shown = new Map();
+    let at = this.body.firstElementChild;
+    for (const row of this.rows) {
+      const key = this.options.key(row);
+      if (shown.has(key)) {
+        continue;
+      }
+      const state = [layout, this.selection.has(key), opened === key, this.histories.get(key)];
+      const made = JSON.stringify([row, ...state]);
+      const before = this.elements.get(key);
+      const element = before?.element ?? this.rowElement(row, key, columns);
+      if (before && before.made !== made) {
+        morphNode(element, this.rowElement(row, key, columns));
+      }
+      shown.set(key, { element, made });
+      if (element === at) {
+        at = at.nextElementSibling;
+      } else {
+        this.body.insertBefore(element, at);
+      }
+    }
+    for (const [key, { element }] of this.elements) {
+      if (!shown.has(key)) {
+        element.remove();
+      }
+    }
+    this.elements = shown;
+  }
+
   /**
    * @param {Row} row
+   * @param {string} key
    * @param {Column[]} columns
    */
-  rowElement(row, columns) {
-    const key = this.options.key(row);
+  rowElement(row, key, columns) {
     const isSelected = this.selection.has(key);
     if (isSelected) {
       this.selection.set(key, row);
@@ -460,7 +496,6 @@ export class TableView {
     return h(
       "tr",
       {
-        key,
         "data-key": key,
         tabindex: -1,
         class: isSelected ? "selected" : null,
