@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from bench.contestants import LEVERET, Contestant, Running
 from bench.fairness.probe import probing
-from bench.load import run_load
+from bench.load import LoadResult, run_load
 from bench.row import Row, Sample, Tool
 from leveret.commands.client import Client
 from tests.support.brokers import HOST, Leveret
@@ -100,11 +100,20 @@ def _share_beside(tool: Tool, contestant: Contestant) -> Sample:
     with _watched(contestant, QUEUES) as broker:
         for _ in range(TURNS):
             run = partial(run_load, tool.load_program, [], tool.timing, broker.running)
-            before.append(run().received_per_s)
+            before.append(run())
             with broker.looked_at():
-                beside.append(run().received_per_s)
-    remark = f"{median(beside):,.0f} of {median(before):,.0f} messages a second"
-    return Sample(median(beside) / median(before), remarks=(remark,))
+                beside.append(run())
+    rates = [median(each.received_per_s for each in loads) for loads in (before, beside)]
+    busy = [median(map(_per_processor_second, loads)) for loads in (before, beside)]
+    remarks = (
+        f"{rates[1]:,.0f} of {rates[0]:,.0f} messages a second",
+        f"{busy[1]:,.0f} of {busy[0]:,.0f} in a second of the broker's processor time",
+    )
+    return Sample(rates[1] / rates[0], remarks=remarks)
+
+
+def _per_processor_second(load: LoadResult) -> float:
+    return load.received_per_s / load.broker_cpu
 
 
 def _scrape_ms(_tool: Tool, contestant: Contestant) -> Sample:
