@@ -1,10 +1,18 @@
-"""Where the HTTP API answers otherwise than RabbitMQ 3.10.8, and why."""
+"""Where the HTTP API answers otherwise than RabbitMQ 3.10.8, and why.
+
+python -m tests.parity.http.differences       write the reasons into docs/coming-from-rabbitmq.md
+"""
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
+from tests.parity.differences import BEGIN, END, section_of
+from tests.parity.http import access_differences
 from tests.parity.http.compare import Mismatch
+
+PAGE: Final = Path(__file__).parents[3] / "docs" / "coming-from-rabbitmq.md"
 
 
 @dataclass(frozen=True)
@@ -202,3 +210,19 @@ DIFFERENCES: Final = (
         what="null for string",
     ),
 )
+
+
+def section() -> str:
+    """The reasons, as the page has them between its marks."""
+    reasons = [*(each.why for each in DIFFERENCES), *access_differences.DIFFERENCES]
+    return "\n".join([BEGIN, "", *(f"- {why}" for why in dict.fromkeys(reasons)), "", END])
+
+
+def main() -> None:
+    """Write them into the page."""
+    page = PAGE.read_text("utf-8")
+    PAGE.write_text(page.replace(section_of(page), section()), "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -2,11 +2,12 @@
 
 import pytest
 
+from tests.parity.differences import section_of
 from tests.parity.http.access import TABLE, table
 from tests.parity.http.access_differences import explained
 from tests.parity.http.client import Api
 from tests.parity.http.compare import Mismatch, compared
-from tests.parity.http.differences import DIFFERENCES
+from tests.parity.http.differences import DIFFERENCES, PAGE, section
 from tests.parity.http.play import Play, read_recording
 from tests.parity.http.sections import SECTIONS
 from tests.parity.http.world import world
@@ -47,6 +48,10 @@ def test_a_listed_difference_is_one(
     listed = [each for each in DIFFERENCES if each is difference]
     everything = [each for section in mismatches.values() for each in section]
     assert any(each.covers(mismatch) for each in listed for mismatch in everything)
+
+
+def test_the_page_has_the_differences() -> None:
+    assert section_of(PAGE.read_text("utf-8")) == section()
 
 
 def test_every_route_lets_in_whom_it_did() -> None:
