@@ -374,3 +374,63 @@ class TestListener:
             assert leveret.stop() == 0
             with stream, pytest.raises((EOFError, ConnectionError)):
                 stream.next()
+
+
+DEEP: Any = {}
+for _ in range(40):
+    DEEP = {"a": DEEP}
+
+LONG = "x" * 256
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "value"),
+    [
+        ("PUT", "queues/%2F/wrong", {"arguments": DEEP}),
+        ("PUT", "queues/%2F/wrong", {"arguments": {"x": 2**63}}),
+        ("PUT", "queues/%2F/wrong", {"arguments": {LONG: 1}}),
+        ("PUT", f"queues/%2F/{LONG}", {}),
+        ("PATCH", "queues/%2F/list-a", {"arguments": {"x": DEEP}}),
+        ("PUT", "exchanges/%2F/wrong", {"type": "direct", "arguments": DEEP}),
+        ("PUT", f"exchanges/%2F/{LONG}", {"type": "direct"}),
+        ("POST", "bindings/%2F/e/amq.topic/q/list-a", {"routing_key": LONG}),
+        ("POST", "bindings/%2F/e/amq.topic/q/list-a", {"arguments": DEEP}),
+        ("PUT", "policies/%2F/wrong", {"pattern": ".*", "definition": DEEP}),
+        ("PUT", "parameters/shovel/%2F/wrong", {"value": DEEP}),
+        ("PUT", "global-parameters/wrong", {"value": DEEP}),
+        ("POST", "exchanges/%2F/amq.topic/route", {"routing_key": LONG}),
+        ("POST", "queues/%2F/list-a/move", {"exchange": "amq.topic", "routing_key": LONG}),
+    ],
+)
+def test_what_amqp_cannot_have_is_refused(api: Api, method: str, path: str, value: object) -> None:
+    answer = api.ask(method, f"/api/{path}", value)
+    assert (answer.status, answer.value["error"]) == (400, "bad_request")
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"priority": 256},
+        {"priority": "high"},
+        {"headers": "none"},
+        {"headers": DEEP},
+        {"timestamp": -1},
+        {"app_id": LONG},
+        {"expiration": "soon"},
+        {"nothing": 1},
+    ],
+)
+def test_wrong_properties_are_refused(api: Api, properties: object) -> None:
+    message = {"routing_key": "list-a", "payload": "x", "properties": properties}
+    answer = api.ask("POST", "/api/exchanges/%2F/amq.default/publish", message)
+    assert (answer.status, answer.value["error"]) == (400, "bad_request")
+
+
+def test_a_body_that_is_no_text_is_refused(api: Api) -> None:
+    answer = api.ask("PUT", "/api/queues/%2F/wrong", raw=b'{"arguments": {"x": "\xff"}}')
+    assert answer.status == 400
+
+
+def test_nothing_of_this_was_a_fault_of_the_broker(broker: Leveret, api: Api) -> None:
+    assert api.ask("GET", "/api/queues/%2F/wrong").status == 404
+    assert "internal error" not in broker.log_text()

@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from leveret.engine.access.rights import Rights
 from leveret.engine.administration.operator import NotFound, Operator, Refused
+from leveret.engine.administration.values import check_value
 from leveret.errors import AmqpError, ReplyCode
 from leveret.management.authorisation import Access, Identity, NotAuthorised
 from leveret.management.columns import only, wanted_names
@@ -147,7 +148,7 @@ async def body(request: Request, schema: type[B], most: int = BODY_BYTES_MAX) ->
         data = await octets(request, most) or b"{}"
         # As with RabbitMQ, a number or a truth value can be a string.
         return msgspec.json.decode(data, type=schema, strict=False)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(str(error)) from None
 
 
@@ -155,8 +156,10 @@ def table(value: dict[str, Any] | list[Any], name: str) -> dict[str, Any]:
     """A table of a body: an empty list stands for an empty table, as some languages write it.
 
     :raises BadRequest: for a list with something in it.
+    :raises Refused: if it cannot be a field table.
     """
     if isinstance(value, dict):
+        check_value(name, value)
         return value
     if value:
         raise BadRequest(f"{name}: expected an object")

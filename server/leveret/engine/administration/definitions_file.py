@@ -1,21 +1,14 @@
 """The form of a definitions file, which is RabbitMQ's (RabbitMQ: Definition Export and Import)."""
 
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from leveret.engine.access.passwords import SHA256
-from leveret.engine.administration.operator import Refused
+from leveret.engine.administration.values import check_value
 from leveret.engine.lifecycle.policy_keys import type_name
 from leveret.engine.routing.exchanges.base import ExchangeDeclaration
 from leveret.engine.values.arguments import Arguments
-
-INTEGER_MIN: Final = -(2**63)
-INTEGER_MAX: Final = 2**63 - 1
-"""The integers that a field table can have (RabbitMQ: AMQP 0-9-1 Errata, section 3)."""
-
-DEPTH_MAX: Final = 32
-"""Tables and arrays in each other in the arguments of an entry."""
 
 Tags = str | list[str]
 
@@ -150,21 +143,10 @@ class DefinitionsFile(msgspec.Struct):
 def argument_table(arguments: dict[str, Any]) -> dict[str, Any]:
     """Arguments from JSON, as far as they can be those of a client.
 
-    :raises Refused: if an integer is too large, or they are too deep.
+    :raises Refused: if they cannot.
     """
-    _check_value(arguments, 0)
+    check_value("arguments", arguments)
     return arguments
-
-
-def _check_value(value: Any, depth: int) -> None:
-    if isinstance(value, int) and not INTEGER_MIN <= value <= INTEGER_MAX:
-        raise Refused(f"arguments: the integer {value} has more than 64 bits")
-    if not isinstance(value, dict | list):
-        return
-    if depth == DEPTH_MAX:
-        raise Refused(f"arguments: more than {DEPTH_MAX} tables and arrays in each other")
-    for each in value.values() if isinstance(value, dict) else value:
-        _check_value(each, depth + 1)
 
 
 def typed_arguments(arguments: dict[str, Any]) -> Arguments:

@@ -4,7 +4,7 @@ from typing import Any
 
 from leveret.engine.access.patterns import Pattern, PatternError
 from leveret.engine.administration.operator import NotFound, Operator, Refused
-from leveret.engine.administration.values import check_name
+from leveret.engine.administration.values import check_name, check_value
 from leveret.engine.administration.virtual_hosts import find_vhost
 from leveret.engine.lifecycle.policy_keys import PolicyError, check_definition
 from leveret.engine.metadata.entities import (
@@ -30,6 +30,7 @@ def put_policy(operator: Operator, policy: Policy) -> None:
         raise Refused(f"apply-to cannot be '{policy.apply_to}': {', '.join(APPLY_TO)}")
     if not -PRIORITY_MAX <= policy.priority <= PRIORITY_MAX:
         raise Refused(f"priority cannot be {policy.priority}")
+    check_value("definition", policy.definition)
     try:
         Pattern(policy.pattern)
         check_definition(policy.definition, operator=isinstance(policy, OperatorPolicy))
@@ -64,11 +65,12 @@ def put_parameter(operator: Operator, vhost: str, component: str, name: str, val
     """Set a parameter of a component, which is kept for what reads it.
 
     :raises NotFound: if the virtual host does not exist.
-    :raises Refused: for a name that cannot be.
+    :raises Refused: for a name or a value that cannot be.
     """
     find_vhost(operator, vhost)
     check_name("component", component)
     check_name("parameter", name)
+    check_value("value", value)
     operator.put(Parameter(vhost, component, name, value))
 
 
@@ -86,9 +88,10 @@ def delete_parameter(operator: Operator, vhost: str, component: str, name: str) 
 def put_global_parameter(operator: Operator, name: str, value: Any) -> None:
     """Set a parameter of the whole broker.
 
-    :raises Refused: for a name that cannot be.
+    :raises Refused: for a name or a value that cannot be.
     """
     check_name("parameter", name)
+    check_value("value", value)
     operator.put(GlobalParameter(name, value))
 
 

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from leveret.engine.access.rights import READ, WRITE, Rights
 from leveret.engine.administration.operator import NotFound
+from leveret.engine.administration.values import check_short
 from leveret.engine.lifecycle import bindings
 from leveret.engine.queues.queue import Queue
 from leveret.engine.routing.exchanges.base import Binding, Exchange
@@ -120,6 +121,7 @@ async def post_binding(request: Request) -> Response:
     source, destination = exchange_name(request, "source"), segment(request, "destination")
     to_exchange = segment(request, "type") == "e"
     given = await body(request, BindingBody)
+    check_short("a routing key", given.routing_key)
     key, arguments = given.routing_key, table(given.arguments, "arguments")
     asking, ends = rights(request, vhost.name), (destination, source)
     _check_rights(vhost, asking, ends, key, to_exchange=to_exchange)

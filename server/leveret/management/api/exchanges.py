@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from leveret.engine.access.rights import CONFIGURE
+from leveret.engine.administration.values import check_name
 from leveret.engine.lifecycle import exchanges
 from leveret.engine.lifecycle.names import refuse_default_exchange
 from leveret.engine.routing.exchanges.base import ExchangeDeclaration
@@ -69,6 +70,7 @@ async def put_exchange(request: Request) -> Response:
     """Declare an exchange."""
     vhost, name = find_vhost(request), exchange_name(request)
     given = await body(request, ExchangeBody)
+    check_name("exchange", name)
     created = name not in vhost.exchanges
     exchanges.declare_exchange(
         vhost,

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from leveret.engine.administration.explain import Explanation, Step
+from leveret.engine.administration.values import check_short, check_value
 from leveret.engine.values.json_values import to_json
 from leveret.engine.values.message import Message, short_strings
 from leveret.engine.values.text import octets_of_text
@@ -64,6 +65,8 @@ async def route_message(request: Request) -> Response:
     vhost, name = find_vhost(request), segment(request, "name")
     exchange = "" if name == DEFAULT_EXCHANGE_NAME else find_exchange(request)[1].name
     given = await body(request, RouteBody)
+    check_short("a routing key", given.routing_key)
+    check_value("headers", given.headers)
     try:
         properties = Basic.Properties(**{**given.properties, "headers": given.headers})
         header = encode_header(properties, 0)

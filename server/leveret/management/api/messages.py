@@ -1,8 +1,9 @@
 """Publishing and getting messages (RabbitMQ: HTTP API Reference, publish and get)."""
 
 import base64
+import struct
 from binascii import Error as Base64Error
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from pamqp.commands import Basic
@@ -10,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from leveret.engine.access.rights import READ, WRITE
+from leveret.engine.administration.values import check_short, check_value
 from leveret.engine.lifecycle.names import check_owner
 from leveret.engine.queues.queue import Queue
 from leveret.engine.routing.sink import REFUSED, Sink
@@ -46,6 +48,25 @@ ShownEncoding = Literal["auto", "base64"]
 AckMode = Literal[
     "ack_requeue_true", "ack_requeue_false", "reject_requeue_true", "reject_requeue_false"
 ]
+
+
+class PropertiesBody(msgspec.Struct):
+    """The properties of a message."""
+
+    content_type: str = ""
+    content_encoding: str = ""
+    headers: dict[str, Any] = {}
+    delivery_mode: Annotated[int, msgspec.Meta(ge=0, le=255)] = 1
+    priority: Annotated[int, msgspec.Meta(ge=0, le=255)] = 0
+    correlation_id: str = ""
+    reply_to: str = ""
+    expiration: str = ""
+    message_id: str = ""
+    timestamp: Annotated[int, msgspec.Meta(ge=0)] = 0
+    type: str = ""
+    user_id: str = ""
+    app_id: str = ""
+    cluster_id: str = ""
 
 
 class PublishBody(msgspec.Struct):
@@ -115,9 +136,15 @@ def _message(vhost: VirtualHost, exchange: str, given: PublishBody) -> tuple[Mes
         )
     except (Base64Error, ValueError):
         raise BadRequest("payload: no base64") from None
+    check_short("a routing key", given.routing_key)
+    check_value("properties", given.properties)
+    for name, value in given.properties.items():
+        if isinstance(value, str):
+            check_short(name, value)
     try:
+        msgspec.convert(given.properties, PropertiesBody, strict=False)
         header = encode_header(Basic.Properties(**given.properties), len(payload))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, struct.error) as error:
         raise BadRequest(f"properties: {error}") from None
     checked = check(header, None, b"")
     now = int(vhost.clock.now)

@@ -16,6 +16,7 @@ from leveret.engine.administration.move import (
     to_origin,
     to_queue,
 )
+from leveret.engine.administration.values import check_short
 from leveret.engine.queues.queue import Queue
 from leveret.engine.values.json_values import to_json
 from leveret.engine.vhost import VirtualHost
@@ -160,6 +161,8 @@ def _target(request: Request, source: Queue, given: MoveBody) -> Target:
     if given.queue is not None:
         return to_queue(vhost, source, given.queue, allowed)
     name = "" if given.exchange == DEFAULT_EXCHANGE_NAME else given.exchange or ""
+    if given.routing_key is not None:
+        check_short("a routing key", given.routing_key)
     return to_exchange(vhost, name, given.routing_key, allowed)
 
 

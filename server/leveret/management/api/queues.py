@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from leveret.engine.access.rights import CONFIGURE, READ
 from leveret.engine.administration.operator import Refused
+from leveret.engine.administration.values import check_name
 from leveret.engine.lifecycle.names import check_owner
 from leveret.engine.lifecycle.policy_keys import type_name
 from leveret.engine.lifecycle.queues import (
@@ -97,6 +98,7 @@ async def put_queue(request: Request) -> Response:
     """Declare a queue."""
     vhost, name = find_vhost(request), segment(request, "name")
     given = await body(request, QueueBody)
+    check_name("queue", name)
     arguments = table(given.arguments, "arguments")
     types = {argument: type_name(value) for argument, value in arguments.items()}
     created = name not in vhost.queues
@@ -122,7 +124,7 @@ async def change_queue(request: Request) -> Response:
     """Change arguments of a queue while it is in use; null removes one."""
     vhost, queue = find_queue(request)
     rights(request, vhost.name).check_queue(CONFIGURE, queue.name)
-    given = (await body(request, ArgumentsBody)).arguments
+    given = table((await body(request, ArgumentsBody)).arguments, "arguments")
     types = {name: type_name(value) for name, value in given.items() if value is not None}
     if not queue.deleted:
         change_own_arguments(vhost, queue, Arguments(given, types))
