@@ -163,7 +163,8 @@ def dropped_and_fetched(channel: pika.adapters.blocking_connection.BlockingChann
 @pytest.fixture(scope="module")
 def served() -> Iterator[Served]:
     with Leveret(env={"LEVERET_METRICS_LISTEN": f"{HOST}:0"}) as broker:
-        parameters = pika.URLParameters(broker.url)
+        # Nobody reads its connection while the tests run.
+        parameters = pika.URLParameters(f"{broker.url}?heartbeat=0")
         confirmed_and_returned(parameters)
         with pika.BlockingConnection(parameters) as connection:
             channel = connection.channel()

@@ -1,5 +1,7 @@
 """docs/monitoring.md agrees with the metrics that there are, and these with each other."""
 
+import re
+
 from leveret.management.metrics.application import TABLES
 from leveret.management.metrics.exposition import TOTAL, Kind
 from leveret.management.metrics.scrape import PREFIX
@@ -28,3 +30,11 @@ def test_every_name_has_a_prefix_that_says_whose_it_is() -> None:
     names = {each.name if each.complete else PREFIX + each.name for each in METRICS}
     wrong = [name for name in names if not name.startswith(("rabbitmq_", "leveret_", "process_"))]
     assert wrong == []
+
+
+def test_the_document_explains_every_alert() -> None:
+    rules = (ROOT / "conf/prometheus/alerts.yml").read_text("utf-8")
+    document = (ROOT / metrics.DOCUMENT_PATH).read_text("utf-8")
+    alerts = re.findall(r"- alert: (\w+)", rules)
+    assert alerts
+    assert [each for each in alerts if f"`{each}`" not in document] == []
