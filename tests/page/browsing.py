@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 
@@ -29,6 +29,8 @@ WIDTHS: Final = {390: 844, 1280: 800, 2560: 1440}
 """Heights of the viewport by its widths."""
 
 SERIOUS: Final = ("serious", "critical")
+
+expect.set_options(timeout=DEADLINE_MS)
 
 
 def launch(playwright: Playwright) -> Browser:

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import {
+  byteTicks,
   largest,
   linear,
   linePath,
@@ -30,6 +31,12 @@ test("ticks of values begin at zero and reach the maximum", () => {
 test("a count has no fractions, and nothing at all has an axis too", () => {
   assert.deepEqual(valueTicks(0, 4, true), [0, 1]);
   assert.deepEqual(valueTicks(2, 4, true), [0, 1, 2]);
+});
+
+test("ticks of bytes are round in KiB and MiB", () => {
+  assert.deepEqual(byteTicks(3000), [0, 1024, 2048, 3072]);
+  assert.deepEqual(byteTicks(90 * 1024 ** 2), [0, 50 * 1024 ** 2, 100 * 1024 ** 2]);
+  assert.deepEqual(byteTicks(0), [0, 1]);
 });
 
 test("ticks of time are at whole minutes of the viewer's clock", () => {

@@ -7,7 +7,7 @@
 import { set } from "./attributes.js";
 import { s as svg } from "./dom.js";
 import { RANGES } from "./history.js";
-import { largest, linear, linePath, nearest, timeText, timeTicks, valueText, valueTicks } from "./scales.js";
+import { byteTicks, largest, linear, linePath, nearest, timeText, timeTicks, valueText, valueTicks } from "./scales.js";
 
 /** @typedef {import("./scales.js").Sample} Sample */
 /** @typedef {{name: string, color: string, values: Sample[]}} Series In the order of time. */
@@ -290,7 +290,8 @@ class LineChart {
     set(this.paths, { width: inner, viewBox: `${MARGIN.left} 0 ${inner} ${HEIGHT}` });
     const [from, to] = this.window();
     const whole = this.options.unit === "messages" || this.options.unit === "";
-    const ticks = valueTicks(largest(this.shown().map(({ values }) => values), from, to), 4, whole);
+    const most = largest(this.shown().map(({ values }) => values), from, to);
+    const ticks = this.options.unit.startsWith("B") ? byteTicks(most) : valueTicks(most, 4, whole);
     this.x = linear(from, to, MARGIN.left, width - MARGIN.right);
     this.y = linear(0, ticks[ticks.length - 1], HEIGHT - MARGIN.bottom, MARGIN.top);
     this.drawGrid(ticks, from, to);

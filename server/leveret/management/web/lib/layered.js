@@ -11,7 +11,7 @@
 
 export const NODE = { width: 230, height: 24 };
 const ROW = 32;
-const COLUMN = 420;
+const COLUMN = 380;
 const MARGIN = 16;
 const SWEEPS = 6;
 

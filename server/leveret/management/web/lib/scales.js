@@ -27,12 +27,23 @@ export function niceStep(span, parts) {
  * @param {number} most the largest value
  * @param {number} [parts] how many parts at most
  * @param {boolean} [whole] whether values are counts, which have no fractions
+ * @returns {number[]}
  */
 export function valueTicks(most, parts = 4, whole = false) {
   let step = niceStep(most > 0 ? most : 1, parts);
   if (whole) step = Math.max(1, step);
   const count = Math.max(1, Math.ceil(most / step - 1e-9));
   return Array.from({ length: count + 1 }, (_, index) => Number((index * step).toPrecision(12)));
+}
+
+/**
+ * Ticks of bytes, which are round in KiB, MiB and so on.
+ * @param {number} most the largest value
+ * @param {number} [parts] how many parts at most
+ */
+export function byteTicks(most, parts = 4) {
+  const power = Math.max(0, Math.floor(Math.log2(Math.max(1, most)) / 10));
+  return valueTicks(most / 1024 ** power, parts, power === 0).map((tick) => tick * 1024 ** power);
 }
 
 /**

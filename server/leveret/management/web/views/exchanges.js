@@ -25,8 +25,8 @@ const COLUMNS = [
     priority: 1,
     show: (row) => objectLink("exchange", row.name, row.vhost),
   },
-  { name: "vhost", title: "Virtual host", show: (row) => objectLink("vhost", row.vhost) },
-  { name: "type", title: "Type", priority: 1 },
+  { name: "vhost", title: "Virtual host", priority: 1, show: (row) => objectLink("vhost", row.vhost) },
+  { name: "type", title: "Type" },
   {
     name: "durable",
     title: "Features",
