@@ -16,7 +16,8 @@ def charts(look: Viewer, channel: BlockingChannel) -> Page:
     channel.queue_declare("drawn", auto_delete=True)
     channel.basic_publish("", "drawn", b"")
     page = look.open(f"/queues/{VHOST}/drawn", ".chart-line[d]")
-    expect(page.locator(".chart-plot").first).to_have_attribute("aria-valuetext", re.compile("Ready [1-9]"))
+    plot = page.locator(".chart-plot").first
+    expect(plot).to_have_attribute("aria-valuetext", re.compile("Ready [1-9]"))
     return page
 
 
