@@ -118,7 +118,10 @@ def test_what_is_wrong_with_a_request_is_said(world: World) -> None:
     queue = world.queue()
     wrong: list[tuple[str, dict[str, Any], str]] = [
         ("peek", {"count": 101}, "count: expected 0 to 100"),
-        ("peek", {"offset": -1}, "offset: expected 0 or more"),
+        ("peek", {"offset": -1}, "offset: expected 0 to "),
+        ("peek", {"offset": 2**64}, "offset: expected 0 to "),
+        ("copy", {"queue": "x", "offset": 2**64}, "'x' does not exist"),
+        ("replay", {"offset": 2**64}, "offset: expected 0 to "),
         ("move", {"count": 1}, "expected either a queue or an exchange"),
         ("move", {"queue": queue}, "a queue's messages cannot be moved to itself"),
         ("copy", {"exchange": "absent"}, "exchange 'absent' does not exist in virtual host '/'"),

@@ -20,6 +20,7 @@ from leveret.engine.administration.values import check_short
 from leveret.engine.queues.queue import Queue
 from leveret.engine.values.json_values import to_json
 from leveret.engine.vhost import VirtualHost
+from leveret.management.api.peek import OFFSET_MAX
 from leveret.management.authorisation import Access
 from leveret.management.description import described
 from leveret.management.http import (
@@ -140,8 +141,10 @@ def _source(request: Request) -> tuple[VirtualHost, Queue]:
 
 
 def _selection(given: SelectionBody) -> Selection:
-    if given.count < 0 or given.offset < 0:
-        raise BadRequest("count, offset: expected 0 or more")
+    if given.count < 0:
+        raise BadRequest("count: expected 0 or more")
+    if not 0 <= given.offset <= OFFSET_MAX:
+        raise BadRequest(f"offset: expected 0 to {OFFSET_MAX}")
     positions = given.positions
     if positions is None:
         return Selection(given.count, None, given.offset)

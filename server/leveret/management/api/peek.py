@@ -22,6 +22,9 @@ PEEK_COUNT_MAX: Final = 100
 PEEK_BYTES_MAX: Final = 1024 * 1024
 """Messages, and bytes of their bodies, that one request shows."""
 
+OFFSET_MAX: Final = 2**53
+"""Messages that may be passed over: more than any queue has, and exact in JavaScript."""
+
 PROPERTY_NAMES: Final = " ".join(name for name, _, _ in PROPERTIES)
 
 
@@ -76,8 +79,8 @@ async def peek_messages(request: Request) -> Response:
     given = await body(request, PeekBody)
     if not 0 <= given.count <= PEEK_COUNT_MAX:
         raise BadRequest(f"count: expected 0 to {PEEK_COUNT_MAX}")
-    if given.offset < 0:
-        raise BadRequest("offset: expected 0 or more")
+    if not 0 <= given.offset <= OFFSET_MAX:
+        raise BadRequest(f"offset: expected 0 to {OFFSET_MAX}")
     wanted = Filter(
         octets_of_text(given.routing_key),
         octets_of_text(given.payload),

@@ -1,6 +1,7 @@
 """Requeued messages are popped by position, however they came back, and released once."""
 
 import tracemalloc
+from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -121,3 +122,51 @@ def test_those_that_came_back_out_of_order_are_released_too_some_at_a_time() -> 
     while requeued.release(release):
         continue
     assert looked_at[count:] == [count, count + 1]
+
+
+@given(
+    st.sets(st.integers(0, 300), min_size=1),
+    st.randoms(use_true_random=False),
+    st.integers(0, 310),
+    st.integers(0, 20),
+)
+def test_a_part_of_them_is_found_and_any_of_them_removed(
+    positions: set[int], random: Random, offset: int, most: int
+) -> None:
+    requeued = RequeuedMessages(_ignore)
+    shuffled = sorted(positions)
+    random.shuffle(shuffled)
+    for position in shuffled:
+        requeued.add(message(b"%d" % position), position)
+    for _ in range(random.randrange(len(positions))):
+        positions.remove(requeued.pop()[0])
+    left = sorted(positions)
+    part = requeued.part(offset, most, None)
+    assert part is not None
+    assert part.skipped == min(offset, len(left))
+    assert [position for position, _ in part.entries] == left[offset : offset + most]
+    chosen = requeued.part(0, 0, [*left[::2], 999])
+    assert chosen is not None
+    assert [(position, int(each.body)) for position, each in chosen.entries] == [
+        (position, position) for position in left[::2]
+    ]
+    for position in left[::2]:
+        assert requeued.remove(position)
+        assert not requeued.remove(position)
+    popped: list[int] = []
+    while not requeued.is_empty():
+        popped.append(requeued.pop()[0])
+    assert popped == left[1::2]
+    assert requeued.cost == 0
+
+
+def test_very_many_that_came_out_of_order_are_merged_first() -> None:
+    requeued = RequeuedMessages(_ignore)
+    count = 3 * MERGED_AT_ONCE
+    for position in reversed(range(count)):
+        requeued.add(message(b"x"), position)
+    calls = 1
+    while (part := requeued.part(10, 5, None)) is None:
+        calls += 1
+    assert 1 < calls < 5
+    assert [position for position, _ in part.entries] == [10, 11, 12, 13, 14]
