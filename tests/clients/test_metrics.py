@@ -3,10 +3,12 @@ Prometheus for."""
 
 import json
 import re
+import socket
 import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pika
@@ -14,6 +16,7 @@ import pytest
 import trustme
 from prometheus_client.metrics_core import Metric
 
+from leveret.config import DEFAULT_METRICS_LISTEN
 from tests.support.brokers import HOST, BrokerError, Leveret, free_port
 from tests.support.control_http import request
 from tests.support.metrics import read_metrics
@@ -319,6 +322,20 @@ def test_an_address_that_is_in_use_ends_the_start() -> None:
             Leveret("--memory", env=variables)
         reason = f"leveret: metrics.listen: {HOST}:{port}: address already in use\n"
         assert str(refused.value).count(reason) == 1
+
+
+@pytest.mark.alone
+def test_a_default_port_that_is_taken_is_a_warning() -> None:
+    (address,) = DEFAULT_METRICS_LISTEN
+    host, _, port = address.partition(":")
+    with socket.socket() as taken:
+        with suppress(OSError):  # somebody else's will do
+            taken.bind((host, int(port)))
+            taken.listen()
+        with Leveret("--memory", env={"LEVERET_METRICS_LISTEN": address}) as broker:
+            log = broker.log_text()
+    assert f"metrics.listen: {address}: address already in use" in log
+    assert "metrics=" not in log
 
 
 def test_an_address_that_is_none_is_refused() -> None:
