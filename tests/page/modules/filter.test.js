@@ -32,6 +32,7 @@ test("each operator compares as it says", () => {
   assert.ok(fits("ready>=1500 ready<=1500"));
   assert.ok(!fits("ready<1500"));
   assert.ok(fits("name!=mail"));
+  assert.ok(fits("name!~orders"));
   assert.ok(fits("durable=true"));
 });
 

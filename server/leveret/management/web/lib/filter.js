@@ -9,7 +9,7 @@
  * @typedef {{column: string, operator: string, wanted: string}} Term
  */
 
-const TERM = /^([\w.-]+)(!=|>=|<=|=|~|>|<)(.*)$/;
+const TERM = /^([\w.-]+)(!=|!~|>=|<=|=|~|>|<)(.*)$/;
 const WORDS = /[^\s"]*"[^"]*"|\S+/g;
 
 /** Short names of the columns that are asked for most. */
@@ -69,6 +69,8 @@ export function holds(terms, row) {
         return text !== wanted;
       case "~":
         return text.toLowerCase().includes(wanted.toLowerCase());
+      case "!~":
+        return !text.toLowerCase().includes(wanted.toLowerCase());
       case ">":
         return Number(text) > Number(wanted);
       case "<":
