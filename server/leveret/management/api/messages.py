@@ -31,6 +31,7 @@ from leveret.management.http import (
     rights,
     route,
     segment,
+    table,
 )
 from leveret.management.objects import DEFAULT_EXCHANGE_NAME, find_queue, find_vhost, owner_for
 from leveret.protocol.channels.published_properties import PERSISTENT, check
@@ -55,7 +56,7 @@ class PropertiesBody(msgspec.Struct):
 
     content_type: str = ""
     content_encoding: str = ""
-    headers: dict[str, Any] = {}
+    headers: dict[str, Any] | list[Any] = {}
     delivery_mode: Annotated[int, msgspec.Meta(ge=0, le=255)] = 1
     priority: Annotated[int, msgspec.Meta(ge=0, le=255)] = 0
     correlation_id: str = ""
@@ -141,9 +142,12 @@ def _message(vhost: VirtualHost, exchange: str, given: PublishBody) -> tuple[Mes
     for name, value in given.properties.items():
         if isinstance(value, str):
             check_short(name, value)
+    properties = dict(given.properties)
     try:
-        msgspec.convert(given.properties, PropertiesBody, strict=False)
-        header = encode_header(Basic.Properties(**given.properties), len(payload))
+        msgspec.convert(properties, PropertiesBody, strict=False)
+        if "headers" in properties:
+            properties["headers"] = table(properties["headers"], "headers")
+        header = encode_header(Basic.Properties(**properties), len(payload))
     except (TypeError, ValueError, struct.error) as error:
         raise BadRequest(f"properties: {error}") from None
     checked = check(header, None, b"")
