@@ -1,5 +1,6 @@
 """Connections, channels and consumers (RabbitMQ: HTTP API Reference, /api/connections)."""
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -28,7 +29,6 @@ from leveret.management.nouns.connections import (
     ChannelRow,
     ConnectionRow,
     ConsumerRow,
-    channel_name,
     connection_name,
     consumers_of_channel,
 )
@@ -36,6 +36,9 @@ from leveret.management.objects import find_vhost, vhosts_of
 from leveret.management.statistics.details import Moment
 from leveret.protocol.channels.channel import Channel
 from leveret.protocol.connections.connection import Connection
+
+CHANNEL_NAME: Final = re.compile(r"(.*) \(([0-9]{1,5})\)")
+"""The name of a connection, and the number of a channel."""
 
 CLOSE_REASON: Final = "Closed via management plugin"
 REASON_HEADER: Final = "X-Reason"
@@ -70,9 +73,19 @@ async def get_connections(request: Request) -> Response:
 
 
 def _find(request: Request) -> Connection:
-    name = segment(request, "name")
+    return _named(request, segment(request, "name"))
+
+
+def _named(request: Request, name: str) -> Connection:
+    """The connection of a name.
+
+    :raises NotFound: if there is none.
+    :raises NotAuthorised: if who asks does not see it.
+    """
+    address = name.partition(" -> ")[0]
     for connection in management(request).connections():
-        if connection_name(connection) == name:
+        # Of many thousands, nearly all are passed over by this.
+        if connection.session.peer.address == address and connection_name(connection) == name:
             if not _is_shown(request, connection):
                 raise NotAuthorised("User not authorised to see the connection")
             return connection
@@ -129,15 +142,15 @@ async def get_channel(request: Request) -> Response:
     name = segment(request, "name")
     node = management(request).node
     at = moment(request)
-    for row in _channels(node, management(request).connections(), at):
-        if channel_name(row.connection, row.channel) == name:
-            if not _is_shown(request, row.connection):
-                raise NotAuthorised("User not authorised to see the channel")
-            consumers = consumers_of_channel(node, row.channel, at)
-            shown = CHANNEL.shown(row)
-            shown["consumer_details"] = [CONSUMER.shown(each) for each in consumers]
-            return json({"deliveries": [], "publishes": [], **shown})
-    raise NotFound(f"channel '{name}' does not exist")
+    parts = CHANNEL_NAME.fullmatch(name)
+    connection = _named(request, parts[1] if parts else name)
+    channel = connection.channels.by_number.get(int(parts[2])) if parts else None
+    if channel is None:
+        raise NotFound(f"channel '{name}' does not exist")
+    consumers = consumers_of_channel(node, channel, at)
+    shown = CHANNEL.shown(ChannelRow(node, connection, channel, at))
+    shown["consumer_details"] = [CONSUMER.shown(each) for each in consumers]
+    return json({"deliveries": [], "publishes": [], **shown})
 
 
 @described(gives=ListOf(CHANNEL))
