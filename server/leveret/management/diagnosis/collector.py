@@ -99,7 +99,7 @@ def collect(
         policies=tuple(policies),
         delivery_limit=_number(int(settings.delivery_limit)),
         dead_letters=_dead_letters(vhost, queue),
-        head=_head(queue) if queue.message_count() else None,
+        head=_head(queue, int(vhost.clock.behind)) if queue.message_count() else None,
         drops=DropFacts()
         if found is None
         else DropFacts(
@@ -188,22 +188,24 @@ def _dead_letters(vhost: VirtualHost, queue: Queue) -> DeadLetterFacts | None:
     return DeadLetterFacts(name, True, leads_nowhere, key if has_bindings else None)
 
 
-def _head(queue: Queue) -> HeadFacts | None:
-    """The next message, if it need not be read from disk, and is a dead letter."""
+def _head(queue: Queue, behind: int) -> HeadFacts | None:
+    """The next message, if it need not be read from disk."""
     reader, found = Reader(queue.backlog, 0, 1), None
     for _ in range(HEAD_STEPS):
         found = reader.next()
         if found is not None or reader.ended or reader.has_to_read():
             break
-    value = None if found is None else properties.header_value(found.message.header, DEATHS)
-    if value is None:
+    if found is None:
         return None
     deaths, died_in = 0, []
-    for each in properties.array_values(value):
+    for each in properties.array_values(
+        properties.header_value(found.message.header, DEATHS) or b""
+    ):
         fields = dict(properties.table_entries(each))
         deaths += properties.integer_of(fields.get(b"count", b""))
         died_in.append(text_of(properties.string_octets(fields.get(b"queue", b""))))
-    return HeadFacts(deaths, tuple(dict.fromkeys(died_in)))
+    arrived = int(found.message.arrived) + behind
+    return HeadFacts(arrived, deaths, tuple(dict.fromkeys(died_in)))
 
 
 def _retry_at(vhost: VirtualHost, queue: Queue) -> int | None:

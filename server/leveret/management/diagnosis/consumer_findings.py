@@ -12,6 +12,9 @@ HELD_MS_MIN: Final = 5_000
 HELD_MS_ERROR: Final = 60_000
 """Milliseconds from which on it counts as one that hangs."""
 
+WAITS_MS_MIN: Final = 60_000
+"""Milliseconds from which on it is said how long the next message has waited."""
+
 CONSUMERS_NAMED_MAX: Final = 5
 """Consumers that have a finding of their own, those that hold messages for longest."""
 
@@ -23,7 +26,7 @@ def no_consumers(facts: QueueFacts) -> Iterator[Finding]:
     """Messages wait, and nobody consumes."""
     if facts.consumer_count or not facts.ready:
         return
-    messages = _wait(facts.ready)
+    messages = _wait(facts)
     since = facts.consumer_left_at
     if since is not None:
         text = f"No consumer since {at(since, facts.now)}, for {duration(facts.now - since)}."
@@ -59,7 +62,7 @@ def consumers_at_limit(facts: QueueFacts) -> Iterator[Finding]:
             f" ({consumer.prefetch}), so it gets no other."
         )
         if facts.ready:
-            text += f" {_wait(facts.ready)}."
+            text += f" {_wait(facts)}."
         severe = facts.ready and held_ms >= HELD_MS_ERROR and _all_at_limit(facts)
         yield Finding(
             Severity.ERROR if severe else Severity.WARNING,
@@ -89,7 +92,7 @@ def sockets_full(facts: QueueFacts) -> Iterator[Finding]:
             " still on its way. The client hangs, or the network is too slow."
         )
         if facts.ready:
-            text += f" {_wait(facts.ready)}."
+            text += f" {_wait(facts)}."
         yield Finding(
             Severity.ERROR if facts.ready and facts.consumer_count == 1 else Severity.WARNING,
             "consumer_does_not_read",
@@ -205,7 +208,7 @@ def growing(facts: QueueFacts) -> Iterator[Finding]:
     text = (
         f"The queue grows: {a_second(rates.publish)} were published, and"
         f" {a_second(rates.settled)} acknowledged by {consumers} in the last"
-        f" {duration(int(rates.seconds * 1000))}. {_wait(facts.ready)}."
+        f" {duration(int(rates.seconds * 1000))}. {_wait(facts)}."
     )
     yield Finding(
         Severity.WARNING,
@@ -247,5 +250,11 @@ def _channel(consumer: ConsumerFacts) -> Link:
     return Link("channel", f"{consumer.connection} ({consumer.channel})")
 
 
-def _wait(ready: int) -> str:
-    return "1 message waits" if ready == 1 else f"{ready:,} messages wait"
+def _wait(facts: QueueFacts) -> str:
+    """How many messages wait, and for how long the next one does if that is long."""
+    ready = facts.ready
+    text = "1 message waits" if ready == 1 else f"{ready:,} messages wait"
+    waits_ms = 0 if facts.head is None else facts.now - facts.head.arrived
+    if waits_ms < WAITS_MS_MIN:
+        return text
+    return f"{text}{'' if ready == 1 else ', the next one'} for {duration(waits_ms)}"

@@ -97,7 +97,9 @@ class DeadLetterFacts(NamedTuple):
 class HeadFacts(NamedTuple):
     """The next message of the queue, if it is in memory."""
 
-    deaths: int
+    arrived: int
+    """When it was published to the queue."""
+    deaths: int = 0
     """How often it was dead-lettered."""
     died_in: tuple[str, ...] = ()
     """The queues in which it died, the last one first."""

@@ -137,6 +137,26 @@ def test_a_look_finds_requeued_messages_in_the_order_of_delivery(released: bool)
         assert backlog.popped_position == position
 
 
+def test_messages_keep_their_positions_where_one_between_them_is_missing() -> None:
+    """As it is after a start, too, if a message was settled before the ones around it."""
+    disk, backlog = Disk(), FifoBacklog(ignore)
+    backlog.attach_store(disk.store, None)
+    body = b"x" * 4000
+    for _ in range(3):
+        backlog.append(message(body))
+    assert backlog.extract(2, len(body))
+    backlog.append(message(body))
+    popped(backlog, disk)
+    while backlog.release(True) == MORE_TO_RELEASE:
+        disk.writing.run()
+    disk.writing.run()
+    found: list[int] = []
+    while backlog.count:
+        popped(backlog, disk)
+        found.append(int(backlog.popped_position))
+    assert found == [1, 3]
+
+
 def test_popping_from_an_empty_backlog_fails() -> None:
     backlog = FifoBacklog(ignore)
     assert not backlog.available()

@@ -8,6 +8,7 @@ from leveret.management.diagnosis.diagnosis import findings_of
 from leveret.management.diagnosis.facts import (
     ConsumerFacts,
     Finding,
+    HeadFacts,
     PublisherFacts,
     QueueFacts,
     RateFacts,
@@ -57,6 +58,11 @@ def test_who_left_and_when_is_said() -> None:
     found = only(facts(ready=1, consumer_left_at=NOW - 12 * MINUTE), "no_consumers")
     assert found.text == "No consumer since 22:01:20 UTC, for 12 minutes. 1 message waits."
     assert found.since == NOW - 12 * MINUTE
+    head = HeadFacts(NOW - 180 * MINUTE)
+    found = only(facts(ready=1, head=head), "no_consumers")
+    assert found.text.endswith(" 1 message waits for 3 hours.")
+    found = only(facts(ready=2, head=head), "no_consumers")
+    assert found.text.endswith(" 2 messages wait, the next one for 3 hours.")
 
 
 def test_a_consumer_that_hangs_is_worse_than_one_that_works_long() -> None:
