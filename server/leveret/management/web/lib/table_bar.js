@@ -219,7 +219,7 @@ export class TableBar {
       h(
         "button",
         { key: "reset", type: "button", onclick: () => this.view.set({ columns: null }) },
-        "As it was",
+        "Reset",
       ),
     ];
   }
