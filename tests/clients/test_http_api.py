@@ -1,10 +1,12 @@
 """The HTTP API over TCP: who may come in, sessions, lists, and what is sent as it changes."""
 
+import http.client
 import json
 import socket
 import ssl
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 import trustme
 
 from leveret.descriptors import MANAGEMENT_MAX
+from leveret.engine.access.login_failures import FIRST_DELAY_S, FREE_FAILURES
 from leveret.management.api.openapi import operations
 from leveret.management.application import ROUTES
 from leveret.management.description import ListOf, description_of
@@ -85,6 +88,21 @@ class TestLogin:
         answer = Api(api.host, api.port, user=None).ask("GET", "/api/whoami", headers=headers)
         assert answer.status == 401
         assert "www-authenticate" not in answer.headers
+
+    def test_who_guesses_is_answered_late(self, api: Api) -> None:
+        """From an address of its own, so that the other tests are not answered late."""
+        guess = {"Authorization": "Basic Z3Vlc3Q6eA=="}
+        connection = http.client.HTTPConnection(
+            api.host, api.port, timeout=TIMEOUT_S, source_address=("127.0.0.2", 0)
+        )
+        with closing(connection):
+            for failures in range(FREE_FAILURES + 1):
+                begun = time.monotonic()
+                connection.request("GET", "/api/whoami", headers=guess)
+                response = connection.getresponse()
+                response.read()
+                assert response.status == 401
+                assert failures < FREE_FAILURES or time.monotonic() - begun >= FIRST_DELAY_S
 
     def test_a_page_of_another_site_changes_nothing(self, api: Api) -> None:
         path = "/api/queues/%2F/from-elsewhere"
