@@ -26,7 +26,8 @@ export class ApiError extends Error {
 
   /** What whoever reads this can do about it. */
   get advice() {
-    return advice(this.status);
+    // RabbitMQ's API answers a lack of a permission with the status of a failed login.
+    return advice(this.reason.includes("refused for user") ? 403 : this.status);
   }
 }
 
@@ -182,6 +183,14 @@ async function checkSession() {
   }
 }
 
+/** Whether there was a login since the page was loaded: not all browsers keep what they are told. */
+let isKnown = false;
+
+function forget() {
+  setPreference("login", null);
+  isKnown = false;
+}
+
 /**
  * Who is logged in.
  *
@@ -192,7 +201,7 @@ async function checkSession() {
  * @returns {Promise<Session | null>} null if nobody is
  */
 export async function whoami() {
-  if (preference("login") === null) {
+  if (!isKnown && preference("login") === null) {
     // Scripts cannot see whether there is a cookie, and a refused request is an error in the console.
     return null;
   }
@@ -200,7 +209,7 @@ export async function whoami() {
     return sessionOf(await request("GET", "/api/whoami", undefined, {}));
   } catch (error) {
     if (error instanceof ApiError && error.status === 401) {
-      setPreference("login", null);
+      forget();
       return null;
     }
     throw error;
@@ -215,11 +224,12 @@ export async function whoami() {
 export async function login(username, password) {
   const session = sessionOf(await send("POST", "/api/session", { username, password }));
   setPreference("login", "1");
+  isKnown = true;
   return session;
 }
 
 export async function logout() {
-  setPreference("login", null);
+  forget();
   await send("DELETE", "/api/session");
 }
 
