@@ -8,7 +8,6 @@ from leveret.engine.metadata.entities import VirtualHostEntity
 from leveret.engine.values.counters import (
     UNROUTABLE_SAMPLE_MS,
     UNROUTABLE_SAMPLES_MAX,
-    SizeCounters,
 )
 from leveret.protocol.channels.delivery import DeliveryConsumer
 from tests.protocol.harness import Client, Harness
@@ -281,9 +280,13 @@ def test_the_total_of_a_broker_never_goes_back(harness: Harness) -> None:
     assert counts.broker() == before
 
 
-def test_published_messages_are_counted_by_size() -> None:
-    sizes = SizeCounters()
-    for size in (0, 100, 101, 1000, 1001, 10_000, 100_000_000, 100_000_001):
-        sizes.add(size)
-    assert sizes.counts() == [2, 2, 2, 0, 0, 0, 0, 1, 1]
-    assert sizes.bytes == 200_012_203
+def test_published_messages_are_counted_by_size(harness: Harness, alice: Client) -> None:
+    sizes = harness.broker.sizes
+    alice.declare(1, "q")
+    published = (0, 100, 101, 1000, 1001, 10_000)
+    alice.publish(1, "q", *[b"x" * size for size in published])
+    assert int(sizes.bytes) == sum(published)
+    for size in (100_000_000, 100_000_001):
+        sizes.add_larger(size)
+    count = int(harness.broker.counters().publish) + 2
+    assert sizes.counts(count) == [2, 2, 2, 0, 0, 0, 0, 1, 1]

@@ -205,32 +205,36 @@ SIZE_BOUNDS: Final = (
 """Bytes: the largest body of each class of sizes but the last (RabbitMQ: `message_size_bytes`)."""
 
 
+SMALL_BYTES_MAX: Final[i64] = 100
+"""Bytes of the first class."""
+
+
 class SizeCounters:
     """How large the bodies of messages are that clients publish."""
 
     def __init__(self) -> None:
         self.bytes: i64 = 0
         """Bytes of all of them."""
-        self._small: i64 = 0
-        """Messages of the first class."""
         self._middle: i64 = 0
-        """Those of the second one."""
+        """Messages of the second class. Those of the first one are the others that were published:
+        they cost nothing."""
         self._large = [0] * (len(SIZE_BOUNDS) - 1)
         """Those of each class above it."""
 
-    def add(self, size: i64) -> None:
-        """Count a message."""
-        self.bytes += size
-        if size <= 100:
-            self._small += 1
-        elif size <= 1000:
+    def add_larger(self, size: i64) -> None:
+        """Count a message that is larger than `SMALL_BYTES_MAX`, beside its bytes."""
+        if size <= 1000:
             self._middle += 1
         else:
             self._large[bisect_left(SIZE_BOUNDS, int(size)) - 2] += 1
 
-    def counts(self) -> list[int]:
-        """Messages of each class."""
-        return [int(self._small), int(self._middle), *self._large]
+    def counts(self, published: int) -> list[int]:
+        """Messages of each class.
+
+        :param published: all that clients have published.
+        """
+        larger = [int(self._middle), *self._large]
+        return [published - sum(larger), *larger]
 
 
 class ChurnCounters:

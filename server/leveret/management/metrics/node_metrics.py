@@ -240,7 +240,7 @@ TOTALS: Final = (
 
 def _sizes(source: Source) -> Histogram:
     found = Histogram(SIZE_BOUNDS)
-    found.counts = source.broker.sizes.counts()
+    found.counts = source.broker.sizes.counts(int(source.counters.publish))
     found.sum = float(source.broker.sizes.bytes)
     return found
 

@@ -26,7 +26,7 @@ from leveret.engine.routing.sink import (
     Sink,
 )
 from leveret.engine.routing.walk import RouteWalk
-from leveret.engine.values.counters import ChannelCounters, ExchangeCounters
+from leveret.engine.values.counters import SMALL_BYTES_MAX, ChannelCounters, ExchangeCounters
 from leveret.engine.values.message import Message, exchange_and_key
 from leveret.engine.values.settings import NONE
 from leveret.engine.values.text import text_of
@@ -273,7 +273,10 @@ class Channel:
         self._vhost_counters.publish += 1
         route.counters.publish_in += 1
         route.counters.publish_out += len(sinks)
-        self._sizes.add(len(message.body))
+        size: i64 = len(message.body)
+        self._sizes.bytes += size
+        if size > SMALL_BYTES_MAX:
+            self._sizes.add_larger(size)
         outcome = self._publisher.publish(message, sinks)
         if outcome == ACCEPTED:
             return outcome
@@ -296,7 +299,10 @@ class Channel:
         self._vhost_counters.publish += 1
         route.counters.publish_in += 1
         route.counters.publish_out += len(route.sinks)
-        self._sizes.add(len(message.body))
+        size: i64 = len(message.body)
+        self._sizes.bytes += size
+        if size > SMALL_BYTES_MAX:
+            self._sizes.add_larger(size)
 
     def _return(self, message: Message, route: Route) -> None:
         """Return a message that no sink takes."""
