@@ -15,7 +15,7 @@ def charts(look: Viewer, channel: BlockingChannel) -> Page:
     """The view of a queue that something was published to."""
     channel.queue_declare("drawn", auto_delete=True)
     channel.basic_publish("", "drawn", b"")
-    page = look.open(f"/queues/{VHOST}/drawn", ".chart-line[d]")
+    page = look.open(f"/queues/{VHOST}/drawn", ".chart-line[d^='M']")
     plot = page.locator(".chart-plot").first
     expect(plot).to_have_attribute("aria-valuetext", re.compile("Ready [1-9]"))
     return page

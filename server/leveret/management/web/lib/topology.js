@@ -6,6 +6,7 @@
 import { connected, curve, layout, NODE } from "./layered.js";
 import { set } from "./attributes.js";
 import { s as svg } from "./dom.js";
+import { plural } from "./format.js";
 
 /** @typedef {import("./layered.js").Topology} Topology */
 /** @typedef {import("./layered.js").Node} Node */
@@ -199,7 +200,7 @@ class Picture {
     const outgoing = this.drawn.edges.filter(({ from }) => from === node.id);
     /** @param {Edge[]} edges */
     const count = (edges) => edges.reduce((sum, { bindings }) => sum + bindings.length, 0);
-    const into = `${count(incoming)} bindings in`;
+    const into = `${plural(count(incoming), "binding")} in`;
     const out = node.kind === "exchange" ? `, ${count(outgoing)} out` : "";
     this.options.onRead(`${node.kind} ${node.name || "(default)"}: ${into}${out}`);
   }

@@ -145,19 +145,34 @@ class TopologyView {
         this.picture.refresh();
       },
     );
-    // The bindings to the default exchange, one for each queue, come last: its name is empty.
-    const sorted = { page: 1, page_size: BINDINGS_MAX, sort: "source", sort_reverse: true };
-    const filters = text ? ["source", "destination", "routing_key"].map((column) => `${column}~"${text.replaceAll('"', "")}"`) : [""];
-    for (const filter of filters) {
-      this.watching.watch(
-        withQuery(url`/api/bindings/${vhost}`, { ...sorted, filter }),
-        (body) => {
-          this.found.set(filter, rowsOf(body).filter(({ source }) => source !== ""));
-          this.draw();
-        },
-        this.problem,
-      );
-    }
+    this.watchBindings("", (rows) => {
+      // With those of the default exchange at the end, all others are there.
+      const isWhole = rows.length < BINDINGS_MAX || rows[rows.length - 1].source === "";
+      if (text && !isWhole && this.found.size === 1) {
+        for (const column of ["source", "destination", "routing_key"]) {
+          this.watchBindings(`${column}~"${text.replaceAll('"', "")}"`);
+        }
+      }
+    });
+  }
+
+  /**
+   * @param {string} filter
+   * @param {(rows: Binding[]) => void} [onRows]
+   */
+  watchBindings(filter, onRows) {
+    // The bindings of the default exchange, one for each queue, come last: its name is empty.
+    const query = { page: 1, page_size: BINDINGS_MAX, sort: "source", sort_reverse: true, filter };
+    this.watching.watch(
+      withQuery(url`/api/bindings/${this.vhost}`, query),
+      (body) => {
+        const rows = rowsOf(body);
+        this.found.set(filter, rows.filter(({ source }) => source !== ""));
+        this.draw();
+        onRows?.(rows);
+      },
+      this.problem,
+    );
   }
 
   draw() {
