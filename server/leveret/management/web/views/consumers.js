@@ -3,7 +3,7 @@
 import { send, url } from "../lib/api.js";
 import { attempt, confirm } from "../lib/dialog.js";
 import { h } from "../lib/dom.js";
-import { plural } from "../lib/format.js";
+import { plural, time } from "../lib/format.js";
 import { objectLink, pageHead, status } from "../lib/page.js";
 import { table } from "../lib/table.js";
 
@@ -37,6 +37,12 @@ export const CONSUMER_COLUMNS = [
   },
   { name: "activity_status", title: "State", priority: 1, show: (row) => consumerState(row.activity_status) },
   { name: "prefetch_count", title: "Prefetch", number: true },
+  { name: "messages_unacknowledged", title: "Unacked", number: true, hint: "Messages that it holds" },
+  {
+    name: "oldest_unacknowledged",
+    title: "Holds the oldest since",
+    show: (row) => time(row.oldest_unacknowledged),
+  },
   {
     name: "ack_required",
     title: "Acknowledges",

@@ -178,7 +178,7 @@ function alarmsOf(overview, node) {
 /** @param {import("../lib/diagnosis.js").Finding[]} findings the worst first */
 function stuckSection(findings) {
   if (findings.length === 0) {
-    return null;
+    return h("p", { class: "part" }, status("ok", "Nothing is stuck."));
   }
   /** @type {Map<string, import("../lib/diagnosis.js").Finding[]>} */
   const alike = new Map();

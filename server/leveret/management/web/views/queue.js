@@ -7,7 +7,7 @@ import { findingList } from "../lib/diagnosis.js";
 import { bytes, duration, number, plain, rate, time } from "../lib/format.js";
 import { COLORS, depthChart, historyCharts, rateSeries } from "../lib/history_charts.js";
 import { watch } from "../lib/live.js";
-import { facts, objectLink, pageHead, section } from "../lib/page.js";
+import { facts, objectLink, pageHead, section, status } from "../lib/page.js";
 import * as actions from "../lib/queue_actions.js";
 import { parseArguments } from "../lib/arguments.js";
 import { settingsOf } from "../lib/settings.js";
@@ -85,7 +85,7 @@ export function render(container, { vhost, name }, { state, session, navigate })
         stuck,
         findings.length > 0
           ? section("Why is it stuck?", findingList(findings, { ofQueue: true }))
-          : null,
+          : h("p", { class: "part" }, status("ok", "Nothing keeps its messages from moving.")),
       ),
     ),
     watch(
