@@ -92,7 +92,8 @@ class Viewer:
     def screenshot(self, name: str) -> None:
         """Keep what the viewport shows."""
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=SCREENSHOTS / f"{name}.png", animations="disabled")
+        path = SCREENSHOTS / f"{name}.jpg"
+        self.page.screenshot(path=path, type="jpeg", quality=85, animations="disabled")
 
     def dialog_button(self, text: str) -> Any:
         """A button of the open dialog."""
