@@ -214,7 +214,9 @@ class PriorityBacklog(Backlog):
             return False
         self.count -= 1
         self.bytes += level.bytes - before
-        if level.count == 0 and level is self._top:
+        if level.count != 0:
+            self._note_expiry(level)
+        elif level is self._top:
             self._find_top()
         return True
 

@@ -202,6 +202,18 @@ def test_a_message_that_a_get_leaves_at_the_head_of_its_priority_expires_in_time
     assert case.take_dead_letters() == [b"2"]
 
 
+def test_a_message_that_a_move_leaves_at_the_head_of_its_priority_expires_in_time() -> None:
+    case = PriorityQueue()
+    case.publish_body(b"1")
+    position = case.queue.backlog.head_position()
+    case.publish_body(b"2", ttl=100)
+    assert case.queue.backlog.extract(position, 1)
+    case.queue.settle(position)
+    case.queue.deliver_ready()
+    case.advance(100)
+    assert case.take_dead_letters() == [b"2"]
+
+
 def test_a_full_queue_drops_the_highest_priority_as_a_dead_letter() -> None:
     case = PriorityQueue(max_length=2)
     for body, priority in ((b"1", 1), (b"2", 2), (b"3", 2), (b"4", 0)):
