@@ -122,11 +122,14 @@ class _Listing(Work, Generic[R]):
         for rows in self._matching():
             for row in rows:
                 kind, value = _sort_key(key(row))
-                same = runs.setdefault(kind, [_Run()])
-                same[-1].add(value, row)
-                if len(same[-1].rows) == SORTED_AT_ONCE:
+                same = runs.get(kind)
+                if same is None:
+                    same = runs[kind] = [_Run()]
+                elif len(same[-1].rows) == SORTED_AT_ONCE:
                     same[-1].sort(self._query.reverse)
                     same.append(_Run())
+                same[-1].keys.append(value)
+                same[-1].rows.append(row)
             yield []
         for kind in sorted(runs, reverse=self._query.reverse):
             for run in runs[kind]:
@@ -153,10 +156,6 @@ class _Run(Generic[R]):
         self.keys: list[Any] = []
         self.rows: list[R] = []
 
-    def add(self, key: Any, row: R) -> None:
-        self.keys.append(key)
-        self.rows.append(row)
-
     def sort(self, reverse: bool) -> None:
         order = sorted(range(len(self.keys)), key=self.keys.__getitem__, reverse=reverse)
         self.keys = [self.keys[index] for index in order]
@@ -176,11 +175,11 @@ def _merged(runs: list[_Run[R]], reverse: bool) -> Iterator[list[R]]:
 
 def _sort_key(value: object) -> tuple[int, Any]:
     """What a value is sorted by: nothing first, then numbers, then text."""
+    if isinstance(value, str):
+        return 2, value
     if value is None:
         return 0, 0
-    if isinstance(value, int | float):
-        return 1, value
-    return 2, str(value)
+    return (1, value) if isinstance(value, int | float) else (2, str(value))
 
 
 def query(request: Request, columns: Columns[R]) -> Query:
