@@ -30,6 +30,7 @@ TIMEOUT_S = 60.0
 POLICY = {"pattern": "^none$", "definition": {"max-length": 1}}
 
 ONE_OF_EACH: dict[str, object] = {
+    "users/nobody": {"password": "x", "tags": ""},
     "policies/%2F/short": POLICY,
     "operator-policies/%2F/short": POLICY,
     "vhost-limits/%2F/max-queues": {"value": 100_000},

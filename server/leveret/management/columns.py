@@ -38,6 +38,8 @@ class Columns(Generic[R]):
         self.noun: Final = noun
         self.by_name: Final = {column.name: column for column in columns}
         self.schema: Final = _schema(noun, columns)
+        self.shortcuts: Final[dict[str, Callable[[R], object]]] = {}
+        """What finds the values of some paths with less work than by way of their columns."""
 
     def value(self, row: R, path: str) -> object:
         """One value; None if there is none.
@@ -52,6 +54,8 @@ class Columns(Generic[R]):
 
         :raises KeyError: if the noun has no such column.
         """
+        if path in self.shortcuts:
+            return self.shortcuts[path]
         first, *below = path.split(".")
         found = self.by_name[first].value
 

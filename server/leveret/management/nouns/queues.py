@@ -1,5 +1,6 @@
 """A queue as RabbitMQ shows it."""
 
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from msgspec import UNSET, UnsetType
@@ -15,8 +16,10 @@ from leveret.management.nouns.erlang import process_columns
 from leveret.management.statistics import queue_figures
 from leveret.management.statistics.details import Details, Moment, idle_since
 from leveret.management.statistics.message_stats import (
+    QUEUE_RATES,
     MessageStats,
     queue_length_details,
+    queue_rate,
     queue_stats,
 )
 from leveret.protocol.channels.session import Session
@@ -197,3 +200,10 @@ QUEUE: Final[Columns[QueueRow]] = Columns(
         "Where the value of each setting comes from",
     ),
 )
+
+
+def _rate(series: list[int]) -> Callable[[QueueRow], float | None]:
+    return lambda row: queue_rate(row.queue, series, row.at)
+
+
+QUEUE.shortcuts.update({path: _rate(series) for path, series in QUEUE_RATES.items()})
