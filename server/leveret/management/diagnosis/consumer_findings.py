@@ -80,7 +80,7 @@ def consumers_at_limit(facts: QueueFacts) -> Iterator[Finding]:
         )
     if len(stuck) > CONSUMERS_NAMED_MAX:
         others = counted(len(stuck) - CONSUMERS_NAMED_MAX, "other consumer")
-        text = f"So it is with {others}."
+        text = f"The same holds for {others}."
         yield Finding(Severity.WARNING, "more_consumers_at_prefetch", text)
 
 

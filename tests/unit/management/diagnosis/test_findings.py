@@ -93,7 +93,7 @@ def test_very_many_consumers_are_counted_rather_than_named() -> None:
     found = findings_of(facts(consumers=consumers, consumer_count=8))
     named = [each for each in found if each.code == "consumer_at_prefetch"]
     assert [each.facts["consumer_tag"] for each in named] == ["c8", "c7", "c6", "c5", "c4"]
-    assert found[-1].text == "So it is with 3 other consumers."
+    assert found[-1].text == "The same holds for 3 other consumers."
 
 
 def test_publishers_that_are_slowed_down_are_named() -> None:
