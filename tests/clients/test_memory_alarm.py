@@ -23,8 +23,9 @@ from tests.clients.peers import (
 from tests.support.brokers import Leveret, wait_until
 from tests.support.wire import BODY, READ_TIMEOUT_S, marshal_content, raw_frame, raw_header
 
-HEADROOM = 16 * MEGABYTE
-"""Memory the broker of these tests may take beyond what it takes idle."""
+HEADROOM = 24 * MEGABYTE
+"""Memory the broker of these tests may take beyond what it takes idle: more than the share of the
+limit that one connection may hold."""
 
 OVERSHOOT_MAX = 64 * MEGABYTE
 """Beyond the limit: what is received between two looks at the memory, and what it takes in memory,

@@ -29,7 +29,7 @@ def import_definitions(broker: Leveret) -> None:
     connection.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def broker() -> Iterator[Leveret]:
     """A broker with the HTTP API."""
     with Leveret(management=True) as started:
@@ -37,9 +37,9 @@ def broker() -> Iterator[Leveret]:
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """The browser."""
+    """The browser, which ends with this folder: its event loop is in the way of other tests."""
     if CHROMIUM is None:
         pytest.skip("chromium is not installed")
     if not AXE.exists():
