@@ -114,6 +114,8 @@ class Viewer:
         """Select the row of a table that has a text, and press a button for selected rows."""
         named = self.page.get_by_role("table", name=table, exact=True)
         found = self.page.locator("div.table", has=named)
+        # The last action ends the selection, a moment after its dialog was closed.
+        expect(found.locator("tbody tr.selected")).to_have_count(0)
         found.locator("tbody tr", has_text=row).first.get_by_role("checkbox").check()
         found.locator(".selected-bar").get_by_role("button", name=action, exact=True).click()
 
