@@ -3,20 +3,19 @@
 from typing import Any, Final
 
 import msgspec
-from pamqp.commands import Basic
 from starlette.requests import Request
 from starlette.responses import Response
 
 from leveret.engine.administration.explain import Explanation, Step
-from leveret.engine.administration.values import check_short, check_value
+from leveret.engine.administration.values import check_short
 from leveret.engine.values.json_values import to_json
 from leveret.engine.values.message import Message, short_strings
 from leveret.engine.values.text import octets_of_text
 from leveret.management.authorisation import Access
+from leveret.management.content_header import content_header
 from leveret.management.description import described
-from leveret.management.http import BadRequest, body, json, management, route, segment
+from leveret.management.http import body, json, management, route, segment
 from leveret.management.objects import DEFAULT_EXCHANGE_NAME, find_exchange, find_vhost
-from leveret.protocol.wire.methods import encode_header
 
 
 class RouteBody(msgspec.Struct):
@@ -66,13 +65,8 @@ async def route_message(request: Request) -> Response:
     exchange = "" if name == DEFAULT_EXCHANGE_NAME else find_exchange(request)[1].name
     given = await body(request, RouteBody)
     check_short("a routing key", given.routing_key)
-    check_value("headers", given.headers)
-    try:
-        properties = Basic.Properties(**{**given.properties, "headers": given.headers})
-        header = encode_header(properties, 0)
-        raw = short_strings(octets_of_text(exchange), octets_of_text(given.routing_key))
-    except (TypeError, ValueError) as error:
-        raise BadRequest(str(error)) from None
+    header = content_header({**given.properties, "headers": given.headers}, 0)
+    raw = short_strings(octets_of_text(exchange), octets_of_text(given.routing_key))
     message = Message(raw, header, b"", False, int(vhost.clock.now))
     found = Explanation(vhost, exchange, message)
     await management(request).run(found)

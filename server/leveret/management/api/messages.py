@@ -1,17 +1,15 @@
 """Publishing and getting messages (RabbitMQ: HTTP API Reference, publish and get)."""
 
 import base64
-import struct
 from binascii import Error as Base64Error
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
-from pamqp.commands import Basic
 from starlette.requests import Request
 from starlette.responses import Response
 
 from leveret.engine.access.rights import READ, WRITE
-from leveret.engine.administration.values import check_short, check_value
+from leveret.engine.administration.values import check_short
 from leveret.engine.lifecycle.names import check_owner
 from leveret.engine.queues.queue import Queue
 from leveret.engine.routing.sink import REFUSED, Sink
@@ -21,6 +19,7 @@ from leveret.engine.values.settings import NONE
 from leveret.engine.values.text import octets_of_text, text_of
 from leveret.engine.vhost import VirtualHost
 from leveret.management.authorisation import Access
+from leveret.management.content_header import content_header
 from leveret.management.description import described
 from leveret.management.http import (
     BadRequest,
@@ -31,11 +30,10 @@ from leveret.management.http import (
     rights,
     route,
     segment,
-    table,
 )
 from leveret.management.objects import DEFAULT_EXCHANGE_NAME, find_queue, find_vhost, owner_for
 from leveret.protocol.channels.published_properties import PERSISTENT, check
-from leveret.protocol.wire.methods import PROPERTIES, encode_header, properties
+from leveret.protocol.wire.methods import PROPERTIES, properties
 
 PUBLISH_BYTES_MAX: Final = 16 * 1024 * 1024
 """Bytes of the body of a publish request."""
@@ -49,25 +47,6 @@ ShownEncoding = Literal["auto", "base64"]
 AckMode = Literal[
     "ack_requeue_true", "ack_requeue_false", "reject_requeue_true", "reject_requeue_false"
 ]
-
-
-class PropertiesBody(msgspec.Struct):
-    """The properties of a message."""
-
-    content_type: str = ""
-    content_encoding: str = ""
-    headers: dict[str, Any] | list[Any] = {}
-    delivery_mode: Annotated[int, msgspec.Meta(ge=0, le=255)] = 1
-    priority: Annotated[int, msgspec.Meta(ge=0, le=255)] = 0
-    correlation_id: str = ""
-    reply_to: str = ""
-    expiration: str = ""
-    message_id: str = ""
-    timestamp: Annotated[int, msgspec.Meta(ge=0)] = 0
-    type: str = ""
-    user_id: str = ""
-    app_id: str = ""
-    cluster_id: str = ""
 
 
 class PublishBody(msgspec.Struct):
@@ -138,18 +117,7 @@ def _message(vhost: VirtualHost, exchange: str, given: PublishBody) -> tuple[Mes
     except (Base64Error, ValueError):
         raise BadRequest("payload: no base64") from None
     check_short("a routing key", given.routing_key)
-    check_value("properties", given.properties)
-    for name, value in given.properties.items():
-        if isinstance(value, str):
-            check_short(name, value)
-    properties = dict(given.properties)
-    try:
-        msgspec.convert(properties, PropertiesBody, strict=False)
-        if "headers" in properties:
-            properties["headers"] = table(properties["headers"], "headers")
-        header = encode_header(Basic.Properties(**properties), len(payload))
-    except (TypeError, ValueError, struct.error) as error:
-        raise BadRequest(f"properties: {error}") from None
+    header = content_header(given.properties, len(payload))
     checked = check(header, None, b"")
     now = int(vhost.clock.now)
     raw = short_strings(octets_of_text(exchange), octets_of_text(given.routing_key))
