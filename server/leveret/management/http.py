@@ -139,6 +139,12 @@ def segment(request: Request, name: str) -> str:
     return unquote(request.path_params[name], errors="surrogateescape")
 
 
+def whole_number(text: str, digits_max: int) -> int | None:
+    """The number that a text of a request is; None if it is none, or has more digits."""
+    is_number = text.isascii() and text.isdigit() and len(text) <= digits_max
+    return int(text) if is_number else None
+
+
 async def body(request: Request, schema: type[B], most: int = BODY_BYTES_MAX) -> B:
     """The body of a request.
 

@@ -23,7 +23,7 @@ from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.work import Work, run_steps
 from leveret.management.columns import Columns, Names, wanted_names
 from leveret.management.filters import Condition, FilterError, conditions, name_condition
-from leveret.management.http import BadRequest, failed, management, unless_known
+from leveret.management.http import BadRequest, failed, management, unless_known, whole_number
 
 R = TypeVar("R")
 
@@ -31,6 +31,8 @@ PAGE_SIZE: Final = 100
 PAGE_SIZE_MAX: Final = 500
 
 NUMBER: Final = re.compile(r"-?[0-9]+")
+
+NUMBER_DIGITS_MAX: Final = 9
 
 PIECE_BYTES: Final = 256 * 1024
 """Bytes of a list that are encoded before they are sent."""
@@ -225,10 +227,10 @@ def query(request: Request, columns: Columns[R]) -> Query:
 
 
 def _number(text: str, low: int, high: int | None) -> int | None:
-    if not text.isascii() or not text.isdigit() or len(text) > 9:
+    number = whole_number(text, NUMBER_DIGITS_MAX)
+    if number is None or number < low:
         return None
-    number = int(text)
-    return number if low <= number and (high is None or number <= high) else None
+    return number if high is None or number <= high else None
 
 
 async def listed(request: Request, columns: Columns[R], rows: Iterable[R]) -> Response:

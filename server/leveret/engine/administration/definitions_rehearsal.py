@@ -17,7 +17,7 @@ from leveret.engine.administration.definitions_file import (
     typed_arguments,
 )
 from leveret.engine.administration.operator import Operator, Refused
-from leveret.engine.administration.values import check_name
+from leveret.engine.administration.values import check_name, check_short
 from leveret.engine.broker import Broker
 from leveret.engine.lifecycle.exchanges import PREDECLARED
 from leveret.engine.lifecycle.names import (
@@ -28,7 +28,6 @@ from leveret.engine.lifecycle.names import (
 from leveret.engine.lifecycle.queues import check_declaration
 from leveret.engine.routing.exchanges import create
 from leveret.engine.routing.exchanges.base import Exchange, ExchangeDeclaration
-from leveret.limits import SHORT_STRING_BYTES_MAX
 
 QUEUE: Final = "queue"
 EXCHANGE: Final = "exchange"
@@ -97,8 +96,7 @@ class Rehearsal:
         vhost = self._vhost_of(entry)
         if entry.destination_type not in DESTINATION_TYPES:
             raise Refused(f"destination_type cannot be '{entry.destination_type}'")
-        if len(entry.routing_key.encode()) > SHORT_STRING_BYTES_MAX:
-            raise Refused(f"a routing key must not be longer than {SHORT_STRING_BYTES_MAX} bytes")
+        check_short("a routing key", entry.routing_key)
         if not entry.source and entry.destination_type == QUEUE:
             # Every queue is bound to the default exchange.
             return

@@ -20,7 +20,16 @@ from leveret.engine.values.message import Message, short_strings
 from leveret.engine.values.text import octets_of_text
 from leveret.engine.vhost import VirtualHost
 from leveret.management.authorisation import Access
-from leveret.management.http import BadRequest, json, management, operator, rights, route, segment
+from leveret.management.http import (
+    BadRequest,
+    json,
+    management,
+    operator,
+    rights,
+    route,
+    segment,
+    whole_number,
+)
 from leveret.management.objects import find_vhost
 from leveret.net.alarms import Resource
 from leveret.protocol.channels.published_properties import check
@@ -91,12 +100,12 @@ async def check_node(request: Request) -> Response:
 
 async def check_certificates(request: Request) -> Response:
     """Whether no certificate expires within a time: 200, else 503."""
-    within, unit = segment(request, "within"), segment(request, "unit")
-    if not (within.isascii() and within.isdigit() and len(within) <= 4):
+    within, unit = whole_number(segment(request, "within"), 4), segment(request, "unit")
+    if within is None:
         raise BadRequest("Invalid expiration value.")
     if unit not in UNIT_DAYS:
         raise BadRequest("Time unit not recognised. Supported units: days, weeks, months, years.")
-    until = datetime.now(UTC) + timedelta(days=int(within) * UNIT_DAYS[unit])
+    until = datetime.now(UTC) + timedelta(days=within * UNIT_DAYS[unit])
     service = management(request)
     expiring = [
         {
@@ -114,10 +123,9 @@ async def check_certificates(request: Request) -> Response:
 
 async def check_port(request: Request) -> Response:
     """Whether there is a listener on a port: 200, else 503."""
-    text = segment(request, "port")
-    if not (text.isascii() and text.isdigit() and len(text) <= 5):
+    port = whole_number(segment(request, "port"), 5)
+    if port is None:
         raise BadRequest("Invalid port")
-    port = int(text)
     ports = sorted({address.port for _, address in management(request).all_listeners()} - {0})
     if port in ports:
         return _ok(port=port)

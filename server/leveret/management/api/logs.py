@@ -9,10 +9,12 @@ from starlette.responses import Response, StreamingResponse
 
 from leveret.logging import RECENT
 from leveret.management.authorisation import Access
-from leveret.management.http import json, route
+from leveret.management.http import json, route, whole_number
 from leveret.management.live import HEADERS, LIFE_SIGN_S, event
 
 LINES: Final = 200
+
+LINES_DIGITS_MAX: Final = 8
 
 WAITING_MAX: Final = 1000
 """Events that wait for a slow reader: the oldest go first, and it is told how many."""
@@ -20,8 +22,8 @@ WAITING_MAX: Final = 1000
 
 async def get_logs(request: Request) -> Response:
     """The latest events, the oldest first."""
-    text = request.query_params.get("lines", "")
-    lines = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else LINES
+    asked = whole_number(request.query_params.get("lines", ""), LINES_DIGITS_MAX)
+    lines = LINES if asked is None else asked
     events = list(RECENT.events)
     return json(events[-lines:] if lines else [])
 

@@ -19,6 +19,7 @@ from leveret.management.columns import Column, Columns
 from leveret.management.service import Management
 from leveret.management.statistics.details import Details, Moment
 from leveret.management.statistics.message_stats import node_statistics
+from leveret.management.statistics.sampling import CHURN
 from leveret.net.alarms import Resource
 from leveret.protocol.wire.sasl import MECHANISMS
 from leveret_storage.histogram import Histogram
@@ -181,18 +182,7 @@ NODE: Final[Columns[NodeRow]] = Columns(
     ),
     Column("io_sync_count", int, _counted("sync_seconds"), "Syncs of the disk"),
     Column("io_sync_avg_time", float, _average_ms("sync_seconds"), "Milliseconds"),
-    *map(
-        _churn,
-        (
-            "connection_created",
-            "connection_closed",
-            "channel_created",
-            "channel_closed",
-            "queue_declared",
-            "queue_created",
-            "queue_deleted",
-        ),
-    ),
+    *map(_churn, CHURN),
     Column("enabled_plugins", list[str], lambda row: list(PLUGINS)),
     Column("exchange_types", list[Named], _exchange_types),
     Column("auth_mechanisms", list[Named], _mechanisms),
