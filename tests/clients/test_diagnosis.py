@@ -1,7 +1,6 @@
 """Each reason why messages do not move is brought about by real clients, and read over HTTP."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -51,15 +50,20 @@ class World:
         self, queue: str, code: str, meanwhile: Callable[[], None] | None = None
     ) -> dict[str, Any]:
         """The finding, once it is there."""
-        deadline = time.monotonic() + DEADLINE_S
-        while time.monotonic() < deadline:
+        found: dict[str, dict[str, Any]] = {}
+
+        def is_there() -> bool:
             if meanwhile is not None:
                 meanwhile()
-            found = self.findings(queue).get(code)
-            if found is not None:
-                return found
-            time.sleep(0.02)
-        pytest.fail(f"no {code}: {self.findings(queue)}")
+            found.clear()
+            found.update(self.findings(queue))
+            return code in found
+
+        try:
+            wait_until(is_there, DEADLINE_S)
+        except TimeoutError:
+            pytest.fail(f"no {code}: {found}")
+        return found[code]
 
     @contextmanager
     def client(self, name: str) -> Iterator[BlockingChannel]:
