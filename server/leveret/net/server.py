@@ -34,7 +34,7 @@ from leveret.net.resource_guard import (
     disk_is_short,
 )
 from leveret.net.tls import TlsCertificates
-from leveret.net.transport import AmqpTransport
+from leveret.net.transport import AmqpTransport, TransportFactory
 from leveret.os_errors import plain_words
 from leveret.protocol.connections.connection import Connection
 
@@ -60,14 +60,17 @@ class AmqpServer:
         config: Config,
         free_bytes: Callable[[], int] | None,
         sockets_max: int,
+        transport: TransportFactory = AmqpTransport,
     ) -> None:
         """`free_bytes` measures free disk; None for a broker that uses no disk.
 
         :param sockets_max: sockets of clients that may be open, with those that are logging in.
+        :param transport: makes the transport of each accepted socket.
         """
         self._broker = broker
         self._config = config
         self._sockets_max = sockets_max
+        self._transport = transport
         self._refused = 0
         """Sockets refused since the last tick because there were too many."""
         self._transports: set[AmqpTransport] = set()
@@ -229,7 +232,7 @@ class AmqpServer:
     def _protocol(self, origin: Origin | None) -> AmqpTransport:
         """The transport of an accepted socket; where its client is, if a proxy says so."""
         login_from = self._config.tls.login_from
-        return AmqpTransport(
+        return self._transport(
             self._broker, self._scheduler, self, self._received, login_from, origin
         )
 

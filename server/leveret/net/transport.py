@@ -11,7 +11,7 @@ Deliberately elsewhere: frames, channels and heartbeats (`protocol/`).
 import asyncio
 import select
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 from leveret.engine.broker import Broker
 from leveret.limits import (
@@ -398,3 +398,9 @@ def why_lost(error: Exception | None) -> str:
     if isinstance(error, ConnectionResetError | BrokenPipeError):
         return "the client reset the connection"
     return plain_words(error) if isinstance(error, OSError) else str(error)
+
+
+TransportFactory: TypeAlias = Callable[
+    [Broker, LoopScheduler, Transports, Callable[[int], None], str, Origin | None], AmqpTransport
+]
+"""Makes the transport of an accepted socket: `AmqpTransport`, or a class that derives from it."""
