@@ -434,6 +434,8 @@ def test_what_amqp_cannot_have_is_refused(api: Api, method: str, path: str, valu
         {"headers": "none"},
         {"headers": DEEP},
         {"timestamp": -1},
+        {"timestamp": 2**64},
+        {"timestamp": "1700000000"},
         {"app_id": LONG},
         {"expiration": "soon"},
         {"nothing": 1},
@@ -443,6 +445,36 @@ def test_wrong_properties_are_refused(api: Api, properties: object) -> None:
     message = {"routing_key": "list-a", "payload": "x", "properties": properties}
     answer = api.ask("POST", "/api/exchanges/%2F/amq.default/publish", message)
     assert (answer.status, answer.value["error"]) == (400, "bad_request")
+
+
+def test_a_refused_timestamp_says_which_numbers_there_are(api: Api) -> None:
+    message = {"routing_key": "list-a", "payload": "x", "properties": {"timestamp": -1}}
+    answer = api.ask("POST", "/api/exchanges/%2F/amq.default/publish", message)
+    assert answer.value["reason"] == "properties: Expected `int` >= 0 - at `$.timestamp`"
+
+
+@pytest.mark.parametrize("seconds", [0, 1_700_000_000, 2**32 - 1])
+def test_a_message_is_published_with_its_timestamp(api: Api, seconds: int) -> None:
+    assert api.ask("PUT", "/api/queues/%2F/stamped", {}).status == 201
+    message = {"routing_key": "stamped", "payload": "x", "properties": {"timestamp": seconds}}
+    answer = api.ask("POST", "/api/exchanges/%2F/amq.default/publish", message)
+    assert (answer.status, answer.value) == (200, {"routed": True})
+    asked = {"count": 1, "ackmode": "ack_requeue_false", "encoding": "auto"}
+    (found,) = api.ask("POST", "/api/queues/%2F/stamped/get", asked).value
+    assert found["properties"]["timestamp"] == seconds
+    assert api.ask("DELETE", "/api/queues/%2F/stamped").status == 204
+
+
+def test_a_timestamp_in_milliseconds_is_published_as_it_is(broker: Leveret, api: Api) -> None:
+    assert api.ask("PUT", "/api/queues/%2F/stamped", {}).status == 201
+    properties = {"timestamp": 1_700_000_000_000}
+    message = {"routing_key": "stamped", "payload": "x", "properties": properties}
+    assert api.ask("POST", "/api/exchanges/%2F/amq.default/publish", message).status == 200
+    parameters = pika.ConnectionParameters(broker.host, broker.port)
+    with closing(pika.BlockingConnection(parameters)) as connection:
+        _, header, _ = connection.channel().basic_get("stamped", auto_ack=True)
+    assert header.timestamp == 1_700_000_000_000
+    assert api.ask("DELETE", "/api/queues/%2F/stamped").status == 204
 
 
 def test_a_body_that_is_no_text_is_refused(api: Api) -> None:

@@ -42,7 +42,7 @@ def content_header(given: dict[str, Any], body_bytes: int) -> bytes:
             check_short(name, value)
     properties = dict(given)
     try:
-        msgspec.convert(properties, PropertiesBody, strict=False)
+        msgspec.convert(properties, PropertiesBody)
         if "headers" in properties:
             properties["headers"] = table(properties["headers"], "headers")
         return encode_header(Basic.Properties(**properties), body_bytes)

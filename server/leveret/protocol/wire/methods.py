@@ -305,6 +305,8 @@ def _encode_field(value: FieldValue, kind: str) -> bytes:
         return _long_string(value)
     if kind == "table":
         return encode_table(value if isinstance(value, dict) else {})
+    if kind == "timestamp" and isinstance(value, int):
+        return struct.pack(">Q", value)
     return encoders.by_type(0 if value is None else value, kind)
 
 
@@ -369,7 +371,8 @@ def properties(header: bytes) -> Properties:
 def encode_header(properties: Properties, body_size: int) -> bytes:
     """The payload of a content header frame of class basic, for a body of `body_size` octets.
 
-    A property of None is left out, and so is an empty `cluster_id`, which is pamqp's default.
+    A property of None is left out, and so is an empty `cluster_id`, which is pamqp's default. The
+    timestamp may be a number of seconds, too: a `datetime` ends with the year 9999, AMQP does not.
     """
     flags = 0
     parts = []

@@ -391,6 +391,12 @@ class TestContentHeaders:
             "003c 0000 0000000000000005 0000"
         )
 
+    @pytest.mark.parametrize("seconds", [0, 1_700_000_000, 2**63 - 1])
+    def test_a_timestamp_may_be_a_number_of_seconds(self, seconds: int) -> None:
+        given = Basic.Properties()
+        given.timestamp = seconds  # type: ignore[assignment]
+        assert methods.encode_header(given, 0)[14:] == struct.pack(">Q", seconds)
+
     @given(st.binary(max_size=80))
     @settings(deadline=None, max_examples=300)
     def test_any_octets_are_properties_or_an_amqp_error(self, octets: bytes) -> None:
