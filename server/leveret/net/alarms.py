@@ -32,13 +32,26 @@ class Alarms:
         """
         self._changed = changed
         self._clock = clock
+        self._measured: set[Resource] = set()
+        """The resources that are short."""
+        self._held: set[Resource] = set()
         self._since: dict[Resource, float] = {}
         """When each alarm that is set was set."""
         self._seconds = dict.fromkeys(Resource, 0.0)
         """For how long each alarm was set before."""
 
     def set(self, resource: Resource, short: bool) -> None:
-        """Set or clear the alarm of a resource."""
+        """Set or clear the alarm of a resource, which was measured."""
+        _put(self._measured, resource, short)
+        self._update(resource)
+
+    def hold(self, resource: Resource, held: bool) -> None:
+        """Have the alarm of a resource set whatever is measured, or have it as measured again."""
+        _put(self._held, resource, held)
+        self._update(resource)
+
+    def _update(self, resource: Resource) -> None:
+        short = resource in self._measured or resource in self._held
         if short == self.is_set(resource):
             return
         if short:
@@ -56,6 +69,14 @@ class Alarms:
         """For how long the alarm of a resource was set since the start, in seconds."""
         since = self._since.get(resource)
         return self._seconds[resource] + (0.0 if since is None else self._clock() - since)
+
+
+def _put(resources: set[Resource], resource: Resource, present: bool) -> None:
+    """Add a resource to a set, or remove it."""
+    if present:
+        resources.add(resource)
+    else:
+        resources.discard(resource)
 
 
 class Alarmed(Protocol):

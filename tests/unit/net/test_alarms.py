@@ -28,6 +28,21 @@ def test_an_unchanged_alarm_is_not_reported_again() -> None:
     assert reported == ["low on memory"]
 
 
+def test_an_alarm_that_is_held_outlasts_what_is_measured_and_ends_as_measured() -> None:
+    reported: list[str] = []
+    alarms = Alarms(reported.append)
+
+    alarms.hold(Resource.DISK, True)
+    alarms.set(Resource.DISK, True)
+    alarms.set(Resource.DISK, False)
+    assert reported == ["low on disk"]
+    alarms.set(Resource.DISK, True)
+    alarms.hold(Resource.DISK, False)
+    assert reported == ["low on disk"]
+    alarms.set(Resource.DISK, False)
+    assert reported == ["low on disk", ""]
+
+
 class FakeConnection:
     """A connection that counts how often it was told."""
 

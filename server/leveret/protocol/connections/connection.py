@@ -395,7 +395,7 @@ class Connection(FrameHandler):
         except AmqpError as error:
             if error.code is ReplyCode.NOT_ALLOWED:
                 # RabbitMQ names no method in the refusals of a limit.
-                self._clear_frame()
+                self.next_error_about()
             raise
         channel.send(ChannelMethods.OpenOk())
 
@@ -432,23 +432,23 @@ class Connection(FrameHandler):
         self.session.begin(ChannelsEnd([channel], [], channel.vhost, partial(channel.send, close)))
 
     def on_malformed_frame(self, error: AmqpError) -> None:
-        self._clear_frame()
+        self.next_error_about()
         self._fail(error)
 
     def force_close(self, reason: str, logged: bool = True) -> None:
         """Close the connection from outside (CONNECTION_FORCED); `reason` is for the peer."""
-        self._clear_frame()
+        self.next_error_about()
         self._fail(AmqpError(ReplyCode.CONNECTION_FORCED, reason), logged)
 
     def internal_error(self) -> None:
         """Close the connection after a fault of the broker."""
-        self._clear_frame()
+        self.next_error_about()
         self._fail(AmqpError(ReplyCode.INTERNAL_ERROR, "the broker failed to handle a frame"))
 
-    def _clear_frame(self) -> None:
-        """Forget the last frame: the next error is about no channel and no method."""
-        self._frame_channel = 0
-        self._frame_method = NO_METHOD
+    def next_error_about(self, channel: int = 0, method: int = NO_METHOD) -> None:
+        """Forget the last frame: the next error, maybe one from outside, is about these."""
+        self._frame_channel = channel
+        self._frame_method = method
 
     def _fail(self, error: AmqpError, logged: bool = True) -> None:
         """Send connection.close, if the peer can read it."""
