@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from leveret.testing.fillable_medium import FillableMedium
 from leveret_storage.errors import BlobExists, LostEpoch, NoSuchBlob
 from leveret_storage.media.filesystem import FilesystemMedium
 from leveret_storage.medium import EPOCH_MAX, HEAD_BYTES_MAX, NAME_BYTES_MAX, Medium
@@ -41,7 +42,17 @@ def faulty(_: Path) -> Disk:
     return Disk(lambda: FaultyMedium(seed=1), following)
 
 
-@pytest.fixture(params=[filesystem, faulty], ids=["filesystem", "faulty"])
+def fillable(directory: Path) -> Disk:
+    def following(medium: Medium) -> Medium:
+        medium.close()
+        return FillableMedium(FilesystemMedium(directory))
+
+    return Disk(lambda: FillableMedium(FilesystemMedium(directory)), following)
+
+
+@pytest.fixture(
+    params=[filesystem, faulty, fillable], ids=["filesystem", "faulty", "fillable, not full"]
+)
 def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
     disk: Disk = request.param(tmp_path / "data")
     yield disk

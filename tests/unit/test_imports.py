@@ -37,6 +37,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "management",
         "datadir",
         "descriptors",
+        "testing",
         "app commands",
         "cli",
         "reference",
