@@ -1,9 +1,9 @@
 """The composition root: start in order, serve, stop in order.
 
-Start: logging, the limits of the process, the broker, its store, the garbage collector, the
-listeners, the ready line. Stop, at SIGTERM or SIGINT: close the listeners, close the connections,
-commit and sync what is open. A second signal exits at once. A failure of the storage stops the
-broker, too, and raises `StorageFailed`.
+Start: logging, the limits of the process, the node with its broker and store, the garbage
+collector, the listeners, the ready line. Stop, at SIGTERM or SIGINT: close the listeners, close the
+connections, commit and sync what is open. A second signal exits at once. A failure of the storage
+stops the broker, too, and raises `StorageFailed`.
 """
 
 import asyncio
@@ -17,41 +17,27 @@ from typing import Any, Final, NoReturn
 import uvloop
 
 from leveret.compiled import COMPILED_BUILD, build_kind
-from leveret.config import DEFAULT_MANAGEMENT_LISTEN, DEFAULT_METRICS_LISTEN, Config
-from leveret.control_address import control_path
-from leveret.datadir.open import Storage, StorageRefused, warn_of_unused_data
+from leveret.config import Config
+from leveret.datadir.open import StorageRefused, warn_of_unused_data
 from leveret.descriptors import DescriptorShares, raise_descriptor_limit
 from leveret.engine.administration.operator import Refused
-from leveret.engine.broker import Broker
 from leveret.logging import configure_logging, get_logger, log_libraries, write_ready
-from leveret.management.application import application
-from leveret.management.authentication import Logins
-from leveret.management.control_socket import ControlSocket
 from leveret.management.import_at_start import import_at_start
-from leveret.management.listener import HTTP, HTTPS, PROMETHEUS, HttpListener
-from leveret.management.metrics.application import metrics_application
-from leveret.management.node_status import NodeStatus
 from leveret.management.service import Management
-from leveret.management.statistics.sampler import Sampler
+from leveret.management.serving import HttpServing
 from leveret.memory import retain_freed_memory
-from leveret.net.server import AmqpServer
 from leveret.net.tls import TlsError
-from leveret.net.wall_clock import now_ms
-from leveret.os_errors import plain_words
+from leveret.node import STORAGE_FAILED, Node
 from leveret.systemd import notify
-
-SHUTDOWN_REASON: Final = "broker forced connection closure with reason 'shutdown'"
-"""Text of connection.close when the broker stops, as in RabbitMQ."""
-
-STORAGE_FAILED_REASON: Final = "the broker's storage failed: what was not confirmed is not kept"
-"""Text of connection.close when the broker stops because it cannot persist anything."""
-
-STORAGE_FAILED: Final = "storage failed"
 
 GC_THRESHOLDS: Final = (5_000, 5, 8_000)
 """A collection takes 0.15 us an object, in which nobody is served: a millisecond for the youngest
 objects, four for those that survived once. Full collections are rare, because they visit every
 object of every queue, and the message path creates no reference cycles."""
+
+SWITCH_INTERVAL_S: Final = 0.0001
+"""Seconds after which a thread that waits for the interpreter lock requests it. Python's default of
+5 ms is many times the duration of a write, and every batch is waited for."""
 
 logger = get_logger()
 
@@ -77,6 +63,7 @@ def serve(config: Config, *, salvage: bool = False, warnings: Sequence[str] = ()
     for warning in warnings:
         logger.warning(warning)
     retain_freed_memory()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     shares = raise_descriptor_limit(config.amqp.max_connections)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(config, salvage, shares))
@@ -85,121 +72,80 @@ def serve(config: Config, *, salvage: bool = False, warnings: Sequence[str] = ()
 async def _serve(config: Config, salvage: bool, shares: DescriptorShares) -> None:
     asyncio.get_running_loop().set_exception_handler(_log_fault)
     stop = _stop_at_signals()
-    broker = Broker(config)
-    broker.clock.advance_to(now_ms())
+    if config.storage.memory:
+        warn_of_unused_data(config)
     # Recovered messages stay alive: a collection of them takes as long as reading them.
     gc.disable()
-    if config.storage.memory:
-        storage = None
-        warn_of_unused_data(config)
-    else:
-        storage = _open_storage(config, broker, stop, salvage, shares.store)
-    server = AmqpServer(
-        broker, config, None if storage is None else storage.free_bytes, shares.sockets
-    )
-    status = _node_status(server, storage)
-    sampler = Sampler(broker, server.all_connections, status.values)
-    management = Management(
-        broker, server.connections, server.listeners, server.set_memory_limit, status, sampler
+    node = _open_node(config, shares, stop, salvage)
+    storage = node.storage
+    http = HttpServing(
+        config,
+        node.server,
+        free_bytes=None if storage is None else lambda: storage.measured_free_bytes,
+        not_ready=node.why_not_ready,
     )
     if config.definitions.file:
-        await _import_definitions(management, config.definitions.file, storage, stop)
+        await _import_definitions(http.management, config.definitions.file, node, stop)
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     gc.enable()
-    addresses = await _start_server(server, storage)
-    status.loop_lag.start()
-    management.watch.start()
-    sampler.start()
-    if storage is not None:
-        storage.after_results = server.run_requested
+    addresses = await _listen(node)
     try:
-        control = await _open_control_socket(config, management)
-        api = await _open_management(config, management, server, shares.management)
-        metrics = await _open_metrics(config, management, server, shares.metrics)
+        addresses += await http.start(shares.management, shares.metrics)
     except OSError as error:
-        await _stop_serving(server, storage, "a listener is missing")
+        await http.stop()
+        await node.stop("a listener is missing")
         raise StartError(f"{error.strerror or error}") from None
-    addresses += [f"management={address}" for address in api.addresses]
-    addresses += [f"metrics={address}" for address in metrics.addresses]
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload_certificates)
-    _tell_ready(config, addresses, storage)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, node.server.reload_certificates)
+    _tell_ready(node, addresses)
     reason = await stop
     notify("STOPPING=1")
     logger.debug("stopping", reason=reason)
-    if control is not None:
-        await control.stop()
-    await api.stop()
-    await metrics.stop()
-    await _stop_serving(server, storage, reason)
-    if storage is not None and storage.failed:
+    await http.stop()
+    await node.stop(reason)
+    if node.failed:
         raise StorageFailed
     _end_process()
 
 
-async def _start_server(server: AmqpServer, storage: Storage | None) -> list[str]:
+def _open_node(
+    config: Config, shares: DescriptorShares, stop: asyncio.Future[str], salvage: bool
+) -> Node:
+    def failed() -> None:
+        if not stop.done():
+            stop.set_result(STORAGE_FAILED)
+
+    try:
+        return Node(config, shares, failed, salvage=salvage)
+    except StorageRefused as error:
+        raise StartError(str(error)) from None
+
+
+async def _listen(node: Node) -> list[str]:
     """Begin to listen for AMQP, and return the listeners, each as NAME=HOST:PORT.
 
     :raises StartError: if an address or a certificate cannot be used.
     """
     try:
-        return await server.start()
+        return await node.listen()
     except OSError as error:
         reason = f"{error.strerror or error}"
     except TlsError as error:
         reason = f"tls: {error}"
-    if storage is not None:
-        storage.close()
+    node.close_storage()
     raise StartError(reason)
 
 
-def _node_status(server: AmqpServer, storage: Storage | None) -> NodeStatus:
-    def not_ready() -> str:
-        if storage is not None and storage.failed:
-            return STORAGE_FAILED
-        return "" if server.accepts() else "the broker does not listen"
-
-    if storage is None:
-        return NodeStatus(
-            server.alarms,
-            server.sockets,
-            certificates=server.certificate_expiries,
-            not_ready=not_ready,
-        )
-    return NodeStatus(
-        server.alarms,
-        server.sockets,
-        lambda: storage.measured_free_bytes,
-        server.certificate_expiries,
-        not_ready,
-    )
-
-
-def _tell_ready(config: Config, addresses: Sequence[str], storage: Storage | None) -> None:
+def _tell_ready(node: Node, addresses: Sequence[str]) -> None:
     if build_kind() != COMPILED_BUILD:
         logger.info(
             "not compiled, and so slower: install Leveret where there is a C compiler",
             build=build_kind(),
         )
-    where = "memory" if storage is None else str(storage.directory)
-    write_ready(config.log, addresses, where)
+    where = "memory" if node.storage is None else str(node.storage.directory)
+    write_ready(node.config.log, addresses, where)
     notify("READY=1")
-
-
-async def _stop_serving(server: AmqpServer, storage: Storage | None, reason: str) -> None:
-    """Close the connections and the store; the summary of a stop is one event."""
-    started = asyncio.get_running_loop().time()
-    if storage is not None and storage.failed:
-        closed = await server.stop(STORAGE_FAILED_REASON, synced=False)
-    else:
-        closed = await server.stop(SHUTDOWN_REASON, synced=storage is None or not storage.full)
-    if storage is not None:
-        storage.close()
-        # Callbacks of the loop report the result of the last writes.
-        await asyncio.sleep(0)
-    seconds = round(asyncio.get_running_loop().time() - started, 3)
-    logger.info("stopped", reason=reason, connections=closed, seconds=seconds)
 
 
 def _end_process() -> NoReturn:
@@ -210,21 +156,8 @@ def _end_process() -> NoReturn:
     os._exit(0)
 
 
-def _open_storage(
-    config: Config, broker: Broker, stop: asyncio.Future[str], salvage: bool, files_max: int
-) -> Storage:
-    def failed() -> None:
-        if not stop.done():
-            stop.set_result(STORAGE_FAILED)
-
-    try:
-        return Storage(config, broker, failed, files_max, salvage=salvage)
-    except StorageRefused as error:
-        raise StartError(str(error)) from None
-
-
 async def _import_definitions(
-    management: Management, path: str, storage: Storage | None, stop: asyncio.Future[str]
+    management: Management, path: str, node: Node, stop: asyncio.Future[str]
 ) -> None:
     """Import the definitions file of the configuration.
 
@@ -240,72 +173,13 @@ async def _import_definitions(
             importing.result()
             return
     except Refused as error:
-        if storage is not None:
-            storage.close()
+        node.close_storage()
         raise StartError(f"definitions.file: {error}") from None
     importing.cancel()
-    if storage is not None:
-        storage.close()
-        if storage.failed:
-            raise StorageFailed
+    node.close_storage()
+    if node.failed:
+        raise StorageFailed
     _end_process()
-
-
-async def _open_management(
-    config: Config, management: Management, server: AmqpServer, connections_max: int
-) -> HttpListener:
-    """The listener of the HTTP API and the management page.
-
-    :raises OSError: if an address that the configuration names cannot be listened on.
-    """
-    logins = Logins(management.broker)
-    listener = HttpListener(
-        "management", application(management, logins.identify, logins), connections_max
-    )
-    listen = config.management.listen
-    context = server.tls_context() if config.management.tls else None
-    await listener.start(listen, context, required=listen != DEFAULT_MANAGEMENT_LISTEN)
-    protocol = HTTP if context is None else HTTPS
-    management.http_listeners += [(protocol, address) for address in listener.addresses]
-    return listener
-
-
-async def _open_metrics(
-    config: Config, management: Management, server: AmqpServer, connections_max: int
-) -> HttpListener:
-    """The listener for metrics.
-
-    :raises OSError: if an address that the configuration names cannot be listened on.
-    """
-    listener = HttpListener("metrics", metrics_application(management), connections_max)
-    listen = config.metrics.listen
-    context = server.tls_context() if config.metrics.tls else None
-    await listener.start(listen, context, required=listen != DEFAULT_METRICS_LISTEN)
-    management.http_listeners += [(PROMETHEUS, address) for address in listener.addresses]
-    return listener
-
-
-async def _open_control_socket(config: Config, management: Management) -> ControlSocket | None:
-    """The control socket that the configuration names, or else that of the data directory, if it
-    can be made.
-
-    :raises OSError: if the one that the configuration names cannot be made.
-    """
-    named = config.control.socket
-    if config.storage.memory and not named:
-        return None
-    control = ControlSocket(management, control_path(config))
-    try:
-        await control.start()
-    except OSError as error:
-        if named:
-            reason = f"control.socket: {named}: {plain_words(error)}"
-            raise OSError(error.errno, reason) from None
-        logger.warning(
-            "no control socket: commands cannot reach this broker", reason=plain_words(error)
-        )
-        return None
-    return control
 
 
 def _stop_at_signals() -> asyncio.Future[str]:

@@ -94,7 +94,7 @@ def load_config(
 
     :param path: a TOML file.
     :param environment: environment variables by name.
-    :param flags: by `section.key`, the flag's name and its value.
+    :param flags: by `section.key`, the flag's name, or that of what else sets it, and its value.
     :param warn: called with a line for each thing that has no effect.
     :raises ConfigError: if the file cannot be read, or if the file, a variable or a flag has an
         unknown key, or a value of the wrong type or out of range.
@@ -105,6 +105,7 @@ def load_config(
     if environment is not None:
         settings.update(_from_variables(environment, warn))
     for path_of_key, (flag, value) in (flags or {}).items():
+        _check_known(path_of_key, flag)
         settings[path_of_key] = _Setting(value, flag, is_text=isinstance(value, str))
     sections: dict[str, dict[str, object]] = {name: {} for name in Config.__struct_fields__}
     for key in KEYS.values():
@@ -149,11 +150,18 @@ def _from_file(path: str) -> dict[str, _Setting]:
         if not isinstance(entries, dict):
             raise ConfigError(f"{section} in {path}: is a section, and takes keys below it")
         for name, value in entries.items():
-            if f"{section}.{name}" not in KEYS:
-                hint = _did_you_mean(f"{section}.{name}", KEYS)
-                raise ConfigError(f"{section}.{name} in {path}: no such key{hint}")
+            _check_known(f"{section}.{name}", path)
             settings[f"{section}.{name}"] = _Setting(value, path, is_text=False)
     return settings
+
+
+def _check_known(key: str, source: str) -> None:
+    """Check that there is such a key.
+
+    :raises ConfigError: if there is none.
+    """
+    if key not in KEYS:
+        raise ConfigError(f"{key} in {source}: no such key{_did_you_mean(key, KEYS)}")
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str:

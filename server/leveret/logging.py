@@ -4,6 +4,9 @@ An event is a short constant text, and its variable parts are fields: `logger.in
 opened", peer="127.0.0.1:40312")`. An error of a client is a warning of one line; only errors of the
 broker have a traceback. Passwords are never logged. A field without a value is left out. What
 libraries log by Python's own module is an event, too, from warnings upwards.
+
+The configuration is Leveret's own, not that of structlog: in a test suite the broker runs in the
+process of an application that may use structlog itself.
 """
 
 import logging
@@ -54,22 +57,69 @@ class RecentEvents:
 RECENT: Final = RecentEvents()
 
 
-def configure_logging(config: Log) -> None:
-    """Set level and format of all loggers; the methods of lower levels become no-ops."""
+class _Output:
+    """Where the lines of the log go: standard error, or nowhere."""
+
+    def __init__(self) -> None:
+        self.is_silent = False
+
+    def write(self, line: str) -> None:
+        """Write a line."""
+        if not self.is_silent:
+            _write(line)
+
+    debug = info = warning = error = critical = write
+
+
+_OUTPUT: Final = _Output()
+
+
+class _Logger:
+    """A logger that reads the configuration at its first event.
+
+    From then on it has the methods of the logger that it stands for as its own, so that an event
+    below the level is the call of a function that does nothing.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        if not _CONFIGURED:
+            configure_logging(Log())
+        method = getattr(_bound(), name)
+        self.__dict__[name] = method
+        _LOGGERS.add(self)
+        return method
+
+
+_LOGGERS: Final[set[_Logger]] = set()
+"""Those that have read the configuration."""
+
+_CONFIGURED: Final[dict[str, Any]] = {}
+"""What `structlog.wrap_logger` is called with."""
+
+
+def configure_logging(config: Log, *, silent: bool = False) -> None:
+    """Set level and format of all loggers; the methods of lower levels become no-ops.
+
+    :param silent: keep events in memory (`RECENT`), and write nothing.
+    """
     render: Processor = _render_json if config.format == "json" else _render_console
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            _without_empty_fields,
-            _remember,
-            render,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[config.level]),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
+    _CONFIGURED["processors"] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        _without_empty_fields,
+        _remember,
+        render,
+    ]
+    _CONFIGURED["wrapper_class"] = structlog.make_filtering_bound_logger(_LEVELS[config.level])
+    _OUTPUT.is_silent = silent
+    for each in _LOGGERS:
+        each.__dict__.clear()
+    _LOGGERS.clear()
+
+
+def _bound() -> FilteringBoundLogger:
+    return cast("FilteringBoundLogger", structlog.wrap_logger(_OUTPUT, **_CONFIGURED).bind())
 
 
 def log_libraries() -> None:
@@ -80,7 +130,7 @@ def log_libraries() -> None:
 
 def get_logger() -> FilteringBoundLogger:
     """A logger for a module, which reads the configuration at its first event."""
-    return cast("FilteringBoundLogger", structlog.get_logger())
+    return cast("FilteringBoundLogger", _Logger())
 
 
 def write_ready(config: Log, listeners: Sequence[str], storage: str) -> None:

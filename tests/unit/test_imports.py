@@ -37,6 +37,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "management",
         "datadir",
         "descriptors",
+        "node",
         "testing",
         "app commands",
         "cli",
@@ -206,7 +207,13 @@ def test_protocol_engine_and_storage_do_no_io() -> None:
     assert wrong == []
 
 
-WITH_COROUTINES = ("leveret.net", "leveret.management", "leveret.app")
+WITH_COROUTINES = (
+    "leveret.net",
+    "leveret.management",
+    "leveret.node",
+    "leveret.testing",
+    "leveret.app",
+)
 
 
 def test_coroutines_are_where_the_event_loop_is_only() -> None:

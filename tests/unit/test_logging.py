@@ -8,6 +8,7 @@ import structlog
 
 from leveret.config import Log, LogFormat
 from leveret.logging import (
+    RECENT,
     configure_logging,
     get_logger,
     log_libraries,
@@ -25,7 +26,7 @@ def _default_logging() -> object:
     yield
     logging.captureWarnings(False)
     root.handlers[:], root.level = handlers, level
-    structlog.reset_defaults()
+    configure_logging(Log())
 
 
 def lines_of(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -132,9 +133,34 @@ def test_an_error_of_the_broker_has_its_traceback(
     assert (len(text.splitlines()) == 1) == (form == "json")
 
 
+def test_the_configuration_of_an_application_stays_as_it_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = structlog.get_config()
+    configure_logging(Log(format="json"), silent=True)
+    get_logger().warning("kept in memory")
+    structlog.get_logger().warning("of the application")
+
+    captured = capsys.readouterr()
+    assert structlog.get_config() == before
+    assert "of the application" in captured.out
+    assert captured.err == ""
+    assert RECENT.events[-1]["event"] == "kept in memory"
+
+
 def test_the_logger_follows_a_later_configuration(capsys: pytest.CaptureFixture[str]) -> None:
     logger = get_logger()
     configure_logging(Log(level="error"))
     logger.warning("quiet")
 
     assert lines_of(capsys) == []
+
+
+def test_a_logger_that_was_used_follows_too(capsys: pytest.CaptureFixture[str]) -> None:
+    logger = get_logger()
+    logger.warning("loud")
+    configure_logging(Log(level="error"))
+    logger.warning("quiet")
+
+    (line,) = lines_of(capsys)
+    assert "loud" in line

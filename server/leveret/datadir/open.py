@@ -10,11 +10,9 @@ medium uses the space that it has set aside for settlements.
 """
 
 import asyncio
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 from leveret.config import Config
 from leveret.datadir.head import encode_head_data, read_head_data
@@ -26,10 +24,6 @@ from leveret_storage.media.executor import ThreadExecutor
 from leveret_storage.media.locations import directory_of, open_medium
 from leveret_storage.medium import Medium
 from leveret_storage.recovery.log_end import NOT_NOTED, LogEnd
-
-SWITCH_INTERVAL_S: Final = 0.0001
-"""Seconds after which a thread that waits for the interpreter lock requests it. Python's default of
-5 ms is many times the duration of a write, and every batch is waited for."""
 
 logger = get_logger()
 
@@ -97,9 +91,9 @@ class Storage:
     def _open(
         self, config: Config, broker: Broker, take: Callable[[], None] | None, log_end: LogEnd
     ) -> None:
-        sys.setswitchinterval(SWITCH_INTERVAL_S)
         writing = ThreadExecutor("leveret-write", self._post, self._set_full)
         reading = ThreadExecutor("leveret-read", self._post)
+        self._threads = (writing, reading)
         sync = config.storage.sync
         hosted = broker.open_store(
             self._medium,
@@ -150,6 +144,16 @@ class Storage:
         if self._timer is not None:
             self._timer.cancel()
         self._hosted.close()
+        self._medium.close()
+
+    def abandon(self) -> None:
+        """Release the medium without writing anything more, as if the process was killed."""
+        if self._timer is not None:
+            self._timer.cancel()
+        # What is reported from here on is about a broker that is gone.
+        self.failed = True
+        for thread in self._threads:
+            thread.abandon()
         self._medium.close()
 
     def _sync(self) -> None:

@@ -47,12 +47,18 @@ class LoopLag:
     def __init__(self) -> None:
         self.seconds = Histogram(SECONDS)
         self._due = 0.0
+        self._handle: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Begin to measure, in the event loop that runs."""
         loop = asyncio.get_running_loop()
         self._due = loop.time() + LAG_INTERVAL_S
-        loop.call_at(self._due, self._measure, loop)
+        self._handle = loop.call_at(self._due, self._measure, loop)
+
+    def stop(self) -> None:
+        """Measure no more."""
+        if self._handle is not None:
+            self._handle.cancel()
 
     def _measure(self, loop: asyncio.AbstractEventLoop) -> None:
         self.seconds.add(max(0.0, loop.time() - self._due))
@@ -66,20 +72,20 @@ class NodeStatus:
         self,
         alarms: Alarms | None = None,
         sockets: Callable[[], tuple[int, int]] = _no_sockets,
-        free_bytes: Callable[[], int] = _free_here,
+        free_bytes: Callable[[], int] | None = None,
         certificates: Callable[[], list[tuple[str, datetime | None]]] = list,
         not_ready: Callable[[], str] = _is_ready,
     ) -> None:
         """
         :param sockets: returns the sockets of clients that are open, and how many may be.
-        :param free_bytes: returns the free disk space.
+        :param free_bytes: returns the free disk space of the store; None if there is none.
         :param certificates: returns the file of each TLS certificate and when it expires, None if
             it has expired.
         :param not_ready: returns why clients cannot be served, "" if they can.
         """
         self.alarms = alarms or Alarms(_never_changed)
         self.sockets = sockets
-        self.free_bytes = free_bytes
+        self.free_bytes = free_bytes or _free_here
         self.certificates = certificates
         self.not_ready = not_ready
         self.loop_lag = LoopLag()

@@ -56,7 +56,7 @@ class LoopClock:
         due = self._timers.next_due()
         if due != 0 and due <= clock.time_at(self._now()):
             self._arm()
-        behind = int(self._wall_clock() - clock.time_at(self._now()))
+        behind = int(self._wall_clock() + clock.skipped - clock.time_at(self._now()))
         if abs(behind - int(clock.behind)) >= WALL_CLOCK_STEP_MS:
             logger.warning(
                 "the wall clock was set: times to live, delays and expiry go on by elapsed time",
@@ -64,6 +64,24 @@ class LoopClock:
             )
             clock.behind = behind
             self._broker.persist_clock()
+
+    def run_due(self) -> None:
+        """Run the timers that are due, for a time slice."""
+        self.stop()
+        self._clock.advance_to(self._now())
+        time_slice = self._broker.time_slice
+        time_slice.begin(SLICE_NS)
+        try:
+            self._timers.run(self._clock.now, time_slice)
+        finally:
+            self._scheduler.request_iteration()
+            self._arm()
+
+    def skip(self, milliseconds: int) -> None:
+        """Advance the clock without waiting, for a test; the timers that are due then run soon."""
+        self._clock.advance_to(self._now())
+        self._clock.skip(milliseconds)
+        self._arm()
 
     def stop(self) -> None:
         """Run no further timers."""
@@ -76,15 +94,4 @@ class LoopClock:
         due = self._timers.next_due()
         if due != 0:
             wait_ms = max(0, due - self._clock.time_at(self._now()))
-            self._handle = self._loop.call_later(wait_ms / 1000, self._run_due)
-
-    def _run_due(self) -> None:
-        self._handle = None
-        self._clock.advance_to(self._now())
-        time_slice = self._broker.time_slice
-        time_slice.begin(SLICE_NS)
-        try:
-            self._timers.run(self._clock.now, time_slice)
-        finally:
-            self._scheduler.request_iteration()
-            self._arm()
+            self._handle = self._loop.call_later(wait_ms / 1000, self.run_due)

@@ -2,9 +2,10 @@
 
 import asyncio
 import errno
+import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -67,7 +68,7 @@ class AmqpServer:
         :param sockets_max: sockets of clients that may be open, with those that are logging in.
         :param transport: makes the transport of each accepted socket.
         """
-        self._broker = broker
+        self.broker = broker
         self._config = config
         self._sockets_max = sockets_max
         self._transport = transport
@@ -101,18 +102,20 @@ class AmqpServer:
         self._stopped: asyncio.Event | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    async def start(self) -> list[str]:
+    async def start(self, sockets: Sequence[socket.socket] = ()) -> list[str]:
         """Start listening.
 
+        :param sockets: for AMQP, instead of those of `amqp.listen`: they listen already, and belong
+            to the server from here on.
         :returns: the listeners, as amqp=HOST:PORT or amqps=HOST:PORT.
         :raises OSError: if an address cannot be listened on; the text names it.
         :raises TlsError: if a certificate cannot be used.
         """
         self._loop = asyncio.get_running_loop()
-        self._scheduler = LoopScheduler(self._loop, self._broker)
-        self._clock = LoopClock(self._loop, self._broker, self._scheduler)
-        self._ticks = ConnectionTicks(self._loop, self._transports, self._broker.time_slice)
-        self._clock.start()
+        self._scheduler = LoopScheduler(self._loop, self.broker)
+        self.clock = LoopClock(self._loop, self.broker, self._scheduler)
+        self._ticks = ConnectionTicks(self._loop, self._transports, self.broker.time_slice)
+        self.clock.start()
         amqp = self._config.amqp
         self._opening = Opening(
             amqp.proxy_networks, amqp.handshake_timeout, self._may_open, self._protocol
@@ -120,8 +123,8 @@ class AmqpServer:
         config = self._config
         if config.tls.listen or config.management.tls or config.metrics.tls:
             self._certificates = TlsCertificates(self._config.tls)
-        bound: list[str] = []
-        for text in amqp.listen:
+        bound = [f"amqp={address}" for address in await self._serve(list(sockets), None)]
+        for text in amqp.listen if not sockets else ():
             bound += [f"amqp={address}" for address in await self._listen(text, None)]
         if amqp.unix_socket:
             bound.append(f"amqp={await self._listen_on_path(amqp.unix_socket)}")
@@ -144,6 +147,12 @@ class AmqpServer:
             await self.stop("")
             key = "amqp.listen" if context is None else "tls.listen"
             raise OSError(error.errno, f"{key}: {text}: {plain_words(error)}") from None
+        return await self._serve(sockets, context)
+
+    async def _serve(
+        self, sockets: list[socket.socket], context: ssl.SSLContext | None
+    ) -> list[str]:
+        """Accept on sockets that listen; their addresses."""
         found = [Address(*sock.getsockname()[:2]) for sock in sockets]
         for sock in sockets:
             if context is None and not self._opening.reads_headers:
@@ -184,29 +193,22 @@ class AmqpServer:
         """Send at once what a callback of the event loop has caused, after `start`."""
         self._scheduler.run_requested()
 
-    async def stop(self, reason: str, synced: bool = True) -> int:
-        """Stop listening, close every connection, and wait for the clients: at most STOP_TIMEOUT_S
-        after their replies are durable.
+    async def stop(
+        self, reason: str, clients_s: float = STOP_TIMEOUT_S, *, synced: bool = True
+    ) -> int:
+        """Stop listening, close every connection, and wait for the clients.
 
         :param reason: the text of connection.close.
+        :param clients_s: seconds that they have to answer, from when their replies are durable.
         :param synced: whether the store will still sync what it has not synced yet. If false,
             replies that wait for it are dropped.
         :returns: how many connections were open.
         """
         connections = len(self._transports)
-        for server in self._servers:
-            server.close()
-        self._opening.stop()
-        if self._unix is not None:
-            self._unix.remove()
-        self._clock.stop()
-        self._ticks.stop()
-        if self._timer is not None:
-            self._timer.cancel()
-        self._stopped = asyncio.Event()
+        stopped = self._stop_listening()
         for transport in list(self._transports):
             transport.force_close(reason, synced)
-        await self._wait_for_clients(self._stopped)
+        await self._wait_for_clients(stopped, clients_s)
         if self._transports:
             logger.warning(
                 "clients did not answer connection.close: their sockets are closed",
@@ -216,12 +218,29 @@ class AmqpServer:
             transport.abort()
         return connections
 
-    async def _wait_for_clients(self, stopped: asyncio.Event) -> None:
+    def _stop_listening(self) -> asyncio.Event:
+        """Stop listening, and what is done from time to time.
+
+        :returns: what is set when the last socket is closed.
+        """
+        for server in self._servers:
+            server.close()
+        self._opening.stop()
+        if self._unix is not None:
+            self._unix.remove()
+        self.clock.stop()
+        self._ticks.stop()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._stopped = asyncio.Event()
+        return self._stopped
+
+    async def _wait_for_clients(self, stopped: asyncio.Event, clients_s: float) -> None:
         """Wait until all sockets are closed, or the clients had their time."""
         start = answered = self._loop.time()
-        while self._transports and self._loop.time() - answered < STOP_TIMEOUT_S:
+        while self._transports and self._loop.time() - answered < clients_s:
             with suppress(TimeoutError):
-                async with asyncio.timeout(STOP_POLL_S):
+                async with asyncio.timeout(min(STOP_POLL_S, clients_s)):
                     await stopped.wait()
             now = self._loop.time()
             if now - start < STOP_COMMIT_TIMEOUT_S and any(
@@ -229,11 +248,17 @@ class AmqpServer:
             ):
                 answered = now
 
+    def kill(self) -> None:
+        """Close all sockets at once, without a word to the clients."""
+        self._stop_listening()
+        for transport in list(self._transports):
+            transport.abort()
+
     def _protocol(self, origin: Origin | None) -> AmqpTransport:
         """The transport of an accepted socket; where its client is, if a proxy says so."""
         login_from = self._config.tls.login_from
         return self._transport(
-            self._broker, self._scheduler, self, self._received, login_from, origin
+            self.broker, self._scheduler, self, self._received, login_from, origin
         )
 
     # --- connections (called by transports) ---------------------------------------------------
@@ -279,6 +304,11 @@ class AmqpServer:
         """Sockets of clients that are open, and how many may be."""
         return len(self._transports), self._sockets_max
 
+    def descriptors(self) -> list[int]:
+        """The file descriptors of its sockets, those that listen and those of clients."""
+        listening = [each.fileno() for server in self._servers for each in server.sockets]
+        return [*listening, *(transport.descriptor() for transport in self._transports)]
+
     def accepts(self) -> bool:
         """Whether it listens: it has started, and does not stop."""
         return bool(self._listeners) and self._stopped is None
@@ -289,7 +319,7 @@ class AmqpServer:
 
     def set_memory_limit(self, limit_bytes: int) -> None:
         """Change the memory limit until the next start, and look at once whether it is exceeded."""
-        self._broker.set_memory_limit(limit_bytes)
+        self.broker.set_memory_limit(limit_bytes)
         self._memory.set_limit(limit_bytes)
         for guard in self._guards:
             guard.check()
@@ -313,15 +343,15 @@ class AmqpServer:
         self._timer = self._loop.call_later(TICK_S, self._tick)
         parts: list[Callable[[], None]] = [
             self._ticks.start_pass,
-            self._clock.tick,
+            self.clock.tick,
             *(guard.check for guard in self._guards),
             self._descriptors.check,
             self._check_shares,
             self._report_dropped,
             self._check_certificates,
-            self._broker.compact,
+            self.broker.compact,
             # No client waits for acknowledgements to be logged, but they must not wait for long.
-            partial(self._broker.commit, urgent=True),
+            partial(self.broker.commit, urgent=True),
         ]
         for part in parts:
             self._loop.call_soon(self._run_part, part)
@@ -333,7 +363,7 @@ class AmqpServer:
             part()
 
     def _report_dropped(self) -> None:
-        self._broker.time_slice.begin(SLICE_NS)
+        self.broker.time_slice.begin(SLICE_NS)
         self._dropped_messages.report(self._loop.time())
         if self._refused > 1:
             logger.warning("connections refused: too many sockets", count=self._refused)
@@ -345,10 +375,10 @@ class AmqpServer:
             self._certificates.warn_daily(time.monotonic())
 
     def _check_shares(self) -> None:
-        if self._broker.memory.short and not self._checks_shares:
+        if self.broker.memory.short and not self._checks_shares:
             self._checks_shares = True
             shared = self._memory.shared_bytes
-            self._broker.work.add(MemoryShares(self._transports, shared, self._shares_checked))
+            self.broker.work.add(MemoryShares(self._transports, shared, self._shares_checked))
 
     def _shares_checked(self) -> None:
         self._checks_shares = False
@@ -358,8 +388,8 @@ class AmqpServer:
             guard.received(count)
 
     def _alarm_changed(self, reason: str) -> None:
-        begins = not self._broker.alarm
-        self._broker.set_alarm(reason)
+        begins = not self.broker.alarm
+        self.broker.set_alarm(reason)
         if reason:
             logger.warning(
                 "resource alarm set (publishers are blocked until it is cleared)",
@@ -369,8 +399,8 @@ class AmqpServer:
             )
         else:
             logger.warning("resource alarm cleared (publishers are read again)")
-        if begins and self._broker.memory.short:
-            self._broker.work.add(LargestHolder(self._transports, self._memory.shared_bytes))
+        if begins and self.broker.memory.short:
+            self.broker.work.add(LargestHolder(self._transports, self._memory.shared_bytes))
         if begins or not reason:
             self._alarm_pass.begin()
 

@@ -233,7 +233,7 @@ class AmqpTransport(asyncio.Protocol):
         if self._reading or self._transport.is_closing():
             return False
         poll = select.poll()
-        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
+        poll.register(self.descriptor(), select.POLLRDHUP)
         events = [event for _, event in poll.poll(0)]
         if not events:
             return False
@@ -385,6 +385,11 @@ class AmqpTransport(asyncio.Protocol):
     def awaits_store(self) -> bool:
         """Whether replies wait for the store."""
         return self.connection.session.holds_output()
+
+    def descriptor(self) -> int:
+        """The file descriptor of the socket; negative if it is closed."""
+        number: int = self._transport.get_extra_info("socket").fileno()
+        return number
 
     def abort(self) -> None:
         """Close the socket at once."""

@@ -67,6 +67,7 @@ class ThreadExecutor:
         self._freeing: SimpleQueue[tuple[Job, Done]] = SimpleQueue()
         self._closing = Event()
         self._error: StorageError | None = None
+        self._abandoned = False
         self._thread = Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -85,8 +86,16 @@ class ThreadExecutor:
         self._jobs.put(None)
         self._thread.join()
 
+    def abandon(self) -> None:
+        """Run no job but the one that runs, and wait for its end. The callers of the others get a
+        StorageError."""
+        self._abandoned = True
+        self.close()
+
     def _run(self) -> None:
         while (item := self._jobs.get()) is not None:
+            if self._abandoned and self._error is None:
+                self._error = StorageError("the store was abandoned")
             self._free()
             if item is not FREEING:
                 job, done = item

@@ -5,7 +5,6 @@ import asyncio
 import pytest
 from starlette.requests import Request
 from starlette.types import Message
-from structlog.testing import capture_logs
 
 from leveret.config import Config
 from leveret.engine.broker import Broker
@@ -14,6 +13,7 @@ from leveret.engine.values.work import Work
 from leveret.management.application import application
 from leveret.management.authorisation import Identity
 from leveret.management.service import Management
+from tests.support.logs import capture_logs
 
 
 class Failing(Work):

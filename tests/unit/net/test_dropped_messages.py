@@ -1,12 +1,12 @@
 """Dropped dead letters and delayed messages, as the log reports them."""
 
 import pytest
-from structlog.testing import capture_logs
 
 from leveret.config import Config
 from leveret.engine.broker import Broker
 from leveret.engine.values.time_slice import UNLIMITED_NS
 from leveret.net.dropped_messages import DroppedMessageReport
+from tests.support.logs import capture_logs
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def reported(report: DroppedMessageReport, now: float) -> list[tuple[str, int]]:
     with capture_logs() as lines:
         report.report(now)
     assert all(line["event"].startswith("dead letters dropped: ") for line in lines)
-    assert all((line["log_level"], line["vhost"]) == ("warning", "/") for line in lines)
+    assert all((line["level"], line["vhost"]) == ("warning", "/") for line in lines)
     return [(line["queue"], line["messages"]) for line in lines]
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import trustme
-from structlog.testing import capture_logs
 
 from leveret.config import Tls
 from leveret.net.tls import EXPIRY_REPEAT_S, TlsCertificates
+from tests.support.logs import capture_logs
 
 
 def write(directory: Path, name: str, not_after: datetime | None = None) -> str:

@@ -4,7 +4,8 @@ The engine does not read the machine's clock. The event loop advances `now` befo
 engine work, once an iteration; a test advances it as it likes. The time begins as the wall clock
 says and is not set with it, so that times to live, delays and expiry are what elapses, whatever
 happens to the wall clock. The difference is noted, for times that people read, and persisted, so
-that persisted times mean the same after a restart.
+that persisted times mean the same after a restart. A test may skip time: then the engine is ahead
+of the machine.
 """
 
 from mypy_extensions import i64
@@ -19,7 +20,16 @@ class Clock:
         """Milliseconds that the time is behind the wall clock, as noted last: by how much that was
         set forward while a broker ran. Negative if it was set back."""
         self._offset: i64 = 0
-        """Milliseconds that the time was behind the wall clock when the process started."""
+        """Milliseconds that the time was behind the wall clock when the process started, less those
+        that were skipped."""
+        self.skipped: i64 = 0
+        """Milliseconds that were skipped, and have not elapsed."""
+
+    def skip(self, milliseconds: i64) -> None:
+        """Advance without waiting, for a test; zero or more."""
+        self.skipped += milliseconds
+        self._offset -= milliseconds
+        self.now += milliseconds
 
     def time_at(self, time: i64) -> i64:
         """The engine's time at a time of the process, which is the wall clock's at its start."""
@@ -33,9 +43,10 @@ class Clock:
 
     def resume(self, behind: i64) -> None:
         """Be as far behind the wall clock as the broker was whose times are restored."""
-        if behind != self._offset:
-            self.now = max(self.now + self._offset - behind, 1)
-            self._offset = behind
+        offset = behind - self.skipped
+        if offset != self._offset:
+            self.now = max(self.now + self._offset - offset, 1)
+            self._offset = offset
         self.behind = behind
 
     def wall_time(self) -> i64:

@@ -68,11 +68,18 @@ class Watch:
         self._broker = broker
         self._samples: dict[Queue, list[Sample]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._handle: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Watch from now on, as long as the event loop runs."""
+        """Watch from now on, until `stop`."""
         self._loop = asyncio.get_running_loop()
         self._schedule()
+
+    def stop(self) -> None:
+        """Watch no more."""
+        self._loop = None
+        if self._handle is not None:
+            self._handle.cancel()
 
     def before(self, queue: Queue, now: int) -> Sample | None:
         """The last measurement of a queue that is old enough for a rate; None if there is none."""
@@ -83,7 +90,7 @@ class Watch:
 
     def _schedule(self) -> None:
         if self._loop is not None:
-            self._loop.call_later(INTERVAL_S, self._begin)
+            self._handle = self._loop.call_later(INTERVAL_S, self._begin)
 
     def _begin(self) -> None:
         self._broker.work.add(_Pass(self))

@@ -60,6 +60,10 @@ class Sampler(Timer):
         now = int(self._broker.clock.now)
         self._broker.timers.set(self, (now // SECOND + 1) * SECOND)
 
+    def stop(self) -> None:
+        """Sample no more."""
+        self._broker.timers.stop(self)
+
     def ring(self) -> None:
         if self._look is None or self._look.is_done:
             broker = self._broker

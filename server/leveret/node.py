@@ -1,0 +1,118 @@
+"""A node: one broker with its store and its AMQP listeners, in the running event loop.
+
+Nothing of it is global to the process: signals, limits of the process, the garbage collector and
+what is written on standard error are the matter of who starts it (`app.py`). The HTTP API and
+metrics are in `management/`.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from leveret.config import Config
+from leveret.datadir.open import Storage
+from leveret.descriptors import DescriptorShares
+from leveret.engine.broker import Broker
+from leveret.logging import get_logger
+from leveret.net.server import STOP_TIMEOUT_S, AmqpServer
+from leveret.net.wall_clock import now_ms
+
+SHUTDOWN_REASON: Final = "broker forced connection closure with reason 'shutdown'"
+"""Text of connection.close when the broker stops, as in RabbitMQ."""
+
+STORAGE_FAILED_REASON: Final = "the broker's storage failed: what was not confirmed is not kept"
+"""Text of connection.close when the broker stops because it cannot persist anything."""
+
+STORAGE_FAILED: Final = "storage failed"
+
+logger = get_logger()
+
+
+class Node:
+    """One broker, from its start to its stop."""
+
+    def __init__(
+        self,
+        config: Config,
+        shares: DescriptorShares,
+        storage_failed: Callable[[], None],
+        *,
+        salvage: bool = False,
+        skipped_ms: int = 0,
+    ) -> None:
+        """Make the broker, and read the data directory into it.
+
+        :param storage_failed: called once if the storage fails later.
+        :param salvage: set damaged data aside, and start without it.
+        :param skipped_ms: milliseconds that the broker's clock is ahead of the machine's.
+        :raises StorageRefused: if the data directory cannot be used.
+        """
+        self.config = config
+        self.broker = Broker(config)
+        self.broker.clock.advance_to(now_ms())
+        self.broker.clock.skip(skipped_ms)
+        self.storage: Storage | None = None
+        """None for a broker that keeps everything in memory."""
+        if not config.storage.memory:
+            self.storage = Storage(
+                config, self.broker, storage_failed, shares.store, salvage=salvage
+            )
+        free_bytes = None if self.storage is None else self.storage.free_bytes
+        self.server = AmqpServer(self.broker, config, free_bytes, shares.sockets)
+
+    @property
+    def failed(self) -> bool:
+        """Whether the storage failed."""
+        return self.storage is not None and self.storage.failed
+
+    def why_not_ready(self) -> str:
+        """Why clients are not served; "" if they are."""
+        if self.failed:
+            return STORAGE_FAILED
+        return "" if self.server.accepts() else "the broker does not listen"
+
+    async def listen(self, sockets: Sequence[socket.socket] = ()) -> list[str]:
+        """Begin to listen for AMQP.
+
+        :param sockets: instead of those of `amqp.listen`: they listen already, and belong to the
+            node from here on.
+        :returns: the listeners, each as NAME=HOST:PORT.
+        :raises OSError: if an address cannot be listened on; the text names it.
+        :raises TlsError: if a certificate cannot be used.
+        """
+        addresses = await self.server.start(sockets)
+        if self.storage is not None:
+            self.storage.after_results = self.server.run_requested
+        return addresses
+
+    async def stop(self, reason: str, clients_s: float = STOP_TIMEOUT_S) -> None:
+        """Close the connections and the store; the summary of a stop is one event of the log.
+
+        :param clients_s: seconds that clients have to answer connection.close.
+        """
+        started = asyncio.get_running_loop().time()
+        storage = self.storage
+        if self.failed:
+            closed = await self.server.stop(STORAGE_FAILED_REASON, clients_s, synced=False)
+        else:
+            synced = storage is None or not storage.full
+            closed = await self.server.stop(SHUTDOWN_REASON, clients_s, synced=synced)
+        if storage is not None:
+            storage.close()
+            # Callbacks of the loop report the result of the last writes.
+            await asyncio.sleep(0)
+        seconds = round(asyncio.get_running_loop().time() - started, 3)
+        logger.info("stopped", reason=reason, connections=closed, seconds=seconds)
+
+    def close_storage(self) -> None:
+        """Release the data directory: the start goes no further."""
+        if self.storage is not None:
+            self.storage.close()
+
+    def kill(self) -> None:
+        """End at once, as a killed process does: sockets are closed without a word, and what was
+        not written is lost."""
+        self.server.kill()
+        if self.storage is not None:
+            self.storage.abandon()

@@ -1,0 +1,332 @@
+"""The handle of a broker that belongs to a test.
+
+    with Broker() as broker:
+        connection = pika.BlockingConnection(pika.URLParameters(broker.url))
+
+All calls are synchronous and take some milliseconds at most. They may be made from coroutines, too,
+because the broker has a thread or a process of its own. What waits for the application under test
+has a twin for coroutines, with `_async` behind its name.
+"""
+
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import ExitStack
+from enum import Enum
+from os import PathLike, fspath
+from types import TracebackType
+from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
+from urllib.parse import quote
+
+from leveret.testing.commands import Commands
+from leveret.testing.driver import Driver
+from leveret.testing.errors import BrokerError
+from leveret.testing.options import Options
+from leveret.testing.ports import ReservedPort
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+LOCALHOST: Final = "127.0.0.1"
+
+
+class State(Enum):
+    """What a broker does; the value completes "the broker is"."""
+
+    DOWN = "not running"
+    RUNNING = "running"
+    PAUSED = "paused"
+
+
+class Broker:
+    """A broker of its own, on a free port, which keeps everything in memory unless it is given a
+    directory."""
+
+    def __init__(
+        self,
+        directory: str | PathLike[str] | None = None,
+        *,
+        process: bool = False,
+        port: int = 0,
+        management: bool = False,
+        settings: Mapping[str, object] | None = None,
+        log_level: str = "info",
+    ) -> None:
+        """
+        :param directory: where durable queues and persistent messages are kept, so that they
+            survive `restart` and `kill`. None keeps everything in memory.
+        :param process: run in a process of its own, not in a thread of this one.
+        :param port: to listen on; 0 is a free one.
+        :param management: serve the HTTP API and the management page, too.
+        :param settings: configuration keys such as "consumer.timeout" (docs/configuration.md).
+        :param log_level: least severe level that `log` has: debug, info, warning or error.
+        """
+        self.host = LOCALHOST
+        self.directory = None if directory is None else fspath(directory)
+        self._process = process
+        self._wanted_port = port
+        self._management = management
+        self._settings = dict(settings or {})
+        self._log_level = log_level
+        self._ports: list[ReservedPort] = []
+        """For AMQP and HTTP, from the first start to `close`."""
+        self._driver: Driver | None = None
+        self._state = State.DOWN
+        self._advanced_ms = 0
+        """Milliseconds of time travel since the last reset."""
+
+    def __repr__(self) -> str:
+        where = f" on port {self.port}" if self._ports else ""
+        return f"<Broker {self._state.value}{where}>"
+
+    # --- where it is --------------------------------------------------------------------------
+
+    @property
+    def port(self) -> int:
+        """The port for AMQP; the same from the first start to `close`.
+
+        :raises BrokerError: before the first start.
+        """
+        return self._reserved(0).port
+
+    @property
+    def url(self) -> str:
+        """The AMQP URL of the default virtual host, with user and password."""
+        return self.url_of()
+
+    def url_of(
+        self, vhost: str | None = None, user: str | None = None, password: str | None = None
+    ) -> str:
+        """An AMQP URL. What is not given is what the broker starts with: `/`, guest, guest."""
+        user = self.user if user is None else user
+        password = self.password if password is None else password
+        vhost = self.vhost if vhost is None else vhost
+        login = f"{quote(user, safe='')}:{quote(password, safe='')}"
+        return f"amqp://{login}@{self.host}:{self.port}/{quote(vhost, safe='')}"
+
+    @property
+    def user(self) -> str:
+        """The user that the broker starts with."""
+        return str(self._settings.get("auth.default_user", "guest"))
+
+    @property
+    def password(self) -> str:
+        """The password of that user."""
+        return str(self._settings.get("auth.default_pass", "guest"))
+
+    @property
+    def vhost(self) -> str:
+        """The virtual host that the broker starts with."""
+        return str(self._settings.get("auth.default_vhost", "/"))
+
+    @property
+    def management_url(self) -> str:
+        """The URL of the HTTP API and the management page.
+
+        :raises BrokerError: if they are not served.
+        """
+        if not self._management:
+            raise BrokerError("the HTTP API is not served: Broker(management=True)")
+        return f"http://{self.host}:{self._reserved(1).port}"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it runs, and is not paused."""
+        return self._state is State.RUNNING
+
+    # --- its life -----------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start it; returns when clients can connect.
+
+        :raises BrokerError: if it runs already, or does not start.
+        """
+        if self._state is not State.DOWN:
+            raise BrokerError(f"the broker is {self._state.value}")
+        with ExitStack() as undo:
+            if not self._ports:
+                self._reserve()
+                undo.callback(self._give_back_ports)
+            driver = self._new_driver()
+            driver.start()
+            undo.pop_all()
+        self._driver, self._state = driver, State.RUNNING
+
+    def stop(self) -> None:
+        """Stop it as at SIGTERM: clients get connection.close with 320 (CONNECTION_FORCED), and
+        what is durable is kept in the directory. Its port stays reserved for the next start. Does
+        nothing if it does not run."""
+        self._stop(patient=True)
+
+    def _stop(self, *, patient: bool) -> None:
+        if self._state is State.PAUSED:
+            self.resume()
+        driver, self._driver, self._state = self._driver, None, State.DOWN
+        if driver is not None:
+            driver.stop(patient)
+
+    def kill(self) -> None:
+        """End it as at SIGKILL: sockets are closed without a word, and in the directory is what was
+        written until then. Connecting is refused until `restart`.
+
+        :raises BrokerError: if it does not run.
+        """
+        driver = self._running(also_paused=True)
+        self._driver, self._state = None, State.DOWN
+        driver.kill()
+
+    def restart(self) -> None:
+        """Stop it if it runs, and start it again at the same port. What is durable survives if it
+        has a directory; else it begins empty."""
+        self.stop()
+        self.start()
+
+    def pause(self) -> None:
+        """Have it stand still, as a process at SIGSTOP: connections stay open, the kernel accepts
+        new ones, and nothing is answered, no heartbeat either.
+
+        :raises BrokerError: if it does not run.
+        """
+        self._running().pause()
+        self._state = State.PAUSED
+
+    def resume(self) -> None:
+        """Have it go on after `pause`.
+
+        :raises BrokerError: if it is not paused.
+        """
+        if self._driver is None or self._state is not State.PAUSED:
+            raise BrokerError(f"the broker is {self._state.value}, and not paused")
+        self._driver.resume()
+        self._state = State.RUNNING
+
+    def reset(self) -> None:
+        """Make it a fresh broker at the same port: connections are closed, everything that was
+        declared, published or created is gone, in the directory too, and time travel is undone. A
+        broker that does not run is started."""
+        self._advanced_ms = 0
+        if self._state is State.DOWN:
+            if self.directory is None:
+                self.start()
+                return
+            self.start()
+        elif self._state is State.PAUSED:
+            self.resume()
+        self._call(Commands.reset)
+
+    def advance(self, seconds: float) -> None:
+        """Have time pass at once, for all that goes by the broker's clock: times to live, expiry
+        of queues, delays, retries, timeouts of consumers. Each thing is done at the time at which
+        it is due, one after the other. Heartbeats and sockets go by the time of the machine, and
+        clients do nothing in between.
+
+        :param seconds: zero or more.
+        :raises BrokerError: if it is negative, or if things are due again and again for so long
+            that the end is not reached.
+        """
+        self._call(Commands.advance, seconds)
+        self._advanced_ms += round(seconds * 1000)
+
+    def close(self) -> None:
+        """Stop it without waiting for its clients, and give its port back. The handle may be
+        started again, at another port."""
+        try:
+            self._stop(patient=False)
+        finally:
+            self._give_back_ports()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        from anyio.to_thread import run_sync
+
+        await run_sync(self.start)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        from anyio import CancelScope
+        from anyio.to_thread import run_sync
+
+        with CancelScope(shield=True):
+            await run_sync(self.close)
+
+    # --- its log ------------------------------------------------------------------------------
+
+    def log(self) -> list[str]:
+        """The latest events of its log since its start, a line each, the oldest first. Brokers in
+        threads of one process share their log, and the level of the one started last."""
+        return self._call(Commands.log)
+
+    # --- asking it ----------------------------------------------------------------------------
+
+    def _call(
+        self,
+        command: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """Have a command carried out: a method of `Commands`, with positional arguments.
+
+        :raises BrokerError: if the broker does not run, or the command is refused.
+        """
+        if kwargs:
+            raise TypeError("commands have positional arguments")
+        result: R = self._running().call(command.__name__, args)
+        return result
+
+    def _running(self, *, also_paused: bool = False) -> Driver:
+        if self._driver is None or (self._state is State.PAUSED and not also_paused):
+            raise BrokerError(f"the broker is {self._state.value}")
+        return self._driver
+
+    def _reserved(self, number: int) -> ReservedPort:
+        if not self._ports:
+            raise BrokerError("the broker has no port before its start")
+        return self._ports[number]
+
+    def _reserve(self) -> None:
+        try:
+            self._ports.append(ReservedPort(self.host, self._wanted_port))
+            if self._management:
+                self._ports.append(ReservedPort(self.host))
+        except OSError as error:
+            self._give_back_ports()
+            raise BrokerError(
+                f"the broker does not start: port {self._wanted_port}: {error.strerror}"
+            ) from None
+
+    def _give_back_ports(self) -> None:
+        for each in self._ports:
+            each.close()
+        self._ports = []
+
+    def _new_driver(self) -> Driver:
+        options = Options(
+            host=self.host,
+            port=self.port,
+            directory=self.directory,
+            management=self._reserved(1).port if self._management else None,
+            skipped_ms=self._advanced_ms,
+            log_level=self._log_level,
+            settings=self._settings,
+        )
+        if self._process:
+            from leveret.testing.process_driver import ProcessDriver
+
+            return ProcessDriver(options)
+        from leveret.testing.thread_driver import ThreadDriver
+
+        return ThreadDriver(options)

@@ -1,0 +1,204 @@
+"""The control of a test's broker: it lives in the broker's event loop, and carries out commands.
+
+A reset replaces the node by a new one, which listens on a duplicate of the same socket: connections
+that arrive meanwhile wait in its queue. The old node's connections get their connection.close, and
+what is left of it ends in the background.
+"""
+
+import asyncio
+import os
+import shutil
+import socket
+from collections import deque
+from collections.abc import Coroutine
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+from leveret.config import Config
+from leveret.config_loading import load_config
+from leveret.descriptors import DescriptorShares
+from leveret.limits import LISTEN_BACKLOG
+from leveret.logging import RECENT, RECENT_EVENTS_MAX, configure_logging, get_logger
+from leveret.node import Node
+from leveret.testing.commands import Commands
+from leveret.testing.options import Options
+from leveret.testing.ports import listening
+from leveret.testing.time_travel import travel
+
+SHARES: Final = DescriptorShares(sockets=1024, store=256, management=64, metrics=8)
+"""File descriptors: fewer than the soft limit that processes have by default."""
+
+AT_ONCE_S: Final = 0.001
+"""Seconds for clients to answer connection.close where nobody waits for them: as long as it takes
+to send it."""
+
+STOP_REASON: Final = "the test ends"
+
+HEAD_FIELDS: Final = ("timestamp", "level", "event")
+"""What the line of an event begins with."""
+
+logger = get_logger()
+
+
+class Control(Commands):
+    """Owns the node of one handle, from its start to its stop."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._config = _config(options)
+        self._skipped_ms = options.skipped_ms
+        self._listening: socket.socket | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._http: Any = None
+        self._log: deque[str] = deque(maxlen=RECENT_EVENTS_MAX)
+        self._running = ExitStack()
+        """Ends what lasts as long as the broker runs: it listens, and its log is read."""
+        self.node: Node
+
+    async def start(self) -> None:
+        """Start the broker.
+
+        :raises OSError: if its port cannot be listened on.
+        :raises StorageRefused: if its directory cannot be used.
+        """
+        configure_logging(self._config.log, silent=True)
+        with ExitStack() as undo:
+            undo.enter_context(RECENT.followed(self._logged))
+            self._listening = listening(self._options.host, self._options.port, LISTEN_BACKLOG)
+            undo.callback(self._close_listening)
+            await self._start_node()
+            self._running = undo.pop_all()
+
+    async def reset(self) -> None:
+        old = self.node
+        self._skipped_ms = 0
+        if self._http is not None:
+            await self._http.stop()
+        if self._options.directory is None:
+            self._in_background(_replaced(old))
+        else:
+            await old.stop("reset", AT_ONCE_S)
+            _empty(Path(self._options.directory))
+        await self._start_node()
+
+    async def advance(self, seconds: float) -> None:
+        sampler = None if self._http is None else self._http.management.sampler
+        if sampler is not None:
+            # A look at everything in each of the seconds that pass would be of no use.
+            sampler.stop()
+        try:
+            await travel(self.node, round(seconds * 1000))
+        finally:
+            if sampler is not None:
+                sampler.start()
+
+    async def stop(self, patient: bool) -> None:
+        await self._close()
+        if patient:
+            await self.node.stop(STOP_REASON)
+        else:
+            await self.node.stop(STOP_REASON, AT_ONCE_S)
+
+    async def kill(self) -> None:
+        await self._close()
+        self.node.kill()
+
+    async def _close(self) -> None:
+        """Close everything but the node."""
+        self._running.close()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        if self._http is not None:
+            await self._http.stop()
+
+    async def log(self) -> list[str]:
+        return list(self._log)
+
+    async def _start_node(self) -> None:
+        if self._listening is None:
+            raise RuntimeError("the broker was stopped")
+        self.node = Node(self._config, SHARES, self._storage_failed, skipped_ms=self._skipped_ms)
+        await self.node.listen([self._listening.dup()])
+        self._node_started(self.node)
+        if self._options.management is not None:
+            # Imported late: most tests do without it, and it takes as long as all the rest.
+            from leveret.management.serving import HttpServing
+
+            storage = self.node.storage
+            self._http = HttpServing(
+                self._config,
+                self.node.server,
+                free_bytes=None if storage is None else lambda: storage.measured_free_bytes,
+                not_ready=self.node.why_not_ready,
+            )
+            await self._http.start(SHARES.management, SHARES.metrics)
+
+    def _logged(self, event: dict[str, Any]) -> None:
+        fields = [f"{name}={value}" for name, value in event.items() if name not in HEAD_FIELDS]
+        self._log.append(" ".join([*(str(event.get(name, "")) for name in HEAD_FIELDS), *fields]))
+
+    def _node_started(self, node: Node) -> None:
+        """Attach to a new node what observes it."""
+
+    def _storage_failed(self) -> None:
+        logger.error("the storage failed: the broker goes on without confirming anything")
+
+    def close_after_fork(self) -> None:
+        """Close the sockets in a child process, where no event loop runs."""
+        self._close_listening()
+        for descriptor in self.node.server.descriptors():
+            if descriptor >= 0:
+                os.close(descriptor)
+
+    def _close_listening(self) -> None:
+        """Close the listening socket: no new node listens."""
+        if self._listening is not None:
+            self._listening.close()
+            self._listening = None
+
+    def _in_background(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def _replaced(node: Node) -> None:
+    """Stop a node that was replaced; cancelling this ends it."""
+    try:
+        await node.stop("reset")
+    except asyncio.CancelledError:
+        node.kill()
+
+
+def _config(options: Options) -> Config:
+    """The configuration.
+
+    :raises ConfigError: if a key or a value is wrong.
+    """
+    settings: dict[str, object] = {
+        "memory.limit": "100%",
+        "metrics.listen": [],
+        "log.level": options.log_level,
+        **options.settings,
+        "amqp.listen": [f"{options.host}:{options.port}"],
+        "storage.memory": options.directory is None,
+        "management.listen": [],
+    }
+    if options.management is not None:
+        settings["management.listen"] = [f"{options.host}:{options.management}"]
+    if options.directory is not None:
+        settings["storage.data_dir"] = options.directory
+    given = {key: ("settings", value) for key, value in settings.items()}
+    return load_config(None, None, given)
+
+
+def _empty(directory: Path) -> None:
+    """Remove what is in a directory of data, and not the directory, which may be mounted."""
+    for each in directory.iterdir():
+        if each.is_dir() and not each.is_symlink():
+            shutil.rmtree(each)
+        else:
+            each.unlink()

@@ -1,0 +1,131 @@
+"""A broker in a thread of the test's own process, with an event loop of its own."""
+
+import asyncio
+import os
+import threading
+from concurrent.futures import Future
+from typing import Any, Final
+
+import uvloop
+
+from leveret.config_loading import ConfigError
+from leveret.datadir.open import StorageRefused
+from leveret.testing.control import Control
+from leveret.testing.driver import ANSWER_TIMEOUT_S
+from leveret.testing.errors import BrokerError
+from leveret.testing.options import Options
+
+JOIN_TIMEOUT_S: Final = 30.0
+"""Seconds for the thread to end."""
+
+
+class ThreadDriver:
+    """Runs a broker in a thread."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._thread = threading.Thread(target=self._run, name="leveret", daemon=True)
+        self._started: Future[None] = Future()
+        self._loop: asyncio.AbstractEventLoop
+        self._control: Control
+        self._ended: asyncio.Event
+        self._paused: threading.Event | None = None
+        """What the event loop waits for while it is paused."""
+
+    def start(self) -> None:
+        self._thread.start()
+        try:
+            self._started.result(ANSWER_TIMEOUT_S)
+        except BrokerError:
+            self._thread.join(JOIN_TIMEOUT_S)
+            raise
+        _RUNNING.add(self)
+
+    def call(self, name: str, args: tuple[Any, ...]) -> Any:
+        command = getattr(self._control, name)(*args)
+        answer = asyncio.run_coroutine_threadsafe(command, self._loop)
+        try:
+            return answer.result(ANSWER_TIMEOUT_S)
+        except TimeoutError:
+            answer.cancel()
+            raise BrokerError(f"the broker did not answer within {ANSWER_TIMEOUT_S:g} s") from None
+
+    def pause(self) -> None:
+        go_on = threading.Event()
+        stands_still = threading.Event()
+
+        def stand_still() -> None:
+            stands_still.set()
+            go_on.wait()
+
+        self._paused = go_on
+        self._loop.call_soon_threadsafe(stand_still)
+        if not stands_still.wait(ANSWER_TIMEOUT_S):
+            raise BrokerError(f"the broker did not pause within {ANSWER_TIMEOUT_S:g} s")
+
+    def resume(self) -> None:
+        if self._paused is not None:
+            self._paused.set()
+            self._paused = None
+
+    def stop(self, patient: bool) -> None:
+        self._end("stop", patient)
+
+    def kill(self) -> None:
+        if self._paused is None:
+            self._end("kill")
+            return
+        # Before it goes on with anything else.
+        killed = asyncio.run_coroutine_threadsafe(self._control.kill(), self._loop)
+        self.resume()
+        killed.result(ANSWER_TIMEOUT_S)
+        self._join()
+
+    def close_after_fork(self) -> None:
+        """Close the sockets in a child process: it would keep the port taken, and connections open
+        that the broker has closed."""
+        self._control.close_after_fork()
+
+    def _end(self, command: str, *args: Any) -> None:
+        try:
+            self.call(command, args)
+        finally:
+            self._join()
+
+    def _join(self) -> None:
+        _RUNNING.discard(self)
+        self._loop.call_soon_threadsafe(self._ended.set)
+        self._thread.join(JOIN_TIMEOUT_S)
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(self._main())
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
+        reason = "a fault, whose traceback is on stderr"
+        try:
+            self._control = Control(self._options)
+            await self._control.start()
+            self._started.set_result(None)
+        except (ConfigError, OSError, StorageRefused) as error:
+            reason = str(error)
+            return
+        finally:
+            if not self._started.done():
+                self._started.set_exception(BrokerError(f"the broker does not start: {reason}"))
+        await self._ended.wait()
+
+
+_RUNNING: Final[set[ThreadDriver]] = set()
+"""The drivers whose broker runs in this process."""
+
+
+def _close_after_fork() -> None:
+    for driver in _RUNNING:
+        driver.close_after_fork()
+    _RUNNING.clear()
+
+
+os.register_at_fork(after_in_child=_close_after_fork)
