@@ -1,11 +1,13 @@
 """The broker of a test: its life in a thread and in a process, with pika as its client."""
 
+import asyncio
 import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import aio_pika
 import pika
 import pytest
 from pika.exceptions import AMQPConnectionError, ConnectionClosedByBroker
@@ -324,19 +326,24 @@ def test_two_brokers_have_nothing_in_common(connect: Connect) -> None:
 
 
 def test_a_forked_process_does_not_keep_the_port(connect: Connect) -> None:
-    read, write = os.pipe()
+    ready, end = os.pipe(), os.pipe()
     with Broker() as broker:
+        channel = connect(broker)
         child = os.fork()
         if child == 0:
-            os.close(write)
-            os.read(read, 1)
+            os.write(ready[1], b"x")
+            os.read(end[0], 1)
             os._exit(0)
-        os.close(read)
+        os.read(ready[0], 1)
         broker.kill()
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((broker.host, broker.port))
-    os.close(write)
+        with pytest.raises(AMQPConnectionError):
+            channel.connection.process_data_events(30)
+    os.write(end[1], b"x")
     assert os.waitpid(child, 0)[1] == 0
+    for each in (*ready, *end):
+        os.close(each)
 
 
 def test_the_process_ends_with_the_test_process(tmp_path: Path) -> None:
@@ -363,3 +370,18 @@ def test_the_process_ends_with_the_test_process(tmp_path: Path) -> None:
     wait_until(is_gone, what="the end of the broker's process")
     for each in (*ready, *end):
         os.close(each)
+
+
+def test_a_coroutine_can_have_one_too(process: bool) -> None:
+    async def publish_and_get() -> bytes:
+        async with Broker(process=process) as broker:
+            connection = await aio_pika.connect(broker.url)
+            async with connection:
+                channel = await connection.channel()
+                queue = await channel.declare_queue("q")
+                await channel.default_exchange.publish(aio_pika.Message(b"hello"), "q")
+                message = await queue.get()
+                await message.ack()
+                return message.body
+
+    assert asyncio.run(publish_and_get()) == b"hello"

@@ -139,6 +139,10 @@ class Storage:
             self._store.free_space()
         return free
 
+    def is_idle(self) -> bool:
+        """Whether no thread has anything to do for it."""
+        return all(thread.is_idle() for thread in self._threads)
+
     def close(self) -> None:
         """Write and sync the open batch, and release the medium."""
         if self._timer is not None:

@@ -222,8 +222,11 @@ class Broker:
         :raises BrokerError: if it is negative, or if things are due again and again for so long
             that the end is not reached.
         """
-        self._call(Commands.advance, seconds)
-        self._advanced_ms += round(seconds * 1000)
+        try:
+            self._call(Commands.advance, seconds)
+        finally:
+            if self._state is State.RUNNING:
+                self._advanced_ms = self._call(Commands.advanced_ms)
 
     def close(self) -> None:
         """Stop it without waiting for its clients, and give its port back. The handle may be

@@ -23,6 +23,10 @@ class Commands(ABC):
         """
 
     @abstractmethod
+    async def advanced_ms(self) -> int:
+        """By how many milliseconds time was advanced since the last reset."""
+
+    @abstractmethod
     async def stop(self, patient: bool) -> None:
         """Stop as at SIGTERM: what was confirmed is on disk.
 

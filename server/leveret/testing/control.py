@@ -93,6 +93,9 @@ class Control(Commands):
             if sampler is not None:
                 sampler.start()
 
+    async def advanced_ms(self) -> int:
+        return int(self.node.broker.clock.skipped)
+
     async def stop(self, patient: bool) -> None:
         await self._close()
         if patient:

@@ -68,15 +68,23 @@ class ThreadExecutor:
         self._closing = Event()
         self._error: StorageError | None = None
         self._abandoned = False
+        self._submitted = 0
+        self._handed_back = 0
         self._thread = Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def submit(self, job: Job, done: Done) -> None:
+        self._submitted += 1
         self._jobs.put((job, done))
 
     def submit_freeing(self, job: Job, done: Done) -> None:
+        self._submitted += 1
         self._freeing.put((job, done))
         self._jobs.put(FREEING)
+
+    def is_idle(self) -> bool:
+        """Whether the results of all jobs that were submitted were given to `post`."""
+        return self._submitted == self._handed_back
 
     def post(self, done: Done, result: Any) -> None:
         self._post(partial(done, result))
@@ -100,6 +108,7 @@ class ThreadExecutor:
             if item is not FREEING:
                 job, done = item
                 self._post(partial(done, self._attempt(job)))
+                self._handed_back += 1
 
     def _free(self) -> None:
         """Run the jobs that free space."""
@@ -112,6 +121,7 @@ class ThreadExecutor:
                 except StorageError as error:
                     result = self._error = error
             self._post(partial(done, result))
+            self._handed_back += 1
 
     def _attempt(self, job: Job) -> Any:
         refused = False

@@ -80,6 +80,10 @@ class WorkQueue:
         """Whether nothing waits to be run."""
         return not self._queue
 
+    def has_paused(self) -> bool:
+        """Whether some work has to wait for `resume`."""
+        return bool(self._waiting)
+
     def run_next(self, time_slice: TimeSlice) -> None:
         """Run the next piece of work for one slice, which has begun; the queue is not empty."""
         work = self._queue.popleft()
