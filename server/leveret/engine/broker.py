@@ -29,6 +29,7 @@ from leveret.engine.metadata.entities import (
 from leveret.engine.metadata.metadata import Change, Metadata
 from leveret.engine.policies.policy_set import PolicySet
 from leveret.engine.queues.message_memory import MessageMemory
+from leveret.engine.routing.observer import PublishObserver
 from leveret.engine.values.clock import Clock
 from leveret.engine.values.counters import (
     ChannelCounters,
@@ -77,6 +78,7 @@ class Broker(VirtualHostFactory):
         self.stores: list[HostedStore] = []
         """The stores, each with some of the virtual hosts; none if nothing is persisted."""
         self.vhosts: dict[str, VirtualHost] = {}
+        self._publish_observer: PublishObserver | None = None
         self._deleted_counters = ChannelCounters()
         """Of the virtual hosts that were deleted."""
         self._policies_applied: dict[str, PoliciesApplied] = {}
@@ -119,6 +121,13 @@ class Broker(VirtualHostFactory):
             self.alarms_begun += 1
             self.alarm_since = int(self.clock.wall_time())
         self.alarm = reason
+
+    def observe_publishes(self, observer: PublishObserver | None) -> None:
+        """Tell an observer of every publish from now on, in virtual hosts that are created later,
+        too; None ends that."""
+        self._publish_observer = observer
+        for vhost in self.vhosts.values():
+            vhost.router.observe_with(observer)
 
     def _complete_metadata(self) -> None:
         """Add what the data do not say: the user of the configuration if there is no user, and the
@@ -214,6 +223,7 @@ class Broker(VirtualHostFactory):
         vhost.adopts_redeclared = self.config.queues.redeclare == "adopt"
         vhost.counts_returns = self.config.queues.delivery_count == "returns"
         vhost.churn, vhost.gone, vhost.sizes = self.churn, self.gone, self.sizes
+        vhost.router.observe_with(self._publish_observer)
         predeclare(vhost)
         self.vhosts[name] = vhost
         return vhost

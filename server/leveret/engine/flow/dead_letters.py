@@ -24,10 +24,12 @@ from mypy_extensions import i64
 
 from leveret.engine.flow.dead_letter_rewrite import DeadLetterRewrite
 from leveret.engine.queues.dead_letter import DeadLetter
+from leveret.engine.routing.observer import Origin
 from leveret.engine.routing.routes import BrokerSinks, Router
 from leveret.engine.routing.sink import PersistTargets, Sink
 from leveret.engine.values.clock import Clock
 from leveret.engine.values.message import Message
+from leveret.engine.values.text import text_of
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.limits import DEAD_LETTERS_IN_ORDER_MAX, X_DEATH_ENTRIES_MAX
 from leveret_storage.store.store import Store
@@ -81,9 +83,12 @@ class DeadLetters:
         """Have `persist_unwritten` write a dead letter, if it is pending then."""
         self._unwritten.append(dead_letter)
 
-    def count_dropped(self, queue: str) -> None:
+    def count_dropped(self, dead_letter: DeadLetter) -> None:
         """Count a dead letter that no queue took: it is dropped."""
+        queue = dead_letter.queue
         self.dropped[queue] = self.dropped.get(queue, 0) + 1
+        if dead_letter.sinks:
+            self._router.tell_refused(dead_letter.message)
 
     def waiting_count(self) -> int:
         """How many there are that no other dead letter made, and the one that was begun, which is
@@ -123,7 +128,18 @@ class DeadLetters:
         dead_letter.unwritten = False
         dead_letter.sinks = routing.sinks()
         dead_letter.message = self._rewritten(dead_letter, routing.rewrite)
+        if self._router.observer is not None:
+            self._tell_observer(dead_letter, routing.rewrite)
         return dead_letter
+
+    def _tell_observer(self, dead_letter: DeadLetter, rewrite: DeadLetterRewrite) -> None:
+        self._router.tell(
+            text_of(rewrite.exchange),
+            [text_of(key) for key in rewrite.keys],
+            dead_letter.message,
+            dead_letter.sinks,
+            Origin.DEAD_LETTER,
+        )
 
     def _begin_routing(self, dead_letter: DeadLetter) -> "_Routing":
         rewrite = self._last_rewrite

@@ -291,7 +291,7 @@ class Publisher:
                 return self._fan_out_further(dead_letter, time_slice)
             outcome = self.publish_again(dead_letter.message, dead_letter.sinks)
             if outcome & (ACCEPTED | DEAD_LETTERED) == 0:
-                dead_letters.count_dropped(dead_letter.queue)
+                dead_letters.count_dropped(dead_letter)
         finally:
             dead_letters.end()
         return True
@@ -310,7 +310,7 @@ class Publisher:
                 return False
         self._fan_out = None
         if self._fan_out_outcome & (ACCEPTED | DEAD_LETTERED) == 0:
-            self._dead_letters.count_dropped(dead_letter.queue)
+            self._dead_letters.count_dropped(dead_letter)
         return True
 
     def _persist(self, message: Message, outcome: i64) -> i64:

@@ -9,8 +9,9 @@ from typing import Final
 from mypy_extensions import i64
 
 from leveret.engine.flow.publish import Publisher
+from leveret.engine.routing.observer import Origin
 from leveret.engine.routing.routes import Router
-from leveret.engine.routing.sink import ACCEPTED, DEAD_LETTERED, Sink
+from leveret.engine.routing.sink import ACCEPTED, DEAD_LETTERED, REFUSED, Sink
 from leveret.engine.values import properties
 from leveret.engine.values.delay import with_delay_over
 from leveret.engine.values.message import Message, exchange_and_key
@@ -50,6 +51,8 @@ class Release(Work):
         self._router = router
         self._dropped = dropped
         self._exchange = exchange
+        self._published_to = exchange
+        """The exchange of the walk: this one, or its alternate exchange."""
         self._message = Message(
             message.route, header, message.body, message.persistent, now, expires_at
         )
@@ -69,8 +72,13 @@ class Release(Work):
                 if not self._walk.run(time_slice):
                     return False
                 self._sinks = [sink for sink in self._walk.reached if not sink.deleted]
+                self._router.tell(
+                    self._published_to, self._keys, self._message, self._sinks, Origin.DELAY
+                )
             if not self._publish(self._sinks, time_slice):
                 return False
+            if self._outcome & REFUSED != 0:
+                self._router.tell_refused(self._message)
             if self._outcome & NOT_DROPPED != 0:
                 return True
             if not self._begin_alternate():
@@ -100,6 +108,8 @@ class Release(Work):
         if self._was_refused or not self._sinks or refused_by is None or not refused_by.alternate:
             return False
         self._was_refused = True
+        self._published_to = refused_by.alternate
+        self._outcome = 0
         self._walk = self._router.walk(refused_by.alternate, self._keys, self._message)
         self._sinks = None
         self._next = 0

@@ -10,6 +10,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from leveret.engine.routing.exchanges.base import Destination, Exchange
+from leveret.engine.routing.observer import Origin, PublishObserver
 from leveret.engine.routing.sink import Sink
 from leveret.engine.routing.walk import RouteWalk
 from leveret.engine.values.counters import ExchangeCounters
@@ -58,6 +59,13 @@ class Route:
         self.walk: RouteWalk | None = None
         """The walk that has to be done before the route can be used: then call `Router.complete`.
         Such a route is not cached."""
+        self.observed_keys: list[str] | None = None
+        """The routing keys of the one message that it is the route of, if the observer is to be
+        told when that is published. Such a route is not cached."""
+
+    def to(self, sinks: list[Sink]) -> "Route":
+        """The route of one message, which goes from here to these sinks."""
+        return Route(self.raw, self.exchange, self.routing_key, sinks, False, self.counters)
 
 
 class RouteCache:
@@ -143,6 +151,47 @@ class Router:
         """How often `route` did not find a route in the cache, which may have taken long."""
         self._broker_routes = RouteCache(work)
         """Routes of messages that the broker publishes, to internal exchanges too."""
+        self.observer: PublishObserver | None = None
+        """Is told of every publish; set it by `observe_with`. Looked at only where no route is
+        cached, because with an observer every route `needs_message`, and where the broker itself
+        publishes."""
+
+    def observe_with(self, observer: PublishObserver | None) -> None:
+        """Tell an observer of every publish from now on; None ends that."""
+        self.observer = observer
+        self.invalidate()
+
+    def tell(
+        self,
+        exchange: str,
+        routing_keys: list[str],
+        message: Message,
+        sinks: list[Sink],
+        origin: Origin,
+    ) -> None:
+        """Tell the observer, if there is one, of a message that is published now."""
+        observer = self.observer
+        if observer is not None:
+            observer.published(self._vhost, exchange, routing_keys, message, sinks, origin)
+
+    def tell_of_client(self, message: Message, route: Route) -> None:
+        """Tell the observer of a client's message that is published now, if its route says so."""
+        keys = route.observed_keys
+        if keys is not None:
+            self.tell(route.exchange, keys, message, route.sinks, Origin.CLIENT)
+
+    def tell_refused(self, message: Message) -> None:
+        """Tell the observer, if there is one, that a sink has refused a message."""
+        observer = self.observer
+        if observer is not None:
+            observer.refused(message)
+
+    def refuses(self, exchange: str, routing_keys: list[str], message: Message) -> bool:
+        """Whether the observer has a message refused that would be confirmed."""
+        observer = self.observer
+        return observer is not None and observer.refuses(
+            self._vhost, exchange, routing_keys, message
+        )
 
     def invalidate(self) -> None:
         """Drop all cached routes: something that routing depends on has changed."""
@@ -184,6 +233,8 @@ class Router:
         if exchange == DEFAULT_EXCHANGE:
             route = self.reply_routes.get(routing_key)
             if route is not None:
+                if self.observer is not None:
+                    return self._observed_reply(route)
                 route.generation = self.generation
                 return route
         self._check_exchange(exchange)
@@ -198,7 +249,7 @@ class Router:
         if walk is None:
             return
         route.walk = None
-        route.needs_message = walk.needs_message
+        route.needs_message = walk.needs_message or self.observer is not None
         if not walk.needs_message:
             route.sinks = list(walk.reached)
         if route.generation == self.generation:
@@ -288,6 +339,7 @@ class Router:
         counters = self._counters_of(exchange)
         route = Route(raw, exchange, routing_key, [], False, counters)
         route.generation = self.generation
+        route.needs_message = self.observer is not None
         if exchange == DEFAULT_EXCHANGE:
             route.sinks = self._named([routing_key])
             return route
@@ -299,6 +351,14 @@ class Router:
         else:
             route.sinks = list(walk.reached)
         return route
+
+    def _observed_reply(self, route: Route) -> Route:
+        """The route to a direct reply-to consumer, for a publisher that is observed."""
+        observed = Route(
+            route.raw, route.exchange, route.routing_key, route.sinks, True, route.counters
+        )
+        observed.generation = self.generation
+        return observed
 
     def _counters_of(self, exchange: str) -> ExchangeCounters:
         """The counters of an exchange; nobody's if there is none of that name."""

@@ -12,6 +12,7 @@ from leveret.engine.access.rights import READ, WRITE
 from leveret.engine.administration.values import check_short
 from leveret.engine.lifecycle.names import check_owner
 from leveret.engine.queues.queue import Queue
+from leveret.engine.routing.observer import Origin
 from leveret.engine.routing.sink import REFUSED, Sink
 from leveret.engine.values.json_values import to_json
 from leveret.engine.values.message import Message, exchange_and_key, short_strings
@@ -77,7 +78,10 @@ async def post_message(request: Request) -> Response:
     _check_may_publish(request, vhost, exchange, [given.routing_key, *keys])
     _check_user_id(request, given.properties.get("user_id"))
     sinks = _sinks(vhost, exchange, [given.routing_key, *keys], message)
+    vhost.router.tell(exchange, [given.routing_key, *keys], message, sinks, Origin.CLIENT)
     outcome = vhost.publisher.publish(message, sinks)
+    if outcome & REFUSED:
+        vhost.router.tell_refused(message)
     await management(request).committed()
     return json({"routed": bool(sinks) and not outcome & REFUSED})
 

@@ -198,12 +198,19 @@ class Channel:
     def _publish_addressed(self, message: Message, route: Route, further_keys: list[str]) -> bool:
         """Publish a message whose sinks are those of this message only; result as `publish`."""
         keys = [route.routing_key, *further_keys]
+        if self.confirms.enabled and self._router.refuses(route.exchange, keys, message):
+            self.count_publish(message, route.to([]))
+            self.confirm(REFUSED)
+            return True
+        addressed = route.to([])
+        addressed.observed_keys = None if self._router.observer is None else keys
         walk = self._router.walk(route.exchange, keys, message)
         mandatory = self.content.mandatory
         if not walk.run(self._time_slice):
-            self.session.begin(_SinksFound(self, walk, message, route, mandatory))
+            self.session.begin(_SinksFound(self, walk, message, addressed, mandatory))
             return False
-        return self.publish_along(message, _addressed(route, walk), mandatory)
+        addressed.sinks = list(walk.reached)
+        return self.publish_along(message, addressed, mandatory)
 
     def publish_along(self, message: Message, route: Route, mandatory: bool) -> bool:
         """Publish a message to the sinks of its route, at once or at tx.commit; result as
@@ -212,6 +219,7 @@ class Channel:
             self.transaction.publish(message, route, mandatory)
         elif len(route.sinks) > FAN_OUT_AT_ONCE:
             self.count_publish(message, route)
+            self._router.tell_of_client(message, route)
             self.session.begin(_FanOut(self, message, route.sinks))
             if self.session.work is not None:
                 return False
@@ -265,9 +273,9 @@ class Channel:
 
         :returns: the outcome, as `Publisher.publish` does.
         """
+        if route.observed_keys is not None:
+            return self._route_observed(message, route, mandatory)
         sinks = route.sinks
-        if route.needs_message:
-            sinks = self._router.sinks_for(route.exchange, [route.routing_key], message)
         # As `count_publish`, without a call: this is done for every message.
         self.counters.publish += 1
         self._vhost_counters.publish += 1
@@ -291,6 +299,14 @@ class Channel:
                 self.counters.drop_unroutable += 1
                 self._vhost_counters.drop_unroutable += 1
                 route.counters.drop_unroutable += 1
+        return outcome
+
+    def _route_observed(self, message: Message, route: Route, mandatory: bool) -> i64:
+        """As `route_message`, and tell the observer."""
+        self._router.tell_of_client(message, route)
+        outcome = self.route_message(message, route.to(route.sinks), mandatory)
+        if outcome & REFUSED:
+            self._router.tell_refused(message)
         return outcome
 
     def count_publish(self, message: Message, route: Route) -> None:
@@ -398,12 +414,6 @@ class Channel:
         return True
 
 
-def _addressed(route: Route, walk: RouteWalk) -> Route:
-    """The route of one message, whose walk is done."""
-    sinks = list(walk.reached)
-    return Route(route.raw, route.exchange, route.routing_key, sinks, False, route.counters)
-
-
 class _RouteFound(Work):
     """Finds the route of a message, and publishes it."""
 
@@ -427,6 +437,7 @@ class _SinksFound(Work):
     def __init__(
         self, channel: Channel, walk: RouteWalk, message: Message, route: Route, mandatory: bool
     ) -> None:
+        """:param route: that of this message only, which gets the sinks."""
         self._channel = channel
         self._walk = walk
         self._message = message
@@ -436,8 +447,8 @@ class _SinksFound(Work):
     def run(self, time_slice: TimeSlice) -> bool:
         if not self._walk.run(time_slice):
             return False
-        route = _addressed(self._route, self._walk)
-        self._channel.publish_along(self._message, route, self._mandatory)
+        self._route.sinks = list(self._walk.reached)
+        self._channel.publish_along(self._message, self._route, self._mandatory)
         return True
 
 

@@ -229,6 +229,7 @@ class TransactionCommit(Work):
         route = _without_deleted(route)
         if len(route.sinks) > FAN_OUT_AT_ONCE:
             channel.count_publish(message, route)
+            channel.vhost.router.tell_of_client(message, route)
             self._fanning_out = message
             self._sinks = route.sinks[::-1]
             return
@@ -247,8 +248,8 @@ class TransactionCommit(Work):
 
 def _may_be_logged(message: Message, route: Route) -> bool:
     """Whether a publish may write the message to the log."""
-    if message.persistent or route.needs_message:
-        return bool(route.sinks) or route.needs_message
+    if message.persistent:
+        return bool(route.sinks)
     return any(not isinstance(sink, Queue) or sink.persists for sink in route.sinks)
 
 
@@ -257,12 +258,7 @@ def _without_deleted(route: Route) -> Route:
     for sink in route.sinks:
         if sink.deleted:
             sinks = [each for each in route.sinks if not each.deleted]
-            return Route(
-                route.raw,
-                route.exchange,
-                route.routing_key,
-                sinks,
-                route.needs_message,
-                route.counters,
-            )
+            remaining = route.to(sinks)
+            remaining.observed_keys = route.observed_keys
+            return remaining
     return route
