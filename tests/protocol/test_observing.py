@@ -43,10 +43,18 @@ class Observer(PublishObserver):
     def refused(self, message: Message) -> None:
         self.refused_bodies.append(message.body)
 
-    def refuses(self, vhost: str, exchange: str, routing_keys: list[str], message: Message) -> bool:
+    def refuses(
+        self,
+        vhost: str,
+        exchange: str,
+        routing_keys: list[str],
+        message: Message,
+        sinks: list[Sink],
+    ) -> bool:
         if self.to_refuse == 0:
             return False
         self.to_refuse -= 1
+        self.refused_bodies.append(message.body)
         return True
 
 
@@ -273,6 +281,7 @@ def test_the_observer_has_a_message_refused(
     alice.publish(1, "q", b"2", mandatory=True)
     alice.expect(1, Basic.Ack(2))
     assert observer.told == [("", ["q"], b"2", ["q"])]
+    assert observer.refused_bodies == [b"1"]
     assert harness.queue("q").message_count() == 1
 
 

@@ -53,10 +53,17 @@ class PublishObserver(ABC):
     def refused(self, message: Message) -> None:
         """A sink has refused a message that was told."""
 
-    def refuses(self, vhost: str, exchange: str, routing_keys: list[str], message: Message) -> bool:
+    def refuses(
+        self,
+        vhost: str,
+        exchange: str,
+        routing_keys: list[str],
+        message: Message,
+        sinks: list[Sink],
+    ) -> bool:
         """Whether the broker is to answer a message with basic.nack, and give it to no sink.
 
         Asked only for the messages of channels that have publisher confirms. Of a message that it
-        has refused, the observer is not told.
+        has refused, the observer is not told by `published`.
         """
         return False

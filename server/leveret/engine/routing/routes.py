@@ -186,12 +186,12 @@ class Router:
         if observer is not None:
             observer.refused(message)
 
-    def refuses(self, exchange: str, routing_keys: list[str], message: Message) -> bool:
+    def refuses(self, message: Message, route: Route) -> bool:
         """Whether the observer has a message refused that would be confirmed."""
-        observer = self.observer
-        return observer is not None and observer.refuses(
-            self._vhost, exchange, routing_keys, message
-        )
+        observer, keys = self.observer, route.observed_keys
+        if observer is None or keys is None:
+            return False
+        return observer.refuses(self._vhost, route.exchange, keys, message, route.sinks)
 
     def invalidate(self) -> None:
         """Drop all cached routes: something that routing depends on has changed."""

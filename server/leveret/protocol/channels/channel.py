@@ -198,10 +198,6 @@ class Channel:
     def _publish_addressed(self, message: Message, route: Route, further_keys: list[str]) -> bool:
         """Publish a message whose sinks are those of this message only; result as `publish`."""
         keys = [route.routing_key, *further_keys]
-        if self.confirms.enabled and self._router.refuses(route.exchange, keys, message):
-            self.count_publish(message, route.to([]))
-            self.confirm(REFUSED)
-            return True
         addressed = route.to([])
         addressed.observed_keys = None if self._router.observer is None else keys
         walk = self._router.walk(route.exchange, keys, message)
@@ -215,7 +211,10 @@ class Channel:
     def publish_along(self, message: Message, route: Route, mandatory: bool) -> bool:
         """Publish a message to the sinks of its route, at once or at tx.commit; result as
         `publish`."""
-        if self.transaction.selected:
+        if self.confirms.enabled and self._router.refuses(message, route):
+            self.count_publish(message, route.to([]))
+            self.confirm(REFUSED)
+        elif self.transaction.selected:
             self.transaction.publish(message, route, mandatory)
         elif len(route.sinks) > FAN_OUT_AT_ONCE:
             self.count_publish(message, route)
