@@ -32,6 +32,7 @@ from bench.monitoring import MONITORING_ROWS
 from bench.objects import OBJECT_ROWS
 from bench.row import Measure, Row, Sample, Tool
 from bench.sizes import SIZE_ROWS
+from bench.testing import TESTING_ROWS
 from bench.tls import TLS_ROWS
 
 LEVERET_STARTS = 10
@@ -333,6 +334,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
     "tls": TLS_ROWS,
     "access": ACCESS_ROWS,
     "monitoring": MONITORING_ROWS,
+    "testing": TESTING_ROWS,
 }
 """The rows by the name that selects them all. The first are measured if none are selected."""
 
