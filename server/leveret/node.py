@@ -16,7 +16,9 @@ from leveret.descriptors import DescriptorShares
 from leveret.engine.broker import Broker
 from leveret.logging import get_logger
 from leveret.net.server import STOP_TIMEOUT_S, AmqpServer
+from leveret.net.transport import AmqpTransport, TransportFactory
 from leveret.net.wall_clock import now_ms
+from leveret_storage.medium import Medium
 
 SHUTDOWN_REASON: Final = "broker forced connection closure with reason 'shutdown'"
 """Text of connection.close when the broker stops, as in RabbitMQ."""
@@ -40,12 +42,16 @@ class Node:
         *,
         salvage: bool = False,
         skipped_ms: int = 0,
+        transport: TransportFactory = AmqpTransport,
+        around: Callable[[Medium], Medium] | None = None,
     ) -> None:
         """Make the broker, and read the data directory into it.
 
         :param storage_failed: called once if the storage fails later.
         :param salvage: set damaged data aside, and start without it.
         :param skipped_ms: milliseconds that the broker's clock is ahead of the machine's.
+        :param transport: as in `AmqpServer`.
+        :param around: as in `Storage`.
         :raises StorageRefused: if the data directory cannot be used.
         """
         self.config = config
@@ -56,10 +62,15 @@ class Node:
         """None for a broker that keeps everything in memory."""
         if not config.storage.memory:
             self.storage = Storage(
-                config, self.broker, storage_failed, shares.store, salvage=salvage
+                config,
+                self.broker,
+                storage_failed,
+                shares.store,
+                salvage=salvage,
+                around=around,
             )
         free_bytes = None if self.storage is None else self.storage.free_bytes
-        self.server = AmqpServer(self.broker, config, free_bytes, shares.sockets)
+        self.server = AmqpServer(self.broker, config, free_bytes, shares.sockets, transport)
 
     @property
     def failed(self) -> bool:

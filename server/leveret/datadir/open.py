@@ -43,12 +43,14 @@ class Storage:
         files_max: int,
         *,
         salvage: bool = False,
+        around: Callable[[Medium], Medium] | None = None,
     ) -> None:
         """Open the directory, and restore what it has into the broker.
 
         :param failed: called once if the storage fails later.
         :param files_max: files that may be open at a time.
         :param salvage: set damaged bytes aside, and start without them.
+        :param around: makes a medium around the one that was opened, which is used instead.
         :raises StorageRefused: if the directory is in use or cannot be read, or its data is another
             broker's, damaged, or written by a newer version.
         """
@@ -70,6 +72,7 @@ class Storage:
             medium = open_medium(
                 location, reserve_bytes=config.storage.disk_reserve, files_max=files_max
             )
+            medium = medium if around is None else around(medium)
             node_name = config.server.node_name
             if salvage:
                 check_known(medium)

@@ -321,6 +321,10 @@ class AmqpServer:
         """Change the memory limit until the next start, and look at once whether it is exceeded."""
         self.broker.set_memory_limit(limit_bytes)
         self._memory.set_limit(limit_bytes)
+        self.check_resources()
+
+    def check_resources(self) -> None:
+        """Look at once whether memory or disk is short, rather than at the next tick."""
         for guard in self._guards:
             guard.check()
 

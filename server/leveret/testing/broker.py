@@ -19,6 +19,7 @@ from urllib.parse import quote
 from leveret.testing.commands import Commands
 from leveret.testing.driver import Driver
 from leveret.testing.errors import BrokerError
+from leveret.testing.faults import Faults
 from leveret.testing.options import Options
 from leveret.testing.ports import ReservedPort
 
@@ -68,6 +69,8 @@ class Broker:
         self._log_level = log_level
         self._ports: list[ReservedPort] = []
         """For AMQP and HTTP, from the first start to `close`."""
+        self.faults = Faults(self._call)
+        """What goes wrong because the test says so."""
         self._driver: Driver | None = None
         self._state = State.DOWN
         self._advanced_ms = 0

@@ -6,6 +6,8 @@ event loop runs, with arguments and a result that can be pickled. `control.py` i
 
 from abc import ABC, abstractmethod
 
+from leveret.testing.fault_orders import Direction, PendingFault, Refusal, Resource
+
 
 class Commands(ABC):
     """The commands."""
@@ -40,3 +42,53 @@ class Commands(ABC):
     @abstractmethod
     async def log(self) -> list[str]:
         """The latest events of the log, a line each, the oldest first."""
+
+    # --- faults on order: what they do is in `faults.py` --------------------------------------
+
+    @abstractmethod
+    async def refuse_connections(self, count: int, how: Refusal) -> None:
+        """Refuse the next connections."""
+
+    @abstractmethod
+    async def drop_connections(
+        self, after_frames: int, direction: Direction, name: str | None
+    ) -> int:
+        """Drop open connections after some frames of each; how many."""
+
+    @abstractmethod
+    async def drop_next_connections(
+        self, after_frames: int, direction: Direction, count: int
+    ) -> None:
+        """Drop connections that are made later after some frames of each."""
+
+    @abstractmethod
+    async def delay(self, seconds: float) -> None:
+        """Have all that is sent come late."""
+
+    @abstractmethod
+    async def hold_alarm(self, resource: Resource, held: bool) -> None:
+        """Have the alarm of a resource set, or have it as it is measured."""
+
+    @abstractmethod
+    async def fill_disk(self, full: bool) -> None:
+        """Have the disk full, or have it as it is measured."""
+
+    @abstractmethod
+    async def cancel_consumers(self, queue: str | None, vhost: str | None) -> int:
+        """Cancel consumers; how many."""
+
+    @abstractmethod
+    async def close_connections(self, code: int, text: str, name: str | None) -> int:
+        """Close open connections with an error; how many."""
+
+    @abstractmethod
+    async def close_channels(self, code: int, text: str, name: str | None) -> int:
+        """Close the channels of open connections with an error; how many."""
+
+    @abstractmethod
+    async def pending_faults(self) -> tuple[PendingFault, ...]:
+        """What was ordered and has not happened yet, the oldest order first."""
+
+    @abstractmethod
+    async def clear_faults(self) -> None:
+        """Take back all that was ordered."""

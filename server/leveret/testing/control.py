@@ -21,7 +21,9 @@ from leveret.descriptors import DescriptorShares
 from leveret.limits import LISTEN_BACKLOG
 from leveret.logging import RECENT, RECENT_EVENTS_MAX, configure_logging, get_logger
 from leveret.node import Node
+from leveret.testing.broker_faults import BrokerFaults
 from leveret.testing.commands import Commands
+from leveret.testing.fault_orders import Direction, PendingFault, Refusal, Resource
 from leveret.testing.options import Options
 from leveret.testing.ports import listening
 from leveret.testing.time_travel import travel
@@ -72,6 +74,7 @@ class Control(Commands):
 
     async def reset(self) -> None:
         old = self.node
+        self.faults.clear()
         self._skipped_ms = 0
         if self._http is not None:
             await self._http.stop()
@@ -120,10 +123,59 @@ class Control(Commands):
     async def log(self) -> list[str]:
         return list(self._log)
 
+    # --- faults on order ----------------------------------------------------------------------
+
+    async def refuse_connections(self, count: int, how: Refusal) -> None:
+        self.faults.refuse_connections(count, how)
+
+    async def drop_connections(
+        self, after_frames: int, direction: Direction, name: str | None
+    ) -> int:
+        return self.faults.drop(after_frames, direction, name)
+
+    async def drop_next_connections(
+        self, after_frames: int, direction: Direction, count: int
+    ) -> None:
+        self.faults.drop_next(after_frames, direction, count)
+
+    async def delay(self, seconds: float) -> None:
+        self.faults.connections.set_delay(seconds)
+
+    async def hold_alarm(self, resource: Resource, held: bool) -> None:
+        self.faults.hold_alarm(resource, held)
+
+    async def fill_disk(self, full: bool) -> None:
+        self.faults.fill_disk(full)
+
+    async def cancel_consumers(self, queue: str | None, vhost: str | None) -> int:
+        return self.faults.cancel_consumers(queue, vhost)
+
+    async def close_connections(self, code: int, text: str, name: str | None) -> int:
+        return self.faults.close_connections(code, text, name)
+
+    async def close_channels(self, code: int, text: str, name: str | None) -> int:
+        return self.faults.close_channels(code, text, name)
+
+    async def pending_faults(self) -> tuple[PendingFault, ...]:
+        return self.faults.pending()
+
+    async def clear_faults(self) -> None:
+        self.faults.clear()
+
+    # --- the node -----------------------------------------------------------------------------
+
     async def _start_node(self) -> None:
         if self._listening is None:
             raise RuntimeError("the broker was stopped")
-        self.node = Node(self._config, SHARES, self._storage_failed, skipped_ms=self._skipped_ms)
+        self.faults = BrokerFaults()
+        self.node = Node(
+            self._config,
+            SHARES,
+            self._storage_failed,
+            skipped_ms=self._skipped_ms,
+            transport=self.faults.connections.transport,
+            around=self.faults.medium_around,
+        )
         await self.node.listen([self._listening.dup()])
         self._node_started(self.node)
         if self._options.management is not None:
@@ -145,6 +197,7 @@ class Control(Commands):
 
     def _node_started(self, node: Node) -> None:
         """Attach to a new node what observes it."""
+        self.faults.attach(node.broker, node.server)
 
     def _storage_failed(self) -> None:
         logger.error("the storage failed: the broker goes on without confirming anything")

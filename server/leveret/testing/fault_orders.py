@@ -20,6 +20,12 @@ Direction: TypeAlias = Literal["received", "sent"]
 DIRECTIONS: Final = ("received", "sent")
 
 
+Resource: TypeAlias = Literal["memory", "disk"]
+"""What is short while publishers are blocked."""
+
+RESOURCES: Final[tuple[Resource, ...]] = ("memory", "disk")
+
+
 @dataclass(frozen=True, slots=True)
 class PendingFault:
     """A fault that was ordered and has not happened yet."""
@@ -66,17 +72,14 @@ class DropConnection(Order):
 class RefusePublishes(Order):
     """Refuse messages, as a queue does that is full: their publishers get basic.nack."""
 
-    def __init__(
-        self, count: int, exchange: str | None, routing_key: str | None, queue: str | None
-    ) -> None:
+    def __init__(self, count: int, exchange: str | None, routing_key: str | None) -> None:
         """Each of the others is what the message has to have, or None for any."""
-        conditions = {"exchange": exchange, "routing key": routing_key, "queue": queue}
+        conditions = {"exchange": exchange, "routing key": routing_key}
         given = [f"{name} {value!r}" for name, value in conditions.items() if value is not None]
         of = f" of {' and '.join(given)}" if given else ""
         super().__init__(f"nack a publish{of}", count)
         self.exchange = exchange
         self.routing_key = routing_key
-        self.queue = queue
 
 
 class FaultOrders:
@@ -126,14 +129,13 @@ class FaultOrders:
                 return order
         return None
 
-    def take_publish(self, exchange: str, routing_key: str, queues: tuple[str, ...]) -> bool:
+    def take_publish(self, exchange: str, routing_key: str) -> bool:
         """Whether a message is refused; if so, it counts as done."""
         for order in self._pending:
             if (
                 isinstance(order, RefusePublishes)
                 and order.exchange in (None, exchange)
                 and order.routing_key in (None, routing_key)
-                and (order.queue is None or order.queue in queues)
             ):
                 self.happened(order)
                 return True

@@ -23,11 +23,10 @@ from typing import Any, Final, cast
 
 from leveret.engine.broker import Broker
 from leveret.errors import AmqpError, ReplyCode
-from leveret.limits import CLOSE_TIMEOUT_S, INPUT_SLICE_BYTES
+from leveret.limits import CLOSE_TIMEOUT_S
 from leveret.net.loop_scheduler import LoopScheduler
 from leveret.net.origin import Origin
 from leveret.net.transport import AmqpTransport, Transports
-from leveret.net.wall_clock import now_ms
 from leveret.protocol.channels.peer import Peer
 from leveret.protocol.connections import handshake
 from leveret.protocol.connections.connection import NO_METHOD
@@ -280,12 +279,9 @@ class FaultyTransport(AmqpTransport):
 
     def _process_now(self, data: bytes) -> None:
         """Process octets at once, whoever waits: they are few."""
-        self._received(len(data))
-        self._traffic.received(len(data))
-        self._broker.clock.advance_to(now_ms())
-        self._scheduler.begin_slice()
-        self._process(data, INPUT_SLICE_BYTES)
-        self._scheduler.end_slice(self)
+        super().data_received(data)
+        if self._input_scheduled:
+            super().process_input()
 
     def _limit_reached(self) -> AmqpError:
         most = self._broker.config.amqp.max_connections
@@ -316,6 +312,10 @@ class FaultyTransport(AmqpTransport):
         self._scheduler.request_iteration()
 
     # --- errors from outside ------------------------------------------------------------------
+
+    def close_connection(self, error: AmqpError) -> None:
+        """Close the connection with an error."""
+        self._answer_error(0, NO_METHOD, error)
 
     def close_channel(self, number: int, error: AmqpError) -> bool:
         """Close a channel with an error.

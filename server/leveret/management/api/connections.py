@@ -36,6 +36,7 @@ from leveret.management.objects import find_vhost, vhosts_of
 from leveret.management.statistics.details import Moment
 from leveret.protocol.channels.channel import Channel
 from leveret.protocol.connections.connection import Connection
+from leveret.protocol.handlers.basic import cancel_from_outside
 
 CHANNEL_NAME: Final = re.compile(r"(.*) \(([0-9]{1,5})\)")
 """The name of a connection, and the number of a channel."""
@@ -182,13 +183,9 @@ async def cancel_consumer(request: Request) -> Response:
     with its channel, as after a basic.cancel of its own."""
     vhost, channel = find_vhost(request), _find_channel(request)
     tag = segment(request, "tag")
-    consumer = channel.deliveries.consumers.get(tag)
-    if consumer is None or channel.vhost is not vhost:
+    queue = cancel_from_outside(channel, tag) if channel.vhost is vhost else None
+    if queue is None:
         raise NotFound(f"consumer '{tag}' does not exist")
-    queue = consumer.queue
-    channel.deliveries.consumer_cancelled(consumer)
-    consumer.end(vhost)
-    queue.deliver_ready()
     fields = {"vhost": vhost.name, "queue": queue.name, "consumer_tag": tag}
     operator(request).log("consumer cancelled", fields)
     return await changed(request)

@@ -116,6 +116,21 @@ def cancel(channel: Channel, method: Basic.Cancel) -> None:
         consumer.queue.deliver_ready()
 
 
+def cancel_from_outside(channel: Channel, tag: str) -> Queue | None:
+    """Cancel a consumer of an open channel, and tell its client by basic.cancel. What it has not
+    acknowledged stays with its channel, as after a basic.cancel of its own.
+
+    :returns: the queue of the consumer; None if there is no consumer of that tag.
+    """
+    consumer = channel.deliveries.consumers.get(tag)
+    if consumer is None:
+        return None
+    channel.deliveries.consumer_cancelled(consumer)
+    consumer.end(channel.vhost)
+    consumer.queue.deliver_ready()
+    return consumer.queue
+
+
 def get(channel: Channel, method: Basic.Get) -> Frame | None:
     """basic.get: one message, regardless of the prefetch."""
     name = queue_name(channel, method.queue)

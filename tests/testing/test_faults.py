@@ -1,0 +1,367 @@
+"""Faults on order, as an application sees them whose client is pika; afterwards all works again."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pika
+import pytest
+from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
+from pika.exceptions import (
+    AMQPConnectionError,
+    ChannelClosedByBroker,
+    ConnectionBlockedTimeout,
+    ConnectionClosedByBroker,
+    ProbableAccessDeniedError,
+    ProbableAuthenticationError,
+    StreamLostError,
+)
+
+from leveret.testing import Broker, BrokerError, UnmetExpectation
+
+LONG_S = 60
+"""Seconds for what happens at once, on however busy a machine."""
+
+Connect: TypeAlias = Callable[..., BlockingConnection]
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["thread", "process"])
+def running(request: pytest.FixtureRequest) -> Iterator[Broker]:
+    with Broker(process=request.param) as broker:
+        yield broker
+
+
+@pytest.fixture
+def broker(running: Broker) -> Broker:
+    running.reset()
+    return running
+
+
+@pytest.fixture
+def connect(broker: Broker) -> Iterator[Connect]:
+    """Opens connections, with parameters of pika, which are closed at the end."""
+    opened: list[BlockingConnection] = []
+
+    def connect(name: str = "", **parameters: Any) -> BlockingConnection:
+        wanted = pika.URLParameters(broker.url)
+        wanted.client_properties = {"connection_name": name} if name else None
+        for key, value in parameters.items():
+            setattr(wanted, key, value)
+        opened.append(BlockingConnection(wanted))
+        return opened[-1]
+
+    yield connect
+    for connection in opened:
+        if connection.is_open:
+            try:
+                connection.close()
+            except AMQPConnectionError:
+                continue
+
+
+def works(connection: BlockingConnection) -> bool:
+    """Whether a message that is published is confirmed, and comes back."""
+    channel = connection.channel()
+    channel.confirm_delivery()
+    channel.queue_declare("works")
+    channel.basic_publish("", "works", b"sound")
+    body: bytes = channel.basic_get("works", auto_ack=True)[2]
+    channel.close()
+    return body == b"sound"
+
+
+def get_and_wait(channel: BlockingChannel) -> None:
+    """Get a message, and wait for the end of the connection, which pika may see before it."""
+    channel.basic_get("q")
+    channel.connection.process_data_events(LONG_S)
+
+
+def serve_until(connection: BlockingConnection, condition: Callable[[], bool]) -> None:
+    """Have a connection process what comes until a condition is met."""
+    end = time.monotonic() + LONG_S
+    while not condition():
+        assert time.monotonic() < end
+        connection.process_data_events(0.05)
+
+
+class TestRefusedConnections:
+    def test_a_client_that_tries_again_gets_through(self, broker: Broker, connect: Connect) -> None:
+        broker.faults.refuse_connections(2)
+        with pytest.raises(AMQPConnectionError):
+            connect()
+        assert [str(each) for each in broker.faults.pending()] == ["refuse a connection: reset"]
+        assert works(connect(connection_attempts=2, retry_delay=0))
+        broker.faults.assert_happened()
+
+    def test_a_login_is_refused(self, broker: Broker, connect: Connect) -> None:
+        broker.faults.refuse_connections(how="login")
+        with pytest.raises(ProbableAuthenticationError, match="ACCESS_REFUSED"):
+            connect()
+        assert works(connect())
+
+    def test_the_limit_is_reached(self, broker: Broker, connect: Connect) -> None:
+        broker.faults.refuse_connections(how="limit")
+        with pytest.raises((ProbableAccessDeniedError, ConnectionClosedByBroker), match="530"):
+            connect()
+        assert works(connect())
+
+
+class TestDroppedConnections:
+    def test_all_at_once(self, broker: Broker, connect: Connect) -> None:
+        connections = [connect(), connect()]
+        assert broker.faults.drop_connections() == 2
+        for connection in connections:
+            with pytest.raises(StreamLostError):
+                connection.process_data_events(LONG_S)
+        assert works(connect())
+
+    def test_only_one_by_its_name(self, broker: Broker, connect: Connect) -> None:
+        worker, other = connect("worker"), connect("other")
+        assert broker.faults.drop_connections(name="worker") == 1
+        with pytest.raises(StreamLostError):
+            worker.process_data_events(LONG_S)
+        assert works(other)
+
+    def test_in_the_middle_of_publishing(self, broker: Broker, connect: Connect) -> None:
+        channel = connect().channel()
+        channel.queue_declare("q")
+        channel.confirm_delivery()
+        # Two messages, and the method and the header of the third.
+        broker.faults.drop_connections(after_frames=3 + 3 + 2)
+        for _ in range(2):
+            channel.basic_publish("", "q", b"x")
+        with pytest.raises(AMQPConnectionError):
+            channel.basic_publish("", "q", b"x")
+        broker.faults.assert_happened()
+        channel = connect().channel()
+        assert channel.queue_declare("q", passive=True).method.message_count == 2
+
+    def test_when_a_delivery_was_sent_which_then_comes_again(
+        self, broker: Broker, connect: Connect
+    ) -> None:
+        channel = connect().channel()
+        channel.queue_declare("q")
+        channel.basic_publish("", "q", b"x")
+        # basic.get-ok, the header and the body.
+        broker.faults.drop_connections(after_frames=3, direction="sent")
+        with pytest.raises(AMQPConnectionError):
+            get_and_wait(channel)
+        method, _, body = connect().channel().basic_get("q")
+        assert (method.redelivered, body) == (True, b"x")
+
+    def test_the_next_one_in_its_login(self, broker: Broker, connect: Connect) -> None:
+        before = connect()
+        broker.faults.drop_next_connection(2)
+        with pytest.raises(AMQPConnectionError):
+            connect()
+        assert works(before)
+        assert works(connect())
+
+    def test_one_that_is_not_there_is_an_error_of_the_test(self, broker: Broker) -> None:
+        with pytest.raises(BrokerError, match="no connection is open as 'worker'"):
+            broker.faults.drop_connections(name="worker")
+
+
+class TestClosing:
+    def test_connections(self, broker: Broker, connect: Connect) -> None:
+        connection = connect()
+        assert broker.faults.close_connections("maintenance") == 1
+        with pytest.raises(ConnectionClosedByBroker) as closed:
+            connection.process_data_events(LONG_S)
+        assert (closed.value.reply_code, closed.value.reply_text) == (
+            320,
+            "CONNECTION_FORCED - maintenance",
+        )
+        assert works(connect())
+
+    def test_channels(self, broker: Broker, connect: Connect) -> None:
+        connection = connect()
+        channel = connection.channel()
+        assert broker.faults.close_channels(406, "unknown delivery tag 7") == 1
+        with pytest.raises(ChannelClosedByBroker, match="unknown delivery tag 7") as closed:
+            channel.queue_declare("q")
+        assert closed.value.reply_code == 406
+        assert works(connection)
+
+
+class TestDelay:
+    def test_everything_takes_as_much_longer(self, broker: Broker, connect: Connect) -> None:
+        channel = connect().channel()
+        with broker.faults.delayed(0.1):
+            start = time.monotonic()
+            channel.queue_declare("q")
+            assert time.monotonic() - start >= 0.1
+        assert works(channel.connection)
+
+    def test_what_waits_comes_when_it_is_switched_off(
+        self, broker: Broker, connect: Connect
+    ) -> None:
+        channel = connect().channel()
+        broker.faults.delay(3600)
+        threading.Timer(0.05, broker.faults.delay, [0]).start()
+        channel.queue_declare("q")
+        assert works(channel.connection)
+
+
+class TestBlockedPublishers:
+    def test_they_are_told_why_and_go_on_afterwards(self, broker: Broker, connect: Connect) -> None:
+        connection = connect()
+        channel = connection.channel()
+        channel.queue_declare("q")
+        told: list[str] = []
+        connection.add_on_connection_blocked_callback(
+            lambda _, frame: told.append(frame.method.reason)
+        )
+        connection.add_on_connection_unblocked_callback(lambda *_: told.append("unblocked"))
+        with broker.faults.blocked("disk"):
+            channel.basic_publish("", "q", b"x")
+            serve_until(connection, lambda: told == ["low on disk"])
+        serve_until(connection, lambda: told == ["low on disk", "unblocked"])
+        assert works(connection)
+
+    def test_a_client_that_waits_too_long_gives_up(self, broker: Broker, connect: Connect) -> None:
+        connection = connect(blocked_connection_timeout=0.05)
+        channel = connection.channel()
+        broker.faults.block()
+        channel.basic_publish("", "q", b"x")
+        with pytest.raises(ConnectionBlockedTimeout):
+            connection.process_data_events(LONG_S)
+        broker.faults.unblock()
+        assert works(connect())
+
+    def test_the_guards_do_not_clear_it(self, broker: Broker, connect: Connect) -> None:
+        connection = connect()
+        channel = connection.channel()
+        told: list[str] = []
+        connection.add_on_connection_blocked_callback(
+            lambda _, frame: told.append(frame.method.reason)
+        )
+        connection.add_on_connection_unblocked_callback(lambda *_: told.append("unblocked"))
+        broker.faults.fill_disk()
+        broker.faults.block("memory")
+        channel.basic_publish("", "q", b"x")
+        serve_until(connection, lambda: told == ["low on memory & disk"])
+        # More than a tick, in which the resources are measured.
+        connection.sleep(0.7)
+        broker.faults.unblock()
+        connection.sleep(0.1)
+        assert told == ["low on memory & disk"]
+        broker.faults.free_disk()
+        serve_until(connection, lambda: told[-1] == "unblocked")
+
+
+class TestFullDisk:
+    @pytest.mark.parametrize("process", [False, True], ids=["thread", "process"])
+    def test_persistent_messages_are_confirmed_when_there_is_space_again(
+        self, process: bool, tmp_path: Path
+    ) -> None:
+        with Broker(tmp_path / "data", process=process) as broker:
+            connection = BlockingConnection(pika.URLParameters(broker.url))
+            channel = connection.channel()
+            channel.confirm_delivery()
+            channel.queue_declare("q", durable=True)
+            told: list[str] = []
+            connection.add_on_connection_blocked_callback(
+                lambda _, frame: told.append(frame.method.reason)
+            )
+            with broker.faults.full_disk():
+                threading.Timer(0.1, broker.faults.free_disk).start()
+                start = time.monotonic()
+                channel.basic_publish("", "q", b"x", pika.BasicProperties(delivery_mode=2))
+                assert time.monotonic() - start >= 0.1
+            serve_until(connection, lambda: told == ["low on disk"])
+            assert works(connection)
+            connection.close()
+            broker.kill()
+            broker.restart()
+            connection = BlockingConnection(pika.URLParameters(broker.url))
+            assert connection.channel().basic_get("q")[2] == b"x"
+            connection.close()
+
+    def test_a_reset_frees_it(self, tmp_path: Path) -> None:
+        with Broker(tmp_path / "data") as broker:
+            broker.faults.fill_disk()
+            broker.reset()
+            connection = BlockingConnection(pika.URLParameters(broker.url))
+            connection.channel().queue_declare("q", durable=True)
+            connection.close()
+
+
+class TestCancelledConsumers:
+    def test_the_client_is_told_and_can_consume_again(
+        self, broker: Broker, connect: Connect
+    ) -> None:
+        channel = connect().channel()
+        for queue in ("a", "b"):
+            channel.queue_declare(queue)
+            channel.basic_consume(queue, lambda *_: None, consumer_tag=f"of {queue}")
+        cancelled: list[str] = []
+        channel.add_on_cancel_callback(lambda frame: cancelled.append(frame.method.consumer_tag))
+        assert broker.faults.cancel_consumers("a") == 1
+        serve_until(channel.connection, lambda: cancelled == ["of a"])
+        assert broker.faults.cancel_consumers() == 1
+        serve_until(channel.connection, lambda: cancelled == ["of a", "of b"])
+        received: list[bytes] = []
+        channel.basic_consume("a", lambda *arguments: received.append(arguments[3]))
+        channel.basic_publish("", "a", b"x")
+        serve_until(channel.connection, lambda: received == [b"x"])
+
+    def test_a_consumer_that_is_not_there_is_an_error_of_the_test(self, broker: Broker) -> None:
+        with pytest.raises(BrokerError, match="there is no consumer of the queue 'q'"):
+            broker.faults.cancel_consumers("q")
+
+
+class TestOrders:
+    def test_what_did_not_happen_is_named(self, broker: Broker, connect: Connect) -> None:
+        connect("worker")
+        broker.faults.refuse_connections(2, "login")
+        broker.faults.drop_connections(5, name="worker")
+        broker.faults.drop_next_connection(1, direction="sent")
+        with pytest.raises(UnmetExpectation) as unmet:
+            broker.faults.assert_happened()
+        assert str(unmet.value) == (
+            "faults were ordered that did not happen:\n"
+            "  refuse a connection: login (2 times)\n"
+            "  drop the connection worker after 5 frames received\n"
+            "  drop the next connection after 1 frame sent"
+        )
+
+    @pytest.mark.parametrize("take_back", [lambda b: b.faults.clear(), lambda b: b.reset()])
+    def test_all_are_taken_back(
+        self, broker: Broker, connect: Connect, take_back: Callable[[Broker], None]
+    ) -> None:
+        connect("worker")
+        broker.faults.refuse_connections()
+        broker.faults.drop_connections(5)
+        broker.faults.block()
+        broker.faults.fill_disk()
+        broker.faults.delay(3600)
+        take_back(broker)
+        broker.faults.assert_happened()
+        assert works(connect())
+
+    @pytest.mark.parametrize(
+        "misuse",
+        [
+            lambda faults: faults.refuse_connections(0),
+            lambda faults: faults.refuse_connections(1, "politely"),
+            lambda faults: faults.drop_connections(-1),
+            lambda faults: faults.drop_next_connection(0),
+            lambda faults: faults.drop_next_connection(1, direction="up"),
+            lambda faults: faults.delay(-1),
+            lambda faults: faults.block("patience"),
+            lambda faults: faults.close_connections(code=404),
+            lambda faults: faults.close_channels(320, ""),
+        ],
+    )
+    def test_what_makes_no_sense_is_refused(
+        self, broker: Broker, misuse: Callable[[object], None]
+    ) -> None:
+        with pytest.raises(BrokerError):
+            misuse(broker.faults)
+
+    def test_a_broker_that_does_not_run_has_none(self) -> None:
+        with pytest.raises(BrokerError, match="the broker is not running"):
+            Broker().faults.pending()
