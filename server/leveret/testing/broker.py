@@ -20,6 +20,7 @@ from leveret.testing.commands import Commands
 from leveret.testing.driver import Driver
 from leveret.testing.errors import BrokerError
 from leveret.testing.faults import Faults
+from leveret.testing.importing import without_collections
 from leveret.testing.options import Options
 from leveret.testing.ports import ReservedPort
 
@@ -333,6 +334,6 @@ class Broker:
             from leveret.testing.process_driver import ProcessDriver
 
             return ProcessDriver(options)
-        from leveret.testing.thread_driver import ThreadDriver
-
+        with without_collections():
+            from leveret.testing.thread_driver import ThreadDriver
         return ThreadDriver(options)

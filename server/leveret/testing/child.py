@@ -4,6 +4,7 @@ A thread reads the commands, one at a time, and the event loop carries them out.
 """
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -50,13 +51,12 @@ async def _serve(connection: "Connection[Any, Any]", options: Options) -> None:
 
 def main() -> None:
     """Serve until the command to stop."""
+    # What the imports have made stays, so no collection has to look at it.
+    gc.freeze()
+    gc.enable()
     # Interrupting a run of tests interrupts the tests; they end their brokers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with Connection(int(sys.argv[1])) as connection:
         options = connection.recv()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(connection, options))
-
-
-if __name__ == "__main__":
-    main()

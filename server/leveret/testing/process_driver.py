@@ -18,6 +18,9 @@ from leveret.testing.driver import ANSWER_TIMEOUT_S
 from leveret.testing.errors import BrokerError
 from leveret.testing.options import Options
 
+PROGRAM: Final = "import gc; gc.disable(); from leveret.testing.child import main; main()"
+"""What the process runs: no garbage is collected while it imports (`importing.py`)."""
+
 END_TIMEOUT_S: Final = 30.0
 """Seconds for the process to end."""
 
@@ -36,7 +39,7 @@ class ProcessDriver:
         ours, theirs = Pipe()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "leveret.testing.child", str(theirs.fileno())],
+                [sys.executable, "-P", "-c", PROGRAM, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 env=_environment(),
                 pass_fds=[theirs.fileno()],
