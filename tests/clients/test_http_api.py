@@ -1,7 +1,6 @@
 """The HTTP API over TCP: who may come in, sessions, lists, and what is sent as it changes."""
 
 import http.client
-import json
 import socket
 import ssl
 import time
@@ -260,73 +259,12 @@ def test_a_list_has_its_schema(broker: Leveret, api: Api, path: str, element: ty
     assert msgspec.json.decode(found, type=list[element])  # type: ignore[valid-type]
 
 
-class Stream:
-    """The events of a response that does not end."""
-
-    def __init__(self, api: Api, path: str) -> None:
-        self._socket = socket.create_connection((api.host, api.port), TIMEOUT_S)
-        head = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\r\n"
-        self._socket.sendall(head.encode())
-        self._lines = self._socket.makefile("rb")
-
-    def __enter__(self) -> "Stream":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._lines.close()
-        self._socket.close()
-
-    def await_line(self, text: str) -> None:
-        """Read up to a line that begins with a text."""
-        while not self._lines.readline().startswith(text.encode()):
-            pass
-
-    def next(self) -> Any:
-        """The data of the next event."""
-        for line in self._lines:
-            if line.startswith(b"data: "):
-                return json.loads(line.removeprefix(b"data: "))
-        raise EOFError
-
-
 def test_an_object_has_only_the_columns_that_are_asked_for(api: Api) -> None:
     queue = api.ask("GET", "/api/queues/%2F/list-a?columns=name,durable,no_such").value
     assert queue == {"name": "list-a", "durable": True}
     overview = api.ask("GET", "/api/overview?columns=object_totals.queues").value
     assert list(overview) == ["object_totals"]
     assert list(overview["object_totals"]) == ["queues"]
-
-
-class TestLive:
-    def test_a_change_is_sent_and_nothing_else(self, api: Api) -> None:
-        watch = "/api/queues/%252F/list-a?columns=messages_ready"
-        with Stream(api, f"/api/live?every=1&watch={watch}") as stream:
-            first = stream.next()
-            assert (first["watch"], first["status"]) == (watch.replace("%25", "%"), 200)
-            before = first["body"]["messages_ready"]
-            publish = {"routing_key": "list-a", "payload": "x", "properties": {}}
-            api.ask("POST", "/api/exchanges/%2F/amq.default/publish", publish)
-            assert stream.next()["body"]["messages_ready"] == before + 1
-
-    def test_what_is_gone_is_said(self, api: Api) -> None:
-        with Stream(api, "/api/live?watch=/api/queues/%252F/no-such") as stream:
-            event = stream.next()
-            assert (event["status"], event["body"]["error"]) == (404, "Object Not Found")
-
-    @pytest.mark.parametrize(
-        "query", ["", "watch=/api/live", "watch=/index.html", "watch=/api/x" + "&watch=/api/x" * 8]
-    )
-    def test_what_cannot_be_watched_is_refused(self, api: Api, query: str) -> None:
-        assert api.ask("GET", f"/api/live?{query}").status == 400
-
-    def test_events_of_the_log_are_sent(self, api: Api) -> None:
-        with Stream(api, "/api/logs/live") as stream:
-            stream.await_line(": follows")
-            api.ask("PUT", "/api/queues/%2F/logged", {})
-            event = stream.next()
-            assert (event["event"], event["what"]) == ("audit", "queue declared")
-        api.ask("DELETE", "/api/queues/%2F/logged")
-        assert api.ask("GET", "/api/logs?lines=1").value[0]["what"] == "queue deleted"
 
 
 class TestListener:
@@ -384,15 +322,6 @@ class TestListener:
     def test_none_can_be_wanted(self) -> None:
         with Leveret("--memory", env={"LEVERET_MANAGEMENT_LISTEN": ""}) as leveret:
             assert "management=" not in leveret.log_text()
-
-    def test_a_stream_does_not_delay_the_stop(self) -> None:
-        with Leveret("--memory", management=True) as leveret:
-            api = Api(leveret.host, leveret.management_port)
-            stream = Stream(api, "/api/live?watch=/api/whoami")
-            stream.next()
-            assert leveret.stop() == 0
-            with stream, pytest.raises((EOFError, ConnectionError)):
-                stream.next()
 
 
 DEEP: Any = {}

@@ -39,6 +39,7 @@ from leveret.management.authorisation import Identity
 from leveret.management.http import ERRORS
 from leveret.management.objects import DEFAULT_EXCHANGE_NAME
 from leveret.management.service import Management
+from leveret.management.shared_answers import SharedAnswers
 
 logger = get_logger()
 
@@ -134,4 +135,5 @@ def application(
     app.state.identify = identify
     app.state.logins = logins
     app.state.entry = entry
+    app.state.shared_answers = SharedAnswers()
     return entry

@@ -73,8 +73,11 @@ class Resource(Route):
         method = "GET" if request.method == "HEAD" else request.method
         access = self.access[method]
         if access is not Access.ANYBODY:
-            identity = await request.app.state.identify(request)
-            request.state.identity = identity
+            # A live stream says who asks.
+            identity = getattr(request.state, "identity", None)
+            if identity is None:
+                identity = await request.app.state.identify(request)
+                request.state.identity = identity
             vhost = unquote(request.path_params.get("vhost", ""), errors="surrogateescape")
             access.check(management(request).broker, identity, vhost)
         response = await self.endpoints[method](request)

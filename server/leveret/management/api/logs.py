@@ -10,7 +10,8 @@ from starlette.responses import Response, StreamingResponse
 from leveret.logging import RECENT
 from leveret.management.authorisation import Access
 from leveret.management.http import json, route, whole_number
-from leveret.management.live import HEADERS, LIFE_SIGN_S, event
+from leveret.management.live import HEADERS, LIFE_SIGN_S
+from leveret.management.shared_answers import event
 
 LINES: Final = 200
 
