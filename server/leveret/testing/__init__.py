@@ -6,5 +6,27 @@ imports the plugin.
 
 from leveret.testing.broker import Broker
 from leveret.testing.errors import BrokerError, UnmetExpectation
+from leveret.testing.publishes import RecordingDropped
+from leveret.testing.values import (
+    Binding,
+    Connection,
+    Consumer,
+    Message,
+    Properties,
+    Published,
+    QueueStatus,
+)
 
-__all__ = ["Broker", "BrokerError", "UnmetExpectation"]
+__all__ = [
+    "Binding",
+    "Broker",
+    "BrokerError",
+    "Connection",
+    "Consumer",
+    "Message",
+    "Properties",
+    "Published",
+    "QueueStatus",
+    "RecordingDropped",
+    "UnmetExpectation",
+]

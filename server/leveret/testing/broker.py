@@ -18,11 +18,16 @@ from urllib.parse import quote
 
 from leveret.testing.commands import Commands
 from leveret.testing.driver import Driver
-from leveret.testing.errors import BrokerError
+from leveret.testing.errors import BrokerError, UnmetExpectation
 from leveret.testing.faults import Faults
 from leveret.testing.importing import without_collections
 from leveret.testing.options import Options
 from leveret.testing.ports import ReservedPort
+from leveret.testing.publishes import BYTES_MAX, MESSAGES_MAX, Publishes
+from leveret.testing.queue_handle import Queue
+from leveret.testing.values import Connection, Consumer, Published, QueueStatus
+from leveret.testing.waiting import TIMEOUT_S, wait, wait_async
+from leveret.testing.words import counted
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -72,6 +77,7 @@ class Broker:
         """For AMQP and HTTP, from the first start to `close`."""
         self.faults = Faults(self._call)
         """What goes wrong because the test says so."""
+        self._publishes = Publishes(self._call)
         self._driver: Driver | None = None
         self._state = State.DOWN
         self._advanced_ms = 0
@@ -269,6 +275,105 @@ class Broker:
 
         with CancelScope(shield=True):
             await run_sync(self.close)
+
+    # --- what it has --------------------------------------------------------------------------
+
+    def queue(self, name: str, vhost: str | None = None) -> Queue:
+        """A queue to look at, whether it is declared yet or not.
+
+        :param vhost: the name of its virtual host; None is the one that the broker starts with.
+        """
+        return Queue(self._call, name, self.vhost if vhost is None else vhost)
+
+    def queues(self, vhost: str | None = None) -> list[QueueStatus]:
+        """The queues by name, of one virtual host or of all."""
+        return self._call(Commands.queues, vhost)
+
+    def exchanges(self, vhost: str | None = None) -> list[str]:
+        """The names of the exchanges, of a virtual host or of the one that the broker starts with,
+        without the default exchange."""
+        return self._call(Commands.exchanges, self.vhost if vhost is None else vhost)
+
+    def connections(self) -> list[Connection]:
+        """The open connections, the oldest first."""
+        return self._call(Commands.connections)
+
+    def consumers(self, vhost: str | None = None) -> list[Consumer]:
+        """The consumers of all queues, of one virtual host or of all."""
+        return self._call(Commands.consumers, vhost, None)
+
+    def wait_for_consumers(self, count: int = 1, timeout: float = TIMEOUT_S) -> list[Consumer]:
+        """Wait until there are so many consumers at least, and return them.
+
+        :param timeout: seconds.
+        :raises UnmetExpectation: if there are fewer then; the text says which.
+        """
+        return self._consumed(wait(lambda: self._has_consumers(count), timeout), count, timeout)
+
+    async def wait_for_consumers_async(
+        self, count: int = 1, timeout: float = TIMEOUT_S
+    ) -> list[Consumer]:
+        """As `wait_for_consumers`, in a coroutine."""
+        found = await wait_async(lambda: self._has_consumers(count), timeout)
+        return self._consumed(found, count, timeout)
+
+    def _has_consumers(self, count: int) -> list[Consumer] | None:
+        found = self.consumers()
+        return None if len(found) < count else found
+
+    def _consumed(self, found: list[Consumer] | None, count: int, timeout: float) -> list[Consumer]:
+        if found is not None:
+            return found
+        there = self.consumers()
+        of = f" ({', '.join(f'{each.tag!r} of queue {each.queue!r}' for each in there)})"
+        raise UnmetExpectation(
+            f"there {'was' if len(there) == 1 else 'were'}"
+            f" {counted(len(there), 'consumer', 'consumers')}{of if there else ''} after"
+            f" {timeout:g} s, {count} {'was' if count == 1 else 'were'} expected;"
+            f" {counted(len(self.connections()), 'connection is', 'connections are')} open"
+        )
+
+    # --- what was published -------------------------------------------------------------------
+
+    def record(self, messages_max: int = MESSAGES_MAX, bytes_max: int = BYTES_MAX) -> Publishes:
+        """Record what is published from now on, and forget what was recorded before. As a `with`
+        statement it ends after that; else at the next reset, or when the broker stops.
+
+        :param messages_max: how many messages are kept; there is a warning when older ones were
+            dropped.
+        :param bytes_max: bytes of their bodies together.
+        """
+        return self._publishes.record(messages_max, bytes_max)
+
+    def published(
+        self, exchange: str | None = None, routing_key: str | None = None
+    ) -> list[Published]:
+        """The messages that went through exchanges since `record`, as `Publishes.published`."""
+        return self._publishes.published(exchange, routing_key)
+
+    def unroutable(self) -> list[Published]:
+        """Those of them that no queue matched, as `Publishes.unroutable`."""
+        return self._publishes.unroutable()
+
+    def wait_for_published(
+        self,
+        count: int = 1,
+        exchange: str | None = None,
+        routing_key: str | None = None,
+        timeout: float = TIMEOUT_S,
+    ) -> list[Published]:
+        """Wait for what is published, as `Publishes.wait_for_published`."""
+        return self._publishes.wait_for_published(count, exchange, routing_key, timeout)
+
+    async def wait_for_published_async(
+        self,
+        count: int = 1,
+        exchange: str | None = None,
+        routing_key: str | None = None,
+        timeout: float = TIMEOUT_S,
+    ) -> list[Published]:
+        """As `wait_for_published`, in a coroutine."""
+        return await self._publishes.wait_for_published_async(count, exchange, routing_key, timeout)
 
     # --- its log ------------------------------------------------------------------------------
 

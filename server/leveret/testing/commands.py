@@ -7,6 +7,14 @@ event loop runs, with arguments and a result that can be pickled. `control.py` i
 from abc import ABC, abstractmethod
 
 from leveret.testing.fault_orders import Direction, PendingFault, Refusal, Resource
+from leveret.testing.values import (
+    Binding,
+    Connection,
+    Consumer,
+    Message,
+    QueueStatus,
+    Recording,
+)
 
 
 class Commands(ABC):
@@ -92,3 +100,72 @@ class Commands(ABC):
     @abstractmethod
     async def clear_faults(self) -> None:
         """Take back all that was ordered."""
+
+    # --- looks: what they find is in `values.py` ----------------------------------------------
+
+    @abstractmethod
+    async def queue_status(self, vhost: str, name: str) -> QueueStatus | None:
+        """A queue; None if there is none.
+
+        :raises BrokerError: if there is no such virtual host, as in all that name one.
+        """
+
+    @abstractmethod
+    async def queues(self, vhost: str | None) -> list[QueueStatus]:
+        """The queues of a virtual host, or of all, by name."""
+
+    @abstractmethod
+    async def exchanges(self, vhost: str) -> list[str]:
+        """The names of the exchanges, without the default exchange."""
+
+    @abstractmethod
+    async def bindings(self, vhost: str, queue: str) -> list[Binding]:
+        """The bindings of a queue to exchanges other than the default exchange."""
+
+    @abstractmethod
+    async def messages(self, vhost: str, queue: str, count: int) -> list[Message] | None:
+        """The next ready messages of a queue, so many at most; None if there is no such queue."""
+
+    @abstractmethod
+    async def consumers(self, vhost: str | None, queue: str | None) -> list[Consumer]:
+        """The consumers of a queue or of all, of a virtual host or of all."""
+
+    @abstractmethod
+    async def connections(self) -> list[Connection]:
+        """The open connections, the oldest first."""
+
+    @abstractmethod
+    async def missing_queue(self, vhost: str, name: str) -> str:
+        """What is there in place of a queue, in words."""
+
+    @abstractmethod
+    async def explained(self, vhost: str, queue: str) -> list[str]:
+        """What may explain what a queue has, in words."""
+
+    @abstractmethod
+    async def explained_publishes(self, exchange: str | None) -> list[str]:
+        """What may explain what was recorded of an exchange, or of all, in words."""
+
+    @abstractmethod
+    async def record(self, messages_max: int, bytes_max: int) -> None:
+        """Record publishes from now on, and forget what was recorded before."""
+
+    @abstractmethod
+    async def end_recording(self) -> None:
+        """Record no further publishes; what was recorded is kept."""
+
+    @abstractmethod
+    async def recorded_count(self, exchange: str | None, routing_key: str | None) -> int:
+        """How many publishes were recorded of an exchange and a routing key, or of any.
+
+        :raises BrokerError: if recording was not asked for.
+        """
+
+    @abstractmethod
+    async def recording(
+        self, exchange: str | None, routing_key: str | None, unroutable_only: bool
+    ) -> Recording:
+        """The publishes that were recorded of an exchange and a routing key, or of any.
+
+        :raises BrokerError: if recording was not asked for.
+        """

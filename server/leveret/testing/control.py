@@ -21,12 +21,22 @@ from leveret.descriptors import DescriptorShares
 from leveret.limits import LISTEN_BACKLOG
 from leveret.logging import RECENT, RECENT_EVENTS_MAX, configure_logging, get_logger
 from leveret.node import Node
+from leveret.testing import explanation, inspection
 from leveret.testing.broker_faults import BrokerFaults
 from leveret.testing.commands import Commands
 from leveret.testing.fault_orders import Direction, PendingFault, Refusal, Resource
+from leveret.testing.observing import NodeObserver
 from leveret.testing.options import Options
 from leveret.testing.ports import listening
 from leveret.testing.time_travel import travel
+from leveret.testing.values import (
+    Binding,
+    Connection,
+    Consumer,
+    Message,
+    QueueStatus,
+    Recording,
+)
 
 SHARES: Final = DescriptorShares(sockets=1024, store=256, management=64, metrics=8)
 """File descriptors: fewer than the soft limit that processes have by default."""
@@ -162,6 +172,52 @@ class Control(Commands):
     async def clear_faults(self) -> None:
         self.faults.clear()
 
+    # --- looks ------------------------------------------------------------------------------
+
+    async def queue_status(self, vhost: str, name: str) -> QueueStatus | None:
+        return inspection.queue_status(self.node.broker, vhost, name)
+
+    async def queues(self, vhost: str | None) -> list[QueueStatus]:
+        return inspection.queues(self.node.broker, vhost)
+
+    async def exchanges(self, vhost: str) -> list[str]:
+        return inspection.exchanges(self.node.broker, vhost)
+
+    async def bindings(self, vhost: str, queue: str) -> list[Binding]:
+        return inspection.bindings(self.node.broker, vhost, queue)
+
+    async def messages(self, vhost: str, queue: str, count: int) -> list[Message] | None:
+        return await inspection.messages(self.node.broker, vhost, queue, count)
+
+    async def consumers(self, vhost: str | None, queue: str | None) -> list[Consumer]:
+        return inspection.consumers(self.node.broker, self.node.server, vhost, queue)
+
+    async def connections(self) -> list[Connection]:
+        return inspection.connections(self.node.server)
+
+    async def missing_queue(self, vhost: str, name: str) -> str:
+        return explanation.missing_queue(self.node.broker, vhost, name)
+
+    async def explained(self, vhost: str, queue: str) -> list[str]:
+        return explanation.explained(self.node.broker, vhost, queue)
+
+    async def explained_publishes(self, exchange: str | None) -> list[str]:
+        return explanation.explained_publishes(self.node.broker, exchange)
+
+    async def record(self, messages_max: int, bytes_max: int) -> None:
+        self.observer.record(messages_max, bytes_max)
+
+    async def end_recording(self) -> None:
+        self.observer.end_recording()
+
+    async def recorded_count(self, exchange: str | None, routing_key: str | None) -> int:
+        return self.observer.recorder().count(exchange, routing_key)
+
+    async def recording(
+        self, exchange: str | None, routing_key: str | None, unroutable_only: bool
+    ) -> Recording:
+        return self.observer.recorder().recording(exchange, routing_key, unroutable_only)
+
     # --- the node -----------------------------------------------------------------------------
 
     async def _start_node(self) -> None:
@@ -198,6 +254,7 @@ class Control(Commands):
     def _node_started(self, node: Node) -> None:
         """Attach to a new node what observes it."""
         self.faults.attach(node.broker, node.server)
+        self.observer = NodeObserver(node.broker)
 
     def _storage_failed(self) -> None:
         logger.error("the storage failed: the broker goes on without confirming anything")

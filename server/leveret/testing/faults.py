@@ -11,10 +11,11 @@ taken back. `clear` takes back everything, and so does a reset; a broker that is
 no faults.
 """
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
+from typing import Final
 
+from leveret.testing.asking import Asks
 from leveret.testing.commands import Commands
 from leveret.testing.errors import BrokerError, UnmetExpectation
 from leveret.testing.fault_orders import (
@@ -27,9 +28,6 @@ from leveret.testing.fault_orders import (
     Resource,
 )
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
 CONNECTION_CODES: Final = (320, 501, 502, 503, 504, 505, 506, 530, 540, 541)
 """The reply codes that close a connection (AMQP 0-9-1, section 1.2)."""
 
@@ -38,21 +36,6 @@ CHANNEL_CODES: Final = (311, 312, 313, 403, 404, 405, 406)
 
 SHUTDOWN: Final = "broker forced connection closure with reason 'shutdown'"
 """What RabbitMQ says when it stops."""
-
-
-class Asks(Protocol):
-    """Has the broker carry out a command."""
-
-    def __call__(
-        self,
-        command: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> R:
-        """Its result.
-
-        :raises BrokerError: if the broker does not run.
-        """
 
 
 class Faults:
