@@ -9,7 +9,7 @@ it is never in memory as a whole.
 """
 
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from heapq import merge
 from itertools import islice
 from operator import itemgetter
@@ -257,6 +257,32 @@ async def listed(request: Request, columns: Columns[R], rows: Iterable[R]) -> Re
     if asked.page is not None:
         body = _page(asked, listing, body)
     return unless_known(request, body)
+
+
+class _Selecting(Work, Generic[R]):
+    """Finds the rows that are wanted."""
+
+    def __init__(self, rows: Iterable[R], wanted: Callable[[R], bool]) -> None:
+        self.found: list[R] = []
+        self._steps = self._run(iter(rows), wanted)
+
+    def run(self, time_slice: TimeSlice) -> bool:
+        return run_steps(self._steps, time_slice)
+
+    def _run(self, rows: Iterator[R], wanted: Callable[[R], bool]) -> Iterator[None]:
+        while chunk := list(islice(rows, CHUNK_ROWS)):
+            self.found += filter(wanted, chunk)
+            yield
+
+
+async def selected(request: Request, rows: Iterable[R], wanted: Callable[[R], bool]) -> list[R]:
+    """Those of many rows that are wanted, found in slices of the broker's time.
+
+    :param rows: as for `listed`.
+    """
+    selecting = _Selecting(rows, wanted)
+    await management(request).run(selecting)
+    return selecting.found
 
 
 async def _streamed(

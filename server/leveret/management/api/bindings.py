@@ -1,6 +1,6 @@
 """Bindings (RabbitMQ: HTTP API Reference, /api/bindings)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -12,8 +12,7 @@ from leveret.engine.access.rights import READ, WRITE, Rights
 from leveret.engine.administration.operator import NotFound
 from leveret.engine.administration.values import check_short
 from leveret.engine.lifecycle import bindings
-from leveret.engine.queues.queue import Queue
-from leveret.engine.routing.exchanges.base import Binding, Exchange
+from leveret.engine.routing.exchanges.base import Binding, Destination, Exchange
 from leveret.engine.vhost import VirtualHost
 from leveret.management.authorisation import Access
 from leveret.management.description import ListOf, described
@@ -27,7 +26,7 @@ from leveret.management.http import (
     segment,
     table,
 )
-from leveret.management.listing import listed
+from leveret.management.listing import listed, selected
 from leveret.management.nouns.bindings import (
     BINDING,
     BindingRow,
@@ -46,14 +45,6 @@ class BindingBody(msgspec.Struct):
     arguments: dict[str, Any] | list[Any] = {}
 
 
-def bindings_to_queue(vhost: VirtualHost, queue: Queue) -> Iterator[Binding]:
-    """The bindings that lead to a queue."""
-    for exchange in list(vhost.exchanges.values()):
-        for binding in exchange.bindings():
-            if binding.destination is queue.destination:
-                yield binding
-
-
 def _bindings(vhosts: list[VirtualHost]) -> Iterator[BindingRow]:
     for vhost in vhosts:
         for name in list(vhost.queues):
@@ -69,29 +60,41 @@ async def get_bindings(request: Request) -> Response:
     return await listed(request, BINDING, _bindings(vhosts_of(request)))
 
 
-def _between(request: Request) -> tuple[VirtualHost, list[Binding]]:
-    """The bindings between the two ends that the path names."""
-    vhost = find_vhost(request)
+async def _between(
+    request: Request, vhost: VirtualHost, wanted: Callable[[Binding], bool]
+) -> list[Binding]:
+    """Those that are wanted of the bindings between the two ends that the path names."""
     source = vhost.exchanges.get(segment(request, "source"))
-    name, to_exchange = segment(request, "destination"), segment(request, "type") == "e"
-    found = [
-        binding
-        for binding in (() if source is None else source.bindings())
-        if binding.destination.name == name
-        and isinstance(binding.destination, Exchange) == to_exchange
-    ]
-    return vhost, found
+    name = segment(request, "destination")
+    destination: Destination | None
+    if segment(request, "type") == "e":
+        destination = vhost.exchanges.get(name)
+    else:
+        queue = vhost.queues.get(name)
+        destination = None if queue is None else queue.destination
+    if source is None or destination is None:
+        return []
+    bindings = destination.incoming()
+    if source.binding_count() < len(bindings):
+        bindings = source.bindings()
+    return await selected(
+        request,
+        bindings,
+        lambda each: each.source is source and each.destination is destination and wanted(each),
+    )
 
 
-@described(gives=BINDING)
+@described(gives=ListOf(BINDING))
 async def get_bindings_between(request: Request) -> Response:
     """The bindings between an exchange and a queue (`q`) or an exchange (`e`)."""
-    vhost, found = _between(request)
-    rows = [binding_row(vhost.name, binding) for binding in found]
-    destination = segment(request, "destination")
+    vhost, destination = find_vhost(request), segment(request, "destination")
+    rows: Iterable[BindingRow]
     if not exchange_name(request, "source") and destination in vhost.queues:
         rows = [default_binding_row(vhost.name, destination)]
-    return json([BINDING.shown(row) for row in rows])
+    else:
+        found = await _between(request, vhost, lambda _: True)
+        rows = (binding_row(vhost.name, each) for each in found)
+    return await listed(request, BINDING, rows)
 
 
 def _check_rights(
@@ -138,25 +141,23 @@ async def post_binding(request: Request) -> Response:
     return response
 
 
-def _binding_of_path(request: Request) -> tuple[VirtualHost, Binding]:
-    vhost, found = _between(request)
-    key = segment(request, "properties_key")
-    for binding in found:
-        if has_properties_key(binding, key):
-            return vhost, binding
+async def _binding_of_path(request: Request) -> tuple[VirtualHost, Binding]:
+    vhost, key = find_vhost(request), segment(request, "properties_key")
+    for binding in await _between(request, vhost, lambda each: has_properties_key(each, key)):
+        return vhost, binding
     raise NotFound("no such binding")
 
 
 @described(gives=BINDING)
 async def get_binding(request: Request) -> Response:
     """One binding."""
-    vhost, binding = _binding_of_path(request)
+    vhost, binding = await _binding_of_path(request)
     return json(BINDING.shown(binding_row(vhost.name, binding)))
 
 
 async def delete_binding(request: Request) -> Response:
     """Remove a binding."""
-    vhost, binding = _binding_of_path(request)
+    vhost, binding = await _binding_of_path(request)
     ends = binding.destination.name, binding.source.name
     to_exchange = isinstance(binding.destination, Exchange)
     asking = rights(request, vhost.name)

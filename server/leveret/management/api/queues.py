@@ -23,7 +23,6 @@ from leveret.engine.lifecycle.queues import (
 from leveret.engine.values.arguments import Arguments
 from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError, ReplyCode
-from leveret.management.api.bindings import bindings_to_queue
 from leveret.management.authorisation import Access
 from leveret.management.description import ListOf, described
 from leveret.management.http import (
@@ -199,7 +198,7 @@ async def act_on_queue(request: Request) -> Response:
 async def get_bindings(request: Request) -> Response:
     """The bindings of a queue, of a virtual host, or all."""
     vhost, queue = find_queue(request)
-    found = (binding_row(vhost.name, each) for each in bindings_to_queue(vhost, queue))
+    found = (binding_row(vhost.name, each) for each in queue.destination.incoming())
     own = default_binding_row(vhost.name, queue.name)
     return await listed(request, BINDING, chain((own,), found))
 
