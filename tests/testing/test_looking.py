@@ -228,6 +228,19 @@ def test_the_text_says_where_messages_went_instead(
     ]
 
 
+def test_the_text_says_which_queues_have_messages(broker: Broker, channel: BlockingChannel) -> None:
+    channel.queue_declare("orders")
+    channel.queue_declare("orders.v2")
+    channel.queue_declare("invoices")
+    publish(channel, "orders.v2", b"1", b"2")
+    with pytest.raises(UnmetExpectation) as error:
+        broker.queue("orders").wait_for(timeout=SHORT_S)
+    assert unmet(error)[1:] == [
+        "no message was routed to it",
+        "queue 'orders.v2' has 2 ready messages",
+    ]
+
+
 def test_the_text_says_what_was_dropped_and_dead_lettered(
     broker: Broker, channel: BlockingChannel
 ) -> None:

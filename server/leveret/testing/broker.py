@@ -308,12 +308,14 @@ class Broker:
         :param timeout: seconds.
         :raises UnmetExpectation: if there are fewer then; the text says which.
         """
+        __tracebackhide__ = True
         return self._consumed(wait(lambda: self._has_consumers(count), timeout), count, timeout)
 
     async def wait_for_consumers_async(
         self, count: int = 1, timeout: float = TIMEOUT_S
     ) -> list[Consumer]:
         """As `wait_for_consumers`, in a coroutine."""
+        __tracebackhide__ = True
         found = await wait_async(lambda: self._has_consumers(count), timeout)
         return self._consumed(found, count, timeout)
 
@@ -322,6 +324,7 @@ class Broker:
         return None if len(found) < count else found
 
     def _consumed(self, found: list[Consumer] | None, count: int, timeout: float) -> list[Consumer]:
+        __tracebackhide__ = True
         if found is not None:
             return found
         there = self.consumers()
@@ -363,6 +366,7 @@ class Broker:
         timeout: float = TIMEOUT_S,
     ) -> list[Published]:
         """Wait for what is published, as `Publishes.wait_for_published`."""
+        __tracebackhide__ = True
         return self._publishes.wait_for_published(count, exchange, routing_key, timeout)
 
     async def wait_for_published_async(
@@ -373,6 +377,7 @@ class Broker:
         timeout: float = TIMEOUT_S,
     ) -> list[Published]:
         """As `wait_for_published`, in a coroutine."""
+        __tracebackhide__ = True
         return await self._publishes.wait_for_published_async(count, exchange, routing_key, timeout)
 
     # --- its log ------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ It says what has happened since the broker began, or was reset, as its counters 
 what a test did, or the application that it tests.
 """
 
-from difflib import get_close_matches
 from typing import Final
 
 from leveret.engine.broker import Broker
@@ -16,7 +15,13 @@ from leveret.testing.values import exchange_in_words
 from leveret.testing.words import counted, listed
 
 NAMES_SHOWN: Final = 10
-"""Names that a text lists."""
+"""Names of queues, or of virtual hosts, that a text lists."""
+
+KEYS_SHOWN: Final = 3
+"""Routing keys that a text lists."""
+
+OTHERS_SHOWN: Final = 3
+"""Other queues of which a text says what they have."""
 
 
 def missing_queue(broker: Broker, vhost: str, name: str) -> str:
@@ -29,8 +34,7 @@ def missing_queue(broker: Broker, vhost: str, name: str) -> str:
     elsewhere = [each.name for each in broker.vhosts.values() if name in each.queues]
     if elsewhere:
         return f"{there}; virtual host {listed(elsewhere, NAMES_SHOWN)} has a queue of that name"
-    close = get_close_matches(name, names, 1)
-    return f"{there}; did you mean {close[0]!r}?" if close and len(names) > 1 else there
+    return there + (_meant(name, names) if len(names) > 1 else "")
 
 
 def explained(broker: Broker, vhost: str, name: str) -> list[str]:
@@ -40,6 +44,8 @@ def explained(broker: Broker, vhost: str, name: str) -> list[str]:
     queue = found.queues.get(name)
     clauses = [] if queue is None else _of_queue(queue)
     clauses += _unroutable(found, None)
+    if queue is None or queue.counters.publish == 0:
+        clauses += _elsewhere(found)
     clauses += _held(found)
     if broker.alarm:
         clauses.append(_blocked(broker))
@@ -51,14 +57,21 @@ def explained_publishes(broker: Broker, exchange: str | None) -> list[str]:
     clauses: list[str] = []
     if exchange and not any(exchange in vhost.exchanges for vhost in broker.vhosts.values()):
         names = sorted({name for vhost in broker.vhosts.values() for name in vhost.exchanges})
-        close = get_close_matches(exchange, names, 1)
-        meant = f"; did you mean {close[0]!r}?" if close else ""
-        clauses.append(f"there is no exchange {exchange!r}{meant}")
+        clauses.append(f"there is no exchange {exchange!r}{_meant(exchange, names)}")
     for vhost in broker.vhosts.values():
         clauses += _unroutable(vhost, exchange)
     if broker.alarm:
         clauses.append(_blocked(broker))
     return clauses
+
+
+def _meant(name: str, names: list[str]) -> str:
+    """Which of some names was meant, as a clause; "" if none is near."""
+    # Imported late: only a test that fails needs it.
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, names, 1)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _blocked(broker: Broker) -> str:
@@ -106,8 +119,18 @@ def _unroutable(vhost: VirtualHost, exchange: str | None) -> list[str]:
             keys = list(dict.fromkeys(sample.routing_key for sample in counters.samples))
             clause = f"{counted(number, 'message', 'messages')} to {exchange_in_words(name)}"
             word = "key" if len(keys) == 1 else "keys"
-            clauses.append(f"{clause} reached no queue (routing {word} {listed(keys, 3)})")
+            clauses.append(f"{clause} reached no queue (routing {word} {listed(keys, KEYS_SHOWN)})")
     return clauses
+
+
+def _elsewhere(vhost: VirtualHost) -> list[str]:
+    """The queues that have messages, those with the most first."""
+    ready = {name: int(queue.message_count()) for name, queue in vhost.queues.items()}
+    most = sorted((name for name in ready if ready[name]), key=lambda name: -ready[name])
+    return [
+        f"queue {name!r} has {counted(ready[name], 'ready message', 'ready messages')}"
+        for name in most[:OTHERS_SHOWN]
+    ]
 
 
 def _held(vhost: VirtualHost) -> list[str]:

@@ -91,6 +91,7 @@ class Publishes:
         :raises UnmetExpectation: if there are fewer then; the text says what was published.
         :raises BrokerError: if publishes are not recorded.
         """
+        __tracebackhide__ = True
         found = wait(lambda: self._has(count, exchange, routing_key), timeout)
         return self._arrived(found, count, exchange, routing_key, timeout)
 
@@ -102,6 +103,7 @@ class Publishes:
         timeout: float = TIMEOUT_S,
     ) -> list[Published]:
         """As `wait_for_published`, in a coroutine."""
+        __tracebackhide__ = True
         found = await wait_async(lambda: self._has(count, exchange, routing_key), timeout)
         return self._arrived(found, count, exchange, routing_key, timeout)
 
@@ -120,6 +122,7 @@ class Publishes:
         routing_key: str | None,
         timeout: float,
     ) -> list[Published]:
+        __tracebackhide__ = True
         if found is not None:
             return found
         there = self._ask(Commands.recorded_count, exchange, routing_key)
