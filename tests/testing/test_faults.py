@@ -231,25 +231,27 @@ class TestBlockedPublishers:
         broker.faults.unblock()
         assert works(connect())
 
-    def test_the_guards_do_not_clear_it(self, broker: Broker, connect: Connect) -> None:
-        connection = connect()
-        channel = connection.channel()
-        told: list[str] = []
-        connection.add_on_connection_blocked_callback(
-            lambda _, frame: told.append(frame.method.reason)
-        )
-        connection.add_on_connection_unblocked_callback(lambda *_: told.append("unblocked"))
+    def test_two_alarms_are_taken_back_one_by_one(self, broker: Broker, connect: Connect) -> None:
+        reasons: list[str] = []
+
+        def publish() -> BlockingConnection:
+            connection = connect()
+            connection.add_on_connection_blocked_callback(
+                lambda _, frame: reasons.append(frame.method.reason)
+            )
+            connection.add_on_connection_unblocked_callback(lambda *_: reasons.append(""))
+            connection.channel().basic_publish("", "q", b"x")
+            return connection
+
         broker.faults.fill_disk()
         broker.faults.block("memory")
-        channel.basic_publish("", "q", b"x")
-        serve_until(connection, lambda: told == ["low on memory & disk"])
-        # More than a tick, in which the resources are measured.
-        connection.sleep(0.7)
+        connection = publish()
+        serve_until(connection, lambda: reasons == ["low on memory & disk"])
         broker.faults.unblock()
-        connection.sleep(0.1)
-        assert told == ["low on memory & disk"]
+        other = publish()
+        serve_until(other, lambda: reasons[-1] == "low on disk")
         broker.faults.free_disk()
-        serve_until(connection, lambda: told[-1] == "unblocked")
+        serve_until(connection, lambda: "" in reasons)
 
 
 class TestFullDisk:
