@@ -41,23 +41,26 @@ def test_as_many_connections_get_a_drop_as_it_is_for() -> None:
 
 def test_a_publish_is_refused_by_the_first_order_that_it_meets() -> None:
     orders = FaultOrders()
-    orders.add(RefusePublishes(1, "events", None))
-    orders.add(RefusePublishes(2, "", "a"))
+    orders.add(RefusePublishes(1, "events", None, None))
+    orders.add(RefusePublishes(2, "", "a", "q"))
     assert texts(orders) == [
         "nack a publish of exchange 'events'",
-        "nack a publish of exchange '' and routing key 'a' (2 times)",
+        "nack a publish of exchange '' and routing key 'a' and queue 'q' (2 times)",
     ]
-    assert not orders.take_publish("other", "a")
-    assert not orders.take_publish("", "b")
-    assert orders.take_publish("events", "a")
-    assert not orders.take_publish("events", "a")
-    assert orders.take_publish("", "a")
-    assert orders.take_publish("", "a")
-    assert not orders.take_publish("", "a")
-    orders.add(RefusePublishes(1, None, None))
+    assert not orders.take_publish("other", "a", ("q",))
+    assert not orders.take_publish("", "b", ("q",))
+    assert not orders.take_publish("", "a", ("r",))
+    assert orders.take_publish("events", "a", ())
+    assert not orders.take_publish("events", "a", ())
+    assert orders.take_publish("", "a", ("q", "r"))
+    assert orders.take_publish("", "a", ("q",))
+    assert not orders.take_publish("", "a", ("q",))
+    assert not orders.refuses_publishes()
+    orders.add(RefusePublishes(1, None, None, None))
+    assert orders.refuses_publishes()
     assert texts(orders) == ["nack a publish"]
     orders.clear()
-    assert not orders.take_publish("", "a")
+    assert not orders.take_publish("", "a", ("q",))
 
 
 def test_the_ends_of_frames_are_found_however_their_octets_come() -> None:

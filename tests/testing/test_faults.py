@@ -14,6 +14,7 @@ from pika.exceptions import (
     ChannelClosedByBroker,
     ConnectionBlockedTimeout,
     ConnectionClosedByBroker,
+    NackError,
     ProbableAccessDeniedError,
     ProbableAuthenticationError,
     StreamLostError,
@@ -205,6 +206,64 @@ class TestDelay:
         assert works(channel.connection)
 
 
+class TestNacks:
+    def test_as_many_messages_as_ordered_are_refused_and_no_queue_gets_them(
+        self, broker: Broker, connect: Connect
+    ) -> None:
+        channel = connect().channel()
+        channel.queue_declare("q")
+        channel.confirm_delivery()
+        channel.basic_publish("", "q", b"before")
+        broker.faults.nack(2)
+        for body in (b"1", b"2"):
+            with pytest.raises(NackError):
+                channel.basic_publish("", "q", body)
+        channel.basic_publish("", "q", b"after")
+        broker.faults.assert_happened()
+        assert [each.body for each in broker.queue("q").messages()] == [b"before", b"after"]
+
+    def test_only_those_that_are_meant(self, broker: Broker, connect: Connect) -> None:
+        connection = connect()
+        unconfirmed, channel = connection.channel(), connection.channel()
+        channel.confirm_delivery()
+        for queue in ("q", "r"):
+            channel.queue_declare(queue)
+            channel.queue_bind(queue, "amq.topic", f"{queue}.#")
+        broker.faults.nack(exchange="amq.topic")
+        broker.faults.nack(routing_key="q")
+        broker.faults.nack(queue="r")
+        unconfirmed.basic_publish("", "q", b"unconfirmed")
+        assert broker.queue("q").wait_for(1)
+        channel.basic_publish("amq.direct", "q.x", b"elsewhere")
+        for exchange, key in (("amq.topic", "q.x"), ("", "q"), ("amq.topic", "r.x")):
+            with pytest.raises(NackError):
+                channel.basic_publish(exchange, key, b"refused")
+            channel.basic_publish(exchange, key, b"taken")
+        assert [len(broker.queue(queue).messages()) for queue in ("q", "r")] == [3, 1]
+
+    def test_they_are_in_the_record_as_refused(self, broker: Broker, connect: Connect) -> None:
+        channel = connect().channel()
+        channel.queue_declare("q")
+        channel.confirm_delivery()
+        with broker.record():
+            broker.faults.nack()
+            with pytest.raises(NackError):
+                channel.basic_publish("", "q", b"1")
+            channel.basic_publish("", "q", b"1")
+        assert [each.refused for each in broker.published()] == [True, False]
+        assert broker.unroutable() == []
+
+    def test_a_large_message(self, broker: Broker, connect: Connect) -> None:
+        channel = connect().channel()
+        channel.queue_declare("q")
+        channel.confirm_delivery()
+        broker.faults.nack()
+        with pytest.raises(NackError):
+            channel.basic_publish("", "q", bytes(1_000_000))
+        assert works(channel.connection)
+        assert broker.queue("q").messages() == []
+
+
 class TestBlockedPublishers:
     def test_they_are_told_why_and_go_on_afterwards(self, broker: Broker, connect: Connect) -> None:
         connection = connect()
@@ -321,13 +380,15 @@ class TestOrders:
         broker.faults.refuse_connections(2, "login")
         broker.faults.drop_connections(5, name="worker")
         broker.faults.drop_next_connection(1, direction="sent")
+        broker.faults.nack(3, exchange="orders", routing_key="paid")
         with pytest.raises(UnmetExpectation) as unmet:
             broker.faults.assert_happened()
         assert str(unmet.value) == (
             "faults were ordered that did not happen:\n"
             "  refuse a connection: login (2 times)\n"
             "  drop the connection worker after 5 frames received\n"
-            "  drop the next connection after 1 frame sent"
+            "  drop the next connection after 1 frame sent\n"
+            "  nack a publish of exchange 'orders' and routing key 'paid' (3 times)"
         )
 
     @pytest.mark.parametrize("take_back", [lambda b: b.faults.clear(), lambda b: b.reset()])
@@ -340,6 +401,7 @@ class TestOrders:
         broker.faults.block()
         broker.faults.fill_disk()
         broker.faults.delay(3600)
+        broker.faults.nack()
         take_back(broker)
         broker.faults.assert_happened()
         assert works(connect())
@@ -353,6 +415,7 @@ class TestOrders:
             lambda faults: faults.drop_next_connection(0),
             lambda faults: faults.drop_next_connection(1, direction="up"),
             lambda faults: faults.delay(-1),
+            lambda faults: faults.nack(0),
             lambda faults: faults.block("patience"),
             lambda faults: faults.close_connections(code=404),
             lambda faults: faults.close_channels(320, ""),

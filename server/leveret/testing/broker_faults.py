@@ -4,7 +4,8 @@ What lasts (an alarm, a full disk, a delay) lasts until it is taken back. The re
 to measure meanwhile: an alarm that they have raised themselves outlasts the order.
 """
 
-from leveret.engine.broker import Broker
+import asyncio
+
 from leveret.errors import AmqpError, ReplyCode
 from leveret.net import alarms
 from leveret.net.server import AmqpServer
@@ -16,10 +17,12 @@ from leveret.testing.fault_orders import (
     PendingFault,
     Refusal,
     RefuseConnections,
+    RefusePublishes,
     Resource,
 )
 from leveret.testing.faulty_transport import FaultyConnections, FaultyTransport
 from leveret.testing.fillable_medium import FillableMedium
+from leveret.testing.observing import NodeObserver
 from leveret_storage.medium import Medium
 
 
@@ -40,10 +43,10 @@ class BrokerFaults:
         self._medium = FillableMedium(medium)
         return self._medium
 
-    def attach(self, broker: Broker, server: AmqpServer) -> None:
-        """Know the broker, which has started."""
-        self._broker = broker
+    def attach(self, server: AmqpServer, observer: NodeObserver) -> None:
+        """Know the broker, which has started, by its server and its observer."""
         self._server = server
+        self._observer = observer
 
     # --- connections ------------------------------------------------------------------------
 
@@ -121,6 +124,27 @@ class BrokerFaults:
             cancel_from_outside(channel, tag)
         return len(found)
 
+    # --- publishes --------------------------------------------------------------------------
+
+    def refuse_publishes(
+        self, count: int, exchange: str | None, routing_key: str | None, queue: str | None
+    ) -> None:
+        """Refuse the next messages; each of the others is what they have to have, or None."""
+        self.orders.add(RefusePublishes(count, exchange, routing_key, queue))
+        self._observer.refuse(self._refuses)
+
+    def _refuses(self, exchange: str, routing_key: str, queues: tuple[str, ...]) -> bool:
+        refused = self.orders.take_publish(exchange, routing_key, queues)
+        if refused and not self.orders.refuses_publishes():
+            # Not before the message is dealt with, whose route would change.
+            asyncio.get_running_loop().call_soon(self._end_refusing)
+        return refused
+
+    def _end_refusing(self) -> None:
+        """Be asked about publishes no more, if none is to be refused."""
+        if not self.orders.refuses_publishes():
+            self._observer.refuse(None)
+
     # --- resources --------------------------------------------------------------------------
 
     def hold_alarm(self, resource: Resource, held: bool) -> None:
@@ -155,6 +179,7 @@ class BrokerFaults:
     def clear(self) -> None:
         """Take back all that was ordered."""
         self.connections.clear()
+        self._end_refusing()
         self._held.clear()
         self._apply_alarms()
         self.fill_disk(False)

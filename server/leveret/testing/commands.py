@@ -74,6 +74,12 @@ class Commands(ABC):
         """Have all that is sent come late."""
 
     @abstractmethod
+    async def refuse_publishes(
+        self, count: int, exchange: str | None, routing_key: str | None, queue: str | None
+    ) -> None:
+        """Refuse the next messages that have all of these, where they are not None."""
+
+    @abstractmethod
     async def hold_alarm(self, resource: Resource, held: bool) -> None:
         """Have the alarm of a resource set, or have it as it is measured."""
 

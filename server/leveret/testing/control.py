@@ -151,6 +151,11 @@ class Control(Commands):
     async def delay(self, seconds: float) -> None:
         self.faults.connections.set_delay(seconds)
 
+    async def refuse_publishes(
+        self, count: int, exchange: str | None, routing_key: str | None, queue: str | None
+    ) -> None:
+        self.faults.refuse_publishes(count, exchange, routing_key, queue)
+
     async def hold_alarm(self, resource: Resource, held: bool) -> None:
         self.faults.hold_alarm(resource, held)
 
@@ -253,8 +258,8 @@ class Control(Commands):
 
     def _node_started(self, node: Node) -> None:
         """Attach to a new node what observes it."""
-        self.faults.attach(node.broker, node.server)
         self.observer = NodeObserver(node.broker)
+        self.faults.attach(node.server, self.observer)
 
     def _storage_failed(self) -> None:
         logger.error("the storage failed: the broker goes on without confirming anything")

@@ -72,14 +72,17 @@ class DropConnection(Order):
 class RefusePublishes(Order):
     """Refuse messages, as a queue does that is full: their publishers get basic.nack."""
 
-    def __init__(self, count: int, exchange: str | None, routing_key: str | None) -> None:
+    def __init__(
+        self, count: int, exchange: str | None, routing_key: str | None, queue: str | None
+    ) -> None:
         """Each of the others is what the message has to have, or None for any."""
-        conditions = {"exchange": exchange, "routing key": routing_key}
+        conditions = {"exchange": exchange, "routing key": routing_key, "queue": queue}
         given = [f"{name} {value!r}" for name, value in conditions.items() if value is not None]
         of = f" of {' and '.join(given)}" if given else ""
         super().__init__(f"nack a publish{of}", count)
         self.exchange = exchange
         self.routing_key = routing_key
+        self.queue = queue
 
 
 class FaultOrders:
@@ -129,13 +132,18 @@ class FaultOrders:
                 return order
         return None
 
-    def take_publish(self, exchange: str, routing_key: str) -> bool:
-        """Whether a message is refused; if so, it counts as done."""
+    def refuses_publishes(self) -> bool:
+        """Whether a message is to be refused."""
+        return any(isinstance(order, RefusePublishes) for order in self._pending)
+
+    def take_publish(self, exchange: str, routing_key: str, queues: tuple[str, ...]) -> bool:
+        """Whether a message is refused that would go to these queues; if so, it counts as done."""
         for order in self._pending:
             if (
                 isinstance(order, RefusePublishes)
                 and order.exchange in (None, exchange)
                 and order.routing_key in (None, routing_key)
+                and (order.queue is None or order.queue in queues)
             ):
                 self.happened(order)
                 return True

@@ -143,6 +143,25 @@ class Faults:
 
     # --- publishers -------------------------------------------------------------------------
 
+    def nack(
+        self,
+        count: int = 1,
+        *,
+        exchange: str | None = None,
+        routing_key: str | None = None,
+        queue: str | None = None,
+    ) -> None:
+        """Answer the next messages of channels with publisher confirms by basic.nack, as a queue
+        does that is full and rejects what is published: no queue gets them. Messages that are
+        published without confirms are neither refused nor counted.
+
+        :param exchange: only those that are published to it; "" is the default exchange.
+        :param routing_key: only those with this one.
+        :param queue: only those that would go to it, maybe among others.
+        """
+        _check(count >= 1, f"nack {count} messages: not one at least")
+        self._ask(Commands.refuse_publishes, count, exchange, routing_key, queue)
+
     def block(self, resource: Resource = "memory") -> None:
         """Set a resource alarm: connections that publish are not read, and those that understand it
         get connection.blocked, with the reason "low on memory" or "low on disk". As with any alarm
