@@ -74,8 +74,10 @@ async def _serve(config: Config, salvage: bool, shares: DescriptorShares) -> Non
     stop = _stop_at_signals()
     if config.storage.memory:
         warn_of_unused_data(config)
-    # Recovered messages stay alive: a collection of them takes as long as reading them.
+    # Recovered messages stay alive: a collection of them takes as long as reading them. What was
+    # imported stays, too, and the collection before the end of the start does not look at it.
     gc.disable()
+    gc.freeze()
     node = _open_node(config, shares, stop, salvage)
     storage = node.storage
     http = HttpServing(

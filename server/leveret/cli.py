@@ -5,6 +5,7 @@ line on stderr; 3 the storage failed while the broker ran, with the reason in th
 imports what it needs when it runs, because scripts call `ping` and `--version` often.
 """
 
+import gc
 import io
 import os
 import platform
@@ -133,6 +134,8 @@ def serve(
 
     Example: leveret serve --data-dir ./data --listen 127.0.0.1:5673
     """
+    # What the imports make stays: a collection would find nothing. `app` enables it again.
+    gc.disable()
     from leveret.config_loading import ConfigError, load_config
 
     form = log_format or os.environ.get("LEVERET_LOG_FORMAT", "console")
