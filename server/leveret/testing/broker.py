@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 from urllib.parse import quote
 
+from leveret.testing.activity import Activity
 from leveret.testing.commands import Commands
 from leveret.testing.driver import Driver
 from leveret.testing.errors import BrokerError, UnmetExpectation
@@ -78,6 +79,8 @@ class Broker:
         self.faults = Faults(self._call)
         """What goes wrong because the test says so."""
         self._publishes = Publishes(self._call)
+        self.starts = 0
+        """How often it was started."""
         self._driver: Driver | None = None
         self._state = State.DOWN
         self._advanced_ms = 0
@@ -93,7 +96,7 @@ class Broker:
     def port(self) -> int:
         """The port for AMQP; the same from the first start to `close`.
 
-        :raises BrokerError: before the first start.
+        :raises BrokerError: before the first start, or `reserve_port`.
         """
         return self._reserved(0).port
 
@@ -142,7 +145,20 @@ class Broker:
         """Whether it runs, and is not paused."""
         return self._state is State.RUNNING
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether it is paused."""
+        return self._state is State.PAUSED
+
     # --- its life -----------------------------------------------------------------------------
+
+    def reserve_port(self) -> None:
+        """Reserve its port, which is known from here on, as if it had been started and stopped.
+
+        :raises BrokerError: if it is taken.
+        """
+        if not self._ports:
+            self._reserve()
 
     def start(self) -> None:
         """Start it; returns when clients can connect.
@@ -153,12 +169,13 @@ class Broker:
             raise BrokerError(f"the broker is {self._state.value}")
         with ExitStack() as undo:
             if not self._ports:
-                self._reserve()
                 undo.callback(self._give_back_ports)
+                self.reserve_port()
             driver = self._new_driver()
             driver.start()
             undo.pop_all()
         self._driver, self._state = driver, State.RUNNING
+        self.starts += 1
 
     def stop(self) -> None:
         """Stop it as at SIGTERM: clients get connection.close with 320 (CONNECTION_FORCED), and
@@ -386,6 +403,10 @@ class Broker:
         """The latest events of its log since its start, a line each, the oldest first. Brokers in
         threads of one process share their log, and the level of the one started last."""
         return self._call(Commands.log)
+
+    def activity(self) -> Activity:
+        """How much happened in it."""
+        return self._call(Commands.activity)
 
     # --- asking it ----------------------------------------------------------------------------
 

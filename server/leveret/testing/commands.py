@@ -6,6 +6,7 @@ event loop runs, with arguments and a result that can be pickled. `control.py` i
 
 from abc import ABC, abstractmethod
 
+from leveret.testing.activity import Activity
 from leveret.testing.fault_orders import Direction, PendingFault, Refusal, Resource
 from leveret.testing.values import (
     Binding,
@@ -50,6 +51,10 @@ class Commands(ABC):
     @abstractmethod
     async def log(self) -> list[str]:
         """The latest events of the log, a line each, the oldest first."""
+
+    @abstractmethod
+    async def activity(self) -> Activity:
+        """How much happened in it."""
 
     # --- faults on order: what they do is in `faults.py` --------------------------------------
 

@@ -22,6 +22,7 @@ from leveret.limits import LISTEN_BACKLOG
 from leveret.logging import RECENT, RECENT_EVENTS_MAX, configure_logging, get_logger
 from leveret.node import Node
 from leveret.testing import explanation, inspection
+from leveret.testing.activity import Activity
 from leveret.testing.broker_faults import BrokerFaults
 from leveret.testing.commands import Commands
 from leveret.testing.fault_orders import Direction, PendingFault, Refusal, Resource
@@ -50,6 +51,9 @@ STOP_REASON: Final = "the test ends"
 HEAD_FIELDS: Final = ("timestamp", "level", "event")
 """What the line of an event begins with."""
 
+INTERNAL_ERROR: Final = "internal error"
+"""What the text of an event that reports an error of the broker itself begins with."""
+
 logger = get_logger()
 
 
@@ -64,6 +68,8 @@ class Control(Commands):
         self._tasks: set[asyncio.Task[None]] = set()
         self._http: Any = None
         self._log: deque[str] = deque(maxlen=RECENT_EVENTS_MAX)
+        self._events = 0
+        self._internal_errors = 0
         self._running = ExitStack()
         """Ends what lasts as long as the broker runs: it listens, and its log is read."""
         self.node: Node
@@ -132,6 +138,10 @@ class Control(Commands):
 
     async def log(self) -> list[str]:
         return list(self._log)
+
+    async def activity(self) -> Activity:
+        opened = int(self.node.broker.churn.connection_created)
+        return Activity(opened, self._events, self._internal_errors)
 
     # --- faults on order ----------------------------------------------------------------------
 
@@ -253,6 +263,8 @@ class Control(Commands):
             await self._http.start(SHARES.management, SHARES.metrics)
 
     def _logged(self, event: dict[str, Any]) -> None:
+        self._events += 1
+        self._internal_errors += str(event.get("event", "")).startswith(INTERNAL_ERROR)
         fields = [f"{name}={value}" for name, value in event.items() if name not in HEAD_FIELDS]
         self._log.append(" ".join([*(str(event.get(name, "")) for name in HEAD_FIELDS), *fields]))
 

@@ -7,3 +7,7 @@ class BrokerError(Exception):
 
 class UnmetExpectation(AssertionError):
     """What a test expected did not come about; the text says what was there instead."""
+
+
+class BrokerWarning(UserWarning):
+    """Something is wrong with the broker itself, not with what a test does."""
