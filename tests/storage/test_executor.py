@@ -121,6 +121,24 @@ def test_closing_gives_up_a_job_on_a_full_medium(caller: Caller) -> None:
     assert behind == []
 
 
+def test_closing_tries_a_last_time_whether_there_is_space(caller: Caller) -> None:
+    space = Event()
+
+    def job() -> str:
+        if not space.is_set():
+            raise MediumFull("no space")
+        return "done"
+
+    caller.executor.submit(job, caller.results.append)
+    caller.turn()
+    space.set()
+    caller.executor.close()
+    caller.turn()
+    caller.turn()
+
+    assert (caller.full, caller.results) == (["no space", ""], ["done"])
+
+
 @pytest.mark.parametrize("make", [lambda: Caller().executor, InlineExecutor])
 @pytest.mark.parametrize("error", [MediumFailed("bad"), ReadFailed("bad")])
 def test_nothing_is_run_behind_a_job_that_failed(

@@ -343,8 +343,16 @@ class TestFullDisk:
 
     def test_a_reset_frees_it(self, tmp_path: Path) -> None:
         with Broker(tmp_path / "data") as broker:
+            connection = BlockingConnection(pika.URLParameters(broker.url))
+            channel = connection.channel()
+            channel.queue_declare("q", durable=True)
             broker.faults.fill_disk()
+            channel.basic_publish("", "q", b"x", pika.BasicProperties(delivery_mode=2))
+            broker.queue("q").wait_for(1)
             broker.reset()
+            assert not any("storage failed" in line for line in broker.log())
+            with pytest.raises(ConnectionClosedByBroker):
+                connection.process_data_events(LONG_S)
             connection = BlockingConnection(pika.URLParameters(broker.url))
             connection.channel().queue_declare("q", durable=True)
             connection.close()

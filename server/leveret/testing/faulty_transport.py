@@ -254,6 +254,9 @@ class FaultyTransport(AmqpTransport):
 
     def _reset(self) -> None:
         """Reset the connection, as a system does whose process takes no more of them."""
+        self.connection.session.logger.warning(
+            "connection refused: its socket is reset", reason="the test has ordered it"
+        )
         self._lost_by = "the test has ordered that it is refused"
         descriptor = os.dup(self._socket.get_extra_info("socket").fileno())
         with socket.socket(fileno=descriptor) as same:

@@ -124,7 +124,7 @@ class ThreadExecutor:
             self._handed_back += 1
 
     def _attempt(self, job: Job) -> Any:
-        refused = False
+        refused = gives_up = False
         while self._error is None:
             try:
                 result = job()
@@ -133,8 +133,11 @@ class ThreadExecutor:
                 if not refused:
                     refused = True
                     self._post(partial(self._on_full, str(error)))
-                if self._closing.wait(FULL_RETRY_S):
+                closes = self._closing.wait(FULL_RETRY_S)
+                if gives_up or self._abandoned:
                     self._error = error
+                # There may be space since the last attempt.
+                gives_up = closes
                 self._free()
             except StorageError as error:
                 self._error = error
