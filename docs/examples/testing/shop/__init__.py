@@ -1,0 +1,1 @@
+"""A shop: orders come in, are shipped, and are billed."""
