@@ -1,8 +1,10 @@
 """Faults on order, as an application sees them whose client is pika; afterwards all works again."""
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -85,6 +87,12 @@ def serve_until(connection: BlockingConnection, condition: Callable[[], bool]) -
     while not condition():
         assert time.monotonic() < end
         connection.process_data_events(0.05)
+
+
+def begin_to_connect(broker: Broker) -> None:
+    """Connect in the background, whatever becomes of it."""
+    with suppress(OSError), socket.create_connection((broker.host, broker.port)):
+        pass
 
 
 class TestRefusedConnections:
@@ -398,6 +406,25 @@ class TestOrders:
             "  drop the next connection after 1 frame sent\n"
             "  nack a publish of exchange 'orders' and routing key 'paid' (3 times)"
         )
+
+    def test_what_happens_elsewhere_is_waited_for(self, broker: Broker, connect: Connect) -> None:
+        broker.faults.refuse_connections()
+        client = threading.Timer(0.05, begin_to_connect, [broker])
+        client.start()
+        broker.faults.wait_until_happened(LONG_S)
+        client.join()
+        broker.faults.nack()
+        with pytest.raises(UnmetExpectation, match="nack a publish"):
+            broker.faults.wait_until_happened(0.01)
+        broker.faults.clear()
+        assert works(connect())
+
+    def test_a_broker_that_ended_meanwhile_has_nothing_to_take_back(self) -> None:
+        with Broker() as broker:
+            with broker.faults.blocked(), broker.faults.full_disk(), broker.faults.delayed(1):
+                broker.kill()
+            broker.restart()
+            broker.faults.assert_happened()
 
     @pytest.mark.parametrize("take_back", [lambda b: b.faults.clear(), lambda b: b.reset()])
     def test_all_are_taken_back(

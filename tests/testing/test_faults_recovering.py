@@ -57,7 +57,7 @@ class TestAioPika:
             second = await received.get()
             assert (first.redelivered, second.redelivered, second.body) == (False, True, b"x")
             await second.ack()
-            broker.faults.assert_happened()
+            await broker.faults.wait_until_happened_async()
 
     @in_loop
     async def test_its_consumers_come_back_when_the_broker_says_goodbye(

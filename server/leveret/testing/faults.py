@@ -7,12 +7,12 @@
 Clients see what they see of a real broker that has this fault, over the wire. Some happen at once,
 and the call returns when the broker has done its part. Others wait for their cause, the next
 connection or message: `pending` says which of these have not happened. And some last until they are
-taken back. `clear` takes back everything, and so does a reset; a broker that is started again has
-no faults.
+taken back, at the end of a `with` statement for example. `clear` takes back everything, and so does
+a reset. A broker that does not run has no faults, and one that is started again has none.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from leveret.testing.asking import Asks
@@ -27,6 +27,7 @@ from leveret.testing.fault_orders import (
     Refusal,
     Resource,
 )
+from leveret.testing.waiting import TIMEOUT_S, wait, wait_async
 
 CONNECTION_CODES: Final = (320, 501, 502, 503, 504, 505, 506, 530, 540, 541)
 """The reply codes that close a connection (AMQP 0-9-1, section 1.2)."""
@@ -139,7 +140,8 @@ class Faults:
         try:
             yield
         finally:
-            self.delay(0)
+            with suppress(BrokerError):
+                self.delay(0)
 
     # --- publishers -------------------------------------------------------------------------
 
@@ -185,7 +187,8 @@ class Faults:
         try:
             yield
         finally:
-            self.unblock()
+            with suppress(BrokerError):
+                self.unblock()
 
     def fill_disk(self) -> None:
         """Have the disk full: the disk alarm is set, as by `block("disk")`. A broker that has a
@@ -204,7 +207,8 @@ class Faults:
         try:
             yield
         finally:
-            self.free_disk()
+            with suppress(BrokerError):
+                self.free_disk()
 
     # --- consumers --------------------------------------------------------------------------
 
@@ -233,7 +237,31 @@ class Faults:
 
         :raises UnmetExpectation: if something is pending.
         """
-        pending = self.pending()
+        __tracebackhide__ = True
+        self._expect_none(self.pending())
+
+    def wait_until_happened(self, timeout: float = TIMEOUT_S) -> None:
+        """Wait until everything that was ordered has happened.
+
+        :param timeout: seconds.
+        :raises UnmetExpectation: if something is pending then.
+        """
+        __tracebackhide__ = True
+        if wait(self._nothing_pending, timeout) is None:
+            self._expect_none(self.pending())
+
+    async def wait_until_happened_async(self, timeout: float = TIMEOUT_S) -> None:
+        """As `wait_until_happened`, in a coroutine."""
+        __tracebackhide__ = True
+        if await wait_async(self._nothing_pending, timeout) is None:
+            self._expect_none(self.pending())
+
+    def _nothing_pending(self) -> bool | None:
+        """True, or None while something is pending."""
+        return None if self.pending() else True
+
+    def _expect_none(self, pending: tuple[PendingFault, ...]) -> None:
+        __tracebackhide__ = True
         if pending:
             lines = "".join(f"\n  {each}" for each in pending)
             raise UnmetExpectation(f"faults were ordered that did not happen:{lines}")
