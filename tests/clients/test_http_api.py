@@ -1,6 +1,7 @@
 """The HTTP API over TCP: who may come in, sessions, lists, and what is sent as it changes."""
 
 import http.client
+import json
 import socket
 import ssl
 import time
@@ -414,3 +415,20 @@ def test_a_body_that_is_no_text_is_refused(api: Api) -> None:
 def test_nothing_of_this_was_a_fault_of_the_broker(broker: Leveret, api: Api) -> None:
     assert api.ask("GET", "/api/queues/%2F/wrong").status == 404
     assert "internal error" not in broker.log_text()
+
+
+@pytest.mark.parametrize("name", ['name="file"', 'name="other"; filename="definitions.json"'])
+def test_definitions_are_imported_from_a_form(api: Api, name: str) -> None:
+    queue = f"of-a-form-{len(name)}"
+    file = json.dumps({"queues": [{"vhost": "/", "name": queue}]}, indent=1)
+    form = (
+        '--b=1\r\nContent-Disposition: form-data; name="note"\r\n\r\n{}\r\n'
+        f"--b=1\r\nContent-Disposition: form-data; {name}\r\n"
+        f"Content-Type: application/json\r\n\r\n{file}\r\n--b=1--\r\n"
+    ).encode()
+    kind = {"Content-Type": 'multipart/form-data; boundary="b=1"'}
+    assert api.ask("POST", "/api/definitions", raw=form, headers=kind).status == 204
+    assert api.ask("GET", f"/api/queues/%2F/{queue}").status == 200
+    without = form.replace(name.encode(), b'name="note"')
+    answer = api.ask("POST", "/api/definitions", raw=without, headers=kind)
+    assert (answer.status, answer.value["reason"]) == (400, "a form without a file")

@@ -175,7 +175,7 @@ def table(value: dict[str, Any] | list[Any], name: str) -> dict[str, Any]:
     return {}
 
 
-async def octets(request: Request, most: int) -> bytes:
+async def octets(request: Request, most: int) -> bytearray:
     """The body of a request as it came.
 
     :param most: bytes.
@@ -190,7 +190,7 @@ async def octets(request: Request, most: int) -> bytes:
                     raise BadRequest(f"a body of more than {most} bytes")
     except TimeoutError:
         raise BadRequest(f"a body that takes more than {BODY_TIMEOUT_S} s") from None
-    return bytes(data)
+    return data
 
 
 class Json(Response):

@@ -1,16 +1,15 @@
 """Export and import of definitions (RabbitMQ: HTTP API Reference, /api/definitions)."""
 
-from email import message_from_bytes
+from email import message_from_bytes, message_from_string
 from email.policy import HTTP
 from typing import Any, Final
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from leveret import __version__
+from leveret.engine.administration.definitions_decoding import DefinitionsDecoding
 from leveret.engine.administration.definitions_export import DefinitionsExport
-from leveret.engine.administration.definitions_file import DefinitionsFile
 from leveret.engine.administration.definitions_import import DefinitionsImport
 from leveret.engine.administration.virtual_hosts import find_vhost
 from leveret.management.authorisation import Access
@@ -62,18 +61,18 @@ async def post_definitions(request: Request) -> Response:
     """Import definitions: they are added, and nothing is deleted."""
     vhost = _vhost(request)
     data = await octets(request, FILE_BYTES_MAX)
-    try:
-        file = msgspec.json.decode(_file(request, data) or b"{}", type=DefinitionsFile)
-    except msgspec.MsgspecError as error:
-        raise BadRequest(str(error)) from None
-    applied = DefinitionsImport(management(request).broker, operator(request), file, vhost)
+    decoding = DefinitionsDecoding(_file(request, data) or b"{}")
+    await management(request).run(decoding)
+    if decoding.error:
+        raise BadRequest(decoding.error)
+    applied = DefinitionsImport(management(request).broker, operator(request), decoding.file, vhost)
     await management(request).run(applied)
     if applied.error is not None:
         raise applied.error
     return await changed(request)
 
 
-def _file(request: Request, data: bytes) -> bytes:
+def _file(request: Request, data: bytearray) -> bytes | bytearray:
     """The definitions in a body: all of it, or the file of a form (RFC 7578).
 
     :raises BadRequest: if the form has no file.
@@ -81,11 +80,17 @@ def _file(request: Request, data: bytes) -> bytes:
     kind = request.headers.get("content-type", "")
     if not kind.startswith(FORM):
         return data
-    form = message_from_bytes(f"Content-Type: {kind}\r\n\r\n".encode() + data, policy=HTTP)
-    for part in form.iter_parts():
-        if part.get_filename() is not None or part.get_param("name") == "file":
-            contents = part.get_payload(decode=True)
-            return contents if isinstance(contents, bytes) else b""
+    boundary = message_from_string(f"Content-Type: {kind}\r\n\r\n").get_boundary()
+    if boundary is None:
+        raise BadRequest("a form without a boundary")
+    for part in (b"\r\n" + data).split(f"\r\n--{boundary}".encode()):
+        head, _, contents = part.partition(b"\r\n\r\n")
+        named = message_from_bytes(head.lstrip(), policy=HTTP)
+        disposition = named["content-disposition"]
+        if disposition is not None and (
+            "filename" in disposition.params or disposition.params.get("name") == "file"
+        ):
+            return contents
     raise BadRequest("a form without a file")
 
 
