@@ -270,6 +270,16 @@ def test_a_queue_that_refuses_is_told(alice: Client, observer: Observer) -> None
     assert len(observer.told) == 2
 
 
+def test_one_of_very_many_queues_that_refuses_is_told(alice: Client, observer: Observer) -> None:
+    queues = [f"q{number}" for number in range(FAN_OUT_AT_ONCE)]
+    alice.declare(1, *queues)
+    alice.declare(1, "full", arguments={"x-max-length": 0, "x-overflow": "reject-publish"})
+    for queue in [*queues, "full"]:
+        bind(alice, queue, "amq.fanout")
+    alice.publish(1, "", b"1", exchange="amq.fanout")
+    assert observer.refused_bodies == [b"1"]
+
+
 def test_the_observer_has_a_message_refused(
     harness: Harness, alice: Client, observer: Observer
 ) -> None:

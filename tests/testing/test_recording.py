@@ -1,6 +1,9 @@
 """The record of publishes: what went through exchanges, while it was asked for."""
 
+import json
+from base64 import b64encode
 from collections.abc import Iterator
+from urllib.request import Request, urlopen
 
 import pika
 import pytest
@@ -127,6 +130,20 @@ def test_duplicates_are_seen(broker: Broker, channel: BlockingChannel) -> None:
         channel.basic_publish("once", "k", body, properties)
     assert [each.duplicate for each in broker.published()] == [False, True]
     assert broker.unroutable() == []
+
+
+def test_what_is_published_over_http_is_seen() -> None:
+    with Broker(management=True) as broker, broker.record():
+        body = {"routing_key": "nowhere", "payload": "1", "properties": {}}
+        request = Request(
+            f"{broker.management_url}/api/exchanges/%2F/amq.default/publish",
+            json.dumps({**body, "payload_encoding": "string"}).encode(),
+            {"Authorization": f"Basic {b64encode(b'guest:guest').decode()}"},
+        )
+        with urlopen(request, timeout=60) as answer:
+            assert json.load(answer) == {"routed": False}
+        (published,) = broker.unroutable()
+        assert (published.exchange, published.routing_key, published.body) == ("", "nowhere", b"1")
 
 
 def test_recording_ends_with_its_statement(broker: Broker, channel: BlockingChannel) -> None:

@@ -6,7 +6,8 @@ imports the plugin.
 
 from leveret.testing.broker import Broker
 from leveret.testing.errors import BrokerError, UnmetExpectation
-from leveret.testing.publishes import RecordingDropped
+from leveret.testing.publishes import Publishes, RecordingDropped
+from leveret.testing.queue_handle import Queue
 from leveret.testing.values import (
     Binding,
     Connection,
@@ -26,6 +27,8 @@ __all__ = [
     "Message",
     "Properties",
     "Published",
+    "Publishes",
+    "Queue",
     "QueueStatus",
     "RecordingDropped",
     "UnmetExpectation",

@@ -473,6 +473,8 @@ class _FanOut(Work):
             self._outcome |= channel.fan_out(self._message, part)
             if self._next < len(self._sinks) and time_slice.is_over_now():
                 return False
+        if self._outcome & REFUSED:
+            channel.vhost.router.tell_refused(self._message)
         if self._outcome & AWAITS_COMMIT:
             channel.commit_open_batch()
         channel.confirm(self._outcome)
