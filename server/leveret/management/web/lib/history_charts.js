@@ -42,16 +42,29 @@ export const COLORS = {
   sent: "var(--series-deliver)",
 };
 
+/** @type {{[field: string]: [name: string, color: string]}} by names of the message statistics */
+const RATES = {
+  publish: ["Published", COLORS.publish],
+  publish_in: ["Published to it", COLORS.publish],
+  publish_out: ["Routed to queues", COLORS.deliver],
+  deliver_get: ["Delivered", COLORS.deliver],
+  ack: ["Acknowledged", COLORS.acknowledge],
+  redeliver: ["Redelivered", COLORS.redeliver],
+  drop_unroutable: ["Unroutable", COLORS.unroutable],
+};
+
 /**
- * A name of the message statistics as a series of its rate.
+ * The rates of some of the message statistics.
  *
- * @param {string} name
- * @param {string} color
- * @param {string} field
- * @returns {HistorySeries}
+ * @param {...string} fields
+ * @returns {HistoryChart}
  */
-export function rateSeries(name, color, field) {
-  return { name, color, counter: true, of: (body) => body.message_stats?.[`${field}_details`] };
+export function ratesChart(...fields) {
+  const series = fields.map((field) => {
+    const [name, color] = RATES[field];
+    return { name, color, counter: true, of: (/** @type {any} */ body) => body.message_stats?.[`${field}_details`] };
+  });
+  return { label: "Rates", unit: "/s", series };
 }
 
 /**

@@ -3,7 +3,7 @@
 import { url } from "../lib/api.js";
 import { h, morph } from "../lib/dom.js";
 import { number } from "../lib/format.js";
-import { COLORS, historyCharts, rateSeries } from "../lib/history_charts.js";
+import { historyCharts, ratesChart } from "../lib/history_charts.js";
 import { facts, objectLink, pageHead, section } from "../lib/page.js";
 import { table } from "../lib/table.js";
 import { problemBox, Watching } from "../lib/watching.js";
@@ -56,17 +56,7 @@ export function render(container, { name = "" }, { state }) {
       state,
       path,
       kinds: ["msg_rates"],
-      charts: [
-        {
-          label: "Messages",
-          unit: "/s",
-          series: [
-            rateSeries("publish", COLORS.publish, "publish"),
-            rateSeries("deliver", COLORS.deliver, "deliver_get"),
-            rateSeries("acknowledge", COLORS.acknowledge, "ack"),
-          ],
-        },
-      ],
+      charts: [ratesChart("publish", "deliver_get", "ack")],
     }),
   );
   return () => watching.stop();

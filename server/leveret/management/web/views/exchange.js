@@ -5,7 +5,7 @@ import { ARGUMENTS_HINT, argumentsList, parseArguments } from "../lib/arguments.
 import { attempt, confirm, form, notice } from "../lib/dialog.js";
 import { h, morph } from "../lib/dom.js";
 import { number, plural, time } from "../lib/format.js";
-import { COLORS, historyCharts, rateSeries } from "../lib/history_charts.js";
+import { historyCharts, ratesChart } from "../lib/history_charts.js";
 import { rowsOf } from "../lib/listing.js";
 import { facts, objectLink, pageHead, section } from "../lib/page.js";
 import { table } from "../lib/table.js";
@@ -75,17 +75,7 @@ export function render(container, { vhost = "/", name = "" }, { state, navigate 
       state,
       path,
       kinds: ["msg_rates"],
-      charts: [
-        {
-          label: "Messages",
-          unit: "/s",
-          series: [
-            rateSeries("in", COLORS.publish, "publish_in"),
-            rateSeries("out", COLORS.deliver, "publish_out"),
-            rateSeries("unroutable", COLORS.unroutable, "drop_unroutable"),
-          ],
-        },
-      ],
+      charts: [ratesChart("publish_in", "publish_out", "drop_unroutable")],
     }),
   );
   const trying = tryIt(path, vhost, state);

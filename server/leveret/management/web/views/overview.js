@@ -5,7 +5,7 @@ import { findingList } from "../lib/diagnosis.js";
 import { h, morph } from "../lib/dom.js";
 import { bytes, duration, number, plain, plural, rate, time } from "../lib/format.js";
 import { firstSteps } from "../lib/first_steps.js";
-import { COLORS, depthChart, historyCharts, rateSeries } from "../lib/history_charts.js";
+import { depthChart, historyCharts, ratesChart } from "../lib/history_charts.js";
 import { rowsOf } from "../lib/listing.js";
 import { facts, objectLink, pageHead, section, status } from "../lib/page.js";
 import { problemBox, Watching } from "../lib/watching.js";
@@ -76,17 +76,7 @@ export function render(container, _params, { state, session }) {
       kinds: ["lengths", "msg_rates"],
       charts: [
         depthChart((body) => body.queue_totals),
-        {
-          label: "Rates",
-          unit: "/s",
-          series: [
-            rateSeries("Published", COLORS.publish, "publish"),
-            rateSeries("Delivered", COLORS.deliver, "deliver_get"),
-            rateSeries("Acknowledged", COLORS.acknowledge, "ack"),
-            rateSeries("Redelivered", COLORS.redeliver, "redeliver"),
-            rateSeries("Unroutable", COLORS.unroutable, "drop_unroutable"),
-          ],
-        },
+        ratesChart("publish", "deliver_get", "ack", "redeliver", "drop_unroutable"),
       ],
     }),
   );

@@ -5,7 +5,7 @@ import { confirm, attempt, errorText, form } from "../lib/dialog.js";
 import { h, morph } from "../lib/dom.js";
 import { findingList } from "../lib/diagnosis.js";
 import { bytes, duration, number, plain, rate, time } from "../lib/format.js";
-import { COLORS, depthChart, historyCharts, rateSeries } from "../lib/history_charts.js";
+import { depthChart, historyCharts, ratesChart } from "../lib/history_charts.js";
 import { watch } from "../lib/live.js";
 import { facts, objectLink, pageHead, section, status } from "../lib/page.js";
 import * as actions from "../lib/queue_actions.js";
@@ -99,16 +99,7 @@ export function render(container, { vhost, name }, { state, session, navigate })
       state,
       charts: [
         depthChart((body) => body),
-        {
-          label: "Rates",
-          unit: "/s",
-          series: [
-            rateSeries("Published", COLORS.publish, "publish"),
-            rateSeries("Delivered", COLORS.deliver, "deliver_get"),
-            rateSeries("Acknowledged", COLORS.acknowledge, "ack"),
-            rateSeries("Redelivered", COLORS.redeliver, "redeliver"),
-          ],
-        },
+        ratesChart("publish", "deliver_get", "ack", "redeliver"),
       ],
     }),
     () => consumerTable.destroy(),

@@ -4,7 +4,7 @@ import { get, send, url } from "../lib/api.js";
 import { form, notice } from "../lib/dialog.js";
 import { h, morph } from "../lib/dom.js";
 import { number } from "../lib/format.js";
-import { COLORS, historyCharts, rateSeries } from "../lib/history_charts.js";
+import { depthChart, historyCharts, ratesChart } from "../lib/history_charts.js";
 import { facts, pageHead } from "../lib/page.js";
 import { problemBox, Watching } from "../lib/watching.js";
 import { limitsOf } from "./limits.js";
@@ -54,23 +54,8 @@ export function render(container, { name = "" }, { state, navigate, session }) {
       path,
       kinds: ["lengths", "msg_rates"],
       charts: [
-        {
-          label: "Messages in queues",
-          unit: "messages",
-          series: [
-            { name: "ready", color: COLORS.ready, of: (body) => body.messages_ready_details },
-            { name: "unacknowledged", color: COLORS.unacknowledged, of: (body) => body.messages_unacknowledged_details },
-          ],
-        },
-        {
-          label: "Message rates",
-          unit: "/s",
-          series: [
-            rateSeries("publish", COLORS.publish, "publish"),
-            rateSeries("deliver", COLORS.deliver, "deliver_get"),
-            rateSeries("acknowledge", COLORS.acknowledge, "ack"),
-          ],
-        },
+        depthChart((body) => body),
+        ratesChart("publish", "deliver_get", "ack"),
       ],
     }),
   );
