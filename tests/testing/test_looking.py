@@ -300,7 +300,11 @@ def test_blocked_publishers_are_told(broker: Broker, channel: BlockingChannel) -
 def test_a_queue_that_is_not_declared_in_time_is_told(broker: Broker) -> None:
     with pytest.raises(UnmetExpectation) as error:
         broker.queue("q").wait_for(timeout=SHORT_S)
-    assert unmet(error) == ["there was no queue 'q' after 0.01 s", "there is no queue"]
+    assert unmet(error) == [
+        "there was no queue 'q' after 0.01 s",
+        "there is no queue",
+        "no connection is open",
+    ]
     with pytest.raises(UnmetExpectation, match=r"no queue 'q' after 0\.01 s"):
         broker.queue("q").wait_until_empty(SHORT_S)
     with pytest.raises(UnmetExpectation, match=r"no queue 'q' after 0\.01 s"):
@@ -367,6 +371,11 @@ def test_a_queue_is_waited_for_until_it_is_consumed(
     assert unmet(error)[0] == (
         "queue 'q' had 0 ready messages and 1 unacknowledged one after 0.01 s, none was expected"
     )
+    assert unmet(error)[1] == "it has 0 consumers"
+    channel.basic_consume("q", lambda *_: None)
+    with pytest.raises(UnmetExpectation) as error:
+        broker.queue("q").wait_for(timeout=SHORT_S)
+    assert unmet(error)[1] == "it has 1 consumer"
     channel.basic_ack(method.delivery_tag)
     broker.queue("q").wait_until_empty()
 

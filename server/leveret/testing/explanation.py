@@ -47,9 +47,7 @@ def explained(broker: Broker, vhost: str, name: str) -> list[str]:
     if queue is None or queue.counters.publish == 0:
         clauses += _elsewhere(found)
     clauses += _held(found)
-    if broker.alarm:
-        clauses.append(_blocked(broker))
-    return clauses
+    return clauses + _clients(broker)
 
 
 def explained_publishes(broker: Broker, exchange: str | None) -> list[str]:
@@ -60,9 +58,7 @@ def explained_publishes(broker: Broker, exchange: str | None) -> list[str]:
         clauses.append(f"there is no exchange {exchange!r}{_meant(exchange, names)}")
     for vhost in broker.vhosts.values():
         clauses += _unroutable(vhost, exchange)
-    if broker.alarm:
-        clauses.append(_blocked(broker))
-    return clauses
+    return clauses + _clients(broker)
 
 
 def _meant(name: str, names: list[str]) -> str:
@@ -74,8 +70,11 @@ def _meant(name: str, names: list[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def _blocked(broker: Broker) -> str:
-    return f"publishers are blocked: {broker.alarm}"
+def _clients(broker: Broker) -> list[str]:
+    """Why clients may publish nothing."""
+    if len(broker.connections) == 0:
+        return ["no connection is open"]
+    return [f"publishers are blocked: {broker.alarm}"] if broker.alarm else []
 
 
 def _of_queue(queue: Queue) -> list[str]:

@@ -163,7 +163,7 @@ class Queue:
     def _check_empty(self, is_empty: bool | None, timeout: float) -> None:
         __tracebackhide__ = True
         if not is_empty:
-            raise self._unmet(timeout, "none was expected")
+            raise self._unmet(timeout, "none was expected", to_be_consumed=True)
 
     def _consumed(self, found: list[Consumer] | None, count: int, timeout: float) -> list[Consumer]:
         __tracebackhide__ = True
@@ -179,13 +179,17 @@ class Queue:
             f" {timeout:g} s, {count} {'was' if count == 1 else 'were'} expected"
         )
 
-    def _unmet(self, timeout: float, expected: str) -> UnmetExpectation:
+    def _unmet(
+        self, timeout: float, expected: str, *, to_be_consumed: bool = False
+    ) -> UnmetExpectation:
         status = self._look()
         if status is None:
             return self._is_missing(timeout)
         ready = counted(status.ready, "ready message", "ready messages")
         taken = counted(status.unacknowledged, "unacknowledged one", "unacknowledged ones")
         text = f"queue {self.name!r} had {ready} and {taken} after {timeout:g} s, {expected}"
+        if status.consumers or to_be_consumed:
+            text += f"; it has {counted(status.consumers, 'consumer', 'consumers')}"
         return UnmetExpectation("; ".join([text, *self._explained()]))
 
     def _is_missing(self, timeout: float | None = None) -> UnmetExpectation:
