@@ -17,6 +17,8 @@ from typing import Final, TypeVar
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.examples import examples
+
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 CI = os.environ.get("CI") == "true"
@@ -29,6 +31,7 @@ RUNNING_LOCK: Final = Path(__file__).with_name("__init__.py")
 settings.register_profile(
     "leveret",
     deadline=None,
+    max_examples=examples(100),
     suppress_health_check=[HealthCheck.too_slow],
     print_blob=True,
     derandomize=CI,

@@ -8,6 +8,7 @@ from leveret.errors import ReplyCode
 from tests.protocol import wire
 from tests.protocol.harness import Harness
 from tests.protocol.sessions import HANDSHAKE, SESSION
+from tests.support.examples import examples
 
 BEGUN = len(HANDSHAKE) + 1
 """Frames of the session up to the first open channel."""
@@ -53,13 +54,13 @@ def answers_as_amqp(frames: list[bytes]) -> None:
 
 
 @given(st.binary(max_size=400), st.integers(1, 500))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_random_octets_instead_of_a_header(octets: bytes, slice_bytes: int) -> None:
     plays_along([octets], slice_bytes)
 
 
 @given(st.sampled_from(range(1, BEGUN + 1)), st.binary(min_size=1, max_size=400))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_random_octets_behind_a_beginning(steps: int, octets: bytes) -> None:
     plays_along([*SESSION[:steps], octets], 10_000)
 
@@ -78,7 +79,7 @@ channels = st.one_of(st.sampled_from([0, 1, 2]), st.integers(0, 65_535))
         max_size=10,
     ),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_frames_of_anything(steps: int, frames: list[bytes]) -> None:
     plays_along([*SESSION[:steps], *frames], 10_000)
 
@@ -103,7 +104,7 @@ indexes = sorted(
         max_size=10,
     )
 )
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 def test_methods_with_any_arguments(frames: list[bytes]) -> None:
     plays_along([*SESSION[:BEGUN], *frames], 10_000)
 
@@ -115,7 +116,7 @@ def test_methods_with_any_arguments(frames: list[bytes]) -> None:
         max_size=4,
     )
 )
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 def test_a_session_with_octets_changed(changes: list[tuple[int, int, int]]) -> None:
     frames = list(SESSION)
     for number, place, change in changes:
@@ -126,7 +127,7 @@ def test_a_session_with_octets_changed(changes: list[tuple[int, int, int]]) -> N
 
 
 @given(st.integers(0, len(SESSION) - 1), st.integers(0, 10_000), st.booleans(), st.booleans())
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 def test_a_session_with_a_frame_an_octet_longer_or_shorter(
     number: int, place: int, longer: bool, says_so: bool
 ) -> None:
@@ -141,13 +142,13 @@ def test_a_session_with_a_frame_an_octet_longer_or_shorter(
 
 
 @given(st.permutations(range(BEGUN, len(SESSION))))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_a_session_in_any_order(order: list[int]) -> None:
     plays_along([*SESSION[:BEGUN], *(SESSION[number] for number in order)], 10_000)
 
 
 @given(st.lists(st.sampled_from(SESSION[BEGUN:-1]), max_size=60), st.integers(1, 3000))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_frames_of_a_session_over_and_over(frames: list[bytes], slice_bytes: int) -> None:
     plays_along([*SESSION[:BEGUN], b"".join(frames)], slice_bytes)
 

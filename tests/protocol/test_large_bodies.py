@@ -9,6 +9,7 @@ from leveret.limits import OUTPUT_HIGH_WATER_BYTES
 from leveret.protocol.wire.output_parts import REFERRED_BODY_BYTES
 from tests.protocol import wire
 from tests.protocol.harness import Client, Harness
+from tests.support.examples import examples
 
 EVERYTHING = 10_000_000
 frame_sizes = st.sampled_from([4096, 20_000, 131_072])
@@ -29,7 +30,7 @@ def published(body: bytes, payload_max: int) -> bytes:
     return method + wire.content_header(1, len(body), Basic.Properties()) + b"".join(frames)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.lists(st.tuples(body_sizes, st.integers(3000, 131_064)), min_size=1, max_size=4),
     st.lists(st.sampled_from([1, 500, 1460, 10_000, 65_536, 256_000]), min_size=1, max_size=6),

@@ -10,6 +10,7 @@ from pamqp.commands import Basic, Queue, Tx
 
 from tests.protocol import wire
 from tests.protocol.harness import Client, Harness
+from tests.support.examples import examples
 
 CANCELLED = ""
 """The consumer of what is outstanding still after its consumer was cancelled."""
@@ -297,4 +298,6 @@ class QueueModel(RuleBasedStateMachine):
 
 
 TestQueueModel = QueueModel.TestCase
-TestQueueModel.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestQueueModel.settings = settings(
+    max_examples=examples(150), stateful_step_count=40, deadline=None
+)

@@ -9,6 +9,7 @@ from pamqp.commands import Basic
 from tests.protocol import wire
 from tests.protocol.harness import Client, Harness
 from tests.protocol.sessions import SESSION
+from tests.support.examples import examples
 
 OCTETS = b"".join(SESSION)
 EVERYTHING = 10_000_000
@@ -62,7 +63,7 @@ def test_a_session_octet_by_octet_says_the_same() -> None:
     st.lists(st.integers(0, len(OCTETS)), max_size=30),
     st.lists(st.one_of(st.just(0), st.integers(1, 5000)), min_size=1, max_size=5),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_a_session_in_any_pieces_and_slices_says_the_same(
     cuts: list[int], slices: list[int]
 ) -> None:

@@ -17,6 +17,7 @@ from leveret_storage.errors import BlobExists, LostEpoch, NoSuchBlob
 from leveret_storage.media.filesystem import FilesystemMedium
 from leveret_storage.medium import Medium
 from tests.storage.faulty import FaultyMedium
+from tests.support.examples import examples
 
 NAMES = st.sampled_from(["a", "b", "c", "d.1", "d.2", "e-f_g"])
 DATA = st.binary(max_size=40) | st.integers(1, 70_000).map(bytes)
@@ -177,7 +178,7 @@ class FaultyMachine(MediumMachine):
         return self.medium.kill()
 
 
-RUNS = settings(max_examples=100, stateful_step_count=40, deadline=None, print_blob=True)
+RUNS = settings(max_examples=examples(100), stateful_step_count=40, deadline=None, print_blob=True)
 
 TestFilesystem = FilesystemMachine.TestCase
 TestFilesystem.settings = RUNS

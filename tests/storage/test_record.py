@@ -25,6 +25,7 @@ from leveret_storage.format.record_reader import Damage, Record, RecordReader
 from leveret_storage.format.record_writer import RecordWriter, encode_mark, new_salt
 from tests.storage.faulty import FaultyMedium
 from tests.storage.owning import put, take
+from tests.support.examples import examples
 
 FORMAT_MD = Path(__file__).parents[2].joinpath("storage/leveret_storage/format/FORMAT.md")
 SALT = bytes.fromhex("0011223344556677")
@@ -479,7 +480,7 @@ class TestPretenders:
         assert read.records == log.records
         assert read.torn == ("a", len(log.data), why)
 
-    @settings(deadline=None, max_examples=300)
+    @settings(deadline=None, max_examples=examples(300))
     @given(data=st.binary(max_size=400), header=st.booleans(), durable=st.integers(0, 500))
     def test_nothing_is_read_out_of_anything(self, data: bytes, header: bool, durable: int) -> None:
         read = Read((HEADER if header else b"") + data, durable=durable, block_bytes=50)

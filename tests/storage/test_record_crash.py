@@ -12,8 +12,9 @@ from leveret_storage.format.record_reader import Damage, Record, RecordReader
 from leveret_storage.format.record_writer import RecordWriter, encode_mark, encode_record, new_salt
 from tests.storage.faulty import Crashed, Fault, FaultyMedium
 from tests.storage.owning import take
+from tests.support.examples import examples
 
-SEEDS = range(3000)
+SEEDS = range(examples(3000))
 
 
 class Writing:
@@ -119,7 +120,7 @@ def test_a_flipped_bit_in_what_was_synced_is_damage_after_a_crash() -> None:
 
 
 def test_a_mark_of_the_next_sync_shows_damage_without_being_told() -> None:
-    for seed in range(500):
+    for seed in range(examples(500)):
         random = Random(seed)
         salt = new_salt_of(random)
         medium = FaultyMedium(seed)

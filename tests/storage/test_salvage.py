@@ -25,6 +25,7 @@ from leveret_storage.segments.segment_writer import queue_numbers
 from tests.storage.faulty import Crashed, Fault, FaultyMedium
 from tests.storage.owning import put, take
 from tests.support.brokers import BrokerError, Leveret
+from tests.support.examples import examples
 
 GOLDEN = Path(__file__).parent / "golden" / "version-1"
 GOLDEN_BLOBS = sorted((GOLDEN / "blobs").iterdir())
@@ -129,7 +130,7 @@ def put_mark_behind(medium: FaultyMedium, blob: str) -> None:
 
 
 class TestAnyDamage:
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=examples(300), deadline=None)
     @given(
         blob=st.sampled_from(BLOB_NAMES),
         place=st.floats(0, 1, exclude_max=True),
@@ -159,7 +160,7 @@ class TestAnyDamage:
         if not blob.startswith("log-"):
             assert found.definitions == recover(golden_medium()).definitions
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=examples(100), deadline=None)
     @given(seed=st.integers(0, 2**32), call=st.integers(1, 75), blob=st.sampled_from(BLOB_NAMES))
     def test_a_salvage_that_was_interrupted_is_done_again(
         self, seed: int, call: int, blob: str

@@ -12,8 +12,9 @@ from tests.storage.faulty import FaultyMedium
 from tests.storage.store_model import read_out
 from tests.storage.store_owner import Owner, stored
 from tests.storage.store_world import World
+from tests.support.examples import examples
 
-WORLDS = 150
+WORLDS = examples(150)
 
 
 def ended_world(seed: int) -> World:

@@ -26,6 +26,7 @@ from leveret.engine.values.message import Message
 from leveret.protocol.wire import frames
 from tests.protocol.replay import PLAIN, replay
 from tests.protocol.sessions import HANDSHAKE, SESSION
+from tests.support.examples import examples
 from tests.unit.protocol.wire import octets
 
 ROOT = Path(__file__).parents[2]
@@ -87,7 +88,7 @@ else:
             assert Path(str(plain.__file__)) == source
 
     @given(damaged(octets.tables), st.integers(0, 3))
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=examples(200), deadline=None)
     def test_tables_are_checked_alike(table: bytes, start: int) -> None:
         data = b"\0" * start + table
         compiled = outcome(encoded_table.check_table, data, start, len(data))
@@ -97,7 +98,7 @@ else:
             assert types == plain_tables.table_types(data, start)
 
     @given(st.integers(0, 0xFFFF), damaged(st.binary(max_size=80)), damaged(octets.tables))
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=examples(200), deadline=None)
     def test_properties_are_checked_alike(flags: int, values: bytes, table: bytes) -> None:
         for data in (
             flags.to_bytes(2, "big") + values,
@@ -185,7 +186,7 @@ else:
             max_size=3,
         )
     )
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=examples(300), deadline=None)
     def test_a_damaged_session_is_answered_alike(
         plain: PlainReplay, changes: list[tuple[int, int, int]]
     ) -> None:
@@ -197,7 +198,7 @@ else:
         assert replay(pieces) == plain.replay(pieces)
 
     @given(st.permutations(range(len(HANDSHAKE) + 1, len(SESSION))))
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=examples(100), deadline=None)
     def test_a_session_in_any_order_is_answered_alike(plain: PlainReplay, order: list[int]) -> None:
         pieces = [*SESSION[: len(HANDSHAKE) + 1], *(SESSION[number] for number in order)]
         assert replay(pieces) == plain.replay(pieces)

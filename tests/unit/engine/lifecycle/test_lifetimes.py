@@ -15,6 +15,7 @@ from leveret.engine.lifecycle.queues import declare_queue, remove_consumer, remo
 from leveret.engine.routing.exchanges.base import Destination, ExchangeDeclaration
 from leveret.engine.values.arguments import Arguments
 from leveret.engine.vhost import VirtualHost
+from tests.support.examples import examples
 from tests.unit.engine.queues.consumers import Recorder
 from tests.unit.engine.routing.exchanges.naive import bindings_to
 
@@ -191,4 +192,4 @@ class Topology(RuleBasedStateMachine):
 
 
 TestTopology = Topology.TestCase
-TestTopology.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestTopology.settings = settings(max_examples=examples(100), stateful_step_count=40, deadline=None)

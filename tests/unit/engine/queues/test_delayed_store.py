@@ -14,6 +14,7 @@ from leveret.engine.administration.delayed_messages import Delayed, DelayedListi
 from leveret.engine.queues.delayed_store import DelayedStore
 from leveret.engine.queues.queue_host import DelayedStoreLimits
 from tests.storage.faulty import FaultyMedium
+from tests.support.examples import examples
 from tests.unit.engine.queues.broker_run import START, BrokerRun
 
 FEW = DelayedStoreLimits(memtable_messages=4, memtables_max=3, block_messages=3)
@@ -128,7 +129,7 @@ class Waiting(RuleBasedStateMachine):
 
 
 TestWaiting = Waiting.TestCase
-TestWaiting.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)
+TestWaiting.settings = settings(max_examples=examples(30), stateful_step_count=20, deadline=None)
 
 
 def test_messages_on_disk_come_in_the_order_in_which_they_are_due() -> None:

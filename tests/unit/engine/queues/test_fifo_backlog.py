@@ -18,6 +18,7 @@ from leveret_storage.errors import StorageError
 from leveret_storage.recovery.recovered_queue import RecoveredQueue
 from leveret_storage.store.store import Store
 from tests.storage.faulty import FaultyMedium
+from tests.support.examples import examples
 from tests.support.executors import StepExecutor
 from tests.unit.engine.queues.consumers import message
 from tests.unit.engine.queues.reading import read
@@ -73,7 +74,7 @@ def popped(backlog: Backlog, disk: Disk | None) -> Message:
         )
     )
 )
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=examples(25))
 def test_a_backlog_does_what_a_list_does(on_disk: bool, steps: list[tuple[str, int]]) -> None:
     disk = Disk() if on_disk else None
     backlog, model = FifoBacklog(ignore), list[bytes]()

@@ -9,6 +9,7 @@ from leveret.engine.queues.message_memory import RELEASED, MemoryLevel
 from leveret.engine.queues.packed_run import PACKED_COST_MAX
 from leveret.engine.queues.priority_backlog import PriorityBacklog
 from leveret.engine.values.message import Message
+from tests.support.examples import examples
 from tests.unit.engine.queues.broker_run import BrokerRun, arguments
 from tests.unit.engine.queues.test_fifo_backlog import Disk, ignore, popped
 from tests.unit.engine.queues.test_priority_backlog import message
@@ -124,7 +125,7 @@ steps = st.lists(
 
 
 @given(steps, st.integers(12, 40))
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 def test_a_packed_backlog_does_what_a_sorted_list_does(
     chosen: list[tuple[str, int]], before: int
 ) -> None:

@@ -11,6 +11,7 @@ from leveret.engine.queues.message_memory import CHUNK_MESSAGES, CHUNKS_AHEAD, C
 from leveret.engine.queues.priority_backlog import MEMORY_DIVISOR, PriorityBacklog
 from leveret.engine.routing.sink import REFUSED
 from leveret.engine.values.message import Message
+from tests.support.examples import examples
 from tests.unit.engine.queues.consumers import Recorder
 from tests.unit.engine.queues.queue_in_vhost import QueueInVhost
 from tests.unit.engine.queues.test_fifo_backlog import Disk, Traced, ignore, popped
@@ -142,7 +143,9 @@ class PriorityModel(RuleBasedStateMachine):
 
 
 TestPriorityModel = PriorityModel.TestCase
-TestPriorityModel.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestPriorityModel.settings = settings(
+    max_examples=examples(200), stateful_step_count=40, deadline=None
+)
 
 
 def test_positions_are_in_the_order_of_delivery() -> None:

@@ -18,6 +18,7 @@ from leveret.engine.values.properties import (
     string_octets,
     table_entries,
 )
+from tests.support.examples import examples
 from tests.unit.engine.queues.broker_run import BrokerRun, leading_to
 from tests.unit.engine.queues.reading import read
 
@@ -295,4 +296,6 @@ class QueueModel(RuleBasedStateMachine):
 
 
 TestQueueModel = QueueModel.TestCase
-TestQueueModel.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestQueueModel.settings = settings(
+    max_examples=examples(100), stateful_step_count=30, deadline=None
+)

@@ -25,6 +25,7 @@ from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.field_table import FieldValue, Table
 from leveret.engine.values.message import Message, short_strings
 from leveret.engine.vhost import VirtualHost
+from tests.support.examples import examples
 from tests.unit.engine.routing.exchanges.naive import (
     binding_arguments,
     matches,
@@ -224,5 +225,7 @@ class Routes(RuleBasedStateMachine):
             assert found == expected
 
 
-Routes.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+Routes.TestCase.settings = settings(
+    max_examples=examples(100), stateful_step_count=30, deadline=None
+)
 TestRoutes = Routes.TestCase

@@ -13,6 +13,7 @@ from pamqp.header import ContentHeader
 
 from leveret.engine.values import encoded_table
 from leveret.limits import TABLE_DEPTH_MAX, TABLE_ENTRIES_MAX
+from tests.support.examples import examples
 from tests.unit.protocol.wire import octets
 
 EPOCH = datetime.datetime(1970, 1, 1)
@@ -116,7 +117,7 @@ class TestFieldTables:
             encoded_table.check_table(table, 0, len(table))
 
     @given(st.binary(max_size=40))
-    @settings(deadline=None, max_examples=300)
+    @settings(deadline=None, max_examples=examples(300))
     def test_any_octets_are_a_table_or_a_value_error(self, body: bytes) -> None:
         table = octets.long_string(body)
         end = end_of_table(table)
@@ -269,7 +270,7 @@ class TestPropertyLists:
             encoded_table.check_properties(data, 0, len(data))
 
     @given(st.binary(max_size=60))
-    @settings(deadline=None, max_examples=300)
+    @settings(deadline=None, max_examples=examples(300))
     def test_any_octets_are_a_list_or_a_value_error(self, octets: bytes) -> None:
         assert flags_of_list(octets) in (None, int.from_bytes(octets[:2], "big"))
 

@@ -16,6 +16,7 @@ from leveret.engine.values import encoded_table
 from leveret.errors import AmqpError, ReplyCode
 from leveret.limits import TABLE_DEPTH_MAX, TABLE_ENTRIES_MAX
 from leveret.protocol.wire import methods
+from tests.support.examples import examples
 from tests.unit.protocol.wire import octets
 
 every_method = pytest.mark.parametrize(
@@ -134,7 +135,7 @@ class TestRoundTrip:
             assert read[name] == ("" if reserved else written[name])
 
     @given(any_method())
-    @settings(deadline=None, max_examples=300)
+    @settings(deadline=None, max_examples=examples(300))
     def test_any_values_read_as_they_were_written(self, written: Frame) -> None:
         read = methods.decode(payload_of(written))
         if not isinstance(written, Channel.OpenOk):
@@ -261,7 +262,7 @@ class TestRefusal:
             assert refusal(start_ok(table)) is None
 
     @given(st.sampled_from(methods.METHODS), st.binary(max_size=60))
-    @settings(deadline=None, max_examples=300)
+    @settings(deadline=None, max_examples=examples(300))
     def test_any_arguments_are_a_method_or_an_amqp_error(
         self, method_class: type[Frame], arguments: bytes
     ) -> None:
@@ -276,7 +277,7 @@ class TestRefusal:
         assert error is None or error.closes_connection
 
     @given(any_method(), st.data())
-    @settings(deadline=None, max_examples=300)
+    @settings(deadline=None, max_examples=examples(300))
     def test_a_method_with_octets_changed_is_a_method_or_an_amqp_error(
         self, method: Frame, data: st.DataObject
     ) -> None:
@@ -290,7 +291,7 @@ class TestRefusal:
 
 class TestTablesThatRabbitmqAccepts:
     @given(octets.tables)
-    @settings(deadline=None, max_examples=150)
+    @settings(deadline=None, max_examples=examples(150))
     def test_any_table_of_the_grammar_is_accepted(self, table: bytes) -> None:
         read = methods.decode(start_ok(table))
         assert isinstance(read, Connection.StartOk)
@@ -398,7 +399,7 @@ class TestContentHeaders:
         assert methods.encode_header(given, 0)[14:] == struct.pack(">Q", seconds)
 
     @given(st.binary(max_size=80))
-    @settings(deadline=None, max_examples=300)
+    @settings(deadline=None, max_examples=examples(300))
     def test_any_octets_are_properties_or_an_amqp_error(self, octets: bytes) -> None:
         header = bytes(12) + octets
         try:
@@ -410,7 +411,7 @@ class TestContentHeaders:
             assert isinstance(methods.properties(header), Basic.Properties)
 
     @given(st.integers(0, 0xFFFF).map(lambda flags: flags & 0xFFFE), st.data())
-    @settings(deadline=None, max_examples=300)
+    @settings(deadline=None, max_examples=examples(300))
     def test_any_property_list_of_the_grammar_is_accepted(
         self, flags: int, data: st.DataObject
     ) -> None:

@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from leveret.engine.routing.exchanges import Destination
 from leveret.engine.values.field_table import Table
+from tests.support.examples import examples
 from tests.unit.engine.routing.exchanges.naive import (
     binding_arguments,
     bindings_to,
@@ -108,5 +109,7 @@ class Routing(RuleBasedStateMachine):
             assert destination.sources() == ([self.exchange] if incoming else [])
 
 
-Routing.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+Routing.TestCase.settings = settings(
+    max_examples=examples(200), stateful_step_count=40, deadline=None
+)
 TestRouting = Routing.TestCase

@@ -18,6 +18,7 @@ from leveret.engine.values.message import Message
 from leveret.errors import AmqpError, ReplyCode
 from leveret.limits import HASH_CACHE_ENTRIES_MAX
 from leveret.protocol.wire.methods import encode_header
+from tests.support.examples import examples
 from tests.unit.engine.routing.exchanges.naive import drop, exchange, matched, rendezvous
 from tests.unit.protocol.wire import octets
 
@@ -58,7 +59,7 @@ def test_without_bindings_nothing_matches() -> None:
     assert matched(exchange(KIND), "k") == []
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=examples(25))
 @given(st.dictionaries(names, weights, min_size=1), names, weights)
 def test_a_binding_that_comes_or_goes_moves_only_keys_of_its_own(
     shares: dict[str, int], name: str, weight: int
@@ -75,7 +76,7 @@ def test_a_binding_that_comes_or_goes_moves_only_keys_of_its_own(
         assert where(source, KEYS) == before
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=examples(25))
 @given(
     st.dictionaries(names, weights, min_size=1).flatmap(lambda d: st.permutations(list(d.items())))
 )
@@ -238,7 +239,7 @@ def test_a_property_decides_where_an_argument_says_so(name: str) -> None:
     assert len({led(source, message(None), key) for key in KEYS}) == 1
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=examples(50))
 @given(
     st.lists(st.tuples(names, weights)),
     st.lists(st.integers(0, 2**32 - 1), min_size=1),
