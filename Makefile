@@ -10,9 +10,11 @@ LEVERET_COMPILE ?= auto
 export LEVERET_COMPILE
 # Arguments for pytest: make test ARGS="tests/unit -x"
 ARGS ?=
-# make test JOBS=2 runs the tests in two processes, each file's tests in one of them.
+# make test JOBS=2 runs the tests in two processes, each file's tests in one of them, the long files first.
 JOBS ?=
-# make test COVERAGE=1 measures the coverage of what runs in the tests' own process, as plain Python only;
+# make test WHEEL=1 tests what make wheel built, not what it would build.
+WHEEL ?=
+# make test COVERAGE=1 measures the coverage of what runs in the tests' own processes, as plain Python only;
 # make coverage does that for the tests that start no broker, and prints it.
 COVERAGE ?=
 # make test AHEAD=365 runs the tests with the clock so many days ahead, by Debian's faketime, so that a
@@ -56,7 +58,7 @@ export check_python check_listen
 
 .DELETE_ON_ERROR: # an environment that could not be made is made again
 
-.PHONY: run check-listen test coverage coverage-report crash lint lint-page format bench clean
+.PHONY: run check-listen prepare wheel test coverage coverage-report crash lint lint-page format bench clean
 
 run: check-listen $(installed)
 	@exec $(bin)/leveret serve --data-dir ./data $(if $(LISTEN),--listen $(LISTEN))
@@ -64,10 +66,19 @@ run: check-listen $(installed)
 check-listen: | $(bin)/python
 	@$(bin)/python -c "$$check_listen" $(LISTEN)
 
+prepare: $(installed) $(tools)
+
+# A cache of mypy's of its own: the linters may run beside it.
+wheel: | $(bin)/python
+	@mkdir -p build
+	@rm -rf build/wheel build/lib* build/bdist*
+	@MYPY_CACHE_DIR=build/mypy_cache $(bin)/python -m pip wheel --disable-pip-version-check --no-deps \
+		--wheel-dir build/wheel . >build/wheel.log 2>&1 || { tail -n 60 build/wheel.log; exit 1; }
+
 # Directories of tests ahead of time are apart: their age, a year, is what pytest takes for abandoned, and
 # it would remove those of a run beside it.
 test: $(installed) $(tools) $(if $(AHEAD),$(real_sleep))
-	$(ahead) $(bin)/python -m pytest $(if $(JOBS),-n $(JOBS) --dist loadfile) \
+	$(ahead) $(bin)/python -m pytest $(if $(JOBS),-n $(JOBS) --dist loadfile --no-loadscope-reorder) \
 		$(if $(COVERAGE),--cov --cov-report=) $(if $(AHEAD),--basetemp=$$(mktemp -d)) $(ARGS)
 
 coverage:
@@ -110,7 +121,8 @@ $(bin)/python:
 $(installed): $(sources) | $(bin)/python
 	@rm -rf $(VENV)/.installed-* build/lib* build/bdist*
 	@echo "installing Leveret, which takes a minute or two where it is compiled"
-	@$(pip) --verbose . >$(VENV)/install.log 2>&1 || { tail -n 60 $(VENV)/install.log; exit 1; }
+	@$(pip) --verbose $(if $(WHEEL),--force-reinstall --no-deps build/wheel/*.whl,.) >$(VENV)/install.log 2>&1 || \
+		{ tail -n 60 $(VENV)/install.log; exit 1; }
 	@sed -n 's/.*\(leveret: .*as plain Python\).*/\1/p' $(VENV)/install.log | head -n 1
 	@rm $(VENV)/install.log
 	@$(bin)/leveret --version

@@ -4,7 +4,8 @@ On CI a skipped test is a failed one, with its reason. No example of hypothesis 
 busy the machine, and CI draws the same examples every time: what it finds is never by chance.
 
 Where several processes run the tests (`make test JOBS=2`), a test marked `alone` runs while no
-other does: it measures what a busy machine would change.
+other does: it measures what a busy machine would change. The folders whose files take longest come
+first, so that no process is left with a long file when the others have ended.
 """
 
 import fcntl
@@ -28,6 +29,9 @@ QUEUE_LOCK: Final = Path(__file__)
 RUNNING_LOCK: Final = Path(__file__).with_name("__init__.py")
 """Two files whose locks (flock) all processes of a run share; nothing is written to them."""
 
+LONG_FIRST: Final = ("crash", "parity", "page", "clients", "storage", "testing", "protocol")
+"""Folders of this one by the time that one file takes."""
+
 settings.register_profile(
     "leveret",
     deadline=None,
@@ -38,6 +42,16 @@ settings.register_profile(
     database=None if CI else settings.get_profile("default").database,
 )
 settings.load_profile("leveret")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if SEVERAL_PROCESSES:
+        items.sort(key=lambda item: _rank(item.path))
+
+
+def _rank(path: Path) -> int:
+    folder = path.relative_to(Path(__file__).parent).parts[0]
+    return LONG_FIRST.index(folder) if folder in LONG_FIRST else len(LONG_FIRST)
 
 
 @contextmanager
