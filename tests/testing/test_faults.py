@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import pika
 import pytest
+from pamqp.commands import Queue
 from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
 from pika.exceptions import (
     AMQPConnectionError,
@@ -23,6 +24,8 @@ from pika.exceptions import (
 )
 
 from leveret.testing import Broker, BrokerError, UnmetExpectation
+from tests.support.brokers import wait_until
+from tests.support.wire import connect as connect_wire
 
 LONG_S = 60
 """Seconds for what happens at once, on however busy a machine."""
@@ -336,8 +339,8 @@ class TestFullDisk:
                 lambda _, frame: told.append(frame.method.reason)
             )
             with broker.faults.full_disk():
-                threading.Timer(0.1, broker.faults.free_disk).start()
                 start = time.monotonic()
+                threading.Timer(0.1, broker.faults.free_disk).start()
                 channel.basic_publish("", "q", b"x", pika.BasicProperties(delivery_mode=2))
                 assert time.monotonic() - start >= 0.1
             serve_until(connection, lambda: told == ["low on disk"])
@@ -351,16 +354,12 @@ class TestFullDisk:
 
     def test_a_reset_frees_it(self, tmp_path: Path) -> None:
         with Broker(tmp_path / "data") as broker:
-            connection = BlockingConnection(pika.URLParameters(broker.url))
-            channel = connection.channel()
-            channel.queue_declare("q", durable=True)
             broker.faults.fill_disk()
-            channel.basic_publish("", "q", b"x", pika.BasicProperties(delivery_mode=2))
-            broker.queue("q").wait_for(1)
-            broker.reset()
+            with connect_wire(broker.host, broker.port) as wire:
+                wire.send(Queue.Declare(queue="q", durable=True), 1)
+                wait_until(lambda: any("disk full" in line for line in broker.log()))
+                broker.reset()
             assert not any("storage failed" in line for line in broker.log())
-            with pytest.raises(ConnectionClosedByBroker):
-                connection.process_data_events(LONG_S)
             connection = BlockingConnection(pika.URLParameters(broker.url))
             connection.channel().queue_declare("q", durable=True)
             connection.close()

@@ -16,6 +16,7 @@ from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 
 from leveret.testing import Broker
+from leveret.testing.waiting import wait_async
 from tests.clients.loops import in_loop
 
 SOON_S = 0.01
@@ -36,6 +37,11 @@ def broker(running: Broker) -> Broker:
 
 async def robust(broker: Broker) -> AbstractRobustConnection:
     return await aio_pika.connect_robust(broker.url, reconnect_interval=SOON_S)
+
+
+def is_blocked(broker: Broker) -> bool | None:
+    """True if a connection was blocked."""
+    return any("connection blocked" in line for line in broker.log()) or None
 
 
 class TestAioPika:
@@ -92,7 +98,8 @@ class TestAioPika:
             exchange = channel.default_exchange
             async with asyncio.TaskGroup() as tasks:
                 with broker.faults.blocked():
-                    await exchange.publish(Message(b"taken"), "q")
+                    tasks.create_task(exchange.publish(Message(b"blocked"), "q"))
+                    assert await wait_async(lambda: is_blocked(broker), 60)
                     waiting = tasks.create_task(exchange.publish(Message(b"waits"), "q"))
                     done, _ = await asyncio.wait([waiting], timeout=0.1)
                     assert not done

@@ -166,9 +166,9 @@ class Faults:
 
     def block(self, resource: Resource = "memory") -> None:
         """Set a resource alarm: connections that publish are not read, and those that understand it
-        get connection.blocked, with the reason "low on memory" or "low on disk". As with any alarm
-        of RabbitMQ, a connection is blocked when it publishes next, and that message is taken.
-        Consumers go on.
+        get connection.blocked, with the reason "low on memory" or "low on disk". As with any alarm,
+        a connection is blocked when it publishes next; whether that message is still taken depends
+        on how its frames come. Consumers go on.
 
         :param resource: "memory" or "disk".
         """

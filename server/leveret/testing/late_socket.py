@@ -6,8 +6,10 @@ read, with the same marks: the broker stops to deliver to a peer whose output is
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import takewhile
 from typing import Any
 
 
@@ -32,7 +34,8 @@ class LateSocket(asyncio.Transport):
         self._passes = passes
         self.delay_s = 0.0
         self._late: deque[tuple[float, bytes]] = deque()
-        """When each write is due, in the time of the loop, and its octets."""
+        """When each write is due, in seconds of the monotonic clock, and its octets. The time of an
+        event loop is that of the last poll, so it may be late by any time."""
         self._late_bytes = 0
         self._high = 0
         self._full = False
@@ -65,11 +68,12 @@ class LateSocket(asyncio.Transport):
             self._timer.cancel()
         self._timer = None
         if self._late:
-            self._timer = self._loop.call_at(self._late[0][0], self._send_due)
+            wait_s = self._late[0][0] - time.monotonic()
+            self._timer = self._loop.call_later(max(wait_s, 0.0), self._send_due)
 
     def _send_due(self) -> None:
-        now = self._loop.time()
-        self._send_late(sum(due <= now for due, _ in self._late))
+        now = time.monotonic()
+        self._send_late(sum(1 for _ in takewhile(lambda write: write[0] <= now, self._late)))
 
     def _send_late(self, count: int) -> None:
         """Send the first writes that are late."""
@@ -94,7 +98,7 @@ class LateSocket(asyncio.Transport):
         if not self.delay_s and not self._late:
             self._inner.write(passing)
             return
-        self._late.append((self._loop.time() + self.delay_s, passing))
+        self._late.append((time.monotonic() + self.delay_s, passing))
         self._late_bytes += len(passing)
         if self._timer is None:
             self._set_timer()
