@@ -2,15 +2,13 @@
 
 import os
 import textwrap
-from importlib.metadata import entry_points
 from typing import Final
 
 import pika
 import pytest
 
 from leveret.testing import thread_driver
-
-PLUGIN: Final = "leveret.testing.plugin"
+from tests.testing.projects import plugin_arguments
 
 STAYS_IMPORTED: Final = (pika, thread_driver)
 """What a run in this process need not import, as pytester takes back what it has imported."""
@@ -69,12 +67,6 @@ def pytest_runtest_protocol(item):
     return True
 """
 """A conftest.py that does what pytest-forked does: each test in a process of its own."""
-
-
-def plugin_arguments() -> list[str]:
-    """Arguments of pytest that load the plugin: none where Leveret is installed with it."""
-    installed = any(each.value == PLUGIN for each in entry_points(group="pytest11"))
-    return [] if installed else ["-p", PLUGIN]
 
 
 class Runs:

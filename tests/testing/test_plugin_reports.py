@@ -64,3 +64,56 @@ def test_a_broker_that_died_is_a_warning_and_the_next_test_has_one(runs: Runs) -
     result = runs.here()
     result.assert_outcomes(passed=2, warnings=1)
     result.stdout.fnmatch_lines(["test_it.py::test_a", "*BrokerWarning: the broker was lost:*"])
+
+
+def test_a_failing_test_says_what_its_broker_has(runs: Runs) -> None:
+    runs.tests("""
+        @pytest.fixture
+        def connection(leveret):
+            with connected(leveret.url) as connection:
+                yield connection
+
+        @pytest.mark.leveret(record=True)
+        def test_a(leveret, connection):
+            channel = connection.channel()
+            channel.queue_declare("orders")
+            for body in (b"1", b"2", b"3"):
+                channel.basic_publish("", "orders", body)
+            channel.basic_publish("amq.topic", "nowhere", b"lost")
+            channel.basic_get("orders")
+            channel.basic_qos(prefetch_count=1)
+            channel.basic_consume("orders", lambda *_: None, consumer_tag="worker")
+            leveret.queue("orders").wait_for_consumers(1)
+            raise KeyError("a")
+
+        def test_b(leveret):
+            raise KeyError("b")
+
+        def test_c(leveret):
+            for number in range(12):
+                declare(leveret.url, f"q{number:02}")
+            raise KeyError("c")
+
+        def test_d(leveret, leveret_broker):
+            leveret.kill()
+            raise KeyError("d")
+    """)
+    result = runs.here()
+    result.assert_outcomes(failed=4)
+    result.stdout.fnmatch_lines(
+        [
+            "*leveret: state*",
+            "queue 'orders': 1 message ready, 2 unacknowledged, 1 consumer ('worker')",
+            "connection '127.0.0.1:*': user 'guest', 1 channel",
+            "unroutable: <Published 'nowhere' of exchange 'amq.topic' to no queue: lost>",
+            "*leveret: state*",
+            "no queues",
+            "no connections",
+            "*leveret: state*",
+            "queue 'q00': 0 messages ready, 0 unacknowledged, no consumers",
+            "and 2 more queues",
+            "*leveret: state*",
+            "the broker is not running",
+            "*leveret_broker: state*",
+        ]
+    )

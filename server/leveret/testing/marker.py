@@ -15,9 +15,10 @@ from leveret.testing.variables import Variable, read_variables
 NAME: Final = "leveret"
 
 DESCRIPTION: Final = (
-    f"{NAME}(management=False, process=False, directory=False, settings={{}}, env=[])"
+    f"{NAME}(management=False, process=False, directory=False, record=False, settings={{}}, env=[])"
     ": have a broker for this test, with the HTTP API, in a process of its own, with a temporary"
-    " directory, with configuration keys, and with environment variables that say where it is"
+    " directory, with a record of what is published, with configuration keys, and with environment"
+    " variables that say where it is"
 )
 
 
@@ -28,6 +29,7 @@ class Wanted:
     management: bool = False
     process: bool = False
     directory: bool = False
+    record: bool = False
     settings: Mapping[str, object] = field(default_factory=dict)
     variables: tuple[Variable, ...] = ()
 
@@ -95,6 +97,7 @@ READERS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "management": _flag,
     "process": _flag,
     "directory": _flag,
+    "record": _flag,
     "settings": _settings,
     "env": _variables,
 }

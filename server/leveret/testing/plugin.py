@@ -130,8 +130,9 @@ def pytest_runtest_makereport(
     report = yield
     with_log = item.config.getoption("leveret_log") is not None
     if report.failed or (with_log and report.when == "call"):
-        for use in item.stash.get(USES, {}).values():
-            report.sections += use.sections(has_failed=report.failed, with_log=with_log)
+        for name, use in item.stash.get(USES, {}).items():
+            sections = use.sections(has_failed=report.failed, with_log=with_log)
+            report.sections += [(f"{name}: {title}", text) for title, text in sections]
     return report
 
 
@@ -154,14 +155,16 @@ def _use_pooled(item: pytest.Item, wanted: Wanted, reset: Reset = Reset.ALWAYS) 
     use = uses.get(NAME)
     if use is None:
         use = uses[NAME] = Use(pool.fresh(wanted), reset)
-        _begin(use, wanted, pool)
+        use.set_variables(*pool.variables, *wanted.variables)
+        _record_if(wanted, use.broker)
     elif reset is Reset.ALWAYS:
         use.reset = reset
     return use
 
 
-def _begin(use: Use, wanted: Wanted, pool: BrokerPool) -> None:
-    use.set_variables(*pool.variables, *wanted.variables)
+def _record_if(wanted: Wanted, broker: Broker) -> None:
+    if wanted.record:
+        broker.record()
 
 
 @contextmanager
@@ -204,8 +207,9 @@ def leveret_broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
             broker = pool.make(wanted, undo)
             broker.start()
         use = uses[OWN] = Use(broker, Reset.NEVER)
+        _record_if(wanted, broker)
         if is_marked(item) and _has_only_its_own(item):
-            _begin(use, wanted, pool)
+            use.set_variables(*pool.variables, *wanted.variables)
         yield broker
         uses.pop(OWN).end()
 

@@ -9,6 +9,7 @@ from leveret.testing.activity import Activity
 from leveret.testing.broker import Broker
 from leveret.testing.broker_pool import close
 from leveret.testing.errors import BrokerError, BrokerWarning
+from leveret.testing.state_in_words import state_in_words
 from leveret.testing.variables import Variable, variables_set
 
 LOG_LINES_MAX: Final = 200
@@ -67,11 +68,12 @@ class Use:
             now = self.broker.activity()
             found: list[Section] = []
             if has_failed:
-                found.append(("leveret: internal error", self._internal_errors(now)))
+                found.append(("state", state_in_words(self.broker)))
+                found.append(("internal error", self._internal_errors(now)))
             if with_log:
-                found.append(("leveret: log", "\n".join(self._log(now)[-LOG_LINES_MAX:])))
+                found.append(("log", "\n".join(self._log(now)[-LOG_LINES_MAX:])))
         except BrokerError as error:
-            return [("leveret", str(error))]
+            return [("state", str(error))]
         return [(title, text) for title, text in found if text]
 
     def _log(self, now: Activity) -> list[str]:
