@@ -380,6 +380,27 @@ def test_a_queue_is_waited_for_until_it_is_consumed(
     broker.queue("q").wait_until_empty()
 
 
+def test_acknowledged_messages_are_waited_for(broker: Broker, channel: BlockingChannel) -> None:
+    channel.queue_declare("q")
+    publish(channel, "q", b"1", b"2", b"3")
+    queue = broker.queue("q")
+    with pytest.raises(UnmetExpectation) as error:
+        queue.wait_for_acknowledged(timeout=SHORT_S)
+    assert unmet(error)[0].endswith("1 acknowledged one was expected")
+    method, _, _ = channel.basic_get("q")
+    channel.basic_ack(method.delivery_tag)
+    channel.basic_get("q", auto_ack=True)
+    queue.wait_for_acknowledged(2)
+    asyncio.run(queue.wait_for_acknowledged_async(2))
+    assert queue.acknowledged == 2
+    with pytest.raises(UnmetExpectation) as error:
+        asyncio.run(queue.wait_for_acknowledged_async(3, timeout=SHORT_S))
+    assert str(error.value) == (
+        "queue 'q' had 1 ready message and 0 unacknowledged ones after 0.01 s, 3 acknowledged ones"
+        " were expected; it has 0 consumers; 3 messages were routed to it in all, 2 acknowledged"
+    )
+
+
 def test_connections_are_seen(broker: Broker, channel: BlockingChannel) -> None:
     (connection,) = broker.connections()
     assert (connection.name, connection.user, connection.vhost) == ("shop", "guest", "/")

@@ -10,7 +10,7 @@ from leveret.engine.broker import Broker
 from leveret.engine.queues.queue import Queue
 from leveret.engine.values.counters import queue_deliver_get
 from leveret.engine.vhost import VirtualHost
-from leveret.testing.inspection import find_vhost
+from leveret.testing.inspection import acknowledged, find_vhost
 from leveret.testing.values import exchange_in_words
 from leveret.testing.words import counted, listed
 
@@ -85,8 +85,7 @@ def _of_queue(queue: Queue) -> list[str]:
     else:
         clauses = [f"{counted(routed, 'message was', 'messages were')} routed to it in all"]
     if queue_deliver_get(counters):
-        acknowledged = int(counters.ack) + int(counters.deliver_no_ack + counters.get_no_ack)
-        clauses[0] += f", {acknowledged} acknowledged"
+        clauses[0] += f", {acknowledged(queue)} acknowledged"
     if drops is not None:
         for number, what in (
             (drops.expired, "expired"),

@@ -53,6 +53,12 @@ def queues(broker: Broker, vhost: str | None) -> list[QueueStatus]:
     ]
 
 
+def acknowledged(queue: Queue) -> int:
+    """As `QueueStatus.acknowledged`."""
+    counters = queue.counters
+    return int(counters.ack + counters.deliver_no_ack + counters.get_no_ack)
+
+
 def exchanges(broker: Broker, vhost: str) -> list[str]:
     """The names of the exchanges of a virtual host, without the default exchange.
 
@@ -146,6 +152,7 @@ def _status(vhost: str, queue: Queue) -> QueueStatus:
         vhost=vhost,
         ready=int(queue.message_count()),
         unacknowledged=int(queue.unacknowledged),
+        acknowledged=acknowledged(queue),
         consumers=int(queue.consumer_count),
         durable=queue.durable,
         exclusive=queue.exclusive,

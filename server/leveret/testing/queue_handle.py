@@ -51,6 +51,12 @@ class Queue:
         __tracebackhide__ = True
         return self.status().unacknowledged
 
+    @property
+    def acknowledged(self) -> int:
+        """Messages that were acknowledged since the broker began."""
+        __tracebackhide__ = True
+        return self.status().acknowledged
+
     def status(self) -> QueueStatus:
         """All figures of the queue at one moment."""
         __tracebackhide__ = True
@@ -100,8 +106,26 @@ class Queue:
         __tracebackhide__ = True
         return self._arrived(await wait_async(lambda: self._has(count), timeout), count, timeout)
 
+    def wait_for_acknowledged(self, count: int = 1, timeout: float = TIMEOUT_S) -> None:
+        """Wait until so many messages were acknowledged at least, since the broker began.
+
+        :param timeout: seconds.
+        :raises UnmetExpectation: if there are fewer then.
+        """
+        __tracebackhide__ = True
+        self._check_acknowledged(
+            wait(lambda: self._has_acknowledged(count), timeout), count, timeout
+        )
+
+    async def wait_for_acknowledged_async(self, count: int = 1, timeout: float = TIMEOUT_S) -> None:
+        """As `wait_for_acknowledged`, in a coroutine."""
+        __tracebackhide__ = True
+        done = await wait_async(lambda: self._has_acknowledged(count), timeout)
+        self._check_acknowledged(done, count, timeout)
+
     def wait_until_empty(self, timeout: float = TIMEOUT_S) -> None:
-        """Wait until all messages are consumed: none is ready, and none unacknowledged.
+        """Wait until all messages are consumed: none is ready, and none unacknowledged. That is so
+        before the first one arrives, too: see `wait_for_acknowledged`.
 
         :param timeout: seconds.
         :raises UnmetExpectation: if there are some then, or there is no such queue.
@@ -144,6 +168,10 @@ class Queue:
         # Some may have been consumed between the two looks.
         return None if found is None or len(found) < count else found
 
+    def _has_acknowledged(self, count: int) -> bool | None:
+        status = self._look()
+        return (status is not None and status.acknowledged >= count) or None
+
     def _is_empty(self) -> bool | None:
         status = self._look()
         return (status is not None and status.ready + status.unacknowledged == 0) or None
@@ -159,6 +187,12 @@ class Queue:
         if found is not None:
             return found
         raise self._unmet(timeout, f"{count} {'was' if count == 1 else 'were'} expected")
+
+    def _check_acknowledged(self, done: bool | None, count: int, timeout: float) -> None:
+        __tracebackhide__ = True
+        if not done:
+            number = counted(count, "acknowledged one was", "acknowledged ones were")
+            raise self._unmet(timeout, f"{number} expected", to_be_consumed=True)
 
     def _check_empty(self, is_empty: bool | None, timeout: float) -> None:
         __tracebackhide__ = True

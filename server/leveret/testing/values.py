@@ -148,6 +148,9 @@ class QueueStatus:
     """Messages that wait for a consumer."""
     unacknowledged: int
     """Messages that consumers, or basic.get, have and did not settle."""
+    acknowledged: int
+    """Messages that were acknowledged since the broker began, and those that were delivered to who
+    does not acknowledge."""
     consumers: int
     durable: bool
     exclusive: bool
