@@ -1,6 +1,5 @@
-"""As many kills as LEVERET_TEST_KILLS says, or twenty; `make crash ROUNDS=1000` for more."""
+"""Twenty kills; `make crash ROUNDS=1000` for more."""
 
-import os
 import secrets
 from pathlib import Path
 
@@ -9,11 +8,13 @@ import pytest
 from tests.conftest import CI
 from tests.crash.account import Account, Id, Ledger, Move, body_of, read_body
 from tests.crash.rounds import Rounds
+from tests.support.examples import examples
 
 PARTS = 4
 """Tests that the kills are split into, for the time one test may take."""
 
-ROUNDS = int(os.environ.get("LEVERET_TEST_KILLS", "20")) // PARTS
+ROUNDS = examples(20 // PARTS)
+"""Kills of each part."""
 
 
 @pytest.mark.timeout(600)

@@ -14,10 +14,11 @@ from pamqp.common import FieldTable
 from tests.conftest import CI
 from tests.crash.clients import read_delivery
 from tests.support.brokers import Leveret, wait_until
+from tests.support.examples import examples
 from tests.support.wire import ClosedByServerError, Wire, connect, marshal_content
 
 NAME = "later"
-KILLS = 3
+KILLS = examples(3)
 WORK_S = (0.5, 2.0)
 """Seconds of work before a kill: at least and at most."""
 

@@ -17,12 +17,13 @@ from pamqp import body, commands, common, header
 from tests.crash.account import Account, Id, read_body
 from tests.crash.clients import Client, Numbers, Publisher
 from tests.support.brokers import Leveret, wait_until
+from tests.support.examples import examples
 from tests.support.wire import Wire, connect
 
 Basic = commands.Basic
 Queue = commands.Queue
 
-ROUNDS = 4
+ROUNDS = examples(4)
 WORK_S = (0.2, 1.0)
 """Seconds of work before a kill: at least and at most."""
 

@@ -14,14 +14,15 @@ from pamqp import commands
 
 from tests.crash.clients import publish_bytes
 from tests.support.brokers import Leveret
+from tests.support.examples import examples
 from tests.support.wire import ClosedByServerError, Wire, connect
 
 Basic = commands.Basic
 Queue = commands.Queue
 Tx = commands.Tx
 
-ROUNDS = 6
-STOP_ROUNDS = 3
+ROUNDS = examples(6)
+STOP_ROUNDS = examples(3)
 
 MOVED = 4000
 """Messages that each transaction moves: some milliseconds of slices."""

@@ -15,8 +15,9 @@ from pika.adapters.blocking_connection import BlockingChannel
 
 from leveret.commands.client import Client, NoBroker, RequestFailed
 from tests.support.brokers import Leveret, wait_until
+from tests.support.examples import examples
 
-ROUNDS = 3
+ROUNDS = examples(3)
 MESSAGES = 400
 WORK_S = (0.1, 0.8)
 """Seconds of work before a kill: at least and at most."""
