@@ -106,7 +106,7 @@ def list_delayed(client: Client, exchange: str, as_json: bool, vhost: str) -> No
 def cancel_delayed(client: Client, exchange: str, message_id: str, vhost: str) -> None:
     """Drop a message that is not due. It never reaches a queue.
 
-    Example: leveret delayed cancel reminders m17
+    Example: leveret delayed cancel reminders 1767225600000-9f2c41d8a07be365
     """
     client.delete("exchanges", vhost, exchange, "delayed", message_id)
 

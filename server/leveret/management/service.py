@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Final
 
 from leveret.addresses import Address
-from leveret.engine.administration.delayed_messages import DelayedListing
+from leveret.engine.administration.delayed_messages import DelayedCancel, DelayedListing
 from leveret.engine.administration.move import Move
 from leveret.engine.administration.search import Search
 from leveret.engine.broker import Broker
@@ -117,7 +117,7 @@ class Management:
         self.broker.work.add(awaited)
         await awaited.done
 
-    async def run_reading(self, work: Search | Move | DelayedListing) -> None:
+    async def run_reading(self, work: Search | Move | DelayedListing | DelayedCancel) -> None:
         """Have the broker do work in slices that reads a queue, and wait for its end.
 
         :raises RuntimeError: as `run`.

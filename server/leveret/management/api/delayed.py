@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from leveret.engine.access.rights import READ, WRITE
-from leveret.engine.administration.delayed_messages import Delayed, DelayedListing, cancel
+from leveret.engine.administration.delayed_messages import Delayed, DelayedCancel, DelayedListing
 from leveret.engine.administration.operator import NotFound
 from leveret.engine.queues.delayed_store import DelayedStore
 from leveret.engine.values.json_values import to_json
@@ -40,7 +40,12 @@ class DelayedRow(NamedTuple):
 
 DELAYED: Final[Columns[DelayedRow]] = Columns(
     "DelayedMessage",
-    Column("id", str, lambda row: row.id, "Names it until it is due, or written in order of dues"),
+    Column(
+        "id",
+        str,
+        lambda row: row.id,
+        "Names it until it is due; equal messages have one id",
+    ),
     Column("due", int, lambda row: row.due, "Milliseconds since the epoch"),
     Column("exchange", str, lambda row: to_json(text_of(exchange_and_key(row.route)[0]))),
     Column("routing_key", str, lambda row: to_json(text_of(exchange_and_key(row.route)[1]))),
@@ -67,7 +72,9 @@ async def cancel_delayed(request: Request) -> Response:
     vhost, store = _find(request)
     rights(request, vhost.name).check_exchange(WRITE, store.exchange)
     message_id = segment(request, "id")
-    if not cancel(store, message_id):
+    cancel = DelayedCancel(store, message_id)
+    await management(request).run_reading(cancel)
+    if not cancel.was_there:
         raise NotFound(f"no message '{message_id}' waits in exchange '{store.exchange}'")
     await management(request).committed()
     fields = {"vhost": vhost.name, "exchange": store.exchange, "id": message_id}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from pamqp.commands import Basic
 
-from leveret.engine.administration.delayed_messages import Delayed, DelayedListing, cancel
+from leveret.engine.administration.delayed_messages import Delayed, DelayedCancel, DelayedListing
 from leveret.engine.queues.delayed_store import DelayedStore
 from leveret.engine.queues.queue_host import DelayedStoreLimits
 from tests.storage.faulty import FaultyMedium
@@ -44,12 +44,23 @@ def publish(run: BrokerRun, number: int, delay: int, *, persistent: bool = True)
 def listed(run: BrokerRun) -> list[Delayed]:
     """The messages of the store, as operators see them."""
     listing = DelayedListing(delayed_store(run))
-    while not listing.is_done:
-        listing.run(run.broker.time_slice)
-        if listing.reader.has_to_read():
-            listing.reader.read(lambda: None)
-            run.reading.run()
+    run_reading(run, listing)
     return listing.found
+
+
+def cancel(run: BrokerRun, message_id: str) -> bool:
+    """Drop a message, as operators do; whether it was there."""
+    cancelling = DelayedCancel(delayed_store(run), message_id)
+    run_reading(run, cancelling)
+    return cancelling.was_there
+
+
+def run_reading(run: BrokerRun, work: DelayedListing | DelayedCancel) -> None:
+    while not work.is_done:
+        work.run(run.broker.time_slice)
+        if work.reader.has_to_read():
+            work.reader.read(lambda: None)
+            run.reading.run()
 
 
 class Waiting(RuleBasedStateMachine):
@@ -63,6 +74,8 @@ class Waiting(RuleBasedStateMachine):
         """When a message is due, and its number, of those that survive a crash."""
         self.transient: list[tuple[int, int]] = []
         """The same, of those that do not."""
+        self.ids: dict[tuple[int, int], str] = {}
+        """The id under which each was listed first."""
 
     @rule(delays=st.lists(DELAYS, min_size=1, max_size=40), persistent=st.booleans())
     def publish(self, delays: list[int], persistent: bool) -> None:
@@ -96,16 +109,18 @@ class Waiting(RuleBasedStateMachine):
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
         """All that wait are listed in their order, and one of them is cancelled."""
-        store, now = delayed_store(self.run), self.run.now
+        now = self.run.now
         found = [each for each in listed(self.run) if each.due > now]
         expected = sorted(each for each in self.persistent + self.transient if each[0] > now)
         assert [each.due for each in found] == [due for due, _ in expected]
         assert sorted((each.due, int(each.message.body)) for each in found) == expected
+        for each in found:
+            assert self.ids.setdefault((each.due, int(each.message.body)), each.id) == each.id
         if not found:
             return
         chosen = data.draw(st.sampled_from(found))
-        assert cancel(store, chosen.id)
-        assert not cancel(store, chosen.id)
+        assert cancel(self.run, chosen.id)
+        assert not cancel(self.run, chosen.id)
         gone = (chosen.due, int(chosen.message.body))
         self.persistent = [each for each in self.persistent if each != gone]
         self.transient = [each for each in self.transient if each != gone]
@@ -241,3 +256,48 @@ def test_messages_that_are_due_at_once_are_released_in_slices_and_in_order() -> 
         counts.append(int(queue.message_count()))
     assert max(after - before for before, after in pairwise(counts)) == 1
     assert [int(each.body) for each in run.take_all("q")] == list(range(60))
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_an_id_names_a_message_wherever_it_is_moved(crash: bool) -> None:
+    run = begin()
+    publish(run, 0, 100_000)
+    publish(run, 0, 100_000)
+    (first, equal) = listed(run)
+    assert first.id == equal.id
+    for number in range(1, 100):
+        publish(run, number, 50_000 + 1_000 * number)
+    run.run_all()
+    assert delayed_store(run).sorted_runs.count > 90
+    if crash:
+        run = run.restart(power=True)
+    assert cancel(run, first.id)
+    assert [each.message.body for each in listed(run)].count(b"0") == 1
+    assert cancel(run, first.id)
+    assert not cancel(run, first.id)
+    assert delayed_store(run).message_count() == 99
+
+
+def test_few_blocks_are_read_to_find_a_message_on_disk() -> None:
+    run = begin()
+    for number in range(600):
+        publish(run, number, 100_000 + number)
+    run.run_all()
+    reads = 0
+    for each in listed(run)[::50]:
+        cancelling = DelayedCancel(delayed_store(run), each.id)
+        while not cancelling.is_done:
+            cancelling.run(run.broker.time_slice)
+            if cancelling.reader.has_to_read():
+                reads += 1
+                cancelling.reader.read(lambda: None)
+                run.reading.run()
+        assert cancelling.was_there
+    assert 0 < reads < 12 * 12
+
+
+@pytest.mark.parametrize("message_id", ["", "m1", "s1", "5-", "-x", "9" * 30 + "-0", "\u0665-a"])
+def test_what_is_no_id_names_nothing(message_id: str) -> None:
+    run = begin()
+    publish(run, 1, 100_000)
+    assert not cancel(run, message_id)
