@@ -8,6 +8,7 @@ import asyncio
 import os
 import select
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -43,3 +44,30 @@ def test_a_wait_takes_the_time_it_should(wait: str) -> None:
     WAITS[wait]()
     assert WAIT_S * 0.99 <= time.monotonic() - begun < LATENESS_MAX_S
     assert WAIT_S * 0.9 <= time.time() - begun_of_day < LATENESS_MAX_S
+
+
+def test_a_thread_that_waits_for_the_interpreter_takes_no_cpu_time() -> None:
+    """It would ask again and again if its wait, until a time of the other clock, ended at once."""
+    waiting, go = threading.Event(), threading.Lock()
+    taken_s: list[float] = []
+
+    def wait() -> None:
+        waiting.set()
+        with go:
+            taken_s.append(time.thread_time())
+
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(LATENESS_MAX_S)
+    try:
+        go.acquire()
+        thread = threading.Thread(target=wait)
+        thread.start()
+        waiting.wait()
+        go.release()
+        begun_s = time.thread_time()
+        sum(range(5_000_000))
+        busy_s = time.thread_time() - begun_s
+    finally:
+        sys.setswitchinterval(interval_s)
+    thread.join()
+    assert taken_s[0] < busy_s / 4
