@@ -232,13 +232,14 @@ class TestList:
 
     def test_a_long_list_is_sent_in_pieces(self, api: Api) -> None:
         count = 1500
-        for number in range(count):
-            api.ask("PUT", f"/api/queues/%2F/many-{number:04}", {"arguments": {"x": "y" * 600}})
+        queue = {"durable": True, "auto_delete": False, "arguments": {"x": "y" * 600}}
+        queues = [{"name": f"many-{number:04}", **queue} for number in range(count)]
+        assert api.ask("PUT", "/api/vhosts/many").status == 201
+        assert api.ask("POST", "/api/definitions/many", {"queues": queues}).status < 300
         answer = api.ask("GET", "/api/queues?filter=name~many-")
         assert len(names(answer)) == count
         assert "etag" not in answer.headers
-        for number in range(count):
-            api.ask("DELETE", f"/api/queues/%2F/many-{number:04}")
+        assert api.ask("DELETE", "/api/vhosts/many").status == 204
 
 
 LISTS = {
