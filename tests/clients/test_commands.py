@@ -297,9 +297,10 @@ def test_messages_that_were_moved_survive_a_kill(tmp_path: Path) -> None:
             leveret("declare", "queue", queue)
         with pika.BlockingConnection(pika.URLParameters(broker.url)) as connection:
             channel = connection.channel()
-            channel.confirm_delivery()
+            channel.tx_select()
             for _ in range(1200):
                 channel.basic_publish("", "from", b"x", pika.BasicProperties(delivery_mode=2))
+            channel.tx_commit()
         assert leveret("move", "from", "to", "--count", "1100") == "1100 messages moved\n"
         broker.kill()
     with Leveret(data_dir=leveret.data):
