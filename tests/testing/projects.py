@@ -3,8 +3,10 @@
 import os
 import subprocess
 import sys
-from importlib.metadata import entry_points
+from importlib.metadata import distributions
 from pathlib import Path
+
+from tests.unit.source_tree import ROOT
 
 PLUGIN = "leveret.testing.plugin"
 
@@ -14,8 +16,16 @@ DEADLINE_S = 150.0
 
 
 def plugin_arguments() -> list[str]:
-    """Arguments of pytest that load the plugin: none where Leveret is installed with it."""
-    installed = any(each.value == PLUGIN for each in entry_points(group="pytest11"))
+    """Arguments of pytest that load the plugin: none where Leveret is installed with it.
+
+    What a build leaves in this directory is not there for a process that runs in another one.
+    """
+    path = [entry for entry in sys.path if Path(entry).resolve() != ROOT]
+    installed = any(
+        entry.group == "pytest11" and entry.value == PLUGIN
+        for distribution in distributions(path=path)
+        for entry in distribution.entry_points
+    )
     return [] if installed else ["-p", PLUGIN]
 
 
