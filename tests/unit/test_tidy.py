@@ -25,6 +25,7 @@ LONGER_FILES = {
     "tests/protocol/test_declaring.py": "declaring, binding, deleting",
     "tests/storage/faulty.py": "a medium that fails",
     "tests/storage/golden/make.py": "the golden data directories",
+    "tests/unit/net/test_transport.py": "a transport, with a fake socket",
 }
 """Files of more than the usual number of lines, each with the one subject that it has."""
 

@@ -277,6 +277,9 @@ class AmqpTransport(asyncio.Protocol):
                 self._traffic.sent(len(data))
                 self._transport.write(data)
         if not self.connection.finished:
+            if self._reading and session.work is not None:
+                # It was not begun by input: an operator closes the connection.
+                self._pause_reading()
             self._schedule_input()
             return bool(session.suspended)
         if not session.holds_output():

@@ -289,6 +289,24 @@ def test_a_blocked_publisher_is_read_again_when_it_is_closed(
     assert client.socket.ended
 
 
+def test_a_silent_client_is_closed_by_an_operator_though_that_takes_several_slices(
+    client: Client, broker: Broker, loop: Loop
+) -> None:
+    client.send(declare() + frame.marshal(commands.Basic.Consume(queue="q"), 1))
+    client.socket.read()
+    (opened,) = broker.connections.all()
+    broker.time_slice.begin(0)
+    opened.close("by an operator")
+    assert client.transport.connection.is_working()
+
+    loop.run()
+    _, _, close = frame.unmarshal(client.socket.read())
+    assert isinstance(close, commands.Connection.Close)
+    assert close.reply_text == "CONNECTION_FORCED - by an operator"
+    client.send(frame.marshal(commands.Connection.CloseOk(), 0))
+    assert client.socket.ended
+
+
 @pytest.mark.parametrize("published", [False, True])
 def test_a_gone_client_of_an_alarm_is_found_though_it_is_not_read(
     known: Client, broker: Broker, published: bool

@@ -461,11 +461,12 @@ class Connection(FrameHandler):
         self._send_close(error)
 
     def _send_close(self, error: AmqpError) -> None:
-        """Release what the connection uses, and send connection.close."""
+        """Release what the connection uses, and send connection.close: the transport goes on."""
         class_id, method_id = divmod(int(self._frame_method), 0x10000)
         self.move(ConnectionEvent.FAIL)
         close = ConnectionMethods.Close(int(error.code), error.reply_text, class_id, method_id)
         self.session.begin(self._release_resources(partial(self._finish_close, close)))
+        self.session.request_flush()
 
     def _finish_close(self, close: Frame) -> None:
         """Send connection.close: everything of the connection is released."""
