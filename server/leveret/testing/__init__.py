@@ -4,6 +4,7 @@ Importing this package imports no part of the broker: every run of pytest on a m
 imports the plugin.
 """
 
+from leveret.testing import unrewritten  # noqa: F401 - what is imported after it is not rewritten
 from leveret.testing.broker import Broker
 from leveret.testing.errors import BrokerError, UnmetExpectation
 from leveret.testing.publishes import Publishes, RecordingDropped
