@@ -96,7 +96,8 @@ class Runs:
         """Run it in this process, which is quicker, without plugins that have warnings of their
         own."""
         off = [each for name in ("asyncio", "xdist", "cov") for each in ("-p", f"no:{name}")]
-        return self._pytester.runpytest_inprocess(*off, *plugin_arguments(), *args)
+        load = plugin_arguments(elsewhere=False)
+        return self._pytester.runpytest_inprocess(*off, *load, *args)
 
     def apart(self, *args: str) -> pytest.RunResult:
         """Run it in a process of its own."""

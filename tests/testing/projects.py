@@ -15,12 +15,13 @@ NO_CACHE = ("-p", "no:cacheprovider")
 DEADLINE_S = 150.0
 
 
-def plugin_arguments() -> list[str]:
+def plugin_arguments(*, elsewhere: bool = True) -> list[str]:
     """Arguments of pytest that load the plugin: none where Leveret is installed with it.
 
-    What a build leaves in this directory is not there for a process that runs in another one.
+    :param elsewhere: for a process that runs in another directory, and does not find what a build
+        leaves in this one.
     """
-    path = [entry for entry in sys.path if Path(entry).resolve() != ROOT]
+    path = [entry for entry in sys.path if not elsewhere or Path(entry).resolve() != ROOT]
     installed = any(
         entry.group == "pytest11" and entry.value == PLUGIN
         for distribution in distributions(path=path)

@@ -119,6 +119,15 @@ class TestFixtures:
         """)
         runs.here().assert_outcomes(passed=2)
 
+    def test_a_broker_of_the_session_that_is_gone_is_started_again(self, runs: Runs) -> None:
+        runs.tests("""
+            @pytest.mark.parametrize("how", ["kill", "pause", "close", "stop"])
+            def test_it(leveret_session, how):
+                declare(leveret_session.url)
+                getattr(leveret_session, how)()
+        """)
+        runs.here().assert_outcomes(passed=4)
+
     def test_a_connection_of_kombu(self, runs: Runs) -> None:
         runs.tests("""
             def test_it(leveret_kombu, leveret):

@@ -117,3 +117,19 @@ def test_a_failing_test_says_what_its_broker_has(runs: Runs) -> None:
             "*leveret_broker: state*",
         ]
     )
+
+
+def test_errors_of_two_brokers_fail_a_test_if_warnings_are_errors(runs: Runs) -> None:
+    runs.tests("""
+        from leveret.logging import get_logger
+
+        def test_a(leveret, leveret_session):
+            declare(leveret.url)
+            get_logger().error("internal error: please report this", error="as ordered")
+
+        def test_b(leveret):
+            assert not is_there(leveret.url)
+    """)
+    result = runs.here()
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(["*BrokerWarning*as ordered*"])

@@ -101,15 +101,15 @@ class BrokerPool:
         return broker
 
     def session(self) -> Broker:
-        """The broker that is never reset.
+        """The broker that is never reset. It begins empty if a test has stopped it.
 
         :raises BrokerError: if it does not start.
         """
         self._leave_inherited()
         if self._session is None:
-            broker = self.make(ANY, self._undo)
-            broker.start()
-            self._session = broker
+            self._session = self.make(ANY, self._undo)
+        if not self._session.is_running:
+            self._session.restart()
         return self._session
 
     def close(self) -> None:

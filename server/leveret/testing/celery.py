@@ -6,6 +6,8 @@ A suite enables them with
 
 in its top conftest.py, which enables `celery.contrib.pytest`, too. Whatever order both are named
 in, the fixtures of `celery_fixtures.py` are registered last, so they are those that tests get.
+
+PYTEST_DONT_REWRITE: pytest leaves assertions as they are (`unrewritten.py`).
 """
 
 from typing import Final

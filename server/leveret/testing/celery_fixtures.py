@@ -6,6 +6,8 @@ takes precedence. Workers need nothing of their own, as they use an app's broker
 
 - `celery_app`, and `celery_worker` with it, use `leveret`, which is reset when both have ended;
 - `celery_session_app`, and `celery_session_worker`, use `leveret_session`, which is never reset.
+
+PYTEST_DONT_REWRITE: pytest leaves assertions as they are (`unrewritten.py`).
 """
 
 from collections.abc import Iterator, Mapping

@@ -4,6 +4,8 @@ Every run of pytest on a machine with Leveret imports this module, so it imports
 broker: that happens when the first test wants one. A broker is reset when all fixtures of its test
 have ended, so they can still close their connections. pytest-xdist runs this in each of its
 processes, each of which has its own brokers, and starts none in the process that distributes tests.
+
+PYTEST_DONT_REWRITE: pytest leaves assertions as they are (`unrewritten.py`).
 """
 
 from collections.abc import Generator, Iterator, Sequence
@@ -72,7 +74,8 @@ def _prepare(config: pytest.Config) -> None:
         variables = read_variables(config.getini("leveret_env"))
     except ValueError as error:
         raise pytest.UsageError(f"leveret_env: {error}") from None
-    level = config.known_args_namespace.leveret_log or DEFAULT_LOG_LEVEL
+    # Of all options only those of early plugins are known before the first conftest.py.
+    level = getattr(config.known_args_namespace, "leveret_log", None) or DEFAULT_LOG_LEVEL
     pool = config.stash[POOL] = BrokerPool(level, variables)
     config.add_cleanup(pool.close)
     if variables:
@@ -118,9 +121,10 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object
     try:
         return (yield)
     finally:
-        uses = item.stash.get(USES, {})
-        while uses:
-            uses.popitem()[1].end()
+        uses, item.stash[USES] = item.stash.get(USES, {}), {}
+        with ExitStack() as ends:
+            for use in uses.values():
+                ends.callback(use.end)
 
 
 @pytest.hookimpl(wrapper=True)
