@@ -5,6 +5,7 @@ RabbitMQ is measured where a suite does the same with it: a start to the first d
 and as a reset the deletion of a virtual host, which is made again; its maker may do everything.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from tests.support.brokers import (
     rabbitmq_available,
 )
 from tests.testing.projects import plugin_arguments
+from tests.unit.source_tree import ROOT
 
 PROBE = Path(__file__).with_name("testing_probe.py")
 DEADLINE_S = 300.0
@@ -60,6 +62,9 @@ def _python(contestant: Contestant) -> tuple[str, dict[str, str]]:
     # An installed package has its bytecode beside it.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     if contestant.executable is None:
+        # What a build leaves in this directory is not installed.
+        roots = environment["PYTHONPATH"].split(os.pathsep)
+        environment["PYTHONPATH"] = os.pathsep.join(root for root in roots if Path(root) != ROOT)
         return sys.executable, environment
     return str(contestant.executable.absolute().with_name("python")), environment
 
