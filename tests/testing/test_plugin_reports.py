@@ -133,3 +133,18 @@ def test_errors_of_two_brokers_fail_a_test_if_warnings_are_errors(runs: Runs) ->
     result = runs.here()
     result.assert_outcomes(passed=2, errors=1)
     result.stdout.fnmatch_lines(["*BrokerWarning*as ordered*"])
+
+
+def test_a_test_that_has_not_connected_says_nothing_of_the_broker(runs: Runs) -> None:
+    runs.ini("leveret_env = AMQP_URL")
+    runs.tests("""
+        def test_a():
+            raise KeyError("a")
+
+        def test_b():
+            declare(os.environ["AMQP_URL"])
+            raise KeyError("b")
+    """)
+    result = runs.here()
+    result.assert_outcomes(failed=2)
+    assert result.stdout.str().count("leveret: state") == 1

@@ -66,6 +66,8 @@ class Use:
         """What the report of the test says of the broker."""
         try:
             now = self.broker.activity()
+            if self.reset is Reset.IF_CONNECTED and not now.connections:
+                return []
             found: list[Section] = []
             if has_failed:
                 found.append(("state", state_in_words(self.broker)))
