@@ -1,8 +1,16 @@
-"""The resource guard, on a disk: when it measures, and what it reports."""
+"""The resource guard, on a disk: when it measures, and what it reports; file descriptors."""
+
+import io
+import sys
 
 import pytest
 
-from leveret.net.resource_guard import DISK_CHECK_BYTES, ResourceGuard, disk_is_short
+from leveret.net.resource_guard import (
+    DISK_CHECK_BYTES,
+    ResourceGuard,
+    descriptors_are_short,
+    disk_is_short,
+)
 
 LIMIT = 1_000
 
@@ -63,3 +71,10 @@ def test_bytes_are_counted_from_the_last_measurement(disk: Disk) -> None:
     disk.guard.received(DISK_CHECK_BYTES - 1)
 
     assert disk.measurements == measurements
+
+
+def test_descriptors_are_not_short_where_standard_error_has_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert not descriptors_are_short()
