@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 
 R = TypeVar("R")
 
-TIMEOUT_S: Final = 5.0
+TIMEOUT_S: Final = 10.0
 """Seconds that are waited if nothing else is said: more than a busy machine needs."""
 
 POLL_S: Final = 0.002
