@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Final
 
 from leveret.engine.queues.message_memory import MemoryLevel
@@ -40,14 +41,21 @@ _STATM_BYTES_MAX: Final = 256
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
-class ResidentMemory:
-    """Measures the resident memory of this process.
+@cache
+def _statm_fd(process: int) -> int:
+    """The file with the figures of this process, opened once: a process may have many brokers, one
+    after the other. It stays open, so that a process without a free descriptor can measure, too.
 
-    The file stays open, so that a process without a free descriptor can measure, too.
+    :param process: this one, which may have been forked by another that has it open.
     """
+    return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+
+
+class ResidentMemory:
+    """Measures the resident memory of this process."""
 
     def __init__(self) -> None:
-        self._statm_fd = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+        self._statm_fd = _statm_fd(os.getpid())
 
     def resident_bytes(self) -> int:
         """Resident memory, in bytes."""

@@ -17,6 +17,7 @@ from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 from urllib.parse import quote
 
 from leveret.testing.activity import Activity
+from leveret.testing.changes import Changes, one_at_a_time
 from leveret.testing.commands import Commands
 from leveret.testing.driver import Driver
 from leveret.testing.errors import BrokerError, UnmetExpectation
@@ -26,6 +27,7 @@ from leveret.testing.options import Options
 from leveret.testing.ports import ReservedPort
 from leveret.testing.publishes import BYTES_MAX, MESSAGES_MAX, Publishes
 from leveret.testing.queue_handle import Queue
+from leveret.testing.spans import milliseconds
 from leveret.testing.values import Connection, Consumer, Published, QueueStatus
 from leveret.testing.waiting import TIMEOUT_S, wait, wait_async
 from leveret.testing.words import counted
@@ -82,7 +84,10 @@ class Broker:
         self.starts = 0
         """How often it was started."""
         self._driver: Driver | None = None
+        self._inherited: Driver | None = None
+        """The driver of the process that forked this one: nobody may close its sockets here."""
         self._state = State.DOWN
+        self._changes = Changes()
         self._advanced_ms = 0
         """Milliseconds of time travel since the last reset."""
 
@@ -152,6 +157,7 @@ class Broker:
 
     # --- its life -----------------------------------------------------------------------------
 
+    @one_at_a_time
     def reserve_port(self) -> None:
         """Reserve its port, which is known from here on, as if it had been started and stopped.
 
@@ -160,6 +166,7 @@ class Broker:
         if not self._ports:
             self._reserve()
 
+    @one_at_a_time
     def start(self) -> None:
         """Start it; returns when clients can connect.
 
@@ -177,6 +184,7 @@ class Broker:
         self._driver, self._state = driver, State.RUNNING
         self.starts += 1
 
+    @one_at_a_time
     def stop(self) -> None:
         """Stop it as at SIGTERM: clients get connection.close with 320 (CONNECTION_FORCED), and
         what is durable is kept in the directory. Its port stays reserved for the next start. Does
@@ -190,6 +198,7 @@ class Broker:
         if driver is not None:
             driver.stop(patient)
 
+    @one_at_a_time
     def kill(self) -> None:
         """End it as at SIGKILL: sockets are closed without a word, and in the directory is what was
         written until then. Connecting is refused until `restart`.
@@ -200,12 +209,14 @@ class Broker:
         self._driver, self._state = None, State.DOWN
         driver.kill()
 
+    @one_at_a_time
     def restart(self) -> None:
         """Stop it if it runs, and start it again at the same port. What is durable survives if it
         has a directory; else it begins empty."""
         self.stop()
         self.start()
 
+    @one_at_a_time
     def pause(self) -> None:
         """Have it stand still, as a process at SIGSTOP: connections stay open, the kernel accepts
         new ones, and nothing is answered, no heartbeat either.
@@ -215,6 +226,7 @@ class Broker:
         self._running().pause()
         self._state = State.PAUSED
 
+    @one_at_a_time
     def resume(self) -> None:
         """Have it go on after `pause`.
 
@@ -225,6 +237,7 @@ class Broker:
         self._driver.resume()
         self._state = State.RUNNING
 
+    @one_at_a_time
     def reset(self) -> None:
         """Make it a fresh broker at the same port: connections are closed, everything that was
         declared, published or created is gone, in the directory too, and time travel is undone. A
@@ -239,29 +252,43 @@ class Broker:
             self.resume()
         self._call(Commands.reset)
 
+    @one_at_a_time
     def advance(self, seconds: float) -> None:
         """Have time pass at once, for all that goes by the broker's clock: times to live, expiry
         of queues, delays, retries, timeouts of consumers. Each thing is done at the time at which
         it is due, one after the other. Heartbeats and sockets go by the time of the machine, and
         clients do nothing in between.
 
-        :param seconds: zero or more.
-        :raises BrokerError: if it is negative, or if things are due again and again for so long
-            that the end is not reached.
+        :param seconds: from 0 to 10^11, which is some thousand years.
+        :raises BrokerError: if it is another number, or if things are due again and again for so
+            long that the end is not reached.
         """
         try:
-            self._call(Commands.advance, seconds)
+            self._call(Commands.advance, milliseconds(seconds))
         finally:
             if self._state is State.RUNNING:
                 self._advanced_ms = self._call(Commands.advanced_ms)
 
     def close(self) -> None:
         """Stop it without waiting for its clients, and give its port back. The handle may be
-        started again, at another port."""
+        started again, at another port. A broker that runs in the process that forked this one is
+        left alone."""
+        if self._state is not State.DOWN and self._changes.are_elsewhere:
+            self._inherited, self._driver, self._state = self._driver, None, State.DOWN
+        self._close()
+
+    @one_at_a_time
+    def _close(self) -> None:
         try:
             self._stop(patient=False)
         finally:
             self._give_back_ports()
+
+    def _may_change(self) -> None:
+        """:raises BrokerError: if it runs in the process that forked this one."""
+        if self._state is State.DOWN:
+            self._changes.adopt()
+        self._changes.check_process()
 
     def __enter__(self) -> Self:
         self.start()
@@ -428,6 +455,7 @@ class Broker:
     def _running(self, *, also_paused: bool = False) -> Driver:
         if self._driver is None or (self._state is State.PAUSED and not also_paused):
             raise BrokerError(f"the broker is {self._state.value}")
+        self._changes.check_process()
         return self._driver
 
     def _reserved(self, number: int) -> ReservedPort:
@@ -440,10 +468,11 @@ class Broker:
             self._ports.append(ReservedPort(self.host, self._wanted_port))
             if self._management:
                 self._ports.append(ReservedPort(self.host))
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             self._give_back_ports()
+            reason = getattr(error, "strerror", None) or error
             raise BrokerError(
-                f"the broker does not start: port {self._wanted_port}: {error.strerror}"
+                f"the broker does not start: port {self._wanted_port}: {reason}"
             ) from None
 
     def _give_back_ports(self) -> None:

@@ -27,7 +27,7 @@ class Commands(ABC):
         closed, and the clock is that of the machine."""
 
     @abstractmethod
-    async def advance(self, seconds: float) -> None:
+    async def advance(self, milliseconds: int) -> None:
         """Have time pass at once.
 
         :raises BrokerError: if what became due did not end.

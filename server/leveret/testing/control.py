@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from leveret.config import Config
-from leveret.config_loading import load_config
+from leveret.config_loading import ConfigError, load_config
 from leveret.descriptors import DescriptorShares
 from leveret.limits import LISTEN_BACKLOG
 from leveret.logging import RECENT, RECENT_EVENTS_MAX, configure_logging, get_logger
@@ -72,6 +72,10 @@ class Control(Commands):
         self._internal_errors = 0
         self._running = ExitStack()
         """Ends what lasts as long as the broker runs: it listens, and its log is read."""
+        self._changes = asyncio.Lock()
+        """Held while the node is replaced or ended, or its clock advanced: a test that was
+        interrupted while it waited for one of them may ask for the next."""
+        self._has_ended = False
         self.node: Node
 
     async def start(self) -> None:
@@ -89,6 +93,10 @@ class Control(Commands):
             self._running = undo.pop_all()
 
     async def reset(self) -> None:
+        async with self._changes:
+            await self._reset()
+
+    async def _reset(self) -> None:
         old = self.node
         self.faults.clear()
         self._skipped_ms = 0
@@ -101,13 +109,17 @@ class Control(Commands):
             _empty(Path(self._options.directory))
         await self._start_node()
 
-    async def advance(self, seconds: float) -> None:
+    async def advance(self, milliseconds: int) -> None:
+        async with self._changes:
+            await self._advance(milliseconds)
+
+    async def _advance(self, milliseconds: int) -> None:
         sampler = None if self._http is None else self._http.management.sampler
         if sampler is not None:
             # A look at everything in each of the seconds that pass would be of no use.
             sampler.stop()
         try:
-            await travel(self.node, round(seconds * 1000))
+            await travel(self.node, milliseconds)
         finally:
             if sampler is not None:
                 sampler.start()
@@ -116,18 +128,22 @@ class Control(Commands):
         return int(self.node.broker.clock.skipped)
 
     async def stop(self, patient: bool) -> None:
-        await self._close()
-        if patient:
-            await self.node.stop(STOP_REASON)
-        else:
-            await self.node.stop(STOP_REASON, AT_ONCE_S)
+        async with self._changes:
+            await self._close()
+            if patient:
+                await self.node.stop(STOP_REASON)
+            else:
+                await self.node.stop(STOP_REASON, AT_ONCE_S)
 
     async def kill(self) -> None:
-        await self._close()
-        self.node.kill()
+        async with self._changes:
+            if not self._has_ended:
+                await self._close()
+                self.node.kill()
 
     async def _close(self) -> None:
         """Close everything but the node."""
+        self._has_ended = True
         self._running.close()
         for task in self._tasks:
             task.cancel()
@@ -308,6 +324,9 @@ def _config(options: Options) -> Config:
 
     :raises ConfigError: if a key or a value is wrong.
     """
+    for key in options.settings:
+        if not isinstance(key, str):
+            raise ConfigError(f"settings: {key!r} is no key")
     settings: dict[str, object] = {
         "memory.limit": "100%",
         "metrics.listen": [],

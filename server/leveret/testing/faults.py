@@ -39,6 +39,10 @@ SHUTDOWN: Final = "broker forced connection closure with reason 'shutdown'"
 """What RabbitMQ says when it stops."""
 
 
+SHORTAGE: Final = ("negative", "not one at least")
+"""What a count is that is less than 0, or than 1."""
+
+
 class Faults:
     """The faults of one broker. Each method raises BrokerError if the broker does not run."""
 
@@ -55,7 +59,7 @@ class Faults:
             "limit": connection.open is answered by 530 (NOT_ALLOWED), because the node has as many
             connections as it may have.
         """
-        _check(count >= 1, f"refuse {count} connections: not one at least")
+        _check_count(f"refuse {count!r} connections", count, 1)
         _check_choice("how", how, REFUSALS)
         self._ask(Commands.refuse_connections, count, how)
 
@@ -74,7 +78,7 @@ class Faults:
         :returns: how many connections these are.
         :raises BrokerError: if it is none.
         """
-        _check(after_frames >= 0, f"after {after_frames} frames: negative")
+        _check_count(f"after {after_frames!r} frames", after_frames, 0)
         _check_choice("direction", direction, DIRECTIONS)
         count = self._ask(Commands.drop_connections, after_frames, direction, name)
         _check(count > 0, _no_connection(name))
@@ -88,8 +92,8 @@ class Faults:
 
         :param count: how many connections, one after the other or at the same time.
         """
-        _check(after_frames >= 1, f"after {after_frames} frames: not one at least")
-        _check(count >= 1, f"drop {count} connections: not one at least")
+        _check_count(f"after {after_frames!r} frames", after_frames, 1)
+        _check_count(f"drop {count!r} connections", count, 1)
         _check_choice("direction", direction, DIRECTIONS)
         self._ask(Commands.drop_next_connections, after_frames, direction, count)
 
@@ -161,7 +165,7 @@ class Faults:
         :param routing_key: only those with this one.
         :param queue: only those that would go to it, maybe among others.
         """
-        _check(count >= 1, f"nack {count} messages: not one at least")
+        _check_count(f"nack {count!r} messages", count, 1)
         self._ask(Commands.refuse_publishes, count, exchange, routing_key, queue)
 
     def block(self, resource: Resource = "memory") -> None:
@@ -274,6 +278,11 @@ class Faults:
 def _check(condition: bool, otherwise: str) -> None:
     if not condition:
         raise BrokerError(otherwise)
+
+
+def _check_count(what: str, count: object, least: int) -> None:
+    _check(isinstance(count, int), f"{what}: not a whole number")
+    _check(isinstance(count, int) and count >= least, f"{what}: {SHORTAGE[least]}")
 
 
 def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:

@@ -14,6 +14,7 @@ class ReservedPort:
     def __init__(self, host: str, port: int = 0) -> None:
         """:param port: 0 for a free one.
         :raises OSError: if it is taken.
+        :raises OverflowError: if it is no port.
         """
         self._socket = _bound(host, port)
         self.host = host
@@ -44,7 +45,7 @@ def _bound(host: str, port: int) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))
-    except OSError:
+    except (OSError, OverflowError):
         sock.close()
         raise
     return sock

@@ -3,7 +3,8 @@
 import asyncio
 import os
 import threading
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from typing import Any, Final
 
 import uvloop
@@ -14,6 +15,8 @@ from leveret.testing.control import Control
 from leveret.testing.driver import ANSWER_TIMEOUT_S
 from leveret.testing.errors import BrokerError
 from leveret.testing.options import Options
+
+ENDED_MEANWHILE: Final = "the broker was stopped while it was asked"
 
 JOIN_TIMEOUT_S: Final = 30.0
 """Seconds for the thread to end."""
@@ -29,26 +32,45 @@ class ThreadDriver:
         self._loop: asyncio.AbstractEventLoop
         self._control: Control
         self._ended: asyncio.Event
+        self._answers: set[Future[Any]] = set()
+        """What callers wait for."""
+        self._has_ended = False
+        """Whether the event loop carries out nothing any more."""
         self._paused: threading.Event | None = None
         """What the event loop waits for while it is paused."""
 
     def start(self) -> None:
-        self._thread.start()
         try:
+            self._thread.start()
             self._started.result(ANSWER_TIMEOUT_S)
         except BrokerError:
             self._thread.join(JOIN_TIMEOUT_S)
+            raise
+        except BaseException:
+            # The caller is interrupted, and has no broker.
+            self._started.add_done_callback(lambda _: self._end_at_next_turn())
             raise
         _RUNNING.add(self)
 
     def call(self, name: str, args: tuple[Any, ...]) -> Any:
         command = getattr(self._control, name)(*args)
-        answer = asyncio.run_coroutine_threadsafe(command, self._loop)
+        try:
+            answer = asyncio.run_coroutine_threadsafe(command, self._loop)
+        except RuntimeError:
+            command.close()
+            raise BrokerError(ENDED_MEANWHILE) from None
+        self._answers.add(answer)
+        if self._has_ended:
+            answer.cancel()
         try:
             return answer.result(ANSWER_TIMEOUT_S)
         except TimeoutError:
             answer.cancel()
             raise BrokerError(f"the broker did not answer within {ANSWER_TIMEOUT_S:g} s") from None
+        except CancelledError:
+            raise BrokerError(ENDED_MEANWHILE) from None
+        finally:
+            self._answers.discard(answer)
 
     def pause(self) -> None:
         go_on = threading.Event()
@@ -94,12 +116,20 @@ class ThreadDriver:
 
     def _join(self) -> None:
         _RUNNING.discard(self)
-        self._loop.call_soon_threadsafe(self._ended.set)
+        self._end_at_next_turn()
         self._thread.join(JOIN_TIMEOUT_S)
+
+    def _end_at_next_turn(self) -> None:
+        with suppress(RuntimeError):
+            # The loop is closed if the thread has ended.
+            self._loop.call_soon_threadsafe(self._ended.set)
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(self._main())
+        self._has_ended = True
+        for answer in list(self._answers):
+            answer.cancel()
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -116,6 +146,8 @@ class ThreadDriver:
             if not self._started.done():
                 self._started.set_exception(BrokerError(f"the broker does not start: {reason}"))
         await self._ended.wait()
+        # A caller that was interrupted may not have waited for its end.
+        await self._control.kill()
 
 
 _RUNNING: Final[set[ThreadDriver]] = set()
