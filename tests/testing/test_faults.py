@@ -25,6 +25,7 @@ from pika.exceptions import (
 
 from leveret.testing import Broker, BrokerError, UnmetExpectation
 from tests.support.brokers import wait_until
+from tests.support.wire import PROTOCOL_HEADER
 from tests.support.wire import connect as connect_wire
 
 LONG_S = 60
@@ -94,8 +95,8 @@ def serve_until(connection: BlockingConnection, condition: Callable[[], bool]) -
 
 def begin_to_connect(broker: Broker) -> None:
     """Connect in the background, whatever becomes of it."""
-    with suppress(OSError), socket.create_connection((broker.host, broker.port)):
-        pass
+    with suppress(OSError), socket.create_connection((broker.host, broker.port)) as connection:
+        connection.sendall(PROTOCOL_HEADER)
 
 
 class TestRefusedConnections:

@@ -102,6 +102,8 @@ class FaultyTransport(AmqpTransport):
         self._drop: DropConnection | None = None
         self._frames_left = 0
         """Frames up to the drop."""
+        self._is_silent = True
+        """Whether nothing was received."""
         self._input_ended = False
         """Whether the connection is dropped when what has come is processed."""
         self._output_ended = False
@@ -122,9 +124,6 @@ class FaultyTransport(AmqpTransport):
         self._socket.set_delay(self._orders.delay_s)
         if self._socket.is_closing():
             return
-        if self._orders.take_refusal("reset"):
-            self._reset()
-            return
         drop = self._orders.take_drop()
         if drop is not None:
             self.drop(drop)
@@ -132,6 +131,13 @@ class FaultyTransport(AmqpTransport):
     def data_received(self, data: bytes) -> None:
         if self._input_ended or self._output_ended or self._socket.is_closing():
             return
+        if self._is_silent:
+            self._is_silent = False
+            # Not as soon as it is accepted: a client may not yet have noticed that it is connected,
+            # and clients fail in their own ways then.
+            if self._orders.take_refusal("reset"):
+                self._reset()
+                return
         ends = self._received_frames.ends(data)
         drop = self._drop
         if drop is not None and drop.direction == "received":
