@@ -98,11 +98,12 @@ class TestAioPika:
             exchange = channel.default_exchange
             async with asyncio.TaskGroup() as tasks:
                 with broker.faults.blocked():
-                    tasks.create_task(exchange.publish(Message(b"blocked"), "q"))
-                    assert await wait_async(lambda: is_blocked(broker), 60)
                     waiting = tasks.create_task(exchange.publish(Message(b"waits"), "q"))
+                    assert await wait_async(lambda: is_blocked(broker), 60)
                     done, _ = await asyncio.wait([waiting], timeout=0.1)
                     assert not done
+                    assert broker.queue("q").ready == 0
+            assert broker.queue("q").ready == 1
 
 
 class TestKombu:

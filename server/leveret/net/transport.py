@@ -173,7 +173,10 @@ class AmqpTransport(asyncio.Protocol):
         if self._alarms_seen != self._broker.alarms_begun:
             self._alarm_began()
         try:
-            more = connection.feed(data, slice_bytes) if data else connection.work(slice_bytes)
+            if self._broker.alarm and slice_bytes and not connection.blocked:
+                more = self._read_to_publish(data)
+            else:
+                more = connection.feed(data, slice_bytes) if data else connection.work(slice_bytes)
         except Exception:
             # A fault of the broker ends this connection and nothing else.
             logger.exception("internal error: the connection is closed; please report this")
@@ -188,6 +191,24 @@ class AmqpTransport(asyncio.Protocol):
             self._schedule_input()
         else:
             self._resume_reading()
+
+    def _read_to_publish(self, data: bytes) -> bool:
+        """Process a slice of input in an alarm, no further than to the method of the first publish:
+        as in RabbitMQ, the content of that message is read after the alarm.
+
+        :returns: whether there is more to process.
+        """
+        connection, time_slice = self.connection, self._broker.time_slice
+        session = connection.session
+        more = connection.feed(data, 1) if data else connection.work(1)
+        while (
+            more
+            and not session.has_published
+            and not connection.is_working()
+            and not time_slice.is_over()
+        ):
+            more = connection.work(1)
+        return more
 
     def _schedule_input(self) -> None:
         """Schedule a slice of input, unless reading is paused for another reason."""

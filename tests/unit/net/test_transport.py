@@ -353,6 +353,24 @@ def test_who_was_not_told_of_an_alarm_yet_is_read_until_it_publishes(
     assert not client.socket.reading
 
 
+def test_the_first_message_that_is_published_in_an_alarm_waits_for_its_end(
+    client: Client, broker: Broker, loop: Loop
+) -> None:
+    client.send(declare() + frame.marshal(commands.Confirm.Select(), 1))
+    broker.set_alarm("low on memory")
+    client.transport.alarm_changed()
+    client.send(declare() * 300 + publish(b".") + declare())
+    loop.run()
+    (queue,) = broker.vhosts["/"].queues.values()
+    states = [(client.socket.reading, queue.message_count())]
+
+    broker.set_alarm("")
+    client.transport.alarm_changed()
+    loop.run()
+    states.append((client.socket.reading, queue.message_count()))
+    assert states == [(False, 0), (True, 1)]
+
+
 def test_who_was_not_told_of_the_end_of_an_alarm_is_not_blocked_by_the_next_one(
     client: Client, broker: Broker
 ) -> None:
