@@ -119,6 +119,66 @@ def test_a_failing_test_says_what_its_broker_has(runs: Runs) -> None:
     )
 
 
+def test_what_fails_is_shown_at_the_line_of_the_test(runs: Runs) -> None:
+    runs.tests("""
+        def test_a(leveret):
+            leveret.published()
+
+        def test_b(leveret):
+            leveret.faults.refuse_connections(how="slowly")
+
+        def test_c(leveret):
+            leveret.record()
+            leveret.wait_for_published(timeout=0)
+
+        def test_d(leveret):
+            leveret.queue("orders").wait_for(timeout=0)
+
+        def test_e(leveret):
+            leveret.kill()
+            leveret.queues()
+
+        def test_f(leveret_broker):
+            leveret_broker.wait_for_published()
+    """)
+    result = runs.here("--tb=short")
+    result.assert_outcomes(failed=6)
+    shown = [line.partition(": in ")[2] for line in result.stdout.lines if ": in " in line]
+    assert shown == [f"test_{name}" for name in "abcdef"]
+
+
+def test_a_broker_that_began_empty_is_told(runs: Runs) -> None:
+    runs.tests("""
+        def test_a(leveret):
+            declare(leveret.url)
+            leveret.restart()
+            assert leveret.queue("q").exists
+
+        @pytest.mark.leveret(directory=True)
+        def test_b(leveret):
+            leveret.restart()
+            assert leveret.queue("q").exists
+    """)
+    result = runs.here()
+    result.assert_outcomes(failed=2)
+    assert result.stdout.str().count("began empty") == 1
+
+
+def test_a_wrong_marker_is_told_once(runs: Runs) -> None:
+    runs.tests("""
+        @pytest.mark.leveret(directoy=True)
+        def test_a(leveret):
+            pass
+
+        @pytest.mark.leveret(settings={"amqp.chanel_max": 3})
+        def test_b(leveret_broker):
+            pass
+    """)
+    result = runs.here()
+    result.assert_outcomes(errors=2)
+    result.stdout.no_fnmatch_line("*During handling*")
+
+
 def test_errors_of_two_brokers_fail_a_test_if_warnings_are_errors(runs: Runs) -> None:
     runs.tests("""
         from leveret.logging import get_logger

@@ -20,7 +20,7 @@ from leveret.testing.activity import Activity
 from leveret.testing.changes import Changes, one_at_a_time
 from leveret.testing.commands import Commands
 from leveret.testing.driver import Driver
-from leveret.testing.errors import BrokerError, UnmetExpectation
+from leveret.testing.errors import BrokerError, UnmetExpectation, is_of_the_test
 from leveret.testing.faults import Faults
 from leveret.testing.importing import without_collections
 from leveret.testing.options import Options
@@ -34,6 +34,8 @@ from leveret.testing.words import counted
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+__tracebackhide__: Final = is_of_the_test
 
 LOCALHOST: Final = "127.0.0.1"
 
@@ -352,14 +354,12 @@ class Broker:
         :param timeout: seconds.
         :raises UnmetExpectation: if there are fewer then; the text says which.
         """
-        __tracebackhide__ = True
         return self._consumed(wait(lambda: self._has_consumers(count), timeout), count, timeout)
 
     async def wait_for_consumers_async(
         self, count: int = 1, timeout: float = TIMEOUT_S
     ) -> list[Consumer]:
         """As `wait_for_consumers`, in a coroutine."""
-        __tracebackhide__ = True
         found = await wait_async(lambda: self._has_consumers(count), timeout)
         return self._consumed(found, count, timeout)
 
@@ -368,7 +368,6 @@ class Broker:
         return None if len(found) < count else found
 
     def _consumed(self, found: list[Consumer] | None, count: int, timeout: float) -> list[Consumer]:
-        __tracebackhide__ = True
         if found is not None:
             return found
         there = self.consumers()
@@ -410,7 +409,6 @@ class Broker:
         timeout: float = TIMEOUT_S,
     ) -> list[Published]:
         """Wait for what is published, as `Publishes.wait_for_published`."""
-        __tracebackhide__ = True
         return self._publishes.wait_for_published(count, exchange, routing_key, timeout)
 
     async def wait_for_published_async(
@@ -421,7 +419,6 @@ class Broker:
         timeout: float = TIMEOUT_S,
     ) -> list[Published]:
         """As `wait_for_published`, in a coroutine."""
-        __tracebackhide__ = True
         return await self._publishes.wait_for_published_async(count, exchange, routing_key, timeout)
 
     # --- its log ------------------------------------------------------------------------------
@@ -449,7 +446,12 @@ class Broker:
         """
         if kwargs:
             raise TypeError("commands have positional arguments")
-        result: R = self._running().call(command.__name__, args)
+        driver = self._running()
+        try:
+            result: R = driver.call(command.__name__, args)
+        except BrokerError as error:
+            # Where the broker has found that out tells a test nothing.
+            raise error.with_traceback(None) from None
         return result
 
     def _running(self, *, also_paused: bool = False) -> Driver:

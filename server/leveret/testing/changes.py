@@ -8,9 +8,11 @@ from collections.abc import Callable
 from functools import wraps
 from os import getpid
 from threading import RLock
-from typing import Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Concatenate, Final, ParamSpec, Protocol, TypeVar
 
-from leveret.testing.errors import BrokerError
+from leveret.testing.errors import BrokerError, is_of_the_test
+
+__tracebackhide__: Final = is_of_the_test
 
 P = ParamSpec("P")
 

@@ -17,7 +17,7 @@ from typing import Final
 
 from leveret.testing.asking import Asks
 from leveret.testing.commands import Commands
-from leveret.testing.errors import BrokerError, UnmetExpectation
+from leveret.testing.errors import BrokerError, UnmetExpectation, is_of_the_test
 from leveret.testing.fault_orders import (
     DIRECTIONS,
     REFUSALS,
@@ -28,6 +28,8 @@ from leveret.testing.fault_orders import (
     Resource,
 )
 from leveret.testing.waiting import TIMEOUT_S, wait, wait_async
+
+__tracebackhide__: Final = is_of_the_test
 
 CONNECTION_CODES: Final = (320, 501, 502, 503, 504, 505, 506, 530, 540, 541)
 """The reply codes that close a connection (AMQP 0-9-1, section 1.2)."""
@@ -241,7 +243,6 @@ class Faults:
 
         :raises UnmetExpectation: if something is pending.
         """
-        __tracebackhide__ = True
         self._expect_none(self.pending())
 
     def wait_until_happened(self, timeout: float = TIMEOUT_S) -> None:
@@ -250,13 +251,11 @@ class Faults:
         :param timeout: seconds.
         :raises UnmetExpectation: if something is pending then.
         """
-        __tracebackhide__ = True
         if wait(self._nothing_pending, timeout) is None:
             self._expect_none(self.pending())
 
     async def wait_until_happened_async(self, timeout: float = TIMEOUT_S) -> None:
         """As `wait_until_happened`, in a coroutine."""
-        __tracebackhide__ = True
         if await wait_async(self._nothing_pending, timeout) is None:
             self._expect_none(self.pending())
 
@@ -265,7 +264,6 @@ class Faults:
         return None if self.pending() else True
 
     def _expect_none(self, pending: tuple[PendingFault, ...]) -> None:
-        __tracebackhide__ = True
         if pending:
             lines = "".join(f"\n  {each}" for each in pending)
             raise UnmetExpectation(f"faults were ordered that did not happen:{lines}")

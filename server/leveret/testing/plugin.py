@@ -177,9 +177,9 @@ def _failures_in_words() -> Iterator[None]:
     try:
         yield
     except BrokerError as error:
-        pytest.fail(str(error), pytrace=False)
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
     except ValueError as error:
-        pytest.fail(f"@pytest.mark.{NAME}: {error}", pytrace=False)
+        raise pytest.fail.Exception(f"@pytest.mark.{NAME}: {error}", pytrace=False) from None
 
 
 # --- fixtures ---------------------------------------------------------------------------------

@@ -12,10 +12,12 @@ from typing import Final, Self
 
 from leveret.testing.asking import Asks
 from leveret.testing.commands import Commands
-from leveret.testing.errors import BrokerError, UnmetExpectation
+from leveret.testing.errors import BrokerError, UnmetExpectation, is_of_the_test
 from leveret.testing.values import Published, Recording, exchange_in_words
 from leveret.testing.waiting import TIMEOUT_S, wait, wait_async
 from leveret.testing.words import counted
+
+__tracebackhide__: Final = is_of_the_test
 
 MESSAGES_MAX: Final = 10_000
 BYTES_MAX: Final = 64 * 1024 * 1024
@@ -91,7 +93,6 @@ class Publishes:
         :raises UnmetExpectation: if there are fewer then; the text says what was published.
         :raises BrokerError: if publishes are not recorded.
         """
-        __tracebackhide__ = True
         found = wait(lambda: self._has(count, exchange, routing_key), timeout)
         return self._arrived(found, count, exchange, routing_key, timeout)
 
@@ -103,7 +104,6 @@ class Publishes:
         timeout: float = TIMEOUT_S,
     ) -> list[Published]:
         """As `wait_for_published`, in a coroutine."""
-        __tracebackhide__ = True
         found = await wait_async(lambda: self._has(count, exchange, routing_key), timeout)
         return self._arrived(found, count, exchange, routing_key, timeout)
 
@@ -122,7 +122,6 @@ class Publishes:
         routing_key: str | None,
         timeout: float,
     ) -> list[Published]:
-        __tracebackhide__ = True
         if found is not None:
             return found
         there = self._ask(Commands.recorded_count, exchange, routing_key)

@@ -8,10 +8,12 @@ from typing import Final
 
 from leveret.testing.asking import Asks
 from leveret.testing.commands import Commands
-from leveret.testing.errors import BrokerError, UnmetExpectation
+from leveret.testing.errors import BrokerError, UnmetExpectation, is_of_the_test
 from leveret.testing.values import Binding, Consumer, Message, QueueStatus
 from leveret.testing.waiting import TIMEOUT_S, wait, wait_async
 from leveret.testing.words import counted
+
+__tracebackhide__: Final = is_of_the_test
 
 MESSAGES: Final = 100
 """Messages that a look shows if nothing else is said."""
@@ -42,24 +44,20 @@ class Queue:
 
         :raises UnmetExpectation: if there is no such queue, as all that looks into it.
         """
-        __tracebackhide__ = True
         return self.status().ready
 
     @property
     def unacknowledged(self) -> int:
         """Messages that consumers, or basic.get, have and did not settle."""
-        __tracebackhide__ = True
         return self.status().unacknowledged
 
     @property
     def acknowledged(self) -> int:
         """Messages that were acknowledged since the broker began."""
-        __tracebackhide__ = True
         return self.status().acknowledged
 
     def status(self) -> QueueStatus:
         """All figures of the queue at one moment."""
-        __tracebackhide__ = True
         status = self._look()
         if status is None:
             raise self._is_missing()
@@ -70,7 +68,6 @@ class Queue:
 
         :param count: how many at most.
         """
-        __tracebackhide__ = True
         if count < 0:
             raise BrokerError(f"{count} messages: negative")
         found = self._ask(Commands.messages, self.vhost, self.name, count)
@@ -80,13 +77,11 @@ class Queue:
 
     def consumers(self) -> list[Consumer]:
         """The consumers of the queue."""
-        __tracebackhide__ = True
         self.status()
         return self._ask(Commands.consumers, self.vhost, self.name)
 
     def bindings(self) -> list[Binding]:
         """The bindings of the queue to exchanges other than the default exchange."""
-        __tracebackhide__ = True
         self.status()
         return self._ask(Commands.bindings, self.vhost, self.name)
 
@@ -98,12 +93,10 @@ class Queue:
         :param timeout: seconds.
         :raises UnmetExpectation: if there are fewer then; the text says what there was.
         """
-        __tracebackhide__ = True
         return self._arrived(wait(lambda: self._has(count), timeout), count, timeout)
 
     async def wait_for_async(self, count: int = 1, timeout: float = TIMEOUT_S) -> list[Message]:
         """As `wait_for`, in a coroutine."""
-        __tracebackhide__ = True
         return self._arrived(await wait_async(lambda: self._has(count), timeout), count, timeout)
 
     def wait_for_acknowledged(self, count: int = 1, timeout: float = TIMEOUT_S) -> None:
@@ -112,14 +105,12 @@ class Queue:
         :param timeout: seconds.
         :raises UnmetExpectation: if there are fewer then.
         """
-        __tracebackhide__ = True
         self._check_acknowledged(
             wait(lambda: self._has_acknowledged(count), timeout), count, timeout
         )
 
     async def wait_for_acknowledged_async(self, count: int = 1, timeout: float = TIMEOUT_S) -> None:
         """As `wait_for_acknowledged`, in a coroutine."""
-        __tracebackhide__ = True
         done = await wait_async(lambda: self._has_acknowledged(count), timeout)
         self._check_acknowledged(done, count, timeout)
 
@@ -130,12 +121,10 @@ class Queue:
         :param timeout: seconds.
         :raises UnmetExpectation: if there are some then, or there is no such queue.
         """
-        __tracebackhide__ = True
         self._check_empty(wait(self._is_empty, timeout), timeout)
 
     async def wait_until_empty_async(self, timeout: float = TIMEOUT_S) -> None:
         """As `wait_until_empty`, in a coroutine."""
-        __tracebackhide__ = True
         self._check_empty(await wait_async(self._is_empty, timeout), timeout)
 
     def wait_for_consumers(self, count: int = 1, timeout: float = TIMEOUT_S) -> list[Consumer]:
@@ -144,14 +133,12 @@ class Queue:
         :param timeout: seconds.
         :raises UnmetExpectation: if there are fewer then.
         """
-        __tracebackhide__ = True
         return self._consumed(wait(lambda: self._consumers(count), timeout), count, timeout)
 
     async def wait_for_consumers_async(
         self, count: int = 1, timeout: float = TIMEOUT_S
     ) -> list[Consumer]:
         """As `wait_for_consumers`, in a coroutine."""
-        __tracebackhide__ = True
         found = await wait_async(lambda: self._consumers(count), timeout)
         return self._consumed(found, count, timeout)
 
@@ -183,24 +170,20 @@ class Queue:
     # --- what was not there -------------------------------------------------------------------
 
     def _arrived(self, found: list[Message] | None, count: int, timeout: float) -> list[Message]:
-        __tracebackhide__ = True
         if found is not None:
             return found
         raise self._unmet(timeout, f"{count} {'was' if count == 1 else 'were'} expected")
 
     def _check_acknowledged(self, done: bool | None, count: int, timeout: float) -> None:
-        __tracebackhide__ = True
         if not done:
             number = counted(count, "acknowledged one was", "acknowledged ones were")
             raise self._unmet(timeout, f"{number} expected", to_be_consumed=True)
 
     def _check_empty(self, is_empty: bool | None, timeout: float) -> None:
-        __tracebackhide__ = True
         if not is_empty:
             raise self._unmet(timeout, "none was expected", to_be_consumed=True)
 
     def _consumed(self, found: list[Consumer] | None, count: int, timeout: float) -> list[Consumer]:
-        __tracebackhide__ = True
         if found is not None:
             return found
         status = self._look()

@@ -15,6 +15,11 @@ from leveret.testing.variables import Variable, variables_set
 LOG_LINES_MAX: Final = 200
 """Lines of the log that a report has: the last ones."""
 
+BEGAN_EMPTY: Final = (
+    "it was started again during the test, and began empty: it has no directory, in which durable"
+    " queues survive (directory=True)"
+)
+
 Section = tuple[str, str]
 """Title and text of a part of a report."""
 
@@ -70,13 +75,19 @@ class Use:
                 return []
             found: list[Section] = []
             if has_failed:
-                found.append(("state", state_in_words(self.broker)))
+                found.append(("state", self._state()))
                 found.append(("internal error", self._internal_errors(now)))
             if with_log:
                 found.append(("log", "\n".join(self._log(now)[-LOG_LINES_MAX:])))
         except BrokerError as error:
             return [("state", str(error))]
         return [(title, text) for title, text in found if text]
+
+    def _state(self) -> str:
+        state = state_in_words(self.broker)
+        if self.broker.directory is None and self.broker.starts != self._starts_before:
+            return f"{state}\n{BEGAN_EMPTY}"
+        return state
 
     def _log(self, now: Activity) -> list[str]:
         """What the broker has logged since the test began."""

@@ -4,7 +4,11 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from leveret.testing.errors import is_of_the_test
+
 R = TypeVar("R")
+
+__tracebackhide__: Final = is_of_the_test
 
 TIMEOUT_S: Final = 10.0
 """Seconds that are waited if nothing else is said: more than a busy machine needs."""
