@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Final
 
 import uvloop
 
@@ -19,6 +19,9 @@ from leveret.config_loading import ConfigError
 from leveret.datadir.open import StorageRefused
 from leveret.testing.control import Control
 from leveret.testing.errors import BrokerError
+
+UNREADABLE: Final = (AttributeError, ImportError, TypeError, ValueError, pickle.UnpicklingError)
+"""What loading an argument raises whose class this process cannot import or make."""
 
 
 async def _serve(connection: "Connection[Any, Any]", control: Control, number: int) -> None:
@@ -55,7 +58,7 @@ def _carry_out(
     """The result of a command, or its error."""
     try:
         args = pickle.loads(arguments)
-    except Exception as error:
+    except UNREADABLE as error:
         return BrokerError(f"{name}: the broker's process cannot have an argument: {error}")
     command = asyncio.run_coroutine_threadsafe(getattr(control, name)(*args), loop)
     found = command.exception()
@@ -71,7 +74,7 @@ def _made(options: bytes) -> Control | BrokerError:
     """What carries out the commands, or why it cannot be made."""
     try:
         return Control(pickle.loads(options))
-    except Exception as error:
+    except (ConfigError, *UNREADABLE) as error:
         return BrokerError(f"the broker does not start: {error}")
 
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import threading
 from concurrent.futures import CancelledError, Future
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any, Final
 
 import uvloop
@@ -40,16 +40,16 @@ class ThreadDriver:
         """What the event loop waits for while it is paused."""
 
     def start(self) -> None:
-        try:
-            self._thread.start()
-            self._started.result(ANSWER_TIMEOUT_S)
-        except BrokerError:
-            self._thread.join(JOIN_TIMEOUT_S)
-            raise
-        except BaseException:
-            # The caller is interrupted, and has no broker.
-            self._started.add_done_callback(lambda _: self._end_at_next_turn())
-            raise
+        with ExitStack() as undo:
+            # A caller that is interrupted has no broker.
+            undo.callback(self._started.add_done_callback, lambda _: self._end_at_next_turn())
+            try:
+                self._thread.start()
+                self._started.result(ANSWER_TIMEOUT_S)
+            except BrokerError:
+                self._thread.join(JOIN_TIMEOUT_S)
+                raise
+            undo.pop_all()
         _RUNNING.add(self)
 
     def call(self, name: str, args: tuple[Any, ...]) -> Any:
