@@ -357,19 +357,52 @@ class TestEnvironment:
 
             test_d = test_a
 
-            @pytest.mark.leveret(settings={"amqp.channel_max": 5})
-            def test_marked(leveret, url):
-                assert leveret.url != url
-                assert os.environ["AMQP_URL"] == leveret.url
-
             def test_e(url):
                 assert os.environ["AMQP_URL"] == url
                 test_a(url)
         """)
         assert "AMQP_URL" not in os.environ
-        runs.here().assert_outcomes(passed=8)
+        runs.here().assert_outcomes(passed=7)
         assert "AMQP_URL" not in os.environ
         assert "AMQP_ADDRESS" not in os.environ
+
+    def test_a_broker_of_another_kind_is_at_the_same_port(self, runs: Runs) -> None:
+        runs.ini("leveret_env = AMQP_URL")
+        runs.tests("""
+            URL = os.environ["AMQP_URL"]
+
+            def test_a():
+                assert not is_there(URL)
+                declare(URL)
+
+            @pytest.mark.leveret(settings={"amqp.channel_max": 5})
+            def test_marked(leveret):
+                assert leveret.url == os.environ["AMQP_URL"] == URL
+                with connected(URL) as connection:
+                    assert connection._impl.params.channel_max == 5
+
+            test_b = test_a
+
+            @pytest.mark.leveret(directory=True)
+            def test_durable(leveret):
+                with connected(URL) as connection:
+                    connection.channel().queue_declare("q", durable=True)
+                leveret.restart()
+                assert is_there(URL)
+
+            @pytest.mark.leveret(process=True)
+            def test_process(leveret):
+                test_a()
+                leveret.kill()
+
+            test_c = test_a
+
+            def test_own(leveret_broker):
+                assert leveret_broker.url != URL
+                declare(leveret_broker.url)
+                assert not is_there(URL)
+        """)
+        runs.here().assert_outcomes(passed=7)
 
     @pytest.mark.parametrize(
         ("entry", "text"),

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from enum import Enum
 from os import PathLike, fspath
 from types import TracebackType
-from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar, cast
 from urllib.parse import quote
 
 from leveret.testing.activity import Activity
@@ -448,11 +448,10 @@ class Broker:
             raise TypeError("commands have positional arguments")
         driver = self._running()
         try:
-            result: R = driver.call(command.__name__, args)
+            return cast("R", driver.call(command.__name__, args))
         except BrokerError as error:
             # Where the broker has found that out tells a test nothing.
             raise error.with_traceback(None) from None
-        return result
 
     def _running(self, *, also_paused: bool = False) -> Driver:
         if self._driver is None or (self._state is State.PAUSED and not also_paused):

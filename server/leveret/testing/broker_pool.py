@@ -1,7 +1,9 @@
 """The brokers that a run of tests keeps, so that each test gets one within a millisecond.
 
 A kept broker is reset when a test begins, unless nobody has used it since its last reset, and when
-the test has ended. A process that was forked by the one that keeps them has none of them: their
+the test has ended. If environment variables say where the default broker is, the others take its
+place: they have its port, and one of them runs at a time, as an application may have read the
+variables long before. A process that was forked by the one that keeps them has none of them: their
 threads are not in it.
 """
 
@@ -32,6 +34,8 @@ class BrokerPool:
         """By kind, the one used last at the end."""
         self._announced: Broker | None = None
         """The default broker, if variables say where it is."""
+        self._port = 0
+        """The port of kept brokers; 0 is a free one for each."""
         self._session: Broker | None = None
         self._undo = ExitStack()
         self._process = os.getpid()
@@ -48,6 +52,7 @@ class BrokerPool:
         # Reserved for the whole run, also if a test closes the broker.
         reserved = ReservedPort(LOCALHOST)
         self._undo.callback(reserved.close)
+        self._port = reserved.port
         self._announced = Broker(port=reserved.port, log_level=self._log_level)
         self._announced.reserve_port()
         self._undo.callback(close, self._announced)
@@ -62,10 +67,10 @@ class BrokerPool:
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether the broker of the environment variables runs in the process that forked this
-        one."""
-        announced = self._announced
-        return self._is_forked and announced is not None and announced.is_running
+        """Whether a broker at the port of the environment variables runs in the process that forked
+        this one."""
+        brokers = self._brokers.values()
+        return self._is_forked and self.is_announced and any(each.is_running for each in brokers)
 
     # --- brokers of tests ---------------------------------------------------------------------
 
@@ -80,19 +85,26 @@ class BrokerPool:
         if broker is None:
             if len(self._brokers) >= KINDS_MAX:
                 self._drop_one()
-            broker = self.make(wanted, self._undo)
+            broker = self.make(wanted, self._undo, self._port)
+        if self._announced is not None:
+            for other in self._brokers.values():
+                close(other)
         self._brokers[kind] = broker
         _freshen(broker)
         return broker
 
-    def make(self, wanted: Wanted, undo: ExitStack) -> Broker:
-        """A broker, not started, that is closed with `undo`, and its directory removed."""
+    def make(self, wanted: Wanted, undo: ExitStack, port: int = 0) -> Broker:
+        """A broker, not started, that is closed with `undo`, and its directory removed.
+
+        :param port: 0 for a free one.
+        """
         directory = None
         if wanted.directory:
             directory = undo.enter_context(tempfile.TemporaryDirectory(prefix="leveret-"))
         broker = Broker(
             directory,
             process=wanted.process,
+            port=port,
             management=wanted.management,
             settings=wanted.settings,
             log_level=self._log_level,
