@@ -12,6 +12,7 @@ Rules:
 
 import importlib.util
 import os
+import random
 import re
 import shutil
 import signal
@@ -40,6 +41,11 @@ NO_METRICS = ("LEVERET_METRICS_LISTEN", "")
 """Variable and value: the default port is one for all brokers of the machine."""
 
 POLL_INTERVAL_S = 0.02
+PORT_MIN = 10_000
+KERNEL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+RANDOM = random.SystemRandom()
+"""Not seeded alike in all test processes, as Hypothesis seeds the usual one."""
+
 LOG_TAIL_BYTES = 4000
 
 EXCHANGE_PLUGINS = (
@@ -67,10 +73,19 @@ class BrokerError(Exception):
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
+    """A TCP port of 127.0.0.1 nobody listened on a moment ago.
+
+    It is none of those that the kernel gives to connections: a broker that takes seconds to listen
+    on it would find it taken by one of another test.
+    """
+    first_of_kernel = int(KERNEL_PORTS.read_text().split()[0])
+    while True:
+        port = RANDOM.randrange(PORT_MIN, first_of_kernel)
+        with socket.socket() as probe:
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
         return port
 
 
