@@ -41,7 +41,7 @@ NO_METRICS = ("LEVERET_METRICS_LISTEN", "")
 """Variable and value: the default port is one for all brokers of the machine."""
 
 POLL_INTERVAL_S = 0.02
-PORT_MIN = 10_000
+PORT_MIN, PORTS_END = 10_000, 65_536
 KERNEL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 RANDOM = random.SystemRandom()
 """Not seeded alike in all test processes, as Hypothesis seeds the usual one."""
@@ -79,8 +79,9 @@ def free_port() -> int:
     on it would find it taken by one of another test.
     """
     first_of_kernel = int(KERNEL_PORTS.read_text().split()[0])
+    end = first_of_kernel if first_of_kernel > PORT_MIN else PORTS_END
     while True:
-        port = RANDOM.randrange(PORT_MIN, first_of_kernel)
+        port = RANDOM.randrange(PORT_MIN, end)
         with socket.socket() as probe:
             try:
                 probe.bind((HOST, port))
