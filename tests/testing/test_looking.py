@@ -412,6 +412,19 @@ def test_connections_are_seen(broker: Broker, channel: BlockingChannel) -> None:
 # --- coroutines ------------------------------------------------------------------------------
 
 
+def test_who_holds_up_the_event_loop_in_vain_is_warned(broker: Broker) -> None:
+    async def wait(seconds: float) -> None:
+        broker.queue("jobs").wait_for_consumers(timeout=seconds)
+
+    with pytest.raises(UnmetExpectation), pytest.warns(RuntimeWarning, match="_async") as found:
+        asyncio.run(wait(SHORT_S))
+    assert [each.filename for each in found] == [__file__]
+    with pytest.raises(UnmetExpectation):
+        asyncio.run(wait(0))
+    with pytest.raises(UnmetExpectation):
+        broker.queue("jobs").wait_for_consumers(timeout=SHORT_S)
+
+
 def test_coroutines_wait_without_blocking_their_loop(broker: Broker) -> None:
     async def ignore(message: aio_pika.abc.AbstractIncomingMessage) -> None:
         """Take a message, and do not settle it."""
