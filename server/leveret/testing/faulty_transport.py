@@ -122,11 +122,6 @@ class FaultyTransport(AmqpTransport):
         self._connections.open.add(self)
         super().connection_made(self._socket)
         self._socket.set_delay(self._orders.delay_s)
-        if self._socket.is_closing():
-            return
-        drop = self._orders.take_drop()
-        if drop is not None:
-            self.drop(drop)
 
     def data_received(self, data: bytes) -> None:
         if self._input_ended or self._output_ended or self._socket.is_closing():
@@ -138,6 +133,9 @@ class FaultyTransport(AmqpTransport):
             if self._orders.take_refusal("reset"):
                 self._reset()
                 return
+            ordered = self._orders.take_drop()
+            if ordered is not None:
+                self.drop(ordered)
         ends = self._received_frames.ends(data)
         drop = self._drop
         if drop is not None and drop.direction == "received":
