@@ -61,9 +61,12 @@ class BrokerFaults:
         order.unassigned = count
         self.orders.add(order)
 
-    def drop(self, after_frames: int, direction: Direction, name: str | None) -> int:
+    def drop(
+        self, after_frames: int, direction: Direction, answered: bool, name: str | None
+    ) -> int:
         """Drop open connections after some frames of each.
 
+        :param answered: whether the answers to what came last are sent before.
         :param name: the name that the client has given them, or its address; None for all.
         :returns: how many connections these are.
         """
@@ -72,7 +75,7 @@ class BrokerFaults:
             peer = transport.connection.session.peer
             what = f"drop the connection {peer.name or peer.address}"
             what = f"{what} after {_frames(after_frames, direction)}"
-            order = DropConnection(what, after_frames, direction)
+            order = DropConnection(what, after_frames, direction, answered=answered)
             self.orders.add(order)
             transport.drop(order)
         return len(found)

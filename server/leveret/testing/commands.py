@@ -64,7 +64,7 @@ class Commands(ABC):
 
     @abstractmethod
     async def drop_connections(
-        self, after_frames: int, direction: Direction, name: str | None
+        self, after_frames: int, direction: Direction, answered: bool, name: str | None
     ) -> int:
         """Drop open connections after some frames of each; how many."""
 

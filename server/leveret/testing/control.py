@@ -165,9 +165,9 @@ class Control(Commands):
         self.faults.refuse_connections(count, how)
 
     async def drop_connections(
-        self, after_frames: int, direction: Direction, name: str | None
+        self, after_frames: int, direction: Direction, answered: bool, name: str | None
     ) -> int:
-        return self.faults.drop(after_frames, direction, name)
+        return self.faults.drop(after_frames, direction, answered, name)
 
     async def drop_next_connections(
         self, after_frames: int, direction: Direction, count: int

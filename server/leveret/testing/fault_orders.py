@@ -60,11 +60,22 @@ class RefuseConnections(Order):
 class DropConnection(Order):
     """Close the socket of a connection after some frames."""
 
-    def __init__(self, what: str, after_frames: int, direction: Direction, count: int = 1) -> None:
-        """:param count: how many of the next connections; 1 for one that is there already."""
+    def __init__(
+        self,
+        what: str,
+        after_frames: int,
+        direction: Direction,
+        count: int = 1,
+        *,
+        answered: bool = True,
+    ) -> None:
+        """:param count: how many of the next connections; 1 for one that is there already.
+        :param answered: whether what came last is answered before.
+        """
         super().__init__(what, count)
         self.after_frames = after_frames
         self.direction = direction
+        self.answered = answered
         self.unassigned = 0
         """How many connections are still to get this order as they come."""
 

@@ -66,7 +66,12 @@ class Faults:
         self._ask(Commands.refuse_connections, count, how)
 
     def drop_connections(
-        self, after_frames: int = 0, *, direction: Direction = "received", name: str | None = None
+        self,
+        after_frames: int = 0,
+        *,
+        direction: Direction = "received",
+        answered: bool = True,
+        name: str | None = None,
     ) -> int:
         """Close the sockets of open connections without connection.close, as a network that breaks
         or a broker that dies.
@@ -75,6 +80,8 @@ class Faults:
             publish has two with an empty body, mostly three. What they ask for is done, and
             answered. 0 is at once.
         :param direction: "received" counts the frames from the client, "sent" those to it.
+        :param answered: False has it done without an answer: the last frames are received, and
+            nothing is sent. That loses a confirm.
         :param name: the name that the client has given the connection (`connection_name`), or its
             HOST:PORT; None for all.
         :returns: how many connections these are.
@@ -82,7 +89,11 @@ class Faults:
         """
         _check_count(f"after {after_frames!r} frames", after_frames, 0)
         _check_choice("direction", direction, DIRECTIONS)
-        count = self._ask(Commands.drop_connections, after_frames, direction, name)
+        _check(
+            answered or (after_frames > 0 and direction == "received"),
+            "only what is received is not answered: give a number of frames from 1",
+        )
+        count = self._ask(Commands.drop_connections, after_frames, direction, answered, name)
         _check(count > 0, _no_connection(name))
         return count
 

@@ -4,7 +4,7 @@
   connection.close with RabbitMQ's code and text.
 - A connection is dropped: what came up to a frame is processed, what that makes is sent, and the
   socket is closed without connection.close, as that of a broker that died. Or nothing is sent after
-  a frame.
+  a frame, or no answer to the last one that came.
 - What is sent comes late.
 
 Frames are counted from the order on, or from the first one of a connection that is made later;
@@ -106,6 +106,8 @@ class FaultyTransport(AmqpTransport):
         """Whether nothing was received."""
         self._input_ended = False
         """Whether the connection is dropped when what has come is processed."""
+        self._answers = True
+        """Whether what was received is answered."""
         self._output_ended = False
         """Whether nothing is sent any more, and the connection is dropped."""
         self._dropped_at = 0.0
@@ -143,6 +145,7 @@ class FaultyTransport(AmqpTransport):
             self._frames_left -= len(ends)
             if len(ends) >= left:
                 self._input_ended = True
+                self._answers = drop.answered
                 del ends[left:]
                 data = data[: ends[-1]]
         if self._orders.refuses_in_handshake() and self.connection.state in HANDSHAKE:
@@ -217,7 +220,7 @@ class FaultyTransport(AmqpTransport):
 
     def _passing(self, data: bytes) -> bytes:
         """What of the output may be sent: nothing behind the frame after which it ends."""
-        if self._output_ended:
+        if self._output_ended or not self._answers:
             return b""
         drop = self._drop
         if drop is None or drop.direction != "sent":
