@@ -22,7 +22,6 @@ from pika.exceptions import (
     ProbableAuthenticationError,
     StreamLostError,
 )
-from pika.spec import Basic
 
 from leveret.testing import Broker, BrokerError, UnmetExpectation
 from tests.support.brokers import wait_until
@@ -157,35 +156,6 @@ class TestDroppedConnections:
         broker.faults.assert_happened()
         channel = connect().channel()
         assert channel.queue_declare("q", passive=True).method.message_count == 2
-
-    @pytest.mark.parametrize("directory", [False, True])
-    def test_before_a_confirm_though_the_message_is_there(
-        self, directory: bool, tmp_path: Path
-    ) -> None:
-        with Broker(tmp_path if directory else None) as broker:
-            connection = BlockingConnection(pika.URLParameters(broker.url))
-            channel = connection.channel()
-            channel.queue_declare("q", durable=True)
-            channel.confirm_delivery()
-            confirms: list[Any] = []
-            connection._impl.add_on_close_callback(lambda *_: confirms.append("closed"))
-            channel._impl.callbacks.add(1, Basic.Ack, confirms.append, one_shot=False)
-            broker.faults.drop_connections(3, answered=False)
-            with pytest.raises(StreamLostError):
-                channel.basic_publish("", "q", b"x", pika.BasicProperties(delivery_mode=2))
-            broker.faults.assert_happened()
-            assert confirms == ["closed"]
-            assert [message.body for message in broker.queue("q").messages()] == [b"x"]
-
-    def test_what_is_not_answered_is_received(self, broker: Broker, connect: Connect) -> None:
-        connect()
-        for frames, direction in ((0, "received"), (1, "sent")):
-            with pytest.raises(BrokerError, match="from 1"):
-                broker.faults.drop_connections(
-                    frames,
-                    direction=direction,  # type: ignore[arg-type]
-                    answered=False,
-                )
 
     def test_when_a_delivery_was_sent_which_then_comes_again(
         self, broker: Broker, connect: Connect
