@@ -85,12 +85,6 @@ def get_and_wait(channel: BlockingChannel) -> None:
     channel.connection.process_data_events(LONG_S)
 
 
-def declare_and_wait(channel: BlockingChannel) -> None:
-    """Declare a queue, and wait for the end of the connection, as above."""
-    channel.queue_declare("q")
-    channel.connection.process_data_events(LONG_S)
-
-
 def serve_until(connection: BlockingConnection, condition: Callable[[], bool]) -> None:
     """Have a connection process what comes until a condition is met."""
     end = time.monotonic() + LONG_S
@@ -169,18 +163,6 @@ class TestDroppedConnections:
             get_and_wait(channel)
         method, _, body = connect().channel().basic_get("q")
         assert (method.redelivered, body) == (True, b"x")
-
-    def test_the_next_one_is_dropped_that_is_not_refused(
-        self, broker: Broker, connect: Connect
-    ) -> None:
-        broker.faults.drop_next_connection(5)
-        broker.faults.refuse_connections(1)
-        with pytest.raises(AMQPConnectionError):
-            connect()
-        channel = connect().channel()
-        with pytest.raises(AMQPConnectionError):
-            declare_and_wait(channel)
-        broker.faults.assert_happened()
 
     def test_the_next_one_in_its_login(self, broker: Broker, connect: Connect) -> None:
         before = connect()

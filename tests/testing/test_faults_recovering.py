@@ -66,6 +66,14 @@ class TestAioPika:
             await broker.faults.wait_until_happened_async()
 
     @in_loop
+    async def test_the_next_connection_is_dropped_that_is_not_refused(self, broker: Broker) -> None:
+        async with await robust(broker):
+            broker.faults.drop_next_connection(3)
+            broker.faults.refuse_connections(1)
+            broker.faults.drop_connections()
+            await broker.faults.wait_until_happened_async()
+
+    @in_loop
     async def test_its_consumers_come_back_when_the_broker_says_goodbye(
         self, broker: Broker
     ) -> None:

@@ -206,6 +206,22 @@ print(broker._driver._process.pid)
     wait_until(has_ended)
 
 
+@pytest.mark.parametrize("process", [False, True])
+def test_standard_input_and_output_may_be_closed(process: bool) -> None:
+    program = f"""
+import os
+for descriptor in (0, 1, 2):
+    os.close(descriptor)
+from leveret.testing import Broker
+with Broker(process={process}) as broker:
+    broker.reset()
+    broker.kill()
+    broker.start()
+    os._exit(len(broker.queues()))
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 @pytest.mark.parametrize("seconds", [math.nan, math.inf, 1e300, 10**12, "5", None])
 def test_time_is_advanced_by_a_number_of_seconds(seconds: float) -> None:
     with Broker() as broker, pytest.raises(BrokerError, match="time is advanced by"):

@@ -7,6 +7,8 @@ while the broker is down is refused, as it is with a broker that has a fixed por
 
 import socket
 
+from leveret.testing import standard_descriptors
+
 
 class ReservedPort:
     """A TCP port of one address."""
@@ -16,6 +18,7 @@ class ReservedPort:
         :raises OSError: if it is taken.
         :raises OverflowError: if it is no port.
         """
+        standard_descriptors.occupy()
         self._socket = _bound(host, port)
         self.host = host
         self.port: int = self._socket.getsockname()[1]
