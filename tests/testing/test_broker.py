@@ -286,6 +286,28 @@ def test_a_port_that_is_taken_is_named(process: bool) -> None:
             Broker(process=process, port=port).start()
 
 
+def test_a_reset_keeps_what_it_listens_at_besides(process: bool, tmp_path: Path) -> None:
+    path = tmp_path / "amqp"
+    with Broker(process=process, settings={"amqp.unix_socket": str(path)}) as broker:
+        for _ in range(3):
+            broker.reset()
+            assert path.is_socket()
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(path))
+
+
+def test_a_reset_that_fails_says_why_and_another_may_succeed(process: bool, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with Broker(process=process, settings={"amqp.unix_socket": str(folder / "amqp")}) as broker:
+        folder.rename(tmp_path / "elsewhere")
+        with pytest.raises(BrokerError, match=r"does not start anew: .*no such file"):
+            broker.reset()
+        folder.mkdir()
+        broker.reset()
+        assert broker.queues() == []
+
+
 def test_a_directory_that_is_in_use_is_named(process: bool, tmp_path: Path) -> None:
     with Broker(tmp_path, process=process), pytest.raises(BrokerError, match=str(tmp_path)):
         Broker(tmp_path, process=process).start()

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from leveret.config import Config
 from leveret.config_loading import ConfigError, load_config
+from leveret.datadir.open import StorageRefused
 from leveret.descriptors import DescriptorShares
 from leveret.limits import LISTEN_BACKLOG
 from leveret.logging import RECENT, RECENT_EVENTS_MAX, configure_logging, get_logger
@@ -25,6 +26,7 @@ from leveret.testing import explanation, inspection
 from leveret.testing.activity import Activity
 from leveret.testing.broker_faults import BrokerFaults
 from leveret.testing.commands import Commands
+from leveret.testing.errors import BrokerError
 from leveret.testing.fault_orders import Direction, PendingFault, Refusal, Resource
 from leveret.testing.observing import NodeObserver
 from leveret.testing.options import Options
@@ -104,10 +106,15 @@ class Control(Commands):
             await self._http.stop()
         if self._options.directory is None:
             self._in_background(_replaced(old))
+            # It stops listening, also where it does so by itself: for TLS, at a Unix socket.
+            await asyncio.sleep(0)
         else:
             await old.stop("reset", AT_ONCE_S)
             _empty(Path(self._options.directory))
-        await self._start_node()
+        try:
+            await self._start_node()
+        except (OSError, StorageRefused) as error:
+            raise BrokerError(f"the broker does not start anew: {error}") from None
 
     async def advance(self, milliseconds: int) -> None:
         async with self._changes:
@@ -254,17 +261,21 @@ class Control(Commands):
     async def _start_node(self) -> None:
         if self._listening is None:
             raise RuntimeError("the broker was stopped")
-        self.faults = BrokerFaults()
-        self.node = Node(
+        faults = BrokerFaults()
+        node = Node(
             self._config,
             SHARES,
             self._storage_failed,
             skipped_ms=self._skipped_ms,
-            transport=self.faults.connections.transport,
-            around=self.faults.medium_around,
+            transport=faults.connections.transport,
+            around=faults.medium_around,
         )
-        await self.node.listen([self._listening.dup()])
-        self._node_started(self.node)
+        with ExitStack() as undo:
+            undo.callback(node.kill)
+            await node.listen([self._listening.dup()])
+            undo.pop_all()
+        self.node, self.faults = node, faults
+        self._node_started(node)
         if self._options.management is not None:
             # Imported late: most tests do without it, and it takes as long as all the rest.
             from leveret.management.serving import HttpServing

@@ -116,7 +116,7 @@ class ProcessDriver:
             try:
                 with self._sending:
                     self._connection.send((number, name, argument))
-                return answer.result(ANSWER_TIMEOUT_S)
+                result = answer.result(ANSWER_TIMEOUT_S)
             except TimeoutError:
                 raise BrokerError(
                     f"the broker's process did not answer {name} within {ANSWER_TIMEOUT_S:g} s"
@@ -126,6 +126,9 @@ class ProcessDriver:
                 raise BrokerError(
                     f"the broker's process has ended, with exit code {code}"
                 ) from None
+        if isinstance(result, Exception):
+            raise result
+        return result
 
 
 class _Answers:
@@ -165,11 +168,7 @@ class _Answers:
             while True:
                 number, result = connection.recv()
                 answer = self._awaited.pop(number, None)
-                if answer is None:
-                    continue
-                if isinstance(result, Exception):
-                    answer.set_exception(result)
-                else:
+                if answer is not None:
                     answer.set_result(result)
         except (EOFError, OSError):
             self._has_ended = True
