@@ -1,6 +1,7 @@
 """The broker of a test: its life in a thread and in a process, with pika as its client."""
 
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -407,3 +408,19 @@ def test_a_coroutine_can_have_one_too(process: bool) -> None:
                 return message.body
 
     assert asyncio.run(publish_and_get()) == b"hello"
+
+
+def test_the_loggers_of_an_application_that_uses_uvicorn_stay_as_they_are() -> None:
+    loggers = [logging.getLogger(f"uvicorn.{name}") for name in ("error", "access")]
+    kept = logging.NullHandler()
+    loggers[1].addHandler(kept)
+    with Broker(management=True) as broker:
+        with closing(
+            socket.create_connection(("127.0.0.1", int(broker.management_url.rpartition(":")[2])))
+        ) as http:
+            http.sendall(b"no request\r\n\r\n")
+            assert http.recv(100).startswith(b"HTTP/1.1 400")
+        assert [each.level for each in loggers] == [logging.NOTSET, logging.NOTSET]
+        assert loggers[1].handlers == [kept]
+        assert loggers[1].propagate
+    loggers[1].removeHandler(kept)

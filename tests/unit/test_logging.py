@@ -75,8 +75,8 @@ def test_what_a_library_logs_is_an_event(
 ) -> None:
     configure_logging(Log(format=form))
     log_libraries()
-    logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
-    logging.getLogger("uvicorn.error").info("quiet")
+    logging.getLogger("a.library").warning("Invalid HTTP request received.")
+    logging.getLogger("a.library").info("quiet")
 
     (line,) = lines_of(capsys)
     assert "a library reports" in line

@@ -37,6 +37,12 @@ TLS_HANDSHAKE_S: Final = 10
 HEAD_BYTES_MAX: Final = 32 * 1024
 """Bytes of the head of a request."""
 
+UVICORN_LOG: Final = logging.getLogger("leveret.uvicorn")
+"""What uvicorn's protocol logs of our connections, from errors upwards: the client is told what is
+wrong with a request, and the log is the operator's. uvicorn's own loggers stay as they are: a test
+suite has the broker in the process of an application that may use them."""
+UVICORN_LOG.setLevel(logging.ERROR)
+
 logger = get_logger()
 
 
@@ -45,6 +51,8 @@ class _Protocol(H11Protocol):
 
     def __init__(self, server: "HttpServer", config: uvicorn.Config, state: ServerState) -> None:
         super().__init__(config, state, {})
+        self.logger = UVICORN_LOG
+        self.access_log = False
         self._server = server
         self.waiting_since: float | None = self.loop.time()
         """Since when a request head is awaited, or the peer takes nothing; None otherwise."""
@@ -97,15 +105,12 @@ class HttpServer:
             ws="none",
             lifespan="off",
             log_config=None,
-            access_log=False,
             server_header=False,
             date_header=False,
             timeout_keep_alive=IDLE_S,
             h11_max_incomplete_event_size=HEAD_BYTES_MAX,
             proxy_headers=False,
         )
-        # The client is told what is wrong with a request: the log is the operator's.
-        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
         self._state = ServerState()
         self._servers: list[asyncio.Server] = []
         self._timer: asyncio.TimerHandle | None = None
