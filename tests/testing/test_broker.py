@@ -273,6 +273,7 @@ def test_what_a_broker_starts_with_can_be_set(process: bool) -> None:
     [
         ({"amqp.heartbeet": 5}, "amqp.heartbeat"),
         ({"amqp.heartbeat": "often"}, r"amqp\.heartbeat"),
+        ({"amqp.listen": ["127.0.0.1:5672"]}, "give the argument port instead"),
     ],
 )
 def test_a_wrong_setting_is_named(process: bool, settings: dict[str, object], text: str) -> None:

@@ -50,6 +50,14 @@ to send it."""
 
 STOP_REASON: Final = "the test ends"
 
+ARGUMENTS: Final = {
+    "amqp.listen": "port",
+    "management.listen": "management",
+    "storage.data_dir": "directory",
+    "storage.memory": "directory",
+}
+"""Configuration keys that follow from an argument of the handle."""
+
 HEAD_FIELDS: Final = ("timestamp", "level", "event")
 """What the line of an event begins with."""
 
@@ -338,6 +346,8 @@ def _config(options: Options) -> Config:
     for key in options.settings:
         if not isinstance(key, str):
             raise ConfigError(f"settings: {key!r} is no key")
+        if key in ARGUMENTS:
+            raise ConfigError(f"settings: {key}: give the argument {ARGUMENTS[key]} instead")
     settings: dict[str, object] = {
         "memory.limit": "100%",
         "metrics.listen": [],
