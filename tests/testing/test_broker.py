@@ -413,8 +413,8 @@ def test_a_coroutine_can_have_one_too(process: bool) -> None:
 
 def test_the_loggers_of_an_application_that_uses_uvicorn_stay_as_they_are() -> None:
     loggers = [logging.getLogger(f"uvicorn.{name}") for name in ("error", "access")]
-    kept = logging.NullHandler()
-    loggers[1].addHandler(kept)
+    handler = logging.NullHandler()
+    loggers[1].addHandler(handler)
     with Broker(management=True) as broker:
         with closing(
             socket.create_connection(("127.0.0.1", int(broker.management_url.rpartition(":")[2])))
@@ -422,6 +422,6 @@ def test_the_loggers_of_an_application_that_uses_uvicorn_stay_as_they_are() -> N
             http.sendall(b"no request\r\n\r\n")
             assert http.recv(100).startswith(b"HTTP/1.1 400")
         assert [each.level for each in loggers] == [logging.NOTSET, logging.NOTSET]
-        assert loggers[1].handlers == [kept]
+        assert loggers[1].handlers == [handler]
         assert loggers[1].propagate
-    loggers[1].removeHandler(kept)
+    loggers[1].removeHandler(handler)
