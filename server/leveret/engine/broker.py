@@ -36,6 +36,7 @@ from leveret.engine.values.counters import (
     ChurnCounters,
     DeletedCounters,
     SizeCounters,
+    TrafficCounters,
 )
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.timers import Timers
@@ -81,6 +82,8 @@ class Broker(VirtualHostFactory):
         self._publish_observer: PublishObserver | None = None
         self._deleted_counters = ChannelCounters()
         """Of the virtual hosts that were deleted."""
+        self.deleted_traffic = TrafficCounters()
+        """Of the connections to them that have ended."""
         self._policies_applied: dict[str, PoliciesApplied] = {}
         """The work that applied the last change of policies, or does so yet, by virtual host."""
         self.alarm = ""
@@ -205,6 +208,9 @@ class Broker(VirtualHostFactory):
             hosted.vhosts.pop(name, None)
         if vhost is not None:
             self._deleted_counters.add(vhost.counters)
+            self.deleted_traffic.add(vhost.closed_traffic)
+            # Its connections end only after it.
+            vhost.closed_traffic = self.deleted_traffic
             self.gone.add_exchange(vhost.router.default_counters)
             closing = Closing(self.connections.in_vhost(name), f"vhost '{name}' is deleted")
             self.work.add(closing)

@@ -74,6 +74,7 @@ class Source:
     def gone_traffic(self) -> TrafficCounters:
         """What the connections that have ended have received and sent."""
         total = TrafficCounters()
+        total.add(self.broker.deleted_traffic)
         for vhost in self.vhosts:
             total.add(vhost.closed_traffic)
         return total

@@ -14,6 +14,7 @@ from leveret.engine.broker import Broker
 from leveret.engine.lifecycle.queues import declare_queue, remove_queue
 from leveret.engine.metadata.entities import VirtualHostEntity
 from leveret.engine.values.arguments import Arguments
+from leveret.engine.values.counters import TrafficCounters
 from leveret.limits import SLICE_NS
 from leveret.management.metrics.application import SCRAPES_MAX, metrics_application
 from leveret.management.metrics.exposition import OPENMETRICS
@@ -191,6 +192,25 @@ def test_a_sum_does_not_go_back_when_what_has_counted_is_deleted() -> None:
     assert values(get(app, "/metrics").families()[name]) == {"": 5}
     remove_queue(app.broker.vhosts["/"], queue)
     assert values(get(app, "/metrics").families()[name]) == {"": 5}
+
+
+def test_the_traffic_of_a_deleted_virtual_host_stays_in_the_sum() -> None:
+    app = Application(1)
+    app.broker.metadata.put(VirtualHostEntity("shop"))
+    vhost = app.broker.vhosts["shop"]
+    before, after = TrafficCounters(), TrafficCounters()
+    before.received(5)
+    after.received(7)
+    vhost.closed_traffic.add(before)
+
+    async def delete() -> Answer:
+        app.broker.metadata.delete(VirtualHostEntity, "shop")
+        # A connection that ends because its virtual host is deleted does so after it.
+        vhost.closed_traffic.add(after)
+        return await app.get("/metrics")
+
+    families = asyncio.run(delete()).families()
+    assert values(families["rabbitmq_connection_incoming_bytes"]) == {"": 12}
 
 
 def test_a_long_text_is_sent_in_parts() -> None:
