@@ -47,6 +47,9 @@ CHANNEL_CODES: Final = frozenset(
 )
 """The soft codes. All others close the connection, as every code does on channel 0."""
 
+SHUTDOWN_REASON: Final = "broker forced connection closure with reason 'shutdown'"
+"""Text of connection.close when the broker stops, as in RabbitMQ."""
+
 REPLY_TEXT_BYTES_MAX: Final = 255
 """Bytes of a reply text, which is a short string (AMQP 0-9-1, section 4.2.5.3)."""
 

@@ -14,14 +14,12 @@ from leveret.config import Config
 from leveret.datadir.open import Storage
 from leveret.descriptors import DescriptorShares
 from leveret.engine.broker import Broker
+from leveret.errors import SHUTDOWN_REASON
 from leveret.logging import get_logger
 from leveret.net.server import STOP_TIMEOUT_S, AmqpServer
 from leveret.net.transport import AmqpTransport, TransportFactory
 from leveret.net.wall_clock import now_ms
 from leveret_storage.medium import Medium
-
-SHUTDOWN_REASON: Final = "broker forced connection closure with reason 'shutdown'"
-"""Text of connection.close when the broker stops, as in RabbitMQ."""
 
 STORAGE_FAILED_REASON: Final = "the broker's storage failed: what was not confirmed is not kept"
 """Text of connection.close when the broker stops because it cannot persist anything."""

@@ -1,8 +1,25 @@
-"""What the tests of the plugin of pytest have: runs of pytest."""
+"""What these tests have: a broker in a thread and in a process, and runs of pytest."""
+
+from collections.abc import Iterator
 
 import pytest
 
+from leveret.testing import Broker
 from tests.testing.plugin_runs import Runs
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["thread", "process"])
+def running(request: pytest.FixtureRequest) -> Iterator[Broker]:
+    """A broker for all tests of a module."""
+    with Broker(process=request.param) as broker:
+        yield broker
+
+
+@pytest.fixture
+def broker(running: Broker) -> Broker:
+    """The broker of the module, fresh for each test."""
+    running.reset()
+    return running
 
 
 @pytest.fixture

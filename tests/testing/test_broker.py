@@ -27,18 +27,6 @@ def process(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["thread", "process"])
-def running(request: pytest.FixtureRequest) -> Iterator[Broker]:
-    with Broker(process=request.param) as broker:
-        yield broker
-
-
-@pytest.fixture
-def broker(running: Broker) -> Broker:
-    running.reset()
-    return running
-
-
 @pytest.fixture
 def connect() -> Iterator[Connect]:
     """A function that opens a connection with a channel, which is closed at the end."""

@@ -34,18 +34,6 @@ LONG_S = 60
 Connect: TypeAlias = Callable[..., BlockingConnection]
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["thread", "process"])
-def running(request: pytest.FixtureRequest) -> Iterator[Broker]:
-    with Broker(process=request.param) as broker:
-        yield broker
-
-
-@pytest.fixture
-def broker(running: Broker) -> Broker:
-    running.reset()
-    return running
-
-
 @pytest.fixture
 def connect(broker: Broker) -> Iterator[Connect]:
     """Opens connections, with parameters of pika, which are closed at the end."""

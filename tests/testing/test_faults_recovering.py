@@ -29,12 +29,6 @@ def running() -> Iterator[Broker]:
         yield broker
 
 
-@pytest.fixture
-def broker(running: Broker) -> Broker:
-    running.reset()
-    return running
-
-
 async def robust(broker: Broker) -> AbstractRobustConnection:
     return await aio_pika.connect_robust(broker.url, reconnect_interval=SOON_S)
 

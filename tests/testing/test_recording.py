@@ -16,18 +16,6 @@ SHORT_S = 0.01
 """Seconds for what does not come."""
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["thread", "process"])
-def running(request: pytest.FixtureRequest) -> Iterator[Broker]:
-    with Broker(process=request.param) as broker:
-        yield broker
-
-
-@pytest.fixture
-def broker(running: Broker) -> Broker:
-    running.reset()
-    return running
-
-
 @pytest.fixture
 def channel(broker: Broker) -> Iterator[BlockingChannel]:
     with pika.BlockingConnection(pika.URLParameters(broker.url)) as connection:

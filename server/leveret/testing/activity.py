@@ -1,6 +1,10 @@
 """How much happened in a broker: what the pytest plugin compares before and after a test."""
 
 from dataclasses import dataclass
+from typing import Final
+
+INTERNAL_ERROR: Final = "internal error"
+"""What the text of an event that reports an error of the broker itself begins with."""
 
 
 @dataclass(frozen=True)

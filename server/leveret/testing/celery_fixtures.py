@@ -42,9 +42,7 @@ def celery_app(
 ) -> Iterator[Celery]:
     """Celery's fixture, with the broker `leveret`."""
     own = _own_settings(celery_config, celery_parameters, request)
-    _point_at(celery_app, leveret, own)
-    yield celery_app
-    _close_connections(celery_app)
+    yield from _pointed_at(celery_app, leveret, own)
 
 
 @pytest.fixture(scope="session")
@@ -57,9 +55,7 @@ def celery_session_app(
 ) -> Iterator[Celery]:
     """Celery's fixture, with the broker `leveret_session`."""
     own = _own_settings(celery_config, celery_parameters, request)
-    _point_at(celery_session_app, leveret_session, own)
-    yield celery_session_app
-    _close_connections(celery_session_app)
+    yield from _pointed_at(celery_session_app, leveret_session, own)
 
 
 def _own_settings(
@@ -70,8 +66,9 @@ def _own_settings(
     return {*config, *parameters, *(mark.kwargs if mark else ())}
 
 
-def _point_at(app: Celery, broker: Broker, own: set[str]) -> None:
-    """Have an app use a broker, as far as the suite does not say otherwise."""
+def _pointed_at(app: Celery, broker: Broker, own: set[str]) -> Iterator[Celery]:
+    """The app, which uses a broker as far as the suite does not say otherwise; afterwards its
+    connections are closed."""
     if not own & {"broker_url", "broker", "broker_read_url", "broker_write_url"}:
         app.conf.broker_url = broker.url
     if not own & {"result_backend", "backend"}:
@@ -79,6 +76,8 @@ def _point_at(app: Celery, broker: Broker, own: set[str]) -> None:
     for name, value in WAKING_OFTEN.items():
         if name not in own:
             app.conf[name] = value
+    yield app
+    _close_connections(app)
 
 
 def _close_connections(app: Celery) -> None:

@@ -23,7 +23,7 @@ from leveret.limits import LISTEN_BACKLOG
 from leveret.logging import RECENT, RECENT_EVENTS_MAX, configure_logging, get_logger
 from leveret.node import Node
 from leveret.testing import explanation, inspection
-from leveret.testing.activity import Activity
+from leveret.testing.activity import INTERNAL_ERROR, Activity
 from leveret.testing.broker_faults import BrokerFaults
 from leveret.testing.commands import Commands
 from leveret.testing.errors import BrokerError
@@ -60,9 +60,6 @@ ARGUMENTS: Final = {
 
 HEAD_FIELDS: Final = ("timestamp", "level", "event")
 """What the line of an event begins with."""
-
-INTERNAL_ERROR: Final = "internal error"
-"""What the text of an event that reports an error of the broker itself begins with."""
 
 logger = get_logger()
 

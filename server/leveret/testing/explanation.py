@@ -8,9 +8,9 @@ from typing import Final
 
 from leveret.engine.broker import Broker
 from leveret.engine.queues.queue import Queue
-from leveret.engine.values.counters import queue_deliver_get
+from leveret.engine.values.counters import queue_acknowledged, queue_deliver_get
 from leveret.engine.vhost import VirtualHost
-from leveret.testing.inspection import acknowledged, find_vhost
+from leveret.testing.inspection import find_vhost
 from leveret.testing.values import exchange_in_words
 from leveret.testing.words import counted, listed
 
@@ -85,7 +85,7 @@ def _of_queue(queue: Queue) -> list[str]:
     else:
         clauses = [f"{counted(routed, 'message was', 'messages were')} routed to it in all"]
     if queue_deliver_get(counters):
-        clauses[0] += f", {acknowledged(queue)} acknowledged"
+        clauses[0] += f", {queue_acknowledged(counters)} acknowledged"
     if drops is not None:
         for number, what in (
             (drops.expired, "expired"),

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
+from leveret import errors
+from leveret.errors import ReplyCode
 from leveret.testing.asking import Asks
 from leveret.testing.commands import Commands
 from leveret.testing.errors import BrokerError, UnmetExpectation, is_of_the_test
@@ -31,14 +33,16 @@ from leveret.testing.waiting import TIMEOUT_S, wait, wait_async
 
 __tracebackhide__: Final = is_of_the_test
 
-CONNECTION_CODES: Final = (320, 501, 502, 503, 504, 505, 506, 530, 540, 541)
-"""The reply codes that close a connection (AMQP 0-9-1, section 1.2)."""
+NO_ERRORS: Final = {ReplyCode.SUCCESS, ReplyCode.INVALID_PATH}
+"""The reply codes that a broker closes nothing with: RabbitMQ never sends the second one."""
 
-CHANNEL_CODES: Final = (311, 312, 313, 403, 404, 405, 406)
+CHANNEL_CODES: Final = tuple(sorted(map(int, errors.CHANNEL_CODES)))
 """The reply codes that close a channel alone."""
 
-SHUTDOWN: Final = "broker forced connection closure with reason 'shutdown'"
-"""What RabbitMQ says when it stops."""
+CONNECTION_CODES: Final = tuple(
+    int(code) for code in ReplyCode if code not in errors.CHANNEL_CODES | NO_ERRORS
+)
+"""The reply codes that close a connection (AMQP 0-9-1, section 1.2)."""
 
 
 SHORTAGE: Final = ("negative", "not one at least")
@@ -111,7 +115,7 @@ class Faults:
         self._ask(Commands.drop_next_connections, after_frames, direction, count)
 
     def close_connections(
-        self, text: str = SHUTDOWN, *, code: int = 320, name: str | None = None
+        self, text: str = errors.SHUTDOWN_REASON, *, code: int = 320, name: str | None = None
     ) -> int:
         """Close open connections by connection.close.
 

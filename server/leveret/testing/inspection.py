@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from leveret.engine.administration.reader import Reader
 from leveret.engine.broker import Broker
 from leveret.engine.queues.queue import Queue
+from leveret.engine.values.counters import queue_acknowledged
 from leveret.engine.vhost import VirtualHost
 from leveret.net.server import AmqpServer
 from leveret.protocol.channels.channel import Channel
@@ -51,12 +52,6 @@ def queues(broker: Broker, vhost: str | None) -> list[QueueStatus]:
         for each in _vhosts(broker, vhost)
         for name in sorted(each.queues)
     ]
-
-
-def acknowledged(queue: Queue) -> int:
-    """As `QueueStatus.acknowledged`."""
-    counters = queue.counters
-    return int(counters.ack + counters.deliver_no_ack + counters.get_no_ack)
 
 
 def exchanges(broker: Broker, vhost: str) -> list[str]:
@@ -152,7 +147,7 @@ def _status(vhost: str, queue: Queue) -> QueueStatus:
         vhost=vhost,
         ready=int(queue.message_count()),
         unacknowledged=int(queue.unacknowledged),
-        acknowledged=acknowledged(queue),
+        acknowledged=queue_acknowledged(queue.counters),
         consumers=int(queue.consumer_count),
         durable=queue.durable,
         exclusive=queue.exclusive,

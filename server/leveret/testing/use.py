@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from enum import Enum, auto
 from typing import Final
 
-from leveret.testing.activity import Activity
+from leveret.testing.activity import INTERNAL_ERROR, Activity
 from leveret.testing.broker import Broker
 from leveret.testing.broker_pool import close
 from leveret.testing.errors import BrokerError, BrokerWarning
@@ -102,5 +102,5 @@ class Use:
         same_start = self.broker.starts == self._starts_before
         if now.internal_errors == (self._before.internal_errors if same_start else 0):
             return ""
-        lines = [line for line in self._log(now) if "internal error" in line]
+        lines = [line for line in self._log(now) if INTERNAL_ERROR in line]
         return "\n".join(lines) or "an internal error, which the log does not have any more"

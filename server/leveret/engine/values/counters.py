@@ -93,6 +93,11 @@ def queue_deliver_get(counters: QueueCounters) -> int:
     return int(delivered + counters.get + counters.get_no_ack)
 
 
+def queue_acknowledged(counters: QueueCounters) -> int:
+    """Messages that clients have acknowledged, or got without having to."""
+    return int(counters.ack + counters.deliver_no_ack + counters.get_no_ack)
+
+
 class UnroutableSample:
     """One message that an exchange could not route."""
 

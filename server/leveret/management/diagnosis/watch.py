@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from leveret.engine.broker import Broker
 from leveret.engine.queues.drop_counters import DropCounters
 from leveret.engine.queues.queue import Queue
+from leveret.engine.values.counters import queue_acknowledged
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.work import Work, run_steps
 
@@ -45,14 +46,13 @@ class Sample(NamedTuple):
 def sample(queue: Queue, now: int) -> Sample:
     """What has happened to a queue."""
     counters, drops = queue.counters, queue.contents.drops or NO_DROPS
-    settled = counters.ack + counters.deliver_no_ack + counters.get_no_ack
     dropped = drops.expired + drops.maxlen + drops.rejected + drops.delivery_limit
     return Sample(
         now,
         int(counters.publish),
         int(counters.deliver + counters.deliver_no_ack),
         int(counters.redeliver),
-        int(settled),
+        queue_acknowledged(counters),
         int(dropped),
         int(drops.rejected),
     )
