@@ -31,6 +31,11 @@ class MediumFailed(StorageError):
     """
 
 
+class DataLost(MediumFailed):
+    """What was durable is not there any more: a replica that had not got it took over, or an older
+    copy was restored. The text says what is missing."""
+
+
 class ReadFailed(StorageError):
     """Bytes could not be read. The medium can still be used."""
 
@@ -57,6 +62,10 @@ class Damaged(StorageError):
 
 class UnknownMedium(StorageError):
     """A URL that names no medium of this program."""
+
+
+class UnsuitableMedium(StorageError):
+    """What a medium lies on cannot keep what it promises. The text says what to change."""
 
 
 class UnknownFormat(StorageError):

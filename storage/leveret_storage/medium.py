@@ -192,6 +192,14 @@ class Medium(ABC):
         ReadFailed, MediumFailed, and LostEpoch if the medium was opened for reading only.
         """
 
+    def watch(self, changed: Callable[[str], None]) -> None:  # noqa: B027 (most cannot go away)
+        """Have `changed` called whenever the medium goes away, or comes back: with the reason, or
+        with "".
+
+        From any thread; at once if it is away. While it is, no call fails for that: calls wait, and
+        appends are not answered. A medium that cannot go away calls nothing.
+        """
+
     @abstractmethod
     def free_bytes(self) -> int:
         """Return how many bytes can still be appended, as far as is known. Raises ReadFailed.

@@ -62,7 +62,9 @@ def programs() -> Path | None:
     return max(found)[1] if found else None
 
 
-def await_state(state: Callable[[], object], what: str, deadline_s: float = START_DEADLINE_S) -> None:
+def await_state(
+    state: Callable[[], object], what: str, deadline_s: float = START_DEADLINE_S
+) -> None:
     """Wait until `state` returns something true."""
     end = time.monotonic() + deadline_s
     while not state():
@@ -260,7 +262,9 @@ class PostgresCluster:
             server.configure(**{**SETTINGS, **settings})
         shutil.rmtree(template)
         self.primary.start()
-        self.primary.superuser(f"create role {OWNER} login password '{PASSWORD}' in role pg_monitor")
+        self.primary.superuser(
+            f"create role {OWNER} login password '{PASSWORD}' in role pg_monitor"
+        )
         self.primary.superuser(f"create database {DATABASE} owner {OWNER}")
         self.primary.configure(synchronous_standby_names=f"'{SYNCHRONOUS_STANDBY_NAMES}'")
         self._start_standbys()
@@ -275,9 +279,7 @@ class PostgresCluster:
             server.follow(self.primary)
         for server in self.servers:
             server.start()
-        await_state(
-            lambda: self.count_streaming() == 2, "both standbys follow", START_DEADLINE_S
-        )
+        await_state(lambda: self.count_streaming() == 2, "both standbys follow", START_DEADLINE_S)
 
     def count_streaming(self) -> int:
         rows = self.primary.superuser(

@@ -1,7 +1,8 @@
 """The one place that chooses a medium, by the location in `storage.data_dir` or a command line.
 
-A location is a path, or a URL: `file:PATH` is the directory PATH. A path that begins as a URL does,
-with a word, a colon and a slash, has to be written `./PATH`.
+A location is a path, or a URL: `file:PATH` is the directory PATH, and
+`postgresql://USER@HOST,HOST/DATABASE` a database (postgres/location.py). A path that begins as a URL
+does, with a word, a colon and a slash, has to be written `./PATH`.
 """
 
 import re
@@ -14,6 +15,7 @@ from leveret_storage.media.filesystem import DESCRIPTORS_MAX, FilesystemMedium
 from leveret_storage.medium import Medium
 
 FILE_SCHEME: Final = "file"
+POSTGRES_SCHEMES: Final = ("postgresql", "postgres")
 
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?=/)(.*)|(file):(.*)", re.DOTALL)
 
@@ -30,14 +32,35 @@ def open_medium(
     :param reserve_bytes: bytes of disk that its owner sets aside, for a full disk.
     :param files_max: files of a directory that are open at a time.
     :raises UnknownMedium: if it is a URL that names no medium.
-    :raises StorageError: if it cannot be opened, as FilesystemMedium says.
+    :raises StorageError: if it cannot be opened, as FilesystemMedium and Database say.
     """
+    if is_postgres(location):
+        return _open_postgres(location, read_only)
     return FilesystemMedium(
         directory_of(location),
         read_only=read_only,
         reserve_bytes=reserve_bytes,
         descriptors_max=files_max,
     )
+
+
+def is_postgres(location: str) -> bool:
+    """Whether a location is one of a PostgreSQL database."""
+    scheme, separator, _ = location.partition("://")
+    return bool(separator) and scheme.lower() in POSTGRES_SCHEMES
+
+
+def _open_postgres(location: str, read_only: bool) -> Medium:
+    # Not every installation has psycopg.
+    try:
+        from leveret_storage.media.postgres.opening import open_postgres
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "psycopg":
+            raise
+        raise UnknownMedium(
+            "a PostgreSQL database needs psycopg: pip install 'leveret[postgres]'"
+        ) from error
+    return open_postgres(location, read_only=read_only)
 
 
 def directory_of(location: str) -> Path:

@@ -1,0 +1,372 @@
+"""The connections of a broker to its database: made, lost, and made again.
+
+A connection that breaks is no failure: the outcome of what was under way is unknown, so it is done
+again on new connections, which are looked for on all hosts until there are some. Each store that is
+owned is first taken again with a new token, so nothing of the old connections can follow. Only two
+things end an owner: another one has taken the store (LostEpoch), or what was durable is not there
+(DataLost).
+
+Meanwhile every call waits, and those who watch are told why. The same holds while the database
+answers and commits wait for their standbys.
+
+The supervisor is the thread that does this. It also looks at whatever waits longer than STALL_S: it
+asks all hosts again, since a server that hangs does not end its connections.
+"""
+
+import time
+from collections.abc import Callable
+from queue import SimpleQueue
+from threading import Condition, Thread
+from typing import Final, TypeVar
+
+from leveret_storage.errors import (
+    DataLost,
+    LostEpoch,
+    MediumFailed,
+    MediumFull,
+    ReadFailed,
+    StorageError,
+    UnsuitableMedium,
+)
+from leveret_storage.media.postgres.checks import Report, check
+from leveret_storage.media.postgres.connecting import connect_newest
+from leveret_storage.media.postgres.io_thread import (
+    FULL_STATES,
+    REPEATED_STATES,
+    Connections,
+    IoThread,
+)
+from leveret_storage.media.postgres.link import DatabaseError, Interrupt, Link, LinkBroken
+from leveret_storage.media.postgres.location import Location
+from leveret_storage.media.postgres.owned_store import OwnedStore
+from leveret_storage.media.postgres.ownership import Fence
+from leveret_storage.media.postgres.pipeline import Pipeline
+from leveret_storage.media.postgres.schema import LOST_STATE, Schema, find_schema, make_schema
+from leveret_storage.media.postgres.session import ServerSession
+
+STALL_S: Final = 1.0
+"""Seconds that a statement may take before all hosts are asked again, and publishers are told."""
+
+SUPERVISION_S: Final = 0.25
+RECONNECT_INTERVAL_S: Final = 0.1
+RECONNECT_INTERVAL_MAX_S: Final = 1.0
+TAKE_AGAIN_TIMEOUT_S: Final = 15.0
+
+Result = TypeVar("Result")
+Watcher = Callable[[str], None]
+
+
+class Database:
+    """A database, shared by the stores of a broker. For any thread."""
+
+    def __init__(self, location: Location, *, read_only: bool = False) -> None:
+        """Connect, check what is relied on, and make or migrate the schema, unless `read_only`.
+
+        :raises ReadFailed: if no host accepts writes, or there is no schema to read.
+        :raises UnsuitableMedium: if Leveret cannot rely on the database.
+        :raises UnknownFormat: if a newer program made the schema.
+        """
+        self.location: Final = location
+        self.read_only: Final = read_only
+        self._changed = Condition()
+        self._session: ServerSession | None = None
+        self._stores: list[OwnedStore] = []
+        self._watchers: list[Watcher] = []
+        self._reason = ""
+        self._closed = False
+        self._timeline = 0
+        self._system = ""
+        try:
+            session = self._connect()
+        except LinkBroken as error:
+            raise ReadFailed(f"{location}: {error}") from error
+        except DatabaseError as error:
+            raise ReadFailed(f"{location}: {error} ({error.state})") from error
+        self._session = session
+        self._io = IoThread(self._io_broken)
+        try:
+            self._io.connect(self._connections(session))
+        except LinkBroken as error:
+            self._io.close()
+            session.close()
+            raise ReadFailed(f"{location}: {error}") from error
+        self._upkeep: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._threads = [
+            Thread(target=self._supervise, name="leveret-postgres-supervisor", daemon=True),
+            Thread(target=self._keep_up, name="leveret-postgres-upkeep", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def durability(self) -> str:
+        """How commits are synchronous, for the fence."""
+        location = self.location
+        if location.replicated_by_provider or location.replicas_min == 0:
+            return "local"
+        return "replicated"
+
+    @property
+    def report(self) -> Report | None:
+        """What was found at the last connect; None while the database is away."""
+        with self._changed:
+            return None if self._session is None else self._session.report
+
+    @property
+    def reason(self) -> str:
+        """Why calls wait; empty while the database answers."""
+        with self._changed:
+            return self._reason
+
+    def watch(self, watcher: Watcher) -> None:
+        """Have `watcher` called with each new reason, from any thread."""
+        with self._changed:
+            self._watchers.append(watcher)
+            reason = self._reason
+        if reason:
+            watcher(reason)
+
+    # --- calls ------------------------------------------------------------------------------
+
+    def call(
+        self, job: Callable[[Link, Schema], Result], store: OwnedStore | None = None
+    ) -> Result:
+        """Run a job on a link, as often as its outcome is unknown: what it does twice has to have
+        the effect of once.
+
+        :raises StorageError: LostEpoch and MediumFull by what the database says; what the job
+            raises; and whatever has ended the owner of the store.
+        """
+        while True:
+            session = self._await_session(store)
+            try:
+                with session.borrow() as link:
+                    return job(link, session.schema)
+            except LinkBroken as error:
+                self._give_up(session.interrupt, str(error))
+            except DatabaseError as error:
+                if error.state == LOST_STATE:
+                    if session.interrupt.is_set:
+                        # The owner may have taken the store again on other connections.
+                        continue
+                    raise LostEpoch(str(error)) from error
+                if error.state in FULL_STATES:
+                    raise MediumFull(str(error)) from error
+                if error.state not in REPEATED_STATES:
+                    self._give_up(session.interrupt, f"{error} ({error.state})")
+
+    def _await_session(self, store: OwnedStore | None) -> ServerSession:
+        with self._changed:
+            while True:
+                if self._closed:
+                    raise MediumFailed(f"{self.location}: it was closed")
+                if store is not None and (failure := store.appender.failure) is not None:
+                    raise failure
+                if self._session is not None:
+                    return self._session
+                self._changed.wait()
+
+    def in_background(self, job: Callable[[], None]) -> None:
+        """Run a job in the thread for upkeep. A StorageError in it is nobody's: it is left for
+        whoever needs what the job was to do."""
+        self._upkeep.put(job)
+
+    def _keep_up(self) -> None:
+        while (job := self._upkeep.get()) is not None:
+            try:
+                job()
+            except StorageError:
+                continue
+
+    # --- stores -----------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Operations were submitted."""
+        self._io.wake()
+
+    def own(self, store: OwnedStore) -> None:
+        """A store was taken: append to it, and take it again after each reconnect."""
+        with self._changed:
+            self._stores.append(store)
+            session = self._session
+        if session is None:
+            return
+        try:
+            pipeline = Pipeline(session.connect())
+        except LinkBroken as error:
+            self._give_up(session.interrupt, str(error))
+        else:
+            self._io.add(session.interrupt, store.appender, pipeline)
+
+    def disown(self, store: OwnedStore) -> None:
+        """Append to a store no more."""
+        with self._changed:
+            if store not in self._stores:
+                return
+            self._stores.remove(store)
+        self._io.remove(store.appender)
+
+    # --- connecting -------------------------------------------------------------------------
+
+    def _connect(self) -> ServerSession:
+        """Find the newest primary, and check it."""
+        interrupt = Interrupt()
+        connected = connect_newest(self.location, interrupt, self._timeline)
+        server, link = connected.server, connected.link
+        try:
+            link.timeout_s = TAKE_AGAIN_TIMEOUT_S
+            report = check(link, self.location, server, self._system)
+            schema = self._schema(link)
+            link.timeout_s = None
+        except BaseException:
+            link.close()
+            raise
+        self._timeline, self._system = server.timeline, report.system
+        return ServerSession(self.location, server, schema, report, link)
+
+    def _schema(self, link: Link) -> Schema:
+        if not self.read_only:
+            return make_schema(link, self.location.schema)
+        schema = find_schema(link, self.location.schema)
+        if schema is None:
+            raise ReadFailed(f"{self.location}: there is no schema {self.location.schema}")
+        return schema
+
+    def _connections(self, session: ServerSession) -> Connections:
+        fence = Fence(session.schema, 0, 0, "", self.durability)
+        return Connections(session.interrupt, Pipeline(session.connect()), fence)
+
+    def _take_again(self, session: ServerSession) -> Connections:
+        """Connections for all stores that are still owned."""
+        connections = self._connections(session)
+        with self._changed:
+            stores = list(self._stores)
+        for store in stores:
+            link = session.connect()
+            link.timeout_s = TAKE_AGAIN_TIMEOUT_S
+            try:
+                store.take_again(link, session.schema)
+            except (LostEpoch, DataLost) as error:
+                link.close()
+                self._end(store, error)
+            else:
+                link.timeout_s = None
+                connections.appends[store.appender] = Pipeline(link)
+        return connections
+
+    def _end(self, store: OwnedStore, error: StorageError) -> None:
+        with self._changed:
+            if store in self._stores:
+                self._stores.remove(store)
+        store.appender.fail(error)
+        with self._changed:
+            self._changed.notify_all()
+
+    # --- when it is away --------------------------------------------------------------------
+
+    def _io_broken(self, interrupt: Interrupt, text: str) -> None:
+        self._give_up(interrupt, text)
+
+    def _give_up(self, interrupt: Interrupt, text: str) -> None:
+        """End a session, if it is still the one in use; the supervisor makes another."""
+        with self._changed:
+            session = self._session
+            if session is None or session.interrupt is not interrupt or self._closed:
+                return
+            self._session = None
+            self._changed.notify_all()
+        session.close()
+        self._set_reason(text or "the connection was lost")
+
+    def _set_reason(self, reason: str) -> None:
+        with self._changed:
+            if reason == self._reason:
+                return
+            self._reason = reason
+            watchers = list(self._watchers)
+        for watcher in watchers:
+            watcher(reason)
+
+    def _supervise(self) -> None:
+        interval = RECONNECT_INTERVAL_S
+        while True:
+            with self._changed:
+                if not self._closed and self._session is not None:
+                    self._changed.wait(SUPERVISION_S)
+                if self._closed:
+                    return
+                session = self._session
+            if session is not None:
+                interval = RECONNECT_INTERVAL_S
+                self._look_for_stall(session)
+            elif not self._reconnect():
+                with self._changed:
+                    self._changed.wait_for(lambda: self._closed, interval)
+                interval = min(2 * interval, RECONNECT_INTERVAL_MAX_S)
+
+    def _reconnect(self) -> bool:
+        self._io.disconnect()
+        session: ServerSession | None = None
+        try:
+            session = self._connect()
+            connections = self._take_again(session)
+        except DatabaseError as error:
+            self._set_reason(f"{error} ({error.state})")
+        except (LinkBroken, UnsuitableMedium, ReadFailed) as error:
+            self._set_reason(str(error))
+        else:
+            with self._changed:
+                self._session = session
+                self._changed.notify_all()
+            self._io.connect(connections)
+            self._set_reason("")
+            return True
+        if session is not None:
+            session.close()
+        return False
+
+    def _look_for_stall(self, session: ServerSession) -> None:
+        """Ask all hosts again if something waits for long."""
+        since = self._stalled_since(session)
+        if since is None:
+            self._set_reason("")
+            return
+        try:
+            found = connect_newest(self.location, Interrupt(), self._timeline)
+        except LinkBroken as error:
+            self._give_up(session.interrupt, str(error))
+            return
+        except ReadFailed as error:
+            self._set_reason(str(error))
+            return
+        found.link.close()
+        if found.server != session.server:
+            self._give_up(session.interrupt, f"{found.server} is the primary")
+        elif self._stalled_since(session) is not None:
+            self._set_reason("commits wait for a standby that has not answered")
+
+    def _stalled_since(self, session: ServerSession) -> float | None:
+        times = [
+            each
+            for each in (self._io.waiting_since(), session.waiting_since())
+            if each is not None and time.monotonic() - each > STALL_S
+        ]
+        return min(times, default=None)
+
+    def close(self) -> None:
+        """End all threads and calls. What is not durable gets MediumFailed."""
+        with self._changed:
+            if self._closed:
+                return
+            self._closed = True
+            session, self._session = self._session, None
+            stores, self._stores = self._stores, []
+            self._changed.notify_all()
+        self._upkeep.put(None)
+        for store in stores:
+            store.appender.fail(MediumFailed(f"{self.location}: it was closed"))
+        if session is not None:
+            session.close()
+        for thread in self._threads:
+            thread.join()
+        self._io.close()

@@ -1,0 +1,103 @@
+"""A connection that sends operations without waiting for their results, in libpq's pipeline mode.
+
+Behind each operation is a Sync, so each is a transaction of its own, and one that is refused does not
+stop those behind it. Nothing here blocks: the I/O thread calls when the socket is ready.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from time import monotonic
+from typing import Final
+
+from psycopg import OperationalError, pq
+
+from leveret_storage.media.postgres.link import DatabaseError, Link, LinkBroken
+from leveret_storage.media.postgres.operations import Operation
+from leveret_storage.media.postgres.ownership import Fence
+
+
+@dataclass
+class Result:
+    """What became of an operation that was sent."""
+
+    operation: Operation
+    durability: str
+    sent_at: float
+    error: DatabaseError | None = None
+    is_replicated: bool = True
+    """False after the warning that a wait for standbys was cancelled."""
+
+
+class Pipeline:
+    """Operations under way on one link, which is in pipeline mode from now on."""
+
+    def __init__(self, link: Link) -> None:
+        self.link: Final = link
+        self.sent_bytes = 0
+        self.wants_to_write = False
+        self._sent: deque[Result] = deque()
+        link.connection.enter_pipeline_mode()
+
+    @property
+    def sent_count(self) -> int:
+        return len(self._sent)
+
+    @property
+    def waiting_since(self) -> float | None:
+        """When the oldest operation was sent that has no result; of time.monotonic."""
+        return self._sent[0].sent_at if self._sent else None
+
+    def send(self, operation: Operation, fence: Fence, durability: str) -> None:
+        """Begin an operation. :raises LinkBroken: if the connection is lost."""
+        try:
+            for text, parameters in operation.statements(fence, durability):
+                self.link.send(text, parameters)
+            self.link.connection.pipeline_sync()
+        except OperationalError as error:
+            raise LinkBroken(str(error).strip()) from error
+        self._sent.append(Result(operation, durability, monotonic()))
+        self.sent_bytes += operation.size
+
+    def flush(self) -> None:
+        """Write what can be written. :raises LinkBroken: if the connection is lost."""
+        try:
+            self.wants_to_write = bool(self.link.connection.flush())
+        except OperationalError as error:
+            raise LinkBroken(str(error).strip()) from error
+
+    def receive(self) -> list[Result]:
+        """The results that have come, in order. :raises LinkBroken: if the connection is lost."""
+        connection = self.link.connection
+        complete: list[Result] = []
+        try:
+            connection.consume_input()
+            while self._sent and not connection.is_busy():
+                result = connection.get_result()
+                if result is None:
+                    continue
+                if result.status == pq.ExecStatus.PIPELINE_SYNC:
+                    complete.append(self._complete())
+                elif result.status != pq.ExecStatus.PIPELINE_ABORTED:
+                    self._note(result)
+        except OperationalError as error:
+            raise LinkBroken(str(error).strip()) from error
+        if connection.status == pq.ConnStatus.BAD:
+            raise LinkBroken(connection.get_error_message().strip())
+        return complete
+
+    def _note(self, result: pq.abc.PGresult) -> None:
+        try:
+            self.link.check(result)
+        except DatabaseError as error:
+            self._sent[0].error = error
+
+    def _complete(self) -> Result:
+        result = self._sent.popleft()
+        self.sent_bytes -= result.operation.size
+        # The warning comes with the commit, in front of the Sync's own result.
+        result.is_replicated = not self.link.unreplicated
+        self.link.unreplicated = False
+        return result
+
+    def close(self) -> None:
+        self.link.close()
