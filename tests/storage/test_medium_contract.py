@@ -8,9 +8,11 @@ import pytest
 from leveret.testing.fillable_medium import FillableMedium
 from leveret_storage.errors import BlobExists, LostEpoch, NoSuchBlob
 from leveret_storage.media.filesystem import FilesystemMedium
+from leveret_storage.media.postgres.opening import open_postgres
 from leveret_storage.medium import EPOCH_MAX, HEAD_BYTES_MAX, NAME_BYTES_MAX, Medium
 from tests.storage.faulty import FaultyMedium
 from tests.storage.owning import content, put, take
+from tests.support.postgres import new_location
 
 
 class Disk:
@@ -50,11 +52,23 @@ def fillable(directory: Path) -> Disk:
     return Disk(lambda: FillableMedium(FilesystemMedium(directory)), following)
 
 
-@pytest.fixture(
-    params=[filesystem, faulty, fillable], ids=["filesystem", "faulty", "fillable, not full"]
-)
+def in_postgres(location: str) -> Disk:
+    def following(medium: Medium) -> Medium:
+        medium.close()
+        return open_postgres(location)
+
+    return Disk(lambda: open_postgres(location), following)
+
+
+IN_A_DIRECTORY = {"filesystem": filesystem, "faulty": faulty, "fillable, not full": fillable}
+
+
+@pytest.fixture(params=[*IN_A_DIRECTORY, "postgres"])
 def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
-    disk: Disk = request.param(tmp_path / "data")
+    if request.param == "postgres":
+        disk = in_postgres(new_location(request.getfixturevalue("postgres")))
+    else:
+        disk = IN_A_DIRECTORY[request.param](tmp_path / "data")
     yield disk
     disk.medium.close()
 

@@ -1,4 +1,4 @@
-"""Any sequence of calls, on the local directory and on the faulty medium, against a dictionary.
+"""Any sequence of calls, on each medium, against a dictionary.
 
 Nothing goes wrong in these runs but mistakes of the caller; a process ends and the next one goes
 on.
@@ -11,13 +11,21 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from leveret_storage.errors import BlobExists, LostEpoch, NoSuchBlob
 from leveret_storage.media.filesystem import FilesystemMedium
+from leveret_storage.media.locations import open_medium
 from leveret_storage.medium import Medium
 from tests.storage.faulty import FaultyMedium
 from tests.support.examples import examples
+from tests.support.postgres import PostgresCluster, new_location
 
 NAMES = st.sampled_from(["a", "b", "c", "d.1", "d.2", "e-f_g"])
 DATA = st.binary(max_size=40) | st.integers(1, 70_000).map(bytes)
@@ -178,6 +186,23 @@ class FaultyMachine(MediumMachine):
         return self.medium.kill()
 
 
+class PostgresMachine(MediumMachine):
+    """The tests of one class share the servers; each run has a schema of its own."""
+
+    cluster: PostgresCluster
+
+    def open(self) -> Medium:
+        self.location = new_location(self.cluster)
+        return open_medium(self.location)
+
+    def restart(self) -> Medium:
+        self.medium.close()
+        return open_medium(self.location)
+
+    def teardown(self) -> None:
+        self.medium.close()
+
+
 RUNS = settings(max_examples=examples(100), stateful_step_count=40, deadline=None, print_blob=True)
 
 TestFilesystem = FilesystemMachine.TestCase
@@ -185,3 +210,16 @@ TestFilesystem.settings = RUNS
 
 TestFaulty = FaultyMachine.TestCase
 TestFaulty.settings = RUNS
+
+
+@pytest.fixture(scope="module")
+def machine(postgres: PostgresCluster) -> type[PostgresMachine]:
+    PostgresMachine.cluster = postgres
+    return PostgresMachine
+
+
+def test_postgres(machine: type[PostgresMachine]) -> None:
+    run_state_machine_as_test(
+        machine,
+        settings=settings(max_examples=examples(15), stateful_step_count=30, deadline=None, print_blob=True),
+    )

@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -34,6 +35,8 @@ SUPERUSER: Final = "postgres"
 SYNCHRONOUS_STANDBY_NAMES: Final = "ANY 1 (*)"
 START_DEADLINE_S: Final = 60.0
 POLL_INTERVAL_S: Final = 0.02
+
+_NUMBERS: Final = count(1)
 
 SETTINGS: Final = {
     "listen_addresses": f"'{HOST}'",
@@ -53,7 +56,7 @@ SETTINGS: Final = {
 
 
 def programs() -> Path | None:
-    """The directory of the newest PostgreSQL that is installed, from 15 on; None if there is none."""
+    """The directory of the newest PostgreSQL that is installed, from 15 on, if there is one."""
     found = [
         (int(path.parent.parent.name), path.parent)
         for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")
@@ -192,12 +195,12 @@ class Server:
         for pid in reversed(self.processes()):
             _signal(pid, signal.SIGCONT)
 
-    def stop(self) -> None:
-        """Stop it in order: sessions are ended."""
+    def stop(self, number: signal.Signals = signal.SIGINT) -> None:
+        """Stop it: sessions are ended. With SIGQUIT it does so at once, as in a crash."""
         if self.running:
             assert self._process is not None
             self.resume()
-            self._process.send_signal(signal.SIGINT)
+            self._process.send_signal(number)
             self._wait()
 
     def _wait(self) -> None:
@@ -312,8 +315,13 @@ class PostgresCluster:
 
     def stop(self) -> None:
         for server in reversed(self.servers):
-            server.stop()
+            server.stop(signal.SIGQUIT)
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def new_location(cluster: PostgresCluster, **parameters: str) -> str:
+    """The location of a store that nobody has used."""
+    return cluster.url(schema=f"test_{next(_NUMBERS)}", **parameters)
 
 
 @contextmanager

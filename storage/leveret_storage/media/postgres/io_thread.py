@@ -18,7 +18,7 @@ from typing import Final
 
 from leveret_storage.errors import LostEpoch, MediumFull
 from leveret_storage.media.postgres.appender import Appender, failure_of
-from leveret_storage.media.postgres.link import DatabaseError, Interrupt, LinkBroken
+from leveret_storage.media.postgres.link import Interrupt, LinkBroken
 from leveret_storage.media.postgres.operations import LATER, Operation, SmallCommit
 from leveret_storage.media.postgres.ownership import Fence
 from leveret_storage.media.postgres.pipeline import Pipeline, Result
