@@ -9,6 +9,7 @@ read, and is removed before an owner appends. So no zeros are read where bytes w
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
 from threading import Lock, RLock
@@ -276,8 +277,10 @@ class PostgresMedium(Medium):
             self._replace_head(owned, data)
             return
         if owned is not None:
-            if owned.appender.failure is None:
-                self._submit_and_wait(owned, partial(Barrier, True))
+            # Another owner in between ends only the earlier ownership of this handle.
+            with suppress(LostEpoch):
+                if owned.appender.failure is None:
+                    self._submit_and_wait(owned, partial(Barrier, True))
             self._lose(owned)
         self._take(expected_epoch, epoch, data)
 

@@ -1,0 +1,95 @@
+"""A TCP proxy for tests that cut, delay and silence connections between a client and a server."""
+
+import socket
+import threading
+from contextlib import suppress
+from types import TracebackType
+from typing import Final, Self
+
+HOST: Final = "127.0.0.1"
+CHUNK_BYTES: Final = 65536
+
+
+class TcpProxy:
+    """Passes connections on to a port of this machine, until told otherwise."""
+
+    def __init__(self, target_port: int) -> None:
+        self.target_port = target_port
+        self._listener = socket.create_server((HOST, 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._lock = threading.Lock()
+        self._sockets: list[socket.socket] = []
+        self._answers_pass = threading.Event()
+        self._answers_pass.set()
+        self._drop_answers = False
+        self.refuses = False
+        """Whether new connections are closed at once."""
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._listener.close()
+        self._drop_answers = True
+        self._answers_pass.set()
+        self.cut()
+
+    def cut(self) -> None:
+        """Close all connections, on both sides."""
+        with self._lock:
+            sockets, self._sockets = self._sockets, []
+        for each in sockets:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def hold_answers(self) -> None:
+        """Pass on what clients send, and nothing of what the server answers."""
+        self._answers_pass.clear()
+
+    def pass_answers(self) -> None:
+        """Pass on what was held, and all that follows."""
+        self._answers_pass.set()
+
+    def lose_answers_and_cut(self) -> None:
+        """Close all connections; what was held is lost, and new connections work."""
+        self._drop_answers = True
+        self.cut()
+        self._answers_pass.set()
+        self._drop_answers = False
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            if self.refuses:
+                client.close()
+                continue
+            try:
+                server = socket.create_connection((HOST, self.target_port))
+            except OSError:
+                client.close()
+                continue
+            with self._lock:
+                self._sockets += [client, server]
+            threading.Thread(target=self._pass, args=(client, server, False), daemon=True).start()
+            threading.Thread(target=self._pass, args=(server, client, True), daemon=True).start()
+
+    def _pass(self, source: socket.socket, target: socket.socket, answers: bool) -> None:
+        with suppress(OSError):
+            while data := source.recv(CHUNK_BYTES):
+                if answers:
+                    self._answers_pass.wait()
+                    if self._drop_answers:
+                        break
+                target.sendall(data)
+        for each in (source, target):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
