@@ -20,7 +20,7 @@ from tests.storage.owning import content, take
 
 RECORD_BYTES: Final = 500
 WINDOW: Final = 8
-DEADLINE_S: Final = 60.0
+DEADLINE_S: Final = 15.0
 
 
 def record(number: int) -> bytes:

@@ -36,6 +36,10 @@ SYNCHRONOUS_STANDBY_NAMES: Final = "ANY 1 (*)"
 START_DEADLINE_S: Final = 60.0
 POLL_INTERVAL_S: Final = 0.02
 
+IN_MEMORY: Final = Path("/dev/shm")
+IN_MEMORY_FREE_MIN: Final = 2 * 1024**3
+"""Bytes that three servers may come to need."""
+
 _NUMBERS: Final = count(1)
 
 SETTINGS: Final = {
@@ -104,6 +108,7 @@ class Server:
         self.directory = directory / name
         self._log = directory / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self.is_paused = False
 
     @property
     def running(self) -> bool:
@@ -188,10 +193,12 @@ class Server:
 
     def pause(self) -> None:
         """Stop all of its processes (SIGSTOP): connections stay open, and nothing answers."""
+        self.is_paused = True
         for pid in self.processes():
             _signal(pid, signal.SIGSTOP)
 
     def resume(self) -> None:
+        self.is_paused = False
         for pid in reversed(self.processes()):
             _signal(pid, signal.SIGCONT)
 
@@ -211,8 +218,11 @@ class Server:
 class PostgresCluster:
     """A primary and two standbys; `primary` is the one that a test has promoted last."""
 
-    def __init__(self, **settings: str) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="leveret-postgres-"))
+    def __init__(self, parent: Path | None = None, **settings: str) -> None:
+        """Start them, with their files in a directory in `parent`: in memory if there is room, for
+        a machine that does not stop loses nothing of it."""
+        parent = parent or (IN_MEMORY if _has_room(IN_MEMORY) else None)
+        self.directory = Path(tempfile.mkdtemp(prefix="leveret-postgres-", dir=parent))
         self.directory.chmod(0o755)
         user = _unprivileged_user()
         if user is not None:
@@ -227,7 +237,9 @@ class PostgresCluster:
 
     @property
     def standbys(self) -> list[Server]:
-        return [server for server in self.servers if server is not self.primary and server.running]
+        """Those that run, and are not paused."""
+        others = [server for server in self.servers if server is not self.primary]
+        return [server for server in others if server.running and not server.is_paused]
 
     def __enter__(self) -> Self:
         return self
@@ -309,6 +321,37 @@ class PostgresCluster:
             standby.follow(server)
             standby.reload()
 
+    def replace(self, server: Server) -> None:
+        """Make a server that was killed a standby of the primary, from a copy of its files."""
+        shutil.rmtree(server.directory)
+        binaries = programs()
+        assert binaries is not None
+        _run(
+            str(binaries / "pg_basebackup"),
+            "--host",
+            HOST,
+            "--port",
+            str(self.primary.port),
+            "--username",
+            SUPERUSER,
+            "--checkpoint=fast",
+            "--no-sync",
+            "--pgdata",
+            str(server.directory),
+        )
+        server.follow(self.primary)
+        server.start()
+
+    def most_advanced(self) -> Server:
+        """The standby that has received most of the write-ahead log."""
+
+        def received(server: Server) -> int:
+            rows = server.superuser("select (pg_last_wal_receive_lsn() - '0/0'::pg_lsn)::bigint")
+            assert isinstance(rows[0][0], int)
+            return rows[0][0]
+
+        return max(self.standbys, key=received)
+
     def owner(self, statement: str) -> list[tuple[object, ...]]:
         """Run a statement in Leveret's database, as the superuser."""
         return self.primary.superuser(statement, DATABASE)
@@ -332,6 +375,10 @@ def paused(server: Server) -> Iterator[None]:
         yield
     finally:
         server.resume()
+
+
+def _has_room(directory: Path) -> bool:
+    return directory.is_dir() and shutil.disk_usage(directory).free >= IN_MEMORY_FREE_MIN
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

@@ -24,7 +24,8 @@ class TcpProxy:
         self._drop_answers = False
         self.refuses = False
         """Whether new connections are closed at once."""
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
 
     def __enter__(self) -> Self:
         return self
@@ -35,10 +36,15 @@ class TcpProxy:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._threads[0].join()
         self._listener.close()
         self._drop_answers = True
         self._answers_pass.set()
         self.cut()
+        for thread in self._threads:
+            thread.join()
 
     def cut(self) -> None:
         """Close all connections, on both sides."""
@@ -72,15 +78,30 @@ class TcpProxy:
             if self.refuses:
                 client.close()
                 continue
+            thread = threading.Thread(target=self._serve, args=(client,), daemon=True)
+            with self._lock:
+                self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client:
             try:
                 server = socket.create_connection((HOST, self.target_port))
             except OSError:
-                client.close()
-                continue
-            with self._lock:
-                self._sockets += [client, server]
-            threading.Thread(target=self._pass, args=(client, server, False), daemon=True).start()
-            threading.Thread(target=self._pass, args=(server, client, True), daemon=True).start()
+                return
+            with server:
+                with self._lock:
+                    self._sockets += [client, server]
+                answers = threading.Thread(
+                    target=self._pass, args=(server, client, True), daemon=True
+                )
+                answers.start()
+                self._pass(client, server, False)
+                answers.join()
+                with self._lock:
+                    self._sockets = [
+                        each for each in self._sockets if each not in (client, server)
+                    ]
 
     def _pass(self, source: socket.socket, target: socket.socket, answers: bool) -> None:
         with suppress(OSError):

@@ -331,6 +331,8 @@ class Database:
         if since is None:
             self._set_reason("")
             return
+        if not self.reason:
+            self._set_reason(f"the database has not answered for {STALL_S:g} s")
         try:
             found = connect_newest(self.location, Interrupt(), self._timeline)
         except LinkBroken as error:
