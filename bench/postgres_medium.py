@@ -33,17 +33,42 @@ def percentile(times: list[float], share: float) -> float:
     return sorted(times)[min(len(times) - 1, int(share * len(times)))] * 1000
 
 
-def report(name: str, size: int, count: int, seconds: float, times: list[float]) -> None:
-    print(
-        f"{name:<28} {size / KIB:6.1f} KiB {count / seconds:8.0f}/s"
-        f" {count * size / seconds / 1e6:7.1f} MB/s  p50 {percentile(times, 0.5):7.2f} ms"
-        f"  p99 {percentile(times, 0.99):7.2f} ms",
-        flush=True,
-    )
+class Row:
+    """One measurement: its times, and the CPU time that client and servers used meanwhile."""
+
+    def __init__(self, cluster: PostgresCluster, name: str, size: int) -> None:
+        self.times: list[float] = []
+        self._cluster = cluster
+        self._name = name
+        self._size = size
+        self._began = time.perf_counter()
+        self._client_cpu = time.process_time()
+        self._server_cpu = self._servers()
+
+    def _servers(self) -> float:
+        """CPU seconds of all processes of the servers that there are."""
+        ticks = 0
+        for server in self._cluster.servers:
+            for pid in server.processes():
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+                ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def report(self) -> None:
+        seconds = time.perf_counter() - self._began
+        count = len(self.times)
+        client = (time.process_time() - self._client_cpu) / count * 1e6
+        servers = (self._servers() - self._server_cpu) / count * 1e6
+        print(
+            f"{self._name:<24} {self._size / KIB:6.1f} KiB {count / seconds:8.0f}/s"
+            f" {count * self._size / seconds / 1e6:7.1f} MB/s"
+            f"  p50 {percentile(self.times, 0.5):7.2f} ms  p99 {percentile(self.times, 0.99):7.2f} ms"
+            f"  CPU of client {client:5.0f} us, of servers {servers:5.0f} us",
+            flush=True,
+        )
 
 
 def bare(cluster: PostgresCluster, size: int, seconds: float) -> None:
-    times = []
     with psycopg.connect(
         f"host={HOST} port={cluster.primary.port} user={OWNER} dbname={DATABASE}"
         f" password='{PASSWORD}'",
@@ -53,31 +78,34 @@ def bare(cluster: PostgresCluster, size: int, seconds: float) -> None:
         connection.execute(b"create table bare (start bigint primary key, data bytea)")
         end = time.perf_counter() + seconds
         data = os.urandom(size)
+        row = Row(cluster, "bare insert and commit", size)
         while (began := time.perf_counter()) < end:
-            connection.execute(b"insert into bare values (%s, %b)", (len(times), data))
-            times.append(time.perf_counter() - began)
+            connection.execute(b"insert into bare values (%s, %b)", (len(row.times), data))
+            row.times.append(time.perf_counter() - began)
+        row.report()
         connection.execute(b"drop table bare")
-    report("bare insert and commit", size, len(times), seconds, times)
 
 
-def one_at_a_time(medium: Medium, size: int, seconds: float) -> None:
-    times = []
+def one_at_a_time(cluster: PostgresCluster, medium: Medium, size: int, seconds: float) -> None:
     medium.create("one")
     data = os.urandom(size)
+    row = Row(cluster, "one at a time", size)
     end = time.perf_counter() + seconds
     while (began := time.perf_counter()) < end:
         medium.append_synced("one", data)
-        times.append(time.perf_counter() - began)
+        row.times.append(time.perf_counter() - began)
+    row.report()
     medium.delete("one")
-    report("one at a time", size, len(times), seconds, times)
 
 
-def in_flight(medium: Medium, size: int, window: int, seconds: float) -> None:
-    times: list[float] = []
+def in_flight(
+    cluster: PostgresCluster, medium: Medium, size: int, window: int, seconds: float
+) -> None:
     changed = Condition()
     under_way = 0
     medium.create("many")
     data = os.urandom(size)
+    row = Row(cluster, f"{window} in flight", size)
 
     def begin() -> None:
         began = time.perf_counter()
@@ -87,7 +115,7 @@ def in_flight(medium: Medium, size: int, window: int, seconds: float) -> None:
             assert error is None, error
             with changed:
                 under_way -= 1
-                times.append(time.perf_counter() - began)
+                row.times.append(time.perf_counter() - began)
                 changed.notify()
 
         medium.append_synced_later("many", data, answer)
@@ -100,7 +128,7 @@ def in_flight(medium: Medium, size: int, window: int, seconds: float) -> None:
         begin()
     with changed:
         changed.wait_for(lambda: not under_way)
-    report(f"{window} in flight", size, len(times), seconds, times)
+    row.report()
     medium.delete("many")
 
 
@@ -108,14 +136,14 @@ def main() -> None:
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else SECONDS
     directory = Path(sys.argv[2]) if len(sys.argv) > 2 else Path("/tmp")
     os.environ[PASSWORD_VARIABLE] = PASSWORD
-    with PostgresCluster(directory, max_wal_size="4GB", wal_compression="lz4") as cluster:
+    with PostgresCluster(directory, shared_buffers="256MB", max_wal_size="4GB") as cluster:
         medium = open_medium(cluster.url())
         take(medium)
         for size in ONE_AT_A_TIME:
             bare(cluster, size, seconds)
-            one_at_a_time(medium, size, seconds)
+            one_at_a_time(cluster, medium, size, seconds)
         for size, window in IN_FLIGHT:
-            in_flight(medium, size, window, seconds)
+            in_flight(cluster, medium, size, window, seconds)
         medium.close()
 
 

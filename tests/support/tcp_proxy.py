@@ -1,5 +1,6 @@
 """A TCP proxy for tests that cut, delay and silence connections between a client and a server."""
 
+import re
 import socket
 import threading
 from contextlib import suppress
@@ -8,6 +9,8 @@ from typing import Final, Self
 
 HOST: Final = "127.0.0.1"
 CHUNK_BYTES: Final = 65536
+BACKEND_KEY: Final = re.compile(rb"K\0\0\0\x0c....", re.DOTALL)
+"""The beginning of PostgreSQL's message BackendKeyData, with the process number."""
 
 
 class TcpProxy:
@@ -22,6 +25,8 @@ class TcpProxy:
         self._answers_pass = threading.Event()
         self._answers_pass.set()
         self._drop_answers = False
+        self.changes_backend_keys = False
+        """Whether clients get other process numbers than the server sends, as from a pooler."""
         self.refuses = False
         """Whether new connections are closed at once."""
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
@@ -110,6 +115,8 @@ class TcpProxy:
                     self._answers_pass.wait()
                     if self._drop_answers:
                         break
+                    if self.changes_backend_keys:
+                        data = BACKEND_KEY.sub(b"K\0\0\0\x0c\0\0\0\x01", data)
                 target.sendall(data)
         for each in (source, target):
             with suppress(OSError):

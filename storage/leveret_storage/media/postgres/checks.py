@@ -75,7 +75,7 @@ def check(link: Link, location: Location, server: Server, system: str = "") -> R
     :param system: the identifier that it has to have, if one was seen before.
     :raises UnsuitableMedium: if Leveret cannot rely on it; the text says what to change.
     """
-    version = _check_product(server)
+    version = check_product(server)
     if number(link.execute("select pg_backend_pid()")[0][0]) != link.connection.backend_pid:
         raise UnsuitableMedium(
             f"{server}: a connection pooler is in between; locks, notices and the order of"
@@ -104,7 +104,11 @@ def check(link: Link, location: Location, server: Server, system: str = "") -> R
     )
 
 
-def _check_product(server: Server) -> str:
+def check_product(server: Server) -> str:
+    """The version of PostgreSQL.
+
+    :raises UnsuitableMedium: if it is too old, or something else that speaks its protocol.
+    """
     lowered = server.version.lower()
     if _POSTGRESQL.match(server.version) is None or any(name in lowered for name in _OTHERS):
         raise UnsuitableMedium(

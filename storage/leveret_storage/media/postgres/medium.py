@@ -24,6 +24,7 @@ from leveret_storage.errors import (
 )
 from leveret_storage.media.postgres import ownership, tables
 from leveret_storage.media.postgres.appender import Appender
+from leveret_storage.media.postgres.checks import Report
 from leveret_storage.media.postgres.database import Database
 from leveret_storage.media.postgres.link import Link
 from leveret_storage.media.postgres.operations import (
@@ -349,6 +350,11 @@ class PostgresMedium(Medium):
         return f"{self._database.location}: table {schema}.salvaged, store {self._store}, {name}"
 
     # --- the medium -------------------------------------------------------------------------
+
+    @property
+    def report(self) -> Report | None:
+        """What was found at the last connect; None while the database is away."""
+        return self._database.report
 
     def watch(self, changed: Callable[[str], None]) -> None:
         self._database.watch(changed)

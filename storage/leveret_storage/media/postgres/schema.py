@@ -161,8 +161,14 @@ def make_schema(link: Link, name: str) -> Schema:
 
 def _version(link: Link, name: str) -> int:
     """The version of the schema that is there; 0 for none."""
-    rows = link.execute("select to_regclass($1) is not null", (f'"{name}".version',))
-    if rows[0][0] != b"t":
+    # Looked up by to_regclass it could be missing that another broker has just made it: what was not
+    # there is remembered until the end of the transaction.
+    rows = link.execute(
+        "select 1 from pg_class join pg_namespace on pg_namespace.oid = relnamespace"
+        " where nspname = $1::text and relname = 'version'",
+        (name,),
+    )
+    if not rows:
         return 0
     return number(link.execute(f'select coalesce(max(version), 0) from "{name}".version')[0][0])
 
