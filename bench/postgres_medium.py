@@ -2,9 +2,9 @@
 
     python -m bench.postgres_medium [SECONDS [DIRECTORY]]
 
-Each row is measured for some seconds: records of one size, appended one at a time or with several in
-flight, and durable on two servers. In front of each row is what one connection does that inserts
-the same bytes into a table and commits synchronously, one at a time: what the machine can do.
+Each row is measured for some seconds: records of one size, appended one at a time or with several
+in flight, and durable on two servers. In front of some rows is what one connection does that
+inserts the same bytes into a table and commits synchronously, one at a time.
 """
 
 import os
@@ -62,7 +62,8 @@ class Row:
         print(
             f"{self._name:<24} {self._size / KIB:6.1f} KiB {count / seconds:8.0f}/s"
             f" {count * self._size / seconds / 1e6:7.1f} MB/s"
-            f"  p50 {percentile(self.times, 0.5):7.2f} ms  p99 {percentile(self.times, 0.99):7.2f} ms"
+            f"  p50 {percentile(self.times, 0.5):7.2f} ms"
+            f"  p99 {percentile(self.times, 0.99):7.2f} ms"
             f"  CPU of client {client:5.0f} us, of servers {servers:5.0f} us",
             flush=True,
         )
@@ -123,7 +124,8 @@ def in_flight(
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         with changed:
-            changed.wait_for(lambda: under_way < window)
+            while under_way == window:
+                changed.wait()
             under_way += 1
         begin()
     with changed:

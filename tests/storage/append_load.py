@@ -10,6 +10,7 @@ with the error that ended it.
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from threading import Condition, Thread
 from typing import Final, Self
 
@@ -20,7 +21,7 @@ from tests.storage.owning import content, take
 
 RECORD_BYTES: Final = 500
 WINDOW: Final = 8
-DEADLINE_S: Final = 15.0
+DEADLINE_S: Final = 60.0
 
 
 def record(number: int) -> bytes:
@@ -66,7 +67,9 @@ class AppendLoad:
         """Wait until so many more records are confirmed."""
         wanted = self.confirmed + more
         with self._changed:
-            done = self._changed.wait_for(lambda: self.confirmed >= wanted or self.error, deadline_s)
+            done = self._changed.wait_for(
+                lambda: self.confirmed >= wanted or self.error, deadline_s
+            )
         assert done, f"{self.confirmed} confirmed of {wanted}"
         assert self.error is None, self.error
 
@@ -99,7 +102,7 @@ class AppendLoad:
                 self._in_flight += 1
             try:
                 self._medium.append_synced_later(
-                    self._name, record(number), lambda error, number=number: self._answer(number, error)
+                    self._name, record(number), partial(self._answer, number)
                 )
             except MediumFull:
                 with self._changed:

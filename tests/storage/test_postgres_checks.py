@@ -1,4 +1,4 @@
-"""What Leveret relies on in a database: what lacks it is refused, or waited for, with what to change."""
+"""What Leveret relies on in a database: what lacks it is refused, with what to change."""
 
 import os
 from collections.abc import Iterator
@@ -48,9 +48,7 @@ def setting(cluster: PostgresCluster, name: str, value: str, usual: str) -> Iter
 def change(cluster: PostgresCluster, name: str, value: str) -> None:
     cluster.primary.configure(**{name: f"'{value}'"})
     cluster.primary.reload()
-    await_state(
-        lambda: cluster.owner(f"select current_setting('{name}')") == [(value,)], f"{name}"
-    )
+    await_state(lambda: cluster.owner(f"select current_setting('{name}')") == [(value,)], f"{name}")
 
 
 def opened(location: str) -> PostgresMedium:

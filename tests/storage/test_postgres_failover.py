@@ -1,9 +1,10 @@
-"""The database fails under an owner that appends: servers are killed, stopped and promoted, connections
-are cut. Every confirmed record is there afterwards, in order, and the owner goes on.
+"""The database fails under an owner that appends: servers are killed, stopped and promoted, and
+connections are cut. Every confirmed record is there afterwards, in order, and the owner goes on.
 """
 
 import time
 from collections.abc import Iterator
+from threading import Thread
 
 import pytest
 
@@ -151,8 +152,8 @@ def test_a_cancelled_wait_for_a_standby_confirms_nothing(
     cancelled = 0
     while cancelled < 3:
         rows = cluster.owner(
-            "select count(pg_cancel_backend(pid)) from pg_stat_activity where wait_event = 'SyncRep'"
-            " and usename = 'leveret'"
+            "select count(pg_cancel_backend(pid)) from pg_stat_activity"
+            " where wait_event = 'SyncRep' and usename = 'leveret'"
         )
         assert isinstance(rows[0][0], int)
         cancelled += rows[0][0]
@@ -220,9 +221,7 @@ def test_a_standby_without_what_was_confirmed_ends_the_owner(
         medium.write_head(1, 1, b"")
 
 
-def test_connections_are_cut_again_and_again(
-    proxy: TcpProxy, proxied: PostgresMedium
-) -> None:
+def test_connections_are_cut_again_and_again(proxy: TcpProxy, proxied: PostgresMedium) -> None:
     load = start_load(proxied)
     for _ in range(5):
         proxy.cut()
@@ -245,8 +244,6 @@ def test_a_cut_in_mid_commit_confirms_what_is_there_once(
 
 
 def test_all_calls_survive_a_cut_in_mid_commit(proxy: TcpProxy, proxied: PostgresMedium) -> None:
-    from threading import Thread
-
     put(proxied, "b", b"1")
 
     def cut() -> None:

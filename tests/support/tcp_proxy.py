@@ -104,9 +104,7 @@ class TcpProxy:
                 self._pass(client, server, False)
                 answers.join()
                 with self._lock:
-                    self._sockets = [
-                        each for each in self._sockets if each not in (client, server)
-                    ]
+                    self._sockets = [each for each in self._sockets if each not in (client, server)]
 
     def _pass(self, source: socket.socket, target: socket.socket, answers: bool) -> None:
         with suppress(OSError):

@@ -1,8 +1,8 @@
 """The one place that chooses a medium, by the location in `storage.data_dir` or a command line.
 
 A location is a path, or a URL: `file:PATH` is the directory PATH, and
-`postgresql://USER@HOST,HOST/DATABASE` a database (postgres/location.py). A path that begins as a URL
-does, with a word, a colon and a slash, has to be written `./PATH`.
+`postgresql://USER@HOST,HOST/DATABASE` a database (postgres/location.py). A path that begins as a
+URL does, with a word, a colon and a slash, has to be written `./PATH`.
 """
 
 import re

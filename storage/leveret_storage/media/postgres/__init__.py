@@ -22,8 +22,8 @@ top:
 
 Rules:
 
-- A store is written under the **fence**, a function in the database: it takes a shared advisory lock
-  and then compares epoch and token with those of the head. Who takes a store holds that lock
+- A store is written under the **fence**, a function in the database: it takes a shared advisory
+  lock and then compares epoch and token with those of the head. Who takes a store holds that lock
   exclusively, so no statement of an earlier owner, or of an earlier connection, follows.
 - Appends are committed asynchronously, in order, on one connection. A second connection makes them
   durable by small synchronous commits. What is alone in flight is committed synchronously at once.

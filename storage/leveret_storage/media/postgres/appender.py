@@ -30,6 +30,9 @@ DURABLE_SOON_OPERATIONS: Final = 1000
 FULL_RETRY_S: Final = 0.5
 """Seconds after which an operation is sent again that a full database has refused."""
 
+FULL_S: Final = 2.0
+"""Seconds after a refusal for which the database counts as full, unless it takes something."""
+
 REMEMBERED_TABLES: Final = 64
 """Tables whose last durable row is looked for after a reconnect. Replicas have all that was written
 up to some point, so the row that was made durable last would do."""
@@ -40,8 +43,8 @@ class Appender:
 
     def __init__(self, fence: Fence) -> None:
         self.fence = fence
-        self.full_text = ""
-        """What the database said when it was full; empty when it has taken something since."""
+        self._full_text = ""
+        self._full_until = 0.0
         self.durable_rows: dict[int, int] = {}
         """The last durable row of tables that were appended to, the newest table at the end."""
         self._log: deque[Operation] = deque()
@@ -68,12 +71,17 @@ class Appender:
             self._changed.wait_for(self._has_room)
             if self._failure is not None:
                 raise self._failure
-            if operation.repeats_when_full and self.full_text:
-                raise MediumFull(self.full_text)
+            if operation.repeats_when_full and self.is_full:
+                raise MediumFull(self._full_text)
             self._log.append(operation)
             self._to_send.append(operation)
             self._pending[operation.table] += 1
             self._undurable_bytes += operation.size
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the database has refused something lately, and taken nothing since."""
+        return monotonic() < self._full_until
 
     def _has_room(self) -> bool:
         return self._failure is not None or self._undurable_bytes < UNDURABLE_BYTES_MAX
@@ -164,7 +172,7 @@ class Appender:
         answered."""
         with self._changed:
             self._apply(operation)
-            self.full_text = ""
+            self._full_until = 0.0
             self._retry_at = 0.0
             answers: list[Operation] = []
             if not operation.awaits_durability and not operation.answered:
@@ -232,7 +240,8 @@ class Appender:
         """The database was full. Returns whether the operation is to be answered with MediumFull;
         otherwise it is sent again."""
         with self._changed:
-            self.full_text = text
+            self._full_text = text
+            self._full_until = monotonic() + FULL_S
             if not operation.repeats_when_full and not operation.answered:
                 operation.answered = True
                 self._log.remove(operation)

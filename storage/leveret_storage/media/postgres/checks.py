@@ -112,7 +112,8 @@ def check_product(server: Server) -> str:
     lowered = server.version.lower()
     if _POSTGRESQL.match(server.version) is None or any(name in lowered for name in _OTHERS):
         raise UnsuitableMedium(
-            f"{server}: not PostgreSQL, but {server.version[:60]!r}: its advisory locks may do nothing"
+            f"{server}: not PostgreSQL, but {server.version[:60]!r}, whose advisory locks may do"
+            " nothing"
         )
     version = server.version.split()[1]
     if server.version_number < VERSION_NUMBER_MIN:

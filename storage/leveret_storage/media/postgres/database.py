@@ -26,7 +26,6 @@ from leveret_storage.errors import (
     MediumFull,
     ReadFailed,
     StorageError,
-    UnsuitableMedium,
 )
 from leveret_storage.media.postgres.checks import Report, check
 from leveret_storage.media.postgres.connecting import connect_newest
@@ -49,7 +48,7 @@ STALL_S: Final = 1.0
 
 SUPERVISION_S: Final = 0.25
 RECONNECT_INTERVAL_S: Final = 0.1
-RECONNECT_INTERVAL_MAX_S: Final = 1.0
+RECONNECT_INTERVAL_MAX_S: Final = 0.4
 TAKE_AGAIN_TIMEOUT_S: Final = 15.0
 
 Result = TypeVar("Result")
@@ -75,6 +74,7 @@ class Database:
         self._reason = ""
         self._closed = False
         self._timeline = 0
+        self._ask_again_at = 0.0
         self._system = ""
         try:
             session = self._connect()
@@ -312,7 +312,7 @@ class Database:
             connections = self._take_again(session)
         except DatabaseError as error:
             self._set_reason(f"{error} ({error.state})")
-        except (LinkBroken, UnsuitableMedium, ReadFailed) as error:
+        except (LinkBroken, StorageError) as error:
             self._set_reason(str(error))
         else:
             with self._changed:
@@ -331,6 +331,9 @@ class Database:
         if since is None:
             self._set_reason("")
             return
+        if time.monotonic() < self._ask_again_at:
+            return
+        self._ask_again_at = time.monotonic() + STALL_S
         if not self.reason:
             self._set_reason(f"the database has not answered for {STALL_S:g} s")
         try:

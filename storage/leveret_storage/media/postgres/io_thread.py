@@ -1,7 +1,7 @@
 """The one thread that drives the pipelines of a broker's stores, and makes them durable.
 
-Each store has a pipeline for its operations. One more carries small commits: each makes durable what
-was applied, by every store, before it began. An operation that has company on its pipeline is
+Each store has a pipeline for its operations. One more carries small commits: each makes durable
+what was applied, by every store, before it began. An operation that has company on its pipeline is
 committed without waiting, and a small commit follows; the last of a few that find it idle is
 committed synchronously itself, which takes less time.
 

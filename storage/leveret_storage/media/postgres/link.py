@@ -30,6 +30,7 @@ _SET_UP: Final = (
     " set_config('statement_timeout', '0', false),"
     " set_config('lock_timeout', '0', false),"
     " set_config('idle_in_transaction_session_timeout', '0', false),"
+    " set_config('idle_session_timeout', '0', false),"
     " set_config('client_min_messages', 'warning', false),"
     " set_config('bytea_output', 'hex', false)"
 )

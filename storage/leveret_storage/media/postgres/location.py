@@ -36,7 +36,7 @@ _SCHEMA: Final = re.compile(r"[a-z_][a-z0-9_]{0,39}")
 _LOCAL: Final = ("127.0.0.1", "::1", "localhost")
 _LIBPQ_WITH_SYSTEM_ROOTS: Final = 160000
 _SOCKET_PARAMETERS: Final = {
-    # A host that vanished is noticed by what was not acknowledged, or by an idle connection's probes.
+    # A host that vanished is noticed by what it does not acknowledge, if only a probe.
     "tcp_user_timeout": "10000",
     "keepalives_idle": "5",
     "keepalives_interval": "2",

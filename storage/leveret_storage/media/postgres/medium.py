@@ -1,11 +1,11 @@
 """The medium on PostgreSQL: the calls of medium.py, for one store.
 
-What a call waits for is in `Database` (calls of its own, each on a link for itself) or in `Appender`
-(operations in order, that are sent again until they are durable). While the database is away, calls
-wait: none of them fails for that.
+What a call waits for is in `Database` (each call on a link for itself) or in `Appender` (operations
+in order, that are sent again until they are durable). While the database is away, calls wait: none
+of them fails for that.
 
-Of the bytes of a blob in front of a gap all are there; what is behind one was never confirmed, is not
-read, and is removed before an owner appends. So no zeros are read where bytes were lost.
+Of the bytes of a blob in front of a gap all are there; what is behind one was never confirmed, is
+not read, and is removed before an owner appends. So no zeros are read where bytes were lost.
 """
 
 from collections.abc import Callable
@@ -18,8 +18,10 @@ from typing import Final
 from leveret_storage.errors import (
     BlobExists,
     LostEpoch,
+    MediumFailed,
     MediumFull,
     NoSuchBlob,
+    ReadFailed,
     StorageError,
 )
 from leveret_storage.media.postgres import ownership, tables
@@ -50,6 +52,9 @@ from leveret_storage.medium import (
 COMMITS_IN_FLIGHT_MAX: Final = 32
 SPARE_TABLES: Final = 2
 """Tables made ahead: making one takes about ten times as long as naming one."""
+
+READ_ATTEMPTS: Final = 10
+"""How often a read is tried that finds less than has been appended."""
 
 FREE_BYTES: Final = 2**50
 """The space of a database is not known to its clients; only that it is full."""
@@ -190,13 +195,17 @@ class PostgresMedium(Medium):
     def read(self, name: str, offset: int, size: int) -> bytes:
         check_name(name)
         check_range(offset, size)
-        table, end = self._extent(name, offset + size)
-        size = min(size, end - offset)
-        if size <= 0:
-            return b""
-        return self._database.call(
-            lambda link, schema: tables.read(link, schema, table, offset, size)
-        )
+        for _ in range(READ_ATTEMPTS):
+            table, end = self._extent(name, offset + size)
+            wanted = min(size, end - offset)
+            if wanted <= 0:
+                return b""
+            data = self._database.call(partial(_read, table, offset, wanted))
+            if len(data) == wanted:
+                return data
+            # Another primary has not got what is about to be sent again.
+            self._measured.pop(table, None)
+        raise ReadFailed(f"{self._where}: {name} ends {wanted - len(data)} bytes before its end")
 
     def size(self, name: str) -> int:
         check_name(name)
@@ -363,7 +372,7 @@ class PostgresMedium(Medium):
         """0 while the database is full, as far as is known; a constant otherwise."""
         self._check_open()
         owned = self._owned
-        return 0 if owned is not None and owned.appender.full_text else FREE_BYTES
+        return 0 if owned is not None and owned.appender.is_full else FREE_BYTES
 
     def close(self) -> None:
         if self._closed:
@@ -401,7 +410,14 @@ class PostgresMedium(Medium):
         self._check_open()
         if self._database.read_only:
             raise LostEpoch(f"{self._where} was opened for reading only")
+        owned = self._owned
+        if owned is not None and isinstance(failure := owned.appender.failure, MediumFailed):
+            raise failure
 
     def _check_open(self) -> None:
         if self._closed:
             raise ValueError(f"{self._where} was closed")
+
+
+def _read(table: int, offset: int, size: int, link: Link, schema: Schema) -> bytes:
+    return tables.read(link, schema, table, offset, size)

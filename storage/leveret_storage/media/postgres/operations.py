@@ -1,7 +1,7 @@
 """What is appended to a store: operations, which may be sent again after a connection broke.
 
-An operation is one or more statements in one transaction, under the fence. Having been sent twice it
-has the effect of one: rows have unique offsets, and a table is named once.
+An operation is one or more statements in one transaction, under the fence. Having been sent twice
+it has the effect of one: rows have unique offsets, and a table is named once.
 """
 
 from abc import ABC, abstractmethod

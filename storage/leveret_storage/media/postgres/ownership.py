@@ -215,7 +215,8 @@ def make_durable(link: Link, schema: Schema, durability: str) -> None:
     while link.unreplicated:
         link.unreplicated = False
         link.execute(
-            f"select pg_logical_emit_message(true, 'leveret', '') where {schema.name}.commit_as($1)",
+            "select pg_logical_emit_message(true, 'leveret', '')"
+            f" where {schema.name}.commit_as($1)",
             (durability,),
         )
 

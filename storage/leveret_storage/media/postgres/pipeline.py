@@ -1,7 +1,7 @@
 """A connection that sends operations without waiting for their results, in libpq's pipeline mode.
 
-Behind each operation is a Sync, so each is a transaction of its own, and one that is refused does not
-stop those behind it. Nothing here blocks: the I/O thread calls when the socket is ready.
+Behind each operation is a Sync, so each is a transaction of its own, and one that is refused does
+not stop those behind it. Nothing here blocks: the I/O thread calls when the socket is ready.
 """
 
 from collections import deque

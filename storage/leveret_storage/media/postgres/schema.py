@@ -34,15 +34,26 @@ _LOCK_CLASS_TEXT: Final = "leveret store in schema "
 _MIGRATION_TEXT: Final = "leveret migration of schema "
 
 _VERSION_1: Final = (
-    "create table {schema}.head (store int primary key, epoch bigint not null,"
-    " token uuid not null, data bytea not null)",
+    """
+    create table {schema}.head (
+        store int primary key, epoch bigint not null, token uuid not null, data bytea not null
+    )
+    """,
     "create sequence {schema}.table_number",
-    "create table {schema}.blob (table_number bigint primary key, store int not null,"
-    ' name text collate "C", dropped boolean not null default false, unique (store, name))',
-    'create table {schema}.salvaged (store int not null, name text collate "C" not null,'
-    " data bytea not null, primary key (store, name))",
-    # A function that is VOLATILE sees in each of its statements what was committed before it: so the
-    # epoch is read after the lock is held. A statement that does both itself reads it before.
+    """
+    create table {schema}.blob (
+        table_number bigint primary key, store int not null, name text collate "C",
+        dropped boolean not null default false, unique (store, name)
+    )
+    """,
+    """
+    create table {schema}.salvaged (
+        store int not null, name text collate "C" not null, data bytea not null,
+        primary key (store, name)
+    )
+    """,
+    # A function that is VOLATILE sees in each of its statements what was committed before it: so
+    # the epoch is read when the lock is held. A statement that does both itself reads it before.
     """
     create function {schema}.fence(a_store int, an_epoch bigint, a_token uuid, durability text)
     returns boolean language plpgsql volatile as $$
@@ -108,9 +119,11 @@ class Schema:
         table = self.table(table_number)
         compression = " compression lz4" if self.lz4 else ""
         statements = [
-            f"create table {table} (start bigint primary key, epoch bigint not null,"
-            f" data bytea{compression} not null)"
-            " with (autovacuum_enabled = off, toast.autovacuum_enabled = off)"
+            f"""
+            create table {table} (
+                start bigint primary key, epoch bigint not null, data bytea{compression} not null
+            ) with (autovacuum_enabled = off, toast.autovacuum_enabled = off)
+            """
         ]
         if not self.lz4:
             statements.append(f"alter table {table} alter column data set storage external")
@@ -161,8 +174,8 @@ def make_schema(link: Link, name: str) -> Schema:
 
 def _version(link: Link, name: str) -> int:
     """The version of the schema that is there; 0 for none."""
-    # Looked up by to_regclass it could be missing that another broker has just made it: what was not
-    # there is remembered until the end of the transaction.
+    # To to_regclass it could seem to be missing when another broker has just made it: that a name
+    # was not found is remembered until the end of the transaction.
     rows = link.execute(
         "select 1 from pg_class join pg_namespace on pg_namespace.oid = relnamespace"
         " where nspname = $1::text and relname = 'version'",

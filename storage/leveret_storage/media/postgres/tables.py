@@ -98,7 +98,8 @@ def read(link: Link, schema: Schema, table: int, offset: int, size: int) -> byte
     name = schema.table(table)
     try:
         rows = link.execute(
-            "select substring(data from (greatest($1::bigint - start, 0) + 1)::int"
+            "select greatest(start, $1::bigint),"
+            " substring(data from (greatest($1::bigint - start, 0) + 1)::int"
             f" for least($2::bigint - greatest(start, $1::bigint), {ROW_BYTES_MAX})::int)"
             f" from {name} where start < $2::bigint and start >= coalesce((select max(start)"
             f" from {name} where start <= $1::bigint), 0) order by start",
@@ -107,7 +108,15 @@ def read(link: Link, schema: Schema, table: int, offset: int, size: int) -> byte
         )
     except DatabaseError as error:
         raise _of_table(error) from error
-    return b"".join([data for (data,) in rows if data is not None])
+    parts: list[bytes] = []
+    for start, data in rows:
+        assert start is not None
+        assert data is not None
+        if int.from_bytes(start, "big") != offset:
+            break
+        parts.append(data)
+        offset += len(data)
+    return b"".join(parts)
 
 
 def cut(link: Link, fence: Fence, table: int, end: int) -> None:
