@@ -34,8 +34,9 @@ SYNCHRONOUS_MAX: Final = 3
 FULL_STATES: Final = ("53100", "53200")
 """The disk is full; memory is used up."""
 
-REPEATED_STATES: Final = ("57014", "40001", "40P01", "55P03")
-"""A statement was cancelled, or lost a race: the same one may succeed."""
+REPEATED_STATES: Final = ("57014", "40001", "40P01", "55P03", "26000")
+"""A statement was cancelled, lost a race, or was to be prepared by one that was: the same one may
+succeed."""
 
 
 @dataclass

@@ -180,6 +180,14 @@ class Link:
             int(binary),
         )
 
+    def send_prepared(self, name: bytes, parameters: Sequence[Parameter]) -> None:
+        """Begin a prepared statement. :raises OperationalError: libpq's own."""
+        self.connection.send_query_prepared(
+            name,
+            [encoded(each) for each in parameters],
+            [int(isinstance(each, bytes)) for each in parameters],
+        )
+
     def check(self, result: PGresult) -> None:
         """Raise what a result says, if it is an error."""
         if result.status in (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK):

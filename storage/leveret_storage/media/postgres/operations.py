@@ -48,6 +48,8 @@ class Operation(ABC):
         self.is_void = False
         """Whether its blob is being deleted, so that it is not sent again."""
         self.progress = Progress.WAITING
+        self.is_frequent = False
+        """Whether many with the same text follow, so that it is worth preparing."""
         self.applied_as = 0
         """Its number in the order in which operations of the store were applied."""
 
@@ -63,6 +65,7 @@ class AppendRows(Operation):
         self, table: int, start: int, data: bytes, awaits_durability: bool, answer: Answer
     ) -> None:
         super().__init__(table, len(data), awaits_durability, answer)
+        self.is_frequent = True
         self.start: Final = start
         self.data: Final = data
 

@@ -15,6 +15,9 @@ from leveret_storage.media.postgres.link import DatabaseError, Link, LinkBroken
 from leveret_storage.media.postgres.operations import Operation
 from leveret_storage.media.postgres.ownership import Fence
 
+PREPARED_MAX: Final = 16
+"""Prepared statements of a connection: each is for a table, and few are appended to at a time."""
+
 
 @dataclass
 class Result:
@@ -36,6 +39,9 @@ class Pipeline:
         self.sent_bytes = 0
         self.wants_to_write = False
         self._sent: deque[Result] = deque()
+        self._prepared: dict[bytes, bytes] = {}
+        """Names of prepared statements by their text, the last one used at the end."""
+        self._prepared_count = 0
         link.connection.enter_pipeline_mode()
 
     @property
@@ -51,12 +57,28 @@ class Pipeline:
         """Begin an operation. :raises LinkBroken: if the connection is lost."""
         try:
             for text, parameters in operation.statements(fence, durability):
-                self.link.send(text, parameters)
+                if operation.is_frequent:
+                    self.link.send_prepared(self._prepare(text), parameters)
+                else:
+                    self.link.send(text, parameters)
             self.link.connection.pipeline_sync()
         except OperationalError as error:
             raise LinkBroken(str(error).strip()) from error
         self._sent.append(Result(operation, durability, monotonic()))
         self.sent_bytes += operation.size
+
+    def _prepare(self, text: bytes) -> bytes:
+        """The name of a prepared statement; it is prepared in front of its first use."""
+        name = self._prepared.pop(text, None)
+        if name is None:
+            if len(self._prepared) == PREPARED_MAX:
+                oldest = self._prepared.pop(next(iter(self._prepared)))
+                self.link.send(b"deallocate " + oldest, ())
+            self._prepared_count += 1
+            name = b"s%d" % self._prepared_count
+            self.link.connection.send_prepare(name, text)
+        self._prepared[text] = name
+        return name
 
     def flush(self) -> None:
         """Write what can be written. :raises LinkBroken: if the connection is lost."""
@@ -90,6 +112,8 @@ class Pipeline:
             self.link.check(result)
         except DatabaseError as error:
             self._sent[0].error = error
+            # What was to be prepared may not have been.
+            self._prepared.clear()
 
     def _complete(self) -> Result:
         result = self._sent.popleft()
