@@ -106,6 +106,8 @@ class Server:
         self.name = name
         self.port = free_port()
         self.directory = directory / name
+        self.environment: dict[str, str] = {}
+        """Variables of its processes, beside those of the tests."""
         self._log = directory / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
         self.is_paused = False
@@ -147,6 +149,7 @@ class Server:
                 ],
                 stdout=log,
                 stderr=log,
+                env={**os.environ, **self.environment},
                 user=_unprivileged_user(),
                 cwd=self.directory,
                 start_new_session=True,

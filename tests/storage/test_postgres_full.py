@@ -1,0 +1,124 @@
+"""A full database: appends are refused or wait, nothing confirmed is lost, and dropping makes room.
+
+The server's disk is made to be full by a library in front of the C library (full_disk.c).
+"""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from leveret_storage.errors import MediumFull
+from leveret_storage.media.locations import open_medium
+from leveret_storage.medium import Medium
+from tests.storage.append_load import AppendLoad
+from tests.storage.owning import content, put, take
+from tests.support.postgres import PostgresCluster, await_state
+
+SHIM_SOURCE = Path(__file__).parents[1] / "support" / "full_disk.c"
+
+
+class Disk:
+    """The primary's, which is full on demand."""
+
+    def __init__(self, sign: Path) -> None:
+        self._sign = sign
+
+    def fill(self) -> None:
+        self._sign.touch()
+
+    def make_room(self) -> None:
+        self._sign.unlink()
+
+
+@pytest.fixture
+def disk(failing_postgres: PostgresCluster) -> Disk:
+    directory = failing_postgres.directory
+    library, sign = directory / "full_disk.so", directory / "full"
+    subprocess.run(
+        ["cc", "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-o", library, SHIM_SOURCE],
+        check=True,
+    )
+    primary = failing_postgres.primary
+    primary.stop()
+    primary.environment = {"LD_PRELOAD": str(library), "FULL_DISK": str(sign)}
+    primary.start()
+    await_state(lambda: failing_postgres.count_streaming() == 2, "both standbys follow")
+    return Disk(sign)
+
+
+@pytest.fixture
+def medium(failing_postgres: PostgresCluster, disk: Disk) -> Iterator[Medium]:
+    medium = open_medium(failing_postgres.url())
+    take(medium)
+    yield medium
+    medium.close()
+
+
+def fill_table(medium: Medium, name: str) -> int:
+    """Append until the table has no room left; returns how often that worked."""
+    for count in range(10_000):
+        try:
+            medium.append(name, bytes(1000))
+        except MediumFull as error:
+            assert "No space left on device" in str(error)
+            return count
+    pytest.fail("it was never full")
+
+
+def test_an_append_that_was_refused_can_be_tried_again(medium: Medium, disk: Disk) -> None:
+    put(medium, "a", b"1")
+    disk.fill()
+    appended = 1 + 1000 * fill_table(medium, "a")
+    assert medium.size("a") == appended
+    assert medium.free_bytes() == 0
+    for append in (medium.append, medium.append_synced):
+        with pytest.raises(MediumFull):
+            append("a", bytes(3_000_000))
+    disk.make_room()
+    assert medium.append("a", bytes(3_000_000)) == appended
+    assert medium.free_bytes() > 0
+    medium.sync("a")
+    assert content(medium, "a") == b"1" + bytes(appended - 1 + 3_000_000)
+
+
+def test_appends_in_flight_wait_for_room(medium: Medium, disk: Disk) -> None:
+    medium.create("a")
+    load = AppendLoad(medium, "a").start()
+    load.await_confirmed(50)
+    disk.fill()
+    await_state(lambda: medium.free_bytes() == 0, "it is full")
+    confirmed = load.confirmed
+    disk.make_room()
+    load.await_confirmed(50)
+    load.stop()
+    assert load.check(medium) == load.confirmed > confirmed
+
+
+def test_blobs_are_deleted_while_it_is_full(
+    medium: Medium, disk: Disk, failing_postgres: PostgresCluster
+) -> None:
+    for name in ("a", "b"):
+        put(medium, name, bytes(1_000_000))
+    disk.fill()
+    fill_table(medium, "b")
+    before = failing_postgres.owner("select pg_database_size('leveret')")[0][0]
+    medium.delete("a")
+    after = failing_postgres.owner("select pg_database_size('leveret')")[0][0]
+    assert isinstance(before, int)
+    assert isinstance(after, int)
+    assert after < before
+    assert medium.list() == {"b"}
+
+
+def test_a_blob_that_finds_no_room_is_not_there(medium: Medium, disk: Disk) -> None:
+    disk.fill()
+    made = 0
+    with pytest.raises(MediumFull):
+        for made in range(10_000):
+            medium.create(f"blob-{made}")
+    assert len(medium.list()) == made
+    disk.make_room()
+    medium.create(f"blob-{made}")
+    assert len(medium.list()) == made + 1
