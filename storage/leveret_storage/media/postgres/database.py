@@ -15,8 +15,9 @@ asks all hosts again, since a server that hangs does not end its connections.
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from queue import SimpleQueue
-from threading import Condition, Thread
+from threading import Condition, RLock, Thread
 from typing import Final, TypeVar
 
 from leveret_storage.errors import (
@@ -68,6 +69,7 @@ class Database:
         self.location: Final = location
         self.read_only: Final = read_only
         self._changed = Condition()
+        self._telling = RLock()
         self._session: ServerSession | None = None
         self._stores: list[OwnedStore] = []
         self._watchers: list[Watcher] = []
@@ -115,16 +117,14 @@ class Database:
     @property
     def reason(self) -> str:
         """Why calls wait; empty while the database answers."""
-        with self._changed:
-            return self._reason
+        return self._reason
 
     def watch(self, watcher: Watcher) -> None:
-        """Have `watcher` called with each new reason, from any thread."""
-        with self._changed:
+        """Have `watcher` called with each new reason, from any thread. It may not block."""
+        with self._telling:
             self._watchers.append(watcher)
-            reason = self._reason
-        if reason:
-            watcher(reason)
+            if self._reason:
+                watcher(self._reason)
 
     # --- calls ------------------------------------------------------------------------------
 
@@ -213,14 +213,13 @@ class Database:
         interrupt = Interrupt()
         connected = connect_newest(self.location, interrupt, self._timeline)
         server, link = connected.server, connected.link
-        try:
+        with ExitStack() as on_failure:
+            on_failure.callback(link.close)
             link.timeout_s = TAKE_AGAIN_TIMEOUT_S
             report = check(link, self.location, server, self._system)
             schema = self._schema(link)
             link.timeout_s = None
-        except BaseException:
-            link.close()
-            raise
+            on_failure.pop_all()
         self._timeline, self._system = server.timeline, report.system
         return ServerSession(self.location, server, schema, report, link)
 
@@ -269,6 +268,7 @@ class Database:
 
     def _give_up(self, interrupt: Interrupt, text: str) -> None:
         """End a session, if it is still the one in use; the supervisor makes another."""
+        interrupt.set()
         with self._changed:
             session = self._session
             if session is None or session.interrupt is not interrupt or self._closed:
@@ -279,13 +279,13 @@ class Database:
         self._set_reason(text or "the connection was lost")
 
     def _set_reason(self, reason: str) -> None:
-        with self._changed:
+        # Under a lock, so that what is told last is what holds.
+        with self._telling:
             if reason == self._reason:
                 return
             self._reason = reason
-            watchers = list(self._watchers)
-        for watcher in watchers:
-            watcher(reason)
+            for watcher in self._watchers:
+                watcher(reason)
 
     def _supervise(self) -> None:
         interval = RECONNECT_INTERVAL_S
@@ -315,15 +315,25 @@ class Database:
         except (LinkBroken, StorageError) as error:
             self._set_reason(str(error))
         else:
-            with self._changed:
-                self._session = session
-                self._changed.notify_all()
             self._io.connect(connections)
-            self._set_reason("")
-            return True
+            if self._begin(session, connections):
+                self._set_reason("")
+                return True
         if session is not None:
             session.close()
         return False
+
+    def _begin(self, session: ServerSession, connections: Connections) -> bool:
+        """Let calls use a session, unless it broke meanwhile, or a store was taken that it lacks."""
+        with self._changed:
+            owned = {store.appender for store in self._stores}
+            if session.interrupt.is_set or self._closed or owned - connections.appends.keys():
+                return False
+            self._session = session
+            self._changed.notify_all()
+        for appender in connections.appends.keys() - owned:
+            self._io.remove(appender)
+        return True
 
     def _look_for_stall(self, session: ServerSession) -> None:
         """Ask all hosts again if something waits for long."""

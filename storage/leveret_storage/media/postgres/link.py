@@ -233,14 +233,17 @@ class Link:
         Whether the commit is durable is what `unreplicated` says.
         """
         self.execute("begin")
+        has_ended = False
         try:
             yield
             self.execute("commit")
+            has_ended = True
         except LinkBroken:
+            has_ended = True
             raise
-        except BaseException:
-            self.execute("rollback")
-            raise
+        finally:
+            if not has_ended:
+                self.execute("rollback")
 
     def close(self) -> None:
         self.connection.finish()
