@@ -324,7 +324,7 @@ class Database:
         return False
 
     def _begin(self, session: ServerSession, connections: Connections) -> bool:
-        """Let calls use a session, unless it broke meanwhile, or a store was taken that it lacks."""
+        """Let calls use a session, unless it broke meanwhile, or lacks a store that was taken."""
         with self._changed:
             owned = {store.appender for store in self._stores}
             if session.interrupt.is_set or self._closed or owned - connections.appends.keys():
