@@ -14,6 +14,7 @@ from leveret_storage.media.postgres.medium import PostgresMedium
 from leveret_storage.medium import Medium
 from tests.storage.append_load import AppendLoad
 from tests.storage.owning import content, put, take
+from tests.storage.postgres_crash import Crash
 from tests.support.postgres import (
     DATABASE,
     POLL_INTERVAL_S,
@@ -283,6 +284,12 @@ def test_a_takeover_while_the_owner_is_cut_off_ends_it(
     assert isinstance(load.await_error(), LostEpoch)
     assert load.check(second) == found
     second.close()
+
+
+def test_faults_at_random_lose_nothing(cluster: PostgresCluster) -> None:
+    crash = Crash(cluster, seed=7)
+    crash.run(8)
+    assert crash.confirmed >= 8 * 40
 
 
 def test_a_terminated_session_is_replaced(postgres: PostgresCluster) -> None:

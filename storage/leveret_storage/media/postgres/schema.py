@@ -1,6 +1,6 @@
 """The tables and functions of Leveret in a database, and their migrations.
 
-    version    the version of this schema
+    version    the version of this schema, and the first key of its advisory locks
     head       a row a store: its epoch, the token of its owner's connections, its data
     blob       a row a blob: its store, its name, the number N of its table bN. A row without a name
                is of a table that was made ahead, or that is to be dropped
@@ -159,14 +159,19 @@ def make_schema(link: Link, name: str) -> Schema:
             found = link.execute("select 1 from pg_namespace where nspname = $1", (name,))
             if not found:
                 link.execute(f'create schema "{name}"')
-            link.execute(f'create table if not exists "{name}".version (version int primary key)')
+            link.execute(
+                f'create table if not exists "{name}".version'
+                " (version int primary key, lock_class int not null)"
+            )
         lock_class = _lock_class(link, name)
         for statements in MIGRATIONS[version:]:
             for statement in statements:
                 link.execute(statement.format(schema=f'"{name}"', lock_class=lock_class))
         if version < SCHEMA_VERSION:
             link.execute(f'delete from "{name}".version')
-            link.execute(f'insert into "{name}".version values ($1)', (SCHEMA_VERSION,))
+            link.execute(
+                f'insert into "{name}".version values ($1, $2)', (SCHEMA_VERSION, lock_class)
+            )
     schema = find_schema(link, name)
     assert schema is not None
     return schema
@@ -187,7 +192,12 @@ def _version(link: Link, name: str) -> int:
 
 
 def _lock_class(link: Link, name: str) -> int:
-    return number(link.execute("select hashtext($1)", (_LOCK_CLASS_TEXT + name,))[0][0])
+    """The first key of advisory locks. It is kept: the fence has it in its text, and a later version
+    of PostgreSQL may hash differently."""
+    rows = link.execute(f'select lock_class from "{name}".version')
+    if not rows:
+        rows = link.execute("select hashtext($1)", (_LOCK_CLASS_TEXT + name,))
+    return number(rows[0][0])
 
 
 def _described(link: Link, name: str) -> Schema:
