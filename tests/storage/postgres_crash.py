@@ -1,4 +1,4 @@
-"""Random faults of the database under an owner that appends; afterwards all that was confirmed is there.
+"""Random faults of the database under an owner that appends: what was confirmed is there after.
 
     python -m tests.storage.postgres_crash [ROUNDS [SEED]]
 
@@ -64,7 +64,7 @@ class Crash:
             fault = self.random.choice(faults)
             time.sleep(self.random.random() / 5)
             began = time.monotonic()
-            fault()
+            self._run(fault)
             if fault != self.take_over:
                 self._load.await_confirmed(20, SERVED_AGAIN_S)
             self.away.append(time.monotonic() - began)
@@ -74,6 +74,14 @@ class Crash:
             self._begin()
         self._load.stop()
         self._medium.close()
+
+    def _run(self, fault: Callable[[], None]) -> None:
+        try:
+            fault()
+        except AssertionError:
+            for server in self._cluster.servers:
+                print(f"{server.name}: {server.log_end()}")
+            raise
 
     def _check(self, name: str) -> None:
         load = self._load
@@ -111,7 +119,7 @@ class Crash:
     def kill_primary(self) -> None:
         self._cluster.primary.kill()
         time.sleep(self.random.random() / 5)
-        self._cluster.promote(self._cluster.most_advanced())
+        self._cluster.fail_over()
 
     def kill_standby(self) -> None:
         self.random.choice(self._cluster.standbys).kill()
@@ -124,7 +132,7 @@ class Crash:
     def replace_paused_primary(self) -> None:
         old = self._cluster.primary
         old.pause()
-        self._cluster.promote(self._cluster.most_advanced())
+        self._cluster.fail_over()
         old.resume()
         self._load.await_confirmed(20, SERVED_AGAIN_S)
         old.kill()

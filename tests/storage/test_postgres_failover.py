@@ -105,7 +105,7 @@ def test_the_primary_is_killed_and_a_standby_promoted(
     for _ in range(2):
         old = cluster.primary
         old.kill()
-        cluster.promote(cluster.most_advanced())
+        cluster.fail_over()
         load.await_confirmed(50, SERVED_AGAIN_S * 4)
         cluster.replace(old)
         load.await_confirmed(50)
@@ -194,7 +194,7 @@ def test_the_primary_stands_still_and_is_replaced(
     load = start_load(medium)
     old = cluster.primary
     old.pause()
-    cluster.promote(cluster.most_advanced())
+    cluster.fail_over()
     load.await_confirmed(50, SERVED_AGAIN_S * 4)
     # It accepts writes still, and has no standby: nobody may take it for the primary.
     old.resume()

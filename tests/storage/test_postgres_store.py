@@ -104,7 +104,7 @@ def test_a_store_survives_the_loss_of_a_server(
         if number == 20:
             if victim == "primary":
                 failing_postgres.primary.kill()
-                failing_postgres.promote(failing_postgres.most_advanced())
+                failing_postgres.fail_over()
             else:
                 failing_postgres.standbys[0].kill()
         if number % 5 == 0:

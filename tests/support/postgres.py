@@ -56,6 +56,8 @@ SETTINGS: Final = {
     "log_min_messages": "warning",
     "max_wal_senders": "8",
     "jit": "off",
+    # In the directory of the server: in /dev/shm they would stay when it is killed.
+    "dynamic_shared_memory_type": "mmap",
 }
 
 
@@ -176,6 +178,16 @@ class Server:
         ) as connection:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
+
+    def received(self) -> int:
+        """Up to where a standby has received the write-ahead log."""
+        rows = self.superuser("select (pg_last_wal_receive_lsn() - '0/0'::pg_lsn)::bigint")
+        assert isinstance(rows[0][0], int)
+        return rows[0][0]
+
+    def is_detached(self) -> bool:
+        """Whether a standby receives nothing."""
+        return self.superuser("select count(*) from pg_stat_wal_receiver") == [(0,)]
 
     def promote(self) -> None:
         self.superuser("select pg_promote(true, 60)")
@@ -316,12 +328,22 @@ class PostgresCluster:
         query = "&".join(f"{key}={value}" for key, value in parameters.items())
         return f"postgresql://{OWNER}@{hosts}/{DATABASE}" + (f"?{query}" if query else "")
 
-    def promote(self, server: Server) -> None:
-        """Make a standby the primary, and the other standby that is there follow it."""
-        server.promote()
-        self.primary = server
+    def fail_over(self) -> None:
+        """Promote the standby that has received most, and have the other one follow it.
+
+        Both are detached from the old primary before they are compared: one that still listens to a
+        primary which goes on would let it commit, and what it commits would be lost.
+        """
+        standbys = self.standbys
+        for standby in standbys:
+            standby.configure(primary_conninfo="''")
+            standby.reload()
+        for standby in standbys:
+            await_state(standby.is_detached, f"{standby.name} is detached")
+        self.primary = max(standbys, key=Server.received)
+        self.primary.promote()
         for standby in self.standbys:
-            standby.follow(server)
+            standby.follow(self.primary)
             standby.reload()
 
     def replace(self, server: Server) -> None:
@@ -344,16 +366,6 @@ class PostgresCluster:
         )
         server.follow(self.primary)
         server.start()
-
-    def most_advanced(self) -> Server:
-        """The standby that has received most of the write-ahead log."""
-
-        def received(server: Server) -> int:
-            rows = server.superuser("select (pg_last_wal_receive_lsn() - '0/0'::pg_lsn)::bigint")
-            assert isinstance(rows[0][0], int)
-            return rows[0][0]
-
-        return max(self.standbys, key=received)
 
     def owner(self, statement: str) -> list[tuple[object, ...]]:
         """Run a statement in Leveret's database, as the superuser."""

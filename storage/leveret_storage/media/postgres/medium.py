@@ -49,7 +49,9 @@ from leveret_storage.medium import (
     joined,
 )
 
-COMMITS_IN_FLIGHT_MAX: Final = 32
+COMMITS_IN_FLIGHT_MAX: Final = 16
+"""Enough to keep the server busy while commits wait for a standby; fewer are larger."""
+
 SPARE_TABLES: Final = 2
 """Tables made ahead: making one takes about ten times as long as naming one."""
 

@@ -192,8 +192,8 @@ def _version(link: Link, name: str) -> int:
 
 
 def _lock_class(link: Link, name: str) -> int:
-    """The first key of advisory locks. It is kept: the fence has it in its text, and a later version
-    of PostgreSQL may hash differently."""
+    """The first key of advisory locks. It is kept, for the fence has it in its text, and a later
+    release of PostgreSQL may hash differently."""
     rows = link.execute(f'select lock_class from "{name}".version')
     if not rows:
         rows = link.execute("select hashtext($1)", (_LOCK_CLASS_TEXT + name,))
