@@ -3,7 +3,8 @@ connections are cut. Every confirmed record is there afterwards, in order, and t
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from threading import Thread
 
 import pytest
@@ -290,6 +291,37 @@ def test_faults_at_random_lose_nothing(cluster: PostgresCluster) -> None:
     crash = Crash(cluster, seed=7)
     crash.run(8)
     assert crash.confirmed >= 8 * 40
+
+
+def test_an_owner_gives_up_while_the_database_is_away(
+    proxy: TcpProxy, proxied: PostgresMedium
+) -> None:
+    put(proxied, "b", b"1")
+    reasons = Reasons(proxied)
+    load = start_load(proxied)
+    proxy.refuses = True
+    proxy.cut()
+    reasons.await_away()
+    calls: list[Callable[[], object]] = [
+        lambda: proxied.read("b", 0, 1),
+        lambda: proxied.append("b", b"2"),
+        lambda: proxied.delete("b"),
+    ]
+    with ThreadPoolExecutor(len(calls)) as pool:
+        waiting = [pool.submit(call) for call in calls]
+        time.sleep(0.3)
+        assert not any(each.done() for each in waiting)
+        proxied.give_up(LostEpoch("the lease has run out"))
+        for each in waiting:
+            with pytest.raises(LostEpoch, match="lease"):
+                each.result(10)
+    assert isinstance(load.await_error(), LostEpoch)
+    confirmed = load.confirmed
+    proxy.refuses = False
+    reasons.await_back()
+    assert load.confirmed == confirmed
+    with pytest.raises(LostEpoch, match="lease"):
+        proxied.read_head()
 
 
 def test_a_terminated_session_is_replaced(postgres: PostgresCluster) -> None:

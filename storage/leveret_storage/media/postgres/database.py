@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from queue import SimpleQueue
 from threading import Condition, RLock, Thread
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from leveret_storage.errors import (
     DataLost,
@@ -53,7 +53,9 @@ RECONNECT_INTERVAL_MAX_S: Final = 0.4
 TAKE_AGAIN_TIMEOUT_S: Final = 15.0
 
 Result = TypeVar("Result")
-Watcher = Callable[[str], None]
+Job: TypeAlias = Callable[[Link, Schema], Result]
+Ended: TypeAlias = Callable[[], StorageError | None]
+Watcher: TypeAlias = Callable[[str], None]
 
 
 class Database:
@@ -128,17 +130,16 @@ class Database:
 
     # --- calls ------------------------------------------------------------------------------
 
-    def call(
-        self, job: Callable[[Link, Schema], Result], store: OwnedStore | None = None
-    ) -> Result:
+    def call(self, job: Job[Result], ended: Ended) -> Result:
         """Run a job on a link, as often as its outcome is unknown: what it does twice has to have
         the effect of once.
 
+        :param ended: returns the error with which to stop trying, or None.
         :raises StorageError: LostEpoch and MediumFull by what the database says; what the job
-            raises; and whatever has ended the owner of the store.
+            raises; what `ended` returns.
         """
         while True:
-            session = self._await_session(store)
+            session = self._await_session(ended)
             try:
                 with session.borrow() as link:
                     return job(link, session.schema)
@@ -155,13 +156,14 @@ class Database:
                 if error.state not in REPEATED_STATES:
                     self._give_up(session.interrupt, f"{error} ({error.state})")
 
-    def _await_session(self, store: OwnedStore | None) -> ServerSession:
+    def _await_session(self, ended: Ended) -> ServerSession:
         with self._changed:
             while True:
                 if self._closed:
                     raise MediumFailed(f"{self.location}: it was closed")
-                if store is not None and (failure := store.appender.failure) is not None:
-                    raise failure
+                error = ended()
+                if error is not None:
+                    raise error
                 if self._session is not None:
                     return self._session
                 self._changed.wait()
@@ -200,11 +202,22 @@ class Database:
 
     def disown(self, store: OwnedStore) -> None:
         """Append to a store no more."""
-        with self._changed:
-            if store not in self._stores:
-                return
-            self._stores.remove(store)
+        self._remove(store)
         self._io.remove(store.appender)
+
+    def end(self, store: OwnedStore, error: StorageError) -> None:
+        """Append to a store no more: what is not durable, and every call that waits, fails so."""
+        self.disown(store)
+        store.appender.fail(error)
+        self.end_calls()
+
+    def end_calls(self) -> None:
+        """Have every call that waits look whether it has ended."""
+        with self._changed:
+            session = self._session
+            self._changed.notify_all()
+        if session is not None and session.waiting_since() is not None:
+            self._give_up(session.interrupt, "a call was ended")
 
     # --- connecting -------------------------------------------------------------------------
 
@@ -247,19 +260,17 @@ class Database:
                 store.take_again(link, session.schema)
             except (LostEpoch, DataLost) as error:
                 link.close()
-                self._end(store, error)
+                self._remove(store)
+                store.appender.fail(error)
             else:
                 link.timeout_s = None
                 connections.appends[store.appender] = Pipeline(link)
         return connections
 
-    def _end(self, store: OwnedStore, error: StorageError) -> None:
+    def _remove(self, store: OwnedStore) -> None:
         with self._changed:
             if store in self._stores:
                 self._stores.remove(store)
-        store.appender.fail(error)
-        with self._changed:
-            self._changed.notify_all()
 
     # --- when it is away --------------------------------------------------------------------
 

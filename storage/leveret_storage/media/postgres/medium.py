@@ -27,7 +27,7 @@ from leveret_storage.errors import (
 from leveret_storage.media.postgres import ownership, tables
 from leveret_storage.media.postgres.appender import Appender
 from leveret_storage.media.postgres.checks import Report
-from leveret_storage.media.postgres.database import Database
+from leveret_storage.media.postgres.database import Database, Job, Result
 from leveret_storage.media.postgres.link import Link
 from leveret_storage.media.postgres.operations import (
     Answer,
@@ -75,6 +75,7 @@ class PostgresMedium(Medium):
         self._where = f"{database.location}, store {store}"
         self._closed = False
         self._owned: OwnedStore | None = None
+        self._given_up: StorageError | None = None
         self._catalogue = Catalogue({}, [], [])
         """Of the owner; a reader asks the database."""
         self._catalogue_lock = RLock()
@@ -103,7 +104,7 @@ class PostgresMedium(Medium):
             self._database.in_background(partial(self._make_spare, owned))
 
     def _make_table(self, owned: OwnedStore) -> int:
-        return self._database.call(lambda link, _: tables.make_table(link, owned.fence), owned)
+        return self._write(owned, lambda link, _: tables.make_table(link, owned.fence))
 
     def _make_spare(self, owned: OwnedStore) -> None:
         """Make tables ahead; in the background."""
@@ -171,16 +172,12 @@ class PostgresMedium(Medium):
         blob = self._owned_blob(name)
         if blob.end is None:
             end = self._measure_owned(owned, blob)
-            self._database.call(
-                lambda link, _: tables.cut(link, owned.fence, blob.table, end), owned
-            )
+            self._write(owned, lambda link, _: tables.cut(link, owned.fence, blob.table, end))
             blob.end = end
         return blob
 
     def _measure_owned(self, owned: OwnedStore, blob: Blob) -> int:
-        return self._database.call(
-            lambda link, schema: tables.measure(link, schema, blob.table), owned
-        )
+        return self._write(owned, lambda link, schema: tables.measure(link, schema, blob.table))
 
     def sync(self, name: str) -> None:
         check_name(name)
@@ -202,7 +199,7 @@ class PostgresMedium(Medium):
             wanted = min(size, end - offset)
             if wanted <= 0:
                 return b""
-            data = self._database.call(partial(_read, table, offset, wanted))
+            data = self._call(partial(_read, table, offset, wanted))
             if len(data) == wanted:
                 return data
             # Another primary has not got what is about to be sent again.
@@ -224,15 +221,13 @@ class PostgresMedium(Medium):
                 return blob.table, self._measured_end(blob.table, wanted)
             owned.appender.await_applied(blob.table)
             return blob.table, blob.end
-        table = self._database.call(
-            lambda link, schema: tables.find_table(link, schema, self._store, name)
-        )
+        table = self._call(lambda link, schema: tables.find_table(link, schema, self._store, name))
         return table, self._measured_end(table, wanted)
 
     def _measured_end(self, table: int, wanted: int | None) -> int:
         end = self._measured.get(table, -1)
         if wanted is None or end < wanted:
-            end = self._database.call(lambda link, schema: tables.measure(link, schema, table))
+            end = self._call(lambda link, schema: tables.measure(link, schema, table))
             self._measured[table] = end
         return end
 
@@ -241,9 +236,7 @@ class PostgresMedium(Medium):
         if self._owned is not None:
             with self._catalogue_lock:
                 return frozenset(self._catalogue.blobs)
-        return self._database.call(
-            lambda link, schema: tables.list_names(link, schema, self._store)
-        )
+        return self._call(lambda link, schema: tables.list_names(link, schema, self._store))
 
     def delete(self, name: str) -> None:
         check_name(name)
@@ -260,7 +253,7 @@ class PostgresMedium(Medium):
                 self._catalogue.to_drop.append(blob.table)
 
     def _drop(self, owned: OwnedStore, table: int) -> bool:
-        return self._database.call(lambda link, _: tables.drop(link, owned.fence, table), owned)
+        return self._write(owned, lambda link, _: tables.drop(link, owned.fence, table))
 
     def _drop_remaining(self, owned: OwnedStore) -> None:
         """Drop tables of blobs that were deleted before; in the background."""
@@ -275,9 +268,7 @@ class PostgresMedium(Medium):
 
     def read_head(self) -> tuple[int, bytes]:
         self._check_open()
-        return self._database.call(
-            lambda link, schema: ownership.read_head(link, schema, self._store)
-        )
+        return self._call(lambda link, schema: ownership.read_head(link, schema, self._store))
 
     def write_head(self, expected_epoch: int, epoch: int, data: bytes) -> None:
         check_head(expected_epoch, epoch, data)
@@ -302,9 +293,7 @@ class PostgresMedium(Medium):
         earlier = list(known.data)
         known.data.append(data)
         try:
-            self._database.call(
-                lambda link, _: ownership.replace_data(link, owned.fence, data), owned
-            )
+            self._write(owned, lambda link, _: ownership.replace_data(link, owned.fence, data))
         except MediumFull:
             known.data = earlier
             raise
@@ -321,7 +310,7 @@ class PostgresMedium(Medium):
             ownership.take(link, fence, expected_epoch, data, earlier)
             return fence, tables.load_catalogue(link, schema, self._store)
 
-        fence, self._catalogue = self._database.call(take)
+        fence, self._catalogue = self._call(take)
         known = Ownership(epoch, fence.token, {fence.token}, [data])
         owned = OwnedStore(Appender(fence), known)
         self._owned = owned
@@ -338,7 +327,7 @@ class PostgresMedium(Medium):
             with ownership.owner_transaction(link, owned.fence):
                 ownership.set_aside(link, owned.fence, name, data)
 
-        self._database.call(keep, owned)
+        self._write(owned, keep)
         return self._salvaged(name)
 
     def set_head_aside(self, name: str) -> str:
@@ -353,7 +342,7 @@ class PostgresMedium(Medium):
         owned = self._owned
         if owned is not None:
             self._lose(owned)
-        self._database.call(remove)
+        self._call(remove)
         return self._salvaged(name)
 
     def _salvaged(self, name: str) -> str:
@@ -385,6 +374,26 @@ class PostgresMedium(Medium):
             self._database.disown(owned)
         if self._owns_database:
             self._database.close()
+
+    def give_up(self, error: StorageError) -> None:
+        """End every call that waits, and every later one, with an error, from any thread.
+
+        For an owner that may not go on, as its lease has run out, or that ends while the database
+        is away. Nothing is answered as durable after this has returned.
+        """
+        self._given_up = error
+        owned = self._owned
+        if owned is not None:
+            self._database.end(owned, error)
+        self._database.end_calls()
+
+    def _call(self, job: Job[Result]) -> Result:
+        """Run a job that needs no owner."""
+        return self._database.call(job, lambda: self._given_up)
+
+    def _write(self, owned: OwnedStore, job: Job[Result]) -> Result:
+        """Run a job of the owner."""
+        return self._database.call(job, lambda: owned.appender.failure)
 
     def _lose(self, owned: OwnedStore) -> None:
         """Own the store no more."""
@@ -419,6 +428,8 @@ class PostgresMedium(Medium):
     def _check_open(self) -> None:
         if self._closed:
             raise ValueError(f"{self._where} was closed")
+        if self._given_up is not None:
+            raise self._given_up
 
 
 def _read(table: int, offset: int, size: int, link: Link, schema: Schema) -> bytes:
