@@ -245,6 +245,21 @@ def test_a_cut_in_mid_commit_confirms_what_is_there_once(
     assert load.check(proxied) == load.confirmed
 
 
+def test_a_network_that_loses_everything_is_waited_for(
+    proxy: TcpProxy, proxied: PostgresMedium
+) -> None:
+    reasons = Reasons(proxied)
+    load = start_load(proxied)
+    proxy.hold_answers()
+    reasons.await_away("do not answer")
+    confirmed = load.confirmed
+    proxy.lose_answers_and_cut()
+    load.await_confirmed(20)
+    reasons.await_back()
+    load.stop()
+    assert load.check(proxied) == load.confirmed > confirmed
+
+
 def test_all_calls_survive_a_cut_in_mid_commit(proxy: TcpProxy, proxied: PostgresMedium) -> None:
     put(proxied, "b", b"1")
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -151,19 +152,38 @@ def test_every_call_that_writes_finds_out(first: Medium, second: Medium) -> None
         assert second.read_head()[0] == epoch + 1
 
 
-def test_an_owner_that_was_stopped_finds_itself_fenced(
-    postgres: PostgresCluster, location: str, second: Medium
-) -> None:
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([*SOURCE_ROOTS, os.getcwd()]),
-    }
-    with subprocess.Popen(
+def start_owner(location: str) -> subprocess.Popen[str]:
+    """A process that takes the store, and prints the number of each record that was confirmed."""
+    path = os.pathsep.join([*SOURCE_ROOTS, str(Path(__file__).parents[2])])
+    return subprocess.Popen(
         [sys.executable, "-m", "tests.storage.append_load", location, "a"],
         stdout=subprocess.PIPE,
         text=True,
-        env=environment,
-    ) as process:
+        env={**os.environ, "PYTHONPATH": path},
+    )
+
+
+def test_the_next_owner_has_what_a_killed_one_confirmed(
+    postgres: PostgresCluster, location: str, second: Medium
+) -> None:
+    with start_owner(location) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(100)]
+        process.kill()
+        take(second)
+        found = records_in(content(second, "a"))
+        lines += process.stdout.read().splitlines()
+    second.append_synced("a", b"second")
+    confirmed = len([line for line in lines if line.strip()])
+    assert confirmed - 1 <= found
+    epochs = [each for (each,) in rows_by_epoch(postgres, location)]
+    assert epochs == [1] * found + [2]
+
+
+def test_an_owner_that_was_stopped_finds_itself_fenced(
+    postgres: PostgresCluster, location: str, second: Medium
+) -> None:
+    with start_owner(location) as process:
         try:
             assert process.stdout is not None
             lines = [process.stdout.readline() for _ in range(100)]
