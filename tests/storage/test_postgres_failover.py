@@ -251,7 +251,7 @@ def test_a_network_that_loses_everything_is_waited_for(
     reasons = Reasons(proxied)
     load = start_load(proxied)
     proxy.hold_answers()
-    reasons.await_away("do not answer")
+    reasons.await_away("does not answer")
     confirmed = load.confirmed
     proxy.lose_answers_and_cut()
     load.await_confirmed(20)

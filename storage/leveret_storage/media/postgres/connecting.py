@@ -8,7 +8,7 @@ than the highest that was ever seen has been replaced, and is not taken.
 import time
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from typing import Final
 
 from leveret_storage.errors import ReadFailed
@@ -24,6 +24,9 @@ from leveret_storage.media.postgres.location import Location
 
 GRACE_S: Final = 0.3
 """Seconds that other hosts are waited for when one has answered that accepts writes."""
+
+ASK_INTERVAL_S: Final = 0.1
+"""Seconds after which a host that has refused is asked again."""
 
 _FACTS: Final = (
     "select pg_is_in_recovery() or current_setting('transaction_read_only')::boolean,"
@@ -59,21 +62,26 @@ class _Race:
     """What the hosts have answered. Links of those that come too late are closed."""
 
     def __init__(self) -> None:
-        self.answers: SimpleQueue[Connected | str] = SimpleQueue()
+        self.answers: SimpleQueue[tuple[str, Connected | str]] = SimpleQueue()
         self._lock = Lock()
-        self._over = False
+        self._over = Event()
 
-    def answer(self, answer: Connected | str) -> None:
+    def answer(self, host: str, answer: Connected | str) -> None:
+        """A server, or why the host is none."""
         with self._lock:
-            if not self._over:
-                self.answers.put(answer)
+            if not self._over.is_set():
+                self.answers.put((host, answer))
                 return
         if isinstance(answer, Connected):
             answer.link.close()
 
+    def is_over(self, after_s: float) -> bool:
+        """Whether answers come too late, after waiting for so many seconds."""
+        return self._over.wait(after_s)
+
     def end(self) -> None:
         with self._lock:
-            self._over = True
+            self._over.set()
 
 
 def address(host: str, port: str) -> str:
@@ -81,9 +89,13 @@ def address(host: str, port: str) -> str:
     return f"{host or 'the local socket'}:{port}" if port else host or "the local socket"
 
 
-def connect_newest(location: Location, interrupt: Interrupt, timeline_min: int = 0) -> Connected:
+def connect_newest(
+    location: Location, interrupt: Interrupt, timeline_min: int = 0, *, again: bool = False
+) -> Connected:
     """Connect to the newest server of a location that accepts writes.
 
+    :param again: ask hosts again that have refused, until the time for one attempt is over: so a
+        standby that is being promoted is found, however long another host takes to answer.
     :raises LinkBroken: if there is none; the text says what each host answered.
     :raises ReadFailed: if there is no password to be read.
     """
@@ -92,71 +104,90 @@ def connect_newest(location: Location, interrupt: Interrupt, timeline_min: int =
     for host, port in location.hosts:
         conninfo = location.conninfo(host, port)
         Thread(
-            target=_ask,
-            args=(race, host, port, conninfo, interrupt, timeout_s),
+            target=_ask_host,
+            args=(race, host, port, conninfo, interrupt, timeout_s, again),
             name="leveret-connect",
             daemon=True,
         ).start()
-    found, refusals = _collect(race, len(location.hosts), time.monotonic() + timeout_s)
+    hosts = [address(*each) for each in location.hosts]
+    deadline = time.monotonic() + timeout_s
+    found, refusals = _collect(race, hosts, deadline, again, interrupt)
     found.sort(key=lambda each: each.server.timeline)
     newest = found.pop() if found else None
     for each in found:
         each.link.close()
     if newest is not None and newest.server.timeline < timeline_min:
         newest.link.close()
-        refusals.append(
-            f"{newest.server}: replaced (timeline {newest.server.timeline}, where"
-            f" {timeline_min} was)"
+        refusals[str(newest.server)] = (
+            f"replaced (timeline {newest.server.timeline}, where {timeline_min} was)"
         )
         newest = None
     if newest is None:
-        raise LinkBroken("; ".join(refusals) or "no host answers")
+        raise LinkBroken("; ".join(f"{host}: {why}" for host, why in refusals.items()))
     return newest
 
 
-def _collect(race: _Race, count: int, deadline: float) -> tuple[list[Connected], list[str]]:
-    found: list[Connected] = []
-    refusals: list[str] = []
+def _collect(
+    race: _Race, hosts: list[str], deadline: float, again: bool, interrupt: Interrupt
+) -> tuple[list[Connected], dict[str, str]]:
+    """Servers that accept writes, and why the others are none."""
+    found: dict[str, Connected] = {}
+    refusals = dict.fromkeys(hosts, "does not answer")
+    answered: set[str] = set()
     try:
-        while len(found) + len(refusals) < count:
-            answer = race.answers.get(timeout=max(0.001, deadline - time.monotonic()))
+        while not interrupt.is_set and (len(answered) < len(hosts) or (again and not found)):
+            host, answer = race.answers.get(timeout=max(0.001, deadline - time.monotonic()))
+            answered.add(host)
             if isinstance(answer, Connected):
-                found.append(answer)
+                found[host] = answer
                 deadline = min(deadline, time.monotonic() + GRACE_S)
             else:
-                refusals.append(answer)
+                refusals[host] = answer
     except Empty:
-        if not found:
-            refusals.append(f"{count - len(refusals)} of {count} hosts do not answer")
+        pass  # the time is over
     race.end()
     while not race.answers.empty():
-        late = race.answers.get()
-        if isinstance(late, Connected):
-            found.append(late)
-    return found, refusals
+        host, answer = race.answers.get()
+        if isinstance(answer, Connected):
+            found[host] = answer
+    return list(found.values()), refusals
+
+
+def _ask_host(
+    race: _Race,
+    host: str,
+    port: str,
+    conninfo: bytes,
+    interrupt: Interrupt,
+    timeout_s: float,
+    again: bool,
+) -> None:
+    """Ask one host, again and again if that is wanted; in a thread of its own."""
+    while True:
+        answer = _ask(host, port, conninfo, interrupt, timeout_s)
+        race.answer(address(host, port), answer)
+        if not again or isinstance(answer, Connected) or race.is_over(ASK_INTERVAL_S):
+            return
 
 
 def _ask(
-    race: _Race, host: str, port: str, conninfo: bytes, interrupt: Interrupt, timeout_s: float
-) -> None:
-    """Connect to one host and look what it is; in a thread of its own."""
+    host: str, port: str, conninfo: bytes, interrupt: Interrupt, timeout_s: float
+) -> Connected | str:
+    """Connect to one host and look what it is."""
     try:
         link = Link.connect(conninfo, interrupt, timeout_s)
     except LinkBroken as error:
-        race.answer(f"{address(host, port)}: {error}")
-        return
+        return str(error)
     try:
         row = link.execute(_FACTS, timeout_s=timeout_s)[0]
     except (DatabaseError, LinkBroken) as error:
         link.close()
-        race.answer(f"{address(host, port)}: {error}")
-        return
+        return str(error)
     if row[0] == b"t":
         link.close()
-        race.answer(f"{address(host, port)}: a standby, or read-only")
-        return
+        return "a standby, or read-only"
     server = Server(host, port, number(row[1]), text(row[2]), number(row[3]))
-    race.answer(Connected(server, link))
+    return Connected(server, link)
 
 
 def connect_to(location: Location, server: Server, interrupt: Interrupt) -> Link:

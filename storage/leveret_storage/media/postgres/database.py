@@ -77,6 +77,7 @@ class Database:
         self._watchers: list[Watcher] = []
         self._reason = ""
         self._closed = False
+        self._connecting = Interrupt()
         self._timeline = 0
         self._ask_again_at = 0.0
         self._system = ""
@@ -223,8 +224,10 @@ class Database:
 
     def _connect(self) -> ServerSession:
         """Find the newest primary, and check it."""
-        interrupt = Interrupt()
-        connected = connect_newest(self.location, interrupt, self._timeline)
+        interrupt = self._new_interrupt()
+        connected = connect_newest(
+            self.location, interrupt, self._timeline, again=self._timeline > 0
+        )
         server, link = connected.server, connected.link
         with ExitStack() as on_failure:
             on_failure.callback(link.close)
@@ -235,6 +238,15 @@ class Database:
             on_failure.pop_all()
         self._timeline, self._system = server.timeline, report.system
         return ServerSession(self.location, server, schema, report, link)
+
+    def _new_interrupt(self) -> Interrupt:
+        """Of connections that are to be made; `close` sets it."""
+        interrupt = Interrupt()
+        with self._changed:
+            self._connecting = interrupt
+            if self._closed:
+                interrupt.set()
+        return interrupt
 
     def _schema(self, link: Link) -> Schema:
         if not self.read_only:
@@ -358,7 +370,7 @@ class Database:
         if not self.reason:
             self._set_reason(f"the database has not answered for {STALL_S:g} s")
         try:
-            found = connect_newest(self.location, Interrupt(), self._timeline)
+            found = connect_newest(self.location, self._new_interrupt(), self._timeline, again=True)
         except LinkBroken as error:
             self._give_up(session.interrupt, str(error))
             return
@@ -388,6 +400,7 @@ class Database:
             session, self._session = self._session, None
             stores, self._stores = self._stores, []
             self._changed.notify_all()
+            self._connecting.set()
         self._upkeep.put(None)
         for store in stores:
             store.appender.fail(MediumFailed(f"{self.location}: it was closed"))

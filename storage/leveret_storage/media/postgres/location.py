@@ -128,7 +128,7 @@ def parse_location(location: str) -> Location:
     return Location(
         text=location,
         parameters=parameters,
-        hosts=tuple(zip(hosts, ports, strict=True)),
+        hosts=tuple(dict.fromkeys(zip(hosts, ports, strict=True))),
         schema=schema,
         store=_number(location, own, "store", 0, STORE_MAX),
         password_file=Path(own["password_file"]) if "password_file" in own else None,
