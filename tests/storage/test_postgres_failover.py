@@ -13,7 +13,7 @@ from leveret_storage.errors import DataLost, LostEpoch
 from leveret_storage.media.locations import open_medium
 from leveret_storage.media.postgres.medium import PostgresMedium
 from leveret_storage.medium import Medium
-from tests.storage.append_load import AppendLoad
+from tests.storage.append_load import DEADLINE_S, AppendLoad
 from tests.storage.owning import content, put, take
 from tests.storage.postgres_crash import Crash
 from tests.support.postgres import (
@@ -141,6 +141,35 @@ def test_without_a_standby_nothing_is_confirmed_and_it_is_said(
     reasons.await_back()
     standbys[0].resume()
     check_whole(load, medium, cluster.url())
+
+
+def test_what_promises_durability_waits_for_a_standby(
+    cluster: PostgresCluster, medium: PostgresMedium
+) -> None:
+    put(medium, "b", b"1")
+    put(medium, "c", b"1")
+    promises: list[Callable[[], object]] = [
+        lambda: medium.sync("a"),
+        lambda: medium.append_synced("a", b"2"),
+        lambda: medium.delete("b"),
+        lambda: medium.write_head(1, 1, b"head"),
+        lambda: medium.set_aside("s", b"1"),
+        lambda: medium.write_head(1, 2, b"mine"),
+        lambda: medium.write_head(2, 2, b"mine"),
+    ]
+    for promise in promises:
+        standbys = cluster.standbys
+        for standby in standbys:
+            standby.pause()
+        # It waits for nothing, and is not durable.
+        medium.append("a", b"1")
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(promise)
+            time.sleep(0.3)
+            assert not waiting.done()
+            for standby in standbys:
+                standby.resume()
+            waiting.result(DEADLINE_S)
 
 
 def test_a_cancelled_wait_for_a_standby_confirms_nothing(

@@ -36,6 +36,9 @@ SYNCHRONOUS_STANDBY_NAMES: Final = "ANY 1 (*)"
 START_DEADLINE_S: Final = 60.0
 POLL_INTERVAL_S: Final = 0.02
 
+ENDS_WITH_THE_TESTS: Final = ("setpriv", "--pdeathsig", "QUIT")
+"""A command in front of another one, which is sent SIGQUIT when the process that started it dies."""
+
 IN_MEMORY: Final = Path("/dev/shm")
 IN_MEMORY_FREE_MIN: Final = 2 * 1024**3
 """Bytes that three servers may come to need."""
@@ -141,6 +144,7 @@ class Server:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [
+                    *ENDS_WITH_THE_TESTS,
                     binaries / "postgres",
                     "-D",
                     self.directory,

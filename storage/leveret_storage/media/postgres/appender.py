@@ -171,6 +171,8 @@ class Appender:
         """An operation was committed; `is_durable` if so is all before it. Returns those to be
         answered."""
         with self._changed:
+            if self._failure is not None:
+                return []
             self._apply(operation)
             self._full_until = 0.0
             self._retry_at = 0.0
@@ -188,6 +190,9 @@ class Appender:
         operation.applied_as = self._applied_count
         operation.progress = Progress.APPLIED
         self._awaited += operation.awaits_durability
+        self._is_not_pending(operation)
+
+    def _is_not_pending(self, operation: Operation) -> None:
         self._pending[operation.table] -= 1
         if not self._pending[operation.table]:
             del self._pending[operation.table]
@@ -240,13 +245,15 @@ class Appender:
         """The database was full. Returns whether the operation is to be answered with MediumFull;
         otherwise it is sent again."""
         with self._changed:
+            if self._failure is not None:
+                return False
             self._full_text = text
             self._full_until = monotonic() + FULL_S
             if not operation.repeats_when_full and not operation.answered:
                 operation.answered = True
                 self._log.remove(operation)
                 self._undurable_bytes -= operation.size
-                self._pending[operation.table] -= 1
+                self._is_not_pending(operation)
                 self._changed.notify_all()
                 return True
             self._send_again(operation)
@@ -257,8 +264,9 @@ class Appender:
     def send_again(self, operation: Operation) -> None:
         """The operation had no effect, for a reason that goes by."""
         with self._changed:
-            self._send_again(operation)
-            self._changed.notify_all()
+            if self._failure is None:
+                self._send_again(operation)
+                self._changed.notify_all()
 
     def _send_again(self, operation: Operation) -> None:
         operation.progress = Progress.WAITING

@@ -201,14 +201,10 @@ class Database:
         else:
             self._io.add(session.interrupt, store.appender, pipeline)
 
-    def disown(self, store: OwnedStore) -> None:
-        """Append to a store no more."""
-        self._remove(store)
-        self._io.remove(store.appender)
-
     def end(self, store: OwnedStore, error: StorageError) -> None:
         """Append to a store no more: what is not durable, and every call that waits, fails so."""
-        self.disown(store)
+        self._remove(store)
+        self._io.remove(store.appender)
         store.appender.fail(error)
         self.end_calls()
 

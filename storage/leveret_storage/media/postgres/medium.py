@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
-from threading import Lock, RLock
+from threading import Lock
 from typing import Final
 
 from leveret_storage.errors import (
@@ -78,8 +78,9 @@ class PostgresMedium(Medium):
         self._given_up: StorageError | None = None
         self._catalogue = Catalogue({}, [], [])
         """Of the owner; a reader asks the database."""
-        self._catalogue_lock = RLock()
-        self._drop_lock = Lock()
+        self._catalogue_lock = Lock()
+        """For moments: nobody who holds it waits for the database."""
+        self._create_lock = Lock()
         self._measured: dict[int, int] = {}
         """Bytes that a reader has found in tables."""
 
@@ -88,20 +89,25 @@ class PostgresMedium(Medium):
     def create(self, name: str) -> None:
         check_name(name)
         owned = self._owner()
-        with self._catalogue_lock:
+        with self._create_lock:
             if name in self._catalogue.blobs:
                 raise BlobExists(f"{self._where}: {name} exists already")
-            spare = self._catalogue.spare
-            table = spare.pop(0) if spare else self._make_table(owned)
+            table = self._take_spare() or self._make_table(owned)
             try:
                 self._submit_and_wait(owned, partial(NameTable, table, name))
             except MediumFull:
-                spare.insert(0, table)
+                with self._catalogue_lock:
+                    self._catalogue.spare.append(table)
                 raise
-            self._catalogue.blobs[name] = Blob(table, 0)
-            is_short = len(spare) < SPARE_TABLES
-        if is_short:
+            with self._catalogue_lock:
+                self._catalogue.blobs[name] = Blob(table, 0)
+        if len(self._catalogue.spare) < SPARE_TABLES:
             self._database.in_background(partial(self._make_spare, owned))
+
+    def _take_spare(self) -> int | None:
+        with self._catalogue_lock:
+            spare = self._catalogue.spare
+            return spare.pop(0) if spare else None
 
     def _make_table(self, owned: OwnedStore) -> int:
         return self._write(owned, lambda link, _: tables.make_table(link, owned.fence))
@@ -371,7 +377,7 @@ class PostgresMedium(Medium):
         self._closed = True
         owned, self._owned = self._owned, None
         if owned is not None:
-            self._database.disown(owned)
+            self._database.end(owned, MediumFailed(f"{self._where} was closed"))
         if self._owns_database:
             self._database.close()
 
@@ -398,7 +404,7 @@ class PostgresMedium(Medium):
     def _lose(self, owned: OwnedStore) -> None:
         """Own the store no more."""
         self._owned = None
-        self._database.disown(owned)
+        self._database.end(owned, LostEpoch(f"{self._where}: it was taken again, or lost"))
 
     def _owner(self) -> OwnedStore:
         self._check_may_own()

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 from leveret_storage.errors import StorageError
 from leveret_storage.media.postgres.link import Parameter
-from leveret_storage.media.postgres.ownership import Fence
+from leveret_storage.media.postgres.ownership import EMIT_MESSAGE, Fence
 
 ROW_BYTES_MAX: Final = 1024 * 1024
 """Bytes of one row: a longer append is several rows."""
@@ -110,7 +110,11 @@ class Barrier(Operation):
         super().__init__(0, 0, awaits_durability, answer)
 
     def statements(self, fence: Fence, durability: str) -> list[Statement]:
-        return [(f"select {fence.call(1, durability)}".encode(), fence.keys)]
+        if durability == LATER:
+            return [(f"select {fence.call(1, durability)}".encode(), fence.keys)]
+        # A transaction that writes nothing waits for no standby.
+        text = f"select {EMIT_MESSAGE} where {fence.call(1, durability)}"
+        return [(text.encode(), fence.keys)]
 
 
 class SmallCommit(Operation):
@@ -120,10 +124,7 @@ class SmallCommit(Operation):
         super().__init__(0, 0, True, _nobody_waits)
 
     def statements(self, fence: Fence, durability: str) -> list[Statement]:
-        text = (
-            "select pg_logical_emit_message(true, 'leveret', '')"
-            f" where {fence.schema.name}.commit_as($1)"
-        )
+        text = f"select {EMIT_MESSAGE} where {fence.schema.name}.commit_as($1)"
         return [(text.encode(), (durability,))]
 
 

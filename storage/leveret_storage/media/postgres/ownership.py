@@ -24,6 +24,9 @@ LOCK_WAIT_MS: Final = 300
 TERMINATED_WAIT_S: Final = 10.0
 """Seconds until a takeover gives up, with what was terminated still there."""
 
+EMIT_MESSAGE: Final = "pg_logical_emit_message(true, 'leveret', '')"
+"""The smallest thing to write: without it a commit is not synchronous, whatever it is set to."""
+
 _LOCK_NOT_AVAILABLE: Final = "55P03"
 
 
@@ -215,8 +218,7 @@ def make_durable(link: Link, schema: Schema, durability: str) -> None:
     while link.unreplicated:
         link.unreplicated = False
         link.execute(
-            "select pg_logical_emit_message(true, 'leveret', '')"
-            f" where {schema.name}.commit_as($1)",
+            f"select {EMIT_MESSAGE} where {schema.name}.commit_as($1)",
             (durability,),
         )
 
