@@ -37,7 +37,7 @@ START_DEADLINE_S: Final = 60.0
 POLL_INTERVAL_S: Final = 0.02
 
 ENDS_WITH_THE_TESTS: Final = ("setpriv", "--pdeathsig", "QUIT")
-"""A command in front of another one, which is sent SIGQUIT when the process that started it dies."""
+"""In front of a command: it is sent SIGQUIT when the process that started it dies."""
 
 IN_MEMORY: Final = Path("/dev/shm")
 IN_MEMORY_FREE_MIN: Final = 2 * 1024**3

@@ -356,14 +356,15 @@ class Database:
 
     def _look_for_stall(self, session: ServerSession) -> None:
         """Ask all hosts again if something waits for long."""
-        since = self._stalled_since(session)
-        if since is None:
+        appends_stall = _is_long_ago(self._io.waiting_since())
+        if not appends_stall:
             self._set_reason("")
-            return
+            if not _is_long_ago(session.waiting_since()):
+                return
         if time.monotonic() < self._ask_again_at:
             return
         self._ask_again_at = time.monotonic() + STALL_S
-        if not self.reason:
+        if appends_stall and not self.reason:
             self._set_reason(f"the database has not answered for {STALL_S:g} s")
         try:
             found = connect_newest(self.location, self._new_interrupt(), self._timeline, again=True)
@@ -376,16 +377,8 @@ class Database:
         found.link.close()
         if found.server != session.server:
             self._give_up(session.interrupt, f"{found.server} is the primary")
-        elif self._stalled_since(session) is not None:
+        elif _is_long_ago(self._io.waiting_since()):
             self._set_reason("commits wait for a standby that has not answered")
-
-    def _stalled_since(self, session: ServerSession) -> float | None:
-        times = [
-            each
-            for each in (self._io.waiting_since(), session.waiting_since())
-            if each is not None and time.monotonic() - each > STALL_S
-        ]
-        return min(times, default=None)
 
     def close(self) -> None:
         """End all threads and calls. What is not durable gets MediumFailed."""
@@ -405,3 +398,8 @@ class Database:
         for thread in self._threads:
             thread.join()
         self._io.close()
+
+
+def _is_long_ago(since: float | None) -> bool:
+    """Whether what began then, by time.monotonic, takes longer than it may."""
+    return since is not None and time.monotonic() - since > STALL_S

@@ -13,7 +13,7 @@ from leveret_storage.media.postgres.operations import ROW_BYTES_MAX
 from leveret_storage.media.postgres.ownership import Fence, owner_transaction
 from leveret_storage.media.postgres.schema import Schema
 
-DROP_WAIT_MS: Final = 1000
+DROP_WAIT_MS: Final = 300
 """Milliseconds that a table is waited for which somebody reads (pg_dump, say) before it is left to
 be dropped later."""
 
