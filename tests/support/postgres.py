@@ -155,7 +155,7 @@ class Server:
                 ],
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **self.environment},
+                env={**environment(), **self.environment},
                 user=_unprivileged_user(),
                 cwd=self.directory,
                 start_new_session=True,
@@ -400,6 +400,16 @@ def _has_room(directory: Path) -> bool:
     return directory.is_dir() and shutil.disk_usage(directory).free >= IN_MEMORY_FREE_MIN
 
 
+def environment() -> dict[str, str]:
+    """The variables of the tests, without those of another clock: what it shares between processes
+    is not for another user."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name != "LD_PRELOAD" and not name.startswith("FAKETIME")
+    }
+
+
 def _signal(pid: int, number: signal.Signals) -> None:
     try:
         os.kill(pid, number)
@@ -409,5 +419,11 @@ def _signal(pid: int, number: signal.Signals) -> None:
 
 def _run(*command: str) -> None:
     subprocess.run(
-        command, check=True, capture_output=True, user=_unprivileged_user(), cwd="/", timeout=120
+        command,
+        check=True,
+        capture_output=True,
+        user=_unprivileged_user(),
+        cwd="/",
+        env=environment(),
+        timeout=120,
     )

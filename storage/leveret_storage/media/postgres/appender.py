@@ -18,10 +18,10 @@ from leveret_storage.errors import MediumFailed, MediumFull, StorageError
 from leveret_storage.media.postgres.operations import AppendRows, Operation, Progress
 from leveret_storage.media.postgres.ownership import Fence
 
-UNDURABLE_BYTES_MAX: Final = 32 * 1024 * 1024
+UNDURABLE_BYTES_MAX: Final = 16 * 1024 * 1024
 """Bytes submitted and not durable from which on a submission waits."""
 
-DURABLE_SOON_BYTES: Final = 4 * 1024 * 1024
+DURABLE_SOON_BYTES: Final = 2 * 1024 * 1024
 """Bytes applied and not durable from which on they are made durable though nobody asked."""
 
 DURABLE_SOON_OPERATIONS: Final = 1000

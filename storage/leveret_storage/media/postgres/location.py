@@ -35,6 +35,14 @@ _OWN_PARAMETERS: Final = ("schema", "store", "password_file", "replicas_min", "r
 _SCHEMA: Final = re.compile(r"[a-z_][a-z0-9_]{0,39}")
 _LOCAL: Final = ("127.0.0.1", "::1", "localhost")
 _LIBPQ_WITH_SYSTEM_ROOTS: Final = 160000
+_ROOTS: Final = (
+    Path("/etc/ssl/certs/ca-certificates.crt"),
+    Path("/etc/pki/tls/certs/ca-bundle.crt"),
+    Path("/etc/ssl/cert.pem"),
+)
+"""Where distributions have the certificates that the system trusts. What libpq takes for them may be
+a folder of the machine that it was built on."""
+
 _SOCKET_PARAMETERS: Final = {
     # A host that vanished is noticed by what it does not acknowledge, if only a probe.
     "tcp_user_timeout": "10000",
@@ -77,8 +85,10 @@ class Location:
         if "sslmode" not in parameters:
             local = host in _LOCAL or host.startswith(("/", "@")) or not host
             parameters["sslmode"] = "prefer" if local else "verify-full"
-        if parameters["sslmode"] == "verify-full" and pq.version() >= _LIBPQ_WITH_SYSTEM_ROOTS:
-            parameters.setdefault("sslrootcert", "system")
+        if parameters["sslmode"] == "verify-full" and "sslrootcert" not in parameters:
+            roots = _system_roots()
+            if roots is not None:
+                parameters["sslrootcert"] = roots
         password = self._password()
         if password is not None:
             parameters["password"] = password
@@ -135,6 +145,14 @@ def parse_location(location: str) -> Location:
         replicas_min=_number(location, own, "replicas_min", 1, 100),
         replicated_by_provider="replicas" in own,
     )
+
+
+def _system_roots() -> str | None:
+    """What libpq is to take for the certificates of the system; None if it has to be told."""
+    for path in _ROOTS:
+        if path.is_file():
+            return str(path)
+    return "system" if pq.version() >= _LIBPQ_WITH_SYSTEM_ROOTS else None
 
 
 def _number(location: str, own: dict[str, str], name: str, default: int, largest: int) -> int:
