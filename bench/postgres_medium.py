@@ -134,6 +134,32 @@ def in_flight(
     medium.delete("many")
 
 
+def other_calls(cluster: PostgresCluster, medium: Medium, seconds: float) -> None:
+    """Making and deleting a blob of 1 MiB, and taking a store in turns."""
+    creating, deleting = Row(cluster, "create", 0), Row(cluster, "delete", 0)
+    data = os.urandom(1024 * KIB)
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        began = time.perf_counter()
+        medium.create("blob")
+        creating.times.append(time.perf_counter() - began)
+        medium.append_synced("blob", data)
+        began = time.perf_counter()
+        medium.delete("blob")
+        deleting.times.append(time.perf_counter() - began)
+    creating.report()
+    deleting.report()
+    owners = [open_medium(cluster.url(store="1")) for _ in range(2)]
+    row = Row(cluster, "takeover", 0)
+    end = time.perf_counter() + seconds
+    while (began := time.perf_counter()) < end:
+        take(owners[len(row.times) % 2])
+        row.times.append(time.perf_counter() - began)
+    row.report()
+    for owner in owners:
+        owner.close()
+
+
 def main() -> None:
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else SECONDS
     directory = Path(sys.argv[2]) if len(sys.argv) > 2 else Path("/tmp")
@@ -146,6 +172,7 @@ def main() -> None:
             one_at_a_time(cluster, medium, size, seconds)
         for size, window in IN_FLIGHT:
             in_flight(cluster, medium, size, window, seconds)
+        other_calls(cluster, medium, seconds)
         medium.close()
 
 

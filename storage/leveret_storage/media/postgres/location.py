@@ -40,8 +40,8 @@ _ROOTS: Final = (
     Path("/etc/pki/tls/certs/ca-bundle.crt"),
     Path("/etc/ssl/cert.pem"),
 )
-"""Where distributions have the certificates that the system trusts. What libpq takes for them may be
-a folder of the machine that it was built on."""
+"""Where distributions have the certificates that the system trusts. What libpq takes for them may
+be a folder of the machine that it was built on."""
 
 _SOCKET_PARAMETERS: Final = {
     # A host that vanished is noticed by what it does not acknowledge, if only a probe.
