@@ -2,9 +2,13 @@
 connections are cut. Every confirmed record is there afterwards, in order, and the owner goes on.
 """
 
+import gc
+import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -287,6 +291,37 @@ def test_a_network_that_loses_everything_is_waited_for(
     reasons.await_back()
     load.stop()
     assert load.check(proxied) == load.confirmed > confirmed
+
+
+def count_eventfds() -> int:
+    """Descriptors of this process that end the calls of connections."""
+    count = 0
+    for descriptor in Path("/proc/self/fd").iterdir():
+        # The one of the directory itself is closed by now.
+        with suppress(FileNotFoundError):
+            count += "eventfd" in os.readlink(descriptor)
+    return count
+
+
+def test_reconnecting_leaves_no_descriptor_to_the_garbage_collector(
+    proxy: TcpProxy, proxied: PostgresMedium
+) -> None:
+    reasons = Reasons(proxied)
+    load = start_load(proxied)
+    gc.disable()
+    try:
+        before = count_eventfds()
+        for _ in range(10):
+            proxy.refuses = True
+            proxy.cut()
+            reasons.await_away()
+            time.sleep(0.3)
+            proxy.refuses = False
+            load.await_confirmed(20)
+        await_state(lambda: count_eventfds() <= before + 1, "descriptors are closed", 5)
+    finally:
+        gc.enable()
+    load.stop()
 
 
 def test_all_calls_survive_a_cut_in_mid_commit(proxy: TcpProxy, proxied: PostgresMedium) -> None:

@@ -246,6 +246,8 @@ class Link:
                 self.execute("rollback")
 
     def close(self) -> None:
+        # Not left to the garbage collector, which may run rarely.
+        self.connection.notice_handler = None
         self.connection.finish()
 
 
