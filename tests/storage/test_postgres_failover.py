@@ -356,7 +356,7 @@ def test_a_takeover_while_the_owner_is_cut_off_ends_it(
     load = start_load(proxied)
     proxy.refuses = True
     proxy.cut()
-    text = str(proxied._database.location).replace(str(proxy.port), str(postgres.primary.port))
+    text = str(proxied.location).replace(str(proxy.port), str(postgres.primary.port))
     second = open_medium(text)
     take(second)
     found = load.check(second)
@@ -401,6 +401,25 @@ def test_an_owner_gives_up_while_the_database_is_away(
     assert load.confirmed == confirmed
     with pytest.raises(LostEpoch, match="lease"):
         proxied.read_head()
+
+
+def test_another_database_behind_the_same_address_is_not_taken(
+    failing_postgres: PostgresCluster,
+    postgres: PostgresCluster,
+    proxy: TcpProxy,
+    proxied: PostgresMedium,
+) -> None:
+    reasons = Reasons(proxied)
+    load = start_load(proxied)
+    schema = proxied.location.schema
+    proxy.target_port = failing_postgres.primary.port
+    proxy.cut()
+    reasons.await_away("another database system")
+    assert failing_postgres.owner(f"select to_regnamespace('{schema}')") == [(None,)]
+    proxy.target_port = postgres.primary.port
+    load.await_confirmed(20)
+    load.stop()
+    assert load.check(proxied) == load.confirmed
 
 
 def test_a_terminated_session_is_replaced(postgres: PostgresCluster) -> None:

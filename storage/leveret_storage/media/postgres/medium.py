@@ -29,6 +29,7 @@ from leveret_storage.media.postgres.appender import Appender
 from leveret_storage.media.postgres.checks import Report
 from leveret_storage.media.postgres.database import Database, Job, Result
 from leveret_storage.media.postgres.link import Link
+from leveret_storage.media.postgres.location import Location
 from leveret_storage.media.postgres.operations import (
     Answer,
     AppendRows,
@@ -356,6 +357,11 @@ class PostgresMedium(Medium):
         return f"{self._database.location}: table {schema}.salvaged, store {self._store}, {name}"
 
     # --- the medium -------------------------------------------------------------------------
+
+    @property
+    def location(self) -> Location:
+        """Where the database is."""
+        return self._database.location
 
     @property
     def report(self) -> Report | None:
