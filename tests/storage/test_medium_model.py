@@ -219,7 +219,7 @@ def machine(postgres: PostgresCluster) -> type[PostgresMachine]:
 
 
 def test_postgres(machine: type[PostgresMachine]) -> None:
-    run_state_machine_as_test(
-        machine,
-        settings=settings(max_examples=examples(15), stateful_step_count=30, deadline=None, print_blob=True),
+    runs = settings(
+        max_examples=examples(15), stateful_step_count=30, deadline=None, print_blob=True
     )
+    run_state_machine_as_test(machine, settings=runs)

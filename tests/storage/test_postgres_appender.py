@@ -18,6 +18,7 @@ from leveret_storage.media.postgres.appender import Appender
 from leveret_storage.media.postgres.operations import AppendRows, Operation
 from leveret_storage.media.postgres.ownership import Fence
 from leveret_storage.media.postgres.schema import Schema
+from tests.support.examples import examples
 
 TABLE = 1
 FENCE = Fence(Schema("test", 1, True), 0, 1, "token", "replicated")
@@ -132,7 +133,7 @@ class World:
 
 
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_each_operation_is_answered_once_and_in_order(seed: int) -> None:
     world = World(seed)
     for _ in range(80):

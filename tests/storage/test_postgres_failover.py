@@ -20,6 +20,7 @@ from leveret_storage.medium import Medium
 from tests.storage.append_load import DEADLINE_S, AppendLoad
 from tests.storage.owning import content, put, take
 from tests.storage.postgres_crash import Crash
+from tests.support.examples import examples
 from tests.support.postgres import (
     DATABASE,
     POLL_INTERVAL_S,
@@ -367,9 +368,10 @@ def test_a_takeover_while_the_owner_is_cut_off_ends_it(
 
 
 def test_faults_at_random_lose_nothing(cluster: PostgresCluster) -> None:
+    rounds = examples(8)
     crash = Crash(cluster, seed=7)
-    crash.run(8)
-    assert crash.confirmed >= 8 * 40
+    crash.run(rounds)
+    assert crash.confirmed >= rounds * 20
 
 
 def test_an_owner_gives_up_while_the_database_is_away(

@@ -82,6 +82,9 @@ class FillableMedium(Medium):
         self._take_space()
         return self._inner.set_head_aside(name)
 
+    def watch(self, changed: Callable[[str], None]) -> None:
+        self._inner.watch(changed)
+
     def free_bytes(self) -> int:
         return 0 if self.full else self._inner.free_bytes()
 
