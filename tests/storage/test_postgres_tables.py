@@ -206,6 +206,23 @@ def test_stores_of_one_database_have_owners_of_their_own(
     usurper.close()
 
 
+def test_a_schema_that_is_missing_is_waited_for(
+    postgres: PostgresCluster, schema: str, medium: Medium
+) -> None:
+    reasons: list[str] = []
+    medium.watch(reasons.append)
+    medium.create("a")
+    load = AppendLoad(medium, "a").start()
+    load.await_confirmed(20)
+    postgres.owner(f"alter schema {schema} rename to {schema}_moved")
+    await_state(lambda: reasons and "there is no schema" in reasons[-1], f"{reasons}")
+    assert postgres.owner(f"select to_regnamespace('{schema}')") == [(None,)]
+    postgres.owner(f"alter schema {schema}_moved rename to {schema}")
+    load.await_confirmed(20)
+    load.stop()
+    assert load.check(medium) == load.confirmed
+
+
 def test_an_older_head_than_was_confirmed_ends_the_owner(
     postgres: PostgresCluster, schema: str, medium: Medium
 ) -> None:

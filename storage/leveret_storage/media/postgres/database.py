@@ -245,7 +245,8 @@ class Database:
         return interrupt
 
     def _schema(self, link: Link) -> Schema:
-        if not self.read_only:
+        # One that was there and is missing was lost, and is not to be made anew.
+        if not self.read_only and not self._timeline:
             return make_schema(link, self.location.schema)
         schema = find_schema(link, self.location.schema)
         if schema is None:
