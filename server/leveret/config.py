@@ -5,14 +5,16 @@ sentence of documentation; the field's value is the default. The checks of value
 `conf/leveret.toml` and the tables of `docs/configuration.md` come from the table
 (`config_loading.py`, `reference/configuration.py`).
 
-Deliberately elsewhere: the table itself (`config_keys.py`), and reading values from a file,
-variables and flags (`config_loading.py`).
+Deliberately elsewhere: the sections about data (`config_storage.py`), the table itself
+(`config_keys.py`), and reading values from a file, variables and flags (`config_loading.py`).
 """
 
-from typing import Annotated, Final, Literal, NamedTuple
+from typing import Annotated, Final, Literal
 
 import msgspec
 
+from leveret.config_storage import Cluster, Storage
+from leveret.key_doc import KeyDoc
 from leveret.limits import FRAME_MIN_SIZE
 
 FRAME_SIZE_MAX: Final = 1024 * 1024
@@ -35,28 +37,12 @@ LogFormat = Literal["console", "json"]
 RetuneMode = Literal["auto", "true", "false"]
 RedeclareMode = Literal["strict", "adopt"]
 DeliveryCountMode = Literal["returns", "failures"]
-SyncMode = Literal["commit", "interval", "os"]
 VerifyMode = Literal["verify_none", "verify_peer"]
 TlsVersion = Literal["1.2", "1.3"]
 LoginFrom = Literal["common_name", "distinguished_name", "dns", "email", "uri"]
 
 NODE_NAME_BYTES_MAX: Final = 255
 """Bytes of a node name. The head of the data directory, which is one block, contains it."""
-
-
-class KeyDoc(NamedTuple):
-    """The documentation and the constraints of a key, beside its type."""
-
-    text: str
-    unit: str = ""
-    low: float | None = None
-    high: float | None = None
-    """Smallest and largest value, both included; None for a key that is no number."""
-    form: str = ""
-    """The accepted values in words, if type and range do not describe them."""
-    not_empty: bool = False
-    secret: bool = False
-    """Whether the value must not appear in error messages."""
 
 
 class Amqp(msgspec.Struct, frozen=True):
@@ -380,69 +366,6 @@ class Log(msgspec.Struct, frozen=True):
     ] = "console"
 
 
-class Storage(msgspec.Struct, frozen=True):
-    """Storage of durable queues and persistent messages."""
-
-    memory: Annotated[
-        bool,
-        KeyDoc(
-            "Keep everything in memory and write nothing to disk. For tests: all queues and"
-            " messages are lost when the process ends."
-        ),
-    ] = False
-    data_dir: Annotated[
-        str,
-        KeyDoc(
-            "Directory of the broker's data, a path or a `file:` URL; created if it is missing.",
-            form="a directory",
-            not_empty=True,
-        ),
-    ] = "./data"
-    sync: Annotated[
-        SyncMode,
-        KeyDoc(
-            "When a persistent message is confirmed. `commit`: after it is written and synced"
-            " (fdatasync); a power failure loses no confirmed message. `interval`: after it is"
-            " written; a sync follows every `sync_interval`, and a power failure may lose what"
-            " was confirmed since the start of the last completed sync. `os`: after it is"
-            " written; the operating system decides when to sync, and a power failure may lose"
-            " everything confirmed since then. If only the process dies, no confirmed message"
-            " is lost with any of the three."
-        ),
-    ] = "commit"
-    sync_interval: Annotated[
-        int,
-        KeyDoc(
-            'Time between two syncs with `sync = "interval"`.',
-            unit="milliseconds",
-            low=1,
-            high=60_000,
-        ),
-    ] = 200
-    disk_free_limit: Annotated[
-        int,
-        KeyDoc(
-            "Free disk space below which publishers are blocked while consumers continue. With"
-            " 0 they are blocked only when the disk is full.",
-            unit="bytes",
-            low=0,
-            high=2**50,
-        ),
-    ] = 50_000_000
-    disk_reserve: Annotated[
-        int,
-        KeyDoc(
-            "Disk space set aside in `data_dir`, at most a quarter of its file system. On a full"
-            " disk it takes what is on its way to the disk (up to 32 MB), acknowledgements, and a"
-            " copy of the definitions, so that consumers can empty the disk. Publishers are blocked"
-            " until it is set aside again. With 0 there is none.",
-            unit="bytes",
-            low=0,
-            high=2**50,
-        ),
-    ] = 48_000_000
-
-
 class Config(msgspec.Struct, frozen=True):
     """All keys by section, for example `config.amqp.heartbeat`."""
 
@@ -460,3 +383,4 @@ class Config(msgspec.Struct, frozen=True):
     server: Server = Server()
     log: Log = Log()
     storage: Storage = Storage()
+    cluster: Cluster = Cluster()

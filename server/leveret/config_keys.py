@@ -5,7 +5,8 @@ from typing import Any, Final, Literal, NamedTuple, get_args, get_origin, get_ty
 
 import msgspec
 
-from leveret.config import Config, KeyDoc
+from leveret.config import Config
+from leveret.key_doc import KeyDoc
 
 
 class Key(NamedTuple):

@@ -21,6 +21,7 @@ import msgspec
 from leveret.addresses import AddressError, parse_address
 from leveret.config import NODE_NAME_BYTES_MAX, Config
 from leveret.config_keys import KEYS, Key
+from leveret.config_storage import Cluster
 from leveret.memory import parse_memory_limit
 from leveret.os_errors import plain_words
 
@@ -36,9 +37,13 @@ RABBITMQ_VARIABLES: Final = {
 
 PATHS: Final = (
     "amqp.unix_socket",
+    "cluster.cacertfile",
+    "cluster.certfile",
+    "cluster.keyfile",
     "control.socket",
     "definitions.file",
     "storage.data_dir",
+    "storage.local_dir",
     "tls.cacertfile",
     "tls.certfile",
     "tls.keyfile",
@@ -65,6 +70,9 @@ _NOT_KEYS: Final = re.compile(
 )
 """Variables that set no key: the path of the configuration file, the switches of build, tests and
 benchmarks, and those that Kubernetes sets in every pod for each Service named `leveret...`."""
+
+
+CLUSTER_SECRET_BYTES_MIN: Final = 16
 
 
 class ConfigError(Exception):
@@ -130,7 +138,23 @@ def _consistent(config: Config) -> Config:
         raise ConfigError("metrics.tls needs tls.certfile")
     if tls.verify == "verify_peer" and not tls.cacertfile:
         raise ConfigError('tls.verify = "verify_peer" needs tls.cacertfile')
+    _check_cluster(config.cluster)
     return config
+
+
+def _check_cluster(cluster: Cluster) -> None:
+    """Check that nobody but the brokers of a cluster can have connections passed on.
+
+    :raises ConfigError: naming what is missing.
+    """
+    if cluster.certfile and not cluster.cacertfile:
+        raise ConfigError("cluster.certfile needs cluster.cacertfile")
+    if cluster.cacertfile and not cluster.certfile:
+        raise ConfigError("cluster.cacertfile needs cluster.certfile")
+    if cluster.secret and len(cluster.secret.encode()) < CLUSTER_SECRET_BYTES_MIN:
+        raise ConfigError(f"cluster.secret has fewer than {CLUSTER_SECRET_BYTES_MIN} bytes")
+    if cluster.listen and not (cluster.secret or cluster.certfile):
+        raise ConfigError("cluster.listen needs cluster.secret, or cluster.certfile")
 
 
 def _from_file(path: str) -> dict[str, _Setting]:
@@ -278,6 +302,9 @@ def _check(key: Key, value: Any) -> None:
     if key.name == "listen":
         for address in value:
             parse_address(address)
+    elif key.path == "cluster.advertise":
+        if value:
+            parse_address(value)
     elif key.path == "amqp.proxy_networks":
         from ipaddress import (
             ip_network,  # imported here: a start without proxies saves milliseconds

@@ -95,11 +95,19 @@ class TestPrecedence:
             "tls.min_version": ("1.3", "1.3"),
             "tls.login_from": ("dns", "dns"),
             "storage.sync": ("interval", "interval"),
+            "storage.replicas": ("provider", "provider"),
+            "storage.replicas_min": ("2", 2),
+            "cluster.stores": ("32", 32),
+            "cluster.listen": (":25672", (":25672",)),
+            "cluster.advertise": ("broker:25672", "broker:25672"),
+            "cluster.secret": ("secret of 20 bytes.", "secret of 20 bytes."),
         }
         text, value = examples.get(key.path, ("4096", "4096" if key.type is str else 4096))
 
         needed = {
-            f"LEVERET_TLS_{name}": "needed.pem" for name in ("CERTFILE", "KEYFILE", "CACERTFILE")
+            f"LEVERET_{section}_{name}": "needed.pem"
+            for section in ("TLS", "CLUSTER")
+            for name in ("CERTFILE", "KEYFILE", "CACERTFILE")
         }
 
         config = load_config(environment={**needed, key.variable: text})
@@ -264,8 +272,11 @@ class TestRefusals:
     def test_a_path_may_begin_in_the_home_directory(self, key: str, write_toml: Path) -> None:
         section, name = key.split(".")
         write_toml.write_text(f'[{section}]\n{name} = "~/x"\n')
+        # Each of these two needs the other.
+        needed = {f"LEVERET_CLUSTER_{each}": "needed.pem" for each in ("CERTFILE", "CACERTFILE")}
+        needed.pop(f"LEVERET_CLUSTER_{name.upper()}", None)
 
-        value = getattr(getattr(load_config(str(write_toml)), section), name)
+        value = getattr(getattr(load_config(str(write_toml), needed), section), name)
         assert value == str(Path.home() / "x")
 
     def test_a_node_name_that_is_too_long_is_refused(self) -> None:

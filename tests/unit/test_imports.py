@@ -19,7 +19,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     "leveret_storage": (
         "errors histogram",
-        "medium",
+        "medium coordination",
         "format",
         "media",
         "segments",
@@ -27,13 +27,15 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "store",
     ),
     "leveret": (
-        "limits errors os_errors compiled",
+        "limits errors os_errors compiled key_doc",
+        "config_storage",
         "addresses config memory",
         "config_keys",
         "config_loading control_address logging ping sample_configuration systemd",
         "engine",
         "protocol",
         "net",
+        "cluster",
         "management",
         "datadir",
         "descriptors",
@@ -45,7 +47,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "__main__",
     ),
     "leveret.engine": (
-        "values",
+        "placement values",
         "metadata",
         "access routing",
         "policies",
@@ -209,6 +211,7 @@ def test_protocol_engine_and_storage_do_no_io() -> None:
 
 WITH_COROUTINES = (
     "leveret.net",
+    "leveret.cluster",
     "leveret.management",
     "leveret.node",
     "leveret.testing",

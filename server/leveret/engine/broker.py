@@ -27,6 +27,7 @@ from leveret.engine.metadata.entities import (
     VirtualHostEntity,
 )
 from leveret.engine.metadata.metadata import Change, Metadata
+from leveret.engine.placement import Placement
 from leveret.engine.policies.policy_set import PolicySet
 from leveret.engine.queues.message_memory import MessageMemory
 from leveret.engine.routing.observer import PublishObserver
@@ -79,6 +80,9 @@ class Broker(VirtualHostFactory):
         self.stores: list[HostedStore] = []
         """The stores, each with some of the virtual hosts; none if nothing is persisted."""
         self.vhosts: dict[str, VirtualHost] = {}
+        self.placement: Placement | None = None
+        """Where virtual hosts are that this broker does not serve itself; None for one that has
+        all of them."""
         self._publish_observer: PublishObserver | None = None
         self._deleted_counters = ChannelCounters()
         """Of the virtual hosts that were deleted."""

@@ -1,0 +1,1 @@
+"""Brokers that share a database: who owns which store, and what all of them have in common."""

@@ -1,0 +1,130 @@
+"""What several brokers that share an engine agree on through it: who there is, and who owns which
+store.
+
+Liveness only: a lease says who may take a store, by the engine's clock. Whether an owner may still
+write is decided by the epoch of its medium (`medium.py`), whatever the lease says.
+
+Calls block, may be made from any thread, and end: with Unreachable if the engine does not answer
+in time. Its outcome is unknown then.
+"""
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+from leveret_storage.errors import StorageError
+
+
+class Unreachable(StorageError):
+    """The engine did not answer in time."""
+
+
+class NameTaken(StorageError):
+    """Another process announces itself with the same name, and lives."""
+
+
+class Member(NamedTuple):
+    """A broker of the cluster, as it has announced itself."""
+
+    name: str
+    incarnation: str
+    """A random text of the process: another one of the same name has another."""
+    address: str
+    """HOST:PORT at which other brokers pass on connections; empty for none."""
+    version: str
+    """Of Leveret."""
+    started_at: int
+    """Milliseconds since 1970, by the engine's clock."""
+    silent_ms: int
+    """Since its last sign of life, by the engine's clock."""
+    draining: bool
+    """Whether it is to own no store."""
+    is_alive: bool
+    """Whether its last sign of life is younger than a lease is long."""
+
+
+class StoreLease(NamedTuple):
+    """Who may own a store."""
+
+    store: int
+    """From 0."""
+    owner: str
+    """Name of a member; empty if it is free."""
+    incarnation: str
+    """Of the owner's process."""
+    epoch: int
+    """Of the store's head, as the last owner has noted it; 0 if there was none."""
+    left_ms: int
+    """Until it ends, by the engine's clock; 0 if it has ended."""
+    successor: str
+    """Member that it is to be given to, or was released for; empty for any."""
+    refused: str
+    """Why nobody may take it, until an operator allows it again; empty if anybody may."""
+
+
+class ClusterView(NamedTuple):
+    """Everything at one instant."""
+
+    members: tuple[Member, ...]
+    """By name."""
+    leases: tuple[StoreLease, ...]
+    """By store: all there are."""
+
+
+class Coordination(ABC):
+    """The members and the leases of one cluster."""
+
+    @abstractmethod
+    def join(self, member: Member, stores: int, lease_ms: int) -> None:
+        """Announce a broker, and make the rows of the stores if there are none.
+
+        :param lease_ms: length of its leases, in milliseconds.
+        :raises NameTaken: if another process of that name is alive.
+        :raises UnsuitableMedium: if the cluster has another number of stores.
+        """
+
+    @abstractmethod
+    def renew(self) -> ClusterView:
+        """Give a sign of life, renew all leases of this process, and look.
+
+        :raises NameTaken: if another process has taken the name.
+        """
+
+    @abstractmethod
+    def look(self) -> ClusterView:
+        """Look, and change nothing."""
+
+    @abstractmethod
+    def try_take(self, store: int) -> bool:
+        """Take the lease of a store that is free, or whose lease has ended; whether it is ours."""
+
+    @abstractmethod
+    def note_epoch(self, store: int, epoch: int) -> None:
+        """Note in its lease with which epoch this process has taken a store."""
+
+    @abstractmethod
+    def release(self, store: int, successor: str = "") -> None:
+        """Give back a lease that is ours; any other stays as it is."""
+
+    @abstractmethod
+    def refuse(self, store: int, reason: str) -> None:
+        """Give back a lease that is ours, and have nobody take the store until it is allowed."""
+
+    @abstractmethod
+    def allow(self, store: int) -> None:
+        """Have a store be taken again that was refused."""
+
+    @abstractmethod
+    def move(self, store: int, successor: str) -> None:
+        """Ask the owner of a store to hand it over to a member; empty takes the order back."""
+
+    @abstractmethod
+    def drain(self, member: str, draining: bool) -> bool:
+        """Have a member own no store, or its share again; whether there is such a member."""
+
+    @abstractmethod
+    def forget(self, member: str) -> bool:
+        """Remove a member that is not alive; whether one was removed."""
+
+    @abstractmethod
+    def leave(self) -> None:
+        """Remove this process from the members, and give back its leases."""
