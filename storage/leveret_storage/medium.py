@@ -200,6 +200,13 @@ class Medium(ABC):
         appends are not answered. A medium that cannot go away calls nothing.
         """
 
+    def give_up(self, error: StorageError) -> None:  # noqa: B027 (most calls end by themselves)
+        """End every call that waits because the medium is away, and every later one, with an error,
+        from any thread. Nothing is answered as durable after this has returned.
+
+        For an owner that may not go on, or that ends while the medium is away.
+        """
+
     @abstractmethod
     def free_bytes(self) -> int:
         """Return how many bytes can still be appended, as far as is known. Raises ReadFailed.

@@ -49,6 +49,7 @@ from leveret_storage.errors import StorageError
 from leveret_storage.media.executor import Executor
 from leveret_storage.medium import Medium
 from leveret_storage.recovery.log_end import NOT_NOTED, LogEnd, note_nothing
+from leveret_storage.recovery.recover import Recovery
 
 CLUSTER_NAME: Final = "cluster_name"
 """The global parameter that names the cluster (RabbitMQ: Runtime Parameters)."""
@@ -211,14 +212,18 @@ class Broker(VirtualHostFactory):
         for hosted in self.stores:
             hosted.vhosts.pop(name, None)
         if vhost is not None:
-            self._deleted_counters.add(vhost.counters)
-            self.deleted_traffic.add(vhost.closed_traffic)
-            # Its connections end only after it.
-            vhost.closed_traffic = self.deleted_traffic
-            self.gone.add_exchange(vhost.router.default_counters)
+            self._retire(vhost)
             closing = Closing(self.connections.in_vhost(name), f"vhost '{name}' is deleted")
             self.work.add(closing)
             self.work.add(ContentsRemoval(vhost))
+
+    def _retire(self, vhost: VirtualHost) -> None:
+        """Keep the sums of a virtual host that is no longer there."""
+        self._deleted_counters.add(vhost.counters)
+        self.deleted_traffic.add(vhost.closed_traffic)
+        # Its connections end only after it.
+        vhost.closed_traffic = self.deleted_traffic
+        self.gone.add_exchange(vhost.router.default_counters)
 
     def create_vhost(self, name: str) -> VirtualHost:
         """Create a virtual host with its predeclared exchanges, or return it.
@@ -253,6 +258,7 @@ class Broker(VirtualHostFactory):
         take: Callable[[], None] | None = None,
         log_end: LogEnd = NOT_NOTED,
         note_log_end: Callable[[LogEnd], None] = note_nothing,
+        found: Recovery | None = None,
     ) -> HostedStore:
         """Restore virtual hosts from a medium, and persist them there from now on.
 
@@ -262,7 +268,8 @@ class Broker(VirtualHostFactory):
         :param sync: whether a batch is safe only once it is synced, or as soon as it is written.
         :param vhosts: the names of the virtual hosts that the store carries beside those that the
             medium names, each of which is in no other store; None for all there are.
-        :param take: takes the medium, as in `HostedStore`, as do `log_end` and `note_log_end`.
+        :param take: takes the medium, as in `HostedStore`, as do `log_end`, `note_log_end` and
+            `found`.
         :raises StorageError: if the medium cannot be read, is damaged, or names a virtual host that
             another store carries.
         """
@@ -287,10 +294,29 @@ class Broker(VirtualHostFactory):
             log_end,
             note_log_end,
             self.work,
+            found,
         )
         self.stores.append(hosted)
         self._complete_metadata()
         return hosted
+
+    def withdraw(self, hosted: HostedStore) -> None:
+        """Have no further connection opened to the virtual hosts of a store, and write to it only
+        what the store is told itself: it is about to be closed."""
+        self.stores.remove(hosted)
+        for name, vhost in hosted.vhosts.items():
+            if self.vhosts.get(name) is vhost:
+                del self.vhosts[name]
+                self._policies_applied.pop(name, None)
+
+    def forget_contents(self, hosted: HostedStore) -> None:
+        """Free what the virtual hosts of a store have in memory, once it was withdrawn and is
+        closed. What is in the store stays."""
+        for vhost in hosted.vhosts.values():
+            self._retire(vhost)
+            # Nobody has deleted its queues.
+            vhost.churn = ChurnCounters()
+            self.work.add(ContentsRemoval(vhost))
 
     def persist_clock(self) -> None:
         """Persist by how much the time is behind the wall clock."""

@@ -68,35 +68,35 @@ class HostedStore(Restored):
         log_end: LogEnd = NOT_NOTED,
         note_log_end: Callable[[LogEnd], None] = note_nothing,
         work: WorkQueue | None = None,
+        found: Recovery | None = None,
     ) -> None:
         """Restore what the medium holds, and begin to write to it.
 
         :param metadata: is restored from the medium if that has any, and persisted there.
-        :param vhosts: the virtual hosts that the store carries whether the medium names them or
-            not.
-        :param factory: of the virtual hosts that the medium names and that are not among them: the
-            store carries them, too.
+        :param vhosts: those that the store carries whether the medium names them or not.
+        :param factory: of the others that the medium names: the store carries them, too.
         :param sync: whether a batch is safe only once it is synced, or as soon as it is written.
-        :param take: takes the medium. It is called when everything has been read and found to be
-            known, so that a start that is refused has changed nothing. None if this process has
-            taken the medium already.
+        :param take: takes the medium, when everything has been read and found to be known, so that
+            a start that is refused has changed nothing. None if it is taken already.
         :param log_end: what the owner before noted of the log; `note_log_end` is as in `Store`.
         :param work: runs what writes checkpoints; None to write each in one go.
+        :param found: what was recovered after the medium was taken; None to recover it here.
         :raises UnknownFormat: if a newer program wrote any of it.
         :raises StorageError: if the medium cannot be read, or is damaged.
         """
         super().__init__(Metadata())
         self.vhosts = vhosts
-        """The virtual hosts that the store carries, by name."""
+        """Those that the store carries, by name."""
         self._factory = factory
         self._named: set[str] = set()
         """Virtual hosts that the medium names."""
-        found = recover(medium, spill_bytes=RESTORED_BYTES_MAX, taken=take is None, log_end=log_end)
+        read = partial(recover, medium, spill_bytes=RESTORED_BYTES_MAX, log_end=log_end)
+        found = found or read(taken=take is None)
         restored = self._restore_definitions(found, metadata)
         if take is not None and not found.complete:
             take()
             take = None
-            found = recover(medium, spill_bytes=RESTORED_BYTES_MAX, log_end=log_end)
+            found = read()
         self.store = Store(
             medium,
             writing,
@@ -131,10 +131,15 @@ class HostedStore(Restored):
 
     def close(self) -> None:
         """Note which messages were delivered, write and sync the open batch, and stop."""
+        self.begin_close()
+        self.store.await_closed()
+
+    def begin_close(self) -> None:
+        """Have the threads of the store do what `close` waits for."""
         for vhost in self.vhosts.values():
             for queue in vhost.queues.values():
                 queue.note_delivered_exactly()
-        self.store.close()
+        self.store.begin_close()
 
     def _start(self, found: Recovery, highest_number: int) -> None:
         """Begin to write, without the segments of queues that no definition names."""

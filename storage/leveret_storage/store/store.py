@@ -8,8 +8,6 @@ released when `synced` has reached it.
 The parts, each with a file of its own: OpenBatch encodes; LargeMessages has what waits beside it;
 CommitsInFlight orders what the medium answers; CommitLog has the segments of the log; QueueRuns the
 messages in queue segments; LogEmptier and Compactor give disk back. None of them knows the store.
-
-Nothing here is global to the process: each store has its own medium and its own executors.
 """
 
 from collections.abc import Callable, Iterator
@@ -46,11 +44,6 @@ from leveret_storage.store.queue_runs import QueueRuns
 from leveret_storage.store.segment_syncs import sync_at_stop
 from leveret_storage.store.shared_bodies import SharedBodies
 from leveret_storage.store.transaction import StoreTransaction
-
-
-def _is_never_over() -> bool:
-    """For a checkpoint that is written in one go."""
-    return False
 
 
 class Store:
@@ -407,7 +400,7 @@ class Store:
 
     def _request_checkpoint(self) -> None:
         if self._checkpoint_due is None:
-            self.write_checkpoint(_is_never_over)
+            self.write_checkpoint(lambda: False)
         else:
             self._checkpoint_due()
 
@@ -481,6 +474,11 @@ class Store:
 
     def close(self) -> None:
         """Write and sync the open batch, and stop. Nothing may be added any more."""
+        self.begin_close()
+        self.await_closed()
+
+    def begin_close(self) -> None:
+        """Begin to write and sync the open batch. Nothing may be added any more."""
         # Jobs run in order, so commits under way are written before this one.
         if self._in_flight.is_full():
             self._log.await_appends()
@@ -495,5 +493,8 @@ class Store:
         self._writing.submit(partial(sync_at_stop, log, writers), self._failure.check)
         if self._log.segments:
             self._writing.submit(self._log_end_noter(), self._failure.check)
+
+    def await_closed(self) -> None:
+        """Wait until what `begin_close` began is done, or has failed; from any thread."""
         self._writing.close()
         self._reading.close()

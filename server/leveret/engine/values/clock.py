@@ -22,6 +22,9 @@ class Clock:
         self._offset: i64 = 0
         """Milliseconds that the time was behind the wall clock when the process started, less those
         that were skipped."""
+        self.is_shared = False
+        """Whether several brokers have the same time, so that persisted times mean the same in all
+        of them."""
         self.skipped: i64 = 0
         """Milliseconds that were skipped, and have not elapsed."""
 
@@ -41,8 +44,16 @@ class Clock:
         if now > self.now:
             self.now = now
 
+    def share(self, behind: i64) -> None:
+        """Have the time that several brokers share, which is so far behind the wall clock of this
+        one. What they restore does not change it."""
+        self.resume(behind)
+        self.is_shared = True
+
     def resume(self, behind: i64) -> None:
         """Be as far behind the wall clock as the broker was whose times are restored."""
+        if self.is_shared:
+            return
         offset = behind - self.skipped
         if offset != self._offset:
             self.now = max(self.now + self._offset - offset, 1)
