@@ -29,7 +29,7 @@ BINDING_DEFAULTS: dict[str, Any] = {
     "arguments": {},
 }
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "virtual_host_created": {"clock_behind": 0},
+    "virtual_host_created": {"clock_behind": 0, "uid": ""},
     "exchange_declared": {"auto_delete": False, "internal": False, "arguments": {}},
     "queue_declared": {
         "auto_delete": False,
@@ -57,6 +57,8 @@ ENTITIES: dict[str, tuple[tuple[str, ...], tuple[str, ...], dict[str, Any]]] = {
             "default_queue_type": "",
             "protected_from_deletion": False,
             "limits": {},
+            "store": -1,
+            "uid": "",
         },
     ),
     "user": (

@@ -17,8 +17,10 @@ from leveret.engine.access.rights import ANY, RightsRegistry
 from leveret.engine.hosted_store import HostedStore, VirtualHostFactory
 from leveret.engine.lifecycle.exchanges import predeclare
 from leveret.engine.lifecycle.queues import PoliciesApplied
+from leveret.engine.lifecycle.records import virtual_host_created
 from leveret.engine.lifecycle.removal import ContentsRemoval
 from leveret.engine.metadata.entities import (
+    Entity,
     GlobalParameter,
     OperatorPolicy,
     Permission,
@@ -58,9 +60,13 @@ CLUSTER_NAME: Final = "cluster_name"
 class Broker(VirtualHostFactory):
     """What all connections share. It knows nothing of sockets and frames."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, shared: Metadata | None = None) -> None:
+        """
+        :param shared: the metadata of the cluster, which are complete, and in none of the stores.
+        """
         self.config = config
-        self.metadata = Metadata()
+        self.shares_metadata = shared is not None
+        self.metadata = Metadata() if shared is None else shared
         self.accounts = Accounts(self.metadata, config.auth.loopback_users)
         self.login_failures = LoginFailures()
         self.rights = RightsRegistry(self.metadata, self._rights_changed)
@@ -139,7 +145,11 @@ class Broker(VirtualHostFactory):
 
     def _complete_metadata(self) -> None:
         """Add what the data do not say: the user of the configuration if there is no user, and the
-        virtual hosts that have nothing in the metadata, to which that user has access."""
+        virtual hosts that have nothing in the metadata, to which that user has access.
+
+        Metadata that a cluster shares are complete (`cluster/shared_definitions.py`)."""
+        if self.shares_metadata:
+            return
         metadata, auth = self.metadata, self.config.auth
         user = auth.default_user
         if not metadata.all(User):
@@ -154,14 +164,11 @@ class Broker(VirtualHostFactory):
     def _metadata_changed(self, change: Change) -> None:
         if change.kind is VirtualHostEntity:
             (name,) = change.key
-            if change.after is None:
+            before, after = change.before, change.after
+            if after is None or (before is not None and _uid(before) != _uid(after)):
                 self._delete_vhost(name)
-                return
-            if name not in self.vhosts:
-                vhost = self.create_vhost(name)
-                if self.stores:
-                    self.stores[0].add(vhost)
-            self._apply(self.vhosts[name])
+            if after is not None:
+                self._add_vhost(name)
         elif change.kind in (Policy, OperatorPolicy):
             vhost_name = change.key[0]
             if vhost_name in self.vhosts:
@@ -170,6 +177,43 @@ class Broker(VirtualHostFactory):
             (name,) = change.key
             closing = Closing(self.connections.of_user(name), f"user '{name}' is deleted")
             self.work.add(closing)
+
+    def _add_vhost(self, name: str) -> None:
+        """Create a virtual host of the metadata, if this broker serves it, or change it."""
+        if name not in self.vhosts:
+            carrier = self._carrier(name)
+            if carrier is None and self.shares_metadata:
+                return
+            vhost = self.create_vhost(name)
+            if carrier is not None:
+                carrier.add(vhost)
+        self._apply(self.vhosts[name])
+
+    def _carrier(self, vhost: str) -> HostedStore | None:
+        """The store that carries a virtual host, if this broker has it."""
+        if self.placement is None:
+            return self.stores[0] if self.stores else None
+        number = self.placement.store_of(vhost)
+        return next((each for each in self.stores if each.number == number), None)
+
+    def match_metadata(self, hosted: HostedStore) -> None:
+        """Have a store that was opened carry exactly the virtual hosts of the cluster's metadata
+        that belong to it; what others have left in it is removed.
+
+        Not before the metadata were read again after the store was taken: older ones may lack a
+        virtual host that an earlier owner has served.
+        """
+        for vhost in list(hosted.vhosts.values()):
+            entity = self.metadata.get(VirtualHostEntity, vhost.name)
+            if entity is None or (vhost.uid and entity.uid != vhost.uid):
+                self._delete_vhost(vhost.name)
+            elif entity.uid and not vhost.uid:
+                vhost.uid = entity.uid
+                hosted.definition_log.write_unawaited(virtual_host_created(vhost))
+        for (name,) in list(self.metadata.all(VirtualHostEntity)):
+            if name not in self.vhosts and self._carrier(name) is hosted:
+                self._add_vhost(name)
+                self._apply_policies(self.vhosts[name])
 
     def _apply(self, vhost: VirtualHost) -> None:
         """Have a virtual host be as the metadata say."""
@@ -210,7 +254,10 @@ class Broker(VirtualHostFactory):
         vhost = self.vhosts.pop(name, None)
         self._policies_applied.pop(name, None)
         for hosted in self.stores:
-            hosted.vhosts.pop(name, None)
+            if self.shares_metadata:
+                hosted.remove(name)
+            else:
+                hosted.vhosts.pop(name, None)
         if vhost is not None:
             self._retire(vhost)
             closing = Closing(self.connections.in_vhost(name), f"vhost '{name}' is deleted")
@@ -239,6 +286,8 @@ class Broker(VirtualHostFactory):
         vhost.counts_returns = self.config.queues.delivery_count == "returns"
         vhost.churn, vhost.gone, vhost.sizes = self.churn, self.gone, self.sizes
         vhost.router.observe_with(self._publish_observer)
+        entity = self.metadata.get(VirtualHostEntity, name)
+        vhost.uid = "" if entity is None else entity.uid
         predeclare(vhost)
         self.vhosts[name] = vhost
         return vhost
@@ -259,6 +308,7 @@ class Broker(VirtualHostFactory):
         log_end: LogEnd = NOT_NOTED,
         note_log_end: Callable[[LogEnd], None] = note_nothing,
         found: Recovery | None = None,
+        number: int = 0,
     ) -> HostedStore:
         """Restore virtual hosts from a medium, and persist them there from now on.
 
@@ -270,6 +320,7 @@ class Broker(VirtualHostFactory):
             medium names, each of which is in no other store; None for all there are.
         :param take: takes the medium, as in `HostedStore`, as do `log_end`, `note_log_end` and
             `found`.
+        :param number: of the store in a cluster; call `match_metadata` then.
         :raises StorageError: if the medium cannot be read, is damaged, or names a virtual host that
             another store carries.
         """
@@ -281,8 +332,8 @@ class Broker(VirtualHostFactory):
             )
 
         hosted = HostedStore(
-            # The metadata are in one store.
-            Metadata() if self.stores else self.metadata,
+            # The metadata are in one store, or in none of a cluster's.
+            Metadata() if self.stores or self.shares_metadata else self.metadata,
             {name: self.vhosts[name] for name in names},
             self,
             medium,
@@ -296,6 +347,7 @@ class Broker(VirtualHostFactory):
             self.work,
             found,
         )
+        hosted.number = number
         self.stores.append(hosted)
         self._complete_metadata()
         return hosted
@@ -333,3 +385,8 @@ class Broker(VirtualHostFactory):
         `urgent`."""
         for hosted in self.stores:
             hosted.store.commit(urgent)
+
+
+def _uid(entity: Entity) -> str:
+    assert isinstance(entity, VirtualHostEntity)
+    return entity.uid

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 
 from leveret.engine.lifecycle.records import virtual_host_created
+from leveret.engine.metadata.entities import EntityDeleted, VirtualHostEntity, kind_of
 from leveret.engine.metadata.metadata import Metadata
 from leveret.engine.persistence.checkpoint_work import CheckpointWork
 from leveret.engine.persistence.definition_log import DefinitionLog
@@ -53,6 +54,9 @@ class VirtualHostFactory(ABC):
 
 class HostedStore(Restored):
     """One store of a broker, and the virtual hosts whose definitions and messages are in it."""
+
+    number: int = 0
+    """Of the store in a cluster; 0 without one."""
 
     def __init__(
         self,
@@ -179,6 +183,12 @@ class HostedStore(Restored):
         self.vhosts[vhost.name] = vhost
         self.definition_log.write(virtual_host_created(vhost))
         vhost.attach_store(self.definition_log)
+
+    def remove(self, name: str) -> None:
+        """Carry a virtual host no longer that was deleted from metadata that are not in the store:
+        what follows in the store under its name is another one's."""
+        if self.vhosts.pop(name, None) is not None:
+            self.definition_log.write(EntityDeleted(kind_of(VirtualHostEntity), (name,)))
 
     def _checkpoint_due(self, work: WorkQueue | None) -> Callable[[], None] | None:
         """What continues a checkpoint; None to write each in one go."""

@@ -212,6 +212,7 @@ def _virtual_host_created(
 ) -> None:
     """`restore` has created it to find it."""
     vhost.clock.resume(record.clock_behind)
+    vhost.uid = record.uid
 
 
 def _exchange_declared(vhost: VirtualHost, sinks: SinksByNumber, record: ExchangeDeclared) -> None:

@@ -56,6 +56,8 @@ class VirtualHost(QueueHost):
             memory,
         )
         self.name = name
+        self.uid = ""
+        """Of a virtual host of a cluster, as in the metadata."""
         self.queues: dict[str, Queue] = {}
         self.delayed_stores: dict[str, DelayedStore] = {}
         """The stores of the delayed exchanges, by the name of the exchange."""

@@ -19,7 +19,7 @@ from leveret.engine.vhost import VirtualHost
 
 def virtual_host_created(vhost: VirtualHost) -> VirtualHostCreated:
     """The record of a virtual host, and of its clock."""
-    return VirtualHostCreated(vhost.name, int(vhost.clock.behind))
+    return VirtualHostCreated(vhost.name, int(vhost.clock.behind), vhost.uid)
 
 
 def exchange_declared(vhost: str, exchange: Exchange) -> ExchangeDeclared:

@@ -36,6 +36,12 @@ class VirtualHostEntity(Entity, frozen=True, tag="virtual_host"):
     protected_from_deletion: bool = False
     limits: dict[str, int] = {}
     """`max-connections` and `max-queues`; one that is missing or negative is no limit."""
+    store: int = -1
+    """The store of the cluster that carries it, given when it is created; negative: the one that
+    its name leads to."""
+    uid: str = ""
+    """Of a cluster: random, and another one for the next virtual host of the name, so that it does
+    not inherit what is in the store of the one before."""
 
     @property
     def key(self) -> Key:

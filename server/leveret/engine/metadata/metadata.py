@@ -83,7 +83,8 @@ class Metadata:
         """Add an entity, or replace that of the same key. One that is the same changes nothing."""
         if self._entities[type(entity)].get(entity.key) == entity:
             return
-        self._change(entity, type(entity), entity.key, entity)
+        self._write_record(entity)
+        self._change(type(entity), entity.key, entity)
 
     def delete(self, kind: type[Entity], *key: str) -> bool:
         """Delete the entity of a key.
@@ -92,7 +93,8 @@ class Metadata:
         """
         if key not in self._entities[kind]:
             return False
-        self._change(EntityDeleted(kind_of(kind), key), kind, key, None)
+        self._write_record(EntityDeleted(kind_of(kind), key))
+        self._change(kind, key, None)
         return True
 
     def restore(self, record: Record) -> None:
@@ -105,6 +107,17 @@ class Metadata:
         else:
             self._entities[type(record)][record.key] = record
         self.version += 1
+
+    def apply(self, record: Record) -> None:
+        """Change what another broker of the cluster has changed: subscribers are called, and
+        nothing is written. What is so already changes nothing.
+        """
+        if isinstance(record, EntityDeleted):
+            kind = ENTITY_KINDS.get(record.entity)
+            if kind is not None and record.key in self._entities[kind]:
+                self._change(kind, record.key, None)
+        elif self._entities[type(record)].get(record.key) != record:
+            self._change(type(record), record.key, record)
 
     def copy(self) -> "Metadata":
         """The same entities, whose changes are nobody's business."""
@@ -122,14 +135,16 @@ class Metadata:
             self.version = restored.version
         return restored.version != 0
 
-    def _change(self, record: Record, kind: type[Entity], key: Key, after: Entity | None) -> None:
+    def _write_record(self, record: Record) -> None:
+        if self._write is not None:
+            self._write(record)
+
+    def _change(self, kind: type[Entity], key: Key, after: Entity | None) -> None:
         entities = self._entities[kind]
         before = entities.pop(key, None) if after is None else entities.get(key)
         if after is not None:
             entities[key] = after
         self.version += 1
-        if self._write is not None:
-            self._write(record)
         change = Change(self.version, kind, key, before, after)
         for changed in list(self._subscribers):
             changed(change)

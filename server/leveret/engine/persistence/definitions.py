@@ -45,6 +45,9 @@ class VirtualHostCreated(Definition, frozen=True, tag="virtual_host_created"):
     clock_behind: int = 0
     """Milliseconds that the times of all definitions and messages are behind the wall clock,
     because that was set while they were written; negative if it was set back."""
+    uid: str = ""
+    """Of the virtual host in the metadata of a cluster: in another one of the same name nothing of
+    it is left."""
 
 
 class ExchangeDeclared(Definition, frozen=True, tag="exchange_declared"):
