@@ -29,7 +29,16 @@ QUEUE_LOCK: Final = Path(__file__)
 RUNNING_LOCK: Final = Path(__file__).with_name("__init__.py")
 """Two files whose locks (flock) all processes of a run share; nothing is written to them."""
 
-LONG_FIRST: Final = ("crash", "parity", "page", "clients", "storage", "testing", "protocol")
+LONG_FIRST: Final = (
+    "crash",
+    "cluster",
+    "parity",
+    "page",
+    "clients",
+    "storage",
+    "testing",
+    "protocol",
+)
 """Folders of this one by the time that one file takes."""
 
 settings.register_profile(

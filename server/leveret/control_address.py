@@ -1,4 +1,4 @@
-"""Where the control socket of a broker is."""
+"""Where the control socket of a broker is, and its directory on this machine."""
 
 import os
 from collections.abc import Generator
@@ -7,10 +7,19 @@ from pathlib import Path
 from typing import Final
 
 from leveret.config import Config
-from leveret_storage.media.locations import directory_of
+from leveret_storage.media.locations import directory_of, is_postgres
 
 SOCKET_NAME: Final = "control.sock"
 """Its name in a data directory."""
+
+
+def local_directory(config: Config) -> Path:
+    """The directory of a broker on this machine: that of its data, unless these are in a database.
+
+    :raises UnknownMedium: if it is a URL that names none.
+    """
+    storage = config.storage
+    return directory_of(storage.local_dir if is_postgres(storage.data_dir) else storage.data_dir)
 
 
 def control_path(config: Config) -> Path:
@@ -21,7 +30,7 @@ def control_path(config: Config) -> Path:
     """
     if config.control.socket:
         return Path(config.control.socket)
-    return directory_of(config.storage.data_dir) / SOCKET_NAME
+    return local_directory(config) / SOCKET_NAME
 
 
 @contextmanager

@@ -62,6 +62,25 @@ def read_head_data(medium: Medium) -> HeadData:
     return HeadData(node_name, LogEnd(number, size))
 
 
+def take(medium: Medium, node_name: str, log_end: LogEnd) -> int:
+    """Become the owner of a medium, and return the epoch.
+
+    :raises StorageError: as `Medium.write_head`.
+    """
+    epoch, _ = medium.read_head()
+    medium.write_head(epoch, epoch + 1, encode_head_data(node_name, log_end))
+    return epoch + 1
+
+
+def note_log_end(medium: Medium, node_name: str, log_end: LogEnd) -> None:
+    """Note how much of the log is durable, so that a start finds out if it is missing.
+
+    :raises StorageError: as `Medium.write_head`.
+    """
+    epoch, _ = medium.read_head()
+    medium.write_head(epoch, epoch, encode_head_data(node_name, log_end))
+
+
 def check_head(medium: Medium) -> str:
     """What is damaged in the head, or nothing.
 

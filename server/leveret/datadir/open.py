@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from leveret.config import Config
-from leveret.datadir.head import encode_head_data, read_head_data
+from leveret.datadir.head import note_log_end, read_head_data, take
 from leveret.datadir.salvage import check_known, salvage_medium, set_head_aside
 from leveret.engine.broker import Broker
 from leveret.logging import get_logger
@@ -78,21 +78,21 @@ class Storage:
                 check_known(medium)
                 set_head_aside(medium)
             log_end = _check_owner(medium, node_name)
-            take: Callable[[], None] | None = partial(_take, medium, node_name, log_end)
+            to_take: Callable[[], object] | None = partial(take, medium, node_name, log_end)
             if salvage:
-                _take(medium, node_name, log_end)
-                take = None
+                take(medium, node_name, log_end)
+                to_take = None
                 salvage_medium(medium, log_end)
                 log_end = NOT_NOTED
             self._medium = medium
-            self._open(config, broker, take, log_end)
+            self._open(config, broker, to_take, log_end)
         except (StorageError, StorageRefused) as error:
             if medium is not None:
                 medium.close()
             raise StorageRefused(f"storage.data_dir: {config.storage.data_dir}: {error}") from None
 
     def _open(
-        self, config: Config, broker: Broker, take: Callable[[], None] | None, log_end: LogEnd
+        self, config: Config, broker: Broker, to_take: Callable[[], object] | None, log_end: LogEnd
     ) -> None:
         writing = ThreadExecutor("leveret-write", self._post, self._set_full)
         reading = ThreadExecutor("leveret-read", self._post)
@@ -104,9 +104,9 @@ class Storage:
             reading,
             self._fail,
             sync == "commit",
-            take=take,
+            take=to_take,
             log_end=log_end,
-            note_log_end=partial(_note_log_end, self._medium, config.server.node_name),
+            note_log_end=partial(note_log_end, self._medium, config.server.node_name),
         )
         for line in hosted.torn:
             logger.warning("torn end cut", file=line)
@@ -225,15 +225,3 @@ def _check_owner(medium: Medium, node_name: str) -> LogEnd:
             " (server.node_name)"
         )
     return head.log_end
-
-
-def _take(medium: Medium, node_name: str, log_end: LogEnd) -> None:
-    """Become the owner of a medium. It was read before, while its lock excluded other processes."""
-    epoch, _ = medium.read_head()
-    medium.write_head(epoch, epoch + 1, encode_head_data(node_name, log_end))
-
-
-def _note_log_end(medium: Medium, node_name: str, log_end: LogEnd) -> None:
-    """Note how much of the log is durable, so that a start finds out if it is missing."""
-    epoch, _ = medium.read_head()
-    medium.write_head(epoch, epoch, encode_head_data(node_name, log_end))

@@ -304,7 +304,7 @@ class Broker(VirtualHostFactory):
         failed: Callable[[StorageError], None],
         sync: bool = True,
         vhosts: Iterable[str] | None = None,
-        take: Callable[[], None] | None = None,
+        take: Callable[[], object] | None = None,
         log_end: LogEnd = NOT_NOTED,
         note_log_end: Callable[[LogEnd], None] = note_nothing,
         found: Recovery | None = None,

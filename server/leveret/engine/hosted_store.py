@@ -68,7 +68,7 @@ class HostedStore(Restored):
         reading: Executor,
         failed: Callable[[StorageError], None],
         sync: bool = True,
-        take: Callable[[], None] | None = None,
+        take: Callable[[], object] | None = None,
         log_end: LogEnd = NOT_NOTED,
         note_log_end: Callable[[LogEnd], None] = note_nothing,
         work: WorkQueue | None = None,

@@ -1,4 +1,4 @@
-"""Resource alarms: publishers are blocked while memory or disk is short.
+"""Resource alarms: publishers are blocked while memory or disk is short, or the storage is away.
 
 Source: RabbitMQ, "Memory and Disk Alarms". The reason has the words of RabbitMQ's
 connection.blocked.
@@ -14,10 +14,12 @@ from leveret.engine.values.work import Work, WorkQueue
 
 
 class Resource(Enum):
-    """A resource that can be short, in the order of the reason."""
+    """A resource that can be short; memory and disk in the order of the reason."""
 
     MEMORY = "memory"
     DISK = "disk"
+    STORAGE = "storage"
+    """What everything is persisted in, which is short while it cannot be reached."""
 
 
 class Alarms:
@@ -58,8 +60,14 @@ class Alarms:
             self._since[resource] = self._clock()
         else:
             self._seconds[resource] += self._clock() - self._since.pop(resource)
-        names = [each.value for each in Resource if self.is_set(each)]
-        self._changed(f"low on {' & '.join(names)}" if names else "")
+        self._changed(self._reason())
+
+    def _reason(self) -> str:
+        short = [each.value for each in (Resource.MEMORY, Resource.DISK) if self.is_set(each)]
+        reasons = [f"low on {' & '.join(short)}"] if short else []
+        if self.is_set(Resource.STORAGE):
+            reasons.append("storage unreachable")
+        return ", ".join(reasons)
 
     def is_set(self, resource: Resource) -> bool:
         """Whether the alarm of a resource is set."""

@@ -5,7 +5,7 @@ import errno
 import socket
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -15,9 +15,11 @@ from typing import Final
 from leveret.addresses import UNIX, Address, parse_address
 from leveret.config import DEFAULT_LISTEN, Config
 from leveret.engine.broker import Broker
+from leveret.engine.vhost import VirtualHost
 from leveret.limits import LISTEN_BACKLOG, SLICE_NS
 from leveret.logging import get_logger
 from leveret.net.alarms import AlarmPass, Alarms, Resource
+from leveret.net.closing import TransportsClosing
 from leveret.net.connection_ticks import TICK_S, ConnectionTicks
 from leveret.net.dropped_messages import DroppedMessageReport
 from leveret.net.listening import UnixListener, listen_on_address
@@ -48,6 +50,9 @@ STOP_COMMIT_TIMEOUT_S: Final = 10.0
 
 STOP_POLL_S: Final = 0.05
 """Seconds between two looks at whether replies wait for the store."""
+
+CLOSING_POLL_S: Final = 0.005
+"""Seconds between two looks at whether connections that are closed have released everything."""
 
 logger = get_logger()
 
@@ -247,6 +252,25 @@ class AmqpServer:
                 transport.awaits_store() for transport in self._transports
             ):
                 answered = now
+
+    async def close_connections(
+        self, vhosts: Collection[VirtualHost], reason: str, timeout_s: float, *, synced: bool
+    ) -> int:
+        """Close the connections to virtual hosts, in slices, and wait until they use nothing there.
+
+        :param timeout_s: seconds to wait.
+        :param synced: as for `stop`.
+        :returns: how many connections were open.
+        """
+        found = [each for each in self._transports if each.connection.session.vhost in vhosts]
+        if found:
+            self.broker.work.add(TransportsClosing(found, reason, synced))
+        deadline = self._loop.time() + timeout_s
+        while self._loop.time() < deadline:
+            if not any(each.connection.opened for each in found):
+                break
+            await asyncio.sleep(CLOSING_POLL_S)
+        return len(found)
 
     def kill(self) -> None:
         """Close all sockets at once, without a word to the clients."""

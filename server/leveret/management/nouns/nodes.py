@@ -23,7 +23,7 @@ from leveret.management.statistics.sampling import CHURN
 from leveret.net.alarms import Resource
 from leveret.protocol.wire.sasl import MECHANISMS
 from leveret_storage.histogram import Histogram
-from leveret_storage.media.locations import directory_of
+from leveret_storage.media.locations import directory_of, is_postgres
 
 PLUGINS: Final = ("rabbitmq_management", "rabbitmq_prometheus")
 """What of RabbitMQ's plugins tools look for is there."""
@@ -96,8 +96,10 @@ def _context(protocol: str, address: Address) -> Context:
 
 
 def _directory(row: NodeRow) -> str:
-    config = row.service.broker.config
-    return "" if config.storage.memory else str(directory_of(config.storage.data_dir))
+    storage = row.service.broker.config.storage
+    if storage.memory or is_postgres(storage.data_dir):
+        return "" if storage.memory else storage.data_dir
+    return str(directory_of(storage.data_dir))
 
 
 def _histograms(row: NodeRow, *names: str) -> list[Histogram]:

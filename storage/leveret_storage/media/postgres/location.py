@@ -16,7 +16,7 @@ own sources (PGPASSFILE). One in the location is refused, since locations are pr
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
@@ -66,6 +66,7 @@ class Location:
     password_file: Path | None
     replicas_min: int
     replicated_by_provider: bool
+    password: str = field(default="", repr=False)
 
     def __str__(self) -> str:
         return self.text
@@ -96,7 +97,7 @@ class Location:
 
     def _password(self) -> str | None:
         if self.password_file is None:
-            return os.environ.get(PASSWORD_VARIABLE)
+            return self.password or os.environ.get(PASSWORD_VARIABLE)
         try:
             return self.password_file.read_text("utf-8").split("\n", 1)[0]
         except (OSError, UnicodeDecodeError) as error:
@@ -104,9 +105,14 @@ class Location:
             raise ReadFailed(f"{self.password_file} cannot be read: {why}") from error
 
 
-def parse_location(location: str) -> Location:
+def parse_location(
+    location: str, *, password: str = "", replicas_min: int = 1, provider: bool = False
+) -> Location:
     """Take a location apart.
 
+    :param password: unless the location names a file that has it.
+    :param replicas_min: unless the location says how many.
+    :param provider: whether replicas are the provider's, unless the location says so.
     :raises UnknownMedium: if it is none; the text has no password.
     """
     try:
@@ -142,8 +148,9 @@ def parse_location(location: str) -> Location:
         schema=schema,
         store=_number(location, own, "store", 0, STORE_MAX),
         password_file=Path(own["password_file"]) if "password_file" in own else None,
-        replicas_min=_number(location, own, "replicas_min", 1, 100),
-        replicated_by_provider="replicas" in own,
+        replicas_min=_number(location, own, "replicas_min", replicas_min, 100),
+        replicated_by_provider=provider or "replicas" in own,
+        password=password,
     )
 
 

@@ -233,7 +233,9 @@ class PostgresMedium(Medium):
 
     def _measured_end(self, table: int, wanted: int | None) -> int:
         end = self._measured.get(table, -1)
-        if wanted is None or end < wanted:
+        # Nobody else appends to what this handle owns.
+        is_enough = end >= 0 if self._owned is not None else wanted is not None and end >= wanted
+        if not is_enough:
             end = self._call(lambda link, schema: tables.measure(link, schema, table))
             self._measured[table] = end
         return end

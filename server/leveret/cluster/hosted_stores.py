@@ -1,0 +1,267 @@
+"""The stores that this broker serves at the moment: opened, handed over, given up, one by one while
+the others go on.
+
+A store is taken and read by threads; in the event loop its virtual hosts are restored in one go.
+What waits for the database waits in threads, so the loop never does. A store that failed, or whose
+lease is lost, is given up: its clients are told, and nothing of it is confirmed or written.
+
+Deliberately elsewhere: which stores these are (`agent.py`).
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Final, NamedTuple, TypeVar
+
+from leveret.cluster.store_host import StoreHost
+from leveret.datadir.head import note_log_end, read_head_data, take
+from leveret.engine.broker import Broker
+from leveret.engine.hosted_store import HostedStore
+from leveret.engine.metadata.entities import VirtualHostEntity
+from leveret.engine.placement import Placement
+from leveret.limits import RESTORED_BYTES_MAX
+from leveret.logging import get_logger
+from leveret.net.alarms import Resource
+from leveret.net.server import AmqpServer
+from leveret_storage.errors import LostEpoch, StorageError
+from leveret_storage.media.executor import ThreadExecutor
+from leveret_storage.medium import Medium
+from leveret_storage.recovery.log_end import LogEnd
+from leveret_storage.recovery.recover import Recovery, recover
+
+RELEASE_TIMEOUT_S: Final = 0.2
+"""Seconds that connections to a store have to release what they use, before it is closed."""
+
+T = TypeVar("T")
+
+logger = get_logger()
+
+
+class _Taken(NamedTuple):
+    """A store that was taken, and what was found in it."""
+
+    epoch: int
+    log_end: LogEnd
+    found: Recovery
+
+
+class _Open(NamedTuple):
+    """A store that is served."""
+
+    hosted: HostedStore
+    medium: Medium
+    writing: ThreadExecutor
+    reading: ThreadExecutor
+
+
+class HostedStores(StoreHost):
+    """The stores of one broker in a cluster."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        server: AmqpServer,
+        placement: Placement,
+        open_medium: Callable[[int], Medium],
+        node_name: str,
+        stores: int,
+    ) -> None:
+        """
+        :param open_medium: the medium of a store, not taken.
+        :param node_name: noted in the head of what is taken.
+        :param stores: how many there are.
+        """
+        self.failed: Callable[[int, StorageError], None] = lambda _store, _error: None
+        """Called once with a store that failed, which then has to be given up."""
+        self._broker = broker
+        self._server = server
+        self._placement = placement
+        self._open_medium = open_medium
+        self._node_name = node_name
+        self._loop = asyncio.get_running_loop()
+        self._threads = ThreadPoolExecutor(2 * stores, "leveret-stores")
+        self._open: dict[int, _Open] = {}
+        self._opening: dict[int, Medium] = {}
+        self._closing: dict[int, Medium] = {}
+        self._close_errors: dict[int, StorageError] = {}
+        """What went wrong in stores that are handed over."""
+        self._ending: dict[int, asyncio.Task[None]] = {}
+        """What frees stores that were given up."""
+        self._full: set[int] = set()
+
+    def open_stores(self) -> list[int]:
+        """Those that are served."""
+        return sorted(self._open)
+
+    def vhosts_of(self, store: int) -> list[str]:
+        """The virtual hosts of a store, as the metadata name them."""
+        entities = self._broker.metadata.all(VirtualHostEntity).values()
+        return [each.name for each in entities if self._placement.store_of(each.name) == store]
+
+    async def open(self, store: int) -> int:
+        if store in self._ending:
+            await self._ending[store]
+        medium = self._opening[store] = self._open_medium(store)
+        executors: list[ThreadExecutor] = []
+        try:
+            taken = await self._in_thread(partial(self._take, medium))
+            on_full = partial(self._set_full, store)
+            executors.append(ThreadExecutor(f"leveret-write-{store}", self._post, on_full))
+            executors.append(ThreadExecutor(f"leveret-read-{store}", self._post))
+            hosted = self._restore(store, medium, executors[0], executors[1], taken)
+        except BaseException:
+            await self._in_thread(partial(_release, medium, executors))
+            raise
+        finally:
+            del self._opening[store]
+        self._open[store] = _Open(hosted, medium, executors[0], executors[1])
+        for line in hosted.torn:
+            logger.warning("torn end cut", store=store, file=line)
+        for name in hosted.foreign:
+            logger.warning("ignored: not a table of the storage", store=store, name=name)
+        logger.info("store opened", store=store, epoch=taken.epoch, vhosts=sorted(hosted.vhosts))
+        return taken.epoch
+
+    def _take(self, medium: Medium) -> _Taken:
+        """Take a store, and read it; in a thread."""
+        log_end = read_head_data(medium).log_end
+        epoch = take(medium, self._node_name, log_end)
+        return _Taken(
+            epoch, log_end, recover(medium, spill_bytes=RESTORED_BYTES_MAX, log_end=log_end)
+        )
+
+    def _restore(
+        self,
+        store: int,
+        medium: Medium,
+        writing: ThreadExecutor,
+        reading: ThreadExecutor,
+        taken: _Taken,
+    ) -> HostedStore:
+        before = set(self._broker.vhosts)
+        names = self.vhosts_of(store)
+        try:
+            for name in names:
+                self._broker.create_vhost(name)
+            return self._broker.open_store(
+                medium,
+                writing,
+                reading,
+                partial(self._store_failed, store),
+                vhosts=names,
+                log_end=taken.log_end,
+                note_log_end=partial(note_log_end, medium, self._node_name),
+                found=taken.found,
+            )
+        except BaseException:
+            for name in set(self._broker.vhosts) - before:
+                self._broker.drop_vhost(name)
+            raise
+
+    async def hand_over(self, store: int, reason: str) -> None:
+        opened = self._open.pop(store)
+        hosted = opened.hosted
+        self._closing[store] = opened.medium
+        self._broker.withdraw(hosted)
+        vhosts = set(hosted.vhosts.values())
+        closed = await self._server.close_connections(
+            vhosts, reason, RELEASE_TIMEOUT_S, synced=True
+        )
+        hosted.begin_close()
+        await self._in_thread(partial(_finish, opened))
+        del self._closing[store]
+        self._broker.forget_contents(hosted)
+        self._set_full(store, "")
+        logger.info("store released", store=store, connections=closed, reason=reason)
+        error = self._close_errors.pop(store, None)
+        if error is not None:
+            raise error
+
+    def give_up(self, store: int, reason: str) -> None:
+        error = LostEpoch(reason)
+        under_way = self._opening.get(store) or self._closing.get(store)
+        if under_way is not None:
+            self._threads.submit(under_way.give_up, error)
+        opened = self._open.pop(store, None)
+        if opened is not None:
+            opened.hosted.store.fail(error)
+            self._broker.withdraw(opened.hosted)
+            ending = self._loop.create_task(self._abandon(store, opened, reason))
+            self._ending[store] = ending
+
+    async def _abandon(self, store: int, opened: _Open, reason: str) -> None:
+        ended = self._in_thread(partial(_abandon, opened, LostEpoch(reason)))
+        vhosts = set(opened.hosted.vhosts.values())
+        closed = await self._server.close_connections(
+            vhosts, reason, RELEASE_TIMEOUT_S, synced=False
+        )
+        await ended
+        self._broker.forget_contents(opened.hosted)
+        self._set_full(store, "")
+        logger.warning("store given up", store=store, connections=closed, reason=reason)
+        del self._ending[store]
+
+    async def wait_until_ended(self) -> None:
+        """Wait until everything is freed of the stores that were given up."""
+        while self._ending:
+            await asyncio.wait(list(self._ending.values()))
+
+    def kill(self) -> None:
+        """Write nothing more to any store, and wait for nothing."""
+        for opened in self._open.values():
+            opened.medium.give_up(LostEpoch("the broker was killed"))
+            _abandon(opened, LostEpoch("the broker was killed"))
+        self._open.clear()
+
+    # --- threads ------------------------------------------------------------------------------
+
+    def _in_thread(self, job: Callable[[], T]) -> asyncio.Future[T]:
+        return self._loop.run_in_executor(self._threads, job)
+
+    def _post(self, hand_over: Callable[[], None]) -> None:
+        """Hand over a result from another thread."""
+        self._loop.call_soon_threadsafe(self._run_posted, hand_over)
+
+    def _run_posted(self, hand_over: Callable[[], None]) -> None:
+        hand_over()
+        self._server.run_requested()
+
+    def _store_failed(self, store: int, error: StorageError) -> None:
+        if store in self._open:
+            logger.error(
+                "store failed: nothing of it is confirmed any more", store=store, error=str(error)
+            )
+            self.failed(store, error)
+        elif store in self._closing:
+            self._close_errors[store] = error
+
+    def _set_full(self, store: int, refusal: str) -> None:
+        if refusal and store in self._open:
+            self._full.add(store)
+            logger.warning("database full: the write is retried", store=store, error=refusal)
+        elif store in self._full:
+            self._full.discard(store)
+            logger.warning("the database is not full any more", store=store)
+        self._server.alarms.hold(Resource.DISK, bool(self._full))
+
+
+def _release(medium: Medium, executors: list[ThreadExecutor]) -> None:
+    """Free what an attempt to open a store has made; in a thread."""
+    for executor in executors:
+        executor.abandon()
+    medium.close()
+
+
+def _finish(opened: _Open) -> None:
+    """Wait until a store is closed, and release its medium; in a thread."""
+    opened.hosted.store.await_closed()
+    opened.medium.close()
+
+
+def _abandon(opened: _Open, error: StorageError) -> None:
+    """End the threads of a store without another write; in a thread."""
+    opened.medium.give_up(error)
+    opened.writing.abandon()
+    opened.reading.abandon()
+    opened.medium.close()

@@ -1,0 +1,265 @@
+"""Stores that are opened, handed over and given up while a broker serves, as its clients see it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import aio_pika
+import pytest
+from aio_pika.abc import AbstractConnection
+from aiormq.exceptions import ConnectionClosed, InvalidFrameError
+
+from leveret.cluster.hosted_stores import HostedStores
+from leveret.config import Amqp, Config, Memory
+from leveret.engine.access.rights import ANY
+from leveret.engine.broker import Broker
+from leveret.engine.metadata.entities import Permission, VirtualHostEntity
+from leveret.engine.placement import Placement, ServedBy
+from leveret.net.server import AmqpServer
+from leveret_storage.errors import LostEpoch, MediumFailed
+from leveret_storage.media.filesystem import FilesystemMedium
+from leveret_storage.medium import Medium
+
+STORE_OF = {"/": 0, "other": 1}
+"""The virtual hosts, and the stores that carry them."""
+
+
+class ByName(Placement):
+    """Every virtual host has a store, and nobody else serves one."""
+
+    def store_of(self, vhost: str) -> int:
+        return STORE_OF[vhost]
+
+    def served_by(self, vhost: str) -> ServedBy | None:
+        return None
+
+
+class Serving:
+    """A broker whose stores are opened by its test."""
+
+    def __init__(self, open_medium: Callable[[int], Medium]) -> None:
+        config = Config(amqp=Amqp(listen=("127.0.0.1:0",)), memory=Memory(limit="90%"))
+        self.broker = Broker(config)
+        for name in STORE_OF:
+            self.broker.metadata.put(VirtualHostEntity(name))
+            self.broker.metadata.put(Permission("guest", name, ANY, ANY, ANY))
+        # Nothing is served that is in no store.
+        self.broker.vhosts.clear()
+        self.server = AmqpServer(self.broker, config, None, 100)
+        self.stores = HostedStores(self.broker, self.server, ByName(), open_medium, "node", 2)
+        self.failures: list[tuple[int, Exception]] = []
+        self.has_failed = asyncio.Event()
+        self.stores.failed = self._failed
+
+    def _failed(self, store: int, error: Exception) -> None:
+        self.failures.append((store, error))
+        self.has_failed.set()
+
+    async def connect(self, vhost: str = "/") -> AbstractConnection:
+        ((_, address),) = self.server.listeners()
+        return await aio_pika.connect(
+            host="127.0.0.1", port=address.port, virtualhost=vhost.removeprefix("/") or "/"
+        )
+
+
+@asynccontextmanager
+async def serving(open_medium: Callable[[int], Medium]) -> AsyncIterator[Serving]:
+    served = Serving(open_medium)
+    await served.server.start()
+    try:
+        yield served
+    finally:
+        for store in served.stores.open_stores():
+            await served.stores.hand_over(store, "the test ends")
+        await served.stores.wait_until_ended()
+        await served.server.stop("the test ends")
+
+
+async def publish(connection: AbstractConnection, queue: str, *bodies: bytes) -> None:
+    async with connection.channel() as channel:
+        await channel.declare_queue(queue, durable=True)
+        for body in bodies:
+            message = aio_pika.Message(body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+            await channel.default_exchange.publish(message, queue)
+
+
+async def contents(connection: AbstractConnection, queue: str) -> list[bytes]:
+    found = []
+    async with connection.channel() as channel:
+        declared = await channel.declare_queue(queue, passive=True)
+        while (message := await declared.get(fail=False)) is not None:
+            found.append(message.body)
+    return found
+
+
+def run(test: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(test, 60))
+
+
+def when_closed(connection: AbstractConnection) -> asyncio.Future[BaseException | None]:
+    """What a connection will be closed with."""
+    closed: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
+
+    def note(_: object, error: BaseException | None) -> None:
+        if not closed.done():
+            closed.set_result(error)
+
+    connection.close_callbacks.add(note, weak=False)
+    return closed
+
+
+@pytest.fixture
+def medium_of(tmp_path: Path) -> Callable[[int], Medium]:
+    return lambda store: FilesystemMedium(tmp_path / str(store))
+
+
+def test_a_store_that_is_handed_over_has_what_was_confirmed(
+    medium_of: Callable[[int], Medium],
+) -> None:
+    async def test() -> None:
+        async with serving(medium_of) as one, serving(medium_of) as two:
+            assert await one.stores.open(0) == 1
+            connection = await one.connect()
+            await publish(connection, "q", b"1", b"2")
+            closed = when_closed(connection)
+            await one.stores.hand_over(0, "store 0 moves")
+            error = await closed
+            assert isinstance(error, ConnectionClosed)
+            assert error.errno == 320
+            assert "store 0 moves" in str(error)
+            assert await two.stores.open(0) == 2
+            async with await two.connect() as second:
+                assert await contents(second, "q") == [b"1", b"2"]
+
+    run(test())
+
+
+def test_other_stores_go_on(medium_of: Callable[[int], Medium]) -> None:
+    async def test() -> None:
+        async with serving(medium_of) as one:
+            await one.stores.open(0)
+            await one.stores.open(1)
+            async with await one.connect("other") as connection:
+                await publish(connection, "q", b"1")
+                await one.stores.hand_over(0, "")
+                await publish(connection, "q", b"2")
+                assert await contents(connection, "q") == [b"1", b"2"]
+            with pytest.raises(InvalidFrameError, match=r"Connection\.Close"):
+                await one.connect("/")
+            await one.stores.open(0)
+            async with await one.connect("/") as connection:
+                await publish(connection, "again", b"3")
+
+    run(test())
+
+
+def test_a_store_that_is_given_up_confirms_nothing_more(
+    medium_of: Callable[[int], Medium],
+) -> None:
+    async def test() -> None:
+        async with serving(medium_of) as one, serving(medium_of) as two:
+            await one.stores.open(0)
+            connection = await one.connect()
+            await publish(connection, "q", b"1")
+            channel = await connection.channel()
+            closed = when_closed(connection)
+            one.stores.give_up(0, "the lease of store 0 is lost")
+            message = aio_pika.Message(b"2", delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+            with pytest.raises(ConnectionClosed, match="the lease of store 0 is lost"):
+                await channel.default_exchange.publish(message, "q")
+            assert isinstance(await closed, ConnectionClosed)
+            await one.stores.wait_until_ended()
+            assert one.failures == []
+            await two.stores.open(0)
+            async with await two.connect() as second:
+                assert await contents(second, "q") == [b"1"]
+
+    run(test())
+
+
+class Failing(FilesystemMedium):
+    """A medium whose appends fail from an order on."""
+
+    fails = False
+
+    def append_synced(self, name: str, data: bytes | list[bytes]) -> int:
+        if self.fails:
+            raise MediumFailed("on order")
+        return super().append_synced(name, data)
+
+
+def test_a_store_that_fails_is_reported_once_and_can_be_opened_again(tmp_path: Path) -> None:
+    async def test() -> None:
+        media: list[Failing] = []
+
+        def medium_of(store: int) -> Medium:
+            media.append(Failing(tmp_path / str(store)))
+            return media[-1]
+
+        async with serving(medium_of) as one:
+            await one.stores.open(0)
+            await one.stores.open(1)
+            connection = await one.connect()
+            await publish(connection, "q", b"1")
+            media[0].fails = True
+            publishing = asyncio.get_running_loop().create_task(publish(connection, "q", b"2"))
+            await one.has_failed.wait()
+            ((store, error),) = one.failures
+            assert (store, str(error)) == (0, "on order")
+            one.stores.give_up(0, "store 0 failed")
+            with pytest.raises(ConnectionClosed, match="store 0 failed"):
+                await publishing
+            await one.stores.open(0)
+            async with await one.connect() as second:
+                assert await contents(second, "q") == [b"1"]
+
+    run(test())
+
+
+def test_what_cannot_be_opened_leaves_nothing(medium_of: Callable[[int], Medium]) -> None:
+    async def test() -> None:
+        async with serving(medium_of) as one, serving(medium_of) as two:
+            await one.stores.open(0)
+            with pytest.raises(Exception, match="is in use"):
+                await two.stores.open(0)
+            assert two.stores.open_stores() == []
+            assert two.broker.vhosts == {}
+            await one.stores.hand_over(0, "")
+            await two.stores.open(0)
+            assert list(two.broker.vhosts) == ["/"]
+
+    run(test())
+
+
+def test_a_store_may_be_given_up_while_it_is_opened(tmp_path: Path) -> None:
+    async def test() -> None:
+        entered, left = asyncio.Event(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        class Waiting(FilesystemMedium):
+            """A medium that is away until it is given up."""
+
+            def give_up(self, error: Exception) -> None:
+                loop.call_soon_threadsafe(left.set)
+
+            def read_head(self) -> tuple[int, bytes]:
+                loop.call_soon_threadsafe(entered.set)
+                asyncio.run_coroutine_threadsafe(left.wait(), loop).result(30)
+                raise LostEpoch("given up")
+
+        async with serving(partial(_waiting, Waiting, tmp_path)) as one:
+            opening = asyncio.get_running_loop().create_task(one.stores.open(0))
+            await entered.wait()
+            one.stores.give_up(0, "the lease is lost")
+            with pytest.raises(LostEpoch):
+                await opening
+            assert one.stores.open_stores() == []
+
+    run(test())
+
+
+def _waiting(kind: type[FilesystemMedium], directory: Path, store: int) -> Medium:
+    return kind(directory / str(store))
