@@ -14,9 +14,11 @@ from aiormq.exceptions import ConnectionClosed, InvalidFrameError
 
 from leveret.cluster.hosted_stores import HostedStores
 from leveret.config import Amqp, Config, Memory
+from leveret.engine.access.passwords import hash_password
 from leveret.engine.access.rights import ANY
 from leveret.engine.broker import Broker
-from leveret.engine.metadata.entities import Permission, VirtualHostEntity
+from leveret.engine.metadata.entities import Permission, User, VirtualHostEntity
+from leveret.engine.metadata.metadata import Metadata
 from leveret.engine.placement import Placement, ServedBy
 from leveret.net.server import AmqpServer
 from leveret_storage.errors import LostEpoch, MediumFailed
@@ -37,17 +39,22 @@ class ByName(Placement):
         return None
 
 
+def metadata() -> Metadata:
+    found = Metadata()
+    found.put(User("guest", hash_password(b"guest")))
+    for name in STORE_OF:
+        found.put(VirtualHostEntity(name))
+        found.put(Permission("guest", name, ANY, ANY, ANY))
+    return found
+
+
 class Serving:
     """A broker whose stores are opened by its test."""
 
     def __init__(self, open_medium: Callable[[int], Medium]) -> None:
         config = Config(amqp=Amqp(listen=("127.0.0.1:0",)), memory=Memory(limit="90%"))
-        self.broker = Broker(config)
-        for name in STORE_OF:
-            self.broker.metadata.put(VirtualHostEntity(name))
-            self.broker.metadata.put(Permission("guest", name, ANY, ANY, ANY))
-        # Nothing is served that is in no store.
-        self.broker.vhosts.clear()
+        self.broker = Broker(config, metadata())
+        self.broker.placement = ByName()
         self.server = AmqpServer(self.broker, config, None, 100)
         self.stores = HostedStores(self.broker, self.server, ByName(), open_medium, "node", 2)
         self.failures: list[tuple[int, Exception]] = []

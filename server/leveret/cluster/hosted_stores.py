@@ -11,6 +11,7 @@ Deliberately elsewhere: which stores these are (`agent.py`).
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, ExitStack
 from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
@@ -103,19 +104,19 @@ class HostedStores(StoreHost):
         if store in self._ending:
             await self._ending[store]
         medium = self._opening[store] = self._open_medium(store)
-        executors: list[ThreadExecutor] = []
-        try:
+        async with AsyncExitStack() as on_failure:
+            on_failure.callback(self._opening.pop, store)
+            on_failure.push_async_callback(self._in_thread, medium.close)
             taken = await self._in_thread(partial(self._take, medium))
             on_full = partial(self._set_full, store)
-            executors.append(ThreadExecutor(f"leveret-write-{store}", self._post, on_full))
-            executors.append(ThreadExecutor(f"leveret-read-{store}", self._post))
-            hosted = self._restore(store, medium, executors[0], executors[1], taken)
-        except BaseException:
-            await self._in_thread(partial(_release, medium, executors))
-            raise
-        finally:
-            del self._opening[store]
-        self._open[store] = _Open(hosted, medium, executors[0], executors[1])
+            writing = ThreadExecutor(f"leveret-write-{store}", self._post, on_full)
+            on_failure.push_async_callback(self._in_thread, writing.abandon)
+            reading = ThreadExecutor(f"leveret-read-{store}", self._post)
+            on_failure.push_async_callback(self._in_thread, reading.abandon)
+            hosted = self._restore(store, medium, writing, reading, taken)
+            on_failure.pop_all()
+        del self._opening[store]
+        self._open[store] = _Open(hosted, medium, writing, reading)
         for line in hosted.torn:
             logger.warning("torn end cut", store=store, file=line)
         for name in hosted.foreign:
@@ -139,12 +140,12 @@ class HostedStores(StoreHost):
         reading: ThreadExecutor,
         taken: _Taken,
     ) -> HostedStore:
-        before = set(self._broker.vhosts)
         names = self.vhosts_of(store)
-        try:
+        with ExitStack() as on_failure:
+            on_failure.callback(self._keep_vhosts, set(self._broker.vhosts))
             for name in names:
                 self._broker.create_vhost(name)
-            return self._broker.open_store(
+            hosted = self._broker.open_store(
                 medium,
                 writing,
                 reading,
@@ -153,11 +154,16 @@ class HostedStores(StoreHost):
                 log_end=taken.log_end,
                 note_log_end=partial(note_log_end, medium, self._node_name),
                 found=taken.found,
+                number=store,
             )
-        except BaseException:
-            for name in set(self._broker.vhosts) - before:
-                self._broker.drop_vhost(name)
-            raise
+            on_failure.pop_all()
+        self._broker.match_metadata(hosted)
+        return hosted
+
+    def _keep_vhosts(self, names: set[str]) -> None:
+        """Forget the virtual hosts of a store that could not be restored."""
+        for name in set(self._broker.vhosts) - names:
+            self._broker.drop_vhost(name)
 
     async def hand_over(self, store: int, reason: str) -> None:
         opened = self._open.pop(store)
@@ -244,13 +250,6 @@ class HostedStores(StoreHost):
             self._full.discard(store)
             logger.warning("the database is not full any more", store=store)
         self._server.alarms.hold(Resource.DISK, bool(self._full))
-
-
-def _release(medium: Medium, executors: list[ThreadExecutor]) -> None:
-    """Free what an attempt to open a store has made; in a thread."""
-    for executor in executors:
-        executor.abandon()
-    medium.close()
 
 
 def _finish(opened: _Open) -> None:
