@@ -8,6 +8,7 @@ from leveret_storage.format.entries import StoredMessage
 from leveret_storage.recovery.log_end import LogEnd, note_nothing
 from leveret_storage.recovery.recover import Recovery, recover
 from leveret_storage.segments.queue_journal import QueueJournal
+from leveret_storage.store.context import RunMedium
 from leveret_storage.store.limits import LARGE_WAITING_BYTES_MAX, LOG_SEGMENTS_MAX, StoreLimits
 from leveret_storage.store.store import Store
 from tests.storage.faulty import FaultyMedium
@@ -29,9 +30,17 @@ class Owner:
         large_waiting_bytes: int = LARGE_WAITING_BYTES_MAX,
         note_log_end: Callable[[LogEnd], None] = note_nothing,
         sync: bool = True,
+        transient: FaultyMedium | None = None,
     ) -> None:
+        """`transient` is the medium of what does not have to survive, if it has one of its own."""
         self.medium = medium
         self.writing, self.reading = StepExecutor(), StepExecutor()
+        self.executors = [self.writing, self.reading]
+        transient_runs = None
+        if transient is not None:
+            take(transient)
+            self.executors += [StepExecutor(), StepExecutor()]
+            transient_runs = RunMedium(transient, *self.executors[2:])
         self.synced: list[int] = []
         self.failures: list[StorageError] = []
         self.definitions: list[bytes] = []
@@ -56,6 +65,7 @@ class Owner:
                 large_waiting_bytes=large_waiting_bytes,
                 large_bytes_at_once=1,
             ),
+            transient_runs=transient_runs,
         )
         for number, found in self.recovery.queues.items():
             self.store.restore_queue(number, found)
@@ -68,7 +78,7 @@ class Owner:
 
     def step(self) -> bool:
         """Hand back one result or run one job; False if there is none."""
-        for each in (self.writing, self.reading):
+        for each in self.executors:
             if each.results:
                 each.deliver_one()
                 return True

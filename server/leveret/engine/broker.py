@@ -52,6 +52,7 @@ from leveret_storage.media.executor import Executor
 from leveret_storage.medium import Medium
 from leveret_storage.recovery.log_end import NOT_NOTED, LogEnd, note_nothing
 from leveret_storage.recovery.recover import Recovery
+from leveret_storage.store.context import RunMedium
 
 CLUSTER_NAME: Final = "cluster_name"
 """The global parameter that names the cluster (RabbitMQ: Runtime Parameters)."""
@@ -309,6 +310,7 @@ class Broker(VirtualHostFactory):
         note_log_end: Callable[[LogEnd], None] = note_nothing,
         found: Recovery | None = None,
         number: int = 0,
+        transient_runs: RunMedium | None = None,
     ) -> HostedStore:
         """Restore virtual hosts from a medium, and persist them there from now on.
 
@@ -321,6 +323,7 @@ class Broker(VirtualHostFactory):
         :param take: takes the medium, as in `HostedStore`, as do `log_end`, `note_log_end` and
             `found`.
         :param number: of the store in a cluster; call `match_metadata` then.
+        :param transient_runs: as in `Store`.
         :raises StorageError: if the medium cannot be read, is damaged, or names a virtual host that
             another store carries.
         """
@@ -346,6 +349,7 @@ class Broker(VirtualHostFactory):
             note_log_end,
             self.work,
             found,
+            transient_runs,
         )
         hosted.number = number
         self.stores.append(hosted)

@@ -29,6 +29,7 @@ from leveret_storage.recovery.log_end import NOT_NOTED, LogEnd, note_nothing
 from leveret_storage.recovery.recover import Recovery, recover
 from leveret_storage.recovery.recovered_queue import RecoveredQueue
 from leveret_storage.segments.queue_journal import QueueJournal
+from leveret_storage.store.context import RunMedium
 from leveret_storage.store.store import Store
 
 
@@ -73,6 +74,7 @@ class HostedStore(Restored):
         note_log_end: Callable[[LogEnd], None] = note_nothing,
         work: WorkQueue | None = None,
         found: Recovery | None = None,
+        transient_runs: RunMedium | None = None,
     ) -> None:
         """Restore what the medium holds, and begin to write to it.
 
@@ -82,11 +84,10 @@ class HostedStore(Restored):
         :param sync: whether a batch is safe only once it is synced, or as soon as it is written.
         :param take: takes the medium, when everything has been read and found to be known, so that
             a start that is refused has changed nothing. None if it is taken already.
-        :param log_end: what the owner before noted of the log; `note_log_end` is as in `Store`.
+        :param log_end: what the owner before noted of the log; what is not here is in `Store`.
         :param work: runs what writes checkpoints; None to write each in one go.
         :param found: what was recovered after the medium was taken; None to recover it here.
-        :raises UnknownFormat: if a newer program wrote any of it.
-        :raises StorageError: if the medium cannot be read, or is damaged.
+        :raises StorageError: if the medium cannot be read, is damaged, or newer (UnknownFormat).
         """
         super().__init__(Metadata())
         self.vhosts = vhosts
@@ -111,12 +112,12 @@ class HostedStore(Restored):
             sync=sync,
             note_log_end=note_log_end,
             checkpoint_due=self._checkpoint_due(work),
+            transient_runs=transient_runs,
         )
         self.definition_log = DefinitionLog(self.store)
         _restore_messages(self.store, restored, found)
         if take is not None:
-            # Not before: the runs of delayed stores are read only here.
-            take()
+            take()  # Not before: the runs of delayed stores are read only here.
         self._start(found, max(restored, default=0))
 
     def _restore_definitions(self, found: Recovery, metadata: Metadata) -> SinksByNumber:

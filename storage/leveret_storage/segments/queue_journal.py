@@ -32,8 +32,10 @@ SPARSE_DIVISOR: Final = 3
 class QueueSegment:
     """A blob of runs of one queue, in the order they were written."""
 
-    def __init__(self, writer: SegmentWriter) -> None:
+    def __init__(self, writer: SegmentWriter, transient: bool = False) -> None:
         self.writer = writer
+        self.transient = transient
+        """Whether nothing in it has to survive, so that it is never synced."""
         self.name = writer.name
         self.size: i64 = 0
         """Bytes appended, those under way included; 0 before the blob exists."""
@@ -150,21 +152,23 @@ def read_messages(
     """The messages of a run from its locations, one for each position; ABSENT where the message was
     settled and left out.
 
+    :param medium: where body segments are.
     :returns: these, and the positions whose body segment does not exist, which are ABSENT.
     :raises StorageError: if they cannot be read, or are damaged.
     """
     if len(locations) == 1 and locations[0] is run:
-        found = _read_record(medium, run)
+        found = _read_record(run)
     else:
         found = [ABSENT] * int(run.count)
         for location in locations:
-            for position, message in enumerate(_read_record(medium, location), int(location.first)):
+            for position, message in enumerate(_read_record(location), int(location.first)):
                 if run.first <= position < run.end and message is not ABSENT:
                     found[position - int(run.first)] = message
     return found, read_bodies(medium, found, int(run.first), run.live)
 
 
-def _read_record(medium: Medium, run: Run) -> list[StoredMessage]:
+def _read_record(run: Run) -> list[StoredMessage]:
+    medium = run.segment.writer.medium
     kind, payload = read_record(medium, run.segment.name, int(run.offset), int(run.size))
     try:
         return read_run(payload, kind)

@@ -115,7 +115,7 @@ class SegmentWriter:
 
     def __init__(self, medium: Medium, name: str, kind: int) -> None:
         self.name = name
-        self._medium = medium
+        self.medium = medium
         self._kind = kind
         self._created = False
         self.synced_bytes = 0
@@ -162,7 +162,7 @@ class SegmentWriter:
     def append_encoded(self, record: list[bytes]) -> tuple[int, int]:
         """Write a record made by `encode`, as `append` does."""
         records = self._add(record)
-        self._medium.append(self.name, self._to_append)
+        self.medium.append(self.name, self._to_append)
         self._to_append = []
         size = sum(map(len, record))
         return records.taken - size, size
@@ -173,7 +173,7 @@ class SegmentWriter:
         :raises StorageError: MediumFull, or MediumFailed.
         """
         records = self._add(record)
-        self._medium.append_synced(self.name, self._to_append)
+        self.medium.append_synced(self.name, self._to_append)
         self._to_append = []
         self.synced_bytes = records.taken
         records.mark(records.taken)
@@ -202,7 +202,7 @@ class SegmentWriter:
 
         in_flight.begin(end)
         try:
-            self._medium.append_synced_later(self.name, self._to_append, answered)
+            self.medium.append_synced_later(self.name, self._to_append, answered)
         except StorageError:
             in_flight.forget_begun(end)
             raise
@@ -214,7 +214,7 @@ class SegmentWriter:
         :raises StorageError: MediumFailed.
         """
         if self._in_flight.any():
-            self._medium.sync(self.name)
+            self.medium.sync(self.name)
 
     def _add(self, record: list[bytes]) -> RecordWriter:
         """Make the record the next bytes to append, unless an attempt that was refused did."""
@@ -229,7 +229,7 @@ class SegmentWriter:
         self._sync_needed()
         records = self._records
         if records is not None:
-            self._medium.sync(self.name)
+            self.medium.sync(self.name)
             if not self._to_append:
                 self.synced_bytes = records.taken
             if not records.waiting:
@@ -253,7 +253,7 @@ class SegmentWriter:
             if self.synced_bytes < records.taken or self._needed:
                 self.sync()
             self._to_append = records.take_parts()
-        self._medium.append(self.name, self._to_append)
+        self.medium.append(self.name, self._to_append)
         self._to_append = []
         self._marked_size = records.taken
 
@@ -265,14 +265,14 @@ class SegmentWriter:
     def delete(self) -> None:
         """Delete the blob, to which nothing may be appended any more."""
         self._deleted = True
-        self._medium.delete(self.name)
+        self.medium.delete(self.name)
 
     def _begin(self) -> RecordWriter:
         header = encode_blob_header(self._kind, self._salt, b"")
         if not self._created:
-            self._medium.create(self.name)
+            self.medium.create(self.name)
             self._created = True
-        self._medium.append(self.name, header)
+        self.medium.append(self.name, header)
         self._records = RecordWriter(self._salt, len(header))
         return self._records
 

@@ -293,7 +293,8 @@ class CommitLog:
                 first, end = oldest.spans[queue]
                 if not queue.settled.covers(first, end):
                     for segment in queue.segments:
-                        oldest.replacements[segment] = None
+                        if not segment.transient:
+                            oldest.replacements[segment] = None
             unchecked.pop()
         return not unchecked
 

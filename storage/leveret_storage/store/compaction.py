@@ -118,6 +118,13 @@ class Compaction:
         self.runs: list[Run] = []
         self.copied_to: dict[int, list[Run]] = {}
 
+    def is_written(self) -> bool:
+        """Whether all runs are written that it has."""
+        at = len(self.runs) - 1
+        while at >= 0 and self.runs[at].messages is None:
+            at -= 1
+        return at < 0
+
 
 class Compactor:
     """Knows which segments of a store are sparse, and compacts one at a time."""
@@ -132,7 +139,6 @@ class Compactor:
         self._bodies = bodies
         self._queues = context.queues
         self._medium = context.medium
-        self._reading = context.reading
         self._runs = runs
         self._batch = context.batch
         self._segment_bytes_min: i64 = context.limits.queue_segment_bytes // COMPACTION_SHARE
@@ -214,12 +220,13 @@ class Compactor:
         segment.sealed = True
         segment.readers += 1
         medium, settled = self._medium, compaction.queue.settled.copy()
+        segment_medium = segment.writer.medium
         emptied, places = self._emptied, self._places
         held = self._bodies.begin_read(segment)
 
         def read() -> list[LiveRun] | None:
             try:
-                found = read_live(medium, segment.name, settled)
+                found = read_live(segment_medium, segment.name, settled)
                 move_bodies(medium, found, emptied, places)
             except StorageError:
                 return None
@@ -234,7 +241,7 @@ class Compactor:
             elif not isinstance(result, StorageError):
                 self._write(compaction, result)
 
-        self._reading.submit(read, got)
+        self._runs.reading_of(segment).submit(read, got)
 
     def _write(self, compaction: Compaction, found: list[LiveRun]) -> None:
         for live in found:
@@ -249,15 +256,15 @@ class Compactor:
             self._end(compaction)
 
     def run_written(self, run: Run) -> None:
-        """A run of the store is written. Runs are written in order."""
+        """A run of the store is written. Those on one medium are written in order."""
         compaction = self._current
-        if compaction is not None and compaction.runs and run is compaction.runs[-1]:
+        if compaction is not None and compaction.is_written() and run in compaction.runs:
             segments = [each.segment for each in compaction.runs if not each.segment.obsolete]
 
             def end() -> None:
                 self._end(compaction)
 
-            self._runs.make_durable(segments if compaction.queue.durable else [], end)
+            self._runs.make_durable(segments, end)
 
     def _end(self, compaction: Compaction) -> None:
         """The copies are as durable as the segment was."""

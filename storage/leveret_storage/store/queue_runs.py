@@ -3,6 +3,11 @@
 The runs of a durable queue are written after the batch that has their messages: the other way
 round, a crash in between would leave a part of a batch, which has to be there as a whole or not at
 all. A segment that is read is deleted after the read has ended.
+
+Runs that do not have to survive may be on another medium: those of queues that are not durable, and
+those of durable queues that have no persistent message. They are in transient segments, wait for no
+batch, are never synced, and have all their bodies in them. A run with a persistent message is
+durable with all its messages, which needs no mark for each of them.
 """
 
 from collections import deque
@@ -15,6 +20,7 @@ from mypy_extensions import i64
 from leveret_storage.errors import StorageError
 from leveret_storage.format import entries, runs
 from leveret_storage.format.entries import ABSENT, StoredMessage
+from leveret_storage.media.executor import Executor
 from leveret_storage.segments.body_segment import BodySegment, lost_bodies
 from leveret_storage.segments.queue_journal import (
     QueueJournal,
@@ -25,7 +31,7 @@ from leveret_storage.segments.queue_journal import (
 )
 from leveret_storage.segments.segment_writer import QUEUE_KIND, SegmentWriter, queue_name
 from leveret_storage.store.commit_log import CommitLog
-from leveret_storage.store.context import StoreContext
+from leveret_storage.store.context import RunMedium, StoreContext
 from leveret_storage.store.limits import RUN_BYTES_AT_ONCE
 from leveret_storage.store.segment_syncs import SegmentSyncs
 from leveret_storage.store.shared_bodies import SharedBodies
@@ -68,6 +74,31 @@ def unwritten_body_bytes(messages: list[StoredMessage]) -> i64:
     return size
 
 
+def any_persistent(messages: list[StoredMessage]) -> bool:
+    """Whether any of the messages is persistent."""
+    at = 0
+    while at < len(messages) and not messages[at].persistent:
+        at += 1
+    return at < len(messages)
+
+
+def with_bodies(messages: list[StoredMessage]) -> list[StoredMessage]:
+    """The same messages, none with its body elsewhere. All have their bodies in memory."""
+    found: list[StoredMessage] = []
+    for message in messages:
+        if message.place is not None:
+            message = StoredMessage(
+                message.route,
+                message.header,
+                message.body,
+                message.persistent,
+                message.arrived,
+                message.expires_at,
+            )
+        found.append(message)
+    return found
+
+
 class QueueRuns:
     """All runs of a store."""
 
@@ -85,9 +116,10 @@ class QueueRuns:
         """Bytes of those that do not wait for their turn any more."""
         self.unwritten_segments: i64 = 0
         """Runs that are not written yet and begin a segment."""
-        self._medium = context.medium
-        self._writing = context.writing
-        self._reading = context.reading
+        self._durable = context.durable_runs
+        self._transient = context.transient_runs
+        self._separates = context.transient_runs is not context.durable_runs
+        """Whether runs that do not have to survive are on a medium of their own."""
         self._segment_bytes: i64 = context.limits.queue_segment_bytes
         self._log = log
         self._bodies = bodies
@@ -102,9 +134,12 @@ class QueueRuns:
     def write(self, queue: QueueJournal, first: int, messages: list[StoredMessage]) -> Run:
         """Write messages with consecutive positions as a run, which has them in memory until they
         are written. A run of a durable queue waits for the open batch."""
-        segment = self._segment_of(queue)
+        transient = not queue.durable or (self._separates and not any_persistent(messages))
+        segment = self._segment_of(queue, transient)
         run = Run(segment, first, len(messages))
         run.messages = messages
+        if transient and self._separates:
+            messages = with_bodies(messages)
         size = payload_bytes(messages)
         waiting = WaitingRun(queue, run, messages, size + unwritten_body_bytes(messages))
         segment.size += size
@@ -115,12 +150,12 @@ class QueueRuns:
         self.unwritten_bytes += waiting.size
         if waiting.begins_segment:
             self.unwritten_segments += 1
-        if queue.durable:
-            self._waiting.append(waiting)
-            self._batch.awaited = True
-        else:
+        if transient:
             self.under_way_bytes += waiting.size
             self._write(waiting)
+        else:
+            self._waiting.append(waiting)
+            self._batch.awaited = True
         return run
 
     def take_waiting(self) -> list[WaitingRun]:
@@ -196,20 +231,34 @@ class QueueRuns:
             run.messages = None
             self._on_written(run)
 
-        self._writing.submit(write, written)
+        self._where(run.segment).writing.submit(write, written)
 
-    def _segment_of(self, queue: QueueJournal) -> QueueSegment:
+    def _segment_of(self, queue: QueueJournal, transient: bool) -> QueueSegment:
         """The segment that the next run of a queue is written to."""
-        last = queue.segments[-1] if queue.segments else None
+        last: QueueSegment | None = None
+        at = len(queue.segments) - 1
+        while at >= 0 and last is None:
+            if queue.segments[at].transient == transient:
+                last = queue.segments[at]
+            at -= 1
         if last is not None and not (last.sealed or self._is_full(last)):
             return last
         name = queue_name(queue.number, self._numbers.take_blob())
-        segment = QueueSegment(SegmentWriter(self._medium, name, QUEUE_KIND))
+        medium = self._transient.medium if transient else self._durable.medium
+        segment = QueueSegment(SegmentWriter(medium, name, QUEUE_KIND), transient)
         segment.settled = queue.settled
-        if last is not None and queue.durable and not last.sealed:
+        if last is not None and not transient and not last.sealed:
             segment.previous = last
         queue.segments.append(segment)
         return segment
+
+    def _where(self, segment: QueueSegment) -> RunMedium:
+        """Where the runs of a segment are."""
+        return self._transient if segment.transient else self._durable
+
+    def reading_of(self, segment: QueueSegment) -> Executor:
+        """The executor that reads a segment."""
+        return self._where(segment).reading
 
     def _is_full(self, segment: QueueSegment) -> bool:
         return segment.size >= self._segment_bytes
@@ -217,21 +266,24 @@ class QueueRuns:
     def make_durable(self, segments: list[QueueSegment], done: Callable[[], None]) -> None:
         """Sync segments, then call `done`. A few are synced in a row, so that the commits of
         clients need not wait for all."""
-        writers = [segment.writer for segment in dict.fromkeys(segments)]
-        SegmentSyncs(self._writing, self._failure, writers, done).go_on()
+        writers = [each.writer for each in dict.fromkeys(segments) if not each.transient]
+        SegmentSyncs(self._durable.writing, self._failure, writers, done).go_on()
 
     def read(self, run: Run, done: Callable[[list[StoredMessage]], None]) -> None:
         """Read a run from disk. `done` gets one message for each of its positions, ABSENT where the
         message was settled and left out."""
         locations = run.locations()
         held: list[BodySegment] = []
+        reading = self._transient.reading
         for location in locations:
+            if not location.segment.transient:
+                reading = self._durable.reading
             location.segment.readers += 1
             held += self._bodies.begin_read(location.segment)
 
         def read() -> tuple[list[StoredMessage], list[int]]:
             start = perf_counter()
-            found = read_messages(self._medium, run, locations)
+            found = read_messages(self._durable.medium, run, locations)
             self._measures.read_seconds.add(perf_counter() - start)
             return found
 
@@ -247,7 +299,7 @@ class QueueRuns:
                     return
             self._failure.fail(result)
 
-        self._reading.submit(read, got)
+        reading.submit(read, got)
 
     def read_blocking(self, run: Run) -> list[StoredMessage]:
         """Read a run as `read` does, and wait for it.
@@ -256,7 +308,7 @@ class QueueRuns:
         """
         if run.messages is not None:
             return run.messages
-        messages, missing = read_messages(self._medium, run, run.locations())
+        messages, missing = read_messages(self._durable.medium, run, run.locations())
         lost = lost_bodies(run.segment.name, missing, run.segment.settled)
         if lost is not None:
             raise lost
@@ -270,19 +322,35 @@ class QueueRuns:
 
     def delete(self, segments: list[QueueSegment]) -> None:
         """Delete segments that are not needed any more, each when no read of it is under way."""
-        writers = [segment.writer for segment in segments if segment.readers == 0]
+        unread: list[QueueSegment] = []
+        transient: list[QueueSegment] = []
         for segment in segments:
             segment.obsolete = True
-        if not writers:
-            return
+            if segment.readers == 0:
+                if segment.transient and self._separates:
+                    transient.append(segment)
+                else:
+                    unread.append(segment)
+        if unread:
+            self._delete(unread, self._durable.writing, self._log.unsynced)
+        if transient:
+            self._delete(transient, self._transient.writing, False)
+
+    def _delete(self, segments: list[QueueSegment], writing: Executor, unsynced: bool) -> None:
+        """Delete segments that nobody reads.
+
+        :param unsynced: whether the batch that makes them obsolete has to be synced before.
+        """
+        writers = [segment.writer for segment in segments]
 
         def delete() -> None:
             for writer in writers:
                 writer.delete()
 
-        if self._log.unsynced or any(segment.pending_runs for segment in segments):
-            # The batch that makes them obsolete has to be durable before they are deleted.
-            self._log.sync_written()
-            self._writing.submit(delete, self._failure.check)
+        if unsynced or any(segment.pending_runs for segment in segments):
+            # What is written to them, and the batch, come before.
+            if unsynced:
+                self._log.sync_written()
+            writing.submit(delete, self._failure.check)
         else:
-            self._writing.submit_freeing(delete, self._failure.check)
+            writing.submit_freeing(delete, self._failure.check)

@@ -29,11 +29,10 @@ from leveret_storage.store.checkpoint_writer import CheckpointWriter
 from leveret_storage.store.commit_log import CommitLog
 from leveret_storage.store.commits_in_flight import Commit, CommitsInFlight
 from leveret_storage.store.compaction import Compactor
-from leveret_storage.store.context import StoreContext
+from leveret_storage.store.context import RunMedium, StoreContext
 from leveret_storage.store.large_messages import LargeMessages
 from leveret_storage.store.limits import (
     CHANGED_QUEUES_MAX,
-    DEFAULT_LIMITS,
     THROTTLED_SEGMENTS,
     UNWRITTEN_BYTES_MAX,
     UNWRITTEN_SEGMENTS_MAX,
@@ -62,6 +61,7 @@ class Store:
         note_log_end: Callable[[LogEnd], None] = note_nothing,
         checkpoint_due: Callable[[], None] | None = None,
         limits: StoreLimits | None = None,
+        transient_runs: RunMedium | None = None,
     ) -> None:
         """The executors are the store's own, and closed with it.
 
@@ -75,17 +75,16 @@ class Store:
             recovery has to find. It may raise a StorageError.
         :param checkpoint_due: called when `write_checkpoint` is to be called, from then on until it
             returns True. Without it, the store calls it itself.
+        :param transient_runs: where runs are that need not survive, empty; None for `medium`.
         """
-        context = StoreContext(medium, writing, reading, limits or DEFAULT_LIMITS, failed)
+        context = StoreContext(medium, writing, reading, limits, failed, transient_runs)
         self.batch: i64 = 1
         """The number of the open batch."""
         self.synced: i64 = 0
         """Every batch up to this one is durable."""
-        self.queues = context.queues
-        self.measures = context.measures
-        self._medium = medium
-        self._writing = writing
-        self._reading = reading
+        self.queues, self.measures = context.queues, context.measures
+        self._medium, self._writing = medium, writing
+        self._close_executors = context.close_executors
         self._on_synced = synced
         self._note_log_end = note_log_end
         self._closed = False
@@ -148,7 +147,6 @@ class Store:
                     segment.spans[self.queues[queue_number]] = span
             self._log.segments.append(segment)
         found_blobs = sorted(self._medium.list().difference(recovery.orphaned, recovery.foreign))
-
         orphaned = [*recovery.orphaned, *self._bodies.unneeded(found_blobs)]
 
         def sync_found() -> None:
@@ -468,8 +466,7 @@ class Store:
     # --- the end ----------------------------------------------------------------------------
 
     def fail(self, error: StorageError) -> None:
-        """Note a failure: nothing is reported as durable any more. The first one is reported,
-        once."""
+        """Note a failure: nothing counts as durable any more. The first one is reported, once."""
         self._failure.fail(error)
 
     def close(self) -> None:
@@ -487,14 +484,13 @@ class Store:
         self.sync_written()
         self._closed = True
         log = [segment.writer for segment in self._log.segments[-1:]]
-        durable = [queue for queue in self.queues.values() if queue.durable]
         writers = self._bodies.writers()
-        writers += [segment.writer for queue in durable for segment in queue.segments]
+        for queue in self.queues.values():
+            writers += [each.writer for each in queue.segments if not each.transient]
         self._writing.submit(partial(sync_at_stop, log, writers), self._failure.check)
         if self._log.segments:
             self._writing.submit(self._log_end_noter(), self._failure.check)
 
     def await_closed(self) -> None:
         """Wait until what `begin_close` began is done, or has failed; from any thread."""
-        self._writing.close()
-        self._reading.close()
+        self._close_executors()
