@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import aio_pika
@@ -51,12 +52,14 @@ def metadata() -> Metadata:
 class Serving:
     """A broker whose stores are opened by its test."""
 
-    def __init__(self, open_medium: Callable[[int], Medium]) -> None:
+    def __init__(self, open_medium: Callable[[int], Medium], local_dir: Path) -> None:
         config = Config(amqp=Amqp(listen=("127.0.0.1:0",)), memory=Memory(limit="90%"))
         self.broker = Broker(config, metadata())
         self.broker.placement = ByName()
         self.server = AmqpServer(self.broker, config, None, 100)
-        self.stores = HostedStores(self.broker, self.server, ByName(), open_medium, "node", 2)
+        self.stores = HostedStores(
+            self.broker, self.server, ByName(), open_medium, local_dir, "node", 2
+        )
         self.failures: list[tuple[int, Exception]] = []
         self.has_failed = asyncio.Event()
         self.stores.failed = self._failed
@@ -74,15 +77,16 @@ class Serving:
 
 @asynccontextmanager
 async def serving(open_medium: Callable[[int], Medium]) -> AsyncIterator[Serving]:
-    served = Serving(open_medium)
-    await served.server.start()
-    try:
-        yield served
-    finally:
-        for store in served.stores.open_stores():
-            await served.stores.hand_over(store, "the test ends")
-        await served.stores.wait_until_ended()
-        await served.server.stop("the test ends")
+    with TemporaryDirectory() as local_dir:
+        served = Serving(open_medium, Path(local_dir))
+        await served.server.start()
+        try:
+            yield served
+        finally:
+            for store in served.stores.open_stores():
+                await served.stores.hand_over(store, "the test ends")
+            await served.stores.wait_until_ended()
+            await served.server.stop("the test ends")
 
 
 async def publish(connection: AbstractConnection, queue: str, *bodies: bytes) -> None:

@@ -13,10 +13,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, ExitStack
 from functools import partial
+from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
 from leveret.cluster.store_host import StoreHost
 from leveret.datadir.head import note_log_end, read_head_data, take
+from leveret.datadir.transient_runs import TransientRuns
 from leveret.engine.broker import Broker
 from leveret.engine.hosted_store import HostedStore
 from leveret.engine.metadata.entities import VirtualHostEntity
@@ -34,6 +36,9 @@ from leveret_storage.recovery.recover import Recovery, recover
 RELEASE_TIMEOUT_S: Final = 0.2
 """Seconds that connections to a store have to release what they use, before it is closed."""
 
+NOT_MEASURED: Final = 2**50
+"""Free bytes of a disk that nothing is written to."""
+
 T = TypeVar("T")
 
 logger = get_logger()
@@ -47,13 +52,20 @@ class _Taken(NamedTuple):
     found: Recovery
 
 
+class _Threads(NamedTuple):
+    """What waits for the media of a store."""
+
+    writing: ThreadExecutor
+    reading: ThreadExecutor
+    transient: TransientRuns
+
+
 class _Open(NamedTuple):
     """A store that is served."""
 
     hosted: HostedStore
     medium: Medium
-    writing: ThreadExecutor
-    reading: ThreadExecutor
+    threads: _Threads
 
 
 class HostedStores(StoreHost):
@@ -65,11 +77,13 @@ class HostedStores(StoreHost):
         server: AmqpServer,
         placement: Placement,
         open_medium: Callable[[int], Medium],
+        local_dir: Path,
         node_name: str,
         stores: int,
     ) -> None:
         """
         :param open_medium: the medium of a store, not taken.
+        :param local_dir: where messages go that need not survive and do not fit into memory.
         :param node_name: noted in the head of what is taken.
         :param stores: how many there are.
         """
@@ -79,6 +93,7 @@ class HostedStores(StoreHost):
         self._server = server
         self._placement = placement
         self._open_medium = open_medium
+        self._local_dir = local_dir
         self._node_name = node_name
         self._loop = asyncio.get_running_loop()
         self._threads = ThreadPoolExecutor(2 * stores, "leveret-stores")
@@ -108,15 +123,12 @@ class HostedStores(StoreHost):
             on_failure.callback(self._opening.pop, store)
             on_failure.push_async_callback(self._in_thread, medium.close)
             taken = await self._in_thread(partial(self._take, medium))
-            on_full = partial(self._set_full, store)
-            writing = ThreadExecutor(f"leveret-write-{store}", self._post, on_full)
-            on_failure.push_async_callback(self._in_thread, writing.abandon)
-            reading = ThreadExecutor(f"leveret-read-{store}", self._post)
-            on_failure.push_async_callback(self._in_thread, reading.abandon)
-            hosted = self._restore(store, medium, writing, reading, taken)
+            threads = await self._in_thread(partial(self._start_threads, store))
+            on_failure.push_async_callback(self._in_thread, partial(_abandon_threads, threads))
+            hosted = self._restore(store, medium, threads, taken)
             on_failure.pop_all()
         del self._opening[store]
-        self._open[store] = _Open(hosted, medium, writing, reading)
+        self._open[store] = _Open(hosted, medium, threads)
         for line in hosted.torn:
             logger.warning("torn end cut", store=store, file=line)
         for name in hosted.foreign:
@@ -132,14 +144,14 @@ class HostedStores(StoreHost):
             epoch, log_end, recover(medium, spill_bytes=RESTORED_BYTES_MAX, log_end=log_end)
         )
 
-    def _restore(
-        self,
-        store: int,
-        medium: Medium,
-        writing: ThreadExecutor,
-        reading: ThreadExecutor,
-        taken: _Taken,
-    ) -> HostedStore:
+    def _start_threads(self, store: int) -> _Threads:
+        """Start what waits for the media of a store; in a thread."""
+        on_full = partial(self._set_full, store)
+        transient = TransientRuns(self._local_dir, store, self._post, on_full)
+        writing = ThreadExecutor(f"leveret-write-{store}", self._post, on_full)
+        return _Threads(writing, ThreadExecutor(f"leveret-read-{store}", self._post), transient)
+
+    def _restore(self, store: int, medium: Medium, threads: _Threads, taken: _Taken) -> HostedStore:
         names = self.vhosts_of(store)
         with ExitStack() as on_failure:
             on_failure.callback(self._keep_vhosts, set(self._broker.vhosts))
@@ -147,14 +159,15 @@ class HostedStores(StoreHost):
                 self._broker.create_vhost(name)
             hosted = self._broker.open_store(
                 medium,
-                writing,
-                reading,
+                threads.writing,
+                threads.reading,
                 partial(self._store_failed, store),
                 vhosts=names,
                 log_end=taken.log_end,
                 note_log_end=partial(note_log_end, medium, self._node_name),
                 found=taken.found,
                 number=store,
+                transient_runs=threads.transient.runs,
             )
             on_failure.pop_all()
         self._broker.match_metadata(hosted)
@@ -213,6 +226,16 @@ class HostedStores(StoreHost):
         while self._ending:
             await asyncio.wait(list(self._ending.values()))
 
+    def free_bytes(self) -> int:
+        """Free bytes of the local disk; 0 while the database or that disk is full.
+
+        :raises StorageError: if they cannot be measured.
+        """
+        if self._full:
+            return 0
+        free = [each.threads.transient.free_bytes() for each in self._open.values()]
+        return min(free, default=NOT_MEASURED)
+
     def kill(self) -> None:
         """Write nothing more to any store, and wait for nothing."""
         for opened in self._open.values():
@@ -253,14 +276,21 @@ class HostedStores(StoreHost):
 
 
 def _finish(opened: _Open) -> None:
-    """Wait until a store is closed, and release its medium; in a thread."""
+    """Wait until a store is closed, and release its media; in a thread."""
     opened.hosted.store.await_closed()
+    opened.threads.transient.close()
     opened.medium.close()
 
 
 def _abandon(opened: _Open, error: StorageError) -> None:
     """End the threads of a store without another write; in a thread."""
     opened.medium.give_up(error)
-    opened.writing.abandon()
-    opened.reading.abandon()
+    _abandon_threads(opened.threads)
     opened.medium.close()
+
+
+def _abandon_threads(threads: _Threads) -> None:
+    """End what waits for the media of a store, without another write; in a thread."""
+    threads.writing.abandon()
+    threads.reading.abandon()
+    threads.transient.abandon()

@@ -36,7 +36,13 @@ from leveret_storage.media.postgres.io_thread import (
     Connections,
     IoThread,
 )
-from leveret_storage.media.postgres.link import DatabaseError, Interrupt, Link, LinkBroken
+from leveret_storage.media.postgres.link import (
+    DatabaseError,
+    Interrupt,
+    Link,
+    LinkBroken,
+    number,
+)
 from leveret_storage.media.postgres.location import Location
 from leveret_storage.media.postgres.owned_store import OwnedStore
 from leveret_storage.media.postgres.ownership import Fence
@@ -128,6 +134,11 @@ class Database:
             self._watchers.append(watcher)
             if self._reason:
                 watcher(self._reason)
+
+    def now_ms(self) -> int:
+        """The time of the database, in milliseconds since the epoch; waits while it is away."""
+        question = "select (extract(epoch from clock_timestamp()) * 1000)::bigint"
+        return self.call(lambda link, _: number(link.execute(question)[0][0]), lambda: None)
 
     # --- calls ------------------------------------------------------------------------------
 
