@@ -19,7 +19,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     "leveret_storage": (
         "errors histogram",
-        "medium coordination",
+        "medium coordination shared_log",
         "format",
         "media",
         "segments",

@@ -16,6 +16,7 @@ top:
     session.py       the links for calls that wait
     owned_store.py   a store that this process owns
     database.py      the connections of a broker: lost, and made again
+    shared_log.py    what all brokers of a cluster have in common: a log, and who listens to it
     tables.py        blobs as tables
     medium.py        the medium
     opening.py       the medium that a location names

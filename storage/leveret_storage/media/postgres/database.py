@@ -29,7 +29,7 @@ from leveret_storage.errors import (
     StorageError,
 )
 from leveret_storage.media.postgres.checks import Report, check
-from leveret_storage.media.postgres.connecting import connect_newest
+from leveret_storage.media.postgres.connecting import connect_newest, connect_to
 from leveret_storage.media.postgres.io_thread import (
     FULL_STATES,
     REPEATED_STATES,
@@ -178,7 +178,22 @@ class Database:
                     raise error
                 if self._session is not None:
                     return self._session
-                self._changed.wait()
+                self._changed.wait(STALL_S)
+
+    def connect(self, interrupt: Interrupt, ended: Ended) -> tuple[Link, Schema]:
+        """A link for one purpose alone, which is not given up with the others.
+
+        :param interrupt: ends its calls.
+        :raises LinkBroken: if it cannot be made.
+        :raises StorageError: as `call`.
+        """
+        session = self._await_session(ended)
+        try:
+            return connect_to(self.location, session.server, interrupt), session.schema
+        except LinkBroken as error:
+            if not interrupt.is_set:
+                self._give_up(session.interrupt, str(error))
+            raise
 
     def in_background(self, job: Callable[[], None]) -> None:
         """Run a job in the thread for upkeep. A StorageError in it is nobody's: it is left for

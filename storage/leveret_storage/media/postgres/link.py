@@ -170,6 +170,23 @@ class Link:
             raise LinkBroken(_one_line(connection.get_error_message()))
         return last
 
+    def await_notification(self, timeout_s: float) -> bool:
+        """Wait for a notification; whether one came. All that have come count as one.
+
+        :raises LinkBroken: if the link is lost, or given up.
+        """
+        try:
+            self.wait(False, time.monotonic() + timeout_s)
+            self.connection.consume_input()
+        except LinkTimeout:
+            return False
+        except OperationalError as error:
+            raise LinkBroken(_one_line(str(error))) from error
+        has_come = False
+        while self.connection.notifies() is not None:
+            has_come = True
+        return has_come
+
     def send(self, statement: bytes, parameters: Sequence[Parameter], binary: bool = False) -> None:
         """Begin a statement. :raises OperationalError: libpq's own."""
         self.connection.send_query_params(

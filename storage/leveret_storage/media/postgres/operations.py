@@ -11,7 +11,8 @@ from typing import Final, TypeAlias
 
 from leveret_storage.errors import StorageError
 from leveret_storage.media.postgres.link import Parameter
-from leveret_storage.media.postgres.ownership import EMIT_MESSAGE, Fence
+from leveret_storage.media.postgres.ownership import Fence
+from leveret_storage.media.postgres.schema import EMIT_MESSAGE
 
 ROW_BYTES_MAX: Final = 1024 * 1024
 """Bytes of one row: a longer append is several rows."""

@@ -16,16 +16,13 @@ from typing import Final
 
 from leveret_storage.errors import DataLost, LostEpoch
 from leveret_storage.media.postgres.link import DatabaseError, Link, Parameter, number, text
-from leveret_storage.media.postgres.schema import Schema
+from leveret_storage.media.postgres.schema import EMIT_MESSAGE, Schema
 
 LOCK_WAIT_MS: Final = 300
 """Milliseconds that the sessions of an earlier owner have to end by themselves."""
 
 TERMINATED_WAIT_S: Final = 10.0
 """Seconds until a takeover gives up, with what was terminated still there."""
-
-EMIT_MESSAGE: Final = "pg_logical_emit_message(true, 'leveret', '')"
-"""The smallest thing to write: without it a commit is not synchronous, whatever it is set to."""
 
 _LOCK_NOT_AVAILABLE: Final = "55P03"
 

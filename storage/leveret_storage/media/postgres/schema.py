@@ -6,6 +6,12 @@
                is of a table that was made ahead, or that is to be dropped
     bN         the bytes of a blob: a row an append, or several, by their offset
     salvaged   what a salvage set aside
+    shared_log      its only row: the version of the shared log, and the oldest one from which on
+                    its deletions are known
+    shared_record   a row a key of the shared log: its last record, without data for a deletion
+    shared_writer   a row a process that has appended to it: the number and the version of its last
+                    append
+    append_shared() appends to it, or says that there is a newer version
     fence()    allows a statement of the owner, or raises LV001 (fence.sql is in this file)
 
 A schema is made and migrated under an advisory lock of its own, in one transaction, so two brokers
@@ -30,6 +36,18 @@ UNREPLICATED_STATE: Final = "LV002"
 ISOLATION_STATE: Final = "LV003"
 """The fence says nothing in this isolation level."""
 
+EMIT_MESSAGE: Final = "pg_logical_emit_message(true, 'leveret', '')"
+"""The smallest thing to write: without it a commit is not synchronous, whatever it is set to."""
+
+LOG_LOCK_WAIT_MS: Final = 2000
+"""Milliseconds that an append to the shared log waits for another one."""
+
+DELETIONS_MAX: Final = 10_000
+"""Deletions that the shared log knows of. A reader that lacks an older one reads everything."""
+
+WRITERS_MAX: Final = 1000
+"""Processes of which the last append to the shared log is known."""
+
 _LOCK_CLASS_TEXT: Final = "leveret store in schema "
 _MIGRATION_TEXT: Final = "leveret migration of schema "
 
@@ -51,6 +69,75 @@ _VERSION_1: Final = (
         store int not null, name text collate "C" not null, data bytea not null,
         primary key (store, name)
     )
+    """,
+    """
+    create table {schema}.shared_log (
+        id int primary key check (id = 1), version bigint not null,
+        oldest bigint not null
+    ) with (fillfactor = 50)
+    """,
+    "insert into {schema}.shared_log values (1, 0, 0)",
+    """
+    create table {schema}.shared_record (
+        key bytea primary key, version bigint not null, data bytea
+    )
+    """,
+    "create index on {schema}.shared_record (version)",
+    "create index on {schema}.shared_record (version) where data is null",
+    """
+    create table {schema}.shared_writer (
+        writer uuid primary key, number bigint not null, version bigint not null
+    )
+    """,
+    # The commit is synchronous for what was found as well: an earlier attempt of the same append
+    # may have been committed without waiting for a standby.
+    f"""
+    create function {{schema}}.append_shared(
+        expected bigint, a_writer uuid, a_number bigint, durability text, keys bytea[],
+        datas bytea[], out version bigint, out is_appended boolean
+    ) language plpgsql volatile as $$
+    declare
+        appended bigint;
+        horizon bigint;
+    begin
+        perform {{schema}}.commit_as(durability);
+        perform set_config('lock_timeout', '{LOG_LOCK_WAIT_MS}', true);
+        select log.version into version from {{schema}}.shared_log log for update;
+        perform {EMIT_MESSAGE};
+        select writer.version into appended from {{schema}}.shared_writer writer
+            where writer.writer = a_writer and writer.number = a_number;
+        if appended is not null then
+            version := appended;
+            is_appended := true;
+            return;
+        end if;
+        is_appended := version = expected;
+        if not is_appended then
+            return;
+        end if;
+        insert into {{schema}}.shared_record as record
+            select each.key, expected + each.at, each.data
+                from unnest(keys, datas) with ordinality as each(key, data, at)
+            on conflict (key) do update set version = excluded.version, data = excluded.data;
+        version := expected + cardinality(keys);
+        if array_position(datas, null) is not null then
+            select record.version into horizon from {{schema}}.shared_record record
+                where record.data is null order by record.version desc
+                offset {DELETIONS_MAX} limit 1;
+        end if;
+        if horizon is not null then
+            delete from {{schema}}.shared_record record
+                where record.data is null and record.version <= horizon;
+        end if;
+        update {{schema}}.shared_log log set version = append_shared.version,
+            oldest = coalesce(horizon, log.oldest);
+        insert into {{schema}}.shared_writer as writer values (a_writer, a_number, version)
+            on conflict (writer) do update
+            set number = excluded.number, version = excluded.version;
+        delete from {{schema}}.shared_writer writer where writer.version <= (
+            select other.version from {{schema}}.shared_writer other
+            order by other.version desc offset {WRITERS_MAX} limit 1);
+    end $$
     """,
     # A function that is VOLATILE sees in each of its statements what was committed before it: so
     # the epoch is read when the lock is held. A statement that does both itself reads it before.
@@ -102,6 +189,7 @@ class Schema:
 
     def __init__(self, name: str, lock_class: int, lz4: bool) -> None:
         self.name: Final = f'"{name}"'
+        self.plain_name: Final = name
         self.lock_class: Final = lock_class
         self.lz4: Final = lz4
         """Whether the server compresses with lz4."""
