@@ -2,11 +2,11 @@
 FROM python:3.13 AS build
 WORKDIR /src
 COPY . .
-RUN LEVERET_COMPILE=1 pip wheel --no-cache-dir --wheel-dir /wheels .
+RUN LEVERET_COMPILE=1 pip wheel --no-cache-dir --wheel-dir /wheels '.[postgres]'
 
 FROM python:3.13-slim
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
-    pip install --no-cache-dir --no-index --find-links /wheels leveret \
+    pip install --no-cache-dir --no-index --find-links /wheels 'leveret[postgres]' \
     && ln -s leveret /usr/local/bin/rabbitmqctl \
     && ln -s leveret /usr/local/bin/rabbitmq-diagnostics \
     && useradd --system --uid 5672 --home-dir /var/lib/leveret --shell /usr/sbin/nologin leveret \
