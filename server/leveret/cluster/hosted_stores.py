@@ -205,6 +205,7 @@ class HostedStores(StoreHost):
         opened = self._open.pop(store, None)
         if opened is not None:
             opened.hosted.store.fail(error)
+            opened.hosted.definition_log.abandon()
             self._broker.withdraw(opened.hosted)
             ending = self._loop.create_task(self._abandon(store, opened, reason))
             self._ending[store] = ending

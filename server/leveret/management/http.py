@@ -21,7 +21,7 @@ from leveret.engine.administration.values import check_value
 from leveret.errors import AmqpError, ReplyCode
 from leveret.management.authorisation import Access, Identity, NotAuthorised
 from leveret.management.columns import only, wanted_names
-from leveret.management.service import Management
+from leveret.management.service import Management, Unavailable
 from leveret.management.statistics.details import InvalidRange, Moment, ranges_of
 
 BODY_BYTES_MAX: Final = 1024 * 1024
@@ -283,6 +283,10 @@ async def _http_exception(request: Request, error: Exception) -> Response:
     return response
 
 
+async def _unavailable(request: Request, error: Exception) -> Response:
+    return failed(503, "service_unavailable", str(error))
+
+
 async def _fault(request: Request, error: Exception) -> Response:
     return failed(500, "internal_server_error", "the broker failed to answer; its log says why")
 
@@ -295,6 +299,7 @@ ERRORS: Final[dict[Any, Callable[[Request, Exception], Coroutine[Any, Any, Respo
     InvalidRange: _invalid_range,
     NotAuthorised: _not_authorised,
     HTTPException: _http_exception,
+    Unavailable: _unavailable,
     Exception: _fault,
 }
 """What answers an exception of an endpoint."""

@@ -25,6 +25,10 @@ READ_RETRY_S: Final = 0.01
 transaction."""
 
 
+class Unavailable(Exception):
+    """What was asked for cannot be done at the moment, or it is unknown whether it was done."""
+
+
 def _resolve(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
@@ -41,10 +45,16 @@ class _Durable(CommitWaiter):
         self.store_synced()
 
     def store_synced(self) -> None:
-        if self._log.store.synced < self._batch:
+        if self._log.is_abandoned:
+            self.store_abandoned()
+        elif self._log.store.synced < self._batch:
             self._log.wait(self)
         elif not self.reached.done():
             self.reached.set_result(None)
+
+    def store_abandoned(self) -> None:
+        if not self.reached.done():
+            self.reached.set_exception(Unavailable("the store is with another broker: ask again"))
 
 
 class _Awaited(Work):

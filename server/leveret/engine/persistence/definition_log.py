@@ -19,6 +19,9 @@ class CommitWaiter(ABC):
     def store_synced(self) -> None:
         """Called when another batch is durable."""
 
+    def store_abandoned(self) -> None:  # noqa: B027 (the connections to the store are closed)
+        """Called when no batch will be durable any more."""
+
 
 class DefinitionLog:
     """Writes definitions to the store, and calls the waiters when another batch is durable."""
@@ -31,6 +34,8 @@ class DefinitionLog:
         self.awaited_batch: i64 = 0
         """The batch of the last such definition. Until it is durable, no client may learn that
         something durable exists or was deleted, whichever client did it."""
+        self.is_abandoned = False
+        """Whether no batch will be durable any more, as far as this broker knows."""
         self._waiters: list[CommitWaiter] = []
 
     def wait(self, waiter: CommitWaiter) -> None:
@@ -43,6 +48,14 @@ class DefinitionLog:
         self._waiters = []
         for waiter in waiters:
             waiter.store_synced()
+
+    def abandon(self) -> None:
+        """No batch will be durable any more: the store was given up. The waiters are told."""
+        self.is_abandoned = True
+        waiters = self._waiters
+        self._waiters = []
+        for waiter in waiters:
+            waiter.store_abandoned()
 
     def write(self, record: Record) -> None:
         """Write a definition. The reply of the method that caused it waits for its batch."""
