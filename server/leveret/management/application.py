@@ -36,7 +36,7 @@ from leveret.management.api import (
 )
 from leveret.management.authentication import Logins
 from leveret.management.authorisation import Identity
-from leveret.management.http import ERRORS
+from leveret.management.http import ERRORS, Cut, Front
 from leveret.management.objects import DEFAULT_EXCHANGE_NAME
 from leveret.management.service import Management
 from leveret.management.shared_answers import SharedAnswers
@@ -115,6 +115,8 @@ class _Entry:
 
         try:
             await self._app({**scope, "path": path}, receive, send_with_headers)
+        except Cut as error:
+            logger.warning("a response was cut", path=path, reason=str(error))
         except Exception:
             logger.exception("internal error: a request failed; please report this")
 
@@ -123,17 +125,20 @@ def application(
     management: Management,
     identify: Callable[[Request], Awaitable[Identity | None]],
     logins: Logins | None = None,
+    front: Front | None = None,
 ) -> ASGIApp:
     """The application.
 
     :param identify: says who a request comes from; None if it does not say.
     :param logins: begins sessions; None if there are none.
+    :param front: decides who answers; None if this broker has everything.
     """
     app = Starlette(routes=[*ROUTES, *page.ROUTES], exception_handlers=dict(ERRORS))
     entry = _Entry(app)
     app.state.management = management
     app.state.identify = identify
     app.state.logins = logins
+    app.state.front = front
     app.state.entry = entry
     app.state.shared_answers = SharedAnswers()
     return entry

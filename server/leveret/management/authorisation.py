@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from leveret.engine.access.accounts import ADMINISTRATOR
 from leveret.engine.access.rights import ALL_RIGHTS, Rights
 from leveret.engine.broker import Broker
+from leveret.engine.metadata.entities import VirtualHostEntity
 
 MANAGEMENT: Final = "management"
 POLICYMAKER: Final = "policymaker"
@@ -104,8 +105,8 @@ class Access(Enum):
             raise NotAuthorised("Not monitor user")
         if self is Access.POLICYMAKER and not identity.has(POLICYMAKER):
             raise NotAuthorised("Not policymaker user")
-        needs_vhost = self in NEEDING_VHOST and vhost in broker.vhosts
-        if needs_vhost and not self._shows(broker, identity, vhost):
+        exists = broker.metadata.get(VirtualHostEntity, vhost) is not None
+        if self in NEEDING_VHOST and exists and not self._shows(broker, identity, vhost):
             raise NotAuthorised("User not authorised to access virtual host")
 
     def _shows(self, broker: Broker, identity: Identity, vhost: str) -> bool:

@@ -5,6 +5,7 @@
 
 import asyncio
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote
@@ -52,6 +53,29 @@ class BadRequest(Exception):
         """What kind of error it is, as the response names it."""
 
 
+class Cut(Exception):
+    """A response that has begun cannot be completed; the text says why."""
+
+
+class Front(ABC):
+    """Stands in front of all resources, and decides who answers a request."""
+
+    @abstractmethod
+    async def respond(
+        self, request: Request, path: str, method: str, endpoint: Endpoint
+    ) -> Response:
+        """The response to a request whose access was checked.
+
+        :param path: the template of the resource's path.
+        :param method: GET for HEAD, too.
+        :param endpoint: answers for this broker.
+        """
+
+    @abstractmethod
+    def lists(self, request: Request, vhost: str) -> bool:
+        """Whether this broker has a virtual host in the list of them, which has each once."""
+
+
 class Resource(Route):
     """The resource at a path."""
 
@@ -80,7 +104,13 @@ class Resource(Route):
                 request.state.identity = identity
             vhost = unquote(request.path_params.get("vhost", ""), errors="surrogateescape")
             access.check(management(request).broker, identity, vhost)
-        response = await self.endpoints[method](request)
+        # Metrics are those of this broker alone.
+        front: Front | None = getattr(request.app.state, "front", None)
+        endpoint = self.endpoints[method]
+        if front is None:
+            response = await endpoint(request)
+        else:
+            response = await front.respond(request, self.path, method, endpoint)
         if method == "GET" and isinstance(response, Json):
             return response.only(request.query_params.get("columns", ""))
         return response

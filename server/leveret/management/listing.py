@@ -9,6 +9,7 @@ it is never in memory as a whole.
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from heapq import merge
 from itertools import islice
@@ -40,6 +41,9 @@ PIECE_BYTES: Final = 256 * 1024
 WHOLE_BYTES_MAX: Final = 1024 * 1024
 """Bytes up to which a list is sent as a whole, with an ETag."""
 
+ELSEWHERE: Final = "listed_elsewhere"
+"""The name in the state of a request by which it has its `ListedElsewhere`, if it has one."""
+
 CHUNK_ROWS: Final = 64
 """Rows that are looked at between two looks at the clock."""
 
@@ -64,7 +68,7 @@ class Query(NamedTuple):
     page_size: int
 
 
-class _Listing(Work, Generic[R]):
+class Listing(Work, Generic[R]):
     """Encodes the rows that were asked for."""
 
     def __init__(self, columns: Columns[R], rows: Iterable[R], query: Query) -> None:
@@ -86,8 +90,11 @@ class _Listing(Work, Generic[R]):
 
     def take(self) -> bytes:
         """What was encoded since the last call, with commas between."""
+        return b",".join(self._taken())
+
+    def _taken(self) -> list[bytes]:
         encoded, self._encoded, self._bytes = self._encoded, [], 0
-        return b",".join(encoded)
+        return encoded
 
     def run(self, time_slice: TimeSlice) -> bool:
         try:
@@ -100,19 +107,23 @@ class _Listing(Work, Generic[R]):
     def _run(self) -> Iterator[None]:
         page, size = self._query.page, self._query.page_size
         first, last = (0, None) if page is None else ((page - 1) * size, page * size)
+        yield from self._encode(first, last)
+        check_page(self._query, self.filtered)
+
+    def _encode(self, first: int, last: int | None) -> Iterator[None]:
+        """Encode the rows of a range of those that were asked for."""
         index = 0
         for rows in self._parts():
             for row in rows[max(0, first - index) : None if last is None else max(0, last - index)]:
-                piece = _ENCODER.encode(self._columns.shown(row, self._query.wanted))
+                piece = self._piece(row)
                 self._encoded.append(piece)
                 self._bytes += len(piece)
                 yield
             index += len(rows)
             yield
-        if page is not None and page > 1 and first >= self.filtered:
-            raise PageOutOfRange(
-                f"Page: {page} out of range, page_size: {size}, len: {self.filtered}"
-            )
+
+    def _piece(self, row: R) -> bytes:
+        return _ENCODER.encode(self._columns.shown(row, self._query.wanted))
 
     def _parts(self) -> Iterator[list[R]]:
         """The rows that were asked for, in their order, some at a time."""
@@ -123,7 +134,7 @@ class _Listing(Work, Generic[R]):
         runs: dict[int, list[_Run[R]]] = {}
         for rows in self._matching():
             for row in rows:
-                kind, value = _sort_key(key(row))
+                kind, value = sort_key(key(row))
                 same = runs.get(kind)
                 if same is None:
                     same = runs[kind] = [_Run()]
@@ -175,7 +186,18 @@ def _merged(runs: list[_Run[R]], reverse: bool) -> Iterator[list[R]]:
         yield chunk
 
 
-def _sort_key(value: object) -> tuple[int, Any]:
+def check_page(asked: Query, filtered: int) -> None:
+    """Check that there is the page that was asked for.
+
+    :param filtered: rows that meet the conditions.
+    :raises PageOutOfRange: if there are fewer pages.
+    """
+    page, size = asked.page, asked.page_size
+    if page is not None and page > 1 and (page - 1) * size >= filtered:
+        raise PageOutOfRange(f"Page: {page} out of range, page_size: {size}, len: {filtered}")
+
+
+def sort_key(value: object) -> tuple[int, Any]:
     """What a value is sorted by: nothing first, then numbers, then text."""
     if isinstance(value, str):
         return 2, value
@@ -233,6 +255,19 @@ def _number(text: str, low: int, high: int | None) -> int | None:
     return number if high is None or number <= high else None
 
 
+class ListedElsewhere(ABC):
+    """Answers a list in place of `listed`, for brokers whose rows are a part of it."""
+
+    @abstractmethod
+    async def listed(
+        self, request: Request, columns: Columns[Any], rows: Iterable[Any], asked: Query
+    ) -> Response:
+        """The response, as `listed` has it.
+
+        :param rows: those of this broker.
+        """
+
+
 async def listed(request: Request, columns: Columns[R], rows: Iterable[R]) -> Response:
     """The response with those of the rows that a request asks for.
 
@@ -240,7 +275,10 @@ async def listed(request: Request, columns: Columns[R], rows: Iterable[R]) -> Re
     :raises BadRequest: if a parameter is wrong.
     """
     asked = query(request, columns)
-    listing = _Listing(columns, rows, asked)
+    elsewhere: ListedElsewhere | None = getattr(request.state, ELSEWHERE, None)
+    if elsewhere is not None:
+        return await elsewhere.listed(request, columns, rows, asked)
+    listing = Listing(columns, rows, asked)
     pieces: list[bytes] = []
     size = 0
     while not listing.is_done and size < WHOLE_BYTES_MAX:
@@ -255,7 +293,7 @@ async def listed(request: Request, columns: Columns[R], rows: Iterable[R]) -> Re
         return StreamingResponse(_streamed(request, listing, pieces), media_type="application/json")
     body = b"[" + b",".join(filter(None, pieces)) + b"]"
     if asked.page is not None:
-        body = _page(asked, listing, body)
+        body = page_of(asked, listing.total, listing.filtered, body)
     return unless_known(request, body)
 
 
@@ -286,7 +324,7 @@ async def selected(request: Request, rows: Iterable[R], wanted: Callable[[R], bo
 
 
 async def _streamed(
-    request: Request, listing: _Listing[R], pieces: list[bytes]
+    request: Request, listing: Listing[R], pieces: list[bytes]
 ) -> AsyncIterator[bytes]:
     yield b"[" + b",".join(filter(None, pieces))
     pieces.clear()
@@ -297,16 +335,21 @@ async def _streamed(
     yield b"]"
 
 
-def _page(asked: Query, listing: _Listing[R], items: bytes) -> bytes:
+def page_of(asked: Query, total: int, filtered: int, items: bytes) -> bytes:
+    """The page that was asked for, in JSON.
+
+    :param filtered: rows that meet the conditions, of all that there are.
+    :param items: the rows of the page, as a list in JSON.
+    """
     first = ((asked.page or 1) - 1) * asked.page_size
     return _ENCODER.encode(
         {
-            "total_count": listing.total,
-            "item_count": max(0, min(asked.page_size, listing.filtered - first)),
-            "filtered_count": listing.filtered,
+            "total_count": total,
+            "item_count": max(0, min(asked.page_size, filtered - first)),
+            "filtered_count": filtered,
             "page": asked.page,
             "page_size": asked.page_size,
-            "page_count": max(1, -(-listing.filtered // asked.page_size)),
+            "page_count": max(1, -(-filtered // asked.page_size)),
             "items": msgspec.Raw(items),
         }
     )

@@ -6,7 +6,7 @@ from leveret.engine.administration.operator import NotFound
 from leveret.engine.queues.queue import Queue
 from leveret.engine.routing.exchanges.base import Exchange
 from leveret.engine.vhost import VirtualHost
-from leveret.management.http import identity, management, segment
+from leveret.management.http import Front, identity, management, segment
 
 DEFAULT_EXCHANGE_NAME = "amq.default"
 """The default exchange in a path."""
@@ -27,6 +27,20 @@ def find_vhost(request: Request) -> VirtualHost:
 def sees(request: Request, vhost: str) -> bool:
     """Whether who asks sees what is in a virtual host."""
     return identity(request).sees(management(request).broker, vhost)
+
+
+def belongs_here(request: Request, vhost: str) -> bool:
+    """Whether this broker has a virtual host in a list that brokers of a cluster make together."""
+    front: Front | None = request.app.state.front
+    return front is None or front.lists(request, vhost)
+
+
+def node_of(request: Request, vhost: str) -> str:
+    """The node that serves a virtual host, or this one if none does."""
+    service = management(request)
+    placement = service.broker.placement
+    served_by = None if placement is None else placement.served_by(vhost)
+    return service.node if served_by is None else served_by.node
 
 
 def vhosts_of(request: Request) -> list[VirtualHost]:

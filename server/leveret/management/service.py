@@ -15,6 +15,7 @@ from leveret.engine.metadata.metadata import Metadata
 from leveret.engine.persistence.definition_log import CommitWaiter, DefinitionLog
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.work import Work
+from leveret.management.cluster.state import ClusterState
 from leveret.management.diagnosis.watch import Watch
 from leveret.management.node_status import NodeStatus
 from leveret.management.statistics.sampler import Sampler
@@ -108,7 +109,9 @@ class Management:
         """By names of virtual hosts, the worst findings there as JSON, and when they were made."""
         self.sampler = sampler or Sampler(broker, connections)
         self.node = f"leveret@{socket.gethostname()}"
-        """The name of the node in RabbitMQ's form."""
+        """The name of the node in RabbitMQ's form; in a cluster that of the member."""
+        self.cluster: ClusterState | None = None
+        """None for a broker that shares its storage with no other."""
 
     def all_listeners(self) -> list[tuple[str, Address]]:
         """The protocol and the address of each listener, those of HTTP among them."""

@@ -137,7 +137,10 @@ class DefinitionsImport(Work):
 
     def _vhost_of(self, entry: InVhost) -> VirtualHost:
         name = virtual_hosts.find_vhost(self._operator, self._vhost or entry.vhost).name
-        return self._broker.vhosts[name]
+        vhost = self._broker.vhosts.get(name)
+        if vhost is None:
+            raise Refused(f"virtual host '{name}' is served by another node")
+        return vhost
 
     def _declare_exchange(self, entry: ExchangeEntry) -> None:
         vhost = self._vhost_of(entry)

@@ -61,7 +61,7 @@ async def post_definitions(request: Request) -> Response:
     """Import definitions: they are added, and nothing is deleted."""
     vhost = _vhost(request)
     data = await octets(request, FILE_BYTES_MAX)
-    decoding = DefinitionsDecoding(_file(request, data) or b"{}")
+    decoding = DefinitionsDecoding(file_in(request, data))
     await management(request).run(decoding)
     if decoding.error:
         raise BadRequest(decoding.error)
@@ -72,14 +72,14 @@ async def post_definitions(request: Request) -> Response:
     return await changed(request)
 
 
-def _file(request: Request, data: bytearray) -> bytes | bytearray:
-    """The definitions in a body: all of it, or the file of a form (RFC 7578).
+def file_in(request: Request, data: bytearray) -> bytes | bytearray:
+    """The definitions in a body: all of it, or the file of a form (RFC 7578); `{}` if it is empty.
 
     :raises BadRequest: if the form has no file.
     """
     kind = request.headers.get("content-type", "")
     if not kind.startswith(FORM):
-        return data
+        return data or b"{}"
     boundary = message_from_string(f"Content-Type: {kind}\r\n\r\n").get_boundary()
     if boundary is None:
         raise BadRequest("a form without a boundary")
@@ -90,7 +90,7 @@ def _file(request: Request, data: bytearray) -> bytes | bytearray:
         if disposition is not None and (
             "filename" in disposition.params or disposition.params.get("name") == "file"
         ):
-            return contents
+            return contents or b"{}"
     raise BadRequest("a form without a file")
 
 

@@ -25,6 +25,7 @@ from leveret.management.http import (
     segment,
 )
 from leveret.management.listing import listed
+from leveret.management.objects import belongs_here, node_of
 from leveret.management.statistics.details import Details, Moment
 from leveret.management.statistics.message_stats import vhost_statistics
 
@@ -91,7 +92,7 @@ def _shown(request: Request, entity: VirtualHostEntity, at: Moment) -> dict[str,
     vhost = service.broker.vhosts.get(entity.name)
     shown = as_json(service.node, entity)
     if vhost is None:
-        return shown
+        return shown | {"cluster_state": {node_of(request, entity.name): "stopped"}}
     return shown | vhost_statistics(vhost, service.sampler, at)
 
 
@@ -105,7 +106,9 @@ async def get_vhosts(request: Request) -> Response:
         if by.monitors(service.broker, vhost.name)
     ]
     at = moment(request)
-    return await listed(request, VHOST, (_shown(request, vhost, at) for vhost in found))
+    # Asked for each when it is read: then it is known which other brokers have answered.
+    rows = (_shown(request, vhost, at) for vhost in found if belongs_here(request, vhost.name))
+    return await listed(request, VHOST, rows)
 
 
 async def get_vhost(request: Request) -> Response:

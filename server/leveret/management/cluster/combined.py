@@ -1,0 +1,117 @@
+"""Answers that are made of those of all brokers, each in its own way."""
+
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from leveret.engine.metadata.entities import VirtualHostEntity
+from leveret.management.cluster.definitions import DefinitionsOfAll
+from leveret.management.cluster.marks import target_of
+from leveret.management.cluster.merged_list import LEFT_OUT
+from leveret.management.cluster.peers import Answer, PeerFailed, Peers
+from leveret.management.cluster.state import ClusterState
+from leveret.management.cluster.sums import added
+from leveret.management.http import Endpoint, Json, failed, identity, json, management
+
+SUMMED: Final = ("object_totals", "message_stats", "queue_totals", "churn_rates")
+"""Parts of the overview that are added up."""
+
+JOINED: Final = ("listeners", "contexts")
+"""Parts of the overview that are lists of each broker."""
+
+SEVERITIES: Final = ("error", "warning", "info")
+
+FINDINGS_MAX: Final = 200
+"""Findings that are shown, the worst of all brokers."""
+
+ALARMS: Final = "There are alarms in effect in the cluster"
+
+
+class Combined:
+    """Combines the answers of this broker and of the others."""
+
+    def __init__(self, peers: Peers, state: ClusterState) -> None:
+        self._peers = peers
+        self._state = state
+        self._definitions = DefinitionsOfAll(peers, state)
+
+    async def respond(
+        self, request: Request, path: str, method: str, endpoint: Endpoint
+    ) -> Response:
+        """The answer of the cluster.
+
+        :raises PeerFailed: if it is of no use without a broker that does not answer.
+        """
+        if path == "/api/definitions":
+            if method == "GET":
+                return await self._definitions.exported(request, endpoint)
+            return await self._definitions.imported(request)
+        if path == "/api/health/checks/virtual-hosts":
+            return self._virtual_hosts(request)
+        answers = await self._peers.ask_all(identity(request), method, target_of(request))
+        own = await endpoint(request)
+        whole = [each for each in answers if isinstance(each, Answer)]
+        left_out = [each.node for each in answers if isinstance(each, PeerFailed)]
+        if path == "/api/overview":
+            response = self._overview(request, own, whole)
+        elif path == "/api/diagnosis":
+            response = _diagnosis(own, whole)
+        else:
+            response = _alarms(own, whole)
+        if left_out:
+            response.headers[LEFT_OUT] = ", ".join(left_out)
+        return response
+
+    def _overview(self, request: Request, own: Response, answers: list[Answer]) -> Response:
+        found = _value_of(own)
+        for answer in answers:
+            if answer.status != 200:
+                continue
+            other = answer.json()
+            for name in SUMMED:
+                found[name] = added(found[name], other[name])
+            for name in JOINED:
+                found[name] += other[name]
+            if other["alarm"] and not found["alarm"]:
+                found["alarm"] = f"{answer.node}: {other['alarm']}"
+        found["vhosts"] = len(management(request).metadata.all(VirtualHostEntity))
+        found["warnings"] = self._state.warnings()
+        return json(found)
+
+    def _virtual_hosts(self, request: Request) -> Response:
+        """Whether each virtual host is served: 200, else 503."""
+        down = sorted(
+            entity.name
+            for entity in management(request).metadata.all(VirtualHostEntity).values()
+            if not self._state.owner_of(entity.name)
+        )
+        if not down:
+            return json({"status": "ok"})
+        reason = "Some virtual hosts are down"
+        return json({"status": "failed", "reason": reason, "virtual-hosts": down}, 503)
+
+
+def _diagnosis(own: Response, answers: list[Answer]) -> Response:
+    found = list(_value_of(own))
+    for answer in answers:
+        if answer.status == 200:
+            found += answer.json()
+    found.sort(key=lambda each: SEVERITIES.index(each["severity"]))
+    return json(found[:FINDINGS_MAX])
+
+
+def _alarms(own: Response, answers: list[Answer]) -> Response:
+    found: list[Any] = list(_value_of(own).get("alarms", []))
+    for answer in answers:
+        found += answer.json().get("alarms", [])
+    if not found:
+        return json({"status": "ok"})
+    return json({"status": "failed", "reason": ALARMS, "alarms": found}, 503)
+
+
+def _value_of(response: Response) -> Any:
+    if not isinstance(response, Json):
+        return failed(500, "internal_server_error", "no value")
+    return msgspec.to_builtins(response.value)

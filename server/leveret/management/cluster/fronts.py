@@ -1,0 +1,245 @@
+"""What stands in front of the resources of a broker in a cluster.
+
+`ClusterFront` is in front of what users ask for: it finds the broker, or the brokers, that have it
+(`scopes.py`). `PeerFront` is in front of what other brokers ask for: that is never passed on again.
+The rights of who asks were checked before, and are checked by every broker that is asked.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Message
+
+from leveret.engine.administration.operator import NotFound
+from leveret.engine.metadata.entities import VirtualHostEntity
+from leveret.engine.metadata.metadata import Change, Metadata
+from leveret.management.cluster.combined import Combined
+from leveret.management.cluster.marks import (
+    KEYS_ONLY,
+    MISDIRECTED,
+    rows_in,
+    target_of,
+    version_in,
+)
+from leveret.management.cluster.merged_list import ListedForPeer, MergedList
+from leveret.management.cluster.peers import PeerFailed, PeerResponse, Peers
+from leveret.management.cluster.scopes import Scope, scope_of
+from leveret.management.cluster.state import ClusterState
+from leveret.management.http import (
+    BODY_BYTES_MAX,
+    Cut,
+    Endpoint,
+    Front,
+    failed,
+    identity,
+    json,
+    management,
+    octets,
+    segment,
+)
+from leveret.management.listing import ELSEWHERE
+
+OWNER_WAIT_S: Final = 3.0
+"""Seconds for which a request waits for the broker that is to serve its virtual host."""
+
+LOOK_AGAIN_S: Final = 0.05
+
+METADATA_WAIT_S: Final = 2.0
+"""Seconds for which a request waits for the metadata that the broker that sent it has."""
+
+IMPORT_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Bytes of a request that imports definitions."""
+
+SENT_HEADERS: Final = ("accept", "content-type", "if-none-match", "x-reason")
+"""Headers of a request that are passed on."""
+
+RETURNED_HEADERS: Final = ("content-disposition", "content-type", "etag", "location")
+"""Headers of an answer that are passed on."""
+
+SERVICE_UNAVAILABLE: Final = 503
+
+
+class ClusterFront(Front):
+    """In front of what users ask for."""
+
+    def __init__(self, peers: Peers, state: ClusterState, metadata: Metadata) -> None:
+        self._peers = peers
+        self._state = state
+        self._metadata = metadata
+        self._combined = Combined(peers, state)
+
+    async def respond(
+        self, request: Request, path: str, method: str, endpoint: Endpoint
+    ) -> Response:
+        scope = scope_of(path, method)
+        try:
+            if scope is Scope.OWNER:
+                return await self._at_owner(request, method, endpoint)
+            if scope is Scope.MERGED:
+                down = self._state.down_nodes if path == "/api/nodes" else list
+                setattr(request.state, ELSEWHERE, MergedList(self._peers, down))
+            elif scope is Scope.NODE:
+                return await self._at_node(request, method, endpoint)
+            elif scope is Scope.ANYWHERE:
+                return await self._anywhere(request, method, endpoint)
+            elif scope is Scope.EVERYWHERE:
+                return await self._everywhere(request, method, endpoint)
+            elif scope is Scope.COMBINED:
+                return await self._combined.respond(request, path, method, endpoint)
+        except PeerFailed as error:
+            return failed(SERVICE_UNAVAILABLE, "node_down", str(error))
+        return await endpoint(request)
+
+    def lists(self, request: Request, vhost: str) -> bool:
+        if vhost in management(request).broker.vhosts:
+            return True
+        owner = self._state.owner_of(vhost)
+        listing = getattr(request.state, ELSEWHERE, None)
+        return not isinstance(listing, MergedList) or owner not in listing.answered
+
+    async def _at_owner(self, request: Request, method: str, endpoint: Endpoint) -> Response:
+        """The answer of the broker that serves the virtual host of the path."""
+        vhost = segment(request, "vhost")
+        body: bytes | None = None
+        deadline = asyncio.get_running_loop().time() + OWNER_WAIT_S
+        while True:
+            exists = self._metadata.get(VirtualHostEntity, vhost) is not None
+            if not exists or vhost in management(request).broker.vhosts:
+                return await endpoint(request if body is None else _with_body(request, body))
+            owner = self._state.owner_of(vhost)
+            if owner and owner != management(request).node:
+                if body is None:
+                    imports = request.scope["path"].startswith("/api/definitions/")
+                    most = IMPORT_BYTES_MAX if imports else BODY_BYTES_MAX
+                    body = bytes(await octets(request, most))
+                answer = await self._ask(owner, request, method, body)
+                if answer.status != MISDIRECTED:
+                    return self._passed_on(owner, answer)
+                await answer.close()
+            if asyncio.get_running_loop().time() >= deadline:
+                return failed(SERVICE_UNAVAILABLE, "vhost_down", f"vhost '{vhost}' is down")
+            await asyncio.sleep(LOOK_AGAIN_S)
+
+    async def _at_node(self, request: Request, method: str, endpoint: Endpoint) -> Response:
+        """The answer of the broker that the path names."""
+        node = segment(request, "node" if "node" in request.path_params else "name")
+        if node in self._peers.nodes():
+            return self._passed_on(node, await self._ask(node, request, method))
+        for down in self._state.down_nodes():
+            if down["name"] == node:
+                is_whole = "name" in request.path_params and request.url.path.count("/") == 3
+                reason = f"node '{node}' is down"
+                return json(down) if is_whole else failed(SERVICE_UNAVAILABLE, "node_down", reason)
+        return await endpoint(request)
+
+    async def _anywhere(self, request: Request, method: str, endpoint: Endpoint) -> Response:
+        """The answer of the broker that has the object of the path."""
+        missing: NotFound
+        try:
+            return await endpoint(request)
+        except NotFound as error:
+            missing = error
+        silent: PeerFailed | None = None
+        for node in self._peers.nodes():
+            try:
+                answer = await self._ask(node, request, method)
+            except PeerFailed as error:
+                silent = error
+                continue
+            if answer.status != 404:
+                return self._passed_on(node, answer)
+            await answer.close()
+        raise missing if silent is None else silent
+
+    async def _everywhere(self, request: Request, method: str, endpoint: Endpoint) -> Response:
+        """The answer of this broker, when all have done what was asked for."""
+        answers = await self._peers.ask_all(identity(request), method, target_of(request))
+        response = await endpoint(request)
+        for answer in answers:
+            if isinstance(answer, PeerFailed):
+                raise answer
+            if answer.status >= 400:
+                return Response(answer.body, answer.status, media_type="application/json")
+        return response
+
+    async def _ask(
+        self, node: str, request: Request, method: str, body: bytes = b""
+    ) -> PeerResponse:
+        found = request.headers
+        headers = {name: found[name] for name in SENT_HEADERS if name in found}
+        who = identity(request)
+        return await self._peers.request(node, who, method, target_of(request), headers, body)
+
+    def _passed_on(self, node: str, answer: PeerResponse) -> Response:
+        """The answer of another broker, sent on as it comes."""
+
+        async def body() -> AsyncIterator[bytes]:
+            try:
+                async for piece in self._peers.pieces(node, answer):
+                    yield piece
+            except PeerFailed as error:
+                raise Cut(str(error)) from None
+
+        response = StreamingResponse(body(), answer.status)
+        response.headers.update(_some(answer.headers, RETURNED_HEADERS))
+        return response
+
+
+class PeerFront(Front):
+    """In front of what other brokers ask for."""
+
+    def __init__(self, metadata: Metadata) -> None:
+        self._metadata = metadata
+        self._waiting: dict[asyncio.Future[None], int] = {}
+        """Requests that wait for metadata, with the version that each waits for."""
+        metadata.subscribe(self._changed)
+
+    async def respond(
+        self, request: Request, path: str, method: str, endpoint: Endpoint
+    ) -> Response:
+        await self._await_metadata(version_in(request))
+        if scope_of(path, method) is Scope.OWNER:
+            vhost = segment(request, "vhost")
+            if vhost not in management(request).broker.vhosts:
+                return failed(MISDIRECTED, "misdirected", f"vhost '{vhost}' is served elsewhere")
+        wanted = rows_in(request)
+        if wanted is not None:
+            keys_only = KEYS_ONLY in request.headers
+            setattr(request.state, ELSEWHERE, ListedForPeer(wanted, keys_only=keys_only))
+        return await endpoint(request)
+
+    def lists(self, request: Request, vhost: str) -> bool:
+        return vhost in management(request).broker.vhosts
+
+    async def _await_metadata(self, version: int) -> None:
+        """Wait for the metadata that the other broker has: a user who has just made a virtual host
+        by way of it goes on in it here."""
+        if self._metadata.version >= version:
+            return
+        reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[reached] = version
+        try:
+            await asyncio.wait([reached], timeout=METADATA_WAIT_S)
+        finally:
+            del self._waiting[reached]
+
+    def _changed(self, _change: Change) -> None:
+        for reached, version in self._waiting.items():
+            if self._metadata.version >= version and not reached.done():
+                reached.set_result(None)
+
+
+def _with_body(request: Request, body: bytes) -> Request:
+    """A request whose body was taken, with that body."""
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return Request(request.scope, receive)
+
+
+def _some(headers: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
+    return {name: headers[name] for name in names if name in headers}

@@ -1,0 +1,261 @@
+"""Brokers of a cluster in one process, whose HTTP APIs ask each other without a network."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message
+
+from leveret.config import Config
+from leveret.engine.broker import Broker
+from leveret.engine.metadata.entities import User, VirtualHostEntity
+from leveret.engine.placement import Placement, ServedBy
+from leveret.management.application import application
+from leveret.management.authorisation import Identity, with_included
+from leveret.management.cluster.fronts import ClusterFront, PeerFront
+from leveret.management.cluster.marks import identity_in
+from leveret.management.cluster.peers import Peer, PeerClient, PeerResponse, Peers
+from leveret.management.cluster.state import ClusterState
+from leveret.management.service import Management
+from leveret_storage.coordination import ClusterView, Coordination, Member, StoreLease
+
+
+def ignore(_limit: int) -> None:
+    """What does not change the memory limit."""
+
+
+class Response(PeerResponse):
+    """The response of an application."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.begun = asyncio.Event()
+        self.is_closed = False
+        self.task: asyncio.Task[None] | None = None
+        self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue(2)
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.headers = {name.decode(): value.decode() for name, value in message["headers"]}
+            self.begun.set()
+        else:
+            await self._pieces.put(message.get("body", b""))
+
+    async def end(self) -> None:
+        await self._pieces.put(None)
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        while (piece := await self._pieces.get()) is not None:
+            yield piece
+
+    async def close(self) -> None:
+        self.is_closed = True
+        if self.task is not None:
+            self.task.cancel()
+
+    async def whole(self) -> bytes:
+        return b"".join([piece async for piece in self.pieces()])
+
+
+async def request_of(
+    app: ASGIApp, method: str, target: str, headers: Mapping[str, str], body: bytes
+) -> Response:
+    """Ask an application; its response has begun."""
+    path, _, query = target.partition("?")
+    response = Response()
+    received = False
+
+    async def receive() -> Message:
+        nonlocal received
+        if received:
+            await asyncio.Event().wait()
+        received = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def run() -> None:
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
+            "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        }
+        await app(scope, receive, response.send)
+        response.begun.set()
+        await response.end()
+
+    response.task = asyncio.get_running_loop().create_task(run())
+    await response.begun.wait()
+    return response
+
+
+class Orders(Coordination):
+    """Notes what operators order."""
+
+    def __init__(self) -> None:
+        self.orders: list[tuple[Any, ...]] = []
+        self.members: set[str] = set()
+
+    def join(self, member: Member, stores: int, lease_ms: int) -> None:
+        raise NotImplementedError
+
+    def renew(self) -> ClusterView:
+        raise NotImplementedError
+
+    def look(self) -> ClusterView:
+        raise NotImplementedError
+
+    def try_take(self, store: int) -> bool:
+        raise NotImplementedError
+
+    def note_epoch(self, store: int, epoch: int) -> None:
+        raise NotImplementedError
+
+    def release(self, store: int, successor: str = "") -> None:
+        raise NotImplementedError
+
+    def refuse(self, store: int, reason: str) -> None:
+        raise NotImplementedError
+
+    def allow(self, store: int) -> None:
+        self.orders.append(("allow", store))
+
+    def move(self, store: int, successor: str) -> None:
+        self.orders.append(("move", store, successor))
+
+    def drain(self, member: str, draining: bool) -> bool:
+        self.orders.append(("drain", member, draining))
+        return member in self.members
+
+    def forget(self, member: str) -> bool:
+        self.orders.append(("forget", member))
+        return member in self.members
+
+    def leave(self) -> None:
+        raise NotImplementedError
+
+
+class Cluster(Placement, PeerClient):
+    """Brokers, and the virtual hosts that each serves."""
+
+    def __init__(self, **vhosts: tuple[str, ...]) -> None:
+        """:param vhosts: by the name of the broker that serves them; `down_...` is down."""
+        self.coordination = Orders()
+        self.owners = {vhost: node for node, names in vhosts.items() for vhost in names}
+        self.down = {node for node in vhosts if node.startswith("down")}
+        self.silent: set[str] = set()
+        """Brokers that do not answer any more."""
+        self.asked: list[tuple[str, str, str]] = []
+        """Broker, method and target of each request from one broker to another."""
+        self.was_asked = asyncio.Event()
+        self.refused: dict[str, Exception] = {}
+        """What requests to a broker raise."""
+        self.responses: list[Response] = []
+        self.brokers = {node: Node(self, node) for node in vhosts if node not in self.down}
+        for node in self.brokers.values():
+            for vhost in self.owners:
+                node.broker.metadata.put(VirtualHostEntity(vhost))
+            for name in [*node.broker.vhosts]:
+                if self.owners.get(name) != node.name:
+                    node.broker.vhosts.pop(name)
+                if name not in self.owners:
+                    node.broker.metadata.delete(VirtualHostEntity, name)
+
+    def put(self, *entities: Any) -> None:
+        """Have metadata at every broker."""
+        for node in self.brokers.values():
+            for entity in entities:
+                node.broker.metadata.put(entity)
+
+    def view(self) -> ClusterView:
+        members = [
+            Member(name, f"{name}-1", f"{name}:1", "1.0", 0, 0, False, name not in self.down)
+            for name in sorted([*self.brokers, *self.down])
+        ]
+        leases = [
+            StoreLease(store, owner, f"{owner}-1", 1, 1000, "", "")
+            for store, owner in enumerate(self.owners.values())
+        ]
+        return ClusterView(tuple(members), tuple(leases))
+
+    def store_of(self, vhost: str) -> int:
+        return list(self.owners).index(vhost) if vhost in self.owners else 0
+
+    def served_by(self, vhost: str) -> ServedBy | None:
+        owner = self.owners.get(vhost)
+        return None if owner is None or owner in self.down else ServedBy(owner, "", False)
+
+    async def request(
+        self, peer: Peer, method: str, target: str, headers: Mapping[str, str], body: bytes
+    ) -> PeerResponse:
+        node = peer.node
+        self.asked.append((node, method, target))
+        self.was_asked.set()
+        if node in self.refused:
+            raise self.refused[node]
+        if node in self.silent:
+            await asyncio.Event().wait()
+        response = await request_of(self.brokers[node].for_peers, method, target, headers, body)
+        self.responses.append(response)
+        return response
+
+
+class Node:
+    """One broker of a cluster, with its two applications."""
+
+    def __init__(self, cluster: Cluster, name: str) -> None:
+        self.name = name
+        self.broker = Broker(Config())
+        self.broker.placement = cluster
+        self.broker.work.added = self._run_work
+        self.management = Management(self.broker, list, list, ignore)
+        self.management.node = name
+        metadata = self.broker.metadata
+        self.state = ClusterState(name, cluster.view, cluster, metadata, cluster.coordination)
+        self.peers = Peers(self.state.peers, cluster, lambda: 0, answer_s=0.2)
+        self.state.silent = lambda: self.peers.silent
+        self.management.cluster = self.state
+
+        async def of_peer(request: Request) -> Identity:
+            return identity_in(request, metadata)
+
+        async def of_user(request: Request) -> Identity:
+            name = request.headers.get("user", "")
+            if not name:
+                return Identity("owner", "test", is_owner=True)
+            user = metadata.get(User, name)
+            return Identity(name, "test", with_included(user.tags if user else ()))
+
+        self.for_peers = application(self.management, of_peer, front=PeerFront(metadata))
+        front = ClusterFront(self.peers, self.state, metadata)
+        self.for_users = application(self.management, of_user, front=front)
+
+    async def ask(
+        self, method: str, target: str, *, user: str = "", body: object = None
+    ) -> tuple[int, Any, dict[str, str]]:
+        """Status, value and headers of what a user is answered."""
+        data = b"" if body is None else msgspec.json.encode(body)
+        headers = {"user": user} if user else {}
+        response = await request_of(self.for_users, method, f"/api/{target}", headers, data)
+        answer = await response.whole()
+        return response.status, msgspec.json.decode(answer) if answer else None, response.headers
+
+    async def get(self, target: str, user: str = "") -> Any:
+        """What GET answers, with 200."""
+        status, value, _ = await self.ask("GET", target, user=user)
+        assert status == 200, value
+        return value
+
+    def _run_work(self) -> None:
+        asyncio.get_running_loop().call_soon(self._run_slice)
+
+    def _run_slice(self) -> None:
+        self.broker.time_slice.begin(0)
+        self.broker.work.run_next(self.broker.time_slice)
+        if not self.broker.work.is_empty():
+            self._run_work()
