@@ -9,6 +9,7 @@ in time. Its outcome is unknown then.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from typing import NamedTuple
 
 from leveret_storage.errors import StorageError
@@ -36,6 +37,8 @@ class Member(NamedTuple):
     """Milliseconds since 1970, by the engine's clock."""
     silent_ms: int
     """Since its last sign of life, by the engine's clock."""
+    steady_ms: int
+    """For how long it has lived without a silence as long as a lease, by the engine's clock."""
     draining: bool
     """Whether it is to own no store."""
     is_alive: bool
@@ -48,15 +51,19 @@ class StoreLease(NamedTuple):
     store: int
     """From 0."""
     owner: str
-    """Name of a member; empty if it is free."""
+    """Name of a member; empty if it was released. Of a lease that has ended, the last one."""
     incarnation: str
     """Of the owner's process."""
     epoch: int
     """Of the store's head, as the last owner has noted it; 0 if there was none."""
     left_ms: int
     """Until it ends, by the engine's clock; 0 if it has ended."""
+    is_open: bool
+    """Whether the owner serves it: it has noted its epoch since it took it."""
     successor: str
-    """Member that it is to be given to, or was released for; empty for any."""
+    """Member that it was released for; empty for any."""
+    wanted: str
+    """Member that an operator wants it to be owned by whenever that is alive; empty for any."""
     refused: str
     """Why nobody may take it, until an operator allows it again; empty if anybody may."""
 
@@ -83,8 +90,9 @@ class Coordination(ABC):
         """
 
     @abstractmethod
-    def renew(self) -> ClusterView:
-        """Give a sign of life, renew all leases of this process, and look.
+    def renew(self, stores: Collection[int]) -> ClusterView:
+        """Give a sign of life, renew the leases of these stores, and look. A lease that is not ours
+        stays as it is; one of ours that is not named, too, and ends.
 
         :raises NameTaken: if another process has taken the name.
         """
@@ -95,7 +103,8 @@ class Coordination(ABC):
 
     @abstractmethod
     def try_take(self, store: int) -> bool:
-        """Take the lease of a store that is free, or whose lease has ended; whether it is ours."""
+        """Take the lease of a store that is free, that has ended, or that is ours already; whether
+        it is ours. One that is refused stays as it is."""
 
     @abstractmethod
     def note_epoch(self, store: int, epoch: int) -> None:
@@ -114,12 +123,13 @@ class Coordination(ABC):
         """Have a store be taken again that was refused."""
 
     @abstractmethod
-    def move(self, store: int, successor: str) -> None:
-        """Ask the owner of a store to hand it over to a member; empty takes the order back."""
+    def move(self, store: int, member: str) -> None:
+        """Have a store be owned by a member whenever that is alive; empty takes the order back."""
 
     @abstractmethod
     def drain(self, member: str, draining: bool) -> bool:
-        """Have a member own no store, or its share again; whether there is such a member."""
+        """Have a member own no store, or its share again; whether there is such a member. The order
+        ends when another process joins with its name."""
 
     @abstractmethod
     def forget(self, member: str) -> bool:
@@ -128,3 +138,7 @@ class Coordination(ABC):
     @abstractmethod
     def leave(self) -> None:
         """Remove this process from the members, and give back its leases."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End all calls, and the connections; what is known of this process stays."""

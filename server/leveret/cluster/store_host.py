@@ -8,7 +8,8 @@ class StoreHost(ABC):
 
     @abstractmethod
     async def open(self, store: int) -> int:
-        """Take a store whose lease is ours, recover it, and serve its virtual hosts.
+        """Take a store whose lease is ours, recover it, and serve its virtual hosts. Waits until an
+        earlier `give_up` of it has ended.
 
         :returns: the epoch with which it was taken.
         :raises StorageError: if that failed: LostEpoch if another broker was faster; DataLost,
@@ -28,6 +29,10 @@ class StoreHost(ABC):
     def give_up(self, store: int, reason: str) -> None:
         """Another broker may own the store already: confirm nothing more, close its clients at
         once, and write nothing. Returns before all of that is done.
+
+        It may come while `open` or `hand_over` of the store are under way: these end soon then,
+        with LostEpoch, say; or as if nothing had happened, and then it comes again. One that comes
+        for a store that is not open has no effect.
 
         :param reason: text of connection.close, and of the log.
         """

@@ -6,6 +6,7 @@ top:
     location.py      what a `postgresql://` location says
     link.py          one connection, whose calls end when it is given up
     connecting.py    all hosts of the location at once; the newest primary is taken
+    cluster_schema.py  tables for members and leases
     schema.py        tables and functions, and their migrations
     ownership.py     the head of a store: taking it, and everything that the fence says
     checks.py        what Leveret relies on, checked after each connect
@@ -20,6 +21,7 @@ top:
     tables.py        blobs as tables
     medium.py        the medium
     opening.py       the medium that a location names
+    coordination.py  members and leases, on connections of their own
 
 Rules:
 

@@ -90,17 +90,23 @@ def address(host: str, port: str) -> str:
 
 
 def connect_newest(
-    location: Location, interrupt: Interrupt, timeline_min: int = 0, *, again: bool = False
+    location: Location,
+    interrupt: Interrupt,
+    timeline_min: int = 0,
+    *,
+    again: bool = False,
+    timeout_s: float | None = None,
 ) -> Connected:
     """Connect to the newest server of a location that accepts writes.
 
     :param again: ask hosts again that have refused, until the time for one attempt is over: so a
         standby that is being promoted is found, however long another host takes to answer.
+    :param timeout_s: for one attempt, unless the location's is less.
     :raises LinkBroken: if there is none; the text says what each host answered.
     :raises ReadFailed: if there is no password to be read.
     """
     race = _Race()
-    timeout_s = location.connect_timeout_s
+    timeout_s = min(timeout_s or location.connect_timeout_s, location.connect_timeout_s)
     for host, port in location.hosts:
         conninfo = location.conninfo(host, port)
         Thread(

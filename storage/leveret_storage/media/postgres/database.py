@@ -118,6 +118,11 @@ class Database:
         return "replicated"
 
     @property
+    def timeline(self) -> int:
+        """Of the newest server that was found."""
+        return self._timeline
+
+    @property
     def report(self) -> Report | None:
         """What was found at the last connect; None while the database is away."""
         with self._changed:

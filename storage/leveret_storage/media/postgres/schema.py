@@ -12,6 +12,7 @@
     shared_writer   a row a process that has appended to it: the number and the version of its last
                     append
     append_shared() appends to it, or says that there is a newer version
+    member, lease   who there is, and who owns which store: `cluster_schema.py`
     fence()    allows a statement of the owner, or raises LV001 (fence.sql is in this file)
 
 A schema is made and migrated under an advisory lock of its own, in one transaction, so two brokers
@@ -23,6 +24,7 @@ Rights: to make a schema in the database (CREATE), or to own one that is there; 
 from typing import Final
 
 from leveret_storage.errors import UnknownFormat, not_known
+from leveret_storage.media.postgres.cluster_schema import CLUSTER_TABLES
 from leveret_storage.media.postgres.link import Link, number
 
 SCHEMA_VERSION: Final = 1
@@ -175,6 +177,7 @@ _VERSION_1: Final = (
         return true;
     end $$
     """,
+    *CLUSTER_TABLES,
 )
 
 MIGRATIONS: Final = (_VERSION_1,)

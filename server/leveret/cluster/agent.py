@@ -1,0 +1,411 @@
+"""The part that a broker takes in its cluster: it owns its share of the stores.
+
+The decisions are in `ownership.py`, the calls of the database in a thread
+(`coordination_thread.py`), and what is done with a store in the `StoreHost`. The agent is in the
+event loop, and connects these.
+
+- While the database is away the stores are kept until their leases end by this broker's clock; then
+  they are given up. When it is back those that are free are taken.
+- A broker whose name another process has taken gives everything up, and takes nothing more
+  (`failure` says so): whoever runs it ends it.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Final
+
+from leveret.cluster.assignment import is_live
+from leveret.cluster.cluster_status import ClusterCounts, ClusterStatus, StoreStatus
+from leveret.cluster.coordination_thread import (
+    LOOK_INTERVAL_S,
+    Answer,
+    CoordinationThread,
+    NotRenewed,
+    Renewed,
+)
+from leveret.cluster.ownership import (
+    Action,
+    GiveUp,
+    HandOver,
+    NoteEpoch,
+    Open,
+    Ownership,
+    Refuse,
+    Release,
+    State,
+    Take,
+)
+from leveret.cluster.store_host import StoreHost
+from leveret.logging import get_logger
+from leveret_storage.coordination import (
+    ClusterView,
+    Coordination,
+    Member,
+    NameTaken,
+    StoreLease,
+    Unreachable,
+)
+from leveret_storage.errors import MediumFailed, StorageError
+
+JOIN_INTERVAL_S: Final = 0.2
+JOIN_UNREACHABLE_S: Final = 10.0
+"""Seconds for which a start tries to reach the database."""
+
+GIVE_UP_S: Final = 5.0
+"""Seconds for which a stop waits for stores that were given up."""
+
+NAME_TAKEN_LEASES: Final = 1.5
+"""Lease lengths for which a start waits for a process of the same name that may have died."""
+
+logger = get_logger()
+
+
+class Agent:
+    """One broker in its cluster. For the event loop."""
+
+    def __init__(
+        self,
+        coordination: Coordination,
+        host: StoreHost,
+        member: Member,
+        stores: int,
+        lease_s: float,
+    ) -> None:
+        """:param member: name, incarnation, address and version of this broker; the rest of it is
+            not looked at.
+        :param stores: how many there are in the cluster.
+        :param lease_s: length of a lease, in seconds.
+        """
+        self.failure: StorageError | None = None
+        """Why this broker has left the cluster, if it had to."""
+        self._coordination: Final = coordination
+        self._host: Final = host
+        self._member: Final = member
+        self._stores: Final = stores
+        self._lease_s: Final = lease_s
+        self._ownership: Final = Ownership(member.name, member.incarnation, stores, lease_s)
+        self._thread: Final = CoordinationThread(
+            coordination, lease_s, self._deliver, self._on_view
+        )
+        self._results: Final[deque[Callable[[], None]]] = deque()
+        self._watchers: Final[list[Callable[[], None]]] = []
+        self._tasks: Final[set[asyncio.Task[None]]] = set()
+        self._has_left: Final = asyncio.Event()
+        self._looked: Final = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._view = ClusterView((), ())
+        self._leases: dict[int, StoreLease] = {}
+        self._addresses: dict[str, str] = {}
+        self._viewed_at = 0.0
+        self._renewed_at = 0.0
+        self._reason = ""
+        self._is_draining = False
+        self._is_closed = False
+
+    # --- start and stop ---------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Join the cluster, and take the share of this broker. Returns when the cluster was looked
+        at; stores are opened later.
+
+        :raises NameTaken: if another process of the same node name is alive.
+        :raises UnsuitableMedium: if the cluster has another number of stores.
+        :raises Unreachable: if the database does not answer.
+        """
+        self._loop = asyncio.get_running_loop()
+        await self._join()
+        self._thread.start()
+        await self._looked.wait()
+
+    async def _join(self) -> None:
+        began = time.monotonic()
+        lease_ms = round(self._lease_s * 1000)
+        while True:
+            try:
+                await asyncio.to_thread(
+                    self._coordination.join, self._member, self._stores, lease_ms
+                )
+                return
+            except NameTaken:
+                # The process of that name may have been killed: then its lease ends soon.
+                if time.monotonic() - began > NAME_TAKEN_LEASES * self._lease_s:
+                    raise
+            except Unreachable:
+                if time.monotonic() - began > JOIN_UNREACHABLE_S:
+                    raise
+            await asyncio.sleep(JOIN_INTERVAL_S)
+
+    async def drain_and_stop(self, timeout_s: float) -> None:
+        """Hand all stores over to other members, and leave the cluster. What is not handed over in
+        time is given up."""
+        if self.failure is None:
+            drain = partial(self._coordination.drain, self.node, True)
+            self._thread.call(drain, self._drained)
+            try:
+                await asyncio.wait_for(self._has_left.wait(), timeout_s)
+            except TimeoutError:
+                logger.warning("not all stores could be handed over in time")
+        self._ownership.end("the broker is stopped", time.monotonic())
+        self._act()
+        self._thread.call(self._coordination.leave, _no_answer)
+        self._thread.close()
+        await asyncio.to_thread(self._thread.join)
+        self._is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=GIVE_UP_S)
+
+    def _drained(self, answer: Answer) -> None:
+        # If the others do not know of it, what is handed over is free for all of them.
+        del answer
+        self._is_draining = True
+        self._thread.look_by(time.monotonic())
+
+    # --- what others ask --------------------------------------------------------------------
+
+    @property
+    def node(self) -> str:
+        """The name of this broker."""
+        return self._member.name
+
+    def subscribe(self, changed: Callable[[], None]) -> None:
+        """Have a function called in the event loop after each change of a store or a member."""
+        self._watchers.append(changed)
+
+    def unsubscribe(self, changed: Callable[[], None]) -> None:
+        """Undo `subscribe`."""
+        self._watchers.remove(changed)
+
+    def store(self, store: int) -> StoreStatus:
+        """What is known of a store."""
+        ownership = self._ownership
+        state = ownership.state(store)
+        lease = self._leases.get(store)
+        if lease is None:
+            return StoreStatus(store, "", "", False, str(state), 0, 0, "", "", "")
+        owner = lease.owner if is_live(lease) else ""
+        is_ours = owner == self.node
+        is_served = state is State.OWNED or (bool(owner) and not is_ours and lease.is_open)
+        if state is State.OWNED:
+            owner = self.node
+        return StoreStatus(
+            store=store,
+            owner=owner,
+            address=self._addresses.get(owner, ""),
+            is_served=is_served,
+            state=self._state_in_words(lease, state),
+            epoch=lease.epoch,
+            left_ms=lease.left_ms,
+            target=ownership.target(store),
+            wanted=lease.wanted,
+            reason=lease.refused or ownership.reason(store),
+        )
+
+    def _state_in_words(self, lease: StoreLease, state: State) -> str:
+        if state is not State.ELSEWHERE:
+            return str(state)
+        if lease.refused:
+            return "refused"
+        if not is_live(lease):
+            return "free"
+        return "owned" if lease.is_open else "opening"
+
+    def view(self) -> ClusterStatus:
+        """Everything that is known of the cluster."""
+        now = time.monotonic()
+        counts = self._ownership.counts
+        return ClusterStatus(
+            node=self.node,
+            members=self._view.members,
+            stores=tuple(self.store(number) for number in range(self._stores)),
+            counts=ClusterCounts(
+                counts.taken, counts.received, counts.handed_over, counts.lost, counts.failed
+            ),
+            is_reachable=not self._reason,
+            reason=self._reason,
+            view_age_s=now - self._viewed_at if self._viewed_at else -1.0,
+            renewal_age_s=now - self._renewed_at if self._renewed_at else -1.0,
+        )
+
+    def store_failed(self, store: int, error: StorageError) -> None:
+        """The owner of a store cannot go on: LostEpoch if another broker has taken it, DataLost if
+        nobody should try again, any other error if a recovery may help. It is given up."""
+        self._ownership.failed(store, error, time.monotonic())
+        self._act()
+
+    # --- results of the thread --------------------------------------------------------------
+
+    def _deliver(self, result: Callable[[], None]) -> None:
+        """Called in the thread. The results are in a queue of their own, so that the timer finds
+        those that came during a long turn of the loop."""
+        self._results.append(result)
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._process)
+
+    def _process(self) -> None:
+        while self._results:
+            self._results.popleft()()
+        self._act()
+
+    def _on_view(self, result: Renewed | NotRenewed) -> None:
+        now = time.monotonic()
+        if isinstance(result, NotRenewed):
+            self._on_failure(result.error, now)
+            return
+        if self._reason and self.failure is None:
+            logger.info("the cluster's database answers again")
+            self._reason = ""
+        self._viewed_at = result.asked_at
+        if result.stores or not self._ownership.held:
+            self._renewed_at = result.asked_at
+        self._view = result.view
+        self._leases = {lease.store: lease for lease in result.view.leases}
+        self._addresses = {member.name: member.address for member in result.view.members}
+        self._ownership.seen(result.view, result.asked_at, result.stores, now)
+        if self._is_draining:
+            self._ownership.leave(now)
+        self._looked.set()
+        for watcher in self._watchers:
+            watcher()
+
+    def _on_failure(self, error: StorageError, now: float) -> None:
+        if isinstance(error, NameTaken):
+            if self.failure is None:
+                logger.error("another process has taken the name of this node", node=self.node)
+                self.failure = error
+            self._reason = str(error)
+            self._ownership.end(str(error), now)
+            self._thread.close()
+            self._looked.set()
+            return
+        if not self._reason:
+            logger.warning("the cluster's database does not answer", reason=str(error))
+        self._reason = str(error)
+        self._ownership.unreachable(now)
+        if self._is_draining:
+            self._ownership.leave(now)
+
+    # --- actions ----------------------------------------------------------------------------
+
+    def _act(self) -> None:
+        """Carry out what the decisions ask for, and set the timer for the next deadline."""
+        ownership, thread = self._ownership, self._thread
+        ownership.tick(time.monotonic())
+        has_changed = False
+        while actions := ownership.take_actions():
+            has_changed = True
+            for action in actions:
+                self._carry_out(action)
+        thread.held = ownership.held
+        expects_change = ownership.expects_change()
+        if expects_change and not thread.expects_change:
+            thread.look_by(time.monotonic() + LOOK_INTERVAL_S)
+        thread.expects_change = expects_change
+        if ownership.has_left:
+            self._has_left.set()
+        self._set_timer()
+        if has_changed:
+            for watcher in self._watchers:
+                watcher()
+
+    def _carry_out(self, action: Action) -> None:
+        call, coordination = self._thread.call, self._coordination
+        store = action.store
+        match action:
+            case Take():
+                call(partial(coordination.try_take, store), partial(self._take_answered, store))
+            case NoteEpoch():
+                call(partial(coordination.note_epoch, store, action.epoch), _no_answer)
+            case Release():
+                call(
+                    partial(coordination.release, store, action.successor),
+                    partial(self._release_answered, store),
+                )
+            case Refuse():
+                logger.error("store refused", store=store, reason=action.reason)
+                call(
+                    partial(coordination.refuse, store, action.reason),
+                    partial(self._refuse_answered, store),
+                )
+            case GiveUp():
+                logger.warning("store given up", store=store, reason=action.reason)
+                self._host.give_up(store, action.reason)
+            case Open():
+                self._spawn(store, self._open(store))
+            case HandOver():
+                self._spawn(store, self._hand_over(store, action.reason))
+
+    def _take_answered(self, store: int, answer: Answer) -> None:
+        now = time.monotonic()
+        if answer.result is True:
+            self._ownership.taken(store, answer.asked_at, now)
+        else:
+            self._ownership.not_taken(store, now)
+
+    def _release_answered(self, store: int, answer: Answer) -> None:
+        del answer  # one that did not arrive is seen in the next view
+        self._ownership.released(store, time.monotonic())
+
+    def _refuse_answered(self, store: int, answer: Answer) -> None:
+        if answer.result is None:
+            self._ownership.refused(store, time.monotonic())
+
+    async def _open(self, store: int) -> None:
+        try:
+            epoch = await self._host.open(store)
+        except StorageError as error:
+            logger.warning("store not opened", store=store, reason=str(error))
+            self._ownership.failed(store, error, time.monotonic())
+        else:
+            logger.info("store opened", store=store, epoch=epoch)
+            self._ownership.opened(store, epoch, time.monotonic())
+
+    async def _hand_over(self, store: int, reason: str) -> None:
+        try:
+            await self._host.hand_over(store, reason)
+        except StorageError as error:
+            logger.warning("store not handed over", store=store, reason=str(error))
+            self._ownership.failed(store, error, time.monotonic())
+        else:
+            logger.info("store handed over", store=store)
+            self._ownership.handed_over(store, time.monotonic())
+
+    def _spawn(self, store: int, coroutine: Coroutine[Any, Any, None]) -> None:
+        assert self._loop is not None
+        task = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._has_ended, store))
+
+    def _has_ended(self, store: int, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if task.cancelled() or error is not None:
+            # What is no StorageError is a defect: the store is not kept by it, and it is told.
+            failed = MediumFailed(f"internal error: {error!r}")
+            self._ownership.failed(store, failed, time.monotonic())
+        if not self._is_closed:
+            self._act()
+        if error is not None:
+            raise error
+
+    # --- time -------------------------------------------------------------------------------
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadline = self._ownership.next_deadline()
+        if deadline is None or self._loop is None or self._is_closed:
+            return
+        left_s = max(0.0, deadline - time.monotonic())
+        self._timer = self._loop.call_later(left_s, self._process)
+
+
+def _no_answer(answer: Answer) -> None:
+    """What failed is seen in the next view."""
+    del answer

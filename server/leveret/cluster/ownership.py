@@ -1,0 +1,488 @@
+"""Which stores this broker takes, hands over and gives up: decisions only.
+
+Whoever calls this says what has happened and what time it is, and carries out the actions that
+`take_actions` returns. Nothing here has a clock, a thread or a connection. Times are seconds of one
+monotonic clock; that of the other brokers and of the database do not matter.
+
+Rules:
+
+- A store is in one state (`State`), and changes it by `_TRANSITIONS` only.
+- A lease lasts from before the renewal was *sent*, less a margin. When that is over the store is
+  given up, whether anything was heard of the database or not.
+- What a view says of a store counts only if it was asked for after the last change of that store
+  here: an older one does not know of it.
+- A store is handed over one after the other, and only to a member that has been alive for a while
+  (`assignment.py`).
+- Safety does not depend on any of this: whether an owner may write is said by the epoch.
+"""
+
+from enum import StrEnum
+from typing import Final, NamedTuple, TypeAlias
+
+from leveret.cluster.assignment import assign, is_live
+from leveret_storage.coordination import ClusterView, StoreLease
+from leveret_storage.errors import Damaged, DataLost, LostEpoch, StorageError, UnknownFormat
+
+MARGIN: Final = 0.1
+"""Part of a lease by which it is given up early: clocks may differ in speed by so much."""
+
+OPENING_MAX: Final = 8
+"""Stores that are taken and recovered at once."""
+
+OVERDUE_LEASES: Final = 3
+"""Lease lengths after which a free store is taken by any member, if the one that is to take it has
+not done so."""
+
+BACK_OFF_S: Final = 1.0
+"""Seconds until a store is taken again whose recovery failed; doubled each time."""
+
+BACK_OFF_MAX_S: Final = 60.0
+
+HAND_OVER_REASON: Final = "the virtual host moves to another broker of the cluster: reconnect"
+DRAIN_REASON: Final = "the broker is drained: reconnect"
+
+_NOBODY_SHOULD_TRY_AGAIN: Final = (DataLost, Damaged, UnknownFormat)
+
+
+class State(StrEnum):
+    """What this broker does with a store."""
+
+    ELSEWHERE = "elsewhere"
+    """Nothing: another member has it, or nobody."""
+    TAKING = "taking"
+    """Its lease is asked for."""
+    OPENING = "opening"
+    """The lease is ours, and the store is recovered."""
+    OWNED = "owned"
+    """It is served."""
+    HANDING_OVER = "handing over"
+    """What was confirmed is made durable, and its clients are closed; the lease is still ours."""
+    GIVING_UP = "giving up"
+    """The lease was lost while it was opened or handed over, which has not ended yet."""
+    RELEASING = "releasing"
+    """The lease is given back."""
+    REFUSING = "refusing"
+    """Nobody is to take it: that is being noted."""
+
+
+_TRANSITIONS: Final[dict[State, tuple[State, ...]]] = {
+    State.ELSEWHERE: (State.TAKING, State.RELEASING),
+    State.TAKING: (State.OPENING, State.ELSEWHERE),
+    State.OPENING: (State.OWNED, State.GIVING_UP, State.RELEASING, State.REFUSING),
+    State.OWNED: (State.HANDING_OVER, State.RELEASING, State.REFUSING, State.ELSEWHERE),
+    State.HANDING_OVER: (State.RELEASING, State.REFUSING, State.GIVING_UP),
+    State.GIVING_UP: (State.ELSEWHERE,),
+    State.RELEASING: (State.ELSEWHERE,),
+    State.REFUSING: (State.ELSEWHERE,),
+}
+
+_WITH_LEASE: Final = (State.OPENING, State.OWNED, State.HANDING_OVER, State.REFUSING)
+"""States in which a lease is renewed."""
+
+_WITH_DEADLINE: Final = (State.OPENING, State.OWNED, State.HANDING_OVER)
+"""States that end when the lease does."""
+
+
+class Take(NamedTuple):
+    """Ask for the lease; answer with `taken` or `not_taken`."""
+
+    store: int
+
+
+class Open(NamedTuple):
+    """Open the store; answer with `opened` or `failed`."""
+
+    store: int
+
+
+class NoteEpoch(NamedTuple):
+    """Note the epoch in the lease."""
+
+    store: int
+    epoch: int
+
+
+class HandOver(NamedTuple):
+    """Hand the store over; answer with `handed_over` or `failed`."""
+
+    store: int
+    reason: str
+
+
+class GiveUp(NamedTuple):
+    """Confirm nothing more, and close the clients, at once."""
+
+    store: int
+    reason: str
+
+
+class Release(NamedTuple):
+    """Give the lease back, for a member if one is named; answer with `released`."""
+
+    store: int
+    successor: str
+
+
+class Refuse(NamedTuple):
+    """Note that nobody may take the store; answer with `refused`."""
+
+    store: int
+    reason: str
+
+
+Action: TypeAlias = Take | Open | NoteEpoch | HandOver | GiveUp | Release | Refuse
+
+
+class Counts:
+    """What has happened since the start."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+        """Stores taken whose owner had died or had given up."""
+        self.received = 0
+        """Stores taken that another broker had handed over."""
+        self.handed_over = 0
+        self.lost = 0
+        """Stores given up: another broker had taken them, or their lease could not be renewed."""
+        self.failed = 0
+        """Stores that could not be opened, or that failed while they were owned."""
+
+
+class _Store:
+    """What is known of one store."""
+
+    def __init__(self, number: int) -> None:
+        self.number: Final = number
+        self.state = State.ELSEWHERE
+        self.changed_at = float("-inf")
+        self.deadline = 0.0
+        """When the lease has to be given up."""
+        self.epoch = 0
+        self.reason = ""
+        """Why it was given up or refused last."""
+        self.successor = ""
+        self.is_received = False
+        self.free_since: float | None = None
+        self.failures = 0
+        self.not_before = float("-inf")
+        """When it may be taken again."""
+
+
+class Ownership:
+    """The stores of one broker. Not for several threads at once."""
+
+    def __init__(self, node: str, incarnation: str, stores: int, lease_s: float) -> None:
+        """:param lease_s: length of a lease, in seconds."""
+        self.node: Final = node
+        self.incarnation: Final = incarnation
+        self.counts: Final = Counts()
+        self._lease_s: Final = lease_s
+        self._stores: Final = [_Store(number) for number in range(stores)]
+        self._actions: list[Action] = []
+        self._view: ClusterView | None = None
+        self._asked_at = float("-inf")
+        self._targets: dict[int, str] = {}
+        self._is_leaving = False
+        self._has_ended = False
+        self._not_before = float("-inf")
+        """When stores may be taken whose last owner was another member."""
+        self._was_unreachable = False
+
+    # --- what others ask --------------------------------------------------------------------
+
+    @property
+    def held(self) -> frozenset[int]:
+        """The stores whose leases are to be renewed."""
+        return frozenset(each.number for each in self._stores if each.state in _WITH_LEASE)
+
+    @property
+    def has_left(self) -> bool:
+        """Whether everything was handed over after `leave`."""
+        return self._is_leaving and all(each.state is State.ELSEWHERE for each in self._stores)
+
+    def state(self, store: int) -> State:
+        return self._stores[store].state
+
+    def reason(self, store: int) -> str:
+        """Why a store was given up or refused last; empty if it was not."""
+        return self._stores[store].reason
+
+    def target(self, store: int) -> str:
+        """The member that is to own a store, by the last view; empty if none can."""
+        return self._targets.get(store, "")
+
+    def next_deadline(self) -> float | None:
+        """When `tick` has to be called at the latest."""
+        return min(
+            (each.deadline for each in self._stores if each.state in _WITH_DEADLINE), default=None
+        )
+
+    def take_actions(self) -> list[Action]:
+        """What is to be done; each action is returned once."""
+        actions, self._actions = self._actions, []
+        return actions
+
+    def expects_change(self) -> bool:
+        """Whether the next view is likely to differ, so that it pays to look soon."""
+        if self._view is None or self._has_ended:
+            return False
+        for lease in self._view.leases:
+            state = self._stores[lease.store].state
+            target = self._targets.get(lease.store, "")
+            if lease.refused or not target:
+                continue
+            if not is_live(lease) or not lease.is_open:
+                return True
+            if self.node in (target, lease.owner) and target != lease.owner:
+                return True
+            if state not in (State.ELSEWHERE, State.OWNED):
+                return True
+        return False
+
+    # --- what has happened ------------------------------------------------------------------
+
+    def seen(self, view: ClusterView, asked_at: float, renewed: frozenset[int], now: float) -> None:
+        """There is a new view. `renewed` are the leases whose renewal was part of the question, and
+        `asked_at` is the time before that was sent."""
+        if self._has_ended:
+            return
+        if self._was_unreachable:
+            # Others could not renew their leases either, and are to be first at their stores.
+            self._was_unreachable = False
+            self._not_before = now + self._lease_s / 2
+        self._view, self._asked_at = view, asked_at
+        for lease in view.leases:
+            if lease.store < len(self._stores):
+                self._compare(self._stores[lease.store], lease, asked_at, renewed, now)
+        self.tick(now)
+        self._targets = assign(view, round(self._lease_s * 1000))
+        self._decide(now)
+
+    def unreachable(self, now: float) -> None:
+        """The database did not answer."""
+        self._was_unreachable = True
+        self.tick(now)
+
+    def tick(self, now: float) -> None:
+        """Give up what was not renewed in time."""
+        for store in self._stores:
+            if store.state in _WITH_DEADLINE and now >= store.deadline:
+                self._lose(store, "its lease could not be renewed in time", now)
+
+    def taken(self, store: int, asked_at: float, now: float) -> None:
+        """The lease is ours, which was asked for at a time."""
+        each = self._stores[store]
+        if self._has_ended:
+            return
+        each.deadline = self._deadline(asked_at)
+        if now >= each.deadline:
+            self._change(each, State.ELSEWHERE, now)
+            return
+        self._change(each, State.OPENING, now)
+        self._actions.append(Open(store))
+
+    def not_taken(self, store: int, now: float) -> None:
+        """The lease is not ours, or whether it is is not known."""
+        if not self._has_ended:
+            self._change(self._stores[store], State.ELSEWHERE, now)
+
+    def opened(self, store: int, epoch: int, now: float) -> None:
+        """The store is served."""
+        each = self._stores[store]
+        if each.state is State.GIVING_UP:
+            self._actions.append(GiveUp(store, each.reason))
+            self._change(each, State.ELSEWHERE, now)
+            return
+        each.failures = 0
+        each.reason = ""
+        each.epoch = epoch
+        if each.is_received:
+            self.counts.received += 1
+        else:
+            self.counts.taken += 1
+        self._change(each, State.OWNED, now)
+        self._actions.append(NoteEpoch(store, epoch))
+        self._decide(now)
+
+    def handed_over(self, store: int, now: float) -> None:
+        """The store is closed, and all that was confirmed is durable."""
+        each = self._stores[store]
+        if each.state is State.GIVING_UP:
+            self._change(each, State.ELSEWHERE, now)
+            return
+        self.counts.handed_over += 1
+        self._release(each, each.successor, now)
+
+    def failed(self, store: int, error: StorageError, now: float) -> None:
+        """The store could not be opened or handed over, or its owner cannot go on."""
+        each = self._stores[store]
+        if each.state in (State.OWNED, State.HANDING_OVER):
+            self._actions.append(GiveUp(store, str(error)))
+        elif each.state is State.GIVING_UP:
+            self._change(each, State.ELSEWHERE, now)
+            return
+        elif each.state is not State.OPENING:
+            return
+        each.reason = str(error)
+        if isinstance(error, _NOBODY_SHOULD_TRY_AGAIN):
+            self.counts.failed += 1
+            self._change(each, State.REFUSING, now)
+            self._actions.append(Refuse(store, each.reason))
+            return
+        if isinstance(error, LostEpoch):
+            self.counts.lost += 1
+        else:
+            self.counts.failed += 1
+        each.not_before = now + min(BACK_OFF_MAX_S, BACK_OFF_S * 2**each.failures)
+        each.failures += 1
+        self._release(each, "", now)
+
+    def released(self, store: int, now: float) -> None:
+        """The lease was given back, or whether it was is not known."""
+        if not self._has_ended:
+            self._change(self._stores[store], State.ELSEWHERE, now)
+            self._decide(now)
+
+    def refused(self, store: int, now: float) -> None:
+        """It is noted that nobody may take the store."""
+        each = self._stores[store]
+        if each.state is State.REFUSING:
+            self._change(each, State.ELSEWHERE, now)
+
+    def leave(self, now: float) -> None:
+        """Hand everything over, and take nothing more."""
+        self._is_leaving = True
+        self._decide(now)
+
+    def end(self, reason: str, now: float) -> None:
+        """Give everything up, for good."""
+        for store in self._stores:
+            if store.state in _WITH_DEADLINE:
+                self._lose(store, reason, now)
+        self._has_ended = True
+
+    # --- decisions --------------------------------------------------------------------------
+
+    def _compare(
+        self,
+        store: _Store,
+        lease: StoreLease,
+        asked_at: float,
+        renewed: frozenset[int],
+        now: float,
+    ) -> None:
+        """What a view says of a store, and what is known here."""
+        if is_live(lease) or lease.refused:
+            store.free_since = None
+        elif store.free_since is None:
+            store.free_since = now
+        if asked_at < store.changed_at and store.number not in renewed:
+            return
+        is_ours = lease.incarnation == self.incarnation
+        if is_ours and store.number in renewed and store.state in _WITH_LEASE:
+            store.deadline = max(store.deadline, self._deadline(asked_at))
+        if asked_at < store.changed_at or is_ours:
+            return
+        if store.state in _WITH_DEADLINE:
+            owner = f"{lease.owner} has taken it" if lease.owner else "its lease was taken away"
+            self._lose(store, owner, now)
+        elif store.state is State.REFUSING and not lease.refused:
+            self._change(store, State.ELSEWHERE, now)
+
+    def _decide(self, now: float) -> None:
+        """Take what is free and ours, and hand over what is another's."""
+        if self._view is None or self._has_ended:
+            return
+        for lease in self._view.leases:
+            if lease.store < len(self._stores):
+                store = self._stores[lease.store]
+                if self._asked_at >= store.changed_at:
+                    self._decide_store(store, lease, now)
+        if not self._hands_over():
+            self._hand_one_over(now)
+
+    def _decide_store(self, store: _Store, lease: StoreLease, now: float) -> None:
+        is_ours = lease.incarnation == self.incarnation
+        if store.state is State.REFUSING:
+            # The last attempt was in vain.
+            self._actions.append(Refuse(store.number, store.reason))
+            store.changed_at = now
+        elif store.state is State.OWNED and is_ours and not lease.is_open:
+            self._actions.append(NoteEpoch(store.number, store.epoch))
+        if store.state is not State.ELSEWHERE:
+            return
+        if self._may_take(store, lease, is_ours, now):
+            store.is_received = not lease.owner and bool(lease.successor)
+            self._change(store, State.TAKING, now)
+            self._actions.append(Take(store.number))
+        elif is_ours:
+            # A release that did not arrive, or one that a failover of the database undid.
+            self._release(store, "", now)
+
+    def _may_take(self, store: _Store, lease: StoreLease, is_ours: bool, now: float) -> bool:
+        if self._is_leaving or lease.refused or now < store.not_before:
+            return False
+        if (is_live(lease) and not is_ours) or self._count_opening() >= OPENING_MAX:
+            return False
+        if not is_ours and lease.owner not in ("", self.node) and now < self._not_before:
+            return False
+        target = self._targets.get(store.number, "")
+        if target == self.node:
+            return True
+        since = store.free_since
+        overdue = since is not None and now - since > OVERDUE_LEASES * self._lease_s
+        return overdue and self._is_candidate()
+
+    def _is_candidate(self) -> bool:
+        """Whether this broker may own stores."""
+        assert self._view is not None
+        return any(
+            each.name == self.node and each.is_alive and not each.draining
+            for each in self._view.members
+        )
+
+    def _count_opening(self) -> int:
+        opening = (State.TAKING, State.OPENING)
+        return sum(each.state in opening for each in self._stores)
+
+    def _hands_over(self) -> bool:
+        passing = (State.HANDING_OVER, State.RELEASING)
+        return any(each.state in passing for each in self._stores)
+
+    def _hand_one_over(self, now: float) -> None:
+        """Hand over the first store that is to have another owner."""
+        for store in self._stores:
+            target = self._targets.get(store.number, "")
+            if self._is_leaving and target == self.node:
+                target = ""
+            is_stale = self._asked_at < store.changed_at and not self._is_leaving
+            if store.state is not State.OWNED or is_stale:
+                continue
+            if self._is_leaving or target not in ("", self.node):
+                store.successor = target
+                self._change(store, State.HANDING_OVER, now)
+                reason = DRAIN_REASON if self._is_leaving else HAND_OVER_REASON
+                self._actions.append(HandOver(store.number, reason))
+                return
+
+    def _lose(self, store: _Store, reason: str, now: float) -> None:
+        """Give a store up whose lease is not ours any more."""
+        self.counts.lost += 1
+        store.reason = reason
+        self._actions.append(GiveUp(store.number, reason))
+        is_busy = store.state in (State.OPENING, State.HANDING_OVER)
+        self._change(store, State.GIVING_UP if is_busy else State.ELSEWHERE, now)
+
+    def _release(self, store: _Store, successor: str, now: float) -> None:
+        self._change(store, State.RELEASING, now)
+        self._actions.append(Release(store.number, successor))
+
+    def _change(self, store: _Store, state: State, now: float) -> None:
+        """The only place where a state changes."""
+        if state not in _TRANSITIONS[store.state]:
+            raise AssertionError(f"store {store.number}: from {store.state} to {state}")
+        store.state = state
+        store.changed_at = now
+
+    def _deadline(self, asked_at: float) -> float:
+        return asked_at + self._lease_s * (1 - MARGIN)
