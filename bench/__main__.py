@@ -36,6 +36,7 @@ from tests.support.brokers import BrokerError
 
 WARMUP_S = 2.0
 DRAIN_S = 10.0
+QUICK_S = 2.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     :returns: the exit status.
     """
     arguments = _parser().parse_args(argv)
+    if arguments.quick:
+        arguments.seconds, arguments.repeat = QUICK_S, 1
     peers = _contestants(arguments)
     keys = _row_keys(arguments.rows)
     timing = Timing(WARMUP_S, arguments.seconds, DRAIN_S)
@@ -75,6 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement (5)")
     parser.add_argument("--repeat", type=int, default=3, help="measurements of each contestant (3)")
+    parser.add_argument(
+        "--quick", action="store_true", help="one measurement of each contestant, of 2 s"
+    )
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print every sample")
     output.add_argument("--markdown", action="store_true", help="print the table for a README")

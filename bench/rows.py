@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from bench.access import ACCESS_ROWS
+from bench.cluster.rows import CLUSTER_ROWS
 from bench.contestants import (
     LEVERET,
     RABBITMQ,
@@ -335,6 +336,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
     "access": ACCESS_ROWS,
     "monitoring": MONITORING_ROWS,
     "testing": TESTING_ROWS,
+    "cluster": CLUSTER_ROWS,
 }
 """The rows by the name that selects them all. The first are measured if none are selected."""
 

@@ -48,6 +48,7 @@ struct options {
     int confirm_window; /* unconfirmed messages allowed; 0: no confirms */
     int rate;           /* messages a second; 0: as fast as the broker accepts them */
     int durable;        /* durable queues and persistent messages */
+    int quorum;         /* the queues are quorum queues */
     int priorities;     /* queue: number of priorities, in turn; 0: none */
     int consumers;      /* queue: number of consumers, all on one channel */
     int max_length;     /* limit: x-max-length of the queue */

@@ -27,6 +27,7 @@
 static const char usage[] =
     "usage: amqpload [options]\n"
     "  --host ADDRESS --port N --user NAME --password TEXT\n"
+    "  --vhost NAME      virtual host (/)\n"
     "  --tls 1           TLS, without a check of the broker's certificate\n"
     "  --shape queue     one queue, one publisher, one consumer (default)\n"
     "          fanout    a fanout exchange with --queues queues, a consumer each\n"
@@ -43,6 +44,7 @@ static const char usage[] =
     "  --prefetch N      with acks (1000)\n"
     "  --confirm N       publisher confirms, N messages unconfirmed at most (0: none)\n"
     "  --durable 1       durable queues and persistent messages (0)\n"
+    "  --quorum 1        quorum queues, with --durable 1 (0)\n"
     "  --expiration MS   of every message (none)\n"
     "  --consumers N     queue: so many consumers, all on one channel (1)\n"
     "  --priorities N    queue: messages of so many priorities in turn (none)\n"
@@ -88,6 +90,7 @@ static void set_option(struct options *options, const char *name, const char *va
         {"confirm", &options->confirm_window, 0, 65536},
         {"rate", &options->rate, 0, 10000000},
         {"durable", &options->durable, 0, 1},
+        {"quorum", &options->quorum, 0, 1},
         {"consumers", &options->consumers, 1, CONSUMERS_MAX},
         {"priorities", &options->priorities, 1, PRIORITIES_MAX},
         {"max-length", &options->max_length, 1, 1 << 30},
@@ -98,6 +101,7 @@ static void set_option(struct options *options, const char *name, const char *va
         if (!strcmp(name, integers[i].name))
             *integers[i].to = (int)number(name, value, integers[i].least, integers[i].most);
     if (!strcmp(name, "host")) options->endpoint.host = value;
+    if (!strcmp(name, "vhost")) options->endpoint.vhost = value;
     if (!strcmp(name, "user")) options->endpoint.user = value;
     if (!strcmp(name, "password")) options->endpoint.password = value;
     if (!strcmp(name, "expiration")) options->expiration = value;
@@ -119,11 +123,13 @@ static struct options parse_options(int argc, char **argv) {
     static const char *const names[] = {"host", "port", "user", "password", "shape", "size", "queues", "bindings",
                                         "connections", "channels", "ack", "prefetch", "confirm", "rate", "warmup",
                                         "seconds", "drain", "backlog", "broker-pid", "durable", "queue", "count",
-                                        "first", "consumers", "priorities", "max-length", "expiration", "tls"};
+                                        "first", "consumers", "priorities", "max-length", "expiration", "tls",
+                                        "quorum", "vhost"};
     enum { COUNT = sizeof names / sizeof *names };
     struct option known[COUNT + 1] = {0};
     struct options options = {
-        .endpoint = {.host = "127.0.0.1", .user = "guest", .password = "guest", .port = 5672},
+        .endpoint = {.host = "127.0.0.1", .user = "guest", .password = "guest", .vhost = "/",
+                     .port = 5672},
         .body_size = 16, .queues = 10, .bindings = 1000, .connections = 100, .channels = 10,
         .prefetch = 1000, .consumers = 1, .max_length = 1000, .warmup_s = 1, .measured_s = 5, .drain_s = 10, .backlog = 1000000,
     };
@@ -148,6 +154,8 @@ static struct options parse_options(int argc, char **argv) {
     bool counted = is_counted(&options);
     if (counted != (options.queue != NULL) || counted != (options.count != 0) || (options.first && !counted))
         fail("fill and drain take --queue and --count, and nothing else does");
+    if (options.quorum && !options.durable)
+        fail("quorum queues are durable: --durable 1");
     if (options.queue && strlen(options.queue) >= NAME_SIZE)
         fail("a queue's name of %d bytes at most", NAME_SIZE - 1);
     if (options.priorities && options.shape != SHAPE_QUEUE)

@@ -92,14 +92,16 @@ static void fill_batch(struct load *load, struct publisher *publisher, const str
         publisher->interval_ns = 1000000000u / (uint64_t)load->options.rate;
 }
 
-static const struct queue_arguments NO_ARGUMENTS = {-1, -1, -1, NULL};
+static const struct queue_arguments NO_ARGUMENTS = {-1, -1, -1, NULL, NULL};
 
 static void declare_queues_with(struct load *load, int count, const struct queue_arguments *arguments) {
     load->queues = must(calloc((size_t)count, sizeof *load->queues));
     load->queue_count = count;
     for (int i = 0; i < count; i++) {
+        struct queue_arguments typed = *arguments;
+        typed.type = load->options.quorum ? "quorum" : NULL;
         snprintf(load->queues[i], NAME_SIZE, "load.%07d.%04d", (int)getpid(), i);
-        queue_declare(load->control, load->queues[i], load->options.durable, arguments);
+        queue_declare(load->control, load->queues[i], load->options.durable, &typed);
     }
 }
 

@@ -263,7 +263,7 @@ int amqp_connect(const struct endpoint *endpoint) {
     put_u16(&out, 0);
     frame_end(&out, payload);
     payload = method_begin(&out, 0, CONNECTION_OPEN);
-    put_shortstr(&out, "/");
+    put_shortstr(&out, endpoint->vhost);
     put_shortstr(&out, "");
     put_u8(&out, 0);
     frame_end(&out, payload);
@@ -335,6 +335,8 @@ void queue_declare(int socket, const char *name, int durable, const struct queue
     put_integer_argument(&table, "x-message-ttl", arguments->message_ttl);
     put_integer_argument(&table, "x-max-length", arguments->max_length);
     put_integer_argument(&table, "x-max-priority", arguments->max_priority);
+    if (arguments->type)
+        put_text_argument(&table, "x-queue-type", arguments->type);
     if (arguments->dead_letter_key) {
         put_text_argument(&table, "x-dead-letter-exchange", "");
         put_text_argument(&table, "x-dead-letter-routing-key", arguments->dead_letter_key);

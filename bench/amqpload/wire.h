@@ -85,7 +85,7 @@ void refuse_close(uint32_t method, const uint8_t *payload);
 const uint8_t *request(int socket, struct buffer *out, enum method expected);
 
 struct endpoint {
-    const char *host, *user, *password;
+    const char *host, *user, *password, *vhost;
     int port;
     int tls;
 };
@@ -102,6 +102,7 @@ void exchange_delete(int socket, const char *name);
 struct queue_arguments {
     int message_ttl, max_length, max_priority;
     const char *dead_letter_key; /* through the default exchange */
+    const char *type;
 };
 
 void queue_declare(int socket, const char *name, int durable, const struct queue_arguments *arguments);

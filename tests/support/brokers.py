@@ -241,10 +241,13 @@ class Leveret(Broker):
         env: Mapping[str, str] | None = None,
         data_dir: Path | None = None,
         executable: Path | None = None,
+        location: str = "",
+        port: int = 0,
         descriptors: int | None = None,
         management: bool = False,
     ) -> None:
         """`executable` is the `leveret` of another environment, which imports its own sources.
+        With `location` its data are in that database; with port 0 a free one is taken.
 
         The process may have no more than `descriptors` files and sockets open. With `management`
         it serves the HTTP API, whose port is then `management_port`.
@@ -252,7 +255,7 @@ class Leveret(Broker):
         super().__init__()
         self.data_dir = data_dir or self.directory / "data"
         command, environment = leveret_command(executable)
-        where = ["--listen", f"{HOST}:0", "--data-dir", str(self.data_dir)]
+        where = ["--listen", f"{HOST}:{port}", "--data-dir", location or str(self.data_dir)]
         command = [*command, "serve", *where, *extra_args]
         if descriptors is not None:
             command = ["sh", "-c", 'ulimit -n "$0" && exec "$@"', str(descriptors), *command]
@@ -297,28 +300,52 @@ class RabbitMQ(Broker):
 
     name = "rabbitmq"
 
-    def __init__(self, *config_lines: str, plugins: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        *config_lines: str,
+        plugins: Sequence[str] = (),
+        beside: "RabbitMQ | None" = None,
+    ) -> None:
+        """With `beside` it is another node of that one's cluster, which has to run."""
         super().__init__()
         self.port = free_port()
         output = self.directory / "stdout.log"
         environment = self._environment(epmd_port=free_port(), distribution_port=free_port())
-        self.environment = environment
+        if beside is not None:
+            environment |= {name: beside.environment[name] for name in ("HOME", "ERL_EPMD_PORT")}
+        self.environment: dict[str, str] = environment
         """The variables with which its command line finds this node."""
-        config = [f"listeners.tcp.1 = {HOST}:{self.port}", *config_lines, ""]
-        (self.directory / "rabbitmq.conf").write_text("\n".join(config))
+        config = [f"listeners.tcp.1 = {HOST}:{self.port}", *config_lines, *self._joining(beside)]
+        (self.directory / "rabbitmq.conf").write_text("\n".join([*config, ""]))
         (self.directory / "enabled_plugins").write_text(f"[{','.join(plugins)}].\n")
         (self.directory / "rabbitmq-env.conf").touch()
-        epmd = ["epmd", "-address", HOST, "-port", environment["ERL_EPMD_PORT"]]
-        self._spawn(epmd, environment, self.directory / "epmd.log")
+        if beside is None:
+            epmd = ["epmd", "-address", HOST, "-port", environment["ERL_EPMD_PORT"]]
+            self._spawn(epmd, environment, self.directory / "epmd.log")
         self._spawn([str(RABBITMQ_SCRIPT)], environment, output)
         self._await(self._answers_handshake, RABBITMQ_START_DEADLINE_S, output)
 
     def control(self, *command: str) -> None:
         """Run a command of rabbitmqctl, and wait for its end."""
-        node = self.environment["RABBITMQ_NODENAME"]
         _run(
-            [str(RABBITMQ_SCRIPT.with_name("rabbitmqctl")), "-n", node, *command], self.environment
+            [str(RABBITMQ_SCRIPT.with_name("rabbitmqctl")), "-n", self.node, *command],
+            self.environment,
         )
+
+    @property
+    def node(self) -> str:
+        """The name of the node."""
+        return self.environment["RABBITMQ_NODENAME"]
+
+    def _joining(self, beside: "RabbitMQ | None") -> list[str]:
+        if beside is None:
+            return []
+        setting = "cluster_formation.classic_config.nodes"
+        return [
+            "cluster_formation.peer_discovery_backend = classic_config",
+            f"{setting}.1 = {beside.node}",
+            f"{setting}.2 = {self.node}",
+        ]
 
     def _environment(self, *, epmd_port: int, distribution_port: int) -> dict[str, str]:
         here = self.directory

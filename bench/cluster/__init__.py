@@ -1,0 +1,1 @@
+"""Three brokers on one machine: Leveret on PostgreSQL, RabbitMQ with quorum queues."""

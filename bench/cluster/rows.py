@@ -1,0 +1,120 @@
+"""The rows of three nodes."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from bench.cluster.failover import seconds_not_served
+from bench.cluster.nodes import SECOND_VHOST, Cores, Nodes, three_nodes
+from bench.contestants import RABBITMQ, Contestant
+from bench.load import LoadResult, run_load
+from bench.row import Measure, Row, Sample, Tool
+
+QUORUM = ("--durable", "1", "--quorum", "1", "--prefetch", "1000")
+WINDOW = (*QUORUM, "--confirm", "1000", "--ack", "100")
+ONE = (*QUORUM, "--confirm", "1", "--ack", "1")
+FAILOVER_S_MAX = 5.0
+
+
+def _remarks(result: LoadResult, cores: float) -> tuple[str, ...]:
+    """The nodes have several processes, so the others are those that are not theirs."""
+    others = max(0.0, result.other_cpu - max(0.0, cores - result.broker_cpu))
+    return (
+        *replace(result, other_cpu=others).remarks(),
+        f"{cores:.2f} cores for all nodes and their database",
+    )
+
+
+def _rate(*arguments: str, at: int = 0) -> Measure:
+    """Messages a second through the node with this index; the first serves the queue."""
+
+    def measure(tool: Tool, contestant: Contestant) -> Sample:
+        with three_nodes(contestant) as nodes:
+            cores = Cores(nodes.processes())
+            result = run_load(tool.load_program, arguments, tool.timing, nodes.running[at])
+            used = cores.end()
+        return Sample(result.received_per_s, vars(result), _remarks(result, used))
+
+    return measure
+
+
+def _two_vhosts(tool: Tool, contestant: Contestant) -> Sample:
+    """The sum of two loads, each at the node that serves its virtual host."""
+    with three_nodes(contestant, two_vhosts=True) as nodes:
+        cores = Cores(nodes.processes())
+        results = _together(tool, nodes)
+        used = cores.end()
+    remarks = [
+        "each " + " and ".join(f"{result.received_per_s:,.0f}" for result in results) + " msg/s",
+        f"{used:.2f} cores for all nodes and their database",
+    ]
+    for result in results:
+        remarks += replace(result, other_cpu=0.0).remarks()
+    return Sample(sum(result.received_per_s for result in results), remarks=tuple(remarks))
+
+
+def _together(tool: Tool, nodes: Nodes) -> list[LoadResult]:
+    places = [("/", nodes.running[0]), (SECOND_VHOST, nodes.running[nodes.second])]
+    with ThreadPoolExecutor(len(places)) as pool:
+        pending = [
+            pool.submit(run_load, tool.load_program, (*WINDOW, "--vhost", vhost), tool.timing, node)
+            for vhost, node in places
+        ]
+        return [each.result() for each in pending]
+
+
+def _failover(_tool: Tool, contestant: Contestant) -> Sample:
+    with three_nodes(contestant) as nodes:
+        at_killed, at_other = seconds_not_served(nodes)
+    remark = f"the client of the killed node {at_killed:.2f} s, of another one {at_other:.2f} s"
+    return Sample(max(at_killed, at_other), remarks=(remark,))
+
+
+CLUSTER_ROWS = (
+    Row(
+        "cluster-16",
+        "three nodes: persistent, confirms, window 1,000",
+        "msg/s",
+        _rate(*WINDOW),
+        RABBITMQ,
+        10,
+        10,
+    ),
+    Row(
+        "cluster-1k",
+        "the same with 1 KiB bodies",
+        "msg/s",
+        _rate(*WINDOW, "--size", "1024"),
+        RABBITMQ,
+        5,
+        5,
+    ),
+    Row("cluster-one", "three nodes, one message at a time", "msg/s", _rate(*ONE), RABBITMQ, 1, 1),
+    Row(
+        "cluster-passed-on",
+        "window 1,000 through a node that does not have the queue",
+        "msg/s",
+        _rate(*WINDOW, at=1),
+        RABBITMQ,
+        None,
+        None,
+    ),
+    Row(
+        "cluster-two",
+        "two virtual hosts at two nodes, window 1,000 each: the sum",
+        "msg/s",
+        _two_vhosts,
+        RABBITMQ,
+        None,
+        None,
+    ),
+    Row(
+        "cluster-failover",
+        "kill -9 of the node that has the queue, until all clients are served",
+        "s",
+        _failover,
+        RABBITMQ,
+        1.0,
+        1.0,
+        lower_is_better=True,
+    ),
+)
