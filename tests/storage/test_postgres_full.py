@@ -1,11 +1,9 @@
 """A full database: appends are refused or wait, nothing confirmed is lost, and dropping makes room.
 
-The server's disk is made to be full by a library in front of the C library (full_disk.c).
+The server's disk is made to be full by a library (tests/support/full_disk.py).
 """
 
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,42 +12,17 @@ from leveret_storage.media.locations import open_medium
 from leveret_storage.medium import Medium
 from tests.storage.append_load import AppendLoad
 from tests.storage.owning import content, put, take
+from tests.support.full_disk import FullDisk
 from tests.support.postgres import PostgresCluster, await_state
 
-SHIM_SOURCE = Path(__file__).parents[1] / "support" / "full_disk.c"
 
-
-class Disk:
-    """The primary's, which is full on demand."""
-
-    def __init__(self, sign: Path) -> None:
-        self._sign = sign
-
-    def fill(self) -> None:
-        self._sign.touch()
-
-    def make_room(self) -> None:
-        self._sign.unlink()
+@pytest.fixture
+def disk(failing_postgres: PostgresCluster) -> FullDisk:
+    return FullDisk(failing_postgres)
 
 
 @pytest.fixture
-def disk(failing_postgres: PostgresCluster) -> Disk:
-    directory = failing_postgres.directory
-    library, sign = directory / "full_disk.so", directory / "full"
-    subprocess.run(
-        ["cc", "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-o", library, SHIM_SOURCE],
-        check=True,
-    )
-    primary = failing_postgres.primary
-    primary.stop()
-    primary.environment = {"LD_PRELOAD": str(library), "FULL_DISK": str(sign)}
-    primary.start()
-    await_state(lambda: failing_postgres.count_streaming() == 2, "both standbys follow")
-    return Disk(sign)
-
-
-@pytest.fixture
-def medium(failing_postgres: PostgresCluster, disk: Disk) -> Iterator[Medium]:
+def medium(failing_postgres: PostgresCluster, disk: FullDisk) -> Iterator[Medium]:
     medium = open_medium(failing_postgres.url())
     take(medium)
     yield medium
@@ -76,7 +49,7 @@ def create_until_full(medium: Medium) -> int:
     pytest.fail("it was never full")
 
 
-def test_an_append_that_was_refused_can_be_tried_again(medium: Medium, disk: Disk) -> None:
+def test_an_append_that_was_refused_can_be_tried_again(medium: Medium, disk: FullDisk) -> None:
     put(medium, "a", b"1")
     disk.fill()
     appended = 1 + 1000 * fill_table(medium, "a")
@@ -92,7 +65,7 @@ def test_an_append_that_was_refused_can_be_tried_again(medium: Medium, disk: Dis
     assert content(medium, "a") == b"1" + bytes(appended - 1 + 3_000_000)
 
 
-def test_appends_in_flight_wait_for_room(medium: Medium, disk: Disk) -> None:
+def test_appends_in_flight_wait_for_room(medium: Medium, disk: FullDisk) -> None:
     medium.create("a")
     load = AppendLoad(medium, "a").start()
     load.await_confirmed(50)
@@ -106,7 +79,7 @@ def test_appends_in_flight_wait_for_room(medium: Medium, disk: Disk) -> None:
 
 
 def test_blobs_are_deleted_while_it_is_full(
-    medium: Medium, disk: Disk, failing_postgres: PostgresCluster
+    medium: Medium, disk: FullDisk, failing_postgres: PostgresCluster
 ) -> None:
     for name in ("a", "b"):
         put(medium, name, bytes(1_000_000))
@@ -121,7 +94,7 @@ def test_blobs_are_deleted_while_it_is_full(
     assert medium.list() == {"b"}
 
 
-def test_a_blob_that_finds_no_room_is_not_there(medium: Medium, disk: Disk) -> None:
+def test_a_blob_that_finds_no_room_is_not_there(medium: Medium, disk: FullDisk) -> None:
     disk.fill()
     made = create_until_full(medium)
     assert len(medium.list()) == made

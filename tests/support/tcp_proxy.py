@@ -88,11 +88,17 @@ class TcpProxy:
                 self._threads.append(thread)
             thread.start()
 
+    def open_target(self) -> socket.socket | None:
+        """A connection to the server; None if there is none."""
+        try:
+            return socket.create_connection((HOST, self.target_port))
+        except OSError:
+            return None
+
     def _serve(self, client: socket.socket) -> None:
         with client:
-            try:
-                server = socket.create_connection((HOST, self.target_port))
-            except OSError:
+            server = self.open_target()
+            if server is None:
                 return
             with server:
                 with self._lock:
