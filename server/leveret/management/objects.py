@@ -1,15 +1,21 @@
 """The objects that the path of a request names."""
 
+import asyncio
+
 from starlette.requests import Request
 
 from leveret.engine.administration.operator import NotFound
 from leveret.engine.queues.queue import Queue
 from leveret.engine.routing.exchanges.base import Exchange
 from leveret.engine.vhost import VirtualHost
+from leveret.limits import SLICE_NS
 from leveret.management.http import Front, identity, management, segment
 
 DEFAULT_EXCHANGE_NAME = "amq.default"
 """The default exchange in a path."""
+
+DISK_RETRY_S = 0.001
+"""Seconds until it is looked again whether a message was read."""
 
 
 def find_vhost(request: Request) -> VirtualHost:
@@ -64,6 +70,15 @@ def find_queue(request: Request) -> tuple[VirtualHost, Queue]:
     if queue is None:
         raise NotFound(f"queue '{name}' does not exist in virtual host '{vhost.name}'")
     return vhost, queue
+
+
+async def prepared_take(queue: Queue) -> None:
+    """Wait until `queue.take` need not wait for the disk, and has little to drop."""
+    time_slice = queue.host.time_slice
+    time_slice.begin(SLICE_NS)
+    while not queue.prepare_take():
+        await asyncio.sleep(DISK_RETRY_S if queue.awaits_disk() else 0)
+        time_slice.begin(SLICE_NS)
 
 
 def exchange_name(request: Request, parameter: str = "name") -> str:

@@ -483,22 +483,24 @@ class Queue(Sink):
     def _needs_checks_when_empty(self) -> bool:
         return self.settings.needs_checks or self.retry_delayed_count() != 0
 
-    def drop_before_take(self) -> bool:
-        """Drop the messages before the one that `take` removes, which have expired or exceed a
-        limit, as long as the time slice lasts.
+    def prepare_take(self) -> bool:
+        """Have the message in memory that `take` removes, and drop those before it, which have
+        expired or exceed a limit, as long as the time slice lasts.
 
-        :returns: False if there may be more.
+        :returns: False if it has to be called again; later, if the queue `awaits_disk`.
         """
-        if not self._needs_checks:
-            return True
-        backlog, contents = self._backlog, self.contents
-        backlog.load_blocking()
-        while self._limits.drop_head():
-            contents.pass_on_dead_letters()
+        while not self.awaits_disk():
+            if not self._needs_checks or not self._limits.drop_head():
+                return True
+            self.contents.pass_on_dead_letters()
             if self._time_slice.is_over_now():
                 return False
-            backlog.load_blocking()
-        return True
+        return False
+
+    def awaits_disk(self) -> bool:
+        """Whether the next message is on disk only. It is being read then."""
+        backlog = self._backlog
+        return backlog.count != 0 and not backlog.available()
 
     def refuses(self, size: int) -> bool:
         """Whether it is too full for a body of `size` bytes, and refuses it for that."""
@@ -506,6 +508,8 @@ class Queue(Sink):
 
     def take(self) -> tuple[Message, int, bool] | None:
         """Remove the next message (basic.get), which the caller settles, rejects or requeues.
+
+        It waits for the disk, unless `prepare_take` has returned True.
 
         :returns: the message, its position, and whether it was delivered before.
         :raises AmqpError: INTERNAL_ERROR if it cannot be read, which ends the broker.

@@ -30,7 +30,7 @@ from leveret.management.http import (
     segment,
     whole_number,
 )
-from leveret.management.objects import find_vhost
+from leveret.management.objects import find_vhost, prepared_take
 from leveret.net.alarms import Resource
 from leveret.protocol.channels.published_properties import check
 from leveret.protocol.wire.methods import encode_header
@@ -180,12 +180,12 @@ async def check_ready(request: Request) -> Response:
 async def check_aliveness(request: Request) -> Response:
     """Publish a message to a queue, and get it."""
     vhost = find_vhost(request)
-    if _is_alive(vhost, rights(request, vhost.name), operator(request).label):
+    if await _is_alive(vhost, rights(request, vhost.name), operator(request).label):
         return _ok()
     return _failed("the message that was published did not come back")
 
 
-def _is_alive(vhost: VirtualHost, asking: Rights, declared_by: str) -> bool:
+async def _is_alive(vhost: VirtualHost, asking: Rights, declared_by: str) -> bool:
     asking.check_queue(READ, ALIVENESS_QUEUE)
     asking.check_exchange(WRITE, "")
     declare_queue(
@@ -204,11 +204,13 @@ def _is_alive(vhost: VirtualHost, asking: Rights, declared_by: str) -> bool:
     header = check(encode_header(Basic.Properties(), len(ALIVENESS_BODY)), None, b"").header
     message = Message(raw, header, ALIVENESS_BODY, False, now, 0)
     vhost.publisher.publish(message, vhost.router.route(raw).sinks)
-    taken = vhost.queues[ALIVENESS_QUEUE].take()
+    queue = vhost.queues[ALIVENESS_QUEUE]
+    await prepared_take(queue)
+    taken = queue.take()
     if taken is None:
         return False
     found, position, _ = taken
-    vhost.queues[ALIVENESS_QUEUE].settle(position)
+    queue.settle(position)
     return found.body == ALIVENESS_BODY
 
 

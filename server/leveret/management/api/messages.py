@@ -32,7 +32,13 @@ from leveret.management.http import (
     route,
     segment,
 )
-from leveret.management.objects import DEFAULT_EXCHANGE_NAME, find_queue, find_vhost, owner_for
+from leveret.management.objects import (
+    DEFAULT_EXCHANGE_NAME,
+    find_queue,
+    find_vhost,
+    owner_for,
+    prepared_take,
+)
 from leveret.protocol.channels.published_properties import PERSISTENT, check
 from leveret.protocol.wire.methods import PROPERTIES, properties
 
@@ -149,34 +155,45 @@ async def get_messages(request: Request) -> Response:
     check_owner(vhost, queue, owner_for(request, queue))
     if not 0 <= given.count <= GET_COUNT_MAX:
         raise BadRequest(f"count: expected 0 to {GET_COUNT_MAX}")
-    found = _take(queue, given)
+    found = await _take(queue, given)
     await management(request).committed()
     return json(found)
 
 
-def _take(queue: Queue, given: GetBody) -> list[dict[str, Any]]:
-    """Take messages, and settle them as asked for."""
+async def _take(queue: Queue, given: GetBody) -> list[dict[str, Any]]:
+    """Take messages, and settle them as asked for; requeue them if the client leaves before."""
     taken: list[tuple[Message, int]] = []
     shown: list[dict[str, Any]] = []
     size = 0
-    while len(taken) < given.count and size < GET_BYTES_MAX:
-        popped = queue.take()
-        if popped is None:
-            break
-        message, position, redelivered = popped
-        size += len(message.body)
-        taken.append((message, position))
-        remaining = int(queue.message_count())
-        shown.append(shown_message(message, redelivered, remaining, given.encoding, given.truncate))
+    ackmode: AckMode = "ack_requeue_true"
+    try:
+        while len(taken) < given.count and size < GET_BYTES_MAX:
+            await prepared_take(queue)
+            popped = queue.take()
+            if popped is None:
+                break
+            message, position, redelivered = popped
+            size += len(message.body)
+            taken.append((message, position))
+            remaining = int(queue.message_count())
+            shown.append(
+                shown_message(message, redelivered, remaining, given.encoding, given.truncate)
+            )
+        ackmode = given.ackmode
+    finally:
+        _settle(queue, taken, ackmode)
+    return shown
+
+
+def _settle(queue: Queue, taken: list[tuple[Message, int]], ackmode: AckMode) -> None:
     for message, position in taken:
-        if given.ackmode == "ack_requeue_false":
+        if ackmode == "ack_requeue_false":
             queue.settle(position)
-        elif given.ackmode == "reject_requeue_false":
+        elif ackmode == "reject_requeue_false":
             queue.reject(message, position)
         else:
-            queue.requeue(message, position, failed=given.ackmode == "reject_requeue_true")
+            queue.requeue(message, position, failed=ackmode == "reject_requeue_true")
     queue.deliver_ready()
-    return shown
 
 
 def shown_message(

@@ -140,29 +140,34 @@ def get(channel: Channel, method: Basic.Get) -> Frame | None:
     if queue.expiry is not None:
         queue.expiry.renew()
     channel.session.receives = True
-    if queue.drop_before_take():
+    if queue.prepare_take():
         return _got(channel, queue, method.no_ack)
     channel.session.begin(_LongGet(channel, queue.name, method.no_ack))
     return None
 
 
 class _LongGet(Work):
-    """A basic.get of a queue that has many messages to drop first."""
+    """A basic.get of a queue whose next message is on disk, or that has many to drop first."""
 
     def __init__(self, channel: Channel, queue_name: str, no_ack: bool) -> None:
         self._channel = channel
         self._queue_name = queue_name
         self._no_ack = no_ack
+        self._waits = False
 
     def run(self, time_slice: TimeSlice) -> bool:
         channel = self._channel
         queue = find_queue(channel.vhost, self._queue_name, channel.session)
-        if not queue.drop_before_take():
+        if not queue.prepare_take():
+            self._waits = queue.awaits_disk()
             return False
         reply = _got(channel, queue, self._no_ack)
         if reply is not None:
             channel.send(reply)
         return True
+
+    def waits(self) -> bool:
+        return self._waits
 
 
 def _got(channel: Channel, queue: Queue, no_ack: bool) -> Frame | None:

@@ -215,7 +215,7 @@ def test_basic_get_drops_what_has_expired_in_slices(run: BrokerRun) -> None:
     run.broker.clock.advance_to(run.now + 10)
     slices = 1
     run.broker.time_slice.begin(0)
-    while not queue.drop_before_take():
+    while not queue.prepare_take():
         run.broker.time_slice.begin(0)
         slices += 1
     assert slices == 51
