@@ -86,7 +86,7 @@ def read_contents(medium: Medium, damaged: ReportDamage) -> Contents:
     log_end = NOT_NOTED if damage else read_head_data(medium).log_end
     found = recover(medium, damaged, log_end=log_end)
     definitions, sinks = restored(found.definitions)
-    log = [number for number, _ in found.log]
+    log = [number for number, _, _ in found.log]
     return Contents(medium, definitions, sinks, found.queues, log, found.torn)
 
 

@@ -62,9 +62,8 @@ class Recovery(NamedTuple):
     queues: dict[int, RecoveredQueue]
     next_queue: int
     next_blob: int
-    log: list[tuple[int, dict[int, tuple[int, int]]]]
-    """Each log segment's number, and by queue a half-open range around the positions of the
-    messages in it."""
+    log: list[tuple[int, int, dict[int, tuple[int, int]]]]
+    """Number and bytes of each log segment, and by queue a half-open range around the positions."""
     torn: list[str]
     """A line for each torn end that was cut."""
     orphaned: list[str]
@@ -76,13 +75,13 @@ class Recovery(NamedTuple):
     checkpoint: Checkpoint
     """The last one that the log names."""
     definition_count: int
-    """How many definitions the log segments of format version 3 have had, but for those that are
-    unproven."""
+    """How many definitions the log of format version 3 has had, but for those that are unproven."""
+    blobs: frozenset[str]
+    """The names of all blobs."""
     foreign: list[str]
     """Names among the blobs that no store writes; nothing is done with them."""
     complete: bool = True
-    """False if messages were dropped because of `spill_bytes` and the medium was not taken: see
-    `recover`."""
+    """False if messages were dropped, which `recover` says of a medium that was not taken."""
 
 
 def refuse(damage: Damage) -> NoReturn:
@@ -153,7 +152,7 @@ class _Recoverer:
         self._queues: dict[int, RecoveredQueue] = {}
         self._next_queue = 1
         self._next_blob = 0
-        self._log: list[tuple[int, dict[int, tuple[int, int]]]] = []
+        self._log: list[tuple[int, int, dict[int, tuple[int, int]]]] = []
         self._torn: list[str] = []
         self._orphaned: list[str] = []
         self._unknown: list[str] = []
@@ -175,8 +174,8 @@ class _Recoverer:
         bodies = [one for name in names if (one := bodies_number(name)) is not None]
         self._body_segments = frozenset(bodies)
         checkpoints = [one for name in names if (one := checkpoint_number(name)) is not None]
-        numbers = [*log, *[each for _, each in segments], *bodies, *checkpoints]
-        self._next_blob = max(self._log_end.number, *numbers, 0) + 1
+        of_queues = [each for _, each in segments]
+        self._next_blob = max(self._log_end.number, 0, *log, *of_queues, *bodies, *checkpoints) + 1
         for queue, number in segments:
             self._read_segment(queue, number)
         for number in log:
@@ -208,6 +207,7 @@ class _Recoverer:
             self._unknown,
             self._checkpoint,
             self._definition_count - sum(map(_has_number, unproven)),
+            self._medium.list(),
             self._foreign,
             self._complete,
         )
@@ -280,7 +280,7 @@ class _Recoverer:
         # A log segment is begun when all of the one before is durable, or repeated in its first
         # record: so a mark that proves any of it proves all before.
         self._unproven = unproven if reader.durable else self._unproven + unproven
-        self._log.append((number, spans))
+        self._log.append((number, self._medium.size(name), spans))
 
     def _record(
         self, record: Record, spans: dict[int, tuple[int, int]], blob: str, version: int

@@ -137,16 +137,16 @@ class Store:
         self._numbers.next_queue = recovery.next_queue
         self._numbers.next_blob = recovery.next_blob
         self._checkpoint.restore(recovery.checkpoint, recovery.definition_count)
-        for number, spans in recovery.log:
+        for number, size, spans in recovery.log:
             segment = LogSegment(self._medium, number)
             segment.created = True
             segment.is_worth_covering = True
-            segment.size = self._medium.size(segment.writer.name)
+            segment.size = size
             for queue_number, span in spans.items():
                 if queue_number in self.queues:
                     segment.spans[self.queues[queue_number]] = span
             self._log.segments.append(segment)
-        found_blobs = sorted(self._medium.list().difference(recovery.orphaned, recovery.foreign))
+        found_blobs = sorted(recovery.blobs.difference(recovery.orphaned, recovery.foreign))
         orphaned = [*recovery.orphaned, *self._bodies.unneeded(found_blobs)]
 
         def sync_found() -> None:
