@@ -507,9 +507,8 @@ class Queue(Sink):
         return self._limits.refuses(size)
 
     def take(self) -> tuple[Message, int, bool] | None:
-        """Remove the next message (basic.get), which the caller settles, rejects or requeues.
-
-        It waits for the disk, unless `prepare_take` has returned True.
+        """Remove the next message (basic.get), which the caller settles, rejects or requeues. It
+        waits for the disk, unless `prepare_take` has returned True.
 
         :returns: the message, its position, and whether it was delivered before.
         :raises AmqpError: INTERNAL_ERROR if it cannot be read, which ends the broker.
