@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from leveret_storage.errors import DataLost, MediumFailed
+from leveret_storage.errors import DataLost, MediumFailed, StorageError
 from leveret_storage.shared_log import Reading, SharedLog, SharedRecord
 
 
@@ -36,6 +36,8 @@ class MemorySharedLog(SharedLog):
         self.contents = contents
         contents.handles.append(self)
         self.away = ""
+        self.append_errors: list[StorageError] = []
+        """What the next appends end with."""
         self._seen = 0
         self._closed = False
         self._watchers: list[Callable[[], None]] = []
@@ -57,6 +59,8 @@ class MemorySharedLog(SharedLog):
 
     def append(self, expected_version: int, records: Sequence[SharedRecord]) -> int | None:
         self._check()
+        if self.append_errors:
+            raise self.append_errors.pop(0)
         if self.contents.version != expected_version:
             return None
         self.contents.append(list({record.key: record for record in records}.values()))

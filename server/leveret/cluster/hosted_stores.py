@@ -9,7 +9,7 @@ Deliberately elsewhere: which stores these are (`agent.py`).
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, ExitStack
 from functools import partial
@@ -89,6 +89,9 @@ class HostedStores(StoreHost):
         """
         self.failed: Callable[[int, StorageError], None] = lambda _store, _error: None
         """Called once with a store that failed, which then has to be given up."""
+        self.refresh: Callable[[], Awaitable[None]] = _nothing_to_refresh
+        """Reads the metadata of the cluster again, which are then as new as a store that was
+        taken. It raises StorageError if they cannot be read."""
         self._broker = broker
         self._server = server
         self._placement = placement
@@ -125,6 +128,8 @@ class HostedStores(StoreHost):
             taken = await self._in_thread(partial(self._take, medium))
             threads = await self._in_thread(partial(self._start_threads, store))
             on_failure.push_async_callback(self._in_thread, partial(_abandon_threads, threads))
+            # What the metadata do not have is removed from the store.
+            await self.refresh()
             hosted = self._restore(store, medium, threads, taken)
             on_failure.pop_all()
         del self._opening[store]
@@ -274,6 +279,10 @@ class HostedStores(StoreHost):
             self._full.discard(store)
             logger.warning("the database is not full any more", store=store)
         self._server.alarms.hold(Resource.DISK, bool(self._full))
+
+
+async def _nothing_to_refresh() -> None:
+    """The metadata are those of this broker alone."""
 
 
 def _finish(opened: _Open) -> None:

@@ -17,12 +17,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from leveret.engine.access.rights import Rights
-from leveret.engine.administration.operator import NotFound, Operator, Refused
+from leveret.engine.administration.operator import NotFound, Operator, Refused, Unavailable
 from leveret.engine.administration.values import check_value
 from leveret.errors import AmqpError, ReplyCode
 from leveret.management.authorisation import Access, Identity, NotAuthorised
 from leveret.management.columns import only, wanted_names
-from leveret.management.service import Management, Unavailable
+from leveret.management.service import Management
 from leveret.management.statistics.details import InvalidRange, Moment, ranges_of
 
 BODY_BYTES_MAX: Final = 1024 * 1024

@@ -53,6 +53,8 @@ async def import_at_start(management: Management, path: str) -> None:
         _look_up_passwords(operator, file, path)
         logger.info("definitions not imported: the file is unchanged", file=path)
     else:
+        if management.definitions is not None:
+            management.definitions.begin_import(digest)
         work = DefinitionsImport(broker, operator, file, rules=MERGE_RULES)
         await _run(management, work)
         if work.error is not None:
@@ -60,6 +62,8 @@ async def import_at_start(management: Management, path: str) -> None:
         if imported is None:
             _drop_default_user(operator, file, broker.config.auth)
         management.metadata.put(ImportedFile(path, digest))
+        if management.definitions is not None:
+            management.definitions.end_import()
     broker.work.run_all(broker.time_slice)
     await management.durable()
 

@@ -7,8 +7,10 @@ from functools import partial
 from typing import Any, Final
 
 from leveret.addresses import Address
+from leveret.cluster.shared_definitions import SharedDefinitions
 from leveret.engine.administration.delayed_messages import DelayedCancel, DelayedListing
 from leveret.engine.administration.move import Move
+from leveret.engine.administration.operator import Unavailable
 from leveret.engine.administration.search import Search
 from leveret.engine.broker import Broker
 from leveret.engine.metadata.metadata import Metadata
@@ -24,10 +26,6 @@ from leveret.protocol.connections.connection import Connection
 READ_RETRY_S: Final = 0.01
 """Seconds after which work that reads a queue looks again for what it waits for: the disk, or a
 transaction."""
-
-
-class Unavailable(Exception):
-    """What was asked for cannot be done at the moment, or it is unknown whether it was done."""
 
 
 def _resolve(future: asyncio.Future[None]) -> None:
@@ -112,6 +110,8 @@ class Management:
         """The name of the node in RabbitMQ's form; in a cluster that of the member."""
         self.cluster: ClusterState | None = None
         """None for a broker that shares its storage with no other."""
+        self.definitions: SharedDefinitions | None = None
+        """The metadata that brokers share; None likewise."""
 
     def all_listeners(self) -> list[tuple[str, Address]]:
         """The protocol and the address of each listener, those of HTTP among them."""
@@ -155,7 +155,13 @@ class Management:
                 await _Durable(hosted.definition_log, batch).reached
 
     async def durable(self) -> None:
-        """Wait until every definition that was written is durable."""
+        """Wait until every definition that was written is durable.
+
+        :raises Unavailable: if the database of the cluster does not answer, or a store is with
+            another broker.
+        """
+        if self.definitions is not None:
+            await self.definitions.durable()
         for hosted in self.broker.stores:
             log = hosted.definition_log
             if log.store.synced < log.awaited_batch:

@@ -36,7 +36,7 @@ from leveret.engine.administration.definitions_file import (
     typed_arguments,
 )
 from leveret.engine.administration.definitions_rehearsal import EXCHANGE, InVhost, Rehearsal
-from leveret.engine.administration.operator import Operator, Refused
+from leveret.engine.administration.operator import Operator, Refused, Unavailable
 from leveret.engine.broker import Broker
 from leveret.engine.lifecycle.bindings import bind_exchange, bind_queue
 from leveret.engine.lifecycle.exchanges import declare_exchange
@@ -184,6 +184,8 @@ def _each(section: str, entries: list[E], action: Callable[[E], None]) -> Iterat
     for at, entry in enumerate(entries):
         try:
             action(entry)
+        except Unavailable:
+            raise
         except (Refused, AmqpError) as error:
             name = getattr(entry, "name", "")
             named = f"{section}[{at}] ('{name}')" if name else f"{section}[{at}]"

@@ -27,6 +27,11 @@ class NotFound(Refused):
     """What is asked for does not exist."""
 
 
+class Unavailable(Refused):
+    """What is asked for cannot be done at the moment, or it is unknown whether it was done; the
+    text says what has to be waited for."""
+
+
 class Operator:
     """Who changes something, and from where."""
 
@@ -47,19 +52,32 @@ class Operator:
         return f"{self.name} from {self.origin}"
 
     def put(self, entity: Entity) -> None:
-        """Add or replace an entity that was checked."""
+        """Add or replace an entity that was checked.
+
+        :raises Unavailable: if nothing can be changed at the moment.
+        """
         if self.metadata.get(type(entity), *entity.key) == entity:
             return
+        self._check_availability()
         self.metadata.put(entity)
         fields: dict[str, Any] = msgspec.to_builtins(entity)
         self.log(f"{fields.pop(KIND)} set", fields)
 
     def delete(self, kind: type[Entity], *key: str) -> bool:
-        """Delete an entity; whether there was one."""
+        """Delete an entity; whether there was one.
+
+        :raises Unavailable: if nothing can be changed at the moment.
+        """
+        self._check_availability()
         if not self.metadata.delete(kind, *key):
             return False
         self.log(f"{kind_of(kind)} deleted", {"key": list(key)})
         return True
+
+    def _check_availability(self) -> None:
+        reason = self.metadata.refusal()
+        if reason:
+            raise Unavailable(f"definitions cannot be changed at the moment: {reason}")
 
     def log(self, what: str, fields: dict[str, Any]) -> None:
         """Write an event of the audit log."""

@@ -1,6 +1,7 @@
 """Creating, changing and deleting virtual hosts (RabbitMQ: Virtual Hosts)."""
 
 from collections.abc import Iterable
+from uuid import uuid4
 
 import msgspec
 
@@ -46,15 +47,23 @@ def put_vhost(
     tags: Iterable[str] | None = None,
     default_queue_type: str | None = None,
     protected_from_deletion: bool | None = None,
+    store: int | None = None,
 ) -> VirtualHostEntity:
     """Create a virtual host, or change one. What is None stays as it is.
 
-    :raises Refused: for a name or a queue type that cannot be.
+    :param store: of the cluster, in which to create it; negative for the one its name leads to.
+    :raises Refused: for a name, a queue type or a store that cannot be, or if it exists in another
+        store.
     """
     check_name("virtual host", name)
     if default_queue_type and default_queue_type not in QUEUE_TYPES:
         raise Refused(f"unknown queue type '{default_queue_type}'; known: {', '.join(QUEUE_TYPES)}")
-    vhost = operator.metadata.get(VirtualHostEntity, name) or VirtualHostEntity(name)
+    vhost = operator.metadata.get(VirtualHostEntity, name)
+    if store is not None:
+        _check_store(operator, vhost, store)
+    if vhost is None:
+        uid = uuid4().hex if operator.metadata.stores else ""
+        vhost = VirtualHostEntity(name, uid=uid, store=-1 if store is None else max(store, -1))
     given = {
         "description": description,
         "tags": None if tags is None else tuple(tags),
@@ -65,6 +74,21 @@ def put_vhost(
     vhost = msgspec.structs.replace(vhost, **changed)
     operator.put(vhost)
     return vhost
+
+
+def _check_store(operator: Operator, vhost: VirtualHostEntity | None, store: int) -> None:
+    """Check the store that a virtual host is to be in.
+
+    :raises Refused: if it cannot be there.
+    """
+    stores = operator.metadata.stores
+    if vhost is not None:
+        if max(store, -1) != vhost.store:
+            raise Refused(f"virtual host '{vhost.name}' exists, and cannot change its store")
+    elif store >= 0 and not stores:
+        raise Refused("a virtual host has a store in a cluster only")
+    elif store >= stores:
+        raise Refused(f"there is no store {store}: the cluster has {stores}, from 0 on")
 
 
 def set_limits(operator: Operator, name: str, limits: dict[str, int]) -> None:

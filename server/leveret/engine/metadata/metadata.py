@@ -38,6 +38,10 @@ class Metadata:
     def __init__(self) -> None:
         self.version = 0
         """The number of the last change."""
+        self.stores = 0
+        """Of the cluster whose metadata these are; 0 without one."""
+        self.refusal: Callable[[], str] = _none
+        """Why operators cannot change anything at the moment; empty if they can."""
         self._entities: dict[type[Entity], dict[Key, Entity]] = {
             kind: {} for kind in ENTITY_KINDS.values()
         }
@@ -122,6 +126,7 @@ class Metadata:
     def copy(self) -> "Metadata":
         """The same entities, whose changes are nobody's business."""
         copied = Metadata()
+        copied.stores = self.stores
         copied._entities = {kind: dict(entities) for kind, entities in self._entities.items()}
         return copied
 
@@ -148,3 +153,7 @@ class Metadata:
         change = Change(self.version, kind, key, before, after)
         for changed in list(self._subscribers):
             changed(change)
+
+
+def _none() -> str:
+    return ""

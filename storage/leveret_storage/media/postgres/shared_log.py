@@ -122,8 +122,10 @@ class PostgresSharedLog(SharedLog):
         while not self._closed.is_set():
             try:
                 link, schema = self._database.connect(self._interrupt, self._ended)
-            except (LinkBroken, StorageError):
-                # The database is away, which it says itself, or everything is closed.
+            except StorageError:
+                return  # everything is closed
+            except LinkBroken:
+                # The database is away, which it says itself.
                 self._closed.wait(AGAIN_S)
                 continue
             try:

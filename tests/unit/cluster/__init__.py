@@ -1,0 +1,1 @@
+"""Brokers that share a database, without one."""
