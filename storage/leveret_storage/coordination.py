@@ -45,6 +45,13 @@ class Member(NamedTuple):
     """Whether its last sign of life is younger than a lease is long."""
 
 
+class Unseen(NamedTuple):
+    """A member that is alive by its last sign of life, and has no connection to the engine."""
+
+    incarnation: str
+    address: str
+
+
 class StoreLease(NamedTuple):
     """Who may own a store."""
 
@@ -100,6 +107,15 @@ class Coordination(ABC):
     @abstractmethod
     def look(self) -> ClusterView:
         """Look, and change nothing."""
+
+    def find_unseen(self) -> list[Unseen]:
+        """Members that may have died since their last sign of life. An engine that does not know
+        whether a member has a connection finds none."""
+        return []
+
+    def end_leases(self, incarnation: str) -> None:
+        """End the leases of a process that has died, and its life as a member. If it has a
+        connection to the engine, everything stays as it is."""
 
     @abstractmethod
     def try_take(self, store: int) -> bool:

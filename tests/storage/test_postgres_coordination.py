@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from leveret_storage.coordination import Member, NameTaken, StoreLease, Unreachable
+from leveret_storage.coordination import Member, NameTaken, StoreLease, Unreachable, Unseen
 from leveret_storage.errors import UnsuitableMedium
 from leveret_storage.media.postgres.coordination import PostgresCoordination
 from leveret_storage.media.postgres.database import Database
@@ -231,6 +231,53 @@ class TestLeases:
         a = join("a")
         a.leave()
         assert not a.try_take(0)
+
+
+class TestUnseen:
+    """Members without a connection to the database."""
+
+    def test_who_has_a_connection_is_seen(self, join: Join) -> None:
+        a, b = join("a"), join("b")
+        b.try_take(0)
+        assert a.find_unseen() == []
+        a.end_leases("b-1")
+        assert lease_of(a, 0).left_ms > 0
+        assert all(each.is_alive for each in a.look().members)
+
+    def test_the_leases_of_one_that_was_killed_are_ended(self, join: Join) -> None:
+        a, b = join("a"), join("b")
+        b.try_take(0)
+        a.try_take(1)
+        b.close()
+        await_state(lambda: a.find_unseen() == [Unseen("b-1", "b:5673")], "its connection ended")
+        assert not a.try_take(0)
+        a.end_leases("b-1")
+        assert a.find_unseen() == []
+        assert [each.name for each in a.look().members if each.is_alive] == ["a"]
+        assert a.try_take(0)
+        assert lease_of(a, 1).owner == "a"
+
+    def test_one_that_lives_is_alive_again_and_has_what_nobody_took(self, join: Join) -> None:
+        a, b = join("a"), join("b")
+        for store in (0, 1):
+            b.try_take(store)
+        b.close()
+        await_state(lambda: bool(a.find_unseen()), "its connection ended")
+        a.end_leases("b-1")
+        a.try_take(0)
+        again = join("b")
+        again.renew((0, 1))
+        assert all(each.is_alive for each in a.look().members)
+        assert [lease.owner for lease in a.look().leases[:2]] == ["a", "b"]
+        assert a.find_unseen() == []
+
+    def test_another_process_of_the_name_is_seen(self, join: Join) -> None:
+        a, b = join("a"), join("b", lease_ms=SHORT_LEASE_MS)
+        b.close()
+        await_state(lambda: bool(a.find_unseen()), "its connection ended")
+        a.end_leases("b-1")
+        join("b", incarnation="b-2")
+        assert a.find_unseen() == []
 
 
 class TestUnreachable:

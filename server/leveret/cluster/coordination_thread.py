@@ -6,20 +6,32 @@ broker that serves nobody is not to keep stores from those that would.
 
 Calls are carried out one after the other, in order, renewals that are due before the others. So
 results come in the order of their questions.
+
+A member whose process was killed is found before its lease ends: it has no connection to the
+database, and its address refuses one. Only both together say so, for a connection may be lost. The
+leases of such a member are ended; as any other decision here that concerns liveness only.
 """
 
+import socket
 import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Final, NamedTuple, TypeAlias
 
-from leveret_storage.coordination import ClusterView, Coordination
+from leveret_storage.coordination import ClusterView, Coordination, Unseen
 from leveret_storage.errors import StorageError
 
 RENEWALS_PER_LEASE: Final = 3
 LOOK_INTERVAL_S: Final = 0.05
 """Seconds between two looks while something is about to change."""
+
+SEEK_INTERVAL_S: Final = 0.1
+"""Seconds between two looks for members that were killed."""
+
+KNOCK_TIMEOUT_S: Final = 0.5
+KNOCK_INTERVAL_S: Final = 1.0
+"""Seconds until a member that has answered is asked again."""
 
 LOOP_SILENCE_MAX_S: Final = 10.0
 """Seconds for which leases are renewed though the event loop does not answer."""
@@ -74,6 +86,9 @@ class CoordinationThread:
         self._loop_answered_at = time.monotonic()
         self._renew_at = 0.0
         self._look_at = float("inf")
+        self._seek_at = float("inf")
+        self._knock_at: dict[str, float] = {}
+        """When members that have no connection to the database may be asked, by incarnation."""
         self._jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._is_closed = False
         self._thread: Final = Thread(target=self._run, name="leveret-cluster", daemon=True)
@@ -106,9 +121,11 @@ class CoordinationThread:
                 self._renew()
             elif time.monotonic() >= self._look_at:
                 self._look()
+            elif time.monotonic() >= self._seek_at:
+                self._seek()
             if self.expects_change:
                 self._look_at = min(self._look_at, time.monotonic() + LOOK_INTERVAL_S)
-            wait_s = min(self._renew_at, self._look_at) - time.monotonic()
+            wait_s = min(self._renew_at, self._look_at, self._seek_at) - time.monotonic()
             try:
                 job = self._jobs.get(timeout=max(0.0, wait_s))
             except Empty:
@@ -150,9 +167,60 @@ class CoordinationThread:
         result: Renewed | NotRenewed
         try:
             result = question()
+            self._plan_seeking(result.view)
         except StorageError as error:
             result = NotRenewed(error)
+            self._seek_at = float("inf")
         self._deliver(lambda: self._on_view(result))
+
+    # --- members that were killed -----------------------------------------------------------
+
+    def _plan_seeking(self, view: ClusterView) -> None:
+        """Seek while there are others."""
+        alive = {each.incarnation for each in view.members if each.is_alive}
+        self._knock_at = {each: at for each, at in self._knock_at.items() if each in alive}
+        if len(alive) < 2:
+            self._seek_at = float("inf")
+        else:
+            self._seek_at = min(self._seek_at, time.monotonic() + SEEK_INTERVAL_S)
+
+    def _seek(self) -> None:
+        now = time.monotonic()
+        self._seek_at = now + SEEK_INTERVAL_S
+        try:
+            unseen = self._coordination.find_unseen()
+        except StorageError:
+            # The next renewal tells that the database does not answer, and plans again.
+            self._seek_at = float("inf")
+            return
+        for each in unseen:
+            if each.address and now >= self._knock_at.get(each.incarnation, 0.0):
+                self._knock_at[each.incarnation] = now + KNOCK_INTERVAL_S
+                # A name that is not resolved is not to delay a renewal.
+                Thread(target=self._knock, args=(each,), name="leveret-knock", daemon=True).start()
+
+    def _knock(self, member: Unseen) -> None:
+        if refuses(member.address):
+            self._jobs.put(lambda: self._end_leases(member.incarnation))
+
+    def _end_leases(self, incarnation: str) -> None:
+        try:
+            self._coordination.end_leases(incarnation)
+        except StorageError:
+            return  # they end by themselves
+        self._look()
 
     def _loop_answers(self) -> None:
         self._loop_answered_at = time.monotonic()
+
+
+def refuses(address: str) -> bool:
+    """Whether the machine of an address answers, and nobody listens there."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), KNOCK_TIMEOUT_S).close()
+    except ConnectionRefusedError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return False

@@ -9,6 +9,9 @@ all. After a failover the clock may be another one. Set forward, it ends leases 
 harmless; set back, it would keep them for longer: so each renewal shortens what ends later than any
 lease could.
 
+While a member has a connection, it holds an advisory lock in it, by its incarnation (`is_shown`): who
+gets this lock in its place knows before the lease ends that the connection has.
+
 Rows are changed often, and stay small: half of each page is free, for new versions of its rows.
 """
 
@@ -21,7 +24,7 @@ CLUSTER_TABLES: Final = (
         name text collate "C" primary key, incarnation text not null, address text not null,
         version text not null, started_at timestamptz not null, steady_since timestamptz not null,
         seen_at timestamptz not null, lease interval not null,
-        draining boolean not null default false
+        draining boolean not null default false, is_shown boolean not null default false
     ) with (fillfactor = 50)
     """,
     """
@@ -57,6 +60,12 @@ CLUSTER_TABLES: Final = (
                 from {schema}.lease))::text
     $$
     """,
+    """
+    create function {schema}.member_lock(an_incarnation text)
+    returns bigint language sql immutable as $$
+        select hashtextextended('leveret member ' || an_incarnation, 0)
+    $$
+    """,
     # Null if the name is another process's.
     """
     create function {schema}.renew(a_name text, an_incarnation text, an_address text,
@@ -76,7 +85,8 @@ CLUSTER_TABLES: Final = (
                 steady_since = case when known.incarnation = excluded.incarnation
                     and known.seen_at > instant - known.lease
                     then least(known.steady_since, instant) else instant end,
-                draining = known.draining and known.incarnation = excluded.incarnation
+                draining = known.draining and known.incarnation = excluded.incarnation,
+                is_shown = known.is_shown and known.incarnation = excluded.incarnation
             where known.incarnation = excluded.incarnation
                 or known.seen_at <= instant - known.lease;
         if not found then
@@ -92,5 +102,12 @@ CLUSTER_TABLES: Final = (
             for update skip locked);
         return {schema}.cluster_view(instant);
     end $$
+    """,
+    # Whether the lock of a process is free, so that it has no connection.
+    """
+    create function {schema}.is_unseen(an_incarnation text)
+    returns boolean language sql volatile as $$
+        select pg_try_advisory_xact_lock_shared({schema}.member_lock(an_incarnation))
+    $$
     """,
 )

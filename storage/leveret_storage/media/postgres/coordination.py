@@ -29,6 +29,7 @@ from leveret_storage.coordination import (
     NameTaken,
     StoreLease,
     Unreachable,
+    Unseen,
 )
 from leveret_storage.errors import ReadFailed, UnsuitableMedium
 from leveret_storage.media.postgres.connecting import connect_newest
@@ -69,6 +70,8 @@ class _Line:
         self._link: Link | None = None
         self._timeline = 0
         self._asked_at = 0.0
+        self.connections = 0
+        """How often it was made."""
 
     def execute(self, statement: str, parameters: tuple[Parameter, ...] = ()) -> list[Row]:
         """Run one statement, which is a transaction.
@@ -105,6 +108,7 @@ class _Line:
             timeout_s=max(0.05, deadline - now),
         )
         self._link, self._timeline, self._asked_at = found.link, found.server.timeline, now
+        self.connections += 1
         found.link.execute(_ASYNCHRONOUS, timeout_s=max(0.05, deadline - time.monotonic()))
         return found.link
 
@@ -136,6 +140,8 @@ class PostgresCoordination(Coordination):
         self._orders.timeout_s = ORDER_TIMEOUT_S
         self._member = Member("", "", "", "", 0, 0, 0, False, False)
         self._lease_ms = 0
+        self._shown_in = 0
+        """The connection that has the lock of this process, by its number."""
         self._takes: dict[int, int] = {}
         """How often a store had been taken when this process took it."""
 
@@ -187,7 +193,41 @@ class PostgresCoordination(Coordination):
                 f"another process has the node name {member.name}, and is alive:"
                 " give each broker of a cluster a name of its own (server.node_name)"
             )
+        self._show()
         return _view(text(rows[0][0]))
+
+    def _show(self) -> None:
+        """Take the lock of this process, once in each connection. An earlier connection may hold it
+        for a while."""
+        connection = self._calls.connections
+        if self._shown_in != connection:
+            rows = self._calls.execute(
+                f"update {self._schema}.member set is_shown ="
+                f" pg_try_advisory_lock({self._schema}.member_lock(incarnation))"
+                " where name = $1::text and incarnation = $2::text returning is_shown",
+                (self._member.name, self._member.incarnation),
+            )
+            if rows and rows[0][0] == b"t":
+                self._shown_in = connection
+
+    def find_unseen(self) -> list[Unseen]:
+        rows = self._calls.execute(
+            f"select incarnation, address from {self._schema}.member"
+            " where is_shown and seen_at > clock_timestamp() - lease and incarnation <> $1::text"
+            f" and {self._schema}.is_unseen(incarnation)",
+            (self._member.incarnation,),
+        )
+        self._show()
+        return [Unseen(text(row[0]), text(row[1])) for row in rows]
+
+    def end_leases(self, incarnation: str) -> None:
+        self._calls.execute(
+            f"with ended as (update {self._schema}.member set seen_at = seen_at - lease"
+            f" where incarnation = $1::text and is_shown and {self._schema}.is_unseen(incarnation)"
+            f" returning 1) update {self._schema}.lease set until = 'epoch'"
+            " where incarnation = $1::text and exists (select from ended)",
+            (incarnation,),
+        )
 
     def look(self) -> ClusterView:
         rows = self._calls.execute(f"select {self._schema}.cluster_view(clock_timestamp())")

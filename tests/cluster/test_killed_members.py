@@ -1,0 +1,76 @@
+"""Members that were killed are found before their leases end, and no others."""
+
+import socket
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from leveret.cluster.coordination_thread import CoordinationThread, NotRenewed, Renewed, refuses
+from leveret_storage.coordination import ClusterView, Member, StoreLease, Unseen
+from tests.cluster.fake_coordination import FakeCoordination
+from tests.support.brokers import HOST, free_port, wait_until
+
+
+def view_of(*names: str) -> ClusterView:
+    members = tuple(
+        Member(name, f"{name}-1", "", "1.0", 0, 0, 0, draining=False, is_alive=True)
+        for name in names
+    )
+    return ClusterView(members, (StoreLease(0, "", "", 0, 0, False, "", "", ""),))
+
+
+class Thread:
+    """The thread, over a coordination whose answers a test sets."""
+
+    def __init__(self) -> None:
+        self.coordination = FakeCoordination(view_of("a", "b"))
+        self.views: list[Renewed | NotRenewed] = []
+        self.thread = CoordinationThread(self.coordination, 30.0, self.deliver, self.views.append)
+
+    def deliver(self, result: Callable[[], None]) -> None:
+        result()
+
+
+@pytest.fixture
+def running() -> Iterator[Thread]:
+    running = Thread()
+    running.thread.start()
+    yield running
+    running.thread.close()
+    running.thread.join()
+
+
+def test_the_leases_of_one_whose_address_refuses_are_ended(running: Thread) -> None:
+    running.coordination.unseen = [Unseen("b-1", f"{HOST}:{free_port()}")]
+    wait_until(lambda: running.coordination.ended == ["b-1"])
+    wait_until(lambda: len(running.views) == 2, what="a look at once")
+
+
+def test_one_that_answers_or_has_no_address_keeps_its_leases(running: Thread) -> None:
+    with socket.create_server((HOST, 0)) as server:
+        server.settimeout(60.0)
+        unseen = [Unseen("b-1", f"{HOST}:{server.getsockname()[1]}"), Unseen("c-1", "")]
+        running.coordination.unseen = unseen
+        server.accept()[0].close()
+        sought = running.coordination.sought
+        wait_until(lambda: running.coordination.sought > sought + 2)
+        assert running.coordination.ended == []
+
+
+def test_one_that_is_alone_seeks_nobody(running: Thread) -> None:
+    alone = Thread()
+    alone.coordination.view = view_of("a")
+    alone.thread.start()
+    sought = running.coordination.sought
+    wait_until(lambda: running.coordination.sought > sought + 2)
+    assert alone.coordination.sought == 0
+    alone.thread.close()
+    alone.thread.join()
+
+
+def test_only_a_refusal_says_that_nobody_listens() -> None:
+    with socket.create_server((HOST, 0)) as server:
+        assert not refuses(f"{HOST}:{server.getsockname()[1]}")
+    assert refuses(f"{HOST}:{free_port()}")
+    assert not refuses("nowhere.invalid:5672")
+    assert not refuses("no address")
