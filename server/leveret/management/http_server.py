@@ -131,6 +131,10 @@ class HttpServer:
             await loop.create_unix_server(self._protocol, sock=sock, backlog=LISTEN_BACKLOG)
         )
 
+    def protocol(self) -> asyncio.Protocol:
+        """The protocol of a connection that somebody else has accepted."""
+        return self._protocol()
+
     def _protocol(self) -> _Protocol:
         return _Protocol(self, self._config, self._state)
 

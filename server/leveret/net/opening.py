@@ -65,7 +65,7 @@ class Opening:
         self._may_open = may_open
         self._protocol = protocol
         self._loop = asyncio.get_running_loop()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}
         self._handshakes: deque[asyncio.Future[None]] = deque()
         """Those that wait for an iteration of the event loop to begin in."""
         self._turns_given = False
@@ -87,8 +87,14 @@ class Opening:
             self._loop.remove_reader(sock)
             sock.close()
         self._listening.clear()
+        for task in list(self._tasks):
+            task.cancel()
+
+    def close_oldest(self) -> None:
+        """Close the socket that has been opening for longest."""
         for task in self._tasks:
             task.cancel()
+            return
 
     def _accept(self, sock: socket.socket, context: ssl.SSLContext | None) -> None:
         for _ in range(ACCEPTED_AT_ONCE):
@@ -108,11 +114,11 @@ class Opening:
                 accepted.close()
                 continue
             task = self._loop.create_task(self._open(accepted, Address(*peer[:2]), context))
-            self._tasks.add(task)
+            self._tasks[task] = None
             task.add_done_callback(partial(self._opened, accepted))
 
     def _opened(self, sock: socket.socket, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        del self._tasks[task]
         if task.cancelled():
             # It may not have begun.
             sock.close()

@@ -7,6 +7,7 @@ from itertools import count
 from typing import Any, Final, NamedTuple
 
 from leveret.addresses import UNIX, Address
+from leveret.protocol.channels.peer import Vouched
 
 _PEER_CREDENTIALS: Final = struct.Struct("3i")
 """Process, user and group of the peer of a Unix socket (unix(7), SO_PEERCRED)."""
@@ -23,6 +24,8 @@ class Origin(NamedTuple):
     """Whether the client is on this machine, as far as the broker can know."""
     details: dict[str, Any]
     """What the log says of the peer beside its address."""
+    vouched: Vouched | None = None
+    """What another broker of the cluster says of the client, whose connection it passes on."""
 
 
 def of_socket(transport: asyncio.BaseTransport) -> Origin:

@@ -3,6 +3,9 @@
 A `ProxyHeader` takes octets and says how many more are certainly part of the header, so that its
 reader takes no octet of what follows: that is AMQP, or a TLS handshake.
 
+What a header of version 2 says beside the addresses are values of numbered types, which brokers of
+a cluster use among each other (`vouching.py`).
+
 The header is required where it is enabled, as its specification wants: whoever could leave it out
 could give itself the address of the proxy.
 
@@ -10,6 +13,8 @@ could give itself the address of the proxy.
 """
 
 import socket
+from collections.abc import Mapping
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import Final, NamedTuple
 
@@ -39,6 +44,12 @@ PROXY: Final = 1
 
 FAMILIES: Final = {0x11: (socket.AF_INET, 4), 0x21: (socket.AF_INET6, 16)}
 """TCP over IPv4 and over IPv6: family and octets of an address."""
+
+TCP_FAMILIES: Final = {4: 0x11, 6: 0x21}
+UNSPECIFIED: Final = 0x00
+
+VALUE_HEAD_BYTES: Final = 3
+"""Octets of the type and the length of a value."""
 
 TEXT_PARTS: Final = 6
 TEXT_FAMILIES: Final = {"TCP4": 4, "TCP6": 6}
@@ -111,6 +122,15 @@ class ProxyHeader:
             return _binary(self._data)
         return _text(self._data)
 
+    def values(self) -> dict[int, bytes]:
+        """What a header of version 2 says beside the addresses, by type, when it is whole.
+
+        :raises ProxyHeaderError: if it is malformed.
+        """
+        family = self._data[13]
+        size = 2 * FAMILIES[family][1] + 4 if family in FAMILIES else 0
+        return typed_values(self._data[BINARY_HEAD_BYTES + size :])
+
 
 def _is_text(data: bytes) -> bool:
     return data.startswith(TEXT_SIGNATURE) or TEXT_SIGNATURE.startswith(data)
@@ -131,6 +151,51 @@ def _binary(data: bytes) -> Proxied:
     hosts = [socket.inet_ntop(family, addresses[at : at + size]) for at in (0, size)]
     ports = [int.from_bytes(addresses[at : at + 2]) for at in (2 * size, 2 * size + 2)]
     return Proxied(Address(hosts[0], ports[0]), Address(hosts[1], ports[1]))
+
+
+def typed_values(data: bytes) -> dict[int, bytes]:
+    """Values with their types and lengths (section 2.2, TLV).
+
+    :raises ProxyHeaderError: if the last one is not whole.
+    """
+    found = {}
+    at = 0
+    while at < len(data):
+        end = at + VALUE_HEAD_BYTES + int.from_bytes(data[at + 1 : at + VALUE_HEAD_BYTES])
+        if end > len(data):
+            raise ProxyHeaderError("a value is not whole")
+        found[data[at]] = data[at + VALUE_HEAD_BYTES : end]
+        at = end
+    return found
+
+
+def encode_values(values: Mapping[int, bytes]) -> bytes:
+    """Values, each of at most 65,535 octets, with their types and lengths."""
+    return b"".join(
+        bytes((kind,)) + len(value).to_bytes(2) + value for kind, value in values.items()
+    )
+
+
+def encode_header(client: Address, server: Address, values: Mapping[int, bytes]) -> bytes:
+    """A header of version 2.
+
+    :param client: the source; where it and `server` are no IP addresses of one version, the header
+        names neither.
+    :raises ProxyHeaderError: if it is longer than is accepted.
+    """
+    family, addresses = UNSPECIFIED, b""
+    with suppress(ValueError):
+        hosts = [ip_address(each.host.partition("%")[0]) for each in (client, server)]
+        if hosts[0].version == hosts[1].version:
+            family = TCP_FAMILIES[hosts[0].version]
+            ports = [each.port.to_bytes(2) for each in (client, server)]
+            addresses = b"".join((*(host.packed for host in hosts), *ports))
+    said = addresses + encode_values(values)
+    head = bytes((VERSION_2 * 16 + PROXY, family)) + len(said).to_bytes(2)
+    header = SIGNATURE + head + said
+    if len(header) > BINARY_BYTES_MAX:
+        raise ProxyHeaderError(f"the header has {len(header)} bytes")
+    return header
 
 
 def _text(data: bytes) -> Proxied:

@@ -20,8 +20,10 @@ from leveret.limits import LISTEN_BACKLOG, SLICE_NS
 from leveret.logging import get_logger
 from leveret.net.alarms import AlarmPass, Alarms, Resource
 from leveret.net.closing import TransportsClosing
+from leveret.net.cluster_listener import ClusterListener
 from leveret.net.connection_ticks import TICK_S, ConnectionTicks
 from leveret.net.dropped_messages import DroppedMessageReport
+from leveret.net.links import Links
 from leveret.net.listening import UnixListener, listen_on_address
 from leveret.net.loop_clock import LoopClock
 from leveret.net.loop_scheduler import LoopScheduler
@@ -104,6 +106,10 @@ class AmqpServer:
         self._checks_shares = False
         """Whether a look at what the connections hold is under way."""
         self._certificates: TlsCertificates | None = None
+        self.links: Links | None = None
+        """How other brokers of the cluster are reached, after `start`; None without a cluster."""
+        self.cluster_listener: ClusterListener | None = None
+        """What other brokers reach; None if `cluster.listen` is empty."""
         self._stopped: asyncio.Event | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -137,8 +143,35 @@ class AmqpServer:
             for text in self._config.tls.listen:
                 addresses = await self._listen(text, self._certificates.context)
                 bound += [f"amqps={address}" for address in addresses]
+        bound += await self._join_cluster()
         self._tick()
         return bound
+
+    async def _join_cluster(self) -> list[str]:
+        """Begin to listen for other brokers of the cluster, if there is one.
+
+        :raises OSError: if an address cannot be listened on; the text names it.
+        :raises TlsError: if a certificate cannot be used.
+        """
+        cluster = self._config.cluster
+        if not cluster.secret and not cluster.certfile:
+            return []
+        self.links = Links(cluster, self._config.server.node_name)
+        if not cluster.listen:
+            return []
+        self.cluster_listener = ClusterListener(self.links, self._protocol, self._close_passed_on)
+        try:
+            return [f"cluster={address}" for address in self.cluster_listener.start(cluster.listen)]
+        except OSError:
+            await self.stop("")
+            raise
+
+    def _close_passed_on(self, instance: bytes, reason: str) -> None:
+        """Close the connections that a process passes on, which stops."""
+        for transport in list(self._transports):
+            vouched = transport.connection.session.peer.vouched
+            if vouched is not None and vouched.instance == instance:
+                transport.force_close(reason)
 
     async def _listen(self, text: str, context: ssl.SSLContext | None) -> list[str]:
         """Listen on one address, with TLS if there is a context; the addresses that it means."""
@@ -231,6 +264,8 @@ class AmqpServer:
         for server in self._servers:
             server.close()
         self._opening.stop()
+        if self.cluster_listener is not None:
+            self.cluster_listener.stop()
         if self._unix is not None:
             self._unix.remove()
         self.clock.stop()
@@ -401,6 +436,9 @@ class AmqpServer:
         if self._certificates is not None:
             self._certificates.reload_if_changed()
             self._certificates.warn_daily(time.monotonic())
+        if self.links is not None and self.links.certificates is not None:
+            self.links.certificates.reload_if_changed()
+            self.links.certificates.warn_daily(time.monotonic())
 
     def _check_shares(self) -> None:
         if self.broker.memory.short and not self._checks_shares:

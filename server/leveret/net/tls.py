@@ -65,7 +65,7 @@ class TlsCertificates:
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._expiries: dict[Identity, datetime | None] = {}
         self._warned_at = time.monotonic()
-        self._files = _Files(config)
+        self._files = TlsFiles(config)
         self._load()
         self.context = _base_context(config)
         """What listeners are made with."""
@@ -123,8 +123,8 @@ class TlsCertificates:
         return self._contexts[""]
 
 
-class _Files:
-    """Says whether files have changed since it was asked last."""
+class TlsFiles:
+    """Says whether the files of a configuration have changed since it was asked last."""
 
     def __init__(self, config: Tls) -> None:
         paths = {path for each in identities(config) for path in (each.certfile, each.keyfile)}
@@ -169,6 +169,26 @@ def _context(config: Tls, identity: Identity) -> ssl.SSLContext:
         context.load_cert_chain(identity.certfile, identity.keyfile, config.keyfile_password)
     except (OSError, ssl.SSLError) as error:
         named = f"{identity.certfile}, {identity.keyfile}"
+        raise TlsError(f"{named}: {_reason(error)}") from None
+    return context
+
+
+def client_context(config: Tls) -> ssl.SSLContext:
+    """A context that shows the certificate of the configuration to servers, and checks theirs with
+    the authorities of the configuration, whatever names they have.
+
+    :raises TlsError: if a certificate, a key or a CA cannot be used.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.minimum_version = VERSIONS[config.min_version]
+    try:
+        context.load_verify_locations(config.cacertfile)
+        context.load_cert_chain(
+            config.certfile, config.keyfile or config.certfile, config.keyfile_password
+        )
+    except (OSError, ssl.SSLError) as error:
+        named = f"{config.cacertfile}, {config.certfile}, {config.keyfile}"
         raise TlsError(f"{named}: {_reason(error)}") from None
     return context
 

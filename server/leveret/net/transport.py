@@ -95,7 +95,8 @@ class AmqpTransport(asyncio.Protocol):
                 origin.peer,
                 origin.local,
                 from_loopback=origin.from_loopback,
-                tls=self._tls_peer(transport),
+                tls=self._tls_peer(transport) if origin.vouched is None else origin.vouched.tls,
+                vouched=origin.vouched,
             ),
             now=self._loop.time(),
         )

@@ -20,6 +20,19 @@ class TlsPeer(NamedTuple):
     """The user that its certificate names, which was checked; empty without."""
 
 
+class Vouched(NamedTuple):
+    """A client whose connection another broker of the cluster passes on, as that broker says."""
+
+    user: str
+    """Whom it has logged in."""
+    node: str
+    """The name of the broker."""
+    instance: bytes
+    """Which process that is."""
+    tls: TlsPeer | None
+    """The client as TLS knows it; None without TLS."""
+
+
 class Peer:
     """One peer, from its first octet to its last."""
 
@@ -30,12 +43,15 @@ class Peer:
         *,
         from_loopback: bool = False,
         tls: TlsPeer | None = None,
+        vouched: Vouched | None = None,
     ) -> None:
         self.address = address
         self.local = local
         """The address that it connected to."""
         self.from_loopback = from_loopback
         self.tls = tls
+        self.vouched = vouched
+        """None for a client that has connected to this broker itself."""
         self.mechanism = ""
         """The login mechanism."""
         self.name = ""

@@ -182,7 +182,7 @@ class Connection(FrameHandler):
         foreign = foreign_protocol(header)
         if header in ACCEPTED_HEADERS:
             self.move(ConnectionEvent.HEADER)
-            self.send(handshake.start(self.broker, self.session.peer.tls))
+            self.send(handshake.start(self.broker, self.session.peer))
             return True
         if len(header) == len(PROTOCOL_HEADER) or foreign:
             received = f"{foreign or 'no AMQP'}: {describe(header)}"

@@ -18,7 +18,7 @@ from leveret.engine.metadata.entities import User, VirtualHostEntity
 from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError, ReplyCode
 from leveret.limits import FRAME_MIN_SIZE
-from leveret.protocol.channels.peer import Peer, TlsPeer
+from leveret.protocol.channels.peer import Peer
 from leveret.protocol.channels.session import Session
 from leveret.protocol.wire.methods import octets
 from leveret.protocol.wire.sasl import MECHANISMS
@@ -49,10 +49,12 @@ class Login(NamedTuple):
     """Why the login is refused, for the log; empty for one that succeeded."""
 
 
-def start(broker: Broker, tls: TlsPeer | None) -> Frame:
+def start(broker: Broker, peer: Peer) -> Frame:
     """connection.start, the broker's first method."""
     mechanisms = list(MECHANISMS)
-    if tls is not None and tls.user:
+    if peer.vouched is not None:
+        mechanisms = [EXTERNAL]
+    elif peer.tls is not None and peer.tls.user:
         mechanisms.append(EXTERNAL)
     return ConnectionMethods.Start(
         version_major=0,
@@ -70,12 +72,16 @@ def start(broker: Broker, tls: TlsPeer | None) -> Frame:
 
 
 def log_in(broker: Broker, method: ConnectionMethods.StartOk, peer: Peer) -> Login:
-    """Check the credentials of connection.start-ok, or with EXTERNAL the certificate.
+    """Check the credentials of connection.start-ok, or with EXTERNAL the certificate. The user of a
+    connection that is passed on has been checked by the broker that passes it on.
 
     :raises AmqpError: COMMAND_INVALID for an unknown mechanism, SYNTAX_ERROR for a response that
         does not follow it.
     """
-    tls = peer.tls
+    tls, vouched = peer.tls, peer.vouched
+    if vouched is not None:
+        known = broker.metadata.get(User, vouched.user) is not None
+        return Login(vouched.user, "" if known else "there is no such user here")
     if method.mechanism == EXTERNAL and tls is not None and tls.user:
         known = broker.metadata.get(User, tls.user) is not None
         return Login(tls.user, "" if known else "no user has the name in the certificate")
