@@ -135,6 +135,8 @@ async def _listen(node: Node) -> list[str]:
         reason = f"{error.strerror or error}"
     except TlsError as error:
         reason = f"tls: {error}"
+    except StorageRefused as error:
+        reason = str(error)
     node.close_storage()
     raise StartError(reason)
 
@@ -145,8 +147,7 @@ def _tell_ready(node: Node, addresses: Sequence[str]) -> None:
             "not compiled, and so slower: install Leveret where there is a C compiler",
             build=build_kind(),
         )
-    where = "memory" if node.storage is None else str(node.storage.directory)
-    write_ready(node.config.log, addresses, where)
+    write_ready(node.config.log, addresses, node.place_of_data)
     notify("READY=1")
 
 

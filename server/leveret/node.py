@@ -10,8 +10,9 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from leveret.cluster.membership import Membership
 from leveret.config import Config
-from leveret.datadir.open import Storage
+from leveret.datadir.open import Storage, StorageRefused
 from leveret.descriptors import DescriptorShares
 from leveret.engine.broker import Broker
 from leveret.errors import SHUTDOWN_REASON
@@ -19,6 +20,8 @@ from leveret.logging import get_logger
 from leveret.net.server import STOP_TIMEOUT_S, AmqpServer
 from leveret.net.transport import AmqpTransport, TransportFactory
 from leveret.net.wall_clock import now_ms
+from leveret_storage.errors import StorageError
+from leveret_storage.media.locations import is_postgres
 from leveret_storage.medium import Medium
 
 STORAGE_FAILED_REASON: Final = "the broker's storage failed: what was not confirmed is not kept"
@@ -53,12 +56,21 @@ class Node:
         :raises StorageRefused: if the data directory cannot be used.
         """
         self.config = config
-        self.broker = Broker(config)
+        self._storage_failed = storage_failed
+        self.cluster: Membership | None = None
+        """None for a broker whose data are its own."""
+        if not config.storage.memory and is_postgres(config.storage.data_dir):
+            self.cluster = _join(config)
+        self.broker = Broker(config, None if self.cluster is None else self.cluster.metadata)
         self.broker.clock.advance_to(now_ms())
         self.broker.clock.skip(skipped_ms)
         self.storage: Storage | None = None
-        """None for a broker that keeps everything in memory."""
-        if not config.storage.memory:
+        """None for a broker that keeps everything in memory, or shares a database."""
+        free_bytes: Callable[[], int] | None = None
+        if self.cluster is not None:
+            self.cluster.place(self.broker)
+            free_bytes = self.cluster.free_bytes
+        elif not config.storage.memory:
             self.storage = Storage(
                 config,
                 self.broker,
@@ -67,13 +79,22 @@ class Node:
                 salvage=salvage,
                 around=around,
             )
-        free_bytes = None if self.storage is None else self.storage.free_bytes
+            free_bytes = self.storage.free_bytes
         self.server = AmqpServer(self.broker, config, free_bytes, shares.sockets, transport)
 
     @property
     def failed(self) -> bool:
-        """Whether the storage failed."""
+        """Whether the storage failed, or the broker had to leave its cluster."""
+        if self.cluster is not None:
+            return self.cluster.failed
         return self.storage is not None and self.storage.failed
+
+    @property
+    def place_of_data(self) -> str:
+        """Where its data are, in words."""
+        if self.cluster is not None:
+            return self.config.storage.data_dir
+        return "memory" if self.storage is None else str(self.storage.directory)
 
     def why_not_ready(self) -> str:
         """Why clients are not served; "" if they are."""
@@ -93,6 +114,13 @@ class Node:
         addresses = await self.server.start(sockets)
         if self.storage is not None:
             self.storage.after_results = self.server.run_requested
+        if self.cluster is not None:
+            try:
+                await self.cluster.start(self.server, "", self._storage_failed)
+            except StorageError as error:
+                await self.server.stop("")
+                self.cluster.close()
+                raise StorageRefused(str(error)) from None
         return addresses
 
     async def stop(self, reason: str, clients_s: float = STOP_TIMEOUT_S) -> None:
@@ -102,6 +130,8 @@ class Node:
         """
         started = asyncio.get_running_loop().time()
         storage = self.storage
+        if self.cluster is not None:
+            await self.cluster.leave()
         if self.failed:
             closed = await self.server.stop(STORAGE_FAILED_REASON, clients_s, synced=False)
         else:
@@ -111,6 +141,8 @@ class Node:
             storage.close()
             # Callbacks of the loop report the result of the last writes.
             await asyncio.sleep(0)
+        if self.cluster is not None:
+            self.cluster.close()
         seconds = round(asyncio.get_running_loop().time() - started, 3)
         logger.info("stopped", reason=reason, connections=closed, seconds=seconds)
 
@@ -118,6 +150,8 @@ class Node:
         """Release the data directory: the start goes no further."""
         if self.storage is not None:
             self.storage.close()
+        if self.cluster is not None:
+            self.cluster.close()
 
     def kill(self) -> None:
         """End at once, as a killed process does: sockets are closed without a word, and what was
@@ -125,3 +159,18 @@ class Node:
         self.server.kill()
         if self.storage is not None:
             self.storage.abandon()
+        if self.cluster is not None:
+            self.cluster.kill()
+
+
+def _join(config: Config) -> Membership:
+    """Connect to the database that a broker shares with others.
+
+    :raises StorageRefused: if that is not possible.
+    """
+    if config.storage.sync != "commit":
+        raise StorageRefused(f'storage.sync = "{config.storage.sync}" needs a local directory')
+    try:
+        return Membership(config)
+    except StorageError as error:
+        raise StorageRefused(f"storage.data_dir: {error}") from None

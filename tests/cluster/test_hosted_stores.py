@@ -49,6 +49,10 @@ def metadata() -> Metadata:
     return found
 
 
+async def nothing_to_read() -> None:
+    """The metadata are as they are."""
+
+
 class Serving:
     """A broker whose stores are opened by its test."""
 
@@ -58,7 +62,7 @@ class Serving:
         self.broker.placement = ByName()
         self.server = AmqpServer(self.broker, config, None, 100)
         self.stores = HostedStores(
-            self.broker, self.server, ByName(), open_medium, local_dir, "node", 2
+            self.broker, self.server, ByName(), open_medium, local_dir, "node", 2, nothing_to_read
         )
         self.failures: list[tuple[int, Exception]] = []
         self.has_failed = asyncio.Event()

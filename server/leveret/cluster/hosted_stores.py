@@ -25,7 +25,6 @@ from leveret.engine.metadata.entities import VirtualHostEntity
 from leveret.engine.placement import Placement
 from leveret.limits import RESTORED_BYTES_MAX
 from leveret.logging import get_logger
-from leveret.net.alarms import Resource
 from leveret.net.server import AmqpServer
 from leveret_storage.errors import LostEpoch, StorageError
 from leveret_storage.media.executor import ThreadExecutor
@@ -80,12 +79,15 @@ class HostedStores(StoreHost):
         local_dir: Path,
         node_name: str,
         stores: int,
+        refresh: Callable[[], Awaitable[None]],
     ) -> None:
         """
         :param open_medium: the medium of a store, not taken.
         :param local_dir: where messages go that need not survive and do not fit into memory.
         :param node_name: noted in the head of what is taken.
         :param stores: how many there are.
+        :param refresh: reads the metadata again. An owner that goes by older ones would remove what
+            an earlier owner has of a virtual host that is new. It may raise a StorageError.
         """
         self.failed: Callable[[int, StorageError], None] = lambda _store, _error: None
         """Called once with a store that failed, which then has to be given up."""
@@ -98,6 +100,7 @@ class HostedStores(StoreHost):
         self._open_medium = open_medium
         self._local_dir = local_dir
         self._node_name = node_name
+        self._refresh = refresh
         self._loop = asyncio.get_running_loop()
         self._threads = ThreadPoolExecutor(2 * stores, "leveret-stores")
         self._open: dict[int, _Open] = {}
@@ -126,6 +129,7 @@ class HostedStores(StoreHost):
             on_failure.callback(self._opening.pop, store)
             on_failure.push_async_callback(self._in_thread, medium.close)
             taken = await self._in_thread(partial(self._take, medium))
+            await self._refresh()
             threads = await self._in_thread(partial(self._start_threads, store))
             on_failure.push_async_callback(self._in_thread, partial(_abandon_threads, threads))
             # What the metadata do not have is removed from the store.
@@ -138,7 +142,7 @@ class HostedStores(StoreHost):
             logger.warning("torn end cut", store=store, file=line)
         for name in hosted.foreign:
             logger.warning("ignored: not a table of the storage", store=store, name=name)
-        logger.info("store opened", store=store, epoch=taken.epoch, vhosts=sorted(hosted.vhosts))
+        logger.debug("store restored", store=store, vhosts=sorted(hosted.vhosts))
         return taken.epoch
 
     def _take(self, medium: Medium) -> _Taken:
@@ -197,7 +201,7 @@ class HostedStores(StoreHost):
         del self._closing[store]
         self._broker.forget_contents(hosted)
         self._set_full(store, "")
-        logger.info("store released", store=store, connections=closed, reason=reason)
+        logger.debug("store released", store=store, connections=closed, reason=reason)
         error = self._close_errors.pop(store, None)
         if error is not None:
             raise error
@@ -224,7 +228,7 @@ class HostedStores(StoreHost):
         await ended
         self._broker.forget_contents(opened.hosted)
         self._set_full(store, "")
-        logger.warning("store given up", store=store, connections=closed, reason=reason)
+        logger.debug("store released", store=store, connections=closed, reason=reason)
         del self._ending[store]
 
     async def wait_until_ended(self) -> None:
@@ -278,7 +282,9 @@ class HostedStores(StoreHost):
         elif store in self._full:
             self._full.discard(store)
             logger.warning("the database is not full any more", store=store)
-        self._server.alarms.hold(Resource.DISK, bool(self._full))
+        else:
+            return
+        self._server.check_resources()
 
 
 async def _nothing_to_refresh() -> None:

@@ -1,0 +1,184 @@
+"""This broker as a member of a cluster: the parts that it has for that, started and stopped in
+order.
+
+The database is connected, and the definitions are read, before there is a broker. Stores are opened
+when it listens, since the others have to know its address. A stop hands them over first.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from leveret import __version__
+from leveret.cluster.agent import Agent
+from leveret.cluster.cluster_status import StoreStatus
+from leveret.cluster.hosted_stores import NOT_MEASURED, HostedStores
+from leveret.cluster.placement import ClusterPlacement
+from leveret.cluster.shared_database import open_shared_database
+from leveret.cluster.shared_definitions import SharedDefinitions
+from leveret.config import Config
+from leveret.control_address import local_directory
+from leveret.engine.administration.operator import Unavailable
+from leveret.engine.broker import Broker
+from leveret.engine.metadata.entities import VirtualHostEntity
+from leveret.engine.metadata.metadata import Metadata
+from leveret.logging import get_logger
+from leveret.net.alarms import Resource
+from leveret.net.server import AmqpServer
+from leveret.net.wall_clock import wall_clock_ms
+from leveret_storage.coordination import Member, Unreachable
+from leveret_storage.errors import StorageError
+
+DRAIN_TIMEOUT_S: Final = 10.0
+"""Seconds in which the stores are handed over when the broker stops."""
+
+logger = get_logger()
+
+
+class Membership:
+    """One broker in its cluster. Made without an event loop; everything else is for the loop."""
+
+    def __init__(self, config: Config) -> None:
+        """Connect to the database, and read the definitions. Waits for both.
+
+        :raises StorageError: if Leveret cannot rely on the database, or it does not answer.
+        """
+        self._config: Final = config
+        self._database: Final = open_shared_database(config)
+        self.behind_ms: Final = wall_clock_ms() - self._database.now_ms()
+        """By how much the time of the database is behind that of this machine."""
+        stores = config.cluster.stores
+        self.definitions: Final = SharedDefinitions(self._database.definitions, config.auth, stores)
+        self.definitions.load()
+        self.agent: Agent | None = None
+        """None before `start`."""
+        self.stores: HostedStores | None = None
+        """None before `attach`."""
+        self._ended: Callable[[], None] = lambda: None
+        logger.info("database connected", found=self._database.describe())
+
+    @property
+    def node(self) -> str:
+        """The name of this broker."""
+        return self._config.server.node_name
+
+    @property
+    def metadata(self) -> Metadata:
+        """Those of the cluster."""
+        return self.definitions.metadata
+
+    @property
+    def failed(self) -> bool:
+        """Whether this broker had to leave the cluster."""
+        return self.agent is not None and self.agent.failure is not None
+
+    def store(self, store: int) -> StoreStatus:
+        """What is known of a store."""
+        if self.agent is None:
+            return StoreStatus(store, "", "", False, "unknown", 0, 0, "", "", "")
+        return self.agent.store(store)
+
+    def free_bytes(self) -> int:
+        """Free bytes of the local disk; 0 while that or the database is full."""
+        if self.stores is None:
+            return NOT_MEASURED
+        try:
+            return self.stores.free_bytes()
+        except StorageError as error:
+            logger.warning("the free space cannot be measured", reason=str(error))
+            return 0
+
+    def place(self, broker: Broker) -> None:
+        """Tell a broker where virtual hosts are, and what time it is in the cluster."""
+        broker.clock.share(self.behind_ms)
+        stores = self._config.cluster.stores
+        broker.placement = ClusterPlacement(self, stores, partial(_pin_of, broker.metadata))
+
+    async def start(self, server: AmqpServer, address: str, ended: Callable[[], None]) -> None:
+        """Join the cluster, and own stores from now on, which are opened one after the other.
+
+        :param address: at which other brokers pass on connections; "" for none.
+        :param ended: called once if this broker has to leave the cluster.
+        :raises StorageError: as `Agent.start`.
+        """
+        broker, config = server.broker, self._config
+        placement = broker.placement
+        assert placement is not None
+        count = config.cluster.stores
+        self._ended = ended
+        self.stores = HostedStores(
+            broker,
+            server,
+            placement,
+            self._database.open_medium,
+            local_directory(config),
+            self.node,
+            count,
+            self._refresh_definitions,
+        )
+        self.definitions.start()
+        member = Member(self.node, str(uuid.uuid4()), address, __version__, 0, 0, 0, False, True)
+        lease_s = config.cluster.lease / 1000
+        agent = Agent(self._database.coordination, self.stores, member, count, lease_s)
+        self.stores.failed = agent.store_failed
+        agent.subscribe(self._changed)
+        self._watch(server)
+        await agent.start()
+        self.agent = agent
+
+    async def _refresh_definitions(self) -> None:
+        """Read the definitions of the cluster again.
+
+        :raises Unreachable: if that is not possible.
+        """
+        try:
+            await self.definitions.refresh()
+        except Unavailable as error:
+            raise Unreachable(str(error)) from None
+
+    def _watch(self, server: AmqpServer) -> None:
+        """Block publishers while the database is away."""
+        loop = asyncio.get_running_loop()
+
+        def changed(reason: str) -> None:
+            server.alarms.set(Resource.STORAGE, bool(reason))
+            if reason:
+                logger.warning("storage unreachable: publishers wait", reason=reason)
+            else:
+                logger.warning("storage reached again", found=self._database.describe())
+
+        def tell(reason: str) -> None:
+            loop.call_soon_threadsafe(changed, reason)
+
+        self._database.watch(tell)
+
+    def _changed(self) -> None:
+        if self.failed:
+            ended, self._ended = self._ended, lambda: None
+            ended()
+
+    async def leave(self) -> None:
+        """Hand over all stores, and leave the cluster."""
+        if self.agent is not None:
+            await self.agent.drain_and_stop(DRAIN_TIMEOUT_S)
+        if self.stores is not None:
+            await self.stores.wait_until_ended()
+            await self.definitions.stop()
+
+    def close(self) -> None:
+        """Release the database. What is not durable is not written. Waits for threads."""
+        self._database.close()
+
+    def kill(self) -> None:
+        """End without a word to the others, as a killed process does."""
+        if self.stores is not None:
+            self.stores.kill()
+            self.definitions.kill()
+
+
+def _pin_of(metadata: Metadata, vhost: str) -> int:
+    """The store that a virtual host is pinned to; negative for none."""
+    entity = metadata.get(VirtualHostEntity, vhost)
+    return -1 if entity is None else entity.store

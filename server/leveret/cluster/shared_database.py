@@ -1,0 +1,66 @@
+"""What the brokers of a cluster share, behind interfaces that know no database.
+
+Only opening it imports the client library, which not every installation has.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from leveret.config import Config
+from leveret_storage.coordination import Coordination
+from leveret_storage.errors import UnknownMedium
+from leveret_storage.medium import Medium
+from leveret_storage.shared_log import SharedLog
+
+
+@dataclass(frozen=True)
+class SharedDatabase:
+    """A database that was opened and checked."""
+
+    coordination: Coordination
+    definitions: SharedLog
+    open_medium: Callable[[int], Medium]
+    """The medium of a store, by its number; not taken."""
+    watch: Callable[[Callable[[str], None]], None]
+    """As `Medium.watch`, for all stores."""
+    now_ms: Callable[[], int]
+    """The time of the database, in milliseconds since the epoch. Waits for it."""
+    describe: Callable[[], str]
+    """What was found at the last connect, in one line; "" while it is away."""
+    close: Callable[[], None]
+
+
+def open_shared_database(config: Config) -> SharedDatabase:
+    """Connect to the database that `storage.data_dir` names, and check what is relied on.
+
+    :raises UnknownMedium: if it names none, or the client library is missing.
+    :raises StorageError: as `Database` does.
+    """
+    try:
+        from leveret_storage.media.postgres import coordination, database, medium, shared_log
+        from leveret_storage.media.postgres.location import parse_location
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "psycopg":
+            raise
+        raise UnknownMedium(
+            "a PostgreSQL database needs psycopg: pip install 'leveret[postgres]'"
+        ) from error
+    storage = config.storage
+    location = parse_location(
+        storage.data_dir,
+        password=storage.password,
+        replicas_min=storage.replicas_min,
+        provider=storage.replicas == "provider",
+    )
+    opened = database.Database(location)
+    return SharedDatabase(
+        coordination=coordination.PostgresCoordination(
+            location, opened.durability, lambda: opened.timeline
+        ),
+        definitions=shared_log.PostgresSharedLog(opened),
+        open_medium=lambda store: medium.PostgresMedium(opened, store),
+        watch=opened.watch,
+        now_ms=opened.now_ms,
+        describe=lambda: str(opened.report or ""),
+        close=opened.close,
+    )
