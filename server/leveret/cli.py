@@ -39,6 +39,7 @@ LATE_COMMANDS: Final = {
     "cancel-consumer": ("diagnosis", "cancel_consumer"),
     "change": ("messages", "change_group"),
     "close-connection": ("objects", "close_connection"),
+    "cluster": ("cluster", "cluster_group"),
     "config": ("configuration", "config_group"),
     "copy": ("messages", "copy"),
     "declare": ("objects", "declare_group"),

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from leveret.commands.rabbitmq import access, lists, node, objects
+from leveret.commands.rabbitmq import access, cluster, lists, node, objects
 from leveret.commands.rabbitmq.session import group
 
-SUBJECTS: Final = (node, access, objects, lists)
+SUBJECTS: Final = (node, cluster, access, objects, lists)
 """The modules whose commands the group has."""
 
 __all__ = ["group", "main"]

@@ -12,6 +12,7 @@ from leveret.management import health, live, page
 from leveret.management.api import (
     bindings,
     cluster,
+    cluster_members,
     connections,
     definitions,
     delayed,
@@ -50,6 +51,7 @@ ROUTES: Final = (
     *openapi.ROUTES,
     *overview.ROUTES,
     *cluster.ROUTES,
+    *cluster_members.ROUTES,
     *memory.ROUTES,
     *messages.ROUTES,
     *peek.ROUTES,

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from leveret.control_address import socket_address
 from leveret.management.application import application
 from leveret.management.authorisation import Identity
+from leveret.management.http import Front
 from leveret.management.http_server import CONTROL_CONNECTIONS_MAX, HttpServer
 from leveret.management.service import Management
 from leveret.net.listening import UnixListener
@@ -28,7 +29,8 @@ OWNER_ONLY: Final = 0o600
 class ControlSocket:
     """Serves the HTTP API on the control socket."""
 
-    def __init__(self, management: Management, path: Path) -> None:
+    def __init__(self, management: Management, path: Path, front: Front | None = None) -> None:
+        """:param front: as in `application`."""
         self._path = path
         self._file = ExitStack()
         """Removes the socket's file."""
@@ -37,7 +39,8 @@ class ControlSocket:
         async def identify(request: Request) -> Identity:
             return who
 
-        self._server = HttpServer(application(management, identify), CONTROL_CONNECTIONS_MAX)
+        app = application(management, identify, front=front)
+        self._server = HttpServer(app, CONTROL_CONNECTIONS_MAX)
 
     async def start(self) -> None:
         """Begin to listen. The socket of a broker that was killed is replaced.

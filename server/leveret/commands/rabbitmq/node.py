@@ -52,7 +52,7 @@ def is_booting(session: Session) -> None:
     session.result(f"Leveret on node {node} is fully booted")
 
 
-def _await_startup(session: Session) -> None:
+def await_broker(session: Session) -> None:
     deadline = time.monotonic() + session.timeout_s
     while True:
         try:
@@ -64,18 +64,7 @@ def _await_startup(session: Session) -> None:
         time.sleep(POLL_S)
 
 
-ctl("await_startup", "Wait for the broker to serve.")(_await_startup)
-
-
-@ctl(
-    "await_online_nodes",
-    "Wait for the broker, the only node.",
-    argument("count", type=click.IntRange(1)),
-)
-def await_online_nodes(session: Session, count: int) -> None:
-    if count > 1:
-        fail("there is one node", exit_codes.UNAVAILABLE)
-    _await_startup(session)
+ctl("await_startup", "Wait for the broker to serve.")(await_broker)
 
 
 def _alarms(session: Session) -> None:
@@ -107,6 +96,10 @@ def alarms(session: Session) -> None:
 def check_virtual_hosts(session: Session) -> None:
     session.say("Checking if all vhosts are running ...")
     node = session.client.get("overview")["node"]
+    try:
+        session.client.get("health", "checks", "virtual-hosts")
+    except RequestFailed as error:
+        fail(f"{error} on node {node}", exit_codes.UNAVAILABLE)
     session.result(f"Node {node} reported all vhosts as running")
 
 
@@ -117,7 +110,7 @@ def check_virtual_hosts(session: Session) -> None:
 def listeners(session: Session) -> None:
     session.say("Asking the broker to report its protocol listeners ...")
     found = session.client.get("overview")
-    rows = [_listener(found["node"], each) for each in found["listeners"]]
+    rows = [listener_row(found["node"], each) for each in own_listeners(found)]
     if session.prints_json():
         session.json({"node": found["node"], "listeners": rows})
         return
@@ -128,7 +121,12 @@ def listeners(session: Session) -> None:
         )
 
 
-def _listener(node: str, listener: dict[str, Any]) -> dict[str, Any]:
+def own_listeners(overview: dict[str, Any]) -> list[dict[str, Any]]:
+    """The listeners of the node that was asked: the overview has those of all."""
+    return [each for each in overview["listeners"] if each["node"] == overview["node"]]
+
+
+def listener_row(node: str, listener: dict[str, Any]) -> dict[str, Any]:
     return {
         "interface": listener["ip_address"],
         "node": node,
@@ -142,7 +140,7 @@ def _listener(node: str, listener: dict[str, Any]) -> dict[str, Any]:
 def check_port_connectivity(session: Session) -> None:
     session.say("Testing connections to all active listeners ...")
     found = session.client.get("overview")
-    for listener in found["listeners"]:
+    for listener in own_listeners(found):
         host, port = listener["ip_address"], listener["port"]
         try:
             if port:
@@ -153,7 +151,7 @@ def check_port_connectivity(session: Session) -> None:
                     unix.connect(host)
         except OSError as error:
             fail(f"cannot connect to {host}:{port}: {plain_words(error)}", exit_codes.UNAVAILABLE)
-    ports = ", ".join(str(each["port"]) for each in found["listeners"] if each["port"])
+    ports = ", ".join(str(each["port"]) for each in own_listeners(found) if each["port"])
     session.result(f"Successfully connected to ports {ports} on node {found['node']}.")
 
 
@@ -165,7 +163,7 @@ def check_port_connectivity(session: Session) -> None:
 def check_port_listener(session: Session, port: int) -> None:
     session.say(f"Asking the broker if there's an active listener on port {port} ...")
     found = session.client.get("overview")
-    ports = [each["port"] for each in found["listeners"]]
+    ports = [each["port"] for each in own_listeners(found)]
     if port not in ports:
         fail(
             f"No listener for port {port} is active on node {found['node']}. Found listeners that"
@@ -183,7 +181,7 @@ def check_port_listener(session: Session, port: int) -> None:
 def check_protocol_listener(session: Session, protocol: str) -> None:
     session.say(f"Asking the broker if there's an active listener for protocol {protocol} ...")
     found = session.client.get("overview")
-    active = {each["protocol"] for each in found["listeners"]}
+    active = {each["protocol"] for each in own_listeners(found)}
     if PROTOCOLS.get(protocol, protocol) not in active:
         fail(
             f"No listener for protocol {protocol} is active on node {found['node']}. Found"
@@ -207,45 +205,12 @@ def status(session: Session) -> None:
         click.echo(f"{name}: {found[name]}")
     click.echo(f"memory_limit: {found['memory_limit']}")
     click.echo(f"alarms: {found['alarm'] or 'none'}")
-    for each in found["listeners"]:
-        row = _listener(found["node"], each)
+    for each in own_listeners(found):
+        row = listener_row(found["node"], each)
         click.echo(
             f"Interface: {row['interface']}, port: {row['port']}, protocol: {row['protocol']},"
             f" purpose: {row['purpose']}"
         )
-
-
-@ctl("cluster_status", "Say which nodes there are: one.")
-def cluster_status(session: Session) -> None:
-    found = session.client.get("overview")
-    node = found["node"]
-    if session.prints_json():
-        session.json(
-            {
-                "alarms": [found["alarm"]] if found["alarm"] else [],
-                "cluster_name": found["cluster_name"],
-                "disk_nodes": [node],
-                "feature_flags": [],
-                "listeners": {node: [_listener(node, each) for each in found["listeners"]]},
-                "maintenance_status": {node: "not under maintenance"},
-                "partitions": {},
-                "ram_nodes": [],
-                "running_nodes": [node],
-                "versions": {
-                    node: {
-                        "rabbitmq_name": found["product_name"],
-                        "rabbitmq_version": found["product_version"],
-                    }
-                },
-            }
-        )
-        return
-    session.say(f"Cluster status of node {node} ...")
-    click.echo(f"Cluster name: {found['cluster_name']}")
-    for title in ("Disk Nodes", "Running Nodes"):
-        click.echo(f"\n{title}\n\n{node}")
-    click.echo(f"\nVersions\n\n{node}: {found['product_name']} {found['product_version']}")
-    click.echo(f"\nAlarms\n\n{found['alarm'] or '(none)'}")
 
 
 @ctl("server_version", "Print the version that clients are told.")

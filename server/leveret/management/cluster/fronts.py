@@ -7,7 +7,8 @@ The rights of who asks were checked before, and are checked by every broker that
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from typing import Final
+from contextlib import suppress
+from typing import Final, Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -15,7 +16,7 @@ from starlette.types import Message
 
 from leveret.engine.administration.operator import NotFound
 from leveret.engine.metadata.entities import VirtualHostEntity
-from leveret.engine.metadata.metadata import Change, Metadata
+from leveret.engine.metadata.metadata import Metadata
 from leveret.management.cluster.combined import Combined
 from leveret.management.cluster.marks import (
     KEYS_ONLY,
@@ -41,6 +42,7 @@ from leveret.management.http import (
     segment,
 )
 from leveret.management.listing import ELSEWHERE
+from leveret_storage.errors import StorageError
 
 OWNER_WAIT_S: Final = 3.0
 """Seconds for which a request waits for the broker that is to serve its virtual host."""
@@ -65,7 +67,16 @@ SERVICE_UNAVAILABLE: Final = 503
 class ClusterFront(Front):
     """In front of what users ask for."""
 
-    def __init__(self, peers: Peers, state: ClusterState, metadata: Metadata) -> None:
+    def __init__(
+        self,
+        peers: Peers,
+        state: ClusterState,
+        metadata: Metadata,
+        *,
+        owner_wait_s: float = OWNER_WAIT_S,
+    ) -> None:
+        """:param owner_wait_s: seconds, as `OWNER_WAIT_S`."""
+        self._owner_wait_s = owner_wait_s
         self._peers = peers
         self._state = state
         self._metadata = metadata
@@ -104,7 +115,7 @@ class ClusterFront(Front):
         """The answer of the broker that serves the virtual host of the path."""
         vhost = segment(request, "vhost")
         body: bytes | None = None
-        deadline = asyncio.get_running_loop().time() + OWNER_WAIT_S
+        deadline = asyncio.get_running_loop().time() + self._owner_wait_s
         while True:
             exists = self._metadata.get(VirtualHostEntity, vhost) is not None
             if not exists or vhost in management(request).broker.vhosts:
@@ -188,19 +199,30 @@ class ClusterFront(Front):
         return response
 
 
+class SharedMetadata(Protocol):
+    """The metadata that the brokers of a cluster have in common."""
+
+    @property
+    def version(self) -> int:
+        """Of what this broker has, as all brokers number it."""
+
+    async def refresh(self) -> None:
+        """Have what there is at this moment.
+
+        :raises StorageError: if that cannot be read.
+        """
+
+
 class PeerFront(Front):
     """In front of what other brokers ask for."""
 
-    def __init__(self, metadata: Metadata) -> None:
-        self._metadata = metadata
-        self._waiting: dict[asyncio.Future[None], int] = {}
-        """Requests that wait for metadata, with the version that each waits for."""
-        metadata.subscribe(self._changed)
+    def __init__(self, shared: SharedMetadata) -> None:
+        self._shared = shared
 
     async def respond(
         self, request: Request, path: str, method: str, endpoint: Endpoint
     ) -> Response:
-        await self._await_metadata(version_in(request))
+        await self._have_metadata(version_in(request))
         if scope_of(path, method) is Scope.OWNER:
             vhost = segment(request, "vhost")
             if vhost not in management(request).broker.vhosts:
@@ -214,22 +236,15 @@ class PeerFront(Front):
     def lists(self, request: Request, vhost: str) -> bool:
         return vhost in management(request).broker.vhosts
 
-    async def _await_metadata(self, version: int) -> None:
-        """Wait for the metadata that the other broker has: a user who has just made a virtual host
-        by way of it goes on in it here."""
-        if self._metadata.version >= version:
+    async def _have_metadata(self, version: int) -> None:
+        """Have the metadata that the other broker has: a user who has just made a virtual host by
+        way of it goes on in it here."""
+        if self._shared.version >= version:
             return
-        reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[reached] = version
-        try:
-            await asyncio.wait([reached], timeout=METADATA_WAIT_S)
-        finally:
-            del self._waiting[reached]
-
-    def _changed(self, _change: Change) -> None:
-        for reached, version in self._waiting.items():
-            if self._metadata.version >= version and not reached.done():
-                reached.set_result(None)
+        # Without them the answer is what is known here.
+        with suppress(TimeoutError, StorageError):
+            async with asyncio.timeout(METADATA_WAIT_S):
+                await self._shared.refresh()
 
 
 def _with_body(request: Request, body: bytes) -> Request:

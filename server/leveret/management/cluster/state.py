@@ -7,27 +7,17 @@ reads it there.
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from leveret.cluster.cluster_status import ClusterStatus, StoreStatus
 from leveret.engine.metadata.entities import VirtualHostEntity
 from leveret.engine.metadata.metadata import Metadata
 from leveret.engine.placement import Placement
 from leveret.management.cluster.database_watch import DatabaseState, DatabaseWatch
 from leveret.management.cluster.peers import Peer
-from leveret_storage.coordination import ClusterView, Coordination, Member, StoreLease
+from leveret_storage.coordination import Coordination, Member
 
 MS: Final = 1000
-
-
-class Counts(NamedTuple):
-    """What has happened since the start of this broker."""
-
-    taken: int = 0
-    """Stores that it has taken."""
-    handed_over: int = 0
-    """Stores that it has handed over."""
-    lost: int = 0
-    """Stores that it has given up, because another one may own them."""
 
 
 class ClusterState:
@@ -35,22 +25,17 @@ class ClusterState:
 
     def __init__(
         self,
-        node: str,
-        view: Callable[[], ClusterView],
+        view: Callable[[], ClusterStatus],
         placement: Placement,
         metadata: Metadata,
         coordination: Coordination,
         database: DatabaseWatch | None = None,
-        counts: Callable[[], Counts] = Counts,
     ) -> None:
         """
-        :param node: the name of this broker among the members.
-        :param view: returns the members and leases of its last look.
+        :param view: returns what this broker knows of members and stores.
         :param coordination: carries out what operators order.
         """
-        self.node: Final = node
         self.view: Final = view
-        self.counts: Final = counts
         self.silent: Callable[[], dict[str, str]] = dict
         """Returns the brokers that live and do not answer, and why."""
         self._placement = placement
@@ -60,18 +45,18 @@ class ClusterState:
 
     # --- who has what -------------------------------------------------------------------------
 
+    @property
+    def node(self) -> str:
+        """The name of this broker among the members."""
+        return self.view().node
+
     def owner_of(self, vhost: str) -> str:
         """The node that serves a virtual host; empty while none does."""
         served_by = self._placement.served_by(vhost)
         return "" if served_by is None else served_by.node
 
-    def vhosts_of(self, store: int) -> list[str]:
-        """The virtual hosts that a store carries."""
-        names = (each.name for each in self._metadata.all(VirtualHostEntity).values())
-        return [name for name in names if self._placement.store_of(name) == store]
-
     def vhosts_by_store(self) -> dict[int, list[str]]:
-        """The virtual hosts, by the store that carries them."""
+        """The names of the virtual hosts, by the store that carries them."""
         found: dict[int, list[str]] = {}
         for entity in self._metadata.all(VirtualHostEntity).values():
             found.setdefault(self._placement.store_of(entity.name), []).append(entity.name)
@@ -82,33 +67,22 @@ class ClusterState:
         names = (each.name for each in self._metadata.all(VirtualHostEntity).values())
         return [name for name in names if not self.owner_of(name)]
 
-    def members(self) -> list[Member]:
-        """The members, this one among them."""
-        return list(self.view().members)
-
-    def leases(self) -> list[StoreLease]:
-        """The leases of all stores."""
-        return list(self.view().leases)
-
-    def owned_by(self, node: str) -> list[int]:
-        """The stores of a member."""
-        return [lease.store for lease in self.view().leases if lease.owner == node]
-
     def peers(self) -> list[Peer]:
         """The other brokers that live."""
+        view = self.view()
         return [
             Peer(each.name, each.address)
-            for each in self.view().members
-            if each.is_alive and each.name != self.node
+            for each in view.members
+            if each.is_alive and each.name != view.node
         ]
+
+    def _down(self) -> list[Member]:
+        view = self.view()
+        return [each for each in view.members if not each.is_alive and each.name != view.node]
 
     def down_nodes(self) -> list[dict[str, Any]]:
         """Rows of the list of nodes for members that are down."""
-        return [
-            {"name": each.name, "type": "disc", "running": False}
-            for each in self.view().members
-            if not each.is_alive and each.name != self.node
-        ]
+        return [{"name": each.name, "type": "disc", "running": False} for each in self._down()]
 
     def database(self) -> DatabaseState | None:
         """The database; None if it is not watched."""
@@ -116,33 +90,31 @@ class ClusterState:
 
     def warnings(self) -> list[str]:
         """What is wrong, in sentences."""
-        view = self.view()
         found = [
             f"node '{node}' does not answer: {why}; what it has is missing here"
             for node, why in sorted(self.silent().items())
         ]
         found += [
-            f"node '{each.name}' is down, for {each.silent_ms // MS} s"
-            for each in view.members
-            if not each.is_alive and each.name != self.node
+            f"node '{each.name}' is down, for {each.silent_ms // MS} s" for each in self._down()
         ]
         found += [
-            f"nobody may take store {lease.store}: {lease.refused}"
-            for lease in view.leases
-            if lease.refused
+            f"nobody may take store {each.store}: {each.reason}"
+            for each in self.view().stores
+            if is_refused(each)
         ]
         if down := self.vhosts_without_owner():
             found.append(f"virtual hosts that nobody serves: {', '.join(map(repr, sorted(down)))}")
         database = self.database()
-        if database is not None and database.reason:
-            found.append(f"the database does not answer: {database.reason}")
+        reason = self.view().reason if database is None else database.reason
+        if reason:
+            found.append(f"the database does not answer: {reason}")
         return found
 
     # --- what operators order -----------------------------------------------------------------
     # Calls of the coordination block, within a time: they are made in a thread.
 
     async def move(self, store: int, node: str) -> None:
-        """Have the owner of a store hand it over to a member; empty takes the order back.
+        """Have a store be owned by a member whenever that lives; empty takes the order back.
 
         :raises StorageError: if the database does not answer.
         """
@@ -160,3 +132,8 @@ class ClusterState:
     async def forget(self, node: str) -> bool:
         """Remove a member that is down; whether one was removed. Raises as `move`."""
         return await asyncio.to_thread(self._coordination.forget, node)
+
+
+def is_refused(store: StoreStatus) -> bool:
+    """Whether nobody may take a store until an operator allows it."""
+    return store.state == "refused"

@@ -1,13 +1,15 @@
 """Brokers of a cluster in one process, whose HTTP APIs ask each other without a network."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message
 
+from leveret.cluster.cluster_status import ClusterCounts, ClusterStatus, StoreStatus
 from leveret.config import Config
 from leveret.engine.broker import Broker
 from leveret.engine.metadata.entities import User, VirtualHostEntity
@@ -19,7 +21,7 @@ from leveret.management.cluster.marks import identity_in
 from leveret.management.cluster.peers import Peer, PeerClient, PeerResponse, Peers
 from leveret.management.cluster.state import ClusterState
 from leveret.management.service import Management
-from leveret_storage.coordination import ClusterView, Coordination, Member, StoreLease
+from leveret_storage.coordination import ClusterView, Coordination, Member
 
 
 def ignore(_limit: int) -> None:
@@ -104,7 +106,7 @@ class Orders(Coordination):
     def join(self, member: Member, stores: int, lease_ms: int) -> None:
         raise NotImplementedError
 
-    def renew(self) -> ClusterView:
+    def renew(self, stores: Collection[int]) -> ClusterView:
         raise NotImplementedError
 
     def look(self) -> ClusterView:
@@ -125,8 +127,8 @@ class Orders(Coordination):
     def allow(self, store: int) -> None:
         self.orders.append(("allow", store))
 
-    def move(self, store: int, successor: str) -> None:
-        self.orders.append(("move", store, successor))
+    def move(self, store: int, member: str) -> None:
+        self.orders.append(("move", store, member))
 
     def drain(self, member: str, draining: bool) -> bool:
         self.orders.append(("drain", member, draining))
@@ -139,6 +141,9 @@ class Orders(Coordination):
     def leave(self) -> None:
         raise NotImplementedError
 
+    def close(self) -> None:
+        raise NotImplementedError
+
 
 class Cluster(Placement, PeerClient):
     """Brokers, and the virtual hosts that each serves."""
@@ -148,6 +153,9 @@ class Cluster(Placement, PeerClient):
         self.coordination = Orders()
         self.owners = {vhost: node for node, names in vhosts.items() for vhost in names}
         self.down = {node for node in vhosts if node.startswith("down")}
+        self.draining: set[str] = set()
+        self.refusals: dict[int, str] = {}
+        """Why nobody may take some stores."""
         self.silent: set[str] = set()
         """Brokers that do not answer any more."""
         self.asked: list[tuple[str, str, str]] = []
@@ -172,16 +180,40 @@ class Cluster(Placement, PeerClient):
             for entity in entities:
                 node.broker.metadata.put(entity)
 
-    def view(self) -> ClusterView:
+    def view(self, node: str) -> ClusterStatus:
+        """The cluster as a broker sees it."""
         members = [
-            Member(name, f"{name}-1", f"{name}:1", "1.0", 0, 0, False, name not in self.down)
+            Member(
+                name=name,
+                incarnation=f"{name}-1",
+                address=f"{name}:1",
+                version="1.0",
+                started_at=0,
+                silent_ms=0,
+                steady_ms=9000,
+                draining=name in self.draining,
+                is_alive=name not in self.down,
+            )
             for name in sorted([*self.brokers, *self.down])
         ]
-        leases = [
-            StoreLease(store, owner, f"{owner}-1", 1, 1000, "", "")
-            for store, owner in enumerate(self.owners.values())
-        ]
-        return ClusterView(tuple(members), tuple(leases))
+        stores = [self._store(number, owner) for number, owner in enumerate(self.owners.values())]
+        counts = ClusterCounts(1, 2, 3, 4, 5)
+        return ClusterStatus(node, tuple(members), tuple(stores), counts, True, "", 0.1, 0.1)
+
+    def _store(self, number: int, owner: str) -> StoreStatus:
+        lives, reason = owner not in self.down, self.refusals.get(number, "")
+        return StoreStatus(
+            store=number,
+            owner=owner if lives else "",
+            address=f"{owner}:1" if lives else "",
+            is_served=lives,
+            state="refused" if reason else "owned" if lives else "free",
+            epoch=7,
+            left_ms=2000 if lives else 0,
+            target=owner,
+            wanted="",
+            reason=reason,
+        )
 
     def store_of(self, vhost: str) -> int:
         return list(self.owners).index(vhost) if vhost in self.owners else 0
@@ -205,6 +237,21 @@ class Cluster(Placement, PeerClient):
         return response
 
 
+class Shared:
+    """The metadata that all brokers have, with what is still to come to one of them."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.version = 0
+        self.to_come: list[Any] = []
+        self._broker = broker
+
+    async def refresh(self) -> None:
+        self.version += len(self.to_come)
+        for entity in self.to_come:
+            self._broker.metadata.put(entity)
+        self.to_come.clear()
+
+
 class Node:
     """One broker of a cluster, with its two applications."""
 
@@ -216,8 +263,11 @@ class Node:
         self.management = Management(self.broker, list, list, ignore)
         self.management.node = name
         metadata = self.broker.metadata
-        self.state = ClusterState(name, cluster.view, cluster, metadata, cluster.coordination)
-        self.peers = Peers(self.state.peers, cluster, lambda: 0, answer_s=0.2)
+        view = partial(cluster.view, name)
+        self.state = ClusterState(view, cluster, metadata, cluster.coordination)
+        self.shared = Shared(self.broker)
+        version = partial(getattr, self.shared, "version")
+        self.peers = Peers(self.state.peers, cluster, version, answer_s=0.2)
         self.state.silent = lambda: self.peers.silent
         self.management.cluster = self.state
 
@@ -231,9 +281,9 @@ class Node:
             user = metadata.get(User, name)
             return Identity(name, "test", with_included(user.tags if user else ()))
 
-        self.for_peers = application(self.management, of_peer, front=PeerFront(metadata))
-        front = ClusterFront(self.peers, self.state, metadata)
-        self.for_users = application(self.management, of_user, front=front)
+        self.for_peers = application(self.management, of_peer, front=PeerFront(self.shared))
+        self.front = ClusterFront(self.peers, self.state, metadata, owner_wait_s=0.2)
+        self.for_users = application(self.management, of_user, front=self.front)
 
     async def ask(
         self, method: str, target: str, *, user: str = "", body: object = None

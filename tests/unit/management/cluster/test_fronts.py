@@ -142,19 +142,16 @@ def test_another_broker_has_to_say_who_asked() -> None:
     run(test)
 
 
-def test_the_owner_waits_for_metadata_that_the_broker_has_that_asks() -> None:
+def test_the_owner_has_the_metadata_first_that_the_broker_has_that_asks() -> None:
     async def test(cluster: Cluster) -> None:
-        node = cluster.brokers["b"]
-        headers = {
-            "x-leveret-asked-by": '{"name":"x","origin":"","is_owner":true}',
-            "x-leveret-metadata-version": str(node.broker.metadata.version + 1),
-        }
-        asking = asyncio.get_running_loop().create_task(
-            request_of(node.for_peers, "GET", "/api/queues/green", headers, b"")
-        )
-        await asyncio.sleep(0)
-        node.broker.metadata.put(VirtualHostEntity("green"))
-        assert (await asking).status == 200
+        asking, owner = cluster.brokers["a"], cluster.brokers["b"]
+        owner.shared.to_come.append(VirtualHostEntity("green"))
+        cluster.owners["green"] = "b"
+        asking.broker.metadata.put(VirtualHostEntity("green"))
+        asking.broker.vhosts.pop("green", None)
+        asking.shared.version = 1
+        assert await asking.get("queues/green") == []
+        assert "green" in owner.broker.vhosts
 
     run(test)
 
