@@ -111,6 +111,11 @@ class SharedDefinitions:
         self._is_busy = False
         self._stopped = False
 
+    @property
+    def version(self) -> int:
+        """Of the log, up to which this broker has what it says."""
+        return self._version
+
     # --- starting and stopping ----------------------------------------------------------------
 
     def load(self) -> None:

@@ -10,7 +10,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from leveret.engine.administration.operator import NotFound, Refused
+from leveret.engine.administration.operator import NotFound, Refused, Unavailable
 from leveret.management.authorisation import Access
 from leveret.management.cluster.state import ClusterState, is_refused
 from leveret.management.description import ListOf, described
@@ -25,7 +25,6 @@ from leveret.management.nouns.cluster import (
     member_row,
     store_row,
 )
-from leveret.management.service import Unavailable
 from leveret_storage.errors import StorageError
 
 STORE_DIGITS_MAX: Final = 4
