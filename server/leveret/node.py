@@ -116,7 +116,7 @@ class Node:
             self.storage.after_results = self.server.run_requested
         if self.cluster is not None:
             try:
-                await self.cluster.start(self.server, "", self._storage_failed)
+                await self.cluster.start(self.server, self._storage_failed)
             except StorageError as error:
                 await self.server.stop("")
                 self.cluster.close()

@@ -9,6 +9,7 @@ import asyncio
 import uuid
 from collections.abc import Callable
 from functools import partial
+from ipaddress import ip_address
 from typing import Final
 
 from leveret import __version__
@@ -29,7 +30,7 @@ from leveret.net.alarms import Resource
 from leveret.net.server import AmqpServer
 from leveret.net.wall_clock import wall_clock_ms
 from leveret_storage.coordination import Member, Unreachable
-from leveret_storage.errors import StorageError
+from leveret_storage.errors import StorageError, UnknownMedium
 
 DRAIN_TIMEOUT_S: Final = 10.0
 """Seconds in which the stores are handed over when the broker stops."""
@@ -46,18 +47,18 @@ class Membership:
         :raises StorageError: if Leveret cannot rely on the database, or it does not answer.
         """
         self._config: Final = config
-        self._database: Final = open_shared_database(config)
-        self.behind_ms: Final = wall_clock_ms() - self._database.now_ms()
+        self.database: Final = open_shared_database(config)
+        self.behind_ms: Final = wall_clock_ms() - self.database.now_ms()
         """By how much the time of the database is behind that of this machine."""
         stores = config.cluster.stores
-        self.definitions: Final = SharedDefinitions(self._database.definitions, config.auth, stores)
+        self.definitions: Final = SharedDefinitions(self.database.definitions, config.auth, stores)
         self.definitions.load()
         self.agent: Agent | None = None
         """None before `start`."""
         self.stores: HostedStores | None = None
         """None before `attach`."""
         self._ended: Callable[[], None] = lambda: None
-        logger.info("database connected", found=self._database.describe())
+        logger.info("database connected", found=self.database.describe())
 
     @property
     def node(self) -> str:
@@ -96,14 +97,15 @@ class Membership:
         stores = self._config.cluster.stores
         broker.placement = ClusterPlacement(self, stores, partial(_pin_of, broker.metadata))
 
-    async def start(self, server: AmqpServer, address: str, ended: Callable[[], None]) -> None:
+    async def start(self, server: AmqpServer, ended: Callable[[], None]) -> None:
         """Join the cluster, and own stores from now on, which are opened one after the other.
 
-        :param address: at which other brokers pass on connections; "" for none.
+        :param server: that listens.
         :param ended: called once if this broker has to leave the cluster.
-        :raises StorageError: as `Agent.start`.
+        :raises StorageError: as `Agent.start`; UnknownMedium if the others cannot reach it.
         """
-        broker, config = server.broker, self._config
+        address = _address_for_others(config := self._config, server)
+        broker = server.broker
         placement = broker.placement
         assert placement is not None
         count = config.cluster.stores
@@ -112,7 +114,7 @@ class Membership:
             broker,
             server,
             placement,
-            self._database.open_medium,
+            self.database.open_medium,
             local_directory(config),
             self.node,
             count,
@@ -121,7 +123,7 @@ class Membership:
         self.definitions.start()
         member = Member(self.node, str(uuid.uuid4()), address, __version__, 0, 0, 0, False, True)
         lease_s = config.cluster.lease / 1000
-        agent = Agent(self._database.coordination, self.stores, member, count, lease_s)
+        agent = Agent(self.database.coordination, self.stores, member, count, lease_s)
         self.stores.failed = agent.store_failed
         agent.subscribe(self._changed)
         self._watch(server)
@@ -147,12 +149,12 @@ class Membership:
             if reason:
                 logger.warning("storage unreachable: publishers wait", reason=reason)
             else:
-                logger.warning("storage reached again", found=self._database.describe())
+                logger.warning("storage reached again", found=self.database.describe())
 
         def tell(reason: str) -> None:
             loop.call_soon_threadsafe(changed, reason)
 
-        self._database.watch(tell)
+        self.database.watched.watch(tell)
 
     def _changed(self) -> None:
         if self.failed:
@@ -169,13 +171,29 @@ class Membership:
 
     def close(self) -> None:
         """Release the database. What is not durable is not written. Waits for threads."""
-        self._database.close()
+        self.database.close()
 
     def kill(self) -> None:
         """End without a word to the others, as a killed process does."""
         if self.stores is not None:
             self.stores.kill()
             self.definitions.kill()
+
+
+def _address_for_others(config: Config, server: AmqpServer) -> str:
+    """HOST:PORT at which other brokers reach this one; empty if it does not listen for them.
+
+    :raises UnknownMedium: if the configuration does not say where that is.
+    """
+    listener = server.cluster_listener
+    if config.cluster.advertise or listener is None:
+        return config.cluster.advertise
+    address = listener.addresses[0]
+    if ip_address(address.host).is_unspecified:
+        raise UnknownMedium(
+            f"cluster.advertise is needed: cluster.listen = {address} does not name a host"
+        )
+    return str(address)
 
 
 def _pin_of(metadata: Metadata, vhost: str) -> int:

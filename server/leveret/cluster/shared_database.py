@@ -5,12 +5,23 @@ Only opening it imports the client library, which not every installation has.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from leveret.config import Config
 from leveret_storage.coordination import Coordination
 from leveret_storage.errors import UnknownMedium
 from leveret_storage.medium import Medium
 from leveret_storage.shared_log import SharedLog
+
+
+class WatchedDatabase(Protocol):
+    """The connections to a database, as far as they are watched."""
+
+    @property
+    def reason(self) -> str: ...
+    @property
+    def report(self) -> Any: ...
+    def watch(self, watcher: Callable[[str], None]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -21,8 +32,10 @@ class SharedDatabase:
     definitions: SharedLog
     open_medium: Callable[[int], Medium]
     """The medium of a store, by its number; not taken."""
-    watch: Callable[[Callable[[str], None]], None]
-    """As `Medium.watch`, for all stores."""
+    watched: WatchedDatabase
+    """`watch` is as that of `Medium`, for all stores."""
+    hosts: tuple[str, ...]
+    """HOST:PORT of each server that may be the primary."""
     now_ms: Callable[[], int]
     """The time of the database, in milliseconds since the epoch. Waits for it."""
     describe: Callable[[], str]
@@ -59,7 +72,8 @@ def open_shared_database(config: Config) -> SharedDatabase:
         ),
         definitions=shared_log.PostgresSharedLog(opened),
         open_medium=lambda store: medium.PostgresMedium(opened, store),
-        watch=opened.watch,
+        watched=opened,
+        hosts=tuple(":".join(filter(None, each)) for each in location.hosts),
         now_ms=opened.now_ms,
         describe=lambda: str(opened.report or ""),
         close=opened.close,
