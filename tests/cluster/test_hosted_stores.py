@@ -13,6 +13,7 @@ import pytest
 from aio_pika.abc import AbstractConnection
 from aiormq.exceptions import ConnectionClosed, InvalidFrameError
 
+from leveret.cluster.database_memory import DatabaseMemory
 from leveret.cluster.hosted_stores import HostedStores
 from leveret.config import Amqp, Config, Memory
 from leveret.engine.access.passwords import hash_password
@@ -62,7 +63,15 @@ class Serving:
         self.broker.placement = ByName()
         self.server = AmqpServer(self.broker, config, None, 100)
         self.stores = HostedStores(
-            self.broker, self.server, ByName(), open_medium, local_dir, "node", 2, nothing_to_read
+            self.broker,
+            self.server,
+            ByName(),
+            open_medium,
+            local_dir,
+            DatabaseMemory(local_dir),
+            "node",
+            2,
+            nothing_to_read,
         )
         self.failures: list[tuple[int, Exception]] = []
         self.has_failed = asyncio.Event()

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
+from leveret.cluster.database_memory import DatabaseMemory
 from leveret.cluster.store_host import StoreHost
 from leveret.datadir.head import note_log_end, read_head_data, take
 from leveret.datadir.transient_runs import TransientRuns
@@ -77,6 +78,7 @@ class HostedStores(StoreHost):
         placement: Placement,
         open_medium: Callable[[int], Medium],
         local_dir: Path,
+        memory: DatabaseMemory,
         node_name: str,
         stores: int,
         refresh: Callable[[], Awaitable[None]],
@@ -84,6 +86,7 @@ class HostedStores(StoreHost):
         """
         :param open_medium: the medium of a store, not taken.
         :param local_dir: where messages go that need not survive and do not fit into memory.
+        :param memory: of what was seen of the stores.
         :param node_name: noted in the head of what is taken.
         :param stores: how many there are.
         :param refresh: reads the metadata again. An owner that goes by older ones would remove what
@@ -99,6 +102,7 @@ class HostedStores(StoreHost):
         self._placement = placement
         self._open_medium = open_medium
         self._local_dir = local_dir
+        self._memory = memory
         self._node_name = node_name
         self._refresh = refresh
         self._loop = asyncio.get_running_loop()
@@ -128,7 +132,7 @@ class HostedStores(StoreHost):
         async with AsyncExitStack() as on_failure:
             on_failure.callback(self._opening.pop, store)
             on_failure.push_async_callback(self._in_thread, medium.close)
-            taken = await self._in_thread(partial(self._take, medium))
+            taken = await self._in_thread(partial(self._take, store, medium))
             await self._refresh()
             threads = await self._in_thread(partial(self._start_threads, store))
             on_failure.push_async_callback(self._in_thread, partial(_abandon_threads, threads))
@@ -145,10 +149,14 @@ class HostedStores(StoreHost):
         logger.debug("store restored", store=store, vhosts=sorted(hosted.vhosts))
         return taken.epoch
 
-    def _take(self, medium: Medium) -> _Taken:
+    def _take(self, store: int, medium: Medium) -> _Taken:
         """Take a store, and read it; in a thread."""
         log_end = read_head_data(medium).log_end
+        found_epoch, _ = medium.read_head()
+        self._memory.check_store(store, found_epoch)
         epoch = take(medium, self._node_name, log_end)
+        self._memory.note_epochs({store: epoch})
+        self._memory.save()
         return _Taken(
             epoch, log_end, recover(medium, spill_bytes=RESTORED_BYTES_MAX, log_end=log_end)
         )

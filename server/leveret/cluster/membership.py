@@ -15,6 +15,7 @@ from typing import Final
 from leveret import __version__
 from leveret.cluster.agent import Agent
 from leveret.cluster.cluster_status import StoreStatus
+from leveret.cluster.database_memory import DatabaseMemory
 from leveret.cluster.hosted_stores import NOT_MEASURED, HostedStores
 from leveret.cluster.placement import ClusterPlacement
 from leveret.cluster.shared_database import open_shared_database
@@ -52,11 +53,17 @@ class Membership:
         """By how much the time of the database is behind that of this machine."""
         stores = config.cluster.stores
         self.definitions: Final = SharedDefinitions(self.database.definitions, config.auth, stores)
+        self.memory: Final = DatabaseMemory(local_directory(config))
+        self._check_memory()
         self.definitions.load()
+        self.memory.check_definitions(self.definitions.version)
+        self.memory.note_definitions(self.definitions.version)
+        self.memory.save()
         self.agent: Agent | None = None
         """None before `start`."""
         self.stores: HostedStores | None = None
         """None before `attach`."""
+        self._saving: asyncio.Future[None] | None = None
         self._ended: Callable[[], None] = lambda: None
         logger.info("database connected", found=self.database.describe())
 
@@ -116,6 +123,7 @@ class Membership:
             placement,
             self.database.open_medium,
             local_directory(config),
+            self.memory,
             self.node,
             count,
             self._refresh_definitions,
@@ -150,16 +158,55 @@ class Membership:
                 logger.warning("storage unreachable: publishers wait", reason=reason)
             else:
                 logger.warning("storage reached again", found=self.database.describe())
+                self._note_server()
+                self._save_soon()
 
         def tell(reason: str) -> None:
             loop.call_soon_threadsafe(changed, reason)
 
         self.database.watched.watch(tell)
 
+    def _check_memory(self) -> None:
+        """Check that the database is not older than what this broker has seen of it.
+
+        :raises DataLost: if it is.
+        """
+        report = self.database.watched.report
+        if report is not None:
+            self.memory.check_server(report.system, self.database.schema, report.timeline)
+            self._note_server()
+
+    def _note_server(self) -> None:
+        report = self.database.watched.report
+        if report is not None:
+            self.memory.note_server(report.system, self.database.schema, report.timeline)
+
     def _changed(self) -> None:
+        self._note_seen()
         if self.failed:
             ended, self._ended = self._ended, lambda: None
             ended()
+
+    def _note_seen(self) -> None:
+        """Note which epochs and definitions there are, whoever has made them."""
+        if self.agent is None:
+            return
+        epochs = {store.store: store.epoch for store in self.agent.view().stores}
+        is_new = self.memory.note_epochs(epochs)
+        if self.memory.note_definitions(self.definitions.version) or is_new:
+            self._save_soon()
+
+    def _save_soon(self) -> None:
+        """Save what was noted, in a thread; once for what is noted meanwhile."""
+        if self._saving is None or self._saving.done():
+            loop = asyncio.get_running_loop()
+            self._saving = loop.run_in_executor(None, self._save)
+
+    def _save(self) -> None:
+        try:
+            self.memory.save()
+        except StorageError as error:
+            logger.warning("what was seen of the database is not saved", reason=str(error))
 
     async def leave(self) -> None:
         """Hand over all stores, and leave the cluster."""

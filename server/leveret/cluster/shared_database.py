@@ -34,6 +34,7 @@ class SharedDatabase:
     """The medium of a store, by its number; not taken."""
     watched: WatchedDatabase
     """`watch` is as that of `Medium`, for all stores."""
+    schema: str
     hosts: tuple[str, ...]
     """HOST:PORT of each server that may be the primary."""
     now_ms: Callable[[], int]
@@ -73,6 +74,7 @@ def open_shared_database(config: Config) -> SharedDatabase:
         definitions=shared_log.PostgresSharedLog(opened),
         open_medium=lambda store: medium.PostgresMedium(opened, store),
         watched=opened,
+        schema=location.schema,
         hosts=tuple(":".join(filter(None, each)) for each in location.hosts),
         now_ms=opened.now_ms,
         describe=lambda: str(opened.report or ""),
