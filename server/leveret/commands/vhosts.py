@@ -19,6 +19,9 @@ def vhost_group() -> None:
 @click.option(
     "--protect/--no-protect", "protected", default=None, help="Whether `delete` is refused."
 )
+@click.option(
+    "--store", type=int, metavar="NUMBER", help="Of a cluster, in which to add it; from 0 on."
+)
 @with_broker
 def add(
     client: Client,
@@ -27,6 +30,7 @@ def add(
     tags: tuple[str, ...],
     default_queue_type: str | None,
     protected: bool | None,
+    store: int | None,
 ) -> None:
     """Add a virtual host, or change one.
 
@@ -37,6 +41,7 @@ def add(
         "tags": list(tags) or None,
         "default_queue_type": default_queue_type,
         "protected_from_deletion": protected,
+        "store": store,
     }
     body = {field: value for field, value in given.items() if value is not None}
     client.put("vhosts", name, body=body)

@@ -197,6 +197,13 @@ class Broker(VirtualHostFactory):
         number = self.placement.store_of(vhost)
         return next((each for each in self.stores if each.number == number), None)
 
+    def serves(self, vhost: VirtualHostEntity) -> bool:
+        """Whether a virtual host is served here, which may be one that is to be created."""
+        if self.placement is None:
+            return True
+        number = vhost.store if vhost.store >= 0 else self.placement.store_of(vhost.name)
+        return any(each.number == number for each in self.stores)
+
     def match_metadata(self, hosted: HostedStore) -> None:
         """Have a store that was opened carry exactly the virtual hosts of the cluster's metadata
         that belong to it; what others have left in it is removed.

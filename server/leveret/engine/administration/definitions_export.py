@@ -192,4 +192,6 @@ def _vhost_entry(vhost: VirtualHostEntity) -> dict[str, Any]:
     entry = {"name": vhost.name, "metadata": shown, **shown}
     if vhost.protected_from_deletion:
         entry["protected_from_deletion"] = True
+    if vhost.store >= 0:
+        entry["store"] = vhost.store
     return entry

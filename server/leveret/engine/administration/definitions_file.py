@@ -43,6 +43,9 @@ class VhostEntry(msgspec.Struct):
     default_queue_type: str | None = None
     metadata: VhostMetadata = msgspec.field(default_factory=VhostMetadata)
     protected_from_deletion: bool | None = None
+    store: int | None = None
+    """Of a cluster, in which to create it; it has no meaning for one that exists, or without a
+    cluster."""
 
 
 class PermissionEntry(msgspec.Struct):

@@ -41,7 +41,7 @@ from leveret.engine.broker import Broker
 from leveret.engine.lifecycle.bindings import bind_exchange, bind_queue
 from leveret.engine.lifecycle.exchanges import declare_exchange
 from leveret.engine.lifecycle.queues import declare_queue
-from leveret.engine.metadata.entities import OperatorPolicy, Policy, User
+from leveret.engine.metadata.entities import OperatorPolicy, Policy, User, VirtualHostEntity
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.work import Work, run_steps
 from leveret.engine.vhost import VirtualHost
@@ -62,10 +62,13 @@ class DefinitionsImport(Work):
         operator: Operator,
         file: DefinitionsFile,
         vhost: str | None = None,
+        pass_on: Callable[[str, DefinitionsFile], None] | None = None,
         **fields: str,
     ) -> None:
         """
         :param vhost: where everything of the file belongs, in which no entry names one.
+        :param pass_on: called with each virtual host that other brokers serve, and the exchanges,
+            queues and bindings that the file has for it; None to refuse the file.
         :param fields: what the event of the audit log has beside the numbers of entries.
         """
         self.error: Refused | None = None
@@ -74,6 +77,9 @@ class DefinitionsImport(Work):
         self._operator = operator
         self._file = file
         self._vhost = vhost
+        self._pass_on = pass_on
+        self._elsewhere: dict[str, DefinitionsFile] = {}
+        """What belongs to virtual hosts that other brokers serve, by their names."""
         self._fields = fields
         self._steps = self._run()
 
@@ -91,7 +97,12 @@ class DefinitionsImport(Work):
         yield from _each("exchanges", file.exchanges, rehearsal.check_exchange)
         yield from _each("queues", file.queues, rehearsal.check_queue)
         yield from _each("bindings", file.bindings, rehearsal.check_binding)
+        if self._broker.shares_metadata:
+            yield from self._find_elsewhere(rehearsal.operator)
         yield from self._put_metadata(self._operator)
+        for vhost, part in self._elsewhere.items():
+            assert self._pass_on is not None
+            self._pass_on(vhost, part)
         yield from _each("exchanges", file.exchanges, self._declare_exchange)
         yield from _each("queues", file.queues, self._declare_queue)
         yield from _each("bindings", file.bindings, self._bind)
@@ -101,6 +112,33 @@ class DefinitionsImport(Work):
             if entries
         }
         self._operator.log("definitions imported", {**counts, **self._fields})
+
+    def _find_elsewhere(self, operator: Operator) -> Iterator[None]:
+        """Find what belongs to virtual hosts that other brokers serve.
+
+        :raises Refused: if there is any that is not to be passed on.
+        """
+        file = self._file
+        is_here: dict[str, bool] = {}
+        entries: list[InVhost] = [*file.exchanges, *file.queues, *file.bindings]
+        for entry in entries:
+            name = self._vhost or entry.vhost
+            if name not in is_here:
+                is_here[name] = self._broker.serves(virtual_hosts.find_vhost(operator, name))
+            if not is_here[name]:
+                part = self._elsewhere.setdefault(name, DefinitionsFile())
+                if isinstance(entry, ExchangeEntry):
+                    part.exchanges.append(entry)
+                elif isinstance(entry, QueueEntry):
+                    part.queues.append(entry)
+                else:
+                    part.bindings.append(entry)
+            yield
+        if self._elsewhere and self._pass_on is None:
+            names = ", ".join(f"'{name}'" for name in self._elsewhere)
+            raise Refused(
+                f"exchanges, queues and bindings of virtual hosts that other brokers serve: {names}"
+            )
 
     # --- metadata -----------------------------------------------------------------------------
 
@@ -135,21 +173,27 @@ class DefinitionsImport(Work):
 
     # --- exchanges, queues and bindings ---------------------------------------------------------
 
-    def _vhost_of(self, entry: InVhost) -> VirtualHost:
+    def _vhost_of(self, entry: InVhost) -> VirtualHost | None:
+        """The virtual host of an entry; None if the entry was passed on.
+
+        :raises Refused: if it is served here no longer.
+        """
         name = virtual_hosts.find_vhost(self._operator, self._vhost or entry.vhost).name
+        if name in self._elsewhere:
+            return None
         vhost = self._broker.vhosts.get(name)
         if vhost is None:
-            raise Refused(f"virtual host '{name}' is served by another node")
+            raise Refused(f"virtual host '{name}' is served by another broker")
         return vhost
 
     def _declare_exchange(self, entry: ExchangeEntry) -> None:
         vhost = self._vhost_of(entry)
-        if entry.name not in vhost.exchanges:
+        if vhost is not None and entry.name not in vhost.exchanges:
             declare_exchange(vhost, declaration(entry))
 
     def _declare_queue(self, entry: QueueEntry) -> None:
         vhost = self._vhost_of(entry)
-        if entry.name not in vhost.queues:
+        if vhost is not None and entry.name not in vhost.queues:
             declare_queue(
                 vhost,
                 entry.name,
@@ -164,7 +208,7 @@ class DefinitionsImport(Work):
 
     def _bind(self, entry: BindingEntry) -> None:
         vhost = self._vhost_of(entry)
-        if not entry.source:
+        if vhost is None or not entry.source:
             return
         ends = entry.destination, entry.source
         if entry.destination_type == EXCHANGE:
@@ -196,6 +240,8 @@ def _each(section: str, entries: list[E], action: Callable[[E], None]) -> Iterat
 
 def _put_vhost(operator: Operator, entry: VhostEntry) -> None:
     more = entry.metadata
+    metadata = operator.metadata
+    is_new = metadata.get(VirtualHostEntity, entry.name) is None
     virtual_hosts.put_vhost(
         operator,
         entry.name,
@@ -203,6 +249,7 @@ def _put_vhost(operator: Operator, entry: VhostEntry) -> None:
         tags=_tags(more.tags if entry.tags is None else entry.tags),
         default_queue_type=_queue_type(entry.default_queue_type or more.default_queue_type),
         protected_from_deletion=entry.protected_from_deletion,
+        store=entry.store if metadata.stores and is_new else None,
     )
 
 

@@ -40,6 +40,7 @@ VHOST: Final = columns_of_dicts(
         "protected_from_deletion": bool,
         "tracing": bool,
         "cluster_state": dict[str, str],
+        "store": int | UnsetType,
         "messages": int | UnsetType,
         "messages_details": Details | UnsetType,
         "messages_ready": int | UnsetType,
@@ -67,6 +68,8 @@ class VirtualHostBody(msgspec.Struct):
     default_queue_type: str | None = None
     protected_from_deletion: bool | None = None
     tracing: bool = False
+    store: int | None = None
+    """Of the cluster, in which to add it."""
 
 
 def as_json(node: str, vhost: VirtualHostEntity) -> dict[str, Any]:
@@ -91,6 +94,8 @@ def _shown(request: Request, entity: VirtualHostEntity, at: Moment) -> dict[str,
     service = management(request)
     vhost = service.broker.vhosts.get(entity.name)
     shown = as_json(service.node, entity)
+    if service.broker.placement is not None:
+        shown["store"] = service.broker.placement.store_of(entity.name)
     if vhost is None:
         return shown | {"cluster_state": {node_of(request, entity.name): "stopped"}}
     return shown | vhost_statistics(vhost, service.sampler, at)
@@ -130,6 +135,7 @@ async def put_vhost(request: Request) -> Response:
         tags=None if given.tags is None else tags_of(given.tags),
         default_queue_type=given.default_queue_type,
         protected_from_deletion=given.protected_from_deletion,
+        store=given.store,
     )
     if created and by.metadata.get(User, by.name) is not None and not identity(request).is_owner:
         # As with RabbitMQ, who adds a virtual host may use it.

@@ -11,7 +11,14 @@ from leveret.engine.administration.definitions_file import DefinitionsFile
 from leveret.engine.administration.definitions_import import DefinitionsImport
 from leveret.engine.administration.operator import Operator
 from leveret.engine.broker import Broker
+from leveret.engine.metadata.entities import VirtualHostEntity
+from leveret.engine.metadata.metadata import Metadata
+from leveret.engine.placement import Placement, ServedBy
 from leveret.engine.values.time_slice import TimeSlice
+from leveret_storage.errors import StorageError
+from leveret_storage.media.executor import InlineExecutor
+from tests.storage.faulty import FaultyMedium
+from tests.storage.owning import take
 
 NO_TIME = 0
 LONG_NS = 10**12
@@ -58,6 +65,36 @@ def imported(broker: Broker, file: dict[str, Any], slice_ns: int = LONG_NS) -> t
         slices += 1
     broker.work.run_all(broker.time_slice)
     return ("" if work.error is None else str(work.error)), slices
+
+
+class Apart(Placement):
+    """The virtual host `/` is in the store 0, and all others are in the store 1."""
+
+    def store_of(self, vhost: str) -> int:
+        return int(vhost != "/")
+
+    def served_by(self, vhost: str) -> ServedBy | None:
+        raise NotImplementedError
+
+
+def member(number: int) -> Broker:
+    """A broker of a cluster that has one of the stores."""
+    metadata = Metadata()
+    metadata.stores = 2
+    metadata.put(VirtualHostEntity("/"))
+    broker = Broker(Config(), metadata)
+    broker.placement = Apart()
+    medium = FaultyMedium(number)
+    take(medium)
+    hosted = broker.open_store(
+        medium, InlineExecutor(), InlineExecutor(), failed, vhosts=(), number=number
+    )
+    broker.match_metadata(hosted)
+    return broker
+
+
+def failed(error: StorageError) -> None:
+    raise error
 
 
 def exported(broker: Broker) -> dict[str, Any]:
@@ -178,3 +215,50 @@ def test_it_goes_on_in_the_next_slice_after_each_entry() -> None:
     assert refused == ""
     assert slices >= 2 * 200
     assert len(broker.vhosts["/"].queues) == 100
+
+
+def test_what_belongs_to_another_broker_is_refused_before_anything_is_changed() -> None:
+    broker = member(0)
+    before = exported(broker)
+    refused, _ = imported(broker, GOOD)
+    assert refused == (
+        "exchanges, queues and bindings of virtual hosts that other brokers serve: 'shop'"
+    )
+    assert exported(broker) == before
+
+
+def test_what_belongs_to_another_broker_is_passed_on() -> None:
+    broker, other = member(0), member(1)
+    operator = Operator(broker.metadata, "ann", "here")
+    passed_on: dict[str, DefinitionsFile] = {}
+    own = [{"vhost": "/", "name": "mine"}]
+    file = msgspec.convert({**GOOD, "queues": [*GOOD["queues"], *own]}, DefinitionsFile)
+    work = DefinitionsImport(broker, operator, file, pass_on=passed_on.__setitem__)
+    broker.time_slice.begin(LONG_NS)
+    assert work.run(broker.time_slice)
+    assert work.error is None
+    assert set(broker.vhosts["/"].queues) == {"mine"}
+    assert "shop" not in broker.vhosts
+
+    for record in broker.metadata.records():
+        other.metadata.apply(record)
+    (part,) = passed_on.values()
+    work = DefinitionsImport(other, Operator(other.metadata, "", ""), part)
+    other.time_slice.begin(LONG_NS)
+    assert work.run(other.time_slice)
+    assert work.error is None
+    assert set(other.vhosts["shop"].queues) == {"q", "amq.gen-given"}
+    assert len(exported(other)["bindings"]) == 2
+
+
+def test_a_store_counts_where_a_virtual_host_is_created_in_a_cluster() -> None:
+    file = {"vhosts": [{"name": "pinned", "store": 1}]}
+    broker, alone = member(1), Broker(Config())
+    for each in broker, alone:
+        assert imported(each, file) == ("", 1)
+    assert "pinned" in broker.vhosts
+    assert {"name": "pinned", "store": 1}.items() <= exported(broker)["vhosts"][-1].items()
+    assert "store" not in exported(alone)["vhosts"][-1]
+    assert imported(broker, {"vhosts": [{"name": "pinned", "store": 0}]}) == ("", 1)
+    refused, _ = imported(broker, {"vhosts": [{"name": "other", "store": 2}]})
+    assert refused == "vhosts[0] ('other'): there is no store 2: the cluster has 2, from 0 on"
