@@ -59,7 +59,7 @@ def resolved(
 ) -> tuple[list[PendingChange], list[PendingChange]]:
     """The changes that remain on top of what is agreed, and those that are dropped."""
     state = agreed.copy()
-    kept: list[PendingChange] = []
+    remaining: list[PendingChange] = []
     dropped: list[PendingChange] = []
     for change in pending:
         records = list(_resolve(state, change))
@@ -67,8 +67,8 @@ def resolved(
             dropped.append(change)
         for record in records:
             state.restore(record)
-            kept.append(change._replace(record=record))
-    return kept, dropped
+            remaining.append(change._replace(record=record))
+    return remaining, dropped
 
 
 def merged(agreed: Metadata, pending: Iterable[PendingChange]) -> Metadata:
