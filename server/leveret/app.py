@@ -85,6 +85,7 @@ async def _serve(config: Config, salvage: bool, shares: DescriptorShares) -> Non
         node.server,
         free_bytes=None if storage is None else lambda: storage.measured_free_bytes,
         not_ready=node.why_not_ready,
+        membership=node.cluster,
     )
     if config.definitions.file:
         await _import_definitions(http.management, config.definitions.file, node, stop)

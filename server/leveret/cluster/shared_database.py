@@ -24,6 +24,34 @@ class WatchedDatabase(Protocol):
     def watch(self, watcher: Callable[[str], None]) -> None: ...
 
 
+class Report(Protocol):
+    """What was found of a database, as operators see it."""
+
+    @property
+    def server(self) -> str:
+        """Its primary, as HOST:PORT."""
+
+    @property
+    def version(self) -> str:
+        """Of PostgreSQL."""
+
+    @property
+    def timeline(self) -> int:
+        """It grows with each failover."""
+
+    @property
+    def tls(self) -> bool:
+        """Whether the connection to it is encrypted."""
+
+    @property
+    def standby_names(self) -> str:
+        """Its `synchronous_standby_names`."""
+
+    @property
+    def replicas(self) -> int | None:
+        """Standbys that had what was committed; None where that was not measured."""
+
+
 @dataclass(frozen=True)
 class SharedDatabase:
     """A database that was opened and checked."""
@@ -39,6 +67,8 @@ class SharedDatabase:
     """HOST:PORT of each server that may be the primary."""
     now_ms: Callable[[], int]
     """The time of the database, in milliseconds since the epoch. Waits for it."""
+    report: Callable[[], Report | None]
+    """What was found at the last connect; None while it is away."""
     describe: Callable[[], str]
     """What was found at the last connect, in one line; "" while it is away."""
     close: Callable[[], None]
@@ -51,7 +81,12 @@ def open_shared_database(config: Config) -> SharedDatabase:
     :raises StorageError: as `Database` does.
     """
     try:
-        from leveret_storage.media.postgres import coordination, database, medium, shared_log
+        from leveret_storage.media.postgres import (
+            coordination,
+            database,
+            medium,
+            shared_log,
+        )
         from leveret_storage.media.postgres.location import parse_location
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "psycopg":
@@ -77,6 +112,7 @@ def open_shared_database(config: Config) -> SharedDatabase:
         schema=location.schema,
         hosts=tuple(":".join(filter(None, each)) for each in location.hosts),
         now_ms=opened.now_ms,
+        report=lambda: opened.report,
         describe=lambda: str(opened.report or ""),
         close=opened.close,
     )

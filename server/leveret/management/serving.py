@@ -2,17 +2,21 @@
 
 from collections.abc import Callable
 
+from leveret.cluster.membership import Membership
 from leveret.config import DEFAULT_MANAGEMENT_LISTEN, DEFAULT_METRICS_LISTEN, Config
 from leveret.control_address import control_path
 from leveret.logging import get_logger
 from leveret.management.application import application
 from leveret.management.authentication import Logins
+from leveret.management.cluster.cluster_http import ClusterHttp
 from leveret.management.control_socket import ControlSocket
+from leveret.management.http import Front
 from leveret.management.listener import HTTP, HTTPS, PROMETHEUS, HttpListener
 from leveret.management.metrics.application import metrics_application
 from leveret.management.node_status import NodeStatus
 from leveret.management.service import Management
 from leveret.management.statistics.sampler import Sampler
+from leveret.net.links import Links
 from leveret.net.server import AmqpServer
 from leveret.os_errors import plain_words
 
@@ -29,10 +33,12 @@ class HttpServing:
         *,
         free_bytes: Callable[[], int] | None,
         not_ready: Callable[[], str],
+        membership: Membership | None = None,
     ) -> None:
         """
         :param free_bytes: of the disk, as measured last; None for a broker that uses no disk.
         :param not_ready: why clients are not served; "" if they are.
+        :param membership: of a broker in a cluster, which has joined when this is started.
         """
         self._config = config
         self._server = server
@@ -44,6 +50,10 @@ class HttpServing:
         self.management = Management(
             broker, server.connections, server.listeners, server.set_memory_limit, status, sampler
         )
+        self._membership = membership
+        if membership is not None:
+            self.management.node = membership.node
+        self._cluster: ClusterHttp | None = None
         self._control: ControlSocket | None = None
         self._listeners: list[HttpListener] = []
 
@@ -59,6 +69,7 @@ class HttpServing:
         self.management.status.loop_lag.start()
         self.management.watch.start()
         self.management.sampler.start()
+        self._join_cluster()
         await self._open_control_socket()
         api = await self._open_management(management_max)
         metrics = await self._open_metrics(metrics_max)
@@ -77,6 +88,24 @@ class HttpServing:
             await self._control.stop()
         for each in self._listeners:
             await each.stop()
+        if self._cluster is not None:
+            await self._cluster.stop()
+
+    @property
+    def _front(self) -> Front | None:
+        return None if self._cluster is None else self._cluster.front
+
+    def _join_cluster(self) -> None:
+        """Ask the other brokers of the cluster, and answer them, if there is one."""
+        membership = self._membership
+        if membership is None or membership.agent is None:
+            return
+        # Without a secret there are none: those who cannot be asked are named then.
+        links = self._server.links or Links(self._config.cluster, membership.node)
+        self._cluster = ClusterHttp(self.management, membership, membership.agent, links)
+        self.management.cluster = self._cluster.state
+        if self._server.cluster_listener is not None:
+            self._cluster.answer_on(self._server.cluster_listener)
 
     async def _open_management(self, connections_max: int) -> HttpListener:
         """The listener of the HTTP API and the management page.
@@ -85,7 +114,7 @@ class HttpServing:
         """
         management = self.management
         logins = Logins(management.broker)
-        app = application(management, logins.identify, logins)
+        app = application(management, logins.identify, logins, self._front)
         listener = HttpListener("management", app, connections_max)
         self._listeners.append(listener)
         listen = self._config.management.listen
@@ -118,7 +147,7 @@ class HttpServing:
         named = self._config.control.socket
         if self._config.storage.memory and not named:
             return
-        control = ControlSocket(self.management, control_path(self._config))
+        control = ControlSocket(self.management, control_path(self._config), self._front)
         try:
             await control.start()
         except OSError as error:

@@ -8,34 +8,9 @@ the event loop.
 import time
 from collections.abc import Callable, Sequence
 from threading import Lock
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-
-class Report(Protocol):
-    """What was found at the last connect."""
-
-    @property
-    def server(self) -> str: ...
-    @property
-    def version(self) -> str: ...
-    @property
-    def timeline(self) -> int: ...
-    @property
-    def tls(self) -> bool: ...
-    @property
-    def standby_names(self) -> str: ...
-    @property
-    def replicas(self) -> int | None: ...
-
-
-class WatchedDatabase(Protocol):
-    """The database, as far as it is watched: `media/postgres` of the storage has it."""
-
-    @property
-    def reason(self) -> str: ...
-    @property
-    def report(self) -> Report | None: ...
-    def watch(self, watcher: Callable[[str], None]) -> None: ...
+from leveret.cluster.shared_database import Report
 
 
 class DatabaseState(NamedTuple):
@@ -60,12 +35,21 @@ class DatabaseState(NamedTuple):
 class DatabaseWatch:
     """Notes when the database is away. For any thread."""
 
-    def __init__(self, database: WatchedDatabase, hosts: Sequence[str]) -> None:
-        """:param hosts: where it is looked for."""
-        self._database = database
+    def __init__(
+        self,
+        watch: Callable[[Callable[[str], None]], None],
+        report: Callable[[], Report | None],
+        hosts: Sequence[str],
+    ) -> None:
+        """
+        :param watch: has its argument called with each new reason, from any thread.
+        :param report: returns what was found at the last connect; None while it is away.
+        :param hosts: where it is looked for.
+        """
+        self._report = report
         self._hosts = hosts
         self._lock = Lock()
-        self._last = database.report
+        self._last = report()
         self._reason = ""
         self._since = 0.0
         """By the monotonic clock; 0 while it answers."""
@@ -73,7 +57,7 @@ class DatabaseWatch:
         self._count = 0
         self._away_s = 0.0
         self._failovers = 0
-        database.watch(self._changed)
+        watch(self._changed)
 
     def _changed(self, reason: str) -> None:
         now = time.monotonic()
@@ -98,7 +82,7 @@ class DatabaseWatch:
     def state(self) -> DatabaseState:
         """The database now."""
         # Not under the lock: a call of the database may take one of its own.
-        report = self._database.report
+        report = self._report()
         with self._lock:
             self._note(report)
             away_s = self._away_s

@@ -178,7 +178,7 @@ def test_monitoring_sees_the_cluster_and_changes_nothing() -> None:
 
 def test_failovers_of_the_database_are_counted_and_timed() -> None:
     database = Database()
-    watch = DatabaseWatch(database, ["db1:5432", "db2:5432"])
+    watch = DatabaseWatch(database.watch, lambda: database.report, ["db1:5432", "db2:5432"])
     assert watch.state()[2:] == ("", 0.0, 0, 0.0, 0)
     database.tell("the connection was lost", None)
     state = watch.state()
