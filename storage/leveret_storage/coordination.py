@@ -115,7 +115,9 @@ class Coordination(ABC):
 
     def end_leases(self, incarnation: str) -> None:
         """End the leases of a process that has died, and its life as a member. If it has a
-        connection to the engine, everything stays as it is."""
+        connection to the engine, everything stays as it is. Does nothing where `find_unseen` finds
+        none."""
+        del incarnation
 
     @abstractmethod
     def try_take(self, store: int) -> bool:

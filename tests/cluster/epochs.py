@@ -6,6 +6,8 @@ the database knows when it was committed.
 
 from typing import Final, NamedTuple
 
+from psycopg.errors import UndefinedTable
+
 from tests.support.postgres import PostgresCluster
 
 SETTINGS: Final = {"track_commit_timestamp": "on"}
@@ -32,15 +34,24 @@ def _tables(database: PostgresCluster, schema: str) -> list[tuple[int, int]]:
     return [(int(str(store)), int(str(table))) for store, table in rows]
 
 
+def _rows_of(database: PostgresCluster, statement: str) -> list[tuple[object, ...]]:
+    """What a statement finds; nothing if the table was dropped meanwhile."""
+    try:
+        return database.owner(statement)
+    except UndefinedTable:
+        return []
+
+
 def epochs(database: PostgresCluster, schema: str = "leveret") -> list[Rows]:
     """The rows of all tables, by their epochs."""
     found: list[Rows] = []
     for store, table in _tables(database, schema):
-        rows = database.owner(
+        rows = _rows_of(
+            database,
             "select epoch, count(*), min(at), max(at), count(*) filter (where epoch < highest)"
             " from (select epoch, extract(epoch from pg_xact_commit_timestamp(xmin))::float8 as at,"
             f" max(epoch) over (order by start) as highest from {schema}.b{table}) as rows"
-            " group by epoch order by epoch"
+            " group by epoch order by epoch",
         )
         for epoch, count, first_at, last_at, out_of_order in rows:
             found.append(

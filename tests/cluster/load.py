@@ -14,9 +14,10 @@ from typing import Final, Self
 import aio_pika
 import pika
 from aio_pika.abc import AbstractIncomingMessage, AbstractRobustConnection
+from aiormq.exceptions import AMQPError as AiormqError
 from pamqp import commands
 from pika.adapters.blocking_connection import BlockingChannel
-from pika.exceptions import AMQPError
+from pika.exceptions import AMQPError as PikaError
 
 from tests.cluster.account import Account, Id, body_of, read_body
 from tests.support.brokers import HOST
@@ -32,6 +33,9 @@ HEARTBEAT_S: Final = 2
 PREFETCH: Final = 100
 MESSAGE_BYTES: Final = 100
 JOIN_S: Final = 60.0
+LOST: Final = (PikaError, AiormqError, ClosedByServerError, OSError, ValueError, RuntimeError)
+"""What client libraries raise when a connection or a channel is lost."""
+
 POLL_S: Final = 0.1
 
 CONNECTIONS: Final = count(1)
@@ -79,7 +83,7 @@ class Client(threading.Thread):
         while not self.is_stopping:
             try:
                 self.work()
-            except (AMQPError, ClosedByServerError, OSError, ValueError) as error:
+            except LOST as error:
                 self.losses.append(repr(error))
                 self._stopping.wait(AGAIN_S)
 
@@ -229,7 +233,10 @@ class AioClient(Client):
         super().__init__(account, [port], vhost)
 
     def work(self) -> None:
-        asyncio.run(self._work())
+        try:
+            asyncio.run(self._work())
+        except asyncio.CancelledError as error:
+            raise ConnectionError("the library has cancelled its own task") from error
 
     async def _work(self) -> None:
         connection = await aio_pika.connect_robust(
@@ -266,7 +273,7 @@ class AioPublisher(AioClient):
                     self.account.queue,
                     timeout=SILENCE_S,
                 )
-            except (AMQPError, OSError, RuntimeError) as error:
+            except LOST as error:
                 self.losses.append(repr(error))
                 await asyncio.sleep(AGAIN_S)
                 continue

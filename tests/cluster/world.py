@@ -28,6 +28,7 @@ from tests.support.tcp_proxy import TcpProxy
 from tests.support.wire import Wire
 
 STORES: Final = 4
+LEASE_MS: Final = 2000
 WARM_MESSAGES: Final = 20
 SERVED_S: Final = 5.0
 """Seconds after a fault within which clients are to be served again, on a machine that is not
@@ -47,11 +48,17 @@ class Load:
     accounts: list[Account] = field(default_factory=list)
     publishers: list[Client] = field(default_factory=list)
     consumers: list[Client] = field(default_factory=list)
+    balancer: Balancer | None = None
     _fault_at: float = 0.0
 
     def await_confirmed(self, more: int = WARM_MESSAGES) -> None:
         for account in self.accounts:
             account.await_confirmed(more, SERVED_S * BUSY)
+
+    def pause(self, node: Node) -> None:
+        """Have a broker stand still, which a balancer notices."""
+        assert self.balancer is not None
+        self.balancer.pause(node)
 
     def fault(self) -> None:
         """Something fails now."""
@@ -147,7 +154,11 @@ class World:
                 BrokerCluster(
                     self.database.url(),
                     names,
-                    {"LEVERET_CLUSTER_STORES": str(STORES), **variables},
+                    {
+                        "LEVERET_CLUSTER_STORES": str(STORES),
+                        "LEVERET_CLUSTER_LEASE": str(LEASE_MS),
+                        **variables,
+                    },
                 )
             )
             for node in self.brokers.nodes.values():
@@ -197,7 +208,8 @@ class World:
         raw, with_pika, with_aio = (self.declare(vhost) for _ in range(3))
         load.accounts = [raw, with_pika, with_aio]
         ports = self.brokers.ports
-        with Balancer(ports) as balancer:
+        with Balancer(self.brokers.nodes.values()) as balancer:
+            load.balancer = balancer
             load.publishers = [
                 Publisher(raw, ports, vhost),
                 Publisher(raw, ports[1:] + ports[:1], vhost),
@@ -241,9 +253,11 @@ class World:
                 self.database.replace(server)
         wait_until(lambda: self.database.count_streaming() == 2, 60.0, "both standbys follow")
         for node in self.brokers.nodes.values():
+            if node.is_paused:
+                node.resume()
             if node.broker is None:
                 node.start()
-        self.brokers.await_balance()
+        self.brokers.await_served()
 
     def describe(self) -> None:
         """Print what the brokers and the servers have logged last."""

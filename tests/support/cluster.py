@@ -39,6 +39,7 @@ class Node:
         self.variables: dict[str, str] = {}
         """Of its process, beside those of the cluster."""
         self.broker: Leveret | None = None
+        self.is_paused = False
         self._cluster = cluster
 
     @property
@@ -66,12 +67,15 @@ class Node:
 
     def kill(self) -> None:
         """End it with SIGKILL."""
-        self.running.kill()
-        self.stop()
+        broker = self.running
+        self.broker, self.is_paused = None, False
+        broker.kill()
+        broker.stop()
 
     def stop(self) -> int | None:
         """End it with SIGTERM; its exit code."""
         broker, self.broker = self.broker, None
+        self.is_paused = False
         if broker is None:
             return None
         os.kill(broker.pid, signal.SIGCONT)
@@ -79,14 +83,16 @@ class Node:
 
     def pause(self) -> None:
         """Stop its process (SIGSTOP): connections stay open, and nothing answers."""
+        self.is_paused = True
         os.kill(self.running.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
+        self.is_paused = False
         os.kill(self.running.pid, signal.SIGCONT)
 
 
 class BrokerCluster:
-    """Brokers that share a database; those that run when it ends are stopped."""
+    """Brokers that share a database; those that run when it ends are killed."""
 
     def __init__(
         self,
@@ -134,7 +140,8 @@ class BrokerCluster:
 
     def stop(self) -> None:
         for node in self.nodes.values():
-            node.stop()
+            if node.broker is not None:
+                node.kill()
         self._coordination.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -174,20 +181,25 @@ class BrokerCluster:
         wait_until(lambda: self.owner_of(vhost) is not None, what=f"an owner of {vhost}")
         return self.owner_of(vhost) or self.await_owner(vhost)
 
-    def await_balance(self) -> None:
-        """Wait until the brokers that run serve an even share each."""
-        wait_until(self._is_balanced, what="even shares")
-
-    def _is_balanced(self) -> bool:
+    def shares(self) -> dict[str, int] | None:
+        """How many stores each broker serves that runs; None unless every store is served."""
         view = self.look()
-        if view is None:
-            return False
         shares = {name: 0 for name, node in self.nodes.items() if node.broker is not None}
-        for lease in view.leases:
+        for lease in view.leases if view else ():
             if not lease.is_open or lease.left_ms <= 0 or lease.owner not in shares:
-                return False
+                return None
             shares[lease.owner] += 1
-        return max(shares.values()) - min(shares.values()) <= 1
+        return shares if view else None
+
+    def await_served(self) -> None:
+        """Wait until every store has an owner that runs."""
+        wait_until(lambda: self.shares() is not None, what="every store being served")
+
+    def await_share(self, node: Node) -> None:
+        """Wait until a broker serves a store, and all others are served, too."""
+        wait_until(
+            lambda: bool((self.shares() or {}).get(node.name)), what=f"{node.name} serving a store"
+        )
 
     def move(self, vhost: str, node: Node) -> None:
         """Have a broker serve a virtual host, and wait until it does; later it may be another."""

@@ -9,8 +9,8 @@ all. After a failover the clock may be another one. Set forward, it ends leases 
 harmless; set back, it would keep them for longer: so each renewal shortens what ends later than any
 lease could.
 
-While a member has a connection, it holds an advisory lock in it, by its incarnation (`is_shown`): who
-gets this lock in its place knows before the lease ends that the connection has.
+While a member has a connection it holds an advisory lock in it, by its incarnation (`is_shown`).
+Who finds this lock free knows before the lease ends that the connection has.
 
 Rows are changed often, and stay small: half of each page is free, for new versions of its rows.
 """
