@@ -172,23 +172,35 @@ class HostedStores(StoreHost):
         names = self.vhosts_of(store)
         with ExitStack() as on_failure:
             on_failure.callback(self._keep_vhosts, set(self._broker.vhosts))
-            for name in names:
-                self._broker.create_vhost(name)
-            hosted = self._broker.open_store(
-                medium,
-                threads.writing,
-                threads.reading,
-                partial(self._store_failed, store),
-                vhosts=names,
-                log_end=taken.log_end,
-                note_log_end=partial(note_log_end, medium, self._node_name),
-                found=taken.found,
-                number=store,
-                transient_runs=threads.transient.runs,
-            )
+            work = self._broker.work
+            # What restoring does in several steps is run to its end; what others do goes on later.
+            others = work.set_aside()
+            try:
+                hosted = self._open_store(store, names, medium, threads, taken)
+            finally:
+                work.put_back(others)
             on_failure.pop_all()
         self._broker.match_metadata(hosted)
         return hosted
+
+    def _open_store(
+        self, store: int, names: list[str], medium: Medium, threads: _Threads, taken: _Taken
+    ) -> HostedStore:
+        broker = self._broker
+        for name in names:
+            broker.create_vhost(name)
+        return broker.open_store(
+            medium,
+            threads.writing,
+            threads.reading,
+            partial(self._store_failed, store),
+            vhosts=names,
+            log_end=taken.log_end,
+            note_log_end=partial(note_log_end, medium, self._node_name),
+            found=taken.found,
+            number=store,
+            transient_runs=threads.transient.runs,
+        )
 
     def _keep_vhosts(self, names: set[str]) -> None:
         """Forget the virtual hosts of a store that could not be restored."""

@@ -246,9 +246,9 @@ class Broker(VirtualHostFactory):
             self._policies_applied[vhost.name] = PoliciesApplied(vhost)
             self.work.add(self._policies_applied[vhost.name])
 
-    def apply_metadata(self) -> None:
-        """Have the virtual hosts be as the metadata say, before they have messages."""
-        for vhost in self.vhosts.values():
+    def apply_metadata(self, vhosts: Iterable[VirtualHost]) -> None:
+        """Have virtual hosts be as the metadata say, before they have messages."""
+        for vhost in vhosts:
             self._apply(vhost)
             self._apply_policies(vhost)
         self.work.run_all(self.time_slice)

@@ -5,7 +5,7 @@ with its own virtual hosts, definitions and commits.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from leveret.engine.lifecycle.records import virtual_host_created
@@ -44,8 +44,8 @@ class VirtualHostFactory(ABC):
         """
 
     @abstractmethod
-    def apply_metadata(self) -> None:
-        """Have the virtual hosts be as the metadata say: these and the definitions are restored,
+    def apply_metadata(self, vhosts: Iterable[VirtualHost]) -> None:
+        """Have virtual hosts be as the metadata say: these and the definitions are restored,
         messages are not."""
 
     @abstractmethod
@@ -126,7 +126,7 @@ class HostedStore(Restored):
         restored = restore(self, found.definitions)
         self._adopted = metadata.adopt(self.metadata)
         self.metadata = metadata
-        self._factory.apply_metadata()
+        self._factory.apply_metadata(self.vhosts.values())
         return restored
 
     def persist_clock(self) -> None:

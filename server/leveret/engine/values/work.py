@@ -108,6 +108,19 @@ class WorkQueue:
         if work is not None:
             work.give_up()
 
+    def set_aside(self) -> deque[Work]:
+        """Take out everything, for `put_back`: what is added meanwhile can be run to its end
+        alone, while a store is restored, say."""
+        queue, self._queue = self._queue, deque()
+        return queue
+
+    def put_back(self, queue: deque[Work]) -> None:
+        """Have what was set aside go on."""
+        was_empty = not self._queue
+        self._queue.extendleft(reversed(queue))
+        if was_empty and self._queue:
+            self.added()
+
     def run_all(self, time_slice: TimeSlice) -> None:
         """Run everything to its end, without an event loop: for tests and before the broker ends.
 
