@@ -113,7 +113,7 @@ class Coordination(ABC):
         whether a member has a connection finds none."""
         return []
 
-    def end_leases(self, incarnation: str) -> None:  # noqa: B027 (an engine may not know)
+    def end_leases(self, incarnation: str) -> None:
         """End the leases of a process that has died, and its life as a member. If it has a
         connection to the engine, everything stays as it is. Does nothing where `find_unseen` finds
         none."""
