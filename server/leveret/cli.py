@@ -17,6 +17,7 @@ from typing import Final, NoReturn
 import click
 
 from leveret import __version__
+from leveret.commands.log_copy import copy
 from leveret.datadir.command import log_group
 
 EXIT_NO_ANSWER: Final = 1
@@ -105,6 +106,7 @@ def main() -> None:
     """Leveret, an AMQP 0-9-1 broker."""
 
 
+log_group.add_command(copy)
 main.add_command(log_group)
 
 

@@ -126,9 +126,9 @@ class SharedDefinitions:
         """
         reading = self._log.read(0)
         while reading.version == 0:
-            self._log.append(0, [_stored(each) for each in first_entities(self._auth)])
+            self._log.append(0, [stored_record(each) for each in first_entities(self._auth)])
             reading = self._log.read(0)
-        for record in _records(reading):
+        for record in read_records(reading):
             self._agreed.restore(record)
             self.metadata.restore(record)
         self._version = reading.version
@@ -249,7 +249,7 @@ class SharedDefinitions:
             records: list[SharedRecord] = []
             size = 0
             for change in self._pending[:APPEND_RECORDS_MAX]:
-                records.append(_stored(change.record))
+                records.append(stored_record(change.record))
                 size += len(records[-1].data or b"")
                 if size >= APPEND_BYTES_MAX:
                     break
@@ -261,7 +261,7 @@ class SharedDefinitions:
     def _read(self, after: int) -> _Changes:
         """What has changed since a version; in the thread."""
         reading = self._log.read(after)
-        return _Changes(reading.version, _records(reading), reading.is_everything)
+        return _Changes(reading.version, read_records(reading), reading.is_everything)
 
     def _failed(self, failure: StorageError) -> None:
         error = str(failure)
@@ -353,7 +353,7 @@ def _place(record: Record) -> tuple[str, Key]:
     return kind_of(type(record)), record.key
 
 
-def _stored(record: Record) -> SharedRecord:
+def stored_record(record: Record) -> SharedRecord:
     kind, key = _place(record)
     # A name may be no UTF-8, and so no string in msgpack.
     parts = [each.encode("utf-8", "surrogateescape") for each in (kind, *key)]
@@ -363,7 +363,7 @@ def _stored(record: Record) -> SharedRecord:
     return SharedRecord(place, bytes([FORMAT_VERSION]) + encode(record))
 
 
-def _records(reading: Reading) -> list[Record]:
+def read_records(reading: Reading) -> list[Record]:
     """What was read.
 
     :raises UnknownFormat: if a newer program wrote any of it.

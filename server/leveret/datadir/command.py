@@ -1,14 +1,13 @@
-"""`leveret log`: check, dump and stats of a data directory, offline.
+"""`leveret log`: check, dump and stats of a data directory, or of a store in a database, offline.
 
-Exit codes: 0 done, or sound; 1 damaged; 2 the directory is in use, cannot be read, or was written
-by a newer version. dump and stats report damage on stderr, and go on without what is damaged.
+Exit codes: 0 done, or sound; 1 damaged; 2 it is in use, cannot be read, or was written by a newer
+version. dump and stats report damage on stderr, and go on without what is damaged.
 """
 
 import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
@@ -24,12 +23,15 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 @click.group("log")
 def log_group() -> None:
-    """Inspect the data directory of a broker that does not run."""
+    """Read and copy the data of a stopped broker.
+
+    DIR is a data directory, or a store in a database: postgresql://USER@HOST/DATABASE?store=N
+    """
 
 
 def _directory(command: Command) -> Command:
     """Add the parameters that every command has."""
-    argument = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+    argument = click.argument("location", metavar="DIR")
     option = click.option(
         "--read-only",
         is_flag=True,
@@ -39,12 +41,12 @@ def _directory(command: Command) -> Command:
 
 
 @contextmanager
-def _opened(directory: Path, read_only: bool) -> Iterator[Medium]:
-    from leveret.datadir.read import open_directory
+def _opened(location: str, read_only: bool) -> Iterator[Medium]:
+    from leveret.datadir.read import open_location
     from leveret_storage.errors import DirectoryLocked, StorageError
 
     try:
-        medium = open_directory(directory, read_only)
+        medium = open_location(location, read_only)
         try:
             yield medium
         finally:
@@ -94,7 +96,7 @@ class _Problems:
 
 @log_group.command()
 @_directory
-def check(directory: Path, read_only: bool) -> None:
+def check(location: str, read_only: bool) -> None:
     """Read every byte. Exit with 0 if all is sound, with 1 if something is damaged.
 
     One line for each problem, and for each torn end, which is not damage.
@@ -103,8 +105,8 @@ def check(directory: Path, read_only: bool) -> None:
     """
     from leveret.datadir import read
 
-    with _opened(directory, read_only) as medium:
-        findings = read.check(medium, directory)
+    with _opened(location, read_only) as medium:
+        findings = read.check(medium, location)
         for line in findings.torn:
             click.echo(f"torn: {line}")
         for line in findings.problems:
@@ -128,7 +130,7 @@ def check(directory: Path, read_only: bool) -> None:
 @click.option("--limit", metavar="N", type=click.IntRange(0), help="At most so many lines.")
 @click.option("--filter", "text", metavar="TEXT", help="Only lines with this text in a value.")
 def dump(
-    directory: Path,
+    location: str,
     read_only: bool,
     definitions: bool,
     queue: str | None,
@@ -143,13 +145,13 @@ def dump(
     from leveret.datadir import read
 
     problems = _Problems()
-    with _opened(directory, read_only) as medium:
+    with _opened(location, read_only) as medium:
         contents = read.read_contents(medium, problems.damaged)
         if vhost is not None and vhost not in contents.definitions.vhosts:
-            _cannot_read(f"no virtual host {vhost!r} in {directory}")
+            _cannot_read(f"no virtual host {vhost!r} in {location}")
         known = any(queue == each and vhost in (None, name) for name, each, _ in contents.named())
         if queue is not None and not known:
-            _cannot_read(f"no queue {queue!r} in {directory}")
+            _cannot_read(f"no queue {queue!r} in {location}")
         items = read.dump(
             contents, definitions=definitions, queue=queue, vhost=vhost, unread=problems.report
         )
@@ -170,7 +172,7 @@ def dump(
 @log_group.command()
 @_directory
 @click.option("--json", "as_json", is_flag=True, help="As one line of JSON.")
-def stats(directory: Path, read_only: bool, as_json: bool) -> None:
+def stats(location: str, read_only: bool, as_json: bool) -> None:
     """Show sizes, segments, and queues with their messages.
 
     Example: leveret log stats ./data
@@ -178,7 +180,7 @@ def stats(directory: Path, read_only: bool, as_json: bool) -> None:
     from leveret.datadir import read
 
     problems = _Problems()
-    with _opened(directory, read_only) as medium:
+    with _opened(location, read_only) as medium:
         found = read.stats(read.read_contents(medium, problems.damaged))
     if as_json:
         click.echo(_json(found))

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from leveret_storage.errors import Damaged, UnknownFormat, not_known
+from leveret_storage.errors import Damaged, StorageError, UnknownFormat, not_known
 from leveret_storage.format.file_header import HEAD_DATA_OFFSET
 from leveret_storage.medium import Medium
 from leveret_storage.recovery.log_end import NOT_NOTED, LogEnd
@@ -17,7 +17,12 @@ from leveret_storage.recovery.log_end import NOT_NOTED, LogEnd
 NODE_NAME: Final = "node"
 LOG_SEGMENT: Final = "log_segment"
 LOG_BYTES: Final = "log_bytes"
-_FIELDS: Final = (NODE_NAME, LOG_SEGMENT, LOG_BYTES)
+INCOMPLETE: Final = "incomplete"
+_FIELDS: Final = (NODE_NAME, LOG_SEGMENT, LOG_BYTES, INCOMPLETE)
+
+
+class IncompleteCopy(StorageError):
+    """A copy to the medium was begun, and not finished."""
 
 
 class HeadData(NamedTuple):
@@ -36,9 +41,15 @@ def encode_head_data(node_name: str, log_end: LogEnd = NOT_NOTED) -> bytes:
     return msgspec.msgpack.encode(fields)
 
 
+def encode_incomplete() -> bytes:
+    """The data of the head of a medium that is being copied to."""
+    return msgspec.msgpack.encode({INCOMPLETE: True})
+
+
 def read_head_data(medium: Medium) -> HeadData:
     """The data of the head of a medium.
 
+    :raises IncompleteCopy: if a copy to it was not finished.
     :raises UnknownFormat: if a newer program wrote the head.
     :raises Damaged: if it is damaged, or names no node.
     :raises StorageError: if it cannot be read.
@@ -53,6 +64,10 @@ def read_head_data(medium: Medium) -> HeadData:
     for name in fields:
         if name not in _FIELDS:
             raise UnknownFormat(not_known(f"a field {name!r}")).at("head", HEAD_DATA_OFFSET)
+    if INCOMPLETE in fields:
+        raise IncompleteCopy(
+            "a copy to it was begun and not finished: remove what is there, and copy again"
+        )
     node_name = fields.get(NODE_NAME)
     if not isinstance(node_name, str):
         raise Damaged("head: it names no node")

@@ -17,6 +17,7 @@ from leveret.os_errors import plain_words
 from leveret_storage.errors import Damaged, ReadFailed, StorageError, UnknownFormat
 from leveret_storage.format.record_reader import Damage
 from leveret_storage.media.filesystem import FilesystemMedium
+from leveret_storage.media.locations import directory_of, is_postgres, open_medium
 from leveret_storage.medium import Medium
 from leveret_storage.recovery.directory_snapshot import DirectorySnapshot
 from leveret_storage.recovery.inspection import Inspection, inspect
@@ -27,6 +28,16 @@ from leveret_storage.segments.queue_journal import read_messages
 from leveret_storage.segments.segment_writer import log_number, queue_numbers
 
 ReportDamage = Callable[[Damage], None]
+
+
+def open_location(location: str, read_only: bool) -> Medium:
+    """The medium at a location, which has data. That of a database is read as it is.
+
+    :raises StorageError: DirectoryLocked if it is in use, ReadFailed if it cannot be read.
+    """
+    if is_postgres(location):
+        return open_medium(location, read_only=True)
+    return open_directory(directory_of(location), read_only)
 
 
 def open_directory(directory: Path, read_only: bool) -> Medium:
@@ -102,14 +113,14 @@ class Findings:
     inspection: Inspection
 
 
-def check(medium: Medium, directory: Path) -> Findings:
-    """Read every byte of a directory.
+def check(medium: Medium, location: str) -> Findings:
+    """Read every byte of a medium.
 
     :raises UnknownFormat: if a newer program wrote any of it.
     :raises StorageError: if it cannot be read.
     """
     seen = inspect(medium)
-    blobs = directory / "blobs"
+    where = f"{location}: " if is_postgres(location) else f"{directory_of(location) / 'blobs'}/"
     damages = list(seen.damages)
     inspected = {(damage.blob, damage.offset) for damage in damages}
 
@@ -121,7 +132,7 @@ def check(medium: Medium, directory: Path) -> Findings:
     log_end = NOT_NOTED if head else read_head_data(medium).log_end
     definitions = recover(medium, found_by_start, log_end=log_end).definitions
     problems = [
-        f"{blobs / damage.blob}: offset {damage.offset} to {damage.end}: {damage.why}"
+        f"{where}{damage.blob}: offset {damage.offset} to {damage.end}: {damage.why}"
         for damage in damages
     ]
     if head:
@@ -129,8 +140,8 @@ def check(medium: Medium, directory: Path) -> Findings:
     try:
         restored(definitions)
     except Damaged as error:
-        problems.append(f"{blobs}/{error}")
-    torn = [f"{blobs / end.blob}: torn at offset {end.offset}: {end.why}" for end in seen.torn]
+        problems.append(f"{where}{error}")
+    torn = [f"{where}{end.blob}: torn at offset {end.offset}: {end.why}" for end in seen.torn]
     return Findings(problems, torn, seen)
 
 
