@@ -52,6 +52,15 @@ class Unseen(NamedTuple):
     address: str
 
 
+class Glance(NamedTuple):
+    """What makes it worth while to look."""
+
+    unseen: list[Unseen]
+    """Members that may have died since their last sign of life."""
+    has_free: bool
+    """Whether a store has been given back that nobody has taken."""
+
+
 class StoreLease(NamedTuple):
     """Who may own a store."""
 
@@ -108,15 +117,15 @@ class Coordination(ABC):
     def look(self) -> ClusterView:
         """Look, and change nothing."""
 
-    def find_unseen(self) -> list[Unseen]:
-        """Members that may have died since their last sign of life. An engine that does not know
-        whether a member has a connection finds none."""
-        return []
+    def glance(self) -> Glance:
+        """Look for what should be done soon, which is cheaper than to look at everything. An engine
+        that cannot tell finds nothing."""
+        return Glance([], False)
 
     def end_leases(self, incarnation: str) -> None:
         """End the leases of a process that has died, and its life as a member. If it has a
-        connection to the engine, everything stays as it is. Does nothing where `find_unseen` finds
-        none."""
+        connection to the engine, everything stays as it is. Does nothing where `glance` finds
+        nothing."""
         del incarnation
 
     @abstractmethod

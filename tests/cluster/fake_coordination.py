@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from leveret_storage.coordination import ClusterView, Coordination, Member, Unseen
+from leveret_storage.coordination import ClusterView, Coordination, Glance, Member, Unseen
 
 
 class FakeCoordination(Coordination):
@@ -11,8 +11,8 @@ class FakeCoordination(Coordination):
     def __init__(self, view: ClusterView) -> None:
         self.view = view
         self.unseen: list[Unseen] = []
-        self.sought = 0
-        """How often members without a connection were sought."""
+        self.has_free = False
+        self.glances = 0
         self.ended: list[str] = []
 
     def join(self, member: Member, stores: int, lease_ms: int) -> None: ...
@@ -23,9 +23,10 @@ class FakeCoordination(Coordination):
     def look(self) -> ClusterView:
         return self.view
 
-    def find_unseen(self) -> list[Unseen]:
-        self.sought += 1
-        return [each for each in self.unseen if each.incarnation not in self.ended]
+    def glance(self) -> Glance:
+        self.glances += 1
+        unseen = [each for each in self.unseen if each.incarnation not in self.ended]
+        return Glance(unseen, self.has_free)
 
     def end_leases(self, incarnation: str) -> None:
         self.ended.append(incarnation)

@@ -239,7 +239,7 @@ class TestUnseen:
     def test_who_has_a_connection_is_seen(self, join: Join) -> None:
         a, b = join("a"), join("b")
         b.try_take(0)
-        assert a.find_unseen() == []
+        assert a.glance().unseen == []
         a.end_leases("b-1")
         assert lease_of(a, 0).left_ms > 0
         assert all(each.is_alive for each in a.look().members)
@@ -249,10 +249,10 @@ class TestUnseen:
         b.try_take(0)
         a.try_take(1)
         b.close()
-        await_state(lambda: a.find_unseen() == [Unseen("b-1", "b:5673")], "its connection ended")
+        await_state(lambda: a.glance().unseen == [Unseen("b-1", "b:5673")], "its connection ended")
         assert not a.try_take(0)
         a.end_leases("b-1")
-        assert a.find_unseen() == []
+        assert a.glance().unseen == []
         assert [each.name for each in a.look().members if each.is_alive] == ["a"]
         assert a.try_take(0)
         assert lease_of(a, 1).owner == "a"
@@ -262,22 +262,34 @@ class TestUnseen:
         for store in (0, 1):
             b.try_take(store)
         b.close()
-        await_state(lambda: bool(a.find_unseen()), "its connection ended")
+        await_state(lambda: bool(a.glance().unseen), "its connection ended")
         a.end_leases("b-1")
         a.try_take(0)
         again = join("b")
         again.renew((0, 1))
         assert all(each.is_alive for each in a.look().members)
         assert [lease.owner for lease in a.look().leases[:2]] == ["a", "b"]
-        assert a.find_unseen() == []
+        assert a.glance().unseen == []
+
+    def test_a_store_that_was_given_back_is_seen(self, join: Join) -> None:
+        a = join("a")
+        for store in range(STORES):
+            assert a.glance().has_free
+            a.try_take(store)
+        assert not a.glance().has_free
+        a.release(1)
+        assert a.glance().has_free
+        a.try_take(1)
+        a.refuse(1, "data were lost")
+        assert not a.glance().has_free
 
     def test_another_process_of_the_name_is_seen(self, join: Join) -> None:
         a, b = join("a"), join("b", lease_ms=SHORT_LEASE_MS)
         b.close()
-        await_state(lambda: bool(a.find_unseen()), "its connection ended")
+        await_state(lambda: bool(a.glance().unseen), "its connection ended")
         a.end_leases("b-1")
         join("b", incarnation="b-2")
-        assert a.find_unseen() == []
+        assert a.glance().unseen == []
 
 
 class TestUnreachable:

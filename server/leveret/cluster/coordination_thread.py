@@ -9,7 +9,8 @@ results come in the order of their questions.
 
 A member whose process was killed is found before its lease ends: it has no connection to the
 database, and its address refuses one. Only both together say so, for a connection may be lost. The
-leases of such a member are ended; as any other decision here that concerns liveness only.
+leases of such a member are ended, which concerns liveness only, as every decision here. Stores
+that were given back are found in the same glance.
 """
 
 import socket
@@ -26,8 +27,8 @@ RENEWALS_PER_LEASE: Final = 3
 LOOK_INTERVAL_S: Final = 0.05
 """Seconds between two looks while something is about to change."""
 
-SEEK_INTERVAL_S: Final = 0.1
-"""Seconds between two looks for members that were killed."""
+GLANCE_INTERVAL_S: Final = 0.1
+"""Seconds between two glances, at members that were killed and stores that were given back."""
 
 KNOCK_TIMEOUT_S: Final = 0.5
 KNOCK_INTERVAL_S: Final = 1.0
@@ -86,7 +87,7 @@ class CoordinationThread:
         self._loop_answered_at = time.monotonic()
         self._renew_at = 0.0
         self._look_at = float("inf")
-        self._seek_at = float("inf")
+        self._glance_at = float("inf")
         self._knock_at: dict[str, float] = {}
         """When members that have no connection to the database may be asked, by incarnation."""
         self._jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
@@ -121,11 +122,11 @@ class CoordinationThread:
                 self._renew()
             elif time.monotonic() >= self._look_at:
                 self._look()
-            elif time.monotonic() >= self._seek_at:
-                self._seek()
+            elif time.monotonic() >= self._glance_at:
+                self._glance()
             if self.expects_change:
                 self._look_at = min(self._look_at, time.monotonic() + LOOK_INTERVAL_S)
-            wait_s = min(self._renew_at, self._look_at, self._seek_at) - time.monotonic()
+            wait_s = min(self._renew_at, self._look_at, self._glance_at) - time.monotonic()
             try:
                 job = self._jobs.get(timeout=max(0.0, wait_s))
             except Empty:
@@ -167,37 +168,39 @@ class CoordinationThread:
         result: Renewed | NotRenewed
         try:
             result = question()
-            self._plan_seeking(result.view)
+            self._plan_glance(result.view)
         except StorageError as error:
             result = NotRenewed(error)
-            self._seek_at = float("inf")
+            self._glance_at = float("inf")
         self._deliver(lambda: self._on_view(result))
 
-    # --- members that were killed -----------------------------------------------------------
+    # --- what cannot wait for the next renewal ----------------------------------------------
 
-    def _plan_seeking(self, view: ClusterView) -> None:
-        """Seek while there are others."""
+    def _plan_glance(self, view: ClusterView) -> None:
+        """Glance while there are others."""
         alive = {each.incarnation for each in view.members if each.is_alive}
         self._knock_at = {each: at for each, at in self._knock_at.items() if each in alive}
         if len(alive) < 2:
-            self._seek_at = float("inf")
+            self._glance_at = float("inf")
         else:
-            self._seek_at = min(self._seek_at, time.monotonic() + SEEK_INTERVAL_S)
+            self._glance_at = min(self._glance_at, time.monotonic() + GLANCE_INTERVAL_S)
 
-    def _seek(self) -> None:
+    def _glance(self) -> None:
         now = time.monotonic()
-        self._seek_at = now + SEEK_INTERVAL_S
+        self._glance_at = now + GLANCE_INTERVAL_S
         try:
-            unseen = self._coordination.find_unseen()
+            unseen, has_free = self._coordination.glance()
         except StorageError:
             # The next renewal tells that the database does not answer, and plans again.
-            self._seek_at = float("inf")
+            self._glance_at = float("inf")
             return
         for each in unseen:
             if each.address and now >= self._knock_at.get(each.incarnation, 0.0):
                 self._knock_at[each.incarnation] = now + KNOCK_INTERVAL_S
                 # A name that is not resolved is not to delay a renewal.
                 Thread(target=self._knock, args=(each,), name="leveret-knock", daemon=True).start()
+        if has_free and not self.expects_change:
+            self._look()
 
     def _knock(self, member: Unseen) -> None:
         if refuses(member.address):

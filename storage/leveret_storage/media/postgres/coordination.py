@@ -25,6 +25,7 @@ from typing import Final
 from leveret_storage.coordination import (
     ClusterView,
     Coordination,
+    Glance,
     Member,
     NameTaken,
     StoreLease,
@@ -210,15 +211,18 @@ class PostgresCoordination(Coordination):
             if rows and rows[0][0] == b"t":
                 self._shown_in = connection
 
-    def find_unseen(self) -> list[Unseen]:
+    def glance(self) -> Glance:
         rows = self._calls.execute(
             f"select incarnation, address from {self._schema}.member"
             " where is_shown and seen_at > clock_timestamp() - lease and incarnation <> $1::text"
-            f" and {self._schema}.is_unseen(incarnation)",
+            f" and {self._schema}.is_unseen(incarnation)"
+            f" union all (select '', '' from {self._schema}.lease"
+            " where incarnation = '' and refused = '' limit 1)",
             (self._member.incarnation,),
         )
         self._show()
-        return [Unseen(text(row[0]), text(row[1])) for row in rows]
+        found = [Unseen(text(row[0]), text(row[1])) for row in rows]
+        return Glance([each for each in found if each.incarnation], Unseen("", "") in found)
 
     def end_leases(self, incarnation: str) -> None:
         self._calls.execute(

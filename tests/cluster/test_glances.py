@@ -1,4 +1,4 @@
-"""Members that were killed are found before their leases end, and no others."""
+"""Members that were killed, and stores that were given back, are found before the next renewal."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -52,18 +52,24 @@ def test_one_that_answers_or_has_no_address_keeps_its_leases(running: Thread) ->
         unseen = [Unseen("b-1", f"{HOST}:{server.getsockname()[1]}"), Unseen("c-1", "")]
         running.coordination.unseen = unseen
         server.accept()[0].close()
-        sought = running.coordination.sought
-        wait_until(lambda: running.coordination.sought > sought + 2)
+        before = running.coordination.glances
+        wait_until(lambda: running.coordination.glances > before + 2)
         assert running.coordination.ended == []
 
 
-def test_one_that_is_alone_seeks_nobody(running: Thread) -> None:
+def test_a_store_that_was_given_back_is_looked_at_soon(running: Thread) -> None:
+    wait_until(lambda: len(running.views) == 1)
+    running.coordination.has_free = True
+    wait_until(lambda: len(running.views) > 1)
+
+
+def test_one_that_is_alone_does_not_glance(running: Thread) -> None:
     alone = Thread()
     alone.coordination.view = view_of("a")
     alone.thread.start()
-    sought = running.coordination.sought
-    wait_until(lambda: running.coordination.sought > sought + 2)
-    assert alone.coordination.sought == 0
+    before = running.coordination.glances
+    wait_until(lambda: running.coordination.glances > before + 2)
+    assert alone.coordination.glances == 0
     alone.thread.close()
     alone.thread.join()
 
