@@ -16,6 +16,8 @@ from typing import Any, Final, NoReturn
 
 import uvloop
 
+from leveret.cluster.joining import connect
+from leveret.cluster.membership import Membership
 from leveret.compiled import COMPILED_BUILD, build_kind
 from leveret.config import Config
 from leveret.datadir.open import StorageRefused, warn_of_unused_data
@@ -29,6 +31,8 @@ from leveret.memory import retain_freed_memory
 from leveret.net.tls import TlsError
 from leveret.node import STORAGE_FAILED, Node
 from leveret.systemd import notify
+from leveret_storage.errors import StorageError
+from leveret_storage.media.locations import is_postgres
 
 GC_THRESHOLDS: Final = (5_000, 5, 8_000)
 """A collection takes 0.15 us an object, in which nobody is served: a millisecond for the youngest
@@ -38,6 +42,11 @@ object of every queue, and the message path creates no reference cycles."""
 SWITCH_INTERVAL_S: Final = 0.0001
 """Seconds after which a thread that waits for the interpreter lock requests it. Python's default of
 5 ms is many times the duration of a write, and every batch is waited for."""
+
+SALVAGE_IN_A_DIRECTORY: Final = (
+    "--salvage is for a directory: copy the store into one (leveret log copy), salvage it there,"
+    " and copy it back"
+)
 
 logger = get_logger()
 
@@ -78,7 +87,7 @@ async def _serve(config: Config, salvage: bool, shares: DescriptorShares) -> Non
     # imported stays, too, and the collection before the end of the start does not look at it.
     gc.disable()
     gc.freeze()
-    node = _open_node(config, shares, stop, salvage)
+    node = await _open_node(config, shares, stop, salvage)
     storage = node.storage
     http = HttpServing(
         config,
@@ -112,17 +121,44 @@ async def _serve(config: Config, salvage: bool, shares: DescriptorShares) -> Non
     _end_process()
 
 
-def _open_node(
+async def _open_node(
     config: Config, shares: DescriptorShares, stop: asyncio.Future[str], salvage: bool
 ) -> Node:
+    """The node, with its data.
+
+    :raises StartError: if the data cannot be used.
+    """
+
     def failed() -> None:
         if not stop.done():
             stop.set_result(STORAGE_FAILED)
 
+    cluster: Membership | None = None
+    if not config.storage.memory and is_postgres(config.storage.data_dir):
+        if salvage:
+            raise StartError(SALVAGE_IN_A_DIRECTORY)
+        cluster = await _connect(config, stop)
     try:
-        return Node(config, shares, failed, salvage=salvage)
+        return Node(config, shares, failed, cluster=cluster, salvage=salvage)
     except StorageRefused as error:
         raise StartError(str(error)) from None
+
+
+async def _connect(config: Config, stop: asyncio.Future[str]) -> Membership:
+    """Connect to the database that the broker shares with others.
+
+    :raises StartError: if that is not possible.
+    """
+    connecting = asyncio.get_running_loop().create_task(connect(config))
+    ends: set[asyncio.Future[Any]] = {connecting, stop}
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    if not connecting.done():
+        # A thread may wait for the database.
+        _end_process()
+    try:
+        return connecting.result()
+    except StorageError as error:
+        raise StartError(f"storage.data_dir: {error}") from None
 
 
 async def _listen(node: Node) -> list[str]:

@@ -21,7 +21,6 @@ from leveret.net.server import STOP_TIMEOUT_S, AmqpServer
 from leveret.net.transport import AmqpTransport, TransportFactory
 from leveret.net.wall_clock import now_ms
 from leveret_storage.errors import StorageError
-from leveret_storage.media.locations import is_postgres
 from leveret_storage.medium import Medium
 
 STORAGE_FAILED_REASON: Final = "the broker's storage failed: what was not confirmed is not kept"
@@ -41,6 +40,7 @@ class Node:
         shares: DescriptorShares,
         storage_failed: Callable[[], None],
         *,
+        cluster: Membership | None = None,
         salvage: bool = False,
         skipped_ms: int = 0,
         transport: TransportFactory = AmqpTransport,
@@ -49,6 +49,7 @@ class Node:
         """Make the broker, and read the data directory into it.
 
         :param storage_failed: called once if the storage fails later.
+        :param cluster: where its data are, instead of a directory.
         :param salvage: set damaged data aside, and start without it.
         :param skipped_ms: milliseconds that the broker's clock is ahead of the machine's.
         :param transport: as in `AmqpServer`.
@@ -57,19 +58,17 @@ class Node:
         """
         self.config = config
         self._storage_failed = storage_failed
-        self.cluster: Membership | None = None
+        self.cluster: Final = cluster
         """None for a broker whose data are its own."""
-        if not config.storage.memory and is_postgres(config.storage.data_dir):
-            self.cluster = _join(config)
-        self.broker = Broker(config, None if self.cluster is None else self.cluster.metadata)
+        self.broker = Broker(config, None if cluster is None else cluster.metadata)
         self.broker.clock.advance_to(now_ms())
         self.broker.clock.skip(skipped_ms)
         self.storage: Storage | None = None
         """None for a broker that keeps everything in memory, or shares a database."""
         free_bytes: Callable[[], int] | None = None
-        if self.cluster is not None:
-            self.cluster.place(self.broker)
-            free_bytes = self.cluster.free_bytes
+        if cluster is not None:
+            cluster.place(self.broker)
+            free_bytes = cluster.free_bytes
         elif not config.storage.memory:
             self.storage = Storage(
                 config,
@@ -161,16 +160,3 @@ class Node:
             self.storage.abandon()
         if self.cluster is not None:
             self.cluster.kill()
-
-
-def _join(config: Config) -> Membership:
-    """Connect to the database that a broker shares with others.
-
-    :raises StorageRefused: if that is not possible.
-    """
-    if config.storage.sync != "commit":
-        raise StorageRefused(f'storage.sync = "{config.storage.sync}" needs a local directory')
-    try:
-        return Membership(config)
-    except StorageError as error:
-        raise StorageRefused(f"storage.data_dir: {error}") from None

@@ -45,9 +45,12 @@ class Membership:
     def __init__(self, config: Config) -> None:
         """Connect to the database, and read the definitions. Waits for both.
 
+        :raises UnknownMedium: if the configuration does not fit a database.
         :raises StorageError: if Leveret cannot rely on the database, or it does not answer.
         """
         self._config: Final = config
+        if config.storage.sync != "commit":
+            raise UnknownMedium(f'storage.sync = "{config.storage.sync}" needs a local directory')
         self.database: Final = open_shared_database(config)
         self.behind_ms: Final = wall_clock_ms() - self.database.now_ms()
         """By how much the time of the database is behind that of this machine."""
