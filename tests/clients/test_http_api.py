@@ -258,7 +258,9 @@ def test_a_list_has_its_schema(broker: Leveret, api: Api, path: str, element: ty
         channel = connection.channel()
         channel.basic_consume("list-c", print)
         found = api.ask("GET", path).body
-    assert msgspec.json.decode(found, type=list[element])  # type: ignore[valid-type]
+    rows: list[object] = msgspec.json.decode(found, type=list[element])  # type: ignore[valid-type]
+    # Without a cluster there are no members and no stores.
+    assert rows or path.startswith("/api/cluster/")
 
 
 def test_an_object_has_only_the_columns_that_are_asked_for(api: Api) -> None:

@@ -159,6 +159,7 @@ class World:
                         "LEVERET_CLUSTER_LEASE": str(LEASE_MS),
                         **variables,
                     },
+                    management=True,
                 )
             )
             for node in self.brokers.nodes.values():

@@ -61,6 +61,14 @@ class Front(ABC):
     """Stands in front of all resources, and decides who answers a request."""
 
     @abstractmethod
+    async def prepare(self, request: Request) -> None:
+        """Have what is needed to say who asks."""
+
+    @abstractmethod
+    async def look_up(self, vhost: str) -> None:
+        """Have what the metadata say of a virtual host that somebody asks for."""
+
+    @abstractmethod
     async def respond(
         self, request: Request, path: str, method: str, endpoint: Endpoint
     ) -> Response:
@@ -96,6 +104,10 @@ class Resource(Route):
             return Response(headers={"Allow": self.allowed})
         method = "GET" if request.method == "HEAD" else request.method
         access = self.access[method]
+        # Metrics are those of this broker alone.
+        front: Front | None = getattr(request.app.state, "front", None)
+        if front is not None:
+            await front.prepare(request)
         if access is not Access.ANYBODY:
             # A live stream says who asks.
             identity = getattr(request.state, "identity", None)
@@ -103,9 +115,9 @@ class Resource(Route):
                 identity = await request.app.state.identify(request)
                 request.state.identity = identity
             vhost = unquote(request.path_params.get("vhost", ""), errors="surrogateescape")
+            if front is not None and vhost and identity is not None:
+                await front.look_up(vhost)
             access.check(management(request).broker, identity, vhost)
-        # Metrics are those of this broker alone.
-        front: Front | None = getattr(request.app.state, "front", None)
         endpoint = self.endpoints[method]
         if front is None:
             response = await endpoint(request)

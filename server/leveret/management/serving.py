@@ -53,6 +53,7 @@ class HttpServing:
         self._membership = membership
         if membership is not None:
             self.management.node = membership.node
+            self.management.definitions = membership.definitions
         self._cluster: ClusterHttp | None = None
         self._control: ControlSocket | None = None
         self._listeners: list[HttpListener] = []

@@ -58,7 +58,7 @@ class ClusterHttp:
         )
         peers = Peers(self.state.peers, LinkedPeerClient(http), lambda: definitions.version)
         self.state.silent = lambda: peers.silent
-        self.front: Final[Front] = ClusterFront(peers, self.state, metadata)
+        self.front: Final[Front] = ClusterFront(peers, self.state, metadata, definitions)
 
         async def identify(request: Request) -> Identity:
             return identity_in(request, metadata)

@@ -64,6 +64,28 @@ RETURNED_HEADERS: Final = ("content-disposition", "content-type", "etag", "locat
 SERVICE_UNAVAILABLE: Final = 503
 
 
+class SharedMetadata(Protocol):
+    """The metadata that the brokers of a cluster have in common."""
+
+    @property
+    def version(self) -> int:
+        """Of what this broker has, as all brokers number it."""
+
+    async def refresh(self) -> None:
+        """Have what there is at this moment.
+
+        :raises StorageError: if that cannot be read.
+        """
+
+
+async def _refresh(shared: SharedMetadata) -> None:
+    """Have the metadata that there are at this moment, if the database answers soon: otherwise the
+    answer is what is known here."""
+    with suppress(TimeoutError, StorageError):
+        async with asyncio.timeout(METADATA_WAIT_S):
+            await shared.refresh()
+
+
 class ClusterFront(Front):
     """In front of what users ask for."""
 
@@ -72,6 +94,7 @@ class ClusterFront(Front):
         peers: Peers,
         state: ClusterState,
         metadata: Metadata,
+        shared: SharedMetadata,
         *,
         owner_wait_s: float = OWNER_WAIT_S,
     ) -> None:
@@ -80,6 +103,7 @@ class ClusterFront(Front):
         self._peers = peers
         self._state = state
         self._metadata = metadata
+        self._shared = shared
         self._combined = Combined(peers, state)
 
     async def respond(
@@ -110,6 +134,14 @@ class ClusterFront(Front):
         owner = self._state.owner_of(vhost)
         listing = getattr(request.state, ELSEWHERE, None)
         return not isinstance(listing, MergedList) or owner not in listing.answered
+
+    async def prepare(self, request: Request) -> None:
+        """Nothing: who logs in is known here, or not."""
+
+    async def look_up(self, vhost: str) -> None:
+        # Who made it by way of another broker a moment ago may go on at this one.
+        if self._metadata.get(VirtualHostEntity, vhost) is None:
+            await _refresh(self._shared)
 
     async def _at_owner(self, request: Request, method: str, endpoint: Endpoint) -> Response:
         """The answer of the broker that serves the virtual host of the path."""
@@ -199,20 +231,6 @@ class ClusterFront(Front):
         return response
 
 
-class SharedMetadata(Protocol):
-    """The metadata that the brokers of a cluster have in common."""
-
-    @property
-    def version(self) -> int:
-        """Of what this broker has, as all brokers number it."""
-
-    async def refresh(self) -> None:
-        """Have what there is at this moment.
-
-        :raises StorageError: if that cannot be read.
-        """
-
-
 class PeerFront(Front):
     """In front of what other brokers ask for."""
 
@@ -222,7 +240,6 @@ class PeerFront(Front):
     async def respond(
         self, request: Request, path: str, method: str, endpoint: Endpoint
     ) -> Response:
-        await self._have_metadata(version_in(request))
         if scope_of(path, method) is Scope.OWNER:
             vhost = segment(request, "vhost")
             if vhost not in management(request).broker.vhosts:
@@ -236,15 +253,13 @@ class PeerFront(Front):
     def lists(self, request: Request, vhost: str) -> bool:
         return vhost in management(request).broker.vhosts
 
-    async def _have_metadata(self, version: int) -> None:
-        """Have the metadata that the other broker has: a user who has just made a virtual host by
-        way of it goes on in it here."""
-        if self._shared.version >= version:
-            return
-        # Without them the answer is what is known here.
-        with suppress(TimeoutError, StorageError):
-            async with asyncio.timeout(METADATA_WAIT_S):
-                await self._shared.refresh()
+    async def prepare(self, request: Request) -> None:
+        # A user who has just made a virtual host by way of the other broker goes on in it here.
+        if self._shared.version < version_in(request):
+            await _refresh(self._shared)
+
+    async def look_up(self, vhost: str) -> None:
+        """Nothing more: the other broker has said which metadata it has."""
 
 
 def _with_body(request: Request, body: bytes) -> Request:

@@ -282,7 +282,7 @@ class Node:
             return Identity(name, "test", with_included(user.tags if user else ()))
 
         self.for_peers = application(self.management, of_peer, front=PeerFront(self.shared))
-        self.front = ClusterFront(self.peers, self.state, metadata, owner_wait_s=0.2)
+        self.front = ClusterFront(self.peers, self.state, metadata, self.shared, owner_wait_s=0.2)
         self.for_users = application(self.management, of_user, front=self.front)
 
     async def ask(

@@ -156,6 +156,19 @@ def test_the_owner_has_the_metadata_first_that_the_broker_has_that_asks() -> Non
     run(test)
 
 
+def test_a_virtual_host_that_another_broker_has_just_made_is_known() -> None:
+    async def test(cluster: Cluster) -> None:
+        asking = cluster.brokers["c"]
+        ann = User("ann", tags=("management",))
+        asking.broker.metadata.put(ann)
+        asking.shared.to_come.append(VirtualHostEntity("green"))
+        # The rights of who asks are checked when it is known.
+        assert (await asking.ask("GET", "queues/green", user="ann"))[0] == 401
+        assert await asking.get("queues/green") == []
+
+    run(test)
+
+
 def test_an_owner_that_does_not_answer_is_named() -> None:
     async def test(cluster: Cluster) -> None:
         cluster.silent.add("b")
