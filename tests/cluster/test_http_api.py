@@ -25,7 +25,8 @@ PATTERNS = {"configure": ".*", "write": ".*", "read": ".*"}
 @pytest.fixture
 def cluster(world: World) -> BrokerCluster:
     """Three brokers, with some virtual hosts in which guest may do everything."""
-    world.brokers.await_balance()
+    for node in nodes(world.brokers):
+        world.brokers.await_share(node)
     for vhost in VHOSTS:
         assert api(world.brokers["one"]).ask("PUT", f"/api/vhosts/{vhost}").status in (201, 204)
     return world.brokers
