@@ -70,6 +70,10 @@ class DatabaseMemory:
                 f"the database has timeline {timeline}, and this broker has seen {seen.timeline}"
             )
 
+    def stores(self) -> list[int]:
+        """The numbers of the stores that were seen."""
+        return sorted(self._seen.epochs)
+
     def check_store(self, store: int, epoch: int) -> None:
         """Check the epoch in the head of a store, before it is taken.
 

@@ -8,6 +8,7 @@ when it listens, since the others have to know its address. A stop hands them ov
 import asyncio
 import uuid
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from ipaddress import ip_address
 from typing import Final
@@ -178,6 +179,9 @@ class Membership:
         if report is not None:
             self.memory.check_server(report.system, self.database.schema, report.timeline)
             self._note_server()
+        for store in self.memory.stores():
+            with closing(self.database.open_medium(store)) as medium:
+                self.memory.check_store(store, medium.read_head()[0])
 
     def _note_server(self) -> None:
         report = self.database.watched.report

@@ -26,6 +26,7 @@ def test_a_database_that_went_on_is_taken(local_dir: Path) -> None:
     memory = DatabaseMemory(local_dir)
     memory.check_server(SYSTEM, SCHEMA, 4)
     memory.check_server(SYSTEM, SCHEMA, 5)
+    assert memory.stores() == [0, 3]
     memory.check_store(0, 7)
     memory.check_store(3, 13)
     memory.check_store(1, 0)
