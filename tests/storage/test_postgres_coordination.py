@@ -135,6 +135,8 @@ class TestMembers:
         schema = parse_location(location).schema
         postgres.owner(f"update {schema}.member set seen_at = seen_at + interval '1 hour'")
         postgres.owner(f"update {schema}.lease set until = until + interval '1 hour'")
+        with pytest.raises(NameTaken):
+            join("b", incarnation="b-2")
         view = a.renew(())
         assert view.leases[0].left_ms <= LEASE_MS
         # What lies ahead is seen as now; then it becomes old.

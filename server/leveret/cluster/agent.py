@@ -15,8 +15,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
+from leveret.cluster.actions import Action, GiveUp, HandOver, NoteEpoch, Open, Refuse, Release, Take
 from leveret.cluster.assignment import is_live
 from leveret.cluster.cluster_status import ClusterCounts, ClusterStatus, StoreStatus
 from leveret.cluster.coordination_thread import (
@@ -26,19 +27,9 @@ from leveret.cluster.coordination_thread import (
     NotRenewed,
     Renewed,
 )
-from leveret.cluster.ownership import (
-    Action,
-    GiveUp,
-    HandOver,
-    NoteEpoch,
-    Open,
-    Ownership,
-    Refuse,
-    Release,
-    State,
-    Take,
-)
+from leveret.cluster.ownership import Ownership
 from leveret.cluster.store_host import StoreHost
+from leveret.cluster.store_state import State
 from leveret.logging import get_logger
 from leveret_storage.coordination import (
     ClusterView,
@@ -59,6 +50,8 @@ GIVE_UP_S: Final = 5.0
 
 NAME_TAKEN_LEASES: Final = 1.5
 """Lease lengths for which a start waits for a process of the same name that may have died."""
+
+NotDone: TypeAlias = Callable[[StorageError, float], None]
 
 logger = get_logger()
 
@@ -336,9 +329,10 @@ class Agent:
                 logger.warning("store given up", store=store, reason=action.reason)
                 self._host.give_up(store, action.reason)
             case Open():
-                self._spawn(store, self._open(store))
+                self._spawn(self._open(store), partial(self._ownership.not_opened, store))
             case HandOver():
-                self._spawn(store, self._hand_over(store, action.reason))
+                not_done = partial(self._ownership.not_handed_over, store)
+                self._spawn(self._hand_over(store, action.reason), not_done)
 
     def _take_answered(self, store: int, answer: Answer) -> None:
         now = time.monotonic()
@@ -360,7 +354,7 @@ class Agent:
             epoch = await self._host.open(store)
         except StorageError as error:
             logger.warning("store not opened", store=store, reason=str(error))
-            self._ownership.failed(store, error, time.monotonic())
+            self._ownership.not_opened(store, error, time.monotonic())
         else:
             logger.info("store opened", store=store, epoch=epoch)
             self._ownership.opened(store, epoch, time.monotonic())
@@ -370,24 +364,23 @@ class Agent:
             await self._host.hand_over(store, reason)
         except StorageError as error:
             logger.warning("store not handed over", store=store, reason=str(error))
-            self._ownership.failed(store, error, time.monotonic())
+            self._ownership.not_handed_over(store, error, time.monotonic())
         else:
             logger.info("store handed over", store=store)
             self._ownership.handed_over(store, time.monotonic())
 
-    def _spawn(self, store: int, coroutine: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, coroutine: Coroutine[Any, Any, None], not_done: NotDone) -> None:
         assert self._loop is not None
         task = self._loop.create_task(coroutine)
         self._tasks.add(task)
-        task.add_done_callback(partial(self._has_ended, store))
+        task.add_done_callback(partial(self._has_ended, not_done))
 
-    def _has_ended(self, store: int, task: asyncio.Task[None]) -> None:
+    def _has_ended(self, not_done: NotDone, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
         if task.cancelled() or error is not None:
             # What is no StorageError is a defect: the store is not kept by it, and it is told.
-            failed = MediumFailed(f"internal error: {error!r}")
-            self._ownership.failed(store, failed, time.monotonic())
+            not_done(MediumFailed(f"internal error: {error!r}"), time.monotonic())
         if not self._is_closed:
             self._act()
         if error is not None:

@@ -84,7 +84,8 @@ class CoordinationThread:
         self._on_view: Final = on_view
         self._interval_s: Final = lease_s / RENEWALS_PER_LEASE
         self._silence_max_s: Final = max(LOOP_SILENCE_MAX_S, 3 * lease_s)
-        self._loop_answered_at = time.monotonic()
+        self._loop_asked_at: float | None = None
+        """Since when the event loop has not answered; None if it has."""
         self._renew_at = 0.0
         self._look_at = float("inf")
         self._glance_at = float("inf")
@@ -153,8 +154,10 @@ class CoordinationThread:
         asked_at = time.monotonic()
         self._renew_at = asked_at + self._interval_s
         self._look_at = float("inf")
-        self._deliver(self._loop_answers)
-        if asked_at - self._loop_answered_at > self._silence_max_s:
+        if self._loop_asked_at is None:
+            self._loop_asked_at = asked_at
+            self._deliver(self._loop_answers)
+        if self._loop_is_silent(asked_at):
             return
         held = self.held
         self._ask(lambda: Renewed(self._coordination.renew(held), asked_at, held))
@@ -162,6 +165,8 @@ class CoordinationThread:
     def _look(self) -> None:
         asked_at = time.monotonic()
         self._look_at = float("inf")
+        if self._loop_is_silent(asked_at):
+            return
         self._ask(lambda: Renewed(self._coordination.look(), asked_at, frozenset()))
 
     def _ask(self, question: Callable[[], Renewed]) -> None:
@@ -214,7 +219,12 @@ class CoordinationThread:
         self._look()
 
     def _loop_answers(self) -> None:
-        self._loop_answered_at = time.monotonic()
+        """Called in the event loop."""
+        self._loop_asked_at = None
+
+    def _loop_is_silent(self, now: float) -> bool:
+        since = self._loop_asked_at
+        return since is not None and now - since > self._silence_max_s
 
 
 def refuses(address: str) -> bool:

@@ -6,7 +6,7 @@ monotonic clock; that of the other brokers and of the database do not matter.
 
 Rules:
 
-- A store is in one state (`State`), and changes it by `_TRANSITIONS` only.
+- A store is in one state (`store_state.py`), and changes it by its table only.
 - A lease lasts from before the renewal was *sent*, less a margin. When that is over the store is
   given up, whether anything was heard of the database or not.
 - What a view says of a store counts only if it was asked for after the last change of that store
@@ -16,10 +16,20 @@ Rules:
 - Safety does not depend on any of this: whether an owner may write is said by the epoch.
 """
 
-from enum import StrEnum
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final
 
+from leveret.cluster.actions import (
+    Action,
+    GiveUp,
+    HandOver,
+    NoteEpoch,
+    Open,
+    Refuse,
+    Release,
+    Take,
+)
 from leveret.cluster.assignment import assign, is_live
+from leveret.cluster.store_state import WITH_DEADLINE, WITH_LEASE, State, StoreRecord
 from leveret_storage.coordination import ClusterView, StoreLease
 from leveret_storage.errors import Damaged, DataLost, LostEpoch, StorageError, UnknownFormat
 
@@ -44,95 +54,6 @@ DRAIN_REASON: Final = "the broker is drained: reconnect"
 _NOBODY_SHOULD_TRY_AGAIN: Final = (DataLost, Damaged, UnknownFormat)
 
 
-class State(StrEnum):
-    """What this broker does with a store."""
-
-    ELSEWHERE = "elsewhere"
-    """Nothing: another member has it, or nobody."""
-    TAKING = "taking"
-    """Its lease is asked for."""
-    OPENING = "opening"
-    """The lease is ours, and the store is recovered."""
-    OWNED = "owned"
-    """It is served."""
-    HANDING_OVER = "handing over"
-    """What was confirmed is made durable, and its clients are closed; the lease is still ours."""
-    GIVING_UP = "giving up"
-    """The lease was lost while it was opened or handed over, which has not ended yet."""
-    RELEASING = "releasing"
-    """The lease is given back."""
-    REFUSING = "refusing"
-    """Nobody is to take it: that is being noted."""
-
-
-_TRANSITIONS: Final[dict[State, tuple[State, ...]]] = {
-    State.ELSEWHERE: (State.TAKING, State.RELEASING),
-    State.TAKING: (State.OPENING, State.ELSEWHERE),
-    State.OPENING: (State.OWNED, State.GIVING_UP, State.RELEASING, State.REFUSING),
-    State.OWNED: (State.HANDING_OVER, State.RELEASING, State.REFUSING, State.ELSEWHERE),
-    State.HANDING_OVER: (State.RELEASING, State.REFUSING, State.GIVING_UP),
-    State.GIVING_UP: (State.ELSEWHERE,),
-    State.RELEASING: (State.ELSEWHERE,),
-    State.REFUSING: (State.ELSEWHERE,),
-}
-
-_WITH_LEASE: Final = (State.OPENING, State.OWNED, State.HANDING_OVER, State.REFUSING)
-"""States in which a lease is renewed."""
-
-_WITH_DEADLINE: Final = (State.OPENING, State.OWNED, State.HANDING_OVER)
-"""States that end when the lease does."""
-
-
-class Take(NamedTuple):
-    """Ask for the lease; answer with `taken` or `not_taken`."""
-
-    store: int
-
-
-class Open(NamedTuple):
-    """Open the store; answer with `opened` or `failed`."""
-
-    store: int
-
-
-class NoteEpoch(NamedTuple):
-    """Note the epoch in the lease."""
-
-    store: int
-    epoch: int
-
-
-class HandOver(NamedTuple):
-    """Hand the store over; answer with `handed_over` or `failed`."""
-
-    store: int
-    reason: str
-
-
-class GiveUp(NamedTuple):
-    """Confirm nothing more, and close the clients, at once."""
-
-    store: int
-    reason: str
-
-
-class Release(NamedTuple):
-    """Give the lease back, for a member if one is named; answer with `released`."""
-
-    store: int
-    successor: str
-
-
-class Refuse(NamedTuple):
-    """Note that nobody may take the store; answer with `refused`."""
-
-    store: int
-    reason: str
-
-
-Action: TypeAlias = Take | Open | NoteEpoch | HandOver | GiveUp | Release | Refuse
-
-
 class Counts:
     """What has happened since the start."""
 
@@ -148,26 +69,6 @@ class Counts:
         """Stores that could not be opened, or that failed while they were owned."""
 
 
-class _Store:
-    """What is known of one store."""
-
-    def __init__(self, number: int) -> None:
-        self.number: Final = number
-        self.state = State.ELSEWHERE
-        self.changed_at = float("-inf")
-        self.deadline = 0.0
-        """When the lease has to be given up."""
-        self.epoch = 0
-        self.reason = ""
-        """Why it was given up or refused last."""
-        self.successor = ""
-        self.is_received = False
-        self.free_since: float | None = None
-        self.failures = 0
-        self.not_before = float("-inf")
-        """When it may be taken again."""
-
-
 class Ownership:
     """The stores of one broker. Not for several threads at once."""
 
@@ -177,7 +78,7 @@ class Ownership:
         self.incarnation: Final = incarnation
         self.counts: Final = Counts()
         self._lease_s: Final = lease_s
-        self._stores: Final = [_Store(number) for number in range(stores)]
+        self._stores: Final = [StoreRecord(number) for number in range(stores)]
         self._actions: list[Action] = []
         self._view: ClusterView | None = None
         self._asked_at = float("-inf")
@@ -193,7 +94,7 @@ class Ownership:
     @property
     def held(self) -> frozenset[int]:
         """The stores whose leases are to be renewed."""
-        return frozenset(each.number for each in self._stores if each.state in _WITH_LEASE)
+        return frozenset(each.number for each in self._stores if each.state in WITH_LEASE)
 
     @property
     def has_left(self) -> bool:
@@ -214,7 +115,7 @@ class Ownership:
     def next_deadline(self) -> float | None:
         """When `tick` has to be called at the latest."""
         return min(
-            (each.deadline for each in self._stores if each.state in _WITH_DEADLINE), default=None
+            (each.deadline for each in self._stores if each.state in WITH_DEADLINE), default=None
         )
 
     def take_actions(self) -> list[Action]:
@@ -266,7 +167,7 @@ class Ownership:
     def tick(self, now: float) -> None:
         """Give up what was not renewed in time."""
         for store in self._stores:
-            if store.state in _WITH_DEADLINE and now >= store.deadline:
+            if store.state in WITH_DEADLINE and now >= store.deadline:
                 self._lose(store, "its lease could not be renewed in time", now)
 
     def taken(self, store: int, asked_at: float, now: float) -> None:
@@ -276,22 +177,22 @@ class Ownership:
             return
         each.deadline = self._deadline(asked_at)
         if now >= each.deadline:
-            self._change(each, State.ELSEWHERE, now)
+            each.change(State.ELSEWHERE, now)
             return
-        self._change(each, State.OPENING, now)
+        each.change(State.OPENING, now)
         self._actions.append(Open(store))
 
     def not_taken(self, store: int, now: float) -> None:
         """The lease is not ours, or whether it is is not known."""
         if not self._has_ended:
-            self._change(self._stores[store], State.ELSEWHERE, now)
+            self._stores[store].change(State.ELSEWHERE, now)
 
     def opened(self, store: int, epoch: int, now: float) -> None:
         """The store is served."""
         each = self._stores[store]
         if each.state is State.GIVING_UP:
             self._actions.append(GiveUp(store, each.reason))
-            self._change(each, State.ELSEWHERE, now)
+            each.change(State.ELSEWHERE, now)
             return
         each.failures = 0
         each.reason = ""
@@ -300,54 +201,84 @@ class Ownership:
             self.counts.received += 1
         else:
             self.counts.taken += 1
-        self._change(each, State.OWNED, now)
+        each.change(State.OWNED, now)
         self._actions.append(NoteEpoch(store, epoch))
         self._decide(now)
+
+    def not_opened(self, store: int, error: StorageError, now: float) -> None:
+        """Opening the store failed, and nothing of it is left."""
+        each = self._stores[store]
+        if each.state is State.GIVING_UP:
+            each.change(State.ELSEWHERE, now)
+        else:
+            self._give_back(each, error, now)
 
     def handed_over(self, store: int, now: float) -> None:
         """The store is closed, and all that was confirmed is durable."""
         each = self._stores[store]
         if each.state is State.GIVING_UP:
-            self._change(each, State.ELSEWHERE, now)
+            self._has_closed(each, now)
             return
         self.counts.handed_over += 1
         self._release(each, each.successor, now)
 
-    def failed(self, store: int, error: StorageError, now: float) -> None:
-        """The store could not be opened or handed over, or its owner cannot go on."""
+    def not_handed_over(self, store: int, error: StorageError, now: float) -> None:
+        """Handing the store over failed."""
         each = self._stores[store]
-        if each.state in (State.OWNED, State.HANDING_OVER):
-            self._actions.append(GiveUp(store, str(error)))
-        elif each.state is State.GIVING_UP:
-            self._change(each, State.ELSEWHERE, now)
+        if each.state is State.GIVING_UP:
+            self._has_closed(each, now)
             return
-        elif each.state is not State.OPENING:
+        self._actions.append(GiveUp(store, str(error)))
+        self._give_back(each, error, now)
+
+    def failed(self, store: int, error: StorageError, now: float) -> None:
+        """The owner of a store cannot go on. What is said of an earlier time, when it was owned
+        before, changes nothing while it is opened."""
+        each = self._stores[store]
+        if each.state not in (State.OWNED, State.HANDING_OVER):
             return
-        each.reason = str(error)
+        self._actions.append(GiveUp(store, str(error)))
+        if each.state is State.HANDING_OVER:
+            each.error = error
+            each.change(State.GIVING_UP, now)
+        else:
+            self._give_back(each, error, now)
+
+    def _has_closed(self, store: StoreRecord, now: float) -> None:
+        """The end of handing over a store that was given up meanwhile."""
+        error, store.error = store.error, None
+        if error is None:
+            store.change(State.ELSEWHERE, now)
+        else:
+            self._give_back(store, error, now)
+
+    def _give_back(self, store: StoreRecord, error: StorageError, now: float) -> None:
+        """A lease that is ours is of no use: of a store that failed."""
+        store.reason = str(error)
         if isinstance(error, _NOBODY_SHOULD_TRY_AGAIN):
             self.counts.failed += 1
-            self._change(each, State.REFUSING, now)
-            self._actions.append(Refuse(store, each.reason))
+            store.change(State.REFUSING, now)
+            self._actions.append(Refuse(store.number, store.reason))
             return
         if isinstance(error, LostEpoch):
             self.counts.lost += 1
         else:
             self.counts.failed += 1
-        each.not_before = now + min(BACK_OFF_MAX_S, BACK_OFF_S * 2**each.failures)
-        each.failures += 1
-        self._release(each, "", now)
+        store.not_before = now + min(BACK_OFF_MAX_S, BACK_OFF_S * 2**store.failures)
+        store.failures += 1
+        self._release(store, "", now)
 
     def released(self, store: int, now: float) -> None:
         """The lease was given back, or whether it was is not known."""
         if not self._has_ended:
-            self._change(self._stores[store], State.ELSEWHERE, now)
+            self._stores[store].change(State.ELSEWHERE, now)
             self._decide(now)
 
     def refused(self, store: int, now: float) -> None:
         """It is noted that nobody may take the store."""
         each = self._stores[store]
         if each.state is State.REFUSING:
-            self._change(each, State.ELSEWHERE, now)
+            each.change(State.ELSEWHERE, now)
 
     def leave(self, now: float) -> None:
         """Hand everything over, and take nothing more."""
@@ -357,7 +288,7 @@ class Ownership:
     def end(self, reason: str, now: float) -> None:
         """Give everything up, for good."""
         for store in self._stores:
-            if store.state in _WITH_DEADLINE:
+            if store.state in WITH_DEADLINE:
                 self._lose(store, reason, now)
         self._has_ended = True
 
@@ -365,7 +296,7 @@ class Ownership:
 
     def _compare(
         self,
-        store: _Store,
+        store: StoreRecord,
         lease: StoreLease,
         asked_at: float,
         renewed: frozenset[int],
@@ -379,15 +310,15 @@ class Ownership:
         if asked_at < store.changed_at and store.number not in renewed:
             return
         is_ours = lease.incarnation == self.incarnation
-        if is_ours and store.number in renewed and store.state in _WITH_LEASE:
+        if is_ours and store.number in renewed and store.state in WITH_LEASE:
             store.deadline = max(store.deadline, self._deadline(asked_at))
         if asked_at < store.changed_at or is_ours:
             return
-        if store.state in _WITH_DEADLINE:
+        if store.state in WITH_DEADLINE:
             owner = f"{lease.owner} has taken it" if lease.owner else "its lease was taken away"
             self._lose(store, owner, now)
         elif store.state is State.REFUSING and not lease.refused:
-            self._change(store, State.ELSEWHERE, now)
+            store.change(State.ELSEWHERE, now)
 
     def _decide(self, now: float) -> None:
         """Take what is free and ours, and hand over what is another's."""
@@ -401,7 +332,7 @@ class Ownership:
         if not self._hands_over():
             self._hand_one_over(now)
 
-    def _decide_store(self, store: _Store, lease: StoreLease, now: float) -> None:
+    def _decide_store(self, store: StoreRecord, lease: StoreLease, now: float) -> None:
         is_ours = lease.incarnation == self.incarnation
         if store.state is State.REFUSING:
             # The last attempt was in vain.
@@ -413,13 +344,13 @@ class Ownership:
             return
         if self._may_take(store, lease, is_ours, now):
             store.is_received = not lease.owner and bool(lease.successor)
-            self._change(store, State.TAKING, now)
+            store.change(State.TAKING, now)
             self._actions.append(Take(store.number))
         elif is_ours:
             # A release that did not arrive, or one that a failover of the database undid.
             self._release(store, "", now)
 
-    def _may_take(self, store: _Store, lease: StoreLease, is_ours: bool, now: float) -> bool:
+    def _may_take(self, store: StoreRecord, lease: StoreLease, is_ours: bool, now: float) -> bool:
         if self._is_leaving or lease.refused or now < store.not_before:
             return False
         if (is_live(lease) and not is_ours) or self._count_opening() >= OPENING_MAX:
@@ -460,29 +391,22 @@ class Ownership:
                 continue
             if self._is_leaving or target not in ("", self.node):
                 store.successor = target
-                self._change(store, State.HANDING_OVER, now)
+                store.change(State.HANDING_OVER, now)
                 reason = DRAIN_REASON if self._is_leaving else HAND_OVER_REASON
                 self._actions.append(HandOver(store.number, reason))
                 return
 
-    def _lose(self, store: _Store, reason: str, now: float) -> None:
+    def _lose(self, store: StoreRecord, reason: str, now: float) -> None:
         """Give a store up whose lease is not ours any more."""
         self.counts.lost += 1
         store.reason = reason
         self._actions.append(GiveUp(store.number, reason))
         is_busy = store.state in (State.OPENING, State.HANDING_OVER)
-        self._change(store, State.GIVING_UP if is_busy else State.ELSEWHERE, now)
+        store.change(State.GIVING_UP if is_busy else State.ELSEWHERE, now)
 
-    def _release(self, store: _Store, successor: str, now: float) -> None:
-        self._change(store, State.RELEASING, now)
+    def _release(self, store: StoreRecord, successor: str, now: float) -> None:
+        store.change(State.RELEASING, now)
         self._actions.append(Release(store.number, successor))
-
-    def _change(self, store: _Store, state: State, now: float) -> None:
-        """The only place where a state changes."""
-        if state not in _TRANSITIONS[store.state]:
-            raise AssertionError(f"store {store.number}: from {store.state} to {state}")
-        store.state = state
-        store.changed_at = now
 
     def _deadline(self, asked_at: float) -> float:
         return asked_at + self._lease_s * (1 - MARGIN)

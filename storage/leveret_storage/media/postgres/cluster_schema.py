@@ -74,7 +74,15 @@ CLUSTER_TABLES: Final = (
     declare
         instant timestamptz := clock_timestamp();
         length interval := lease_ms * interval '1 millisecond';
+        longest interval := greatest(length, (select max(lease) from {schema}.member));
     begin
+        -- First of all, for else no other process could take a name whose sign of life lies ahead.
+        update {schema}.lease set until = instant + longest where store in (
+            select store from {schema}.lease where until > instant + 2 * longest
+            for update skip locked);
+        update {schema}.member set seen_at = instant where name in (
+            select name from {schema}.member where seen_at > instant + longest
+            for update skip locked);
         insert into {schema}.member as known values
             (a_name, an_incarnation, an_address, a_version, instant, instant, instant, length)
             on conflict (name) do update set
@@ -94,12 +102,6 @@ CLUSTER_TABLES: Final = (
         end if;
         update {schema}.lease set until = instant + length
             where incarnation = an_incarnation and store = any(stores);
-        update {schema}.lease set until = instant + length where store in (
-            select store from {schema}.lease where until > instant + 2 * length
-            for update skip locked);
-        update {schema}.member set seen_at = instant where name in (
-            select name from {schema}.member where seen_at > instant + length
-            for update skip locked);
         return {schema}.cluster_view(instant);
     end $$
     """,

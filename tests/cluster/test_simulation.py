@@ -1,0 +1,73 @@
+"""The simulated cluster: no run breaks a promise, and what is wrong on purpose is found."""
+
+import pytest
+
+from leveret.cluster.ownership import Ownership
+from leveret_storage.coordination import ClusterView
+from tests.cluster.simulation.oracle import Violated
+from tests.cluster.simulation.run import Defects, Run
+from tests.support.examples import examples
+
+SEEDS = 100
+SEEDS_TO_FIND = 100
+"""Runs within which what is wrong has to be found."""
+
+
+class NoDeadline(Ownership):
+    """Keeps a store though its lease cannot be renewed."""
+
+    def tick(self, now: float) -> None:
+        pass
+
+    def next_deadline(self) -> float | None:
+        return None
+
+
+class CountsFromAnswer(Ownership):
+    """Counts a lease from when the answer came, not from before the question was sent."""
+
+    def seen(self, view: ClusterView, asked_at: float, renewed: frozenset[int], now: float) -> None:
+        super().seen(view, now, renewed, now)
+
+    def taken(self, store: int, asked_at: float, now: float) -> None:
+        super().taken(store, now, now)
+
+
+class HandsNothingOver(Ownership):
+    """Keeps more than its share."""
+
+    def _hand_one_over(self, now: float) -> None:
+        pass
+
+
+DEFECTS = {
+    "no fence": Defects(has_fence=False),
+    "a fence without a lock": Defects(fence_has_lock=False),
+    "a confirm before the standby has the record": Defects(confirms_without_sync=True),
+    "no deadline": Defects(ownership=NoDeadline),
+    "a lease that is counted from the answer": Defects(ownership=CountsFromAnswer),
+    "nothing is handed over": Defects(ownership=HandsNothingOver),
+}
+
+
+def test_no_schedule_breaks_a_promise() -> None:
+    for seed in range(examples(SEEDS)):
+        Run(seed).run()
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_what_is_wrong_is_found(defect: str) -> None:
+    for seed in range(SEEDS_TO_FIND):
+        try:
+            Run(seed, DEFECTS[defect]).run()
+        except Violated:
+            return
+    pytest.fail(f"not found in {SEEDS_TO_FIND} runs")
+
+
+def test_a_seed_determines_a_run() -> None:
+    first, second = Run(7), Run(7)
+    first.run()
+    second.run()
+    assert first.cluster.oracle.confirmed == second.cluster.oracle.confirmed
+    assert first.events.now == second.events.now
