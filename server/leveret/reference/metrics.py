@@ -8,9 +8,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from leveret.cluster.cluster_status import ClusterCounts, ClusterStatus, StoreStatus
 from leveret.config import Config
 from leveret.engine.broker import Broker
+from leveret.management.cluster.database_watch import DatabaseState
+from leveret.management.cluster.state import PassedOn
 from leveret.management.metrics.application import TABLES
+from leveret.management.metrics.cluster_metrics import CLUSTER
 from leveret.management.metrics.node_metrics import NODE
 from leveret.management.metrics.object_metrics import (
     CHANNELS,
@@ -22,9 +26,10 @@ from leveret.management.metrics.object_metrics import (
 )
 from leveret.management.metrics.own_metrics import OWN
 from leveret.management.metrics.scrape import PREFIX, NodeMetric, ObjectMetric, Objects
-from leveret.management.metrics.source import Source
+from leveret.management.metrics.source import ClusterFacts, Source
 from leveret.management.service import Management
 from leveret.reference.markdown import GeneratedSection, table
+from leveret_storage.coordination import Member
 from leveret_storage.histogram import Histogram
 
 DOCUMENT_PATH: Final = Path("docs/monitoring.md")
@@ -42,12 +47,31 @@ _OBJECTS: Final = (
 )
 
 
+_CLUSTER: Final = ClusterFacts(
+    ClusterStatus(
+        "",
+        (Member("", "", "", "", 0, 0, 0, False, True),),
+        (StoreStatus(0, "", "", False, "", 0, 0, "", "", ""),),
+        ClusterCounts(0, 0, 0, 0, 0),
+        True,
+        "",
+        0.0,
+        0.0,
+    ),
+    DatabaseState((), None, "", 0.0, 0, 0.0, 0),
+    0,
+    PassedOn(),
+)
+"""Has something of each kind, whose labels are shown."""
+
+
 def with_tables(document: str) -> str:
     """`docs/monitoring.md` with its tables generated.
 
     :raises ValueError: if the marks around the tables are missing.
     """
-    source = Source(Management(Broker(Config()), list, list, _ignore), "aggregated")
+    service = Management(Broker(Config()), list, list, _ignore)
+    source = Source(service, "aggregated", _CLUSTER)
     parts = [
         f"\n### Of each {noun}\n\nLabels: {labels}.\n\n{_of_objects(objects)}"
         for noun, labels, objects in _OBJECTS
@@ -55,7 +79,8 @@ def with_tables(document: str) -> str:
     sums = [each for objects in TABLES.objects for each in objects.metrics if each.is_sum]
     parts += [
         f"\n### Of the broker\n\n{_of_broker(source, sums)}",
-        f"\n### Leveret's own\n\n{_of_node(source, OWN)}\n",
+        f"\n### Leveret's own\n\n{_of_node(source, OWN)}",
+        f"\n### Of a broker in a cluster\n\n{_of_node(source, CLUSTER)}\n",
     ]
     return SECTION.replace(document, "".join(parts))
 

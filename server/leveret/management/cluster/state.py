@@ -7,7 +7,7 @@ reads it there.
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from leveret.cluster.cluster_status import ClusterStatus, StoreStatus
 from leveret.engine.metadata.entities import VirtualHostEntity
@@ -18,6 +18,19 @@ from leveret.management.cluster.peers import Peer
 from leveret_storage.coordination import Coordination, Member
 
 MS: Final = 1000
+
+
+class PassedOn(NamedTuple):
+    """Connections of clients to this broker that it passes on to the owners of their virtual
+    hosts."""
+
+    open: int = 0
+    total: int = 0
+    """Since the start."""
+    waiting: int = 0
+    """Those that wait for their owner."""
+    failures: int = 0
+    """Attempts to reach an owner that have failed, since the start."""
 
 
 class ClusterState:
@@ -38,6 +51,7 @@ class ClusterState:
         self.view: Final = view
         self.silent: Callable[[], dict[str, str]] = dict
         """Returns the brokers that live and do not answer, and why."""
+        self.passed_on: Callable[[], PassedOn] = PassedOn
         self._placement = placement
         self._metadata = metadata
         self._coordination = coordination

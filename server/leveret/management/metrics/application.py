@@ -20,6 +20,7 @@ from leveret.logging import get_logger
 from leveret.management import health
 from leveret.management.authorisation import Access
 from leveret.management.http import ERRORS, failed, route
+from leveret.management.metrics.cluster_metrics import CLUSTER
 from leveret.management.metrics.exposition import accepted_format
 from leveret.management.metrics.node_metrics import IDENTITY, NODE
 from leveret.management.metrics.object_metrics import OBJECTS
@@ -30,8 +31,11 @@ from leveret.management.service import Management
 
 logger = get_logger()
 
-TABLES: Final = Tables(OBJECTS, (*NODE, *OWN), IDENTITY)
+TABLES: Final = Tables(OBJECTS, (*NODE, *OWN, *CLUSTER), IDENTITY)
 """All metrics."""
+
+WITHOUT_CLUSTER: Final = Tables(OBJECTS, (*NODE, *OWN), IDENTITY)
+"""Those of a broker that shares its storage with no other."""
 
 SENT_BYTES: Final = 64 * 1024
 """Bytes that are sent at once. No more are written before they are taken."""
@@ -152,7 +156,8 @@ class _Scrapes:
         format_ = accepted_format(request.headers.get("accept", ""))
         compressed = "gzip" in request.headers.get("accept-encoding", "")
         source = Source(self._service, asked.endpoint.value)
-        pieces = text_of(source, TABLES, asked, format_)
+        tables = WITHOUT_CLUSTER if source.cluster is None else TABLES
+        pieces = text_of(source, tables, asked, format_)
         self._under_way += 1
         return _ScrapeResponse(self._service, pieces, format_.media_type, compressed, self._ended)
 

@@ -6,10 +6,13 @@ from functools import cache
 from typing import Any, NamedTuple, TypeAlias
 
 from leveret import __version__
+from leveret.cluster.cluster_status import ClusterStatus
 from leveret.compiled import build_kind
 from leveret.engine.queues.queue import Queue
 from leveret.engine.values.counters import ExchangeCounters, TrafficCounters
 from leveret.engine.vhost import VirtualHost
+from leveret.management.cluster.database_watch import DatabaseState
+from leveret.management.cluster.state import PassedOn
 from leveret.management.metrics.exposition import labels
 from leveret.management.nouns.connections import channel_name, connection_name
 from leveret.management.service import Management
@@ -40,11 +43,37 @@ class CountedExchange(NamedTuple):
     bindings: int
 
 
+class ClusterFacts(NamedTuple):
+    """The cluster as a scrape sees it."""
+
+    view: ClusterStatus
+    database: DatabaseState | None
+    silent: int
+    """Members that live, and have not answered lately."""
+    passed_on: PassedOn
+
+
+def _facts(service: Management) -> ClusterFacts | None:
+    cluster = service.cluster
+    if cluster is None:
+        return None
+    return ClusterFacts(
+        cluster.view(), cluster.database(), len(cluster.silent()), cluster.passed_on()
+    )
+
+
 class Source:
     """The broker as a scrape sees it."""
 
-    def __init__(self, service: Management, endpoint: str) -> None:
-        """:param endpoint: the value of the label `rabbitmq_endpoint`."""
+    def __init__(
+        self, service: Management, endpoint: str, cluster: ClusterFacts | None = None
+    ) -> None:
+        """
+        :param endpoint: the value of the label `rabbitmq_endpoint`.
+        :param cluster: instead of that of the broker, if it has none.
+        """
+        self.cluster = _facts(service) or cluster
+        """None for a broker that shares its storage with no other."""
         self.service = service
         self.broker = service.broker
         self.status = service.status

@@ -15,8 +15,10 @@ from leveret.engine.broker import Broker
 from leveret.engine.metadata.entities import User
 from leveret.management.cluster.database_watch import DatabaseWatch
 from leveret.management.control_socket import ControlSocket
+from leveret.management.metrics.application import metrics_application
+from leveret.management.metrics.cluster_metrics import CLUSTER
 from leveret.management.service import Management
-from tests.unit.management.cluster.brokers import Cluster, ignore
+from tests.unit.management.cluster.brokers import Cluster, ignore, request_of
 
 
 def run(test: Callable[[Cluster], Awaitable[None]]) -> None:
@@ -299,3 +301,44 @@ def test_rabbitmqctl_knows_the_members(tmp_path: Path) -> None:
     assert (result.exit_code, cluster.coordination.orders) == (0, [("forget", "down_d")])
     result, _ = with_socket(tmp_path, rabbitmqctl, "check_virtual_hosts")
     assert (result.exit_code, "Some virtual hosts are down" in result.output) == (69, True)
+
+
+def test_a_broker_of_a_cluster_has_metrics_of_it() -> None:
+    async def test(cluster: Cluster) -> None:
+        node = cluster.brokers["a"]
+        database = Database()
+        node.state._database = DatabaseWatch(database.watch, lambda: database.report, ())
+        cluster.silent.add("b")
+        await node.get("queues")
+        app = metrics_application(node.management)
+        text = await (await request_of(app, "GET", "/metrics", {}, b"")).whole()
+        found = {line for line in text.decode().splitlines() if not line.startswith("#")}
+        assert {
+            'leveret_store_owned{store="0"} 1',
+            'leveret_store_owned{store="1"} 0',
+            'leveret_store_served{store="2"} 0',
+            'leveret_cluster_member_up{node="b"} 1',
+            'leveret_cluster_member_up{node="down_d"} 0',
+            "leveret_cluster_lease_age_seconds 0.1",
+            'leveret_stores_taken_total{after="an end"} 1',
+            'leveret_stores_taken_total{after="a hand-over"} 2',
+            "leveret_stores_handed_over_total 3",
+            "leveret_stores_lost_total 4",
+            "leveret_database_up 1",
+            "leveret_database_timeline 1",
+            "rabbitmq_unreachable_cluster_peers_count 1",
+        } <= found
+
+    run(test)
+
+
+def test_a_broker_without_a_cluster_has_none_of_them() -> None:
+    async def test(cluster: Cluster) -> None:
+        alone = Broker(Config())
+        alone.work.added = cluster.brokers["a"]._run_work
+        cluster.brokers["a"].broker.work = alone.work
+        app = metrics_application(Management(alone, list, list, ignore))
+        text = await (await request_of(app, "GET", "/metrics", {}, b"")).whole()
+        assert not [each for each in CLUSTER if each.metric.name.encode() in text]
+
+    run(test)
