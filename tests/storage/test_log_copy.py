@@ -247,6 +247,18 @@ def test_a_copy_that_was_not_finished_is_refused(
     copied(data, target)
 
 
+def test_damage_in_the_source_is_named_before_anything_is_written(
+    data: Path, tmp_path: Path
+) -> None:
+    log = min((data / "blobs").glob("log-*"))
+    content = bytearray(log.read_bytes())
+    content[100] ^= 1
+    log.write_bytes(content)
+    target = tmp_path / "target"
+    assert f"the source: {log.name}" in refused(data, target)
+    assert not any((target / "blobs").iterdir())
+
+
 def test_a_source_that_is_used_meanwhile_leaves_no_copy(data: Path, tmp_path: Path) -> None:
     target = tmp_path / "target"
     source, place = open_target(str(data), None), open_target(str(target), None)

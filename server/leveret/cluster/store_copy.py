@@ -143,7 +143,10 @@ def copy(source: Place, target: Place, progress: Progress) -> Copied:
     if target.has_metadata():
         raise CopyRefused("the target is not empty: it has users or virtual hosts")
     before = [medium.read_head() for medium in source.media()]
-    read = _read(source)
+    try:
+        read = _read(source)
+    except StorageError as error:
+        raise CopyRefused(f"the source: {error}") from error
     parts = _parts(read, target)
     progress(f"{len(read.vhosts)} virtual hosts with {read.queues} queues")
     for medium in media:
