@@ -23,6 +23,7 @@ from leveret.cluster.shared_database import open_shared_database
 from leveret.cluster.shared_definitions import SharedDefinitions
 from leveret.config import Config
 from leveret.control_address import local_directory
+from leveret.datadir.transient_runs import remove_transient
 from leveret.engine.administration.operator import Unavailable
 from leveret.engine.broker import Broker
 from leveret.engine.metadata.entities import VirtualHostEntity
@@ -57,6 +58,7 @@ class Membership:
         """By how much the time of the database is behind that of this machine."""
         stores = config.cluster.stores
         self.definitions: Final = SharedDefinitions(self.database.definitions, config.auth, stores)
+        remove_transient(local_directory(config))
         self.memory: Final = DatabaseMemory(local_directory(config))
         self._check_memory()
         self.definitions.load()

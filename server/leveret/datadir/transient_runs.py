@@ -2,13 +2,14 @@
 
 Messages that do not fit into memory and are lost at a restart anyway go there: those of queues that
 are not durable, and transient ones. Each store has a directory of its own in `storage.local_dir`,
-which is emptied when the broker takes the store.
+which is emptied when the broker takes the store, and when it releases it; and at a start, for what
+a killed process has left.
 """
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from leveret_storage.errors import MediumFailed
+from leveret_storage.errors import DirectoryLocked, MediumFailed
 from leveret_storage.media.blob_names import BLOBS_NAME
 from leveret_storage.media.executor import OnFull, Post, ThreadExecutor
 from leveret_storage.media.filesystem import DESCRIPTORS_MAX, FilesystemMedium
@@ -19,6 +20,22 @@ from leveret_storage.store.context import RunMedium
 def transient_directory(local_dir: Path, store: int) -> Path:
     """The directory of a store, by its number."""
     return local_dir / f"transient-{store}"
+
+
+def remove_transient(local_dir: Path) -> None:
+    """Delete what processes have left in the directories of all stores, but for those in use.
+
+    :raises StorageError: if it cannot be deleted.
+    """
+    for directory in local_dir.glob("transient-*"):
+        try:
+            medium = FilesystemMedium(directory)
+        except DirectoryLocked:
+            continue
+        try:
+            _empty(directory)
+        finally:
+            medium.close()
 
 
 class TransientRuns:
@@ -39,7 +56,7 @@ class TransientRuns:
         :param files_max: files that may be open at a time.
         :raises StorageError: if another process uses it, or it cannot be written to.
         """
-        directory = transient_directory(local_dir, store)
+        directory = self._directory = transient_directory(local_dir, store)
         self._medium = FilesystemMedium(directory, descriptors_max=files_max)
         with ExitStack() as on_failure:
             on_failure.callback(self._medium.close)
@@ -60,14 +77,17 @@ class TransientRuns:
         return self._writing.is_idle() and self._reading.is_idle()
 
     def close(self) -> None:
-        """Release the directory, after the store was closed."""
+        """Empty the directory and release it, after the store was closed."""
+        # If it cannot be emptied, whoever uses it next says so.
+        with suppress(MediumFailed):
+            _empty(self._directory)
         self._medium.close()
 
     def abandon(self) -> None:
-        """End the threads without writing anything more, and release the directory."""
+        """End the threads without writing anything more, and release the directory, empty."""
         self._writing.abandon()
         self._reading.abandon()
-        self._medium.close()
+        self.close()
 
 
 def _empty(directory: Path) -> None:
