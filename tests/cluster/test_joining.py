@@ -3,11 +3,14 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from leveret.cluster.joining import connect
 from leveret.cluster.membership import Membership
 from leveret.config import Config
 from leveret.config_storage import Storage
 from leveret.engine.metadata.entities import User
+from leveret_storage.errors import DirectoryLocked
 from tests.cluster.world import World
 from tests.support.logs import capture_logs
 from tests.support.postgres import PASSWORD
@@ -43,3 +46,16 @@ def test_it_waits_for_the_database(world: World, tmp_path: Path) -> None:
         membership = asyncio.run(asyncio.wait_for(_connect(config, proxy), 60))
         assert [user for (user,) in membership.metadata.all(User)] == ["guest"]
         membership.close()
+
+
+def test_two_brokers_do_not_have_one_local_directory(world: World, tmp_path: Path) -> None:
+    config = Config(
+        storage=Storage(
+            data_dir=world.database.url(schema=SCHEMA), password=PASSWORD, local_dir=str(tmp_path)
+        )
+    )
+    first = asyncio.run(connect(config))
+    with pytest.raises(DirectoryLocked, match=r"storage\.local_dir: .* is in use by process"):
+        asyncio.run(connect(config))
+    first.close()
+    asyncio.run(connect(config)).close()

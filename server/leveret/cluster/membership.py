@@ -70,6 +70,7 @@ class Membership:
         self.stores: HostedStores | None = None
         """None before `attach`."""
         self._saving: asyncio.Future[None] | None = None
+        self._at_close: Callable[[], None] = lambda: None
         self._ended: Callable[[], None] = lambda: None
         logger.info("database connected", found=self.database.describe())
 
@@ -225,9 +226,14 @@ class Membership:
             await self.stores.wait_until_ended()
             await self.definitions.stop()
 
+    def at_close(self, release: Callable[[], None]) -> None:
+        """Have something released with the database."""
+        self._at_close = release
+
     def close(self) -> None:
         """Release the database. What is not durable is not written. Waits for threads."""
         self.database.close()
+        self._at_close()
 
     def kill(self) -> None:
         """End without a word to the others, as a killed process does."""
