@@ -4,6 +4,7 @@ import contextlib
 import json
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from leveret.cluster.store_copy import CopyFailed, copy
 from leveret_storage.errors import MediumFailed, StorageError
 from leveret_storage.media.filesystem import FilesystemMedium
 from leveret_storage.medium import Data
-from tests.support.brokers import BrokerError, Leveret
+from tests.support.brokers import BrokerError, Leveret, wait_until
 from tests.support.postgres import PostgresCluster, new_location
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -190,6 +191,24 @@ def test_a_cluster_gets_everything_in_its_stores_and_gives_it_back(
         for vhost in VHOSTS:
             check(broker, vhost)
         broker.control("authenticate_user", "alice", "a password")
+
+    variables = {
+        "LEVERET_CLUSTER_STORES": str(STORES),
+        "LEVERET_STORAGE_LOCAL_DIR": str(tmp_path / "local"),
+    }
+    with Leveret(location=location, env=variables) as broker:
+        for vhost in VHOSTS:
+            wait_until(partial(is_served, broker, vhost), what=f"a broker that serves {vhost}")
+            check(broker, vhost)
+        assert "in use by the brokers" in refused(location, tmp_path / "third")
+
+
+def is_served(broker: Leveret, vhost: str) -> bool:
+    try:
+        with channel_of(broker, vhost):
+            return True
+    except pika.exceptions.AMQPConnectionError:
+        return False
 
 
 def test_what_is_in_use_or_not_empty_is_refused(
