@@ -67,7 +67,7 @@ class Node:
         """None for a broker that keeps everything in memory, or shares a database."""
         free_bytes: Callable[[], int] | None = None
         if cluster is not None:
-            cluster.place(self.broker)
+            cluster.place(self.broker, shares.store)
             free_bytes = cluster.free_bytes
         elif not config.storage.memory:
             self.storage = Storage(

@@ -29,12 +29,16 @@ from leveret.logging import get_logger
 from leveret.net.server import AmqpServer
 from leveret_storage.errors import LostEpoch, StorageError
 from leveret_storage.media.executor import ThreadExecutor
+from leveret_storage.media.filesystem import DESCRIPTORS_MAX
 from leveret_storage.medium import Medium
 from leveret_storage.recovery.log_end import LogEnd
 from leveret_storage.recovery.recover import Recovery, recover
 
 RELEASE_TIMEOUT_S: Final = 0.2
 """Seconds that connections to a store have to release what they use, before it is closed."""
+
+FILES_MIN: Final = 16
+"""Files that a store may have open in any case, of those that are on the local disk."""
 
 NOT_MEASURED: Final = 2**50
 """Free bytes of a disk that nothing is written to."""
@@ -82,6 +86,7 @@ class HostedStores(StoreHost):
         node_name: str,
         stores: int,
         refresh: Callable[[], Awaitable[None]],
+        files_max: int = DESCRIPTORS_MAX,
     ) -> None:
         """
         :param open_medium: the medium of a store, not taken.
@@ -91,12 +96,10 @@ class HostedStores(StoreHost):
         :param stores: how many there are.
         :param refresh: reads the metadata again. An owner that goes by older ones would remove what
             an earlier owner has of a virtual host that is new. It may raise a StorageError.
+        :param files_max: files that may be open at a time, in all of them together.
         """
         self.failed: Callable[[int, StorageError], None] = lambda _store, _error: None
         """Called once with a store that failed, which then has to be given up."""
-        self.refresh: Callable[[], Awaitable[None]] = _nothing_to_refresh
-        """Reads the metadata of the cluster again, which are then as new as a store that was
-        taken. It raises StorageError if they cannot be read."""
         self._broker = broker
         self._server = server
         self._placement = placement
@@ -105,6 +108,7 @@ class HostedStores(StoreHost):
         self._memory = memory
         self._node_name = node_name
         self._refresh = refresh
+        self._files_max = max(files_max // stores, FILES_MIN)
         self._loop = asyncio.get_running_loop()
         self._threads = ThreadPoolExecutor(2 * stores, "leveret-stores")
         self._open: dict[int, _Open] = {}
@@ -136,8 +140,6 @@ class HostedStores(StoreHost):
             await self._refresh()
             threads = await self._in_thread(partial(self._start_threads, store))
             on_failure.push_async_callback(self._in_thread, partial(_abandon_threads, threads))
-            # What the metadata do not have is removed from the store.
-            await self.refresh()
             hosted = self._restore(store, medium, threads, taken)
             on_failure.pop_all()
         del self._opening[store]
@@ -164,7 +166,7 @@ class HostedStores(StoreHost):
     def _start_threads(self, store: int) -> _Threads:
         """Start what waits for the media of a store; in a thread."""
         on_full = partial(self._set_full, store)
-        transient = TransientRuns(self._local_dir, store, self._post, on_full)
+        transient = TransientRuns(self._local_dir, store, self._post, on_full, self._files_max)
         writing = ThreadExecutor(f"leveret-write-{store}", self._post, on_full)
         return _Threads(writing, ThreadExecutor(f"leveret-read-{store}", self._post), transient)
 
@@ -305,10 +307,6 @@ class HostedStores(StoreHost):
         else:
             return
         self._server.check_resources()
-
-
-async def _nothing_to_refresh() -> None:
-    """The metadata are those of this broker alone."""
 
 
 def _finish(opened: _Open) -> None:

@@ -71,6 +71,7 @@ class Membership:
         """None before `attach`."""
         self._saving: asyncio.Future[None] | None = None
         self._at_close: Callable[[], None] = lambda: None
+        self._files_max = 0
         self._ended: Callable[[], None] = lambda: None
         logger.info("database connected", found=self.database.describe())
 
@@ -105,8 +106,12 @@ class Membership:
             logger.warning("the free space cannot be measured", reason=str(error))
             return 0
 
-    def place(self, broker: Broker) -> None:
-        """Tell a broker where virtual hosts are, and what time it is in the cluster."""
+    def place(self, broker: Broker, files_max: int) -> None:
+        """Tell a broker where virtual hosts are, and what time it is in the cluster.
+
+        :param files_max: files that its stores may have open at a time on the local disk.
+        """
+        self._files_max = files_max
         broker.clock.share(self.behind_ms)
         stores = self._config.cluster.stores
         broker.placement = ClusterPlacement(self, stores, partial(_pin_of, broker.metadata))
@@ -134,6 +139,7 @@ class Membership:
             self.node,
             count,
             self._refresh_definitions,
+            self._files_max,
         )
         self.definitions.start()
         member = Member(self.node, str(uuid.uuid4()), address, __version__, 0, 0, 0, False, True)
