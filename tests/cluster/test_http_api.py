@@ -215,6 +215,18 @@ def _words(text: str) -> str:
     return "\n".join(" ".join(line.split()) for line in text.splitlines())
 
 
+def test_a_quorum_queue_is_what_its_name_says(cluster: BrokerCluster) -> None:
+    owner = cluster.await_owner(VHOSTS[0])
+    parameters = pika.URLParameters(f"amqp://guest:guest@{HOST}:{owner.port}/{VHOSTS[0]}")
+    with pika.BlockingConnection(parameters) as connection:
+        arguments = {"x-queue-type": "quorum"}
+        connection.channel().queue_declare("quorum", durable=True, arguments=arguments)
+    found = get(cluster["one"], f"queues/{VHOSTS[0]}/quorum")
+    shown = {name: found[name] for name in ("type", "copies", "leader")}
+    assert shown == {"type": "quorum", "copies": 2, "leader": owner.name}
+    assert "quorum queue declared" not in owner.running.log_text()
+
+
 def test_the_cluster_has_its_schema(cluster: BrokerCluster) -> None:
     for columns, path in ((MEMBER, "members"), (STORE, "stores")):
         body = api(cluster["one"]).ask("GET", f"/api/cluster/{path}").body

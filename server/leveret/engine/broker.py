@@ -8,6 +8,7 @@ from typing import Final
 
 from leveret import __version__
 from leveret.config import Config
+from leveret.config_storage import Storage
 from leveret.engine.access.accounts import ADMINISTRATOR, Accounts
 from leveret.engine.access.limits import MAX_QUEUES, limit
 from leveret.engine.access.login_failures import LoginFailures
@@ -290,6 +291,8 @@ class Broker(VirtualHostFactory):
         if name in self.vhosts:
             return self.vhosts[name]
         vhost = VirtualHost(name, self.clock, self.timers, self.time_slice, self.work, self.memory)
+        if self.placement is not None:
+            vhost.copies = _copies(self.config.storage)
         vhost.adopts_redeclared = self.config.queues.redeclare == "adopt"
         vhost.counts_returns = self.config.queues.delivery_count == "returns"
         vhost.churn, vhost.gone, vhost.sizes = self.churn, self.gone, self.sizes
@@ -401,3 +404,8 @@ class Broker(VirtualHostFactory):
 def _uid(entity: Entity) -> str:
     assert isinstance(entity, VirtualHostEntity)
     return entity.uid
+
+
+def _copies(storage: Storage) -> int:
+    """Servers of a database that have what is confirmed, at least; 0 if its provider knows."""
+    return 0 if storage.replicas == "provider" else 1 + storage.replicas_min

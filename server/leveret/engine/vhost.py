@@ -81,6 +81,9 @@ class VirtualHost(QueueHost):
         """Queues that it may have."""
         self.default_queue_type = ""
         """The type of durable queues that are declared without one; "" for the broker's own."""
+        self.copies = 1
+        """Servers that have what is confirmed of its durable queues, at least; 0 where that is a
+        matter of who provides the database."""
         self.adopts_redeclared = False
         """Whether a queue that is declared with other arguments than before adopts them."""
         self.definition_log: DefinitionLog | None = None

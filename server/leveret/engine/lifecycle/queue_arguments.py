@@ -167,7 +167,7 @@ QUEUE_ARGUMENTS: Final[Mapping[str, CheckedArgument]] = {
             one_of(checks.QUEUE_TYPES),
             "The type. A quorum queue must be durable, shared, named and not auto-delete.",
             default=f"`{checks.QUEUE_TYPES[0]}`",
-            differs="a quorum queue is one copy; `stream` is refused with 540",
+            differs="a quorum queue is one copy, but in a cluster; `stream` is refused with 540",
         ),
     ),
     "x-delivery-limit": CheckedArgument(
@@ -345,7 +345,7 @@ def check_equivalent(
 
 
 def is_quorum(arguments: Arguments) -> bool:
-    """Whether a queue is declared as a quorum queue, of which there is one copy here."""
+    """Whether a queue is declared as a quorum queue. It is replicated if its store is."""
     return arguments.get(QUEUE_TYPE) == "quorum"
 
 

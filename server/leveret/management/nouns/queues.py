@@ -45,6 +45,20 @@ def _type(row: QueueRow) -> str:
     return "quorum" if is_quorum(row.queue.arguments) else "classic"
 
 
+def _copies(row: QueueRow) -> int | UnsetType | None:
+    """The copies of a queue that has more than one."""
+    copies = int(row.vhost.copies)
+    if copies == 1 or not row.queue.durable:
+        return UNSET
+    return copies or None
+
+
+def _leader(row: QueueRow) -> str | UnsetType:
+    """The node that serves a quorum queue, in a cluster."""
+    is_alone = int(row.vhost.copies) == 1
+    return UNSET if is_alone or not is_quorum(row.queue.arguments) else row.node
+
+
 def _messages(row: QueueRow) -> int:
     return int(row.queue.message_count()) + int(row.queue.unacknowledged)
 
@@ -111,6 +125,14 @@ QUEUE: Final[Columns[QueueRow]] = Columns(
     Column("exclusive", bool, lambda row: row.queue.exclusive),
     Column("arguments", dict[str, Any], lambda row: to_json(row.queue.arguments)),
     Column("node", str, lambda row: row.node),
+    Column(
+        "copies",
+        int | None | UnsetType,
+        _copies,
+        "Servers of the database of a cluster that have what is confirmed of a durable queue, at"
+        " least; null if its provider knows",
+    ),
+    Column("leader", str | UnsetType, _leader, "The node that serves a quorum queue of a cluster"),
     Column("state", str, lambda row: "paused" if row.queue.paused else "running"),
     Column("messages", int, _messages, "Ready and unacknowledged messages"),
     Column("messages_ready", int, lambda row: int(row.queue.message_count())),

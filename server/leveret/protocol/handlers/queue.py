@@ -66,7 +66,7 @@ def declare(channel: Channel, method: Queue.Declare) -> Frame:
             if error.code == ReplyCode.PRECONDITION_FAILED and not is_new:
                 _log_different_declaration(session, channel.vhost, name, error.text)
             raise
-        if is_new and is_quorum(arguments):
+        if is_new and is_quorum(arguments) and channel.vhost.copies == 1:
             session.logger.info("quorum queue declared", queue=queue.name, copies=1)
         if queue.exclusive:
             session.exclusive_queues[queue.name] = queue
