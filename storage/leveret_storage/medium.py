@@ -77,6 +77,9 @@ class Medium(ABC):
     """Calls of `append_synced_later` that may be under way at one time, from 1. Where it is 1, a
     caller does as well with `append_synced`."""
 
+    may_be_away: bool = False
+    """Whether calls may wait for long, because the medium is elsewhere."""
+
     @abstractmethod
     def create(self, name: str) -> None:
         """Create an empty blob.

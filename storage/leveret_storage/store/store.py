@@ -83,7 +83,7 @@ class Store:
         self.synced: i64 = 0
         """Every batch up to this one is durable."""
         self.queues, self.measures = context.queues, context.measures
-        self._medium, self._writing = medium, writing
+        self._medium, self._writing, self.may_be_away = medium, writing, medium.may_be_away
         self._close_executors = context.close_executors
         self._on_synced = synced
         self._note_log_end = note_log_end

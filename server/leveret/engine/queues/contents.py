@@ -123,6 +123,13 @@ class QueueContents(DropSource):
         else:
             self.settle(position)
 
+    def retains_popped(self) -> bool:
+        """Whether popped messages stay in memory when it is needed: one that becomes a dead letter
+        is read while everything waits, which a medium that is away would have it do for long."""
+        store = self.backlog.store
+        is_durable = self.persists_counts
+        return is_durable and self.dead_letters and store is not None and store.may_be_away
+
     def refuse(self, message: Message) -> None:
         """Add a message that the queue is too full for to the dead letters."""
         self._refused += 1

@@ -558,7 +558,7 @@ class Queue(Sink):
 
     def release_popped(self, popped: list[tuple[int, Message]]) -> list[Message]:
         """Have unacknowledged messages on disk only, as `Backlog.release_popped`."""
-        if self.deleted:
+        if self.deleted or self.contents.retains_popped():
             return [message for _, message in popped]
         return self._backlog.release_popped(popped)
 

@@ -67,6 +67,7 @@ class PostgresMedium(Medium):
     """A handle on one store of a database."""
 
     commits_in_flight_max = COMMITS_IN_FLIGHT_MAX
+    may_be_away = True
 
     def __init__(self, database: Database, store: int, *, owns_database: bool = False) -> None:
         """`close` closes the database as well, if the handle owns it."""

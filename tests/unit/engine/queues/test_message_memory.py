@@ -28,6 +28,7 @@ from leveret.protocol.channels.session import Session
 from leveret.protocol.channels.settlement import Settlement
 from leveret.protocol.channels.transaction import Transaction
 from leveret_storage.store.limits import UNWRITTEN_SEGMENTS_MAX
+from tests.storage.faulty import FaultyMedium
 from tests.unit.engine.queues.broker_run import BrokerRun, arguments, leading_to
 
 LIMIT = 8 * 1024 * 1024
@@ -38,9 +39,11 @@ EACH = 30
 """Messages of each queue: all of them take five times the share."""
 
 
-def limited() -> BrokerRun:
+def limited(*, may_be_away: bool = False) -> BrokerRun:
     """A broker with a small memory limit."""
-    run = BrokerRun()
+    medium = FaultyMedium(1)
+    medium.may_be_away = may_be_away
+    run = BrokerRun(medium)
     run.broker.memory.limit(LIMIT)
     return run
 
@@ -166,8 +169,10 @@ def test_the_lowest_priority_is_released_too() -> None:
 class Held:
     """A consumer without a prefetch, in a broker with little memory."""
 
-    def __init__(self, values: Arguments | None = None, durable: bool = True) -> None:
-        self.run = limited()
+    def __init__(
+        self, values: Arguments | None = None, durable: bool = True, may_be_away: bool = False
+    ) -> None:
+        self.run = limited(may_be_away=may_be_away)
         self.run.queue("dead")
         self.queue = self.run.queue("q0", arguments=values, durable=durable)
         self.session = Session(lambda: None, structlog.get_logger())
@@ -268,6 +273,21 @@ def test_what_is_acknowledged_meanwhile_is_not_requeued() -> None:
     held.end()
 
     assert held.taken() == BODIES[::2]
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_what_may_become_a_dead_letter_stays_in_memory_if_the_medium_may_be_away(
+    durable: bool,
+) -> None:
+    """It would be read while everything waits. Queues that are not durable have it on the local
+    disk."""
+    held = Held(leading_to("dead"), durable, may_be_away=True)
+    fill(held.run, queues=1, persistent=durable)
+    held.consume()
+    held.relieve()
+    assert (held.octets > EACH * BODY) == durable
+    held.end()
+    assert held.taken() == BODIES
 
 
 def test_released_messages_that_are_rejected_are_dead_letters() -> None:
