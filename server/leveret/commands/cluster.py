@@ -14,7 +14,7 @@ NO_CLUSTER = "this broker shares its storage with no other: there is no cluster"
 
 @click.group(name="cluster")
 def cluster_group() -> None:
-    """The brokers of a cluster, and the stores that they own (docs/cluster.md).
+    """Brokers that share a database, and their stores.
 
     Any broker that runs takes these orders: they go to the database, and the broker that one
     concerns carries it out.

@@ -41,7 +41,7 @@ def await_online_nodes(session: Session, count: int) -> None:
         time.sleep(POLL_S)
 
 
-@ctl("cluster_status", "Say which nodes there are, and which of them run.")
+@ctl("cluster_status", "List the nodes, and those that run.")
 def cluster_status(session: Session) -> None:
     found, nodes = session.client.get("overview"), _nodes(session)
     cluster = session.client.get("cluster")
@@ -101,7 +101,7 @@ def _print_json(
 
 @ctl(
     "forget_cluster_node",
-    "Remove a node that is down, and does not come back.",
+    "Remove a node that is gone for good.",
     click.option("--offline", is_flag=True, help="Without an effect."),
     argument("node_name"),
 )
