@@ -82,6 +82,7 @@ ENTITIES: dict[str, tuple[tuple[str, ...], tuple[str, ...], dict[str, Any]]] = {
     "parameter": (("vhost", "component", "name"), ("value",), {}),
     "global_parameter": (("name",), ("value",), {}),
     "imported_file": ((), ("path", "digest"), {}),
+    "imported_objects": (("vhost", "digest"), ("objects",), {}),
     "entity_deleted": ((), ("entity", "key"), {}),
 }
 """Kinds that belong to the whole broker: fields of the key, other required fields, defaults."""

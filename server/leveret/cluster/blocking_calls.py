@@ -46,6 +46,19 @@ class BlockingCalls(ABC):
         """Hand over nothing more, and begin no further call."""
 
 
+class NoCalls(BlockingCalls):
+    """Before anything is called, and after."""
+
+    def run(self, job: Job) -> None:
+        """It is not run."""
+
+    def post(self, action: Callable[[], None]) -> None:
+        """It is not run."""
+
+    def stop(self) -> None:
+        """Nothing is under way."""
+
+
 class CallThread(BlockingCalls):
     """A thread for the running event loop."""
 

@@ -24,7 +24,6 @@ from leveret.cluster.shared_definitions import SharedDefinitions
 from leveret.config import Config
 from leveret.control_address import local_directory
 from leveret.datadir.transient_runs import remove_transient
-from leveret.engine.administration.operator import Unavailable
 from leveret.engine.broker import Broker
 from leveret.engine.metadata.entities import VirtualHostEntity
 from leveret.engine.metadata.metadata import Metadata
@@ -32,7 +31,7 @@ from leveret.logging import get_logger
 from leveret.net.alarms import Resource
 from leveret.net.server import AmqpServer
 from leveret.net.wall_clock import wall_clock_ms
-from leveret_storage.coordination import Member, Unreachable
+from leveret_storage.coordination import Member
 from leveret_storage.errors import StorageError, UnknownMedium
 
 DRAIN_TIMEOUT_S: Final = 10.0
@@ -107,7 +106,8 @@ class Membership:
             return 0
 
     def place(self, broker: Broker, files_max: int) -> None:
-        """Tell a broker where virtual hosts are, and what time it is in the cluster.
+        """Tell a broker where virtual hosts are, and what time it is in the cluster; and follow the
+        definitions.
 
         :param files_max: files that its stores may have open at a time on the local disk.
         """
@@ -115,6 +115,7 @@ class Membership:
         broker.clock.share(self.behind_ms)
         stores = self._config.cluster.stores
         broker.placement = ClusterPlacement(self, stores, partial(_pin_of, broker.metadata))
+        self.definitions.start()
 
     async def start(self, server: AmqpServer, ended: Callable[[], None]) -> None:
         """Join the cluster, and own stores from now on, which are opened one after the other.
@@ -138,10 +139,9 @@ class Membership:
             self.memory,
             self.node,
             count,
-            self._refresh_definitions,
+            self.definitions.refresh,
             self._files_max,
         )
-        self.definitions.start()
         member = Member(self.node, str(uuid.uuid4()), address, __version__, 0, 0, 0, False, True)
         lease_s = config.cluster.lease / 1000
         agent = Agent(self.database.coordination, self.stores, member, count, lease_s)
@@ -150,16 +150,6 @@ class Membership:
         self._watch(server)
         await agent.start()
         self.agent = agent
-
-    async def _refresh_definitions(self) -> None:
-        """Read the definitions of the cluster again.
-
-        :raises Unreachable: if that is not possible.
-        """
-        try:
-            await self.definitions.refresh()
-        except Unavailable as error:
-            raise Unreachable(str(error)) from None
 
     def _watch(self, server: AmqpServer) -> None:
         """Block publishers while the database is away."""
@@ -230,7 +220,7 @@ class Membership:
             await self.agent.drain_and_stop(DRAIN_TIMEOUT_S)
         if self.stores is not None:
             await self.stores.wait_until_ended()
-            await self.definitions.stop()
+        await self.definitions.stop()
 
     def at_close(self, release: Callable[[], None]) -> None:
         """Have something released with the database."""
@@ -238,6 +228,7 @@ class Membership:
 
     def close(self) -> None:
         """Release the database. What is not durable is not written. Waits for threads."""
+        self.definitions.kill()
         self.database.close()
         self._at_close()
 
@@ -245,7 +236,7 @@ class Membership:
         """End without a word to the others, as a killed process does."""
         if self.stores is not None:
             self.stores.kill()
-            self.definitions.kill()
+        self.definitions.kill()
 
 
 def _address_for_others(config: Config, server: AmqpServer) -> str:

@@ -12,34 +12,22 @@ have left of it: the result is that of some order in which all were made one aft
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from leveret.engine.metadata.entities import (
     ENTITY_KINDS,
+    IN_A_VHOST,
+    OF_A_USER,
     Entity,
     EntityDeleted,
     ImportedFile,
-    OperatorPolicy,
-    Parameter,
-    Permission,
-    Policy,
-    TopicPermission,
     User,
     VirtualHostEntity,
     kind_of,
 )
 from leveret.engine.metadata.metadata import Metadata, Record
-
-IN_A_VHOST: Final[tuple[type[Permission | TopicPermission | Policy | Parameter], ...]] = (
-    Permission,
-    TopicPermission,
-    Policy,
-    OperatorPolicy,
-    Parameter,
-)
-OF_A_USER: Final[tuple[type[Permission | TopicPermission], ...]] = (Permission, TopicPermission)
 
 
 class PendingChange(NamedTuple):

@@ -23,7 +23,7 @@ from uuid import uuid4
 
 import msgspec
 
-from leveret.cluster.blocking_calls import BlockingCalls, CallThread
+from leveret.cluster.blocking_calls import BlockingCalls, CallThread, NoCalls
 from leveret.cluster.merge import PendingChange, merged, resolved
 from leveret.config import Auth
 from leveret.engine.access.accounts import ADMINISTRATOR
@@ -110,6 +110,7 @@ class SharedDefinitions:
         self._error = ""
         self._is_busy = False
         self._stopped = False
+        self._calls: BlockingCalls = NoCalls()
 
     @property
     def version(self) -> int:
@@ -316,10 +317,15 @@ class SharedDefinitions:
         self._pending, dropped = resolved(self._agreed, self._pending)
         touched.update(_place(each.record) for each in self._pending)
         for change in dropped:
-            logger.info(
-                "change dropped: others have changed what it depends on",
-                change=msgspec.to_builtins(_place(change.record)),
-            )
+            if not change.digest:
+                kind, key = _place(change.record)
+                logger.info(
+                    "change dropped: others have changed what it depends on",
+                    kind=kind,
+                    key=list(key),
+                )
+        if any(change.digest for change in dropped):
+            logger.info("definitions not imported: another broker has imported the same file")
         wanted = merged(self._agreed, self._pending)
         for record in _differences(self.metadata, wanted, touched):
             self.metadata.apply(record)

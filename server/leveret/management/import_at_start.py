@@ -3,9 +3,13 @@
 A file is imported once: its digest is among the metadata, and as long as it is the same, what
 operators have changed since stays. Passwords that the file only refers to are looked at again at
 each start, because they may change while the file does not.
+
+In a cluster one broker imports the file. Exchanges, queues and bindings are then among the
+metadata, until the owners of their virtual hosts have declared them (`imported_objects.py`).
 """
 
 import asyncio
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -19,7 +23,7 @@ from leveret.engine.administration.definitions_file import DefinitionsFile
 from leveret.engine.administration.definitions_import import DefinitionsImport, password_of
 from leveret.engine.administration.merge_rules import MERGE_RULES
 from leveret.engine.administration.operator import Operator, Refused
-from leveret.engine.metadata.entities import ImportedFile, User
+from leveret.engine.metadata.entities import ImportedFile, ImportedObjects, User
 from leveret.engine.values.work import Work
 from leveret.logging import get_logger
 from leveret.management.service import Management
@@ -55,7 +59,10 @@ async def import_at_start(management: Management, path: str) -> None:
     else:
         if management.definitions is not None:
             management.definitions.begin_import(digest)
-        work = DefinitionsImport(broker, operator, file, rules=MERGE_RULES)
+        pass_on = (
+            None if management.definitions is None else partial(_put_objects, operator, digest)
+        )
+        work = DefinitionsImport(broker, operator, file, pass_on=pass_on, rules=MERGE_RULES)
         await _run(management, work)
         if work.error is not None:
             raise Refused(f"{path}: {work.error}")
@@ -66,6 +73,16 @@ async def import_at_start(management: Management, path: str) -> None:
             management.definitions.end_import()
     broker.work.run_all(broker.time_slice)
     await management.durable()
+
+
+def _put_objects(operator: Operator, digest: str, vhost: str, part: DefinitionsFile) -> None:
+    """Have the owner of a virtual host declare what the file has for it, once there is one."""
+    objects = {
+        "exchanges": part.exchanges,
+        "queues": part.queues,
+        "bindings": part.bindings,
+    }
+    operator.metadata.put(ImportedObjects(vhost, digest, msgspec.to_builtins(objects)))
 
 
 def _contents(path: str) -> bytes:

@@ -11,6 +11,7 @@ from leveret.management.authentication import Logins
 from leveret.management.cluster.cluster_http import ClusterHttp
 from leveret.management.control_socket import ControlSocket
 from leveret.management.http import Front
+from leveret.management.imported_objects import ImportedObjectsDeclared
 from leveret.management.listener import HTTP, HTTPS, PROMETHEUS, HttpListener
 from leveret.management.metrics.application import metrics_application
 from leveret.management.node_status import NodeStatus
@@ -54,6 +55,7 @@ class HttpServing:
         if membership is not None:
             self.management.node = membership.node
             self.management.definitions = membership.definitions
+        self._imported_objects = ImportedObjectsDeclared(self.management)
         self._cluster: ClusterHttp | None = None
         self._control: ControlSocket | None = None
         self._listeners: list[HttpListener] = []
@@ -71,6 +73,8 @@ class HttpServing:
         self.management.watch.start()
         self.management.sampler.start()
         self._join_cluster()
+        if self._membership is not None:
+            self._imported_objects.start()
         await self._open_control_socket()
         api = await self._open_management(management_max)
         metrics = await self._open_metrics(metrics_max)
@@ -85,6 +89,7 @@ class HttpServing:
         management.status.loop_lag.stop()
         management.watch.stop()
         management.sampler.stop()
+        await self._imported_objects.stop()
         if self._control is not None:
             await self._control.stop()
         for each in self._listeners:

@@ -10,7 +10,7 @@ from leveret.engine.access.patterns import PatternError, permission_pattern
 from leveret.engine.administration.operator import NotFound, Operator, Refused
 from leveret.engine.administration.values import check_limits, check_name
 from leveret.engine.administration.virtual_hosts import find_vhost
-from leveret.engine.metadata.entities import Permission, TopicPermission, User
+from leveret.engine.metadata.entities import OF_A_USER, Permission, TopicPermission, User
 
 
 def find_user(operator: Operator, name: str) -> User:
@@ -124,7 +124,7 @@ def delete_user(operator: Operator, name: str) -> None:
     :raises NotFound: if it does not exist.
     """
     find_user(operator, name)
-    for kind in (Permission, TopicPermission):
+    for kind in OF_A_USER:
         for key in [key for key in operator.metadata.all(kind) if key[0] == name]:
             operator.delete(kind, *key)
     operator.delete(User, name)

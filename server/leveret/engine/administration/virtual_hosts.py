@@ -9,23 +9,7 @@ from leveret.engine.access.limits import VHOST_LIMITS
 from leveret.engine.administration.operator import NotFound, Operator, Refused
 from leveret.engine.administration.values import check_limits, check_name
 from leveret.engine.lifecycle.argument_checks import QUEUE_TYPES
-from leveret.engine.metadata.entities import (
-    OperatorPolicy,
-    Parameter,
-    Permission,
-    Policy,
-    TopicPermission,
-    VirtualHostEntity,
-)
-
-IN_A_VHOST: tuple[type[Permission | TopicPermission | Policy | Parameter], ...] = (
-    Permission,
-    TopicPermission,
-    Policy,
-    OperatorPolicy,
-    Parameter,
-)
-"""The kinds that are deleted with their virtual host."""
+from leveret.engine.metadata.entities import IN_A_VHOST, VirtualHostEntity
 
 
 def find_vhost(operator: Operator, name: str) -> VirtualHostEntity:

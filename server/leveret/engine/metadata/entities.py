@@ -149,6 +149,21 @@ class ImportedFile(Entity, frozen=True, tag="imported_file"):
         return ()
 
 
+class ImportedObjects(Entity, frozen=True, tag="imported_objects"):
+    """What a definitions file has for a virtual host of a cluster, until its owner has declared
+    it."""
+
+    vhost: str
+    digest: str
+    """Of the file."""
+    objects: dict[str, Any]
+    """Exchanges, queues and bindings, as in the file."""
+
+    @property
+    def key(self) -> Key:
+        return (self.vhost, self.digest)
+
+
 class EntityDeleted(msgspec.Struct, frozen=True, tag_field=KIND, tag="entity_deleted"):
     """The record of an entity that was deleted."""
 
@@ -156,6 +171,21 @@ class EntityDeleted(msgspec.Struct, frozen=True, tag_field=KIND, tag="entity_del
     """Its kind."""
     key: Key
 
+
+OfVhost = Permission | TopicPermission | Policy | Parameter | ImportedObjects
+
+IN_A_VHOST: Final[tuple[type[OfVhost], ...]] = (
+    Permission,
+    TopicPermission,
+    Policy,
+    OperatorPolicy,
+    Parameter,
+    ImportedObjects,
+)
+"""The kinds that are deleted with their virtual host."""
+
+OF_A_USER: Final[tuple[type[Permission | TopicPermission], ...]] = (Permission, TopicPermission)
+"""The kinds that are deleted with their user."""
 
 ENTITY_KINDS: Final[dict[str, type[Entity]]] = {
     str(each.__struct_config__.tag): each
@@ -169,6 +199,7 @@ ENTITY_KINDS: Final[dict[str, type[Entity]]] = {
         Parameter,
         GlobalParameter,
         ImportedFile,
+        ImportedObjects,
     )
 }
 """The kinds by name, in an order in which a checkpoint can be restored."""
