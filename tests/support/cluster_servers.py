@@ -160,6 +160,11 @@ class ClusterServers:
         else:
             self.owners.pop(vhost, None)
 
+    def limit_connections(self, node: str, vhost: str, most: int) -> None:
+        """Have a broker allow so many connections to a virtual host."""
+        entity = VirtualHostEntity(vhost, limits={"max-connections": most})
+        self.servers[node].broker.metadata.put(entity)
+
     def stop(self, node: str) -> None:
         """Stop a broker as an operator does."""
         self.call(self.servers.pop(node).stop, "shutdown")

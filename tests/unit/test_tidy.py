@@ -17,6 +17,7 @@ LONGER_FILES = {
     "server/leveret/engine/queues/delayed_store.py": "the store of a delayed exchange",
     "server/leveret/engine/queues/fifo_backlog.py": "a backlog, first in, first out",
     "server/leveret/engine/queues/queue.py": "a queue",
+    "server/leveret/net/server.py": "the server",
     "server/leveret/protocol/connections/connection.py": "a connection",
     "tests/parity/sections/direct_reply_to.py": "direct reply-to",
     "tests/parity/sections/frames.py": "frames, sound and malformed",

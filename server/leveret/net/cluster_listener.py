@@ -32,7 +32,7 @@ from leveret.os_errors import plain_words
 PROOF_TIMEOUT_S: Final = 5.0
 """Seconds from when a link is accepted until it carries something."""
 
-FAILED_DELAY_S: Final = 3.0
+FAILED_DELAY_S: Final = 1.0
 """Seconds until a link is closed whose proof is wrong."""
 
 UNPROVEN_MAX: Final = 256

@@ -31,6 +31,7 @@ from leveret.net.memory_shares import LargestHolder, MemoryShares
 from leveret.net.memory_shortage import MEMORY_CHECK_BYTES, MemoryShortage
 from leveret.net.opening import Opening
 from leveret.net.origin import Origin
+from leveret.net.passing_on import PassedOnConnections
 from leveret.net.resource_guard import (
     CHECKED_BY_CALLS_ONLY,
     DISK_CHECK_BYTES,
@@ -42,6 +43,7 @@ from leveret.net.tls import TlsCertificates
 from leveret.net.transport import AmqpTransport, TransportFactory
 from leveret.os_errors import plain_words
 from leveret.protocol.connections.connection import Connection
+from leveret.protocol.connections.passing_on import PassingOn
 
 STOP_TIMEOUT_S: Final = 0.5
 """Seconds that clients have to answer connection.close when the broker stops, from when the last of
@@ -125,6 +127,7 @@ class AmqpServer:
         self._loop = asyncio.get_running_loop()
         self._scheduler = LoopScheduler(self._loop, self.broker)
         self.clock = LoopClock(self._loop, self.broker, self._scheduler)
+        self.passed_on = PassedOnConnections(self.broker, self._scheduler, self._socket_closed)
         self._ticks = ConnectionTicks(self._loop, self._transports, self.broker.time_slice)
         self.clock.start()
         amqp = self._config.amqp
@@ -156,7 +159,7 @@ class AmqpServer:
         cluster = self._config.cluster
         if not cluster.secret and not cluster.certfile:
             return []
-        self.links = Links(cluster, self._config.server.node_name)
+        self.links = self.passed_on.links = Links(cluster, self._config.server.node_name)
         if not cluster.listen:
             return []
         self.cluster_listener = ClusterListener(self.links, self._protocol, self._close_passed_on)
@@ -244,14 +247,16 @@ class AmqpServer:
         """
         connections = len(self._transports)
         stopped = self._stop_listening()
+        self.passed_on.close(reason)
         for transport in list(self._transports):
             transport.force_close(reason, synced)
         await self._wait_for_clients(stopped, clients_s)
-        if self._transports:
+        if self._sockets():
             logger.warning(
                 "clients did not answer connection.close: their sockets are closed",
-                connections=len(self._transports),
+                connections=self._sockets(),
             )
+        self.passed_on.abort()
         for transport in list(self._transports):
             transport.abort()
         return connections
@@ -278,7 +283,7 @@ class AmqpServer:
     async def _wait_for_clients(self, stopped: asyncio.Event, clients_s: float) -> None:
         """Wait until all sockets are closed, or the clients had their time."""
         start = answered = self._loop.time()
-        while self._transports and self._loop.time() - answered < clients_s:
+        while self._sockets() and self._loop.time() - answered < clients_s:
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(STOP_POLL_S, clients_s)):
                     await stopped.wait()
@@ -310,6 +315,7 @@ class AmqpServer:
     def kill(self) -> None:
         """Close all sockets at once, without a word to the clients."""
         self._stop_listening()
+        self.passed_on.abort()
         for transport in list(self._transports):
             transport.abort()
 
@@ -337,7 +343,7 @@ class AmqpServer:
 
     def _may_open(self, opening: int) -> bool:
         """Whether one more socket may be open, beside those that have not begun to speak AMQP."""
-        sockets = len(self._transports) + opening
+        sockets = self._sockets() + opening
         if sockets < self._sockets_max:
             return True
         if self._refused == 0:
@@ -352,8 +358,23 @@ class AmqpServer:
     def discard(self, transport: AmqpTransport) -> None:
         """Remove a closed socket."""
         self._transports.discard(transport)
-        if self._stopped is not None and not self._transports:
+        self._socket_closed()
+
+    def _socket_closed(self) -> None:
+        if self._stopped is not None and not self._sockets():
             self._stopped.set()
+
+    def _sockets(self) -> int:
+        """Sockets of clients that are open."""
+        return len(self._transports) + self.passed_on.open
+
+    def pass_on(self, transport: AmqpTransport, passing_on: PassingOn) -> None:
+        """Pass a connection on to the broker that serves its virtual host, when one does."""
+        self.passed_on.add(transport, passing_on)
+
+    def passing_on_ended(self, passing_on: PassingOn) -> None:
+        """A connection waits no longer for that."""
+        self.passed_on.discard(passing_on)
 
     def listeners(self) -> list[tuple[str, Address]]:
         """The protocol and the address of each listener."""
@@ -361,12 +382,13 @@ class AmqpServer:
 
     def sockets(self) -> tuple[int, int]:
         """Sockets of clients that are open, and how many may be."""
-        return len(self._transports), self._sockets_max
+        return self._sockets(), self._sockets_max
 
     def descriptors(self) -> list[int]:
         """The file descriptors of its sockets, those that listen and those of clients."""
         listening = [each.fileno() for server in self._servers for each in server.sockets]
-        return [*listening, *(transport.descriptor() for transport in self._transports)]
+        clients = [transport.descriptor() for transport in self._transports]
+        return [*listening, *clients, *self.passed_on.descriptors()]
 
     def accepts(self) -> bool:
         """Whether it listens: it has started, and does not stop."""
@@ -412,6 +434,7 @@ class AmqpServer:
             self._check_shares,
             self._report_dropped,
             self._check_certificates,
+            self.passed_on.check_owners,
             self.broker.compact,
             # No client waits for acknowledgements to be logged, but they must not wait for long.
             partial(self.broker.commit, urgent=True),

@@ -11,6 +11,7 @@ Deliberately elsewhere: frames, channels and heartbeats (`protocol/`).
 import asyncio
 import select
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol, TypeAlias, cast
 
 from leveret.engine.broker import Broker
@@ -29,6 +30,7 @@ from leveret.os_errors import plain_words
 from leveret.protocol.channels.peer import Peer, TlsPeer
 from leveret.protocol.connections.connection import Connection
 from leveret.protocol.connections.held_memory import HeldMemory
+from leveret.protocol.connections.passing_on import PassingOn
 
 logger = get_logger()
 
@@ -41,6 +43,12 @@ class Transports(Protocol):
 
     def discard(self, transport: "AmqpTransport") -> None:
         """Remove a transport."""
+
+    def pass_on(self, transport: "AmqpTransport", passing_on: PassingOn) -> None:
+        """Pass its connection on to the broker that serves its virtual host, when one does."""
+
+    def passing_on_ended(self, passing_on: PassingOn) -> None:
+        """A connection waits no longer for that."""
 
 
 class AmqpTransport(asyncio.Protocol):
@@ -71,7 +79,8 @@ class AmqpTransport(asyncio.Protocol):
         """Nanoseconds that it has used, on the scheduler's account."""
         self._reading = True
         self._input_scheduled = False
-        """Whether the scheduler will process buffered input."""
+        """Whether the scheduler will process buffered input, or nothing is to schedule that while
+        the connection waits to be passed on."""
         self._closing_since = 0.0
         """Time of the loop at which the output ended; 0 before."""
         self._alarms_seen = 0
@@ -99,6 +108,7 @@ class AmqpTransport(asyncio.Protocol):
                 vouched=origin.vouched,
             ),
             now=self._loop.time(),
+            pass_on=None if self._broker.placement is None else self._pass_on,
         )
         self._traffic = self.connection.session.traffic
         self._traffic.pending = self._transport.get_write_buffer_size
@@ -259,7 +269,8 @@ class AmqpTransport(asyncio.Protocol):
         events = [event for _, event in poll.poll(0)]
         if not events:
             return False
-        if self.connection.blocked or (held_before and self._held_at_tick):
+        connection = self.connection
+        if connection.blocked or connection.passing_on or (held_before and self._held_at_tick):
             return True
         session.receives = True
         return events[0] & (select.POLLERR | select.POLLHUP) != 0
@@ -273,6 +284,39 @@ class AmqpTransport(asyncio.Protocol):
         if not self._reading and not self._transport.is_closing():
             self._reading = True
             self._transport.resume_reading()
+
+    # --- passing on -------------------------------------------------------------------------
+
+    @property
+    def is_passed_on_to_this(self) -> bool:
+        """Whether another broker passes the connection on to this one."""
+        return self.connection.session.peer.vouched is not None
+
+    def _pass_on(self, passing_on: PassingOn) -> None:
+        """Read nothing until the connection is passed on, or opened here."""
+        self._input_scheduled = True
+        passing_on.ended = partial(self._passing_on_ended, passing_on)
+        self._transports.pass_on(self, passing_on)
+
+    def _passing_on_ended(self, passing_on: PassingOn) -> None:
+        self._transports.passing_on_ended(passing_on)
+        self.open_here()
+
+    def open_here(self) -> None:
+        """Have the input be processed again: the virtual host is served here."""
+        self._input_scheduled = False
+        self._schedule_input()
+
+    def give_away(self) -> tuple[asyncio.Transport, bytes]:
+        """End here: another broker has opened the connection.
+
+        :returns: the socket, which is not read, and what has come behind connection.open.
+        """
+        self.flush()
+        transport, self._transport = self._transport, _NoSocket()
+        rest = self.connection.passed_on()
+        self._transports.discard(self)
+        return transport, rest
 
     # --- output -----------------------------------------------------------------------------
 
@@ -419,6 +463,19 @@ class AmqpTransport(asyncio.Protocol):
     def abort(self) -> None:
         """Close the socket at once."""
         self._transport.abort()
+
+
+class _NoSocket(asyncio.Transport):
+    """What a transport has whose socket was given away."""
+
+    def is_closing(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        return
+
+    def abort(self) -> None:
+        return
 
 
 def why_lost(error: Exception | None) -> str:

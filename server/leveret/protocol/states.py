@@ -30,6 +30,9 @@ class ConnectionState(IntEnum):
     the socket is closed."""
     CLOSED = 7
     """Nothing is read any more; the socket is closed once the output is flushed."""
+    PASSING_ON = 8
+    """connection.open has come, for a virtual host that is not served here: the transport passes
+    the connection on to the broker that serves it, or waits until one does."""
 
 
 class ConnectionEvent(IntEnum):
@@ -48,6 +51,10 @@ class ConnectionEvent(IntEnum):
     """The broker refuses a login, later or without a frame."""
     DISCONNECT = 8
     """The socket is closed, or will be without connection.close."""
+    PASS_ON = 9
+    """connection.open has come, for a virtual host that is not served here."""
+    PASSED_ON = 10
+    """Another broker has opened the connection: all further octets are for that one."""
 
 
 _S = ConnectionState
@@ -58,11 +65,15 @@ CONNECTION_TRANSITIONS: Final[dict[tuple[ConnectionState, ConnectionEvent], Conn
     (_S.START, _E.START_OK): _S.TUNE,
     (_S.TUNE, _E.TUNE_OK): _S.OPENING,
     (_S.OPENING, _E.OPEN): _S.OPEN,
+    (_S.OPENING, _E.PASS_ON): _S.PASSING_ON,
+    (_S.PASSING_ON, _E.OPEN): _S.OPEN,
+    (_S.PASSING_ON, _E.PASSED_ON): _S.CLOSED,
     (_S.START, _E.REFUSE): _S.REFUSED,
     (_S.REFUSED, _E.FAIL): _S.CLOSING,
     (_S.START, _E.FAIL): _S.CLOSING,
     (_S.TUNE, _E.FAIL): _S.CLOSING,
     (_S.OPENING, _E.FAIL): _S.CLOSING,
+    (_S.PASSING_ON, _E.FAIL): _S.CLOSING,
     (_S.OPEN, _E.FAIL): _S.CLOSING,
     (_S.START, _E.CLOSE): _S.CLOSED,
     (_S.TUNE, _E.CLOSE): _S.CLOSED,
@@ -74,10 +85,20 @@ CONNECTION_TRANSITIONS: Final[dict[tuple[ConnectionState, ConnectionEvent], Conn
 }
 
 
+ERROR_STATES: Final = (
+    _S.START,
+    _S.TUNE,
+    _S.OPENING,
+    _S.PASSING_ON,
+    _S.OPEN,
+)
+"""States in which an error is answered with connection.close."""
+
 STATE_NAMES: Final = {
     _S.START: "starting",
     _S.TUNE: "tuning",
     _S.OPENING: "opening",
+    _S.PASSING_ON: "opening",
     _S.OPEN: "running",
 }
 """RabbitMQ's names of states, for error texts."""
@@ -87,6 +108,15 @@ def unexpected_method(state: ConnectionState) -> AmqpError:
     """The error of a method that is not allowed in a state."""
     name = STATE_NAMES.get(state, state.name.lower())
     return AmqpError(ReplyCode.CHANNEL_ERROR, f"unexpected method in connection state {name}")
+
+
+def check_state(state: ConnectionState, expected: ConnectionState) -> None:
+    """Check that a method comes in the state it belongs to.
+
+    :raises AmqpError: CHANNEL_ERROR.
+    """
+    if state != expected:
+        raise unexpected_method(state)
 
 
 def next_connection_state(state: ConnectionState, event: ConnectionEvent) -> ConnectionState:

@@ -28,8 +28,8 @@ from leveret.net.loop_scheduler import LoopScheduler
 from leveret.net.origin import Origin
 from leveret.net.transport import AmqpTransport, Transports
 from leveret.protocol.channels.peer import Peer
-from leveret.protocol.connections import handshake
 from leveret.protocol.connections.connection import NO_METHOD
+from leveret.protocol.connections.login_refusal import login_refused
 from leveret.protocol.states import ConnectionState
 from leveret.protocol.wire.greeting import PROTOCOL_HEADER
 from leveret.testing.fault_orders import DropConnection, FaultOrders
@@ -305,7 +305,7 @@ class FaultyTransport(AmqpTransport):
         session.take_output()
         session.logger.warning("login refused", user=session.user, reason="the test has ordered it")
         if "authentication_failure_close" in peer.capabilities:
-            self._answer_error(0, NO_METHOD, handshake.login_refused(peer.mechanism))
+            self._answer_error(0, NO_METHOD, login_refused(peer.mechanism))
         else:
             self._lost_by = "the test has ordered that its login is refused"
             self._socket.close()

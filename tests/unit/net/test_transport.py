@@ -15,6 +15,7 @@ from leveret.engine.broker import Broker
 from leveret.limits import INPUT_SLICE_BYTES, OUTPUT_REPLIES_BYTES_MAX
 from leveret.net.loop_scheduler import EARLY_ITERATIONS_MAX, LoopScheduler
 from leveret.net.transport import AmqpTransport
+from leveret.protocol.connections.passing_on import PassingOn
 from leveret_storage.media.executor import InlineExecutor
 from leveret_storage.media.filesystem import FilesystemMedium
 from tests.storage.owning import take
@@ -138,6 +139,12 @@ class NoTransports:
         return True
 
     def discard(self, transport: AmqpTransport) -> None:
+        return None
+
+    def pass_on(self, transport: AmqpTransport, passing_on: PassingOn) -> None:
+        return None
+
+    def passing_on_ended(self, passing_on: PassingOn) -> None:
         return None
 
 

@@ -15,28 +15,32 @@ from pamqp.base import Frame
 from pamqp.commands import Channel as ChannelMethods
 from pamqp.commands import Connection as ConnectionMethods
 
-from leveret.engine.access.accounts import IMPERSONATOR
 from leveret.engine.access.open_connections import OpenConnection
 from leveret.engine.broker import Broker
-from leveret.engine.values.field_table import describe
 from leveret.engine.values.work import Work
 from leveret.errors import AmqpError, ReplyCode
-from leveret.limits import CLOSE_TIMEOUT_S, OUTPUT_REPLIES_BYTES_MAX, SILENT_CLOSE_DELAY_S
+from leveret.limits import CLOSE_TIMEOUT_S, OUTPUT_REPLIES_BYTES_MAX
 from leveret.protocol.channels.channel import Channel
 from leveret.protocol.channels.content import HEADER_BYTES_MIN
 from leveret.protocol.channels.ending import ChannelsEnd, Consecutively
 from leveret.protocol.channels.peer import Peer
 from leveret.protocol.channels.session import NO_VHOST, Session
 from leveret.protocol.connections import handshake
+from leveret.protocol.connections.blocking import tell_blocked, tell_unblocked
 from leveret.protocol.connections.channel_table import ChannelTable
+from leveret.protocol.connections.closing import close_channel, close_connection
 from leveret.protocol.connections.held_memory import HeldMemory, held_by
 from leveret.protocol.connections.keepalive import Keepalive
+from leveret.protocol.connections.login_refusal import LoginRefusal
+from leveret.protocol.connections.passing_on import PassingOn, introduction, is_elsewhere
 from leveret.protocol.handlers.dispatch import handle
 from leveret.protocol.states import (
+    ERROR_STATES,
     EXPECT_METHOD,
     ChannelEvent,
     ConnectionEvent,
     ConnectionState,
+    check_state,
     next_connection_state,
     unexpected_method,
 )
@@ -52,30 +56,22 @@ from leveret.protocol.wire.frames import (
     BASIC_NACK,
     BASIC_PUBLISH,
     BASIC_REJECT,
+    CHANNEL_CLOSE,
+    CHANNEL_CLOSE_OK,
+    CHANNEL_OPEN,
     CONNECTION_CLOSE,
     CONNECTION_CLOSE_OK,
+    CONNECTION_START_OK,
     FRAME_BODY,
     FRAME_HEADER,
     FRAME_HEARTBEAT,
     FRAME_METHOD,
     HEARTBEAT,
 )
-from leveret.protocol.wire.greeting import ACCEPTED_HEADERS, PROTOCOL_HEADER, foreign_protocol
-
-CHANNEL_OPEN: Final = 0x0014000A
-CHANNEL_CLOSE: Final = 0x00140028
-CHANNEL_CLOSE_OK: Final = 0x00140029
+from leveret.protocol.wire.greeting import ACCEPTED_HEADERS
 
 NO_METHOD: Final = 0
 """The class id and method id of an error that is about no method."""
-
-ERROR_STATES: Final = (
-    ConnectionState.START,
-    ConnectionState.TUNE,
-    ConnectionState.OPENING,
-    ConnectionState.OPEN,
-)
-"""States in which an error is answered with connection.close."""
 
 
 class Connection(FrameHandler):
@@ -89,7 +85,9 @@ class Connection(FrameHandler):
         *,
         peer: Peer,
         now: float,
+        pass_on: Callable[[PassingOn], None] | None = None,
     ) -> None:
+        """:param pass_on: asks the transport to pass the connection on; None if it cannot."""
         self.session = Session(wake, logger, peer, broker.time_slice)
         self.broker = broker
         self.state = ConnectionState.HEADER
@@ -103,6 +101,11 @@ class Connection(FrameHandler):
         self.channels = ChannelTable()
         self._refusal: AmqpError | None = None
         """What refuses a login when its delay is over."""
+        self._pass_on = pass_on
+        self._introduction = b""
+        """The client properties until it is open, if it may be passed on."""
+        self.passing_on: PassingOn | None = None
+        """Its wait for the broker that serves its virtual host, if that is not this one."""
         self.opened: OpenConnection | None = None
         """The entry among the open connections, while it is open."""
         self._last_channel: Channel | None = None
@@ -125,18 +128,13 @@ class Connection(FrameHandler):
         :raises AmqpError: if the event is not allowed in this state.
         """
         self.state = next_connection_state(self.state, event)
+        passing_on, self.passing_on = self.passing_on, None
+        if passing_on is not None:
+            passing_on.end()
         if self.state in (ConnectionState.CLOSED, ConnectionState.REFUSED):
             self.reader.close()
             # Even with no output the transport has to look, and close the socket.
             self.session.request_flush()
-
-    def _expect(self, state: ConnectionState) -> None:
-        """Check that a method comes in the state it belongs to.
-
-        :raises AmqpError: CHANNEL_ERROR.
-        """
-        if self.state != state:
-            raise unexpected_method(self.state)
 
     # --- input ------------------------------------------------------------------------------
 
@@ -179,15 +177,11 @@ class Connection(FrameHandler):
             return self.on_frame_error(error)
 
     def on_protocol_header(self, header: bytes) -> bool:
-        foreign = foreign_protocol(header)
         if header in ACCEPTED_HEADERS:
             self.move(ConnectionEvent.HEADER)
             self.send(handshake.start(self.broker, self.session.peer))
             return True
-        if len(header) == len(PROTOCOL_HEADER) or foreign:
-            received = f"{foreign or 'no AMQP'}: {describe(header)}"
-            self.session.logger.warning("wrong protocol", received=received)
-            self.session.write(PROTOCOL_HEADER)
+        if handshake.is_refused(header, self.session):
             self._abort()
         return False
 
@@ -310,6 +304,8 @@ class Connection(FrameHandler):
         ):
             return
         method: Any = methods.decode(payload)
+        if self._frame_method == CONNECTION_START_OK and self._pass_on is not None:
+            self._introduction = introduction(payload)
         handler = HANDLERS.get(method.index)
         if handler is None:
             raise unexpected_method(self.state)
@@ -318,7 +314,7 @@ class Connection(FrameHandler):
             self.send(reply)
 
     def _start_ok(self, method: Any) -> Frame | None:
-        self._expect(ConnectionState.START)
+        check_state(self.state, ConnectionState.START)
         peer, properties = self.session.peer, method.client_properties or {}
         peer.introduce(method.mechanism, properties, self.broker.product)
         login = handshake.log_in(self.broker, method, peer)
@@ -326,28 +322,23 @@ class Connection(FrameHandler):
             self.session.logger.warning("login refused", user=login.user, reason=login.refusal)
             self._refuse_login(method.mechanism)
             return None
-        self.session.user = login.user
-        impersonates = self.broker.accounts.has_tag(login.user, IMPERSONATOR)
-        self.session.user_id = None if impersonates else login.user
+        handshake.take_user(self.broker, self.session, login.user)
         self.move(ConnectionEvent.START_OK)
         return handshake.tune(self.broker.config.amqp)
 
     def _refuse_login(self, mechanism: str) -> None:
-        """Refuse in a frame if the client understands it, else cut the socket after a delay
-        (RabbitMQ: Authentication failure notifications). The refusal is logged already."""
-        answers = "authentication_failure_close" in self.session.peer.capabilities
-        host, _, _ = self.session.peer.address.rpartition(":")
-        delay_s = self.broker.login_failures.add(host, self._keepalive.last_received)
+        now = self._keepalive.last_received
+        refusal = LoginRefusal(self.broker, self.session.peer, mechanism, now)
         self._frame_method = NO_METHOD
-        self._refusal = handshake.login_refused(mechanism) if answers else None
-        if answers and delay_s == 0:
-            self._send_close(handshake.login_refused(mechanism))
+        if refusal.error is not None and refusal.delay_s == 0:
+            self._send_close(refusal.error)
             return
+        self._refusal = refusal.error
         self.move(ConnectionEvent.REFUSE)
-        self._keepalive.set_deadline(max(delay_s, 0 if answers else SILENT_CLOSE_DELAY_S))
+        self._keepalive.set_deadline(refusal.delay_s)
 
     def _tune_ok(self, method: Any) -> Frame | None:
-        self._expect(ConnectionState.TUNE)
+        check_state(self.state, ConnectionState.TUNE)
         handshake.check_tuning(method, self.broker.config.amqp)
         self.move(ConnectionEvent.TUNE_OK)
         self.channels.most = method.channel_max
@@ -357,12 +348,39 @@ class Connection(FrameHandler):
         return None
 
     def _open(self, method: Any) -> Frame | None:
-        self._expect(ConnectionState.OPENING)
+        check_state(self.state, ConnectionState.OPENING)
+        vhost, session = method.virtual_host, self.session
+        if not is_elsewhere(self.broker, vhost, session):
+            self._open_here(vhost)
+            return None
+        limits = (int(self.channels.most), int(session.frame_max), self.heartbeat_s)
+        ends = (partial(self._open_here, vhost), self._fail)
+        passing_on = PassingOn(vhost, self._introduction, limits, self.broker, session.user, *ends)
+        self.move(ConnectionEvent.PASS_ON)
+        self.passing_on = passing_on
+        session.begin(passing_on)
+        if self._pass_on is not None:
+            self._pass_on(passing_on)
+        return None
+
+    def _open_here(self, name: str) -> None:
         session, broker = self.session, self.broker
-        vhost = handshake.choose_vhost(broker, method.virtual_host, session.user, session.logger)
+        vhost = handshake.choose_vhost(broker, name, session.user, session.logger)
         self.move(ConnectionEvent.OPEN)
+        self._introduction = b""
         self.opened = handshake.enter(broker, session, vhost, self.force_close)
-        return ConnectionMethods.OpenOk()
+        self.send(ConnectionMethods.OpenOk())
+
+    def passed_on(self) -> bytes:
+        """Another broker has opened it: this is its end here. Its output is to be flushed before.
+
+        :returns: what the client has sent behind connection.open.
+        """
+        rest = self.reader.take_rest()
+        self.move(ConnectionEvent.PASSED_ON)
+        self.session.work = None
+        self.session.close()
+        return rest
 
     def _close(self, method: Any) -> Frame | None:
         """Its exclusive queues are deleted before the reply, so the client can declare them again
@@ -384,7 +402,7 @@ class Connection(FrameHandler):
 
     def _update_secret(self, method: Any) -> Frame | None:
         """Accept any secret: a password does not expire, so there is none to replace."""
-        self._expect(ConnectionState.OPEN)
+        check_state(self.state, ConnectionState.OPEN)
         return ConnectionMethods.UpdateSecretOk()
 
     # --- channels ---------------------------------------------------------------------------
@@ -424,11 +442,9 @@ class Connection(FrameHandler):
         if error.closes_connection or channel is None or self.state != ConnectionState.OPEN:
             self._fail(error)
             return
-        self._log_error(error, "channel closed")
-        class_id, method_id = divmod(int(self._frame_method), 0x10000)
         channel.confirms.flush()
         channel.move(ChannelEvent.FAIL)
-        close = ChannelMethods.Close(int(error.code), error.reply_text, class_id, method_id)
+        close = close_channel(self.session, error, int(channel.number), int(self._frame_method))
         self.session.begin(ChannelsEnd([channel], [], channel.vhost, partial(channel.send, close)))
 
     def on_malformed_frame(self, error: AmqpError) -> None:
@@ -456,15 +472,13 @@ class Connection(FrameHandler):
             # It is closing already, or the protocol header has not come.
             self._abort()
             return
-        if logged:
-            self._log_error(error, "connection closed")
-        self._send_close(error)
+        self._send_close(error, logged)
 
-    def _send_close(self, error: AmqpError) -> None:
+    def _send_close(self, error: AmqpError, logged: bool = False) -> None:
         """Release what the connection uses, and send connection.close: the transport goes on."""
-        class_id, method_id = divmod(int(self._frame_method), 0x10000)
+        channel, method = int(self._frame_channel), int(self._frame_method)
+        close = close_connection(self.session, error, channel, method, logged)
         self.move(ConnectionEvent.FAIL)
-        close = ConnectionMethods.Close(int(error.code), error.reply_text, class_id, method_id)
         self.session.begin(self._release_resources(partial(self._finish_close, close)))
         self.session.request_flush()
 
@@ -473,18 +487,6 @@ class Connection(FrameHandler):
         if self.state == ConnectionState.CLOSING:
             self._keepalive.set_deadline(CLOSE_TIMEOUT_S)
             self.send(close)
-
-    def _log_error(self, error: AmqpError, event: str) -> None:
-        class_id, method_id = divmod(int(self._frame_method), 0x10000)
-        method = methods.method_name(class_id, method_id) if class_id else ""
-        self.session.logger.warning(
-            event,
-            channel=int(self._frame_channel) or None,
-            code=int(error.code),
-            text=error.reply_text,
-            method=method,
-            user=self.session.user,
-        )
 
     def disconnected(self, reason: str = "") -> None:
         """End everything: the socket is closed, for a `reason`."""
@@ -540,22 +542,14 @@ class Connection(FrameHandler):
         """Check deadlines and heartbeats at a monotonic time in seconds. A connection that is not
         read cannot be found silent."""
         session, keepalive = self.session, self._keepalive
-        if self._received_since_tick or self.blocked or not is_read:
-            keepalive.received(now)
-            self._received_since_tick = False
-        if session.sent_since_tick:
-            keepalive.sent(now)
-            session.sent_since_tick = False
-        else:
+        received = self._received_since_tick or self.blocked or not is_read
+        keepalive.observe(now, received, session.sent_since_tick)
+        if not session.sent_since_tick:
             session.shrink_buffer()
+        self._received_since_tick = session.sent_since_tick = False
         if self.state != ConnectionState.OPEN:
-            if self.state == ConnectionState.REFUSED and self._refusal is not None:
-                if keepalive.is_past_deadline(now):
-                    self._send_close(self._refusal)
-            elif self.state != ConnectionState.CLOSED and keepalive.is_past_deadline(now):
-                if self.state not in (ConnectionState.CLOSING, ConnectionState.REFUSED):
-                    session.logger.warning("handshake timeout", state=self.state.name.lower())
-                self._abort()
+            if self.state != ConnectionState.CLOSED and keepalive.is_past_deadline(now):
+                self._deadline_is_over()
             return
         if keepalive.must_send_heartbeat(now):
             session.write(HEARTBEAT)
@@ -565,6 +559,17 @@ class Connection(FrameHandler):
             )
             self._abort()
 
+    def _deadline_is_over(self) -> None:
+        """The peer, or who else is waited for, has had its time."""
+        if self.passing_on is not None:
+            self.passing_on.is_down()
+        elif self.state == ConnectionState.REFUSED and self._refusal is not None:
+            self._send_close(self._refusal)
+        else:
+            if self.state not in (ConnectionState.CLOSING, ConnectionState.REFUSED):
+                self.session.logger.warning("handshake timeout", state=self.state.name.lower())
+            self._abort()
+
     # --- output -----------------------------------------------------------------------------
 
     def send(self, method: Frame) -> None:
@@ -572,21 +577,14 @@ class Connection(FrameHandler):
         self.session.write(methods.encode(method, 0))
 
     def block(self, reason: str) -> None:
-        """Mark the connection as not to be read, and tell a client that understands it.
-
-        (RabbitMQ: Blocked Connection Notifications.)
-        """
+        """Mark the connection as not to be read, and tell the client."""
         self.blocked = True
-        self.session.logger.warning("connection blocked", reason=reason)
-        if "connection.blocked" in self.session.peer.capabilities:
-            self.send(ConnectionMethods.Blocked(reason=reason))
+        tell_blocked(self.session, reason)
 
     def unblock(self) -> None:
         """Undo `block`."""
         self.blocked = False
-        self.session.logger.info("connection unblocked")
-        if "connection.blocked" in self.session.peer.capabilities:
-            self.send(ConnectionMethods.Unblocked())
+        tell_unblocked(self.session)
 
 
 HANDLERS: Final[dict[int, Callable[[Connection, Any], Frame | None]]] = {

@@ -11,15 +11,19 @@ from pamqp.base import Frame
 from pamqp.commands import Connection as ConnectionMethods
 
 from leveret.config import Amqp
+from leveret.engine.access.accounts import IMPERSONATOR
 from leveret.engine.access.limits import MAX_CHANNELS, MAX_CONNECTIONS, NO_LIMIT, limit
 from leveret.engine.access.open_connections import OpenConnection
 from leveret.engine.broker import Broker
 from leveret.engine.metadata.entities import User, VirtualHostEntity
+from leveret.engine.values.field_table import describe
 from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError, ReplyCode
 from leveret.limits import FRAME_MIN_SIZE
 from leveret.protocol.channels.peer import Peer
 from leveret.protocol.channels.session import Session
+from leveret.protocol.connections.passing_on import no_access
+from leveret.protocol.wire.greeting import PROTOCOL_HEADER, foreign_protocol
 from leveret.protocol.wire.methods import octets
 from leveret.protocol.wire.sasl import MECHANISMS
 
@@ -39,6 +43,18 @@ CAPABILITIES: Final = (
 
 EXTERNAL: Final = "EXTERNAL"
 """The mechanism in which the certificate of the client says who it is (RFC 4422, appendix A)."""
+
+
+def is_refused(header: bytes, session: Session) -> bool:
+    """Whether the first octets are no protocol header that is accepted, nor the beginning of one:
+    the peer is told the right one then."""
+    foreign = foreign_protocol(header)
+    if len(header) < len(PROTOCOL_HEADER) and not foreign:
+        return False
+    received = f"{foreign or 'no AMQP'}: {describe(header)}"
+    session.logger.warning("wrong protocol", received=received)
+    session.write(PROTOCOL_HEADER)
+    return True
 
 
 class Login(NamedTuple):
@@ -76,12 +92,13 @@ def log_in(broker: Broker, method: ConnectionMethods.StartOk, peer: Peer) -> Log
     connection that is passed on has been checked by the broker that passes it on.
 
     :raises AmqpError: COMMAND_INVALID for an unknown mechanism, SYNTAX_ERROR for a response that
-        does not follow it.
+        does not follow it, INTERNAL_ERROR to a broker that vouches for a user unknown here.
     """
     tls, vouched = peer.tls, peer.vouched
     if vouched is not None:
-        known = broker.metadata.get(User, vouched.user) is not None
-        return Login(vouched.user, "" if known else "there is no such user here")
+        if broker.metadata.get(User, vouched.user) is None:
+            raise AmqpError(ReplyCode.INTERNAL_ERROR, f"no user '{vouched.user}' is known here")
+        return Login(vouched.user, "")
     if method.mechanism == EXTERNAL and tls is not None and tls.user:
         known = broker.metadata.get(User, tls.user) is not None
         return Login(tls.user, "" if known else "no user has the name in the certificate")
@@ -99,13 +116,10 @@ def log_in(broker: Broker, method: ConnectionMethods.StartOk, peer: Peer) -> Log
     return Login(user, "" if authenticated else "wrong user or password")
 
 
-def login_refused(mechanism: str) -> AmqpError:
-    """The error of a refused login, which gives no reason to the client."""
-    return AmqpError(
-        ReplyCode.ACCESS_REFUSED,
-        f"Login was refused using authentication mechanism {mechanism}. "
-        "For details see the broker logfile.",
-    )
+def take_user(broker: Broker, session: Session, user: str) -> None:
+    """Have a session be that of a user who has logged in."""
+    session.user = user
+    session.user_id = None if broker.accounts.has_tag(user, IMPERSONATOR) else user
 
 
 def tune(amqp: Amqp) -> Frame:
@@ -154,9 +168,7 @@ def choose_vhost(broker: Broker, name: str, user: str, logger: Any) -> VirtualHo
     # RabbitMQ's order.
     _check_connection_limits(broker, name, user)
     if not broker.rights.has_access(user, name):
-        raise AmqpError(
-            ReplyCode.NOT_ALLOWED, f"access to vhost '{name}' refused for user '{user}'"
-        )
+        raise no_access(name, user)
     return vhost
 
 

@@ -16,13 +16,16 @@ class Keepalive:
         self._last_sent: float = now
         self._deadline: float = now + handshake_timeout_s
 
-    def received(self, now: float) -> None:
-        """Note that the peer is alive, or that its silence is not its own doing."""
-        self.last_received = now
+    def observe(self, now: float, received: bool, sent: bool) -> None:
+        """Note what has happened since the last tick.
 
-    def sent(self, now: float) -> None:
-        """Note that octets were sent."""
-        self._last_sent = now
+        :param received: whether the peer is alive, or its silence is not its own doing.
+        :param sent: whether octets were sent.
+        """
+        if received:
+            self.last_received = now
+        if sent:
+            self._last_sent = now
 
     def set_deadline(self, timeout_s: float) -> None:
         """Give the peer some seconds, counted from when octets last arrived."""

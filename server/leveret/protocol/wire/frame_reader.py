@@ -143,6 +143,13 @@ class FrameReader:
             self._input = self._input[self._position :] + data
             self._position = 0
 
+    def take_rest(self) -> bytes:
+        """Take the input that is not read yet, after a frame that has ended its slice, and ignore
+        what is still to come."""
+        rest = self._input[self._position :]
+        self.close()
+        return rest
+
     def _read_split(self, handler: FrameHandler, data: bytes, missing: i64) -> bool:
         """Handle the frame that was split, which `data[:missing]` completes.
 
