@@ -1,0 +1,131 @@
+"""Users, virtual hosts and the like of a cluster, as operators change them at its brokers."""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster.world import STORES, World
+from tests.parity.http.client import Answer, Api
+from tests.support.brokers import HOST, wait_until
+from tests.support.cluster import BrokerCluster, Node
+from tests.support.postgres import programs
+
+FILE: dict[str, Any] = {
+    "vhosts": [{"name": name} for name in ("a", "b", "c", "d")],
+    "users": [{"name": "guest", "password": "guest", "tags": "administrator"}],
+    "permissions": [
+        {"user": "guest", "vhost": name, "configure": ".*", "write": ".*", "read": ".*"}
+        for name in ("a", "b", "c", "d")
+    ],
+    "queues": [{"vhost": name, "name": f"q-{name}"} for name in ("a", "b", "c", "d")],
+}
+
+
+def ask(node: Node, method: str, path: str, body: object = None) -> Answer:
+    return Api(HOST, node.running.management_port).ask(method, f"/api/{path}", body)
+
+
+def queues(node: Node, vhost: str) -> list[str] | None:
+    """The queues of a virtual host; None while nobody serves it."""
+    answer = ask(node, "GET", f"queues/{vhost}")
+    return [each["name"] for each in answer.value] if answer.status == 200 else None
+
+
+def owner_of_store(cluster: BrokerCluster, store: int) -> Node:
+    def owner() -> Node | None:
+        view = cluster.look()
+        lease = None if view is None else view.leases[store]
+        is_served = lease is not None and lease.is_open and lease.left_ms > 0
+        return cluster.nodes[lease.owner] if lease is not None and is_served else None
+
+    wait_until(lambda: owner() is not None, what=f"an owner of store {store}")
+    return owner() or owner_of_store(cluster, store)
+
+
+def test_a_virtual_host_is_pinned_when_it_is_added(world: World) -> None:
+    one, two = world.brokers["one"], world.brokers["two"]
+    store = (world.brokers.store_of("pinned") + 1) % STORES
+    assert ask(one, "PUT", "vhosts/pinned", {"store": store}).status == 201
+    wait_until(lambda: ask(two, "GET", "vhosts/pinned").status == 200, what="it is seen")
+    assert ask(two, "GET", "vhosts/pinned").value["store"] == store
+    assert ask(two, "PUT", "vhosts/pinned", {"store": store}).status == 204
+    again = ask(two, "PUT", "vhosts/pinned", {"store": (store + 1) % STORES})
+    assert (again.status, "cannot change its store" in again.value["reason"]) == (400, True)
+    beyond = ask(one, "PUT", "vhosts/beyond", {"store": STORES})
+    assert (beyond.status, "there is no store" in beyond.value["reason"]) == (400, True)
+    exported = ask(two, "GET", "definitions").value["vhosts"]
+    assert [each["store"] for each in exported if each["name"] == "pinned"] == [store]
+
+
+def test_a_user_that_is_added_at_one_broker_logs_in_at_the_others(world: World) -> None:
+    one, two = world.brokers["one"], world.brokers["two"]
+    body = {"password": "pw", "tags": "management"}
+    assert ask(one, "PUT", "users/ann", body).status in (201, 204)
+    ann = Api(HOST, two.running.management_port, "ann", "pw")
+    wait_until(lambda: ann.ask("GET", "/api/whoami").status == 200, what="ann logs in")
+    assert ask(two, "DELETE", "users/ann").status == 204
+    ann = Api(HOST, one.running.management_port, "ann", "pw")
+    wait_until(lambda: ann.ask("GET", "/api/whoami").status == 401, what="ann is gone")
+
+
+def test_the_contents_of_a_virtual_host_that_is_deleted_without_its_owner_are_gone(
+    world: World,
+) -> None:
+    cluster = world.brokers
+    world.brokers.await_served()
+    owner = owner_of_store(cluster, 1)
+    other = world.others(owner)[0]
+    assert ask(other, "PUT", "vhosts/gone", {"store": 1}).status == 201
+    wait_until(lambda: ask(other, "PUT", "queues/gone/q", {}).status in (201, 204), what="q")
+    owner.kill()
+    assert ask(other, "DELETE", "vhosts/gone").status == 204
+    assert ask(other, "PUT", "vhosts/gone", {"store": 1}).status == 201
+    wait_until(lambda: queues(other, "gone") is not None, what="it is served again")
+    assert queues(other, "gone") == []
+    assert ask(other, "DELETE", "vhosts/gone").status == 204
+
+
+def test_a_change_is_refused_at_a_broker_that_does_not_reach_the_database(world: World) -> None:
+    one, two = world.brokers["one"], world.brokers["two"]
+    network = world.networks["one"]
+    network.close()
+    try:
+        wait_until(
+            lambda: ask(one, "PUT", "users/bob", {"password": "pw", "tags": ""}).status == 503,
+            what="a change is refused",
+        )
+        refused = ask(one, "PUT", "users/bob", {"password": "pw", "tags": ""})
+        assert refused.status == 503
+        assert refused.value["reason"]
+        assert ask(two, "PUT", "users/eve", {"password": "pw", "tags": ""}).status in (201, 204)
+    finally:
+        network.open()
+    wait_until(lambda: ask(one, "GET", "users/eve").status == 200, what="it follows again")
+    wait_until(
+        lambda: ask(one, "PUT", "users/bob", {"password": "pw", "tags": ""}).status in (201, 204),
+        what="changes are made again",
+    )
+    wait_until(lambda: ask(two, "GET", "users/bob").status == 200, what="they are seen")
+
+
+def test_a_definitions_file_is_imported_once_with_the_queues_of_all(tmp_path: Path) -> None:
+    if programs() is None:
+        pytest.skip("PostgreSQL 15 or newer is not installed: apt-get install postgresql")
+    path = tmp_path / "definitions.json"
+    path.write_text(json.dumps(FILE))
+    with World(("one", "two"), LEVERET_DEFINITIONS_FILE=str(path)) as world:
+        one = world.brokers["one"]
+
+        def is_complete(vhost: str) -> bool:
+            return queues(one, vhost) == [f"q-{vhost}"]
+
+        for name in ("a", "b", "c", "d"):
+            wait_until(partial(is_complete, name), what=f"the queue of {name}")
+        assert ask(one, "DELETE", "queues/a/q-a").status == 204
+        one.stop()
+        one.start()
+        wait_until(lambda: queues(one, "a") is not None, what="a is served")
+        assert queues(one, "a") == []
