@@ -45,6 +45,9 @@ JOIN_INTERVAL_S: Final = 0.2
 JOIN_UNREACHABLE_S: Final = 10.0
 """Seconds for which a start tries to reach the database."""
 
+DRAIN_TOLD_S: Final = 1.0
+"""Seconds for which a stop waits until the others know of it."""
+
 GIVE_UP_S: Final = 5.0
 """Seconds for which a stop waits for stores that were given up."""
 
@@ -136,8 +139,7 @@ class Agent:
         """Hand all stores over to other members, and leave the cluster. What is not handed over in
         time is given up."""
         if self.failure is None:
-            drain = partial(self._coordination.drain, self.node, True)
-            self._thread.call(drain, self._drained)
+            await self._tell_drain()
             try:
                 await asyncio.wait_for(self._has_left.wait(), timeout_s)
             except TimeoutError:
@@ -153,9 +155,14 @@ class Agent:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=GIVE_UP_S)
 
-    def _drained(self, answer: Answer) -> None:
-        # If the others do not know of it, what is handed over is free for all of them.
-        del answer
+    async def _tell_drain(self) -> None:
+        """Have the others know that this broker is to own nothing. If they do not, what is handed
+        over is free for all of them."""
+        drain = partial(self._coordination.drain, self.node, True)
+        # An order waits for a standby, which a renewal may not.
+        assert self._loop is not None
+        told = self._loop.run_in_executor(None, _attempt, drain)
+        await asyncio.wait([told], timeout=DRAIN_TOLD_S)
         self._is_draining = True
         self._thread.look_by(time.monotonic())
 
@@ -279,7 +286,7 @@ class Agent:
         if not self._reason:
             logger.warning("the cluster's database does not answer", reason=str(error))
         self._reason = str(error)
-        self._ownership.unreachable(now)
+        self._ownership.unreachable()
         if self._is_draining:
             self._ownership.leave(now)
 
@@ -321,10 +328,7 @@ class Agent:
                 )
             case Refuse():
                 logger.error("store refused", store=store, reason=action.reason)
-                call(
-                    partial(coordination.refuse, store, action.reason),
-                    partial(self._refuse_answered, store),
-                )
+                self._spawn(self._refuse(action), _left_to_next_view)
             case GiveUp():
                 logger.warning("store given up", store=store, reason=action.reason)
                 self._host.give_up(store, action.reason)
@@ -345,9 +349,12 @@ class Agent:
         del answer  # one that did not arrive is seen in the next view
         self._ownership.released(store, time.monotonic())
 
-    def _refuse_answered(self, store: int, answer: Answer) -> None:
-        if answer.result is None:
-            self._ownership.refused(store, time.monotonic())
+    async def _refuse(self, action: Refuse) -> None:
+        """Not in the thread that renews leases: a refusal waits for a standby."""
+        refuse = partial(self._coordination.refuse, action.store, action.reason)
+        error = await asyncio.to_thread(_attempt, refuse)
+        if error is None:
+            self._ownership.refused(action.store, time.monotonic())
 
     async def _open(self, store: int) -> None:
         try:
@@ -397,6 +404,20 @@ class Agent:
             return
         left_s = max(0.0, deadline - time.monotonic())
         self._timer = self._loop.call_later(left_s, self._process)
+
+
+def _attempt(call: Callable[[], object]) -> StorageError | None:
+    """Make a call; the error with which it failed."""
+    try:
+        call()
+    except StorageError as error:
+        return error
+    return None
+
+
+def _left_to_next_view(error: StorageError, now: float) -> None:
+    """What was not noted is noted after the next view."""
+    del error, now
 
 
 def _no_answer(answer: Answer) -> None:

@@ -11,8 +11,9 @@ Rules:
   given up, whether anything was heard of the database or not.
 - What a view says of a store counts only if it was asked for after the last change of that store
   here: an older one does not know of it.
-- A store is handed over one after the other, and only to a member that has been alive for a while
-  (`assignment.py`).
+- Stores are handed over one after the other: the next one when the member that gets the last one
+  serves it, or has not done so for a lease length. They are handed over only to a member that has
+  been alive for a while (`assignment.py`).
 - Safety does not depend on any of this: whether an owner may write is said by the epoch.
 """
 
@@ -88,6 +89,8 @@ class Ownership:
         self._not_before = float("-inf")
         """When stores may be taken whose last owner was another member."""
         self._was_unreachable = False
+        self._handed_over: tuple[int, float] | None = None
+        """The store that was handed over last, and until when it is waited for."""
 
     # --- what others ask --------------------------------------------------------------------
 
@@ -144,7 +147,8 @@ class Ownership:
 
     def seen(self, view: ClusterView, asked_at: float, renewed: frozenset[int], now: float) -> None:
         """There is a new view. `renewed` are the leases whose renewal was part of the question, and
-        `asked_at` is the time before that was sent."""
+        `asked_at` is the time before that was sent. Call `tick` when all views that are there are
+        seen: a later one may say that a lease was renewed again."""
         if self._has_ended:
             return
         if self._was_unreachable:
@@ -155,14 +159,12 @@ class Ownership:
         for lease in view.leases:
             if lease.store < len(self._stores):
                 self._compare(self._stores[lease.store], lease, asked_at, renewed, now)
-        self.tick(now)
         self._targets = assign(view, round(self._lease_s * 1000))
         self._decide(now)
 
-    def unreachable(self, now: float) -> None:
+    def unreachable(self) -> None:
         """The database did not answer."""
         self._was_unreachable = True
-        self.tick(now)
 
     def tick(self, now: float) -> None:
         """Give up what was not renewed in time."""
@@ -220,6 +222,7 @@ class Ownership:
             self._has_closed(each, now)
             return
         self.counts.handed_over += 1
+        self._handed_over = (store, now + self._lease_s)
         self._release(each, each.successor, now)
 
     def not_handed_over(self, store: int, error: StorageError, now: float) -> None:
@@ -307,12 +310,12 @@ class Ownership:
             store.free_since = None
         elif store.free_since is None:
             store.free_since = now
-        if asked_at < store.changed_at and store.number not in renewed:
+        if asked_at <= store.changed_at and store.number not in renewed:
             return
         is_ours = lease.incarnation == self.incarnation
         if is_ours and store.number in renewed and store.state in WITH_LEASE:
             store.deadline = max(store.deadline, self._deadline(asked_at))
-        if asked_at < store.changed_at or is_ours:
+        if asked_at <= store.changed_at or is_ours:
             return
         if store.state in WITH_DEADLINE:
             owner = f"{lease.owner} has taken it" if lease.owner else "its lease was taken away"
@@ -327,9 +330,9 @@ class Ownership:
         for lease in self._view.leases:
             if lease.store < len(self._stores):
                 store = self._stores[lease.store]
-                if self._asked_at >= store.changed_at:
+                if self._asked_at > store.changed_at:
                     self._decide_store(store, lease, now)
-        if not self._hands_over():
+        if not self._hands_over(now):
             self._hand_one_over(now)
 
     def _decide_store(self, store: StoreRecord, lease: StoreLease, now: float) -> None:
@@ -376,9 +379,19 @@ class Ownership:
         opening = (State.TAKING, State.OPENING)
         return sum(each.state in opening for each in self._stores)
 
-    def _hands_over(self) -> bool:
+    def _hands_over(self, now: float) -> bool:
+        """Whether a store is on its way to another member."""
         passing = (State.HANDING_OVER, State.RELEASING)
-        return any(each.state in passing for each in self._stores)
+        if any(each.state in passing for each in self._stores):
+            return True
+        if self._handed_over is None or self._is_leaving:
+            return False
+        assert self._view is not None
+        store, until = self._handed_over
+        lease = self._view.leases[store]
+        if now >= until or (is_live(lease) and lease.is_open and lease.owner != self.node):
+            self._handed_over = None
+        return self._handed_over is not None
 
     def _hand_one_over(self, now: float) -> None:
         """Hand over the first store that is to have another owner."""
@@ -386,7 +399,7 @@ class Ownership:
             target = self._targets.get(store.number, "")
             if self._is_leaving and target == self.node:
                 target = ""
-            is_stale = self._asked_at < store.changed_at and not self._is_leaving
+            is_stale = self._asked_at <= store.changed_at and not self._is_leaving
             if store.state is not State.OWNED or is_stale:
                 continue
             if self._is_leaving or target not in ("", self.node):

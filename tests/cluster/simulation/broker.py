@@ -50,6 +50,8 @@ class Broker:
         self._wake_at = float("inf")
         self._expects_change = False
         self._held: frozenset[int] = frozenset()
+        self._results: Final[deque[Callable[[], None]]] = deque()
+        """What the thread has for the event loop."""
         self._takes: dict[int, int] = {}
 
     # --- life -------------------------------------------------------------------------------
@@ -153,7 +155,7 @@ class Broker:
         def answered(view: object) -> None:
             if self._expects_change:
                 self._look_at = self._events.now + LOOK_S
-            self.later(0, lambda: self._seen(view, asked_at, held))
+            self._deliver(lambda: self._seen(view, asked_at, held))
 
         self._ask(statement, answered)
 
@@ -178,18 +180,23 @@ class Broker:
 
     # --- the event loop ---------------------------------------------------------------------
 
+    def _deliver(self, result: Callable[[], None]) -> None:
+        self._results.append(result)
+        self.later(0, self._process)
+
+    def _process(self) -> None:
+        while self._results:
+            self._results.popleft()()
+        self._act()
+
     def _seen(self, view: object, asked_at: float, held: frozenset[int]) -> None:
         if isinstance(view, ClusterView):
             self.ownership.seen(view, asked_at, held, self.now)
         else:
-            self.ownership.unreachable(self.now)
-        self._act()
-
-    def _tick(self) -> None:
-        self.ownership.tick(self.now)
-        self._act()
+            self.ownership.unreachable()
 
     def _act(self) -> None:
+        self.ownership.tick(self.now)
         while actions := self.ownership.take_actions():
             for action in actions:
                 self._carry_out(action)
@@ -200,13 +207,14 @@ class Broker:
         self._expects_change = expects_change
         deadline = self.ownership.next_deadline()
         if deadline is not None:
-            self.later(max(0.0, deadline - self.now) / self.machine.rate + 1e-6, self._tick_if_due)
+            wait_s = max(0.0, deadline - self.now) / self.machine.rate + 1e-6
+            self.later(wait_s, self._process_if_due)
         self._ask_next()
 
-    def _tick_if_due(self) -> None:
+    def _process_if_due(self) -> None:
         deadline = self.ownership.next_deadline()
         if deadline is not None and self.now >= deadline:
-            self._tick()
+            self._process()
 
     def _carry_out(self, action: Action) -> None:
         store = action.store
@@ -268,11 +276,9 @@ class Broker:
             self.ownership.taken(store, asked_at, self.now)
         else:
             self.ownership.not_taken(store, self.now)
-        self._act()
 
     def _released(self, store: int) -> None:
         self.ownership.released(store, self.now)
-        self._act()
 
     def _open(self, store: int) -> None:
         cluster = self._cluster

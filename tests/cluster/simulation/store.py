@@ -57,6 +57,8 @@ class SimulatedStore:
         self._pending: list[Record] = []
         self._appended: set[int] = set()
         self._connection = 0
+        self._server = 0
+        """The primary that its connection is to, by its generation."""
         self._next_number = 1
         self._is_syncing = False
         self._is_connecting = False
@@ -81,13 +83,14 @@ class SimulatedStore:
             self._tokens.add(self._token)
             expected = result
             self._ask(
-                lambda reply: database.take(
-                    store, expected, self._epoch, self._token, self._tokens, reply
-                ),
-                self._read,
+                lambda reply: self._take(expected, self._token, self._tokens, reply), self._read
             )
 
         self._ask(lambda reply: reply(database.rows.heads[store][0]), take)
+
+    def _take(self, expected: int, token: str, known: set[str], reply: Reply) -> None:
+        self._server = self._database.generation
+        self._database.take(self._store, expected, self._epoch, token, known, reply)
 
     def _read(self, result: object) -> None:
         if result is LOST:
@@ -161,6 +164,7 @@ class SimulatedStore:
             lambda reply: self._database.append(self._store, epoch, token, record, reply),
             answered,
             broken,
+            server=self._server,
         )
 
     def _sync(self) -> None:
@@ -189,7 +193,10 @@ class SimulatedStore:
                 self._connect_again()
 
         self._ask_once(
-            lambda reply: self._database.sync(self._store, epoch, token, reply), answered, broken
+            lambda reply: self._database.sync(self._store, epoch, token, reply),
+            answered,
+            broken,
+            server=self._server,
         )
 
     def _confirm(self, covered: int) -> None:
@@ -223,12 +230,7 @@ class SimulatedStore:
                 self._append(record)
             self._close_if_done()
 
-        self._ask(
-            lambda reply: self._database.take(
-                self._store, -1, self._epoch, token, known | {token}, reply
-            ),
-            answered,
-        )
+        self._ask(lambda reply: self._take(-1, token, known | {token}, reply), answered)
 
     # --- the end ----------------------------------------------------------------------------
 
@@ -255,8 +257,17 @@ class SimulatedStore:
             self._is_over = True
             self._failed(LostEpoch(reason))
 
-    def _ask_once(self, statement: Statement, answered: Reply, broken: Callable[[], None]) -> None:
-        """Ask; one of the two is called, in the event loop."""
+    def _ask_once(
+        self,
+        statement: Statement,
+        answered: Reply,
+        broken: Callable[[], None],
+        server: int | None = None,
+    ) -> None:
+        """Ask; one of the two is called, in the event loop.
+
+        :param server: that the connection is to; any if it is made for this question.
+        """
         is_done = False
 
         def end(event: Callable[[], None]) -> None:
@@ -268,8 +279,14 @@ class SimulatedStore:
 
             self._runner.later(0, in_loop)
 
+        def connected(reply: Reply) -> None:
+            if server in (None, self._database.generation):
+                statement(reply)
+            else:
+                end(broken)
+
         self._network.ask(
-            statement, lambda result: end(lambda: answered(result)), lambda: end(broken)
+            connected, lambda result: end(lambda: answered(result)), lambda: end(broken)
         )
         self._events.after(ANSWER_S, lambda: None if is_done else end(broken))
 

@@ -96,19 +96,31 @@ class _Line:
                 raise Unreachable(f"{error} ({error.state})") from error
 
     def _connected(self, deadline: float) -> Link:
-        """A link to the newest server."""
+        """A link to the newest server. From time to time all hosts are asked whether there is a
+        newer one than that of the link."""
         now = time.monotonic()
+        if self._link is not None and self._timeline < self._newest():
+            self._give_up()
+        if self._link is not None and now - self._asked_at < ASK_HOSTS_S:
+            return self._link
+        self._asked_at = now
+        try:
+            found = connect_newest(
+                self._location,
+                self._interrupt,
+                max(self._timeline, self._newest()),
+                timeout_s=max(0.05, deadline - now),
+            )
+        except LinkBroken:
+            if self._link is None:
+                raise
+            return self._link
         if self._link is not None:
-            if self._timeline >= self._newest() and now - self._asked_at < ASK_HOSTS_S:
+            if found.server.timeline == self._timeline:
+                found.link.close()
                 return self._link
             self._give_up()
-        found = connect_newest(
-            self._location,
-            self._interrupt,
-            max(self._timeline, self._newest()),
-            timeout_s=max(0.05, deadline - now),
-        )
-        self._link, self._timeline, self._asked_at = found.link, found.server.timeline, now
+        self._link, self._timeline = found.link, found.server.timeline
         self.connections += 1
         found.link.execute(_ASYNCHRONOUS, timeout_s=max(0.05, deadline - time.monotonic()))
         return found.link

@@ -1,0 +1,121 @@
+"""Which member is to own which store."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leveret.cluster.assignment import assign
+from leveret_storage.coordination import ClusterView, Member, StoreLease
+from tests.unit.cluster.views import LEASE_MS, lease, member, view
+
+NEW = 2 * LEASE_MS
+"""For how long a member has been alive to which nothing is handed over."""
+
+
+def owners(view: ClusterView) -> str:
+    """The owner that each store is to have; `-` for none."""
+    assigned = assign(view, LEASE_MS)
+    return "".join(assigned.get(each.store, "-") for each in view.leases)
+
+
+@pytest.mark.parametrize(
+    ("members", "leases", "expected"),
+    [
+        # free stores
+        (["a"], ["", "", ""], "aaa"),
+        (["a", "b"], ["", "", "", ""], "abab"),
+        ([member("a", steady_ms=0)], ["", ""], "aa"),
+        ([], ["", ""], "--"),
+        # who has one keeps it
+        (["a", "b"], ["b", "a", "b", "a"], "baba"),
+        (["a", "b"], ["a", "a", "b"], "aab"),
+        # of one that is gone: to who has fewest
+        (["a", "b"], ["a", "a", "b", lease(3, "c", left_ms=0)], "aabb"),
+        ([member("a"), member("b", is_alive=False)], ["a", lease(1, "b", left_ms=0)], "aa"),
+        # a lease that has ended, of one that is alive
+        (["a", "b"], [lease(0, "b", left_ms=0), lease(1, "a", left_ms=0)], "ba"),
+        # a new member gets its share, when it has been there for a while
+        (["a", "b"], ["a"] * 4, "aabb"),
+        (["a", "b", "c"], ["a"] * 9, "aaacbcbcb"),
+        ([member("a"), member("b", steady_ms=NEW)], ["a"] * 4, "aaaa"),
+        ([member("a"), member("b", steady_ms=NEW)], ["a", "a", "", ""], "aabb"),
+        # released for a member
+        (["a", "b"], ["a", lease(1, successor="b")], "ab"),
+        (["a", "b"], ["a", "b", "b", lease(3, successor="b")], "abba"),
+        ([member("a"), member("b", is_alive=False)], ["a", lease(1, successor="b")], "aa"),
+        # draining
+        ([member("a", draining=True), member("b")], ["a", "a", "b"], "bbb"),
+        ([member("a", draining=True)], ["a", "a"], "--"),
+        ([member("a", draining=True), member("b", steady_ms=0)], ["a", "a"], "bb"),
+        # refused
+        (["a", "b"], ["a", "b", lease(2, refused="data were lost")], "ab-"),
+        # wanted by an operator
+        (["a", "b"], ["a", lease(1, "a", wanted="b")], "ab"),
+        (["a", "b"], [lease(0, "b", wanted="b"), lease(1, "b", wanted="b")], "bb"),
+        (["a", "b"], [lease(0, "a", wanted="b"), "a", "b", "b"], "baba"),
+        ([member("a"), member("b", is_alive=False)], [lease(0, "a", wanted="b")], "a"),
+        ([member("a"), member("b", draining=True)], [lease(0, "b", wanted="b")], "a"),
+        ([member("a"), member("b", steady_ms=NEW)], [lease(0, "a", wanted="b")], "a"),
+        ([member("a"), member("b", steady_ms=NEW)], [lease(0, wanted="b")], "b"),
+    ],
+)
+def test_the_owner_is(
+    members: list[Member | str], leases: list[StoreLease | str], expected: str
+) -> None:
+    assert owners(view(members, leases)) == expected
+
+
+NAMES = st.sampled_from("abcd")
+MEMBERS = st.lists(
+    st.builds(
+        member,
+        NAMES,
+        steady_ms=st.sampled_from((0, NEW, 60_000)),
+        draining=st.booleans(),
+        is_alive=st.sampled_from((True, True, False)),
+    ),
+    unique_by=lambda each: each.name,
+).map(lambda members: sorted(members, key=lambda each: each.name))
+
+
+@st.composite
+def views(draw: st.DrawFn, wanted: bool = True) -> ClusterView:
+    leases = [
+        lease(
+            store,
+            draw(st.sampled_from(("", "a", "b", "c", "d"))),
+            left_ms=draw(st.sampled_from((0, LEASE_MS))),
+            successor=draw(st.sampled_from(("", "a", "b"))),
+            wanted=draw(st.sampled_from(("", "", "a", "b"))) if wanted else "",
+            refused=draw(st.sampled_from(("", "", "", "data were lost"))),
+        )
+        for store in range(draw(st.integers(0, 12)))
+    ]
+    return view(draw(MEMBERS), leases)
+
+
+@given(views())
+def test_every_store_has_an_owner_that_may_own_one(view: ClusterView) -> None:
+    able = {each.name for each in view.members if each.is_alive and not each.draining}
+    assigned = assign(view, LEASE_MS)
+    assert set(assigned.values()) <= able
+    assert set(assigned) == {each.store for each in view.leases if able and not each.refused}
+
+
+@given(views(wanted=False))
+def test_once_it_is_so_nothing_changes_and_shares_of_steady_members_are_even(
+    view: ClusterView,
+) -> None:
+    assigned = assign(view, LEASE_MS)
+    done = tuple(
+        lease(each.store, assigned.get(each.store, ""), refused=each.refused)
+        for each in view.leases
+    )
+    assert assign(view._replace(leases=done), LEASE_MS) == assigned
+    shares = {each.name: 0 for each in view.members if each.is_alive and not each.draining}
+    for owner in assigned.values():
+        shares[owner] += 1
+    steady = [each for each in view.members if each.name in shares and each.steady_ms > NEW]
+    if steady:
+        fewest = min(shares[each.name] for each in steady)
+        assert max(shares.values()) <= fewest + 1
