@@ -164,6 +164,11 @@ def management(request: Request) -> Management:
     return found
 
 
+def clustered(request: Request) -> dict[str, bool]:
+    """What a broker in a cluster says of itself to whoever logs in; nothing without a cluster."""
+    return {} if management(request).cluster is None else {"clustered": True}
+
+
 def moment(request: Request) -> Moment:
     """When a request looks at statistics, and which samples it asks for.
 

@@ -18,7 +18,7 @@ from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.work import Work, run_steps
 from leveret.engine.vhost import VirtualHost
 from leveret.management.authorisation import MONITORING, Access
-from leveret.management.http import identity, json, management, moment, operator, route
+from leveret.management.http import clustered, identity, json, management, moment, operator, route
 from leveret.management.service import Management
 from leveret.management.statistics.message_stats import (
     broker_statistics,
@@ -154,7 +154,8 @@ async def get_whoami(request: Request) -> Response:
     """Who asks, and their tags."""
     by = operator(request)
     user = by.metadata.get(User, by.name)
-    return json({"name": by.name, "tags": [] if user is None else list(user.tags)})
+    shown = {"name": by.name, "tags": [] if user is None else list(user.tags)}
+    return json(shown | clustered(request))
 
 
 ROUTES: Final = (

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from leveret.management.authentication import COOKIE, SESSION_S, Logins
 from leveret.management.authorisation import MANAGEMENT, Access, NotAuthorised
 from leveret.management.description import described
-from leveret.management.http import PAGE_HEADER, body, json, route
+from leveret.management.http import PAGE_HEADER, body, clustered, json, route
 
 
 class LoginBody(msgspec.Struct):
@@ -36,7 +36,7 @@ async def post_session(request: Request) -> Response:
     identity = await logins.log_in(request, given.username, given.password.encode())
     if not identity.has(MANAGEMENT):
         raise NotAuthorised("Not management user")
-    response = json({"name": identity.name, "tags": sorted(identity.tags)})
+    response = json({"name": identity.name, "tags": sorted(identity.tags)} | clustered(request))
     response.set_cookie(
         COOKIE,
         logins.begin_session(identity),

@@ -274,6 +274,7 @@ function showNav() {
         (view) =>
           view.title &&
           view.group === group &&
+          (!view.clustered || session?.clustered) &&
           (!view.tags || (session && may(session, ...view.tags))),
       );
       if (views.length === 0) {
@@ -391,7 +392,7 @@ function showKeys() {
     ["Enter", "Open the row"],
     ["Space", "Select the row"],
     ["?", "Show this"],
-    ...VIEWS.filter((view) => view.key).map((view) => [`g ${view.key}`, `Open ${view.title}`]),
+    ...VIEWS.filter((view) => view.key && (!view.clustered || session?.clustered)).map((view) => [`g ${view.key}`, `Open ${view.title}`]),
   ];
   openDialog("Keys", [
     h(

@@ -27,6 +27,7 @@
  * @property {"Messages" | "Clients" | "Administration"} [group] in the navigation
  * @property {string} [key] the key that opens it, after g
  * @property {string[]} [tags] of users that can use it, beside administrators; missing: all
+ * @property {boolean} [clustered] whether it is of use in a cluster only
  */
 
 /** @type {View[]} */
@@ -122,6 +123,15 @@ export const VIEWS = [
     group: "Administration",
     key: "d",
     tags: [],
+  },
+  {
+    path: "/cluster",
+    load: () => import("./views/cluster.js"),
+    title: "Cluster",
+    group: "Administration",
+    key: "n",
+    tags: ["monitoring"],
+    clustered: true,
   },
   {
     path: "/log",

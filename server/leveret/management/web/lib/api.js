@@ -194,7 +194,8 @@ function forget() {
 /**
  * Who is logged in.
  *
- * @typedef {{name: string, tags: string[]}} Session
+ * @typedef {{name: string, tags: string[], clustered: boolean}} Session `clustered`: whether the
+ *   broker has others beside it
  */
 
 /**
@@ -239,7 +240,11 @@ export async function logout() {
  */
 function sessionOf(found) {
   const tags = typeof found.tags === "string" ? found.tags.split(",") : found.tags;
-  return { name: found.name, tags: tags.map((/** @type {string} */ tag) => tag.trim()) };
+  return {
+    name: found.name,
+    tags: tags.map((/** @type {string} */ tag) => tag.trim()),
+    clustered: Boolean(found.clustered),
+  };
 }
 
 /**

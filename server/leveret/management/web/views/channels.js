@@ -1,6 +1,7 @@
 /** The list of channels. */
 
 import { url } from "../lib/api.js";
+import { withNode } from "../lib/cluster.js";
 import { h } from "../lib/dom.js";
 import { rate } from "../lib/format.js";
 import { objectLink, pageHead, status } from "../lib/page.js";
@@ -67,16 +68,19 @@ export function channelState(state) {
  * @param {unknown} params
  * @param {Context} context
  */
-export function render(container, params, { state }) {
+export function render(container, params, { state, session }) {
   container.append(pageHead("Channels"));
   const list = table(container, {
     name: "channels",
-    columns: [
-      ...CHANNEL_COLUMNS.slice(0, 1),
-      { name: "vhost", title: "Virtual host", priority: 3 },
-      { name: "user", title: "User", priority: 2 },
-      ...CHANNEL_COLUMNS.slice(1),
-    ],
+    columns: withNode(
+      [
+        ...CHANNEL_COLUMNS.slice(0, 1),
+        { name: "vhost", title: "Virtual host", priority: 3 },
+        { name: "user", title: "User", priority: 2 },
+        ...CHANNEL_COLUMNS.slice(1),
+      ],
+      session,
+    ),
     state,
     key: (row) => row.name,
     fields: ["name"],

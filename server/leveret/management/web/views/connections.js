@@ -1,6 +1,7 @@
 /** The list of connections. */
 
 import { url } from "../lib/api.js";
+import { withNode } from "../lib/cluster.js";
 import { h } from "../lib/dom.js";
 import { bytes, time } from "../lib/format.js";
 import { objectLink, pageHead, status } from "../lib/page.js";
@@ -78,11 +79,11 @@ export function clientName(properties) {
  * @param {unknown} params
  * @param {Context} context
  */
-export function render(container, params, { state }) {
+export function render(container, params, { state, session }) {
   container.append(pageHead("Connections"));
   const list = table(container, {
     name: "connections",
-    columns: COLUMNS,
+    columns: withNode(COLUMNS, session),
     state,
     key: (row) => row.name,
     fields: ["name"],

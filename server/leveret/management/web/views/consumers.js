@@ -2,6 +2,7 @@
 
 import { send, url } from "../lib/api.js";
 import { attempt, confirm } from "../lib/dialog.js";
+import { withNode } from "../lib/cluster.js";
 import { h } from "../lib/dom.js";
 import { plural, time } from "../lib/format.js";
 import { objectLink, pageHead, status } from "../lib/page.js";
@@ -91,11 +92,15 @@ function pathOf({ queue, channel_details: channel, consumer_tag: tag }) {
  * @param {unknown} params
  * @param {Context} context
  */
-export function render(container, params, { state }) {
+export function render(container, params, { state, session }) {
   container.append(pageHead("Consumers"));
   const list = table(container, {
     name: "consumers",
-    columns: CONSUMER_COLUMNS,
+    columns: withNode(CONSUMER_COLUMNS, session, {
+      name: "channel_details.node",
+      needs: ["channel_details"],
+      show: (row) => row.channel_details.node,
+    }),
     state,
     key: consumerKey,
     fields: ["channel_details", "consumer_tag", "queue"],

@@ -9,6 +9,7 @@ import { depthChart, historyCharts, ratesChart } from "../lib/history_charts.js"
 import { rowsOf } from "../lib/listing.js";
 import { facts, objectLink, pageHead, section, status } from "../lib/page.js";
 import { problemBox, Watching } from "../lib/watching.js";
+import { warningList } from "./cluster.js";
 
 /**
  * @typedef {import("../lib/dom.js").Child} Child
@@ -48,6 +49,7 @@ export function render(container, _params, { state, session }) {
   morph(head, pageHead("Overview"));
   /** @type {any} */
   let node = {};
+  let name = "";
   let looked = 0;
   watching.watch(
     "/api/overview",
@@ -55,7 +57,8 @@ export function render(container, _params, { state, session }) {
       morph(head, headOf(overview));
       morph(empty, isEmpty(overview) ? section("First steps", firstSteps(...amqpOf(overview)), { class: "panel" }) : null);
       morph(numbers, numbersOf(overview));
-      morph(alarms, alarmsOf(overview, node));
+      morph(alarms, [warningList(overview.warnings ?? []), alarmsOf(overview, node)]);
+      name = overview.node;
     },
     problem,
   );
@@ -63,7 +66,9 @@ export function render(container, _params, { state, session }) {
     watching.watch("/api/nodes", (body) => {
       const before = node;
       const seconds = looked ? (Date.now() - looked) / 1000 : 0;
-      node = rowsOf(body)[0] ?? {};
+      // In a cluster there is one for each member; this is about the one that was asked.
+      const nodes = rowsOf(body);
+      node = nodes.find((each) => each.name === name) ?? nodes[0] ?? {};
       looked = Date.now();
       morph(health, healthOf(node, before, seconds));
     });

@@ -1,6 +1,7 @@
 /** The list of queues. */
 
 import { url } from "../lib/api.js";
+import { withNode } from "../lib/cluster.js";
 import { h } from "../lib/dom.js";
 import { bytes, number, rate, time } from "../lib/format.js";
 import { firstSteps } from "../lib/first_steps.js";
@@ -124,7 +125,7 @@ function msOf(value) {
  * @param {import("../views.js").Params} _params
  * @param {import("../views.js").Context} context
  */
-export function render(container, _params, { state, navigate }) {
+export function render(container, _params, { state, navigate, session }) {
   const listing = () => (state.get("vhost") ? url`/api/queues/${state.get("vhost")}` : "/api/queues");
   container.append(
     pageHead("Queues", {
@@ -144,7 +145,7 @@ export function render(container, _params, { state, navigate }) {
   const view = table(container, {
     name: "queues",
     path: listing(),
-    columns: COLUMNS,
+    columns: withNode(COLUMNS, session),
     fields: ["name", "vhost", "messages", "messages_ready", "consumers"],
     state,
     sort: "name",

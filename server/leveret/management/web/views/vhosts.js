@@ -2,10 +2,11 @@
 
 import { get, send, url } from "../lib/api.js";
 import { attempt, confirm, form } from "../lib/dialog.js";
+import { withNode } from "../lib/cluster.js";
 import { h } from "../lib/dom.js";
 import { number, plural } from "../lib/format.js";
 import { countOf, rowsOf } from "../lib/listing.js";
-import { objectLink, pageHead } from "../lib/page.js";
+import { objectLink, pageHead, status } from "../lib/page.js";
 import { table } from "../lib/table.js";
 import { problemBox, Watching } from "../lib/watching.js";
 
@@ -31,6 +32,16 @@ const COLUMNS = [
 ];
 
 /**
+ * The node that serves a virtual host, or that it is down.
+ *
+ * @param {import("../lib/table.js").Row} row
+ */
+function nodeOf(row) {
+  const [[node, running] = ["", ""]] = Object.entries(row.cluster_state ?? {});
+  return running === "running" ? node : status("error", "down", "No node serves it");
+}
+
+/**
  * @param {HTMLElement} container
  * @param {unknown} params
  * @param {Context} context
@@ -49,7 +60,7 @@ export function render(container, params, { state, navigate, session }) {
   );
   const list = table(place, {
     name: "virtual hosts",
-    columns: COLUMNS,
+    columns: withNode(COLUMNS, session, { name: "cluster_state", sort: null, show: nodeOf }),
     state,
     key: (row) => row.name,
     sort: "name",
