@@ -203,6 +203,14 @@ class Medium(ABC):
         appends are not answered. A medium that cannot go away calls nothing.
         """
 
+    def watch_owner(self, ended: Callable[[StorageError], None]) -> None:  # noqa: B027 (most end with a call)
+        """Have `ended` called once when the owner of this medium has ended, also while it calls
+        nothing: with LostEpoch, DataLost, or why it failed.
+
+        From any thread; at once if it has. Where nothing ends an owner that calls nothing, it is
+        never called, nor for a handle that is no owner.
+        """
+
     def give_up(self, error: StorageError) -> None:  # noqa: B027 (most calls end by themselves)
         """End every call that waits because the medium is away, and every later one, with an error,
         from any thread. Nothing is answered as durable after this has returned.

@@ -2,20 +2,9 @@
 
 import time
 
-from tests.cluster.world import Load, World
+from tests.cluster.world import QUIET_S, World, await_quiet
 from tests.support.full_disk import FullDisk
 from tests.support.postgres import paused
-
-QUIET_S = 0.5
-
-
-def await_quiet(load: Load) -> int:
-    """Wait until nothing is confirmed any more; how many messages are."""
-    before = -1
-    while before != (confirmed := sum(account.confirmed for account in load.accounts)):
-        before = confirmed
-        time.sleep(QUIET_S)
-    return before
 
 
 def test_the_primary_is_killed_and_a_standby_promoted(world: World) -> None:
@@ -48,7 +37,7 @@ def test_without_a_standby_nothing_is_confirmed_and_clients_are_told(world: Worl
         one, other = world.database.standbys
         one.kill()
         other.kill()
-        confirmed = await_quiet(load)
+        confirmed = await_quiet(load.accounts)
         load.await_blocked("storage unreachable")
         assert sum(account.confirmed for account in load.accounts) == confirmed
         load.fault()
@@ -59,7 +48,7 @@ def test_without_a_standby_nothing_is_confirmed_and_clients_are_told(world: Worl
 def test_the_standbys_stand_still_and_go_on(world: World) -> None:
     with world.load() as load:
         with paused(world.database.standbys[0]), paused(world.database.standbys[0]):
-            await_quiet(load)
+            await_quiet(load.accounts)
             load.fault()
         load.served_again("SIGCONT of the standbys")
 
@@ -67,7 +56,7 @@ def test_the_standbys_stand_still_and_go_on(world: World) -> None:
 def test_the_primary_stands_still_and_goes_on(world: World) -> None:
     with world.load() as load:
         with paused(world.database.primary):
-            await_quiet(load)
+            await_quiet(load.accounts)
             load.fault()
         load.served_again("SIGCONT of the primary")
 
@@ -90,7 +79,7 @@ def test_a_commit_that_is_cancelled_while_it_waits_for_a_standby_confirms_nothin
     with world.load() as load:
         standbys = world.database.standbys
         with paused(standbys[0]), paused(standbys[1]):
-            confirmed = await_quiet(load)
+            confirmed = await_quiet(load.accounts)
             cancelled = 0
             while cancelled < 3:
                 rows = world.database.owner(
@@ -112,7 +101,7 @@ def test_a_database_that_is_full_is_used_again_once_there_is_room(lost_world: Wo
     disk = FullDisk(lost_world.database)
     with lost_world.load() as load:
         disk.fill()
-        await_quiet(load)
+        await_quiet(load.accounts)
         load.fault()
         disk.make_room()
         load.served_again("room in a database that was full")

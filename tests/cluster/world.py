@@ -1,7 +1,7 @@
 """A database, brokers, and clients that work: what every test of a cluster begins and ends with."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -37,6 +37,8 @@ busy."""
 BUSY: Final = 6
 """How many times longer everything may take on a machine that is."""
 
+LOG_LINES: Final = 40
+QUIET_S: Final = 0.5
 QUEUES: Final = count(1)
 
 
@@ -92,6 +94,15 @@ class Load:
         """What clients have seen."""
         lines = [f"{each.name}: {each.losses[-5:]}" for each in (*self.publishers, *self.consumers)]
         return "\n".join(lines)
+
+
+def await_quiet(accounts: Iterable[Account]) -> int:
+    """Wait until nothing is confirmed any more; how many messages are."""
+    before = -1
+    while before != (confirmed := sum(account.confirmed for account in accounts)):
+        before = confirmed
+        time.sleep(QUIET_S)
+    return before
 
 
 class Network:
@@ -202,6 +213,10 @@ class World:
             wire.call(declare, commands.Queue.DeclareOk)
         return account
 
+    def publisher(self, account: Account, vhost: str = "/") -> Publisher:
+        """A client that publishes to one queue."""
+        return Publisher(account, self.brokers.ports, vhost)
+
     @contextmanager
     def load(self, vhost: str = "/") -> Iterator[Load]:
         """Clients of each kind that publish and consume, and at the end the audit of everything."""
@@ -264,6 +279,9 @@ class World:
         """Print what the brokers and the servers have logged last."""
         for node in self.brokers.nodes.values():
             if node.broker is not None:
-                print(f"--- {node.name}\n{node.broker.log_text()[-4000:]}")
+                lines = [
+                    line for line in node.broker.log_text().splitlines() if " peer=" not in line
+                ]
+                print(f"--- {node.name}", *lines[-LOG_LINES:], sep="\n")
         for server in self.database.servers:
             print(f"--- {server.name}\n{server.log_end()}")

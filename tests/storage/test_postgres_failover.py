@@ -13,7 +13,7 @@ from threading import Thread
 
 import pytest
 
-from leveret_storage.errors import DataLost, LostEpoch
+from leveret_storage.errors import DataLost, LostEpoch, StorageError
 from leveret_storage.media.locations import open_medium
 from leveret_storage.media.postgres.medium import PostgresMedium
 from leveret_storage.medium import Medium
@@ -255,6 +255,27 @@ def test_a_standby_without_what_was_confirmed_ends_the_owner(
         medium.append("a", b"1")
     with pytest.raises(DataLost):
         medium.write_head(1, 1, b"")
+
+
+def test_an_owner_that_writes_nothing_is_told_that_confirmed_data_are_missing(
+    cluster: PostgresCluster, medium: PostgresMedium
+) -> None:
+    ended: list[StorageError] = []
+    medium.watch_owner(ended.append)
+    stale, other = cluster.standbys
+    put(medium, "b", b"1")
+    stale.kill()
+    put(medium, "c", b"1")
+    cluster.primary.kill()
+    other.kill()
+    stale.start()
+    stale.promote()
+    cluster.primary = stale
+    cluster.replace(other)
+    await_state(lambda: bool(ended), "the owner is told")
+    assert [type(each) for each in ended] == [DataLost]
+    medium.watch_owner(ended.append)
+    assert ended[1:] == ended[:1]
 
 
 def test_connections_are_cut_again_and_again(proxy: TcpProxy, proxied: PostgresMedium) -> None:

@@ -208,6 +208,10 @@ class BrokerCluster:
         wait_until(lambda: self.owner_of(vhost) is node, what=f"{node.name} serving {vhost}")
         self._coordination.move(store, "")
 
+    def allow(self, vhost: str) -> None:
+        """Have the store of a virtual host be taken again that was refused."""
+        self._coordination.allow(self.store_of(vhost))
+
     def add_vhost(self, vhost: str) -> None:
         """Make a virtual host, which guest may use; needs `management`."""
         node = next(node for node in self.nodes.values() if node.broker is not None)

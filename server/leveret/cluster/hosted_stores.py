@@ -143,7 +143,8 @@ class HostedStores(StoreHost):
             hosted = self._restore(store, medium, threads, taken)
             on_failure.pop_all()
         del self._opening[store]
-        self._open[store] = _Open(hosted, medium, threads)
+        self._open[store] = opened = _Open(hosted, medium, threads)
+        medium.watch_owner(partial(self._post_ended, store, opened))
         for line in hosted.torn:
             logger.warning("torn end cut", store=store, file=line)
         for name in hosted.foreign:
@@ -296,6 +297,14 @@ class HostedStores(StoreHost):
             self.failed(store, error)
         elif store in self._closing:
             self._close_errors[store] = error
+
+    def _post_ended(self, store: int, opened: _Open, error: StorageError) -> None:
+        """A medium has another owner, or lacks data, though nothing is written; in any thread."""
+        self._post(partial(self._has_ended, store, opened, error))
+
+    def _has_ended(self, store: int, opened: _Open, error: StorageError) -> None:
+        if self._open.get(store) is opened:
+            opened.hosted.store.fail(error)
 
     def _set_full(self, store: int, refusal: str) -> None:
         if refusal and store in self._open:

@@ -10,6 +10,7 @@ Any thread submits; the I/O thread does the rest. Answers are called without the
 """
 
 from collections import Counter, deque
+from collections.abc import Callable
 from threading import Condition
 from time import monotonic
 from typing import Final
@@ -53,6 +54,7 @@ class Appender:
         """Operations that are not applied, by table."""
         self._changed = Condition()
         self._failure: StorageError | None = None
+        self._watchers: list[Callable[[StorageError], None]] = []
         self._applied_count = 0
         self._durable_count = 0
         self._awaited = 0
@@ -122,11 +124,21 @@ class Appender:
                     operation.is_void = True
             self.durable_rows.pop(table, None)
 
+    def watch(self, ended: Callable[[StorageError], None]) -> None:
+        """Have a function called once when the owner ends; at once if it has."""
+        with self._changed:
+            failure = self._failure
+            if failure is None:
+                self._watchers.append(ended)
+        if failure is not None:
+            ended(failure)
+
     def fail(self, error: StorageError) -> None:
         """End the owner: every operation without an answer gets the error, as does every call."""
         with self._changed:
             if self._failure is None:
                 self._failure = error
+            watchers, self._watchers = self._watchers, []
             unanswered = [each for each in self._log if not each.answered]
             for operation in unanswered:
                 operation.answered = True
@@ -134,6 +146,8 @@ class Appender:
             self._changed.notify_all()
         for operation in unanswered:
             operation.answer(error)
+        for watcher in watchers:
+            watcher(error)
 
     def _forget_all(self) -> None:
         self._log.clear()

@@ -329,6 +329,10 @@ class PostgresMedium(Medium):
         self._database.in_background(partial(self._drop_remaining, owned))
         self._database.in_background(partial(self._make_spare, owned))
 
+    def watch_owner(self, ended: Callable[[StorageError], None]) -> None:
+        if self._owned is not None:
+            self._owned.appender.watch(ended)
+
     def set_aside(self, name: str, data: bytes) -> str:
         check_name(name)
         owned = self._owner()
