@@ -107,7 +107,8 @@ def test_connections_are_shown_and_closed_by_any_broker(cluster: BrokerCluster) 
     vhost = VHOSTS[0]
     owner = cluster.await_owner(vhost)
     other = next(each for each in nodes(cluster) if each is not owner)
-    parameters = pika.URLParameters(f"amqp://guest:guest@{HOST}:{owner.port}/{vhost}")
+    # Through the broker that does not serve it.
+    parameters = pika.URLParameters(f"amqp://guest:guest@{HOST}:{other.port}/{vhost}")
     connection = pika.BlockingConnection(parameters)
     channel = connection.channel()
     channel.queue_declare("consumed")
@@ -121,6 +122,7 @@ def test_connections_are_shown_and_closed_by_any_broker(cluster: BrokerCluster) 
         assert [each["node"] for each in get(node, "channels")] == [owner.name]
         assert [each["queue"]["name"] for each in get(node, "consumers")] == ["consumed"]
         assert get(node, "overview")["object_totals"]["consumers"] == 1
+    assert get(other, "cluster")["passed_on"]["open"] == 1
     assert change(other, "DELETE", f"connections/{name}") == 204
     with pytest.raises(pika.exceptions.ConnectionClosedByBroker):
         channel.start_consuming()

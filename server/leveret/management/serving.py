@@ -1,6 +1,7 @@
 """What is served over HTTP: the API with the management page, metrics, and the control socket."""
 
 from collections.abc import Callable
+from functools import partial
 
 from leveret.cluster.membership import Membership
 from leveret.config import DEFAULT_MANAGEMENT_LISTEN, DEFAULT_METRICS_LISTEN, Config
@@ -9,6 +10,7 @@ from leveret.logging import get_logger
 from leveret.management.application import application
 from leveret.management.authentication import Logins
 from leveret.management.cluster.cluster_http import ClusterHttp
+from leveret.management.cluster.state import PassedOn
 from leveret.management.control_socket import ControlSocket
 from leveret.management.http import Front
 from leveret.management.imported_objects import ImportedObjectsDeclared
@@ -109,6 +111,7 @@ class HttpServing:
         # Without a secret there are none: those who cannot be asked are named then.
         links = self._server.links or Links(self._config.cluster, membership.node)
         self._cluster = ClusterHttp(self.management, membership, membership.agent, links)
+        self._cluster.state.passed_on = partial(_passed_on, self._server)
         self.management.cluster = self._cluster.state
         if self._server.cluster_listener is not None:
             self._cluster.answer_on(self._server.cluster_listener)
@@ -165,3 +168,9 @@ class HttpServing:
             )
             return
         self._control = control
+
+
+def _passed_on(server: AmqpServer) -> PassedOn:
+    """The connections of clients that a broker passes on."""
+    found = server.passed_on
+    return PassedOn(found.open, found.total, found.waiting, found.failures)

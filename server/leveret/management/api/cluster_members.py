@@ -21,6 +21,7 @@ from leveret.management.nouns.cluster import (
     STORE,
     ClusterCountsShown,
     ClusterShown,
+    PassedOnShown,
     database_shown,
     member_row,
     store_row,
@@ -53,7 +54,7 @@ async def get_cluster(request: Request) -> Response:
     service = management(request)
     cluster = service.cluster
     if cluster is None:
-        return json(ClusterShown(service.node, False, [], [], None, None, []))
+        return json(ClusterShown(service.node, False, [], [], None, None, None, []))
     view, silent = cluster.view(), cluster.silent()
     vhosts = cluster.vhosts_by_store()
     shown = ClusterShown(
@@ -63,6 +64,7 @@ async def get_cluster(request: Request) -> Response:
         stores=[store_row(each, vhosts.get(each.store, [])) for each in view.stores],
         database=database_shown(cluster.database()),
         counts=ClusterCountsShown(*view.counts),
+        passed_on=PassedOnShown(*cluster.passed_on()),
         warnings=cluster.warnings(),
     )
     return json(shown)

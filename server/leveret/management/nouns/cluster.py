@@ -84,6 +84,15 @@ class ClusterCountsShown(msgspec.Struct):
     failed: int
 
 
+class PassedOnShown(msgspec.Struct):
+    """Connections of clients that the broker that was asked passes on to other brokers."""
+
+    open: int
+    total: int
+    waiting: int
+    failures: int
+
+
 class ClusterShown(msgspec.Struct):
     """The cluster, as the broker sees it that was asked."""
 
@@ -95,6 +104,7 @@ class ClusterShown(msgspec.Struct):
     stores: list[dict[str, Any]]
     database: ClusterDatabase | None
     counts: ClusterCountsShown | None
+    passed_on: PassedOnShown | None
     warnings: list[str]
 
 
