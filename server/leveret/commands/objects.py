@@ -281,3 +281,5 @@ def status(client: Client, as_json: bool) -> None:
         *totals.items(),
     ):
         click.echo(f"{name + ':':15}{value}")
+    for warning in found.get("warnings", ()):
+        click.echo(f"warning: {warning}")

@@ -292,6 +292,7 @@ class Broker(VirtualHostFactory):
             return self.vhosts[name]
         vhost = VirtualHost(name, self.clock, self.timers, self.time_slice, self.work, self.memory)
         if self.placement is not None:
+            vhost.node = self.config.server.node_name
             vhost.copies = _copies(self.config.storage)
         vhost.adopts_redeclared = self.config.queues.redeclare == "adopt"
         vhost.counts_returns = self.config.queues.delivery_count == "returns"

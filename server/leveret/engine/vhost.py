@@ -81,6 +81,8 @@ class VirtualHost(QueueHost):
         """Queues that it may have."""
         self.default_queue_type = ""
         """The type of durable queues that are declared without one; "" for the broker's own."""
+        self.node = ""
+        """The broker that serves it, in a cluster."""
         self.copies = 1
         """Servers that have what is confirmed of its durable queues, at least; 0 where that is a
         matter of who provides the database."""

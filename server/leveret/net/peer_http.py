@@ -18,8 +18,11 @@ from leveret.net.link_proof import HTTP
 from leveret.net.links import LinkError, Links
 from leveret.os_errors import plain_words
 
-CONNECTIONS_MAX: Final = 16
+CONNECTIONS_MAX: Final = 64
 """Requests to one broker at a time; others wait."""
+
+IDLE_MAX: Final = 8
+"""Links to one broker that are kept without a request."""
 
 IDLE_S: Final = 20.0
 """Seconds that they are kept: less than the server waits for the next request."""
@@ -109,7 +112,7 @@ class PeerHttp:
         if pool is None:
             pool = httpcore.AsyncConnectionPool(
                 max_connections=CONNECTIONS_MAX,
-                max_keepalive_connections=CONNECTIONS_MAX,
+                max_keepalive_connections=IDLE_MAX,
                 keepalive_expiry=IDLE_S,
                 network_backend=_LinkBackend(self._links, node, address),
             )

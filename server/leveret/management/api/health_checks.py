@@ -2,7 +2,7 @@
 
 (RabbitMQ: HTTP API Reference, /api/health/checks, /api/healthchecks/node, /api/aliveness-test.)
 
-Checks of what a broker with one node does not have, mirrors and quorums, always succeed.
+The check of mirrors, which there are none of, always succeeds.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -149,9 +149,20 @@ async def check_virtual_hosts(request: Request) -> Response:
     return _ok()
 
 
-async def check_single_node(request: Request) -> Response:
-    """Always 200: there is one node."""
+async def check_mirrors(request: Request) -> Response:
+    """Always 200: there are no mirrors."""
     return _ok(reason=SINGLE_NODE)
+
+
+async def check_quorum(request: Request) -> Response:
+    """Whether another broker of the cluster takes over if this one is stopped: 200, else 503; 200
+    without a cluster, too."""
+    cluster = management(request).cluster
+    if cluster is None or len(cluster.view().members) == 1:
+        return _ok(reason=SINGLE_NODE)
+    if any(each.is_alive and not each.draining for each in cluster.others()):
+        return _ok()
+    return _failed("no other node of the cluster would serve the queues of this one")
 
 
 async def check_in_service(request: Request) -> Response:
@@ -221,8 +232,8 @@ ROUTES: Final = (
     route("/api/health/checks/port-listener/{port}", GET=check_port),
     route("/api/health/checks/protocol-listener/{protocol}", GET=check_protocol),
     route("/api/health/checks/virtual-hosts", GET=check_virtual_hosts),
-    route("/api/health/checks/node-is-mirror-sync-critical", GET=check_single_node),
-    route("/api/health/checks/node-is-quorum-critical", GET=check_single_node),
+    route("/api/health/checks/node-is-mirror-sync-critical", GET=check_mirrors),
+    route("/api/health/checks/node-is-quorum-critical", GET=check_quorum),
     route("/api/health/checks/is-in-service", GET=check_in_service),
     route("/api/health/checks/below-node-connection-limit", GET=check_connection_limit),
     route("/api/health/checks/ready-to-serve-clients", GET=check_ready),

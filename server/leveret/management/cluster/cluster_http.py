@@ -21,8 +21,8 @@ from leveret.management.service import Management
 from leveret.net.cluster_listener import ClusterListener
 from leveret.net.links import Links
 
-CONNECTIONS_MAX: Final = 256
-"""Links over which other brokers ask: each has a bounded number."""
+CONNECTIONS_MAX: Final = 1024
+"""Links over which other brokers ask: each of them makes a bounded number (`net/peer_http.py`)."""
 
 
 class ClusterHttp:

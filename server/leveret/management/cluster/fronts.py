@@ -115,7 +115,8 @@ class ClusterFront(Front):
                 return await self._at_owner(request, method, endpoint)
             if scope is Scope.MERGED:
                 down = self._state.down_nodes if path == "/api/nodes" else list
-                setattr(request.state, ELSEWHERE, MergedList(self._peers, down))
+                if self._peers.nodes() or down():
+                    setattr(request.state, ELSEWHERE, MergedList(self._peers, down))
             elif scope is Scope.NODE:
                 return await self._at_node(request, method, endpoint)
             elif scope is Scope.ANYWHERE:

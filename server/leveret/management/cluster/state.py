@@ -81,18 +81,17 @@ class ClusterState:
         names = (each.name for each in self._metadata.all(VirtualHostEntity).values())
         return [name for name in names if not self.owner_of(name)]
 
+    def others(self) -> list[Member]:
+        """The members beside this one."""
+        view = self.view()
+        return [each for each in view.members if each.name != view.node]
+
     def peers(self) -> list[Peer]:
         """The other brokers that live."""
-        view = self.view()
-        return [
-            Peer(each.name, each.address)
-            for each in view.members
-            if each.is_alive and each.name != view.node
-        ]
+        return [Peer(each.name, each.address) for each in self.others() if each.is_alive]
 
     def _down(self) -> list[Member]:
-        view = self.view()
-        return [each for each in view.members if not each.is_alive and each.name != view.node]
+        return [each for each in self.others() if not each.is_alive]
 
     def down_nodes(self) -> list[dict[str, Any]]:
         """Rows of the list of nodes for members that are down."""

@@ -85,6 +85,12 @@ EXCHANGE: Final[Columns[ExchangeRow]] = Columns(
     "Exchange",
     Column("name", str, lambda row: "" if row.exchange is None else to_json(row.exchange.name)),
     Column("vhost", str, lambda row: row.vhost.name),
+    Column(
+        "node",
+        str | UnsetType,
+        lambda row: row.vhost.node or UNSET,
+        "The node of a cluster that serves it",
+    ),
     Column("type", str, lambda row: "direct" if row.exchange is None else row.exchange.type),
     Column("durable", bool, lambda row: row.exchange is None or row.exchange.durable),
     Column("auto_delete", bool, lambda row: row.exchange is not None and row.exchange.auto_delete),

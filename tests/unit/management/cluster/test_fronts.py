@@ -236,6 +236,17 @@ def test_an_alarm_of_any_broker_is_an_alarm_of_the_cluster() -> None:
     run(test)
 
 
+def test_a_node_is_critical_if_no_other_would_serve() -> None:
+    async def test(cluster: Cluster) -> None:
+        check = "health/checks/node-is-quorum-critical"
+        assert (await cluster.brokers["a"].get(check))["status"] == "ok"
+        cluster.draining.add("b")
+        status, value, _ = await cluster.brokers["a"].ask("GET", check)
+        assert (status, value["status"]) == (503, "failed")
+
+    run(test, a=("red",), b=("blue",), down_d=())
+
+
 def test_an_export_has_the_queues_of_all_brokers() -> None:
     async def test(cluster: Cluster) -> None:
         for vhost, name in (("red", "q1"), ("blue", "q2")):
