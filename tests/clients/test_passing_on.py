@@ -15,11 +15,15 @@ import aio_pika
 import pika
 import pika.exceptions
 import pytest
+import trustme
 from pamqp import commands
 from pamqp.frame import marshal, unmarshal
 from pika.adapters.blocking_connection import BlockingChannel
 
+from leveret.addresses import parse_address
 from leveret.net import cluster_listener
+from leveret.net.link_proof import AMQP
+from leveret.net.links import LinkError
 from leveret.protocol.wire.greeting import PROTOCOL_HEADER
 from tests.support.brokers import wait_until
 from tests.support.cluster_servers import ClusterServers
@@ -402,3 +406,67 @@ def test_what_a_client_sends_behind_connection_open_is_passed_on(two: ClusterSer
         "Channel.OpenOk",
         "Queue.DeclareOk",
     ]
+
+
+# --- TLS between brokers ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """The keys of the section `cluster` of brokers with certificates of two authorities."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in ("ours", "theirs"):
+        authority = trustme.CA(key_type=trustme.KeyType.RSA)
+        folder = tmp_path_factory.mktemp(name)
+        authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+        broker = authority.issue_cert("broker.example", key_type=trustme.KeyType.RSA)
+        broker.private_key_and_cert_chain_pem.write_to_path(str(folder / "broker.pem"))
+        found[name] = {
+            "certfile": str(folder / "broker.pem"),
+            "cacertfile": str(folder / "ca.pem"),
+        }
+    return found
+
+
+def test_brokers_with_certificates_need_no_secret(certificates: dict[str, dict[str, Any]]) -> None:
+    bodies = [random.Random(size).randbytes(size) for size in SIZES]
+    with ClusterServers("a", "b", secret="", **certificates["ours"]) as servers:
+        servers.own("/", "b")
+        with connect(servers, "a") as connection:
+            assert publish_and_get(connection.channel(), bodies) == bodies
+            (at_owner,) = servers.call(servers.servers["b"].connections)
+            # The client has connected without TLS.
+            assert at_owner.session.peer.tls is None
+        wait_until(lambda: servers.servers["a"].passed_on.open == 0)
+        connection = connect(servers, "a")
+        servers.kill("b")
+        with pytest.raises(pika.exceptions.AMQPConnectionError):
+            process_forever(connection)
+
+
+def test_a_broker_with_a_certificate_of_another_authority_gets_no_link(
+    certificates: dict[str, dict[str, Any]],
+) -> None:
+    with (
+        ClusterServers("b", secret="", **certificates["ours"]) as servers,
+        ClusterServers("a", secret="", **certificates["theirs"]) as others,
+    ):
+        links = others.servers["a"].links
+        assert links is not None
+        address = parse_address(servers.addresses["b"])
+        with pytest.raises(LinkError):
+            others.call(links.dial, address, "b", AMQP, TIMEOUT_S)
+
+
+def test_a_broker_without_a_certificate_gets_no_link(
+    certificates: dict[str, dict[str, Any]],
+) -> None:
+    with (
+        ClusterServers("b", **certificates["ours"]) as servers,
+        ClusterServers("a") as others,
+    ):
+        links = others.servers["a"].links
+        assert links is not None
+        address = parse_address(servers.addresses["b"])
+        with pytest.raises(LinkError):
+            others.call(links.dial, address, "b", AMQP, 1.0)

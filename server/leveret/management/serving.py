@@ -113,6 +113,10 @@ class HttpServing:
         self._cluster = ClusterHttp(self.management, membership, membership.agent, links)
         self._cluster.state.passed_on = partial(_passed_on, self._server)
         self.management.cluster = self._cluster.state
+        passed_on = self._server.passed_on
+        self._cluster.state.passed_on = lambda: PassedOn(
+            passed_on.open, passed_on.total, passed_on.waiting, passed_on.failures
+        )
         if self._server.cluster_listener is not None:
             self._cluster.answer_on(self._server.cluster_listener)
 
