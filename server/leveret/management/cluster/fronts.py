@@ -98,8 +98,8 @@ class ClusterFront(Front):
         *,
         owner_wait_s: float = OWNER_WAIT_S,
     ) -> None:
-        """:param owner_wait_s: seconds, as `OWNER_WAIT_S`."""
-        self._owner_wait_s = owner_wait_s
+        self.owner_wait_s = owner_wait_s
+        """Seconds for which a request waits for the owner of its virtual host."""
         self._peers = peers
         self._state = state
         self._metadata = metadata
@@ -148,7 +148,7 @@ class ClusterFront(Front):
         """The answer of the broker that serves the virtual host of the path."""
         vhost = segment(request, "vhost")
         body: bytes | None = None
-        deadline = asyncio.get_running_loop().time() + self._owner_wait_s
+        deadline = asyncio.get_running_loop().time() + self.owner_wait_s
         while True:
             exists = self._metadata.get(VirtualHostEntity, vhost) is not None
             if not exists or vhost in management(request).broker.vhosts:

@@ -23,6 +23,9 @@ from leveret.management.cluster.state import ClusterState
 from leveret.management.service import Management
 from leveret_storage.coordination import ClusterView, Coordination, Member
 
+OWNER_WAIT_S = 60.0
+"""Seconds for which a request waits for an owner, where a test does not say otherwise."""
+
 
 def ignore(_limit: int) -> None:
     """What does not change the memory limit."""
@@ -36,6 +39,7 @@ class Response(PeerResponse):
         self.headers: dict[str, str] = {}
         self.begun = asyncio.Event()
         self.is_closed = False
+        self._is_broken_off = False
         self.task: asyncio.Task[None] | None = None
         self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue(2)
 
@@ -50,8 +54,14 @@ class Response(PeerResponse):
     async def end(self) -> None:
         await self._pieces.put(None)
 
+    def break_off(self) -> None:
+        """Have the rest of the body not come."""
+        self._is_broken_off = True
+
     async def pieces(self) -> AsyncIterator[bytes]:
         while (piece := await self._pieces.get()) is not None:
+            if self._is_broken_off:
+                raise ConnectionResetError(104, "Connection reset by peer")
             yield piece
 
     async def close(self) -> None:
@@ -163,6 +173,8 @@ class Cluster(Placement, PeerClient):
         self.was_asked = asyncio.Event()
         self.refused: dict[str, Exception] = {}
         """What requests to a broker raise."""
+        self.break_off: set[str] = set()
+        """Brokers whose responses break off."""
         self.responses: list[Response] = []
         self.brokers = {node: Node(self, node) for node in vhosts if node not in self.down}
         for node in self.brokers.values():
@@ -173,6 +185,11 @@ class Cluster(Placement, PeerClient):
                     node.broker.vhosts.pop(name)
                 if name not in self.owners:
                     node.broker.metadata.delete(VirtualHostEntity, name)
+
+    def wait_for_no_owner(self) -> None:
+        """Have requests not wait for an owner."""
+        for node in self.brokers.values():
+            node.front.owner_wait_s = 0.0
 
     def put(self, *entities: Any) -> None:
         """Have metadata at every broker."""
@@ -231,9 +248,12 @@ class Cluster(Placement, PeerClient):
         if node in self.refused:
             raise self.refused[node]
         if node in self.silent:
-            await asyncio.Event().wait()
+            # As if the time for an answer were over.
+            raise TimeoutError
         response = await request_of(self.brokers[node].for_peers, method, target, headers, body)
         self.responses.append(response)
+        if node in self.break_off:
+            response.break_off()
         return response
 
 
@@ -267,7 +287,7 @@ class Node:
         self.state = ClusterState(view, cluster, metadata, cluster.coordination)
         self.shared = Shared(self.broker)
         version = partial(getattr, self.shared, "version")
-        self.peers = Peers(self.state.peers, cluster, version, answer_s=0.2)
+        self.peers = Peers(self.state.peers, cluster, version)
         self.state.silent = lambda: self.peers.silent
         self.management.cluster = self.state
 
@@ -282,7 +302,9 @@ class Node:
             return Identity(name, "test", with_included(user.tags if user else ()))
 
         self.for_peers = application(self.management, of_peer, front=PeerFront(self.shared))
-        self.front = ClusterFront(self.peers, self.state, metadata, self.shared, owner_wait_s=0.2)
+        self.front = ClusterFront(
+            self.peers, self.state, metadata, self.shared, owner_wait_s=OWNER_WAIT_S
+        )
         self.for_users = application(self.management, of_user, front=self.front)
 
     async def ask(

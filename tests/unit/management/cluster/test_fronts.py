@@ -84,6 +84,7 @@ def test_metadata_are_answered_by_the_broker_that_was_asked() -> None:
 
 def test_a_virtual_host_that_nobody_serves_is_down() -> None:
     async def test(cluster: Cluster) -> None:
+        cluster.wait_for_no_owner()
         status, value, _ = await cluster.brokers["a"].ask("GET", "queues/gray")
         assert (status, value) == (503, {"error": "vhost_down", "reason": "vhost 'gray' is down"})
         assert (await cluster.brokers["a"].ask("GET", "queues/none"))[0] == 404
@@ -174,7 +175,7 @@ def test_an_owner_that_does_not_answer_is_named() -> None:
         cluster.silent.add("b")
         status, value, _ = await cluster.brokers["a"].ask("GET", "queues/blue")
         assert (status, value["error"]) == (503, "node_down")
-        assert value["reason"] == "node 'b' does not answer: no answer in 0.2 s"
+        assert value["reason"] == "node 'b' does not answer: no answer in 5 s"
 
     run(test)
 
