@@ -36,8 +36,8 @@ class CountsFromAnswer(Ownership):
 class HandsNothingOver(Ownership):
     """Keeps more than its share."""
 
-    def _hand_one_over(self, now: float) -> None:
-        pass
+    def _hand_one_over(self, now: float) -> bool:
+        return False
 
 
 DEFECTS = {

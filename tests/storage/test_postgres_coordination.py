@@ -8,6 +8,7 @@ import pytest
 
 from leveret_storage.coordination import Member, NameTaken, StoreLease, Unreachable, Unseen
 from leveret_storage.errors import UnsuitableMedium
+from leveret_storage.media.postgres import coordination as postgres_coordination
 from leveret_storage.media.postgres.coordination import PostgresCoordination
 from leveret_storage.media.postgres.database import Database
 from leveret_storage.media.postgres.location import parse_location
@@ -21,6 +22,8 @@ LEASE_MS = 60_000
 SHORT_LEASE_MS = 500
 """For what is to end."""
 
+PATIENCE_S = 60.0
+
 Join = Callable[..., PostgresCoordination]
 
 
@@ -30,6 +33,14 @@ def member(name: str, incarnation: str = "") -> Member:
 
 def lease_of(coordination: PostgresCoordination, store: int) -> StoreLease:
     return coordination.look().leases[store]
+
+
+def is_renewed(coordination: PostgresCoordination) -> bool:
+    try:
+        coordination.renew(())
+    except Unreachable:
+        return False
+    return True
 
 
 @pytest.fixture
@@ -57,10 +68,14 @@ def join(location: str, opened: list[PostgresCoordination]) -> Join:
         lease_ms: int = LEASE_MS,
         stores: int = STORES,
         at: str = location,
+        patient: bool = True,
     ) -> PostgresCoordination:
         coordination = PostgresCoordination(parse_location(at), "replicated")
         opened.append(coordination)
         coordination.join(member(name, incarnation), stores, lease_ms)
+        if patient:
+            # A slow machine is no database that does not answer.
+            coordination._calls.timeout_s = PATIENCE_S
         return coordination
 
     return join
@@ -319,25 +334,26 @@ class TestUnreachable:
     def test_a_call_ends_though_nothing_answers(
         self, join: Join, proxied: str, proxy: TcpProxy
     ) -> None:
-        a = join("a", at=proxied, lease_ms=SHORT_LEASE_MS)
+        a = join("a", at=proxied, patient=False)
         proxy.hold_answers()
         for _ in range(2):
             with pytest.raises(Unreachable):
                 a.renew(())
         proxy.lose_answers_and_cut()
-        assert a.renew(()).members[0].name == "a"
+        await_state(lambda: is_renewed(a), "it is renewed again")
 
     def test_a_take_whose_answer_was_lost_can_be_released(
         self, join: Join, proxied: str, proxy: TcpProxy
     ) -> None:
-        a = join("a", at=proxied)
+        a, b = join("a", at=proxied, patient=False), join("b")
         proxy.hold_answers()
         with pytest.raises(Unreachable):
             a.try_take(0)
         proxy.lose_answers_and_cut()
-        await_state(lambda: lease_of(a, 0).owner == "a", "the take arrived")
+        await_state(lambda: lease_of(b, 0).owner == "a", "the take arrived")
+        await_state(lambda: is_renewed(a), "it is connected again")
         a.release(0, "b")
-        assert lease_of(a, 0).successor == "b"
+        assert lease_of(b, 0).successor == "b"
 
     def test_closing_ends_a_call(self, join: Join, proxied: str, proxy: TcpProxy) -> None:
         a = join("a", at=proxied)
@@ -408,3 +424,13 @@ class TestFailingServers:
         assert a.try_take(0)
         timeline = 2
         assert lease_of(a, 0).owner == ""
+
+    def test_a_newer_server_is_found_from_time_to_time(
+        self, join: Join, cluster: PostgresCluster, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        a = join("a")
+        cluster.fail_over()
+        assert a.try_take(0)
+        monkeypatch.setattr(postgres_coordination, "ASK_HOSTS_S", 0.0)
+        assert lease_of(a, 0).owner == ""
+        assert a.renew(()).members[0].name == "a"

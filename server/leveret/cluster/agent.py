@@ -155,6 +155,13 @@ class Agent:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=GIVE_UP_S)
 
+    def kill(self) -> None:
+        """End without a word to the others, as a killed process does."""
+        self._is_closed = True
+        self._thread.close()
+        if self._timer is not None:
+            self._timer.cancel()
+
     async def _tell_drain(self) -> None:
         """Have the others know that this broker is to own nothing. If they do not, what is handed
         over is free for all of them."""
@@ -243,6 +250,8 @@ class Agent:
     def _deliver(self, result: Callable[[], None]) -> None:
         """Called in the thread. The results are in a queue of their own, so that the timer finds
         those that came during a long turn of the loop."""
+        if self._is_closed:
+            return
         self._results.append(result)
         assert self._loop is not None
         self._loop.call_soon_threadsafe(self._process)
@@ -294,6 +303,8 @@ class Agent:
 
     def _act(self) -> None:
         """Carry out what the decisions ask for, and set the timer for the next deadline."""
+        if self._is_closed:
+            return
         ownership, thread = self._ownership, self._thread
         ownership.tick(time.monotonic())
         has_changed = False
@@ -388,8 +399,7 @@ class Agent:
         if task.cancelled() or error is not None:
             # What is no StorageError is a defect: the store is not kept by it, and it is told.
             not_done(MediumFailed(f"internal error: {error!r}"), time.monotonic())
-        if not self._is_closed:
-            self._act()
+        self._act()
         if error is not None:
             raise error
 

@@ -234,6 +234,9 @@ class Membership:
 
     def kill(self) -> None:
         """End without a word to the others, as a killed process does."""
+        if self.agent is not None:
+            self.agent.kill()
+        self.database.coordination.close()
         if self.stores is not None:
             self.stores.kill()
         self.definitions.kill()

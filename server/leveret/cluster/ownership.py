@@ -13,7 +13,7 @@ Rules:
   here: an older one does not know of it.
 - Stores are handed over one after the other: the next one when the member that gets the last one
   serves it, or has not done so for a lease length. They are handed over only to a member that has
-  been alive for a while (`assignment.py`).
+  been alive for a while (`assignment.py`). A broker that stops hands several over at once.
 - Safety does not depend on any of this: whether an owner may write is said by the epoch.
 """
 
@@ -39,6 +39,9 @@ MARGIN: Final = 0.1
 
 OPENING_MAX: Final = 8
 """Stores that are taken and recovered at once."""
+
+LEAVING_MAX: Final = 4
+"""Stores that a broker which stops hands over at once."""
 
 OVERDUE_LEASES: Final = 3
 """Lease lengths after which a free store is taken by any member, if the one that is to take it has
@@ -332,7 +335,10 @@ class Ownership:
                 store = self._stores[lease.store]
                 if self._asked_at > store.changed_at:
                     self._decide_store(store, lease, now)
-        if not self._hands_over(now):
+        if self._is_leaving:
+            while self._count_handed_over() < LEAVING_MAX and self._hand_one_over(now):
+                continue
+        elif not self._hands_over(now):
             self._hand_one_over(now)
 
     def _decide_store(self, store: StoreRecord, lease: StoreLease, now: float) -> None:
@@ -379,12 +385,16 @@ class Ownership:
         opening = (State.TAKING, State.OPENING)
         return sum(each.state in opening for each in self._stores)
 
+    def _count_handed_over(self) -> int:
+        """Stores that are on their way from here."""
+        passing = (State.HANDING_OVER, State.RELEASING)
+        return sum(each.state in passing for each in self._stores)
+
     def _hands_over(self, now: float) -> bool:
         """Whether a store is on its way to another member."""
-        passing = (State.HANDING_OVER, State.RELEASING)
-        if any(each.state in passing for each in self._stores):
+        if self._count_handed_over():
             return True
-        if self._handed_over is None or self._is_leaving:
+        if self._handed_over is None:
             return False
         assert self._view is not None
         store, until = self._handed_over
@@ -393,8 +403,8 @@ class Ownership:
             self._handed_over = None
         return self._handed_over is not None
 
-    def _hand_one_over(self, now: float) -> None:
-        """Hand over the first store that is to have another owner."""
+    def _hand_one_over(self, now: float) -> bool:
+        """Hand over the first store that is to have another owner; whether there is one."""
         for store in self._stores:
             target = self._targets.get(store.number, "")
             if self._is_leaving and target == self.node:
@@ -407,7 +417,8 @@ class Ownership:
                 store.change(State.HANDING_OVER, now)
                 reason = DRAIN_REASON if self._is_leaving else HAND_OVER_REASON
                 self._actions.append(HandOver(store.number, reason))
-                return
+                return True
+        return False
 
     def _lose(self, store: StoreRecord, reason: str, now: float) -> None:
         """Give a store up whose lease is not ours any more."""

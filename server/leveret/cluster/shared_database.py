@@ -102,10 +102,16 @@ def open_shared_database(config: Config) -> SharedDatabase:
         provider=storage.replicas == "provider",
     )
     opened = database.Database(location)
+    members = coordination.PostgresCoordination(
+        location, opened.durability, lambda: opened.timeline
+    )
+
+    def close() -> None:
+        members.close()
+        opened.close()
+
     return SharedDatabase(
-        coordination=coordination.PostgresCoordination(
-            location, opened.durability, lambda: opened.timeline
-        ),
+        coordination=members,
         definitions=shared_log.PostgresSharedLog(opened),
         open_medium=lambda store: medium.PostgresMedium(opened, store),
         watched=opened,
@@ -114,5 +120,5 @@ def open_shared_database(config: Config) -> SharedDatabase:
         now_ms=opened.now_ms,
         report=lambda: opened.report,
         describe=lambda: str(opened.report or ""),
-        close=opened.close,
+        close=close,
     )

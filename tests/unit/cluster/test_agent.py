@@ -242,6 +242,17 @@ async def test_a_store_that_is_given_up_while_it_opens_is_not_served(shared: Sha
         node.coordination.error = None
 
 
+async def test_one_that_is_killed_says_nothing(shared: SharedRows) -> None:
+    node = Node(shared, "a", "a-1", LEASE_S)
+    await node.agent.start()
+    await owns_all(node)
+    node.agent.kill()
+    node.coordination.error = Unreachable("it is dead")
+    assert node.host.given_up == []
+    assert [lease.owner for lease in shared.rows.leases] == ["a"] * STORES
+    assert "a" in shared.rows.members
+
+
 async def test_what_is_not_handed_over_in_time_is_given_up(shared: SharedRows) -> None:
     node = Node(shared, "a", "a-1", LEASE_S)
     await node.agent.start()

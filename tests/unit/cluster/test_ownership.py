@@ -299,6 +299,20 @@ class TestHandingOver:
         assert owner.ownership.has_left
         assert owner.sees(ALONE) == []
 
+    def test_one_that_leaves_hands_some_over_at_once(self) -> None:
+        broker = Broker(stores=6)
+        broker.sees(view(["a"], [""] * 6))
+        for store in range(6):
+            broker.takes(store)
+            broker.opens(store)
+        broker.sees(view(["a", "b"], ["a"] * 6))
+        broker.ownership.handed_over(3, broker.now)
+        assert broker.actions == [Release(3, "b")]
+        broker.ownership.leave(broker.now)
+        assert broker.actions == [HandOver(store, DRAIN_REASON) for store in (0, 1, 2)]
+        broker.ownership.released(3, broker.now)
+        assert broker.actions == [HandOver(4, DRAIN_REASON)]
+
 
 class TestFailing:
     @pytest.mark.parametrize("error", [DataLost("gone"), Damaged("torn")])
