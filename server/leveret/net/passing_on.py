@@ -176,8 +176,10 @@ class PassedOnConnections:
             if refusal.reply_code == ReplyCode.INTERNAL_ERROR:
                 raise _NotYet(refusal.reply_text)
             passing_on.refuse(_error_of(refusal))
-        elif passing_on not in self._tasks or link.is_closing():
+        elif passing_on not in self._tasks:
             link.abort()
+        elif link.is_closing():
+            raise HandshakeError("it closed the link")
         else:
             passed = Passed(passing_on.vhost, owner.node, owner.address)
             self._splice(transport, link, handshake.rest, passed)
