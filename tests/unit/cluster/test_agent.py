@@ -191,10 +191,9 @@ async def test_without_a_database_stores_are_given_up_when_the_leases_end(
         await owns_all(node)
         node.coordination.error = Unreachable("no answer")
         await until(lambda: not node.agent.view().is_reachable, node.states)
-        await until(lambda: len(node.host.given_up) == STORES, node.states)
+        await until(lambda: not node.host.open_stores, node.states)
         assert node.agent.view().reason == "no answer"
-        assert node.agent.view().counts.lost == STORES
-        assert node.host.open_stores == set()
+        assert node.agent.view().counts.lost >= STORES
         node.coordination.error = None
         await owns_all(node)
         assert node.agent.view().is_reachable
@@ -210,10 +209,10 @@ async def test_a_long_turn_of_the_event_loop_loses_nothing(shared: SharedRows) -
 
 
 async def test_a_name_that_is_alive_is_not_taken(shared: SharedRows) -> None:
-    async with running(shared, lease_s=1.0) as node:
+    async with running(shared) as node:
         await owns_all(node)
         with pytest.raises(NameTaken):
-            async with running(shared, incarnation="a-2", lease_s=1.0):
+            async with running(shared, incarnation="a-2"):
                 pass
         assert node.host.given_up == []
 
@@ -223,13 +222,13 @@ async def test_who_was_replaced_gives_everything_up(shared: SharedRows) -> None:
         await owns_all(node)
         node.coordination.error = NameTaken("another process has the node name a")
         await until(lambda: node.agent.failure, node.states)
-        assert len(node.host.given_up) == STORES
+        assert node.host.open_stores == set()
         assert node.agent.failure is node.coordination.error
         assert not node.agent.view().is_reachable
 
 
 async def test_a_store_that_is_given_up_while_it_opens_is_not_served(shared: SharedRows) -> None:
-    async with running(shared, lease_s=1.0) as node:
+    async with running(shared, lease_s=2.0) as node:
         await owns_all(node)
         node.host.may_go_on.clear()
         node.agent.store_failed(1, ReadFailed("no connection"))
