@@ -23,6 +23,8 @@ AHEAD ?=
 # Kills of the broker under load: make crash ROUNDS=20 SEED=what-an-earlier-run-printed
 ROUNDS ?= 1000
 SEED ?=
+# Random faults of a cluster under load: make cluster-crash KILLS=1000 SEED=what-an-earlier-run-printed
+KILLS ?= 1000
 
 bin := $(VENV)/bin
 pip := $(bin)/python -m pip install --disable-pip-version-check
@@ -58,7 +60,7 @@ export check_python check_listen
 
 .DELETE_ON_ERROR: # an environment that could not be made is made again
 
-.PHONY: run check-listen prepare wheel test coverage coverage-report crash lint lint-page format bench clean
+.PHONY: run check-listen prepare wheel test cluster-test coverage coverage-report crash cluster-crash lint lint-page format bench clean
 
 run: check-listen $(installed)
 	@exec $(bin)/leveret serve --data-dir ./data $(if $(LISTEN),--listen $(LISTEN))
@@ -92,6 +94,13 @@ coverage-report:
 
 crash: $(installed) $(tools)
 	$(bin)/python -m tests.crash $(ROUNDS) $(SEED)
+
+# Needs PostgreSQL 15 or newer, of which the tests start servers of their own. make test has these tests, too.
+cluster-test:
+	@$(MAKE) --no-print-directory test ARGS="tests/cluster $(wildcard tests/storage/test_postgres_*.py) $(ARGS)"
+
+cluster-crash: $(installed) $(tools)
+	$(bin)/python -m tests.cluster.crash $(KILLS) $(SEED)
 
 lint: $(installed) $(tools)
 	$(bin)/ruff check .

@@ -17,6 +17,7 @@ from aio_pika.abc import AbstractIncomingMessage, AbstractRobustConnection
 from aiormq.exceptions import AMQPError as AiormqError
 from pamqp import commands
 from pika.adapters.blocking_connection import BlockingChannel
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError as PikaError
 
 from tests.cluster.account import Account, Id, body_of, read_body
@@ -29,11 +30,22 @@ AGAIN_S: Final = 0.05
 SILENCE_S: Final = 2.5
 """After which a client takes its connection for lost."""
 
+AIO_CONNECT_S: Final = 30.0
+"""For aio-pika to connect: an attempt that is ended blocks the next one for 10 s."""
+
 HEARTBEAT_S: Final = 2
 PREFETCH: Final = 100
 MESSAGE_BYTES: Final = 100
 JOIN_S: Final = 60.0
-LOST: Final = (PikaError, AiormqError, ClosedByServerError, OSError, ValueError, RuntimeError)
+LOST: Final = (
+    PikaError,
+    AMQPConnectorException,
+    AiormqError,
+    ClosedByServerError,
+    OSError,
+    ValueError,
+    RuntimeError,
+)
 """What client libraries raise when a connection or a channel is lost."""
 
 POLL_S: Final = 0.1
@@ -245,7 +257,7 @@ class AioClient(Client):
             virtualhost=self.vhost,
             heartbeat=HEARTBEAT_S,
             reconnect_interval=AGAIN_S,
-            timeout=SILENCE_S,
+            timeout=AIO_CONNECT_S,
         )
         async with connection:
             await self.use(connection)

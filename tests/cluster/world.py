@@ -66,12 +66,14 @@ class Load:
         """Something fails now."""
         self._fault_at = time.monotonic()
 
-    def served_again(self, what: str) -> None:
-        """Wait until all clients are, after a fault; it has to be within a bound."""
+    def served_again(self, what: str) -> float:
+        """Wait until all clients are, after a fault. Returns the seconds that one was not, at most;
+        they have to be within a bound."""
         self.await_confirmed()
         seconds = max(account.not_served_s(self._fault_at) for account in self.accounts)
         print(f"{what}: clients were not served for {seconds:.2f} s")
         assert seconds < SERVED_S * BUSY
+        return seconds
 
     def await_blocked(self, reason: str) -> None:
         """Wait until a publisher that was blocked was told so."""
