@@ -13,6 +13,7 @@ import pytest
 from leveret.addresses import parse_address
 from leveret.management.http_server import HttpServer
 from leveret.net import cluster_listener
+from leveret.net import peer_http as peer_http_module
 from leveret.net.link_proof import AMQP, HTTP, Dialer
 from leveret.net.links import LinkError
 from leveret.net.peer_http import PeerHttp, PeerUnreachable
@@ -92,7 +93,11 @@ def test_a_broker_asks_the_http_api_of_another(two: ClusterServers) -> None:
     assert dialers == ["a"]
 
 
-def test_requests_at_the_same_time_have_a_bounded_number_of_links(two: ClusterServers) -> None:
+def test_requests_at_the_same_time_have_a_bounded_number_of_links(
+    two: ClusterServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peer_http_module, "CONNECTIONS_MAX", 16)
+    monkeypatch.setattr(peer_http_module, "IDLE_MAX", 16)
     dialers = serve_http(two, "b")
     peers = peer_http(two, "a")
 

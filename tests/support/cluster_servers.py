@@ -66,7 +66,7 @@ class ClusterServers:
         self._vhosts = vhosts
         self._secrets = secrets or {}
         self._cluster = {"secret": SECRET, "listen": ("127.0.0.1:0",)} | cluster
-        self.amqp: dict[str, Any] = {"listen": ("127.0.0.1:0",)}
+        self.amqp: dict[str, Any] = {"listen": ("127.0.0.1:0",), "handshake_timeout": 60}
         """Keys of the section `amqp`, before the start."""
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -100,7 +100,7 @@ class ClusterServers:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine among the brokers."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(TIMEOUT_S)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(2 * TIMEOUT_S)
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function among the brokers; its result, or that of the coroutine it returns."""
@@ -165,9 +165,9 @@ class ClusterServers:
         entity = VirtualHostEntity(vhost, limits={"max-connections": most})
         self.servers[node].broker.metadata.put(entity)
 
-    def stop(self, node: str) -> None:
-        """Stop a broker as an operator does."""
-        self.call(self.servers.pop(node).stop, "shutdown")
+    def stop(self, node: str, clients_s: float = 0.1) -> None:
+        """Stop a broker as an operator does; clients have some seconds to answer."""
+        self.call(self.servers.pop(node).stop, "shutdown", clients_s)
 
     def kill(self, node: str) -> None:
         """Close the sockets of a broker without a word."""
