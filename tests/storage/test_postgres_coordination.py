@@ -383,6 +383,7 @@ class TestFailingServers:
         with paused(cluster.servers[1]), paused(cluster.servers[2]):
             assert a.try_take(0)
             assert a.renew([0]).leases[0].owner == "a"
+            assert len(join("c").look().members) == 2
             with pytest.raises(Unreachable):
                 a.move(0, "b")
             with pytest.raises(Unreachable):

@@ -179,12 +179,14 @@ class PostgresCoordination(Coordination):
                 f"the cluster in this database has {found} stores, not {stores}:"
                 f" set cluster.stores = {found}"
             )
-        self._orders.execute(
+        # The number of stores is made durable with the first of their rows.
+        made = self._orders.execute(
             f"insert into {self._schema}.lease (store) select generate_series(0, $1::int - 1)"
-            " on conflict do nothing",
+            " on conflict do nothing returning store",
             (stores,),
         )
-        self._make_durable()
+        if made:
+            self._make_durable()
         self.renew(())
 
     def renew(self, stores: Collection[int]) -> ClusterView:
