@@ -192,7 +192,7 @@ def ping(path: str | None, host: str | None, port: int | None, tls: bool, timeou
     from leveret.ping import ping as ping_broker
 
     try:
-        target = target_of(load_config(path, os.environ), host, port, tls=tls)
+        target = target_of(load_config(path, os.environ, secrets=False), host, port, tls=tls)
     except ConfigError as error:
         _cannot_start(str(error))
     try:

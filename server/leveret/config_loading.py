@@ -97,6 +97,8 @@ def load_config(
     environment: Mapping[str, str] | None = None,
     flags: Mapping[str, tuple[str, object]] | None = None,
     warn: Callable[[str], None] = _ignore,
+    *,
+    secrets: bool = True,
 ) -> Config:
     """Load the configuration.
 
@@ -104,6 +106,8 @@ def load_config(
     :param environment: environment variables by name.
     :param flags: by `section.key`, the flag's name, or that of what else sets it, and its value.
     :param warn: called with a line for each thing that has no effect.
+    :param secrets: whether those that a broker needs have to be there. Who only talks to one that
+        runs may not have them.
     :raises ConfigError: if the file cannot be read, or if the file, a variable or a flag has an
         unknown key, or a value of the wrong type or out of range.
     """
@@ -119,7 +123,10 @@ def load_config(
     for key in KEYS.values():
         if setting := settings.get(key.path):
             sections[key.section][key.name] = _checked(key, setting)
-    return _consistent(msgspec.convert(sections, Config))
+    config = _consistent(msgspec.convert(sections, Config))
+    if secrets:
+        _check_secret(config.cluster)
+    return config
 
 
 def _consistent(config: Config) -> Config:
@@ -153,6 +160,13 @@ def _check_cluster(cluster: Cluster) -> None:
         raise ConfigError("cluster.cacertfile needs cluster.certfile")
     if cluster.secret and len(cluster.secret.encode()) < CLUSTER_SECRET_BYTES_MIN:
         raise ConfigError(f"cluster.secret has fewer than {CLUSTER_SECRET_BYTES_MIN} bytes")
+
+
+def _check_secret(cluster: Cluster) -> None:
+    """Check that what the brokers of a cluster know each other by is there.
+
+    :raises ConfigError: if it is missing.
+    """
     if cluster.listen and not (cluster.secret or cluster.certfile):
         raise ConfigError("cluster.listen needs cluster.secret, or cluster.certfile")
 

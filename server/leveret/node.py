@@ -118,7 +118,6 @@ class Node:
                 await self.cluster.start(self.server, self._storage_failed)
             except StorageError as error:
                 await self.server.stop("")
-                self.cluster.close()
                 raise StorageRefused(str(error)) from None
         return addresses
 

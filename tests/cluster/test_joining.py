@@ -1,6 +1,7 @@
 """The start of a broker whose database is not there yet."""
 
 import asyncio
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,11 @@ from leveret.cluster.membership import Membership
 from leveret.config import Config
 from leveret.config_storage import Storage
 from leveret.engine.metadata.entities import User
-from leveret_storage.errors import DirectoryLocked
-from tests.cluster.world import World
+from leveret_storage.errors import DirectoryLocked, ReadFailed
+from leveret_storage.media.postgres.location import PASSWORD_VARIABLE
+from tests.cluster.world import STORES, World
+from tests.support.brokers import leveret_command
+from tests.support.cluster import SECRET
 from tests.support.logs import capture_logs
 from tests.support.postgres import PASSWORD
 from tests.support.tcp_proxy import TcpProxy
@@ -46,6 +50,58 @@ def test_it_waits_for_the_database(world: World, tmp_path: Path) -> None:
         membership = asyncio.run(asyncio.wait_for(_connect(config, proxy), 60))
         assert [user for (user,) in membership.metadata.all(User)] == ["guest"]
         membership.close()
+
+
+@pytest.mark.parametrize(
+    ("variables", "reason"),
+    [
+        (
+            {"LEVERET_SERVER_NODE_NAME": "one"},
+            "another process has the node name one, and is alive",
+        ),
+        ({"LEVERET_CLUSTER_STORES": "3"}, "the cluster in this database has 4 stores, not 3"),
+        ({"LEVERET_CLUSTER_LISTEN": ":0"}, "cluster.advertise is needed"),
+    ],
+)
+def test_what_does_not_fit_the_cluster_ends_the_start_with_one_line(
+    world: World, tmp_path: Path, variables: dict[str, str], reason: str
+) -> None:
+    command, environment = leveret_command()
+    environment |= {
+        PASSWORD_VARIABLE: PASSWORD,
+        "LEVERET_SERVER_NODE_NAME": "another",
+        "LEVERET_STORAGE_DATA_DIR": world.database.url(),
+        "LEVERET_STORAGE_LOCAL_DIR": str(tmp_path),
+        "LEVERET_CLUSTER_STORES": str(STORES),
+        "LEVERET_CLUSTER_LISTEN": "127.0.0.1:0",
+        "LEVERET_CLUSTER_SECRET": SECRET,
+        "LEVERET_AMQP_LISTEN": "127.0.0.1:0",
+        "LEVERET_LOG_LEVEL": "error",
+        **variables,
+    }
+    refused = subprocess.run(
+        [*command, "serve"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1
+    assert reason in refused.stderr
+
+
+def test_a_reason_of_all_hosts_is_given_once(world: World, tmp_path: Path) -> None:
+    config = Config(
+        storage=Storage(
+            data_dir=world.database.url(schema=SCHEMA), password="wrong", local_dir=str(tmp_path)
+        )
+    )
+    with pytest.raises(ReadFailed) as refused:
+        Membership(config)
+    hosts = ", ".join(f"127.0.0.1:{server.port}" for server in world.database.servers)
+    assert f"{hosts}: FATAL:  password authentication failed" in str(refused.value)
 
 
 def test_two_brokers_do_not_have_one_local_directory(world: World, tmp_path: Path) -> None:

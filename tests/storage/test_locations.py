@@ -32,7 +32,7 @@ def test_a_location_names_a_directory(location: str, directory: str) -> None:
     [
         (
             "db://host/name",
-            "no medium has the scheme 'db'; known: file:PATH, or a path",
+            "no medium has the scheme 'db'; known: postgresql:, file:, or a path",
         ),
         ("file://host/data", "file://host/data is on the host 'host', not on this one"),
         ("file:", "file: names no directory"),

@@ -73,6 +73,7 @@ def test_a_server_elsewhere_is_verified_unless_it_is_said_otherwise(host: str, m
         ("postgresql://a/db?schema=a%22b", "no name of a schema"),
         ("postgresql://a/db?replicas=none", "replicas can only be provider"),
         ("postgresql://a/db?unknown=1", "unknown"),
+        ("postgresql://a/db?sslmode=verify", "no sslmode: 'verify'; known: disable, allow"),
         ("postgresql://[::1/db", "is no URL"),
     ],
 )

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
+from leveret.commands.configuration import config_group
+from leveret.commands.context import EXIT_WRONG_USE
 from leveret.config import Config
 from leveret.config_keys import KEYS, Key
 from leveret.config_loading import PATHS, ConfigError, load_config
@@ -299,6 +302,32 @@ def test_a_printed_configuration_shows_no_password() -> None:
     assert config.auth.default_pass == "correct horse"
     assert "correct horse" not in repr(config)
     assert "correct horse" not in f"{config.auth}"
+
+
+def test_a_command_for_a_broker_that_runs_needs_no_secret_of_the_cluster() -> None:
+    environment = {"LEVERET_CLUSTER_LISTEN": ":25672"}
+    assert refusal(environment=environment) == (
+        "cluster.listen needs cluster.secret, or cluster.certfile"
+    )
+    assert load_config(None, environment, secrets=False).cluster.listen == (":25672",)
+
+
+@pytest.mark.parametrize(
+    ("location", "reason"),
+    [
+        ("postgresl://a/db", "no medium has the scheme 'postgresl'"),
+        ("postgresql://u:s3cret@a/db", "the location of a PostgreSQL database has a password"),
+        ("postgresql://a/db?sslmod=disable", "sslmod"),
+    ],
+)
+def test_a_wrong_location_is_found_without_a_start(location: str, reason: str) -> None:
+    checked = CliRunner().invoke(
+        config_group, ["check"], env={"LEVERET_STORAGE_DATA_DIR": location}
+    )
+    assert checked.exit_code == EXIT_WRONG_USE
+    assert checked.stderr.startswith("leveret: storage.data_dir: ")
+    assert reason in checked.stderr
+    assert "s3cret" not in checked.stderr
 
 
 def test_a_configuration_cannot_be_changed() -> None:

@@ -14,6 +14,8 @@ from leveret.config_loading import ConfigError, load_config
 from leveret.engine.access.passwords import SHA256, SHA512, hash_password
 from leveret.os_errors import plain_words
 from leveret.sample_configuration import sample_configuration
+from leveret_storage.errors import UnknownMedium
+from leveret_storage.media.locations import check_location
 
 HIDDEN: Final = "***"
 ALGORITHMS: Final = {"sha256": SHA256, "sha512": SHA512}
@@ -34,7 +36,12 @@ def check(path: str | None) -> None:
     Example: leveret config check --config /etc/leveret/leveret.toml
     """
     warnings: list[str] = []
-    _loaded(path, warnings)
+    storage = _loaded(path, warnings).storage
+    try:
+        if not storage.memory:
+            check_location(storage.data_dir)
+    except UnknownMedium as error:
+        fail(f"storage.data_dir: {error}", EXIT_WRONG_USE)
     for warning in warnings:
         click.echo(f"leveret: {warning}", err=True)
     click.echo("the configuration is right")

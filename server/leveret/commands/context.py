@@ -76,7 +76,7 @@ def find_control_socket(
     if control_socket is not None:
         flags["control.socket"] = ("--control-socket", control_socket)
     try:
-        return control_path(load_config(config, os.environ, flags))
+        return control_path(load_config(config, os.environ, flags, secrets=False))
     except (ConfigError, UnknownMedium) as error:
         fail(str(error), EXIT_WRONG_USE)
 

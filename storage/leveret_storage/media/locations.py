@@ -55,12 +55,30 @@ def _open_postgres(location: str, read_only: bool) -> Medium:
     try:
         from leveret_storage.media.postgres.opening import open_postgres
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "psycopg":
-            raise
-        raise UnknownMedium(
-            "a PostgreSQL database needs psycopg: pip install 'leveret[postgres]'"
-        ) from error
+        raise _without_client(error) from error
     return open_postgres(location, read_only=read_only)
+
+
+def check_location(location: str) -> None:
+    """Check what a location says; nothing is opened.
+
+    :raises UnknownMedium: if it names no medium.
+    """
+    if not is_postgres(location):
+        directory_of(location)
+        return
+    try:
+        from leveret_storage.media.postgres.location import parse_location
+    except ModuleNotFoundError as error:
+        raise _without_client(error) from error
+    parse_location(location)
+
+
+def _without_client(error: ModuleNotFoundError) -> Exception:
+    """What is wrong if the client library of PostgreSQL is missing; any other error stays."""
+    if (error.name or "").partition(".")[0] != "psycopg":
+        return error
+    return UnknownMedium("a PostgreSQL database needs psycopg: pip install 'leveret[postgres]'")
 
 
 def directory_of(location: str) -> Path:
@@ -75,7 +93,9 @@ def directory_of(location: str) -> Path:
         return Path(location).absolute()
     scheme, rest = (url[1], url[2]) if url[1] else (url[3], url[4])
     if scheme.lower() != FILE_SCHEME:
-        raise UnknownMedium(f"no medium has the scheme {scheme!r}; known: file:PATH, or a path")
+        raise UnknownMedium(
+            f"no medium has the scheme {scheme!r}; known: postgresql:, file:, or a path"
+        )
     if rest.startswith("//"):
         host, slash, path = rest[2:].partition("/")
         if host not in ("", "localhost"):

@@ -241,7 +241,7 @@ def environment(session: Session) -> None:
     node = session.client.get("overview")["node"]
     session.say(f"Application environment of node {node} ...")
     try:
-        config = load_config(os.environ.get("LEVERET_CONFIG"), os.environ)
+        config = load_config(os.environ.get("LEVERET_CONFIG"), os.environ, secrets=False)
     except ConfigError as error:
         fail(str(error), exit_codes.UNAVAILABLE)
     values = shown_values(config)

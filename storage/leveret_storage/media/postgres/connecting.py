@@ -5,6 +5,7 @@ writes the one with the higher timeline is newer: it was promoted later. One who
 than the highest that was ever seen has been replaced, and is not taken.
 """
 
+import re
 import time
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -27,6 +28,11 @@ GRACE_S: Final = 0.3
 
 ASK_INTERVAL_S: Final = 0.1
 """Seconds after which a host that has refused is asked again."""
+
+_LIBPQ_PREFIX: Final = re.compile(
+    r'\Aconnection to server (?:at|on socket) "[^"]*"(?: \([^)]*\))?(?:, port \d+)? failed: '
+)
+"""With what libpq begins its reasons: it names the host, which stands before them."""
 
 _FACTS: Final = (
     "select pg_is_in_recovery() or current_setting('transaction_read_only')::boolean,"
@@ -129,8 +135,16 @@ def connect_newest(
         )
         newest = None
     if newest is None:
-        raise LinkBroken("; ".join(f"{host}: {why}" for host, why in refusals.items()))
+        raise LinkBroken(_in_words(refusals))
     return newest
+
+
+def _in_words(refusals: dict[str, str]) -> str:
+    """Why no host is the primary: each reason once, behind its hosts."""
+    hosts: dict[str, list[str]] = {}
+    for host, why in refusals.items():
+        hosts.setdefault(_LIBPQ_PREFIX.sub("", why), []).append(host)
+    return "; ".join(f"{', '.join(names)}: {why}" for why, names in hosts.items())
 
 
 def _collect(

@@ -32,6 +32,7 @@ CONNECT_TIMEOUT_S: Final = 3.0
 """Seconds for one attempt to connect to a host, unless `connect_timeout` says otherwise."""
 
 _OWN_PARAMETERS: Final = ("schema", "store", "password_file", "replicas_min", "replicas")
+_SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _SCHEMA: Final = re.compile(r"[a-z_][a-z0-9_]{0,39}")
 _LOCAL: Final = ("127.0.0.1", "::1", "localhost")
 _LIBPQ_WITH_SYSTEM_ROOTS: Final = 160000
@@ -136,6 +137,9 @@ def parse_location(
     ports = parameters.pop("port", "").split(",")
     if len(ports) == 1:
         ports *= len(hosts)
+    sslmode = parameters.get("sslmode", "prefer")
+    if sslmode not in _SSL_MODES:
+        raise UnknownMedium(f"{location}: no sslmode: {sslmode!r}; known: {', '.join(_SSL_MODES)}")
     schema = own.get("schema", "leveret")
     if _SCHEMA.fullmatch(schema) is None:
         raise UnknownMedium(f"{location}: no name of a schema: {schema!r}; a-z, 0-9 and _")
