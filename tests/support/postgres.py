@@ -91,7 +91,7 @@ def free_port() -> int:
         return port
 
 
-def _unprivileged_user() -> str | None:
+def unprivileged_user() -> str | None:
     """Whom servers run as; None for the user of the tests."""
     return SUPERUSER if os.geteuid() == 0 else None
 
@@ -156,7 +156,7 @@ class Server:
                 stdout=log,
                 stderr=log,
                 env={**environment(), **self.environment},
-                user=_unprivileged_user(),
+                user=unprivileged_user(),
                 cwd=self.directory,
                 start_new_session=True,
             )
@@ -243,7 +243,7 @@ class PostgresCluster:
         parent = parent or (IN_MEMORY if _has_room(IN_MEMORY) else None)
         self.directory = Path(tempfile.mkdtemp(prefix="leveret-postgres-", dir=parent))
         self.directory.chmod(0o755)
-        user = _unprivileged_user()
+        user = unprivileged_user()
         if user is not None:
             os.chown(self.directory, pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid)
         self.servers = [Server(self.directory, f"pg{number}") for number in range(1, 4)]
@@ -422,7 +422,7 @@ def _run(*command: str) -> None:
         command,
         check=True,
         capture_output=True,
-        user=_unprivileged_user(),
+        user=unprivileged_user(),
         cwd="/",
         env=environment(),
         timeout=120,
