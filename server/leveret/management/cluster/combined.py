@@ -50,7 +50,9 @@ class Combined:
             return await self._definitions.imported(request)
         if path == "/api/health/checks/virtual-hosts":
             return self._virtual_hosts(request)
-        answers = await self._peers.ask_all(identity(request), method, target_of(request))
+        answers = await self._peers.ask_all(
+            identity(request), method, target_of(request, whole=True)
+        )
         own = await endpoint(request)
         whole = [each for each in answers if isinstance(each, Answer)]
         left_out = [each.node for each in answers if isinstance(each, PeerFailed)]

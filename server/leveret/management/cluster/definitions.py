@@ -55,7 +55,9 @@ class DefinitionsOfAll:
         if not isinstance(response, Json):
             return response
         found: dict[str, Any] = dict(msgspec.to_builtins(response.value))
-        for answer in await self._peers.ask_all(identity(request), "GET", target_of(request)):
+        for answer in await self._peers.ask_all(
+            identity(request), "GET", target_of(request, whole=True)
+        ):
             if isinstance(answer, PeerFailed):
                 raise answer
             if answer.status != 200:

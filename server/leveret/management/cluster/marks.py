@@ -86,10 +86,15 @@ def rows_in(request: Request) -> Range | None:
     return Range(_number(first) or 0, _number(last)) if dash else None
 
 
-def target_of(request: Request) -> str:
-    """Path and query of a request, quoted as they came."""
+def target_of(request: Request, *, whole: bool = False) -> str:
+    """Path and query of a request, quoted as they came.
+
+    :param whole: without `columns`: what is made of several answers needs more than is shown.
+    """
     path: str = quote(request.scope["path"], safe="/%~:@!$&'()*+,;=-._")
     query = request.scope["query_string"].decode("latin-1")
+    if whole:
+        query = "&".join(each for each in query.split("&") if not each.startswith("columns="))
     return f"{path}?{query}" if query else path
 
 

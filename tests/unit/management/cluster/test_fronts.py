@@ -218,6 +218,20 @@ def test_the_overview_adds_up_what_all_brokers_have() -> None:
     run(test)
 
 
+def test_columns_of_what_is_combined_are_of_all_brokers() -> None:
+    async def test(cluster: Cluster) -> None:
+        for vhost, name in (("red", "q1"), ("blue", "q2")):
+            await cluster.brokers["c"].ask("PUT", f"queues/{vhost}/{name}", body={})
+        found = await cluster.brokers["c"].get("overview?columns=object_totals.queues,queue_totals")
+        assert found["object_totals"] == {"queues": 2}
+        assert found["queue_totals"]["messages"] == 0
+        assert found.keys() == {"object_totals", "queue_totals"}
+        found = await cluster.brokers["c"].get("definitions?columns=queues.name")
+        assert sorted(each["name"] for each in found["queues"]) == ["q1", "q2"]
+
+    run(test)
+
+
 def test_the_overview_names_nodes_that_are_down_and_virtual_hosts_without_a_broker() -> None:
     async def test(cluster: Cluster) -> None:
         found = await cluster.brokers["a"].get("overview")
