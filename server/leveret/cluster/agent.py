@@ -180,6 +180,11 @@ class Agent:
         """The name of this broker."""
         return self._member.name
 
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether nothing was heard of the cluster for the length of a lease."""
+        return time.monotonic() - self._viewed_at > self._lease_s
+
     def subscribe(self, changed: Callable[[], None]) -> None:
         """Have a function called in the event loop after each change of a store or a member."""
         self._watchers.append(changed)

@@ -89,6 +89,11 @@ class Membership:
         """Whether this broker had to leave the cluster."""
         return self.agent is not None and self.agent.failure is not None
 
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether nothing was heard of the cluster for the length of a lease."""
+        return self.agent is not None and self.agent.is_cut_off
+
     def store(self, store: int) -> StoreStatus:
         """What is known of a store."""
         if self.agent is None:

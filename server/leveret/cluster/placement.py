@@ -19,6 +19,10 @@ class Owners(Protocol):
     def node(self) -> str:
         """The name of this broker."""
 
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether nothing was heard of the cluster for the length of a lease."""
+
     def store(self, store: int) -> StoreStatus:
         """What is known of a store."""
 
@@ -31,6 +35,10 @@ class ClusterPlacement(Placement):
         self._owners: Final = owners
         self._stores: Final = stores
         self._pin_of: Final = pin_of
+
+    @property
+    def is_cut_off(self) -> bool:
+        return self._owners.is_cut_off
 
     def store_of(self, vhost: str) -> int:
         pin = self._pin_of(vhost)

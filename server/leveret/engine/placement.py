@@ -20,6 +20,12 @@ class ServedBy(NamedTuple):
 class Placement(ABC):
     """Where the virtual hosts of a cluster are, as far as this broker knows."""
 
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether this broker has heard nothing of the cluster for as long as others wait before
+        they take its stores: what it knows is old."""
+        return False
+
     @abstractmethod
     def store_of(self, vhost: str) -> int:
         """The number of the store that carries a virtual host."""

@@ -126,6 +126,10 @@ class PassedOnConnections:
                 transport.open_here()
                 return
             placement = self._broker.placement
+            if placement is not None and placement.is_cut_off:
+                # Others may serve it long since: the client is to ask one of them.
+                passing_on.is_down()
+                return
             served_by = None if placement is None else placement.served_by(passing_on.vhost)
             if transport.is_passed_on_to_this:
                 if served_by is None or not served_by.is_local:
