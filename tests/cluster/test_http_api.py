@@ -235,6 +235,9 @@ def test_the_cluster_has_its_schema(cluster: BrokerCluster) -> None:
         assert msgspec.json.decode(body, type=list[columns.schema])  # type: ignore[name-defined]
     found = get(cluster["one"], "cluster")
     assert found["database"]["replicas"] >= 1
+    standbys = found["database"]["standbys"]
+    assert [each["state"] for each in standbys] == ["streaming", "streaming"]
+    assert all(each["behind_bytes"] is not None for each in standbys)
     assert found["database"]["away"] == ""
 
 

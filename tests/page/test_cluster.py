@@ -7,12 +7,14 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, expect
 
+from leveret.cluster.shared_database import Standby
 from leveret.engine.lifecycle.queues import declare_queue
 from leveret.engine.metadata.entities import Permission
 from leveret.engine.values.arguments import Arguments
 from leveret.management.application import application
 from leveret.management.authentication import Logins
 from leveret.management.cluster.database_watch import DatabaseWatch
+from leveret.management.cluster.standby_watch import StandbyWatch
 from leveret.management.listener import HttpListener
 from tests.page.browsing import WIDTHS, Viewer, viewer
 from tests.support.brokers import wait_until
@@ -20,6 +22,14 @@ from tests.unit.management.cluster.brokers import Cluster
 from tests.unit.management.cluster.test_operating import Database
 
 MEMBERS = ("a", "b", "down_d")
+
+
+def two_standbys() -> list[Standby]:
+    """One that follows, and one that has not replied for long."""
+    return [
+        Standby("pg2", "10.0.0.2", "streaming", "quorum", 0, 100),
+        Standby("pg3", "10.0.0.3", "streaming", "quorum", 4096, 90_000),
+    ]
 
 
 class ServedCluster(Cluster):
@@ -57,6 +67,7 @@ class ServedCluster(Cluster):
         node.state._database = DatabaseWatch(
             database.watch, lambda: database.report, ("db1:5432", "db2:5432")
         )
+        node.state.standbys = StandbyWatch(two_standbys).standbys
         logins = Logins(node.broker)
         app = application(node.management, logins.identify, logins, node.front)
         self._listener = HttpListener("management", app, 100)
@@ -94,7 +105,13 @@ def test_the_cluster_is_right_at_every_width_light_and_dark(
 ) -> None:
     page = look.open("/cluster", "main tbody tr")
     page.get_by_role("navigation").get_by_role("link", name="Cluster", exact=True).wait_for()
-    for text in ("db1:5432", "confirmed messages are missing", "node 'down_d' is down"):
+    for text in (
+        "db1:5432",
+        "pg3: streaming, 4",
+        "last reply",
+        "confirmed messages are missing",
+        "node 'down_d' is down",
+    ):
         page.get_by_text(text).first.wait_for()
     cluster.database.tell("the connection was lost", None)
     page.get_by_text("the database does not answer: the connection was lost").wait_for()

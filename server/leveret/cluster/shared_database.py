@@ -5,7 +5,7 @@ Only opening it imports the client library, which not every installation has.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from leveret.config import Config
 from leveret_storage.coordination import Coordination
@@ -52,6 +52,22 @@ class Report(Protocol):
         """Standbys that had what was committed; None where that was not measured."""
 
 
+class Standby(NamedTuple):
+    """A standby, as the primary lists it."""
+
+    name: str
+    address: str
+    """Empty on the primary's machine."""
+    state: str
+    """`streaming` of one that follows; empty if the role may not see it (pg_monitor)."""
+    sync_state: str
+    """`sync` or `quorum` if commits may wait for it."""
+    behind_bytes: int
+    """Of the write-ahead log that it has not flushed; -1 if unknown."""
+    silent_ms: int
+    """Since its last reply; -1 if unknown."""
+
+
 @dataclass(frozen=True)
 class SharedDatabase:
     """A database that was opened and checked."""
@@ -69,6 +85,8 @@ class SharedDatabase:
     """The time of the database, in milliseconds since the epoch. Waits for it."""
     report: Callable[[], Report | None]
     """What was found at the last connect; None while it is away."""
+    standbys: Callable[[], list[Standby]]
+    """The standbys at this moment. Waits for the database."""
     describe: Callable[[], str]
     """What was found at the last connect, in one line; "" while it is away."""
     close: Callable[[], None]
@@ -86,6 +104,7 @@ def open_shared_database(config: Config) -> SharedDatabase:
             database,
             medium,
             shared_log,
+            standbys,
         )
         from leveret_storage.media.postgres.location import parse_location
     except ModuleNotFoundError as error:
@@ -119,6 +138,7 @@ def open_shared_database(config: Config) -> SharedDatabase:
         hosts=tuple(":".join(filter(None, each)) for each in location.hosts),
         now_ms=opened.now_ms,
         report=lambda: opened.report,
+        standbys=lambda: [Standby(*each) for each in standbys.find_standbys(opened)],
         describe=lambda: str(opened.report or ""),
         close=close,
     )

@@ -58,8 +58,11 @@ def status(client: Client, as_json: bool) -> None:
 
 def _database(database: dict[str, Any]) -> str:
     """The database in a line or two."""
-    replicas = database["replicas"]
-    copies = "replicated by its provider" if replicas is None else f"{replicas} standbys follow"
+    following = [each["name"] for each in database["standbys"] if each["state"] == "streaming"]
+    if database["replicas"] is None:
+        copies = "replicated by its provider"
+    else:
+        copies = f"followed by {', '.join(following) or 'no standby'}"
     line = (
         f"database: PostgreSQL {database['version']} at {database['server']}, timeline"
         f" {database['timeline']}, {copies}; failovers since the start: {database['failovers']}"

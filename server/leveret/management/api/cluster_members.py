@@ -55,6 +55,7 @@ async def get_cluster(request: Request) -> Response:
     cluster = service.cluster
     if cluster is None:
         return json(ClusterShown(service.node, False, [], [], None, None, None, []))
+    standbys = await cluster.standbys()
     view, silent = cluster.view(), cluster.silent()
     vhosts = cluster.vhosts_by_store()
     shown = ClusterShown(
@@ -62,7 +63,7 @@ async def get_cluster(request: Request) -> Response:
         clustered=True,
         members=[member_row(each, view, silent) for each in view.members],
         stores=[store_row(each, vhosts.get(each.store, [])) for each in view.stores],
-        database=database_shown(cluster.database()),
+        database=database_shown(cluster.database(), standbys),
         counts=ClusterCountsShown(*view.counts),
         passed_on=PassedOnShown(*cluster.passed_on()),
         warnings=cluster.warnings(),

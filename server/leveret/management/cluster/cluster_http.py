@@ -14,6 +14,7 @@ from leveret.management.cluster.database_watch import DatabaseWatch
 from leveret.management.cluster.fronts import ClusterFront, PeerFront
 from leveret.management.cluster.marks import identity_in
 from leveret.management.cluster.peers import Peers
+from leveret.management.cluster.standby_watch import StandbyWatch
 from leveret.management.cluster.state import ClusterState
 from leveret.management.http import Front
 from leveret.management.http_server import HttpServer
@@ -56,6 +57,7 @@ class ClusterHttp:
             database.coordination,
             DatabaseWatch(database.watched.watch, database.report, database.hosts),
         )
+        self.state.standbys = StandbyWatch(database.standbys).standbys
         peers = Peers(self.state.peers, LinkedPeerClient(http), lambda: definitions.version)
         self.state.silent = lambda: peers.silent
         self.front: Final[Front] = ClusterFront(peers, self.state, metadata, definitions)

@@ -6,10 +6,11 @@ reads it there.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
 
 from leveret.cluster.cluster_status import ClusterStatus, StoreStatus
+from leveret.cluster.shared_database import Standby
 from leveret.engine.metadata.entities import VirtualHostEntity
 from leveret.engine.metadata.metadata import Metadata
 from leveret.engine.placement import Placement
@@ -18,6 +19,11 @@ from leveret.management.cluster.peers import Peer
 from leveret_storage.coordination import Coordination, Member
 
 MS: Final = 1000
+
+
+async def _no_standbys() -> list[Standby]:
+    """The default of `standbys`."""
+    return []
 
 
 class PassedOn(NamedTuple):
@@ -51,6 +57,8 @@ class ClusterState:
         self.view: Final = view
         self.silent: Callable[[], dict[str, str]] = dict
         """Returns the brokers that live and do not answer, and why."""
+        self.standbys: Callable[[], Awaitable[list[Standby]]] = _no_standbys
+        """Returns the standbys of the database."""
         self.passed_on: Callable[[], PassedOn] = PassedOn
         self._placement = placement
         self._metadata = metadata

@@ -1,11 +1,13 @@
 """The members, the stores and the database of a cluster."""
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from leveret.cluster.cluster_status import ClusterStatus, StoreStatus
+from leveret.cluster.shared_database import Standby
 from leveret.management.cluster.database_watch import DatabaseState
 from leveret.management.columns import Columns, columns_of_dicts
 from leveret_storage.coordination import Member
@@ -48,6 +50,20 @@ STORE: Final[Columns[dict[str, Any]]] = columns_of_dicts(
 """A store. `target` is the member that is to own it, `wanted` the one that an operator wants."""
 
 
+class StandbyShown(msgspec.Struct):
+    """A standby of the database, as its primary lists it."""
+
+    name: str
+    address: str
+    state: str
+    """`streaming` of one that follows; empty if the role of Leveret may not see it."""
+    sync_state: str
+    behind_bytes: int | None
+    """Of the write-ahead log that it has not flushed."""
+    silent_ms: int | None
+    """Since its last reply."""
+
+
 class ClusterDatabase(msgspec.Struct):
     """The database that the brokers share."""
 
@@ -72,6 +88,8 @@ class ClusterDatabase(msgspec.Struct):
     """For how long altogether."""
     failovers: int = 0
     """How often another primary was there afterwards."""
+    standbys: list[StandbyShown] = []
+    """Those that the primary has listed last."""
 
 
 class ClusterCountsShown(msgspec.Struct):
@@ -141,7 +159,9 @@ def store_row(store: StoreStatus, vhosts: list[str]) -> dict[str, Any]:
     }
 
 
-def database_shown(state: DatabaseState | None) -> ClusterDatabase | None:
+def database_shown(
+    state: DatabaseState | None, standbys: Iterable[Standby]
+) -> ClusterDatabase | None:
     """The database; None if it is not known."""
     if state is None:
         return None
@@ -159,4 +179,15 @@ def database_shown(state: DatabaseState | None) -> ClusterDatabase | None:
         away_count=state.away_count,
         away_seconds=round(state.away_s, 3),
         failovers=state.failovers,
+        standbys=[
+            StandbyShown(
+                each.name,
+                each.address,
+                each.state,
+                each.sync_state,
+                None if each.behind_bytes < 0 else each.behind_bytes,
+                None if each.silent_ms < 0 else each.silent_ms,
+            )
+            for each in standbys
+        ],
     )

@@ -17,6 +17,7 @@ top:
     session.py       the links for calls that wait
     owned_store.py   a store that this process owns
     database.py      the connections of a broker: lost, and made again
+    standbys.py      the standbys, as the primary lists them
     shared_log.py    what all brokers of a cluster have in common: a log, and who listens to it
     tables.py        blobs as tables
     medium.py        the medium

@@ -2,7 +2,7 @@
 
 import { h, morph } from "../lib/dom.js";
 import { allow, drain, forget, memberState, move, storeState, undrain, unmove } from "../lib/cluster.js";
-import { duration, number, time } from "../lib/format.js";
+import { bytes, duration, number, time } from "../lib/format.js";
 import { facts, objectLink, pageHead, section, status } from "../lib/page.js";
 import { table } from "../lib/table.js";
 import { problemBox, Watching } from "../lib/watching.js";
@@ -13,6 +13,9 @@ import { problemBox, Watching } from "../lib/watching.js";
  */
 
 export const title = () => "Cluster";
+
+const SILENT_MS = 30000;
+/** Milliseconds without a reply after which a standby is called silent: it replies every ten seconds. */
 
 /** @type {import("../lib/table.js").Column[]} */
 const MEMBERS = [
@@ -112,6 +115,24 @@ export function warningList(texts) {
   return texts.map((text) => h("p", { key: text, class: "problem", role: "alert" }, status("warning", text)));
 }
 
+/**
+ * A standby that follows, or what it does instead. One that was lost is listed for a while, but does
+ * not reply.
+ *
+ * @param {any} standby
+ */
+function standbyLine(standby) {
+  const isSilent = standby.silent_ms !== null && standby.silent_ms > SILENT_MS;
+  const follows = standby.state === "streaming" && !isSilent;
+  const behind = standby.behind_bytes === null ? "" : `, ${bytes(standby.behind_bytes)} behind`;
+  const reply = isSilent ? `, last reply ${duration(standby.silent_ms)} ago` : "";
+  return h(
+    "div",
+    { key: `${standby.name} ${standby.address}` },
+    status(follows ? "ok" : "warning", `${standby.name}: ${standby.state || "not shown"}${behind}${reply}`),
+  );
+}
+
 /** @param {any} database */
 function databaseSection(database) {
   /** @type {[string, Child][]} */
@@ -120,7 +141,8 @@ function databaseSection(database) {
     ["Looked for at", database.hosts.join(", ")],
     ["Version", `PostgreSQL ${database.version}${database.tls ? ", with TLS" : ""}`],
     ["Timeline", number(database.timeline)],
-    ["Replicas", database.replicas === null ? "a matter of its provider" : `${number(database.replicas)} had what was committed when this broker connected`],
+    ["Replicas", database.replicas === null ? "a matter of its provider" : `${number(database.replicas)} at the last connect`],
+    ["Standbys", database.standbys.length ? database.standbys.map(standbyLine) : "none is listed"],
     ["Commits wait for", database.synchronous_standby_names || "–"],
     ["Failovers", `${number(database.failovers)} since the start of this broker`],
     ["Away", `${number(database.away_count)} times, ${duration(database.away_seconds * 1000)} altogether`],
