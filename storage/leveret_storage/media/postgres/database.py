@@ -48,7 +48,7 @@ from leveret_storage.media.postgres.owned_store import OwnedStore
 from leveret_storage.media.postgres.ownership import Fence
 from leveret_storage.media.postgres.pipeline import Pipeline
 from leveret_storage.media.postgres.schema import LOST_STATE, Schema, find_schema, make_schema
-from leveret_storage.media.postgres.session import ServerSession
+from leveret_storage.media.postgres.session import Ended, ServerSession
 
 STALL_S: Final = 1.0
 """Seconds that a statement may take before all hosts are asked again, and publishers are told."""
@@ -60,7 +60,6 @@ TAKE_AGAIN_TIMEOUT_S: Final = 15.0
 
 Result = TypeVar("Result")
 Job: TypeAlias = Callable[[Link, Schema], Result]
-Ended: TypeAlias = Callable[[], StorageError | None]
 Watcher: TypeAlias = Callable[[str], None]
 
 
@@ -158,10 +157,11 @@ class Database:
         while True:
             session = self._await_session(ended)
             try:
-                with session.borrow() as link:
+                with session.borrow(ended) as link:
                     return job(link, session.schema)
             except LinkBroken as error:
-                self._give_up(session.interrupt, str(error))
+                if ended() is None:
+                    self._give_up(session.interrupt, str(error))
             except DatabaseError as error:
                 if error.state == LOST_STATE:
                     if session.interrupt.is_set:
@@ -240,12 +240,12 @@ class Database:
         self.end_calls()
 
     def end_calls(self) -> None:
-        """Have every call that waits look whether it has ended."""
+        """Have every call look whether it has ended. Those of other stores go on."""
         with self._changed:
             session = self._session
             self._changed.notify_all()
-        if session is not None and session.waiting_since() is not None:
-            self._give_up(session.interrupt, "a call was ended")
+        if session is not None:
+            session.end_calls()
 
     # --- connecting -------------------------------------------------------------------------
 
@@ -293,18 +293,22 @@ class Database:
         connections = self._connections(session)
         with self._changed:
             stores = list(self._stores)
-        for store in stores:
-            link = session.connect()
-            link.timeout_s = TAKE_AGAIN_TIMEOUT_S
-            try:
-                store.take_again(link, session.schema)
-            except (LostEpoch, DataLost) as error:
-                link.close()
-                self._remove(store)
-                store.appender.fail(error)
-            else:
-                link.timeout_s = None
-                connections.appends[store.appender] = Pipeline(link)
+        with ExitStack() as on_failure:
+            on_failure.callback(connections.close)
+            for store in stores:
+                link = session.connect()
+                on_failure.callback(link.close)
+                link.timeout_s = TAKE_AGAIN_TIMEOUT_S
+                try:
+                    store.take_again(link, session.schema)
+                except (LostEpoch, DataLost) as error:
+                    link.close()
+                    self._remove(store)
+                    store.appender.fail(error)
+                else:
+                    link.timeout_s = None
+                    connections.appends[store.appender] = Pipeline(link)
+            on_failure.pop_all()
         return connections
 
     def _remove(self, store: OwnedStore) -> None:

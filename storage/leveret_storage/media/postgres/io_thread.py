@@ -51,6 +51,11 @@ class Connections:
     covered: dict[Appender, int] = field(default_factory=dict)
     """What the small commit covers that is under way."""
 
+    def close(self) -> None:
+        self.commits.close()
+        for pipeline in self.appends.values():
+            pipeline.close()
+
 
 class IoThread:
     """The thread. `broken` is called from it, once for each Connections, which are closed then."""
@@ -247,9 +252,8 @@ class IoThread:
         connections, self._connections = self._connections, None
         if connections is None:
             return
-        connections.commits.close()
-        for appender, pipeline in connections.appends.items():
-            pipeline.close()
+        connections.close()
+        for appender in connections.appends:
             for operation in appender.detach():
                 operation.answer(None)
 

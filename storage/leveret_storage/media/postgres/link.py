@@ -80,10 +80,13 @@ class Link:
         self.interrupt: Final = interrupt
         self.unreplicated = False
         """Whether a commit was only local; reset by who reads it."""
+        self.ending: Final = Interrupt()
+        """Ends the calls of this link alone."""
         self.timeout_s: float | None = None
         """Of calls that have none of their own, in seconds."""
         self._poll = select.poll()
         self._poll.register(interrupt.fd, select.POLLIN)
+        self._poll.register(self.ending.fd, select.POLLIN)
         self._polled_fd = -1
         connection.notice_handler = self._notice
 
@@ -229,7 +232,7 @@ class Link:
         self._poll.register(fd, select.POLLIN | (select.POLLOUT if for_writing else 0))
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         ready = self._poll.poll(None if left is None else left * 1000)
-        if self.interrupt.is_set:
+        if self.interrupt.is_set or self.ending.is_set:
             raise LinkBroken("the connection was given up")
         if not ready:
             raise LinkTimeout("the database does not answer")

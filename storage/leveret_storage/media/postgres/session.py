@@ -1,11 +1,13 @@
 """The links to one server for calls that wait, from a connect until they are given up."""
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from threading import Lock, get_ident
-from typing import Final
+from typing import Final, TypeAlias
 
+from leveret_storage.errors import StorageError
 from leveret_storage.media.postgres.checks import Report
 from leveret_storage.media.postgres.connecting import Server, connect_to
 from leveret_storage.media.postgres.link import Interrupt, Link, LinkBroken
@@ -14,6 +16,21 @@ from leveret_storage.media.postgres.schema import Schema
 
 IDLE_LINKS_MAX: Final = 4
 """Links kept open for the next calls."""
+
+Ended: TypeAlias = Callable[[], StorageError | None]
+
+
+@dataclass
+class _Call:
+    """A call that is under way."""
+
+    began: float
+    """By time.monotonic."""
+    ended: Ended
+    link: Link | None = None
+    """None while it is connected."""
+    is_ended: bool = False
+    """Whether its link was given up."""
 
 
 class ServerSession:
@@ -29,32 +46,44 @@ class ServerSession:
         self._location = location
         self._lock = Lock()
         self._idle = [first]
-        self._since: dict[int, float] = {}
-        """When the call of a thread began, for those under way."""
+        self._calls: dict[int, _Call] = {}
+        """What is under way, by its thread."""
 
     @contextmanager
-    def borrow(self) -> Generator[Link, None, None]:
-        """A link for one call. :raises LinkBroken: if none can be made."""
+    def borrow(self, ended: Ended) -> Generator[Link, None, None]:
+        """A link for one call. :raises LinkBroken: if none can be made, or the call was ended.
+
+        :param ended: returns the error with which the call is to end, or None.
+        """
+        call = _Call(time.monotonic(), ended)
         with self._lock:
-            link = self._idle.pop() if self._idle else None
-            self._since[get_ident()] = time.monotonic()
+            call.link = self._idle.pop() if self._idle else None
+            self._calls[get_ident()] = call
+        is_broken = False
         try:
-            if link is None:
-                link = connect_to(self._location, self.server, self.interrupt)
-            yield link
+            yield call.link or self._link_for(call)
         except LinkBroken:
-            if link is not None:
-                link.close()
-            link = None
+            is_broken = True
             raise
         finally:
             with self._lock:
-                self._since.pop(get_ident(), None)
-                if link is not None and len(self._idle) < IDLE_LINKS_MAX:
+                del self._calls[get_ident()]
+                link = call.link
+                is_whole = not is_broken and not call.is_ended
+                if link is not None and is_whole and len(self._idle) < IDLE_LINKS_MAX:
                     self._idle.append(link)
                     link = None
             if link is not None:
                 link.close()
+
+    def _link_for(self, call: _Call) -> Link:
+        """A new link for a call."""
+        link = self.connect()
+        with self._lock:
+            call.link = link
+            if call.is_ended:
+                raise LinkBroken("the call was ended")
+        return link
 
     def connect(self) -> Link:
         """A link that is not given back."""
@@ -63,7 +92,16 @@ class ServerSession:
     def waiting_since(self) -> float | None:
         """When the oldest call began that is under way."""
         with self._lock:
-            return min(self._since.values(), default=None)
+            return min((each.began for each in self._calls.values()), default=None)
+
+    def end_calls(self) -> None:
+        """Give up the links of those calls that are to end; the others go on."""
+        with self._lock:
+            for call in self._calls.values():
+                if call.ended() is not None:
+                    call.is_ended = True
+                    if call.link is not None:
+                        call.link.ending.set()
 
     def close(self) -> None:
         """End all calls, and close what is idle."""
