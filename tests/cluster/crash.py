@@ -55,7 +55,7 @@ class Crash:
         """Do one round; the name of its fault."""
         fault = self.random.choice(self._faults)
         name = fault.__name__
-        with self._world.load() as load:
+        with self._world.load(balanced=self.random.random() < 0.5) as load:
             time.sleep(self.random.random() / 2)
             load.fault()
             fault(load)

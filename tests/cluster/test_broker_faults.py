@@ -29,7 +29,7 @@ def test_an_owner_is_killed(world: World) -> None:
 def test_an_owner_that_stood_still_past_its_lease_confirms_nothing(world: World) -> None:
     owner = world.owner()
     account = world.declare()
-    with Wire(owner.running.host, owner.port) as client, world.load() as load:
+    with Wire(owner.running.host, owner.port) as client, world.load(balanced=True) as load:
         client.negotiate()
         client.open_channel()
         client.call(commands.Confirm.Select(), commands.Confirm.SelectOk)
@@ -53,8 +53,8 @@ def close_code(client: Wire) -> int:
 
 def test_owners_stand_still_in_the_midst_of_their_commits(world: World) -> None:
     """One of them holds the lock of its store: its statement has run, and waits for its commit."""
-    with world.load() as load:
-        for _ in range(3):
+    with world.load(balanced=True) as load:
+        for _ in range(2):
             owner = world.owner()
             load.fault()
             load.pause(owner)

@@ -220,24 +220,29 @@ class World:
         return Publisher(account, self.brokers.ports, vhost)
 
     @contextmanager
-    def load(self, vhost: str = "/") -> Iterator[Load]:
-        """Clients of each kind that publish and consume, and at the end the audit of everything."""
+    def load(self, vhost: str = "/", *, balanced: bool = False) -> Iterator[Load]:
+        """Clients of each kind that publish and consume, and at the end the audit of everything.
+
+        :param balanced: pika's connections go through the balancer, too. Of itself pika notices
+            after 7 to 14 s that a broker stands still.
+        """
         load = Load(vhost)
         raw, with_pika, with_aio = (self.declare(vhost) for _ in range(3))
         load.accounts = [raw, with_pika, with_aio]
         ports = self.brokers.ports
         with Balancer(self.brokers.nodes.values()) as balancer:
             load.balancer = balancer
+            of_pika = [balancer.port] if balanced else ports
             load.publishers = [
                 Publisher(raw, ports, vhost),
                 Publisher(raw, ports[1:] + ports[:1], vhost),
-                PikaPublisher(with_pika, ports, vhost),
+                PikaPublisher(with_pika, of_pika, vhost),
                 AioPublisher(with_aio, balancer.port, vhost),
             ]
             load.consumers = [
-                PikaConsumer(raw, ports, vhost),
+                PikaConsumer(raw, of_pika, vhost),
                 AioConsumer(with_pika, balancer.port, vhost),
-                PikaConsumer(with_aio, ports[1:] + ports[:1], vhost),
+                PikaConsumer(with_aio, of_pika[1:] + of_pika[:1], vhost),
             ]
             for client in (*load.publishers, *load.consumers):
                 client.start()
