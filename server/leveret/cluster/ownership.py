@@ -173,7 +173,11 @@ class Ownership:
         """Give up what was not renewed in time."""
         for store in self._stores:
             if store.state in WITH_DEADLINE and now >= store.deadline:
-                self._lose(store, "the lease of the virtual host could not be renewed in time: reconnect", now)
+                self._lose(
+                    store,
+                    "the lease of the virtual host could not be renewed in time: reconnect",
+                    now,
+                )
 
     def taken(self, store: int, asked_at: float, now: float) -> None:
         """The lease is ours, which was asked for at a time."""

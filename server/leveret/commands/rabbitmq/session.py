@@ -77,7 +77,9 @@ class Session:
 
 
 OPTIONS: Final = (
-    click.option("-n", "--node", metavar="NODE", help="Without an effect: there is one broker."),
+    click.option(
+        "-n", "--node", metavar="NODE", help="Without an effect: that of this machine is asked."
+    ),
     click.option("-l", "--longnames", is_flag=True, hidden=True),
     click.option("-t", "--timeout", type=float, metavar="SECONDS"),
     click.option("-q", "--quiet", is_flag=True, help="Print results only."),

@@ -58,7 +58,8 @@ class Report:
             "replicated by its provider"
             if self.replicas is None
             else (
-                f"{self.replicas} standbys have what was committed"
+                f"at least {self.replicas}"
+                f" {'standby has' if self.replicas == 1 else 'standbys have'} what was committed"
                 f" (synchronous_standby_names = '{self.standby_names}')"
             )
         )

@@ -2,7 +2,7 @@
 
 import { h, morph } from "../lib/dom.js";
 import { allow, drain, forget, memberState, move, storeState, undrain, unmove } from "../lib/cluster.js";
-import { bytes, duration, number, time } from "../lib/format.js";
+import { bytes, duration, number, plural, time } from "../lib/format.js";
 import { facts, objectLink, pageHead, section, status } from "../lib/page.js";
 import { table } from "../lib/table.js";
 import { problemBox, Watching } from "../lib/watching.js";
@@ -145,7 +145,7 @@ function databaseSection(database) {
     ["Standbys", database.standbys.length ? database.standbys.map(standbyLine) : "none is listed"],
     ["Commits wait for", database.synchronous_standby_names || "–"],
     ["Failovers", `${number(database.failovers)} since the start of this broker`],
-    ["Away", `${number(database.away_count)} times, ${duration(database.away_seconds * 1000)} altogether`],
+    ["Away", `${plural(database.away_count, "time")}, ${duration(database.away_seconds * 1000)} altogether`],
   ];
   if (database.away) {
     pairs.push(["Away since", [time(database.away_since), ": ", database.away]]);

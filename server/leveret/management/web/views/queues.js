@@ -84,6 +84,9 @@ const COLUMNS = [
   { name: "idle_since", title: "Idle since", hidden: true, show: (row) => time(msOf(row.idle_since)) },
 ];
 
+/** Those of a cluster, with room for the node: the total is the sum of the two before it. */
+const NARROWER = COLUMNS.map((each) => (each.name === "messages" ? { ...each, hidden: true } : each));
+
 /** @param {Row} row */
 function features(row) {
   const names = [
@@ -145,7 +148,7 @@ export function render(container, _params, { state, navigate, session }) {
   const view = table(container, {
     name: "queues",
     path: listing(),
-    columns: withNode(COLUMNS, session),
+    columns: withNode(session.clustered ? NARROWER : COLUMNS, session),
     fields: ["name", "vhost", "messages", "messages_ready", "consumers"],
     state,
     sort: "name",
