@@ -71,6 +71,18 @@ def test_a_user_that_is_added_at_one_broker_logs_in_at_the_others(world: World) 
     wait_until(lambda: ann.ask("GET", "/api/whoami").status == 401, what="ann is gone")
 
 
+def test_changes_one_after_the_other_are_made_whichever_brokers_are_asked(world: World) -> None:
+    one, two = world.brokers["one"], world.brokers["two"]
+    for path, body in (
+        ("vhosts/again", None),
+        ("users/again", {"password": "secret", "tags": ""}),
+        ("policies/%2f/again", {"pattern": "^again$", "definition": {"max-length": 1}}),
+    ):
+        for _ in range(10):
+            assert ask(one, "PUT", path, body).status == 201
+            assert ask(two, "DELETE", path).status == 204
+
+
 def test_the_contents_of_a_virtual_host_that_is_deleted_without_its_owner_are_gone(
     world: World,
 ) -> None:

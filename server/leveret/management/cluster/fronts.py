@@ -63,6 +63,10 @@ RETURNED_HEADERS: Final = ("content-disposition", "content-type", "etag", "locat
 
 SERVICE_UNAVAILABLE: Final = 503
 
+READING: Final = ("GET", "HEAD", "OPTIONS")
+WITH_METADATA: Final = (Scope.HERE, Scope.COMBINED, Scope.EVERYWHERE)
+"""Who answers requests that change the metadata."""
+
 
 class SharedMetadata(Protocol):
     """The metadata that the brokers of a cluster have in common."""
@@ -110,6 +114,9 @@ class ClusterFront(Front):
         self, request: Request, path: str, method: str, endpoint: Endpoint
     ) -> Response:
         scope = scope_of(path, method)
+        if method not in READING and scope in WITH_METADATA:
+            # What another broker has answered a moment ago decides what this one is to do.
+            await _refresh(self._shared)
         try:
             if scope is Scope.OWNER:
                 return await self._at_owner(request, method, endpoint)
