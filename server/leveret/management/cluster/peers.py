@@ -106,8 +106,9 @@ class Peers:
         self._client = client
         self._metadata_version = metadata_version
         self._answer_s = answer_s
-        self._failed: dict[str, tuple[float, str]] = {}
-        """When each has not answered, by the monotonic clock, and why."""
+        self._failed: dict[Peer, tuple[float, str]] = {}
+        """When each has not answered, by the monotonic clock, and why. One that has started again
+        has another address, mostly, and is asked at once."""
 
     def nodes(self) -> list[str]:
         """The names of the others that live."""
@@ -116,13 +117,13 @@ class Peers:
     @property
     def silent(self) -> dict[str, str]:
         """Those that live and have not answered lately, and why."""
-        now, living = time.monotonic(), set(self.nodes())
+        now, living = time.monotonic(), set(self._living())
         self._failed = {
-            node: (at, why)
-            for node, (at, why) in self._failed.items()
-            if node in living and now - at < SILENT_S
+            peer: (at, why)
+            for peer, (at, why) in self._failed.items()
+            if peer in living and now - at < SILENT_S
         }
-        return {node: why for node, (_, why) in self._failed.items()}
+        return {peer.node: why for peer, (_, why) in self._failed.items()}
 
     async def request(
         self,
@@ -139,7 +140,7 @@ class Peers:
         """
         if (why := self.silent.get(node)) is not None:
             raise PeerFailed(node, why)
-        peer = next((each for each in self._living() if each.node == node), None)
+        peer = self._find(node)
         if peer is None or not peer.address:
             raise PeerFailed(node, "it is not there" if peer is None else "it has no address")
         marks = marks_of(identity, self._metadata_version())
@@ -208,7 +209,12 @@ class Peers:
         return list(await asyncio.gather(*(one(node) for node in self.nodes())))
 
     def _note(self, node: str, reason: str) -> PeerFailed:
-        if node not in self._failed:
-            logger.warning("another broker does not answer", node=node, reason=reason)
-        self._failed[node] = time.monotonic(), reason
+        peer = self._find(node)
+        if peer is not None:
+            if peer not in self._failed:
+                logger.warning("another broker does not answer", node=node, reason=reason)
+            self._failed[peer] = time.monotonic(), reason
         return PeerFailed(node, reason)
+
+    def _find(self, node: str) -> Peer | None:
+        return next((each for each in self._living() if each.node == node), None)

@@ -1,6 +1,7 @@
 """Brokers of a cluster in one process, whose HTTP APIs ask each other without a network."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping
 from functools import partial
 from typing import Any
@@ -163,6 +164,8 @@ class Cluster(Placement, PeerClient):
         self.coordination = Orders()
         self.owners = {vhost: node for node, names in vhosts.items() for vhost in names}
         self.down = {node for node in vhosts if node.startswith("down")}
+        self.starts = Counter(vhosts.keys())
+        """How often each broker was started."""
         self.draining: set[str] = set()
         self.refusals: dict[int, str] = {}
         """Why nobody may take some stores."""
@@ -203,7 +206,7 @@ class Cluster(Placement, PeerClient):
             Member(
                 name=name,
                 incarnation=f"{name}-1",
-                address=f"{name}:1",
+                address=f"{name}:{self.starts[name]}",
                 version="1.0",
                 started_at=0,
                 silent_ms=0,

@@ -171,6 +171,19 @@ def test_a_broker_that_does_not_answer_is_left_out_and_named() -> None:
     run(test)
 
 
+def test_a_broker_that_has_started_again_is_asked_at_once() -> None:
+    async def test(cluster: Cluster) -> None:
+        declare(cluster, "blue", "q1")
+        cluster.silent.add("b")
+        assert await cluster.brokers["a"].get("queues") == []
+        cluster.silent.remove("b")
+        assert await cluster.brokers["a"].get("queues") == []
+        cluster.starts["b"] += 1
+        assert names(await cluster.brokers["a"].get("queues")) == ["q1"]
+
+    run(test)
+
+
 def test_a_broker_that_cannot_be_reached_is_left_out_at_once() -> None:
     async def test(cluster: Cluster) -> None:
         cluster.refused["b"] = ConnectionRefusedError(111, "Connection refused")
