@@ -40,6 +40,7 @@ VIEWS = {
     "policies": View("/policies", "main tbody tr"),
     "limits": View("/limits", "main .blank p"),
     "definitions": View("/definitions", "main input[type=file]"),
+    "cluster": View("/cluster", "main .panel"),
     "log": View("/log?level=debug", "main .log li"),
     "health": View("/health", "main .checks .status.ok"),
     "missing": View("/nothing/here", "main p"),
