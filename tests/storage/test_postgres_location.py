@@ -102,6 +102,9 @@ def test_the_password_comes_from_a_file_or_a_variable(
     text = f"postgresql://u@a/db?password_file={file}"
     assert conninfo(text)["password"] == "from-file"
     assert conninfo("postgresql://u@a/db")["password"] == "from-variable"
+    monkeypatch.delenv(PASSWORD_VARIABLE)
+    monkeypatch.setenv(f"{PASSWORD_VARIABLE}_FILE", str(file))
+    assert conninfo("postgresql://u@a/db")["password"] == "from-file"
     assert "from-" not in str(parse_location(text)) + repr(parse_location(text))
     file.unlink()
     with pytest.raises(ReadFailed, match="cannot be read"):

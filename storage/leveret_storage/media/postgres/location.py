@@ -10,8 +10,8 @@ Parameters are libpq's (sslmode, sslrootcert, connect_timeout ...) and these:
     replicas_min    standbys that have to have what was confirmed; default 1
     replicas        `provider`: a managed database replicates underneath PostgreSQL
 
-The password comes from `password_file`, from the variable LEVERET_STORAGE_PASSWORD, or from libpq's
-own sources (PGPASSFILE). One in the location is refused, since locations are printed.
+The password comes from `password_file`, from the variable LEVERET_STORAGE_PASSWORD, from the file
+that LEVERET_STORAGE_PASSWORD_FILE names, or from libpq's own sources (PGPASSFILE). One in the location is refused, since locations are printed.
 """
 
 import os
@@ -97,13 +97,18 @@ class Location:
         return make_conninfo("", **parameters).encode()
 
     def _password(self) -> str | None:
-        if self.password_file is None:
-            return self.password or os.environ.get(PASSWORD_VARIABLE)
+        file = self.password_file
+        if file is None:
+            given = self.password or os.environ.get(PASSWORD_VARIABLE)
+            named = os.environ.get(f"{PASSWORD_VARIABLE}_FILE")
+            if given or not named:
+                return given
+            file = Path(named)
         try:
-            return self.password_file.read_text("utf-8").split("\n", 1)[0]
+            return file.read_text("utf-8").split("\n", 1)[0]
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            raise ReadFailed(f"{self.password_file} cannot be read: {why}") from error
+            raise ReadFailed(f"{file} cannot be read: {why}") from error
 
 
 def parse_location(
