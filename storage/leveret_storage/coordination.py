@@ -128,6 +128,15 @@ class Coordination(ABC):
         nothing."""
         del incarnation
 
+    def agree(self, name: str, value: int) -> bool:
+        """Have a number be the same for all members that live: it is noted if no other one does.
+
+        :param name: of the number.
+        :param value: from 0 to 2**63 - 1.
+        :returns: whether it is the one that is noted. An engine that notes none always agrees.
+        """
+        return True
+
     @abstractmethod
     def try_take(self, store: int) -> bool:
         """Take the lease of a store that is free, that has ended, or that is ours already; whether

@@ -14,8 +14,8 @@ from leveret.engine.metadata.entities import User
 from leveret_storage.errors import DirectoryLocked, ReadFailed
 from leveret_storage.media.postgres.location import PASSWORD_VARIABLE
 from tests.cluster.world import STORES, World
-from tests.support.brokers import leveret_command
-from tests.support.cluster import SECRET
+from tests.support.brokers import BrokerError, leveret_command
+from tests.support.cluster import SECRET, Node
 from tests.support.logs import capture_logs
 from tests.support.postgres import PASSWORD
 from tests.support.tcp_proxy import TcpProxy
@@ -115,3 +115,26 @@ def test_two_brokers_do_not_have_one_local_directory(world: World, tmp_path: Pat
         asyncio.run(connect(config))
     first.close()
     asyncio.run(connect(config)).close()
+
+
+@pytest.mark.parametrize(
+    ("variables", "reason"),
+    [
+        (
+            {"LEVERET_CLUSTER_SECRET": "not the secret of the others"},
+            "cluster.secret is not that of the brokers that run",
+        ),
+        ({"LEVERET_CLUSTER_LISTEN": ""}, "cluster.listen is needed: one is a broker"),
+    ],
+)
+def test_a_broker_that_the_others_cannot_reach_does_not_start(
+    world: World, variables: dict[str, str], reason: str
+) -> None:
+    other = Node(world.brokers, "other")
+    other.variables = variables
+    with pytest.raises(BrokerError) as refused:
+        other.start()
+    assert reason in str(refused.value)
+    view = world.brokers.look()
+    assert view is not None
+    assert "other" not in {member.name for member in view.members}

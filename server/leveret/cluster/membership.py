@@ -6,6 +6,7 @@ when it listens, since the others have to know its address. A stop hands them ov
 """
 
 import asyncio
+import hashlib
 import uuid
 from collections.abc import Callable
 from contextlib import closing
@@ -32,10 +33,12 @@ from leveret.net.alarms import Resource
 from leveret.net.server import AmqpServer
 from leveret.net.wall_clock import wall_clock_ms
 from leveret_storage.coordination import Member
-from leveret_storage.errors import StorageError, UnknownMedium
+from leveret_storage.errors import StorageError, UnknownMedium, UnsuitableMedium
 
 DRAIN_TIMEOUT_S: Final = 10.0
 """Seconds in which the stores are handed over when the broker stops."""
+
+SECRET_NAME: Final = "fingerprint of cluster.secret"
 
 logger = get_logger()
 
@@ -151,10 +154,44 @@ class Membership:
         lease_s = config.cluster.lease / 1000
         agent = Agent(self.database.coordination, self.stores, member, count, lease_s)
         self.stores.failed = agent.store_failed
+        await asyncio.to_thread(self._check_others, member)
         agent.subscribe(self._changed)
         self._watch(server)
         await agent.start()
         self.agent = agent
+
+    def _check_others(self, member: Member) -> None:
+        """Check that this broker and the others can pass connections on to each other. Waits for
+        the database.
+
+        :raises UnsuitableMedium: if they cannot; the text says what to change.
+        """
+        coordination = self.database.coordination
+        others = [
+            each for each in coordination.look().members if each.is_alive and each.name != self.node
+        ]
+        if others and not member.address:
+            raise UnsuitableMedium(
+                f"cluster.listen is needed: {others[0].name} is a broker of the cluster, too"
+            )
+        for each in others:
+            if not each.address:
+                raise UnsuitableMedium(
+                    f"{each.name} is a broker of the cluster, too, and has no cluster.listen:"
+                    " restart it with one"
+                )
+        if not coordination.agree(SECRET_NAME, self._fingerprint()):
+            raise UnsuitableMedium(
+                "cluster.secret is not that of the brokers that run; to change it, stop them all"
+            )
+
+    def _fingerprint(self) -> int:
+        """A number that tells two secrets apart, and takes long to be made."""
+        report = self.database.watched.report
+        salt = f"leveret cluster.secret {'' if report is None else report.system}".encode()
+        secret = self._config.cluster.secret.encode()
+        digest = hashlib.scrypt(secret, salt=salt, n=2**14, r=8, p=1, dklen=8)
+        return int.from_bytes(digest) >> 1
 
     def _watch(self, server: AmqpServer) -> None:
         """Block publishers while the database is away."""

@@ -1,6 +1,7 @@
 """The tables and functions for members and leases, which are a part of the schema (`schema.py`).
 
-    cluster_setting   what all brokers of the cluster have in common: the number of stores
+    cluster_setting   what all brokers of the cluster have in common: the number of stores, and
+                      numbers that they agree on
     member            a row a broker, replaced by another process of its name only when it is silent
     lease             a row a store; `takes` counts how often it was taken
 

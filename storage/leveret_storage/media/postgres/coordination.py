@@ -251,6 +251,17 @@ class PostgresCoordination(Coordination):
         rows = self._calls.execute(f"select {self._schema}.cluster_view(clock_timestamp())")
         return _view(text(rows[0][0]))
 
+    def agree(self, name: str, value: int) -> bool:
+        table = f"{self._schema}.cluster_setting"
+        self._orders.execute(
+            f"insert into {table} values ($1::text, $2::bigint) on conflict (name) do update set"
+            f" value = excluded.value where {table}.value <> excluded.value and not exists (select"
+            f" from {self._schema}.member where seen_at > clock_timestamp() - lease)",
+            (name, value),
+        )
+        rows = self._orders.execute(f"select value from {table} where name = $1::text", (name,))
+        return number(rows[0][0]) == value
+
     def leave(self) -> None:
         self._calls.execute(
             f"update {self._schema}.lease set owner = '', incarnation = '', until = 'epoch',"

@@ -11,7 +11,8 @@ Parameters are libpq's (sslmode, sslrootcert, connect_timeout ...) and these:
     replicas        `provider`: a managed database replicates underneath PostgreSQL
 
 The password comes from `password_file`, from the variable LEVERET_STORAGE_PASSWORD, from the file
-that LEVERET_STORAGE_PASSWORD_FILE names, or from libpq's own sources (PGPASSFILE). One in the location is refused, since locations are printed.
+that LEVERET_STORAGE_PASSWORD_FILE names, or from libpq's own sources (PGPASSFILE). One in the
+location is refused, since locations are printed.
 """
 
 import os
