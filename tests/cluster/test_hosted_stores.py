@@ -13,7 +13,7 @@ import pytest
 from aio_pika.abc import AbstractConnection
 from aiormq.exceptions import ConnectionClosed, InvalidFrameError
 
-from leveret.cluster.database_memory import DatabaseMemory
+from leveret.cluster.database_memory import FILE_NAME, DatabaseMemory
 from leveret.cluster.hosted_stores import HostedStores
 from leveret.config import Amqp, Config, Memory
 from leveret.engine.access.passwords import hash_password
@@ -59,6 +59,7 @@ class Serving:
 
     def __init__(self, open_medium: Callable[[int], Medium], local_dir: Path) -> None:
         config = Config(amqp=Amqp(listen=("127.0.0.1:0",)), memory=Memory(limit="90%"))
+        self.local_dir = local_dir
         self.broker = Broker(config, metadata())
         self.broker.placement = ByName()
         self.server = AmqpServer(self.broker, config, None, 100)
@@ -138,6 +139,21 @@ def when_closed(connection: AbstractConnection) -> asyncio.Future[BaseException 
 @pytest.fixture
 def medium_of(tmp_path: Path) -> Callable[[int], Medium]:
     return lambda store: FilesystemMedium(tmp_path / str(store))
+
+
+def test_a_store_is_served_though_the_local_disk_takes_nothing(
+    medium_of: Callable[[int], Medium],
+) -> None:
+    async def test() -> None:
+        async with serving(medium_of) as served:
+            # A full disk, for this one file.
+            (served.local_dir / FILE_NAME).mkdir()
+            await served.stores.open(0)
+            async with await served.connect() as connection:
+                await publish(connection, "a", b"1")
+                assert await contents(connection, "a") == [b"1"]
+
+    run(test())
 
 
 def test_a_store_that_is_handed_over_has_what_was_confirmed(

@@ -6,8 +6,8 @@ was: in a file in `storage.local_dir`, which is replaced as a whole, and rarely:
 taken, and when the definitions have changed. Who is behind that is refused until an operator
 removes the file.
 
-`save` and the constructor wait for the disk, and are for other threads than the event loop's. The
-other calls may be made by any thread.
+`save`, `save_if_possible` and the constructor wait for the disk, and are for other threads than the
+event loop's. The other calls may be made by any thread.
 """
 
 import os
@@ -18,9 +18,12 @@ from typing import Final
 
 import msgspec
 
+from leveret.logging import get_logger
 from leveret_storage.errors import DataLost, MediumFailed, ReadFailed
 
 FILE_NAME: Final = "database.json"
+
+logger = get_logger()
 
 
 class _Seen(msgspec.Struct, frozen=True):
@@ -145,6 +148,13 @@ class DatabaseMemory:
             except OSError as error:
                 raise MediumFailed(f"{self.path}: {error.strerror}") from error
             self._saved = seen
+
+    def save_if_possible(self) -> None:
+        """Save, or log why that is not possible: a broker whose local disk is full serves on."""
+        try:
+            self.save()
+        except MediumFailed as error:
+            logger.warning("what was seen of the database is not saved", reason=str(error))
 
 
 def _read(path: Path) -> _Seen:

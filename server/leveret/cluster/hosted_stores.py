@@ -159,7 +159,7 @@ class HostedStores(StoreHost):
         self._memory.check_store(store, found_epoch)
         epoch = take(medium, self._node_name, log_end)
         self._memory.note_epochs({store: epoch})
-        self._memory.save()
+        self._memory.save_if_possible()
         return _Taken(
             epoch, log_end, recover(medium, spill_bytes=RESTORED_BYTES_MAX, log_end=log_end)
         )

@@ -248,13 +248,7 @@ class Membership:
         """Save what was noted, in a thread; once for what is noted meanwhile."""
         if self._saving is None or self._saving.done():
             loop = asyncio.get_running_loop()
-            self._saving = loop.run_in_executor(None, self._save)
-
-    def _save(self) -> None:
-        try:
-            self.memory.save()
-        except StorageError as error:
-            logger.warning("what was seen of the database is not saved", reason=str(error))
+            self._saving = loop.run_in_executor(None, self.memory.save_if_possible)
 
     async def leave(self) -> None:
         """Hand over all stores, and leave the cluster."""
