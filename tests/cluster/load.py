@@ -6,8 +6,10 @@ is noted before it is sent, what it is answered once it was read.
 
 import asyncio
 import threading
+import time
 from abc import abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import count
 from typing import Final, Self
 
@@ -33,6 +35,7 @@ SILENCE_S: Final = 2.5
 AIO_CONNECT_S: Final = 30.0
 """For aio-pika to connect: an attempt that is ended blocks the next one for 10 s."""
 
+AIO_STUCK_S: Final = 4.0
 HEARTBEAT_S: Final = 2
 PREFETCH: Final = 100
 MESSAGE_BYTES: Final = 100
@@ -239,10 +242,15 @@ class PikaConsumer(Client):
 
 
 class AioClient(Client):
-    """With aio-pika's robust connection, which connects again by itself, always to one port."""
+    """With aio-pika's robust connection, which connects again by itself, always to one port.
+
+    It does not open its channel again if it was told connection.blocked before the connection was
+    lost. So after a while without progress the client begins anew, as an application has to.
+    """
 
     def __init__(self, account: Account, port: int, vhost: str = "/") -> None:
         super().__init__(account, [port], vhost)
+        self._progress_at = 0.0
 
     def work(self) -> None:
         try:
@@ -259,8 +267,20 @@ class AioClient(Client):
             reconnect_interval=AGAIN_S,
             timeout=AIO_CONNECT_S,
         )
-        async with connection:
+        self.has_progressed()
+        try:
             await self.use(connection)
+        finally:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(connection.close(), SILENCE_S)
+
+    def has_progressed(self) -> None:
+        self._progress_at = time.monotonic()
+
+    def check_progress(self) -> None:
+        """:raises ConnectionError: if there was none for AIO_STUCK_S."""
+        if time.monotonic() - self._progress_at > AIO_STUCK_S:
+            raise ConnectionError("the library has not restored its channel")
 
     @abstractmethod
     async def use(self, connection: AbstractRobustConnection) -> None:
@@ -270,11 +290,14 @@ class AioClient(Client):
 class AioPublisher(AioClient):
     """Publishes a message, and waits for its confirm."""
 
+    def __init__(self, account: Account, port: int, vhost: str = "/") -> None:
+        super().__init__(account, port, vhost)
+        self._next = 0
+
     async def use(self, connection: AbstractRobustConnection) -> None:
         channel = await connection.channel()
-        number = 0
         while not self.is_stopping:
-            message = Id(self.name, number)
+            message = Id(self.name, self._next)
             self.account.publish(message)
             try:
                 await channel.default_exchange.publish(
@@ -287,10 +310,12 @@ class AioPublisher(AioClient):
                 )
             except LOST as error:
                 self.losses.append(repr(error))
+                self.check_progress()
                 await asyncio.sleep(AGAIN_S)
                 continue
             self.account.confirm(message)
-            number += 1
+            self.has_progressed()
+            self._next += 1
 
 
 class AioConsumer(AioClient):
@@ -305,7 +330,9 @@ class AioConsumer(AioClient):
         async def receive(message: AbstractIncomingMessage) -> None:
             number = numbers.setdefault(message.channel, next(CONNECTIONS))
             self.account.receive(read_body(message.body), number, bool(message.redelivered))
+            self.has_progressed()
             await message.ack()
 
         await queue.consume(receive)
-        await asyncio.to_thread(self._stopping.wait)
+        while not await asyncio.to_thread(self._stopping.wait, POLL_S):
+            self.check_progress()
