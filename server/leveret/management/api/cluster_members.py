@@ -23,6 +23,7 @@ from leveret.management.nouns.cluster import (
     ClusterShown,
     PassedOnShown,
     database_shown,
+    lacks_standbys,
     member_row,
     store_row,
 )
@@ -58,15 +59,19 @@ async def get_cluster(request: Request) -> Response:
     standbys = await cluster.standbys()
     view, silent = cluster.view(), cluster.silent()
     vhosts = cluster.vhosts_by_store()
+    database = database_shown(cluster.database(), standbys)
+    warnings = cluster.warnings()
+    if database is not None and lacks_standbys(database):
+        warnings.append("no standby follows the database: publishers wait, nothing is confirmed")
     shown = ClusterShown(
         node=view.node,
         clustered=True,
         members=[member_row(each, view, silent) for each in view.members],
         stores=[store_row(each, vhosts.get(each.store, [])) for each in view.stores],
-        database=database_shown(cluster.database(), standbys),
+        database=database,
         counts=ClusterCountsShown(*view.counts),
         passed_on=PassedOnShown(*cluster.passed_on()),
-        warnings=cluster.warnings(),
+        warnings=warnings,
     )
     return json(shown)
 

@@ -159,6 +159,12 @@ def store_row(store: StoreStatus, vhosts: list[str]) -> dict[str, Any]:
     }
 
 
+def lacks_standbys(database: ClusterDatabase) -> bool:
+    """Whether commits wait for standbys, and none follows."""
+    follows = any(each.state == "streaming" for each in database.standbys)
+    return bool(database.replicas) and not database.away and not follows
+
+
 def database_shown(
     state: DatabaseState | None, standbys: Iterable[Standby]
 ) -> ClusterDatabase | None:

@@ -8,12 +8,14 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
+from leveret.cluster.shared_database import Standby
 from leveret.commands.cluster import cluster_group
 from leveret.commands.rabbitmqctl import group as rabbitmqctl
 from leveret.config import Config
 from leveret.engine.broker import Broker
 from leveret.engine.metadata.entities import User
 from leveret.management.cluster.database_watch import DatabaseWatch
+from leveret.management.cluster.standby_watch import StandbyWatch
 from leveret.management.control_socket import ControlSocket
 from leveret.management.metrics.application import metrics_application
 from leveret.management.metrics.cluster_metrics import CLUSTER
@@ -301,6 +303,25 @@ def test_rabbitmqctl_knows_the_members(tmp_path: Path) -> None:
     assert (result.exit_code, cluster.coordination.orders) == (0, [("forget", "down_d")])
     result, _ = with_socket(tmp_path, rabbitmqctl, "check_virtual_hosts")
     assert (result.exit_code, "Some virtual hosts are down" in result.output) == (69, True)
+
+
+def test_a_database_without_standbys_is_warned_of_unless_it_is_away() -> None:
+    warning = "no standby follows the database: publishers wait, nothing is confirmed"
+
+    async def test(cluster: Cluster) -> None:
+        node = cluster.brokers["a"]
+        assert warning not in (await node.get("cluster"))["warnings"]
+        database = Database()
+        node.state._database = DatabaseWatch(database.watch, lambda: database.report, ())
+        assert warning in (await node.get("cluster"))["warnings"]
+        following = Standby("db2", "", "streaming", "quorum", 0, 0)
+        node.state.standbys = StandbyWatch(lambda: [following]).standbys
+        assert warning not in (await node.get("cluster"))["warnings"]
+        node.state.standbys = StandbyWatch(list).standbys
+        database.tell("the connection was lost", None)
+        assert warning not in (await node.get("cluster"))["warnings"]
+
+    run(test)
 
 
 def test_a_broker_of_a_cluster_has_metrics_of_it() -> None:
