@@ -5,6 +5,7 @@ exchanges and bindings belong to the broker that serves their virtual host: each
 the metadata are durable. A part that one refuses leaves what came before it in place.
 """
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -37,6 +38,17 @@ OBJECTS: Final = ("queues", "exchanges", "bindings")
 IMPORT: Final = "/api/definitions"
 
 
+class _Objects(msgspec.Struct):
+    """The definitions of another broker, whose entries are not decoded: they may be very many."""
+
+    queues: msgspec.Raw
+    exchanges: msgspec.Raw
+    bindings: msgspec.Raw
+
+
+_DECODER: Final = msgspec.json.Decoder(_Objects)
+
+
 class DefinitionsOfAll:
     """Exports and imports definitions."""
 
@@ -52,9 +64,10 @@ class DefinitionsOfAll:
         if down := self._state.vhosts_without_owner():
             return failed(503, "vhost_down", f"vhost '{down[0]}' is down: its queues are unknown")
         response = await endpoint(request)
-        if not isinstance(response, Json):
+        if not isinstance(response, Json) or not isinstance(response.value, dict):
             return response
-        found: dict[str, Any] = dict(msgspec.to_builtins(response.value))
+        found: dict[str, Any] = dict(response.value)
+        parts = [{each: msgspec.json.encode(found[each]) for each in OBJECTS}]
         for answer in await self._peers.ask_all(
             identity(request), "GET", target_of(request, whole=True)
         ):
@@ -62,9 +75,13 @@ class DefinitionsOfAll:
                 raise answer
             if answer.status != 200:
                 raise PeerFailed(answer.node, f"status {answer.status}")
-            other = answer.json()
-            for section in OBJECTS:
-                found[section] = [*found[section], *other[section]]
+            other = _DECODER.decode(answer.body)
+            parts.append({each: bytes(getattr(other, each)) for each in OBJECTS})
+        for section in OBJECTS:
+            joined = _joined(part[section] for part in parts)
+            # Only who asks for some columns has the entries looked into.
+            is_whole = "columns" not in request.query_params
+            found[section] = msgspec.Raw(joined) if is_whole else msgspec.json.decode(joined)
         merged = json(found)
         if name := response.headers.get("content-disposition"):
             merged.headers["content-disposition"] = name
@@ -114,3 +131,8 @@ class DefinitionsOfAll:
 
 def _objects(part: DefinitionsFile) -> list[Any]:
     return [*part.queues, *part.exchanges, *part.bindings]
+
+
+def _joined(lists: Iterable[bytes]) -> bytes:
+    """One list of several, in JSON."""
+    return b"[" + b",".join(filter(None, (each.strip()[1:-1] for each in lists))) + b"]"
