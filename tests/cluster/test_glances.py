@@ -1,12 +1,15 @@
 """Members that were killed, and stores that were given back, are found before the next renewal."""
 
+import asyncio
 import socket
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from leveret.cluster.agent import Agent
 from leveret.cluster.coordination_thread import CoordinationThread, NotRenewed, Renewed, refuses
-from leveret_storage.coordination import ClusterView, Member, StoreLease, Unseen
+from leveret.cluster.store_host import StoreHost
+from leveret_storage.coordination import ClusterView, Member, NameTaken, StoreLease, Unseen
 from tests.cluster.fake_coordination import FakeCoordination
 from tests.support.brokers import HOST, free_port, wait_until
 
@@ -80,3 +83,33 @@ def test_only_a_refusal_says_that_nobody_listens() -> None:
     assert refuses(f"{HOST}:{free_port()}")
     assert not refuses("nowhere.invalid:5672")
     assert not refuses("no address")
+
+
+def test_a_start_does_not_wait_for_the_lease_of_the_process_that_was_killed_before() -> None:
+    class Coordination(FakeCoordination):
+        def join(self, member: Member, stores: int, lease_ms: int) -> None:
+            if "a-1" not in self.ended:
+                raise NameTaken("another process has the name")
+
+    async def start() -> None:
+        coordination = Coordination(view_of("b"))
+        coordination.unseen = [Unseen("a-1", "broker1:25672"), Unseen("c-1", "")]
+        member = view_of("a").members[0]._replace(incarnation="a-2", address="broker1:25672")
+        agent = Agent(coordination, NoHost(), member, 1, 600.0)
+        await agent.start()
+        assert coordination.ended == ["a-1"]
+        await agent.drain_and_stop(0.0)
+
+    asyncio.run(asyncio.wait_for(start(), 60))
+
+
+class NoHost(StoreHost):
+    """Has no store."""
+
+    async def open(self, store: int) -> int:
+        raise AssertionError(store)
+
+    async def hand_over(self, store: int, reason: str) -> None:
+        raise AssertionError(store)
+
+    def give_up(self, store: int, reason: str) -> None: ...

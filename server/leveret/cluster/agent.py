@@ -26,6 +26,7 @@ from leveret.cluster.coordination_thread import (
     CoordinationThread,
     NotRenewed,
     Renewed,
+    end_leases_of_killed,
 )
 from leveret.cluster.ownership import Ownership
 from leveret.cluster.store_host import StoreHost
@@ -130,6 +131,8 @@ class Agent:
                 # The process of that name may have been killed: then its lease ends soon.
                 if time.monotonic() - began > NAME_TAKEN_LEASES * self._lease_s:
                     raise
+                address = self._member.address
+                await asyncio.to_thread(end_leases_of_killed, self._coordination, address)
             except Unreachable:
                 if time.monotonic() - began > JOIN_UNREACHABLE_S:
                     raise

@@ -16,6 +16,7 @@ that were given back are found in the same glance.
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Final, NamedTuple, TypeAlias
@@ -225,6 +226,18 @@ class CoordinationThread:
     def _loop_is_silent(self, now: float) -> bool:
         since = self._loop_asked_at
         return since is not None and now - since > self._silence_max_s
+
+
+def end_leases_of_killed(coordination: Coordination, own_address: str) -> None:
+    """End the leases of members that were killed. After the loss of all brokers nobody else does,
+    and a lease may be long. Blocks.
+
+    :param own_address: where this process listens, so that no other one does.
+    """
+    with suppress(StorageError):
+        for each in coordination.glance().unseen:
+            if each.address and (each.address == own_address or refuses(each.address)):
+                coordination.end_leases(each.incarnation)
 
 
 def refuses(address: str) -> bool:
