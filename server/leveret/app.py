@@ -11,8 +11,8 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from typing import Any, Final, NoReturn
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final, NoReturn, TypeVar
 
 import uvloop
 
@@ -47,6 +47,8 @@ SALVAGE_IN_A_DIRECTORY: Final = (
     "--salvage is for a directory: copy the store into one (leveret log copy), salvage it there,"
     " and copy it back"
 )
+
+T = TypeVar("T")
 
 logger = get_logger()
 
@@ -102,7 +104,7 @@ async def _serve(config: Config, salvage: bool, shares: DescriptorShares) -> Non
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     gc.enable()
-    addresses = await _listen(node)
+    addresses = await _listen(node, stop)
     try:
         addresses += await http.start(shares.management, shares.metrics)
     except OSError as error:
@@ -149,25 +151,30 @@ async def _connect(config: Config, stop: asyncio.Future[str]) -> Membership:
 
     :raises StartError: if that is not possible.
     """
-    connecting = asyncio.get_running_loop().create_task(connect(config))
-    ends: set[asyncio.Future[Any]] = {connecting, stop}
-    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-    if not connecting.done():
-        # A thread may wait for the database.
-        _end_process()
     try:
-        return connecting.result()
+        return await _unless_stopped(connect(config), stop)
     except StorageError as error:
         raise StartError(f"storage.data_dir: {error}") from None
 
 
-async def _listen(node: Node) -> list[str]:
+async def _unless_stopped(step: Coroutine[Any, Any, T], stop: asyncio.Future[str]) -> T:
+    """Wait for a step of the start, and end the process at a signal."""
+    task = asyncio.get_running_loop().create_task(step)
+    ends: set[asyncio.Future[Any]] = {task, stop}
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    if not task.done():
+        # A thread may wait for a database.
+        _end_process()
+    return task.result()
+
+
+async def _listen(node: Node, stop: asyncio.Future[str]) -> list[str]:
     """Begin to listen for AMQP, and return the listeners, each as NAME=HOST:PORT.
 
     :raises StartError: if an address or a certificate cannot be used.
     """
     try:
-        return await node.listen()
+        return await _unless_stopped(node.listen(), stop)
     except OSError as error:
         reason = f"{error.strerror or error}"
     except TlsError as error:

@@ -76,6 +76,8 @@ class Agent:
         :param stores: how many there are in the cluster.
         :param lease_s: length of a lease, in seconds.
         """
+        self.used_stores: Callable[[], frozenset[int]] = frozenset
+        """Returns the stores that have virtual hosts."""
         self.failure: StorageError | None = None
         """Why this broker has left the cluster, if it had to."""
         self._coordination: Final = coordination
@@ -280,15 +282,29 @@ class Agent:
         self._viewed_at = result.asked_at
         if result.stores or not self._ownership.held:
             self._renewed_at = result.asked_at
+        self._tell_of_members(result.view)
         self._view = result.view
         self._leases = {lease.store: lease for lease in result.view.leases}
         self._addresses = {member.name: member.address for member in result.view.members}
+        self._ownership.used = self.used_stores()
         self._ownership.seen(result.view, result.asked_at, result.stores, now)
         if self._is_draining:
             self._ownership.leave(now)
         self._looked.set()
         for watcher in self._watchers:
             watcher()
+
+    def _tell_of_members(self, view: ClusterView) -> None:
+        """Log which other members have died since the last view, or live again."""
+        before = {each.name: each.is_alive for each in self._view.members}
+        for each in view.members:
+            was_alive = before.get(each.name)
+            if each.name == self.node or was_alive is None or was_alive == each.is_alive:
+                continue
+            if each.is_alive:
+                logger.info("node is up again", node=each.name)
+            else:
+                logger.warning("node is down: others take its stores", node=each.name)
 
     def _on_failure(self, error: StorageError, now: float) -> None:
         if isinstance(error, NameTaken):

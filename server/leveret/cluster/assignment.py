@@ -7,9 +7,12 @@ A pure function of a view, so all members that see the same come to the same res
   alive, else to the member that has the fewest.
 - Shares that differ by two or more are evened, but nothing is given to a member that has not been
   alive for a while (STEADY_LEASES): one that comes and goes gets free stores only.
+- Where a free store goes, and which store is given away, is chosen so that members have equally
+  many stores with virtual hosts. For that alone nothing is given away.
 - What an operator wants comes first (`StoreLease.wanted`), and counts in the share of the member.
 """
 
+from functools import partial
 from typing import Final
 
 from leveret_storage.coordination import ClusterView, Member, StoreLease
@@ -23,9 +26,12 @@ def is_live(lease: StoreLease) -> bool:
     return bool(lease.owner) and lease.left_ms > 0
 
 
-def assign(view: ClusterView, lease_ms: int) -> dict[int, str]:
+def assign(view: ClusterView, lease_ms: int, used: frozenset[int] = frozenset()) -> dict[int, str]:
     """The member that is to own each store. A store is missing if it is refused, or if no member
-    may own one."""
+    may own one.
+
+    :param used: the stores that have virtual hosts.
+    """
     candidates = [each for each in view.members if each.is_alive and not each.draining]
     if not candidates:
         return {}
@@ -45,9 +51,10 @@ def assign(view: ClusterView, lease_ms: int) -> dict[int, str]:
             owned[member].append(lease.store)
         else:
             homeless.append(lease.store)
-    for store in homeless:
-        min(owned.values(), key=len).append(store)
-    _even_out(owned, steady, fixed)
+    for store in sorted(homeless, key=lambda store: (store not in used, store)):
+        least = min(owned, key=partial(_load_of, owned, store, used))
+        owned[least].append(store)
+    _even_out(owned, steady, fixed, used)
     return {store: name for name, stores in owned.items() for store in stores}
 
 
@@ -69,7 +76,17 @@ def _present(lease: StoreLease, names: set[str]) -> str:
     return lease.successor if lease.successor in names else ""
 
 
-def _even_out(owned: dict[str, list[int]], steady: set[str], fixed: set[int]) -> None:
+def _load_of(
+    owned: dict[str, list[int]], store: int, used: frozenset[int], member: str
+) -> tuple[int, int]:
+    """What a member has already: who has least gets a store."""
+    stores = owned[member]
+    return (len(used.intersection(stores)) if store in used else 0, len(stores))
+
+
+def _even_out(
+    owned: dict[str, list[int]], steady: set[str], fixed: set[int], used: frozenset[int]
+) -> None:
     """Move stores from those that have most to the steady ones that have fewest."""
     givers = set(owned)
     while givers and steady:
@@ -81,5 +98,13 @@ def _even_out(owned: dict[str, list[int]], steady: set[str], fixed: set[int]) ->
         if not movable:
             givers.discard(giver)
             continue
-        owned[giver].remove(movable[-1])
-        owned[receiver].append(movable[-1])
+        given = _given(movable, owned[giver], owned[receiver], used)
+        owned[giver].remove(given)
+        owned[receiver].append(given)
+
+
+def _given(movable: list[int], giver: list[int], receiver: list[int], used: frozenset[int]) -> int:
+    """The store that a member gives to another: one with virtual hosts, if it has more of them."""
+    has_more = len(used.intersection(giver)) > len(used.intersection(receiver)) + 1
+    wanted = [store for store in movable if (store in used) == has_more]
+    return (wanted or movable)[-1]

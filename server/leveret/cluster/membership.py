@@ -28,6 +28,7 @@ from leveret.datadir.transient_runs import remove_transient
 from leveret.engine.broker import Broker
 from leveret.engine.metadata.entities import VirtualHostEntity
 from leveret.engine.metadata.metadata import Metadata
+from leveret.engine.placement import Placement
 from leveret.logging import get_logger
 from leveret.net.alarms import Resource
 from leveret.net.server import AmqpServer
@@ -154,6 +155,7 @@ class Membership:
         lease_s = config.cluster.lease / 1000
         agent = Agent(self.database.coordination, self.stores, member, count, lease_s)
         self.stores.failed = agent.store_failed
+        agent.used_stores = partial(_used_stores, placement, broker.metadata)
         await asyncio.to_thread(self._check_others, member)
         agent.subscribe(self._changed)
         self._watch(server)
@@ -292,6 +294,11 @@ def _address_for_others(config: Config, server: AmqpServer) -> str:
             f"cluster.advertise is needed: cluster.listen = {address} does not name a host"
         )
     return str(address)
+
+
+def _used_stores(placement: Placement, metadata: Metadata) -> frozenset[int]:
+    """The stores that have virtual hosts."""
+    return frozenset(placement.store_of(name) for (name,) in metadata.all(VirtualHostEntity))
 
 
 def _pin_of(metadata: Metadata, vhost: str) -> int:

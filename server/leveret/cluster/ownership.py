@@ -81,6 +81,8 @@ class Ownership:
         self.node: Final = node
         self.incarnation: Final = incarnation
         self.counts: Final = Counts()
+        self.used: frozenset[int] = frozenset()
+        """The stores that have virtual hosts, as the metadata say."""
         self._lease_s: Final = lease_s
         self._stores: Final = [StoreRecord(number) for number in range(stores)]
         self._actions: list[Action] = []
@@ -162,7 +164,7 @@ class Ownership:
         for lease in view.leases:
             if lease.store < len(self._stores):
                 self._compare(self._stores[lease.store], lease, asked_at, renewed, now)
-        self._targets = assign(view, round(self._lease_s * 1000))
+        self._targets = assign(view, round(self._lease_s * 1000), self.used)
         self._decide(now)
 
     def unreachable(self) -> None:

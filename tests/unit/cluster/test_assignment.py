@@ -119,3 +119,24 @@ def test_once_it_is_so_nothing_changes_and_shares_of_steady_members_are_even(
     if steady:
         fewest = min(shares[each.name] for each in steady)
         assert max(shares.values()) <= fewest + 1
+
+
+@pytest.mark.parametrize(
+    ("members", "leases", "used", "expected"),
+    [
+        # Free stores with virtual hosts go to who has fewest of them.
+        (["a", "b"], ["", "", "", ""], {0, 2}, "aabb"),
+        (["a", "b"], ["a", "a", "", "b"], {0, 2}, "aabb"),
+        # Of two that are given away, one has virtual hosts.
+        (["a", "b"], ["a"] * 4, {0, 1}, "abab"),
+        (["a", "b"], ["a"] * 4, {3}, "abba"),
+        # Nothing is given away where each has as many stores.
+        (["a", "b"], ["a", "a", "b", "b"], {0, 1}, "aabb"),
+    ],
+)
+def test_stores_with_virtual_hosts_are_spread(
+    members: list[str], leases: list[str], used: set[int], expected: str
+) -> None:
+    seen = view(members, leases)
+    assigned = assign(seen, LEASE_MS, frozenset(used))
+    assert "".join(assigned[each.store] for each in seen.leases) == expected

@@ -3,7 +3,7 @@
 from pamqp.commands import Channel as ChannelMethods
 from pamqp.commands import Connection as ConnectionMethods
 
-from leveret.errors import AmqpError
+from leveret.errors import AmqpError, ReplyCode
 from leveret.protocol.channels.session import Session
 from leveret.protocol.wire import methods
 
@@ -33,7 +33,10 @@ def close_channel(
 
 def _log(session: Session, event: str, error: AmqpError, channel: int, method: int) -> None:
     class_id, method_id = divmod(method, 0x10000)
-    session.logger.warning(
+    # The broker that passes a connection on tries again, and tells its client in the end.
+    is_tried_again = session.peer.vouched is not None and error.code is ReplyCode.INTERNAL_ERROR
+    log = session.logger.debug if is_tried_again else session.logger.warning
+    log(
         event,
         channel=channel or None,
         code=int(error.code),
