@@ -1,6 +1,7 @@
 """The start of a broker whose database is not there yet."""
 
 import asyncio
+import signal
 import subprocess
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from leveret.engine.metadata.entities import User
 from leveret_storage.errors import DirectoryLocked, ReadFailed
 from leveret_storage.media.postgres.location import PASSWORD_VARIABLE
 from tests.cluster.world import STORES, World
-from tests.support.brokers import BrokerError, leveret_command
-from tests.support.cluster import SECRET, Node
+from tests.support.brokers import BrokerError, leveret_command, wait_until
+from tests.support.cluster import SECRET, BrokerCluster, Node
 from tests.support.logs import capture_logs
 from tests.support.postgres import PASSWORD
 from tests.support.tcp_proxy import TcpProxy
@@ -138,3 +139,29 @@ def test_a_broker_that_the_others_cannot_reach_does_not_start(
     view = world.brokers.look()
     assert view is not None
     assert "other" not in {member.name for member in view.members}
+
+
+def test_a_signal_ends_a_start_that_waits_for_its_name(world: World, tmp_path: Path) -> None:
+    """The lease of the process that has the name is long, and so is the wait."""
+    location = world.database.url(schema=f"{SCHEMA}_again")
+    with BrokerCluster(location, ["one"], {"LEVERET_CLUSTER_LEASE": "60000"}) as cluster:
+        cluster.start()
+        command, environment = leveret_command()
+        environment |= {
+            PASSWORD_VARIABLE: PASSWORD,
+            "LEVERET_SERVER_NODE_NAME": "one",
+            "LEVERET_STORAGE_DATA_DIR": location,
+            "LEVERET_STORAGE_LOCAL_DIR": str(tmp_path),
+            "LEVERET_CLUSTER_LEASE": "60000",
+            "LEVERET_CLUSTER_LISTEN": "127.0.0.1:0",
+            "LEVERET_CLUSTER_SECRET": SECRET,
+            "LEVERET_AMQP_LISTEN": "127.0.0.1:0",
+            "LEVERET_MANAGEMENT_LISTEN": "",
+            "LEVERET_METRICS_LISTEN": "",
+        }
+        log = tmp_path / "log"
+        with log.open("wb") as output:
+            starting = subprocess.Popen([*command, "serve"], env=environment, stderr=output)
+        wait_until(lambda: "database connected" in log.read_text(), what="it is connected")
+        starting.send_signal(signal.SIGTERM)
+        assert starting.wait(60) == 0
