@@ -331,6 +331,24 @@ class TestUnreachable:
             a.renew([0])
         assert a.renew([0]).leases[0].owner == "a"
 
+    def test_an_order_after_its_connection_was_lost_is_carried_out(
+        self, join: Join, proxied: str, proxy: TcpProxy
+    ) -> None:
+        one = join("one", at=proxied)
+        one.move(0, "one")
+        proxy.cut()
+        one.move(1, "one")
+        await_state(lambda: is_renewed(one), "the other connection is made again")
+        assert lease_of(one, 1).wanted == "one"
+
+    def test_members_agree_on_a_number_as_long_as_one_lives(self, join: Join) -> None:
+        one = join("one", lease_ms=SHORT_LEASE_MS)
+        assert one.agree("secret", 1)
+        assert one.agree("secret", 1)
+        assert not one.agree("secret", 2)
+        one.leave()
+        assert one.agree("secret", 2)
+
     def test_a_call_ends_though_nothing_answers(
         self, join: Join, proxied: str, proxy: TcpProxy
     ) -> None:

@@ -64,6 +64,7 @@ class _Line:
 
     def __init__(self, location: Location, timeline: Callable[[], int]) -> None:
         self.timeout_s = CALL_TIMEOUT_S
+        self.repeats = False
         self._location: Final = location
         self._newest: Final = timeline
         self._lock: Final = Lock()
@@ -77,23 +78,38 @@ class _Line:
     def execute(self, statement: str, parameters: tuple[Parameter, ...] = ()) -> list[Row]:
         """Run one statement, which is a transaction.
 
+        A connection that was made for an earlier one may have been lost since: where `repeats`, the
+        statement is run again on a new one, so twice has to be as good as once.
+
         :raises Unreachable: if there is no answer in time, or the database refuses.
         """
         deadline = time.monotonic() + self.timeout_s
         with self._lock:
             try:
+                was_used = self._link is not None
                 link = self._connected(deadline)
-                left_s = max(0.05, deadline - time.monotonic())
-                rows = link.execute(statement, parameters, timeout_s=left_s)
-                if link.unreplicated:
-                    raise LinkBroken("the wait for a standby was cancelled")
-                return rows
+                try:
+                    return self._run(link, statement, parameters, deadline)
+                except LinkBroken:
+                    if not (self.repeats and was_used):
+                        raise
+                    self._give_up()
+                return self._run(self._connected(deadline), statement, parameters, deadline)
             except (LinkBroken, ReadFailed) as error:
                 self._give_up()
                 raise Unreachable(str(error)) from error
             except DatabaseError as error:
                 self._give_up()
                 raise Unreachable(f"{error} ({error.state})") from error
+
+    def _run(
+        self, link: Link, statement: str, parameters: tuple[Parameter, ...], deadline: float
+    ) -> list[Row]:
+        left_s = max(0.05, deadline - time.monotonic())
+        rows = link.execute(statement, parameters, timeout_s=left_s)
+        if link.unreplicated:
+            raise LinkBroken("the wait for a standby was cancelled")
+        return rows
 
     def _connected(self, deadline: float) -> Link:
         """A link to the newest server. From time to time all hosts are asked whether there is a
@@ -151,6 +167,7 @@ class PostgresCoordination(Coordination):
         self._calls: Final = _Line(location, timeline)
         self._orders: Final = _Line(location, timeline)
         self._orders.timeout_s = ORDER_TIMEOUT_S
+        self._orders.repeats = True
         self._member = Member("", "", "", "", 0, 0, 0, False, False)
         self._lease_ms = 0
         self._shown_in = 0
