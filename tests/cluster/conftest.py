@@ -35,7 +35,7 @@ class Shared:
             world.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared() -> Iterator[Shared]:
     shared = Shared()
     yield shared

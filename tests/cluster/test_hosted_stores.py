@@ -1,6 +1,7 @@
 """Stores that are opened, handed over and given up while a broker serves, as its clients see it."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
@@ -25,7 +26,7 @@ from leveret.engine.metadata.entities import Permission, User, VirtualHostEntity
 from leveret.engine.metadata.metadata import Metadata
 from leveret.engine.placement import Placement, ServedBy
 from leveret.net.server import AmqpServer
-from leveret_storage.errors import LostEpoch, MediumFailed
+from leveret_storage.errors import DataLost, LostEpoch, MediumFailed
 from leveret_storage.media.filesystem import FilesystemMedium
 from leveret_storage.medium import Medium
 
@@ -310,3 +311,36 @@ def test_a_store_may_be_given_up_while_it_is_opened(tmp_path: Path) -> None:
 
 def _waiting(kind: type[FilesystemMedium], directory: Path, store: int) -> Medium:
     return kind(directory / str(store))
+
+
+@pytest.mark.parametrize("is_given_up", [True, False])
+def test_an_older_state_of_a_store_is_noticed_by_who_has_served_it(
+    tmp_path: Path, is_given_up: bool
+) -> None:
+    """Also one of the same epoch: what was confirmed is missing, and nothing else tells."""
+
+    def medium_of(store: int) -> Medium:
+        return FilesystemMedium(tmp_path / str(store))
+
+    async def test() -> None:
+        async with serving(medium_of) as one:
+            await one.stores.open(0)
+            async with await one.connect() as connection:
+                await publish(connection, "q", b"1")
+                shutil.copytree(tmp_path / "0", tmp_path / "older")
+                await publish(connection, "q", b"2" * 10_000)
+                if is_given_up:
+                    one.stores.give_up(0, "the lease is lost")
+                    await one.stores.wait_until_ended()
+                else:
+                    await one.stores.hand_over(0, "it moves")
+            shutil.rmtree(tmp_path / "0")
+            shutil.copytree(tmp_path / "older", tmp_path / "0")
+            with pytest.raises(DataLost, match="has not got what this broker had confirmed"):
+                await one.stores.open(0)
+            # An operator has allowed it.
+            await one.stores.open(0)
+            async with await one.connect() as connection:
+                assert await contents(connection, "q") == [b"1"]
+
+    run(test())

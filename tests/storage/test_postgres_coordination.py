@@ -92,8 +92,10 @@ class TestMembers:
             assert all(each.is_alive and not each.draining for each in view.members)
         assert [lease.store for lease in a.look().leases] == list(range(STORES))
 
-    def test_time_is_that_of_the_database(self, join: Join) -> None:
-        before = time.time() * 1000
+    def test_time_is_that_of_the_database(self, join: Join, location: str) -> None:
+        database = Database(parse_location(location))
+        before = database.now_ms()
+        database.close()
         view = join("a").renew(())
         assert view.members[0].started_at == pytest.approx(before, abs=60_000)
         assert 0 <= view.members[0].silent_ms < 60_000

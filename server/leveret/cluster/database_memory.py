@@ -20,6 +20,7 @@ import msgspec
 
 from leveret.logging import get_logger
 from leveret_storage.errors import DataLost, MediumFailed, ReadFailed
+from leveret_storage.recovery.log_end import NOT_NOTED, LogEnd
 
 FILE_NAME: Final = "database.json"
 
@@ -37,6 +38,9 @@ class _Seen(msgspec.Struct, frozen=True):
     """Version of the definitions that the brokers share."""
     epochs: dict[int, int] = {}
     """The highest epoch of each store."""
+    log_ends: dict[int, tuple[int, int]] = {}
+    """Of each store that this broker has served, the last segment of its log, and how many bytes of
+    that were durable, when it was given back."""
 
 
 class DatabaseMemory:
@@ -133,6 +137,21 @@ class DatabaseMemory:
             if is_newer:
                 self._seen = msgspec.structs.replace(self._seen, definitions=version)
             return is_newer
+
+    def note_log_end(self, store: int, end: LogEnd) -> None:
+        """Note how much of a store was durable when it was given back. `save` has to follow."""
+        with self._changing:
+            log_ends = {**self._seen.log_ends, store: tuple(end)}
+            self._seen = msgspec.structs.replace(self._seen, log_ends=log_ends)
+
+    def take_log_end(self, store: int) -> LogEnd:
+        """What was noted last of a store, which is forgotten: who finds it missing is told once.
+        `save` has to follow."""
+        with self._changing:
+            log_ends = dict(self._seen.log_ends)
+            number, size = log_ends.pop(store, NOT_NOTED)
+            self._seen = msgspec.structs.replace(self._seen, log_ends=log_ends)
+            return LogEnd(number, size)
 
     def save(self) -> None:
         """Write what was noted, durably, if it is new. The directory is made if it is missing.

@@ -27,7 +27,7 @@ from leveret.engine.placement import Placement
 from leveret.limits import RESTORED_BYTES_MAX
 from leveret.logging import get_logger
 from leveret.net.server import AmqpServer
-from leveret_storage.errors import LostEpoch, StorageError
+from leveret_storage.errors import Damaged, DataLost, LostEpoch, StorageError
 from leveret_storage.media.executor import ThreadExecutor
 from leveret_storage.media.filesystem import DESCRIPTORS_MAX
 from leveret_storage.medium import Medium
@@ -154,15 +154,27 @@ class HostedStores(StoreHost):
 
     def _take(self, store: int, medium: Medium) -> _Taken:
         """Take a store, and read it; in a thread."""
-        log_end = read_head_data(medium).log_end
+        noted = read_head_data(medium).log_end
         found_epoch, _ = medium.read_head()
         self._memory.check_store(store, found_epoch)
-        epoch = take(medium, self._node_name, log_end)
+        epoch = take(medium, self._node_name, noted)
         self._memory.note_epochs({store: epoch})
+        seen = self._memory.take_log_end(store)
+        log_end = max(noted, seen)
+        try:
+            found = recover(medium, spill_bytes=RESTORED_BYTES_MAX, log_end=log_end)
+        except Damaged as error:
+            if seen <= noted:
+                raise
+            raise DataLost(
+                f"store {store} has not got what this broker had confirmed, since a standby without"
+                f" it was promoted or an older state was restored: {error}"
+            ) from error
+        except StorageError:
+            self._memory.note_log_end(store, seen)
+            raise
         self._memory.save_if_possible()
-        return _Taken(
-            epoch, log_end, recover(medium, spill_bytes=RESTORED_BYTES_MAX, log_end=log_end)
-        )
+        return _Taken(epoch, log_end, found)
 
     def _start_threads(self, store: int) -> _Threads:
         """Start what waits for the media of a store; in a thread."""
@@ -221,6 +233,7 @@ class HostedStores(StoreHost):
         )
         hosted.begin_close()
         await self._in_thread(partial(_finish, opened))
+        await self._note_log_end(store, hosted)
         del self._closing[store]
         self._broker.forget_contents(hosted)
         self._set_full(store, "")
@@ -242,6 +255,11 @@ class HostedStores(StoreHost):
             ending = self._loop.create_task(self._abandon(store, opened, reason))
             self._ending[store] = ending
 
+    async def _note_log_end(self, store: int, hosted: HostedStore) -> None:
+        """Remember how much of a store was durable, for when it is taken again."""
+        self._memory.note_log_end(store, hosted.store.log_end())
+        await self._in_thread(self._memory.save_if_possible)
+
     async def _abandon(self, store: int, opened: _Open, reason: str) -> None:
         ended = self._in_thread(partial(_abandon, opened, LostEpoch(reason)))
         vhosts = set(opened.hosted.vhosts.values())
@@ -249,6 +267,7 @@ class HostedStores(StoreHost):
             vhosts, reason, RELEASE_TIMEOUT_S, synced=False
         )
         await ended
+        await self._note_log_end(store, opened.hosted)
         self._broker.forget_contents(opened.hosted)
         self._set_full(store, "")
         logger.debug("store released", store=store, connections=closed, reason=reason)

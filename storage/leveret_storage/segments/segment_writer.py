@@ -133,6 +133,11 @@ class SegmentWriter:
         self._marked = 0
         """Bytes that a mark calls durable on the strength of appends that were in flight."""
 
+    @property
+    def durable_bytes(self) -> int:
+        """Bytes of the blob that are known to be durable, from its beginning on."""
+        return max(self.synced_bytes, self._in_flight.durable)
+
     def encode(self, kind: int, parts: list[bytes]) -> list[bytes]:
         """A record for this blob, in parts, from any thread. The parts of its payload are not
         copied."""

@@ -167,6 +167,11 @@ class Store:
         for queue in self.queues.values():
             self._compactor.examine(queue)
 
+    def log_end(self) -> LogEnd:
+        """How much of the commit log is known to be durable."""
+        last = self._log.segments[-1]
+        return LogEnd(last.number, last.writer.durable_bytes)
+
     def _log_end_noter(self) -> Callable[[], None]:
         """A job of the writing executor that notes what is durable of the current log segment."""
         segment = self._log.segments[-1]
@@ -176,8 +181,7 @@ class Store:
             try:
                 note(LogEnd(segment.number, segment.writer.synced_bytes))
             except MediumFull:
-                # An older note holds as well, and the batches that follow must not wait for this.
-                return
+                return  # An older note holds as well, and the batches that follow must not wait.
 
         return note_log_end
 

@@ -1,11 +1,10 @@
 """Counts of requeued messages are found by position, and take few bytes each."""
 
-import tracemalloc
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from leveret.engine.queues.delivery_counts import DENSE_FROM, CountsByPosition, DeliveryCounts
+from tests.support.traced_memory import traced_memory
 
 MANY = 20_000
 BYTES_EACH_MAX = 12
@@ -64,11 +63,7 @@ def test_they_may_be_forgotten_while_they_are_listed() -> None:
 
 def test_messages_that_were_requeued_equally_often_take_few_bytes() -> None:
     counts = CountsByPosition()
-    tracemalloc.start()
-    try:
+    with traced_memory(__file__) as taken:
         for position in range(MANY):
             counts.set(position, DeliveryCounts(2, 1, 0))
-        taken, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert taken / MANY < BYTES_EACH_MAX
+        assert 0 < taken() / MANY < BYTES_EACH_MAX

@@ -1,6 +1,5 @@
 """Requeued messages are popped by position, however they came back, and released once."""
 
-import tracemalloc
 from random import Random
 
 from hypothesis import given
@@ -12,6 +11,7 @@ from leveret.engine.values.message import Message
 from leveret_storage.segments.queue_journal import QueueSegment, Run
 from leveret_storage.segments.segment_writer import QUEUE_KIND, SegmentWriter, queue_name
 from tests.storage.faulty import FaultyMedium
+from tests.support.traced_memory import traced_memory
 from tests.unit.engine.queues.consumers import message
 
 BYTES_EACH_MAX = 24
@@ -82,18 +82,14 @@ def on_disk(count: int) -> ReleasedMessage:
 def test_those_that_are_on_disk_only_take_few_bytes() -> None:
     count = 20 * RELEASED_MESSAGES_MAX
     released = on_disk(count)
-    tracemalloc.start()
-    try:
+    with traced_memory(__file__) as taken:
         requeued = RequeuedMessages(_ignore)
         for position in range(count):
             requeued.add(message(), position)
         while requeued.release(lambda popped: [released] * len(popped)):
             continue
-        taken, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert requeued.cost == 0
-    assert taken / count < BYTES_EACH_MAX
+        assert requeued.cost == 0
+        assert 0 < taken() / count < BYTES_EACH_MAX
 
 
 def test_those_that_came_back_out_of_order_are_released_too_some_at_a_time() -> None:
