@@ -17,7 +17,7 @@ from leveret.engine.metadata.metadata import Metadata
 from leveret_storage.coordination import Member
 from leveret_storage.errors import ReadFailed
 from leveret_storage.media.filesystem import FilesystemMedium
-from leveret_storage.media.locations import directory_of, is_postgres
+from leveret_storage.media.locations import client_library, directory_of, is_postgres
 from leveret_storage.medium import Medium
 
 STORES_DEFAULT: Final = 16
@@ -79,12 +79,12 @@ class _Directory(Place):
 
 class _SharedDatabase(Place):
     def __init__(self, location: str, *, is_source: bool, stores: int) -> None:
-        # Not every installation has psycopg.
-        from leveret_storage.media.postgres.coordination import PostgresCoordination
-        from leveret_storage.media.postgres.database import Database
-        from leveret_storage.media.postgres.location import parse_location
-        from leveret_storage.media.postgres.medium import PostgresMedium
-        from leveret_storage.media.postgres.shared_log import PostgresSharedLog
+        with client_library():
+            from leveret_storage.media.postgres.coordination import PostgresCoordination
+            from leveret_storage.media.postgres.database import Database
+            from leveret_storage.media.postgres.location import parse_location
+            from leveret_storage.media.postgres.medium import PostgresMedium
+            from leveret_storage.media.postgres.shared_log import PostgresSharedLog
 
         parsed = parse_location(location)
         with ExitStack() as on_failure:

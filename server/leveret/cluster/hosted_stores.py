@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
 from leveret.cluster.database_memory import DatabaseMemory
+from leveret.cluster.placement import vhosts_by_store
 from leveret.cluster.store_host import StoreHost
 from leveret.datadir.head import note_log_end, read_head_data, take
 from leveret.datadir.transient_runs import TransientRuns
 from leveret.engine.broker import Broker
 from leveret.engine.hosted_store import HostedStore
-from leveret.engine.metadata.entities import VirtualHostEntity
 from leveret.engine.placement import Placement
 from leveret.limits import RESTORED_BYTES_MAX
 from leveret.logging import get_logger
@@ -124,11 +124,6 @@ class HostedStores(StoreHost):
         """Those that are served."""
         return sorted(self._open)
 
-    def vhosts_of(self, store: int) -> list[str]:
-        """The virtual hosts of a store, as the metadata name them."""
-        entities = self._broker.metadata.all(VirtualHostEntity).values()
-        return [each.name for each in entities if self._placement.store_of(each.name) == store]
-
     async def open(self, store: int) -> int:
         if store in self._ending:
             await self._ending[store]
@@ -184,7 +179,7 @@ class HostedStores(StoreHost):
         return _Threads(writing, ThreadExecutor(f"leveret-read-{store}", self._post), transient)
 
     def _restore(self, store: int, medium: Medium, threads: _Threads, taken: _Taken) -> HostedStore:
-        names = self.vhosts_of(store)
+        names = vhosts_by_store(self._placement, self._broker.metadata).get(store, [])
         with ExitStack() as on_failure:
             on_failure.callback(self._keep_vhosts, set(self._broker.vhosts))
             work = self._broker.work
@@ -291,7 +286,6 @@ class HostedStores(StoreHost):
     def kill(self) -> None:
         """Write nothing more to any store, and wait for nothing."""
         for opened in self._open.values():
-            opened.medium.give_up(LostEpoch("the broker was killed"))
             _abandon(opened, LostEpoch("the broker was killed"))
         self._open.clear()
 

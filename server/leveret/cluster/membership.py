@@ -19,7 +19,7 @@ from leveret.cluster.agent import Agent
 from leveret.cluster.cluster_status import StoreStatus
 from leveret.cluster.database_memory import DatabaseMemory
 from leveret.cluster.hosted_stores import NOT_MEASURED, HostedStores
-from leveret.cluster.placement import ClusterPlacement
+from leveret.cluster.placement import ClusterPlacement, vhosts_by_store
 from leveret.cluster.shared_database import open_shared_database
 from leveret.cluster.shared_definitions import SharedDefinitions
 from leveret.config import Config
@@ -71,12 +71,12 @@ class Membership:
         self.agent: Agent | None = None
         """None before `start`."""
         self.stores: HostedStores | None = None
-        """None before `attach`."""
+        """None before `start`."""
         self._saving: asyncio.Future[None] | None = None
         self._at_close: Callable[[], None] = lambda: None
         self._files_max = 0
         self._ended: Callable[[], None] = lambda: None
-        logger.info("database connected", found=self.database.describe())
+        logger.info("database connected", found=str(self.database.report() or ""))
 
     @property
     def node(self) -> str:
@@ -155,7 +155,7 @@ class Membership:
         lease_s = config.cluster.lease / 1000
         agent = Agent(self.database.coordination, self.stores, member, count, lease_s)
         self.stores.failed = agent.store_failed
-        agent.used_stores = partial(_used_stores, placement, broker.metadata)
+        agent.used_stores = _UsedStores(placement, broker.metadata).find
         await asyncio.to_thread(self._check_others, member)
         agent.subscribe(self._changed)
         self._watch(server)
@@ -189,7 +189,7 @@ class Membership:
 
     def _fingerprint(self) -> int:
         """A number that tells two secrets apart, and takes long to be made."""
-        report = self.database.watched.report
+        report = self.database.report()
         salt = f"leveret cluster.secret {'' if report is None else report.system}".encode()
         secret = self._config.cluster.secret.encode()
         digest = hashlib.scrypt(secret, salt=salt, n=2**14, r=8, p=1, dklen=8)
@@ -204,21 +204,21 @@ class Membership:
             if reason:
                 logger.warning("storage unreachable: publishers wait", reason=reason)
             else:
-                logger.warning("storage reached again", found=self.database.describe())
+                logger.warning("storage reached again", found=str(self.database.report() or ""))
                 self._note_server()
                 self._save_soon()
 
         def tell(reason: str) -> None:
             loop.call_soon_threadsafe(changed, reason)
 
-        self.database.watched.watch(tell)
+        self.database.watch(tell)
 
     def _check_memory(self) -> None:
         """Check that the database is not older than what this broker has seen of it.
 
         :raises DataLost: if it is.
         """
-        report = self.database.watched.report
+        report = self.database.report()
         if report is not None:
             self.memory.check_server(report.system, self.database.schema, report.timeline)
             self._note_server()
@@ -227,7 +227,7 @@ class Membership:
                 self.memory.check_store(store, medium.read_head()[0])
 
     def _note_server(self) -> None:
-        report = self.database.watched.report
+        report = self.database.report()
         if report is not None:
             self.memory.note_server(report.system, self.database.schema, report.timeline)
 
@@ -296,9 +296,21 @@ def _address_for_others(config: Config, server: AmqpServer) -> str:
     return str(address)
 
 
-def _used_stores(placement: Placement, metadata: Metadata) -> frozenset[int]:
-    """The stores that have virtual hosts."""
-    return frozenset(placement.store_of(name) for (name,) in metadata.all(VirtualHostEntity))
+class _UsedStores:
+    """The stores that have virtual hosts: looked for again when the metadata have changed."""
+
+    def __init__(self, placement: Placement, metadata: Metadata) -> None:
+        self._placement = placement
+        self._metadata = metadata
+        self._version = -1
+        self._found: frozenset[int] = frozenset()
+
+    def find(self) -> frozenset[int]:
+        """Their numbers."""
+        if self._version != self._metadata.version:
+            self._version = self._metadata.version
+            self._found = frozenset(vhosts_by_store(self._placement, self._metadata))
+        return self._found
 
 
 def _pin_of(metadata: Metadata, vhost: str) -> int:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from leveret.cluster.cluster_status import StoreStatus
+from leveret.engine.metadata.entities import VirtualHostEntity
+from leveret.engine.metadata.metadata import Metadata
 from leveret.engine.placement import Placement, ServedBy
 
 
@@ -49,6 +51,14 @@ class ClusterPlacement(Placement):
         if not status.is_served:
             return None
         return ServedBy(status.owner, status.address, status.owner == self._owners.node)
+
+
+def vhosts_by_store(placement: Placement, metadata: Metadata) -> dict[int, list[str]]:
+    """The virtual hosts that the metadata name, by the store that carries them."""
+    found: dict[int, list[str]] = {}
+    for (name,) in metadata.all(VirtualHostEntity):
+        found.setdefault(placement.store_of(name), []).append(name)
+    return found
 
 
 def hashed_store(vhost: str, stores: int) -> int:

@@ -5,27 +5,17 @@ Only opening it imports the client library, which not every installation has.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from leveret.config import Config
 from leveret_storage.coordination import Coordination
-from leveret_storage.errors import UnknownMedium
+from leveret_storage.media.locations import client_library
 from leveret_storage.medium import Medium
 from leveret_storage.shared_log import SharedLog
 
 
-class WatchedDatabase(Protocol):
-    """The connections to a database, as far as they are watched."""
-
-    @property
-    def reason(self) -> str: ...
-    @property
-    def report(self) -> Any: ...
-    def watch(self, watcher: Callable[[str], None]) -> None: ...
-
-
 class Report(Protocol):
-    """What was found of a database, as operators see it."""
+    """What was found of a database, as operators see it. Its text is one line."""
 
     @property
     def server(self) -> str:
@@ -38,6 +28,10 @@ class Report(Protocol):
     @property
     def timeline(self) -> int:
         """It grows with each failover."""
+
+    @property
+    def system(self) -> str:
+        """The identifier of the database system."""
 
     @property
     def tls(self) -> bool:
@@ -76,8 +70,8 @@ class SharedDatabase:
     definitions: SharedLog
     open_medium: Callable[[int], Medium]
     """The medium of a store, by its number; not taken."""
-    watched: WatchedDatabase
-    """`watch` is as that of `Medium`, for all stores."""
+    watch: Callable[[Callable[[str], None]], None]
+    """As `Medium.watch`, for all stores."""
     schema: str
     hosts: tuple[str, ...]
     """HOST:PORT of each server that may be the primary."""
@@ -87,8 +81,6 @@ class SharedDatabase:
     """What was found at the last connect; None while it is away."""
     standbys: Callable[[], list[Standby]]
     """The standbys at this moment. Waits for the database."""
-    describe: Callable[[], str]
-    """What was found at the last connect, in one line; "" while it is away."""
     close: Callable[[], None]
 
 
@@ -98,7 +90,7 @@ def open_shared_database(config: Config) -> SharedDatabase:
     :raises UnknownMedium: if it names none, or the client library is missing.
     :raises StorageError: as `Database` does.
     """
-    try:
+    with client_library():
         from leveret_storage.media.postgres import (
             coordination,
             database,
@@ -107,12 +99,6 @@ def open_shared_database(config: Config) -> SharedDatabase:
             standbys,
         )
         from leveret_storage.media.postgres.location import parse_location
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "psycopg":
-            raise
-        raise UnknownMedium(
-            "a PostgreSQL database needs psycopg: pip install 'leveret[postgres]'"
-        ) from error
     storage = config.storage
     location = parse_location(
         storage.data_dir,
@@ -133,12 +119,11 @@ def open_shared_database(config: Config) -> SharedDatabase:
         coordination=members,
         definitions=shared_log.PostgresSharedLog(opened),
         open_medium=lambda store: medium.PostgresMedium(opened, store),
-        watched=opened,
+        watch=opened.watch,
         schema=location.schema,
         hosts=tuple(":".join(filter(None, each)) for each in location.hosts),
         now_ms=opened.now_ms,
         report=lambda: opened.report,
         standbys=lambda: [Standby(*each) for each in standbys.find_standbys(opened)],
-        describe=lambda: str(opened.report or ""),
         close=close,
     )

@@ -6,6 +6,8 @@ URL does, with a word, a colon and a slash, has to be written `./PATH`.
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
@@ -51,11 +53,8 @@ def is_postgres(location: str) -> bool:
 
 
 def _open_postgres(location: str, read_only: bool) -> Medium:
-    # Not every installation has psycopg.
-    try:
+    with client_library():
         from leveret_storage.media.postgres.opening import open_postgres
-    except ModuleNotFoundError as error:
-        raise _without_client(error) from error
     return open_postgres(location, read_only=read_only)
 
 
@@ -67,18 +66,25 @@ def check_location(location: str) -> None:
     if not is_postgres(location):
         directory_of(location)
         return
-    try:
+    with client_library():
         from leveret_storage.media.postgres.location import parse_location
-    except ModuleNotFoundError as error:
-        raise _without_client(error) from error
     parse_location(location)
 
 
-def _without_client(error: ModuleNotFoundError) -> Exception:
-    """What is wrong if the client library of PostgreSQL is missing; any other error stays."""
-    if (error.name or "").partition(".")[0] != "psycopg":
-        return error
-    return UnknownMedium("a PostgreSQL database needs psycopg: pip install 'leveret[postgres]'")
+@contextmanager
+def client_library() -> Iterator[None]:
+    """Import what needs the client library of PostgreSQL, which not every installation has.
+
+    :raises UnknownMedium: if it is missing.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "psycopg":
+            raise
+        raise UnknownMedium(
+            "a PostgreSQL database needs psycopg: pip install 'leveret[postgres]'"
+        ) from error
 
 
 def directory_of(location: str) -> Path:

@@ -55,7 +55,7 @@ class ClusterHttp:
             placement,
             metadata,
             database.coordination,
-            DatabaseWatch(database.watched.watch, database.report, database.hosts),
+            DatabaseWatch(database.watch, database.report, database.hosts),
         )
         self.state.standbys = StandbyWatch(database.standbys).standbys
         peers = Peers(self.state.peers, LinkedPeerClient(http), lambda: definitions.version)

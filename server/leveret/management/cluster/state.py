@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
 
 from leveret.cluster.cluster_status import ClusterStatus, StoreStatus
+from leveret.cluster.placement import vhosts_by_store
 from leveret.cluster.shared_database import Standby
 from leveret.engine.metadata.entities import VirtualHostEntity
 from leveret.engine.metadata.metadata import Metadata
@@ -79,10 +80,7 @@ class ClusterState:
 
     def vhosts_by_store(self) -> dict[int, list[str]]:
         """The names of the virtual hosts, by the store that carries them."""
-        found: dict[int, list[str]] = {}
-        for entity in self._metadata.all(VirtualHostEntity).values():
-            found.setdefault(self._placement.store_of(entity.name), []).append(entity.name)
-        return found
+        return vhosts_by_store(self._placement, self._metadata)
 
     def vhosts_without_owner(self) -> list[str]:
         """The virtual hosts that nobody serves."""

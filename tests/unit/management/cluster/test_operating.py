@@ -41,6 +41,7 @@ class Report:
         self.server = server
         self.version = "15.18"
         self.timeline = timeline
+        self.system = "7"
         self.tls = False
         self.standby_names = "ANY 1 (*)"
         self.replicas = 2
