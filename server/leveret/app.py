@@ -157,13 +157,23 @@ async def _connect(config: Config, stop: asyncio.Future[str]) -> Membership:
         raise StartError(f"storage.data_dir: {error}") from None
 
 
-async def _unless_stopped(step: Coroutine[Any, Any, T], stop: asyncio.Future[str]) -> T:
-    """Wait for a step of the start, and end the process at a signal."""
+async def _unless_stopped(
+    step: Coroutine[Any, Any, T], stop: asyncio.Future[str], node: Node | None = None
+) -> T:
+    """Wait for a step of the start, and end the process at a signal.
+
+    :param node: whose storage is closed before that, since the step writes to it.
+    :raises StorageFailed: if the storage failed meanwhile.
+    """
     task = asyncio.get_running_loop().create_task(step)
     ends: set[asyncio.Future[Any]] = {task, stop}
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     if not task.done():
-        # A thread may wait for a database.
+        task.cancel()
+        if node is not None:
+            node.close_storage()
+        if stop.result() == STORAGE_FAILED or (node is not None and node.failed):
+            raise StorageFailed
         _end_process()
     return task.result()
 
@@ -211,22 +221,11 @@ async def _import_definitions(
     :raises StartError: if it is wrong.
     :raises StorageFailed: if the storage failed.
     """
-    loop = asyncio.get_running_loop()
-    importing = loop.create_task(import_at_start(management, path))
-    ends: set[asyncio.Future[Any]] = {importing, stop}
-    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     try:
-        if importing.done():
-            importing.result()
-            return
+        await _unless_stopped(import_at_start(management, path), stop, node)
     except Refused as error:
         node.close_storage()
         raise StartError(f"definitions.file: {error}") from None
-    importing.cancel()
-    node.close_storage()
-    if node.failed:
-        raise StorageFailed
-    _end_process()
 
 
 def _stop_at_signals() -> asyncio.Future[str]:
