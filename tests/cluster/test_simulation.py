@@ -3,9 +3,11 @@
 import pytest
 
 from leveret.cluster.ownership import Ownership
+from leveret.cluster.store_state import State
 from leveret_storage.coordination import ClusterView
+from tests.cluster.simulation.machine import SERVING
 from tests.cluster.simulation.oracle import Violated
-from tests.cluster.simulation.run import Defects, Run
+from tests.cluster.simulation.run import LEASE_S, Defects, Run
 from tests.support.examples import examples
 
 SEEDS = 100
@@ -63,6 +65,18 @@ def test_what_is_wrong_is_found(defect: str) -> None:
         except Violated:
             return
     pytest.fail(f"not found in {SEEDS_TO_FIND} runs")
+
+
+def test_a_broker_that_was_stopped_past_its_lease_gives_up_what_it_opens() -> None:
+    run = Run(3)
+    machine = run.cluster.machines[0]
+    machine.start()
+    while machine.state(0) is not State.OPENING:
+        run.events.run(run.events.now + 0.001)
+    assert machine.broker is not None
+    machine.broker.stopped_until = run.events.now + 2 * LEASE_S
+    run.events.run(machine.broker.stopped_until + 0.001)
+    assert machine.state(0) not in SERVING
 
 
 def test_a_seed_determines_a_run() -> None:

@@ -111,7 +111,7 @@ class Broker:
         elif self._calls:
             statement, answered = self._calls.popleft()
             asked_at = self.now
-            self._ask(statement, lambda result: self.later(0, lambda: answered(result, asked_at)))
+            self._ask(statement, lambda result: self._deliver(lambda: answered(result, asked_at)))
         else:
             wake_at = min(self._renew_at, self._look_at)
             if wake_at < self._wake_at:
