@@ -3,15 +3,19 @@
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 
 from leveret_storage.coordination import Member, NameTaken, StoreLease, Unreachable, Unseen
-from leveret_storage.errors import UnsuitableMedium
+from leveret_storage.errors import LostEpoch, UnsuitableMedium
 from leveret_storage.media.postgres import coordination as postgres_coordination
 from leveret_storage.media.postgres.coordination import PostgresCoordination
 from leveret_storage.media.postgres.database import Database
 from leveret_storage.media.postgres.location import parse_location
+from leveret_storage.media.postgres.medium import PostgresMedium
+from tests.storage.owning import take
+from tests.support.brokers import wait_until
 from tests.support.postgres import PostgresCluster, await_state, new_location, paused
 from tests.support.tcp_proxy import TcpProxy
 
@@ -455,3 +459,17 @@ class TestFailingServers:
         monkeypatch.setattr(postgres_coordination, "ASK_HOSTS_S", 0.0)
         assert lease_of(a, 0).owner == ""
         assert a.renew(()).members[0].name == "a"
+
+
+def test_without_the_lease_nobody_takes_the_store(location: str, join: Join) -> None:
+    """Who stood still between the lease and the store would rob the next owner."""
+    early, late = join("early", lease_ms=SHORT_LEASE_MS), join("late")
+    assert early.try_take(0)
+    wait_until(lambda: late.try_take(0), what="the end of the first lease")
+    with closing(Database(parse_location(location))) as database:
+        first = PostgresMedium(database, 0, holder="early-1")
+        second = PostgresMedium(database, 0, holder="late-1")
+        assert take(second) == 1
+        with pytest.raises(LostEpoch, match="the lease of store 0 is not this broker's"):
+            take(first)
+        second.write_head(1, 1, b"mine")

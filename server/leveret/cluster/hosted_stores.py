@@ -19,7 +19,7 @@ from typing import Final, NamedTuple, TypeVar
 from leveret.cluster.database_memory import DatabaseMemory
 from leveret.cluster.placement import vhosts_by_store
 from leveret.cluster.store_host import StoreHost
-from leveret.datadir.head import note_log_end, read_head_data, take
+from leveret.datadir.head import decode_head_data, note_log_end, take
 from leveret.datadir.transient_runs import TransientRuns
 from leveret.engine.broker import Broker
 from leveret.engine.hosted_store import HostedStore
@@ -149,10 +149,10 @@ class HostedStores(StoreHost):
 
     def _take(self, store: int, medium: Medium) -> _Taken:
         """Take a store, and read it; in a thread."""
-        noted = read_head_data(medium).log_end
-        found_epoch, _ = medium.read_head()
+        found_epoch, data = medium.read_head()
+        noted = decode_head_data(data).log_end
         self._memory.check_store(store, found_epoch)
-        epoch = take(medium, self._node_name, noted)
+        epoch = take(medium, found_epoch, self._node_name, noted)
         self._memory.note_epochs({store: epoch})
         seen = self._memory.take_log_end(store)
         log_end = max(noted, seen)

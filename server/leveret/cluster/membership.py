@@ -139,11 +139,12 @@ class Membership:
         assert placement is not None
         count = config.cluster.stores
         self._ended = ended
+        incarnation = str(uuid.uuid4())
         self.stores = HostedStores(
             broker,
             server,
             placement,
-            self.database.open_medium,
+            partial(self.database.open_medium, incarnation),
             local_directory(config),
             self.memory,
             self.node,
@@ -151,7 +152,7 @@ class Membership:
             self.definitions.refresh,
             self._files_max,
         )
-        member = Member(self.node, str(uuid.uuid4()), address, __version__, 0, 0, 0, False, True)
+        member = Member(self.node, incarnation, address, __version__, 0, 0, 0, False, True)
         lease_s = config.cluster.lease / 1000
         agent = Agent(self.database.coordination, self.stores, member, count, lease_s)
         self.stores.failed = agent.store_failed
@@ -223,7 +224,7 @@ class Membership:
             self.memory.check_server(report.system, self.database.schema, report.timeline)
             self._note_server()
         for store in self.memory.stores():
-            with closing(self.database.open_medium(store)) as medium:
+            with closing(self.database.open_medium("", store)) as medium:
                 self.memory.check_store(store, medium.read_head()[0])
 
     def _note_server(self) -> None:

@@ -68,8 +68,9 @@ class SharedDatabase:
 
     coordination: Coordination
     definitions: SharedLog
-    open_medium: Callable[[int], Medium]
-    """The medium of a store, by its number; not taken."""
+    open_medium: Callable[[str, int], Medium]
+    """The medium of a store, not taken, by the incarnation of a process and the number of the
+    store: without the lease the process cannot take it."""
     watch: Callable[[Callable[[str], None]], None]
     """As `Medium.watch`, for all stores."""
     schema: str
@@ -118,7 +119,7 @@ def open_shared_database(config: Config) -> SharedDatabase:
     return SharedDatabase(
         coordination=members,
         definitions=shared_log.PostgresSharedLog(opened),
-        open_medium=lambda store: medium.PostgresMedium(opened, store),
+        open_medium=lambda holder, store: medium.PostgresMedium(opened, store, holder=holder),
         watch=opened.watch,
         schema=location.schema,
         hosts=tuple(":".join(filter(None, each)) for each in location.hosts),

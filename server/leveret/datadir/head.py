@@ -54,7 +54,11 @@ def read_head_data(medium: Medium) -> HeadData:
     :raises Damaged: if it is damaged, or names no node.
     :raises StorageError: if it cannot be read.
     """
-    _, data = medium.read_head()
+    return decode_head_data(medium.read_head()[1])
+
+
+def decode_head_data(data: bytes) -> HeadData:
+    """What the data of a head say. Raises as `read_head_data`."""
     if not data:
         return HeadData(None)
     try:
@@ -77,12 +81,11 @@ def read_head_data(medium: Medium) -> HeadData:
     return HeadData(node_name, LogEnd(number, size))
 
 
-def take(medium: Medium, node_name: str, log_end: LogEnd) -> int:
-    """Become the owner of a medium, and return the epoch.
+def take(medium: Medium, epoch: int, node_name: str, log_end: LogEnd) -> int:
+    """Become the owner of a medium whose head has an epoch, and return the next one.
 
     :raises StorageError: as `Medium.write_head`.
     """
-    epoch, _ = medium.read_head()
     medium.write_head(epoch, epoch + 1, encode_head_data(node_name, log_end))
     return epoch + 1
 

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from leveret.config import Config
-from leveret.datadir.head import note_log_end, read_head_data, take
+from leveret.datadir.head import decode_head_data, note_log_end, take
 from leveret.datadir.salvage import check_known, salvage_medium, set_head_aside
 from leveret.engine.broker import Broker
 from leveret.logging import get_logger
@@ -77,10 +77,10 @@ class Storage:
             if salvage:
                 check_known(medium)
                 set_head_aside(medium)
-            log_end = _check_owner(medium, node_name)
-            to_take: Callable[[], object] | None = partial(take, medium, node_name, log_end)
+            epoch, log_end = _check_owner(medium, node_name)
+            to_take: Callable[[], object] | None = partial(take, medium, epoch, node_name, log_end)
             if salvage:
-                take(medium, node_name, log_end)
+                take(medium, epoch, node_name, log_end)
                 to_take = None
                 salvage_medium(medium, log_end)
                 log_end = NOT_NOTED
@@ -211,17 +211,19 @@ def _check_place(directory: Path) -> None:
             raise StorageRefused(f"{path} is no directory")
 
 
-def _check_owner(medium: Medium, node_name: str) -> LogEnd:
-    """Check that a medium has the data of this node, or none, and return its note of the log's end.
+def _check_owner(medium: Medium, node_name: str) -> tuple[int, LogEnd]:
+    """Check that a medium has the data of this node, or none. Returns the epoch in its head, and
+    how much of the log was durable.
 
     :raises StorageRefused: if it has another node's.
     :raises StorageError: if its head cannot be read.
     """
-    head = read_head_data(medium)
+    epoch, data = medium.read_head()
+    head = decode_head_data(data)
     owner = head.node_name
     if owner not in (None, node_name):
         raise StorageRefused(
             f"holds the data of the node {owner!r}, and this one is {node_name!r}"
             " (server.node_name)"
         )
-    return head.log_end
+    return epoch, head.log_end

@@ -69,10 +69,17 @@ class PostgresMedium(Medium):
     commits_in_flight_max = COMMITS_IN_FLIGHT_MAX
     may_be_away = True
 
-    def __init__(self, database: Database, store: int, *, owns_database: bool = False) -> None:
-        """`close` closes the database as well, if the handle owns it."""
+    def __init__(
+        self, database: Database, store: int, *, holder: str = "", owns_database: bool = False
+    ) -> None:
+        """
+        :param holder: incarnation of the process whose lease of the store it is (coordination.py),
+            without which it is not taken; empty outside of a cluster.
+        :param owns_database: whether `close` closes the database as well.
+        """
         self._database = database
         self._store = store
+        self._holder = holder
         self._owns_database = owns_database
         self._where = f"{database.location}, store {store}"
         self._closed = False
@@ -317,7 +324,7 @@ class PostgresMedium(Medium):
             fence = Fence(schema, self._store, epoch, new_token(), durability)
             earlier = set(tokens)
             tokens.add(fence.token)
-            ownership.take(link, fence, expected_epoch, data, earlier)
+            ownership.take(link, fence, expected_epoch, data, earlier, self._holder)
             return fence, tables.load_catalogue(link, schema, self._store)
 
         fence, self._catalogue = self._call(take)

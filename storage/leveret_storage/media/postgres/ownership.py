@@ -85,16 +85,23 @@ def read_head(link: Link, schema: Schema, store: int) -> tuple[int, bytes]:
     return int.from_bytes(epoch, "big"), data
 
 
-def take(link: Link, fence: Fence, expected_epoch: int, data: bytes, tokens: set[str]) -> None:
+def take(
+    link: Link, fence: Fence, expected_epoch: int, data: bytes, tokens: set[str], holder: str = ""
+) -> None:
     """Make the epoch and the token of `fence` the owner's, if the epoch is the expected one.
 
     An earlier attempt with one of `tokens`, whose outcome is unknown, may have succeeded.
 
-    :raises LostEpoch: if the head has another epoch; it is unchanged.
+    :param holder: incarnation of the process that has to have the lease of the store; empty if it
+        takes none. The lease may have been taken at another server, or long ago.
+    :raises LostEpoch: if the head has another epoch, or another process has the lease; the head is
+        unchanged.
     """
     schema, store = fence.schema, fence.store
     with link.transaction():
         _lock(link, fence)
+        if holder and not _has_lease(link, fence, holder):
+            raise LostEpoch(f"the lease of store {store} is not this broker's any more")
         epoch, token = _found(link, fence)
         if epoch != expected_epoch and token not in tokens:
             raise LostEpoch(f"the owner of store {store} has epoch {epoch}, not {expected_epoch}")
@@ -165,6 +172,14 @@ def _found(link: Link, fence: Fence) -> tuple[int, str]:
         f"select epoch, token from {fence.schema.name}.head where store = $1::int", (fence.store,)
     )
     return (number(rows[0][0]), text(rows[0][1])) if rows else (0, "")
+
+
+def _has_lease(link: Link, fence: Fence, holder: str) -> bool:
+    rows = link.execute(
+        f"select from {fence.schema.name}.lease where store = $1::int and incarnation = $2::text",
+        (fence.store, holder),
+    )
+    return bool(rows)
 
 
 def _lock(link: Link, fence: Fence) -> None:
