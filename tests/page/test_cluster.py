@@ -125,6 +125,13 @@ def test_the_cluster_is_right_at_every_width_light_and_dark(
         assert scrolled <= 0, f"{width} px are too narrow by {scrolled}"
 
 
+def test_the_overview_says_which_node_has_an_alarm(look: Viewer, cluster: ServedCluster) -> None:
+    cluster.brokers["b"].broker.set_alarm("low on memory")
+    page = look.open("/", "main .problem .status")
+    page.get_by_text("Memory alarm at b:").wait_for()
+    page.get_by_text("Alarm: b: low on memory").wait_for()
+
+
 def test_nodes_are_drained_and_forgotten(look: Viewer, cluster: ServedCluster) -> None:
     look.open("/cluster", "main tbody tr")
     look.choose("nodes", "b", "Drain")

@@ -11,6 +11,9 @@ from leveret.commands.client import Client
 from leveret.commands.context import EXIT_REFUSED, fail, show, with_broker
 from leveret.commands.policies import VHOST, json_value
 
+NODE_COLUMNS = ("node", "running", "memory", "disk_free", "alarm")
+"""What `leveret status` shows of each node of a cluster."""
+
 ARGUMENT = click.option(
     "--argument", "arguments", metavar="NAME=JSON", multiple=True, help="Repeatable."
 )
@@ -262,7 +265,7 @@ def close_connection(
 @click.option("--json", "as_json", is_flag=True, help="Print all that is known, as JSON.")
 @with_broker
 def status(client: Client, as_json: bool) -> None:
-    """Say how the broker is.
+    """Say how the broker is, and in a cluster what all brokers have.
 
     Example: leveret status
     """
@@ -270,16 +273,36 @@ def status(client: Client, as_json: bool) -> None:
     if as_json:
         show([found], (), as_json)
         return
-    totals = found["object_totals"]
+    node = found["node"]
+    own = [each["alarm"] for each in found["alarms"] if each["node"] == node]
     for name, value in (
+        ("node", node),
         ("version", f"{found['product_version']} ({found['build']})"),
         ("pid", found["pid"]),
         ("uptime", f"{found['uptime'] // 1000} s"),
         ("memory", f"{found['memory_used'] >> 20} of {found['memory_limit'] >> 20} MiB"),
-        ("alarm", found["alarm"] or "none"),
-        ("virtual hosts", found["vhosts"]),
-        *totals.items(),
+        ("alarm", ", ".join(own) or "none"),
     ):
-        click.echo(f"{name + ':':15}{value}")
+        _say(name, value)
+    if client.get("cluster")["clustered"]:
+        click.echo("\nin the cluster:")
+        show([_of_node(each, found["alarms"]) for each in client.get("nodes")], NODE_COLUMNS, False)
+        click.echo()
+    for name, value in (("virtual hosts", found["vhosts"]), *found["object_totals"].items()):
+        _say(name, value)
     for warning in found.get("warnings", ()):
         click.echo(f"warning: {warning}")
+
+
+def _say(name: str, value: object) -> None:
+    click.echo(f"{name + ':':15}{value}")
+
+
+def _of_node(row: dict[str, Any], alarms: list[dict[str, str]]) -> dict[str, Any]:
+    """A node of a cluster in a line; one that is down has no numbers."""
+    own = [each["alarm"] for each in alarms if each["node"] == row["name"]]
+    shown = {"node": row["name"], "running": row["running"], "alarm": ", ".join(own)}
+    if row["running"]:
+        shown["memory"] = f"{row['mem_used'] >> 20} of {row['mem_limit'] >> 20} MiB"
+        shown["disk_free"] = f"{row['disk_free'] >> 20} MiB"
+    return shown

@@ -48,7 +48,7 @@ def cluster_status(session: Session) -> None:
     draining = {each["name"]: each["draining"] for each in cluster["members"]}
     names = [each["name"] for each in nodes]
     running = [each["name"] for each in nodes if each["running"]]
-    alarms = [found["alarm"]] if found["alarm"] else []
+    alarms = _alarms(found)
     version = f"{found['product_name']} {found['product_version']}"
     if session.prints_json():
         _print_json(session, found, names, running, draining)
@@ -69,6 +69,10 @@ def cluster_status(session: Session) -> None:
         click.echo("\nWarnings\n\n" + "\n".join(cluster["warnings"]))
 
 
+def _alarms(overview: dict[str, Any]) -> list[str]:
+    return [f"Node {each['node']}: {each['alarm']}" for each in overview["alarms"]]
+
+
 def _print_json(
     session: Session,
     overview: dict[str, Any],
@@ -85,7 +89,7 @@ def _print_json(
         listeners.setdefault(each["node"], []).append(listener_row(each["node"], each))
     session.json(
         {
-            "alarms": [overview["alarm"]] if overview["alarm"] else [],
+            "alarms": _alarms(overview),
             "cluster_name": overview["cluster_name"],
             "disk_nodes": names,
             "feature_flags": [],

@@ -67,16 +67,27 @@ def await_broker(session: Session) -> None:
 ctl("await_startup", "Wait for the broker to serve.")(await_broker)
 
 
-def _alarms(session: Session) -> None:
+def _local_alarms(session: Session) -> None:
     session.say("Asking the broker to report any resource alarms ...")
     found = session.client.get("overview")
-    if found["alarm"]:
-        fail(f"Node {found['node']} reported an alarm: {found['alarm']}", exit_codes.UNAVAILABLE)
+    for each in found["alarms"]:
+        if each["node"] == found["node"]:
+            fail(f"Node {found['node']} reported an alarm: {each['alarm']}", exit_codes.UNAVAILABLE)
     session.result(f"Node {found['node']} reported no local alarms")
 
 
-for _name in ("check_local_alarms", "check_alarms", "node_health_check"):
-    ctl(_name, "Say whether an alarm blocks publishers.")(_alarms)
+@ctl("check_alarms", "Say whether an alarm blocks publishers anywhere in the cluster.")
+def check_alarms(session: Session) -> None:
+    session.say("Asking the broker to report any known resource alarms ...")
+    found = session.client.get("overview")
+    lines = [f"Node {each['node']} reported an alarm: {each['alarm']}" for each in found["alarms"]]
+    if lines:
+        fail("\n".join(lines), exit_codes.UNAVAILABLE)
+    session.result(f"Node {found['node']} reported no alarms, local or clusterwide")
+
+
+for _name in ("check_local_alarms", "node_health_check"):
+    ctl(_name, "Say whether an alarm blocks publishers of this node.")(_local_alarms)
 
 
 @ctl("alarms", "Say which alarms block publishers.")

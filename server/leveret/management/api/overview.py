@@ -83,6 +83,7 @@ async def get_overview(request: Request) -> Response:
             "pid": os.getpid(),
             "uptime": int((time.monotonic() - _STARTED) * 1000),
             "alarm": broker.alarm,
+            "alarms": alarms_of(service.node, broker.alarm),
             "memory_used": _RESIDENT.resident_bytes(),
             "memory_limit": broker.memory_limit_bytes,
             "vhosts": len(vhosts),
@@ -100,6 +101,11 @@ async def get_overview(request: Request) -> Response:
             "release_series_support_status": "supported",
         }
     )
+
+
+def alarms_of(node: str, alarm: str) -> list[dict[str, str]]:
+    """What blocks publishers at one node: an entry, or none."""
+    return [{"node": node, "alarm": alarm}] if alarm else []
 
 
 def _statistics(request: Request) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from leveret.management.http import Endpoint, Json, failed, identity, json, mana
 SUMMED: Final = ("object_totals", "message_stats", "queue_totals", "churn_rates")
 """Parts of the overview that are added up."""
 
-JOINED: Final = ("listeners", "contexts")
+JOINED: Final = ("alarms", "listeners", "contexts")
 """Parts of the overview that are lists of each broker."""
 
 SEVERITIES: Final = ("error", "warning", "info")
@@ -75,9 +75,8 @@ class Combined:
             for name in SUMMED:
                 found[name] = added(found[name], other[name])
             for name in JOINED:
-                found[name] += other[name]
-            if other["alarm"] and not found["alarm"]:
-                found["alarm"] = f"{answer.node}: {other['alarm']}"
+                found[name] += other.get(name, [])
+        found["alarm"] = "; ".join(f"{each['node']}: {each['alarm']}" for each in found["alarms"])
         found["vhosts"] = len(management(request).metadata.all(VirtualHostEntity))
         found["warnings"] = self._state.warnings()
         return json(found)

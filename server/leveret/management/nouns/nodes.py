@@ -69,6 +69,14 @@ def _alarm(kind: Resource) -> Callable[[NodeRow], bool]:
     return lambda row: row.service.status.alarms.is_set(kind)
 
 
+def _is_drained(row: NodeRow) -> bool:
+    cluster = row.service.cluster
+    if cluster is None:
+        return False
+    view = cluster.view()
+    return any(each.draining for each in view.members if each.name == view.node)
+
+
 def _threads_max(row: NodeRow) -> int:
     limit, _ = resource.getrlimit(resource.RLIMIT_NPROC)
     return THREADS_MAX if limit == resource.RLIM_INFINITY else limit
@@ -142,7 +150,7 @@ NODE: Final[Columns[NodeRow]] = Columns(
     Column("name", str, lambda row: row.service.node),
     Column("type", str, lambda row: "disc"),
     Column("running", bool, lambda row: True),
-    Column("being_drained", bool, lambda row: False),
+    Column("being_drained", bool, _is_drained, "Whether it is to own no store of the cluster"),
     Column("os_pid", str, lambda row: str(os.getpid()), "Number of the process"),
     Column("uptime", int, lambda row: int(row.service.status.uptime_s * 1000), "Milliseconds"),
     Column("processors", int, lambda row: os.cpu_count() or 1),

@@ -251,6 +251,32 @@ def test_an_alarm_of_any_broker_is_an_alarm_of_the_cluster() -> None:
     run(test)
 
 
+def test_the_overview_says_which_nodes_have_an_alarm() -> None:
+    async def test(cluster: Cluster) -> None:
+        a, b = cluster.brokers["a"], cluster.brokers["b"]
+        assert ((await a.get("overview"))["alarm"], (await a.get("overview"))["alarms"]) == ("", [])
+        b.broker.set_alarm("low on memory")
+        found = await a.get("overview")
+        assert (found["node"], found["alarm"]) == ("a", "b: low on memory")
+        a.broker.set_alarm("low on disk")
+        alarms = (await a.get("overview"))["alarms"]
+        assert alarms == [
+            {"node": "a", "alarm": "low on disk"},
+            {"node": "b", "alarm": "low on memory"},
+        ]
+
+    run(test, a=("red",), b=("blue",))
+
+
+def test_a_node_that_is_drained_says_so() -> None:
+    async def test(cluster: Cluster) -> None:
+        cluster.draining.add("b")
+        rows = await cluster.brokers["a"].get("nodes")
+        assert {each["name"]: each["being_drained"] for each in rows} == {"a": False, "b": True}
+
+    run(test, a=("red",), b=("blue",))
+
+
 def test_a_node_is_critical_if_no_other_would_serve() -> None:
     async def test(cluster: Cluster) -> None:
         check = "health/checks/node-is-quorum-critical"

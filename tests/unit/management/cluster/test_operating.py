@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from leveret.cluster.shared_database import Standby
 from leveret.commands.cluster import cluster_group
+from leveret.commands.objects import status
 from leveret.commands.rabbitmqctl import group as rabbitmqctl
 from leveret.config import Config
 from leveret.engine.broker import Broker
@@ -203,10 +204,11 @@ def test_failovers_of_the_database_are_counted_and_timed() -> None:
 
 
 def with_socket(
-    tmp_path: Path, command: object, *arguments: str, clustered: bool = True
+    tmp_path: Path, command: object, *arguments: str, clustered: bool = True, alarm: str = ""
 ) -> tuple[Result, Cluster]:
-    """Run a command against a broker."""
+    """Run a command against a broker; the other one may have an alarm."""
     cluster = Cluster(a=("red",), b=("blue",), down_d=("gray",))
+    cluster.brokers["b"].broker.set_alarm(alarm)
     cluster.coordination.members = {"a", "b", "down_d"}
     path = tmp_path / "socket"
 
@@ -215,9 +217,9 @@ def with_socket(
         if clustered:
             control = ControlSocket(node.management, path, node.front)
         else:
-            alone = Broker(Config())
-            alone.work.added = node._run_work
-            control = ControlSocket(Management(alone, list, list, ignore), path)
+            node.broker = Broker(Config())
+            node.broker.work.added = node._run_work
+            control = ControlSocket(Management(node.broker, list, list, ignore), path)
         await control.start()
         environment = {"LEVERET_CONTROL_SOCKET": str(path)}
         try:
@@ -245,6 +247,40 @@ def test_the_status_is_for_people(tmp_path: Path) -> None:
         "warning: node 'down_d' is down, for 0 s",
         "warning: virtual hosts that nobody serves: 'gray'",
     ]
+
+
+def test_the_status_of_a_broker_has_what_the_cluster_has(tmp_path: Path) -> None:
+    result, _ = with_socket(tmp_path, status, alarm="low on memory")
+    lines = [" ".join(line.split()) for line in result.output.splitlines()]
+    own, cluster = lines[: lines.index("")], lines[lines.index("") :]
+    assert own[0] == "node: a"
+    assert own[-1] == "alarm: none"
+    assert cluster[1:3] == ["in the cluster:", "node running memory disk_free alarm"]
+    assert cluster[3].startswith("a true ")
+    assert cluster[4].startswith("b true ")
+    assert cluster[4].endswith(" low on memory")
+    assert cluster[5] == "down_d false"
+    assert "virtual hosts: 3" in cluster
+    # Of three virtual hosts two are served, by two brokers; one broker has seven exchanges in each.
+    assert "exchanges: 14" in cluster
+    assert cluster[-1] == "warning: virtual hosts that nobody serves: 'gray'"
+    alone, _ = with_socket(tmp_path, status, clustered=False)
+    assert alone.output.startswith("node:          leveret@")
+    assert "cluster" not in alone.output
+
+
+def test_rabbitmqctl_tells_alarms_of_a_node_from_those_of_the_cluster(tmp_path: Path) -> None:
+    result, _ = with_socket(tmp_path, rabbitmqctl, "check_local_alarms", alarm="low on memory")
+    assert result.exit_code == 0
+    result, _ = with_socket(tmp_path, rabbitmqctl, "check_alarms", alarm="low on memory")
+    assert (result.exit_code, "Node b reported an alarm: low on memory" in result.output) == (
+        69,
+        True,
+    )
+    result, _ = with_socket(tmp_path, rabbitmqctl, "cluster_status", alarm="low on memory")
+    assert "Alarms\n\nNode b: low on memory\n" in result.output
+    result, _ = with_socket(tmp_path, rabbitmqctl, "check_alarms")
+    assert "reported no alarms, local or clusterwide" in result.output
 
 
 def test_the_stores_are_listed_with_their_virtual_hosts(tmp_path: Path) -> None:

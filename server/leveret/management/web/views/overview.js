@@ -49,6 +49,8 @@ export function render(container, _params, { state, session }) {
   morph(head, pageHead("Overview"));
   /** @type {any} */
   let node = {};
+  /** @type {any[]} */
+  let nodes = [];
   let name = "";
   let looked = 0;
   watching.watch(
@@ -57,7 +59,7 @@ export function render(container, _params, { state, session }) {
       morph(head, headOf(overview));
       morph(empty, isEmpty(overview) ? section("First steps", firstSteps(...amqpOf(overview)), { class: "panel" }) : null);
       morph(numbers, numbersOf(overview));
-      morph(alarms, [warningList(overview.warnings ?? []), alarmsOf(overview, node)]);
+      morph(alarms, [warningList(overview.warnings ?? []), alarmsOf(overview, nodes, session.clustered)]);
       name = overview.node;
     },
     problem,
@@ -67,7 +69,7 @@ export function render(container, _params, { state, session }) {
       const before = node;
       const seconds = looked ? (Date.now() - looked) / 1000 : 0;
       // In a cluster there is one for each member; this is about the one that was asked.
-      const nodes = rowsOf(body);
+      nodes = rowsOf(body);
       node = nodes.find((each) => each.name === name) ?? nodes[0] ?? {};
       looked = Date.now();
       morph(health, healthOf(node, before, seconds));
@@ -147,27 +149,38 @@ function numbersOf(overview) {
  * Alarms in words: what happens, why, and what ends it.
  *
  * @param {any} overview
- * @param {any} node
+ * @param {any[]} nodes those that are known
+ * @param {boolean} clustered
  */
-function alarmsOf(overview, node) {
-  const texts = [];
-  const alarm = [overview.alarm].flat().filter(Boolean).join(" ");
-  if (node.mem_alarm || alarm.includes("memory")) {
-    texts.push(
-      `Memory alarm: ${bytes(node.mem_used ?? overview.memory_used)} of ${bytes(node.mem_limit ?? overview.memory_limit)} are used. Connections that publish are blocked until memory is free: let consumers catch up, or raise memory.limit.`,
-    );
-  }
-  if (node.disk_free_alarm || alarm.includes("disk")) {
-    texts.push(
-      `Disk alarm: ${bytes(node.disk_free)} are free, ${bytes(node.disk_free_limit)} have to be. Connections that publish are blocked until there is space: consume or purge queues, or make the disk larger.`,
-    );
-  }
-  if (texts.length === 0 && alarm) {
-    texts.push(`Alarm: ${alarm}. Connections that publish are blocked.`);
-  }
-  return texts.map((text) =>
-    h("p", { key: text.slice(0, 8), class: "problem", role: "alert" }, status("error", text)),
+function alarmsOf(overview, nodes, clustered) {
+  return (overview.alarms ?? []).flatMap((/** @type {{node: string, alarm: string}} */ { node, alarm }) =>
+    alarmTexts(alarm, nodes.find((each) => each.name === node) ?? {}, clustered ? ` at ${node}` : "").map((text, at) =>
+      h("p", { key: `${node} ${at}`, class: "problem", role: "alert" }, status("error", text)),
+    ),
   );
+}
+
+/**
+ * @param {string} alarm of one node
+ * @param {any} node as of /api/nodes
+ * @param {string} where which node it is, where there are several
+ */
+function alarmTexts(alarm, node, where) {
+  const texts = [];
+  if (alarm.includes("memory")) {
+    texts.push(
+      `Memory alarm${where}: ${bytes(node.mem_used)} of ${bytes(node.mem_limit)} are used. Connections that publish are blocked until memory is free: let consumers catch up, or raise memory.limit.`,
+    );
+  }
+  if (alarm.includes("disk")) {
+    texts.push(
+      `Disk alarm${where}: ${bytes(node.disk_free)} are free, ${bytes(node.disk_free_limit)} have to be. Connections that publish are blocked until there is space: consume or purge queues, or make the disk larger.`,
+    );
+  }
+  if (texts.length === 0) {
+    texts.push(`Alarm${where}: ${alarm}. Connections that publish are blocked.`);
+  }
+  return texts;
 }
 
 /** @param {import("../lib/diagnosis.js").Finding[]} findings the worst first */
