@@ -44,6 +44,7 @@ ROWS: Final = (
     ("16 B, confirmed one at a time", ("--confirm", "1", "--ack", "1", "--prefetch", "1000")),
     ("1 KiB, auto-ack", ("--size", "1024")),
     ("64 KiB, auto-ack", ("--size", "65536")),
+    ("256 KiB, auto-ack", ("--size", "262144")),
 )
 
 

@@ -30,7 +30,7 @@ from leveret.net.link_proof import AMQP, CLOSE
 from leveret.net.links import LinkError, Links
 from leveret.net.loop_scheduler import LoopScheduler
 from leveret.net.proxy_protocol import ProxyHeaderError
-from leveret.net.splice import Splice
+from leveret.net.splice import BUFFER_BYTES, Splice
 from leveret.net.transport import AmqpTransport
 from leveret.net.vouching import encode
 from leveret.protocol.connections.owner_handshake import HandshakeError, OwnerHandshake
@@ -85,6 +85,8 @@ class PassedOnConnections:
         self._instance = secrets.token_bytes(INSTANCE_BYTES)
         self._tasks: dict[PassingOn, asyncio.Task[None]] = {}
         self._dialing = asyncio.Semaphore(DIALING_MAX)
+        self._buffer: memoryview | None = None
+        """What is read of connections that are passed on; made with the first of them."""
         self._splices: dict[Splice, Passed] = {}
         self._by_owner: dict[Passed, set[Splice]] = {}
         self._moved: set[Passed] = set()
@@ -193,7 +195,9 @@ class PassedOnConnections:
     ) -> None:
         transport.logger.info("connection passed on", vhost=passed.vhost, node=passed.node)
         client, input_rest = transport.give_away()
-        splice = Splice(self._scheduler, client, link, self._ended)
+        if self._buffer is None:
+            self._buffer = memoryview(bytearray(BUFFER_BYTES))
+        splice = Splice(self._scheduler, self._buffer, client, link, self._ended)
         self.total += 1
         self._splices[splice] = passed
         self._by_owner.setdefault(passed, set()).add(splice)

@@ -2,8 +2,12 @@
 link to the broker that serves it.
 
 Bounded in memory and in time: a side is read no further while the other one does not take what has
-come, and after a large read, or when its share of the time is used, it is read again when its turn
-comes (`loop_scheduler.py`). Octets are handed from one transport to the other without a copy.
+come, and after a read that fills the buffer, or when its share of the time is used, it is read
+again when its turn comes (`loop_scheduler.py`).
+
+All sides read into one buffer. What has come is written to the other socket before anything else is
+read, and only what that does not take is copied: it waits in the transport. So a connection that
+says nothing holds no memory here. Over TLS everything is copied, for it is encrypted later.
 
 The end of one side is the end of the other: an end of file is passed on, a lost connection closes
 the other side once what has come is sent, or after CLOSE_TIMEOUT_S.
@@ -12,14 +16,16 @@ Deliberately elsewhere: what the octets mean. Heartbeats go through like everyth
 """
 
 import asyncio
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
-from leveret.limits import CLOSE_TIMEOUT_S, INPUT_SLICE_BYTES, OUTPUT_HIGH_WATER_BYTES
+from leveret.limits import CLOSE_TIMEOUT_S, OUTPUT_HIGH_WATER_BYTES
 from leveret.net.loop_scheduler import LoopScheduler
 
-AT_ONCE_BYTES: Final = INPUT_SLICE_BYTES
-"""Bytes of a read after which a side may be read again at once."""
+BUFFER_BYTES: Final = 256 * 1024
+"""Bytes that a side reads in its turn: some 0.1 ms, most of it for the kernel's copies."""
 
 
 class Splice:
@@ -28,12 +34,17 @@ class Splice:
     def __init__(
         self,
         scheduler: LoopScheduler,
+        buffer: memoryview,
         client: asyncio.Transport,
         owner: asyncio.Transport,
         ended: Callable[["Splice"], None],
     ) -> None:
-        """:param ended: called when both sockets are closed."""
+        """
+        :param buffer: what both are read into, which all splices of an event loop may share.
+        :param ended: called when both sockets are closed.
+        """
         self.scheduler = scheduler
+        self.buffer = buffer
         self._client = _Side(self, client)
         self._owner = _Side(self, owner)
         self._client.other, self._owner.other = self._owner, self._client
@@ -73,7 +84,7 @@ class Splice:
             self._ended(self)
 
 
-class _Side(asyncio.Protocol):
+class _Side(asyncio.BufferedProtocol):
     """One of the two sockets."""
 
     other: "_Side"
@@ -84,6 +95,8 @@ class _Side(asyncio.Protocol):
         """Nanoseconds that it has used, on the scheduler's account."""
         self._splice = splice
         self._scheduler = splice.scheduler
+        self._buffer = splice.buffer
+        self._descriptor = _writable_descriptor(transport)
         self._awaits_turn = False
         self._awaits_other = False
         """Whether the other side does not take what has come."""
@@ -100,14 +113,17 @@ class _Side(asyncio.Protocol):
 
     # --- called by asyncio ------------------------------------------------------------------
 
-    def data_received(self, data: bytes) -> None:
-        scheduler, target = self._scheduler, self.other.transport
-        if target.is_closing():
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        scheduler, other = self._scheduler, self.other
+        if other.transport.is_closing():
             return
         scheduler.begin_slice()
-        target.write(data)
+        other.send(self._buffer[:nbytes])
         scheduler.end_slice(self)
-        if len(data) > AT_ONCE_BYTES or not scheduler.may_process_at_once(self):
+        if nbytes == len(self._buffer) or not scheduler.may_process_at_once(self):
             self._await_turn()
 
     def pause_writing(self) -> None:
@@ -131,6 +147,18 @@ class _Side(asyncio.Protocol):
         self._splice.begin_end()
         self.other.transport.close()
         self._splice.side_lost()
+
+    # --- writing ----------------------------------------------------------------------------
+
+    def send(self, data: memoryview) -> None:
+        """Write to the socket what it takes, and have the transport write a copy of the rest."""
+        sent = 0
+        if self._descriptor is not None and not self.transport.get_write_buffer_size():
+            # If it takes nothing, or is broken, so it is to the transport.
+            with suppress(OSError):
+                sent = os.write(self._descriptor, data)
+        if sent < len(data):
+            self.transport.write(bytes(data[sent:]))
 
     # --- reading ----------------------------------------------------------------------------
 
@@ -172,3 +200,11 @@ class _Side(asyncio.Protocol):
 
     def may_end_throttling(self) -> bool:
         return True
+
+
+def _writable_descriptor(transport: asyncio.Transport) -> int | None:
+    """The file descriptor of a socket that takes what is to be sent as it is; None for TLS."""
+    if transport.get_extra_info("sslcontext") is not None:
+        return None
+    number: int = transport.get_extra_info("socket").fileno()
+    return number
