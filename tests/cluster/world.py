@@ -264,7 +264,14 @@ class World:
         assert not double_owners(self.database)
 
     def mend(self) -> None:
-        """Have all servers and all brokers again."""
+        """Have all servers and all brokers again. If that fails, print why."""
+        try:
+            self._mend()
+        except BaseException:
+            self.describe()
+            raise
+
+    def _mend(self) -> None:
         for network in self.networks.values():
             network.open()
             network.pass_answers()
@@ -283,7 +290,9 @@ class World:
         self.brokers.await_served()
 
     def describe(self) -> None:
-        """Print what the brokers and the servers have logged last."""
+        """Print who owns what, and what the brokers and the servers have logged last."""
+        view = self.brokers.look()
+        print("--- leases", *(view.leases if view else ()), sep="\n")
         for node in self.brokers.nodes.values():
             if node.broker is not None:
                 lines = [
