@@ -344,3 +344,26 @@ def test_an_older_state_of_a_store_is_noticed_by_who_has_served_it(
                 assert await contents(connection, "q") == [b"1"]
 
     run(test())
+
+
+def test_a_store_that_is_given_up_as_soon_as_it_is_open_lacks_nothing(
+    medium_of: Callable[[int], Medium],
+) -> None:
+    """What the owner was about to write does not count as confirmed."""
+
+    async def test() -> None:
+        async with serving(medium_of) as one:
+            await one.stores.open(0)
+            async with await one.connect() as connection:
+                await publish(connection, "q", b"1")
+            one.stores.give_up(0, "the lease is lost")
+            await one.stores.wait_until_ended()
+            for _ in range(3):
+                await one.stores.open(0)
+                one.stores.give_up(0, "the lease is lost")
+                await one.stores.wait_until_ended()
+            await one.stores.open(0)
+            async with await one.connect() as connection:
+                assert await contents(connection, "q") == [b"1"]
+
+    run(test())

@@ -1,5 +1,7 @@
 """A commit log that was deleted or cut is damage, and nothing is deleted because of it."""
 
+from copy import deepcopy
+
 import pytest
 
 from leveret_storage.errors import Damaged
@@ -100,3 +102,35 @@ def test_a_salvage_sets_queue_segments_aside_whose_log_is_lost(
     assert medium.salvaged()[f"{segment}-0.bin"] == runs
     assert {lost.damage.blob for lost in done.lost} > {segment}
     assert recover(medium, log_end=end).queues == {}
+
+
+def check_log_end(owner: Owner) -> LogEnd:
+    """Check that all that counts as durable is there after a power loss."""
+    end = owner.store.log_end()
+    recover(deepcopy(owner.medium).crash(), log_end=end)
+    return end
+
+
+def test_what_counts_as_durable_is_there_after_a_power_loss_at_any_step() -> None:
+    owner = Owner(FaultyMedium(1), log_segment_bytes=500)
+    queue = owner.store.add_queue(True)
+    ends = {check_log_end(owner)}
+    for first in range(0, 60, 3):
+        owner.publish(queue, first, 3)
+        owner.store.commit(force=True)
+        ends.add(check_log_end(owner))
+        while owner.step():
+            ends.add(check_log_end(owner))
+    assert len({number for number, _ in ends}) > 3
+
+
+def test_an_owner_that_has_written_nothing_has_nothing_durable() -> None:
+    """It may end before its log segment exists."""
+    owner = Owner(FaultyMedium(1))
+    owner.run()
+    assert check_log_end(owner).size
+    following = Owner(owner.medium.kill())
+    assert check_log_end(following) == NOT_NOTED
+    while following.step():
+        check_log_end(following)
+    assert check_log_end(following) > owner.store.log_end()

@@ -39,8 +39,8 @@ class _Seen(msgspec.Struct, frozen=True):
     epochs: dict[int, int] = {}
     """The highest epoch of each store."""
     log_ends: dict[int, tuple[int, int]] = {}
-    """Of each store that this broker has served, the last segment of its log, and how many bytes of
-    that were durable, when it was given back."""
+    """Of each store that this broker has served, the last segment of its log of which something was
+    durable when it was given back, and how many bytes."""
 
 
 class DatabaseMemory:
@@ -139,19 +139,22 @@ class DatabaseMemory:
             return is_newer
 
     def note_log_end(self, store: int, end: LogEnd) -> None:
-        """Note how much of a store was durable when it was given back. `save` has to follow."""
+        """Note how much of a store was durable when it was given back, unless more was noted
+        before. `save` has to follow."""
         with self._changing:
-            log_ends = {**self._seen.log_ends, store: tuple(end)}
+            log_ends = {**self._seen.log_ends, store: tuple(max(end, self.log_end(store)))}
             self._seen = msgspec.structs.replace(self._seen, log_ends=log_ends)
 
-    def take_log_end(self, store: int) -> LogEnd:
-        """What was noted last of a store, which is forgotten: who finds it missing is told once.
-        `save` has to follow."""
+    def log_end(self, store: int) -> LogEnd:
+        """What was noted of a store."""
+        return LogEnd(*self._seen.log_ends.get(store, NOT_NOTED))
+
+    def forget_log_end(self, store: int) -> None:
+        """Forget what was noted of a store, which is missing and was told. `save` has to follow."""
         with self._changing:
             log_ends = dict(self._seen.log_ends)
-            number, size = log_ends.pop(store, NOT_NOTED)
+            log_ends.pop(store, None)
             self._seen = msgspec.structs.replace(self._seen, log_ends=log_ends)
-            return LogEnd(number, size)
 
     def save(self) -> None:
         """Write what was noted, durably, if it is new. The directory is made if it is missing.

@@ -154,20 +154,19 @@ class HostedStores(StoreHost):
         self._memory.check_store(store, found_epoch)
         epoch = take(medium, found_epoch, self._node_name, noted)
         self._memory.note_epochs({store: epoch})
-        seen = self._memory.take_log_end(store)
+        seen = self._memory.log_end(store)
         log_end = max(noted, seen)
         try:
             found = recover(medium, spill_bytes=RESTORED_BYTES_MAX, log_end=log_end)
         except Damaged as error:
             if seen <= noted:
                 raise
+            self._memory.forget_log_end(store)
+            self._memory.save_if_possible()
             raise DataLost(
                 f"store {store} has not got what this broker had confirmed, since a standby without"
                 f" it was promoted or an older state was restored: {error}"
             ) from error
-        except StorageError:
-            self._memory.note_log_end(store, seen)
-            raise
         self._memory.save_if_possible()
         return _Taken(epoch, log_end, found)
 

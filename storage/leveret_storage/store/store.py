@@ -20,7 +20,7 @@ from leveret_storage.errors import MediumFull, StorageError
 from leveret_storage.format.entries import Entry, StoredMessage
 from leveret_storage.media.executor import Executor
 from leveret_storage.medium import Medium
-from leveret_storage.recovery.log_end import LogEnd, note_nothing
+from leveret_storage.recovery.log_end import NOT_NOTED, LogEnd, note_nothing
 from leveret_storage.recovery.recover import Recovery
 from leveret_storage.recovery.recovered_queue import RecoveredQueue
 from leveret_storage.segments.log_segment import LogSegment
@@ -168,9 +168,12 @@ class Store:
             self._compactor.examine(queue)
 
     def log_end(self) -> LogEnd:
-        """How much of the commit log is known to be durable."""
-        last = self._log.segments[-1]
-        return LogEnd(last.number, last.writer.durable_bytes)
+        """How much of the commit log is known to be durable, of what this owner has written. A
+        segment of which nothing is durable may not exist."""
+        for segment in reversed(self._log.segments):
+            if segment.writer.durable_bytes:
+                return LogEnd(segment.number, segment.writer.durable_bytes)
+        return NOT_NOTED
 
     def _log_end_noter(self) -> Callable[[], None]:
         """A job of the writing executor that notes what is durable of the current log segment."""
