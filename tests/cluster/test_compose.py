@@ -15,11 +15,10 @@ import pytest
 import yaml
 
 from leveret_storage.media.postgres.location import PASSWORD_VARIABLE
-from tests.support.brokers import HOST, Leveret, wait_until
+from tests.support.brokers import HOST, Leveret, free_port, wait_until
 from tests.support.postgres import (
     ENDS_WITH_THE_TESTS,
     environment,
-    free_port,
     programs,
     unprivileged_user,
 )

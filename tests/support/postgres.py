@@ -12,7 +12,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -24,6 +23,8 @@ from types import TracebackType
 from typing import Final, Self
 
 import psycopg
+
+from tests.support.brokers import free_port
 
 HOST: Final = "127.0.0.1"
 DATABASE: Final = "leveret"
@@ -82,13 +83,6 @@ def await_state(
     while not state():
         assert time.monotonic() < end, f"not within {deadline_s} s: {what}"
         time.sleep(POLL_INTERVAL_S)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def unprivileged_user() -> str | None:
