@@ -21,6 +21,7 @@ from pamqp.frame import marshal, unmarshal
 from pika.adapters.blocking_connection import BlockingChannel
 
 from leveret.addresses import parse_address
+from leveret.engine.metadata.entities import Entity, Key, Permission, VirtualHostEntity
 from leveret.net import cluster_listener
 from leveret.net.link_proof import AMQP
 from leveret.net.links import LinkError
@@ -287,6 +288,27 @@ def test_without_an_owner_the_virtual_host_is_down() -> None:
         assert f'(541) "{down}"' in refused(servers, "a")
         wait_until(lambda: servers.servers["a"].sockets()[0] == 0)
         assert servers.servers["a"].passed_on.waiting == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "reason"),
+    [
+        (Permission, ("guest", "/"), "access to vhost '/' refused for user 'guest'"),
+        (VirtualHostEntity, ("/",), "vhost / not found"),
+    ],
+)
+def test_what_is_taken_away_while_a_client_waits_refuses_it(
+    kind: type[Entity], key: Key, reason: str
+) -> None:
+    with ClusterServers("a", "b") as servers:
+        found: list[str] = []
+        thread = threading.Thread(target=lambda: found.append(refused(servers, "a")))
+        thread.start()
+        server = servers.servers["a"]
+        wait_until(lambda: server.passed_on.waiting == 1)
+        servers.call(server.broker.metadata.delete, kind, *key)
+        thread.join(TIMEOUT_S)
+        assert reason in found[0]
 
 
 def test_a_client_that_goes_while_it_waits_is_forgotten() -> None:

@@ -5,11 +5,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pika
+import pika.exceptions
 import pytest
 
 from tests.cluster.world import STORES, World
 from tests.parity.http.client import Answer, Api
-from tests.support.brokers import HOST, wait_until
+from tests.support.brokers import HOST, STOP_DEADLINE_S, wait_until
 from tests.support.cluster import BrokerCluster, Node
 from tests.support.postgres import programs
 
@@ -69,6 +71,67 @@ def test_a_user_that_is_added_at_one_broker_logs_in_at_the_others(world: World) 
     assert ask(two, "DELETE", "users/ann").status == 204
     ann = Api(HOST, one.running.management_port, "ann", "pw")
     wait_until(lambda: ann.ask("GET", "/api/whoami").status == 401, what="ann is gone")
+
+
+NEWCOMERS = 50
+
+
+def test_what_was_made_at_one_broker_is_there_at_all_when_the_answer_comes(world: World) -> None:
+    """A user, a virtual host and a permission are used at the two others at once, and nobody is
+    refused."""
+    one, *others = world.brokers.nodes.values()
+    paths: list[str] = []
+    for number in range(NEWCOMERS):
+        name = f"newcomer-{number}"
+        everything = {"configure": ".*", "write": ".*", "read": ".*"}
+        assert ask(one, "PUT", f"vhosts/{name}").status == 201
+        for node in others:
+            connect(node, name, "guest", "guest").close()
+        user = {"password": "pw", "tags": "management"}
+        assert ask(one, "PUT", f"users/{name}", user).status == 201
+        assert ask(one, "PUT", f"permissions/{name}/{name}", everything).status == 201
+        for node in others:
+            connect(node, name, name, "pw").close()
+        paths += (f"users/{name}", f"vhosts/{name}")
+        for node in others:
+            assert ask(node, "GET", f"users/{name}").status == 200
+            api = Api(HOST, node.running.management_port, name, "pw")
+            assert api.ask("GET", f"/api/queues/{name}").status == 200
+    for path in paths:
+        assert ask(one, "DELETE", path).status == 204
+
+
+def connect(node: Node, vhost: str, user: str, password: str) -> pika.BlockingConnection:
+    parameters = pika.ConnectionParameters(
+        HOST, node.port, vhost, pika.PlainCredentials(user, password)
+    )
+    return pika.BlockingConnection(parameters)
+
+
+def test_what_was_taken_away_at_one_broker_is_of_no_use_at_the_others(world: World) -> None:
+    one, *others = world.brokers.nodes.values()
+    everything = {"configure": ".*", "write": ".*", "read": ".*"}
+    assert ask(one, "PUT", "users/leaver", {"password": "pw", "tags": ""}).status == 201
+    assert ask(one, "PUT", "permissions/%2f/leaver", everything).status == 201
+    connections = [connect(node, "/", "leaver", "pw") for node in others]
+    assert ask(one, "DELETE", "permissions/%2f/leaver").status == 204
+    for node in others:
+
+        def is_refused(node: Node = node) -> bool:
+            try:
+                connect(node, "/", "leaver", "pw").close()
+            except (pika.exceptions.ConnectionClosed, pika.exceptions.ProbableAccessDeniedError):
+                return True
+            return False
+
+        wait_until(is_refused, what=f"{node.name} refuses the virtual host")
+    for connection in connections:
+        with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="ACCESS_REFUSED"):
+            connection.channel().queue_declare("leavers")
+    assert ask(one, "DELETE", "users/leaver").status == 204
+    for connection in connections:
+        with pytest.raises(pika.exceptions.ConnectionClosed, match="user 'leaver' is deleted"):
+            connection.sleep(STOP_DEADLINE_S)
 
 
 def test_changes_one_after_the_other_are_made_whichever_brokers_are_asked(world: World) -> None:

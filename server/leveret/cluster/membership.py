@@ -18,6 +18,7 @@ from leveret import __version__
 from leveret.cluster.agent import Agent
 from leveret.cluster.cluster_status import StoreStatus
 from leveret.cluster.database_memory import DatabaseMemory
+from leveret.cluster.definition_reads import DefinitionReads
 from leveret.cluster.hosted_stores import NOT_MEASURED, HostedStores
 from leveret.cluster.placement import ClusterPlacement, vhosts_by_store
 from leveret.cluster.shared_database import open_shared_database
@@ -125,6 +126,7 @@ class Membership:
         stores = self._config.cluster.stores
         broker.placement = ClusterPlacement(self, stores, partial(_pin_of, broker.metadata))
         self.definitions.start()
+        broker.metadata_reader = DefinitionReads(self.definitions)
 
     async def start(self, server: AmqpServer, ended: Callable[[], None]) -> None:
         """Join the cluster, and own stores from now on, which are opened one after the other.

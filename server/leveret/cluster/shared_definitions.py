@@ -71,7 +71,7 @@ class _Changes(NamedTuple):
     is_everything: bool
 
 
-@dataclass
+@dataclass(eq=False)
 class _Refresh:
     """Waits for a read that begins after it was asked for."""
 
@@ -206,6 +206,10 @@ class SharedDefinitions:
             raise Unreachable(
                 f"the definitions of the cluster cannot be read: {self.why_unavailable()}"
             ) from None
+        finally:
+            if refresh in self._refreshes:
+                # Nobody waits for it any more, and the database may be away for hours.
+                self._refreshes.remove(refresh)
 
     def begin_import(self, digest: str) -> None:
         """What is changed from now on is of a definitions file, and is dropped when another broker

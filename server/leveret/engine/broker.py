@@ -30,6 +30,7 @@ from leveret.engine.metadata.entities import (
     VirtualHostEntity,
 )
 from leveret.engine.metadata.metadata import Change, Metadata
+from leveret.engine.metadata.reader import MetadataReader
 from leveret.engine.placement import Placement
 from leveret.engine.policies.policy_set import PolicySet
 from leveret.engine.queues.message_memory import MessageMemory
@@ -92,6 +93,8 @@ class Broker(VirtualHostFactory):
         self.placement: Placement | None = None
         """Where virtual hosts are that this broker does not serve itself; None for one that has
         all of them."""
+        self.metadata_reader: MetadataReader | None = None
+        """What has newer metadata than these; None for a broker that shares them with no other."""
         self._publish_observer: PublishObserver | None = None
         self._deleted_counters = ChannelCounters()
         """Of the virtual hosts that were deleted."""

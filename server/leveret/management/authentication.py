@@ -18,8 +18,9 @@ from starlette.requests import Request
 from leveret.engine.broker import Broker
 from leveret.engine.metadata.entities import User
 from leveret.logging import get_logger
-from leveret.management.authorisation import Identity, NotAuthorised, with_included
+from leveret.management.authorisation import Identity, NotAuthorised
 from leveret.management.http import PAGE_HEADER
+from leveret.management.newer_metadata import read_again
 from leveret.net.origin import is_loopback
 
 COOKIE: Final = "leveret_session"
@@ -89,6 +90,8 @@ class Logins:
         host = _host(request)
         accounts = self._broker.accounts
         known = accounts.authenticate(name, password)
+        if not known and await read_again(self._broker):
+            known = accounts.authenticate(name, password)
         local_only = accounts.loopback_only(name) and not is_loopback(host)
         if known and not local_only:
             return self._identity(name, host)
@@ -133,8 +136,7 @@ class Logins:
         return self._identity(session.user, _host(request))
 
     def _identity(self, name: str, host: str) -> Identity:
-        user = self._broker.metadata.get(User, name)
-        return Identity(name, host, with_included(() if user is None else tuple(user.tags)))
+        return Identity(name, host).as_of(self._broker)
 
 
 def _is_of_another_site(request: Request) -> bool:

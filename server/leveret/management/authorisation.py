@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from leveret.engine.access.accounts import ADMINISTRATOR
 from leveret.engine.access.rights import ALL_RIGHTS, Rights
 from leveret.engine.broker import Broker
-from leveret.engine.metadata.entities import VirtualHostEntity
+from leveret.engine.metadata.entities import User, VirtualHostEntity
 
 MANAGEMENT: Final = "management"
 POLICYMAKER: Final = "policymaker"
@@ -47,6 +47,13 @@ class Identity(NamedTuple):
     """The tags, with those that they include."""
     is_owner: bool = False
     """Whether it is the owner of the broker's process, who may do everything."""
+
+    def as_of(self, broker: Broker) -> "Identity":
+        """The same user with the tags that the metadata say."""
+        if self.is_owner:
+            return self
+        user = broker.metadata.get(User, self.name)
+        return self._replace(tags=with_included(() if user is None else tuple(user.tags)))
 
     def has(self, tag: str) -> bool:
         """Whether a tag is there, or one that includes it."""

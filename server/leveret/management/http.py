@@ -22,6 +22,7 @@ from leveret.engine.administration.values import check_value
 from leveret.errors import AmqpError, ReplyCode
 from leveret.management.authorisation import Access, Identity, NotAuthorised
 from leveret.management.columns import only, wanted_names
+from leveret.management.newer_metadata import read_again
 from leveret.management.service import Management
 from leveret.management.statistics.details import InvalidRange, Moment, ranges_of
 
@@ -117,7 +118,7 @@ class Resource(Route):
             vhost = unquote(request.path_params.get("vhost", ""), errors="surrogateescape")
             if front is not None and vhost and identity is not None:
                 await front.look_up(vhost)
-            access.check(management(request).broker, identity, vhost)
+            await self._check(request, access, vhost)
         endpoint = self.endpoints[method]
         if front is None:
             response = await endpoint(request)
@@ -126,6 +127,21 @@ class Resource(Route):
         if method == "GET" and isinstance(response, Json):
             return response.only(request.query_params.get("columns", ""))
         return response
+
+    async def _check(self, request: Request, access: Access, vhost: str) -> None:
+        """Check that who asks has an access, by newer metadata before it is refused.
+
+        :raises NotAuthorised: if not.
+        """
+        broker = management(request).broker
+        asks: Identity | None = request.state.identity
+        try:
+            access.check(broker, asks, vhost)
+        except NotAuthorised:
+            if asks is None or not await read_again(broker):
+                raise
+            asks = request.state.identity = asks.as_of(broker)
+            access.check(broker, asks, vhost)
 
 
 def route(

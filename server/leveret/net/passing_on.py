@@ -127,6 +127,10 @@ class PassedOnConnections:
             if passing_on.is_served_here:
                 transport.open_here()
                 return
+            refusal = passing_on.refusal
+            if refusal is not None:
+                passing_on.refuse(refusal)
+                return
             placement = self._broker.placement
             if placement is not None and placement.is_cut_off:
                 # Others may serve it long since: the client is to ask one of them.

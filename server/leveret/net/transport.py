@@ -226,8 +226,10 @@ class AmqpTransport(asyncio.Protocol):
         session = self.connection.session
         if self._input_scheduled or self._reading or self._must_wait():
             return
-        self._input_scheduled = True
         work = session.work
+        if work is not None and work.waits() and work.is_told():
+            return
+        self._input_scheduled = True
         if work.waits() if work is not None else session.throttled_by is not None:
             self._scheduler.schedule_throttled_input(self)
         else:

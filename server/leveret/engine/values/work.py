@@ -37,6 +37,11 @@ class Work(ABC):
         one at once is of no use."""
         return False
 
+    def is_told(self) -> bool:
+        """Whether the connection whose work it is has a flush requested when the wait is over, so
+        that nobody has to look meanwhile."""
+        return False
+
     def give_up(self) -> None:
         """Called when `run` has raised, a fault of the broker: it is not called again. Whoever
         remembers that the work is under way forgets it, so that the next occasion begins anew."""

@@ -42,6 +42,7 @@ from leveret.management.http import (
     segment,
 )
 from leveret.management.listing import ELSEWHERE
+from leveret.management.newer_metadata import read_again
 from leveret_storage.errors import StorageError
 
 OWNER_WAIT_S: Final = 3.0
@@ -134,6 +135,8 @@ class ClusterFront(Front):
                 return await self._combined.respond(request, path, method, endpoint)
         except PeerFailed as error:
             return failed(SERVICE_UNAVAILABLE, "node_down", str(error))
+        if method in READING:
+            return await _found(request, endpoint)
         return await endpoint(request)
 
     def lists(self, request: Request, vhost: str) -> bool:
@@ -268,6 +271,16 @@ class PeerFront(Front):
 
     async def look_up(self, vhost: str) -> None:
         """Nothing more: the other broker has said which metadata it has."""
+
+
+async def _found(request: Request, endpoint: Endpoint) -> Response:
+    """The response of this broker, by newer metadata if it has not got what is asked for."""
+    try:
+        return await endpoint(request)
+    except NotFound:
+        if not await read_again(management(request).broker):
+            raise
+        return await endpoint(request)
 
 
 def _with_body(request: Request, body: bytes) -> Request:

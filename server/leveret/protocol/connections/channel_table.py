@@ -1,5 +1,7 @@
 """The channels of one connection, by number, and how many there may be."""
 
+from pamqp.commands import Channel as ChannelMethods
+
 from leveret.engine.access.open_connections import OpenConnection
 from leveret.engine.broker import Broker
 from leveret.errors import AmqpError, ReplyCode
@@ -7,6 +9,7 @@ from leveret.protocol.channels.channel import Channel
 from leveret.protocol.channels.session import Session
 from leveret.protocol.connections import handshake
 from leveret.protocol.states import ChannelEvent
+from leveret.protocol.wire.frames import CHANNEL_CLOSE, CHANNEL_CLOSE_OK
 
 
 class ChannelTable:
@@ -52,6 +55,22 @@ class ChannelTable:
         _count_end(channel)
         if opened is not None:
             opened.channels -= 1
+
+    def handle_while_closing(
+        self, channel: Channel, method: int, opened: OpenConnection | None
+    ) -> None:
+        """Handle a method of a channel that the broker has sent channel.close on: all but the end
+        is discarded (AMQP 0-9-1, 2.2.5).
+
+        :param method: its class id and method id.
+        """
+        if method == CHANNEL_CLOSE:
+            # Both sides closed at the same time: the client still has to answer the broker's close.
+            channel.move(ChannelEvent.CLOSE)
+            channel.send(ChannelMethods.CloseOk())
+        elif method == CHANNEL_CLOSE_OK:
+            channel.move(ChannelEvent.CLOSE_OK)
+            self.remove(channel, opened)
 
     def disconnect(self) -> list[Channel]:
         """End them all, as the connection ends.

@@ -33,6 +33,7 @@ from leveret.protocol.connections.held_memory import HeldMemory, held_by
 from leveret.protocol.connections.keepalive import Keepalive
 from leveret.protocol.connections.login_refusal import LoginRefusal
 from leveret.protocol.connections.passing_on import PassingOn, introduction, is_elsewhere
+from leveret.protocol.connections.second_try import SecondTry, try_twice
 from leveret.protocol.handlers.dispatch import handle
 from leveret.protocol.states import (
     ERROR_STATES,
@@ -57,7 +58,6 @@ from leveret.protocol.wire.frames import (
     BASIC_PUBLISH,
     BASIC_REJECT,
     CHANNEL_CLOSE,
-    CHANNEL_CLOSE_OK,
     CHANNEL_OPEN,
     CONNECTION_CLOSE,
     CONNECTION_CLOSE_OK,
@@ -274,7 +274,8 @@ class Connection(FrameHandler):
             raise AmqpError(ReplyCode.COMMAND_INVALID, "unimplemented method")
         channel.confirms.flush()
         channel.move(ChannelEvent.CLOSE)
-        self._remove_channel(channel)
+        self.channels.remove(channel, self.opened)
+        self._last_channel = None
         reply = partial(channel.send, ChannelMethods.CloseOk())
         self.session.begin(ChannelsEnd([channel], [], channel.vhost, reply))
 
@@ -283,7 +284,8 @@ class Connection(FrameHandler):
         if number == 0:
             self._connection_method(payload)
         elif channel is not None:
-            self._method_while_closing(channel)
+            self.channels.handle_while_closing(channel, int(self._frame_method), self.opened)
+            self._last_channel = None
         elif self.state == ConnectionState.OPEN:
             method = methods.decode(payload)
             if method.index != CHANNEL_OPEN:
@@ -315,16 +317,22 @@ class Connection(FrameHandler):
 
     def _start_ok(self, method: Any) -> Frame | None:
         check_state(self.state, ConnectionState.START)
-        peer, properties = self.session.peer, method.client_properties or {}
-        peer.introduce(method.mechanism, properties, self.broker.product)
-        login = handshake.log_in(self.broker, method, peer)
-        if login.refusal:
+        properties = method.client_properties or {}
+        self.session.peer.introduce(method.mechanism, properties, self.broker.product)
+        try_twice(self.broker.metadata_reader, self.session, partial(self._log_in, method))
+        return None
+
+    def _log_in(self, method: Any, is_last: bool) -> bool:
+        login = handshake.log_in(self.broker, method, self.session.peer)
+        if not login.refusal:
+            handshake.take_user(self.broker, self.session, login.user)
+            self.move(ConnectionEvent.START_OK)
+            self.send(handshake.tune(self.broker.config.amqp))
+            return True
+        if is_last:
             self.session.logger.warning("login refused", user=login.user, reason=login.refusal)
             self._refuse_login(method.mechanism)
-            return None
-        handshake.take_user(self.broker, self.session, login.user)
-        self.move(ConnectionEvent.START_OK)
-        return handshake.tune(self.broker.config.amqp)
+        return is_last
 
     def _refuse_login(self, mechanism: str) -> None:
         now = self._keepalive.last_received
@@ -349,10 +357,15 @@ class Connection(FrameHandler):
 
     def _open(self, method: Any) -> Frame | None:
         check_state(self.state, ConnectionState.OPENING)
-        vhost, session = method.virtual_host, self.session
+        opening = partial(self._open_vhost, method.virtual_host)
+        try_twice(self.broker.metadata_reader, self.session, opening)
+        return None
+
+    def _open_vhost(self, vhost: str, is_last: bool) -> bool:
+        session = self.session
         if not is_elsewhere(self.broker, vhost, session):
             self._open_here(vhost)
-            return None
+            return True
         limits = (int(self.channels.most), int(session.frame_max), self.heartbeat_s)
         ends = (partial(self._open_here, vhost), self._fail)
         passing_on = PassingOn(vhost, self._introduction, limits, self.broker, session.user, *ends)
@@ -361,7 +374,7 @@ class Connection(FrameHandler):
         session.begin(passing_on)
         if self._pass_on is not None:
             self._pass_on(passing_on)
-        return None
+        return True
 
     def _open_here(self, name: str) -> None:
         session, broker = self.session, self.broker
@@ -416,20 +429,6 @@ class Connection(FrameHandler):
                 self.next_error_about()
             raise
         channel.send(ChannelMethods.OpenOk())
-
-    def _method_while_closing(self, channel: Channel) -> None:
-        """The broker has sent channel.close: all but the end is discarded (AMQP 0-9-1, 2.2.5)."""
-        if self._frame_method == CHANNEL_CLOSE:
-            # Both sides closed at the same time: the client still has to answer the broker's close.
-            channel.move(ChannelEvent.CLOSE)
-            channel.send(ChannelMethods.CloseOk())
-        elif self._frame_method == CHANNEL_CLOSE_OK:
-            channel.move(ChannelEvent.CLOSE_OK)
-            self._remove_channel(channel)
-
-    def _remove_channel(self, channel: Channel) -> None:
-        self.channels.remove(channel, self.opened)
-        self._last_channel = None
 
     # --- errors and endings -----------------------------------------------------------------
 
@@ -525,6 +524,8 @@ class Connection(FrameHandler):
             handshake.leave(self.broker, session, self.opened)
             self.opened = None
         under_way, session.work = session.work, None
+        if isinstance(under_way, SecondTry):
+            under_way = None
         return release if under_way is None else Consecutively(under_way, release)
 
     @property

@@ -22,7 +22,7 @@ from leveret.errors import AmqpError, ReplyCode
 from leveret.limits import FRAME_MIN_SIZE
 from leveret.protocol.channels.peer import Peer
 from leveret.protocol.channels.session import Session
-from leveret.protocol.connections.passing_on import no_access
+from leveret.protocol.connections.passing_on import no_access, not_found
 from leveret.protocol.wire.greeting import PROTOCOL_HEADER, foreign_protocol
 from leveret.protocol.wire.methods import octets
 from leveret.protocol.wire.sasl import MECHANISMS
@@ -164,7 +164,7 @@ def choose_vhost(broker: Broker, name: str, user: str, logger: Any) -> VirtualHo
     vhost = broker.vhosts.get(name)
     if vhost is None:
         logger.debug("unknown virtual host", vhost=name, there_are=list(broker.vhosts))
-        raise AmqpError(ReplyCode.NOT_ALLOWED, f"vhost {name} not found")
+        raise not_found(name)
     # RabbitMQ's order.
     _check_connection_limits(broker, name, user)
     if not broker.rights.has_access(user, name):

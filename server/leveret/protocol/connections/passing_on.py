@@ -44,6 +44,7 @@ class PassingOn(Work):
         self.limits = limits
         self.ended: Callable[[], None] = _ignore
         """Called when the connection is opened here or closed, before it was passed on."""
+        self._broker = broker
         self._vhosts = broker.vhosts
         self._user = user
         self._open_here = open_here
@@ -54,6 +55,17 @@ class PassingOn(Work):
     def is_served_here(self) -> bool:
         """Whether the connection is to be opened here."""
         return self.vhost in self._vhosts
+
+    @property
+    def refusal(self) -> AmqpError | None:
+        """Why the connection may be opened nowhere any more: the virtual host was deleted, or the
+        permission."""
+        broker = self._broker
+        if broker.metadata.get(VirtualHostEntity, self.vhost) is None:
+            return not_found(self.vhost)
+        if not broker.rights.has_access(self._user, self.vhost):
+            return no_access(self.vhost, self._user)
+        return None
 
     def waits(self) -> bool:
         return not self._is_over and not self.is_served_here
@@ -108,6 +120,11 @@ def _is_served(broker: Broker, name: str) -> bool:
         return True
     served_by = None if broker.placement is None else broker.placement.served_by(name)
     return served_by is not None and served_by.is_local
+
+
+def not_found(vhost: str) -> AmqpError:
+    """The error of a virtual host that does not exist."""
+    return AmqpError(ReplyCode.NOT_ALLOWED, f"vhost {vhost} not found")
 
 
 def no_access(vhost: str, user: str) -> AmqpError:
