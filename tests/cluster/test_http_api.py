@@ -164,6 +164,23 @@ def test_a_user_sees_at_every_broker_what_is_theirs(cluster: BrokerCluster) -> N
         assert api(node, "ann").ask("GET", "/api/cluster").status == 401
 
 
+def test_a_session_of_the_page_is_one_at_every_broker(cluster: BrokerCluster) -> None:
+    apis = [Api(HOST, node.running.management_port, user=None) for node in nodes(cluster)]
+    page = {"X-Requested-With": "leveret"}
+    who = {"username": "guest", "password": "guest"}
+    begun = apis[0].ask("POST", "/api/session", who, headers=page)
+    cookie = {"Cookie": begun.headers["set-cookie"].partition(";")[0]}
+    for each in apis:
+        assert each.ask("GET", "/api/overview", headers=cookie).status == 200
+    assert apis[1].ask("DELETE", "/api/session", headers=cookie | page).status == 204
+    for each in apis:
+        wait_until(
+            lambda each=each: each.ask("GET", "/api/whoami", headers=cookie).status == 401,  # type: ignore[misc]
+            what="the end of the session at every broker",
+        )
+    assert b"session" not in api(cluster["one"]).ask("GET", "/api/definitions").body
+
+
 def test_definitions_go_out_and_come_in_whole(cluster: BrokerCluster) -> None:
     one, two = cluster["one"], cluster["two"]
     for vhost in VHOSTS:

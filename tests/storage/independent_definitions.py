@@ -83,6 +83,8 @@ ENTITIES: dict[str, tuple[tuple[str, ...], tuple[str, ...], dict[str, Any]]] = {
     "global_parameter": (("name",), ("value",), {}),
     "imported_file": ((), ("path", "digest"), {}),
     "imported_objects": (("vhost", "digest"), ("objects",), {}),
+    "session_key": ((), ("session_key",), {}),
+    "ended_session": (("session",), ("until",), {}),
     "entity_deleted": ((), ("entity", "key"), {}),
 }
 """Kinds that belong to the whole broker: fields of the key, other required fields, defaults."""

@@ -36,6 +36,7 @@ from leveret.engine.metadata.entities import (
     EntityDeleted,
     Key,
     Permission,
+    SessionKey,
     User,
     VirtualHostEntity,
     kind_of,
@@ -129,7 +130,13 @@ class SharedDefinitions:
         while reading.version == 0:
             self._log.append(0, [stored_record(each) for each in first_entities(self._auth)])
             reading = self._log.read(0)
-        for record in read_records(reading):
+        records = read_records(reading)
+        while not any(isinstance(each, SessionKey) for each in records):
+            # Definitions that were copied from a directory have none.
+            self._log.append(reading.version, [stored_record(SessionKey.random())])
+            reading = self._log.read(0)
+            records = read_records(reading)
+        for record in records:
             self._agreed.restore(record)
             self.metadata.restore(record)
         self._version = reading.version
@@ -346,13 +353,14 @@ class SharedDefinitions:
 
 
 def first_entities(auth: Auth) -> list[Entity]:
-    """What the first broker of a cluster adds: a user, and a virtual host to which it has
-    access."""
+    """What the first broker of a cluster adds: a user, a virtual host to which it has access, and
+    the key that signs sessions."""
     user, vhost = auth.default_user, auth.default_vhost
     return [
         VirtualHostEntity(vhost, uid=uuid4().hex),
         User(user, hash_password(auth.default_pass.encode()), tags=(ADMINISTRATOR,)),
         Permission(user, vhost, ANY, ANY, ANY),
+        SessionKey.random(),
     ]
 
 

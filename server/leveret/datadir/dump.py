@@ -54,7 +54,7 @@ def restored(found: list[StoredDefinition]) -> tuple[Definitions, dict[int, Sink
     return definitions, {number: sink for number, sink in made.items() if not sink.deleted}
 
 
-SECRETS: Final = ("password_hash",)
+SECRETS: Final = ("password_hash", "session_key")
 """Fields that are not shown."""
 
 

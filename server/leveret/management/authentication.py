@@ -1,17 +1,16 @@
 """Logins to the HTTP API: a user name and a password with each request, or a session of the page.
 
-Who fails often is answered late (`engine/access/login_failures.py`). A session is a cookie that no
-script reads and no other site sends; a change with it needs a header that no other site can send.
+Who fails often is answered late (`engine/access/login_failures.py`). A session (`sessions.py`) is a
+cookie that no script reads and no other site sends; a change with it needs a header that no other
+site can send.
 A change with a password is refused where a browser says that a page of another site wants it.
 """
 
 import asyncio
-import hashlib
-import secrets
 import time
 from base64 import b64decode
 from binascii import Error as Base64Error
-from typing import Final, NamedTuple
+from typing import Final
 
 from starlette.requests import Request
 
@@ -21,15 +20,10 @@ from leveret.logging import get_logger
 from leveret.management.authorisation import Identity, NotAuthorised
 from leveret.management.http import PAGE_HEADER
 from leveret.management.newer_metadata import read_again
+from leveret.management.sessions import Sessions
 from leveret.net.origin import is_loopback
 
 COOKIE: Final = "leveret_session"
-
-SESSION_S: Final = 12 * 3600
-"""Seconds without a request after which a session ends."""
-
-SESSIONS_MAX: Final = 1024
-"""Sessions that are kept: the one that was used longest ago goes first."""
 
 DEFINITIONS: Final = "/api/definitions"
 """Where the name and the password may be in the query, as `auth` (RabbitMQ: HTTP API Reference):
@@ -40,21 +34,21 @@ UNSAFE: Final = frozenset(("PUT", "POST", "PATCH", "DELETE"))
 logger = get_logger()
 
 
-class _Session(NamedTuple):
-    """Who logged in, and with which password: another one ends the session."""
-
-    user: str
-    password_hash: str
-    used_at: float
-
-
 class Logins:
     """Says who a request comes from."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, *, clustered: bool = False) -> None:
+        """
+        :param clustered: whether the metadata are those of a cluster, all of whose brokers know its
+            sessions.
+        """
         self._broker = broker
-        self._sessions: dict[bytes, _Session] = {}
-        """By the digest of the token; what was used longest ago first."""
+        self._sessions = Sessions(
+            broker.metadata,
+            lambda: int(broker.clock.wall_time()),
+            shared=clustered,
+            secret=broker.config.cluster.secret,
+        )
 
     async def identify(self, request: Request) -> Identity | None:
         """Who a request comes from; None if it does not say.
@@ -77,7 +71,7 @@ class Logins:
         token = request.cookies.get(COOKIE)
         if token is None:
             return None
-        identity = self._of_session(request, token)
+        identity = await self._of_session(request, token)
         if request.method in UNSAFE and PAGE_HEADER not in request.headers:
             raise NotAuthorised(f"a session needs the header {PAGE_HEADER}", 403)
         return identity
@@ -105,35 +99,31 @@ class Logins:
         raise NotAuthorised("Login failed", asks_for_login=True)
 
     def begin_session(self, identity: Identity) -> str:
-        """Begin a session; its token."""
-        token = secrets.token_urlsafe(32)
+        """Begin a session; its token.
+
+        :raises Unavailable: as `Sessions.begin`.
+        """
         user = self._broker.metadata.get(User, identity.name)
         if user is None:
             raise NotAuthorised("Login failed", asks_for_login=True)
-        if len(self._sessions) >= SESSIONS_MAX:
-            del self._sessions[next(iter(self._sessions))]
-        self._sessions[_digest(token)] = _Session(
-            identity.name, user.password_hash, time.monotonic()
-        )
-        return token
+        return self._sessions.begin(user)
 
-    def end_session(self, token: str) -> None:
-        """End a session, if there is one."""
-        self._sessions.pop(_digest(token), None)
+    def end_session(self, token: str) -> str:
+        """End a session, if there is one.
 
-    def _of_session(self, request: Request, token: str) -> Identity:
-        key, now = _digest(token), time.monotonic()
-        session = self._sessions.pop(key, None)
-        user = None if session is None else self._broker.metadata.get(User, session.user)
-        if (
-            session is None
-            or user is None
-            or user.password_hash != session.password_hash
-            or now - session.used_at > SESSION_S
-        ):
+        :returns: why other brokers of the cluster do not learn of it at once; empty if they do.
+        :raises Unavailable: as `Sessions.end`.
+        """
+        return self._sessions.why_here_only() if self._sessions.end(token) else ""
+
+    async def _of_session(self, request: Request, token: str) -> Identity:
+        user = self._sessions.user_of(token)
+        if user is None and await read_again(self._broker):
+            # Somebody may have been made a user, or got a password, at another broker just before.
+            user = self._sessions.user_of(token)
+        if user is None:
             raise NotAuthorised("The session has ended", asks_for_login=True)
-        self._sessions[key] = session._replace(used_at=now)
-        return self._identity(session.user, _host(request))
+        return self._identity(user.name, _host(request))
 
     def _identity(self, name: str, host: str) -> Identity:
         return Identity(name, host).as_of(self._broker)
@@ -153,7 +143,3 @@ def _is_of_another_site(request: Request) -> bool:
 
 def _host(request: Request) -> str:
     return "" if request.client is None else request.client.host
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()

@@ -113,10 +113,6 @@ class HttpServing:
         self._cluster = ClusterHttp(self.management, membership, membership.agent, links)
         self._cluster.state.passed_on = partial(_passed_on, self._server)
         self.management.cluster = self._cluster.state
-        passed_on = self._server.passed_on
-        self._cluster.state.passed_on = lambda: PassedOn(
-            passed_on.open, passed_on.total, passed_on.waiting, passed_on.failures
-        )
         if self._server.cluster_listener is not None:
             self._cluster.answer_on(self._server.cluster_listener)
 
@@ -126,7 +122,7 @@ class HttpServing:
         :raises OSError: if an address that the configuration names cannot be listened on.
         """
         management = self.management
-        logins = Logins(management.broker)
+        logins = Logins(management.broker, clustered=self._membership is not None)
         app = application(management, logins.identify, logins, self._front)
         listener = HttpListener("management", app, connections_max)
         self._listeners.append(listener)

@@ -5,12 +5,15 @@ definitions file (RabbitMQ: Definition Export and Import) where it has them. A d
 changes: it is what an absent field of a record means.
 """
 
+import secrets
 from typing import Any, Final
 
 import msgspec
 
 KIND: Final = "kind"
 """The key of an entity's kind in its record."""
+
+SESSION_KEY_BYTES: Final = 32
 
 Key = tuple[str, ...]
 """What an entity is found by, among those of its kind."""
@@ -164,6 +167,34 @@ class ImportedObjects(Entity, frozen=True, tag="imported_objects"):
         return (self.vhost, self.digest)
 
 
+class SessionKey(Entity, frozen=True, tag="session_key"):
+    """Of a cluster: the key that signs sessions of the management page. There is one at most."""
+
+    session_key: str
+    """Random, in hexadecimal."""
+
+    @property
+    def key(self) -> Key:
+        return ()
+
+    @classmethod
+    def random(cls) -> "SessionKey":
+        """A key that has signed nothing yet."""
+        return cls(secrets.token_hex(SESSION_KEY_BYTES))
+
+
+class EndedSession(Entity, frozen=True, tag="ended_session"):
+    """Of a cluster: a session of the management page whose user has logged out."""
+
+    session: str
+    until: int
+    """Milliseconds since the epoch: when it would have ended anyway."""
+
+    @property
+    def key(self) -> Key:
+        return (self.session,)
+
+
 class EntityDeleted(msgspec.Struct, frozen=True, tag_field=KIND, tag="entity_deleted"):
     """The record of an entity that was deleted."""
 
@@ -200,6 +231,8 @@ ENTITY_KINDS: Final[dict[str, type[Entity]]] = {
         GlobalParameter,
         ImportedFile,
         ImportedObjects,
+        SessionKey,
+        EndedSession,
     )
 }
 """The kinds by name, in an order in which a checkpoint can be restored."""

@@ -6,10 +6,24 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from leveret.management.authentication import COOKIE, SESSION_S, Logins
+from leveret.engine.administration.operator import Unavailable
+from leveret.management.authentication import COOKIE, Logins
 from leveret.management.authorisation import MANAGEMENT, Access, NotAuthorised
 from leveret.management.description import described
-from leveret.management.http import PAGE_HEADER, body, clustered, json, route
+from leveret.management.http import (
+    PAGE_HEADER,
+    body,
+    clustered,
+    failed,
+    json,
+    management,
+    route,
+)
+from leveret.management.sessions import SESSION_S
+
+HERE_ONLY: Final = (
+    "the session is over here, and at the other brokers when the database of the cluster answers"
+)
 
 
 class LoginBody(msgspec.Struct):
@@ -49,11 +63,18 @@ async def post_session(request: Request) -> Response:
 
 
 async def delete_session(request: Request) -> Response:
-    """End the session of the request's cookie."""
+    """End the session of the request's cookie, at all brokers of a cluster."""
     logins = _logins(request)
-    if (token := request.cookies.get(COOKIE)) is not None and PAGE_HEADER in request.headers:
-        logins.end_session(token)
     response = Response(status_code=204)
+    if (token := request.cookies.get(COOKIE)) is not None and PAGE_HEADER in request.headers:
+        try:
+            reason = logins.end_session(token)
+            if not reason:
+                await management(request).durable()
+        except Unavailable as error:
+            reason = str(error)
+        if reason:
+            response = failed(503, "service_unavailable", f"{HERE_ONLY}: {reason}")
     response.delete_cookie(COOKIE)
     return response
 

@@ -253,8 +253,13 @@ function userMenu(name) {
       {
         type: "button",
         onclick: async () => {
-          await logout();
-          endSession("");
+          let why = "";
+          try {
+            await logout();
+          } catch (error) {
+            why = errorText(error);
+          }
+          endSession(why);
         },
       },
       "Log out",
