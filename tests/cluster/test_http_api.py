@@ -181,6 +181,13 @@ def test_a_session_of_the_page_is_one_at_every_broker(cluster: BrokerCluster) ->
     assert b"session" not in api(cluster["one"]).ask("GET", "/api/definitions").body
 
 
+def test_the_log_is_that_of_all_brokers(cluster: BrokerCluster) -> None:
+    logged = get(cluster["two"], "logs?lines=100000")
+    assert {each["logged_by"] for each in logged} == set(cluster.nodes)
+    times = [each["timestamp"] for each in logged]
+    assert times == sorted(times)
+
+
 def test_definitions_go_out_and_come_in_whole(cluster: BrokerCluster) -> None:
     one, two = cluster["one"], cluster["two"]
     for vhost in VHOSTS:

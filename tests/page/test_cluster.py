@@ -11,6 +11,7 @@ from leveret.cluster.shared_database import Standby
 from leveret.engine.lifecycle.queues import declare_queue
 from leveret.engine.metadata.entities import Permission
 from leveret.engine.values.arguments import Arguments
+from leveret.logging import get_logger
 from leveret.management.application import application
 from leveret.management.authentication import Logins
 from leveret.management.cluster.database_watch import DatabaseWatch
@@ -130,6 +131,14 @@ def test_the_overview_says_which_node_has_an_alarm(look: Viewer, cluster: Served
     page = look.open("/", "main .problem .status")
     page.get_by_text("Memory alarm at b:").wait_for()
     page.get_by_text("Alarm: b: low on memory").wait_for()
+
+
+def test_the_log_is_that_of_all_brokers(look: Viewer, cluster: ServedCluster) -> None:
+    page = look.open("/log?filter=looked+for", "main .log")
+    get_logger().warning("looked for", node="z")
+    for name in ("a", "b"):
+        line = page.locator("main .log li", has_text=f"{name} looked for")
+        line.get_by_text("node=z").wait_for()
 
 
 def test_nodes_are_drained_and_forgotten(look: Viewer, cluster: ServedCluster) -> None:

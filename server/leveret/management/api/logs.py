@@ -21,16 +21,23 @@ WAITING_MAX: Final = 1000
 """Events that wait for a slow reader: the oldest go first, and it is told how many."""
 
 
-async def get_logs(request: Request) -> Response:
-    """The latest events, the oldest first."""
+def latest(request: Request, events: list[dict[str, Any]]) -> Response:
+    """As many of the latest events as were asked for.
+
+    :param events: the oldest first.
+    """
     asked = whole_number(request.query_params.get("lines", ""), LINES_DIGITS_MAX)
     lines = LINES if asked is None else asked
-    events = list(RECENT.events)
     return json(events[-lines:] if lines else [])
 
 
+async def get_logs(request: Request) -> Response:
+    """The latest events, the oldest first; in a cluster those of all brokers, `logged_by` each."""
+    return latest(request, list(RECENT.events))
+
+
 async def get_live_logs(request: Request) -> Response:
-    """The events from this moment on, as server-sent events."""
+    """The events of this broker from this moment on, as server-sent events."""
     return StreamingResponse(_events(), media_type="text/event-stream", headers=HEADERS)
 
 

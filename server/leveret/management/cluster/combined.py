@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from leveret.engine.metadata.entities import VirtualHostEntity
+from leveret.management.api.logs import latest
 from leveret.management.cluster.definitions import DefinitionsOfAll
 from leveret.management.cluster.marks import target_of
 from leveret.management.cluster.merged_list import LEFT_OUT
@@ -20,6 +21,9 @@ SUMMED: Final = ("object_totals", "message_stats", "queue_totals", "churn_rates"
 
 JOINED: Final = ("alarms", "listeners", "contexts")
 """Parts of the overview that are lists of each broker."""
+
+LOGGED_BY: Final = "logged_by"
+"""The node that has logged an event. Events have a `node` of their own, which is another one."""
 
 SEVERITIES: Final = ("error", "warning", "info")
 
@@ -60,6 +64,8 @@ class Combined:
             response = self._overview(request, own, whole)
         elif path == "/api/diagnosis":
             response = _diagnosis(own, whole)
+        elif path == "/api/logs":
+            response = self._logs(request, own, whole)
         else:
             response = _alarms(own, whole)
         if left_out:
@@ -80,6 +86,15 @@ class Combined:
         found["vhosts"] = len(management(request).metadata.all(VirtualHostEntity))
         found["warnings"] = self._state.warnings()
         return json(found)
+
+    def _logs(self, request: Request, own: Response, answers: list[Answer]) -> Response:
+        """What all have logged, by the clocks of their machines."""
+        found = [{**each, LOGGED_BY: management(request).node} for each in _value_of(own)]
+        for answer in answers:
+            if answer.status == 200:
+                found += [{**each, LOGGED_BY: answer.node} for each in answer.json()]
+        found.sort(key=lambda each: str(each.get("timestamp", "")))
+        return latest(request, found)
 
     def _virtual_hosts(self, request: Request) -> Response:
         """Whether each virtual host is served: 200, else 503."""

@@ -74,6 +74,7 @@ _COMBINED: Final = frozenset(
         "/api/diagnosis",
         "/api/health/checks/alarms",
         "/api/health/checks/virtual-hosts",
+        "/api/logs",
         "/api/overview",
     )
 )

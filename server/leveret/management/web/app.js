@@ -257,7 +257,7 @@ function userMenu(name) {
           try {
             await logout();
           } catch (error) {
-            why = errorText(error);
+            why = error instanceof Error ? error.message : String(error);
           }
           endSession(why);
         },

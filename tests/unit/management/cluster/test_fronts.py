@@ -6,8 +6,10 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from leveret.engine.metadata.entities import Permission, User, VirtualHostEntity
+from leveret.logging import RECENT
 from leveret.management.application import ROUTES
 from leveret.management.cluster.marks import MISDIRECTED
+from leveret.management.cluster.merged_list import LEFT_OUT
 from leveret.management.cluster.scopes import Scope, scope_of
 from leveret.management.http import Resource
 from tests.unit.management.cluster.brokers import Cluster, request_of
@@ -286,6 +288,34 @@ def test_a_node_is_critical_if_no_other_would_serve() -> None:
         assert (status, value["status"]) == (503, "failed")
 
     run(test, a=("red",), b=("blue",), down_d=())
+
+
+def test_the_log_has_the_lines_of_all_brokers_in_the_order_of_time() -> None:
+    async def test(cluster: Cluster) -> None:
+        # All brokers of this process have one log.
+        RECENT.events.clear()
+        for number, second in enumerate((3, 1, 2)):
+            timestamp = f"2099-01-01T00:00:0{second}.000000Z"
+            RECENT.add({"timestamp": timestamp, "event": "seen", "node": f"n{number}"})
+        found = await cluster.brokers["a"].get("logs?lines=6")
+        assert [(each["node"], each["logged_by"]) for each in found] == [
+            ("n1", "a"),
+            ("n1", "b"),
+            ("n2", "a"),
+            ("n2", "b"),
+            ("n0", "a"),
+            ("n0", "b"),
+        ]
+        assert [each["logged_by"] for each in await cluster.brokers["b"].get("logs?lines=1")] == [
+            "a"
+        ]
+        cluster.silent.add("b")
+        status, found, headers = await cluster.brokers["a"].ask("GET", "logs?lines=3")
+        assert (status, headers[LEFT_OUT.lower()]) == (200, "b")
+        assert {each["logged_by"] for each in found} == {"a"}
+        RECENT.events.clear()
+
+    run(test, a=("red",), b=("blue",))
 
 
 def test_an_export_has_the_queues_of_all_brokers() -> None:

@@ -1,10 +1,11 @@
-/** The log of the broker, as it is written. */
+/** The log of the broker, as it is written; in a cluster that of all brokers, looked at again and again. */
 
 import { get } from "../lib/api.js";
 import { errorText } from "../lib/dialog.js";
 import { h, morph } from "../lib/dom.js";
 import { number, plural, time } from "../lib/format.js";
 import { choice, pageHead, status } from "../lib/page.js";
+import { Watching } from "../lib/watching.js";
 
 /** @typedef {import("../views.js").Context} Context */
 /** @typedef {{[name: string]: any}} Line */
@@ -14,6 +15,8 @@ export const title = () => "Log";
 const LINES_MAX = 2000;
 /** Lines that are kept: older ones go. */
 const LINES_AT_FIRST = 200;
+const LINES_OF_ALL = 500;
+/** Lines of a cluster that are looked at. */
 const TYPING_MS = 150;
 
 const LEVELS = ["debug", "info", "warning", "error"];
@@ -22,14 +25,14 @@ const LEVELS = ["debug", "info", "warning", "error"];
 const KINDS = { debug: "idle", info: "info", warning: "warning", error: "error", critical: "error" };
 
 /** What a line has beside its fields. */
-const OWN = new Set(["timestamp", "level", "event", "logger"]);
+const OWN = new Set(["timestamp", "level", "event", "logger", "logged_by"]);
 
 /**
  * @param {HTMLElement} container
  * @param {unknown} params
  * @param {Context} context
  */
-export function render(container, params, { state }) {
+export function render(container, params, { state, session }) {
   /** @type {Line[]} */
   let lines = [];
   /** @type {Line[]} lines that came while it was paused */
@@ -100,31 +103,53 @@ export function render(container, params, { state }) {
     count.textContent = `${number(list.childElementCount)} of ${number(lines.length)} lines`;
   };
 
-  const source = new EventSource("/api/logs/live");
-  source.addEventListener("log", (event) => receive(JSON.parse(event.data)));
-  source.addEventListener("missed", (event) => {
-    const { events } = JSON.parse(event.data);
-    const timestamp = new Date().toISOString();
-    receive({ timestamp, level: "warning", event: `${plural(events, "line is", "lines are")} missing here: there were more than this page could take` });
-  });
-  get(`/api/logs?lines=${LINES_AT_FIRST}`).then(
-    (found) => {
-      // Lines that came by the stream meanwhile may be among them.
-      const known = new Set(found.map((/** @type {Line} */ line) => JSON.stringify(line)));
-      lines = [...found, ...lines.filter((line) => !known.has(JSON.stringify(line)))];
-      showLines();
-    },
-    (error) => morph(problem, errorText(error)),
-  );
+  const follow = () => {
+    const source = new EventSource("/api/logs/live");
+    source.addEventListener("log", (event) => receive(JSON.parse(event.data)));
+    source.addEventListener("missed", (event) => {
+      const { events } = JSON.parse(event.data);
+      const timestamp = new Date().toISOString();
+      receive({ timestamp, level: "warning", event: `${plural(events, "line is", "lines are")} missing here: there were more than this page could take` });
+    });
+    get(`/api/logs?lines=${LINES_AT_FIRST}`).then(
+      (found) => {
+        // Lines that came by the stream meanwhile may be among them.
+        const known = new Set(found.map((/** @type {Line} */ line) => JSON.stringify(line)));
+        lines = [...found, ...lines.filter((line) => !known.has(JSON.stringify(line)))];
+        showLines();
+      },
+      (error) => morph(problem, errorText(error)),
+    );
+    return () => source.close();
+  };
+  const followAll = () => {
+    const watching = new Watching();
+    watching.watch(
+      `/api/logs?lines=${LINES_OF_ALL}`,
+      (/** @type {Line[]} */ found) => {
+        const known = new Set([...lines, ...held].map((line) => JSON.stringify(line)));
+        const more = found.filter((line) => !known.has(JSON.stringify(line)));
+        if (lines.length === 0) {
+          lines = more;
+          showLines();
+        } else {
+          more.forEach(receive);
+        }
+      },
+      problem,
+    );
+    return () => watching.stop();
+  };
   const unlisten = state.listen(() => {
     showBar();
     showLines();
   });
   container.append(pageHead("Log"), problem, bar, list);
   showBar();
+  const unfollow = session.clustered ? followAll() : follow();
   return () => {
     unlisten();
-    source.close();
+    unfollow();
   };
 }
 
@@ -138,6 +163,7 @@ function lineElement(line) {
     " ",
     status(KINDS[line.level] ?? "info", line.level),
     " ",
+    line.logged_by ? [h("span", { class: "soft" }, line.logged_by), " "] : null,
     h("span", { class: "log-event" }, line.event),
     fields.map(([name, value]) => [" ", h("span", { class: "log-field" }, `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`)]),
   );
