@@ -353,7 +353,11 @@ class Server(msgspec.Struct, frozen=True):
     ] = ""
     cluster_name: Annotated[
         str,
-        KeyDoc("`cluster_name` among the server properties; empty is leveret@HOSTNAME."),
+        KeyDoc(
+            "`cluster_name` among the server properties, until another one is set (`rabbitmqctl"
+            " set_cluster_name`); empty is leveret@HOSTNAME. In a cluster the first one counts"
+            " that a broker has here, for all of them; without any it is leveret."
+        ),
     ] = ""
 
 

@@ -1,5 +1,7 @@
 """From the protocol header to connection.open-ok, in every order a client may try."""
 
+import socket
+
 import pytest
 from pamqp import commands
 from pamqp.base import Frame
@@ -48,6 +50,13 @@ def test_the_legal_order_opens_a_connection(harness: Harness) -> None:
     client.expect(0, Connection.OpenOk())
     assert len(harness.broker.connections) == 1
     assert client.log.of("connection opened") == {"user": "guest", "vhost": "/", "name": "the shop"}
+
+
+def test_a_broker_without_a_name_is_called_as_its_machine() -> None:
+    client = Harness(Config()).connect()
+    client.feed(wire.PROTOCOL_HEADER)
+    properties = client.expect_method(0, Connection.Start).server_properties
+    assert properties["cluster_name"] == f"leveret@{socket.gethostname()}"
 
 
 def test_start_names_the_broker_and_what_it_can_do() -> None:

@@ -61,7 +61,9 @@ class Membership:
         self.behind_ms: Final = wall_clock_ms() - self.database.now_ms()
         """By how much the time of the database is behind that of this machine."""
         stores = config.cluster.stores
-        self.definitions: Final = SharedDefinitions(self.database.definitions, config.auth, stores)
+        self.definitions: Final = SharedDefinitions(
+            self.database.definitions, config.auth, stores, config.server.cluster_name
+        )
         remove_transient(local_directory(config))
         self.memory: Final = DatabaseMemory(local_directory(config))
         self._check_memory()

@@ -30,10 +30,12 @@ from leveret.engine.access.accounts import ADMINISTRATOR
 from leveret.engine.access.passwords import hash_password
 from leveret.engine.access.rights import ANY
 from leveret.engine.administration.operator import Unavailable
+from leveret.engine.broker import CLUSTER_NAME
 from leveret.engine.metadata.entities import (
     ENTITY_KINDS,
     Entity,
     EntityDeleted,
+    GlobalParameter,
     Key,
     Permission,
     SessionKey,
@@ -82,15 +84,17 @@ class _Refresh:
 class SharedDefinitions:
     """The metadata of a cluster, in one broker."""
 
-    def __init__(self, log: SharedLog, auth: Auth, stores: int) -> None:
+    def __init__(self, log: SharedLog, auth: Auth, stores: int, cluster_name: str = "") -> None:
         """
         :param auth: the user and the virtual host that the first broker of the cluster adds.
         :param stores: how many the cluster has.
+        :param cluster_name: what a cluster without a name is called from now on.
         """
         self.metadata: Final = Metadata()
         self.metadata.stores = stores
         self._log = log
         self._auth = auth
+        self._cluster_name = cluster_name
         self._agreed = Metadata()
         """What the log says, without the changes that wait."""
         self._version = 0
@@ -131,15 +135,33 @@ class SharedDefinitions:
             self._log.append(0, [stored_record(each) for each in first_entities(self._auth)])
             reading = self._log.read(0)
         records = read_records(reading)
-        while not any(isinstance(each, SessionKey) for each in records):
-            # Definitions that were copied from a directory have none.
-            self._log.append(reading.version, [stored_record(SessionKey.random())])
+        while missing := self._missing(records):
+            self._log.append(reading.version, [stored_record(each) for each in missing])
             reading = self._log.read(0)
             records = read_records(reading)
         for record in records:
             self._agreed.restore(record)
             self.metadata.restore(record)
         self._version = reading.version
+
+    def _missing(self, records: list[Record]) -> list[Entity]:
+        """What every cluster has, and this one has not; as definitions that were copied from a
+        directory."""
+        name = self._cluster_name
+        missing: list[Entity] = []
+        if not any(isinstance(each, SessionKey) for each in records):
+            missing.append(SessionKey.random())
+        named = GlobalParameter(CLUSTER_NAME, name)
+        found = [each for each in records if each.key == named.key and type(each) is type(named)]
+        if name and not found:
+            missing.append(named)
+        elif name and found != [named]:
+            logger.warning(
+                "server.cluster_name is not the name of the cluster, which is set by"
+                " rabbitmqctl set_cluster_name",
+                configured=name,
+            )
+        return missing
 
     def start(self, calls: BlockingCalls | None = None) -> None:
         """Follow the log, and append changes, from now on; in the running event loop.

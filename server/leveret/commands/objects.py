@@ -265,7 +265,7 @@ def close_connection(
 @click.option("--json", "as_json", is_flag=True, help="Print all that is known, as JSON.")
 @with_broker
 def status(client: Client, as_json: bool) -> None:
-    """Say how the broker is, and in a cluster what all brokers have.
+    """Say how the broker is, and what the cluster has.
 
     Example: leveret status
     """

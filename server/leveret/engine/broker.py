@@ -3,6 +3,7 @@
 The metadata say which virtual hosts exist: the broker makes and removes them as they change.
 """
 
+import os
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -55,6 +56,9 @@ from leveret_storage.medium import Medium
 from leveret_storage.recovery.log_end import NOT_NOTED, LogEnd, note_nothing
 from leveret_storage.recovery.recover import Recovery
 from leveret_storage.store.context import RunMedium
+
+NAMELESS: Final = "leveret"
+"""The name of a cluster that nobody has named."""
 
 CLUSTER_NAME: Final = "cluster_name"
 """The global parameter that names the cluster (RabbitMQ: Runtime Parameters)."""
@@ -111,13 +115,17 @@ class Broker(VirtualHostFactory):
         """When the last one began, in milliseconds since the epoch."""
         self.product = config.server.product
         self.version = config.server.version or __version__
-        self._cluster_name = config.server.cluster_name
+        self._cluster_name = config.server.cluster_name or f"leveret@{os.uname().nodename}"
+        if self.metadata.stores:
+            # All brokers of a cluster have one name, which is in the metadata, or none.
+            self._cluster_name = NAMELESS
         self.metadata.subscribe(self._metadata_changed)
         self._complete_metadata()
 
     @property
     def cluster_name(self) -> str:
-        """What operators have named it last, else the name of the configuration."""
+        """What operators have named it last, else the name of the configuration, or one made of the
+        name of the machine; of brokers that share their metadata it is the same."""
         given = self.metadata.get(GlobalParameter, CLUSTER_NAME)
         return self._cluster_name if given is None else str(given.value)
 

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from leveret.cluster.blocking_calls import BlockingCalls, Job
 from leveret.cluster.shared_definitions import SharedDefinitions, first_entities
-from leveret.config import Auth
+from leveret.config import Auth, Config, Server
 from leveret.engine.administration import policies, users, virtual_hosts
 from leveret.engine.administration.operator import Operator, Refused, Unavailable
+from leveret.engine.broker import Broker
 from leveret.engine.metadata.entities import (
     Entity,
     GlobalParameter,
@@ -239,6 +240,20 @@ def test_brokers_that_start_at_once_add_the_user_of_the_configuration_once() -> 
         assert first.metadata.get(Permission, "guest", "/") is not None
 
     run(test)
+
+
+def test_the_first_name_that_a_broker_has_is_that_of_the_cluster() -> None:
+    contents = LogContents()
+
+    def name_with(configured: str) -> str:
+        definitions = SharedDefinitions(MemorySharedLog(contents), Auth(), STORES, configured)
+        definitions.load()
+        config = Config(server=Server(cluster_name=configured))
+        return Broker(config, definitions.metadata).cluster_name
+
+    assert name_with("") == "leveret"
+    assert name_with("shop") == "shop"
+    assert name_with("another") == name_with("") == "shop"
 
 
 def test_what_was_deleted_is_not_added_again_at_the_next_start() -> None:

@@ -26,6 +26,12 @@ def _running(session: Session) -> list[str]:
     return [each["name"] for each in _nodes(session) if each["running"]]
 
 
+@ctl("set_cluster_name", "Set the name of the cluster.", argument("name"))
+def set_cluster_name(session: Session, name: str) -> None:
+    session.say(f"Setting cluster name to {name} ...")
+    session.client.put("cluster-name", body={"name": name})
+
+
 @ctl(
     "await_online_nodes",
     "Wait until so many nodes run.",

@@ -76,7 +76,7 @@ def _local_alarms(session: Session) -> None:
     session.result(f"Node {found['node']} reported no local alarms")
 
 
-@ctl("check_alarms", "Say whether an alarm blocks publishers anywhere in the cluster.")
+@ctl("check_alarms", "Say whether there is an alarm at any node.")
 def check_alarms(session: Session) -> None:
     session.say("Asking the broker to report any known resource alarms ...")
     found = session.client.get("overview")
@@ -87,7 +87,7 @@ def check_alarms(session: Session) -> None:
 
 
 for _name in ("check_local_alarms", "node_health_check"):
-    ctl(_name, "Say whether an alarm blocks publishers of this node.")(_local_alarms)
+    ctl(_name, "Say whether there is an alarm at this node.")(_local_alarms)
 
 
 @ctl("alarms", "Say which alarms block publishers.")

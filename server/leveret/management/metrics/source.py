@@ -3,7 +3,7 @@
 import platform
 from collections.abc import Iterator
 from functools import cache
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from leveret import __version__
 from leveret.cluster.cluster_status import ClusterStatus
@@ -22,9 +22,6 @@ from leveret_storage.store.measures import StoreMeasures
 
 _build_kind = cache(build_kind)
 
-
-NAMELESS: Final = "leveret"
-"""What a cluster is called that has no name."""
 
 Group: TypeAlias = tuple[str, list[Any]]
 """A virtual host, and some objects of it."""
@@ -90,9 +87,8 @@ class Source:
 
     @property
     def cluster_name(self) -> str:
-        """The name of the cluster, as clients are told; without one that of the node, or a name
-        that all nodes of a cluster have in common."""
-        return self.broker.cluster_name or (NAMELESS if self.cluster else self.service.node)
+        """The name of the cluster, as clients are told."""
+        return self.broker.cluster_name
 
     @property
     def vhosts(self) -> list[VirtualHost]:

@@ -336,6 +336,9 @@ def test_rabbitmqctl_knows_the_members(tmp_path: Path) -> None:
     assert result.exit_code == 0
     result, _ = with_socket(tmp_path, rabbitmqctl, "await_online_nodes", "3", "-t", "0.1")
     assert (result.exit_code, "2 of 3 nodes are online" in result.output) == (69, True)
+    result, cluster = with_socket(tmp_path, rabbitmqctl, "set_cluster_name", "shop")
+    assert result.output.startswith("Setting cluster name to shop ...\n")
+    assert cluster.brokers["a"].broker.cluster_name == "shop"
     result, cluster = with_socket(tmp_path, rabbitmqctl, "forget_cluster_node", "down_d")
     assert (result.exit_code, cluster.coordination.orders) == (0, [("forget", "down_d")])
     result, _ = with_socket(tmp_path, rabbitmqctl, "check_virtual_hosts")
