@@ -69,14 +69,15 @@ static struct message message_of(const struct load *load, const struct route *ro
                             .expiration = options->expiration};
 }
 
-/* Encode the publisher's batch: the routes in turn, until it has BATCH_BYTES and every route. */
+/* Encode the publisher's batch: the routes in turn, until it has more than BATCH_BYTES and every route. So a body
+   comes again after more than the 64 KiB in which lz4 looks for what repeats. */
 static void fill_batch(struct load *load, struct publisher *publisher, const struct route *routes, int count) {
     struct buffer batch = {0};
     struct message message = message_of(load, &routes[0]);
     publisher->stamp_at = put_message(&batch, routes[0].channel, &message);
     publisher->stride = batch.size;
     uint32_t rounds = (uint32_t)(BATCH_BYTES / publisher->stride / (size_t)count);
-    publisher->slots = (rounds ? rounds : 1) * (uint32_t)count;
+    publisher->slots = (rounds + 1) * (uint32_t)count;
     publisher->slot_sequence = must(calloc(publisher->slots, sizeof *publisher->slot_sequence));
     batch.size = 0;
     for (uint32_t slot = 0; slot < publisher->slots; slot++) {

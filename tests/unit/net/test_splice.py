@@ -20,7 +20,7 @@ class OneSocket(asyncio.Transport):
         for each in (self.sock, self.peer):
             each.setblocking(False)
         self.protocol: asyncio.BufferedProtocol | None = None
-        self.reads = False
+        self.reads = asyncio.Event()
         self.waiting: list[bytes] = []
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
@@ -39,13 +39,13 @@ class OneSocket(asyncio.Transport):
         return False
 
     def is_reading(self) -> bool:
-        return self.reads
+        return self.reads.is_set()
 
     def pause_reading(self) -> None:
-        self.reads = False
+        self.reads.clear()
 
     def resume_reading(self) -> None:
-        self.reads = True
+        self.reads.set()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert isinstance(data, bytes)
@@ -121,7 +121,6 @@ def test_after_a_read_that_fills_the_buffer_others_have_their_turn() -> None:
         client.receive(bytes(BUFFER_BYTES))
         assert not client.is_reading()
         assert owner.is_reading()
-        while not client.is_reading():
-            await asyncio.sleep(0)
+        await client.reads.wait()
 
     spliced(test)
