@@ -12,7 +12,7 @@ from leveret.cluster.membership import Membership
 from leveret.config import Config
 from leveret.config_storage import Storage
 from leveret.engine.metadata.entities import User
-from leveret_storage.errors import DirectoryLocked, ReadFailed
+from leveret_storage.errors import DirectoryLocked, UnsuitableMedium
 from leveret_storage.media.postgres.location import PASSWORD_VARIABLE
 from tests.cluster.world import STORES, World
 from tests.support.brokers import BrokerError, leveret_command, wait_until
@@ -62,6 +62,7 @@ def test_it_waits_for_the_database(world: World, tmp_path: Path) -> None:
         ),
         ({"LEVERET_CLUSTER_STORES": "3"}, "the cluster in this database has 4 stores, not 3"),
         ({"LEVERET_CLUSTER_LISTEN": ":0"}, "cluster.advertise is needed"),
+        ({PASSWORD_VARIABLE: "wrong"}, "password authentication failed"),
     ],
 )
 def test_what_does_not_fit_the_cluster_ends_the_start_with_one_line(
@@ -99,7 +100,7 @@ def test_a_reason_of_all_hosts_is_given_once(world: World, tmp_path: Path) -> No
             data_dir=world.database.url(schema=SCHEMA), password="wrong", local_dir=str(tmp_path)
         )
     )
-    with pytest.raises(ReadFailed) as refused:
+    with pytest.raises(UnsuitableMedium) as refused:
         Membership(config)
     hosts = ", ".join(f"127.0.0.1:{server.port}" for server in world.database.servers)
     assert f"{hosts}: FATAL:  password authentication failed" in str(refused.value)

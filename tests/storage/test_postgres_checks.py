@@ -192,9 +192,29 @@ def test_a_wrong_password_is_not_printed(
     postgres: PostgresCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(PASSWORD_VARIABLE, "wrong-s3cret")
-    with pytest.raises(ReadFailed, match="password authentication failed") as raised:
-        open_medium(new_location(postgres))
-    assert "s3cret" not in str(raised.value)
+    text = refused(new_location(postgres))
+    assert "password authentication failed" in text
+    assert "s3cret" not in text
+
+
+def test_a_login_that_is_wrong_is_told_apart_from_a_server_that_is_away(
+    postgres: PostgresCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    location = new_location(postgres)
+    assert 'database "missing"' in refused(location.replace(f"/{DATABASE}?", "/missing?"))
+    assert "nobody" in refused(location.replace("//leveret@", "//nobody@"))
+    monkeypatch.delenv(PASSWORD_VARIABLE)
+    assert "no password" in refused(location)
+
+
+def test_a_server_that_is_away_may_have_another_login(
+    postgres: PostgresCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PASSWORD_VARIABLE, "wrong")
+    with TcpProxy(postgres.primary.port) as proxy:
+        proxy.refuses = True
+        with pytest.raises(ReadFailed):
+            open_medium(postgres.url_of([proxy.port]))
 
 
 def test_a_schema_of_a_newer_program_is_refused(postgres: PostgresCluster) -> None:

@@ -18,6 +18,7 @@ from leveret_storage.media.postgres.link import (
     Interrupt,
     Link,
     LinkBroken,
+    LinkRefused,
     number,
     text,
 )
@@ -28,6 +29,12 @@ GRACE_S: Final = 0.3
 
 ASK_INTERVAL_S: Final = 0.1
 """Seconds after which a host that has refused is asked again."""
+
+FINAL_STATES: Final = frozenset(("28000", "28P01", "3D000", "42501"))
+"""With which a server refuses a role, a password or a database that it would refuse later, too."""
+
+STANDBY: Final = "a standby, or read-only"
+READ_ONLY_STATE: Final = "25006"
 
 _LIBPQ_PREFIX: Final = re.compile(
     r'\Aconnection to server (?:at|on socket) "[^"]*"(?: \([^)]*\))?(?:, port \d+)? failed: '
@@ -64,15 +71,28 @@ class Connected:
     link: Link
 
 
+@dataclass(frozen=True)
+class _Refusal:
+    """Why a host is not the primary."""
+
+    why: str
+    state: str = ""
+    """The SQLSTATE of a server that has answered, if it is known."""
+
+
+class WrongLogin(LinkBroken):
+    """Every server that has answered refuses the role, its password, or the database."""
+
+
 class _Race:
     """What the hosts have answered. Links of those that come too late are closed."""
 
     def __init__(self) -> None:
-        self.answers: SimpleQueue[tuple[str, Connected | str]] = SimpleQueue()
+        self.answers: SimpleQueue[tuple[str, Connected | _Refusal]] = SimpleQueue()
         self._lock = Lock()
         self._over = Event()
 
-    def answer(self, host: str, answer: Connected | str) -> None:
+    def answer(self, host: str, answer: Connected | _Refusal) -> None:
         """A server, or why the host is none."""
         with self._lock:
             if not self._over.is_set():
@@ -102,12 +122,15 @@ def connect_newest(
     *,
     again: bool = False,
     timeout_s: float | None = None,
+    first: bool = False,
 ) -> Connected:
     """Connect to the newest server of a location that accepts writes.
 
     :param again: ask hosts again that have refused, until the time for one attempt is over: so a
         standby that is being promoted is found, however long another host takes to answer.
     :param timeout_s: for one attempt, unless the location's is less.
+    :param first: whether it is the first attempt, for which a login may be wrong.
+    :raises WrongLogin: if it is, and `first`.
     :raises LinkBroken: if there is none; the text says what each host answered.
     :raises ReadFailed: if there is no password to be read.
     """
@@ -117,7 +140,7 @@ def connect_newest(
         conninfo = location.conninfo(host, port)
         Thread(
             target=_ask_host,
-            args=(race, host, port, conninfo, interrupt, timeout_s, again),
+            args=(race, host, port, conninfo, interrupt, timeout_s, again, first),
             name="leveret-connect",
             daemon=True,
         ).start()
@@ -130,29 +153,31 @@ def connect_newest(
         each.link.close()
     if newest is not None and newest.server.timeline < timeline_min:
         newest.link.close()
-        refusals[str(newest.server)] = (
+        refusals[str(newest.server)] = _Refusal(
             f"replaced (timeline {newest.server.timeline}, where {timeline_min} was)"
         )
         newest = None
     if newest is None:
-        raise LinkBroken(_in_words(refusals))
+        states = {each.state for each in refusals.values() if each.state}
+        is_wrong = first and bool(states) and states <= FINAL_STATES
+        raise (WrongLogin if is_wrong else LinkBroken)(_in_words(refusals))
     return newest
 
 
-def _in_words(refusals: dict[str, str]) -> str:
+def _in_words(refusals: dict[str, _Refusal]) -> str:
     """Why no host is the primary: each reason once, behind its hosts."""
     hosts: dict[str, list[str]] = {}
-    for host, why in refusals.items():
-        hosts.setdefault(_LIBPQ_PREFIX.sub("", why), []).append(host)
+    for host, refusal in refusals.items():
+        hosts.setdefault(_LIBPQ_PREFIX.sub("", refusal.why), []).append(host)
     return "; ".join(f"{', '.join(names)}: {why}" for why, names in hosts.items())
 
 
 def _collect(
     race: _Race, hosts: list[str], deadline: float, again: bool, interrupt: Interrupt
-) -> tuple[list[Connected], dict[str, str]]:
+) -> tuple[list[Connected], dict[str, _Refusal]]:
     """Servers that accept writes, and why the others are none."""
     found: dict[str, Connected] = {}
-    refusals = dict.fromkeys(hosts, "does not answer")
+    refusals = dict.fromkeys(hosts, _Refusal("does not answer"))
     answered: set[str] = set()
     try:
         while not interrupt.is_set and (len(answered) < len(hosts) or (again and not found)):
@@ -181,31 +206,40 @@ def _ask_host(
     interrupt: Interrupt,
     timeout_s: float,
     again: bool,
+    first: bool,
 ) -> None:
     """Ask one host, again and again if that is wanted; in a thread of its own."""
     while True:
-        answer = _ask(host, port, conninfo, interrupt, timeout_s)
+        answer = _ask(host, port, conninfo, interrupt, timeout_s, traced=first)
         race.answer(address(host, port), answer)
         if not again or isinstance(answer, Connected) or race.is_over(ASK_INTERVAL_S):
             return
 
 
 def _ask(
-    host: str, port: str, conninfo: bytes, interrupt: Interrupt, timeout_s: float
-) -> Connected | str:
+    host: str,
+    port: str,
+    conninfo: bytes,
+    interrupt: Interrupt,
+    timeout_s: float,
+    *,
+    traced: bool,
+) -> Connected | _Refusal:
     """Connect to one host and look what it is."""
     try:
-        link = Link.connect(conninfo, interrupt, timeout_s)
+        link = Link.connect(conninfo, interrupt, timeout_s, traced=traced)
+    except LinkRefused as error:
+        return _Refusal(str(error), error.state)
     except LinkBroken as error:
-        return str(error)
+        return _Refusal(str(error))
     try:
         row = link.execute(_FACTS, timeout_s=timeout_s)[0]
     except (DatabaseError, LinkBroken) as error:
         link.close()
-        return str(error)
+        return _Refusal(str(error))
     if row[0] == b"t":
         link.close()
-        return "a standby, or read-only"
+        return _Refusal(STANDBY, READ_ONLY_STATE)
     server = Server(host, port, number(row[1]), text(row[2]), number(row[3]))
     return Connected(server, link)
 

@@ -27,9 +27,10 @@ from leveret_storage.errors import (
     MediumFull,
     ReadFailed,
     StorageError,
+    UnsuitableMedium,
 )
 from leveret_storage.media.postgres.checks import Report, check
-from leveret_storage.media.postgres.connecting import connect_newest, connect_to
+from leveret_storage.media.postgres.connecting import WrongLogin, connect_newest, connect_to
 from leveret_storage.media.postgres.io_thread import (
     FULL_STATES,
     REPEATED_STATES,
@@ -70,7 +71,7 @@ class Database:
         """Connect, check what is relied on, and make or migrate the schema, unless `read_only`.
 
         :raises ReadFailed: if no host accepts writes, or there is no schema to read.
-        :raises UnsuitableMedium: if Leveret cannot rely on the database.
+        :raises UnsuitableMedium: if Leveret cannot rely on the database, or is not let in.
         :raises UnknownFormat: if a newer program made the schema.
         """
         self.location: Final = location
@@ -88,6 +89,8 @@ class Database:
         self._system = ""
         try:
             session = self._connect()
+        except WrongLogin as error:
+            raise UnsuitableMedium(f"{location}: {error}") from error
         except LinkBroken as error:
             raise ReadFailed(f"{location}: {error}") from error
         except DatabaseError as error:
@@ -253,7 +256,11 @@ class Database:
         """Find the newest primary, and check it."""
         interrupt = self._new_interrupt()
         connected = connect_newest(
-            self.location, interrupt, self._timeline, again=self._timeline > 0
+            self.location,
+            interrupt,
+            self._timeline,
+            again=self._timeline > 0,
+            first=self._timeline == 0,
         )
         server, link = connected.server, connected.link
         with ExitStack() as on_failure:

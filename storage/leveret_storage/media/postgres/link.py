@@ -9,6 +9,7 @@ it is not durable. `Link.unreplicated` says that such a warning came.
 """
 
 import os
+import re
 import select
 import time
 from collections.abc import Generator, Sequence
@@ -24,6 +25,10 @@ Row: TypeAlias = tuple[bytes | None, ...]
 BYTEA_OID: Final = 17
 WARNING_STATE: Final = "01000"
 ADMIN_SHUTDOWN_CLASS: Final = "57P"
+
+PASSWORD_STATE: Final = "28P01"
+TRACE_BYTES_MAX: Final = 64 * 1024
+_REFUSAL: Final = re.compile(rb'ErrorResponse.* C "([0-9A-Z]{5})"')
 
 _SET_UP: Final = (
     "select set_config('default_transaction_isolation', 'read committed', false),"
@@ -46,6 +51,14 @@ class DatabaseError(Exception):
 
 class LinkBroken(Exception):
     """A connection was lost, or given up. The text says why, in one line."""
+
+
+class LinkRefused(LinkBroken):
+    """A server has answered, and refuses the connection, by an SQLSTATE."""
+
+    def __init__(self, state: str, text: str) -> None:
+        super().__init__(text)
+        self.state = state
 
 
 class LinkTimeout(LinkBroken):
@@ -72,6 +85,28 @@ class Interrupt:
         os.close(self.fd)
 
 
+class _Trace:
+    """What libpq and a server say to each other while they connect, in memory: libpq tells the
+    SQLSTATE of a refusal in no other way."""
+
+    def __init__(self, connection: PGconn) -> None:
+        self._connection = connection
+        self._fd = os.memfd_create("leveret")
+        connection.trace(self._fd)
+
+    def end(self) -> str:
+        """Trace no more. To be called before the connection is closed.
+
+        :returns: the SQLSTATE by which the server has refused; empty if it has said none.
+        """
+        self._connection.untrace()
+        found = _REFUSAL.search(os.pread(self._fd, TRACE_BYTES_MAX, 0))
+        os.close(self._fd)
+        if self._connection.needs_password:
+            return PASSWORD_STATE
+        return found[1].decode() if found else ""
+
+
 class Link:
     """A connection. For one thread at a time."""
 
@@ -91,14 +126,37 @@ class Link:
         connection.notice_handler = self._notice
 
     @classmethod
-    def connect(cls, conninfo: bytes, interrupt: Interrupt, timeout_s: float) -> "Link":
+    def connect(
+        cls, conninfo: bytes, interrupt: Interrupt, timeout_s: float, *, traced: bool = False
+    ) -> "Link":
         """Connect to one host. Resolving its name may take longer than the timeout.
 
-        :raises LinkBroken: if that fails.
+        :param traced: find out by which SQLSTATE a server refuses. Each time costs some kilobytes
+            that are not freed, so it is for a start.
+        :raises LinkRefused: if a server refuses, and `traced`.
+        :raises LinkBroken: if it fails otherwise.
         """
-        deadline = time.monotonic() + timeout_s
         connection: PGconn = pq.PGconn.connect_start(conninfo)
         link = cls(connection, interrupt)
+        trace = _Trace(connection) if traced else None
+        failure: LinkBroken | None = None
+        try:
+            link._begin(timeout_s)
+        except LinkBroken as error:
+            failure = error
+        state = "" if trace is None else trace.end()
+        if failure is None:
+            return link
+        link.close()
+        raise LinkRefused(state, str(failure)) if state else failure
+
+    def _begin(self, timeout_s: float) -> None:
+        """Wait until the server has let this link in.
+
+        :raises LinkBroken: if it does not.
+        """
+        deadline = time.monotonic() + timeout_s
+        connection = self.connection
         try:
             while True:
                 if connection.status == pq.ConnStatus.BAD:
@@ -108,16 +166,13 @@ class Link:
                     break
                 if state == pq.PollingStatus.FAILED:
                     raise LinkBroken(_one_line(connection.get_error_message()))
-                link.wait(state == pq.PollingStatus.WRITING, deadline)
+                self.wait(state == pq.PollingStatus.WRITING, deadline)
             connection.nonblocking = 1
-            link.execute(_SET_UP, timeout_s=max(0.1, deadline - time.monotonic()))
+            self.execute(_SET_UP, timeout_s=max(0.1, deadline - time.monotonic()))
         except OperationalError as error:
-            link.close()
             raise LinkBroken(_one_line(str(error))) from error
-        except (LinkBroken, DatabaseError) as error:
-            link.close()
+        except DatabaseError as error:
             raise LinkBroken(str(error)) from error
-        return link
 
     @property
     def fd(self) -> int:
