@@ -61,6 +61,18 @@ class Glance(NamedTuple):
     """Whether a store has been given back that nobody has taken."""
 
 
+class FailedOpening(NamedTuple):
+    """A process could not open a store, or could not go on with it. The reason need not be the
+    store's."""
+
+    incarnation: str
+    ago_ms: int
+    """Since then, by the engine's clock."""
+    back_off_ms: int
+    """For how long after that it does not try again."""
+    reason: str
+
+
 class StoreLease(NamedTuple):
     """Who may own a store."""
 
@@ -82,6 +94,8 @@ class StoreLease(NamedTuple):
     """Member that an operator wants it to be owned by whenever that is alive; empty for any."""
     refused: str
     """Why nobody may take it, until an operator allows it again; empty if anybody may."""
+    failed: tuple[FailedOpening, ...] = ()
+    """The last failure of each process that has failed with it, and has not opened it since."""
 
 
 class ClusterView(NamedTuple):
@@ -150,6 +164,15 @@ class Coordination(ABC):
     def release(self, store: int, successor: str = "") -> None:
         """Give back a lease that is ours; any other stays as it is."""
 
+    def give_back(self, store: int, back_off_ms: int, reason: str) -> None:
+        """Give back a lease that is ours, and have others know that this process has failed with
+        the store. An engine that notes no failure only gives it back.
+
+        :param back_off_ms: for how long this process does not try again.
+        """
+        del back_off_ms, reason
+        self.release(store)
+
     @abstractmethod
     def refuse(self, store: int, reason: str) -> None:
         """Give back a lease that is ours, and have nobody take the store until it is allowed."""
@@ -160,7 +183,8 @@ class Coordination(ABC):
 
     @abstractmethod
     def move(self, store: int, member: str) -> None:
-        """Have a store be owned by a member whenever that is alive; empty takes the order back."""
+        """Have a store be owned by a member whenever that is alive; empty takes the order back.
+        Failures with it are forgotten, so that who has failed may try again."""
 
     @abstractmethod
     def drain(self, member: str, draining: bool) -> bool:

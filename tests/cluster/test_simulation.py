@@ -2,7 +2,7 @@
 
 import pytest
 
-from leveret.cluster.ownership import Ownership
+from leveret.cluster.ownership import BACK_OFF_MAX_S, Ownership
 from leveret.cluster.store_state import State
 from leveret_storage.coordination import ClusterView
 from tests.cluster.simulation.machine import SERVING
@@ -11,7 +11,7 @@ from tests.cluster.simulation.run import LEASE_S, Defects, Run
 from tests.support.examples import examples
 
 SEEDS = 100
-SEEDS_TO_FIND = 100
+SEEDS_TO_FIND = 200
 """Runs within which what is wrong has to be found."""
 
 
@@ -77,6 +77,42 @@ def test_a_broker_that_was_stopped_past_its_lease_gives_up_what_it_opens() -> No
     machine.broker.stopped_until = run.events.now + 2 * LEASE_S
     run.events.run(machine.broker.stopped_until + 0.001)
     assert machine.state(0) not in SERVING
+
+
+def test_a_member_that_can_open_no_store_hardly_disturbs_the_others() -> None:
+    run = Run(3)
+    events, cluster = run.events, run.cluster
+    broken, *others = cluster.machines
+    broken.failing = 1.0
+    for machine in cluster.machines:
+        machine.start()
+    not_served = [0.0] * cluster.stores
+    for _ in range(6000):
+        events.run(events.now + 0.1)
+        for store in range(cluster.stores):
+            if all(each.state(store) is not State.OWNED for each in others):
+                not_served[store] += 0.1
+    # At first each store has to be taken by somebody who can.
+    assert max(not_served) < 10
+    assert 0 < broken.failed < 20
+    broken.failing = 0.0
+    while all(broken.state(store) is not State.OWNED for store in range(cluster.stores)):
+        events.run(events.now + 1.0)
+        assert events.now < 1200
+
+
+def test_a_store_that_nobody_could_open_is_served_soon_after_somebody_can() -> None:
+    run = Run(3)
+    events, cluster = run.events, run.cluster
+    for machine in cluster.machines:
+        machine.failing = 1.0
+        machine.start()
+    events.run(600)
+    assert all(machine.failed > 5 for machine in cluster.machines)
+    cluster.machines[-1].failing = 0.0
+    events.run(events.now + BACK_OFF_MAX_S + 10)
+    for store in range(cluster.stores):
+        assert cluster.machines[-1].state(store) is State.OWNED
 
 
 def test_a_seed_determines_a_run() -> None:

@@ -204,9 +204,13 @@ class BrokerCluster:
     def move(self, vhost: str, node: Node) -> None:
         """Have a broker serve a virtual host, and wait until it does; later it may be another."""
         store = self.store_of(vhost)
-        self._coordination.move(store, node.name)
+        self.want(vhost, node)
         wait_until(lambda: self.owner_of(vhost) is node, what=f"{node.name} serving {vhost}")
         self._coordination.move(store, "")
+
+    def want(self, vhost: str, node: Node) -> None:
+        """Order that a broker serves a virtual host; it may be unable to."""
+        self._coordination.move(self.store_of(vhost), node.name)
 
     def allow(self, vhost: str) -> None:
         """Have the store of a virtual host be taken again that was refused."""

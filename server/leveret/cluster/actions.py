@@ -43,6 +43,15 @@ class Release(NamedTuple):
     successor: str
 
 
+class GiveBack(NamedTuple):
+    """Give the lease of a store back that failed here; answer with `released`."""
+
+    store: int
+    back_off_s: float
+    """Seconds for which this broker does not take it again."""
+    reason: str
+
+
 class Refuse(NamedTuple):
     """Note that nobody may take the store; answer with `refused`."""
 
@@ -50,4 +59,4 @@ class Refuse(NamedTuple):
     reason: str
 
 
-Action: TypeAlias = Take | Open | NoteEpoch | HandOver | GiveUp | Release | Refuse
+Action: TypeAlias = Take | Open | NoteEpoch | HandOver | GiveUp | Release | GiveBack | Refuse

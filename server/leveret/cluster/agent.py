@@ -17,9 +17,24 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-from leveret.cluster.actions import Action, GiveUp, HandOver, NoteEpoch, Open, Refuse, Release, Take
-from leveret.cluster.assignment import is_live
-from leveret.cluster.cluster_status import ClusterCounts, ClusterStatus, StoreStatus
+from leveret.cluster.actions import (
+    Action,
+    GiveBack,
+    GiveUp,
+    HandOver,
+    NoteEpoch,
+    Open,
+    Refuse,
+    Release,
+    Take,
+)
+from leveret.cluster.assignment import is_live, is_recent
+from leveret.cluster.cluster_status import (
+    ClusterCounts,
+    ClusterStatus,
+    FailedMember,
+    StoreStatus,
+)
 from leveret.cluster.coordination_thread import (
     LOOK_INTERVAL_S,
     Answer,
@@ -99,6 +114,8 @@ class Agent:
         self._view = ClusterView((), ())
         self._leases: dict[int, StoreLease] = {}
         self._addresses: dict[str, str] = {}
+        self._processes: dict[str, str] = {}
+        """The names of the members, by incarnation."""
         self._viewed_at = 0.0
         self._renewed_at = 0.0
         self._reason = ""
@@ -221,6 +238,11 @@ class Agent:
             target=ownership.target(store),
             wanted=lease.wanted,
             reason=lease.refused or ownership.reason(store),
+            failed=tuple(
+                FailedMember(self._processes[each.incarnation], each.reason)
+                for each in lease.failed
+                if each.incarnation in self._processes and is_recent(each)
+            ),
         )
 
     def _state_in_words(self, lease: StoreLease, state: State) -> str:
@@ -286,6 +308,7 @@ class Agent:
         self._view = result.view
         self._leases = {lease.store: lease for lease in result.view.leases}
         self._addresses = {member.name: member.address for member in result.view.members}
+        self._processes = {each.incarnation: each.name for each in result.view.members}
         self._ownership.used = self.used_stores()
         self._ownership.seen(result.view, result.asked_at, result.stores, now)
         if self._is_draining:
@@ -359,6 +382,12 @@ class Agent:
             case Release():
                 call(
                     partial(coordination.release, store, action.successor),
+                    partial(self._release_answered, store),
+                )
+            case GiveBack():
+                back_off_ms = round(action.back_off_s * 1000)
+                call(
+                    partial(coordination.give_back, store, back_off_ms, action.reason),
                     partial(self._release_answered, store),
                 )
             case Refuse():

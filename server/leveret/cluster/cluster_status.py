@@ -5,6 +5,13 @@ from typing import NamedTuple
 from leveret_storage.coordination import Member
 
 
+class FailedMember(NamedTuple):
+    """A member that has failed with a store a while ago."""
+
+    node: str
+    reason: str
+
+
 class StoreStatus(NamedTuple):
     """A store, as this broker sees it."""
 
@@ -27,6 +34,8 @@ class StoreStatus(NamedTuple):
     """Member that an operator wants it to be owned by; empty for any."""
     reason: str
     """Why it is refused, or why this broker has given it up last; empty if neither is so."""
+    failed: tuple[FailedMember, ...] = ()
+    """Members that get it last, if at all."""
 
 
 class ClusterCounts(NamedTuple):

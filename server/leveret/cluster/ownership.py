@@ -14,6 +14,9 @@ Rules:
 - Stores are handed over one after the other: the next one when the member that gets the last one
   serves it, or has not done so for a lease length. They are handed over only to a member that has
   been alive for a while (`assignment.py`). A broker that stops hands several over at once.
+- A store that fails here is given back, for another member to take it: the reason may be this
+  broker's. The time until it is tried here again is doubled with each failure, of the store, or of
+  all stores while none is opened.
 - Safety does not depend on any of this: whether an owner may write is said by the epoch.
 """
 
@@ -21,6 +24,7 @@ from typing import Final
 
 from leveret.cluster.actions import (
     Action,
+    GiveBack,
     GiveUp,
     HandOver,
     NoteEpoch,
@@ -48,9 +52,10 @@ OVERDUE_LEASES: Final = 3
 not done so."""
 
 BACK_OFF_S: Final = 1.0
-"""Seconds until a store is taken again whose recovery failed; doubled each time."""
+"""Seconds until a store is taken again that has failed; doubled each time."""
 
 BACK_OFF_MAX_S: Final = 60.0
+"""What has not failed for so long after its back-off has failed once only."""
 
 HAND_OVER_REASON: Final = "the virtual host moves to another broker of the cluster: reconnect"
 DRAIN_REASON: Final = "the broker is drained: reconnect"
@@ -93,6 +98,9 @@ class Ownership:
         self._has_ended = False
         self._not_before = float("-inf")
         """When stores may be taken whose last owner was another member."""
+        self._failures = 0
+        """Back-offs one after the other in which no store was opened."""
+        self._backs_off_until = float("-inf")
         self._was_unreachable = False
         self._handed_over: tuple[int, float] | None = None
         """The store that was handed over last, and until when it is waited for."""
@@ -205,7 +213,7 @@ class Ownership:
             self._actions.append(GiveUp(store, each.reason))
             each.change(State.ELSEWHERE, now)
             return
-        each.failures = 0
+        self._failures = 0
         each.reason = ""
         each.epoch = epoch
         if each.is_received:
@@ -276,9 +284,19 @@ class Ownership:
             self.counts.lost += 1
         else:
             self.counts.failed += 1
-        store.not_before = now + min(BACK_OFF_MAX_S, BACK_OFF_S * 2**store.failures)
-        store.failures += 1
+        self._back_off(store, now)
         self._release(store, "", now)
+
+    def _back_off(self, store: StoreRecord, now: float) -> None:
+        """Try no store that has failed too often."""
+        if now >= store.not_before + BACK_OFF_MAX_S:
+            store.failures = 0
+        if now >= self._backs_off_until:
+            self._failures += 1
+        times = max(store.failures, self._failures - 1)
+        store.failures += 1
+        store.not_before = now + min(BACK_OFF_MAX_S, BACK_OFF_S * 2**times)
+        self._backs_off_until = max(self._backs_off_until, store.not_before)
 
     def released(self, store: int, now: float) -> None:
         """The lease was given back, or whether it was is not known."""
@@ -436,7 +454,11 @@ class Ownership:
 
     def _release(self, store: StoreRecord, successor: str, now: float) -> None:
         store.change(State.RELEASING, now)
-        self._actions.append(Release(store.number, successor))
+        back_off_s = store.not_before - now
+        if back_off_s > 0:
+            self._actions.append(GiveBack(store.number, back_off_s, store.reason))
+        else:
+            self._actions.append(Release(store.number, successor))
 
     def _deadline(self, asked_at: float) -> float:
         return asked_at + self._lease_s * (1 - MARGIN)

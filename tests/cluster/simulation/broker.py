@@ -8,18 +8,29 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from leveret.cluster.actions import Action, GiveUp, HandOver, NoteEpoch, Open, Refuse, Release, Take
+from leveret.cluster.actions import (
+    Action,
+    GiveBack,
+    GiveUp,
+    HandOver,
+    NoteEpoch,
+    Open,
+    Refuse,
+    Release,
+    Take,
+)
 from leveret_storage.coordination import ClusterView
-from leveret_storage.errors import StorageError
+from leveret_storage.errors import MediumFailed, StorageError
 from tests.cluster.simulation import rows
 from tests.cluster.simulation.database import Reply
 from tests.cluster.simulation.machine import Cluster, Machine
 from tests.cluster.simulation.network import Statement
-from tests.cluster.simulation.oracle import Violated
 from tests.cluster.simulation.store import SimulatedStore
 
 LOOK_S: Final = 0.1
 JOIN_S: Final = 0.2
+
+NAME_TAKEN: Final = "another process has the name"
 
 Call = tuple[Statement, Callable[[object, float], None]]
 
@@ -45,6 +56,7 @@ class Broker:
         self._stores: Final[dict[int, SimulatedStore]] = {}
         self._calls: Final[deque[Call]] = deque()
         self._is_asking = False
+        self._has_joined = False
         self._renew_at = 0.0
         self._look_at = float("inf")
         self._wake_at = float("inf")
@@ -74,6 +86,15 @@ class Broker:
         self.ownership.leave(self.now)
         self._act()
 
+    def fail(self, store: int, error: StorageError) -> None:
+        """Have a store that it owns fail, in the event loop."""
+
+        def fail() -> None:
+            self.ownership.failed(store, error, self.now)
+            self._act()
+
+        self.later(0, fail)
+
     def later(self, seconds: float, event: Callable[[], None]) -> None:
         """In the event loop, when it runs."""
         self._when(seconds, event, lambda: max(self.stopped_until, self.busy_until))
@@ -99,7 +120,7 @@ class Broker:
 
     def _ask_next(self) -> None:
         """Make the next call that is due, or wait for it."""
-        if self._is_asking:
+        if self._is_asking or self.is_killed:
             return
         now = self._events.now
         if now >= self._renew_at:
@@ -171,7 +192,7 @@ class Broker:
             known = database.rows.members.get(self.name)
             others = known is not None and known.incarnation != incarnation
             if known is not None and others and known.seen_at > now - lease_s:
-                reply(None)
+                reply(NAME_TAKEN)
                 return
             database.commit(rows.renewal(self.name, incarnation, held, lease_s, now))
             reply(self._view())
@@ -191,7 +212,12 @@ class Broker:
 
     def _seen(self, view: object, asked_at: float, held: frozenset[int]) -> None:
         if isinstance(view, ClusterView):
+            self._has_joined = True
             self.ownership.seen(view, asked_at, held, self.now)
+        elif view is NAME_TAKEN and self._has_joined:
+            self.ownership.end(NAME_TAKEN, self.now)
+            self._act()
+            self.machine.has_ended(self)
         else:
             self.ownership.unreachable()
 
@@ -228,6 +254,8 @@ class Broker:
                 takes = self._takes.get(store, float("inf"))
                 change = rows.release(store, self.incarnation, action.successor, takes)
                 self._calls.append((self._commit(change), lambda *_: self._released(store)))
+            case GiveBack():
+                self._calls.append((self._give_back(action), lambda *_: self._released(store)))
             case GiveUp():
                 if store in self._stores:
                     self._stores[store].give_up()
@@ -239,11 +267,45 @@ class Broker:
                     lambda: self._handed_over(store), self._then(store, ownership.not_handed_over)
                 )
             case Refuse():
-                raise Violated(f"store {store} is refused: {action.reason}")
+                self._refuse(action)
 
     def _commit(self, change: rows.Change) -> Statement:
         def statement(reply: Reply) -> None:
             self._database.commit(change)
+            reply(True)
+
+        return statement
+
+    def _refuse(self, action: Refuse) -> None:
+        """Not by the thread that renews leases: it waits for a standby."""
+        database, store = self._database, action.store
+        change = rows.refuse(store, self.incarnation, action.reason)
+
+        def statement(reply: Reply) -> None:
+            database.commit(change)
+            database.make_durable(lambda: reply(True))
+
+        def refused() -> None:
+            self.ownership.refused(store, self.now)
+            self._act()
+
+        self.machine.network.ask(statement, lambda _: self.later(0, refused), lambda: None)
+
+    def _give_back(self, action: GiveBack) -> Statement:
+        database, incarnation = self._database, self.incarnation
+        takes = self._takes.get(action.store, float("inf"))
+
+        def statement(reply: Reply) -> None:
+            database.commit(
+                rows.give_back(
+                    action.store,
+                    incarnation,
+                    takes,
+                    action.back_off_s,
+                    action.reason,
+                    database.now,
+                )
+            )
             reply(True)
 
         return statement
@@ -263,7 +325,7 @@ class Broker:
                 reply(-1)
                 return
             if not self.is_killed:
-                self._cluster.check_alone(store, self.machine)
+                self._cluster.check_alone(store, incarnation)
             until = now + self._cluster.lease_s
             database.commit(rows.take(store, self.name, incarnation, until))
             reply(database.rows.leases[store].takes)
@@ -283,7 +345,7 @@ class Broker:
     def _open(self, store: int) -> None:
         cluster = self._cluster
         opened = SimulatedStore(
-            store, self._events, self._database, self.machine.network, cluster.oracle, self
+            store, self._events, self._database, self.machine.store_network, cluster.oracle, self
         )
         opened.confirms_without_sync = cluster.confirms_without_sync
         self._stores[store] = opened
@@ -293,6 +355,12 @@ class Broker:
         )
 
     def _opened(self, store: int, epoch: int) -> None:
+        if self._events.chance(self.machine.failing):
+            self.machine.failed += 1
+            self._stores.pop(store).give_up()
+            self.ownership.not_opened(store, MediumFailed("no local directory"), self.now)
+            self._act()
+            return
         self._stores[store].serve(self._then(store, self.ownership.failed))
         self.ownership.opened(store, epoch, self.now)
         self._act()

@@ -136,7 +136,7 @@ class Database:
             lock.try_waiting()
 
         # A client may be stopped between its statement and its commit.
-        slow = self.events.chance(0.03)
+        slow = self.events.chance(0.08)
         self.events.after(self.events.between(0.0, 3.0 if slow else 0.02), end)
 
     def sync(self, store: int, epoch: int, token: str, reply: Reply) -> None:

@@ -6,6 +6,9 @@ from typing import Final
 from tests.cluster.simulation.database import Database, Reply
 from tests.cluster.simulation.events import Events
 
+FAST_S: Final = 0.002
+"""Seconds that a message takes at most, unless the network is slow."""
+
 Statement = Callable[[Reply], None]
 Later = Callable[[float, Callable[[], None]], None]
 
@@ -15,7 +18,8 @@ class Network:
 
     def __init__(self, events: Events, database: Database) -> None:
         self.is_cut = False
-        self.delay_max_s = 0.002
+        self.loses_answers = False
+        self.delay_max_s = FAST_S
         self._events: Final = events
         self._database: Final = database
 
@@ -37,7 +41,7 @@ class Network:
             delay += events.between(0.0, 6.0)
 
         def answer(result: object) -> None:
-            if not self.is_cut:
+            if not self.is_cut and not self.loses_answers:
                 events.after(events.between(0.0001, self.delay_max_s), lambda: answered(result))
 
         def arrive() -> None:

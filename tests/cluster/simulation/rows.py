@@ -7,7 +7,7 @@ What statements do to rows is what `media/postgres/cluster_schema.py` and
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeAlias
 
-from leveret_storage.coordination import ClusterView, Member, StoreLease
+from leveret_storage.coordination import ClusterView, FailedOpening, Member, StoreLease
 
 
 class Record(NamedTuple):
@@ -40,6 +40,9 @@ class LeaseRow:
         self.is_open = False
         self.successor = ""
         self.wanted = ""
+        self.refused = ""
+        self.failed: dict[str, tuple[float, float, str]] = {}
+        """Since when, for how long and why a process does not take it."""
 
     def release(self, successor: str) -> None:
         self.owner = self.incarnation = ""
@@ -83,7 +86,14 @@ class Rows:
                     row.is_open,
                     row.successor,
                     row.wanted,
-                    "",
+                    row.refused,
+                    tuple(
+                        FailedOpening(
+                            incarnation, int((now - failed_at) * 1000), int(back_off * 1000), reason
+                        )
+                        for incarnation, (failed_at, back_off, reason) in row.failed.items()
+                        if failed_at <= now
+                    ),
                 )
                 for store, row in enumerate(self.leases)
             ),
@@ -134,7 +144,8 @@ def clock_set_back(lease_s: float, now: float) -> Change:
 
 def may_take(rows: Rows, store: int, incarnation: str, now: float) -> bool:
     lease = rows.leases[store]
-    return lease.incarnation in ("", incarnation) or lease.until <= now
+    is_free = lease.incarnation in ("", incarnation) or lease.until <= now
+    return is_free and not lease.refused
 
 
 def take(store: int, name: str, incarnation: str, until: float) -> Change:
@@ -150,6 +161,7 @@ def take(store: int, name: str, incarnation: str, until: float) -> Change:
 def note_epoch(store: int, incarnation: str, epoch: int) -> Change:
     def change(rows: Rows) -> None:
         lease = rows.leases[store]
+        lease.failed.pop(incarnation, None)
         if lease.incarnation == incarnation:
             lease.epoch, lease.is_open = epoch, True
 
@@ -161,6 +173,63 @@ def release(store: int, incarnation: str, successor: str, takes_max: float) -> C
         lease = rows.leases[store]
         if lease.incarnation == incarnation and lease.takes <= takes_max:
             lease.release(successor)
+
+    return change
+
+
+def give_back(
+    store: int, incarnation: str, takes_max: float, back_off_s: float, reason: str, now: float
+) -> Change:
+    def change(rows: Rows) -> None:
+        lease = rows.leases[store]
+        if lease.incarnation == incarnation and lease.takes <= takes_max:
+            lease.release("")
+            alive = {each.incarnation for each in rows.members.values()}
+            for each in set(lease.failed) - alive:
+                del lease.failed[each]
+            lease.failed[incarnation] = (now, back_off_s, reason)
+
+    return change
+
+
+def refuse(store: int, incarnation: str, reason: str) -> Change:
+    def change(rows: Rows) -> None:
+        lease = rows.leases[store]
+        if lease.incarnation == incarnation:
+            lease.release("")
+            lease.refused = reason
+
+    return change
+
+
+def allow(store: int) -> Change:
+    def change(rows: Rows) -> None:
+        rows.leases[store].refused = ""
+
+    return change
+
+
+def move(store: int, member: str) -> Change:
+    def change(rows: Rows) -> None:
+        rows.leases[store].wanted = member
+        rows.leases[store].failed.clear()
+
+    return change
+
+
+def drain(member: str, draining: bool) -> Change:
+    def change(rows: Rows) -> None:
+        if member in rows.members:
+            rows.members[member].draining = draining
+
+    return change
+
+
+def forget(member: str, now: float) -> Change:
+    def change(rows: Rows) -> None:
+        row = rows.members.get(member)
+        if row is not None and row.seen_at <= now - row.lease_s:
+            del rows.members[member]
 
     return change
 

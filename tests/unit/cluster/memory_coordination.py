@@ -87,6 +87,19 @@ class MemoryCoordination(Coordination):
         self._check()
         self._shared.change(rows.release(store, self._incarnation, successor, float("inf")))
 
+    def give_back(self, store: int, back_off_ms: int, reason: str) -> None:
+        self._check()
+        self._shared.change(
+            rows.give_back(
+                store,
+                self._incarnation,
+                float("inf"),
+                back_off_ms / 1000,
+                reason,
+                time.monotonic(),
+            )
+        )
+
     def refuse(self, store: int, reason: str) -> None:
         self.release(store)
         self._shared.refused[store] = reason

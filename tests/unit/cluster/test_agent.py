@@ -8,11 +8,12 @@ from contextlib import asynccontextmanager
 import pytest
 
 from leveret.cluster.agent import Agent
+from leveret.cluster.cluster_status import FailedMember
 from leveret.cluster.placement import ClusterPlacement, hashed_store
 from leveret.cluster.store_host import StoreHost
 from leveret.engine.placement import ServedBy
 from leveret_storage.coordination import Member, NameTaken, Unreachable
-from leveret_storage.errors import DataLost, LostEpoch, ReadFailed, StorageError
+from leveret_storage.errors import DataLost, LostEpoch, MediumFailed, ReadFailed, StorageError
 from tests.unit.cluster.memory_coordination import MemoryCoordination, SharedRows
 
 STORES = 3
@@ -170,6 +171,21 @@ async def test_data_that_were_lost_are_refused_until_they_are_allowed(shared: Sh
         assert node.agent.store(1).reason == "a row is missing"
         node.coordination.allow(1)
         await owns_all(node)
+
+
+async def test_what_one_cannot_open_is_opened_by_another_which_says_why(
+    shared: SharedRows,
+) -> None:
+    async with running(shared, "a") as broken:
+        broken.host.error = MediumFailed("no local directory")
+        await until(lambda: broken.agent.view().counts.failed, broken.states)
+        async with running(shared, "b") as other:
+            await until(lambda: other.owners() == ["b"] * STORES, other.states)
+            store = next(each for each in other.agent.view().stores if each.failed)
+            assert store.failed == (FailedMember("a", "no local directory"),)
+        broken.host.error = None
+        await owns_all(broken)
+        await until(lambda: not any(each.failed for each in shared.rows.leases), broken.states)
 
 
 async def test_a_defect_while_opening_keeps_no_store(shared: SharedRows) -> None:

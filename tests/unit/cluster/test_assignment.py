@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leveret.cluster.assignment import assign
+from leveret.cluster.assignment import RETURN_BACK_OFFS, assign
 from leveret_storage.coordination import ClusterView, Member, StoreLease
-from tests.unit.cluster.views import LEASE_MS, lease, member, view
+from tests.unit.cluster.views import BACK_OFF_MS, LEASE_MS, lease, member, view
 
 NEW = 2 * LEASE_MS
 """For how long a member has been alive to which nothing is handed over."""
@@ -57,6 +57,26 @@ def owners(view: ClusterView) -> str:
         ([member("a"), member("b", draining=True)], [lease(0, "b", wanted="b")], "a"),
         ([member("a"), member("b", steady_ms=NEW)], [lease(0, "a", wanted="b")], "a"),
         ([member("a"), member("b", steady_ms=NEW)], [lease(0, wanted="b")], "b"),
+        # who has failed with a store gets it when others have, too, and when its time is over
+        (["a", "b"], [lease(0, failed="a")], "b"),
+        (["a", "b"], [lease(0, "a", left_ms=0, failed="a")], "b"),
+        (["a", "b"], [lease(0, successor="a", failed="a")], "b"),
+        (["a", "b"], [lease(0, wanted="a", failed="a")], "b"),
+        (["a", "b"], [lease(0, failed="ab")], "-"),
+        (["a"], [lease(0, failed="a")], "-"),
+        ([member("a"), member("b", is_alive=False)], [lease(0, failed="a")], "-"),
+        (["a", "b"], [lease(0, failed="ab", ago_ms=BACK_OFF_MS)], "a"),
+        # one of an earlier process of that name does not count
+        ([member("a")._replace(incarnation="a-2")], [lease(0, failed="a")], "a"),
+        # others are preferred for other stores, too, and nothing is handed over to it for longer
+        (["a", "b"], ["b", "b", lease(2, failed="a"), ""], "bbbb"),
+        (["a", "b"], ["b", "b", "b", lease(3, "b", failed="a")], "bbbb"),
+        (["a", "b"], ["b", lease(1, "b", failed="a", ago_ms=4 * BACK_OFF_MS)], "bb"),
+        (["a", "b"], ["b", lease(1, "b", failed="a", ago_ms=RETURN_BACK_OFFS * BACK_OFF_MS)], "ba"),
+        (["a", "b"], ["b", lease(1, "b", failed="a", wanted="a")], "bb"),
+        (["a", "b", "c"], ["b", "b", "b", lease(3, "b", failed="a")], "bbcc"),
+        # a store with which all have failed changes nothing for the others
+        (["a", "b"], ["b", "b", "b", lease(3, failed="ab")], "bba-"),
     ],
 )
 def test_the_owner_is(
@@ -79,7 +99,7 @@ MEMBERS = st.lists(
 
 
 @st.composite
-def views(draw: st.DrawFn, wanted: bool = True) -> ClusterView:
+def views(draw: st.DrawFn, wanted: bool = True, failing: bool = False) -> ClusterView:
     leases = [
         lease(
             store,
@@ -88,6 +108,7 @@ def views(draw: st.DrawFn, wanted: bool = True) -> ClusterView:
             successor=draw(st.sampled_from(("", "a", "b"))),
             wanted=draw(st.sampled_from(("", "", "a", "b"))) if wanted else "",
             refused=draw(st.sampled_from(("", "", "", "data were lost"))),
+            failed=draw(st.sampled_from(("", "", "a", "b", "ab"))) if failing else "",
         )
         for store in range(draw(st.integers(0, 12)))
     ]
@@ -100,6 +121,17 @@ def test_every_store_has_an_owner_that_may_own_one(view: ClusterView) -> None:
     assigned = assign(view, LEASE_MS)
     assert set(assigned.values()) <= able
     assert set(assigned) == {each.store for each in view.leases if able and not each.refused}
+
+
+@given(views(failing=True))
+def test_who_has_failed_with_a_store_gets_it_only_if_it_has_it(view: ClusterView) -> None:
+    able = {each.name for each in view.members if each.is_alive and not each.draining}
+    assigned = assign(view, LEASE_MS)
+    for each in view.leases:
+        failed = {failure.incarnation.removesuffix("-1") for failure in each.failed}
+        owner = assigned.get(each.store, "")
+        assert owner not in failed or (owner == each.owner and each.left_ms > 0)
+        assert owner or each.refused or able <= failed
 
 
 @given(views(wanted=False))

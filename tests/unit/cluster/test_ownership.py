@@ -4,6 +4,7 @@ import pytest
 
 from leveret.cluster.actions import (
     Action,
+    GiveBack,
     GiveUp,
     HandOver,
     NoteEpoch,
@@ -13,6 +14,7 @@ from leveret.cluster.actions import (
     Take,
 )
 from leveret.cluster.ownership import (
+    BACK_OFF_MAX_S,
     BACK_OFF_S,
     DRAIN_REASON,
     HAND_OVER_REASON,
@@ -60,6 +62,11 @@ class Broker:
         """Its question for the lease is answered with yes."""
         self.ownership.taken(store, self.now, self.now)
         assert self.actions == [Open(store)]
+
+    def takes_and_fails(self, store: int) -> None:
+        self.sees(view(["a"], [""] * 8))
+        self.takes(store)
+        self.ownership.not_opened(store, MediumFailed("no local directory"), self.now)
 
     def opens(self, store: int = 0, epoch: int = 5) -> list[Action]:
         self.ownership.opened(store, epoch, self.now)
@@ -346,14 +353,61 @@ class TestFailing:
             assert broker.sees(ALONE, after=BACK_OFF_S * 2**times) == [Take(0)]
             broker.takes()
             broker.ownership.not_opened(0, ReadFailed("no connection"), broker.now)
-            assert broker.actions == [Release(0, "")]
+            assert broker.actions == [GiveBack(0, BACK_OFF_S * 2**times, "no connection")]
             broker.ownership.released(0, broker.now)
             assert broker.sees(ALONE, after=BACK_OFF_S * 2**times - 0.1) == []
         assert broker.ownership.counts.failed == 3
 
+    def test_where_no_store_can_be_opened_all_wait_longer_and_longer(self) -> None:
+        broker = Broker(stores=8)
+        for times in range(4):
+            store = 2 * times
+            back_off_s = BACK_OFF_S * 2**times
+            for each in (store, store + 1):
+                broker.takes_and_fails(each)
+                assert broker.actions == [GiveBack(each, back_off_s, "no local directory")]
+            broker.passes(back_off_s)
+
+    def test_one_that_is_opened_ends_that(self) -> None:
+        broker = Broker(stores=3)
+        broker.takes_and_fails(0)
+        broker.passes(BACK_OFF_S)
+        broker.sees(view(["a"], ["", "", ""]))
+        broker.takes(1)
+        broker.opens(1)
+        broker.takes_and_fails(2)
+        assert broker.actions == [GiveBack(2, BACK_OFF_S, "no local directory")]
+
+    def test_one_that_is_opened_and_fails_again_soon_is_still_tried_later(
+        self, owner: Broker
+    ) -> None:
+        for times in range(3):
+            owner.ownership.failed(0, MediumFailed("no"), owner.now)
+            back_off_s = BACK_OFF_S * 2**times
+            assert owner.actions == [GiveUp(0, "no"), GiveBack(0, back_off_s, "no")]
+            owner.ownership.released(0, owner.now)
+            assert owner.sees(ALONE, after=back_off_s) == [Take(0)]
+            owner.takes()
+            owner.opens()
+        owner.now += BACK_OFF_MAX_S
+        owner.ownership.failed(0, MediumFailed("no"), owner.now)
+        assert owner.actions == [GiveUp(0, "no"), GiveBack(0, BACK_OFF_S, "no")]
+
+    def test_a_lease_that_could_not_be_given_back_is_given_back_with_the_rest_of_the_back_off(
+        self, opening: Broker
+    ) -> None:
+        opening.ownership.not_opened(0, ReadFailed("no connection"), opening.now)
+        assert opening.actions == [GiveBack(0, BACK_OFF_S, "no connection")]
+        opening.ownership.released(0, opening.now)
+        (action,) = opening.sees(view(["a"], [lease(0, "a", is_open=False)]), after=0.4)
+        assert isinstance(action, GiveBack)
+        assert 0 < action.back_off_s < BACK_OFF_S
+        opening.ownership.released(0, opening.now)
+        assert opening.sees(view(["a"], [lease(0, "a", is_open=False)]), after=1) == [Take(0)]
+
     def test_a_fenced_owner_gives_up_and_back(self, owner: Broker) -> None:
         owner.ownership.failed(0, LostEpoch("another"), owner.now)
-        assert owner.actions == [GiveUp(0, "another"), Release(0, "")]
+        assert owner.actions == [GiveUp(0, "another"), GiveBack(0, BACK_OFF_S, "another")]
         assert owner.ownership.counts.lost == 1
 
     def test_what_is_said_of_an_earlier_time_changes_nothing(self, owner: Broker) -> None:
@@ -366,7 +420,10 @@ class TestFailing:
 
     @pytest.mark.parametrize(
         ("error", "expected"),
-        [(MediumFailed("no"), Release(0, "")), (DataLost("gone"), Refuse(0, "gone"))],
+        [
+            (MediumFailed("no"), GiveBack(0, BACK_OFF_S, "no")),
+            (DataLost("gone"), Refuse(0, "gone")),
+        ],
     )
     def test_one_that_fails_while_it_is_handed_over(
         self, owner: Broker, error: MediumFailed, expected: Action
@@ -383,7 +440,7 @@ class TestFailing:
         owner.ownership.leave(owner.now)
         assert owner.actions == [HandOver(0, DRAIN_REASON)]
         owner.ownership.not_handed_over(0, MediumFailed("no"), owner.now)
-        assert owner.actions == [GiveUp(0, "no"), Release(0, "")]
+        assert owner.actions == [GiveUp(0, "no"), GiveBack(0, BACK_OFF_S, "no")]
 
 
 class TestExpecting:

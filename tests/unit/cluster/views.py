@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 
-from leveret_storage.coordination import ClusterView, Member, StoreLease
+from leveret_storage.coordination import ClusterView, FailedOpening, Member, StoreLease
 
 LEASE_MS = 3000
+BACK_OFF_MS = 2000
 
 
 def member(
@@ -22,12 +23,20 @@ def lease(
     successor: str = "",
     wanted: str = "",
     refused: str = "",
+    failed: str = "",
+    ago_ms: int = 0,
 ) -> StoreLease:
-    """A lease of a process that `member` describes; of nobody without an owner."""
+    """A lease of a process that `member` describes; of nobody without an owner.
+
+    :param failed: the names of members that have failed with it, each a letter.
+    """
     incarnation = f"{owner}-1" if owner else ""
     left_ms = left_ms if owner else 0
     is_open = is_open and bool(owner)
-    return StoreLease(store, owner, incarnation, 1, left_ms, is_open, successor, wanted, refused)
+    failures = tuple(FailedOpening(f"{name}-1", ago_ms, BACK_OFF_MS, "no") for name in failed)
+    return StoreLease(
+        store, owner, incarnation, 1, left_ms, is_open, successor, wanted, refused, failures
+    )
 
 
 def view(members: Iterable[Member | str], leases: Iterable[StoreLease | str]) -> ClusterView:

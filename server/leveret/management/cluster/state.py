@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
 
-from leveret.cluster.cluster_status import ClusterStatus, StoreStatus
+from leveret.cluster.cluster_status import ClusterStatus, FailedMember, StoreStatus
 from leveret.cluster.placement import vhosts_by_store
 from leveret.cluster.shared_database import Standby
 from leveret.engine.metadata.entities import VirtualHostEntity
@@ -121,6 +121,7 @@ class ClusterState:
             for each in self.view().stores
             if is_refused(each)
         ]
+        found += self._failing()
         if down := self.vhosts_without_owner():
             found.append(f"virtual hosts that nobody serves: {', '.join(map(repr, sorted(down)))}")
         database = self.database()
@@ -128,6 +129,17 @@ class ClusterState:
         if reason:
             found.append(f"the database does not answer: {reason}")
         return found
+
+    def _failing(self) -> list[str]:
+        """The members that cannot open stores, with a reason each."""
+        stores: dict[FailedMember, list[str]] = {}
+        for store in self.view().stores:
+            for each in store.failed:
+                stores.setdefault(each, []).append(str(store.store))
+        return [
+            f"node '{each.node}' could not open store {', '.join(numbers)}: {each.reason}"
+            for each, numbers in sorted(stores.items())
+        ]
 
     # --- what operators order -----------------------------------------------------------------
     # Calls of the coordination block, within a time: they are made in a thread.

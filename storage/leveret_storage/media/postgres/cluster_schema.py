@@ -4,6 +4,7 @@
                       numbers that they agree on
     member            a row a broker, replaced by another process of its name only when it is silent
     lease             a row a store; `takes` counts how often it was taken
+    failed_opening    a row for each process that has failed with a store, until it opens it or ends
 
 All times are the server's, and read once a call (`clock_timestamp()`), so they mean the same for
 all. After a failover the clock may be another one. Set forward, it ends leases early, which is
@@ -38,11 +39,18 @@ CLUSTER_TABLES: Final = (
     ) with (fillfactor = 50)
     """,
     """
+    create table {schema}.failed_opening (
+        store int, incarnation text, failed_at timestamptz not null, back_off interval not null,
+        reason text not null, primary key (store, incarnation)
+    )
+    """,
+    """
     create function {schema}.elapsed_ms(span interval) returns bigint language sql immutable as $$
         select greatest(0, floor(extract(epoch from span) * 1000))::bigint
     $$
     """,
-    # Arrays in the order of the fields of Member and StoreLease.
+    # Arrays in the order of the fields of Member, StoreLease and FailedOpening. A failure that lies
+    # ahead is of a clock that was set back.
     """
     create function {schema}.cluster_view(instant timestamptz)
     returns text language sql volatile as $$
@@ -57,7 +65,13 @@ CLUSTER_TABLES: Final = (
             'leases', (select coalesce(json_agg(json_build_array(
                     store, owner, incarnation, epoch,
                     greatest(0, ceil(extract(epoch from until - instant) * 1000))::bigint, is_open,
-                    successor, wanted, refused) order by store), '[]')
+                    successor, wanted, refused, (
+                        select coalesce(json_agg(json_build_array(
+                            incarnation, {schema}.elapsed_ms(instant - failed_at),
+                            {schema}.elapsed_ms(back_off), reason) order by incarnation), '[]')
+                        from {schema}.failed_opening failed
+                        where failed.store = lease.store and failed_at <= instant)
+                    ) order by store), '[]')
                 from {schema}.lease))::text
     $$
     """,

@@ -25,6 +25,7 @@ from typing import Final
 from leveret_storage.coordination import (
     ClusterView,
     Coordination,
+    FailedOpening,
     Glance,
     Member,
     NameTaken,
@@ -55,6 +56,9 @@ ORDER_TIMEOUT_S: Final = 3.0
 
 ASK_HOSTS_S: Final = 10.0
 """Seconds after which all hosts are asked whether there is a newer primary."""
+
+_FREE: Final = "owner = '', incarnation = '', until = 'epoch', is_open = false"
+"""What makes the lease of nobody."""
 
 _ASYNCHRONOUS: Final = "select set_config('synchronous_commit', 'off', false)"
 
@@ -281,8 +285,7 @@ class PostgresCoordination(Coordination):
 
     def leave(self) -> None:
         self._calls.execute(
-            f"update {self._schema}.lease set owner = '', incarnation = '', until = 'epoch',"
-            " is_open = false, successor = '' where incarnation = $1::text",
+            f"update {self._schema}.lease set {_FREE}, successor = '' where incarnation = $1::text",
             (self._member.incarnation,),
         )
         self._calls.execute(
@@ -325,23 +328,45 @@ class PostgresCoordination(Coordination):
 
     def note_epoch(self, store: int, epoch: int) -> None:
         self._calls.execute(
-            f"update {self._schema}.lease set epoch = $3::bigint, is_open = true"
+            f"with opened as (delete from {self._schema}.failed_opening"
+            " where store = $1::int and incarnation = $2::text)"
+            f" update {self._schema}.lease set epoch = $3::bigint, is_open = true"
             " where store = $1::int and incarnation = $2::text",
             (store, self._member.incarnation, epoch),
         )
 
     def release(self, store: int, successor: str = "") -> None:
         self._calls.execute(
-            f"update {self._schema}.lease set owner = '', incarnation = '', until = 'epoch',"
-            " is_open = false, successor = $3::text"
+            f"update {self._schema}.lease set {_FREE}, successor = $3::text"
             " where store = $1::int and incarnation = $2::text and takes <= $4::bigint",
             (store, self._member.incarnation, successor, self._takes.get(store, 2**62)),
         )
 
+    def give_back(self, store: int, back_off_ms: int, reason: str) -> None:
+        failed = f"{self._schema}.failed_opening"
+        self._calls.execute(
+            f"with given as (update {self._schema}.lease set {_FREE}, successor = ''"
+            "   where store = $1::int and incarnation = $2::text and takes <= $3::bigint"
+            "   returning 1),"
+            # Of processes that are gone.
+            f" obsolete as (delete from {failed} where incarnation <> $2::text and not exists ("
+            f"   select from {self._schema}.member m where m.incarnation = {failed}.incarnation))"
+            f" insert into {failed} select $1::int, $2::text, clock_timestamp(),"
+            "   $4::bigint * interval '1 millisecond', $5::text from given"
+            " on conflict (store, incarnation) do update set failed_at = excluded.failed_at,"
+            "   back_off = excluded.back_off, reason = excluded.reason",
+            (
+                store,
+                self._member.incarnation,
+                self._takes.get(store, 2**62),
+                back_off_ms,
+                reason,
+            ),
+        )
+
     def refuse(self, store: int, reason: str) -> None:
         self._calls.execute(
-            f"update {self._schema}.lease set owner = '', incarnation = '', until = 'epoch',"
-            " is_open = false, successor = '', refused = $3::text"
+            f"update {self._schema}.lease set {_FREE}, successor = '', refused = $3::text"
             " where store = $1::int and incarnation = $2::text",
             (store, self._member.incarnation, reason),
         )
@@ -352,7 +377,9 @@ class PostgresCoordination(Coordination):
 
     def move(self, store: int, member: str) -> None:
         self._order(
-            "update {schema}.lease set wanted = $2::text where store = $1::int", (store, member)
+            "with forgotten as (delete from {schema}.failed_opening where store = $1::int)"
+            " update {schema}.lease set wanted = $2::text where store = $1::int",
+            (store, member),
         )
 
     # --- durability -------------------------------------------------------------------------
@@ -381,5 +408,8 @@ def _view(encoded: str) -> ClusterView:
     decoded = json.loads(encoded)
     return ClusterView(
         tuple(Member(*each) for each in decoded["members"]),
-        tuple(StoreLease(*each) for each in decoded["leases"]),
+        tuple(
+            StoreLease._make((*lease, tuple(FailedOpening(*each) for each in failed)))
+            for *lease, failed in decoded["leases"]
+        ),
     )

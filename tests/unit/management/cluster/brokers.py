@@ -10,7 +10,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message
 
-from leveret.cluster.cluster_status import ClusterCounts, ClusterStatus, StoreStatus
+from leveret.cluster.cluster_status import ClusterCounts, ClusterStatus, FailedMember, StoreStatus
 from leveret.config import Config
 from leveret.engine.broker import Broker
 from leveret.engine.metadata.entities import User, VirtualHostEntity
@@ -169,6 +169,8 @@ class Cluster(Placement, PeerClient):
         self.draining: set[str] = set()
         self.refusals: dict[int, str] = {}
         """Why nobody may take some stores."""
+        self.failed: dict[int, tuple[FailedMember, ...]] = {}
+        """Who could not open some stores."""
         self.silent: set[str] = set()
         """Brokers that do not answer any more."""
         self.asked: list[tuple[str, str, str]] = []
@@ -233,6 +235,7 @@ class Cluster(Placement, PeerClient):
             target=owner,
             wanted="",
             reason=reason,
+            failed=self.failed.get(number, ()),
         )
 
     def store_of(self, vhost: str) -> int:

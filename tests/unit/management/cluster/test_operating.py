@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
+from leveret.cluster.cluster_status import FailedMember
 from leveret.cluster.shared_database import Standby
 from leveret.commands.cluster import cluster_group
 from leveret.commands.objects import status
@@ -22,6 +23,8 @@ from leveret.management.metrics.application import metrics_application
 from leveret.management.metrics.cluster_metrics import CLUSTER
 from leveret.management.service import Management
 from tests.unit.management.cluster.brokers import Cluster, ignore, request_of
+
+BROKEN = FailedMember("b", "no local directory")
 
 
 def run(test: Callable[[Cluster], Awaitable[None]]) -> None:
@@ -68,6 +71,7 @@ class Database:
 def test_members_and_stores_are_shown() -> None:
     async def test(cluster: Cluster) -> None:
         cluster.refusals[2] = "confirmed data are missing"
+        cluster.failed = {0: (BROKEN,), 1: (BROKEN,)}
         found = await cluster.brokers["a"].get("cluster")
         assert (found["node"], found["clustered"]) == ("a", True)
         assert [(each["name"], each["running"], each["stores"]) for each in found["members"]] == [
@@ -81,6 +85,7 @@ def test_members_and_stores_are_shown() -> None:
             (2, "", ["gray"]),
         ]
         assert "nobody may take store 2: confirmed data are missing" in found["warnings"]
+        assert "node 'b' could not open store 0, 1: no local directory" in found["warnings"]
         members = await cluster.brokers["b"].get("cluster/members?sort=name&page=1&page_size=2")
         assert [each["name"] for each in members["items"]] == ["a", "b"]
         stores = await cluster.brokers["b"].get("cluster/stores?filter=node=b")
