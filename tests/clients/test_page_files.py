@@ -78,3 +78,12 @@ def test_files_are_compressed_for_whoever_reads_that(broker: Leveret) -> None:
     got = get(broker, path, Accept_Encoding="gzip")
     assert got.headers["Content-Encoding"] == "gzip"
     assert gzip.decompress(got.body) == get(broker, path).body
+
+
+@pytest.mark.parametrize("path", ["/cli", "/cli/rabbitmqadmin"])
+def test_who_downloads_the_script_of_rabbitmq_is_told_where_it_is(
+    broker: Leveret, path: str
+) -> None:
+    got = get(broker, path)
+    assert (got.status, got.headers.get_content_type()) == (404, "text/plain")
+    assert b"rabbitmqadmin is not part of Leveret" in got.body

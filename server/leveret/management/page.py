@@ -16,7 +16,7 @@ from importlib.resources.abc import Traversable
 from typing import Final, NamedTuple
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from leveret.management.http import failed
@@ -45,6 +45,17 @@ KEPT: Final = "max-age=31536000, immutable"
 """What is below a digest never changes."""
 
 
+COMMAND_LINE: Final = """\
+rabbitmqadmin is not part of Leveret, and works with it as it is: RabbitMQ has it for download, and
+Debian in its package rabbitmq-server. It asks the address of this page:
+
+    rabbitmqadmin --host HOST --port 15672 --username NAME --password PASSWORD list queues
+
+On the machine of the broker `leveret --help` shows what there is instead.
+"""
+"""Where RabbitMQ serves its script: who downloads that from here must not run a page."""
+
+
 class _Asset(NamedTuple):
     plain: bytes
     compressed: bytes
@@ -57,6 +68,8 @@ async def get_file(request: Request) -> Response:
     path = request.path_params["path"]
     if path == "api" or path.startswith("api/"):
         return failed(404, "Object Not Found", "Not Found")
+    if path == "cli" or path.startswith("cli/"):
+        return PlainTextResponse(COMMAND_LINE, 404)
     # The first time takes 20 ms, of which compression leaves the event loop most.
     assets, digest = await asyncio.to_thread(_assets)
     if path.startswith(VERSIONED):
