@@ -36,7 +36,7 @@ from leveret.cluster.actions import (
 from leveret.cluster.assignment import assign, is_live
 from leveret.cluster.store_state import WITH_DEADLINE, WITH_LEASE, State, StoreRecord
 from leveret_storage.coordination import ClusterView, StoreLease
-from leveret_storage.errors import Damaged, DataLost, LostEpoch, StorageError, UnknownFormat
+from leveret_storage.errors import Damaged, DataLost, LostEpoch, StorageError
 
 MARGIN: Final = 0.1
 """Part of a lease by which it is given up early: clocks may differ in speed by so much."""
@@ -60,7 +60,8 @@ BACK_OFF_MAX_S: Final = 60.0
 HAND_OVER_REASON: Final = "the virtual host moves to another broker of the cluster: reconnect"
 DRAIN_REASON: Final = "the broker is drained: reconnect"
 
-_NOBODY_SHOULD_TRY_AGAIN: Final = (DataLost, Damaged, UnknownFormat)
+_NOBODY_SHOULD_TRY_AGAIN: Final = (DataLost, Damaged)
+"""Not UnknownFormat: during an upgrade there are brokers that can read it."""
 
 
 class Counts:

@@ -274,7 +274,9 @@ def status(client: Client, as_json: bool) -> None:
         show([found], (), as_json)
         return
     node = found["node"]
-    own = [each["alarm"] for each in found["alarms"] if each["node"] == node]
+    # The broker may be older than this program.
+    alarms = found.get("alarms", [])
+    own = [each["alarm"] for each in alarms if each["node"] == node]
     for name, value in (
         ("node", node),
         ("version", f"{found['product_version']} ({found['build']})"),
@@ -286,7 +288,7 @@ def status(client: Client, as_json: bool) -> None:
         _say(name, value)
     if client.get("cluster")["clustered"]:
         click.echo("\nin the cluster:")
-        show([_of_node(each, found["alarms"]) for each in client.get("nodes")], NODE_COLUMNS, False)
+        show([_of_node(each, alarms) for each in client.get("nodes")], NODE_COLUMNS, False)
         click.echo()
     for name, value in (("virtual hosts", found["vhosts"]), *found["object_totals"].items()):
         _say(name, value)

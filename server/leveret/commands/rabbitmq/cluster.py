@@ -76,7 +76,7 @@ def cluster_status(session: Session) -> None:
 
 
 def _alarms(overview: dict[str, Any]) -> list[str]:
-    return [f"Node {each['node']}: {each['alarm']}" for each in overview["alarms"]]
+    return [f"Node {each['node']}: {each['alarm']}" for each in overview.get("alarms", [])]
 
 
 def _print_json(

@@ -70,7 +70,7 @@ ctl("await_startup", "Wait for the broker to serve.")(await_broker)
 def _local_alarms(session: Session) -> None:
     session.say("Asking the broker to report any resource alarms ...")
     found = session.client.get("overview")
-    for each in found["alarms"]:
+    for each in found.get("alarms", []):
         if each["node"] == found["node"]:
             fail(f"Node {found['node']} reported an alarm: {each['alarm']}", exit_codes.UNAVAILABLE)
     session.result(f"Node {found['node']} reported no local alarms")
@@ -80,7 +80,10 @@ def _local_alarms(session: Session) -> None:
 def check_alarms(session: Session) -> None:
     session.say("Asking the broker to report any known resource alarms ...")
     found = session.client.get("overview")
-    lines = [f"Node {each['node']} reported an alarm: {each['alarm']}" for each in found["alarms"]]
+    lines = [
+        f"Node {each['node']} reported an alarm: {each['alarm']}"
+        for each in found.get("alarms", [])
+    ]
     if lines:
         fail("\n".join(lines), exit_codes.UNAVAILABLE)
     session.result(f"Node {found['node']} reported no alarms, local or clusterwide")

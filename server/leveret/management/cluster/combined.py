@@ -1,6 +1,6 @@
 """Answers that are made of those of all brokers, each in its own way."""
 
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 from starlette.requests import Request
@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from leveret.engine.metadata.entities import VirtualHostEntity
 from leveret.management.api.logs import latest
+from leveret.management.api.overview import alarms_of
 from leveret.management.cluster.definitions import DefinitionsOfAll
 from leveret.management.cluster.marks import target_of
 from leveret.management.cluster.merged_list import LEFT_OUT
@@ -29,6 +30,12 @@ SEVERITIES: Final = ("error", "warning", "info")
 
 FINDINGS_MAX: Final = 200
 """Findings that are shown, the worst of all brokers."""
+
+ANSWERED: Final = (200, 503)
+"""Statuses of answers; a check that fails has the second one."""
+
+_Said: TypeAlias = tuple[str, Any]
+"""Another broker, and what it has said."""
 
 ALARMS: Final = "There are alarms in effect in the cluster"
 
@@ -58,41 +65,44 @@ class Combined:
             identity(request), method, target_of(request, whole=True)
         )
         own = await endpoint(request)
-        whole = [each for each in answers if isinstance(each, Answer)]
-        left_out = [each.node for each in answers if isinstance(each, PeerFailed)]
+        others: list[_Said] = []
+        left_out: list[str] = []
+        for each in answers:
+            try:
+                others.append(_said(each))
+            except PeerFailed as error:
+                left_out.append(error.node)
         if path == "/api/overview":
-            response = self._overview(request, own, whole)
+            response = self._overview(request, own, others)
         elif path == "/api/diagnosis":
-            response = _diagnosis(own, whole)
+            response = _diagnosis(own, others)
         elif path == "/api/logs":
-            response = self._logs(request, own, whole)
+            response = self._logs(request, own, others)
         else:
-            response = _alarms(own, whole)
+            response = _alarms(own, others)
         if left_out:
             response.headers[LEFT_OUT] = ", ".join(left_out)
         return response
 
-    def _overview(self, request: Request, own: Response, answers: list[Answer]) -> Response:
+    def _overview(self, request: Request, own: Response, others: list[_Said]) -> Response:
         found = _value_of(own)
-        for answer in answers:
-            if answer.status != 200:
-                continue
-            other = answer.json()
+        for node, other in others:
             for name in SUMMED:
-                found[name] = added(found[name], other[name])
+                found[name] = added(found[name], other.get(name, {}))
             for name in JOINED:
                 found[name] += other.get(name, [])
+            if "alarms" not in other:
+                found["alarms"] += alarms_of(node, other.get("alarm", ""))
         found["alarm"] = "; ".join(f"{each['node']}: {each['alarm']}" for each in found["alarms"])
         found["vhosts"] = len(management(request).metadata.all(VirtualHostEntity))
         found["warnings"] = self._state.warnings()
         return json(found)
 
-    def _logs(self, request: Request, own: Response, answers: list[Answer]) -> Response:
+    def _logs(self, request: Request, own: Response, others: list[_Said]) -> Response:
         """What all have logged, by the clocks of their machines."""
-        found = [{**each, LOGGED_BY: management(request).node} for each in _value_of(own)]
-        for answer in answers:
-            if answer.status == 200:
-                found += [{**each, LOGGED_BY: answer.node} for each in answer.json()]
+        found: list[dict[str, Any]] = []
+        for node, events in [(management(request).node, _value_of(own)), *others]:
+            found += [{**each, LOGGED_BY: node} for each in events]
         found.sort(key=lambda each: str(each.get("timestamp", "")))
         return latest(request, found)
 
@@ -109,19 +119,31 @@ class Combined:
         return json({"status": "failed", "reason": reason, "virtual-hosts": down}, 503)
 
 
-def _diagnosis(own: Response, answers: list[Answer]) -> Response:
+def _said(answer: Answer | PeerFailed) -> _Said:
+    """What another broker has said. It may be of another version: fields may be missing, and there
+    may be more.
+
+    :raises PeerFailed: if it is no answer.
+    """
+    if isinstance(answer, PeerFailed):
+        raise answer
+    if answer.status not in ANSWERED:
+        raise PeerFailed(answer.node, f"status {answer.status}")
+    return answer.node, answer.json()
+
+
+def _diagnosis(own: Response, others: list[_Said]) -> Response:
     found = list(_value_of(own))
-    for answer in answers:
-        if answer.status == 200:
-            found += answer.json()
+    for _, findings in others:
+        found += [each for each in findings if each.get("severity") in SEVERITIES]
     found.sort(key=lambda each: SEVERITIES.index(each["severity"]))
     return json(found[:FINDINGS_MAX])
 
 
-def _alarms(own: Response, answers: list[Answer]) -> Response:
+def _alarms(own: Response, others: list[_Said]) -> Response:
     found: list[Any] = list(_value_of(own).get("alarms", []))
-    for answer in answers:
-        found += answer.json().get("alarms", [])
+    for _, other in others:
+        found += other.get("alarms", [])
     if not found:
         return json({"status": "ok"})
     return json({"status": "failed", "reason": ALARMS, "alarms": found}, 503)

@@ -41,9 +41,9 @@ IMPORT: Final = "/api/definitions"
 class _Objects(msgspec.Struct):
     """The definitions of another broker, whose entries are not decoded: they may be very many."""
 
-    queues: msgspec.Raw
-    exchanges: msgspec.Raw
-    bindings: msgspec.Raw
+    queues: msgspec.Raw = msgspec.Raw(b"[]")
+    exchanges: msgspec.Raw = msgspec.Raw(b"[]")
+    bindings: msgspec.Raw = msgspec.Raw(b"[]")
 
 
 _DECODER: Final = msgspec.json.Decoder(_Objects)

@@ -31,8 +31,8 @@ class _AskedBy(msgspec.Struct):
     """Who asked, as a header has it."""
 
     name: str
-    origin: str
-    is_owner: bool
+    origin: str = ""
+    is_owner: bool = False
 
 
 class Range(NamedTuple):

@@ -83,8 +83,14 @@ class Answer(NamedTuple):
     body: bytes
 
     def json(self) -> Any:
-        """What it says; None if nothing."""
-        return msgspec.json.decode(self.body) if self.body else None
+        """What it says; None if nothing.
+
+        :raises PeerFailed: if it is no JSON.
+        """
+        try:
+            return msgspec.json.decode(self.body) if self.body else None
+        except msgspec.MsgspecError as error:
+            raise PeerFailed(self.node, f"no answer in JSON: {error}") from None
 
 
 class Peers:
