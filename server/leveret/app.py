@@ -1,9 +1,9 @@
 """The composition root: start in order, serve, stop in order.
 
 Start: logging, the limits of the process, the node with its broker and store, the garbage
-collector, the listeners, the ready line. Stop, at SIGTERM or SIGINT: close the listeners, close the
-connections, commit and sync what is open. A second signal exits at once. A failure of the storage
-stops the broker, too, and raises `StorageFailed`.
+collector, the listeners, the ready line. Stop, at SIGTERM or SIGINT: hand over what the broker owns
+in a cluster, close the listeners, close the connections, commit and sync what is open. A second
+signal exits at once. A failure of the storage stops the broker, too, and raises `StorageFailed`.
 """
 
 import asyncio
@@ -116,6 +116,8 @@ async def _serve(config: Config, salvage: bool, shares: DescriptorShares) -> Non
     reason = await stop
     notify("STOPPING=1")
     logger.debug("stopping", reason=reason)
+    # Probes, the page and the other brokers are answered until all is handed over.
+    await node.hand_over()
     await http.stop()
     await node.stop(reason)
     if node.failed:

@@ -27,6 +27,7 @@ STORAGE_FAILED_REASON: Final = "the broker's storage failed: what was not confir
 """Text of connection.close when the broker stops because it cannot persist anything."""
 
 STORAGE_FAILED: Final = "storage failed"
+STOPPING: Final = "the broker stops"
 
 logger = get_logger()
 
@@ -79,6 +80,7 @@ class Node:
                 around=around,
             )
             free_bytes = self.storage.free_bytes
+        self._is_stopping = False
         self.server = AmqpServer(self.broker, config, free_bytes, shares.sockets, transport)
 
     @property
@@ -99,6 +101,8 @@ class Node:
         """Why clients are not served; "" if they are."""
         if self.failed:
             return STORAGE_FAILED
+        if self._is_stopping:
+            return STOPPING
         return "" if self.server.accepts() else "the broker does not listen"
 
     async def listen(self, sockets: Sequence[socket.socket] = ()) -> list[str]:
@@ -121,6 +125,13 @@ class Node:
                 raise StorageRefused(str(error)) from None
         return addresses
 
+    async def hand_over(self) -> None:
+        """Be not ready from now on, and have the other brokers of a cluster serve what this one
+        serves. It answers and passes clients on meanwhile."""
+        self._is_stopping = True
+        if self.cluster is not None:
+            await self.cluster.hand_over()
+
     async def stop(self, reason: str, clients_s: float = STOP_TIMEOUT_S) -> None:
         """Close the connections and the store; the summary of a stop is one event of the log.
 
@@ -128,6 +139,8 @@ class Node:
         """
         started = asyncio.get_running_loop().time()
         storage = self.storage
+        if not self._is_stopping:
+            await self.hand_over()
         if self.cluster is not None:
             await self.cluster.leave()
         if self.failed:

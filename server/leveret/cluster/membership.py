@@ -257,12 +257,15 @@ class Membership:
             loop = asyncio.get_running_loop()
             self._saving = loop.run_in_executor(None, self.memory.save_if_possible)
 
-    async def leave(self) -> None:
-        """Hand over all stores, and leave the cluster."""
+    async def hand_over(self) -> None:
+        """Hand over all stores, and be no member any more."""
         if self.agent is not None:
             await self.agent.drain_and_stop(DRAIN_TIMEOUT_S)
         if self.stores is not None:
             await self.stores.wait_until_ended()
+
+    async def leave(self) -> None:
+        """Change no definitions any more; after `hand_over`."""
         await self.definitions.stop()
 
     def at_close(self, release: Callable[[], None]) -> None:
