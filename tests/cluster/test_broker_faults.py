@@ -9,7 +9,8 @@ import pytest
 from pamqp import commands
 
 from tests.cluster.world import World
-from tests.support.brokers import BrokerError
+from tests.parity.http.client import Api
+from tests.support.brokers import HOST, BrokerError
 from tests.support.cluster import Node
 from tests.support.wire import Wire
 
@@ -99,6 +100,8 @@ def test_a_broker_with_a_clock_that_is_an_hour_ahead_is_as_any_other(
     try:
         stranger.start()
         world.brokers.await_served()
+        for one, another in ((stranger, owner), (owner, stranger)):
+            assert status_with_session_of(one, another) == 200
         with world.load() as load:
             load.fault()
             owner.kill()
@@ -111,6 +114,17 @@ def test_a_broker_with_a_clock_that_is_an_hour_ahead_is_as_any_other(
     finally:
         stranger.stop()
         stranger.variables = {}
+
+
+def status_with_session_of(node: Node, another: Node) -> int:
+    """What a broker answers to a session of the page that has begun at another one."""
+    page = {"X-Requested-With": "a test"}
+    who = {"username": "guest", "password": "guest"}
+    api = Api(HOST, another.running.management_port, user=None, headers=page)
+    begun = api.ask("POST", "/api/session", who)
+    cookie = {"Cookie": begun.headers["set-cookie"].partition(";")[0]}
+    api = Api(HOST, node.running.management_port, user=None, headers=page | cookie)
+    return api.ask("GET", "/api/whoami").status
 
 
 @pytest.fixture

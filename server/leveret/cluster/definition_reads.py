@@ -4,7 +4,8 @@ Rules:
 - One read is under way at a time. Who asks before it begins shares it; who asks later shares the
   next one.
 - READS_PER_S, after the first READS_AT_ONCE: somebody who tries passwords costs the database that,
-  however many tries there are.
+  however many tries there are. Each is a query of one row, unless there is news. A program that
+  asks for one missing object after the other, as tools do before they make it, waits for each.
 - A read that takes longer than READ_TIMEOUT_S answers everybody who waits, and while the database
   is known to be away nothing is read: what is known here counts then.
 """
@@ -19,7 +20,7 @@ from leveret_storage.errors import StorageError
 
 READ_TIMEOUT_S: Final = 1.0
 
-READS_PER_S: Final = 4.0
+READS_PER_S: Final = 20.0
 READS_AT_ONCE: Final = 20
 """Reads in a row after a time without any: somebody who sets up users and virtual hosts, and goes
 on at once as each of them."""

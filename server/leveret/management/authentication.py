@@ -45,7 +45,7 @@ class Logins:
         self._broker = broker
         self._sessions = Sessions(
             broker.metadata,
-            lambda: int(broker.clock.wall_time()),
+            lambda: int(broker.clock.now),
             shared=clustered,
             secret=broker.config.cluster.secret,
         )

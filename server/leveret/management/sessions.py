@@ -25,8 +25,9 @@ SESSION_S: Final = 12 * 3600
 
 SESSION_MS: Final = 1000 * SESSION_S
 
-AHEAD_MS_MAX: Final = 60_000
-"""Milliseconds by which the clock of the broker that began a session may be ahead."""
+AHEAD_MS_MAX: Final = 3_600_000
+"""Milliseconds by which the clock of the broker that began a session may be ahead: each measures by
+its own machine since it started, and machines stand still at times."""
 
 ENDED_MAX: Final = 1000
 """Sessions that were ended and are remembered: with more of them the key is replaced, which ends
@@ -54,7 +55,8 @@ class Sessions:
     ) -> None:
         """
         :param users: who may log in.
-        :param now_ms: milliseconds since the epoch, by a clock that brokers share.
+        :param now_ms: milliseconds since the epoch, by a clock that brokers share, whatever the
+            clocks of their machines say.
         :param shared: whether `users` are the metadata of a cluster, which then have the key.
         :param secret: of the cluster: a copy of its metadata does not sign tokens without it.
         """
