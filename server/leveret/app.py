@@ -31,7 +31,7 @@ from leveret.memory import retain_freed_memory
 from leveret.net.tls import TlsError
 from leveret.node import STORAGE_FAILED, Node
 from leveret.systemd import notify
-from leveret_storage.errors import StorageError
+from leveret_storage.errors import ReadFailed, ReplicasAway, StorageError
 from leveret_storage.media.locations import is_postgres
 
 GC_THRESHOLDS: Final = (5_000, 5, 8_000)
@@ -55,6 +55,10 @@ logger = get_logger()
 
 class StartError(Exception):
     """The broker cannot start; the text is one line for the operator."""
+
+
+class StorageAway(StartError):
+    """The broker cannot start before its database is there: another start may succeed as it is."""
 
 
 class StorageFailed(Exception):
@@ -151,10 +155,13 @@ async def _open_node(
 async def _connect(config: Config, stop: asyncio.Future[str]) -> Membership:
     """Connect to the database that the broker shares with others.
 
+    :raises StorageAway: if that is not there.
     :raises StartError: if that is not possible.
     """
     try:
         return await _unless_stopped(connect(config), stop)
+    except (ReadFailed, ReplicasAway) as error:
+        raise StorageAway(f"storage.data_dir: {error}") from None
     except StorageError as error:
         raise StartError(f"storage.data_dir: {error}") from None
 

@@ -112,7 +112,7 @@ main.add_command(log_group)
 
 @main.command()
 @click.option("--config", "path", metavar="FILE", envvar="LEVERET_CONFIG", help="TOML file.")
-@click.option("--data-dir", metavar="DIR", help="Directory for the broker's data.")
+@click.option("--data-dir", metavar="DIR", help="Directory or database for the data.")
 @click.option("--memory", is_flag=True, default=None, help="Write no data to disk.")
 @click.option("--salvage", is_flag=True, help="Set damaged data aside, and start without it.")
 @click.option("--listen", metavar="HOST:PORT", multiple=True, help="Listen for AMQP; repeatable.")
@@ -161,6 +161,8 @@ def serve(
 
     try:
         app.serve(config, salvage=salvage, warnings=warnings)
+    except app.StorageAway as error:
+        _refuse(config.log.format, str(error), EXIT_STORAGE_FAILED)
     except (ConfigError, app.StartError) as error:
         _refuse(config.log.format, str(error))
     except app.StorageFailed:
@@ -216,12 +218,12 @@ def entry() -> None:
         main()
 
 
-def _refuse(log_format: str, reason: str) -> NoReturn:
+def _refuse(log_format: str, reason: str, code: int = EXIT_CANNOT_START) -> NoReturn:
     """End a start with a line in the format of the log."""
     from leveret.logging import write_refusal
 
     write_refusal(log_format, reason)
-    raise SystemExit(EXIT_CANNOT_START)
+    raise SystemExit(code)
 
 
 def _cannot_start(reason: str) -> NoReturn:

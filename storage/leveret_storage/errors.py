@@ -68,6 +68,10 @@ class UnsuitableMedium(StorageError):
     """What a medium lies on cannot keep what it promises. The text says what to change."""
 
 
+class ReplicasAway(UnsuitableMedium):
+    """What a medium lies on would suit, if its replicas were there: they may come."""
+
+
 class UnknownFormat(StorageError):
     """The bytes are what was written (their CRC is right), but this program does not know them: a
     format version, a kind, a flag or a field. A newer program wrote them.

@@ -3,10 +3,12 @@
 import asyncio
 import signal
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from leveret import app
 from leveret.cluster.joining import connect
 from leveret.cluster.membership import Membership
 from leveret.config import Config
@@ -15,10 +17,10 @@ from leveret.engine.metadata.entities import User
 from leveret_storage.errors import DirectoryLocked, UnsuitableMedium
 from leveret_storage.media.postgres.location import PASSWORD_VARIABLE
 from tests.cluster.world import STORES, World
-from tests.support.brokers import BrokerError, leveret_command, wait_until
+from tests.support.brokers import BrokerError, free_port, leveret_command, wait_until
 from tests.support.cluster import SECRET, BrokerCluster, Node
 from tests.support.logs import capture_logs
-from tests.support.postgres import PASSWORD
+from tests.support.postgres import PASSWORD, paused
 from tests.support.tcp_proxy import TcpProxy
 
 SCHEMA = "joining"
@@ -51,6 +53,43 @@ def test_it_waits_for_the_database(world: World, tmp_path: Path) -> None:
         membership = asyncio.run(asyncio.wait_for(_connect(config, proxy), 60))
         assert [user for (user,) in membership.metadata.all(User)] == ["guest"]
         membership.close()
+
+
+def test_it_waits_for_the_standbys(world: World, tmp_path: Path) -> None:
+    config = Config(
+        storage=Storage(
+            data_dir=world.database.url(schema=SCHEMA), password=PASSWORD, local_dir=str(tmp_path)
+        )
+    )
+
+    async def begin(standbys: ExitStack) -> Membership:
+        with capture_logs() as events:
+            connecting = asyncio.get_running_loop().create_task(connect(config))
+            await _until_waiting(events)
+            standbys.close()
+            return await connecting
+
+    with ExitStack() as standbys:
+        for standby in world.database.standbys:
+            standbys.enter_context(paused(standby))
+        asyncio.run(asyncio.wait_for(begin(standbys), 60)).close()
+
+
+def test_a_database_that_does_not_come_is_told_apart_from_a_wrong_configuration(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("leveret.cluster.joining.WAIT_S", 0.0)
+
+    async def begin(ports: list[int], password: str) -> None:
+        location = world.database.url_of(ports, schema=SCHEMA)
+        storage = Storage(data_dir=location, password=password, local_dir=str(tmp_path))
+        await app._connect(Config(storage=storage), asyncio.get_running_loop().create_future())
+
+    with pytest.raises(app.StorageAway, match="Connection refused"):
+        asyncio.run(begin([free_port()], PASSWORD))
+    with pytest.raises(app.StartError) as refused:
+        asyncio.run(begin([world.database.primary.port], "wrong"))
+    assert not isinstance(refused.value, app.StorageAway)
 
 
 @pytest.mark.parametrize(

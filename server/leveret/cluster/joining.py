@@ -14,7 +14,7 @@ from leveret.cluster.membership import Membership
 from leveret.config import Config
 from leveret.control_address import local_directory
 from leveret.logging import get_logger
-from leveret_storage.errors import MediumFailed, ReadFailed
+from leveret_storage.errors import MediumFailed, ReadFailed, ReplicasAway
 from leveret_storage.media.lock import DirectoryLock
 
 WAIT_S: Final = 60.0
@@ -30,6 +30,7 @@ async def connect(config: Config) -> Membership:
 
     :raises DirectoryLocked: if another broker uses the local directory.
     :raises ReadFailed: if the database does not answer for WAIT_S.
+    :raises ReplicasAway: if too few standbys follow it for WAIT_S.
     :raises StorageError: as `Membership`.
     """
     lock = _lock(local_directory(config))
@@ -61,7 +62,7 @@ async def _connect(config: Config) -> Membership:
     while True:
         try:
             return await loop.run_in_executor(None, Membership, config)
-        except ReadFailed as error:
+        except (ReadFailed, ReplicasAway) as error:
             if time.monotonic() > deadline:
                 raise
             if not is_told:

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from leveret_storage.errors import UnsuitableMedium
+from leveret_storage.errors import ReplicasAway, UnsuitableMedium
 from leveret_storage.media.postgres.connecting import Server
 from leveret_storage.media.postgres.link import DatabaseError, Link, number, text
 from leveret_storage.media.postgres.location import Location
@@ -159,7 +159,7 @@ def _check_replicas(link: Link, location: Location, server: Server, names: str) 
         )
     replicas = measure_replicas(link, wanted)
     if replicas < wanted:
-        raise UnsuitableMedium(
+        raise ReplicasAway(
             f"{server}: {replicas} of {wanted} standbys had flushed a commit after {PROBE_S:g} s"
         )
     return replicas
