@@ -7,7 +7,11 @@
 # SERVERS   all servers, separated by commas; HOST:PORT is allowed here
 # DATA      the directory of its data
 # SECRETS   the directory of the passwords `superuser`, `replication` and `leveret`
-# PORT, ADDRESS   where it listens
+# PORT, ADDRESS   where it listens: 5432 of all addresses, if they are not given
+# SOCKETS, PASSFILE   the directory of its socket, and a file for a password: /tmp and /tmp/pgpass
+#
+# On a machine: as the user postgres, with PostgreSQL's programs in PATH (Debian: /usr/lib/postgresql/15/bin), and DATA made
+# before. Arguments are passed on to the server: `-c ssl=on -c ssl_cert_file=FILE -c ssl_key_file=FILE`.
 set -euo pipefail
 umask 077
 
@@ -88,4 +92,5 @@ exec postgres -D "$data" -p "$port" \
     -c wal_keep_size=1GB \
     -c max_slot_wal_keep_size=8GB \
     -c wal_receiver_status_interval=1s \
-    -c wal_retrieve_retry_interval=500ms
+    -c wal_retrieve_retry_interval=500ms \
+    "$@"

@@ -64,7 +64,8 @@ def _database(database: dict[str, Any]) -> str:
     else:
         copies = f"followed by {', '.join(following) or 'no standby'}"
     line = (
-        f"database: PostgreSQL {database['version']} at {database['server']}, timeline"
+        f"database: PostgreSQL {database['version']} at {database['server']}"
+        f" {'with' if database.get('tls') else 'without'} TLS, timeline"
         f" {database['timeline']}, {copies}; failovers since the start: {database['failovers']}"
     )
     if database["away"]:
