@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,6 +25,7 @@ from leveret.engine.broker import Broker
 from leveret.engine.metadata.entities import Permission, User, VirtualHostEntity
 from leveret.engine.metadata.metadata import Metadata
 from leveret.engine.placement import Placement, ServedBy
+from leveret.engine.store_opening import TURN_NS
 from leveret.net.server import AmqpServer
 from leveret_storage.errors import DataLost, LostEpoch, MediumFailed
 from leveret_storage.media.filesystem import FilesystemMedium
@@ -53,14 +54,10 @@ def metadata() -> Metadata:
     return found
 
 
-async def nothing_to_read() -> None:
-    """The metadata are as they are."""
-
-
 class Serving:
     """A broker whose stores are opened by its test."""
 
-    def __init__(self, open_medium: Callable[[int], Medium], local_dir: Path) -> None:
+    def __init__(self, open_medium: Callable[[int], Medium], local_dir: Path, turn_ns: int) -> None:
         config = Config(amqp=Amqp(listen=("127.0.0.1:0",)), memory=Memory(limit="90%"))
         self.local_dir = local_dir
         self.broker = Broker(config, metadata())
@@ -75,11 +72,17 @@ class Serving:
             DatabaseMemory(local_dir),
             "node",
             2,
-            nothing_to_read,
+            self._refresh,
+            turn_ns=turn_ns,
         )
+        self.is_restoring = asyncio.Event()
+        """Set when a store was taken, and its queues are restored next."""
         self.failures: list[tuple[int, Exception]] = []
         self.has_failed = asyncio.Event()
         self.stores.failed = self._failed
+
+    async def _refresh(self) -> None:
+        self.is_restoring.set()
 
     def _failed(self, store: int, error: Exception) -> None:
         self.failures.append((store, error))
@@ -98,9 +101,11 @@ class Serving:
 
 
 @asynccontextmanager
-async def serving(open_medium: Callable[[int], Medium]) -> AsyncIterator[Serving]:
+async def serving(
+    open_medium: Callable[[int], Medium], turn_ns: int = TURN_NS
+) -> AsyncIterator[Serving]:
     with TemporaryDirectory() as local_dir:
-        served = Serving(open_medium, Path(local_dir))
+        served = Serving(open_medium, Path(local_dir), turn_ns)
         await served.server.start()
         try:
             yield served
@@ -305,6 +310,46 @@ def test_a_store_may_be_given_up_while_it_is_opened(tmp_path: Path) -> None:
             with pytest.raises(LostEpoch):
                 await opening
             assert one.stores.open_stores() == []
+
+    run(test())
+
+
+def test_a_store_may_be_given_up_while_its_queues_are_restored(
+    medium_of: Callable[[int], Medium],
+) -> None:
+    """Each step is a turn of the event loop, and after more of them each time it is given up."""
+    names = [f"q{number}" for number in range(12)]
+
+    async def test() -> None:
+        async with serving(medium_of) as one:
+            await one.stores.open(0)
+            async with await one.connect() as connection:
+                for name in names:
+                    await publish(connection, name, name.encode())
+        async with serving(medium_of, turn_ns=0) as two:
+            await two.stores.open(1)
+            async with await two.connect("other") as other:
+                for turns in range(0, 120, 8):
+                    two.is_restoring.clear()
+                    opening = asyncio.get_running_loop().create_task(two.stores.open(0))
+                    await two.is_restoring.wait()
+                    for _ in range(turns):
+                        await asyncio.sleep(0)
+                    two.stores.give_up(0, "the lease is lost")
+                    with suppress(LostEpoch):
+                        # It may be open already.
+                        await opening
+                        two.stores.give_up(0, "the lease is lost")
+                    await two.stores.wait_until_ended()
+                    assert two.stores.open_stores() == [1]
+                    assert list(two.broker.vhosts) == ["other"]
+                    await publish(other, "q", b"1")
+                assert two.failures == []
+                await two.stores.open(0)
+                async with await two.connect() as connection:
+                    assert [await contents(connection, name) for name in names] == [
+                        [name.encode()] for name in names
+                    ]
 
     run(test())
 

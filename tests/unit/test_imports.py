@@ -58,6 +58,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "lifecycle",
         "restore",
         "hosted_store",
+        "store_opening",
         "broker",
         "administration",
     ),

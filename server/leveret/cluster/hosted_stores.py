@@ -1,9 +1,10 @@
 """The stores that this broker serves at the moment: opened, handed over, given up, one by one while
 the others go on.
 
-A store is taken and read by threads; in the event loop its virtual hosts are restored in one go.
-What waits for the database waits in threads, so the loop never does. A store that failed, or whose
-lease is lost, is given up: its clients are told, and nothing of it is confirmed or written.
+A store is taken and read by threads; in the event loop its virtual hosts are restored in turns, and
+served when all of them are there. What waits for the database waits in threads, so the loop never
+does. A store that failed, or whose lease is lost, is given up: its clients are told, and nothing of
+it is confirmed or written.
 
 Deliberately elsewhere: which stores these are (`agent.py`).
 """
@@ -24,15 +25,19 @@ from leveret.datadir.transient_runs import TransientRuns
 from leveret.engine.broker import Broker
 from leveret.engine.hosted_store import HostedStore
 from leveret.engine.placement import Placement
+from leveret.engine.store_opening import TURN_NS, StoreOpening, VirtualHostsApart
+from leveret.engine.values.time_slice import TimeSlice
 from leveret.limits import RESTORED_BYTES_MAX
 from leveret.logging import get_logger
 from leveret.net.server import AmqpServer
 from leveret_storage.errors import Damaged, DataLost, LostEpoch, StorageError
+from leveret_storage.format.entries import StoredMessage
 from leveret_storage.media.executor import ThreadExecutor
 from leveret_storage.media.filesystem import DESCRIPTORS_MAX
 from leveret_storage.medium import Medium
 from leveret_storage.recovery.log_end import LogEnd
 from leveret_storage.recovery.recover import Recovery, recover
+from leveret_storage.segments.queue_journal import Run
 
 RELEASE_TIMEOUT_S: Final = 0.2
 """Seconds that connections to a store have to release what they use, before it is closed."""
@@ -72,6 +77,41 @@ class _Open(NamedTuple):
     threads: _Threads
 
 
+class _Opening:
+    """A store that is being opened."""
+
+    def __init__(self, medium: Medium) -> None:
+        self.medium = medium
+        self._error: StorageError | None = None
+        self._reading: asyncio.Future[list[StoredMessage]] | None = None
+
+    def fail(self, error: StorageError) -> None:
+        """It is not to be opened any more."""
+        self._error = self._error or error
+        if self._reading is not None and not self._reading.done():
+            self._reading.set_exception(error)
+
+    def check(self) -> None:
+        """Check that it is to be opened.
+
+        :raises StorageError: why not.
+        """
+        if self._error is not None:
+            raise self._error
+
+    async def read(self, hosted: HostedStore, run: Run) -> list[StoredMessage]:
+        """The messages of a run, which the reading thread reads.
+
+        :raises StorageError: if they cannot be read, or the store is given up meanwhile.
+        """
+        reading: asyncio.Future[list[StoredMessage]] = asyncio.get_running_loop().create_future()
+        self._reading = reading
+        hosted.store.read_run(
+            run, lambda found: None if reading.done() else reading.set_result(found)
+        )
+        return await reading
+
+
 class HostedStores(StoreHost):
     """The stores of one broker in a cluster."""
 
@@ -87,6 +127,7 @@ class HostedStores(StoreHost):
         stores: int,
         refresh: Callable[[], Awaitable[None]],
         files_max: int = DESCRIPTORS_MAX,
+        turn_ns: int = TURN_NS,
     ) -> None:
         """
         :param open_medium: the medium of a store, not taken.
@@ -97,6 +138,8 @@ class HostedStores(StoreHost):
         :param refresh: reads the metadata again. An owner that goes by older ones would remove what
             an earlier owner has of a virtual host that is new. It may raise a StorageError.
         :param files_max: files that may be open at a time, in all of them together.
+        :param turn_ns: nanoseconds for which opening or closing a store goes on before others have
+            their turn.
         """
         self.failed: Callable[[int, StorageError], None] = lambda _store, _error: None
         """Called once with a store that failed, which then has to be given up."""
@@ -108,11 +151,12 @@ class HostedStores(StoreHost):
         self._memory = memory
         self._node_name = node_name
         self._refresh = refresh
+        self._turn_ns = turn_ns
         self._files_max = max(files_max // stores, FILES_MIN)
         self._loop = asyncio.get_running_loop()
         self._threads = ThreadPoolExecutor(2 * stores, "leveret-stores")
         self._open: dict[int, _Open] = {}
-        self._opening: dict[int, Medium] = {}
+        self._opening: dict[int, _Opening] = {}
         self._closing: dict[int, Medium] = {}
         self._close_errors: dict[int, StorageError] = {}
         """What went wrong in stores that are handed over."""
@@ -127,7 +171,8 @@ class HostedStores(StoreHost):
     async def open(self, store: int) -> int:
         if store in self._ending:
             await self._ending[store]
-        medium = self._opening[store] = self._open_medium(store)
+        medium = self._open_medium(store)
+        opening = self._opening[store] = _Opening(medium)
         async with AsyncExitStack() as on_failure:
             on_failure.callback(self._opening.pop, store)
             on_failure.push_async_callback(self._in_thread, medium.close)
@@ -135,7 +180,7 @@ class HostedStores(StoreHost):
             await self._refresh()
             threads = await self._in_thread(partial(self._start_threads, store))
             on_failure.push_async_callback(self._in_thread, partial(_abandon_threads, threads))
-            hosted = self._restore(store, medium, threads, taken)
+            hosted = await self._restore(store, opening, threads, taken)
             on_failure.pop_all()
         del self._opening[store]
         self._open[store] = opened = _Open(hosted, medium, threads)
@@ -177,44 +222,51 @@ class HostedStores(StoreHost):
         writing = ThreadExecutor(f"leveret-write-{store}", self._post, on_full)
         return _Threads(writing, ThreadExecutor(f"leveret-read-{store}", self._post), transient)
 
-    def _restore(self, store: int, medium: Medium, threads: _Threads, taken: _Taken) -> HostedStore:
-        names = vhosts_by_store(self._placement, self._broker.metadata).get(store, [])
+    async def _restore(
+        self, store: int, opening: "_Opening", threads: _Threads, taken: _Taken
+    ) -> HostedStore:
+        """Restore the virtual hosts of a store, which are served then.
+
+        :raises StorageError: if that fails, or the store is given up meanwhile.
+        """
+        broker = self._broker
+        apart = VirtualHostsApart(broker)
         with ExitStack() as on_failure:
-            on_failure.callback(self._keep_vhosts, set(self._broker.vhosts))
-            work = self._broker.work
-            # What restoring does in several steps is run to its end; what others do goes on later.
-            others = work.set_aside()
-            try:
-                hosted = self._open_store(store, names, medium, threads, taken)
-            finally:
-                work.put_back(others)
+            on_failure.callback(broker.discard_store, apart)
+            hosted = broker.open_store(
+                opening.medium,
+                threads.writing,
+                threads.reading,
+                partial(self._store_failed, store),
+                vhosts=vhosts_by_store(self._placement, broker.metadata).get(store, []),
+                log_end=taken.log_end,
+                note_log_end=partial(note_log_end, opening.medium, self._node_name),
+                found=taken.found,
+                number=store,
+                transient_runs=threads.transient.runs,
+                apart=apart,
+            )
+            await self._take_turns(opening, hosted)
+            broker.add_store(hosted, apart)
             on_failure.pop_all()
-        self._broker.match_metadata(hosted)
         return hosted
 
-    def _open_store(
-        self, store: int, names: list[str], medium: Medium, threads: _Threads, taken: _Taken
-    ) -> HostedStore:
-        broker = self._broker
-        for name in names:
-            broker.create_vhost(name)
-        return broker.open_store(
-            medium,
-            threads.writing,
-            threads.reading,
-            partial(self._store_failed, store),
-            vhosts=names,
-            log_end=taken.log_end,
-            note_log_end=partial(note_log_end, medium, self._node_name),
-            found=taken.found,
-            number=store,
-            transient_runs=threads.transient.runs,
-        )
+    async def _take_turns(self, opening: "_Opening", hosted: HostedStore) -> None:
+        """Do all steps of opening a store, and have others be served between them.
 
-    def _keep_vhosts(self, names: set[str]) -> None:
-        """Forget the virtual hosts of a store that could not be restored."""
-        for name in set(self._broker.vhosts) - names:
-            self._broker.drop_vhost(name)
+        :raises StorageError: if one fails, or the store is given up meanwhile.
+        """
+        turns = StoreOpening(hosted, self._broker.work)
+        turns.turn(None, self._turn_ns)
+        while not turns.is_done:
+            if turns.wanted is None:
+                await asyncio.sleep(0)
+                messages = None
+            else:
+                messages = await opening.read(hosted, turns.wanted)
+            opening.check()
+            turns.turn(messages, self._turn_ns)
+        opening.check()
 
     async def hand_over(self, store: int, reason: str) -> None:
         opened = self._open.pop(store)
@@ -225,7 +277,11 @@ class HostedStores(StoreHost):
         closed = await self._server.close_connections(
             vhosts, reason, RELEASE_TIMEOUT_S, synced=True
         )
-        hosted.begin_close()
+        time_slice = TimeSlice()
+        for _ in hosted.closing():
+            if time_slice.is_over_now():
+                await asyncio.sleep(0)
+                time_slice.begin(self._turn_ns)
         await self._in_thread(partial(_finish, opened))
         await self._note_log_end(store, hosted)
         del self._closing[store]
@@ -238,7 +294,10 @@ class HostedStores(StoreHost):
 
     def give_up(self, store: int, reason: str) -> None:
         error = LostEpoch(reason)
-        under_way = self._opening.get(store) or self._closing.get(store)
+        opening = self._opening.get(store)
+        if opening is not None:
+            opening.fail(error)
+        under_way = self._closing.get(store) if opening is None else opening.medium
         if under_way is not None:
             self._threads.submit(under_way.give_up, error)
         opened = self._open.pop(store, None)
@@ -307,6 +366,8 @@ class HostedStores(StoreHost):
                 "store failed: nothing of it is confirmed any more", store=store, error=str(error)
             )
             self.failed(store, error)
+        elif store in self._opening:
+            self._opening[store].fail(error)
         elif store in self._closing:
             self._close_errors[store] = error
 

@@ -14,7 +14,7 @@ import msgspec
 from leveret.engine.lifecycle.exchanges import is_predeclared, predeclare
 from leveret.engine.metadata.entities import KIND
 from leveret.engine.metadata.metadata import Metadata
-from leveret.engine.restore import Restored, restore
+from leveret.engine.restore import Restored, SinksByNumber, restore
 from leveret.engine.routing.exchanges.base import Binding, Exchange
 from leveret.engine.routing.sink import Sink
 from leveret.engine.values.message import exchange_and_key
@@ -50,7 +50,9 @@ def restored(found: list[StoredDefinition]) -> tuple[Definitions, dict[int, Sink
     :raises StorageError: UnknownFormat or Damaged, naming blob and offset.
     """
     definitions = Definitions()
-    made = restore(definitions, found)
+    made: SinksByNumber = {}
+    for _ in restore(definitions, found, made):
+        pass
     return definitions, {number: sink for number, sink in made.items() if not sink.deleted}
 
 

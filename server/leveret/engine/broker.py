@@ -4,7 +4,7 @@ The metadata say which virtual hosts exist: the broker makes and removes them as
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from leveret import __version__
@@ -36,6 +36,7 @@ from leveret.engine.placement import Placement
 from leveret.engine.policies.policy_set import PolicySet
 from leveret.engine.queues.message_memory import MessageMemory
 from leveret.engine.routing.observer import PublishObserver
+from leveret.engine.store_opening import VirtualHostsApart
 from leveret.engine.values.clock import Clock
 from leveret.engine.values.counters import (
     ChannelCounters,
@@ -46,7 +47,7 @@ from leveret.engine.values.counters import (
 )
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.timers import Timers
-from leveret.engine.values.work import WorkQueue
+from leveret.engine.values.work import RUN_ALL_SLICE_NS, WorkQueue
 from leveret.engine.values.work_pause import WorkPause
 from leveret.engine.vhost import VirtualHost
 from leveret.memory import memory_limit_bytes, shared_limit_bytes
@@ -258,12 +259,14 @@ class Broker(VirtualHostFactory):
             self._policies_applied[vhost.name] = PoliciesApplied(vhost)
             self.work.add(self._policies_applied[vhost.name])
 
-    def apply_metadata(self, vhosts: Iterable[VirtualHost]) -> None:
-        """Have virtual hosts be as the metadata say, before they have messages."""
-        for vhost in vhosts:
+    def apply_metadata(self, vhosts: Iterable[VirtualHost]) -> Iterator[None]:
+        for vhost in list(vhosts):
             self._apply(vhost)
             self._apply_policies(vhost)
-        self.work.run_all(self.time_slice)
+            while not self.work.is_empty():
+                self.time_slice.begin(RUN_ALL_SLICE_NS)
+                self.work.run_next(self.time_slice)
+                yield
 
     def _rights_changed(self, vhost: str) -> None:
         """Have publishers check again what they may publish to."""
@@ -297,11 +300,23 @@ class Broker(VirtualHostFactory):
 
         :raises StorageError: if a store carries it already.
         """
+        self.check_not_carried(name)
+        vhost = self.vhosts.get(name)
+        if vhost is None:
+            vhost = self.vhosts[name] = self.make_vhost(name, self.timers)
+        return vhost
+
+    def check_not_carried(self, name: str) -> None:
+        """Check that no store carries a virtual host.
+
+        :raises StorageError: if one does.
+        """
         if any(name in hosted.vhosts for hosted in self.stores):
             raise StorageError(f"virtual hosts in two stores: {[name]}")
-        if name in self.vhosts:
-            return self.vhosts[name]
-        vhost = VirtualHost(name, self.clock, self.timers, self.time_slice, self.work, self.memory)
+
+    def make_vhost(self, name: str, timers: Timers) -> VirtualHost:
+        """A virtual host with its predeclared exchanges, which nobody finds."""
+        vhost = VirtualHost(name, self.clock, timers, self.time_slice, self.work, self.memory)
         if self.placement is not None:
             vhost.node = self.config.server.node_name
             vhost.copies = _copies(self.config.storage)
@@ -312,7 +327,6 @@ class Broker(VirtualHostFactory):
         entity = self.metadata.get(VirtualHostEntity, name)
         vhost.uid = "" if entity is None else entity.uid
         predeclare(vhost)
-        self.vhosts[name] = vhost
         return vhost
 
     def drop_vhost(self, name: str) -> None:
@@ -333,6 +347,7 @@ class Broker(VirtualHostFactory):
         found: Recovery | None = None,
         number: int = 0,
         transient_runs: RunMedium | None = None,
+        apart: VirtualHostsApart | None = None,
     ) -> HostedStore:
         """Restore virtual hosts from a medium, and persist them there from now on.
 
@@ -346,21 +361,18 @@ class Broker(VirtualHostFactory):
             `found`.
         :param number: of the store in a cluster; call `match_metadata` then.
         :param transient_runs: as in `Store`.
+        :param apart: makes the virtual hosts; then the steps of what is returned are still to be
+            done, and after them `add_store`, or `discard_store` instead.
         :raises StorageError: if the medium cannot be read, is damaged, or names a virtual host that
             another store carries.
         """
         names = list(self.vhosts if vhosts is None else vhosts)
-        carried = {name for hosted in self.stores for name in hosted.vhosts}
-        if not carried.isdisjoint(names):
-            raise StorageError(
-                f"virtual hosts in two stores: {sorted(carried.intersection(names))}"
-            )
-
+        factory: VirtualHostFactory = self if apart is None else apart
         hosted = HostedStore(
             # The metadata are in one store, or in none of a cluster's.
             Metadata() if self.stores or self.shares_metadata else self.metadata,
-            {name: self.vhosts[name] for name in names},
-            self,
+            {name: factory.create_vhost(name) for name in names},
+            factory,
             medium,
             writing,
             reading,
@@ -374,18 +386,52 @@ class Broker(VirtualHostFactory):
             transient_runs,
         )
         hosted.number = number
-        self.stores.append(hosted)
-        self._complete_metadata()
+        if apart is None:
+            hosted.open_at_once()
+            self.stores.append(hosted)
+            self._complete_metadata()
         return hosted
+
+    def add_store(self, hosted: HostedStore, apart: VirtualHostsApart) -> None:
+        """Serve the virtual hosts of a store of the cluster that were restored apart, as far as the
+        metadata have them (`match_metadata`).
+
+        :raises StorageError: if another store carries one of them.
+        """
+        for name in hosted.vhosts:
+            self.check_not_carried(name)
+        self.vhosts.update(hosted.vhosts)
+        self.stores.append(hosted)
+        if self.metadata.version != apart.metadata_version:
+            for vhost in hosted.vhosts.values():
+                self._apply(vhost)
+                self._apply_policies(vhost)
+        hosted.timers = apart.timers
+        apart.timers.begin()
+        self.match_metadata(hosted)
+
+    def discard_store(self, apart: VirtualHostsApart) -> None:
+        """Free what was restored of a store that could not be opened."""
+        for vhost in apart.made:
+            vhost.churn, vhost.gone = ChurnCounters(), DeletedCounters()
+            self._forget_policies(vhost)
+            self.work.add(ContentsRemoval(vhost))
+
+    def _forget_policies(self, vhost: VirtualHost) -> None:
+        applied = self._policies_applied.get(vhost.name)
+        if applied is not None and applied.vhost is vhost:
+            del self._policies_applied[vhost.name]
 
     def withdraw(self, hosted: HostedStore) -> None:
         """Have no further connection opened to the virtual hosts of a store, and write to it only
         what the store is told itself: it is about to be closed."""
         self.stores.remove(hosted)
+        if hosted.timers is not None:
+            hosted.timers.end()
         for name, vhost in hosted.vhosts.items():
             if self.vhosts.get(name) is vhost:
                 del self.vhosts[name]
-                self._policies_applied.pop(name, None)
+                self._forget_policies(vhost)
 
     def forget_contents(self, hosted: HostedStore) -> None:
         """Free what the virtual hosts of a store have in memory, once it was withdrawn and is

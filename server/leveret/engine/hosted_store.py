@@ -5,8 +5,9 @@ with its own virtual hosts, definitions and commits.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
+from typing import TypeAlias, TypeVar
 
 from leveret.engine.lifecycle.records import virtual_host_created
 from leveret.engine.metadata.entities import EntityDeleted, VirtualHostEntity, kind_of
@@ -17,20 +18,23 @@ from leveret.engine.persistence.definitions import decode, encode
 from leveret.engine.queues.delayed_store import DelayedStore
 from leveret.engine.queues.queue import Queue
 from leveret.engine.restore import Restored, SinksByNumber, restore, snapshot
+from leveret.engine.values.nested_timers import NestedTimers
 from leveret.engine.values.work import WorkQueue
 from leveret.engine.vhost import VirtualHost
 from leveret.limits import RESTORED_BYTES_MAX
 from leveret_storage.errors import StorageError
-from leveret_storage.format.entries import DEFINITION, Entry, StoredDefinition
+from leveret_storage.format.entries import DEFINITION, Entry, StoredDefinition, StoredMessage
 from leveret_storage.format.file_header import FORMAT_VERSION
 from leveret_storage.media.executor import Executor
 from leveret_storage.medium import Medium
 from leveret_storage.recovery.log_end import NOT_NOTED, LogEnd, note_nothing
 from leveret_storage.recovery.recover import Recovery, recover
-from leveret_storage.recovery.recovered_queue import RecoveredQueue
-from leveret_storage.segments.queue_journal import QueueJournal
+from leveret_storage.recovery.recovered_queue import LoggedMessages, RecoveredQueue
+from leveret_storage.segments.queue_journal import QueueJournal, Run
 from leveret_storage.store.context import RunMedium
 from leveret_storage.store.store import Store
+
+T = TypeVar("T")
 
 
 class VirtualHostFactory(ABC):
@@ -44,9 +48,9 @@ class VirtualHostFactory(ABC):
         """
 
     @abstractmethod
-    def apply_metadata(self, vhosts: Iterable[VirtualHost]) -> None:
-        """Have virtual hosts be as the metadata say: these and the definitions are restored,
-        messages are not."""
+    def apply_metadata(self, vhosts: Iterable[VirtualHost]) -> Iterator[None]:
+        """Have virtual hosts be as the metadata say, in steps: these and the definitions are
+        restored, messages are not."""
 
     @abstractmethod
     def drop_vhost(self, name: str) -> None:
@@ -58,6 +62,17 @@ class HostedStore(Restored):
 
     number: int = 0
     """Of the store in a cluster; 0 without one."""
+
+    timers: NestedTimers | None = None
+    """Those of its virtual hosts, where they are its own."""
+
+    store: Store
+    """There when `steps` are done, as are the others here."""
+    definition_log: DefinitionLog
+    torn: list[str]
+    """A line for each torn end that was cut, with file, offset and reason."""
+    foreign: list[str]
+    """Names among the blobs that no store writes, with which nothing was done."""
 
     def __init__(
         self,
@@ -76,7 +91,7 @@ class HostedStore(Restored):
         found: Recovery | None = None,
         transient_runs: RunMedium | None = None,
     ) -> None:
-        """Restore what the medium holds, and begin to write to it.
+        """Nothing is read yet: `steps` restore what the medium holds, and begin to write to it.
 
         :param metadata: is restored from the medium if that has any, and persisted there.
         :param vhosts: those that the store carries whether the medium names them or not.
@@ -87,7 +102,6 @@ class HostedStore(Restored):
         :param log_end: what the owner before noted of the log; what is not here is in `Store`.
         :param work: runs what writes checkpoints; None to write each in one go.
         :param found: what was recovered after the medium was taken; None to recover it here.
-        :raises StorageError: if the medium cannot be read, is damaged, or newer (UnknownFormat).
         """
         super().__init__(Metadata())
         self.vhosts = vhosts
@@ -96,13 +110,8 @@ class HostedStore(Restored):
         self._named: set[str] = set()
         """Virtual hosts that the medium names."""
         read = partial(recover, medium, spill_bytes=RESTORED_BYTES_MAX, log_end=log_end)
-        found = found or read(taken=take is None)
-        restored = self._restore_definitions(found, metadata)
-        if take is not None and not found.complete:
-            take()
-            take = None
-            found = read()
-        self.store = Store(
+        make_store = partial(
+            Store,
             medium,
             writing,
             reading,
@@ -114,20 +123,47 @@ class HostedStore(Restored):
             checkpoint_due=self._checkpoint_due(work),
             transient_runs=transient_runs,
         )
+        self.steps: Steps = self._open(metadata, read, take, found, make_store)
+
+    def open_at_once(self) -> None:
+        """Do all steps, where nobody else is served.
+
+        :raises StorageError: as `steps` do: if the medium cannot be read, is damaged, or newer
+            (UnknownFormat).
+        """
+        try:
+            wanted = next(self.steps)
+            while True:
+                messages = None if wanted is None else self.store.read_run_blocking(wanted)
+                wanted = self.steps.send(messages)
+        except StopIteration:
+            return
+
+    def _open(
+        self,
+        metadata: Metadata,
+        read: Callable[..., Recovery],
+        take: Callable[[], object] | None,
+        found: Recovery | None,
+        make_store: Callable[[], Store],
+    ) -> "Steps":
+        """Restore what the medium holds, and begin to write to it."""
+        found = found or read(taken=take is None)
+        restored: SinksByNumber = {}
+        yield from restore(self, _taken_from(found.definitions), restored)
+        self._adopted = metadata.adopt(self.metadata)
+        self.metadata = metadata
+        yield from self._factory.apply_metadata(self.vhosts.values())
+        if take is not None and not found.complete:
+            take()
+            take = None
+            found = read()
+        self.store = make_store()
         self.definition_log = DefinitionLog(self.store)
-        _restore_messages(self.store, restored, found)
+        yield from _restore_messages(self.store, restored, found)
         if take is not None:
             take()  # Not before: the runs of delayed stores are read only here.
         self._start(found, max(restored, default=0))
-
-    def _restore_definitions(self, found: Recovery, metadata: Metadata) -> SinksByNumber:
-        """Restore everything but messages; the queues and the like by the numbers they have in the
-        log. `metadata` takes over those of the medium, if there are any."""
-        restored = restore(self, found.definitions)
-        self._adopted = metadata.adopt(self.metadata)
-        self.metadata = metadata
-        self._factory.apply_metadata(self.vhosts.values())
-        return restored
 
     def persist_clock(self) -> None:
         """Persist by how much the time is behind the wall clock."""
@@ -141,16 +177,20 @@ class HostedStore(Restored):
 
     def begin_close(self) -> None:
         """Have the threads of the store do what `close` waits for."""
-        for vhost in self.vhosts.values():
-            for queue in vhost.queues.values():
+        for _ in self.closing():
+            pass
+
+    def closing(self) -> Iterator[None]:
+        """The steps of `begin_close`."""
+        for vhost in list(self.vhosts.values()):
+            for queue in list(vhost.queues.values()):
                 queue.note_delivered_exactly()
+                yield
         self.store.begin_close()
 
     def _start(self, found: Recovery, highest_number: int) -> None:
         """Begin to write, without the segments of queues that no definition names."""
         self.torn, self.foreign = found.torn, found.foreign
-        """A line for each torn end that was cut, with file, offset and reason; and names among the
-        blobs that no store writes, with which nothing was done."""
         for orphan in found.queues.values():
             found.orphaned.extend(segment.name for segment in orphan.segments)
         next_queue = max(found.next_queue, highest_number) + 1
@@ -204,6 +244,13 @@ class HostedStore(Restored):
         self.definition_log.synced()
 
 
+def _taken_from(found: list[T]) -> Iterator[T]:
+    """The items of a list, which is empty afterwards: what was found is freed piece by piece."""
+    found.reverse()
+    while found:
+        yield found.pop()
+
+
 def _in_current_version(entry: Entry) -> Entry:
     """An entry that is repeated in a log segment of the current format version."""
     if entry.kind != DEFINITION or entry.version == FORMAT_VERSION:
@@ -211,9 +258,7 @@ def _in_current_version(entry: Entry) -> Entry:
     return entry._replace(data=encode(decode(StoredDefinition(entry.data, entry.version, "", 0))))
 
 
-def _restore_messages(
-    store: Store, sinks: dict[int, Queue | DelayedStore], found: Recovery
-) -> None:
+def _restore_messages(store: Store, sinks: SinksByNumber, found: Recovery) -> "Steps":
     """Give every queue and delayed store its messages, by the numbers that the store has for it."""
     levels: dict[Queue | DelayedStore, list[tuple[QueueJournal, RecoveredQueue]]] = {}
     for number, sink in sinks.items():
@@ -226,5 +271,35 @@ def _restore_messages(
                 continue
             recovered = RecoveredQueue(number)
         levels.setdefault(sink, []).append((store.restore_queue(number, recovered), recovered))
-    for sink, its_levels in levels.items():
-        sink.restore(store, its_levels)
+        yield None
+    for sink in list(levels):
+        its_levels = levels.pop(sink)
+        if isinstance(sink, Queue):
+            sink.restore(store, its_levels)
+        else:
+            yield from _restore_delayed(store, sink, *its_levels)
+        yield None
+
+
+def _restore_delayed(
+    store: Store,
+    delayed: DelayedStore,
+    memtables: tuple[QueueJournal, RecoveredQueue],
+    sorted_runs: tuple[QueueJournal, RecoveredQueue],
+) -> "Steps":
+    delayed.begin_restore(store, *memtables)
+    for item in memtables[1].contents:
+        if isinstance(item, LoggedMessages):
+            delayed.restore_logged(item)
+        else:
+            messages = yield item
+            if messages is None:
+                raise TypeError("a run that was asked for is missing")
+            delayed.restore_run(item, messages)
+        yield None
+    delayed.sorted_runs.restore(store, *sorted_runs)
+
+
+Steps: TypeAlias = Generator[Run | None, list[StoredMessage] | None, None]
+"""Steps of opening a store, between which others may have their turn. One that yields a run is sent
+its messages."""

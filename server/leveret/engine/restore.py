@@ -7,7 +7,7 @@ refuse was written by a newer one.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, Final
 
 from leveret.engine.lifecycle import records
@@ -45,6 +45,7 @@ from leveret.engine.routing.exchanges import create
 from leveret.engine.routing.exchanges.base import Destination, Exchange, ExchangeDeclaration
 from leveret.engine.values.arguments import Arguments
 from leveret.engine.values.deduplication import DeduplicationWindow
+from leveret.engine.values.work import RUN_ALL_SLICE_NS
 from leveret.engine.vhost import VirtualHost
 from leveret.errors import AmqpError
 from leveret_storage.errors import Damaged, UnknownFormat, not_known
@@ -158,19 +159,21 @@ def rewritten(found: list[StoredDefinition]) -> list[bytes]:
     return [encode(decode(each)) for each in found]
 
 
-def restore(target: Restored, found: list[StoredDefinition]) -> SinksByNumber:
-    """Restore the metadata, exchanges, queues and bindings. A virtual host exists because a
-    definition names it, so nothing that was found is left out.
+def restore(
+    target: Restored, found: Iterable[StoredDefinition], sinks: SinksByNumber
+) -> Generator[None, Any, None]:
+    """Restore the metadata, exchanges, queues and bindings, in steps. A virtual host exists because
+    a definition names it, so nothing that was found is left out.
 
     What exists is not made anew: definitions that a checkpoint has twice end in the same state.
 
-    :returns: queues and delayed stores by the numbers of their journals, of which a queue has one
-        for each priority; those that were deleted by a later definition are included.
+    :param sinks: gets queues and delayed stores by the numbers of their journals, of which a queue
+        has one for each priority; those that were deleted by a later definition are included.
     :raises UnknownFormat: if a newer program wrote any of it, naming blob and offset.
     :raises Damaged: if any of it is no definition, naming the same.
     """
-    sinks: SinksByNumber = {}
     for stored in found:
+        yield None
         record = decode(stored)
         if not isinstance(record, Definition):
             _restore_entity(target, record)
@@ -184,8 +187,10 @@ def restore(target: Restored, found: list[StoredDefinition]) -> SinksByNumber:
         except Damaged as error:
             raise Damaged(f"{stored.blob}: offset {stored.offset}: {error}") from None
         # Bindings that a deletion has left are removed before the next record is applied.
-        vhost.work.run_all(vhost.time_slice)
-    return sinks
+        while not vhost.work.is_empty():
+            vhost.time_slice.begin(RUN_ALL_SLICE_NS)
+            vhost.work.run_next(vhost.time_slice)
+            yield None
 
 
 def _restore_entity(target: Restored, record: Entity | EntityDeleted) -> None:

@@ -148,15 +148,8 @@ class Store:
             self._log.segments.append(segment)
         found_blobs = sorted(recovery.blobs.difference(recovery.orphaned, recovery.foreign))
         orphaned = [*recovery.orphaned, *self._bodies.unneeded(found_blobs)]
-
-        def sync_found() -> None:
-            for name in found_blobs:
-                self._medium.sync(name)
-
-        def delete_orphaned() -> None:
-            for name in orphaned:
-                self._medium.delete(name)
-
+        sync_found = partial(_for_each, self._medium.sync, found_blobs)
+        delete_orphaned = partial(_for_each, self._medium.delete, orphaned)
         begun = Commit(0, [], [])
         self._in_flight.begin(begun)
         self._writing.submit(sync_found, self._failure.check)
@@ -211,10 +204,9 @@ class Store:
 
     def may_release(self) -> bool:
         """Whether messages that could stay in memory may be written, to make room there: what is
-        written for clients does not wait long behind them."""
-        return (
-            self._runs.unwritten_segments < UNWRITTEN_SEGMENTS_MAX and not self.needs_backpressure()
-        )
+        written for clients does not wait long behind them. Not before `start`."""
+        is_started, segments = bool(self._log.segments), self._runs.unwritten_segments
+        return is_started and segments < UNWRITTEN_SEGMENTS_MAX and not self.needs_backpressure()
 
     def log_size(self) -> tuple[int, int]:
         """Segments of the commit log, and the bytes in them."""
@@ -501,3 +493,8 @@ class Store:
     def await_closed(self) -> None:
         """Wait until what `begin_close` began is done, or has failed; from any thread."""
         self._close_executors()
+
+
+def _for_each(action: Callable[[str], object], names: list[str]) -> None:
+    for name in names:
+        action(name)

@@ -186,21 +186,24 @@ class DelayedStore(Sink):
             self._store.delete_queue(self.journal)
         self.journal = None
 
-    def restore(self, store: Store, found: list[tuple[QueueJournal, RecoveredQueue]]) -> None:
-        """Restore what a start found: of the memtables, then of the sorted runs."""
-        journal, memtables = found[0]
+    def begin_restore(self, store: Store, journal: QueueJournal, found: RecoveredQueue) -> None:
+        """Begin to restore what a start found of the memtables; `restore_logged` and `restore_run`
+        follow in the order of the contents, and those of the sorted runs."""
         self.attach_store(store, journal)
-        self._next = memtables.next_position
-        for item in memtables.contents:
-            if isinstance(item, LoggedMessages):
-                self._restore_messages(item.first, item.messages)
-            else:
-                messages = store.read_run_blocking(item)
-                for first, end in item.live:
-                    start = first - int(item.first)
-                    self._restore_messages(first, messages[start : start + end - first])
-        sorted_runs_journal, sorted_runs = found[1]
-        self.sorted_runs.restore(store, sorted_runs_journal, sorted_runs)
+        self._next = found.next_position
+
+    def restore_logged(self, found: LoggedMessages) -> None:
+        """Restore messages that were in the log."""
+        self._restore_messages(found.first, found.messages)
+
+    def restore_run(self, run: Run, messages: list[Message]) -> None:
+        """Restore the messages of a run that are live.
+
+        :param messages: one for each of its positions.
+        """
+        for first, end in run.live:
+            start = first - int(run.first)
+            self._restore_messages(first, messages[start : start + end - first])
 
     def _restore_messages(self, first: int, messages: list[Message]) -> None:
         for position, message in enumerate(messages, first):
@@ -415,7 +418,7 @@ class DelayedStore(Sink):
             self._flushing, self._immutable_memtables = self._immutable_memtables, []
             # What this sweep does not flush is flushed soon.
             self.host.timers.set(self._timer, max(self.host.clock.now, 1))
-        if store.needs_backpressure():
+        if not store.may_release():
             return DISK_BUSY
         self._flush(ENDED)
         return MORE_TO_RELEASE if self._flushing else RELEASED
