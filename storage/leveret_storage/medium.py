@@ -123,6 +123,18 @@ class Medium(ABC):
         answer(None)
         return offset
 
+    def append_synced_at_once(
+        self, name: str, data: Data, answer: Callable[[StorageError | None], None]
+    ) -> bool:
+        """Do what `append_synced_later` does, if nothing is in flight and nothing has to be waited
+        for; whether it was done.
+
+        For the event loop: where an answer is awaited before the next append begins, handing the
+        append to a thread takes longer than beginning it. Waits for nothing, and raises nothing. If
+        it was not done, it had no effect, and `answer` is not called.
+        """
+        return False
+
     @abstractmethod
     def preallocate(self, name: str, size: int) -> None:
         """Preallocate the next `size` bytes behind the end, where that makes it quicker to sync

@@ -33,7 +33,8 @@ def records_in(data: bytes) -> int:
     count, rest = divmod(len(data), RECORD_BYTES)
     assert rest == 0
     for number in range(count):
-        assert data[number * RECORD_BYTES :][:RECORD_BYTES] == record(number)
+        start = number * RECORD_BYTES
+        assert data[start : start + RECORD_BYTES] == record(number)
     return count
 
 
@@ -101,9 +102,7 @@ class AppendLoad:
                     continue
                 self._in_flight += 1
             try:
-                self._medium.append_synced_later(
-                    self._name, record(number), partial(self._answer, number)
-                )
+                self._begin(number)
             except MediumFull:
                 with self._changed:
                     self._in_flight -= 1
@@ -112,6 +111,11 @@ class AppendLoad:
             except StorageError as error:
                 self._answer(number, error)
             number += 1
+
+    def _begin(self, number: int) -> None:
+        medium, answer = self._medium, partial(self._answer, number)
+        if not medium.append_synced_at_once(self._name, record(number), answer):
+            medium.append_synced_later(self._name, record(number), answer)
 
     def _answer(self, number: int, error: StorageError | None) -> None:
         with self._changed:

@@ -197,10 +197,14 @@ class FaultyMedium(Medium):
         capacity_bytes: int = PETABYTE,
         state: State | None = None,
         commits_in_flight_max: int = 1,
+        begins_at_once: bool | None = None,
         reserve_bytes: int = 0,
     ) -> None:
+        """`begins_at_once` is what becomes of `append_synced_at_once` where it can be done; None
+        for a different thing each time."""
         self.reserve_bytes = reserve_bytes
         self.commits_in_flight_max = commits_in_flight_max
+        self._begins_at_once = begins_at_once
         self._begun: list[BegunAppend] = []
         self.calls = 0
         self.capacity_bytes = capacity_bytes
@@ -346,6 +350,20 @@ class FaultyMedium(Medium):
         self._begun.append(BegunAppend(name, self._inode(name).unsynced[-1], answer))
         return offset
 
+    def append_synced_at_once(
+        self, name: str, data: Data, answer: Callable[[StorageError | None], None]
+    ) -> bool:
+        if self.commits_in_flight_max == 1 or self._begun:
+            return False
+        begins = self._begins_at_once
+        if not (self._random.random() < 0.5 if begins is None else begins):
+            return False
+        try:
+            self.append_synced_later(name, data, answer)
+        except StorageError:
+            return False
+        return True
+
     def preallocate(self, name: str, size: int) -> None:
         check_name(name)
         self._check_writable()
@@ -451,6 +469,7 @@ class FaultyMedium(Medium):
             capacity_bytes=self.capacity_bytes,
             state=state,
             commits_in_flight_max=self.commits_in_flight_max,
+            begins_at_once=self._begins_at_once,
             reserve_bytes=self.reserve_bytes,
         )
 

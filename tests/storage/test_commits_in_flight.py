@@ -11,8 +11,12 @@ IN_FLIGHT = 4
 class OneQueue:
     """A store with one durable queue, on a medium that answers when the test says so."""
 
-    def __init__(self, log_segment_bytes: int = 10**6) -> None:
-        self.medium = FaultyMedium(1, commits_in_flight_max=IN_FLIGHT)
+    def __init__(
+        self, log_segment_bytes: int = 10**6, *, begins_at_once: bool | None = None
+    ) -> None:
+        self.medium = FaultyMedium(
+            1, commits_in_flight_max=IN_FLIGHT, begins_at_once=begins_at_once
+        )
         self.owner = Owner(self.medium, log_segment_bytes=log_segment_bytes)
         self.store, self.synced = self.owner.store, self.owner.synced
         self.failures = self.owner.failures
@@ -112,3 +116,45 @@ def test_closing_makes_everything_durable() -> None:
     one.store.close()
     one.owner.run()
     assert one.found() == one.next
+
+
+def test_a_commit_alone_is_begun_without_the_writing_thread() -> None:
+    one = OneQueue(begins_at_once=True)
+    one.store.add_message([one.queue], [one.next], stored(1)[0])
+    one.store.commit()
+    assert one.medium.begun() == 1
+    assert not one.owner.writing.jobs
+
+
+def test_a_commit_behind_another_one_or_behind_a_job_is_left_to_the_writing_thread() -> None:
+    one = OneQueue(begins_at_once=True)
+    one.owner.writing.submit(lambda: None, lambda _result: None)
+    one.store.add_message([one.queue], [1], stored(1)[0])
+    one.store.commit()
+    assert one.medium.begun() == 0
+    assert len(one.owner.writing.jobs) == 2
+    one.owner.run()
+    one.store.add_message([one.queue], [2], stored(1)[0])
+    one.store.commit()
+    assert one.medium.begun() == 1
+    assert len(one.owner.writing.jobs) == 1
+
+
+def test_a_commit_that_the_medium_does_not_begin_at_once_is_written_once() -> None:
+    one = OneQueue(begins_at_once=False)
+    one.publish()
+    assert one.medium.begun() == 1
+    one.answer(0)
+    assert one.found() == 2
+    assert one.failures == []
+
+
+def test_no_commit_begins_after_one_that_failed() -> None:
+    one = OneQueue(begins_at_once=True)
+    one.medium.fail_next(Fault.EIO)
+    one.store.add_message([one.queue], [1], stored(1)[0])
+    one.store.commit()
+    one.owner.run()
+    assert one.medium.begun() == 0
+    assert len(one.failures) == 1
+    assert one.synced == []

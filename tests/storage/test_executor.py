@@ -10,6 +10,7 @@ import pytest
 
 from leveret_storage.errors import MediumFailed, MediumFull, ReadFailed, StorageError
 from leveret_storage.media.executor import Executor, InlineExecutor, ThreadExecutor
+from tests.support.brokers import wait_until
 
 DEADLINE_S = 60.0
 
@@ -151,3 +152,17 @@ def test_nothing_is_run_behind_a_job_that_failed(
     executor.close()
 
     assert ran == []
+
+
+def test_it_is_free_while_every_job_has_run_and_none_has_failed(caller: Caller) -> None:
+    gate = Event()
+    assert caller.executor.is_free()
+    caller.executor.submit(gate.wait, caller.results.append)
+    assert not caller.executor.is_free()
+    gate.set()
+    caller.turn()
+    wait_until(caller.executor.is_free, what="the job has run")
+    caller.executor.submit(fail(MediumFailed("EIO")), caller.results.append)
+    caller.turn()
+    wait_until(caller.executor.is_idle, what="the failed job has run")
+    assert not caller.executor.is_free()

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
 from leveret.testing.fillable_medium import FillableMedium
-from leveret_storage.errors import BlobExists, LostEpoch, NoSuchBlob
+from leveret_storage.errors import BlobExists, LostEpoch, NoSuchBlob, StorageError
 from leveret_storage.media.filesystem import FilesystemMedium
 from leveret_storage.media.postgres.opening import open_postgres
 from leveret_storage.medium import EPOCH_MAX, HEAD_BYTES_MAX, NAME_BYTES_MAX, Medium
@@ -109,6 +110,26 @@ class TestBlobs:
         assert medium.append("a", b"two") == 3
         assert medium.append_synced("a", b"three") == 6
         assert content(medium, "a") == b"onetwothree"
+
+    def test_an_append_at_once_is_a_whole_one_or_none(self, medium: Medium) -> None:
+        put(medium, "a", b"one")
+        answers: SimpleQueue[StorageError | None] = SimpleQueue()
+        if medium.append_synced_at_once("a", b"two", answers.put):
+            if isinstance(medium, FaultyMedium):
+                medium.answer(0)
+            assert answers.get() is None
+        else:
+            assert answers.empty()
+            assert medium.append_synced("a", b"two") == 3
+        assert medium.append_synced("a", b"three") == 6
+        assert content(medium, "a") == b"onetwothree"
+
+    def test_no_append_at_once_to_what_is_not_there(self, medium: Medium) -> None:
+        assert not medium.append_synced_at_once("a", b"one", lambda _: None)
+        put(medium, "a", b"one")
+        medium.delete("a")
+        assert not medium.append_synced_at_once("a", b"two", lambda _: None)
+        assert medium.list() == frozenset()
 
     def test_preallocation_changes_nothing_of_what_a_blob_holds(self, medium: Medium) -> None:
         put(medium, "a", b"one")

@@ -50,6 +50,15 @@ class World:
             return
         self.end += 1
 
+    def submit_alone(self) -> None:
+        """Submit one that is sent at once, as is done when nothing was sent that has no result."""
+        number = self.end
+        operation = AppendRows(TABLE, number, b"x", True, self._answer(number, True))
+        operation.repeats_when_full = True
+        if not self.sent and self.appender.submit_alone(operation):
+            self.sent.append(operation)
+            self.end += 1
+
     def _answer(self, number: int, awaits: bool) -> Callable[[StorageError | None], None]:
         def answer(error: StorageError | None) -> None:
             if error is None:
@@ -103,7 +112,15 @@ class World:
         assert self.appender.detach() == []
 
     def step(self) -> None:
-        steps = (self.submit, self.submit, self.send, self.execute, self.execute, self.commit)
+        steps = (
+            self.submit,
+            self.submit,
+            self.submit_alone,
+            self.send,
+            self.execute,
+            self.execute,
+            self.commit,
+        )
         step = self.fail_over if self.random.random() < 0.05 else self.random.choice(steps)
         self.trace.append(step.__name__)
         step()

@@ -17,7 +17,7 @@ from leveret_storage.errors import DataLost, LostEpoch, StorageError
 from leveret_storage.media.locations import open_medium
 from leveret_storage.media.postgres.medium import PostgresMedium
 from leveret_storage.medium import Medium
-from tests.storage.append_load import DEADLINE_S, AppendLoad
+from tests.storage.append_load import DEADLINE_S, WINDOW, AppendLoad
 from tests.storage.owning import content, put, take
 from tests.storage.postgres_crash import Crash
 from tests.support.examples import examples
@@ -85,8 +85,8 @@ def opened(location: str) -> Iterator[PostgresMedium]:
     medium.close()
 
 
-def start_load(medium: Medium) -> AppendLoad:
-    load = AppendLoad(medium, "a").start()
+def start_load(medium: Medium, window: int = WINDOW) -> AppendLoad:
+    load = AppendLoad(medium, "a", window=window).start()
     load.await_confirmed(50)
     return load
 
@@ -278,8 +278,11 @@ def test_an_owner_that_writes_nothing_is_told_that_confirmed_data_are_missing(
     assert ended[1:] == ended[:1]
 
 
-def test_connections_are_cut_again_and_again(proxy: TcpProxy, proxied: PostgresMedium) -> None:
-    load = start_load(proxied)
+@pytest.mark.parametrize("window", [1, WINDOW])
+def test_connections_are_cut_again_and_again(
+    proxy: TcpProxy, proxied: PostgresMedium, window: int
+) -> None:
+    load = start_load(proxied, window)
     for _ in range(5):
         proxy.cut()
         load.await_confirmed(20)
@@ -287,10 +290,11 @@ def test_connections_are_cut_again_and_again(proxy: TcpProxy, proxied: PostgresM
     assert load.check(proxied) == load.confirmed
 
 
+@pytest.mark.parametrize("window", [1, WINDOW])
 def test_a_cut_in_mid_commit_confirms_what_is_there_once(
-    proxy: TcpProxy, proxied: PostgresMedium
+    proxy: TcpProxy, proxied: PostgresMedium, window: int
 ) -> None:
-    load = start_load(proxied)
+    load = start_load(proxied, window)
     for _ in range(3):
         proxy.hold_answers()
         await_still(load)

@@ -21,6 +21,9 @@ class StepExecutor:
     def submit_freeing(self, job: Job, done: Done) -> None:
         self.jobs.appendleft((job, done))
 
+    def is_free(self) -> bool:
+        return not self.jobs and self._error is None
+
     def post(self, done: Done, result: Any) -> None:
         self.results.append((done, result))
 

@@ -44,6 +44,10 @@ class Executor(Protocol):
         """The same for a job that frees space, and depends on no job before it: it is run before
         them while one of them waits for space, and possibly at other times."""
 
+    def is_free(self) -> bool:
+        """Whether who submits jobs may do the work of one itself, in its place in the order: every
+        job has run, and none has raised a StorageError."""
+
     def post(self, done: Done, result: Any) -> None:
         """Hand back a result that no job returned, but the medium, say. From any thread."""
 
@@ -85,6 +89,9 @@ class ThreadExecutor:
     def is_idle(self) -> bool:
         """Whether the results of all jobs that were submitted were given to `post`."""
         return self._submitted == self._handed_back
+
+    def is_free(self) -> bool:
+        return self.is_idle() and self._error is None and not self._abandoned
 
     def post(self, done: Done, result: Any) -> None:
         self._post(partial(done, result))
@@ -165,6 +172,9 @@ class InlineExecutor:
 
     def submit_freeing(self, job: Job, done: Done) -> None:
         self.submit(job, done)
+
+    def is_free(self) -> bool:
+        return self._error is None
 
     def post(self, done: Done, result: Any) -> None:
         done(result)

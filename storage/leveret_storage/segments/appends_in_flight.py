@@ -30,10 +30,10 @@ class AppendsInFlight:
                 self.durable = self._ends.pop(0)
                 self._answered.remove(self.durable)
 
-    def forget_begun(self, end: int) -> None:
-        """The append that ends at an offset could not begin."""
+    def forget_last(self) -> None:
+        """The last append could not begin."""
         with self._lock:
-            self._ends.remove(end)
+            self._ends.pop()
 
     def any(self) -> bool:
         """Whether any append is not answered, or one before it is not."""

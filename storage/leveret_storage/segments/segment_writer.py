@@ -193,6 +193,39 @@ class SegmentWriter:
 
         :raises StorageError: MediumFull, or MediumFailed: `answer` is not called.
         """
+        answered = self._begin(record, answer)
+        try:
+            self.medium.append_synced_later(self.name, self._to_append, answered)
+        except StorageError:
+            self._in_flight.forget_last()
+            raise
+        self._to_append = []
+
+    def append_synced_at_once(
+        self, record: list[bytes], answer: Callable[[StorageError | None], None]
+    ) -> bool:
+        """Do the same if the medium waits for nothing; whether it was done. If not, the next call
+        has to be `append_synced_later` of the same record.
+
+        By the thread that submits jobs to the writing executor, while that runs none.
+        """
+        if self._records is None:
+            return False
+        answered = self._begin(record, answer)
+        if not self.medium.append_synced_at_once(self.name, self._to_append, answered):
+            self._in_flight.forget_last()
+            return False
+        self._to_append = []
+        return True
+
+    def _begin(
+        self, record: list[bytes], answer: Callable[[StorageError | None], None]
+    ) -> Callable[[StorageError | None], None]:
+        """Make a record the next bytes to append, in flight, with a mark in front of it that says
+        what is durable.
+
+        :returns: what the medium has to call with the answer.
+        """
         records = self._records
         if records is not None and not self._to_append and self._in_flight.durable > self._marked:
             self._marked = self._in_flight.durable
@@ -206,12 +239,7 @@ class SegmentWriter:
             answer(error)
 
         in_flight.begin(end)
-        try:
-            self.medium.append_synced_later(self.name, self._to_append, answered)
-        except StorageError:
-            in_flight.forget_begun(end)
-            raise
-        self._to_append = []
+        return answered
 
     def await_appends(self) -> None:
         """Wait until all that was begun by `append_synced_later` is durable.
@@ -223,7 +251,7 @@ class SegmentWriter:
 
     def _add(self, record: list[bytes]) -> RecordWriter:
         """Make the record the next bytes to append, unless an attempt that was refused did."""
-        records = self._records or self._begin()
+        records = self._records or self._begin_blob()
         if not self._to_append:
             records.add_encoded(record)
             self._to_append = records.take_parts()
@@ -272,7 +300,7 @@ class SegmentWriter:
         self._deleted = True
         self.medium.delete(self.name)
 
-    def _begin(self) -> RecordWriter:
+    def _begin_blob(self) -> RecordWriter:
         header = encode_blob_header(self._kind, self._salt, b"")
         if not self._created:
             self.medium.create(self.name)

@@ -14,6 +14,7 @@ from mypy_extensions import i64
 from leveret_storage.format import entries
 from leveret_storage.format.entries import Entry
 from leveret_storage.format.segment_start import SegmentStart, write_segment_start
+from leveret_storage.recovery.log_end import NOT_NOTED, LogEnd
 from leveret_storage.segments.log_segment import LogPreallocation, LogSegment
 from leveret_storage.segments.position_ranges import in_either
 from leveret_storage.segments.queue_journal import QueueJournal
@@ -73,10 +74,14 @@ class CommitLog:
         parts: list[bytes],
         size: i64,
         queues: list[QueueJournal],
+        is_alone: bool,
         done: Callable[[Any], None],
     ) -> None:
         """Append a batch of `size` bytes. `queues` are those with messages in it; `done` gets None
-        when it is durable, or a StorageError."""
+        when it is durable, or a StorageError.
+
+        :param is_alone: whether all batches before it are durable.
+        """
         segment = self.segments[-1]
         for queue in queues:
             if queue.number in self._queues:
@@ -94,7 +99,7 @@ class CommitLog:
         measures.batch_bytes.add(float(size))
         record = parts if is_long else writer.encode(entries.BATCH, parts)
         if self._answers_later:
-            self._append_later(segment, record, is_long, done)
+            self._append_later(segment, record, is_long, is_alone, done)
         elif self._sync:
 
             def append_synced() -> None:
@@ -115,7 +120,12 @@ class CommitLog:
             self._writing.submit(append, done)
 
     def _append_later(
-        self, segment: LogSegment, record: list[bytes], is_long: bool, done: Callable[[Any], None]
+        self,
+        segment: LogSegment,
+        record: list[bytes],
+        is_long: bool,
+        is_alone: bool,
+        done: Callable[[Any], None],
     ) -> None:
         """Append a batch on a medium that has several commits in flight."""
         writing, writer, measures = self._writing, segment.writer, self._measures
@@ -137,7 +147,9 @@ class CommitLog:
             if result is not None:
                 done(result)
 
-        writing.submit(begin, begun)
+        may_begin = is_alone and not is_long and writing.is_free()
+        if not may_begin or not writer.append_synced_at_once(record, answered):
+            writing.submit(begin, begun)
 
     def await_appends(self) -> None:
         """Have the writing executor wait for the appends that the medium has not answered."""
@@ -155,6 +167,14 @@ class CommitLog:
                 measures.sync_seconds.add(perf_counter() - start)
 
             self._writing.submit(sync, self._failure.check)
+
+    def durable_end(self) -> LogEnd:
+        """How much is known to be durable, of what this owner has written. A segment of which
+        nothing is durable may not exist."""
+        for segment in reversed(self.segments):
+            if segment.writer.durable_bytes:
+                return LogEnd(segment.number, segment.writer.durable_bytes)
+        return NOT_NOTED
 
     def size(self) -> int:
         """Bytes of all segments."""

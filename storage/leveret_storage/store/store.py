@@ -20,7 +20,7 @@ from leveret_storage.errors import MediumFull, StorageError
 from leveret_storage.format.entries import Entry, StoredMessage
 from leveret_storage.media.executor import Executor
 from leveret_storage.medium import Medium
-from leveret_storage.recovery.log_end import NOT_NOTED, LogEnd, note_nothing
+from leveret_storage.recovery.log_end import LogEnd, note_nothing
 from leveret_storage.recovery.recover import Recovery
 from leveret_storage.recovery.recovered_queue import RecoveredQueue
 from leveret_storage.segments.log_segment import LogSegment
@@ -161,12 +161,8 @@ class Store:
             self._compactor.examine(queue)
 
     def log_end(self) -> LogEnd:
-        """How much of the commit log is known to be durable, of what this owner has written. A
-        segment of which nothing is durable may not exist."""
-        for segment in reversed(self._log.segments):
-            if segment.writer.durable_bytes:
-                return LogEnd(segment.number, segment.writer.durable_bytes)
-        return NOT_NOTED
+        """How much of the commit log is known to be durable, of what this owner has written."""
+        return self._log.durable_end()
 
     def _log_end_noter(self) -> Callable[[], None]:
         """A job of the writing executor that notes what is durable of the current log segment."""
@@ -301,9 +297,10 @@ class Store:
             self._pass_empty_batch()
             return
         parts = batch.take_parts()
+        is_alone = self._in_flight.is_empty()
         commit = self._begin_commit()
         queues = batch.take_queues_with_messages()
-        self._log.append(parts, size, queues, partial(self._answered, commit))
+        self._log.append(parts, size, queues, is_alone, partial(self._answered, commit))
         # The state is whole between two batches, so this is where a segment can begin.
         if self._log.is_segment_full() and not batch.has_transaction:
             self._begin_segment([])

@@ -6,7 +6,8 @@ their effect once.
 
 Answers are given in order: an operation is answered as durable when all before it are.
 
-Any thread submits; the I/O thread does the rest. Answers are called without the lock.
+Any thread submits, or sends what is alone; the I/O thread does the rest. Answers are called without
+the lock.
 """
 
 from collections import Counter, deque
@@ -75,10 +76,23 @@ class Appender:
                 raise self._failure
             if operation.repeats_when_full and self.is_full:
                 raise MediumFull(self._full_text)
-            self._log.append(operation)
+            self._add(operation)
             self._to_send.append(operation)
-            self._pending[operation.table] += 1
-            self._undurable_bytes += operation.size
+
+    def submit_alone(self, operation: Operation) -> bool:
+        """Add an operation to the log that the caller sends itself, if no other is to be sent and
+        nothing has to be waited for; whether that was done."""
+        with self._changed:
+            if self._to_send or self._failure is not None or self.is_full or not self._has_room():
+                return False
+            self._add(operation)
+            operation.progress = Progress.SENT
+        return True
+
+    def _add(self, operation: Operation) -> None:
+        self._log.append(operation)
+        self._pending[operation.table] += 1
+        self._undurable_bytes += operation.size
 
     @property
     def is_full(self) -> bool:
@@ -159,6 +173,11 @@ class Appender:
 
     # --- by the I/O thread ------------------------------------------------------------------
 
+    @property
+    def has_to_send(self) -> bool:
+        """Whether operations wait to be sent."""
+        return bool(self._to_send)
+
     def take_to_send(self, count: int, size: int) -> list[Operation]:
         """The next operations, at most `count`, and no more when they have `size` bytes."""
         taken: list[Operation] = []
@@ -176,10 +195,10 @@ class Appender:
 
     def retry_in(self) -> float | None:
         """Seconds until something is sent again that a full database has refused."""
+        if not self._retry_at:
+            return None
         with self._changed:
-            return (
-                max(0.0, self._retry_at - monotonic()) if self._to_send and self._retry_at else None
-            )
+            return max(0.0, self._retry_at - monotonic()) if self._to_send else None
 
     def applied(self, operation: Operation, is_durable: bool) -> list[Operation]:
         """An operation was committed; `is_durable` if so is all before it. Returns those to be
@@ -218,6 +237,8 @@ class Appender:
 
     def wants_durability(self) -> bool:
         """Whether a small commit is worth beginning."""
+        if self._applied_count == self._durable_count:
+            return False
         with self._changed:
             if self._applied_count == self._durable_count or not self._log:
                 return False

@@ -29,6 +29,7 @@ from leveret_storage.errors import (
     StorageError,
     UnsuitableMedium,
 )
+from leveret_storage.media.postgres.appender import Appender
 from leveret_storage.media.postgres.checks import Report, check
 from leveret_storage.media.postgres.connecting import WrongLogin, connect_newest, connect_to
 from leveret_storage.media.postgres.io_thread import (
@@ -45,6 +46,7 @@ from leveret_storage.media.postgres.link import (
     number,
 )
 from leveret_storage.media.postgres.location import Location
+from leveret_storage.media.postgres.operations import Operation
 from leveret_storage.media.postgres.owned_store import OwnedStore
 from leveret_storage.media.postgres.ownership import Fence
 from leveret_storage.media.postgres.pipeline import Pipeline
@@ -220,6 +222,11 @@ class Database:
     def wake(self) -> None:
         """Operations were submitted."""
         self._io.wake()
+
+    def send_alone(self, appender: Appender, operation: Operation) -> bool:
+        """Submit an operation and send it, if nothing has to be waited for; whether that was
+        done."""
+        return self._io.send_alone(appender, operation)
 
     def own(self, store: OwnedStore) -> None:
         """A store was taken: append to it, and take it again after each reconnect."""

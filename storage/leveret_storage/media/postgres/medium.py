@@ -173,6 +173,26 @@ class PostgresMedium(Medium):
         self._database.wake()
         return start
 
+    def append_synced_at_once(
+        self, name: str, data: Data, answer: Callable[[StorageError | None], None]
+    ) -> bool:
+        owned = self._owned
+        if owned is None or self._closed or self._given_up is not None or self._database.read_only:
+            return False
+        with self._catalogue_lock:
+            blob = self._catalogue.blobs.get(name)
+        if blob is None or blob.end is None:
+            return False
+        whole = joined(data)
+        if not whole:
+            return False
+        operation = AppendRows(blob.table, blob.end, whole, True, answer)
+        operation.repeats_when_full = True
+        if not self._database.send_alone(owned.appender, operation):
+            return False
+        blob.end += len(whole)
+        return True
+
     def _submit_and_wait(self, owned: OwnedStore, make: Callable[[Answer], Operation]) -> None:
         """Submit an operation, and wait for its answer."""
         answers: SimpleQueue[StorageError | None] = SimpleQueue()

@@ -36,6 +36,7 @@ class Pipeline:
 
     def __init__(self, link: Link) -> None:
         self.link: Final = link
+        self.fd: Final = link.fd
         self.sent_bytes = 0
         self.wants_to_write = False
         self._sent: deque[Result] = deque()
