@@ -44,6 +44,7 @@ from leveret.cluster.coordination_thread import (
     end_leases_of_killed,
 )
 from leveret.cluster.ownership import Ownership
+from leveret.cluster.patience import call_patiently
 from leveret.cluster.store_host import StoreHost
 from leveret.cluster.store_state import State
 from leveret.logging import get_logger
@@ -53,14 +54,10 @@ from leveret_storage.coordination import (
     Member,
     NameTaken,
     StoreLease,
-    Unreachable,
 )
 from leveret_storage.errors import MediumFailed, StorageError
 
 JOIN_INTERVAL_S: Final = 0.2
-JOIN_UNREACHABLE_S: Final = 10.0
-"""Seconds for which a start tries to reach the database."""
-
 DRAIN_TOLD_S: Final = 1.0
 """Seconds for which a stop waits until the others know of it."""
 
@@ -142,8 +139,8 @@ class Agent:
         lease_ms = round(self._lease_s * 1000)
         while True:
             try:
-                await asyncio.to_thread(
-                    self._coordination.join, self._member, self._stores, lease_ms
+                await call_patiently(
+                    partial(self._coordination.join, self._member, self._stores, lease_ms)
                 )
                 return
             except NameTaken:
@@ -152,9 +149,6 @@ class Agent:
                     raise
                 address = self._member.address
                 await asyncio.to_thread(end_leases_of_killed, self._coordination, address)
-            except Unreachable:
-                if time.monotonic() - began > JOIN_UNREACHABLE_S:
-                    raise
             await asyncio.sleep(JOIN_INTERVAL_S)
 
     async def drain_and_stop(self, timeout_s: float) -> None:

@@ -20,6 +20,7 @@ from leveret.cluster.cluster_status import StoreStatus
 from leveret.cluster.database_memory import DatabaseMemory
 from leveret.cluster.definition_reads import DefinitionReads
 from leveret.cluster.hosted_stores import NOT_MEASURED, HostedStores
+from leveret.cluster.patience import call_patiently
 from leveret.cluster.placement import ClusterPlacement, vhosts_by_store
 from leveret.cluster.shared_database import open_shared_database
 from leveret.cluster.shared_definitions import SharedDefinitions
@@ -161,7 +162,7 @@ class Membership:
         agent = Agent(self.database.coordination, self.stores, member, count, lease_s)
         self.stores.failed = agent.store_failed
         agent.used_stores = _UsedStores(placement, broker.metadata).find
-        await asyncio.to_thread(self._check_others, member)
+        await call_patiently(partial(self._check_others, member))
         agent.subscribe(self._changed)
         self._watch(server)
         await agent.start()
