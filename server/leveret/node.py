@@ -80,7 +80,8 @@ class Node:
                 around=around,
             )
             free_bytes = self.storage.free_bytes
-        self._is_stopping = False
+        self._stop_began: float | None = None
+        """By the clock of the loop."""
         self.server = AmqpServer(self.broker, config, free_bytes, shares.sockets, transport)
 
     @property
@@ -101,7 +102,7 @@ class Node:
         """Why clients are not served; "" if they are."""
         if self.failed:
             return STORAGE_FAILED
-        if self._is_stopping:
+        if self._stop_began is not None:
             return STOPPING
         return "" if self.server.accepts() else "the broker does not listen"
 
@@ -128,7 +129,7 @@ class Node:
     async def hand_over(self) -> None:
         """Be not ready from now on, and have the other brokers of a cluster serve what this one
         serves. It answers and passes clients on meanwhile."""
-        self._is_stopping = True
+        self._stop_began = asyncio.get_running_loop().time()
         if self.cluster is not None:
             await self.cluster.hand_over()
 
@@ -137,9 +138,9 @@ class Node:
 
         :param clients_s: seconds that clients have to answer connection.close.
         """
-        started = asyncio.get_running_loop().time()
+        began = asyncio.get_running_loop().time() if self._stop_began is None else self._stop_began
         storage = self.storage
-        if not self._is_stopping:
+        if self._stop_began is None:
             await self.hand_over()
         if self.cluster is not None:
             await self.cluster.leave()
@@ -154,7 +155,7 @@ class Node:
             await asyncio.sleep(0)
         if self.cluster is not None:
             self.cluster.close()
-        seconds = round(asyncio.get_running_loop().time() - started, 3)
+        seconds = round(asyncio.get_running_loop().time() - began, 3)
         logger.info("stopped", reason=reason, connections=closed, seconds=seconds)
 
     def close_storage(self) -> None:
