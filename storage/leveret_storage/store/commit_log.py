@@ -181,14 +181,6 @@ class CommitLog:
         size: i64 = sum([segment.size for segment in self.segments])
         return int(size)
 
-    def durable_end(self) -> LogEnd:
-        """The last segment of which something is known to be durable: a later one may not exist."""
-        for segment in reversed(self.segments):
-            durable = segment.writer.durable_bytes
-            if durable:
-                return LogEnd(segment.number, durable)
-        return NOT_NOTED
-
     def is_segment_full(self) -> bool:
         """Whether a new segment should begin."""
         return self.segments[-1].size >= self._segment_bytes
