@@ -16,8 +16,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import uvloop
 
-from leveret.cluster.joining import connect
-from leveret.cluster.membership import Membership
+from leveret.cluster.joined import Joined
 from leveret.compiled import COMPILED_BUILD, build_kind
 from leveret.config import Config
 from leveret.datadir.open import StorageRefused, warn_of_unused_data
@@ -141,7 +140,7 @@ async def _open_node(
         if not stop.done():
             stop.set_result(STORAGE_FAILED)
 
-    cluster: Membership | None = None
+    cluster: Joined | None = None
     if not config.storage.memory and is_postgres(config.storage.data_dir):
         if salvage:
             raise StartError(SALVAGE_IN_A_DIRECTORY)
@@ -152,12 +151,15 @@ async def _open_node(
         raise StartError(str(error)) from None
 
 
-async def _connect(config: Config, stop: asyncio.Future[str]) -> Membership:
+async def _connect(config: Config, stop: asyncio.Future[str]) -> Joined:
     """Connect to the database that the broker shares with others.
 
     :raises StorageAway: if that is not there.
     :raises StartError: if that is not possible.
     """
+    # Not before: a broker with a directory needs none of it.
+    from leveret.cluster.joining import connect
+
     try:
         return await _unless_stopped(connect(config), stop)
     except (ReadFailed, ReplicasAway) as error:

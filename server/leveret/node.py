@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from leveret.cluster.membership import Membership
+from leveret.cluster.joined import Joined
 from leveret.config import Config
 from leveret.datadir.open import Storage, StorageRefused
 from leveret.descriptors import DescriptorShares
@@ -41,7 +41,7 @@ class Node:
         shares: DescriptorShares,
         storage_failed: Callable[[], None],
         *,
-        cluster: Membership | None = None,
+        cluster: Joined | None = None,
         salvage: bool = False,
         skipped_ms: int = 0,
         transport: TransportFactory = AmqpTransport,

@@ -5,6 +5,8 @@ module names it depends on.
 """
 
 import ast
+import subprocess
+import sys
 from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
 
@@ -229,3 +231,16 @@ def test_coroutines_are_where_the_event_loop_is_only() -> None:
         if isinstance(node, ast.AsyncFunctionDef)
     ]
     assert wrong == []
+
+
+def test_a_broker_with_a_directory_imports_no_parts_of_a_cluster() -> None:
+    """They would make its start longer."""
+    script = "import leveret.app, sys; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    found = set(done.stdout.split())
+    assert "leveret.node" in found
+    for module in ("cluster.membership", "cluster.agent", "management.cluster.cluster_http"):
+        assert f"leveret.{module}" not in found
+    assert found.isdisjoint({"psycopg", "httpcore", "leveret_storage.media.postgres.database"})

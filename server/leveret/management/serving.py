@@ -1,15 +1,14 @@
 """What is served over HTTP: the API with the management page, metrics, and the control socket."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
-from leveret.cluster.membership import Membership
+from leveret.cluster.joined import Joined
 from leveret.config import DEFAULT_MANAGEMENT_LISTEN, DEFAULT_METRICS_LISTEN, Config
 from leveret.control_address import control_path
 from leveret.logging import get_logger
 from leveret.management.application import application
 from leveret.management.authentication import Logins
-from leveret.management.cluster.cluster_http import ClusterHttp
 from leveret.management.cluster.state import PassedOn
 from leveret.management.control_socket import ControlSocket
 from leveret.management.http import Front
@@ -36,7 +35,7 @@ class HttpServing:
         *,
         free_bytes: Callable[[], int] | None,
         not_ready: Callable[[], str],
-        membership: Membership | None = None,
+        membership: Joined | None = None,
     ) -> None:
         """
         :param free_bytes: of the disk, as measured last; None for a broker that uses no disk.
@@ -58,7 +57,9 @@ class HttpServing:
             self.management.node = membership.node
             self.management.definitions = membership.definitions
         self._imported_objects = ImportedObjectsDeclared(self.management)
-        self._cluster: ClusterHttp | None = None
+        self._front: Front | None = None
+        """Of a broker in a cluster, once it has joined."""
+        self._leave_cluster: Callable[[], Awaitable[None]] | None = None
         self._control: ControlSocket | None = None
         self._listeners: list[HttpListener] = []
 
@@ -96,25 +97,28 @@ class HttpServing:
             await self._control.stop()
         for each in self._listeners:
             await each.stop()
-        if self._cluster is not None:
-            await self._cluster.stop()
-
-    @property
-    def _front(self) -> Front | None:
-        return None if self._cluster is None else self._cluster.front
+        if self._leave_cluster is not None:
+            await self._leave_cluster()
 
     def _join_cluster(self) -> None:
         """Ask the other brokers of the cluster, and answer them, if there is one."""
+        if self._membership is None:
+            return
+        # Not before: a broker that shares its storage with no other needs none of it.
+        from leveret.cluster.membership import Membership
+        from leveret.management.cluster.cluster_http import ClusterHttp
+
         membership = self._membership
-        if membership is None or membership.agent is None:
+        if not isinstance(membership, Membership) or membership.agent is None:
             return
         # Without a secret there are none: those who cannot be asked are named then.
         links = self._server.links or Links(self._config.cluster, membership.node)
-        self._cluster = ClusterHttp(self.management, membership, membership.agent, links)
-        self._cluster.state.passed_on = partial(_passed_on, self._server)
-        self.management.cluster = self._cluster.state
+        cluster = ClusterHttp(self.management, membership, membership.agent, links)
+        cluster.state.passed_on = partial(_passed_on, self._server)
+        self.management.cluster = cluster.state
+        self._front, self._leave_cluster = cluster.front, cluster.stop
         if self._server.cluster_listener is not None:
-            self._cluster.answer_on(self._server.cluster_listener)
+            cluster.answer_on(self._server.cluster_listener)
 
     async def _open_management(self, connections_max: int) -> HttpListener:
         """The listener of the HTTP API and the management page.
