@@ -45,7 +45,7 @@ from leveret.cluster.coordination_thread import (
 )
 from leveret.cluster.ownership import Ownership
 from leveret.cluster.patience import call_patiently
-from leveret.cluster.store_host import StoreHost
+from leveret.cluster.store_host import SHUT_OUT, SHUT_OUT_MAX_S, StoreHost
 from leveret.cluster.store_state import State
 from leveret.logging import get_logger
 from leveret_storage.coordination import (
@@ -115,6 +115,7 @@ class Agent:
         """The names of the members, by incarnation."""
         self._viewed_at = 0.0
         self._renewed_at = 0.0
+        self._unreachable_at = 0.0
         self._reason = ""
         self._is_draining = False
         self._is_closed = False
@@ -305,11 +306,20 @@ class Agent:
         self._processes = {each.incarnation: each.name for each in result.view.members}
         self._ownership.used = self.used_stores()
         self._ownership.seen(result.view, result.asked_at, result.stores, now)
+        if min(self._host.shut_out_s(), now - self._unreachable_at) >= SHUT_OUT_MAX_S:
+            self._give_back_all(now)
         if self._is_draining:
             self._ownership.leave(now)
         self._looked.set()
         for watcher in self._watchers:
             watcher()
+
+    def _give_back_all(self, now: float) -> None:
+        """The database lets in this thread and nothing else: others may serve the stores."""
+        for store in range(self._stores):
+            if self._ownership.state(store) is State.OPENING:
+                self._host.give_up(store, SHUT_OUT)
+            self._ownership.failed(store, MediumFailed(SHUT_OUT), now)
 
     def _tell_of_members(self, view: ClusterView) -> None:
         """Log which other members have died since the last view, or live again."""
@@ -333,6 +343,7 @@ class Agent:
             self._thread.close()
             self._looked.set()
             return
+        self._unreachable_at = now
         if not self._reason:
             logger.warning("the cluster's database does not answer", reason=str(error))
         self._reason = str(error)

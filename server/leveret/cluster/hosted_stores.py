@@ -19,7 +19,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from leveret.cluster.database_memory import DatabaseMemory
 from leveret.cluster.placement import vhosts_by_store
-from leveret.cluster.store_host import StoreHost
+from leveret.cluster.store_host import SHUT_OUT, SHUT_OUT_MAX_S, StoreHost
 from leveret.datadir.head import decode_head_data, note_log_end, take
 from leveret.datadir.transient_runs import TransientRuns
 from leveret.engine.broker import Broker
@@ -30,7 +30,7 @@ from leveret.engine.values.time_slice import TimeSlice
 from leveret.limits import RESTORED_BYTES_MAX
 from leveret.logging import get_logger
 from leveret.net.server import AmqpServer
-from leveret_storage.errors import Damaged, DataLost, LostEpoch, StorageError
+from leveret_storage.errors import Damaged, DataLost, LostEpoch, ReadFailed, StorageError
 from leveret_storage.format.entries import StoredMessage
 from leveret_storage.media.executor import ThreadExecutor
 from leveret_storage.media.filesystem import DESCRIPTORS_MAX
@@ -128,6 +128,7 @@ class HostedStores(StoreHost):
         refresh: Callable[[], Awaitable[None]],
         files_max: int = DESCRIPTORS_MAX,
         turn_ns: int = TURN_NS,
+        shut_out_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """
         :param open_medium: the medium of a store, not taken.
@@ -140,6 +141,7 @@ class HostedStores(StoreHost):
         :param files_max: files that may be open at a time, in all of them together.
         :param turn_ns: nanoseconds for which opening or closing a store goes on before others have
             their turn.
+        :param shut_out_s: as in StoreHost.
         """
         self.failed: Callable[[int, StorageError], None] = lambda _store, _error: None
         """Called once with a store that failed, which then has to be given up."""
@@ -152,6 +154,7 @@ class HostedStores(StoreHost):
         self._node_name = node_name
         self._refresh = refresh
         self._turn_ns = turn_ns
+        self._shut_out_s = shut_out_s
         self._files_max = max(files_max // stores, FILES_MIN)
         self._loop = asyncio.get_running_loop()
         self._threads = ThreadPoolExecutor(2 * stores, "leveret-stores")
@@ -168,9 +171,14 @@ class HostedStores(StoreHost):
         """Those that are served."""
         return sorted(self._open)
 
+    def shut_out_s(self) -> float:
+        return self._shut_out_s()
+
     async def open(self, store: int) -> int:
         if store in self._ending:
             await self._ending[store]
+        if self._shut_out_s() >= SHUT_OUT_MAX_S:
+            raise ReadFailed(SHUT_OUT)
         medium = self._open_medium(store)
         opening = self._opening[store] = _Opening(medium)
         async with AsyncExitStack() as on_failure:

@@ -156,6 +156,7 @@ class Membership:
             count,
             self.definitions.refresh,
             self._files_max,
+            shut_out_s=self.database.shut_out_s,
         )
         member = Member(self.node, incarnation, address, __version__, 0, 0, 0, False, True)
         lease_s = config.cluster.lease / 1000

@@ -80,6 +80,8 @@ class SharedDatabase:
     """The time of the database, in milliseconds since the epoch. Waits for it."""
     report: Callable[[], Report | None]
     """What was found at the last connect; None while it is away."""
+    shut_out_s: Callable[[], float]
+    """Seconds for which it has let in no connection for stores; 0 if it has."""
     standbys: Callable[[], list[Standby]]
     """The standbys at this moment. Waits for the database."""
     close: Callable[[], None]
@@ -125,6 +127,7 @@ def open_shared_database(config: Config) -> SharedDatabase:
         hosts=tuple(":".join(filter(None, each)) for each in location.hosts),
         now_ms=opened.now_ms,
         report=lambda: opened.report,
+        shut_out_s=lambda: opened.shut_out_s,
         standbys=lambda: [Standby(*each) for each in standbys.find_standbys(opened)],
         close=close,
     )

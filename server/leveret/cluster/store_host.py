@@ -1,10 +1,22 @@
 """What opens and closes the stores that this broker is to own. Called in the event loop."""
 
 from abc import ABC, abstractmethod
+from typing import Final
+
+SHUT_OUT_MAX_S: Final = 5.0
+"""Seconds for which a broker keeps stores though the database lets in no connection for them, while
+it lets others know that it lives. A failover of the database takes less than that."""
+
+SHUT_OUT: Final = "the database lets in no connection of this broker: reconnect"
+"""Why it gives them up then."""
 
 
 class StoreHost(ABC):
     """The broker, as the agent of the cluster sees it (`agent.py`)."""
+
+    def shut_out_s(self) -> float:
+        """Seconds for which the engine has let in no connection for stores; 0 if it has."""
+        return 0.0
 
     @abstractmethod
     async def open(self, store: int) -> int:

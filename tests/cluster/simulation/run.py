@@ -21,7 +21,7 @@ FAULTS_S: Final = 30.0
 OWNED_AGAIN_S: Final = 20.0
 """Seconds after the last fault in which every store is to be owned."""
 
-HAND_OVER_S: Final = 5.0
+HAND_OVER_S: Final = 15.0
 """Seconds in which a store that is on its way to another member is owned again."""
 
 QUIET_S: Final = 45.0

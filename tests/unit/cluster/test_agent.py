@@ -10,7 +10,7 @@ import pytest
 from leveret.cluster.agent import Agent
 from leveret.cluster.cluster_status import FailedMember
 from leveret.cluster.placement import ClusterPlacement, hashed_store
-from leveret.cluster.store_host import StoreHost
+from leveret.cluster.store_host import SHUT_OUT, SHUT_OUT_MAX_S, StoreHost
 from leveret.engine.placement import ServedBy
 from leveret_storage.coordination import Member, NameTaken, Unreachable
 from leveret_storage.errors import DataLost, LostEpoch, MediumFailed, ReadFailed, StorageError
@@ -28,10 +28,14 @@ class Host(StoreHost):
         self.open_stores: set[int] = set()
         self.given_up: list[tuple[int, str]] = []
         self.error: StorageError | None = None
+        self.shut_out = 0.0
         self.defect = False
         self.opens = 0
         self.may_go_on = asyncio.Event()
         self.may_go_on.set()
+
+    def shut_out_s(self) -> float:
+        return self.shut_out
 
     async def open(self, store: int) -> int:
         await self.may_go_on.wait()
@@ -186,6 +190,22 @@ async def test_what_one_cannot_open_is_opened_by_another_which_says_why(
         broken.host.error = None
         await owns_all(broken)
         await until(lambda: not any(each.failed for each in shared.rows.leases), broken.states)
+
+
+async def test_who_reaches_the_database_for_leases_only_leaves_its_stores_to_others(
+    shared: SharedRows,
+) -> None:
+    async with running(shared, "a") as broken, running(shared, "b") as other:
+        await until(lambda: "" not in broken.owners() and "a" in broken.owners(), broken.states)
+        broken.host.shut_out = SHUT_OUT_MAX_S - 0.1
+        viewed_at = broken.agent.view().view_age_s
+        await until(lambda: broken.agent.view().view_age_s < viewed_at, broken.states)
+        assert broken.host.open_stores
+        broken.host.shut_out = SHUT_OUT_MAX_S
+        broken.host.error = ReadFailed(SHUT_OUT)
+        await until(lambda: other.owners() == ["b"] * STORES, other.states)
+        assert {reason for _, reason in broken.host.given_up} == {SHUT_OUT}
+        broken.host.shut_out, broken.host.error = 0.0, None
 
 
 async def test_a_defect_while_opening_keeps_no_store(shared: SharedRows) -> None:

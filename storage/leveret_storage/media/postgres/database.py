@@ -2,9 +2,9 @@
 
 A connection that breaks is no failure: the outcome of what was under way is unknown, so it is done
 again on new connections, which are looked for on all hosts until there are some. Each store that is
-owned is first taken again with a new token, so nothing of the old connections can follow. Only two
-things end an owner: another one has taken the store (LostEpoch), or what was durable is not there
-(DataLost).
+owned is first taken again with a new token, so nothing of the old connections can follow. Only
+these end an owner: another one has taken the store (LostEpoch), what was durable is not there
+(DataLost), or the server lets in the connections of other stores, and not its own (MediumFailed).
 
 Meanwhile every call waits, and those who watch are told why. The same holds while the database
 answers and commits wait for their standbys.
@@ -60,6 +60,9 @@ SUPERVISION_S: Final = 0.25
 RECONNECT_INTERVAL_S: Final = 0.1
 RECONNECT_INTERVAL_MAX_S: Final = 0.4
 TAKE_AGAIN_TIMEOUT_S: Final = 15.0
+NO_ROOM_S: Final = 5.0
+"""Seconds for which connections of stores are tried that the server does not let in: those of a
+network that was cut may count for a while."""
 
 Result = TypeVar("Result")
 Job: TypeAlias = Callable[[Link, Schema], Result]
@@ -88,6 +91,9 @@ class Database:
         self._connecting = Interrupt()
         self._timeline = 0
         self._ask_again_at = 0.0
+        self._no_room_since: float | None = None
+        """Since when the server has not let in the connections of all stores."""
+        self._shut_out_since: float | None = None
         self._system = ""
         try:
             session = self._connect()
@@ -136,6 +142,12 @@ class Database:
     def reason(self) -> str:
         """Why calls wait; empty while the database answers."""
         return self._reason
+
+    @property
+    def shut_out_s(self) -> float:
+        """Seconds for which no server that accepts writes has let a connection in; 0 if one has."""
+        since = self._shut_out_since
+        return 0.0 if since is None else time.monotonic() - since
 
     def watch(self, watcher: Watcher) -> None:
         """Have `watcher` called with each new reason, from any thread. It may not block."""
@@ -201,7 +213,7 @@ class Database:
         try:
             return connect_to(self.location, session.server, interrupt), session.schema
         except LinkBroken as error:
-            if not interrupt.is_set:
+            if not interrupt.is_set and not session.answers():
                 self._give_up(session.interrupt, str(error))
             raise
 
@@ -229,18 +241,29 @@ class Database:
         return self._io.send_alone(appender, operation)
 
     def own(self, store: OwnedStore) -> None:
-        """A store was taken: append to it, and take it again after each reconnect."""
-        with self._changed:
-            self._stores.append(store)
-            session = self._session
-        if session is None:
-            return
-        try:
-            pipeline = Pipeline(session.connect())
-        except LinkBroken as error:
-            self._give_up(session.interrupt, str(error))
-        else:
-            self._io.add(session.interrupt, store.appender, pipeline)
+        """A store was taken: append to it, and take it again after each reconnect.
+
+        :raises ReadFailed: if there is no further connection, while those that are there work.
+        """
+        while True:
+            with self._changed:
+                session = self._session
+                if session is None:
+                    self._stores.append(store)
+                    return
+            try:
+                pipeline = Pipeline(session.connect())
+            except LinkBroken as error:
+                if session.answers():
+                    raise ReadFailed(f"{self.location}: no further connection: {error}") from error
+                self._give_up(session.interrupt, str(error))
+                continue
+            with self._changed:
+                if self._session is session:
+                    self._stores.append(store)
+                    break
+            pipeline.close()
+        self._io.add(session.interrupt, store.appender, pipeline)
 
     def end(self, store: OwnedStore, error: StorageError) -> None:
         """Append to a store no more: what is not durable, and every call that waits, fails so."""
@@ -270,6 +293,7 @@ class Database:
             first=self._timeline == 0,
         )
         server, link = connected.server, connected.link
+        self._shut_out_since = None
         with ExitStack() as on_failure:
             on_failure.callback(link.close)
             link.timeout_s = TAKE_AGAIN_TIMEOUT_S
@@ -310,7 +334,15 @@ class Database:
         with ExitStack() as on_failure:
             on_failure.callback(connections.close)
             for store in stores:
-                link = session.connect()
+                try:
+                    link = session.connect()
+                except LinkBroken as error:
+                    if not self._has_no_room(session):
+                        raise
+                    self._remove(store)
+                    text = f"{self.location}: no further connection: {error}"
+                    store.appender.fail(MediumFailed(text))
+                    continue
                 on_failure.callback(link.close)
                 link.timeout_s = TAKE_AGAIN_TIMEOUT_S
                 try:
@@ -324,6 +356,15 @@ class Database:
                     connections.appends[store.appender] = Pipeline(link)
             on_failure.pop_all()
         return connections
+
+    def _has_no_room(self, session: ServerSession) -> bool:
+        """Whether the server answers, and has let no further connection in for long."""
+        if not session.answers():
+            return False
+        now = time.monotonic()
+        if self._no_room_since is None:
+            self._no_room_since = now
+        return now - self._no_room_since >= NO_ROOM_S
 
     def _remove(self, store: OwnedStore) -> None:
         with self._changed:
@@ -345,6 +386,7 @@ class Database:
             self._session = None
             self._changed.notify_all()
         session.close()
+        self._shut_out_since = time.monotonic()
         self._set_reason(text or "the connection was lost")
 
     def _set_reason(self, reason: str) -> None:
@@ -399,6 +441,7 @@ class Database:
             if session.interrupt.is_set or self._closed or owned - connections.appends.keys():
                 return False
             self._session = session
+            self._no_room_since = None
             self._changed.notify_all()
         for appender in connections.appends.keys() - owned:
             self._io.remove(appender)
@@ -419,7 +462,8 @@ class Database:
         try:
             found = connect_newest(self.location, self._new_interrupt(), self._timeline, again=True)
         except LinkBroken as error:
-            self._give_up(session.interrupt, str(error))
+            if not session.answers():
+                self._give_up(session.interrupt, str(error))
             return
         except ReadFailed as error:
             self._set_reason(str(error))

@@ -148,7 +148,11 @@ class Link:
         if failure is None:
             return link
         link.close()
-        raise LinkRefused(state, str(failure)) if state else failure
+        try:
+            raise LinkRefused(state, str(failure)) if state else failure
+        finally:
+            # Its traceback refers to this frame, which would keep the descriptors of the link.
+            del failure
 
     def _begin(self, timeout_s: float) -> None:
         """Wait until the server has let this link in.

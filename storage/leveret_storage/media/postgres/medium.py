@@ -352,7 +352,11 @@ class PostgresMedium(Medium):
         owned = OwnedStore(Appender(fence), known)
         self._owned = owned
         self._measured = {}
-        self._database.own(owned)
+        try:
+            self._database.own(owned)
+        except ReadFailed:
+            self._owned = None
+            raise
         self._database.in_background(partial(self._drop_remaining, owned))
         self._database.in_background(partial(self._make_spare, owned))
 
