@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from bench.cluster.failover import seconds_not_served
 from bench.cluster.nodes import SECOND_VHOST, Cores, Nodes, three_nodes
-from bench.contestants import RABBITMQ, Contestant
+from bench.cluster.taking import QUEUES, longest_wait_s
+from bench.contestants import LEVERET, RABBITMQ, Contestant
 from bench.load import LoadResult, run_load
 from bench.row import Measure, Row, Sample, Tool
 
@@ -69,6 +70,12 @@ def _failover(_tool: Tool, contestant: Contestant) -> Sample:
     return Sample(max(at_killed, at_other), remarks=(remark,))
 
 
+def _taking(_tool: Tool, contestant: Contestant) -> Sample:
+    longest_s, not_served_s = longest_wait_s(contestant)
+    remark = f"the {QUEUES:,} queues were not served for {not_served_s:.2f} s"
+    return Sample(longest_s * 1000, remarks=(remark,))
+
+
 CLUSTER_ROWS = (
     Row(
         "cluster-16",
@@ -116,5 +123,16 @@ CLUSTER_ROWS = (
         1.0,
         1.0,
         lower_is_better=True,
+    ),
+    Row(
+        "cluster-taking",
+        "a node takes 20,000 queues: the longest wait of a client of its other virtual host",
+        "ms",
+        _taking,
+        None,
+        None,
+        None,
+        lower_is_better=True,
+        contestants=(LEVERET,),
     ),
 )
