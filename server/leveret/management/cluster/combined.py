@@ -31,13 +31,14 @@ SEVERITIES: Final = ("error", "warning", "info")
 FINDINGS_MAX: Final = 200
 """Findings that are shown, the worst of all brokers."""
 
-ANSWERED: Final = (200, 503)
-"""Statuses of answers; a check that fails has the second one."""
+SAID_OF_ALARMS: Final = ("ok", "failed")
+"""What the check of alarms says, with the status 200 or 503. An error has 503, too."""
 
 _Said: TypeAlias = tuple[str, Any]
 """Another broker, and what it has said."""
 
 ALARMS: Final = "There are alarms in effect in the cluster"
+ALARMS_CHECK: Final = "/api/health/checks/alarms"
 
 
 class Combined:
@@ -69,7 +70,7 @@ class Combined:
         left_out: list[str] = []
         for each in answers:
             try:
-                others.append(_said(each))
+                others.append(_said(each, path))
             except PeerFailed as error:
                 left_out.append(error.node)
         if path == "/api/overview":
@@ -119,7 +120,7 @@ class Combined:
         return json({"status": "failed", "reason": reason, "virtual-hosts": down}, 503)
 
 
-def _said(answer: Answer | PeerFailed) -> _Said:
+def _said(answer: Answer | PeerFailed, path: str) -> _Said:
     """What another broker has said. It may be of another version: fields may be missing, and there
     may be more.
 
@@ -127,7 +128,11 @@ def _said(answer: Answer | PeerFailed) -> _Said:
     """
     if isinstance(answer, PeerFailed):
         raise answer
-    if answer.status not in ANSWERED:
+    if answer.status == 503 and path == ALARMS_CHECK:
+        found = answer.json()
+        if isinstance(found, dict) and found.get("status") in SAID_OF_ALARMS:
+            return answer.node, found
+    if answer.status != 200:
         raise PeerFailed(answer.node, f"status {answer.status}")
     return answer.node, answer.json()
 

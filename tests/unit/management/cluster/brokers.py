@@ -183,6 +183,8 @@ class Cluster(Placement, PeerClient):
         """Brokers whose responses break off."""
         self.said: dict[tuple[str, str], bytes] = {}
         """What a broker of another version answers, by its name and a path."""
+        self.said_with = 200
+        """The status of that."""
         self.responses: list[Response] = []
         self.brokers = {node: Node(self, node) for node in vhosts if node not in self.down}
         for node in self.brokers.values():
@@ -260,7 +262,7 @@ class Cluster(Placement, PeerClient):
             # As if the time for an answer were over.
             raise TimeoutError
         said = self.said.get((node, target.partition("?")[0]))
-        app = self.brokers[node].for_peers if said is None else PlainResponse(said)
+        app = self.brokers[node].for_peers if said is None else PlainResponse(said, self.said_with)
         response = await request_of(app, method, target, headers, body)
         self.responses.append(response)
         if node in self.break_off:

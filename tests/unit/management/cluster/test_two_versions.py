@@ -68,6 +68,17 @@ def test_an_answer_that_is_none_is_left_out_and_named(path: str) -> None:
     run(test)
 
 
+@pytest.mark.parametrize("path", ["overview", "diagnosis", "logs", "health/checks/alarms"])
+def test_a_broker_that_answers_with_an_error_is_left_out_and_named(path: str) -> None:
+    async def test(cluster: Cluster) -> None:
+        say(cluster, path, {"error": "service_unavailable", "reason": "it starts"})
+        cluster.said_with = 503
+        status, _, headers = await cluster.brokers["a"].ask("GET", path)
+        assert (status, headers[LEFT_OUT.lower()]) == (200, "b")
+
+    run(test)
+
+
 def test_a_list_with_more_in_its_lines_is_merged() -> None:
     async def test(cluster: Cluster) -> None:
         row = msgspec.json.encode([0, 0, {"name": "q", "colour": "red"}, "more"])
