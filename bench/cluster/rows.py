@@ -13,6 +13,13 @@ from bench.row import Measure, Row, Sample, Tool
 QUORUM = ("--durable", "1", "--quorum", "1", "--prefetch", "1000")
 WINDOW = (*QUORUM, "--confirm", "1000", "--ack", "100")
 ONE = (*QUORUM, "--confirm", "1", "--ack", "1")
+WINDOW_MAX = 1000
+WINDOW_BYTES_MAX = 16 * 1024**2
+"""Bytes of bodies that are not confirmed: a thousand of a megabyte are more than three nodes on one
+machine have room for."""
+LARGE_SIZES = {"16k": 16_384, "64k": 65_536, "256k": 262_144, "1m": 1_048_576}
+"""Bytes of a body by the name of its row."""
+MEGABYTE = 1_000_000
 FAILOVER_S_MAX = 5.0
 
 
@@ -34,6 +41,19 @@ def _rate(*arguments: str, at: int = 0) -> Measure:
             result = run_load(tool.load_program, arguments, tool.timing, nodes.running[at])
             used = cores.end()
         return Sample(result.received_per_s, vars(result), _remarks(result, used))
+
+    return measure
+
+
+def _bodies(size: int, at: int = 0) -> Measure:
+    """Megabytes of bodies a second, as `_rate`."""
+    window = min(WINDOW_MAX, WINDOW_BYTES_MAX // size)
+    load = ("--size", str(size), "--confirm", str(window), "--ack", str(min(100, window // 4)))
+    rate = _rate(*QUORUM, *load, at=at)
+
+    def measure(tool: Tool, contestant: Contestant) -> Sample:
+        sample = rate(tool, contestant)
+        return replace(sample, value=sample.value * size / MEGABYTE)
 
     return measure
 
@@ -95,12 +115,33 @@ CLUSTER_ROWS = (
         5,
         5,
     ),
+    *(
+        Row(
+            f"cluster-{name}",
+            f"three nodes, {name} bodies, 16 MiB unconfirmed at most",
+            "MB/s",
+            _bodies(size),
+            RABBITMQ,
+            1,
+            1,
+        )
+        for name, size in LARGE_SIZES.items()
+    ),
     Row("cluster-one", "three nodes, one message at a time", "msg/s", _rate(*ONE), RABBITMQ, 1, 1),
     Row(
         "cluster-passed-on",
         "window 1,000 through a node that does not have the queue",
         "msg/s",
         _rate(*WINDOW, at=1),
+        RABBITMQ,
+        None,
+        None,
+    ),
+    Row(
+        "cluster-passed-on-64k",
+        "64k bodies through a node that does not have the queue",
+        "MB/s",
+        _bodies(LARGE_SIZES["64k"], at=1),
         RABBITMQ,
         None,
         None,

@@ -128,10 +128,9 @@ X_DEATH_ENTRIES_MAX: Final = 200
 header is decoded at each dead-lettering, and only a misconfiguration has so many queues in a
 row."""
 
-LARGE_BODY_BYTES: Final = 256 * 1024
-"""Bytes of a body from which on a persistent message may wait for the disk beside smaller ones, as
-long as there are many: its consumer may acknowledge it before it is written. Bodies of 64 KiB are
-written as fast as they are delivered."""
+LARGE_BODY_BYTES_MIN: Final = 16 * 1024
+"""Bytes of a body from which on the medium is asked whether a persistent message may wait for it
+beside smaller ones: it is a call more for each message."""
 
 THROTTLED_BACKLOG_MESSAGES: Final = 4096
 """Ready messages of a queue from which on its publishers are throttled while consumers are busy:

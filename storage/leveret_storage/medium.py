@@ -57,6 +57,15 @@ HEAD_BYTES_MAX: Final = 4000
 """Bytes of the head's data: framed it fits into one 4 KiB block. Larger data belong in a blob that
 the head names."""
 
+LARGE_BODY_BYTES: Final = 256 * 1024
+"""Bytes of a body from which on a message may wait for a disk of this machine: smaller ones are
+written as fast as they are delivered."""
+
+BYTES_IN_FLIGHT: Final = 2 * 1024 * 1024
+"""Bytes that wait to be written to a disk of this machine, above which publishers should be
+throttled: the confirms of others wait behind them, and behind as many that are being written, some
+4 ms each on a disk that writes 500 MB a second."""
+
 EPOCH_MAX: Final = 2**63 - 1
 """The largest epoch: what a signed column of 64 bits holds."""
 
@@ -76,6 +85,14 @@ class Medium(ABC):
     commits_in_flight_max: int = 1
     """Calls of `append_synced_later` that may be under way at one time, from 1. Where it is 1, a
     caller does as well with `append_synced`."""
+
+    large_body_bytes: int = LARGE_BODY_BYTES
+    """Bytes of a body from which on a message may wait for the medium beside smaller ones, as long
+    as there are many: its consumer may acknowledge it before it is written."""
+
+    bytes_in_flight: int = BYTES_IN_FLIGHT
+    """Bytes that wait to be written, above which publishers should be throttled. The longer the
+    medium takes to answer, the more of them keep it busy."""
 
     may_be_away: bool = False
     """Whether calls may wait for long, because the medium is elsewhere."""

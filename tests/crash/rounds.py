@@ -15,7 +15,7 @@ from typing import Self
 
 from pamqp import commands
 
-from leveret.limits import LARGE_BODY_BYTES
+from leveret_storage.medium import LARGE_BODY_BYTES
 from tests.crash.account import Account, Id, read_body
 from tests.crash.clients import (
     DEFINED_EXCHANGE,

@@ -7,8 +7,8 @@ import pytest
 from pamqp.commands import Basic, Confirm, Queue, Tx
 from pamqp.common import FieldTable
 
-from leveret.limits import LARGE_BODY_BYTES
 from leveret_storage.media.filesystem import FilesystemMedium
+from leveret_storage.medium import LARGE_BODY_BYTES
 from leveret_storage.store.limits import LARGE_BYTES_AT_ONCE
 from leveret_storage.store.store import Store
 from tests.protocol import wire

@@ -28,6 +28,7 @@ class Owner:
         log_segments_max: int = LOG_SEGMENTS_MAX,
         body_segment_bytes: int = 10**6,
         large_waiting_bytes: int = LARGE_WAITING_BYTES_MAX,
+        large_bytes_at_once: int = 1,
         note_log_end: Callable[[LogEnd], None] = note_nothing,
         sync: bool = True,
         transient: FaultyMedium | None = None,
@@ -63,7 +64,7 @@ class Owner:
                 1000,
                 body_segment_bytes,
                 large_waiting_bytes=large_waiting_bytes,
-                large_bytes_at_once=1,
+                large_bytes_at_once=large_bytes_at_once,
             ),
             transient_runs=transient_runs,
         )

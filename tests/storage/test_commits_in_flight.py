@@ -12,12 +12,20 @@ class OneQueue:
     """A store with one durable queue, on a medium that answers when the test says so."""
 
     def __init__(
-        self, log_segment_bytes: int = 10**6, *, begins_at_once: bool | None = None
+        self,
+        log_segment_bytes: int = 10**6,
+        *,
+        large_bytes_at_once: int = 1,
+        begins_at_once: bool | None = None,
     ) -> None:
         self.medium = FaultyMedium(
             1, commits_in_flight_max=IN_FLIGHT, begins_at_once=begins_at_once
         )
-        self.owner = Owner(self.medium, log_segment_bytes=log_segment_bytes)
+        self.owner = Owner(
+            self.medium,
+            log_segment_bytes=log_segment_bytes,
+            large_bytes_at_once=large_bytes_at_once,
+        )
         self.store, self.synced = self.owner.store, self.owner.synced
         self.failures = self.owner.failures
         self.owner.run()
@@ -33,6 +41,12 @@ class OneQueue:
         self.next += 1
         self.store.commit()
         self.owner.run()
+
+    def wait(self) -> int:
+        """Have a large message wait; its ticket."""
+        self.store.large.add([self.queue], [self.next], stored(1)[0])
+        self.next += 1
+        return int(self.store.large.ticket)
 
     def answer(self, which: int) -> None:
         """The medium answers one of the commits in flight."""
@@ -158,3 +172,38 @@ def test_no_commit_begins_after_one_that_failed() -> None:
     assert one.medium.begun() == 0
     assert len(one.failures) == 1
     assert one.synced == []
+
+
+def test_large_messages_are_written_though_other_batches_are_always_under_way() -> None:
+    one = OneQueue(large_bytes_at_once=10**6)
+    one.publish()
+    tickets = []
+    for _ in range(6):
+        tickets.append(one.wait())
+        one.publish()
+        one.answer(0)
+        assert one.medium.begun() > 0
+    assert not any(one.store.large.awaits(ticket) for ticket in tickets[:2])
+
+
+def test_large_messages_wait_while_a_batch_with_some_is_under_way() -> None:
+    one = OneQueue(large_bytes_at_once=10**6)
+    one.wait()
+    one.publish()
+    one.wait()
+    one.publish()
+    assert one.store.large.any_waits()
+    one.answer(0)
+    assert not one.store.large.any_waits()
+
+
+def test_with_more_large_messages_than_consumers_settle_several_batches_have_some() -> None:
+    one = OneQueue(large_bytes_at_once=1)
+    tickets = []
+    for _ in range(3):
+        tickets += [one.wait(), one.wait()]
+        one.publish()
+    assert one.medium.begun() == 3
+    for _ in range(3):
+        one.answer(0)
+    assert not any(one.store.large.awaits(ticket) for ticket in tickets[:3])

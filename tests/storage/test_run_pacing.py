@@ -3,14 +3,16 @@
 import pytest
 
 from leveret_storage.format.entries import StoredMessage
+from leveret_storage.medium import BYTES_IN_FLIGHT
 from leveret_storage.segments.queue_journal import QueueJournal
-from leveret_storage.store.limits import RUN_BYTES_AT_ONCE, UNWRITTEN_BYTES_MAX
+from leveret_storage.store.limits import RUNS_SHARE
 from tests.storage.faulty import FaultyMedium
 from tests.storage.store_owner import Owner
 
-RUN_BYTES = RUN_BYTES_AT_ONCE // 4
-RUNS = 2 * UNWRITTEN_BYTES_MAX // RUN_BYTES
-AT_ONCE = RUN_BYTES_AT_ONCE // RUN_BYTES
+BYTES_AT_ONCE = BYTES_IN_FLIGHT // RUNS_SHARE
+RUN_BYTES = BYTES_AT_ONCE // 4
+RUNS = 2 * BYTES_IN_FLIGHT // RUN_BYTES
+AT_ONCE = BYTES_AT_ONCE // RUN_BYTES
 COMMIT_JOBS = 2
 """Jobs of a batch: its append, and a mark or a preallocation behind it."""
 

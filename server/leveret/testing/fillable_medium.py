@@ -16,6 +16,8 @@ class FillableMedium(Medium):
     def __init__(self, inner: Medium) -> None:
         self._inner = inner
         self.commits_in_flight_max = inner.commits_in_flight_max
+        self.large_body_bytes = inner.large_body_bytes
+        self.bytes_in_flight = inner.bytes_in_flight
         self.full = False
         """Whether it refuses what takes space; set from any thread."""
 

@@ -15,7 +15,7 @@ from leveret_storage.format.runs import BodySpan, read_run
 from leveret_storage.medium import Medium
 from leveret_storage.segments.body_segment import read_bodies
 from leveret_storage.segments.position_ranges import RangeSet
-from leveret_storage.segments.segment_writer import SegmentWriter, read_record
+from leveret_storage.segments.segment_writer import SegmentWriter
 
 QUEUE_SEGMENT_BYTES: Final = 16 * 1024 * 1024
 """Bytes of a queue segment after which the next one begins: disk space that one message which is
@@ -168,8 +168,7 @@ def read_messages(
 
 
 def _read_record(run: Run) -> list[StoredMessage]:
-    medium = run.segment.writer.medium
-    kind, payload = read_record(medium, run.segment.name, int(run.offset), int(run.size))
+    kind, payload = run.segment.writer.read(int(run.offset), int(run.size))
     try:
         return read_run(payload, kind)
     except UnknownFormat as error:

@@ -121,6 +121,8 @@ class SegmentWriter:
         self.synced_bytes = 0
         """Bytes of the blob that a sync has covered, as far as calls of this class say."""
         self._salt = new_salt()
+        self._seed: int | None = None
+        """That of the blob's records; None until it is created, or was read."""
         self._deleted = False
         self._records: RecordWriter | None = None
         self._to_append: list[bytes] = []
@@ -241,6 +243,18 @@ class SegmentWriter:
         in_flight.begin(end)
         return answered
 
+    def read(self, offset: int, size: int) -> tuple[int, bytes]:
+        """The kind and the payload of the record of `size` bytes at `offset`, from any thread.
+
+        :raises Damaged: if it is not there as it was written.
+        :raises StorageError: if it cannot be read.
+        """
+        seed = self._seed
+        if seed is None:
+            # The blob of another owner has its salt.
+            seed = self._seed = _read_seed(self.medium, self.name)
+        return _checked_record(self.medium, self.name, offset, size, seed)
+
     def await_appends(self) -> None:
         """Wait until all that was begun by `append_synced_later` is durable.
 
@@ -307,6 +321,7 @@ class SegmentWriter:
             self._created = True
         self.medium.append(self.name, header)
         self._records = RecordWriter(self._salt, len(header))
+        self._seed = crc_seed(self._salt)
         return self._records
 
 
@@ -316,7 +331,16 @@ def read_record(medium: Medium, name: str, offset: int, size: int) -> tuple[int,
     :raises Damaged: if it is not there as it was written.
     :raises StorageError: if it cannot be read.
     """
-    seed = crc_seed(decode_blob_header(medium.read(name, 0, HEADER_BYTES_MAX)).salt)
+    return _checked_record(medium, name, offset, size, _read_seed(medium, name))
+
+
+def _read_seed(medium: Medium, name: str) -> int:
+    return crc_seed(decode_blob_header(medium.read(name, 0, HEADER_BYTES_MAX)).salt)
+
+
+def _checked_record(
+    medium: Medium, name: str, offset: int, size: int, seed: int
+) -> tuple[int, bytes]:
     data = medium.read(name, offset, size)
     if len(data) == size:
         length, crc, kind = RECORD_HEADER.unpack_from(data)

@@ -4,9 +4,11 @@ Writing a large message takes longer than its consumer needs to acknowledge it, 
 settled need not be written. So a publish may wait here that has nothing else in its batch which
 would be wrong without it:
 
-- Whenever no batch is under way, the oldest join the open batch, `large_bytes_at_once` of them or
-  one. So the disk is never idle while any waits, none waits for ever, and small messages wait
-  behind no more than these.
+- Whenever no batch is under way that has some, the oldest join the open batch,
+  `large_bytes_at_once` of them or one. So the disk is never idle while any waits, none waits for
+  ever, and small messages wait behind no more than these.
+- If more wait than consumers settle meanwhile, BATCHES_WAITING_MAX times as many, the oldest join
+  the open batch though some are under way, where the medium has several commits in flight.
 - One that all its queues have settled, or that were deleted, is not written. The batch that has the
   settlements then counts as its own.
 - One that is to be in a run joins the open batch first, as a run is written behind the log.
@@ -18,12 +20,16 @@ behind messages with higher positions: what is read at a start is put in order t
 """
 
 from collections import deque
+from typing import Final
 
 from mypy_extensions import i64
 
 from leveret_storage.format.entries import StoredMessage
 from leveret_storage.segments.queue_journal import QueueJournal
 from leveret_storage.store.context import StoreContext
+
+BATCHES_WAITING_MAX: Final = 2
+"""What waits, in batches of large messages, up to which its consumers are expected to settle it."""
 
 
 class LargeMessage:
@@ -44,6 +50,10 @@ class LargeMessages:
     def __init__(self, context: StoreContext) -> None:
         self.ticket: i64 = 0
         """The ticket of the last message that was added, from 1."""
+        self.body_bytes: i64 = context.medium.large_body_bytes
+        """Bytes of a body from which on a message may wait."""
+        self._batch_joined: i64 = 0
+        """The last batch that some have joined."""
         self._batch = context.batch
         self._queues = context.queues
         self._bytes_max: i64 = context.limits.large_waiting_bytes
@@ -75,6 +85,13 @@ class LargeMessages:
     def any_waits(self) -> bool:
         """Whether there is one that is in no batch."""
         return bool(self.waiting)
+
+    def may_give(self, synced: i64) -> bool:
+        """Whether any wait, and may join the open batch, every batch up to `synced` being
+        durable."""
+        return bool(self.waiting) and (
+            self._batch_joined <= synced or self._bytes >= BATCHES_WAITING_MAX * self._bytes_at_once
+        )
 
     def awaits(self, ticket: i64) -> bool:
         """Whether the batch of a message is not durable yet."""
@@ -137,6 +154,7 @@ class LargeMessages:
             queues = [large.queues[at] for at in places]
             positions = [large.positions[at] for at in places]
             self._batch.add_message(queues, positions, large.message)
+            self._batch_joined = batch
 
     def _places(self, large: LargeMessage) -> list[int]:
         """The indices of its places that have it. In a transaction a settlement may not count."""

@@ -21,14 +21,9 @@ COMPACTION_SHARE: Final = 64
 """The smallest segment that is compacted is this part of a full one: a file costs more than a chunk
 of a backlog, which has this size."""
 
-UNWRITTEN_BYTES_MAX: Final = 2 * 1024 * 1024
-"""Bytes that wait to be written, above which publishers should be throttled: the confirms of others
-wait behind them, and behind as many that are being written, some 4 ms each on a disk that writes
-500 MB a second."""
-
-RUN_BYTES_AT_ONCE: Final = 1024 * 1024
-"""Bytes of runs that are given to the writing executor before one of them is written, or one run:
-the batches of clients wait behind them."""
+RUNS_SHARE: Final = 2
+"""The bytes of runs that are given to the writing executor before one of them is written, or one
+run, are this part of the medium's `bytes_in_flight`: the batches of clients wait behind them."""
 
 UNWRITTEN_SEGMENTS_MAX: Final = 4
 """Runs that begin a segment and wait to be written, from which on no more are written only to make
@@ -52,7 +47,7 @@ and acknowledge by the hundred."""
 
 LARGE_BYTES_AT_ONCE: Final = 2 * 1024 * 1024
 """Bytes of large messages, or one of them, that join a batch: the confirms of small messages wait
-behind them, as behind UNWRITTEN_BYTES_MAX."""
+behind them, as behind the bytes in flight."""
 
 TRANSACTION_BATCH_BYTES: Final = 1024 * 1024
 """Bytes of the open batch from which on a transaction waits for its commit: a batch that takes

@@ -32,7 +32,7 @@ from leveret_storage.segments.queue_journal import (
 from leveret_storage.segments.segment_writer import QUEUE_KIND, SegmentWriter, queue_name
 from leveret_storage.store.commit_log import CommitLog
 from leveret_storage.store.context import RunMedium, StoreContext
-from leveret_storage.store.limits import RUN_BYTES_AT_ONCE
+from leveret_storage.store.limits import RUNS_SHARE
 from leveret_storage.store.segment_syncs import SegmentSyncs
 from leveret_storage.store.shared_bodies import SharedBodies
 
@@ -116,6 +116,8 @@ class QueueRuns:
         """Bytes of those that do not wait for their turn any more."""
         self.unwritten_segments: i64 = 0
         """Runs that are not written yet and begin a segment."""
+        self.bytes_in_flight: i64 = context.medium.bytes_in_flight
+        """Bytes that wait to be written, above which publishers should be throttled."""
         self._durable = context.durable_runs
         self._transient = context.transient_runs
         self._separates = context.transient_runs is not context.durable_runs
@@ -172,7 +174,7 @@ class QueueRuns:
         """Whether `take_waiting` would take out any."""
         return (
             bool(self._waiting)
-            and self.under_way_bytes < RUN_BYTES_AT_ONCE
+            and self.under_way_bytes < self.bytes_in_flight // RUNS_SHARE
             and not self._batch.has_transaction
         )
 

@@ -34,7 +34,6 @@ from leveret_storage.store.large_messages import LargeMessages
 from leveret_storage.store.limits import (
     CHANGED_QUEUES_MAX,
     THROTTLED_SEGMENTS,
-    UNWRITTEN_BYTES_MAX,
     UNWRITTEN_SEGMENTS_MAX,
     StoreLimits,
 )
@@ -187,16 +186,14 @@ class Store:
         """Whether so many bytes, or files, wait to be written that publishers whose messages go to
         disk for good should be throttled."""
         waiting = self._runs.unwritten_bytes + self._open.size()
-        return waiting > UNWRITTEN_BYTES_MAX or self.delays_commits()
+        return waiting > self._runs.bytes_in_flight or self.delays_commits()
 
     def delays_commits(self) -> bool:
         """Whether so many bytes, or files, are before the next batch that all publishers should be
         throttled. Most of the runs of a deep queue are behind it."""
         runs = self._runs
-        return (
-            runs.under_way_bytes + self._open.size() > UNWRITTEN_BYTES_MAX
-            or runs.unwritten_segments > THROTTLED_SEGMENTS
-        )
+        before = runs.under_way_bytes + self._open.size()
+        return before > runs.bytes_in_flight or runs.unwritten_segments > THROTTLED_SEGMENTS
 
     def may_release(self) -> bool:
         """Whether messages that could stay in memory may be written, to make room there: what is
@@ -276,7 +273,7 @@ class Store:
             return
         if len(self._open.changed) >= CHANGED_QUEUES_MAX:
             self._add_settlements()
-        has_to = self._open.awaited or force or self.large.any_waits()
+        has_to = self._open.awaited or force or self.large.may_give(self.synced)
         if has_to and not self._in_flight.is_full():
             self._commit()
         else:
@@ -287,10 +284,9 @@ class Store:
             return
         batch = self._open
         self._add_settlements()
-        if self.large.any_waits():
+        if self.large.may_give(self.synced):
             self.large.leave_out_settled(self.batch)
-            if self._in_flight.is_empty():
-                self.large.give(self.batch)
+            self.large.give(self.batch)
         batch.leave_out_settled()
         size = batch.size()
         if size == 0:

@@ -103,6 +103,7 @@ class Publisher:
         store = self.store
         if (
             store is None
+            or len(message.body) < store.large.body_bytes
             or self._transaction != NO_TRANSACTION
             or not store.large.may_wait(len(message.body))
         ):

@@ -33,7 +33,7 @@ from leveret.engine.values.text import text_of
 from leveret.engine.values.time_slice import TimeSlice
 from leveret.engine.values.work import Work
 from leveret.engine.vhost import VirtualHost
-from leveret.limits import FAN_OUT_AT_ONCE, LARGE_BODY_BYTES
+from leveret.limits import FAN_OUT_AT_ONCE, LARGE_BODY_BYTES_MIN
 from leveret.protocol.channels.confirms import PublisherConfirms
 from leveret.protocol.channels.content import IncomingContent
 from leveret.protocol.channels.deliveries import Deliveries
@@ -145,7 +145,7 @@ class Channel:
             return self._publish_addressed(message, route, [])
         if self.transaction.selected or len(route.sinks) > QUICK_SINKS_MAX:
             return self.publish_along(message, route, content.mandatory)
-        if len(body) >= LARGE_BODY_BYTES and route.sinks and content.persistent:
+        if len(body) >= LARGE_BODY_BYTES_MIN and route.sinks and content.persistent:
             return self._publish_large(message, route)
         outcome = self.route_message(message, route, content.mandatory)
         # As `confirm`, without a call: this is done for every message.

@@ -53,6 +53,13 @@ from leveret_storage.medium import (
 COMMITS_IN_FLIGHT_MAX: Final = 16
 """Enough to keep the server busy while commits wait for a standby; fewer are larger."""
 
+LARGE_BODY_BYTES: Final = 16 * 1024
+"""Bytes of a body from which on a message may wait: three servers write each of them to their logs
+and to their tables, which costs ten times what its delivery does."""
+
+BYTES_IN_FLIGHT: Final = 8 * 1024 * 1024
+"""Some 0.1 s of what a primary and its standbys write."""
+
 SPARE_TABLES: Final = 2
 """Tables made ahead: making one takes about ten times as long as naming one."""
 
@@ -67,6 +74,8 @@ class PostgresMedium(Medium):
     """A handle on one store of a database."""
 
     commits_in_flight_max = COMMITS_IN_FLIGHT_MAX
+    bytes_in_flight = BYTES_IN_FLIGHT
+    large_body_bytes = LARGE_BODY_BYTES
     may_be_away = True
 
     def __init__(

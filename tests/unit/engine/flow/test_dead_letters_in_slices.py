@@ -19,7 +19,7 @@ from leveret.limits import (
     FAN_OUT_AT_ONCE,
 )
 from leveret.protocol.wire.methods import encode_header
-from leveret_storage.store.limits import UNWRITTEN_BYTES_MAX
+from leveret_storage.medium import BYTES_IN_FLIGHT
 from tests.unit.engine.flow.test_dead_letters import bodies
 from tests.unit.engine.queues.broker_run import BrokerRun, arguments, leading_to
 
@@ -265,7 +265,7 @@ def test_those_of_an_atomic_operation_are_in_its_batch(run: BrokerRun) -> None:
 def test_dead_letters_wait_for_the_disk(run: BrokerRun) -> None:
     queue = run.queue("q", arguments=leading_to("dead"))
     run.queue("dead")
-    size = UNWRITTEN_BYTES_MAX // 4 + 1
+    size = BYTES_IN_FLIGHT // 4 + 1
     for _ in range(6):
         run.publish("", "q", bytes(size))
         run.run_all()
