@@ -206,7 +206,7 @@ class Broker:
         self.later(0, self._process)
 
     def _process(self) -> None:
-        while self._results:
+        while self._results and not self.is_killed:
             self._results.popleft()()
         self._act()
 
