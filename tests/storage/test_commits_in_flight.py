@@ -207,3 +207,22 @@ def test_with_more_large_messages_than_consumers_settle_several_batches_have_som
     for _ in range(3):
         one.answer(0)
     assert not any(one.store.large.awaits(ticket) for ticket in tickets[:3])
+
+
+def test_commits_that_overlap_are_left_to_the_writing_thread_until_they_do_not() -> None:
+    one = OneQueue(begins_at_once=True)
+    one.publish()
+    one.publish()
+    one.answer(0)
+    one.answer(0)
+
+    def begins_at_once() -> bool:
+        one.store.add_message([one.queue], [one.next], stored(1)[0])
+        one.next += 1
+        one.store.commit()
+        jobs = len(one.owner.writing.jobs)
+        one.owner.run()
+        one.answer(0)
+        return not jobs
+
+    assert [begins_at_once() for _ in range(3)] == [False, True, True]

@@ -80,7 +80,7 @@ class CommitLog:
         """Append a batch of `size` bytes. `queues` are those with messages in it; `done` gets None
         when it is durable, or a StorageError.
 
-        :param is_alone: whether all batches before it are durable.
+        :param is_alone: whether all batches before it are durable, and batches come one at a time.
         """
         segment = self.segments[-1]
         for queue in queues:

@@ -33,6 +33,8 @@ class CommitsInFlight:
         """`most` is how many there may be at one time, from 1."""
         self._most = most
         self._commits: deque[Commit] = deque()
+        self._has_company = False
+        """Whether the last one began while others were under way."""
 
     def is_full(self) -> bool:
         """Whether no other commit may begin."""
@@ -42,8 +44,14 @@ class CommitsInFlight:
         """Whether none is under way."""
         return not self._commits
 
+    def come_alone(self) -> bool:
+        """Whether none is under way, and the last one began like that, too: they come one at a
+        time. Of those that overlap, one that begins first is not different from the others."""
+        return not self._commits and not self._has_company
+
     def begin(self, commit: Commit) -> None:
         """A commit is given to the medium, after all begun before."""
+        self._has_company = bool(self._commits)
         self._commits.append(commit)
 
     def take_complete(self) -> list[Commit]:

@@ -293,7 +293,7 @@ class Store:
             self._pass_empty_batch()
             return
         parts = batch.take_parts()
-        is_alone = self._in_flight.is_empty()
+        is_alone = self._in_flight.come_alone()
         commit = self._begin_commit()
         queues = batch.take_queues_with_messages()
         self._log.append(parts, size, queues, is_alone, partial(self._answered, commit))
