@@ -1,6 +1,7 @@
 """A shared log in memory: what several brokers of one process share, and its faults on order."""
 
 from collections.abc import Callable, Sequence
+from threading import Lock
 
 from leveret_storage.errors import DataLost, MediumFailed, StorageError
 from leveret_storage.shared_log import Reading, SharedLog, SharedRecord
@@ -10,6 +11,8 @@ class LogContents:
     """What all handles of a log see."""
 
     def __init__(self, deletions_max: int = 3) -> None:
+        self.lock = Lock()
+        """Of everything here: each handle is used by a thread of its own."""
         self.version = 0
         self.oldest = 0
         self.records: dict[bytes, tuple[int, bytes | None]] = {}
@@ -25,8 +28,6 @@ class LogContents:
         for at, key in sorted(deleted)[: -self._deletions_max]:
             self.oldest = at
             del self.records[key]
-        for handle in self.handles:
-            handle.tell()
 
 
 class MemorySharedLog(SharedLog):
@@ -47,6 +48,10 @@ class MemorySharedLog(SharedLog):
         return self.away
 
     def read(self, after_version: int) -> Reading:
+        with self.contents.lock:
+            return self._read(after_version)
+
+    def _read(self, after_version: int) -> Reading:
         self._check()
         contents = self.contents
         is_everything = after_version == 0 or after_version < contents.oldest
@@ -58,14 +63,17 @@ class MemorySharedLog(SharedLog):
         return Reading(contents.version, tuple(record for _, record in found), is_everything)
 
     def append(self, expected_version: int, records: Sequence[SharedRecord]) -> int | None:
-        self._check()
-        if self.append_errors:
-            raise self.append_errors.pop(0)
-        if self.contents.version != expected_version:
-            return None
-        self.contents.append(list({record.key: record for record in records}.values()))
-        self._seen = self.contents.version
-        return self._seen
+        with self.contents.lock:
+            self._check()
+            if self.append_errors:
+                raise self.append_errors.pop(0)
+            if self.contents.version != expected_version:
+                return None
+            self.contents.append(list({record.key: record for record in records}.values()))
+            self._seen = version = self.contents.version
+        for handle in self.contents.handles:
+            handle.tell()
+        return version
 
     def _check(self) -> None:
         if self._closed:
