@@ -29,6 +29,11 @@ class LogContents:
             self.oldest = at
             del self.records[key]
 
+    def tell(self) -> None:
+        """Tell all brokers of a change."""
+        for handle in self.handles:
+            handle.tell()
+
 
 class MemorySharedLog(SharedLog):
     """A handle of one broker."""
@@ -71,8 +76,7 @@ class MemorySharedLog(SharedLog):
                 return None
             self.contents.append(list({record.key: record for record in records}.values()))
             self._seen = version = self.contents.version
-        for handle in self.contents.handles:
-            handle.tell()
+        self.contents.tell()
         return version
 
     def _check(self) -> None:

@@ -423,7 +423,7 @@ def test_a_log_that_went_back_is_not_followed() -> None:
         await settle(first, second)
         contents = first.log.contents
         version, contents.version = contents.version, 1
-        contents.append([])
+        contents.tell()
         await first.go_on(9)
         assert "has version 1" in first.definitions.why_unavailable()
         assert first.metadata.get(VirtualHostEntity, "a") is not None
