@@ -197,18 +197,6 @@ def test_large_messages_wait_while_a_batch_with_some_is_under_way() -> None:
     assert not one.store.large.any_waits()
 
 
-def test_with_more_large_messages_than_consumers_settle_several_batches_have_some() -> None:
-    one = OneQueue(large_bytes_at_once=1)
-    tickets = []
-    for _ in range(3):
-        tickets += [one.wait(), one.wait()]
-        one.publish()
-    assert one.medium.begun() == 3
-    for _ in range(3):
-        one.answer(0)
-    assert not any(one.store.large.awaits(ticket) for ticket in tickets[:3])
-
-
 def test_commits_that_overlap_are_left_to_the_writing_thread_until_they_do_not() -> None:
     one = OneQueue(begins_at_once=True)
     one.publish()

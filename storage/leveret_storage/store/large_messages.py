@@ -7,8 +7,6 @@ would be wrong without it:
 - Whenever no batch is under way that has some, the oldest join the open batch,
   `large_bytes_at_once` of them or one. So the disk is never idle while any waits, none waits for
   ever, and small messages wait behind no more than these.
-- If more wait than consumers settle meanwhile, BATCHES_WAITING_MAX times as many, the oldest join
-  the open batch though some are under way, where the medium has several commits in flight.
 - One that all its queues have settled, or that were deleted, is not written. The batch that has the
   settlements then counts as its own.
 - One that is to be in a run joins the open batch first, as a run is written behind the log.
@@ -20,16 +18,12 @@ behind messages with higher positions: what is read at a start is put in order t
 """
 
 from collections import deque
-from typing import Final
 
 from mypy_extensions import i64
 
 from leveret_storage.format.entries import StoredMessage
 from leveret_storage.segments.queue_journal import QueueJournal
 from leveret_storage.store.context import StoreContext
-
-BATCHES_WAITING_MAX: Final = 2
-"""What waits, in batches of large messages, up to which its consumers are expected to settle it."""
 
 
 class LargeMessage:
@@ -89,9 +83,7 @@ class LargeMessages:
     def may_give(self, synced: i64) -> bool:
         """Whether any wait, and may join the open batch, every batch up to `synced` being
         durable."""
-        return bool(self.waiting) and (
-            self._batch_joined <= synced or self._bytes >= BATCHES_WAITING_MAX * self._bytes_at_once
-        )
+        return bool(self.waiting) and self._batch_joined <= synced
 
     def awaits(self, ticket: i64) -> bool:
         """Whether the batch of a message is not durable yet."""
