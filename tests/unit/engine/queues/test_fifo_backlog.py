@@ -15,6 +15,7 @@ from leveret.engine.queues.message_memory import (
 )
 from leveret.engine.values.message import Message
 from leveret_storage.errors import StorageError
+from leveret_storage.recovery.recover import recover
 from leveret_storage.recovery.recovered_queue import RecoveredQueue
 from leveret_storage.store.store import Store
 from tests.storage.faulty import FaultyMedium
@@ -40,7 +41,7 @@ def ignore() -> None:
 
 
 class Disk:
-    """A store with nothing in it, whose threads run when the test says so."""
+    """A store that has started, with nothing in it, whose threads run when the test says so."""
 
     def __init__(self) -> None:
         self.medium = FaultyMedium(0)
@@ -55,6 +56,7 @@ class Disk:
             synced=ignore,
             failed=self.errors.append,
         )
+        self.store.start(recover(self.medium))
 
 
 def popped(backlog: Backlog, disk: Disk | None) -> Message:
