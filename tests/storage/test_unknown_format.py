@@ -281,7 +281,7 @@ def test_a_flag_in_a_run_of_a_delayed_store_changes_nothing(data: Path) -> None:
 
 
 NEEDED_VALUES: dict[str, object] = {
-    **dict.fromkeys(("number", "sorted_runs_number", "first", "position"), 7),
+    **dict.fromkeys(("number", "sorted_runs_number", "first", "position", "until"), 7),
     **{name: {"ü": 1} for name in ("definition", "objects")},
     "key": ["ü"],
 }
