@@ -201,6 +201,15 @@ class BrokerCluster:
             lambda: bool((self.shares() or {}).get(node.name)), what=f"{node.name} serving a store"
         )
 
+    def await_even(self) -> None:
+        """Wait until brokers that were started again have their share, so that nothing moves."""
+
+        def is_even() -> bool:
+            shares = (self.shares() or {}).values()
+            return bool(shares) and max(shares) - min(shares) <= 1
+
+        wait_until(is_even, what="stores shared out evenly")
+
     def move(self, vhost: str, node: Node) -> None:
         """Have a broker serve a virtual host, and wait until it does; later it may be another."""
         store = self.store_of(vhost)
