@@ -149,8 +149,9 @@ def test_what_only_the_old_primary_has_is_missed(lost_world: World) -> None:
     # A publisher that begins now: one of the standbys may have received what was under way before.
     with lost_world.publisher(account, VHOST) as publisher:
         wait_until(lambda: bool(waiting_for_standbys(database.primary)), what="a commit waits")
+        assert not account.confirmed
         set_names(database.primary, "")
-        account.await_confirmed(1)
+        wait_until(lambda: account.confirmed > 0, what="an end of the wait")
         database.fail_over()
         wait_until(lambda: bool(lease_refused(lost_world)), what="a refusal")
         publisher.abandon()
