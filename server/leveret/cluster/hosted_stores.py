@@ -231,7 +231,7 @@ class HostedStores(StoreHost):
         return _Threads(writing, ThreadExecutor(f"leveret-read-{store}", self._post), transient)
 
     async def _restore(
-        self, store: int, opening: "_Opening", threads: _Threads, taken: _Taken
+        self, store: int, opening: _Opening, threads: _Threads, taken: _Taken
     ) -> HostedStore:
         """Restore the virtual hosts of a store, which are served then.
 
@@ -259,7 +259,7 @@ class HostedStores(StoreHost):
             on_failure.pop_all()
         return hosted
 
-    async def _take_turns(self, opening: "_Opening", hosted: HostedStore) -> None:
+    async def _take_turns(self, opening: _Opening, hosted: HostedStore) -> None:
         """Do all steps of opening a store, and have others be served between them.
 
         :raises StorageError: if one fails, or the store is given up meanwhile.

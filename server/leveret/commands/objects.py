@@ -276,14 +276,13 @@ def status(client: Client, as_json: bool) -> None:
     node = found["node"]
     # The broker may be older than this program.
     alarms = found.get("alarms", [])
-    own = [each["alarm"] for each in alarms if each["node"] == node]
     for name, value in (
         ("node", node),
         ("version", f"{found['product_version']} ({found['build']})"),
         ("pid", found["pid"]),
         ("uptime", f"{found['uptime'] // 1000} s"),
         ("memory", f"{found['memory_used'] >> 20} of {found['memory_limit'] >> 20} MiB"),
-        ("alarm", ", ".join(own) or "none"),
+        ("alarm", _alarm_of(node, alarms) or "none"),
     ):
         _say(name, value)
     if client.get("cluster")["clustered"]:
@@ -300,10 +299,15 @@ def _say(name: str, value: object) -> None:
     click.echo(f"{name + ':':15}{value}")
 
 
+def _alarm_of(node: str, alarms: list[dict[str, str]]) -> str:
+    """The alarms of one node, in a line."""
+    return ", ".join(each["alarm"] for each in alarms if each["node"] == node)
+
+
 def _of_node(row: dict[str, Any], alarms: list[dict[str, str]]) -> dict[str, Any]:
     """A node of a cluster in a line; one that is down has no numbers."""
-    own = [each["alarm"] for each in alarms if each["node"] == row["name"]]
-    shown = {"node": row["name"], "running": row["running"], "alarm": ", ".join(own)}
+    name = row["name"]
+    shown = {"node": name, "running": row["running"], "alarm": _alarm_of(name, alarms)}
     if row["running"]:
         shown["memory"] = f"{row['mem_used'] >> 20} of {row['mem_limit'] >> 20} MiB"
         shown["disk_free"] = f"{row['disk_free'] >> 20} MiB"
